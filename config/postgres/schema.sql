@@ -1,0 +1,32 @@
+-- The receiver's durable totals. Safe to run again: it changes nothing that is there already.
+-- Run it as a role that may create schemas, with `npm run migrate` or psql. roles.sql comes next.
+-- schema.rollback.sql takes all of it away again.
+
+begin;
+
+create schema if not exists ledger_metrics;
+
+create table if not exists ledger_metrics.deliveries (
+  id text primary key,
+  body_digest text not null,
+  received_at timestamptz not null default now(),
+  attempts integer not null default 1
+);
+comment on table ledger_metrics.deliveries is
+  'One row per webhook-id that was recorded: a retry finds its id here and is not counted again. Kept for 14 days.';
+comment on column ledger_metrics.deliveries.body_digest is 'SHA-256 of the body as received, in hexadecimal.';
+comment on column ledger_metrics.deliveries.attempts is 'How often the delivery came; all but the first changed nothing else.';
+
+create index if not exists deliveries_received_at on ledger_metrics.deliveries (received_at);
+
+create table if not exists ledger_metrics.samples (
+  name text not null,
+  labels jsonb not null default '{}',
+  -- numeric, so that a total does not depend on the order in which fractions were added.
+  value numeric not null,
+  primary key (name, labels)
+);
+comment on table ledger_metrics.samples is
+  'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
+
+commit;

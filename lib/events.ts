@@ -1,0 +1,172 @@
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
+import * as v from "valibot";
+
+/** One exposed series of the reconciler metrics, as it is stored in `ledger_metrics.samples`. */
+export interface Sample {
+  name: string;
+  labels: Record<string, string>;
+  value: number;
+}
+
+/** This series is the latest of all values; every other one is the sum of them. */
+export const latestValueMetric = "veza_reconciler_last_run_timestamp";
+
+export const maxEvents = 1_000;
+const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
+const maxAheadMs = 5 * 60_000;
+const maxSweepSeconds = 86_400;
+
+const timestamp = v.pipe(
+  v.string("must be a string such as 2026-01-31T12:00:00Z"),
+  v.isoTimestamp("must be an ISO 8601 date and time with a time zone, such as 2026-01-31T12:00:00Z"),
+  v.transform((text) => Date.parse(text)),
+  v.check((ms) => ms >= 0, "must be a date from 1970 on"),
+  v.check((ms) => ms <= Date.now() + maxAheadMs, "must not be more than 5 minutes ahead"),
+);
+
+const event = v.variant(
+  "type",
+  [
+    v.object({
+      type: v.literal("reconciler.action"),
+      timestamp,
+      data: v.object({ phase: v.picklist(phases, `must be one of ${phases.join(", ")}`) }, "must be an object"),
+    }),
+    v.object({ type: v.literal("reconciler.orphan_refund"), timestamp }),
+    v.object({
+      type: v.literal("reconciler.sweep"),
+      timestamp,
+      data: v.object(
+        {
+          duration_seconds: v.pipe(
+            v.number("must be a number"),
+            v.minValue(0, "must not be negative"),
+            v.maxValue(maxSweepSeconds, `must not be over ${maxSweepSeconds} (one day); is it in seconds?`),
+          ),
+        },
+        "must be an object",
+      ),
+    }),
+  ],
+  "must be one of reconciler.action, reconciler.orphan_refund, reconciler.sweep",
+);
+
+export type ReconcilerEvent = v.InferOutput<typeof event>;
+
+/** The body holds something else than events. The message names the field and never repeats a value. */
+export class InvalidEvents extends Error {}
+
+/** The body holds more than `maxEvents` events. */
+export class TooManyEvents extends Error {}
+
+/**
+ * Reads one event, or an array of 1 to 1,000: all of them, or none. Fields that are not described are ignored.
+ * Throws InvalidEvents with the first field that is wrong, or TooManyEvents.
+ */
+export function parseEvents(body: string): ReconcilerEvent[] {
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch {
+    throw new InvalidEvents("the body is not JSON");
+  }
+  if (Array.isArray(json)) {
+    if (json.length === 0) throw new InvalidEvents("the array is empty");
+    if (json.length > maxEvents) throw new TooManyEvents(`over ${maxEvents} events in one delivery`);
+    return json.map((item, index) => parseEvent(item, `[${index}]`));
+  }
+  return [parseEvent(json, "")];
+}
+
+function parseEvent(json: unknown, position: string): ReconcilerEvent {
+  const result = v.safeParse(event, json, { abortEarly: true, abortPipeEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const field = [position, v.getDotPath(issue)].filter(Boolean).join(".");
+  if (!field) throw new InvalidEvents("must be an event or an array of events");
+  throw new InvalidEvents(`${field}: ${issue.received === "undefined" ? "is missing" : issue.message}`);
+}
+
+/** What these events add to the totals: only the series that they change. */
+export async function tally(events: ReconcilerEvent[]): Promise<Sample[]> {
+  const { registry, actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetrics();
+  for (const event of events) {
+    switch (event.type) {
+      case "reconciler.action":
+        actions.inc({ phase: event.data.phase });
+        break;
+      case "reconciler.orphan_refund":
+        orphanRefunds.inc();
+        break;
+      case "reconciler.sweep":
+        sweepDuration.observe(event.data.duration_seconds);
+        break;
+    }
+  }
+  const ends = events.filter(({ type }) => type === "reconciler.sweep").map(({ timestamp }) => timestamp / 1000);
+  if (ends.length > 0) lastRun.set(Math.max(...ends));
+
+  const families = (await registry.getMetricsAsJSON()) as Family[];
+  return families.flatMap(seriesOf).filter(({ value }) => value !== 0);
+}
+
+/** The reconciler metrics with these totals. A series without a total is there as 0, so that its first increment shows. */
+export async function reconcilerRegistry(totals: Sample[]): Promise<Registry> {
+  const totalOf = new Map(totals.map((sample) => [seriesKey(sample), sample.value]));
+  const families = (await reconcilerMetrics().registry.getMetricsAsJSON()) as Family[];
+  for (const family of families) {
+    for (const [index, series] of seriesOf(family).entries()) {
+      const value = family.values[index];
+      if (value) value.value = totalOf.get(seriesKey(series)) ?? 0;
+    }
+  }
+  return AggregatorRegistry.aggregate([families]);
+}
+
+function reconcilerMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  const actions = new Counter({
+    name: "veza_reconciler_actions_total",
+    help: "Rows that the reconciler repaired, by phase of its sweep.",
+    labelNames: ["phase"],
+    registers,
+  });
+  for (const phase of phases) actions.inc({ phase }, 0);
+  const orphanRefunds = new Counter({
+    name: "veza_reconciler_orphan_refunds_total",
+    help: "Orphan refunds that the reconciler marked as failed.",
+    registers,
+  });
+  const sweepDuration = new Histogram({
+    name: "veza_reconciler_sweep_duration_seconds",
+    help: "Duration of a sweep of the reconciler, in seconds.",
+    buckets: [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2],
+    registers,
+  });
+  const lastRun = new Gauge({
+    name: latestValueMetric,
+    help: "Unix time at which the reconciler's latest sweep ended; 0 before the first.",
+    registers,
+  });
+  return { registry, actions, orphanRefunds, sweepDuration, lastRun };
+}
+
+/** prom-client's JSON form of a metric; its types leave out `metricName`, which a histogram's series carry. */
+interface Family {
+  name: string;
+  values: { value: number; labels: Record<string, string | number>; metricName?: string }[];
+}
+
+function seriesOf(family: Family): Sample[] {
+  return family.values.map(({ metricName, labels, value }) => ({
+    name: metricName ?? family.name,
+    labels: Object.fromEntries(Object.entries(labels).map(([label, text]) => [label, String(text)])),
+    value,
+  }));
+}
+
+/** No series has more than one label, so the order of labels does not matter. */
+function seriesKey({ name, labels }: Sample): string {
+  return name + JSON.stringify(labels);
+}

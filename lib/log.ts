@@ -1,0 +1,15 @@
+/**
+ * Writes one structured line. Lambda's JSON log format wants the object itself, to make its fields searchable; anywhere
+ * else the line is JSON text. Fields never carry secrets, bodies or connection strings.
+ */
+export function log(level: "info" | "warn" | "error", message: string, fields: Record<string, unknown> = {}): void {
+  const line = { message, ...fields };
+  // biome-ignore lint/suspicious/noConsole: on Lambda the console is the log.
+  console[level](process.env.AWS_LAMBDA_LOG_FORMAT === "JSON" ? line : JSON.stringify({ level, ...line }));
+}
+
+/** The log fields of an error: its code (SQLSTATE, or Node's), if any, and its message. No stack, query or detail. */
+export function reason(error: unknown): { code?: string; reason: string } {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return { ...(typeof code === "string" && { code }), reason: String(message || code || error) };
+}

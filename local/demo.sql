@@ -1,0 +1,24 @@
+-- Many healthy rows, and a few that are stuck in each of the five ways.
+
+insert into orders (status, hyperswitch_payment_id, created_at)
+select 'paid', 'pay_' || n, now() - n * interval '1 minute' from generate_series(1, 5000) as n;
+insert into orders (status, hyperswitch_payment_id, created_at)
+select 'pending', 'pay_stuck_' || n, now() - n * interval '40 minutes' from generate_series(1, 4) as n;
+
+insert into refunds (status, hyperswitch_refund_id, created_at)
+select 'succeeded', 'ref_' || n, now() - n * interval '10 minutes' from generate_series(1, 500) as n;
+insert into refunds (status, hyperswitch_refund_id, created_at)
+select 'pending', 'ref_stuck_' || n, now() - n * interval '50 minutes' from generate_series(1, 3) as n;
+insert into refunds (status, hyperswitch_refund_id, created_at)
+values ('pending', null, now() - interval '12 minutes'), ('pending', '', now() - interval '9 minutes');
+
+insert into seller_transfers (status, created_at, updated_at)
+select 'completed', at, at from (select now() - n * interval '5 minutes' as at from generate_series(1, 2000) as n) as past;
+insert into seller_transfers (status, updated_at)
+values ('permanently_failed', now() - interval '3 days'),
+  ('reversal_pending', now() - interval '45 minutes'), ('reversal_pending', now() - interval '2 hours');
+
+-- One login for both functions, since the local stack runs them in one process.
+create role veza_ledger_local login password 'local' in role veza_ledger_sampler, veza_ledger_receiver;
+alter role veza_ledger_local set statement_timeout = '1500ms';
+alter role veza_ledger_local set lock_timeout = '500ms';

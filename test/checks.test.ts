@@ -1,0 +1,230 @@
+import net from "node:net";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { checks, ledgerRegistry, type Outcome, runChecks } from "../lib/checks.ts";
+import { connect } from "../lib/database.ts";
+import { deadline } from "../lib/deadline.ts";
+import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { tcpServer } from "./helpers/servers.ts";
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createDatabase();
+});
+beforeEach(() => database.admin`truncate orders, refunds, seller_transfers`);
+afterAll(() => database.admin.end());
+
+/** Runs the checks with the role that they have in production. */
+async function sample(url = database.samplerUrl): Promise<Outcome[]> {
+  const limit = deadline("Postgres", 8_000);
+  const connecting = connect(async () => targetOf(url), { applicationName: "test" }, limit);
+  const outcomes = await runChecks(connecting, limit);
+  await (await connecting).close();
+  return outcomes;
+}
+
+const byId = (outcomes: Outcome[]) => Object.fromEntries(outcomes.map((outcome) => [outcome.check.id, outcome]));
+const counts = (outcomes: Outcome[]) =>
+  Object.fromEntries(outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? "failed" : outcome.count]));
+const allZero = {
+  stuck_orders: 0,
+  stuck_refunds: 0,
+  failed_transfers: 0,
+  orphan_refunds: 0,
+  pending_reversals: 0,
+};
+
+/** Per check: the rows that it counts, and rows that it must not count, as SQL values. */
+const cases = [
+  {
+    id: "stuck_orders",
+    table: "orders (status, hyperswitch_payment_id, created_at)",
+    staleAfter: "30 minutes",
+    row: (age: string) => `('pending', 'pay_1', now() - interval '${age}')`,
+    others: ["('pending', null, now() - interval '1 day')", "('pending', '', now() - interval '1 day')"],
+    statuses: ["paid", "failed", "cancelled", "PENDING"].map(
+      (status) => `('${status}', 'pay_1', now() - interval '1 day')`,
+    ),
+  },
+  {
+    id: "stuck_refunds",
+    table: "refunds (status, hyperswitch_refund_id, created_at)",
+    staleAfter: "30 minutes",
+    row: (age: string) => `('pending', 'ref_1', now() - interval '${age}')`,
+    others: [],
+    statuses: ["succeeded", "failed"].map((status) => `('${status}', 'ref_1', now() - interval '1 day')`),
+  },
+  {
+    id: "orphan_refunds",
+    table: "refunds (status, hyperswitch_refund_id, created_at)",
+    staleAfter: "5 minutes",
+    row: (age: string) => `('pending', null, now() - interval '${age}')`,
+    others: [],
+    statuses: ["succeeded", "failed"].map((status) => `('${status}', null, now() - interval '1 day')`),
+  },
+  {
+    id: "pending_reversals",
+    table: "seller_transfers (status, updated_at)",
+    staleAfter: "30 minutes",
+    row: (age: string) => `('reversal_pending', now() - interval '${age}')`,
+    others: [],
+    statuses: ["completed", "reversed", "pending"].map((status) => `('${status}', now() - interval '1 day')`),
+  },
+  {
+    id: "failed_transfers",
+    table: "seller_transfers (status, updated_at)",
+    staleAfter: undefined,
+    row: (age: string) => `('permanently_failed', now() - interval '${age}')`,
+    others: [],
+    statuses: ["completed", "failed"].map((status) => `('${status}', now() - interval '1 day')`),
+  },
+];
+
+it("counts nothing on an empty and on a healthy ledger, and knows no oldest row", async () => {
+  expect(counts(await sample())).toEqual(allZero);
+  await database.admin.unsafe(`
+    insert into orders (status, hyperswitch_payment_id, created_at) values ('paid', 'p', now() - interval '1 day'),
+      ('pending', 'p', now());
+    insert into refunds (status, hyperswitch_refund_id, created_at) values ('succeeded', 'r', now() - interval '1 day'),
+      ('pending', 'r', now()), ('pending', null, now());
+    insert into seller_transfers (status, updated_at) values ('completed', now() - interval '1 day'),
+      ('reversal_pending', now())`);
+  const outcomes = await sample();
+  expect(counts(outcomes)).toEqual(allZero);
+  expect(outcomes.map((outcome) => "oldestSeconds" in outcome && outcome.oldestSeconds)).toEqual([0, 0, 0, 0, 0]);
+});
+
+const insertInto = (table: string, rows: string[]) =>
+  database.admin.unsafe(`insert into ${table} values ${rows.join(", ")}`);
+
+it.each(cases.filter(({ staleAfter }) => staleAfter))(
+  "$id counts from $staleAfter on, and not before",
+  async (check) => {
+    await insertInto(check.table, [check.row(`${check.staleAfter} -20 seconds`)]);
+    expect(counts(await sample())).toEqual(allZero);
+    await insertInto(check.table, [check.row(`${check.staleAfter} 1 second`)]);
+    expect(counts(await sample())).toEqual({ ...allZero, [check.id]: 1 });
+  },
+);
+
+it("failed_transfers counts at any age", async () => {
+  await insertInto("seller_transfers (status, updated_at)", ["('permanently_failed', now())"]);
+  expect(counts(await sample())).toEqual({ ...allZero, failed_transfers: 1 });
+});
+
+describe.each(cases)("$id", ({ id, table, row, others, statuses }) => {
+  const insert = (rows: string[]) => insertInto(table, rows);
+
+  it("counts one broken row, and no other check does", async () => {
+    await insert([row("1 day")]);
+    expect(counts(await sample())).toEqual({ ...allZero, [id]: 1 });
+  });
+
+  it("does not count other statuses", async () => {
+    await insert([...statuses, ...others]);
+    expect(counts(await sample())).toEqual(allZero);
+  });
+
+  it("knows the oldest of the rows that it counted", async () => {
+    await insert([row("2 days"), row("3 days"), ...statuses.map((text) => text.replace("1 day", "9 days"))]);
+    const outcome = byId(await sample())[id];
+    const age = outcome && "oldestSeconds" in outcome ? Date.now() / 1000 - outcome.oldestSeconds : 0;
+    expect(age).toBeGreaterThan(3 * 86_400 - 1);
+    expect(age).toBeLessThan(3 * 86_400 + 5);
+  });
+});
+
+it("takes an empty provider id for a missing one", async () => {
+  await database.admin.unsafe(`
+    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', '', now() - interval '1 day');
+    insert into refunds (status, hyperswitch_refund_id, created_at) values ('pending', '', now() - interval '1 day')`);
+  expect(counts(await sample())).toEqual({ ...allZero, orphan_refunds: 1 });
+});
+
+describe("a check that fails leaves the other four right", () => {
+  beforeEach(
+    () => database.admin`insert into seller_transfers (status, updated_at) values ('permanently_failed', now())`,
+  );
+
+  it("when its column is missing", async () => {
+    await database.admin`alter table orders rename hyperswitch_payment_id to gone`;
+    try {
+      const outcomes = await sample();
+      expect(counts(outcomes)).toEqual({ ...allZero, failed_transfers: 1, stuck_orders: "failed" });
+      expect(byId(outcomes).stuck_orders).toMatchObject({ error: { code: "42703" } });
+    } finally {
+      await database.admin`alter table orders rename gone to hyperswitch_payment_id`;
+    }
+  });
+
+  it("when its table is locked past the role's lock time-out", async () => {
+    await lockTable(database, "orders");
+    const startedAt = performance.now();
+    const outcomes = await sample();
+    expect(counts(outcomes)).toEqual({ ...allZero, failed_transfers: 1, stuck_orders: "failed" });
+    expect(byId(outcomes).stuck_orders).toMatchObject({ error: { code: "55P03" } });
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+  });
+
+  it("when it may not read its column", async () => {
+    await database.admin`revoke select (hyperswitch_payment_id) on orders from veza_ledger_sampler`;
+    try {
+      const outcomes = await sample();
+      expect(counts(outcomes)).toEqual({ ...allZero, failed_transfers: 1, stuck_orders: "failed" });
+      expect(byId(outcomes).stuck_orders).toMatchObject({ error: { code: "42501" } });
+    } finally {
+      await database.admin`grant select (hyperswitch_payment_id) on orders to veza_ledger_sampler`;
+    }
+  });
+});
+
+it("takes only a count for a count", async () => {
+  const limit = deadline("test", 1_000);
+  const answering = (row: object | undefined) => Promise.resolve({ sql: { unsafe: async () => [row] } as never });
+  for (const row of [undefined, {}, { count: null, oldest: "0" }, { count: "-1", oldest: "0" }, { count: "1" }]) {
+    expect(counts(await runChecks(answering(row), limit))).toMatchObject({ stuck_orders: "failed" });
+  }
+  expect(counts(await runChecks(answering({ count: "7", oldest: "1.5" }), limit))).toMatchObject({ stuck_orders: 7 });
+});
+
+it("exports -1 and no oldest row for a check that failed, never 0", async () => {
+  const outcomes = checks.map(
+    (check, index): Outcome =>
+      index === 0 ? { check, error: new Error("no") } : { check, count: index, oldestSeconds: 100 + index },
+  );
+  const text = await ledgerRegistry(outcomes, 0.5).metrics();
+  expect(text).toContain("veza_ledger_stuck_orders_pending -1\n");
+  expect(text).not.toContain('check="stuck_orders"');
+  expect(text).toContain("veza_ledger_stuck_refunds_pending 1\n");
+  expect(text).toContain('veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"} 101\n');
+  expect(text).toContain("veza_ledger_sample_duration_seconds 0.5\n");
+});
+
+it("asks all five in one round trip", async () => {
+  const oneWayMs = 20;
+  const port = await tcpServer((client) => {
+    const { port, host } = targetOf(database.samplerUrl);
+    const server = net.connect({ port, host, noDelay: true });
+    client.setNoDelay(true);
+    const later = (from: net.Socket, to: net.Socket) => {
+      from.on("data", (chunk) => setTimeout(() => to.writable && to.write(chunk), oneWayMs));
+      from.on("close", () => to.destroy());
+      from.on("error", () => to.destroy());
+    };
+    later(client, server);
+    later(server, client);
+  });
+  const limit = deadline("Postgres", 8_000);
+  const target = { ...targetOf(database.samplerUrl), port };
+  const connection = await connect(async () => target, { applicationName: "test" }, limit);
+  const times: number[] = [];
+  for (let tick = 0; tick < 5; tick += 1) {
+    const startedAt = performance.now();
+    const outcomes = await runChecks(Promise.resolve(connection), limit);
+    times.push(performance.now() - startedAt);
+    expect(counts(outcomes)).toEqual(allZero);
+  }
+  await connection.close();
+  const roundTrips = Math.min(...times) / (2 * oneWayMs);
+  expect(roundTrips).toBeGreaterThanOrEqual(1);
+  expect(roundTrips).toBeLessThan(1.5);
+});

@@ -1,0 +1,51 @@
+import { randomBytes } from "node:crypto";
+import postgres from "postgres";
+import { inject, onTestFinished } from "vitest";
+import type { DatabaseTarget } from "../../lib/database.ts";
+import { parseSettings } from "../../lib/settings.ts";
+
+export interface TestDatabase {
+  /** As the superuser. */
+  admin: postgres.Sql;
+  adminUrl: string;
+  samplerUrl: string;
+  receiverUrl: string;
+}
+
+/** A database of the calling test's own: the ledger's tables, the totals' schema and both roles, all as shipped. */
+export async function createDatabase(): Promise<TestDatabase> {
+  const name = `ledger_${randomBytes(6).toString("hex")}`;
+  const server = postgres(inject("adminUrl"), { max: 1 });
+  await server.unsafe(`create database ${name} template ledger`);
+  await server.end();
+  const as = (login: string) =>
+    inject("adminUrl")
+      .replace(/\w+$/, name)
+      .replace(/\/\/.*@/, `//${login}@`);
+  const adminUrl = as("postgres:postgres");
+  const admin = postgres(adminUrl, { max: 4, onnotice: () => {} });
+  return {
+    admin,
+    adminUrl,
+    samplerUrl: as("veza_ledger_sampler:sampler"),
+    receiverUrl: as("veza_ledger_receiver:receiver"),
+  };
+}
+
+/** The parsed form of a connection string. */
+export function targetOf(url: string): DatabaseTarget {
+  return parseSettings({ DATABASE_URL: url, PUSHGATEWAY_URL: "http://127.0.0.1" }, "sampler").database;
+}
+
+/** Locks a table in a session of its own until the test is finished, or until the returned function is called. */
+export async function lockTable(database: TestDatabase, table: string): Promise<() => Promise<void>> {
+  const session = await database.admin.reserve();
+  await session.unsafe(`begin; lock table ${table} in access exclusive mode`);
+  let unlocked: Promise<void> | undefined;
+  const unlock = () => {
+    unlocked ??= session.unsafe("rollback").then(() => session.release());
+    return unlocked;
+  };
+  onTestFinished(unlock);
+  return unlock;
+}

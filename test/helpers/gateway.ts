@@ -1,0 +1,22 @@
+import { inject } from "vitest";
+
+/** The series of one stage as the gateway shows them now, `name{label="value"}` without job, instance and stage. */
+export async function scrape(stage: string, url = inject("pushgatewayUrl")): Promise<Record<string, number>> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const series: Record<string, number> = {};
+  for (const line of text.split("\n")) {
+    const [, name, labels = "", value] = /^(veza_\w+)\{(.*)\} (\S+)$/.exec(line) ?? [];
+    const pairs = labels.split(",");
+    if (!name || !pairs.includes(`stage="${stage}"`)) continue;
+    const own = pairs.filter((pair) => !/^(job|instance|stage)=/.test(pair));
+    series[own.length ? `${name}{${own.join(",")}}` : name] = Number(value);
+  }
+  return series;
+}
+
+/** Deletes everything from the gateway that one stage has pushed. */
+export async function wipe(stage: string): Promise<void> {
+  for (const job of ["veza_ledger", "veza_reconciler"]) {
+    await fetch(`${inject("pushgatewayUrl")}/metrics/job/${job}/stage/${stage}`, { method: "DELETE" });
+  }
+}

@@ -1,0 +1,39 @@
+import postgres from "postgres";
+import type { TestProject } from "vitest/node";
+import { startPostgres } from "../../local/postgres.ts";
+import { startPushgateway } from "../../local/programs.ts";
+import { runSqlFiles } from "../../local/sql.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    adminUrl: string;
+    pushgatewayUrl: string;
+  }
+}
+
+/** One real Postgres and one real Pushgateway for all tests, on free ports. The database `ledger` is each file's template. */
+export default async function setup({ provide }: TestProject) {
+  const [server, pushgateway] = await Promise.all([
+    startPostgres(0, ["-c", "max_connections=200"]),
+    startPushgateway(0),
+  ]);
+  const sql = postgres(server.url, { max: 1 });
+  await sql`create database ledger`;
+  await runSqlFiles(server.url.replace(/\w+$/, "ledger"), [
+    "local/ledger.sql",
+    "config/postgres/schema.sql",
+    "config/postgres/roles.sql",
+  ]);
+  await sql`alter role veza_ledger_sampler password 'sampler'`;
+  await sql`alter role veza_ledger_sampler connection limit 50`;
+  await sql`alter role veza_ledger_receiver password 'receiver'`;
+  await sql`alter role veza_ledger_receiver connection limit 50`;
+  await sql.end();
+
+  provide("adminUrl", server.url);
+  provide("pushgatewayUrl", pushgateway.url);
+  return async () => {
+    await pushgateway.stop();
+    await server.stop();
+  };
+}
