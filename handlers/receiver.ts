@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
-import { type Database, isConnectionError, keepConnection } from "../lib/database.ts";
-import { deadline, orAbort } from "../lib/deadline.ts";
+import { isConnectionError, keepConnection, within } from "../lib/database.ts";
+import { deadline } from "../lib/deadline.ts";
 import { InvalidEvents, maxEvents, parseEvents, TooManyEvents, tally } from "../lib/events.ts";
 import { log, reason } from "../lib/log.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
@@ -53,7 +53,7 @@ export const handler: LambdaFunctionURLHandler = async (event) => {
 /** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
 async function record(delivery: Parameters<typeof recordDelivery>[1]) {
   const limit = deadline("Postgres", recordTimeoutMs);
-  const attempt = () => withinLimit(limit, ({ sql }) => recordDelivery(sql, delivery));
+  const attempt = async () => within(await database(limit), limit, (sql) => recordDelivery(sql, delivery));
   return attempt().catch((error) => {
     if (limit.aborted || !isConnectionError(error)) throw error;
     return attempt();
@@ -87,19 +87,10 @@ async function publishNow({ pushgateway, stage }: Settings): Promise<boolean> {
 
 async function purge(): Promise<void> {
   const limit = deadline("Postgres", purgeTimeoutMs);
-  await withinLimit(limit, ({ sql }) => purgeDeliveries(sql)).catch((error) => {
-    log("warn", "old deliveries not purged", reason(error));
-  });
-}
-
-/** Runs a statement on the kept connection. One that is late ends the connection: nothing may wait behind it. */
-async function withinLimit<T>(limit: AbortSignal, statement: (database: Database) => Promise<T>): Promise<T> {
-  const connection = await database(limit);
   try {
-    return await orAbort(statement(connection), limit);
+    await within(await database(limit), limit, purgeDeliveries);
   } catch (error) {
-    if (limit.aborted) await connection.close();
-    throw error;
+    log("warn", "old deliveries not purged", reason(error));
   }
 }
 

@@ -1,6 +1,5 @@
-import type { Sql } from "postgres";
 import { Gauge, Registry } from "prom-client";
-import { orAbort } from "./deadline.ts";
+import { type Database, within } from "./database.ts";
 
 /** One ledger check: a gauge and the query behind it, which an engineer can paste into psql as it stands. */
 export interface Check {
@@ -71,12 +70,11 @@ export type Outcome = { check: Check } & ({ count: number; oldestSeconds: number
  * answer when `deadline` aborts, yields its error and leaves the other four alone. A connection that could not be had
  * fails all five.
  */
-export function runChecks(connecting: Promise<{ sql: Sql }>, deadline: AbortSignal): Promise<Outcome[]> {
+export function runChecks(connecting: Promise<Database>, deadline: AbortSignal): Promise<Outcome[]> {
   return Promise.all(
     checks.map(async (check) => {
       try {
-        const { sql } = await connecting;
-        const [row] = await orAbort(sql.unsafe(check.sql), deadline);
+        const [row] = await within(await connecting, deadline, (sql) => sql.unsafe(check.sql));
         return { check, count: wholeNumber(row?.count), oldestSeconds: finite(row?.oldest) };
       } catch (error) {
         return { check, error };

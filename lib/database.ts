@@ -130,15 +130,32 @@ async function logIn(target: DatabaseTarget, options: ConnectionOptions, deadlin
 }
 
 /**
+ * Settles as `work` does, or rejects when `deadline` aborts. Ends the connection when it is late, since nothing may have
+ * to wait behind it, and when it has failed, which may be known here before the socket says so.
+ */
+export async function within<T>(
+  database: Database,
+  deadline: AbortSignal,
+  work: (sql: postgres.Sql) => PromiseLike<T>,
+): Promise<T> {
+  try {
+    return await orAbort(work(database.sql), deadline);
+  } catch (error) {
+    if (deadline.aborted || isConnectionError(error)) await database.close();
+    throw error;
+  }
+}
+
+/**
  * Runs `work` in a transaction and commits, or rolls back when it rejects. Rejects at once when the connection is lost,
- * or when `deadline` aborts: then the connection is closed, and what `work` started is the caller's to stop.
+ * or when `deadline` aborts, as `within` does; what `work` started elsewhere is the caller's to stop.
  */
 export function transaction<T>(
   database: Database,
   deadline: AbortSignal,
   work: (sql: postgres.TransactionSql) => Promise<T>,
 ): Promise<T> {
-  const guarded = database.sql.begin(async (sql) => {
+  const guarded = async (sql: postgres.TransactionSql) => {
     try {
       return await work(sql);
     } finally {
@@ -146,16 +163,16 @@ export function transaction<T>(
       // nobody can catch it: the process dies. begin() has rejected by itself already, so nobody waits for this.
       if (database.lost.aborted) await new Promise(() => {});
     }
-  });
-  return orAbort(guarded as Promise<T>, deadline).catch(async (error) => {
-    if (deadline.aborted) await database.close();
-    throw error;
-  });
+  };
+  return within(database, deadline, (sql) => sql.begin(guarded) as Promise<T>);
 }
 
-/** Whether it was the connection that failed, and not the statement: another connection may do better. */
+/**
+ * Whether it was the connection that failed, and not the statement: another connection may do better. Looks at the code:
+ * Node's, postgres.js', or SQLSTATE class 08 and 57P01 to 57P05 (the server ends the session).
+ */
 export function isConnectionError(error: unknown): boolean {
-  return !(error instanceof postgres.PostgresError) || /^(08|57P0)/.test(error.code);
+  return /^(E[A-Z]+|CONNECT\w+|08...|57P0.)$/.test(String((error as { code?: unknown }).code));
 }
 
 function tlsOptions({ tls, host }: DatabaseTarget): false | object {

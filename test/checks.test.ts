@@ -179,7 +179,7 @@ describe("a check that fails leaves the other four right", () => {
 
 it("takes only a count for a count", async () => {
   const limit = deadline("test", 1_000);
-  const answering = (row: object | undefined) => Promise.resolve({ sql: { unsafe: async () => [row] } as never });
+  const answering = async (row: object | undefined) => ({ sql: { unsafe: async () => [row] } }) as never;
   for (const row of [undefined, {}, { count: null, oldest: "0" }, { count: "-1", oldest: "0" }, { count: "1" }]) {
     expect(counts(await runChecks(answering(row), limit))).toMatchObject({ stuck_orders: "failed" });
   }

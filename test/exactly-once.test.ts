@@ -1,0 +1,69 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, inject, it, onTestFinished } from "vitest";
+import { createDatabase } from "./helpers/database.ts";
+import { scrape } from "./helpers/gateway.ts";
+import { runScript } from "./helpers/processes.ts";
+import { newSecret, post } from "./helpers/receiver.ts";
+
+it("counts 400 deliveries, each sent three times, 16 at a time to 4 processes, exactly once", async () => {
+  const stage = "exactly_once";
+  const secret = newSecret();
+  const database = await createDatabase();
+  onTestFinished(() => database.admin.end());
+  const receivers = Array.from({ length: 4 }, () =>
+    runScript("test/helpers/serve-receiver.ts", [], {
+      DATABASE_URL: database.receiverUrl,
+      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+      WEBHOOK_SECRET: secret,
+      STAGE: stage,
+      SECRET_ID: undefined,
+    }),
+  );
+  const urls = await Promise.all(receivers.map(({ printed }) => printed(/receiver (\S+)/)));
+
+  const timestamp = new Date().toISOString();
+  const deliveries = Array.from({ length: 400 }, (_, index) => ({
+    id: `msg_${index}`,
+    body: JSON.stringify([
+      { type: "reconciler.action", timestamp, data: { phase: index % 2 ? "stuck_orders" : "orphan_refunds" } },
+      { type: "reconciler.orphan_refund", timestamp },
+      { type: "reconciler.sweep", timestamp, data: { duration_seconds: (index % 7) / 10 } },
+    ]),
+  }));
+  const sends = deliveries.flatMap((delivery) => [delivery, delivery, delivery]).sort(() => Math.random() - 0.5);
+
+  // Watches the gateway all the time: a counter that ever falls would be counted again by increase().
+  const watching = new AbortController();
+  const seen: number[] = [];
+  const watcher = (async () => {
+    while (!watching.signal.aborted) {
+      seen.push((await scrape(stage)).veza_reconciler_orphan_refunds_total ?? 0);
+      await sleep(2);
+    }
+  })();
+
+  const statuses: Record<string, number> = {};
+  const sendAll = async () => {
+    for (let send = sends.pop(); send; send = sends.pop()) {
+      const url = urls[Math.floor(Math.random() * urls.length)] ?? "";
+      const { status, json } = await post(url, secret, send.body, { id: send.id });
+      const outcome = `${status} ${json.status}`;
+      statuses[outcome] = (statuses[outcome] ?? 0) + 1;
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, sendAll));
+  watching.abort();
+  await watcher;
+
+  expect(statuses).toEqual({ "200 recorded": 400, "200 duplicate": 800 });
+  const sum = deliveries.reduce((total, _, index) => total + (index % 7), 0) / 10;
+  expect(await scrape(stage)).toMatchObject({
+    'veza_reconciler_actions_total{phase="stuck_orders"}': 200,
+    'veza_reconciler_actions_total{phase="orphan_refunds"}': 200,
+    veza_reconciler_orphan_refunds_total: 400,
+    veza_reconciler_sweep_duration_seconds_count: 400,
+    veza_reconciler_sweep_duration_seconds_sum: sum,
+  });
+  expect(seen.length).toBeGreaterThan(20);
+  expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+});

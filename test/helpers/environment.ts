@@ -1,0 +1,7 @@
+/** Sets environment variables of this process; undefined takes one away. */
+export function setEnvironment(variables: Record<string, string | undefined>): void {
+  for (const [name, value] of Object.entries(variables)) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+}

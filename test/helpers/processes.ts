@@ -1,0 +1,51 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { onTestFinished } from "vitest";
+
+export const projectFolder = path.join(import.meta.dirname, "..", "..");
+
+export interface Program {
+  child: ChildProcess;
+  /** What it has printed so far, standard error included. */
+  output(): string;
+  /** Resolves with the first match in its output, or rejects with that output when it ends without one. */
+  printed(pattern: RegExp): Promise<string>;
+  exited: Promise<unknown>;
+}
+
+/** Runs one of the project's TypeScript files as a program; it is killed with the test, if it still runs then. */
+export function runScript(file: string, args: string[], environment: Record<string, string | undefined> = {}): Program {
+  const child = spawn(process.execPath, [path.join(projectFolder, file), ...args], {
+    cwd: projectFolder,
+    env: { ...process.env, ...environment },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  const append = (chunk: Buffer) => {
+    output += chunk;
+    child.emit("printed");
+  };
+  child.stdout.on("data", append);
+  child.stderr.on("data", append);
+  const exited = once(child, "close");
+  onTestFinished(async () => {
+    child.kill("SIGKILL");
+    await exited;
+  });
+  return {
+    child,
+    exited,
+    output: () => output,
+    printed: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const match = pattern.exec(output);
+          if (match) resolve(match[1] ?? match[0]);
+        };
+        child.on("printed", look);
+        exited.then(() => reject(new Error(`ended without printing ${pattern}:\n${output}`)));
+        look();
+      }),
+  };
+}

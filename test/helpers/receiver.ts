@@ -1,0 +1,32 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { Webhook } from "standardwebhooks";
+
+export const newSecret = () => `whsec_${randomBytes(32).toString("base64")}`;
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  json: Record<string, unknown>;
+}
+
+/** Posts a body, signed anew with `secret` unless `headers` say otherwise. */
+export async function post(
+  url: string,
+  secret: string,
+  body: string,
+  options: { id?: string; at?: Date; headers?: Record<string, string>; sent?: string | Buffer } = {},
+): Promise<Answer> {
+  const { id = `msg_${randomUUID()}`, at = new Date() } = options;
+  const response = await fetch(url, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      "webhook-id": id,
+      "webhook-timestamp": String(Math.floor(at.getTime() / 1000)),
+      "webhook-signature": new Webhook(secret).sign(id, at, body),
+      ...options.headers,
+    },
+    body: options.sent ?? body,
+  });
+  return { status: response.status, headers: response.headers, json: JSON.parse(await response.text()) };
+}

@@ -1,0 +1,32 @@
+import { onTestFinished } from "vitest";
+import { setEnvironment } from "./environment.ts";
+import { httpServer } from "./servers.ts";
+
+/**
+ * Stands in for AWS Secrets Manager on 127.0.0.1, and points the SDK to it until the test is finished. It answers
+ * GetSecretValue only; it leaves out signatures, permissions, versions, binary secrets and throttling.
+ */
+export async function fakeSecretsManager(secrets: Record<string, unknown>): Promise<{ reads: string[] }> {
+  const reads: string[] = [];
+  const url = await httpServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const { SecretId: id } = JSON.parse(body);
+    reads.push(id);
+    response.setHeader("content-type", "application/x-amz-json-1.1");
+    if (id in secrets) {
+      const value = secrets[id];
+      response.end(JSON.stringify({ SecretString: typeof value === "string" ? value : JSON.stringify(value) }));
+    } else {
+      response.writeHead(400).end(JSON.stringify({ __type: "ResourceNotFoundException", message: "not there" }));
+    }
+  });
+  setEnvironment({
+    AWS_ENDPOINT_URL: url,
+    AWS_REGION: "eu-central-1",
+    AWS_ACCESS_KEY_ID: "test",
+    AWS_SECRET_ACCESS_KEY: "test",
+  });
+  onTestFinished(() => setEnvironment({ AWS_ENDPOINT_URL: undefined }));
+  return { reads };
+}

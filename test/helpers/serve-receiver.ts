@@ -1,0 +1,6 @@
+import { handler } from "../../handlers/receiver.ts";
+import { serve } from "../../local/serve.ts";
+
+// A receiver in a process of its own: prints its URL.
+const { url } = await serve(handler, 0);
+console.log(`receiver ${url}`);

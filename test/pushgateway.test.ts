@@ -1,0 +1,191 @@
+import type http from "node:http";
+import { Gauge, Registry } from "prom-client";
+import { describe, expect, inject, it } from "vitest";
+import { deadline } from "../lib/deadline.ts";
+import { PushRefused, push } from "../lib/pushgateway.ts";
+import { parseSettings } from "../lib/settings.ts";
+import { scrape } from "./helpers/gateway.ts";
+import { closedPort, httpServer, tcpServer } from "./helpers/servers.ts";
+
+function registryWith(...names: string[]): Registry {
+  const registry = new Registry();
+  for (const name of names) new Gauge({ name, help: "A test.", registers: [registry] }).set(1);
+  return registry;
+}
+
+const registry = registryWith("veza_test");
+const limit = () => deadline("the Pushgateway", 20_000);
+const pushTo = (url: string, signal = limit()) => push({ url }, { job: "test", stage: undefined }, registry, signal);
+
+async function outcomeOf(work: Promise<void>): Promise<{ error: unknown; ms: number }> {
+  const startedAt = performance.now();
+  const error = await work.then(
+    () => undefined,
+    (reason) => reason,
+  );
+  return { error, ms: performance.now() - startedAt };
+}
+
+describe("on a real gateway", () => {
+  const gateway = { url: inject("pushgatewayUrl") };
+
+  it("replaces the group: no series of an earlier push stays", async () => {
+    await push(gateway, { job: "test", stage: "ghosts" }, registryWith("veza_a", "veza_b"), limit());
+    expect(await scrape("ghosts")).toEqual({ veza_a: 1, veza_b: 1 });
+    await push(gateway, { job: "test", stage: "ghosts" }, registryWith("veza_b"), limit());
+    expect(await scrape("ghosts")).toEqual({ veza_b: 1 });
+  });
+
+  it("leaves another stage alone", async () => {
+    await push(gateway, { job: "test", stage: "one" }, registryWith("veza_a"), limit());
+    await push(gateway, { job: "test", stage: "two" }, registryWith("veza_b"), limit());
+    expect([await scrape("one"), await scrape("two")]).toEqual([{ veza_a: 1 }, { veza_b: 1 }]);
+  });
+
+  it("rejects with the gateway's reason when it refuses the push, and does not try again", async () => {
+    const broken = { metrics: async () => "not a metric line\n" } as Registry;
+    const { error } = await outcomeOf(push(gateway, { job: "test", stage: "broken" }, broken, limit()));
+    expect(error).toBeInstanceOf(PushRefused);
+    expect(String(error)).toContain("the Pushgateway answered 400: text format parsing error");
+  });
+});
+
+describe("on the wire", () => {
+  /** Takes one push with these settings and returns the request as it arrived. */
+  async function received(url: string, token?: string): Promise<http.IncomingMessage> {
+    let request: http.IncomingMessage | undefined;
+    const base = await httpServer((incoming, response) => {
+      request = incoming;
+      incoming.resume().on("end", () => response.end());
+    });
+    const settings = {
+      DATABASE_URL: "postgres://127.0.0.1/x",
+      PUSHGATEWAY_URL: url.replace("BASE", base.replace("http://", "")),
+      PUSHGATEWAY_TOKEN: token,
+    };
+    const { pushgateway } = parseSettings(settings, "sampler");
+    await push(pushgateway, { job: "veza_ledger", stage: "prod" }, registry, limit());
+    if (!request) throw new Error("nothing arrived");
+    return request;
+  }
+
+  it("is a PUT of the group, as text", async () => {
+    const { method, url, headers } = await received("http://BASE");
+    expect([method, url]).toEqual(["PUT", "/metrics/job/veza_ledger/stage/prod"]);
+    expect(headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(headers.authorization).toBeUndefined();
+  });
+
+  it("keeps a path prefix such as VictoriaMetrics'", async () => {
+    const { url } = await received("http://BASE/api/v1/import/prometheus/");
+    expect(url).toBe("/api/v1/import/prometheus/metrics/job/veza_ledger/stage/prod");
+  });
+
+  it("sends user and password from the URL as basic auth", async () => {
+    const { headers } = await received("http://us%40er:p%C3%A4ss%3A@BASE");
+    expect(headers.authorization).toBe(`Basic ${Buffer.from("us@er:päss:").toString("base64")}`);
+  });
+
+  it("sends a token as bearer auth", async () => {
+    const { headers } = await received("http://BASE", "to-ken");
+    expect(headers.authorization).toBe("Bearer to-ken");
+  });
+});
+
+describe("with a faulty gateway", () => {
+  it("rejects when it refuses the connection", async () => {
+    const { error, ms } = await outcomeOf(pushTo(`http://127.0.0.1:${await closedPort()}`));
+    expect(String(error)).toContain("ECONNREFUSED");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("gives a mute one 3 s, twice", async () => {
+    let connections = 0;
+    const port = await tcpServer(() => {
+      connections += 1;
+    });
+    const { error, ms } = await outcomeOf(pushTo(`http://127.0.0.1:${port}`));
+    expect(String(error)).toContain("no answer within 3000 ms");
+    expect(connections).toBe(2);
+    expect(ms).toBeGreaterThan(5_900);
+    expect(ms).toBeLessThan(6_500);
+  });
+
+  it("gives one that drips its answer 3 s, twice", async () => {
+    const base = await httpServer((_, response) => {
+      response.writeHead(200, { "content-length": "100000" });
+      const drip = setInterval(() => response.write("."), 100);
+      response.on("close", () => clearInterval(drip));
+    });
+    const { error, ms } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("no answer within 3000 ms");
+    expect(ms).toBeLessThan(6_500);
+  });
+
+  it("takes an answer that breaks off for a failure", async () => {
+    const base = await httpServer((_, response) => {
+      response.writeHead(200, { "content-length": "100" });
+      response.write("half");
+      setTimeout(() => response.destroy(), 50);
+    });
+    const { error, ms } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("the push failed");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("takes an endless answer for a failure", async () => {
+    const base = await httpServer((_, response) => {
+      const flood = () => {
+        while (!response.destroyed && response.write("x".repeat(65_536)));
+      };
+      response.on("drain", flood);
+      flood();
+    });
+    const { error, ms } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("the answer is too long");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("takes a redirect for a failure", async () => {
+    const base = await httpServer((request, response) => {
+      const isFirst = request.url?.startsWith("/metrics");
+      response.writeHead(isFirst ? 302 : 200, { location: "/elsewhere" }).end();
+    });
+    const { error } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("the push failed: unexpected redirect");
+  });
+
+  it("tries once more after a 5xx", async () => {
+    let requests = 0;
+    const base = await httpServer((_, response) => {
+      requests += 1;
+      response.writeHead(requests === 1 ? 503 : 200).end();
+    });
+    expect((await outcomeOf(pushTo(base))).error).toBeUndefined();
+    expect(requests).toBe(2);
+  });
+
+  it("does not try again after a 4xx", async () => {
+    let requests = 0;
+    const base = await httpServer((_, response) => {
+      requests += 1;
+      response.writeHead(400).end("bad\nnews");
+    });
+    const { error } = await outcomeOf(pushTo(base));
+    expect(error).toMatchObject({ status: 400, message: "the Pushgateway answered 400: bad news" });
+    expect(requests).toBe(1);
+  });
+
+  it("has ended its request when the caller's deadline aborts it", async () => {
+    let closed = 0;
+    const port = await tcpServer((socket) => {
+      socket.resume().on("close", () => {
+        closed += 1;
+      });
+    });
+    const { error, ms } = await outcomeOf(pushTo(`http://127.0.0.1:${port}`, deadline("the caller", 300)));
+    expect(String(error)).toContain("the caller: no answer within 300 ms");
+    expect(ms).toBeLessThan(800);
+    await expect.poll(() => closed).toBe(1);
+  });
+});

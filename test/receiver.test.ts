@@ -1,0 +1,313 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { handler } from "../handlers/receiver.ts";
+import { handler as sampler } from "../handlers/sampler.ts";
+import { serve } from "../local/serve.ts";
+import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
+import { setEnvironment } from "./helpers/environment.ts";
+import { scrape, wipe } from "./helpers/gateway.ts";
+import { captureLog } from "./helpers/log.ts";
+import { newSecret, post } from "./helpers/receiver.ts";
+import { fakeSecretsManager } from "./helpers/secrets.ts";
+import { closedPort, httpServer, tcpServer } from "./helpers/servers.ts";
+
+const stage = "receiver";
+const secret = newSecret();
+const timestamp = new Date().toISOString();
+const orphan = { type: "reconciler.orphan_refund", timestamp };
+const body = JSON.stringify(orphan);
+const orphans = "veza_reconciler_orphan_refunds_total";
+
+let database: TestDatabase;
+let server: { url: string; stop(): Promise<void> };
+beforeAll(async () => {
+  database = await createDatabase();
+  server = await serve(handler, 0);
+});
+afterAll(async () => {
+  await server.stop();
+  await database.admin.end();
+});
+beforeEach(async () => {
+  setEnvironment({
+    DATABASE_URL: database.receiverUrl,
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    WEBHOOK_SECRET: secret,
+    STAGE: stage,
+    SECRET_ID: undefined,
+  });
+  await endSessions();
+  await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.samples`;
+  await wipe(stage);
+});
+
+/** Ends the connection that the receiver keeps, so that it takes the settings of the next test. */
+async function endSessions(): Promise<void> {
+  await database.admin`select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name = 'veza-ledger-receiver' and datname = current_database()`;
+}
+
+const recorded = async () => {
+  const [row] = await database.admin`select count(*)::int as n from ledger_metrics.deliveries`;
+  const [total] = await database.admin`select value from ledger_metrics.samples where name = ${orphans}`;
+  return { deliveries: row?.n, orphans: Number(total?.value ?? 0) };
+};
+const nothing = { deliveries: 0, orphans: 0 };
+
+describe("answers", () => {
+  it("200 recorded, and the totals are on the gateway by then", async () => {
+    const log = captureLog();
+    const answer = await post(server.url, secret, body, { id: "msg_1" });
+    expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: true } });
+    expect(answer.headers.get("content-type")).toBe("application/json");
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+    expect(await scrape(stage)).toMatchObject({
+      [orphans]: 1,
+      'veza_reconciler_actions_total{phase="stuck_orders"}': 0,
+    });
+    expect(log).toEqual([
+      { level: "info", message: "delivery", id: "msg_1", status: "recorded", events: 1, published: true },
+    ]);
+  });
+
+  it("200 duplicate to the same id and body, signed anew, and counts it once", async () => {
+    captureLog();
+    await post(server.url, secret, body, { id: "msg_1" });
+    const again = await post(server.url, secret, body, { id: "msg_1", at: new Date(Date.now() - 60_000) });
+    expect(again).toMatchObject({ status: 200, json: { status: "duplicate", published: true } });
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it("409 to the same id with another body, and counts nothing of it", async () => {
+    captureLog();
+    await post(server.url, secret, body, { id: "msg_1" });
+    const answer = await post(server.url, secret, ` ${body}`, { id: "msg_1" });
+    expect(answer).toMatchObject({
+      status: 409,
+      json: { error: "webhook-id: was recorded before with a different body" },
+    });
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it.each([
+    ["not JSON", "{", "the body is not JSON"],
+    ["an unknown type", JSON.stringify([orphan, { ...orphan, type: "x" }]), "[1].type: must be one of "],
+    [
+      "a bad duration",
+      `{"type":"reconciler.sweep","timestamp":"${timestamp}","data":{"duration_seconds":-1}}`,
+      "data.d",
+    ],
+  ])("400 to %s, and counts nothing", async (_, bad, message) => {
+    captureLog();
+    const answer = await post(server.url, secret, bad);
+    expect(answer.status).toBe(400);
+    expect(answer.json.error).toContain(message);
+    expect(await recorded()).toEqual(nothing);
+  });
+
+  it.each(["has.stop", "x".repeat(257), "two words", "umlaut-\u00e4"])("400 to the webhook-id %j", async (id) => {
+    captureLog();
+    // The header arrives as Latin-1 text; the signature is made over what arrives.
+    const answer = await post(server.url, secret, body, { id });
+    expect(answer.json.error).toContain("webhook-id: must be 1 to 256 printable ASCII characters");
+    expect(answer.status).toBe(400);
+    expect(await recorded()).toEqual(nothing);
+  });
+
+  it.each([
+    ["no signature", { headers: { "webhook-signature": "" } }, "are required"],
+    ["a tampered body", { sent: `${body} ` }, "webhook-signature: does not match"],
+    ["a past timestamp", { at: new Date(Date.now() - 302_000) }, "webhook-timestamp: must be within 300 s"],
+    ["a future timestamp", { at: new Date(Date.now() + 302_000) }, "webhook-timestamp: must be within 300 s"],
+  ])("401 to %s", async (_, options, message) => {
+    captureLog();
+    const answer = await post(server.url, secret, body, options);
+    expect(answer.status).toBe(401);
+    expect(answer.json.error).toContain(message);
+    expect(await recorded()).toEqual(nothing);
+  });
+
+  it("401 to another secret, and to what is not signed before it looks at the body", async () => {
+    captureLog();
+    expect((await post(server.url, newSecret(), "{")).status).toBe(401);
+  });
+
+  it("both secrets are good during a rotation", async () => {
+    captureLog();
+    const next = newSecret();
+    setEnvironment({ WEBHOOK_SECRET: `${next} ${secret}` });
+    expect((await post(server.url, secret, body)).status).toBe(200);
+    expect((await post(server.url, next, body)).status).toBe(200);
+    setEnvironment({ WEBHOOK_SECRET: next });
+    expect((await post(server.url, secret, body)).status).toBe(401);
+    expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
+  });
+
+  it.each(["GET", "PUT", "DELETE", "OPTIONS"])("405 to %s", async (method) => {
+    captureLog();
+    const answer = await fetch(server.url, { method });
+    expect([answer.status, answer.headers.get("allow")]).toEqual([405, "POST"]);
+  });
+
+  it("413 to a body over 256 KiB, and takes one of 256 KiB", async () => {
+    captureLog();
+    const padded = (bytes: number) => body.padEnd(bytes, " ");
+    expect((await post(server.url, secret, padded(256 * 1024 + 1))).status).toBe(413);
+    expect(await recorded()).toEqual(nothing);
+    expect((await post(server.url, secret, padded(256 * 1024))).status).toBe(200);
+  });
+
+  it("413 to over 1,000 events, and takes 1,000", async () => {
+    captureLog();
+    expect((await post(server.url, secret, JSON.stringify(Array(1_001).fill(orphan)))).status).toBe(413);
+    expect(await recorded()).toEqual(nothing);
+    expect((await post(server.url, secret, JSON.stringify(Array(1_000).fill(orphan)))).status).toBe(200);
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1_000 });
+  });
+
+  it("a body that comes base64-encoded like any other", async () => {
+    captureLog();
+    const type = { headers: { "content-type": "application/octet-stream" } };
+    expect((await post(server.url, secret, body, type)).json).toEqual({ status: "recorded", published: true });
+    expect((await post(server.url, secret, body, { ...type, sent: `${body} ` })).status).toBe(401);
+  });
+
+  it("401 to bytes that are not UTF-8, signed as they are", async () => {
+    captureLog();
+    const bytes = Buffer.from([0x22, 0xff, 0xfe, 0x22]);
+    const answer = await post(server.url, secret, bytes.toString("latin1"), { sent: bytes });
+    expect(answer.status).toBe(401);
+  });
+});
+
+describe("503 with retry-after, nothing recorded, and the same id is good again later:", () => {
+  async function expectUnavailable(limitMs: number, repair: () => Promise<unknown>) {
+    const log = captureLog();
+    const id = `msg_${randomUUID()}`;
+    const startedAt = performance.now();
+    const answer = await post(server.url, secret, body, { id });
+    expect(performance.now() - startedAt).toBeLessThan(limitMs);
+    expect(answer).toMatchObject({
+      status: 503,
+      json: { error: "not recorded; send again with the same webhook-id" },
+    });
+    expect(answer.headers.get("retry-after")).toBe("5");
+    expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not recorded" }));
+    expect(JSON.stringify(log)).not.toContain(":receiver@");
+    await repair();
+    expect(await recorded()).toEqual(nothing);
+    expect(await post(server.url, secret, body, { id })).toMatchObject({ status: 200, json: { status: "recorded" } });
+  }
+  const reconnect = async () => setEnvironment({ DATABASE_URL: database.receiverUrl });
+
+  it("Postgres refuses the connection", async () => {
+    setEnvironment({ DATABASE_URL: `postgres://u:receiver@127.0.0.1:${await closedPort()}/x` });
+    await expectUnavailable(1_000, reconnect);
+  });
+
+  it("Postgres is mute", async () => {
+    setEnvironment({ DATABASE_URL: `postgres://u:receiver@127.0.0.1:${await tcpServer(() => {})}/x` });
+    await expectUnavailable(6_000, reconnect);
+  });
+
+  it("a table is locked", async () => {
+    const unlock = await lockTable(database, "ledger_metrics.deliveries");
+    await expectUnavailable(3_000, unlock);
+  });
+
+  it("the schema is missing", async () => {
+    await database.admin`alter schema ledger_metrics rename to elsewhere`;
+    await expectUnavailable(1_000, () => database.admin`alter schema elsewhere rename to ledger_metrics`);
+  });
+
+  it("a setting is missing", async () => {
+    setEnvironment({ WEBHOOK_SECRET: undefined });
+    await expectUnavailable(1_000, async () => setEnvironment({ WEBHOOK_SECRET: secret }));
+  });
+});
+
+it("records on a new connection when the one it kept has died", async () => {
+  captureLog();
+  await post(server.url, secret, body);
+  await endSessions();
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true });
+  expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
+});
+
+it("records with the new password when it was rotated in Postgres and in the secret", async () => {
+  captureLog();
+  const settings = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };
+  const url = (password: string) =>
+    database.receiverUrl.replace("veza_ledger_receiver:receiver", `turning:${password}`);
+  const stored = { ...settings, DATABASE_URL: url("first") };
+  await fakeSecretsManager({ app: stored });
+  setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, WEBHOOK_SECRET: undefined, SECRET_ID: "app" });
+  await database.admin`create role turning login password 'first' in role veza_ledger_receiver`;
+  expect((await post(server.url, secret, body)).status).toBe(200);
+
+  await database.admin`alter role turning password 'second'`;
+  stored.DATABASE_URL = url("second");
+  await endSessions();
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true });
+});
+
+describe("with a faulty gateway it records, says published:false, and the next tick publishes:", () => {
+  it.each([
+    ["refuses", async () => `http://127.0.0.1:${await closedPort()}`],
+    ["is mute", async () => `http://127.0.0.1:${await tcpServer(() => {})}`],
+    ["answers 400", () => httpServer((_, response) => void response.writeHead(400).end("no"))],
+    ["redirects", () => httpServer((_, response) => void response.writeHead(302, { location: "/" }).end())],
+    [
+      "cuts its answer",
+      () =>
+        httpServer((_, response) => {
+          response.writeHead(200, { "content-length": "9" }).write("half");
+          response.destroy();
+        }),
+    ],
+    [
+      "drips its answer",
+      () =>
+        httpServer((_, response) => {
+          response.writeHead(200, { "content-length": "100000" });
+          const drip = setInterval(() => response.write("."), 100);
+          response.on("close", () => clearInterval(drip));
+        }),
+    ],
+  ])("it %s", async (_, startGateway) => {
+    captureLog();
+    setEnvironment({ PUSHGATEWAY_URL: await startGateway() });
+    const startedAt = performance.now();
+    const answer = await post(server.url, secret, body);
+    expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: false } });
+    expect(performance.now() - startedAt).toBeLessThan(4_500);
+    expect(await scrape(stage)).toEqual({});
+
+    setEnvironment({ PUSHGATEWAY_URL: inject("pushgatewayUrl"), DATABASE_URL: database.samplerUrl });
+    await sampler({} as never, {} as never, () => {});
+    expect(await scrape(stage)).toMatchObject({ [orphans]: 1 });
+  });
+});
+
+it("lets deliveries that come during a push share the next one", async () => {
+  captureLog();
+  let pushes = 0;
+  const slow = await httpServer(async (request, response) => {
+    pushes += 1;
+    request.resume();
+    setTimeout(() => response.end(), 200);
+  });
+  setEnvironment({ PUSHGATEWAY_URL: slow });
+  const answers = await Promise.all(Array.from({ length: 12 }, () => post(server.url, secret, body)));
+  expect(answers.map(({ json }) => json)).toEqual(Array(12).fill({ status: "recorded", published: true }));
+  expect(pushes).toBeLessThanOrEqual(4);
+  expect(await recorded()).toEqual({ deliveries: 12, orphans: 12 });
+});
+
+it("forgets deliveries that are past their 14 days", async () => {
+  captureLog();
+  await database.admin`
+    insert into ledger_metrics.deliveries (id, body_digest, received_at) values ('old', '', now() - interval '15 days')`;
+  await post(server.url, secret, body, { id: "new" });
+  expect(await database.admin`select id from ledger_metrics.deliveries`).toEqual([{ id: "new" }]);
+});

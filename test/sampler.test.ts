@@ -1,0 +1,250 @@
+import net from "node:net";
+import type { Context, ScheduledEvent } from "aws-lambda";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { handler } from "../handlers/sampler.ts";
+import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { setEnvironment } from "./helpers/environment.ts";
+import { scrape, wipe } from "./helpers/gateway.ts";
+import { captureLog } from "./helpers/log.ts";
+import { fakeSecretsManager } from "./helpers/secrets.ts";
+import { closedPort, httpServer, tcpServer } from "./helpers/servers.ts";
+
+const stage = "sampler";
+const functionTimeoutMs = 25_000;
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  await database.admin.unsafe(`
+    insert into orders (status, hyperswitch_payment_id, created_at)
+      select 'pending', 'pay', now() - interval '1 hour' from generate_series(1, 3);
+    insert into seller_transfers (status, updated_at) values ('permanently_failed', now())`);
+});
+afterAll(() => database.admin.end());
+beforeEach(async () => {
+  await wipe(stage);
+  setEnvironment({
+    DATABASE_URL: database.samplerUrl,
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    PUSHGATEWAY_TOKEN: undefined,
+    STAGE: stage,
+    SECRET_ID: undefined,
+  });
+});
+
+const tick = async () => handler({} as ScheduledEvent, {} as Context, () => {});
+const gauges = {
+  veza_ledger_stuck_orders_pending: 3,
+  veza_ledger_stuck_refunds_pending: 0,
+  veza_ledger_failed_transfers_at_max_retry: 1,
+  veza_ledger_orphan_refund_rows: 0,
+  veza_ledger_reversal_pending_transfers: 0,
+};
+const allUnknown = Object.fromEntries(Object.keys(gauges).map((name) => [name, -1]));
+
+it("pushes the five gauges, the oldest rows and its duration, and logs one line", async () => {
+  const log = captureLog();
+  await tick();
+  const series = await scrape(stage);
+  expect(series).toMatchObject({ ...gauges, 'veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"}': 0 });
+  const oldest = series['veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}'] ?? 0;
+  expect(Math.abs(Date.now() / 1000 - 3600 - oldest)).toBeLessThan(60);
+  expect(series.veza_ledger_sample_duration_seconds).toBeGreaterThan(0);
+  expect(log).toEqual([
+    {
+      level: "info",
+      message: "tick",
+      stuck_orders: 3,
+      stuck_refunds: 0,
+      failed_transfers: 1,
+      orphan_refunds: 0,
+      pending_reversals: 0,
+      duration_seconds: expect.any(Number),
+    },
+  ]);
+});
+
+it("pushes -1 and no oldest row for a check that fails, and logs which and why", async () => {
+  const log = captureLog();
+  await lockTable(database, "orders");
+  await tick();
+  const series = await scrape(stage);
+  expect(series).toMatchObject({ ...gauges, veza_ledger_stuck_orders_pending: -1 });
+  expect(series).not.toHaveProperty('veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}');
+  expect(log.filter(({ level }) => level === "error")).toEqual([
+    {
+      level: "error",
+      message: "check failed",
+      check: "stuck_orders",
+      code: "55P03",
+      reason: "canceling statement due to lock timeout",
+    },
+  ]);
+});
+
+it("replaces yesterday's numbers: none of them stays when the database is gone", async () => {
+  captureLog();
+  await tick();
+  setEnvironment({ DATABASE_URL: `postgres://sampler:hunter2@127.0.0.1:${await closedPort()}/ledger` });
+  await tick();
+  const series = await scrape(stage);
+  expect(series).toMatchObject(allUnknown);
+  expect(Object.keys(series).filter((name) => name.includes("oldest"))).toEqual([]);
+});
+
+it("publishes the totals after its own gauges: a wiped gateway is whole again within a tick", async () => {
+  captureLog();
+  await database.admin`
+    insert into ledger_metrics.samples values ('veza_reconciler_actions_total', '{"phase": "stuck_orders"}', 7)`;
+  await tick();
+  await wipe(stage);
+  expect(await scrape(stage)).toEqual({});
+  await tick();
+  expect(await scrape(stage)).toMatchObject({
+    ...gauges,
+    'veza_reconciler_actions_total{phase="stuck_orders"}': 7,
+    'veza_reconciler_actions_total{phase="stuck_refunds"}': 0,
+    veza_reconciler_last_run_timestamp: 0,
+  });
+});
+
+it("warns once when the schema of the totals is missing, and pushes its gauges all the same", async () => {
+  const log = captureLog();
+  await database.admin`alter schema ledger_metrics rename to elsewhere`;
+  try {
+    await tick();
+  } finally {
+    await database.admin`alter schema elsewhere rename to ledger_metrics`;
+  }
+  const series = await scrape(stage);
+  expect(series).toMatchObject(gauges);
+  expect(series).not.toHaveProperty("veza_reconciler_last_run_timestamp");
+  expect(log.filter(({ level }) => level !== "info")).toEqual([
+    {
+      level: "warn",
+      message: "reconciler totals not published",
+      code: "42P01",
+      reason: 'relation "ledger_metrics.samples" does not exist',
+    },
+  ]);
+});
+
+it("does not miss a tick when the password is rotated in Postgres and in the secret", async () => {
+  const log = captureLog();
+  const secret = { DATABASE_URL: database.samplerUrl, PUSHGATEWAY_URL: inject("pushgatewayUrl") };
+  const { reads } = await fakeSecretsManager({ "veza/ledger": secret });
+  await database.admin`create role rotating login password 'first' in role veza_ledger_sampler`;
+  secret.DATABASE_URL = database.samplerUrl.replace("veza_ledger_sampler:sampler", "rotating:first");
+  setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, SECRET_ID: "veza/ledger" });
+  await tick();
+  expect(reads).toHaveLength(1);
+
+  await database.admin`alter role rotating password 'second'`;
+  secret.DATABASE_URL = secret.DATABASE_URL.replace("first", "second");
+  await wipe(stage);
+  await tick();
+  expect(await scrape(stage)).toMatchObject(gauges);
+  expect(log.filter(({ level }) => level === "error")).toEqual([]);
+
+  await tick();
+  expect(reads).toHaveLength(2);
+});
+
+it("throws one error that names the settings which are missing or wrong, and no value", async () => {
+  setEnvironment({ DATABASE_URL: "postgres://u:hunter2@h/db?x=1", PUSHGATEWAY_URL: undefined, STAGE: "a/b" });
+  const error = await tick().catch((reason: Error) => reason);
+  expect(String(error)).toBe(
+    "Error: DATABASE_URL: the only parameter may be sslmode; PUSHGATEWAY_URL is missing; STAGE may hold letters, digits, _ and - only",
+  );
+});
+
+describe("with a faulty database", () => {
+  async function faultyTick(port: number) {
+    const log = captureLog();
+    setEnvironment({ DATABASE_URL: `postgres://sampler:hunter2@127.0.0.1:${port}/ledger` });
+    const startedAt = performance.now();
+    await tick();
+    expect(await scrape(stage)).toMatchObject(allUnknown);
+    expect(JSON.stringify(log)).not.toContain("hunter2");
+    return { ms: performance.now() - startedAt, reasons: log.map(({ reason }) => reason).filter(Boolean) };
+  }
+
+  it("pushes five times -1 when nobody listens", async () => {
+    const { ms, reasons } = await faultyTick(await closedPort());
+    expect(reasons).toHaveLength(6);
+    expect(reasons[0]).toContain("ECONNREFUSED");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("pushes five times -1 when the server hangs up during start-up", async () => {
+    const { ms, reasons } = await faultyTick(await tcpServer((socket) => socket.once("data", () => socket.end())));
+    expect(reasons[0]).toContain("hung up");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("pushes five times -1 within its 8 s when the server is mute", async () => {
+    const { ms } = await faultyTick(await tcpServer(() => {}));
+    expect(ms).toBeGreaterThan(2_900);
+    expect(ms).toBeLessThan(9_000);
+  });
+
+  it("pushes what it knows within its 8 s when the server falls mute in the middle", async () => {
+    captureLog();
+    const { host, port } = targetOf(database.samplerUrl);
+    const proxy = await tcpServer((client) => {
+      const server = net.connect({ host, port });
+      client.pipe(server);
+      client.on("close", () => server.destroy());
+      // Lets the first answer through after the five statements were sent, and nothing after it.
+      let muteAfter = Number.POSITIVE_INFINITY;
+      client.on("data", (chunk) => {
+        if (chunk.includes("from orders")) muteAfter = 0;
+      });
+      server.on("data", (chunk) => {
+        if (muteAfter === Number.POSITIVE_INFINITY) client.write(chunk);
+        else if (muteAfter === 0) {
+          muteAfter = -1;
+          const firstAnswer = chunk.indexOf("Z", chunk.indexOf("SELECT 1")) + 6;
+          client.write(chunk.subarray(0, firstAnswer));
+        }
+      });
+    });
+    setEnvironment({ DATABASE_URL: database.samplerUrl.replace(`:${port}/`, `:${proxy}/`) });
+    const startedAt = performance.now();
+    await tick();
+    expect(performance.now() - startedAt).toBeLessThan(9_000);
+    expect(await scrape(stage)).toMatchObject({ ...allUnknown, veza_ledger_stuck_orders_pending: 3 });
+  });
+});
+
+describe("with a faulty gateway", () => {
+  it.each([
+    ["refuses", async () => `http://127.0.0.1:${await closedPort()}`, "ECONNREFUSED"],
+    ["answers 400", () => httpServer((_, response) => void response.writeHead(400).end("no")), "answered 400: no"],
+    ["is mute", async () => `http://127.0.0.1:${await tcpServer(() => {})}`, "no answer within 3000 ms"],
+  ])("throws within its limit when the gateway %s", async (_, startGateway, reason) => {
+    captureLog();
+    setEnvironment({ PUSHGATEWAY_URL: await startGateway() });
+    const startedAt = performance.now();
+    await expect(tick()).rejects.toThrow(reason);
+    expect(performance.now() - startedAt).toBeLessThan(7_000);
+  });
+
+  it("ends within the function's time-out when database and gateway are both mute", async () => {
+    captureLog();
+    const port = await tcpServer(() => {});
+    setEnvironment({ DATABASE_URL: `postgres://127.0.0.1:${port}/x`, PUSHGATEWAY_URL: `http://127.0.0.1:${port}` });
+    const startedAt = performance.now();
+    await expect(tick()).rejects.toThrow("no answer within 3000 ms");
+    expect(performance.now() - startedAt).toBeLessThan(functionTimeoutMs - 2_000);
+  });
+
+  it("leaves no session on the database behind when the push fails", async () => {
+    captureLog();
+    setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${await closedPort()}` });
+    await expect(tick()).rejects.toThrow();
+    const sessions = () =>
+      database.admin`select from pg_stat_activity where application_name = 'veza-ledger-sampler' and datname = current_database()`;
+    await expect.poll(sessions).toHaveLength(0);
+  });
+});

@@ -1,0 +1,77 @@
+import { createHmac, randomBytes } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { SignatureError, verifySignature } from "../lib/signature.ts";
+
+const newSecret = () => `whsec_${randomBytes(32).toString("base64")}`;
+const secret = newSecret();
+const now = () => Math.floor(Date.now() / 1000);
+
+/** By the specification's own words, and not by the package that the service verifies with. */
+function sign(id: string, timestamp: number | string, body: string, key = secret): string {
+  const bytes = Buffer.from(key.replace("whsec_", ""), "base64");
+  return `v1,${createHmac("sha256", bytes).update(`${id}.${timestamp}.${body}`).digest("base64")}`;
+}
+
+const headersOf = (id: string, timestamp: number | string, signature: string) => ({
+  "webhook-id": id,
+  "webhook-timestamp": String(timestamp),
+  "webhook-signature": signature,
+});
+const signed = (body: string, timestamp = now()) => headersOf("msg_1", timestamp, sign("msg_1", timestamp, body));
+
+it("accepts what is signed, and returns its id", () => {
+  expect(verifySignature(signed('{"ä":1}'), '{"ä":1}', [secret])).toBe("msg_1");
+});
+
+it("accepts the example of the specification's reference implementation, but for its age", () => {
+  const headers = headersOf(
+    "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    1614265330,
+    "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+  );
+  const key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+  expect(sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, '{"test": 2432232314}', key)).toBe(
+    headers["webhook-signature"],
+  );
+  expect(() => verifySignature(headers, '{"test": 2432232314}', [key])).toThrow("webhook-timestamp: must be within");
+});
+
+it("accepts either of two secrets, and a header with several signatures, during a rotation", () => {
+  const other = newSecret();
+  expect(verifySignature(signed("{}"), "{}", [other, secret])).toBe("msg_1");
+  expect(verifySignature(signed("{}"), "{}", [secret, other])).toBe("msg_1");
+  const timestamp = now();
+  const both = `${sign("msg_1", timestamp, "{}", other)} ${sign("msg_1", timestamp, "{}")} v2,later`;
+  expect(verifySignature(headersOf("msg_1", timestamp, both), "{}", [secret])).toBe("msg_1");
+});
+
+it.each([-299, 0, 299])("accepts a timestamp %i s from now", (seconds) => {
+  expect(verifySignature(signed("{}", now() + seconds), "{}", [secret])).toBe("msg_1");
+});
+
+it.each([-302, 302])("refuses a timestamp %i s from now", (seconds) => {
+  expect(() => verifySignature(signed("{}", now() + seconds), "{}", [secret])).toThrow(
+    "webhook-timestamp: must be within 300 s of now",
+  );
+});
+
+describe("refuses", () => {
+  const timestamp = now();
+  it.each([
+    ["no headers", {}, "are required"],
+    ["an empty id", headersOf("", timestamp, sign("", timestamp, "{}")), "are required"],
+    ["a tampered body", signed("{ }"), "webhook-signature: does not match"],
+    ["another id", { ...signed("{}"), "webhook-id": "msg_2" }, "webhook-signature: does not match"],
+    ["another secret", headersOf("msg_1", timestamp, sign("msg_1", timestamp, "{}", newSecret())), "does not match"],
+    ["another version", headersOf("msg_1", timestamp, sign("msg_1", timestamp, "{}").replace("v1", "v2")), "match"],
+    ["a signature without version", headersOf("msg_1", timestamp, sign("msg_1", timestamp, "{}").slice(3)), "match"],
+    ["a version without signature", headersOf("msg_1", timestamp, "v1"), "does not match"],
+    ["a signature cut short", headersOf("msg_1", timestamp, sign("msg_1", timestamp, "{}").slice(0, -1)), "match"],
+    ["a timestamp that is no number", headersOf("msg_1", "soon", "v1,x"), "webhook-timestamp: must be Unix time"],
+    ["a number with something after it", headersOf("msg_1", `${timestamp}x`, sign("msg_1", timestamp, "{}")), "Unix"],
+  ])("%s", (_, headers, reason) => {
+    const verify = () => verifySignature(headers, "{}", [secret]);
+    expect(verify).toThrow(SignatureError);
+    expect(verify).toThrow(reason);
+  });
+});

@@ -1,0 +1,179 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
+import { connect, type Database } from "../lib/database.ts";
+import { deadline } from "../lib/deadline.ts";
+import type { Sample } from "../lib/events.ts";
+import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
+import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { scrape, wipe } from "./helpers/gateway.ts";
+import { httpServer, tcpServer } from "./helpers/servers.ts";
+
+const stage = "totals";
+const gateway = { url: inject("pushgatewayUrl") };
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createDatabase();
+});
+beforeEach(() => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.samples`);
+afterAll(() => database.admin.end());
+
+async function open(url = database.receiverUrl): Promise<Database> {
+  const connection = await connect(async () => targetOf(url), { applicationName: "test" }, deadline("test", 5_000));
+  onTestFinished(() => connection.close());
+  return connection;
+}
+
+const sample = (name: string, value: number, labels = {}): Sample => ({ name, labels, value });
+const delivery = (id: string, samples: Sample[], bodyDigest = "digest") => ({ id, bodyDigest, samples });
+const totals = async () =>
+  Object.fromEntries(
+    (await database.admin`select name, value from ledger_metrics.samples`).map((row) => [row.name, row.value]),
+  );
+
+it("adds a delivery once, however often it comes", async () => {
+  const { sql } = await open();
+  expect(await recordDelivery(sql, delivery("a", [sample("x", 2)]))).toBe("recorded");
+  expect(await recordDelivery(sql, delivery("a", [sample("x", 2)]))).toBe("duplicate");
+  expect(await recordDelivery(sql, delivery("b", [sample("x", 3)]))).toBe("recorded");
+  expect(await totals()).toEqual({ x: "5" });
+  expect(await database.admin`select id, attempts from ledger_metrics.deliveries order by id`).toEqual([
+    { id: "a", attempts: 2 },
+    { id: "b", attempts: 1 },
+  ]);
+});
+
+it("refuses a known id with another body, and adds nothing", async () => {
+  const { sql } = await open();
+  await recordDelivery(sql, delivery("a", [sample("x", 2)]));
+  expect(await recordDelivery(sql, delivery("a", [sample("x", 9)], "other"))).toBe("conflict");
+  expect(await totals()).toEqual({ x: "2" });
+});
+
+it("adds fractions exactly, in whatever order they come", async () => {
+  const { sql } = await open();
+  for (const [index, value] of [0.1, 0.2, 1e15, 0.7].entries()) {
+    await recordDelivery(sql, delivery(`d${index}`, [sample("sum", value)]));
+  }
+  expect(await totals()).toEqual({ sum: "1000000000000001.0" });
+});
+
+it("keeps the latest run, also when an older one comes later", async () => {
+  const { sql } = await open();
+  for (const [index, end] of [100, 300.5, 200].entries()) {
+    await recordDelivery(sql, delivery(`d${index}`, [sample("veza_reconciler_last_run_timestamp", end)]));
+  }
+  expect(await totals()).toEqual({ veza_reconciler_last_run_timestamp: "300.5" });
+});
+
+it("does not deadlock when deliveries name the same series in opposite orders", async () => {
+  const names = Array.from({ length: 20 }, (_, index) => `series_${index}`);
+  const connections = await Promise.all(Array.from({ length: 6 }, () => open()));
+  await Promise.all(
+    connections.map(async ({ sql }, sender) => {
+      for (let index = 0; index < 20; index += 1) {
+        const samples = names.map((name) => sample(name, 1));
+        await recordDelivery(sql, delivery(`${sender}-${index}`, sender % 2 ? samples.reverse() : samples));
+      }
+    }),
+  );
+  expect(Object.values(await totals())).toEqual(Array(20).fill("120"));
+});
+
+it("publishes the totals, and every other series as 0", async () => {
+  const connection = await open();
+  await recordDelivery(connection.sql, delivery("a", [sample("veza_reconciler_orphan_refunds_total", 4)]));
+  await publishTotals(connection, gateway, stage, deadline("test", 3_000));
+  const series = await scrape(stage);
+  expect(series).toMatchObject({
+    veza_reconciler_orphan_refunds_total: 4,
+    'veza_reconciler_actions_total{phase="stuck_orders"}': 0,
+  });
+  expect(Object.keys(series)).toHaveLength(18);
+});
+
+it("lets the sampler's read-only role publish too", async () => {
+  await wipe(stage);
+  await publishTotals(await open(database.samplerUrl), gateway, stage, deadline("test", 3_000));
+  expect(Object.keys(await scrape(stage))).toHaveLength(18);
+});
+
+it("never pushes older totals after newer ones: whoever is late reads after the lock", async () => {
+  const pushed: number[] = [];
+  const slowGateway = await httpServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    if (pushed.length === 0) await sleep(300);
+    pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
+    response.end();
+  });
+  const [first, second] = await Promise.all([open(), open()]);
+  const add = (id: string) =>
+    recordDelivery(second.sql, delivery(id, [sample("veza_reconciler_orphan_refunds_total", 1)]));
+  await add("a");
+  const publishingOne = publishTotals(first, { url: slowGateway }, stage, deadline("test", 3_000));
+  await sleep(100);
+  await add("b");
+  await publishTotals(second, { url: slowGateway }, stage, deadline("test", 3_000));
+  await publishingOne;
+  expect(pushed).toEqual([1, 2]);
+});
+
+it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
+  const holder = await database.admin.reserve();
+  await holder`begin`;
+  await holder`select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0))`;
+  onTestFinished(async () => {
+    await holder`rollback`;
+    holder.release();
+  });
+  await wipe(stage);
+  const connection = await open();
+  await expect(publishTotals(connection, gateway, stage, deadline("test", 10_000))).rejects.toMatchObject({
+    code: "55P03",
+  });
+  expect(await scrape(stage)).toEqual({});
+  expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
+});
+
+it.each([
+  ["its deadline comes", async () => {}, "test: no answer within 500 ms"],
+  [
+    "the connection, and with it the lock, is lost",
+    async (pid: number) => void (await database.admin`select pg_terminate_backend(${pid})`),
+    "CONNECTION_CLOSED",
+  ],
+])("has no push under way any more when %s", async (_, strike, message) => {
+  let open_ = 0;
+  let arrived = () => {};
+  const pushArrived = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  const port = await tcpServer((socket) => {
+    open_ += 1;
+    socket.on("data", arrived).on("close", () => {
+      open_ -= 1;
+    });
+  });
+  const connection = await open();
+  const [row] = await connection.sql`select pg_backend_pid() as pid`;
+  const publishing = publishTotals(connection, { url: `http://127.0.0.1:${port}` }, stage, deadline("test", 500));
+  const outcome = expect(publishing).rejects.toThrow(message);
+  await pushArrived;
+  await strike(row?.pid);
+  await outcome;
+  await expect.poll(() => open_, { timeout: 200, interval: 10 }).toBe(0);
+});
+
+it("forgets deliveries after 14 days, at most 1,000 at a time", async () => {
+  const { sql } = await open();
+  await database.admin`
+    insert into ledger_metrics.deliveries (id, body_digest, received_at)
+    select 'old' || n, '', now() - interval '14 days 1 minute' from generate_series(1, 1500) as n
+    union all select 'young', '', now() - interval '13 days 23 hours'`;
+  const left = async () => (await database.admin`select count(*)::int as n from ledger_metrics.deliveries`)[0]?.n;
+  await purgeDeliveries(sql);
+  expect(await left()).toBe(501);
+  await purgeDeliveries(sql);
+  expect(await left()).toBe(1);
+});
