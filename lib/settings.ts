@@ -1,3 +1,5 @@
+// Percent-decodes, and leaves alone what is no escape.
+import { unescape as decode } from "node:querystring";
 import type { DatabaseTarget } from "./database.ts";
 import { deadline, orAbort } from "./deadline.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
@@ -46,68 +48,42 @@ export function parseSettings(texts: Texts, role: "sampler" | "receiver"): Setti
   return settings as Settings;
 }
 
+/** DATABASE_URL, or the secret that RDS keeps for a database user, with the keys that AWS documents. */
 function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undefined {
-  if (!texts.DATABASE_URL) return parseRdsSecret(texts, problems);
-  const url = URL.parse(texts.DATABASE_URL);
-  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || !url.hostname) {
+  const missing = ["host", "username", "password", "dbname"].filter((key) => !texts[key]);
+  if (!texts.DATABASE_URL && missing.length > 0) {
+    problems.push(`DATABASE_URL is missing${missing.length < 4 ? `, and ${missing.join(", ")} in the secret` : ""}`);
+    return undefined;
+  }
+  const { username = "", password = "", host, port = 5432, dbname = "" } = texts;
+  const [user, key, name] = [username, password, dbname].map(encodeURIComponent);
+  const url = URL.parse(texts.DATABASE_URL || `postgres://${user}:${key}@${host}:${port}/${name}`);
+  const isComplete = url?.username && url.hostname && url.pathname.length > 1;
+  if (!isComplete || !/^postgres(ql)?:$/.test(url.protocol)) {
     problems.push("DATABASE_URL must be like postgres://user:password@host:5432/database, with a single host");
     return undefined;
   }
-  const parameters = [...url.searchParams.keys()];
-  if (parameters.some((name) => name !== "sslmode")) problems.push("DATABASE_URL: the only parameter may be sslmode");
-  const tls = parseSslmode(url, problems);
-  try {
-    return {
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: Number(url.port || 5432),
-      database: decodeURIComponent(url.pathname.slice(1)) || "postgres",
-      username: decodeURIComponent(url.username) || "postgres",
-      password: decodeURIComponent(url.password),
-      tls,
-    };
-  } catch {
-    problems.push("DATABASE_URL: a % in the user name, password or database has to be written as %25");
-    return undefined;
+  if ([...url.searchParams.keys()].some((parameter) => parameter !== "sslmode")) {
+    problems.push("DATABASE_URL: the only parameter may be sslmode");
   }
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: Number(url.port || 5432),
+    database: decode(url.pathname.slice(1)),
+    username: decode(url.username),
+    password: decode(url.password),
+    tls: parseSslmode(url, problems),
+  };
 }
 
 /** What libpq makes of sslmode, but for its default: verified, unless the server is on this machine. */
 function parseSslmode(url: URL, problems: string[]): DatabaseTarget["tls"] {
-  switch (url.searchParams.get("sslmode")) {
-    case null:
-      return isLocal(url.hostname) ? "off" : "verified";
-    case "verify-full":
-    case "verify-ca":
-      return "verified";
-    case "require":
-      return "unverified";
-    case "disable":
-      return "off";
-    default:
-      problems.push("DATABASE_URL: sslmode must be one of disable, require, verify-ca, verify-full");
-      return "verified";
-  }
-}
-
-/** The secret that RDS keeps for a database user, with the keys that AWS documents. */
-function parseRdsSecret(texts: Texts, problems: string[]): DatabaseTarget | undefined {
-  const missing = ["host", "username", "password", "dbname"].filter((key) => !texts[key]);
-  if (missing.length > 0) {
-    problems.push(
-      missing.length < 4
-        ? `DATABASE_URL is missing, and so is ${missing.join(", ")} in the secret`
-        : "DATABASE_URL is missing",
-    );
-    return undefined;
-  }
-  const port = Number(texts.port || 5432);
-  if (!Number.isInteger(port)) problems.push("port in the secret must be a number");
-  const { host = "", username = "", password = "", dbname = "" } = texts;
-  return { host, port, database: dbname, username, password, tls: isLocal(host) ? "off" : "verified" };
-}
-
-function isLocal(host: string): boolean {
-  return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host);
+  const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
+  const sslmode = url.searchParams.get("sslmode") ?? (isLocal ? "disable" : "verify-full");
+  const tls = { disable: "off", require: "unverified", "verify-ca": "verified", "verify-full": "verified" } as const;
+  const isKnown = Object.hasOwn(tls, sslmode);
+  if (!isKnown) problems.push(`DATABASE_URL: sslmode must be one of ${Object.keys(tls).join(", ")}`);
+  return tls[sslmode as keyof typeof tls];
 }
 
 function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget | undefined {
@@ -119,16 +95,9 @@ function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget |
   }
   if (url.search || url.hash) problems.push("PUSHGATEWAY_URL must not have a query or a fragment");
   if (url.username && token) problems.push("PUSHGATEWAY_TOKEN and a user in PUSHGATEWAY_URL exclude each other");
-  if (token && !/^[\x21-\x7e]+$/.test(token)) problems.push("PUSHGATEWAY_TOKEN must be printable ASCII without spaces");
-  let authorization = token && `Bearer ${token}`;
-  if (url.username) {
-    try {
-      const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-      authorization = `Basic ${Buffer.from(credentials).toString("base64")}`;
-    } catch {
-      problems.push("PUSHGATEWAY_URL: a % in the user name or password has to be written as %25");
-    }
-  }
+  if (/[^\x21-\x7e]/.test(token ?? "")) problems.push("PUSHGATEWAY_TOKEN must be printable ASCII without spaces");
+  const credentials = Buffer.from(`${decode(url.username)}:${decode(url.password)}`).toString("base64");
+  const authorization = url.username ? `Basic ${credentials}` : token && `Bearer ${token}`;
   return { url: url.origin + url.pathname.replace(/\/+$/, ""), ...(authorization && { authorization }) };
 }
 
@@ -148,43 +117,31 @@ function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
 }
 
 async function readSecrets(ids: string, fresh: boolean): Promise<Texts> {
-  if (!fresh && cachedSecrets?.ids === ids && Date.now() - cachedSecrets.readAtMs < secretsMaxAgeMs) {
-    return cachedSecrets.texts;
-  }
+  const ageMs = cachedSecrets?.ids === ids ? Date.now() - cachedSecrets.readAtMs : Number.POSITIVE_INFINITY;
+  if (cachedSecrets && !fresh && ageMs < secretsMaxAgeMs) return cachedSecrets.texts;
+
   // Loaded only when it is needed: the SDK is by far the largest part of the service.
   const { SecretsManagerClient, GetSecretValueCommand } = await import("@aws-sdk/client-secrets-manager");
   const client = new SecretsManagerClient({});
-  const signal = deadline("Secrets Manager", secretsTimeoutMs);
+  const limit = deadline("Secrets Manager", secretsTimeoutMs);
   const read = async (id: string) => {
     try {
       const command = new GetSecretValueCommand({ SecretId: id });
-      const answer = await orAbort(client.send(command, { abortSignal: signal }), signal);
-      return secretTexts(answer.SecretString ?? "");
+      const { SecretString } = await orAbort(client.send(command, { abortSignal: limit }), limit);
+      return Object.entries(JSON.parse(SecretString ?? ""));
     } catch (error) {
+      // Not the message of another error: that of a JSON parser repeats a part of the secret.
       const { name, message } = error as Error;
-      throw new SettingsError(
-        `SECRET_ID: ${id} could not be read: ${error instanceof SettingsError || signal.aborted ? message : name}`,
-      );
+      const why = limit.aborted ? message : name.replace(/^(Syntax|Type)Error$/, "it is not a JSON object");
+      throw new SettingsError(`SECRET_ID: ${id} could not be read: ${why}`);
     }
   };
   try {
     const readAtMs = Date.now();
-    const secrets = await Promise.all(ids.split(",").map((id) => read(id.trim())));
-    cachedSecrets = { ids, readAtMs, texts: Object.assign({}, ...secrets) };
+    const entries = (await Promise.all(ids.split(",").map((id) => read(id.trim())))).flat();
+    cachedSecrets = { ids, readAtMs, texts: Object.fromEntries(entries.map(([name, value]) => [name, `${value}`])) };
     return cachedSecrets.texts;
   } finally {
     client.destroy();
   }
-}
-
-function secretTexts(json: string): Texts {
-  let values: unknown;
-  try {
-    values = JSON.parse(json);
-  } catch {
-    throw new SettingsError("it is not JSON");
-  }
-  if (typeof values !== "object" || values === null || Array.isArray(values))
-    throw new SettingsError("it is not a JSON object");
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value ?? "")]));
 }

@@ -56,7 +56,7 @@ it.each([
 });
 
 it("rejects at once when the connection is refused", async () => {
-  const { error, ms } = await timed(open(await closedPort()));
+  const { error, ms } = await timed(open(closedPort));
   expect(error).toMatchObject({ code: "ECONNREFUSED" });
   expect(ms).toBeLessThan(500);
 });
@@ -153,7 +153,7 @@ it("keeps one connection for all callers, and makes a new one when it is gone", 
 });
 
 it("does not keep a connection that could not be made", async () => {
-  let port = await closedPort();
+  let port = closedPort;
   const use = keepConnection(async () => ({ ...targetOf(database.receiverUrl), port }), options);
   await expect(use(deadline("Postgres", 1_000))).rejects.toMatchObject({ code: "ECONNREFUSED" });
   port = targetOf(database.receiverUrl).port;

@@ -201,7 +201,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
   const reconnect = async () => setEnvironment({ DATABASE_URL: database.receiverUrl });
 
   it("Postgres refuses the connection", async () => {
-    setEnvironment({ DATABASE_URL: `postgres://u:receiver@127.0.0.1:${await closedPort()}/x` });
+    setEnvironment({ DATABASE_URL: `postgres://u:receiver@127.0.0.1:${closedPort}/x` });
     await expectUnavailable(1_000, reconnect);
   });
 
@@ -253,7 +253,7 @@ it("records with the new password when it was rotated in Postgres and in the sec
 
 describe("with a faulty gateway it records, says published:false, and the next tick publishes:", () => {
   it.each([
-    ["refuses", async () => `http://127.0.0.1:${await closedPort()}`],
+    ["refuses", async () => `http://127.0.0.1:${closedPort}`],
     ["is mute", async () => `http://127.0.0.1:${await tcpServer(() => {})}`],
     ["answers 400", () => httpServer((_, response) => void response.writeHead(400).end("no"))],
     ["redirects", () => httpServer((_, response) => void response.writeHead(302, { location: "/" }).end())],

@@ -85,7 +85,7 @@ it("pushes -1 and no oldest row for a check that fails, and logs which and why",
 it("replaces yesterday's numbers: none of them stays when the database is gone", async () => {
   captureLog();
   await tick();
-  setEnvironment({ DATABASE_URL: `postgres://sampler:hunter2@127.0.0.1:${await closedPort()}/ledger` });
+  setEnvironment({ DATABASE_URL: `postgres://sampler:hunter2@127.0.0.1:${closedPort}/ledger` });
   await tick();
   const series = await scrape(stage);
   expect(series).toMatchObject(allUnknown);
@@ -170,7 +170,7 @@ describe("with a faulty database", () => {
   }
 
   it("pushes five times -1 when nobody listens", async () => {
-    const { ms, reasons } = await faultyTick(await closedPort());
+    const { ms, reasons } = await faultyTick(closedPort);
     expect(reasons).toHaveLength(6);
     expect(reasons[0]).toContain("ECONNREFUSED");
     expect(ms).toBeLessThan(1_000);
@@ -219,7 +219,7 @@ describe("with a faulty database", () => {
 
 describe("with a faulty gateway", () => {
   it.each([
-    ["refuses", async () => `http://127.0.0.1:${await closedPort()}`, "ECONNREFUSED"],
+    ["refuses", async () => `http://127.0.0.1:${closedPort}`, "ECONNREFUSED"],
     ["answers 400", () => httpServer((_, response) => void response.writeHead(400).end("no")), "answered 400: no"],
     ["is mute", async () => `http://127.0.0.1:${await tcpServer(() => {})}`, "no answer within 3000 ms"],
   ])("throws within its limit when the gateway %s", async (_, startGateway, reason) => {
@@ -233,7 +233,7 @@ describe("with a faulty gateway", () => {
   it("ends within the function's time-out when database and gateway are both mute", async () => {
     captureLog();
     const port = await tcpServer(() => {});
-    setEnvironment({ DATABASE_URL: `postgres://127.0.0.1:${port}/x`, PUSHGATEWAY_URL: `http://127.0.0.1:${port}` });
+    setEnvironment({ DATABASE_URL: `postgres://u@127.0.0.1:${port}/x`, PUSHGATEWAY_URL: `http://127.0.0.1:${port}` });
     const startedAt = performance.now();
     await expect(tick()).rejects.toThrow("no answer within 3000 ms");
     expect(performance.now() - startedAt).toBeLessThan(functionTimeoutMs - 2_000);
@@ -241,7 +241,7 @@ describe("with a faulty gateway", () => {
 
   it("leaves no session on the database behind when the push fails", async () => {
     captureLog();
-    setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${await closedPort()}` });
+    setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${closedPort}` });
     await expect(tick()).rejects.toThrow();
     const sessions = () =>
       database.admin`select from pg_stat_activity where application_name = 'veza-ledger-sampler' and datname = current_database()`;

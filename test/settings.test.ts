@@ -62,6 +62,10 @@ it("decodes user, password and database, and knows the default port", () => {
   });
 });
 
+it("takes a % that is not the start of an escape for itself", () => {
+  expect(parse({ DATABASE_URL: "postgres://%ff:100%x@db/d" }).database).toMatchObject({ password: "100%x" });
+});
+
 it("builds the database from an RDS secret's keys, TLS verified", () => {
   const rds = { host: "db.rds", port: "5433", username: "u", password: "p@/:", dbname: "ledger", engine: "postgres" };
   expect(parse({ ...rds, DATABASE_URL: undefined }).database).toEqual({
@@ -79,18 +83,19 @@ describe("names what is wrong, and no value:", () => {
     ["a missing database", { DATABASE_URL: undefined }, "DATABASE_URL is missing"],
     ["another protocol", { DATABASE_URL: "mysql://u:hunter2@h/d" }, "DATABASE_URL must be like postgres://"],
     ["several hosts", { DATABASE_URL: "postgres://u:hunter2@a:1,b:2/d" }, "DATABASE_URL must be like postgres://"],
+    ["no user", { DATABASE_URL: "postgres://hunter2/d" }, "DATABASE_URL must be like postgres://"],
+    ["no database", { DATABASE_URL: "postgres://u:hunter2@h/" }, "DATABASE_URL must be like postgres://"],
     ["no host", { DATABASE_URL: "postgres:///hunter2" }, "DATABASE_URL must be like postgres://"],
-    ["a password with a raw ?", { DATABASE_URL: "postgres://u:1?hunter2@h/d" }, "DATABASE_URL: the only parameter may"],
+    ["another parameter", { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" }, "DATABASE_URL: the only parameter may"],
     [
       "an unknown sslmode",
       { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=prefer" },
       "DATABASE_URL: sslmode must be",
     ],
-    ["a raw %", { DATABASE_URL: "postgres://u:hunter2%@h/d" }, "DATABASE_URL: a % in the user name"],
     [
       "half an RDS secret",
       { DATABASE_URL: undefined, host: "hunter2" },
-      "so is username, password, dbname in the secret",
+      "DATABASE_URL is missing, and username, password, dbname in the secret",
     ],
     ["no gateway", { PUSHGATEWAY_URL: undefined }, "PUSHGATEWAY_URL is missing"],
     ["a gateway without scheme", { PUSHGATEWAY_URL: "hunter2:9091" }, "PUSHGATEWAY_URL must be an http or https URL"],
@@ -164,8 +169,8 @@ describe("from Secrets Manager", () => {
 
   it.each([
     ["does not exist", { rds: {} }, "SECRET_ID: app could not be read: ResourceNotFoundException"],
-    ["is not JSON", { app: "hunter2", rds }, "SECRET_ID: app could not be read: it is not JSON"],
-    ["is no object", { app: '["hunter2"]', rds }, "SECRET_ID: app could not be read: it is not a JSON object"],
+    ["is not JSON", { app: "hunter2", rds }, "SECRET_ID: app could not be read: it is not a JSON object"],
+    ["is null", { app: null, rds }, "SECRET_ID: app could not be read: it is not a JSON object"],
   ])("says so when a secret %s, and shows nothing of it", async (_, secrets, message) => {
     await fakeSecretsManager(secrets);
     const error = await loadSettings("receiver", { fresh: true }).catch((reason: Error) => reason);

@@ -144,25 +144,23 @@ it.each([
     "CONNECTION_CLOSED",
   ],
 ])("has no push under way any more when %s", async (_, strike, message) => {
-  let open_ = 0;
-  let arrived = () => {};
-  const pushArrived = new Promise<void>((resolve) => {
-    arrived = resolve;
-  });
+  let underWay = 0;
   const port = await tcpServer((socket) => {
-    open_ += 1;
-    socket.on("data", arrived).on("close", () => {
-      open_ -= 1;
+    socket.once("data", () => {
+      underWay += 1;
+      socket.once("close", () => {
+        underWay -= 1;
+      });
     });
   });
   const connection = await open();
   const [row] = await connection.sql`select pg_backend_pid() as pid`;
   const publishing = publishTotals(connection, { url: `http://127.0.0.1:${port}` }, stage, deadline("test", 500));
   const outcome = expect(publishing).rejects.toThrow(message);
-  await pushArrived;
+  await expect.poll(() => underWay).toBe(1);
   await strike(row?.pid);
   await outcome;
-  await expect.poll(() => open_, { timeout: 200, interval: 10 }).toBe(0);
+  await expect.poll(() => underWay, { timeout: 200, interval: 10 }).toBe(0);
 });
 
 it("forgets deliveries after 14 days, at most 1,000 at a time", async () => {
