@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
 import type { LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { isConnectionError, keepConnection, within } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
-import { InvalidEvents, maxEvents, parseEvents, TooManyEvents, tally } from "../lib/events.ts";
+import { parseEvents, tally } from "../lib/events.ts";
 import { log, reason } from "../lib/log.ts";
+import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
-import { SignatureError, verifySignature } from "../lib/signature.ts";
+import { verifySignature } from "../lib/signature.ts";
 import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
 
 const maxBodyBytes = 256 * 1024;
@@ -13,63 +13,66 @@ const maxBodyBytes = 256 * 1024;
 const recordTimeoutMs = 5_000;
 const publishTimeoutMs = 3_500;
 const purgeTimeoutMs = 1_000;
+const purgeEveryMs = 60_000;
 
-const database = keepConnection(async (fresh) => (await loadSettings("receiver", { fresh })).database, {
-  applicationName: "veza-ledger-receiver",
-  idleTimeoutSeconds: 5, // A Lambda that was frozen for longer closes the dead connection as it thaws, before its next use.
-});
+const target = async (fresh: boolean) => (await loadSettings("receiver", { fresh })).database;
+/** A publish holds its connection until the gateway has answered. Nothing that is to be recorded may wait for that. */
+const recording = keepConnection(target, "veza-ledger-receiver");
+const publishing = keepConnection(target, "veza-ledger-publisher");
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
 export const handler: LambdaFunctionURLHandler = async (event) => {
-  if (event.requestContext.http.method !== "POST") return refuse(405, "only POST is allowed", { allow: "POST" });
-  const bytes = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8");
-  if (bytes.byteLength > maxBodyBytes) return refuse(413, `the body is over ${maxBodyBytes} bytes`);
-  const body = bytes.toString("utf8");
-
   try {
+    const bytes = readBody(event);
     const settings = await loadSettings("receiver");
-    const id = verifySignature(event.headers, body, settings.webhookSecrets);
-    if (!/^[!-~]{1,256}$/.test(id) || id.includes(".")) {
-      return refuse(400, "webhook-id: must be 1 to 256 printable ASCII characters without spaces and full stops");
-    }
-    const events = parseEvents(body);
-    const bodyDigest = createHash("sha256").update(bytes).digest("hex");
-    const status = await record({ id, bodyDigest, samples: await tally(events) });
-    if (status === "conflict") return refuse(409, "webhook-id: was recorded before with a different body");
-
+    const id = verifySignature(event.headers, bytes.toString("utf8"), settings.webhookSecrets);
+    const events = parseEvents(bytes.toString("utf8"));
+    const status = await record(id, bytes, events);
     const published = await publish(settings);
-    if (status === "recorded") await purge();
+    await purge();
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published });
   } catch (error) {
-    if (error instanceof SignatureError) return refuse(401, error.message);
-    if (error instanceof InvalidEvents) return refuse(400, error.message);
-    if (error instanceof TooManyEvents) return refuse(413, `over ${maxEvents} events`);
+    if (error instanceof Refusal) {
+      log("warn", "delivery refused", { status: error.status, error: error.message });
+      return answer(error.status, { error: error.message }, error.status === 405 ? { allow: "POST" } : {});
+    }
     log("error", "delivery not recorded", reason(error));
-    return answer(503, { error: "not recorded; send again with the same webhook-id" }, { "retry-after": "5" });
+    return answer(503, { error: "not confirmed; send again with the same webhook-id" }, { "retry-after": "5" });
   }
 };
 
+function readBody({ requestContext, body = "", isBase64Encoded }: Parameters<LambdaFunctionURLHandler>[0]): Buffer {
+  if (requestContext.http.method !== "POST") throw new Refusal(405, "only POST is allowed");
+  const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
+  if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
+  return bytes;
+}
+
 /** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
-async function record(delivery: Parameters<typeof recordDelivery>[1]) {
+async function record(id: string, body: Buffer, events: Parameters<typeof tally>[0]) {
+  const bodyDigest = Buffer.from(await crypto.subtle.digest("SHA-256", new Uint8Array(body))).toString("hex");
+  const delivery = { id, bodyDigest, samples: await tally(events) };
   const limit = deadline("Postgres", recordTimeoutMs);
-  const attempt = async () => within(await database(limit), limit, (sql) => recordDelivery(sql, delivery));
-  return attempt().catch((error) => {
+  const attempt = async () => within(await recording(limit), limit, (sql) => recordDelivery(sql, delivery));
+  const status = await attempt().catch((error) => {
     if (limit.aborted || !isConnectionError(error)) throw error;
     return attempt();
   });
+  if (status === "conflict") throw new Refusal(409, "webhook-id: was recorded before with a different body");
+  return status;
 }
 
-let publishing = Promise.resolve(true);
+let runningPublish = Promise.resolve(true);
 let nextPublish: Promise<boolean> | undefined;
 
 /** Says whether the totals, with all that was recorded before this call, are on the gateway. Never rejects. */
 function publish(settings: Settings): Promise<boolean> {
   // Deliveries that are recorded while a push is under way share the next one.
-  nextPublish ??= publishing.then(() => {
+  nextPublish ??= runningPublish.then(() => {
     nextPublish = undefined;
-    publishing = publishNow(settings);
-    return publishing;
+    runningPublish = publishNow(settings);
+    return runningPublish;
   });
   return nextPublish;
 }
@@ -77,7 +80,7 @@ function publish(settings: Settings): Promise<boolean> {
 async function publishNow({ pushgateway, stage }: Settings): Promise<boolean> {
   const limit = deadline("publishing the totals", publishTimeoutMs);
   try {
-    await publishTotals(await database(limit), pushgateway, stage, limit);
+    await publishTotals(await publishing(limit), pushgateway, stage, limit);
     return true;
   } catch (error) {
     log("warn", "totals not published, the next tick will", reason(error));
@@ -85,18 +88,17 @@ async function publishNow({ pushgateway, stage }: Settings): Promise<boolean> {
   }
 }
 
+let purgedAtMs = 0;
+
 async function purge(): Promise<void> {
+  if (Date.now() - purgedAtMs < purgeEveryMs) return;
+  purgedAtMs = Date.now();
   const limit = deadline("Postgres", purgeTimeoutMs);
   try {
-    await within(await database(limit), limit, purgeDeliveries);
+    await within(await recording(limit), limit, purgeDeliveries);
   } catch (error) {
     log("warn", "old deliveries not purged", reason(error));
   }
-}
-
-function refuse(statusCode: number, error: string, headers: Record<string, string> = {}): LambdaFunctionURLResult {
-  log("warn", "delivery refused", { status: statusCode, error });
-  return answer(statusCode, { error }, headers);
 }
 
 function answer(statusCode: number, body: object, headers: Record<string, string> = {}): LambdaFunctionURLResult {

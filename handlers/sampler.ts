@@ -20,14 +20,14 @@ export const handler: ScheduledHandler = async () => {
   const startedAt = performance.now();
   const { pushgateway, stage } = await loadSettings("sampler");
 
-  const databaseDeadline = deadline("Postgres", databaseTimeoutMs);
+  const databaseLimit = deadline("Postgres", databaseTimeoutMs);
   const connecting = connect(
     async (fresh) => (await loadSettings("sampler", { fresh })).database,
-    { applicationName: "veza-ledger-sampler" },
-    databaseDeadline,
+    "veza-ledger-sampler",
+    databaseLimit,
   );
   try {
-    const outcomes = await runChecks(connecting, databaseDeadline);
+    const outcomes = await runChecks(connecting, databaseLimit);
     const durationSeconds = (performance.now() - startedAt) / 1000;
     for (const outcome of outcomes) {
       if ("error" in outcome) log("error", "check failed", { check: outcome.check.id, ...reason(outcome.error) });

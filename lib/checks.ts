@@ -23,7 +23,7 @@ export const checks: readonly Check[] = [
     id: "stuck_orders",
     metric: "veza_ledger_stuck_orders_pending",
     help: "Orders pending for over 30 minutes although the payment provider knows them; -1 when the count failed.",
-    sql: `select count(*) as count, coalesce(extract(epoch from min(created_at)), 0) as oldest
+    sql: `select count(*)::int as count, coalesce(extract(epoch from min(created_at)), 0)::float8 as oldest
 from orders
 where status = 'pending' and hyperswitch_payment_id <> '' and created_at < now() - interval '30 minutes'`,
   },
@@ -31,7 +31,7 @@ where status = 'pending' and hyperswitch_payment_id <> '' and created_at < now()
     id: "stuck_refunds",
     metric: "veza_ledger_stuck_refunds_pending",
     help: "Refunds pending for over 30 minutes although the payment provider accepted them; -1 when the count failed.",
-    sql: `select count(*) as count, coalesce(extract(epoch from min(created_at)), 0) as oldest
+    sql: `select count(*)::int as count, coalesce(extract(epoch from min(created_at)), 0)::float8 as oldest
 from refunds
 where status = 'pending' and hyperswitch_refund_id <> '' and created_at < now() - interval '30 minutes'`,
   },
@@ -39,7 +39,7 @@ where status = 'pending' and hyperswitch_refund_id <> '' and created_at < now() 
     id: "failed_transfers",
     metric: "veza_ledger_failed_transfers_at_max_retry",
     help: "Seller transfers that the retry worker has given up on; -1 when the count failed.",
-    sql: `select count(*) as count, coalesce(extract(epoch from min(updated_at)), 0) as oldest
+    sql: `select count(*)::int as count, coalesce(extract(epoch from min(updated_at)), 0)::float8 as oldest
 from seller_transfers
 where status = 'permanently_failed'`,
   },
@@ -47,7 +47,7 @@ where status = 'permanently_failed'`,
     id: "orphan_refunds",
     metric: "veza_ledger_orphan_refund_rows",
     help: "Refunds written over 5 minutes ago that never reached the payment provider; -1 when the count failed.",
-    sql: `select count(*) as count, coalesce(extract(epoch from min(created_at)), 0) as oldest
+    sql: `select count(*)::int as count, coalesce(extract(epoch from min(created_at)), 0)::float8 as oldest
 from refunds
 where status = 'pending' and (hyperswitch_refund_id is null or hyperswitch_refund_id = '')
   and created_at < now() - interval '5 minutes'`,
@@ -56,7 +56,7 @@ where status = 'pending' and (hyperswitch_refund_id is null or hyperswitch_refun
     id: "pending_reversals",
     metric: "veza_ledger_reversal_pending_transfers",
     help: "Seller transfers whose reversal has been pending for over 30 minutes; -1 when the count failed.",
-    sql: `select count(*) as count, coalesce(extract(epoch from min(updated_at)), 0) as oldest
+    sql: `select count(*)::int as count, coalesce(extract(epoch from min(updated_at)), 0)::float8 as oldest
 from seller_transfers
 where status = 'reversal_pending' and updated_at < now() - interval '30 minutes'`,
   },
@@ -67,15 +67,17 @@ export type Outcome = { check: Check } & ({ count: number; oldestSeconds: number
 
 /**
  * Runs the five checks, pipelined on one connection: one round trip. Never rejects; a check that fails, or has no
- * answer when `deadline` aborts, yields its error and leaves the other four alone. A connection that could not be had
+ * answer when `limit` aborts, yields its error and leaves the other four alone. A connection that could not be had
  * fails all five.
  */
-export function runChecks(connecting: Promise<Database>, deadline: AbortSignal): Promise<Outcome[]> {
+export function runChecks(connecting: Promise<Database>, limit: AbortSignal): Promise<Outcome[]> {
   return Promise.all(
     checks.map(async (check) => {
       try {
-        const [row] = await within(await connecting, deadline, (sql) => sql.unsafe(check.sql));
-        return { check, count: wholeNumber(row?.count), oldestSeconds: finite(row?.oldest) };
+        const [row] = await within(await connecting, limit, (sql) => sql.unsafe(check.sql));
+        if (!Number.isInteger(row?.count) || !Number.isFinite(row?.oldest))
+          throw new Error("the query returned no count");
+        return { check, count: row?.count, oldestSeconds: row?.oldest };
       } catch (error) {
         return { check, error };
       }
@@ -112,17 +114,4 @@ export function ledgerRegistry(outcomes: Outcome[], durationSeconds: number): Re
     registers,
   }).set(durationSeconds);
   return registry;
-}
-
-/** Postgres sends count(*) as text, since a bigint may not fit a number. Anything but a count is an error, never a 0. */
-function wholeNumber(text: unknown): number {
-  const value = finite(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new Error("the query did not return a count");
-  return value;
-}
-
-function finite(text: unknown): number {
-  const value = typeof text === "string" ? Number.parseFloat(text) : Number.NaN;
-  if (!Number.isFinite(value)) throw new Error("the query did not return a number");
-  return value;
 }

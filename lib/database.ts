@@ -1,6 +1,6 @@
 import net from "node:net";
-import postgres from "postgres";
-import { orAbort } from "./deadline.ts";
+import type postgres from "postgres";
+import { deadline, orAbort } from "./deadline.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
 export interface DatabaseTarget {
@@ -12,6 +12,9 @@ export interface DatabaseTarget {
   tls: "verified" | "unverified" | "off";
 }
 
+/** Says where to connect to; asked with `fresh = true` when the password it gave has been refused. */
+export type FindTarget = (fresh: boolean) => Promise<DatabaseTarget>;
+
 /** One connection. When it is gone it stays gone: connect again for a new one. */
 export interface Database {
   sql: postgres.Sql;
@@ -21,98 +24,96 @@ export interface Database {
   close(): Promise<void>;
 }
 
+const keptConnectTimeoutMs = 5_000;
+/** Longer than any statement may take, and shorter than whatever lies between drops a silent connection. */
+const keptIdleMs = 10_000;
+
 /**
- * Opens one connection and logs in.
+ * Opens one connection and logs in; `name` shows in pg_stat_activity. When Postgres refuses the password (SQLSTATE
+ * 28P01), asks for the target once more and tries again, so that a rotated password costs nothing but that.
  *
- * `target(fresh)` says where to; when Postgres refuses the password (SQLSTATE 28P01) it is asked once more with
- * `fresh = true`, so that a rotated password costs nothing but that second attempt.
- *
- * Rejects when `deadline` aborts, when the connection or the log-in is refused, and when the server hangs up.
+ * Rejects when `limit` aborts, when the connection or the log-in is refused, and when the server hangs up.
  */
-export async function connect(
-  target: (fresh: boolean) => Promise<DatabaseTarget>,
-  options: ConnectionOptions,
-  deadline: AbortSignal,
-): Promise<Database> {
+export async function connect(findTarget: FindTarget, name: string, limit: AbortSignal): Promise<Database> {
   try {
-    return await logIn(await target(false), options, deadline);
+    return await logIn(await findTarget(false), name, limit);
   } catch (error) {
-    if (!(error instanceof postgres.PostgresError && error.code === "28P01")) throw error;
-    return await logIn(await target(true), options, deadline);
+    if (codeOf(error) !== "28P01") throw error;
+    return await logIn(await findTarget(true), name, limit);
   }
 }
 
-export interface ConnectionOptions {
-  /** How the connection shows in pg_stat_activity. */
-  applicationName: string;
-  /** Without it, the connection stays open until it is closed. */
-  idleTimeoutSeconds?: number;
-}
-
 /**
- * Keeps one connection for use by later calls: each call yields the one that is open, or connects. Callers at the same
- * time share it.
+ * Keeps one connection for later calls: each call yields the one that is open, or connects. Callers at the same time
+ * share it. One that was not used for 10 s is replaced: it may have died unnoticed while its Lambda was frozen.
  */
-export function keepConnection(
-  target: (fresh: boolean) => Promise<DatabaseTarget>,
-  options: ConnectionOptions,
-): (deadline: AbortSignal) => Promise<Database> {
+export function keepConnection(findTarget: FindTarget, name: string): (limit: AbortSignal) => Promise<Database> {
   let kept: Promise<Database> | undefined;
-  return (deadline) => {
-    if (kept) return kept;
-    const connecting = connect(target, options, deadline);
-    const forget = () => {
-      if (kept === connecting) kept = undefined;
-    };
-    connecting.then(({ lost }) => lost.addEventListener("abort", forget), forget);
-    kept = connecting;
-    return connecting;
+  let usedAtMs = 0;
+  return (limit) => {
+    const idleMs = Date.now() - usedAtMs;
+    usedAtMs = Date.now();
+    if (kept && idleMs > keptIdleMs) {
+      kept.then(({ close }) => close()).catch(() => {});
+      kept = undefined;
+    }
+    if (!kept) {
+      const connecting = connect(findTarget, name, deadline("Postgres", keptConnectTimeoutMs));
+      const forget = () => {
+        if (kept === connecting) kept = undefined;
+      };
+      connecting.then(({ lost }) => lost.addEventListener("abort", forget), forget);
+      kept = connecting;
+    }
+    return orAbort(kept, limit);
   };
 }
 
-async function logIn(target: DatabaseTarget, options: ConnectionOptions, deadline: AbortSignal): Promise<Database> {
+async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): Promise<Database> {
+  // Loaded only when it is needed, by no request that is refused: with what it needs of Node it is the larger part of a
+  // cold start.
+  const { default: postgres } = await import("postgres");
+  const { tls, ...login } = target;
   const lost = new AbortController();
   let socket: net.Socket | undefined;
   let closing: Promise<void> | undefined;
 
   // postgres.js dials again for ever, without a pause, when a server hangs up during start-up. So it may dial once.
   const dialOnce = async () => {
-    if (socket) throw new Error("Postgres hung up during start-up");
-    socket = net.connect({ host: target.host, port: target.port, noDelay: true });
-    const dialling = socket;
+    if (socket) throw closedError("Postgres hung up during start-up");
+    const dialling = net.connect({ host: target.host, port: target.port, noDelay: true });
+    socket = dialling;
     await new Promise<void>((resolve, reject) => {
       dialling.once("connect", resolve);
       dialling.once("error", reject);
-      dialling.once("close", () => reject(new Error("the connection to Postgres was closed")));
+      dialling.once("close", () => reject(closedError("the connection to Postgres was closed")));
     });
-    // postgres.js takes the name to verify in the certificate from here.
-    return Object.assign(dialling, { host: target.host });
+    return dialling;
   };
 
   const close = () => {
     closing ??= sql.end({ timeout: 0 }).then(() => {
       socket?.destroySoon();
-      lost.abort(new Error("the connection to Postgres was closed"));
+      lost.abort(closedError("the connection to Postgres was closed"));
     });
     return closing;
   };
 
   const sql = postgres({
-    host: target.host,
-    port: target.port,
-    database: target.database,
-    username: target.username,
-    password: target.password,
-    ssl: tlsOptions(target),
+    ...login,
+    ssl: tls !== "off" && {
+      rejectUnauthorized: tls === "verified",
+      host: target.host,
+      ...(net.isIP(target.host) ? {} : { servername: target.host }),
+    },
     max: 1,
     prepare: false, // Poolers in transaction mode lose prepared statements.
     fetch_types: false, // A query of its own after every log-in, for array types that nobody uses here.
     connect_timeout: 3,
-    ...(options.idleTimeoutSeconds && { idle_timeout: options.idleTimeoutSeconds }),
-    connection: { application_name: options.applicationName },
+    connection: { application_name: name },
     onnotice: () => {},
     onclose: () => {
-      lost.abort(new Error("the connection to Postgres was lost"));
+      lost.abort(closedError("the connection to Postgres was lost"));
       void close(); // Rejects what still waits for its turn; postgres.js would let it wait for ever.
     },
     socket: dialOnce,
@@ -120,7 +121,7 @@ async function logIn(target: DatabaseTarget, options: ConnectionOptions, deadlin
 
   try {
     // postgres.js pipelines on an open connection only; its first query makes a round trip of its own in any case.
-    await orAbort(sql.unsafe("select 1"), deadline);
+    await orAbort(sql.unsafe("select 1"), limit);
     return { sql, lost: lost.signal, close };
   } catch (error) {
     await close();
@@ -130,29 +131,30 @@ async function logIn(target: DatabaseTarget, options: ConnectionOptions, deadlin
 }
 
 /**
- * Settles as `work` does, or rejects when `deadline` aborts. Ends the connection when it is late, since nothing may have
- * to wait behind it, and when it has failed, which may be known here before the socket says so.
+ * Settles as `work` does, or rejects when `limit` aborts. Ends the connection when it is late, since nothing may have to
+ * wait behind it, and when it has failed, which may be known here before the socket says so.
  */
 export async function within<T>(
   database: Database,
-  deadline: AbortSignal,
+  limit: AbortSignal,
   work: (sql: postgres.Sql) => PromiseLike<T>,
 ): Promise<T> {
   try {
-    return await orAbort(work(database.sql), deadline);
+    return await orAbort(work(database.sql), limit);
   } catch (error) {
-    if (deadline.aborted || isConnectionError(error)) await database.close();
+    if (limit.aborted || isConnectionError(error)) await database.close();
     throw error;
   }
 }
 
 /**
- * Runs `work` in a transaction and commits, or rolls back when it rejects. Rejects at once when the connection is lost,
- * or when `deadline` aborts, as `within` does; what `work` started elsewhere is the caller's to stop.
+ * Runs `work` in a transaction, in which each statement sees what was committed before it, and commits; or rolls back
+ * when `work` rejects. Rejects at once when the connection is lost, or when `limit` aborts, as `within` does; what `work`
+ * started elsewhere is the caller's to stop.
  */
 export function transaction<T>(
   database: Database,
-  deadline: AbortSignal,
+  limit: AbortSignal,
   work: (sql: postgres.TransactionSql) => Promise<T>,
 ): Promise<T> {
   const guarded = async (sql: postgres.TransactionSql) => {
@@ -164,7 +166,7 @@ export function transaction<T>(
       if (database.lost.aborted) await new Promise(() => {});
     }
   };
-  return within(database, deadline, (sql) => sql.begin(guarded) as Promise<T>);
+  return within(database, limit, (sql) => sql.begin("isolation level read committed", guarded) as Promise<T>);
 }
 
 /**
@@ -172,10 +174,14 @@ export function transaction<T>(
  * Node's, postgres.js', or SQLSTATE class 08 and 57P01 to 57P05 (the server ends the session).
  */
 export function isConnectionError(error: unknown): boolean {
-  return /^(E[A-Z]+|CONNECT\w+|08...|57P0.)$/.test(String((error as { code?: unknown }).code));
+  return /^(E[A-Z]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
 }
 
-function tlsOptions({ tls, host }: DatabaseTarget): false | object {
-  if (tls === "off") return false;
-  return { rejectUnauthorized: tls === "verified", host, ...(net.isIP(host) ? {} : { servername: host }) };
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown }).code);
+}
+
+/** With the code that postgres.js gives to a connection that has ended. */
+function closedError(message: string): Error {
+  return Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });
 }

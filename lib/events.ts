@@ -1,5 +1,6 @@
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import * as v from "valibot";
+import { Refusal } from "./refusal.ts";
 
 /** One exposed series of the reconciler metrics, as it is stored in `ledger_metrics.samples`. */
 export interface Sample {
@@ -11,7 +12,7 @@ export interface Sample {
 /** This series is the latest of all values; every other one is the sum of them. */
 export const latestValueMetric = "veza_reconciler_last_run_timestamp";
 
-export const maxEvents = 1_000;
+const maxEvents = 1_000;
 const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxAheadMs = 5 * 60_000;
 const maxSweepSeconds = 86_400;
@@ -19,8 +20,9 @@ const maxSweepSeconds = 86_400;
 const timestamp = v.pipe(
   v.string("must be a string such as 2026-01-31T12:00:00Z"),
   v.isoTimestamp("must be an ISO 8601 date and time with a time zone, such as 2026-01-31T12:00:00Z"),
+  v.check((text) => new Date(text.slice(0, 10)).toJSON()?.startsWith(text.slice(0, 10)), "must be a day that exists"),
   v.transform((text) => Date.parse(text)),
-  v.check((ms) => ms >= 0, "must be a date from 1970 on"),
+  v.check((ms) => ms >= 0, "must be from 1970 on, with the time zone as Z or +hh:mm"),
   v.check((ms) => ms <= Date.now() + maxAheadMs, "must not be more than 5 minutes ahead"),
 );
 
@@ -53,26 +55,20 @@ const event = v.variant(
 
 export type ReconcilerEvent = v.InferOutput<typeof event>;
 
-/** The body holds something else than events. The message names the field and never repeats a value. */
-export class InvalidEvents extends Error {}
-
-/** The body holds more than `maxEvents` events. */
-export class TooManyEvents extends Error {}
-
 /**
  * Reads one event, or an array of 1 to 1,000: all of them, or none. Fields that are not described are ignored.
- * Throws InvalidEvents with the first field that is wrong, or TooManyEvents.
+ * Throws a Refusal: 400 with the first field that is wrong, or 413.
  */
 export function parseEvents(body: string): ReconcilerEvent[] {
   let json: unknown;
   try {
     json = JSON.parse(body);
   } catch {
-    throw new InvalidEvents("the body is not JSON");
+    throw new Refusal(400, "the body is not JSON");
   }
   if (Array.isArray(json)) {
-    if (json.length === 0) throw new InvalidEvents("the array is empty");
-    if (json.length > maxEvents) throw new TooManyEvents(`over ${maxEvents} events in one delivery`);
+    if (json.length === 0) throw new Refusal(400, "the array is empty");
+    if (json.length > maxEvents) throw new Refusal(413, `over ${maxEvents} events`);
     return json.map((item, index) => parseEvent(item, `[${index}]`));
   }
   return [parseEvent(json, "")];
@@ -83,8 +79,8 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
   if (result.success) return result.output;
   const [issue] = result.issues;
   const field = [position, v.getDotPath(issue)].filter(Boolean).join(".");
-  if (!field) throw new InvalidEvents("must be an event or an array of events");
-  throw new InvalidEvents(`${field}: ${issue.received === "undefined" ? "is missing" : issue.message}`);
+  if (!field) throw new Refusal(400, "must be an event or an array of events");
+  throw new Refusal(400, `${field}: ${issue.received === "undefined" ? "is missing" : issue.message}`);
 }
 
 /** What these events add to the totals: only the series that they change. */

@@ -48,6 +48,14 @@ export function parseSettings(texts: Texts, role: "sampler" | "receiver"): Setti
   return settings as Settings;
 }
 
+/** A connection string alone, by the rules of DATABASE_URL. Throws SettingsError. */
+export function parseDatabaseUrl(text: string): DatabaseTarget {
+  const problems: string[] = [];
+  const target = parseDatabase({ DATABASE_URL: text }, problems);
+  if (!target || problems.length > 0) throw new SettingsError(problems.join("; "));
+  return target;
+}
+
 /** DATABASE_URL, or the secret that RDS keeps for a database user, with the keys that AWS documents. */
 function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undefined {
   const missing = ["host", "username", "password", "dbname"].filter((key) => !texts[key]);

@@ -1,7 +1,5 @@
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
-
-/** A delivery whose origin is not proven. The message says what is wrong and is fit to be sent to the caller. */
-export class SignatureError extends Error {}
+import { Refusal } from "./refusal.ts";
 
 /**
  * Verifies a delivery by Standard Webhooks' rules (https://www.standardwebhooks.com): one of the `v1` signatures has to
@@ -9,7 +7,7 @@ export class SignatureError extends Error {}
  * way. Several secrets are valid side by side while one replaces the other. The body has to be the text as it was
  * received, before any parsing.
  *
- * Returns the delivery's id. Throws SignatureError.
+ * Returns the delivery's id. Throws a Refusal: 401, or 400 for an id of another form.
  */
 export function verifySignature(
   headers: Record<string, string | undefined>,
@@ -20,25 +18,32 @@ export function verifySignature(
   const timestamp = headers["webhook-timestamp"];
   const signature = headers["webhook-signature"];
   if (!id || !timestamp || !signature) {
-    throw new SignatureError("webhook-id, webhook-timestamp and webhook-signature are required");
+    throw new Refusal(401, "webhook-id, webhook-timestamp and webhook-signature are required");
   }
   // The package reads a number from the start of the text and ignores what follows.
-  if (!/^\d{1,12}$/.test(timestamp)) throw new SignatureError("webhook-timestamp: must be Unix time in seconds");
+  if (!/^\d{1,12}$/.test(timestamp)) throw new Refusal(401, "webhook-timestamp: must be Unix time in seconds");
 
   let reason = "";
   for (const secret of secrets) {
     try {
       const signed = { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature };
       new Webhook(secret).verify(body, signed, { jsonParse: false });
-      return id;
+      return plainId(id);
     } catch (error) {
       if (!(error instanceof WebhookVerificationError)) throw error;
       reason = error.message;
     }
   }
-  throw new SignatureError(
+  throw new Refusal(
+    401,
     reason.startsWith("Message timestamp")
       ? "webhook-timestamp: must be within 300 s of now; sign each attempt anew"
       : "webhook-signature: does not match; was the body changed after signing, or is the secret another one?",
   );
+}
+
+/** A full stop would make it unclear where the id ends in the signed text. */
+function plainId(id: string): string {
+  if (/^[!-~]{1,256}$/.test(id) && !id.includes(".")) return id;
+  throw new Refusal(400, "webhook-id: must be 1 to 256 printable ASCII characters without spaces and full stops");
 }

@@ -48,17 +48,17 @@ export async function recordDelivery(
  * older totals after one of newer ones would look like a counter reset, and increase() would count everything again.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
- * fails, or when `deadline` aborts or the connection (and with it the lock) is lost. Nothing is under way by then.
+ * fails, or when `limit` aborts or the connection (and with it the lock) is lost. Nothing is under way by then.
  */
 export async function publishTotals(
   database: Database,
   gateway: PushgatewayTarget,
   stage: string | undefined,
-  deadline: AbortSignal,
+  limit: AbortSignal,
 ): Promise<void> {
   let pushing: Promise<void> | undefined;
   try {
-    await transaction(database, deadline, async (sql) => {
+    await transaction(database, limit, async (sql) => {
       // Sent together, run one after the other: the second statement sees all that was committed before the lock came.
       const [, rows] = await Promise.all([
         sql`select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0))`,
@@ -67,7 +67,7 @@ export async function publishTotals(
       ]);
       const totals = rows.map(({ name, labels, value }) => ({ name, labels, value: Number(value) }));
       const registry = await reconcilerRegistry(totals);
-      const stop = AbortSignal.any([deadline, database.lost]);
+      const stop = AbortSignal.any([limit, database.lost]);
       pushing = push(gateway, { job: "veza_reconciler", stage }, registry, stop);
       await pushing;
     });

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
+import { log, reason } from "../lib/log.ts";
 import { deliver } from "./deliver.ts";
 import { runSqlFiles } from "./sql.ts";
 
@@ -10,6 +11,7 @@ export async function createDemoLedger(adminUrl: string): Promise<void> {
     "local/ledger.sql",
     "config/postgres/schema.sql",
     "config/postgres/roles.sql",
+    "config/postgres/indexes.sql",
     "local/demo.sql",
   ]);
 }
@@ -45,30 +47,28 @@ export async function simulateReconciler(
   stop: AbortSignal,
 ): Promise<void> {
   const sql = postgres(adminUrl, { max: 1, onnotice: () => {} });
-  try {
-    for (let sweep = 0; ; sweep += 1) {
-      await sleep(everySeconds * 1000, undefined, { signal: stop });
-      const startedAt = performance.now();
-      const phase = (["stuck_orders", "stuck_refunds", "orphan_refunds"] as const)[sweep % 3] ?? "stuck_orders";
-      const repaired = await sql.unsafe(repairs[phase]);
-      await sql.unsafe(breakages[Math.floor(Math.random() * breakages.length)] ?? "select 1");
-      const timestamp = new Date().toISOString();
-      const events = [
-        ...repaired.flatMap(() => [
-          { type: "reconciler.action", timestamp, data: { phase } },
-          ...(phase === "orphan_refunds" ? [{ type: "reconciler.orphan_refund", timestamp }] : []),
-        ]),
-        {
-          type: "reconciler.sweep",
-          timestamp,
-          data: { duration_seconds: Number(((performance.now() - startedAt) / 1000).toFixed(3)) },
-        },
-      ];
-      await deliver(receiverUrl, secret, `sweep_${randomUUID()}`, events);
+  const pause = () => sleep(everySeconds * 1000, true, { signal: stop }).catch(() => false);
+  for (let sweep = 0; await pause(); sweep += 1) {
+    const phase = (["stuck_orders", "stuck_refunds", "orphan_refunds"] as const)[sweep % 3] ?? "stuck_orders";
+    try {
+      await deliver(receiverUrl, secret, `sweep_${randomUUID()}`, await simulateSweep(sql, phase));
+    } catch (error) {
+      log("warn", "simulated sweep failed", reason(error));
     }
-  } catch (error) {
-    if (!stop.aborted) throw error;
-  } finally {
-    await sql.end({ timeout: 1 });
   }
+  await sql.end({ timeout: 1 });
+}
+
+/** Repairs one row, breaks another, and returns the events that a reconciler would post. */
+async function simulateSweep(sql: postgres.Sql, phase: keyof typeof repairs): Promise<object[]> {
+  const startedAt = performance.now();
+  const repaired = await sql.unsafe(repairs[phase]);
+  await sql.unsafe(breakages[Math.floor(Math.random() * breakages.length)] ?? "select 1");
+  const timestamp = new Date().toISOString();
+  const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(3));
+  return [
+    ...repaired.map(() => ({ type: "reconciler.action", timestamp, data: { phase } })),
+    ...(phase === "orphan_refunds" ? repaired.map(() => ({ type: "reconciler.orphan_refund", timestamp })) : []),
+    { type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } },
+  ];
 }

@@ -1,19 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import http from "node:http";
+import type { AddressInfo } from "node:net";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
-import { freePort } from "./ports.ts";
 
 /** What Lambda accepts as a request; it answers 413 by itself beyond that. */
 const maxRequestBytes = 6 * 1024 * 1024;
 
 /**
- * Serves a function-URL handler on 127.0.0.1, from `preferredPort` on: each request becomes an event of payload format
- * 2.0, as a function URL would make it. Left out: AWS' own authorisation, throttling, and limits on time.
+ * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free one: each request becomes an event of payload
+ * format 2.0, as a function URL would make it. Left out: AWS' own authorisation, throttling, and limits on time.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,
-  preferredPort: number,
+  port: number,
 ): Promise<{ url: string; stop(): Promise<void> }> {
   const server = http.createServer(async (request, response) => {
     try {
@@ -36,11 +36,10 @@ export async function serve(
       response.end();
     }
   });
-  const port = await freePort(preferredPort);
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
   return {
-    url: `http://127.0.0.1:${port}/`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     async stop() {
       server.close();
       server.closeAllConnections();
@@ -50,14 +49,14 @@ export async function serve(
 
 function functionUrlEvent(request: http.IncomingMessage, body: Buffer): LambdaFunctionURLEvent {
   const { method = "GET", headers } = request;
-  const { pathname, search } = new URL(request.url ?? "/", "http://localhost");
+  const [rawPath = "/", rawQueryString = ""] = (request.url ?? "/").split(/\?(.*)/s);
   const isText = /^(text\/|application\/(json|javascript|xml)\b)/.test(headers["content-type"] ?? "");
   const now = new Date();
   return {
     version: "2.0",
     routeKey: "$default",
-    rawPath: pathname,
-    rawQueryString: search.slice(1),
+    rawPath,
+    rawQueryString,
     headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),
     requestContext: {
       accountId: "anonymous",
@@ -66,7 +65,7 @@ function functionUrlEvent(request: http.IncomingMessage, body: Buffer): LambdaFu
       domainPrefix: "local",
       http: {
         method,
-        path: pathname,
+        path: rawPath,
         protocol: `HTTP/${request.httpVersion}`,
         sourceIp: request.socket.remoteAddress ?? "",
         userAgent: headers["user-agent"] ?? "",

@@ -7,6 +7,7 @@ import { log, reason } from "../lib/log.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { demoSecret, postgresPort, pushgatewayPort, receiverPort } from "./defaults.ts";
 import { createDemoLedger, simulateReconciler } from "./demo.ts";
+import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
 import { startPushgateway } from "./programs.ts";
 import { serve } from "./serve.ts";
@@ -45,7 +46,8 @@ try {
     lines.push(["Pushgateway", pushgateway.url, `curl -s ${pushgateway.url}/metrics | grep ^veza_`]);
   }
   const { webhookSecrets } = await loadSettings("receiver");
-  const server = await serve(receiver, receiverPort);
+  const port = process.env.PORT ? Number(process.env.PORT) : await freePort(receiverPort);
+  const server = await serve(receiver, port);
   started.unshift(server);
   const target = server.url.includes(`:${receiverPort}/`) ? "" : `RECEIVER_URL=${server.url} `;
   lines.push(["Receiver", server.url, `${target}npm run send -- action stuck_orders`]);
@@ -71,6 +73,6 @@ try {
   process.exitCode = 1;
 } finally {
   stopping.abort();
-  for (const part of started) await part.stop();
+  for (const part of started) await part.stop().catch((error) => log("error", "not stopped", reason(error)));
 }
 process.exit();

@@ -16,7 +16,7 @@ afterAll(() => database.admin.end());
 /** Runs the checks with the role that they have in production. */
 async function sample(url = database.samplerUrl): Promise<Outcome[]> {
   const limit = deadline("Postgres", 8_000);
-  const connecting = connect(async () => targetOf(url), { applicationName: "test" }, limit);
+  const connecting = connect(async () => targetOf(url), "test", limit);
   const outcomes = await runChecks(connecting, limit);
   await (await connecting).close();
   return outcomes;
@@ -180,10 +180,17 @@ describe("a check that fails leaves the other four right", () => {
 it("takes only a count for a count", async () => {
   const limit = deadline("test", 1_000);
   const answering = async (row: object | undefined) => ({ sql: { unsafe: async () => [row] } }) as never;
-  for (const row of [undefined, {}, { count: null, oldest: "0" }, { count: "-1", oldest: "0" }, { count: "1" }]) {
+  for (const row of [
+    undefined,
+    {},
+    { count: null, oldest: 0 },
+    { count: "1", oldest: 0 },
+    { count: 1 },
+    { count: 1.5, oldest: 0 },
+  ]) {
     expect(counts(await runChecks(answering(row), limit))).toMatchObject({ stuck_orders: "failed" });
   }
-  expect(counts(await runChecks(answering({ count: "7", oldest: "1.5" }), limit))).toMatchObject({ stuck_orders: 7 });
+  expect(counts(await runChecks(answering({ count: 7, oldest: 1.5 }), limit))).toMatchObject({ stuck_orders: 7 });
 });
 
 it("exports -1 and no oldest row for a check that failed, never 0", async () => {
@@ -215,7 +222,7 @@ it("asks all five in one round trip", async () => {
   });
   const limit = deadline("Postgres", 8_000);
   const target = { ...targetOf(database.samplerUrl), port };
-  const connection = await connect(async () => target, { applicationName: "test" }, limit);
+  const connection = await connect(async () => target, "test", limit);
   const times: number[] = [];
   for (let tick = 0; tick < 5; tick += 1) {
     const startedAt = performance.now();

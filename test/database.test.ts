@@ -1,5 +1,5 @@
-import type net from "node:net";
-import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import net from "node:net";
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import { connect, type Database, keepConnection, transaction } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
@@ -11,11 +11,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.admin.end());
 
-const options = { applicationName: "test" };
-
 async function open(port?: number, timeoutMs = 1_000): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), ...(port && { port }) };
-  const connection = await connect(async () => target, options, deadline("Postgres", timeoutMs));
+  const connection = await connect(async () => target, "test", deadline("Postgres", timeoutMs));
   onTestFinished(() => connection.close());
   return connection;
 }
@@ -37,7 +35,7 @@ it("ends at the deadline when the server says nothing", async () => {
   const port = await tcpServer(() => {});
   const { error, ms } = await timed(open(port));
   expect(error.message).toBe("Postgres: no answer within 1000 ms");
-  expect(ms).toBeLessThan(1_300);
+  expect(ms).toBeLessThan(1_900);
 });
 
 it.each([
@@ -51,14 +49,14 @@ it.each([
   });
   const { error, ms } = await timed(open(port));
   expect(error.message).toContain("Postgres hung up during start-up");
-  expect(ms).toBeLessThan(500);
+  expect(ms).toBeLessThan(900);
   expect(dials).toBe(1);
 });
 
 it("rejects at once when the connection is refused", async () => {
   const { error, ms } = await timed(open(closedPort));
   expect(error).toMatchObject({ code: "ECONNREFUSED" });
-  expect(ms).toBeLessThan(500);
+  expect(ms).toBeLessThan(900);
 });
 
 it("asks for a fresh password when the server refuses the one it has, once", async () => {
@@ -67,13 +65,13 @@ it("asks for a fresh password when the server refuses the one it has, once", asy
     asked.push(fresh);
     return { ...targetOf(database.receiverUrl), ...(!(fresh && rightWhenFresh) && { password: "old" }) };
   };
-  const connection = await connect(target(true), options, deadline("Postgres", 1_000));
+  const connection = await connect(target(true), "test", deadline("Postgres", 1_000));
   expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
   await connection.close();
   expect(asked).toEqual([false, true]);
 
   asked.length = 0;
-  const { error } = await timed(connect(target(false), options, deadline("Postgres", 1_000)));
+  const { error } = await timed(connect(target(false), "test", deadline("Postgres", 1_000)));
   expect(error).toMatchObject({ code: "28P01" });
   expect(asked).toEqual([false, true]);
 });
@@ -97,25 +95,51 @@ it.each([
   ["would roll back", async () => Promise.reject(new Error("no"))],
 ])("survives the loss of its connection inside a transaction that %s", async (_, ending) => {
   const connection = await open();
-  let finished = () => {};
-  const working = new Promise<void>((resolve) => {
-    finished = resolve;
-  });
-  const outcome = timed(
+  const lost = new Promise((resolve) => connection.lost.addEventListener("abort", resolve));
+  const { error } = await timed(
     transaction(connection, deadline("test", 10_000), async (sql) => {
       const [row] = await sql`select pg_backend_pid() as pid`;
       await database.admin`select pg_terminate_backend(${row?.pid})`;
-      await working;
+      await lost; // The very moment counts: later on, postgres.js knows that the connection is gone.
       await ending();
     }),
   );
-  await expect.poll(() => connection.lost.aborted).toBe(true);
-  finished();
-  const { error } = await outcome;
   expect(error).toMatchObject({ code: "CONNECTION_CLOSED" });
   await new Promise(setImmediate);
   expect(uncaught).toEqual([]);
   await expect(connection.sql`select 1`).rejects.toThrow();
+});
+
+it("rejects a query that waits for its turn when the connection is lost", async () => {
+  const connection = await open();
+  const holding = timed(
+    transaction(connection, deadline("test", 5_000), async (sql) => {
+      const [row] = await sql`select pg_backend_pid() as pid`;
+      setTimeout(() => database.admin`select pg_terminate_backend(${row?.pid})`.catch(() => {}), 50);
+      await sql`select pg_sleep(20)`;
+    }),
+  );
+  const waiting = timed(connection.sql`select 1`);
+  expect((await waiting).error).toMatchObject({ code: "CONNECTION_DESTROYED" });
+  await holding;
+});
+
+it("lets go of its socket when the server does not answer the end of the connection", async () => {
+  const port = await tcpServer(
+    (client) => {
+      const { host, port } = targetOf(database.receiverUrl);
+      const server = net.connect({ host, port });
+      client.pipe(server, { end: false });
+      server.pipe(client, { end: false });
+      client.on("close", () => server.destroy());
+    },
+    { allowHalfOpen: true },
+  );
+  const openSockets = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
+  const connection = await open(port);
+  const before = openSockets();
+  await connection.close();
+  await expect.poll(openSockets).toBeLessThan(before);
 });
 
 it("rolls back what a transaction did when its work rejects, and commits it when not", async () => {
@@ -133,32 +157,63 @@ it("rolls back what a transaction did when its work rejects, and commits it when
 it("ends a transaction at its deadline, and the connection with it", async () => {
   const connection = await open();
   const { error, ms } = await timed(
-    transaction(connection, deadline("test", 200), async (sql) => sql`select pg_sleep(2)`),
+    transaction(connection, deadline("test", 200), async (sql) => sql`select pg_sleep(20)`),
   );
   expect(error.message).toBe("test: no answer within 200 ms");
-  expect(ms).toBeLessThan(500);
+  expect(ms).toBeLessThan(2_000);
   expect(connection.lost.aborted).toBe(true);
 });
 
-it("keeps one connection for all callers, and makes a new one when it is gone", async () => {
-  const use = keepConnection(async () => targetOf(database.receiverUrl), { ...options, idleTimeoutSeconds: 1 });
+it("keeps one connection for all callers, and makes a new one when it is gone or was not used for 10 s", async () => {
+  const use = keepConnection(async () => targetOf(database.receiverUrl), "test");
   const limit = () => deadline("Postgres", 1_000);
   const [first, second] = await Promise.all([use(limit()), use(limit())]);
   expect(second).toBe(first);
-  await expect.poll(() => first.lost.aborted, { timeout: 3_000 }).toBe(true);
+  await first.close();
   const third = await use(limit());
   expect(third).not.toBe(first);
   expect(await third.sql`select 1 as one`).toEqual([{ one: 1 }]);
-  await third.close();
+
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  vi.setSystemTime(Date.now() + 9_000);
+  expect(await use(limit())).toBe(third);
+  vi.setSystemTime(Date.now() + 11_000);
+  const fourth = await use(limit());
+  expect(fourth).not.toBe(third);
+  await expect.poll(() => third.lost.aborted).toBe(true);
+  await fourth.close();
+});
+
+it("lets each caller wait for a shared connection as long as its own limit says", async () => {
+  const port = await tcpServer(() => {});
+  const use = keepConnection(async () => ({ ...targetOf(database.receiverUrl), port }), "test");
+  const long = timed(use(deadline("the long one", 1_000)));
+  const short = timed(use(deadline("the short one", 100)));
+  expect((await short).error.message).toBe("the short one: no answer within 100 ms");
+  expect((await long).error.message).toBe("the long one: no answer within 1000 ms");
 });
 
 it("does not keep a connection that could not be made", async () => {
   let port = closedPort;
-  const use = keepConnection(async () => ({ ...targetOf(database.receiverUrl), port }), options);
+  const use = keepConnection(async () => ({ ...targetOf(database.receiverUrl), port }), "test");
   await expect(use(deadline("Postgres", 1_000))).rejects.toMatchObject({ code: "ECONNREFUSED" });
   port = targetOf(database.receiverUrl).port;
   const connection = await use(deadline("Postgres", 1_000));
   await connection.close();
+});
+
+it("sees in each statement of a transaction what was committed before it, whatever the default is", async () => {
+  await database.admin`alter role veza_ledger_receiver in database ${database.admin(
+    targetOf(database.adminUrl).database,
+  )} set default_transaction_isolation = 'repeatable read'`;
+  const connection = await open();
+  const seen = await transaction(connection, deadline("test", 5_000), async (sql) => {
+    await sql`select count(*) from ledger_metrics.deliveries`;
+    await database.admin`insert into ledger_metrics.deliveries (id, body_digest) values ('meanwhile', '')`;
+    return await sql`select id from ledger_metrics.deliveries where id = 'meanwhile'`;
+  });
+  expect(seen).toHaveLength(1);
 });
 
 it("ends its dialling when the deadline comes before the connection", async () => {
@@ -169,6 +224,6 @@ it("ends its dialling when the deadline comes before the connection", async () =
       open -= 1;
     });
   });
-  await timed(connect(async () => ({ ...targetOf(database.receiverUrl), port }), options, deadline("Postgres", 100)));
+  await timed(connect(async () => ({ ...targetOf(database.receiverUrl), port }), "test", deadline("Postgres", 100)));
   await expect.poll(() => open).toBe(0);
 });

@@ -1,19 +1,29 @@
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { createDatabase } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { runScript } from "./helpers/processes.ts";
 import { newSecret, post } from "./helpers/receiver.ts";
+import { httpServer } from "./helpers/servers.ts";
 
 it("counts 400 deliveries, each sent three times, 16 at a time to 4 processes, exactly once", async () => {
   const stage = "exactly_once";
   const secret = newSecret();
   const database = await createDatabase();
   onTestFinished(() => database.admin.end());
+  // Each push takes another way to the gateway, some longer than others: without the lock they would overtake each other.
+  const gateway = await httpServer(async (request, response) => {
+    const body = await text(request);
+    await sleep(Math.random() * 20);
+    const { method = "", url = "" } = request;
+    const answer = await fetch(inject("pushgatewayUrl") + url, { method, body });
+    response.writeHead(answer.status).end();
+  });
   const receivers = Array.from({ length: 4 }, () =>
     runScript("test/helpers/serve-receiver.ts", [], {
       DATABASE_URL: database.receiverUrl,
-      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+      PUSHGATEWAY_URL: gateway,
       WEBHOOK_SECRET: secret,
       STAGE: stage,
       SECRET_ID: undefined,

@@ -63,19 +63,25 @@ it("every file of SQL can be applied twice, and taken back", async () => {
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
   const sql = postgres(server.url, { max: 1 });
-  const left = () => sql`
+  // What RDS gives to its users: no superuser, but the owner of a database who may create roles.
+  await sql`create role owner login createrole password 'owner'`;
+  await sql`create database ledger owner owner`;
+  const url = server.url.replace("postgres:postgres@", "owner:owner@").replace(/\w+$/, "ledger");
+  const owner = postgres(url, { max: 1 });
+  const left = () => owner`
     select rolname as name from pg_roles where rolname like 'veza%'
-    union all select nspname from pg_namespace where nspname = 'ledger_metrics'`;
+    union all select nspname from pg_namespace where nspname = 'ledger_metrics'
+    union all select indexname from pg_indexes where indexname like 'veza%'`;
   const files = await readdir("config/postgres");
-  const applied = ["schema", "roles"];
+  const applied = ["schema", "roles", "indexes"];
   expect(files.sort()).toEqual(applied.flatMap((name) => [`${name}.rollback.sql`, `${name}.sql`]).sort());
 
-  await runSqlFiles(server.url, ["local/ledger.sql"]);
+  await runSqlFiles(url, ["local/ledger.sql"]);
   for (let round = 0; round < 2; round += 1) {
-    for (const name of [...applied, ...applied]) await runSqlFiles(server.url, [`config/postgres/${name}.sql`]);
-    expect(await left()).toHaveLength(3);
-    for (const name of applied.toReversed()) await runSqlFiles(server.url, [`config/postgres/${name}.rollback.sql`]);
+    for (const name of [...applied, ...applied]) await runSqlFiles(url, [`config/postgres/${name}.sql`]);
+    expect(await left()).toHaveLength(2 + 1 + 5);
+    for (const name of applied.toReversed()) await runSqlFiles(url, [`config/postgres/${name}.rollback.sql`]);
     expect(await left()).toEqual([]);
   }
-  await sql.end();
+  await Promise.all([sql.end(), owner.end()]);
 });

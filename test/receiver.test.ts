@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { handler } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { serve } from "../local/serve.ts";
@@ -44,7 +44,7 @@ beforeEach(async () => {
 /** Ends the connection that the receiver keeps, so that it takes the settings of the next test. */
 async function endSessions(): Promise<void> {
   await database.admin`select pg_terminate_backend(pid) from pg_stat_activity
-    where application_name = 'veza-ledger-receiver' and datname = current_database()`;
+    where application_name like 'veza-ledger-%' and datname = current_database()`;
 }
 
 const recorded = async () => {
@@ -189,7 +189,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     expect(performance.now() - startedAt).toBeLessThan(limitMs);
     expect(answer).toMatchObject({
       status: 503,
-      json: { error: "not recorded; send again with the same webhook-id" },
+      json: { error: "not confirmed; send again with the same webhook-id" },
     });
     expect(answer.headers.get("retry-after")).toBe("5");
     expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not recorded" }));
@@ -289,6 +289,38 @@ describe("with a faulty gateway it records, says published:false, and the next t
   });
 });
 
+it("records at full speed, and says published:false, while the gateway is mute and many senders post at once", async () => {
+  captureLog();
+  setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${await tcpServer(() => {})}` });
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      await post(server.url, secret, body);
+      return await post(server.url, secret, body);
+    }),
+  );
+  expect(answers.map(({ json }) => json)).toEqual(Array(8).fill({ status: "recorded", published: false }));
+  expect(await recorded()).toEqual({ deliveries: 16, orphans: 16 });
+});
+
+it("publishes through a slow gateway while many senders post at once", async () => {
+  captureLog();
+  const slow = await httpServer((request, response) => {
+    request.resume();
+    setTimeout(() => response.end(), 1_200);
+  });
+  setEnvironment({ PUSHGATEWAY_URL: slow });
+  const answers = await Promise.all(Array.from({ length: 8 }, () => post(server.url, secret, body)));
+  expect(answers.map(({ json }) => json)).toEqual(Array(8).fill({ status: "recorded", published: true }));
+});
+
+it("answers as documented whatever the path is", async () => {
+  captureLog();
+  for (const path of ["/", "//", "/x?y", "/%", "/?"]) {
+    const answer = await post(server.url.replace(/\/$/, path), secret, body);
+    expect(answer).toMatchObject({ status: 200, json: { status: "recorded" } });
+  }
+});
+
 it("lets deliveries that come during a push share the next one", async () => {
   captureLog();
   let pushes = 0;
@@ -306,6 +338,9 @@ it("lets deliveries that come during a push share the next one", async () => {
 
 it("forgets deliveries that are past their 14 days", async () => {
   captureLog();
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  vi.setSystemTime(Date.now() + 61_000); // It looks for them once a minute.
   await database.admin`
     insert into ledger_metrics.deliveries (id, body_digest, received_at) values ('old', '', now() - interval '15 days')`;
   await post(server.url, secret, body, { id: "new" });

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { SignatureError, verifySignature } from "../lib/signature.ts";
+import { verifySignature } from "../lib/signature.ts";
 
 const newSecret = () => `whsec_${randomBytes(32).toString("base64")}`;
 const secret = newSecret();
@@ -71,7 +71,7 @@ describe("refuses", () => {
     ["a number with something after it", headersOf("msg_1", `${timestamp}x`, sign("msg_1", timestamp, "{}")), "Unix"],
   ])("%s", (_, headers, reason) => {
     const verify = () => verifySignature(headers, "{}", [secret]);
-    expect(verify).toThrow(SignatureError);
     expect(verify).toThrow(reason);
+    expect(verify).toThrow(expect.objectContaining({ status: 401 }));
   });
 });

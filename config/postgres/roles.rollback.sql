@@ -1,18 +1,13 @@
--- Takes roles.sql back: the grants in this database, then the roles. Run it before schema.rollback.sql.
+-- Takes roles.sql back: the grants in this database, then the roles. Run it before schema.rollback.sql, as whoever ran
+-- roles.sql.
 
 begin;
 
-do $$
-begin
-  if exists (select from pg_roles where rolname = 'veza_ledger_sampler') then
-    drop owned by veza_ledger_sampler;
-    drop role veza_ledger_sampler;
-  end if;
-  if exists (select from pg_roles where rolname = 'veza_ledger_receiver') then
-    drop owned by veza_ledger_receiver;
-    drop role veza_ledger_receiver;
-  end if;
-end
-$$;
+revoke select (status, hyperswitch_payment_id, created_at) on orders from veza_ledger_sampler;
+revoke select (status, hyperswitch_refund_id, created_at) on refunds from veza_ledger_sampler;
+revoke select (status, updated_at) on seller_transfers from veza_ledger_sampler;
+revoke all on schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver;
+revoke all on ledger_metrics.deliveries, ledger_metrics.samples from veza_ledger_sampler, veza_ledger_receiver;
+drop role veza_ledger_sampler, veza_ledger_receiver;
 
 commit;

@@ -35,7 +35,7 @@ grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receive
 grant select on ledger_metrics.samples to veza_ledger_sampler;
 
 -- The receiver sees its own schema only. Deleting is for deliveries that are past their 14 days.
-grant select, insert, update, delete on ledger_metrics.deliveries to veza_ledger_receiver;
-grant select, insert, update on ledger_metrics.samples to veza_ledger_receiver;
+grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
+grant select, insert, update (value) on ledger_metrics.samples to veza_ledger_receiver;
 
 commit;

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import { inject, onTestFinished } from "vitest";
 import type { DatabaseTarget } from "../../lib/database.ts";
-import { parseSettings } from "../../lib/settings.ts";
+import { parseDatabaseUrl } from "../../lib/settings.ts";
 
 export interface TestDatabase {
   /** As the superuser. */
@@ -34,7 +34,7 @@ export async function createDatabase(): Promise<TestDatabase> {
 
 /** The parsed form of a connection string. */
 export function targetOf(url: string): DatabaseTarget {
-  return parseSettings({ DATABASE_URL: url, PUSHGATEWAY_URL: "http://127.0.0.1" }, "sampler").database;
+  return parseDatabaseUrl(url);
 }
 
 /** Locks a table in a session of its own until the test is finished, or until the returned function is called. */

@@ -4,9 +4,12 @@ import net from "node:net";
 import { onTestFinished } from "vitest";
 
 /** A TCP server on 127.0.0.1 that treats each connection as told; gone with the test. Resolves to its port. */
-export async function tcpServer(onConnection: (socket: net.Socket) => void): Promise<number> {
+export async function tcpServer(
+  onConnection: (socket: net.Socket) => void,
+  options: net.ServerOpts = {},
+): Promise<number> {
   const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
+  const server = net.createServer(options, (socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
     onConnection(socket);

@@ -1,0 +1,14 @@
+import { connect } from "../../lib/database.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { parseDatabaseUrl } from "../../lib/settings.ts";
+
+// Connects to DATABASE_URL as the functions do, and prints how that went.
+const database = parseDatabaseUrl(process.env.DATABASE_URL ?? "");
+try {
+  const { sql, close } = await connect(async () => database, "test", deadline("Postgres", 5_000));
+  const [row] = await sql`select ssl from pg_stat_ssl where pid = pg_backend_pid()`;
+  console.log(`connected, encrypted: ${row?.ssl}`);
+  await close();
+} catch (error) {
+  console.log(`refused: ${(error as { code?: string }).code}`);
+}
