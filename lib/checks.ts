@@ -11,6 +11,9 @@ export interface Check {
   sql: string;
 }
 
+export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
+export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
+
 /**
  * The five checks. The thresholds are constants on purpose, and not those of the reconciler: it repairs, these report
  * to people, and an alert that fires while the reconciler is already at work is correct.
@@ -93,7 +96,7 @@ export function ledgerRegistry(outcomes: Outcome[], durationSeconds: number): Re
   const registry = new Registry();
   const registers = [registry];
   const oldest = new Gauge({
-    name: "veza_ledger_oldest_item_timestamp_seconds",
+    name: oldestItemMetric,
     help: "Unix time of the oldest row that the check counted; 0 when it counted none, absent when it failed.",
     labelNames: ["check"],
     registers,
@@ -109,7 +112,7 @@ export function ledgerRegistry(outcomes: Outcome[], durationSeconds: number): Re
     }
   }
   new Gauge({
-    name: "veza_ledger_sample_duration_seconds",
+    name: sampleDurationMetric,
     help: "Seconds from the start of the tick until the last check had its answer.",
     registers,
   }).set(durationSeconds);

@@ -9,11 +9,16 @@ export interface Sample {
   value: number;
 }
 
-/** This series is the latest of all values; every other one is the sum of them. */
-export const latestValueMetric = "veza_reconciler_last_run_timestamp";
+export const reconcilerMetric = {
+  actions: "veza_reconciler_actions_total",
+  orphanRefunds: "veza_reconciler_orphan_refunds_total",
+  sweepDuration: "veza_reconciler_sweep_duration_seconds",
+  /** The latest of all values; every other series is the sum of them. */
+  lastRun: "veza_reconciler_last_run_timestamp",
+} as const;
 
 const maxEvents = 1_000;
-const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
+export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxAheadMs = 5 * 60_000;
 const maxSweepSeconds = 86_400;
 
@@ -85,7 +90,7 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
 
 /** What these events add to the totals: only the series that they change. */
 export async function tally(events: ReconcilerEvent[]): Promise<Sample[]> {
-  const { registry, actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetrics();
+  const { registry, actions, orphanRefunds, sweepDuration, lastRun } = newMetrics();
   for (const event of events) {
     switch (event.type) {
       case "reconciler.action":
@@ -109,7 +114,7 @@ export async function tally(events: ReconcilerEvent[]): Promise<Sample[]> {
 /** The reconciler metrics with these totals. A series without a total is there as 0, so that its first increment shows. */
 export async function reconcilerRegistry(totals: Sample[]): Promise<Registry> {
   const totalOf = new Map(totals.map((sample) => [seriesKey(sample), sample.value]));
-  const families = (await reconcilerMetrics().registry.getMetricsAsJSON()) as Family[];
+  const families = (await newMetrics().registry.getMetricsAsJSON()) as Family[];
   for (const family of families) {
     for (const [index, series] of seriesOf(family).entries()) {
       const value = family.values[index];
@@ -119,29 +124,29 @@ export async function reconcilerRegistry(totals: Sample[]): Promise<Registry> {
   return AggregatorRegistry.aggregate([families]);
 }
 
-function reconcilerMetrics() {
+function newMetrics() {
   const registry = new Registry();
   const registers = [registry];
   const actions = new Counter({
-    name: "veza_reconciler_actions_total",
+    name: reconcilerMetric.actions,
     help: "Rows that the reconciler repaired, by phase of its sweep.",
     labelNames: ["phase"],
     registers,
   });
   for (const phase of phases) actions.inc({ phase }, 0);
   const orphanRefunds = new Counter({
-    name: "veza_reconciler_orphan_refunds_total",
+    name: reconcilerMetric.orphanRefunds,
     help: "Orphan refunds that the reconciler marked as failed.",
     registers,
   });
   const sweepDuration = new Histogram({
-    name: "veza_reconciler_sweep_duration_seconds",
+    name: reconcilerMetric.sweepDuration,
     help: "Duration of a sweep of the reconciler, in seconds.",
     buckets: [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2],
     registers,
   });
   const lastRun = new Gauge({
-    name: latestValueMetric,
+    name: reconcilerMetric.lastRun,
     help: "Unix time at which the reconciler's latest sweep ended; 0 before the first.",
     registers,
   });

@@ -1,6 +1,6 @@
 import type { Sql } from "postgres";
 import { type Database, transaction } from "./database.ts";
-import { latestValueMetric, reconcilerRegistry, type Sample } from "./events.ts";
+import { reconcilerMetric, reconcilerRegistry, type Sample } from "./events.ts";
 import { type PushgatewayTarget, push } from "./pushgateway.ts";
 
 /**
@@ -34,7 +34,7 @@ export async function recordDelivery(
       where delivery.attempts = 1
       order by sample.name, sample.labels
       on conflict (name, labels) do update set value = case
-        when total.name = ${latestValueMetric} then greatest(total.value, excluded.value)
+        when total.name = ${reconcilerMetric.lastRun} then greatest(total.value, excluded.value)
         else total.value + excluded.value
       end
     )
