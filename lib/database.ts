@@ -112,10 +112,7 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
     connect_timeout: 3,
     connection: { application_name: name },
     onnotice: () => {},
-    onclose: () => {
-      lost.abort(closedError("the connection to Postgres was lost"));
-      void close(); // Rejects what still waits for its turn; postgres.js would let it wait for ever.
-    },
+    onclose: () => lost.abort(closedError("the connection to Postgres was lost")),
     socket: dialOnce,
   } as postgres.Options<Record<string, never>>); // The option `socket` is missing in the package's types.
 
@@ -132,7 +129,7 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
 
 /**
  * Settles as `work` does, or rejects when `limit` aborts. Ends the connection when it is late, since nothing may have to
- * wait behind it, and when it has failed, which may be known here before the socket says so.
+ * wait behind it, and when it has failed: postgres.js would let whatever still waits for its turn wait for ever.
  */
 export async function within<T>(
   database: Database,

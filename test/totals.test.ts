@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
 import { connect, type Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
@@ -161,7 +162,8 @@ it.each([
   const realFetch = globalThis.fetch;
   vi.spyOn(globalThis, "fetch").mockImplementation((...args) => {
     changes.push("started");
-    return realFetch(...args).finally(() => changes.push("settled"));
+    // Its end takes a moment, as it may on a loaded machine.
+    return realFetch(...args).finally(() => sleep(100).then(() => changes.push("settled")));
   });
   onTestFinished(() => void vi.restoreAllMocks());
 
