@@ -5,3 +5,5 @@ export const demoSecret = `whsec_${Buffer.from("public secret of the local stack
 export const receiverPort = 8080;
 export const pushgatewayPort = 9091;
 export const postgresPort = 5433;
+export const prometheusPort = 9090;
+export const grafanaPort = 3000;

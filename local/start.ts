@@ -1,3 +1,4 @@
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Context, ScheduledEvent } from "aws-lambda";
@@ -5,11 +6,11 @@ import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { log, reason } from "../lib/log.ts";
 import { loadSettings } from "../lib/settings.ts";
-import { demoSecret, postgresPort, pushgatewayPort, receiverPort } from "./defaults.ts";
+import { demoSecret, grafanaPort, postgresPort, prometheusPort, pushgatewayPort, receiverPort } from "./defaults.ts";
 import { createDemoLedger, simulateReconciler } from "./demo.ts";
 import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
-import { startPushgateway } from "./programs.ts";
+import { startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
 import { serve } from "./serve.ts";
 
 // npm start [-- --every <seconds>]: both functions in one process, with real parts for whatever no setting names.
@@ -44,6 +45,7 @@ try {
     started.unshift(pushgateway);
     process.env.PUSHGATEWAY_URL = pushgateway.url;
     lines.push(["Pushgateway", pushgateway.url, `curl -s ${pushgateway.url}/metrics | grep ^veza_`]);
+    await startWatching(pushgateway.url);
   }
   const { webhookSecrets } = await loadSettings("receiver");
   const port = process.env.PORT ? Number(process.env.PORT) : await freePort(receiverPort);
@@ -76,3 +78,21 @@ try {
   for (const part of started) await part.stop().catch((error) => log("error", "not stopped", reason(error)));
 }
 process.exit();
+
+/** Prometheus with the alert rules, and Grafana with the dashboard, as far as they can be had. */
+async function startWatching(pushgatewayUrl: string): Promise<void> {
+  try {
+    const rulesFile = path.join(import.meta.dirname, "../config/alertmanager/ledger.yml");
+    const prometheus = await startPrometheus(prometheusPort, { pushgatewayUrl, rulesFile, interval: "5s" });
+    started.unshift(prometheus);
+    // Debian's Prometheus has the older pages only.
+    const isClassic = (await fetch(`${prometheus.url}/classic/alerts`)).ok;
+    lines.push(["Prometheus", prometheus.url, `alerts: ${prometheus.url}${isClassic ? "/classic" : ""}/alerts`]);
+    const grafana = await startGrafana(grafanaPort, prometheus.url);
+    if (!grafana) return;
+    started.unshift(grafana);
+    lines.push(["Grafana", grafana.url, `dashboard: ${grafana.url}/d/veza-ledger`]);
+  } catch (error) {
+    lines.push(["Prometheus", "not started", (error as Error).message.split("\n")[0] ?? ""]);
+  }
+}

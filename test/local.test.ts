@@ -1,7 +1,7 @@
-import { chmod, mkdtemp, readdir } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { expect, inject, it } from "vitest";
+import { expect, inject, it, onTestFinished } from "vitest";
 import { createDatabase } from "./helpers/database.ts";
 import { runScript } from "./helpers/processes.ts";
 import { newSecret } from "./helpers/receiver.ts";
@@ -14,17 +14,55 @@ const withoutSettings = {
   STAGE: undefined,
 };
 
+/** A folder for the PATH with one program in it. */
+async function programFolder(name: string, source: string): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-program-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  await writeFile(path.join(folder, name), source, { mode: 0o755 });
+  return folder;
+}
+
+/** Stands in for Grafana, which cannot be had here: shows what it was given. It leaves out everything that Grafana does. */
+const grafanaStandIn = `#!${process.execPath}
+const { readdirSync } = require("node:fs");
+const { PROMETHEUS_URL, GF_PATHS_PROVISIONING, VEZA_DASHBOARDS } = process.env;
+const seen = {
+  prometheus: PROMETHEUS_URL,
+  files: readdirSync(GF_PATHS_PROVISIONING),
+  dashboards: readdirSync(VEZA_DASHBOARDS),
+};
+require("node:http")
+  .createServer((request, response) => response.end(JSON.stringify(seen)))
+  .listen(process.env.GF_SERVER_HTTP_PORT, process.env.GF_SERVER_HTTP_ADDR);
+`;
+
 it("shows the demo ledger's gauges and counters, and leaves nothing behind", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-local-"));
   await chmod(folder, 0o755); // Where the stack runs as root, PostgreSQL has another user.
-  const stack = runScript("local/start.ts", ["--every", "1"], { ...withoutSettings, TMPDIR: folder });
+  const grafana = await programFolder("grafana-server", grafanaStandIn);
+  const stack = runScript("local/start.ts", ["--every", "1"], {
+    ...withoutSettings,
+    TMPDIR: folder,
+    PATH: `${grafana}:${process.env.PATH}`,
+  });
   await stack.printed(/"message":"tick"/);
   const gatewayUrl = await stack.printed(/^Pushgateway +(\S+)/m);
   const receiverUrl = await stack.printed(/^Receiver +(\S+)/m);
   const postgresUrl = await stack.printed(/^Postgres +(\S+)/m);
   const metrics = async () => (await fetch(`${gatewayUrl}/metrics`)).text();
   const text = await metrics();
-  expect(await readdir(folder)).toHaveLength(1);
+  expect(await readdir(folder)).toHaveLength(3);
+
+  const alertsPage = await stack.printed(/^Prometheus .*alerts: (\S+)/m);
+  expect(await (await fetch(alertsPage)).text()).toContain("Prometheus");
+  const rules = await (await fetch(new URL("/api/v1/rules", alertsPage))).text();
+  expect(rules).toContain("VezaLedgerStuckOrders");
+  const dashboard = await stack.printed(/^Grafana .*dashboard: (\S+)/m);
+  expect(await (await fetch(dashboard)).json()).toEqual({
+    prometheus: new URL(alertsPage).origin,
+    files: ["dashboards", "datasources"],
+    dashboards: expect.arrayContaining(["ledger.json"]),
+  });
   for (const [metric, count] of [
     ["veza_ledger_stuck_orders_pending", 4],
     ["veza_ledger_stuck_refunds_pending", 3],
@@ -48,10 +86,25 @@ it("shows the demo ledger's gauges and counters, and leaves nothing behind", asy
   expect(stack.child.exitCode).toBe(0);
   await expect(fetch(gatewayUrl)).rejects.toThrow("fetch failed");
   await expect(fetch(receiverUrl)).rejects.toThrow("fetch failed");
+  await expect(fetch(alertsPage)).rejects.toThrow("fetch failed");
+  await expect(fetch(dashboard)).rejects.toThrow("fetch failed");
   await expect(fetch(postgresUrl.replace("postgres:postgres@", "").replace("postgres:", "http:"))).rejects.toThrow(
     "fetch failed",
   );
   expect(await readdir(folder)).toEqual([]);
+});
+
+it("goes on without Prometheus where that does not start", async () => {
+  const broken = await programFolder("prometheus", "#!/bin/sh\necho no space left >&2\nexit 1\n");
+  const stack = runScript("local/start.ts", ["--every", "1"], {
+    ...withoutSettings,
+    PATH: `${broken}:${process.env.PATH}`,
+  });
+  await stack.printed(/"message":"tick"/);
+  expect(stack.output()).toMatch(/^Prometheus +not started +prometheus did not start/m);
+  stack.child.kill("SIGINT");
+  await stack.exited;
+  expect(stack.child.exitCode).toBe(0);
 });
 
 it("samples a database that it was given, and writes nothing to it", async () => {
