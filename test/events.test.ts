@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { Histogram, Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
 import { parseEvents, reconcilerRegistry, type Sample, tally } from "../lib/events.ts";
@@ -126,16 +127,23 @@ it("shows every series as 0 before the first event", async () => {
 });
 
 it("shows stored totals as prom-client shows the same observations", async () => {
-  const durations = [0, 0.05, 0.1, 0.100001, 1.84, 51.2, 51.3, 600];
-  const registry = new Registry();
-  const own = new Histogram({
-    name: "veza_reconciler_sweep_duration_seconds",
-    help: "Duration of a sweep of the reconciler, in seconds.",
-    buckets: [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2],
-    registers: [registry],
-  });
-  for (const duration of durations) own.observe(duration);
-  const totals: Sample[] = await tally(durations.flatMap((duration) => parse(sweep(duration))));
-  const stored: Sample[] = JSON.parse(JSON.stringify(totals));
-  expect(await (await reconcilerRegistry(stored)).metrics()).toContain(await registry.metrics());
+  const shows = async (durations: number[]) => {
+    const registry = new Registry();
+    const own = new Histogram({
+      name: "veza_reconciler_sweep_duration_seconds",
+      help: "Duration of a sweep of the reconciler, in seconds.",
+      buckets: [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2],
+      registers: [registry],
+    });
+    for (const duration of durations) own.observe(duration);
+    const totals: Sample[] = await tally(durations.flatMap((duration) => parse(sweep(duration))));
+    const stored: Sample[] = JSON.parse(JSON.stringify(totals));
+    expect(await (await reconcilerRegistry(stored)).metrics()).toContain(await registry.metrics());
+  };
+  await shows([0, 0.05, 0.1, 0.100001, 1.84, 51.2, 51.3, 600]);
+  const duration = fc.oneof(
+    fc.double({ min: 0, max: 86_400, noNaN: true }),
+    fc.constantFrom(0.1, 0.2, 25.6, 51.2, 86_400),
+  );
+  await fc.assert(fc.asyncProperty(fc.array(duration, { minLength: 1, maxLength: 50 }), shows), { numRuns: 300 });
 });

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
 import { connect, type Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
-import type { Sample } from "../lib/events.ts";
+import { parseEvents, type Sample, tally } from "../lib/events.ts";
 import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
@@ -64,6 +65,47 @@ it("keeps the latest run, also when an older one comes later", async () => {
     await recordDelivery(sql, delivery(`d${index}`, [sample("veza_reconciler_last_run_timestamp", end)]));
   }
   expect(await totals()).toEqual({ veza_reconciler_last_run_timestamp: "300.5" });
+});
+
+it("comes to the same totals, to the last digit, in whatever order and on however many connections", async () => {
+  const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
+  const { sql } = connections[0] ?? (await open());
+  const timestamp = "2026-01-31T12:00:00Z";
+  const event = fc.oneof(
+    fc
+      .constantFrom("stuck_orders", "orphan_refunds")
+      .map((phase) => ({ type: "reconciler.action", timestamp, data: { phase } })),
+    fc.constant({ type: "reconciler.orphan_refund", timestamp }),
+    fc.tuple(fc.double({ min: 0, max: 100, noNaN: true }), fc.nat(59)).map(([seconds, second]) => ({
+      type: "reconciler.sweep",
+      timestamp: timestamp.replace("00Z", `${String(second).padStart(2, "0")}Z`),
+      data: { duration_seconds: seconds },
+    })),
+  );
+  const batches = fc.array(fc.array(event, { minLength: 1, maxLength: 8 }), { minLength: 2, maxLength: 12 });
+  const stored = () => database.admin`select name, labels, value from ledger_metrics.samples order by name, labels`;
+  const empty = () => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.samples`;
+
+  await fc.assert(
+    fc.asyncProperty(batches, fc.infiniteStream(fc.nat(1_000)), async (made, random) => {
+      const samples = await Promise.all(made.map((batch) => tally(parseEvents(JSON.stringify(batch)))));
+      await empty();
+      for (const [index, some] of samples.entries()) await recordDelivery(sql, delivery(`d${index}`, some));
+      const oneByOne = await stored();
+
+      await empty();
+      const order = [...samples.keys()]
+        .map((index) => ({ index, at: random.next().value ?? 0 }))
+        .sort((a, b) => a.at - b.at);
+      await Promise.all(
+        order.map(({ index, at }) =>
+          recordDelivery(connections[at % connections.length]?.sql ?? sql, delivery(`d${index}`, samples[index] ?? [])),
+        ),
+      );
+      expect(await stored()).toEqual(oneByOne);
+    }),
+    { numRuns: 60 },
+  );
 });
 
 it("does not deadlock when deliveries name the same series in opposite orders", async () => {
