@@ -1,6 +1,6 @@
 import net from "node:net";
 import type { Context, ScheduledEvent } from "aws-lambda";
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/sampler.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -214,6 +214,64 @@ describe("with a faulty database", () => {
     await tick();
     expect(performance.now() - startedAt).toBeLessThan(9_000);
     expect(await scrape(stage)).toMatchObject({ ...allUnknown, veza_ledger_stuck_orders_pending: 3 });
+  });
+});
+
+describe("spares the database: one session at most, and none that stays,", () => {
+  /** Ticks while it watches the sampler's sessions on the server. Resolves to the most at once and the duration. */
+  async function watchedTick() {
+    const sessions = () => database.admin`select state from pg_stat_activity
+      where application_name = 'veza-ledger-sampler' and datname = current_database()`;
+    let most = 0;
+    let isTicking = true;
+    const watching = (async () => {
+      while (isTicking) most = Math.max(most, (await sessions()).length);
+    })();
+    const startedAt = performance.now();
+    await tick();
+    const ms = performance.now() - startedAt;
+    isTicking = false;
+    await watching;
+    await expect.poll(sessions, { timeout: 500, interval: 20 }).toHaveLength(0);
+    return { most, ms };
+  }
+
+  it("when every table is locked", async () => {
+    captureLog();
+    for (const table of ["orders", "refunds", "seller_transfers"]) await lockTable(database, table);
+    const { most, ms } = await watchedTick();
+    expect(most).toBe(1);
+    expect(ms).toBeLessThan(4_000); // Five locks of half a second, one after the other.
+    expect(await scrape(stage)).toMatchObject(allUnknown);
+  });
+
+  it("when a count does not end", async () => {
+    captureLog();
+    await database.admin.unsafe(`
+      alter table orders rename to slow_orders;
+      create view orders as select slow_orders.* from slow_orders, pg_sleep(60);
+      grant select on orders to veza_ledger_sampler`);
+    onTestFinished(async () => {
+      await database.admin.unsafe("drop view orders; alter table slow_orders rename to orders");
+    });
+    const { most, ms } = await watchedTick();
+    expect(most).toBe(1);
+    expect(ms).toBeLessThan(3_000);
+    expect(await scrape(stage)).toMatchObject({ ...gauges, veza_ledger_stuck_orders_pending: -1 });
+  });
+
+  it("when no connection is left for it", async () => {
+    const log = captureLog();
+    const name = database.admin(targetOf(database.adminUrl).database);
+    await database.admin`alter database ${name} connection limit 0`;
+    onTestFinished(async () => {
+      await database.admin`alter database ${name} connection limit -1`;
+    });
+    const { most, ms } = await watchedTick();
+    expect(most).toBeLessThanOrEqual(1);
+    expect(ms).toBeLessThan(1_000);
+    expect(await scrape(stage)).toMatchObject(allUnknown);
+    expect(log[0]).toMatchObject({ check: "stuck_orders", code: "53300" });
   });
 });
 
