@@ -17,7 +17,7 @@ module.exports = async ({ resolveVariable }) => {
   for (const name of names) params[name] = String((await resolveVariable(`param:${name}`)) ?? "").trim();
   const stage = await resolveVariable("sls:stage");
   const service = await resolveVariable("self:service");
-  check({ ...params, stage });
+  check({ ...params, stage, region: await resolveVariable("self:provider.region") });
 
   const subnetIds = list(params.subnetIds);
   const inVpc = subnetIds.length > 0;
@@ -45,7 +45,7 @@ function check(params) {
   const problems = [];
   const must = (holds, problem) => holds || problems.push(problem);
   const isSecretId = (id) => /^(arn:aws[\w-]*:secretsmanager:[\w-]+:\d{12}:secret:)?[\w/+=.@!-]+$/.test(id);
-  must(/^[A-Za-z0-9_-]+$/.test(params.stage), "stage may hold letters, digits, _ and - only");
+  must(/^[A-Za-z0-9-]+$/.test(params.stage), "stage may hold letters, digits and - only");
   for (const name of ["samplerSecretId", "receiverSecretId"]) {
     const ids = list(params[name]);
     must(ids.length > 0 && ids.every(isSecretId), `${name} must be names or ARNs of secrets, separated by commas`);
@@ -66,9 +66,10 @@ function check(params) {
     groups.every((id) => id.startsWith("sg-")),
     "securityGroupIds must be like sg-0123abcd, separated by commas",
   );
+  const isTopic = new RegExp(`^(arn:aws[\\w-]*:sns:${params.region}:\\d{12}:\\S+)?$`);
   must(
-    /^(arn:aws[\w-]*:sns:\S+)?$/.test(params.alarmTopicArn),
-    "alarmTopicArn must be the ARN of an SNS topic, or empty",
+    isTopic.test(params.alarmTopicArn),
+    `alarmTopicArn must be the ARN of an SNS topic in ${params.region}, or empty`,
   );
   must(
     /^([1-9]\d*|off)$/.test(params.receiverConcurrency),

@@ -88,7 +88,7 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
       dialling.once("error", reject);
       dialling.once("close", () => reject(closedError("the connection to Postgres was closed")));
     });
-    return dialling;
+    return Object.assign(dialling, { host: target.host, port: target.port }); // Where postgres.js' errors take them from.
   };
 
   const close = () => {
@@ -171,7 +171,7 @@ export function transaction<T>(
  * Node's, postgres.js', or SQLSTATE class 08 and 57P01 to 57P05 (the server ends the session).
  */
 export function isConnectionError(error: unknown): boolean {
-  return /^(E[A-Z]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
+  return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
 }
 
 function codeOf(error: unknown): string {

@@ -85,12 +85,15 @@ if (settings) {
 }
 
 async function reach({ database: target }: Settings, limit: AbortSignal): Promise<[Database, string]> {
-  const remedy = "check host, port and password, and the network's way there (security groups, VPC)";
+  let remedy = "check host, port and password, and the network's way there (security groups, VPC)";
   const connecting = connect(
     async (fresh) => (fresh ? (await loadSettings("sampler", { fresh })).database : target),
     "veza-ledger-doctor",
     limit,
   );
+  await connecting.catch(({ code }) => {
+    if (/CERT|UNABLE_TO/.test(String(code))) remedy = "NODE_EXTRA_CA_CERTS names a file with its certificate authority";
+  });
   const database = await orRemedy(connecting, remedy);
   const [row] = await orRemedy(database.sql`select current_setting('server_version') as version`, remedy);
   return [database, `${row?.version} on ${target.host}, as ${target.username}`];

@@ -30,6 +30,12 @@ const lines: [string, string, string][] = [];
 
 try {
   const usesDemoLedger = !process.env.DATABASE_URL && !process.env.SECRET_ID;
+  const gatewayHost = URL.parse(process.env.PUSHGATEWAY_URL ?? "")?.hostname ?? "localhost";
+  if (usesDemoLedger && !/^(localhost|127\.|\[::1\])/.test(gatewayHost)) {
+    throw new Error(
+      "PUSHGATEWAY_URL without DATABASE_URL: a demo ledger's numbers have no place on a gateway elsewhere",
+    );
+  }
   let adminUrl = "";
   if (usesDemoLedger) {
     const postgres = await startPostgres(postgresPort);

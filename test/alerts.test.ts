@@ -52,7 +52,7 @@ it("promtool: every alert fires when it should, not a minute earlier, and says w
 });
 
 it("promtool and amtool accept the examples", async () => {
-  expect(await run("promtool", "check", "config", "config/prometheus/prometheus.yml")).toContain("12 rules found");
+  expect(await run("promtool", "check", "config", "config/prometheus/prometheus.yml")).toContain("13 rules found");
   const checked = await run("prometheus-alertmanager", "check-config", "config/alertmanager/alertmanager.yml");
   expect(checked).toContain("SUCCESS");
 });
@@ -80,7 +80,7 @@ it("the two required pages are exactly as agreed", () => {
 });
 
 it("every alert has prefix, severity, texts, and a link to its own section of the runbook", () => {
-  expect(rules).toHaveLength(12);
+  expect(rules).toHaveLength(13);
   for (const { alert, labels, annotations } of rules) {
     expect(alert).toMatch(/^VezaLedger[A-Z]\w+$/);
     expect(labels.severity).toMatch(/^(page|ticket)$/);

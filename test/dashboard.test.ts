@@ -30,6 +30,7 @@ const alerts = [
   "VezaLedgerOrphanRefunds",
   "VezaLedgerPendingReversals",
   "VezaLedgerCheckFailing",
+  "VezaLedgerCheckFlapping",
   "VezaLedgerSamplerSilent",
   "VezaLedgerSamplerAbsent",
   "VezaLedgerReconcilerDead",

@@ -141,7 +141,14 @@ describe("with the defaults", () => {
       },
       { ...above, MetricName: "Errors", Dimensions: about("SamplerLambdaFunction"), DatapointsToAlarm: 3 },
       { ...above, MetricName: "Errors", Dimensions: about("ReceiverLambdaFunction"), EvaluationPeriods: 1 },
-      { ...above, MetricName: "Url5xxCount", Dimensions: about("ReceiverLambdaFunction"), DatapointsToAlarm: 3 },
+      {
+        ...above,
+        MetricName: "Url5xxCount",
+        Dimensions: about("ReceiverLambdaFunction"),
+        Period: 300,
+        Threshold: 2,
+        EvaluationPeriods: 1,
+      },
       { ...above, MetricName: "Throttles", Dimensions: about("ReceiverLambdaFunction"), EvaluationPeriods: 1 },
     ]);
     for (const { AlarmDescription, AlarmActions } of alarms) {
@@ -225,6 +232,7 @@ it("names every option that is wrong, in one error, and shows no credentials", a
       `${name} must`.replace("subnetIds must", "subnetIds and securityGroupIds belong together"),
     );
   }
+  expect(printed).toContain("must be the ARN of an SNS topic in eu-central-1, or empty");
   expect(printed).not.toContain("hunter2");
   expect(printed).not.toMatch(/^\s+at /m);
 });

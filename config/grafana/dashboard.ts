@@ -256,7 +256,7 @@ const trustPanels = (): AnyPanel[] => [
       missing column or right, a lock, a time-out.`,
     unit: "none",
     size: [4, 7],
-    alerts: ["VezaLedgerCheckFailing"],
+    alerts: ["VezaLedgerCheckFailing", "VezaLedgerCheckFlapping"],
     targets: [
       instant(`${checks.length} - (${answered} or 0 * count by (stage) (${anyCount}) or 0 * ${stale})`, "{{stage}}"),
     ],

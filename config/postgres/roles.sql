@@ -26,6 +26,9 @@ alter role veza_ledger_sampler set idle_in_transaction_session_timeout = '10s';
 alter role veza_ledger_receiver set statement_timeout = '3s';
 alter role veza_ledger_receiver set lock_timeout = '2s';
 alter role veza_ledger_receiver set idle_in_transaction_session_timeout = '10s';
+-- A receiver that AWS takes away leaves its two connections behind. Its connection limit has to be at least twice the
+-- receiver's concurrency.
+alter role veza_ledger_receiver set idle_session_timeout = '1min';
 
 -- The sampler reads the columns that the checks name, and the totals.
 grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledger_sampler;
