@@ -48,7 +48,8 @@ export async function recordDelivery(
  * older totals after one of newer ones would look like a counter reset, and increase() would count everything again.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
- * fails, or when `limit` aborts or the connection (and with it the lock) is lost. Nothing is under way by then.
+ * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open
+ * by then; only bytes that the network holds back could still arrive.
  */
 export async function publishTotals(
   database: Database,

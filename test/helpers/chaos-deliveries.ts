@@ -1,0 +1,107 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Webhook } from "standardwebhooks";
+import { phases } from "../../lib/events.ts";
+
+/** Numbers from 0 to below 1, the same ones for the same seed (the generator known as mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Values by series, written as on the gateway. */
+export type Totals = Record<string, number>;
+
+export interface Delivery {
+  id: string;
+  size: number;
+  adds: Totals;
+  /** What became of each time it was sent. */
+  answers: string[];
+}
+
+export const isConfirmed = ({ answers }: Delivery) => answers.some((answer) => answer.startsWith("200"));
+
+const lastRun = "veza_reconciler_last_run_timestamp";
+const sweep = "veza_reconciler_sweep_duration_seconds";
+const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2];
+
+/** What all of these have to add up to: worked out here once more, and not by the code under test. */
+export function sumOf(parts: Totals[]): Totals {
+  const totals: Totals = {};
+  for (const [series, value] of parts.flatMap(Object.entries<number>)) {
+    const before = totals[series] ?? 0;
+    totals[series] = series === lastRun ? Math.max(before, value) : before + value;
+  }
+  return totals;
+}
+
+/** 1 to 200 events. Durations are multiples of 1/4 s, so that their sums are exact. */
+export function randomDelivery(id: string, random: () => number): { delivery: Delivery; body: string } {
+  const parts: Totals[] = [];
+  const events = Array.from({ length: 1 + Math.floor(random() * 200) }, () => {
+    const seconds = Math.floor(Date.now() / 1000 - random() * 86_400);
+    const timestamp = new Date(seconds * 1000).toISOString();
+    const kind = random();
+    if (kind < 0.4) {
+      const phase = phases[Math.floor(random() * phases.length)];
+      parts.push({ [`veza_reconciler_actions_total{phase="${phase}"}`]: 1 });
+      return { type: "reconciler.action", timestamp, data: { phase } };
+    }
+    if (kind < 0.7) {
+      parts.push({ veza_reconciler_orphan_refunds_total: 1 });
+      return { type: "reconciler.orphan_refund", timestamp };
+    }
+    const duration = Math.floor(random() * 240) / 4;
+    const reached = [...bounds.filter((bound) => duration <= bound), "+Inf"];
+    parts.push(Object.fromEntries(reached.map((bound) => [`${sweep}_bucket{le="${bound}"}`, 1])));
+    parts.push({ [`${sweep}_sum`]: duration, [`${sweep}_count`]: 1, [lastRun]: seconds });
+    return { type: "reconciler.sweep", timestamp, data: { duration_seconds: duration } };
+  });
+  return { delivery: { id, size: events.length, adds: sumOf(parts), answers: [] }, body: JSON.stringify(events) };
+}
+
+/**
+ * Sends a delivery once, signed now, and adds what became of it to its answers. Resolves to how long that took. A sender
+ * whose patience is under 20 s hangs up early, and never learns what became of it.
+ */
+export async function send(url: string, secret: string, { id, answers }: Delivery, body: string, patience = 20_000) {
+  const startedAt = performance.now();
+  const now = new Date();
+  const headers = {
+    "content-type": "application/json",
+    "webhook-id": id,
+    "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
+    "webhook-signature": new Webhook(secret).sign(id, now, body),
+  };
+  try {
+    const signal = AbortSignal.timeout(patience);
+    const response = await fetch(url, { method: "POST", headers, body, signal });
+    const { status = "not confirmed" } = JSON.parse((await response.text()) || "{}");
+    answers.push(`${response.status} ${status}`);
+  } catch (error) {
+    const isLate = (error as Error).name === "TimeoutError";
+    answers.push(isLate ? (patience < 20_000 ? "hung up" : "no answer") : "lost");
+  }
+  return performance.now() - startedAt;
+}
+
+/** Sends until it is confirmed, or so often; sometimes twice at once, and sometimes once more afterwards. */
+export async function sendUntilConfirmed(
+  attempts: number,
+  random: () => number,
+  delivery: Delivery,
+  sendOnce: (patience?: number) => Promise<void>,
+): Promise<void> {
+  for (let attempt = 0; attempt < attempts && !isConfirmed(delivery); attempt += 1) {
+    // Backs off at random: that is what many senders look like together.
+    if (attempt > 0) await sleep(random() * 200);
+    const patience = random() < 0.05 ? Math.ceil(random() * 200) : undefined;
+    await Promise.all([sendOnce(patience), random() < 0.1 && sendOnce()]);
+  }
+  if (random() < 0.2) await sendOnce();
+}
