@@ -23,7 +23,7 @@ const maxAnswerBytes = 16 * 1024;
  * Tries once more on a network error or a 5xx; each attempt has 3 s. Resolves only when the gateway has answered 2xx.
  *
  * Rejects with PushRefused when the gateway says no, and with an Error when it cannot be reached, redirects, is not
- * done in time, or `signal` aborts. By then no request is under way any more: an older push cannot overtake a newer one.
+ * done in time, or `signal` aborts. By then this side has ended its request.
  */
 export async function push(
   gateway: PushgatewayTarget,
