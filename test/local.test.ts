@@ -38,6 +38,7 @@ require("node:http")
 
 it("shows the demo ledger's gauges and counters, and leaves nothing behind", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-local-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
   await chmod(folder, 0o755); // Where the stack runs as root, PostgreSQL has another user.
   const grafana = await programFolder("grafana-server", grafanaStandIn);
   const stack = runScript("local/start.ts", ["--every", "1"], {
