@@ -24,9 +24,10 @@ const publishing = keepConnection(target, "veza-ledger-publisher");
 export const handler: LambdaFunctionURLHandler = async (event) => {
   try {
     const bytes = readBody(event);
+    const body = bytes.toString("utf8");
     const settings = await loadSettings("receiver");
-    const id = verifySignature(event.headers, bytes.toString("utf8"), settings.webhookSecrets);
-    const events = parseEvents(bytes.toString("utf8"));
+    const id = verifySignature(event.headers, body, settings.webhookSecrets);
+    const events = parseEvents(body);
     const status = await record(id, bytes, events);
     const published = await publish(settings);
     await purge();

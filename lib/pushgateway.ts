@@ -6,6 +6,17 @@ export interface PushgatewayTarget {
   authorization?: string;
 }
 
+/** The labels that a group of metrics is pushed under. */
+export interface Group {
+  job: string;
+  stage: string | undefined;
+}
+
+/** Where a group is on the gateway. */
+export function groupUrl(gateway: PushgatewayTarget, { job, stage }: Group): string {
+  return `${gateway.url}/metrics/job/${job}${stage ? `/stage/${stage}` : ""}`;
+}
+
 /** The gateway answered, and the answer is a refusal. */
 export class PushRefused extends Error {
   readonly status: number;
@@ -27,11 +38,11 @@ const maxAnswerBytes = 16 * 1024;
  */
 export async function push(
   gateway: PushgatewayTarget,
-  group: { job: string; stage: string | undefined },
+  group: Group,
   registry: Registry,
   signal: AbortSignal,
 ): Promise<void> {
-  const url = `${gateway.url}/metrics/job/${group.job}${group.stage ? `/stage/${group.stage}` : ""}`;
+  const url = groupUrl(gateway, group);
   const body = await registry.metrics();
   try {
     await put(url, gateway, body, signal);

@@ -86,12 +86,16 @@ function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undef
 
 /** What libpq makes of sslmode, but for its default: verified, unless the server is on this machine. */
 function parseSslmode(url: URL, problems: string[]): DatabaseTarget["tls"] {
-  const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-  const sslmode = url.searchParams.get("sslmode") ?? (isLocal ? "disable" : "verify-full");
+  const sslmode = url.searchParams.get("sslmode") ?? (isLocalHost(url.hostname) ? "disable" : "verify-full");
   const tls = { disable: "off", require: "unverified", "verify-ca": "verified", "verify-full": "verified" } as const;
   const isKnown = Object.hasOwn(tls, sslmode);
   if (!isKnown) problems.push(`DATABASE_URL: sslmode must be one of ${Object.keys(tls).join(", ")}`);
   return tls[sslmode as keyof typeof tls];
+}
+
+/** Whether a host's name, with or without the brackets of a URL, is this machine for certain. */
+export function isLocalHost(host: string): boolean {
+  return /^(localhost|127(\.\d+){3}|::1|\[::1\])$/.test(host);
 }
 
 function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget | undefined {

@@ -1,7 +1,17 @@
 import { Webhook } from "standardwebhooks";
 
+/** The headers of a delivery that is signed at this time, as Standard Webhooks asks. */
+export function signedHeaders(secret: string, id: string, at: Date, body: string): Record<string, string> {
+  return {
+    "content-type": "application/json",
+    "webhook-id": id,
+    "webhook-timestamp": String(Math.floor(at.getTime() / 1000)),
+    "webhook-signature": new Webhook(secret).sign(id, at, body),
+  };
+}
+
 /**
- * Signs a body as Standard Webhooks asks, and posts it once. A retry passes the same id again: each attempt is signed
+ * Signs a body, and posts it once. A retry passes the same id again: each attempt is signed
  * anew, and counted once. Resolves to status and body of the answer.
  */
 export async function deliver(
@@ -11,15 +21,9 @@ export async function deliver(
   events: unknown,
 ): Promise<{ status: number; answer: string }> {
   const body = JSON.stringify(events);
-  const now = new Date();
   const response = await fetch(url, {
     method: "POST",
-    headers: {
-      "content-type": "application/json",
-      "webhook-id": id,
-      "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
-      "webhook-signature": new Webhook(secret).sign(id, now, body),
-    },
+    headers: signedHeaders(secret, id, new Date(), body),
     body,
     signal: AbortSignal.timeout(20_000),
   });

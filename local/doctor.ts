@@ -4,8 +4,8 @@ import { checks } from "../lib/checks.ts";
 import { connect, type Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { reason } from "../lib/log.ts";
-import { push } from "../lib/pushgateway.ts";
-import { loadSettings, type Settings } from "../lib/settings.ts";
+import { groupUrl, push } from "../lib/pushgateway.ts";
+import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
 
 // npm run doctor [-- sampler | receiver]: looks, with the functions' own settings and code, for whatever would keep them
 // from working; one line each. Changes nothing in the database.
@@ -18,7 +18,7 @@ if (!/^(both|sampler|receiver)$/.test(role)) {
 const forSampler = role !== "receiver";
 const forReceiver = role !== "sampler";
 
-/** What a step found: a fact for its line, or, thrown, what is wrong and how to mend it. */
+/** What is wrong, and how to mend it. */
 class Problem extends Error {
   readonly remedy: string;
   constructor(message: string, remedy: string) {
@@ -27,6 +27,7 @@ class Problem extends Error {
   }
 }
 
+/** Prints one line about what a step found: its fact, or its Problem. Resolves to its result, if it has one. */
 async function step<T>(name: string, look: () => Promise<[T, string]>): Promise<T | undefined> {
   try {
     const [result, fact] = await look();
@@ -101,7 +102,7 @@ async function reach({ database: target }: Settings, limit: AbortSignal): Promis
 
 async function lookAtTls({ database: { tls, host } }: Settings): Promise<[true, string]> {
   if (tls === "verified") return [true, "certificate verified"];
-  if (tls === "off" && /^(localhost|127\.|::1)/.test(host)) return [true, "not needed on this machine"];
+  if (tls === "off" && isLocalHost(host)) return [true, "not needed on this machine"];
   throw new Problem(`the connection is ${tls === "off" ? "not encrypted" : "not verified"}`, "use sslmode=verify-full");
 }
 
@@ -156,11 +157,12 @@ async function lookAtTotals({ sql }: Database): Promise<[true, string]> {
 }
 
 async function tryPush({ pushgateway, stage }: Settings): Promise<[true, string]> {
+  const group = { job: "veza_ledger_doctor", stage };
   const registry = new Registry();
   new Gauge({ name: "veza_ledger_doctor", help: "A trial push; deleted at once.", registers: [registry] }).set(1);
   const remedy = "check PUSHGATEWAY_URL, its credentials, and the network's way there";
-  await orRemedy(push(pushgateway, { job: "veza_ledger_doctor", stage }, registry, deadline("push", 7_000)), remedy);
-  const deleted = await fetch(`${pushgateway.url}/metrics/job/veza_ledger_doctor${stage ? `/stage/${stage}` : ""}`, {
+  await orRemedy(push(pushgateway, group, registry, deadline("push", 7_000)), remedy);
+  const deleted = await fetch(groupUrl(pushgateway, group), {
     method: "DELETE",
     headers: pushgateway.authorization ? { authorization: pushgateway.authorization } : {},
     redirect: "error",

@@ -6,7 +6,7 @@ import { deliver } from "./deliver.ts";
 const usage = "usage: npm run send -- action <phase> | orphan_refund | sweep <seconds>";
 const [kind, value] = process.argv.slice(2);
 const data = { action: { phase: value }, orphan_refund: undefined, sweep: { duration_seconds: Number(value) } };
-if (!kind || !(kind in data) || (kind !== "orphan_refund" && !value)) {
+if (!kind || !Object.hasOwn(data, kind) || (kind !== "orphan_refund" && !value)) {
   console.error(usage);
   process.exit(2);
 }

@@ -5,7 +5,7 @@ import type { Context, ScheduledEvent } from "aws-lambda";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { log, reason } from "../lib/log.ts";
-import { loadSettings } from "../lib/settings.ts";
+import { isLocalHost, loadSettings } from "../lib/settings.ts";
 import { demoSecret, grafanaPort, postgresPort, prometheusPort, pushgatewayPort, receiverPort } from "./defaults.ts";
 import { createDemoLedger, simulateReconciler } from "./demo.ts";
 import { freePort } from "./ports.ts";
@@ -31,7 +31,7 @@ const lines: [string, string, string][] = [];
 try {
   const usesDemoLedger = !process.env.DATABASE_URL && !process.env.SECRET_ID;
   const gatewayHost = URL.parse(process.env.PUSHGATEWAY_URL ?? "")?.hostname ?? "localhost";
-  if (usesDemoLedger && !/^(localhost|127\.|\[::1\])/.test(gatewayHost)) {
+  if (usesDemoLedger && !isLocalHost(gatewayHost)) {
     throw new Error(
       "PUSHGATEWAY_URL without DATABASE_URL: a demo ledger's numbers have no place on a gateway elsewhere",
     );

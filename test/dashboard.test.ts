@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, expect, it } from "vitest";
 import { ledgerDashboard } from "../config/grafana/dashboard.ts";
-import { checks, oldestItemMetric, sampleDurationMetric } from "../lib/checks.ts";
-import { reconcilerMetric } from "../lib/events.ts";
+import { exportedMetrics } from "./helpers/metrics.ts";
 
 /** As much of Grafana's format as is looked at here. */
 interface Panel {
@@ -17,12 +16,6 @@ interface Panel {
   links?: { url: string }[];
 }
 
-const exported = [
-  ...checks.map(({ metric }) => metric),
-  oldestItemMetric,
-  sampleDurationMetric,
-  ...Object.values(reconcilerMetric),
-];
 const alerts = [
   "VezaLedgerStuckOrders",
   "VezaLedgerStuckRefunds",
@@ -119,6 +112,6 @@ it("reads all metrics that the code exports, and no other", () => {
     // The jobs' names look like metrics.
     .map((query) => query.replaceAll(/job=~?"[^"]*"/g, ""))
     .flatMap((query) => query.match(/\bveza_\w+/g) ?? [])
-    .map((name) => (exported.includes(name) ? name : name.replace(/_(bucket|sum|count)$/, "")));
-  expect([...new Set(used)].sort()).toEqual([...exported].sort());
+    .map((name) => (exportedMetrics.includes(name) ? name : name.replace(/_(bucket|sum|count)$/, "")));
+  expect([...new Set(used)].sort()).toEqual([...exportedMetrics].sort());
 });

@@ -134,6 +134,7 @@ it.each([
   ],
   [{ DATABASE_URL: "mysql://u:hunter2@127.0.0.1/x", PUSHGATEWAY_URL: "x" }, "DATABASE_URL must be like postgres://"],
   [{ PUSHGATEWAY_URL: "http://push.example.com:9091" }, "a demo ledger's numbers have no place on a gateway elsewhere"],
+  [{ PUSHGATEWAY_URL: "http://127.example.com:9091" }, "a demo ledger's numbers have no place on a gateway elsewhere"],
 ])("ends with one clear line when a setting is missing or wrong", async (settings, message) => {
   const stack = runScript("local/start.ts", [], { ...withoutSettings, ...settings });
   await stack.exited;

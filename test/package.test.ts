@@ -4,8 +4,8 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
-import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { signedHeaders } from "../local/deliver.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { type Packaged, packageService, type Resources, unzip } from "./helpers/packages.ts";
@@ -293,11 +293,7 @@ it("makes archives that work by themselves, with settings from Secrets Manager",
   const { result } = await invoke("receiver", {
     version: "2.0",
     requestContext: { http: { method: "POST" } },
-    headers: {
-      "webhook-id": "msg_1",
-      "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
-      "webhook-signature": new Webhook(secret).sign("msg_1", now, body),
-    },
+    headers: signedHeaders(secret, "msg_1", now, body),
     body: Buffer.from(body).toString("base64"),
     isBase64Encoded: true,
   });

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Webhook } from "standardwebhooks";
 import { phases } from "../../lib/events.ts";
+import { signedHeaders } from "../../local/deliver.ts";
 
 /** Numbers from 0 to below 1, the same ones for the same seed (the generator known as mulberry32). */
 export function randomFrom(seed: number): () => number {
@@ -71,13 +71,7 @@ export function randomDelivery(id: string, random: () => number): { delivery: De
  */
 export async function send(url: string, secret: string, { id, answers }: Delivery, body: string, patience = 20_000) {
   const startedAt = performance.now();
-  const now = new Date();
-  const headers = {
-    "content-type": "application/json",
-    "webhook-id": id,
-    "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
-    "webhook-signature": new Webhook(secret).sign(id, now, body),
-  };
+  const headers = signedHeaders(secret, id, new Date(), body);
   try {
     const signal = AbortSignal.timeout(patience);
     const response = await fetch(url, { method: "POST", headers, body, signal });

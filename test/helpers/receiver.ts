@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { Webhook } from "standardwebhooks";
+import { signedHeaders } from "../../local/deliver.ts";
 
 export const newSecret = () => `whsec_${randomBytes(32).toString("base64")}`;
 
@@ -19,13 +19,7 @@ export async function post(
   const { id = `msg_${randomUUID()}`, at = new Date() } = options;
   const response = await fetch(url, {
     method: "POST",
-    headers: {
-      "content-type": "application/json",
-      "webhook-id": id,
-      "webhook-timestamp": String(Math.floor(at.getTime() / 1000)),
-      "webhook-signature": new Webhook(secret).sign(id, at, body),
-      ...options.headers,
-    },
+    headers: { ...signedHeaders(secret, id, at, body), ...options.headers },
     body: options.sent ?? body,
   });
   return { status: response.status, headers: response.headers, json: JSON.parse(await response.text()) };
