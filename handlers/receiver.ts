@@ -1,12 +1,14 @@
+import { hash } from "node:crypto";
 import type { LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
+import { coalesce } from "../lib/coalesce.ts";
 import { isConnectionError, keepConnection, within } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
+import { deadline, orAbort } from "../lib/deadline.ts";
 import { parseEvents, tally } from "../lib/events.ts";
 import { log, reason } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { verifySignature } from "../lib/signature.ts";
-import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
+import { type Delivery, publishTotals, purgeDeliveries, recordDeliveries } from "../lib/totals.ts";
 
 const maxBodyBytes = 256 * 1024;
 /** With twice 2 s for settings, these leave 1.5 s of the function's 15. */
@@ -50,33 +52,36 @@ function readBody({ requestContext, body = "", isBase64Encoded }: Parameters<Lam
   return bytes;
 }
 
-/** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
+/** Deliveries that come at the same time are recorded together. */
 async function record(id: string, body: Buffer, events: Parameters<typeof tally>[0]) {
-  const bodyDigest = Buffer.from(await crypto.subtle.digest("SHA-256", new Uint8Array(body))).toString("hex");
-  const delivery = { id, bodyDigest, samples: await tally(events) };
+  const delivery = { id, bodyDigest: hash("sha256", body), samples: await tally(events) };
   const limit = deadline("Postgres", recordTimeoutMs);
-  const attempt = async () => within(await recording(limit), limit, (sql) => recordDelivery(sql, delivery));
-  const status = await attempt().catch((error) => {
-    if (limit.aborted || !isConnectionError(error)) throw error;
-    return attempt();
-  });
+  const status = await orAbort(recordTogether({ delivery, limit }), limit);
   if (status === "conflict") throw new Refusal(409, "webhook-id: was recorded before with a different body");
   return status;
 }
 
-let runningPublish = Promise.resolve(true);
-let nextPublish: Promise<boolean> | undefined;
+interface Waiting {
+  delivery: Delivery;
+  limit: AbortSignal;
+}
+
+/** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
+const recordTogether = coalesce(async (waiting: Waiting[]) => {
+  const deliveries = waiting.map(({ delivery }) => delivery);
+  const { limit } = waiting.at(-1) as Waiting; // The last to come may wait longest.
+  const attempt = async () => within(await recording(limit), limit, (sql) => recordDeliveries(sql, deliveries));
+  return attempt().catch((error) => {
+    if (limit.aborted || !isConnectionError(error)) throw error;
+    return attempt();
+  });
+});
 
 /** Says whether the totals, with all that was recorded before this call, are on the gateway. Never rejects. */
-function publish(settings: Settings): Promise<boolean> {
-  // Deliveries that are recorded while a push is under way share the next one.
-  nextPublish ??= runningPublish.then(() => {
-    nextPublish = undefined;
-    runningPublish = publishNow(settings);
-    return runningPublish;
-  });
-  return nextPublish;
-}
+const publish = coalesce(async (waiting: Settings[]) => {
+  const isPublished = await publishNow(waiting.at(-1) as Settings);
+  return waiting.map(() => isPublished);
+});
 
 async function publishNow({ pushgateway, stage }: Settings): Promise<boolean> {
   const limit = deadline("publishing the totals", publishTimeoutMs);

@@ -145,28 +145,6 @@ export async function within<T>(
 }
 
 /**
- * Runs `work` in a transaction, in which each statement sees what was committed before it, and commits; or rolls back
- * when `work` rejects. Rejects at once when the connection is lost, or when `limit` aborts, as `within` does; what `work`
- * started elsewhere is the caller's to stop.
- */
-export function transaction<T>(
-  database: Database,
-  limit: AbortSignal,
-  work: (sql: postgres.TransactionSql) => Promise<T>,
-): Promise<T> {
-  const guarded = async (sql: postgres.TransactionSql) => {
-    try {
-      return await work(sql);
-    } finally {
-      // postgres.js (3.4.9) would send COMMIT or ROLLBACK now, into a socket that is no more, and that throws where
-      // nobody can catch it: the process dies. begin() has rejected by itself already, so nobody waits for this.
-      if (database.lost.aborted) await new Promise(() => {});
-    }
-  };
-  return within(database, limit, (sql) => sql.begin("isolation level read committed", guarded) as Promise<T>);
-}
-
-/**
  * Whether it was the connection that failed, and not the statement: another connection may do better. Looks at the code:
  * Node's, postgres.js', or SQLSTATE class 08 and 57P01 to 57P05 (the server ends the session).
  */

@@ -1,5 +1,5 @@
 import type { Sql } from "postgres";
-import { type Database, transaction } from "./database.ts";
+import { type Database, within } from "./database.ts";
 import { reconcilerMetric, reconcilerRegistry, type Sample } from "./events.ts";
 import { type PushgatewayTarget, push } from "./pushgateway.ts";
 
@@ -9,39 +9,64 @@ import { type PushgatewayTarget, push } from "./pushgateway.ts";
  */
 export type Recorded = "recorded" | "duplicate" | "conflict";
 
+export interface Delivery {
+  id: string;
+  bodyDigest: string;
+  /** What it adds to the totals. */
+  samples: Sample[];
+}
+
 /**
- * Records a delivery and adds its samples to the totals, or does neither: one statement, so it is atomic without a
- * transaction. A delivery that is known already only has its attempts counted.
+ * Records deliveries and adds their samples to the totals, or does neither: one statement and one round trip, atomic
+ * without a transaction. One that is known already, or that is given twice, only has its attempts counted. Resolves to
+ * what became of each, in the same order.
  *
- * The samples are added in one fixed order. In the order of arrival, two deliveries that change the same two series
+ * Ids and samples are written in one fixed order. In the order of arrival, two statements that change the same two rows
  * could wait for each other: a deadlock.
  */
-export async function recordDelivery(
-  sql: Sql,
-  delivery: { id: string; bodyDigest: string; samples: Sample[] },
-): Promise<Recorded> {
-  const [row] = await sql<{ body_digest: string; attempts: number }[]>`
-    with delivery as (
-      insert into ledger_metrics.deliveries as known (id, body_digest)
-      values (${delivery.id}, ${delivery.bodyDigest})
-      on conflict (id) do update set attempts = known.attempts + 1
-      returning body_digest, attempts
+export async function recordDeliveries(sql: Sql, deliveries: Delivery[]): Promise<Recorded[]> {
+  const sameId = Map.groupBy(deliveries, ({ id }) => id);
+  const given = [...sameId.values()].map((same) => ({ ...same[0], times: same.length }));
+  // A literal, since parameters would cost one more round trip. Nothing in base64 could end it.
+  const literal = `'${Buffer.from(JSON.stringify(given)).toString("base64")}'`;
+  const rows = await sql.unsafe<{ id: string; body_digest: string; is_new: boolean }[]>(`
+    with given as (
+      select id, "bodyDigest", times, samples
+      from jsonb_to_recordset(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
+        as delivery (id text, "bodyDigest" text, times int, samples jsonb)
+    ), written as (
+      insert into ledger_metrics.deliveries as known (id, body_digest, attempts)
+      select id, "bodyDigest", times from given order by id
+      on conflict (id) do update set attempts = known.attempts + excluded.attempts
+      returning id, body_digest, attempts
+    ), outcome as (
+      select id, body_digest, attempts = times as is_new, samples from written join given using (id)
     ), added as (
       insert into ledger_metrics.samples as total (name, labels, value)
-      select sample.name, sample.labels, sample.value
-      from delivery, jsonb_to_recordset(${delivery.samples as never}::jsonb)
-        as sample (name text, labels jsonb, value numeric)
-      where delivery.attempts = 1
-      order by sample.name, sample.labels
-      on conflict (name, labels) do update set value = case
-        when total.name = ${reconcilerMetric.lastRun} then greatest(total.value, excluded.value)
+      select name, labels, case name when '${reconcilerMetric.lastRun}' then max(value) else sum(value) end
+      from outcome, jsonb_to_recordset(samples) as sample (name text, labels jsonb, value numeric)
+      where is_new
+      group by name, labels
+      order by name, labels
+      on conflict (name, labels) do update set value = case total.name
+        when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
         else total.value + excluded.value
       end
     )
-    select body_digest, attempts from delivery`;
-  if (row?.attempts === 1) return "recorded";
-  return row?.body_digest === delivery.bodyDigest ? "duplicate" : "conflict";
+    select id, body_digest, is_new from outcome`);
+  const outcomeOf = new Map(rows.map((row) => [row.id, row]));
+  return deliveries.map((delivery) => {
+    const outcome = outcomeOf.get(delivery.id);
+    if (outcome?.is_new && sameId.get(delivery.id)?.[0] === delivery) return "recorded";
+    return outcome?.body_digest === delivery.bodyDigest ? "duplicate" : "conflict";
+  });
 }
+
+/** One round trip, three statements, each of which sees what was committed before it: also while it waited for the lock. */
+const lockAndReadTotals = `
+  begin isolation level read committed read only;
+  select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0));
+  select name, labels, value from ledger_metrics.samples`;
 
 /**
  * Reads the totals and puts them on the Pushgateway, under a lock that lets one publisher at a time do both: a push of
@@ -49,7 +74,7 @@ export async function recordDelivery(
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
  * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open
- * by then; only bytes that the network holds back could still arrive.
+ * by then; only bytes that the network holds back could still arrive. The connection must be doing nothing else.
  */
 export async function publishTotals(
   database: Database,
@@ -57,24 +82,22 @@ export async function publishTotals(
   stage: string | undefined,
   limit: AbortSignal,
 ): Promise<void> {
-  let pushing: Promise<void> | undefined;
+  const stop = AbortSignal.any([limit, database.lost]);
   try {
-    await transaction(database, limit, async (sql) => {
-      // Sent together, run one after the other: the second statement sees all that was committed before the lock came.
-      const [, rows] = await Promise.all([
-        sql`select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0))`,
-        sql<{ name: string; labels: Record<string, string>; value: string }[]>`
-          select name, labels, value from ledger_metrics.samples`,
-      ]);
-      const totals = rows.map(({ name, labels, value }) => ({ name, labels, value: Number(value) }));
-      const registry = await reconcilerRegistry(totals);
-      const stop = AbortSignal.any([limit, database.lost]);
-      pushing = push(gateway, { job: "veza_reconciler", stage }, registry, stop);
-      await pushing;
-    });
+    const [, , rows] = await within(database, limit, (sql) => sql.unsafe(lockAndReadTotals));
+    const totals = (rows as unknown as TotalRow[]).map((row) => ({ ...row, value: Number(row.value) }));
+    await push(gateway, { job: "veza_reconciler", stage }, await reconcilerRegistry(totals), stop);
   } finally {
-    await pushing?.catch(() => {});
+    // There is nothing to commit. It gives the lock back, also after an error; and it tells whether it was kept until now.
+    await within(database, stop, (sql) => sql.unsafe("commit"));
   }
+}
+
+interface TotalRow {
+  name: string;
+  labels: Record<string, string>;
+  /** numeric, which postgres.js leaves as text. */
+  value: string;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { handler } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
@@ -304,6 +305,35 @@ it("records at once, whoever waits for a mute gateway", async () => {
   await expect.poll(recorded, { timeout: 1_000 }).toEqual({ deliveries: 9, orphans: 9 });
   const answers = await Promise.all([first, ...others]);
   expect(answers.map(({ json }) => json)).toEqual(Array(9).fill({ status: "recorded", published: false }));
+});
+
+it("records deliveries that come at the same time with one statement", async () => {
+  captureLog();
+  await post(server.url, secret, body);
+  const unlock = await lockTable(database, "ledger_metrics.deliveries");
+  const answering = Promise.all(Array.from({ length: 12 }, () => post(server.url, secret, body)));
+  const waiting = () => database.admin`select from pg_stat_activity
+    where application_name = 'veza-ledger-receiver' and datname = current_database() and wait_event_type = 'Lock'`;
+  await expect.poll(waiting).toHaveLength(1);
+  await unlock();
+  expect((await answering).map(({ json }) => json)).toEqual(Array(12).fill({ status: "recorded", published: true }));
+  const [row] = await database.admin`select count(distinct xmin::text)::int as n from ledger_metrics.deliveries`;
+  // The first of all, those that came before the lock was waited for, and those that came meanwhile.
+  expect(row?.n).toBeLessThanOrEqual(3);
+  expect(await recorded()).toEqual({ deliveries: 13, orphans: 13 });
+});
+
+it("lets each delivery wait for a mute Postgres as long as its own limit says, whoever it waits with", async () => {
+  captureLog();
+  const port = await tcpServer(() => {});
+  setEnvironment({ DATABASE_URL: database.receiverUrl.replace(/:\d+\//, `:${port}/`) });
+  const waits = [0, 1_000, 2_000].map(async (startMs) => {
+    await sleep(startMs);
+    const startedAt = performance.now();
+    const { status } = await post(server.url, secret, body);
+    return { status, seconds: Math.round((performance.now() - startedAt) / 1000) };
+  });
+  expect(await Promise.all(waits)).toEqual(Array(3).fill({ status: 503, seconds: 5 }));
 });
 
 it("publishes through a slow gateway while many senders post at once", async () => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished, vi
 import { connect, type Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseEvents, type Sample, tally } from "../lib/events.ts";
-import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
+import { type Delivery, publishTotals, purgeDeliveries, recordDeliveries } from "../lib/totals.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
 import { httpServer, tcpServer } from "./helpers/servers.ts";
@@ -27,6 +27,7 @@ async function open(url = database.receiverUrl): Promise<Database> {
 
 const sample = (name: string, value: number, labels = {}): Sample => ({ name, labels, value });
 const delivery = (id: string, samples: Sample[], bodyDigest = "digest") => ({ id, bodyDigest, samples });
+const recordDelivery = async (sql: Database["sql"], one: Delivery) => (await recordDeliveries(sql, [one]))[0];
 const totals = async () =>
   Object.fromEntries(
     (await database.admin`select name, value from ledger_metrics.samples`).map((row) => [row.name, row.value]),
@@ -51,6 +52,45 @@ it("refuses a known id with another body, and adds nothing", async () => {
   expect(await totals()).toEqual({ x: "2" });
 });
 
+it("records many at once, and counts one that is there twice only once", async () => {
+  const { sql } = await open();
+  await recordDelivery(sql, delivery("known", [sample("x", 1)]));
+  const known = [delivery("known", [sample("x", 2)]), delivery("known", [sample("x", 4)], "other")];
+  const fresh = [delivery("new", [sample("x", 8), sample("y", 1)]), delivery("new", [sample("x", 8), sample("y", 1)])];
+  const changed = [delivery("changed", [sample("y", 16)]), delivery("changed", [sample("y", 32)], "other")];
+  expect(await recordDeliveries(sql, [...known, ...fresh, ...changed, delivery("last", [sample("y", 64)])])).toEqual([
+    "duplicate",
+    "conflict",
+    "recorded",
+    "duplicate",
+    "recorded",
+    "conflict",
+    "recorded",
+  ]);
+  expect(await totals()).toEqual({ x: "9", y: "81" });
+  expect(await database.admin`select id, attempts from ledger_metrics.deliveries order by id`).toEqual([
+    { id: "changed", attempts: 2 },
+    { id: "known", attempts: 3 },
+    { id: "last", attempts: 1 },
+    { id: "new", attempts: 2 },
+  ]);
+});
+
+it("compares with the body that was recorded, also when the first of two with one id had another", async () => {
+  const { sql } = await open();
+  await recordDelivery(sql, delivery("a", [sample("x", 1)]));
+  const both = [delivery("a", [sample("x", 2)], "other"), delivery("a", [sample("x", 1)])];
+  expect(await recordDeliveries(sql, both)).toEqual(["conflict", "duplicate"]);
+  expect(await totals()).toEqual({ x: "1" });
+});
+
+it("takes an id for text, whatever is in it", async () => {
+  const { sql } = await open();
+  const id = `'); drop table ledger_metrics.samples; --"\\$$`;
+  expect(await recordDelivery(sql, delivery(id, [sample("x", 1)]))).toBe("recorded");
+  expect(await database.admin`select id from ledger_metrics.deliveries`).toEqual([{ id }]);
+});
+
 it("adds fractions exactly, in whatever order they come", async () => {
   const { sql } = await open();
   for (const [index, value] of [0.1, 0.2, 1e15, 0.7].entries()) {
@@ -61,9 +101,9 @@ it("adds fractions exactly, in whatever order they come", async () => {
 
 it("keeps the latest run, also when an older one comes later", async () => {
   const { sql } = await open();
-  for (const [index, end] of [100, 300.5, 200].entries()) {
-    await recordDelivery(sql, delivery(`d${index}`, [sample("veza_reconciler_last_run_timestamp", end)]));
-  }
+  const ending = (end: number) => delivery(`d${end}`, [sample("veza_reconciler_last_run_timestamp", end)]);
+  await recordDeliveries(sql, [100, 300.5, 200].map(ending));
+  await recordDelivery(sql, ending(250));
   expect(await totals()).toEqual({ veza_reconciler_last_run_timestamp: "300.5" });
 });
 
@@ -94,6 +134,13 @@ it("comes to the same totals, to the last digit, in whatever order and on howeve
       const oneByOne = await stored();
 
       await empty();
+      await recordDeliveries(
+        sql,
+        samples.map((some, index) => delivery(`d${index}`, some)),
+      );
+      expect(await stored()).toEqual(oneByOne);
+
+      await empty();
       const order = [...samples.keys()]
         .map((index) => ({ index, at: random.next().value ?? 0 }))
         .sort((a, b) => a.at - b.at);
@@ -108,18 +155,22 @@ it("comes to the same totals, to the last digit, in whatever order and on howeve
   );
 });
 
-it("does not deadlock when deliveries name the same series in opposite orders", async () => {
+it("does not deadlock when deliveries and series are named in opposite orders", async () => {
   const names = Array.from({ length: 20 }, (_, index) => `series_${index}`);
   const connections = await Promise.all(Array.from({ length: 6 }, () => open()));
   await Promise.all(
     connections.map(async ({ sql }, sender) => {
-      for (let index = 0; index < 20; index += 1) {
+      for (let round = 0; round < 20; round += 1) {
         const samples = names.map((name) => sample(name, 1));
-        await recordDelivery(sql, delivery(`${sender}-${index}`, sender % 2 ? samples.reverse() : samples));
+        const deliveries = [
+          ...Array.from({ length: 10 }, (_, index) => delivery(`${round}-shared-${index}`, samples)),
+          delivery(`${round}-${sender}`, sender % 2 ? samples.toReversed() : samples),
+        ];
+        await recordDeliveries(sql, sender % 2 ? deliveries.reverse() : deliveries);
       }
     }),
   );
-  expect(Object.values(await totals())).toEqual(Array(20).fill("120"));
+  expect(Object.values(await totals())).toEqual(Array(20).fill(String(20 * (10 + 6))));
 });
 
 it("publishes the totals, and every other series as 0", async () => {
@@ -155,6 +206,12 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
     pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
     response.end();
   });
+  // A stricter default of the database's must not make the one that waits see what was there before it waited.
+  const receiverHere = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
+  await database.admin.unsafe(`${receiverHere} set default_transaction_isolation = 'repeatable read'`);
+  onTestFinished(async () => {
+    await database.admin.unsafe(`${receiverHere} reset default_transaction_isolation`);
+  });
   const [first, second, recorder] = await Promise.all([open(), open(), open()]);
   const publish = (connection: Database) =>
     publishTotals(connection, { url: slowGateway }, stage, deadline("test", 5_000));
@@ -171,6 +228,14 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
   release();
   await Promise.all([publishingOne, publishingTwo]);
   expect(pushed).toEqual([1, 2]);
+});
+
+it("gives the lock back when the push fails", async () => {
+  const [connection, other] = await Promise.all([open(), open()]);
+  const refusing = { url: `${gateway.url}/nothing-is-here` };
+  await expect(publishTotals(connection, refusing, stage, deadline("test", 3_000))).rejects.toThrow("404");
+  await publishTotals(other, gateway, stage, deadline("test", 1_000));
+  await publishTotals(connection, gateway, stage, deadline("test", 1_000));
 });
 
 it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
@@ -196,7 +261,7 @@ it.each([
     "the connection, and with it the lock, is lost",
     20_000,
     async (pid: number) => void (await database.admin`select pg_terminate_backend(${pid})`),
-    "CONNECTION_CLOSED",
+    "the connection to Postgres was lost",
   ],
 ])("has no push under way any more when %s", async (_, timeoutMs, strike, message) => {
   const port = await tcpServer(() => {});
