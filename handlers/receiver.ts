@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import type { LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { coalesce } from "../lib/coalesce.ts";
 import { isConnectionError, keepConnection, within } from "../lib/database.ts";
@@ -54,6 +53,7 @@ function readBody({ requestContext, body = "", isBase64Encoded }: Parameters<Lam
 
 /** Deliveries that come at the same time are recorded together. */
 async function record(id: string, body: Buffer, events: Parameters<typeof tally>[0]) {
+  const { hash } = await import("node:crypto"); // With the driver of Postgres, which needs it: by no request that is refused.
   const delivery = { id, bodyDigest: hash("sha256", body), samples: await tally(events) };
   const limit = deadline("Postgres", recordTimeoutMs);
   const status = await orAbort(recordTogether({ delivery, limit }), limit);

@@ -1,5 +1,3 @@
-import { setImmediate as turnOfTheEventLoop } from "node:timers/promises";
-
 /** Keeps one call of `work` small, however many wait. */
 const maxItems = 500;
 
@@ -18,7 +16,7 @@ export function coalesce<Item, Result>(work: (items: Item[]) => Promise<Result[]
     isRunning = true;
     while (waiting.length > 0) {
       // Those that come in the same moment go together; otherwise the first of them would go alone.
-      await turnOfTheEventLoop();
+      await new Promise(setImmediate);
       const callers = waiting.splice(0, maxItems);
       try {
         const results = await work(callers.map(({ item }) => item));

@@ -16,6 +16,7 @@ const programs = {
   prometheus: { names: ["prometheus"], otherwise: "do without" },
   promtool: { names: ["promtool"], otherwise: "do without" },
   "prometheus-alertmanager": { names: ["amtool"], otherwise: "do without" },
+  "prometheus-sql-exporter": { names: ["prometheus-sql-exporter"], otherwise: "do without" },
 };
 
 /** A program that runs in the background. */
@@ -59,6 +60,30 @@ export async function startPrometheus(
     ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
   ];
   return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", folder);
+}
+
+/**
+ * Starts Debian's SQL exporter on 127.0.0.1, from `preferredPort` on. By itself it asks the queries one after the other on
+ * one connection, waits for `interval`, such as `1m`, and begins again; a scrape asks nothing and gets the last answers,
+ * one series for each column in `values`.
+ */
+export async function startSqlExporter(
+  preferredPort: number,
+  job: {
+    databaseUrl: string;
+    interval: string;
+    queries: { name: string; help: string; query: string; values: string[] }[];
+  },
+): Promise<Running> {
+  const { file } = await findProgram("prometheus-sql-exporter");
+  const port = await freePort(preferredPort);
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-sql-exporter-"));
+  const { databaseUrl, interval, queries } = job;
+  const jobs = [{ name: "ledger", interval, connections: [databaseUrl], queries }];
+  await writeFile(path.join(folder, "exporter.yml"), JSON.stringify({ jobs })); // JSON is YAML.
+  const args = [`--web.listen-address=127.0.0.1:${port}`, `--config.file=${folder}/exporter.yml`];
+  const asDebianRunsIt = { GOGC: "40", GOMAXPROCS: "4", LOGLEVEL: "WARN" };
+  return start(file, args, `http://127.0.0.1:${port}`, "/metrics", folder, asDebianRunsIt);
 }
 
 /**

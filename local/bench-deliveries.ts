@@ -1,0 +1,125 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import postgres from "postgres";
+import { reconcilerMetric } from "../lib/events.ts";
+import type { Load } from "./bench-receiver.ts";
+import { demoSecret } from "./defaults.ts";
+import { createDemoLedger } from "./demo.ts";
+import { describeMachine } from "./machine.ts";
+import { startPostgres } from "./postgres.ts";
+import { startPushgateway } from "./programs.ts";
+import { sendAll } from "./senders.ts";
+
+// npm run bench:deliveries [-- <senders> …]: how many deliveries a second get their answer, and how many increments are
+// lost, next to single-row inserts on the same Postgres, and to functions that take the gateway for a counter.
+const senderCounts = process.argv.slice(2).map(Number);
+if (senderCounts.length === 0) senderCounts.push(1, 4, 16);
+
+const server = await startPostgres(0, ["-c", "fsync=on", "-c", "max_connections=300"]);
+const gateway = await startPushgateway(0);
+const sql = postgres(server.url, { max: 1, onnotice: () => {} });
+const environment = {
+  DATABASE_URL: server.url.replace(/\/\/.*@/, "//veza_ledger_local:local@"),
+  PUSHGATEWAY_URL: gateway.url,
+  WEBHOOK_SECRET: demoSecret,
+};
+
+interface Result {
+  perSecond: number;
+  /** Of those that were answered, as a share of 1. */
+  lost?: number;
+}
+
+const print = (name: string, cells: string[]) =>
+  console.log(name.padEnd(38) + cells.map((cell) => cell.padStart(18)).join(""));
+
+async function report(name: string, measure: (senders: number) => Promise<Result>): Promise<void> {
+  const cells: string[] = [];
+  for (const senders of senderCounts) {
+    const { perSecond, lost } = await measure(senders);
+    cells.push(perSecond.toFixed(0) + (lost === undefined ? "" : `, ${(100 * lost).toFixed(0)} % lost`));
+  }
+  print(name, cells);
+}
+
+/** The value of a series without labels of its own, under this job. */
+async function read(metric: string, job: string): Promise<number> {
+  const text = await (await fetch(`${gateway.url}/metrics`)).text();
+  return Number(new RegExp(`^${metric}{.*job="${job}".*} (\\S+)`, "m").exec(text)?.[1] ?? 0);
+}
+
+/** The limit: a transaction with one row each, on a connection each, the statement prepared. */
+async function insert(senders: number): Promise<Result> {
+  await sql`create table inserts (like ledger_metrics.deliveries including all)`;
+  const clients = Array.from({ length: senders }, () => postgres(server.url, { max: 1 }));
+  const digest = "0".repeat(64);
+  let rows = 0;
+  const work = async (sender: number) => {
+    rows += 1;
+    const client = clients[sender] as postgres.Sql;
+    await client`insert into inserts (id, body_digest) values (${`msg_${rows}`}, ${digest})`;
+  };
+  await sendAll(senders, 500, work);
+  const perSecond = await sendAll(senders, 3_000, work);
+  await Promise.all(clients.map((client) => client.end()));
+  await sql`drop table inserts`;
+  return { perSecond };
+}
+
+/** What functions do that take the gateway for a counter. */
+async function readAddPush(senders: number): Promise<Result> {
+  const job = `naive_${senders}`;
+  const timesEach = 200;
+  const perSecond = await sendAll(senders, timesEach, async () => {
+    const body = `# TYPE naive_total counter\nnaive_total ${(await read("naive_total", job)) + 1}\n`;
+    await (await fetch(`${gateway.url}/metrics/job/${job}`, { method: "PUT", body })).text();
+  });
+  return { perSecond, lost: 1 - (await read("naive_total", job)) / (senders * timesEach) };
+}
+
+async function deliver(processes: number, load: Load): Promise<Result> {
+  await sql`truncate ledger_metrics.deliveries, ledger_metrics.samples`;
+  const options = { env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "inherit", "ipc"] as never };
+  const receivers = Array.from({ length: processes }, () =>
+    fork(path.join(import.meta.dirname, "bench-receiver.ts"), [], options),
+  );
+  try {
+    await tellAll(receivers, load);
+    const startedAt = performance.now();
+    await tellAll(receivers, "go");
+    const perSecond = (1000 * processes * load.senders * load.timesEach) / (performance.now() - startedAt);
+    const posted = processes * load.senders * load.timesEach * 1.5 * load.events;
+    return { perSecond, lost: 1 - (await read(reconcilerMetric.orphanRefunds, "veza_reconciler")) / posted };
+  } finally {
+    for (const receiver of receivers) receiver.kill("SIGKILL");
+  }
+}
+
+/** Tells each process the same, and waits until each has answered. */
+async function tellAll(receivers: ChildProcess[], message: Load | string): Promise<void> {
+  const tell = async (receiver: ChildProcess) => {
+    const answered = once(receiver, "message");
+    const ended = once(receiver, "exit").then(() => Promise.reject(new Error("a receiver has ended")));
+    receiver.send(message);
+    await Promise.race([answered, ended]);
+  };
+  await Promise.all(receivers.map(tell));
+}
+
+try {
+  await createDemoLedger(server.url);
+  console.log(`${await describeMachine(sql)}\n`);
+  print("a second, with as many senders", senderCounts.map(String));
+  await report("single-row inserts", insert);
+  await report("read from the gateway, add, push back", readAddPush);
+  for (const events of [1, 100]) {
+    const what = events === 1 ? "single events" : `batches of ${events}`;
+    await report(`one receiver, ${what}`, (senders) => deliver(1, { senders, events, timesEach: 500 }));
+    await report(`a receiver each, ${what}`, (senders) => deliver(senders, { senders: 1, events, timesEach: 120 }));
+  }
+} finally {
+  await sql.end();
+  await gateway.stop();
+  await server.stop();
+}

@@ -1,0 +1,33 @@
+import { once } from "node:events";
+import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
+import { handler } from "../handlers/receiver.ts";
+import { demoSecret } from "./defaults.ts";
+import { signedHeaders } from "./deliver.ts";
+import { sendAll } from "./senders.ts";
+
+/** What a process is told: how many senders it has, what each of them posts, and how often, after half as often to warm up. */
+export interface Load {
+  senders: number;
+  events: number;
+  timesEach: number;
+}
+
+// A process of bench:deliveries. It is told its load, and calls the receiver's handler as Lambda's runtime does, with
+// requests that are signed beforehand: to warm up, and when it is told to go.
+const [{ senders, events, timesEach }] = (await once(process, "message")) as [Load];
+const event = { type: "reconciler.orphan_refund", timestamp: new Date().toISOString() };
+const body = JSON.stringify(Array(events).fill(event));
+const requests = Array.from({ length: senders * timesEach * 1.5 }, (_, index) => {
+  const headers = signedHeaders(demoSecret, `msg_${process.pid}_${index}`, new Date(), body);
+  return { headers, body, requestContext: { http: { method: "POST" } } } as unknown as LambdaFunctionURLEvent;
+});
+const deliver = async () => {
+  const answer = await handler(requests.pop() as LambdaFunctionURLEvent, {} as Context, () => {});
+  const text = (answer as { body: string }).body;
+  if (!text.startsWith('{"status":"recorded"')) throw new Error(`the receiver answered ${text}`);
+};
+await sendAll(senders, timesEach / 2, deliver);
+process.send?.("warm");
+await once(process, "message");
+await sendAll(senders, timesEach, deliver);
+process.send?.("done");
