@@ -1,14 +1,15 @@
-/** Keeps one call of `work` small, however many wait. */
-const maxItems = 500;
-
 /**
- * Lets callers at the same time share calls of `work`: one call runs at a time, and takes what came while the one before
- * it ran, at most 500 items, in the order in which they came. `work` resolves to the items' results in the same order.
+ * Lets callers at the same time share calls of `work`: one call runs at a time, and takes what came in the same
+ * moment or while the one before it ran, at most `maxItems`, in the order in which they came. `work` resolves to the
+ * items' results in the same order.
  *
- * Each caller gets the result of its own item, or the error of the call that took it. A call is as late as its `work`
- * lets it be: a limit on the waiting is the caller's.
+ * Each caller gets the result of its own item, or the error of the call that took it. Sets no time limit: `work` has to
+ * settle by itself, and a caller that will not wait so long uses orAbort.
  */
-export function coalesce<Item, Result>(work: (items: Item[]) => Promise<Result[]>): (item: Item) => Promise<Result> {
+export function coalesce<Item, Result>(
+  maxItems: number,
+  work: (items: Item[]) => Promise<Result[]>,
+): (item: Item) => Promise<Result> {
   const waiting: { item: Item; resolve: (result: Result) => void; reject: (error: unknown) => void }[] = [];
   let isRunning = false;
 

@@ -18,8 +18,8 @@ export interface Delivery {
 
 /**
  * Records deliveries and adds their samples to the totals, or does neither: one statement and one round trip, atomic
- * without a transaction. One that is known already, or that is given twice, only has its attempts counted. Resolves to
- * what became of each, in the same order.
+ * without a transaction. One that is known already, or a further one with the same id, counts as an attempt and nothing
+ * else. Resolves to what became of each, in the same order.
  *
  * Ids and samples are written in one fixed order. In the order of arrival, two statements that change the same two rows
  * could wait for each other: a deadlock.
@@ -62,7 +62,7 @@ export async function recordDeliveries(sql: Sql, deliveries: Delivery[]): Promis
   });
 }
 
-/** One round trip, three statements, each of which sees what was committed before it: also while it waited for the lock. */
+/** One round trip. Each statement sees what was committed before it: the last one, all that was while the lock was waited for. */
 const lockAndReadTotals = `
   begin isolation level read committed read only;
   select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0));
@@ -74,7 +74,9 @@ const lockAndReadTotals = `
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
  * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open
- * by then; only bytes that the network holds back could still arrive. The connection must be doing nothing else.
+ * by then; only bytes that the network holds back could still arrive.
+ *
+ * The connection must be asked nothing else meanwhile: that would run inside this read-only transaction.
  */
 export async function publishTotals(
   database: Database,
@@ -83,14 +85,17 @@ export async function publishTotals(
   limit: AbortSignal,
 ): Promise<void> {
   const stop = AbortSignal.any([limit, database.lost]);
+  // There is nothing to commit: it gives the lock back.
+  const unlock = () => within(database, stop, (sql) => sql.unsafe("commit"));
   try {
     const [, , rows] = await within(database, limit, (sql) => sql.unsafe(lockAndReadTotals));
     const totals = (rows as unknown as TotalRow[]).map((row) => ({ ...row, value: Number(row.value) }));
     await push(gateway, { job: "veza_reconciler", stage }, await reconcilerRegistry(totals), stop);
-  } finally {
-    // There is nothing to commit. It gives the lock back, also after an error; and it tells whether it was kept until now.
-    await within(database, stop, (sql) => sql.unsafe("commit"));
+  } catch (error) {
+    await unlock().catch(() => {}); // When that fails too, it is for the same reason, or a later one.
+    throw error;
   }
+  await unlock(); // An answer tells that the connection, and so the lock, was kept until now.
 }
 
 interface TotalRow {

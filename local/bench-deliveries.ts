@@ -16,8 +16,8 @@ import { sendAll } from "./senders.ts";
 const senderCounts = process.argv.slice(2).map(Number);
 if (senderCounts.length === 0) senderCounts.push(1, 4, 16);
 
-const server = await startPostgres(0, ["-c", "fsync=on", "-c", "max_connections=300"]);
 const gateway = await startPushgateway(0);
+const server = await startPostgres(0, ["-c", "fsync=on", "-c", "max_connections=300"]);
 const sql = postgres(server.url, { max: 1, onnotice: () => {} });
 const environment = {
   DATABASE_URL: server.url.replace(/\/\/.*@/, "//veza_ledger_local:local@"),
@@ -34,11 +34,17 @@ interface Result {
 const print = (name: string, cells: string[]) =>
   console.log(name.padEnd(38) + cells.map((cell) => cell.padStart(18)).join(""));
 
+/** Exact where it says that nothing is lost. */
+function lossOf(lost: number | undefined): string {
+  if (lost === undefined) return "";
+  return lost === 0 ? ", none lost" : `, ${(100 * lost).toFixed(1)} % lost`;
+}
+
 async function report(name: string, measure: (senders: number) => Promise<Result>): Promise<void> {
   const cells: string[] = [];
   for (const senders of senderCounts) {
     const { perSecond, lost } = await measure(senders);
-    cells.push(perSecond.toFixed(0) + (lost === undefined ? "" : `, ${(100 * lost).toFixed(0)} % lost`));
+    cells.push(perSecond.toFixed(0) + lossOf(lost));
   }
   print(name, cells);
 }
@@ -49,7 +55,7 @@ async function read(metric: string, job: string): Promise<number> {
   return Number(new RegExp(`^${metric}{.*job="${job}".*} (\\S+)`, "m").exec(text)?.[1] ?? 0);
 }
 
-/** The limit: a transaction with one row each, on a connection each, the statement prepared. */
+/** A transaction with one row each, on a connection each, the statement prepared. */
 async function insert(senders: number): Promise<Result> {
   await sql`create table inserts (like ledger_metrics.deliveries including all)`;
   const clients = Array.from({ length: senders }, () => postgres(server.url, { max: 1 }));

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { handler } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
+import { signedHeaders } from "../local/deliver.ts";
 import { serve } from "../local/serve.ts";
 import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -368,6 +369,32 @@ it("lets deliveries that come during a push share the next one", async () => {
   expect(answers.map(({ json }) => json)).toEqual(Array(12).fill({ status: "recorded", published: true }));
   expect(pushes).toBeLessThanOrEqual(4);
   expect(await recorded()).toEqual({ deliveries: 12, orphans: 12 });
+});
+
+it("lets any number of deliveries share one push", async () => {
+  captureLog();
+  const count = 1_100; // More than twice what is recorded at once.
+  let pushes = 0;
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const holding = await httpServer(async (request, response) => {
+    pushes += 1;
+    request.resume();
+    await released;
+    response.end();
+  });
+  setEnvironment({ PUSHGATEWAY_URL: holding });
+  const requests = Array.from({ length: count }, (_, index) => {
+    const headers = signedHeaders(secret, `msg_${index}`, new Date(), body);
+    return { headers, body, requestContext: { http: { method: "POST" } } };
+  });
+  const answering = Promise.all(requests.map((request) => handler(request as never, {} as never, () => {})));
+  await expect.poll(recorded, { timeout: 3_000 }).toEqual({ deliveries: count, orphans: count });
+  release();
+  expect(await answering).toMatchObject(Array(count).fill({ body: '{"status":"recorded","published":true}' }));
+  expect(pushes).toBe(2);
 });
 
 it("forgets deliveries that are past their 14 days", async () => {

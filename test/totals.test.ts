@@ -1,3 +1,4 @@
+import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
@@ -236,6 +237,22 @@ it("gives the lock back when the push fails", async () => {
   await expect(publishTotals(connection, refusing, stage, deadline("test", 3_000))).rejects.toThrow("404");
   await publishTotals(other, gateway, stage, deadline("test", 1_000));
   await publishTotals(connection, gateway, stage, deadline("test", 1_000));
+});
+
+it("says why it failed, and not only that the connection is gone by then", async () => {
+  const { host, port } = targetOf(database.receiverUrl);
+  const cutting = await tcpServer((client) => {
+    const server = net.connect({ host, port }).on("error", () => {});
+    server.pipe(client);
+    client.on("close", () => server.destroy());
+    client.on("data", (chunk) =>
+      chunk.includes("pg_advisory_xact_lock") ? client.resetAndDestroy() : server.write(chunk),
+    );
+  });
+  const connection = await open(database.receiverUrl.replace(`:${port}/`, `:${cutting}/`));
+  await expect(publishTotals(connection, gateway, stage, deadline("test", 3_000))).rejects.toMatchObject({
+    code: "ECONNRESET",
+  });
 });
 
 it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
