@@ -62,21 +62,27 @@ export async function recordDeliveries(sql: Sql, deliveries: Delivery[]): Promis
   });
 }
 
-/** One round trip. Each statement sees what was committed before it: the last one, all that was while the lock was waited for. */
+/** One round trip. Each statement sees what is there when its turn comes: the last two, when the lock was waited for. */
 const lockAndReadTotals = `
-  begin isolation level read committed read only;
+  begin isolation level read committed read write;
+  select last_value::float8 as count from ledger_metrics.pushes;
   select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0));
+  select last_value::float8 as count from ledger_metrics.pushes;
   select name, labels, value from ledger_metrics.samples`;
 
 /**
- * Reads the totals and puts them on the Pushgateway, under a lock that lets one publisher at a time do both: a push of
- * older totals after one of newer ones would look like a counter reset, and increase() would count everything again.
+ * Sees to it that the totals, with all that was committed before this call, are on the Pushgateway. They are read and
+ * pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer ones would
+ * look like a counter reset, and increase() would count everything again.
+ *
+ * Those that wait for the lock share a push. When two were made while this call waited for it, there is nothing left to
+ * push: the second one began when the first had ended, and so read the totals after this call had come.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
- * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open
- * by then; only bytes that the network holds back could still arrive.
+ * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open by then;
+ * only bytes that the network holds back could still arrive. Rejects on a replica, which knows nothing of the lock.
  *
- * The connection must be asked nothing else meanwhile: that would run inside this read-only transaction.
+ * The connection must be asked nothing else meanwhile: that would run inside this transaction.
  */
 export async function publishTotals(
   database: Database,
@@ -85,17 +91,27 @@ export async function publishTotals(
   limit: AbortSignal,
 ): Promise<void> {
   const stop = AbortSignal.any([limit, database.lost]);
-  // There is nothing to commit: it gives the lock back.
-  const unlock = () => within(database, stop, (sql) => sql.unsafe("commit"));
+  const end = (statements: string) => within(database, stop, (sql) => sql.unsafe(statements));
   try {
-    const [, , rows] = await within(database, limit, (sql) => sql.unsafe(lockAndReadTotals));
-    const totals = (rows as unknown as TotalRow[]).map((row) => ({ ...row, value: Number(row.value) }));
+    const results = await within(database, limit, (sql) => sql.unsafe(lockAndReadTotals));
+    const [, [before], , [now], rows] = results as unknown as [unknown, [Pushes], unknown, [Pushes], TotalRow[]];
+    if (now.count - before.count >= 2) {
+      await end("commit");
+      return;
+    }
+    const totals = rows.map((row) => ({ ...row, value: Number(row.value) }));
     await push(gateway, { job: "veza_reconciler", stage }, await reconcilerRegistry(totals), stop);
+    // An answer tells that the connection, and so the lock, was kept until now.
+    await end("select nextval('ledger_metrics.pushes'); commit");
   } catch (error) {
-    await unlock().catch(() => {}); // When that fails too, it is for the same reason, or a later one.
+    await end("rollback").catch(() => {}); // When that fails too, it is for the same reason, or a later one.
     throw error;
   }
-  await unlock(); // An answer tells that the connection, and so the lock, was kept until now.
+}
+
+/** How many pushes were made, of which none is under way any more. */
+interface Pushes {
+  count: number;
 }
 
 interface TotalRow {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { runSqlFiles } from "../local/sql.ts";
+import { startReplica } from "./helpers/chaos-servers.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { runScript } from "./helpers/processes.ts";
@@ -80,11 +81,21 @@ it("finds what is missing for the receiver, and changes nothing", async () => {
   const ill = await doctor(["receiver"], settings);
   expect(ill.exitCode).toBe(1);
   expect(ill.lines).toContain("✗ totals the role may not write to ledger_metrics");
+  await database.admin`revoke usage on ledger_metrics.pushes from veza_ledger_receiver`;
+  const worse = await doctor(["receiver"], settings);
+  expect(worse.lines).toContain("✗ totals the role may not publish from ledger_metrics");
   await database.admin`alter schema ledger_metrics rename to elsewhere`;
   const without = await doctor(["receiver"], settings);
   expect(without.lines).toContain('✗ totals schema "ledger_metrics" does not exist');
   expect(without.remedies).toEqual(["→ npm run migrate, then config/postgres/roles.sql"]);
   expect(await database.admin`select * from elsewhere.deliveries`).toEqual([]);
+});
+
+it("tells a replica from the primary, which alone the totals are published from", async () => {
+  const { exitCode, lines, remedies } = await doctor(["sampler"], { DATABASE_URL: await startReplica() });
+  expect(exitCode).toBe(1);
+  expect(lines.filter((line) => !line.startsWith("✓"))).toEqual(["✗ totals not published from a replica"]);
+  expect(remedies).toEqual(["→ name the primary in DATABASE_URL"]);
 });
 
 it("goes on to the gateway when Postgres cannot be reached, and says so of both", async () => {

@@ -53,18 +53,27 @@ it("counts 400 deliveries, each sent three times, 16 at a time to 4 processes, e
   })();
 
   const statuses: Record<string, number> = {};
+  const published = new Set<string>();
+  const broken: string[] = [];
   const sendAll = async () => {
     for (let send = sends.pop(); send; send = sends.pop()) {
       const url = urls[Math.floor(Math.random() * urls.length)] ?? "";
       const { status, json } = await post(url, secret, send.body, { id: send.id });
       const outcome = `${status} ${json.status}`;
       statuses[outcome] = (statuses[outcome] ?? 0) + 1;
+      // Whoever has made the push: what was answered to be published is on the gateway.
+      if (json.published) published.add(send.id);
+      const promised = published.size;
+      const shown = (await scrape(stage)).veza_reconciler_orphan_refunds_total ?? 0;
+      if (shown < promised) broken.push(`${send.id}: ${promised} were published, and ${shown} are there`);
     }
   };
   await Promise.all(Array.from({ length: 16 }, sendAll));
   watching.abort();
   await watcher;
 
+  expect(broken).toEqual([]);
+  expect(published.size).toBe(400);
   expect(statuses).toEqual({ "200 recorded": 400, "200 duplicate": 800 });
   const sum = deliveries.reduce((total, _, index) => total + (index % 7), 0) / 10;
   expect(await scrape(stage)).toMatchObject({

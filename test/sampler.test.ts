@@ -2,6 +2,7 @@ import net from "node:net";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/sampler.ts";
+import { startReplica } from "./helpers/chaos-servers.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
@@ -124,8 +125,20 @@ it("warns once when the schema of the totals is missing, and pushes its gauges a
       level: "warn",
       message: "reconciler totals not published",
       code: "42P01",
-      reason: 'relation "ledger_metrics.samples" does not exist',
+      reason: 'relation "ledger_metrics.pushes" does not exist',
     },
+  ]);
+});
+
+it("counts on a replica too, and publishes no totals from there: they may be old, and its locks are its own", async () => {
+  const log = captureLog();
+  setEnvironment({ DATABASE_URL: await startReplica() });
+  await tick();
+  const series = await scrape(stage);
+  expect(Object.keys(gauges).map((name) => series[name])).toEqual([4, 3, 1, 2, 2]);
+  expect(series).not.toHaveProperty("veza_reconciler_last_run_timestamp");
+  expect(log.filter(({ level }) => level !== "info")).toMatchObject([
+    { message: "reconciler totals not published", reason: "cannot set transaction read-write mode during recovery" },
   ]);
 });
 

@@ -1,4 +1,5 @@
 import net from "node:net";
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
@@ -33,6 +34,9 @@ const totals = async () =>
   Object.fromEntries(
     (await database.admin`select name, value from ledger_metrics.samples`).map((row) => [row.name, row.value]),
   );
+/** Those that wait for the publishers' lock. */
+const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
+  and database = (select oid from pg_database where datname = current_database())`;
 
 it("adds a delivery once, however often it comes", async () => {
   const { sql } = await open();
@@ -222,13 +226,40 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
   const publishingOne = publish(first);
   await expect.poll(() => arrived).toBe(1);
   const publishingTwo = publish(second);
-  const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
-    and database = (select oid from pg_database where datname = current_database())`;
   await expect.poll(waiting).toHaveLength(1);
   await add("b");
   release();
   await Promise.all([publishingOne, publishingTwo]);
   expect(pushed).toEqual([1, 2]);
+});
+
+it.each([
+  ["one push more", 0, [1, 6]],
+  ["pushes only that the gateway took: while it refuses, each tries by itself", 2, [1, 6, 6, 6]],
+])("lets all that wait for the lock share %s", async (_, refused, expected) => {
+  const pushed: number[] = [];
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const holding = await httpServer(async (request, response) => {
+    pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(await text(request))?.[1]));
+    const status = pushed.length > refused ? 200 : 400;
+    await released;
+    response.writeHead(status).end();
+  });
+  const publishings: Promise<void>[] = [];
+  for (let index = 0; index < 6; index += 1) {
+    const connection = await open();
+    await recordDelivery(connection.sql, delivery(`d${index}`, [sample("veza_reconciler_orphan_refunds_total", 1)]));
+    publishings.push(publishTotals(connection, { url: holding }, stage, deadline("test", 5_000)));
+    await expect.poll(waiting).toHaveLength(index);
+  }
+  await expect.poll(() => pushed).toEqual([1]);
+  release();
+  const outcomes = await Promise.allSettled(publishings);
+  expect(outcomes.filter(({ status }) => status === "rejected")).toHaveLength(refused);
+  expect(pushed).toEqual(expected);
 });
 
 it("gives the lock back when the push fails", async () => {

@@ -7,7 +7,8 @@ revoke select (status, hyperswitch_payment_id, created_at) on orders from veza_l
 revoke select (status, hyperswitch_refund_id, created_at) on refunds from veza_ledger_sampler;
 revoke select (status, updated_at) on seller_transfers from veza_ledger_sampler;
 revoke all on schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver;
-revoke all on ledger_metrics.deliveries, ledger_metrics.samples from veza_ledger_sampler, veza_ledger_receiver;
+revoke all on ledger_metrics.deliveries, ledger_metrics.samples, ledger_metrics.pushes
+  from veza_ledger_sampler, veza_ledger_receiver;
 drop role veza_ledger_sampler, veza_ledger_receiver;
 
 commit;

@@ -29,4 +29,9 @@ create table if not exists ledger_metrics.samples (
 comment on table ledger_metrics.samples is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
 
+-- A sequence, since it costs no write to the disk, and shows what was counted before the transaction ends.
+create sequence if not exists ledger_metrics.pushes;
+comment on sequence ledger_metrics.pushes is
+  'Counts the pushes of the totals. Publishers that wait for each other see in it that others have pushed for them.';
+
 commit;

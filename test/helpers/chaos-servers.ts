@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import postgresClient from "postgres";
 import { onTestFinished } from "vitest";
+import { createDemoLedger } from "../../local/demo.ts";
 import { freePort } from "../../local/ports.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { tcpServer } from "./servers.ts";
@@ -48,7 +50,7 @@ export async function restartablePostgres(): Promise<Restartable> {
         output += chunk;
       });
       while (child.exitCode === null && child.signalCode === null && Date.now() < until) {
-        if (output.includes("ready to accept connections")) return;
+        if (/ready to accept (read-only )?connections/.test(output)) return;
         await sleep(10);
       }
     }
@@ -67,6 +69,20 @@ export async function restartablePostgres(): Promise<Restartable> {
   });
   await start();
   return { port, start, kill: () => end("SIGKILL") };
+}
+
+/** A real PostgreSQL with an empty ledger that is in recovery, as a replica is. The URL is the sampler's. */
+export async function startReplica(): Promise<string> {
+  const server = await restartablePostgres();
+  const adminUrl = `postgres://postgres:postgres@127.0.0.1:${server.port}/postgres`;
+  await createDemoLedger(adminUrl);
+  const admin = postgresClient(adminUrl, { max: 1 });
+  await admin`alter role veza_ledger_sampler password 'sampler'`;
+  await admin`copy (select) to program 'touch standby.signal'`; // In its data folder, where it looks when it starts.
+  await admin.end();
+  await server.kill();
+  await server.start();
+  return adminUrl.replace("postgres:postgres@", "veza_ledger_sampler:sampler@");
 }
 
 /** A real Pushgateway that keeps nothing: each start is a wipe. */
