@@ -1,28 +1,12 @@
 import postgres from "postgres";
 import { checks } from "../lib/checks.ts";
+import { fillLedger, pagesOfTick } from "./ledger.ts";
 import { startPostgres } from "./postgres.ts";
 import { runSqlFiles } from "./sql.ts";
 
 // npm run bench:scale [-- <rows> …]: what a tick costs on ledgers of different sizes, with plain indexes and with ours.
 const sizes = process.argv.slice(2).map(Number);
 if (sizes.length === 0) sizes.push(10_000, 1_000_000, 10_000_000);
-
-/** Of the ledger's rows, 8 in 10 are orders. All are settled but a few minutes' worth: nothing is stuck. */
-const fill = (rows: number) => `
-  insert into orders (status, hyperswitch_payment_id, created_at)
-    select (array['paid', 'shipped', 'cancelled'])[1 + n % 3], 'pay_' || n, now() - n * interval '3 seconds' - interval '1 hour'
-    from generate_series(1, ${rows * 0.8}) as n;
-  insert into orders (status, hyperswitch_payment_id, created_at)
-    select 'pending', 'pay_new_' || n, now() - n * interval '3 seconds' from generate_series(1, 50) as n;
-  insert into refunds (status, hyperswitch_refund_id, created_at)
-    select (array['succeeded', 'failed'])[1 + n % 2], 'ref_' || n, now() - n * interval '30 seconds' - interval '1 hour'
-    from generate_series(1, ${rows * 0.1}) as n;
-  insert into refunds (status, hyperswitch_refund_id, created_at)
-    select 'pending', nullif('ref_new_' || n % 2, 'ref_new_0'), now() - n * interval '3 seconds' from generate_series(1, 10) as n;
-  insert into seller_transfers (status, created_at, updated_at)
-    select (array['completed', 'reversed'])[1 + n % 2], at, at
-    from generate_series(1, ${rows * 0.1}) as n, lateral (select now() - n * interval '30 seconds' as at) as time;
-  vacuum analyze orders; vacuum analyze refunds; vacuum analyze seller_transfers`;
 
 const plainIndexes = `
   create index plain_orders on orders (status, created_at);
@@ -31,19 +15,14 @@ const plainIndexes = `
 const dropPlainIndexes = "drop index plain_orders; drop index plain_refunds; drop index plain_transfers";
 
 interface Cost {
-  buffers: number;
+  pages: number;
   ms: number;
   indexBytes: number;
 }
 
-/** The five queries of a tick: pages of 8 KiB touched, in all, and the median time of 11 ticks. */
+/** The pages and the median time of 11 ticks, and the size of all indexes that serve them. */
 async function costOfTick(sql: postgres.Sql): Promise<Cost> {
-  const buffers: number[] = [];
-  for (const check of checks) {
-    const [row] = await sql.unsafe(`explain (analyze, buffers, format json) ${check.sql}`);
-    const [{ Plan }] = row?.["QUERY PLAN"] ?? [{}];
-    buffers.push(Plan["Shared Hit Blocks"] + Plan["Shared Read Blocks"]);
-  }
+  const pages = await pagesOfTick(sql);
   const times: number[] = [];
   for (let tick = 0; tick < 11; tick += 1) {
     const startedAt = performance.now();
@@ -54,7 +33,7 @@ async function costOfTick(sql: postgres.Sql): Promise<Cost> {
     select sum(pg_relation_size(indexrelid))::float8 as bytes from pg_stat_user_indexes
     where indexrelname like 'plain%' or indexrelname like 'veza%'`;
   const ms = times.toSorted((a, b) => a - b)[5] ?? Number.NaN;
-  return { buffers: buffers.reduce((sum, some) => sum + some, 0), ms, indexBytes: sizes?.bytes ?? 0 };
+  return { pages, ms, indexBytes: sizes?.bytes ?? 0 };
 }
 
 const server = await startPostgres(0, [
@@ -74,15 +53,15 @@ try {
     await admin.unsafe(`create database ${name}`);
     await runSqlFiles(url, ["local/ledger.sql"]);
     const sql = postgres(url, { max: 1, onnotice: () => {}, fetch_types: false });
-    for (const statement of fill(rows).split(";")) await sql.unsafe(statement);
+    await fillLedger(sql, rows);
     const [table] = await sql`
       select sum(pg_table_size(relid))::float8 as bytes from pg_stat_user_tables`;
-    const report = (kind: string, { buffers, ms, indexBytes }: Cost) =>
+    const report = (kind: string, { pages, ms, indexBytes }: Cost) =>
       console.log(
         [
           rows.toLocaleString("en").padEnd(12),
           kind.padEnd(18),
-          String(buffers).padStart(10),
+          String(pages).padStart(10),
           ms.toFixed(2).padStart(10),
           `${(indexBytes / 1024).toFixed(0)} KiB`.padStart(13),
           `${((100 * indexBytes) / table?.bytes).toFixed(3)} %`.padStart(12),
