@@ -6,7 +6,7 @@ import { parseEvents, tally } from "../lib/events.ts";
 import { log, reason } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
-import { verifySignature } from "../lib/signature.ts";
+import { maxIdLength, verifySignature } from "../lib/signature.ts";
 import { type Delivery, publishTotals, purgeDeliveries, recordDeliveries } from "../lib/totals.ts";
 
 const maxBodyBytes = 256 * 1024;
@@ -37,11 +37,12 @@ export const handler: LambdaFunctionURLHandler = async (event) => {
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published });
   } catch (error) {
+    const id = event.headers["webhook-id"]?.slice(0, maxIdLength); // As it came: who sent it may be anybody.
     if (error instanceof Refusal) {
-      log("warn", "delivery refused", { status: error.status, error: error.message });
+      log("warn", "delivery refused", { id, status: error.status, error: error.message });
       return answer(error.status, { error: error.message }, error.status === 405 ? { allow: "POST" } : {});
     }
-    log("error", "delivery not recorded", reason(error));
+    log("error", "delivery not recorded", { id, ...reason(error) });
     return answer(503, { error: "not confirmed; send again with the same webhook-id" }, { "retry-after": "5" });
   }
 };

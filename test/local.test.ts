@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { createDatabase } from "./helpers/database.ts";
-import { runScript } from "./helpers/processes.ts";
+import { runProgram, runScript } from "./helpers/processes.ts";
 import { newSecret } from "./helpers/receiver.ts";
 
 const withoutSettings = {
@@ -108,9 +108,9 @@ it("goes on without Prometheus where that does not start", async () => {
   expect(stack.child.exitCode).toBe(0);
 });
 
-it("samples a database that it was given, and writes nothing to it", async () => {
+it("samples a database that it was given, writes nothing to it, and ends with the npm that a supervisor ends", async () => {
   const database = await createDatabase();
-  const stack = runScript("local/start.ts", ["--every", "1"], {
+  const stack = runProgram("npm", ["start", "--", "--every", "1"], {
     ...withoutSettings,
     DATABASE_URL: database.samplerUrl,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),
@@ -118,8 +118,10 @@ it("samples a database that it was given, and writes nothing to it", async () =>
     STAGE: "long_lived",
   });
   await stack.printed(/"message":"tick"[\s\S]*"message":"tick"/);
+  const receiverUrl = await stack.printed(/^Receiver +(\S+)/m);
   stack.child.kill("SIGTERM");
   await stack.exited;
+  await expect(fetch(receiverUrl)).rejects.toThrow("fetch failed");
   expect(stack.output()).not.toContain("Postgres");
   const [row] = await database.admin`
     select (select count(*) from orders) + (select count(*) from ledger_metrics.deliveries) as n`;

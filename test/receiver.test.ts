@@ -99,11 +99,14 @@ describe("answers", () => {
       `{"type":"reconciler.sweep","timestamp":"${timestamp}","data":{"duration_seconds":-1}}`,
       "data.d",
     ],
-  ])("400 to %s, and counts nothing", async (_, bad, message) => {
-    captureLog();
-    const answer = await post(server.url, secret, bad);
+  ])("400 to %s, counts nothing, and logs whose delivery it was", async (_, bad, message) => {
+    const log = captureLog();
+    const answer = await post(server.url, secret, bad, { id: "msg_bad" });
     expect(answer.status).toBe(400);
     expect(answer.json.error).toContain(message);
+    expect(log).toEqual([
+      { level: "warn", message: "delivery refused", id: "msg_bad", status: 400, error: answer.json.error },
+    ]);
     expect(await recorded()).toEqual(nothing);
   });
 
@@ -194,7 +197,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
       json: { error: "not confirmed; send again with the same webhook-id" },
     });
     expect(answer.headers.get("retry-after")).toBe("5");
-    expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not recorded" }));
+    expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not recorded", id }));
     expect(JSON.stringify(log)).not.toContain(":receiver@");
     await repair();
     expect(await recorded()).toEqual(nothing);

@@ -14,9 +14,16 @@ export interface Program {
   exited: Promise<unknown>;
 }
 
-/** Runs one of the project's TypeScript files as a program; it is killed with the test, if it still runs then. */
-export function runScript(file: string, args: string[], environment: Record<string, string | undefined> = {}): Program {
-  const child = spawn(process.execPath, [path.join(projectFolder, file), ...args], {
+type Environment = Record<string, string | undefined>;
+
+/** Runs one of the project's TypeScript files as a program. */
+export function runScript(file: string, args: string[], environment: Environment = {}): Program {
+  return runProgram(process.execPath, [path.join(projectFolder, file), ...args], environment);
+}
+
+/** Runs a program in the project's folder; it is killed with the test, if it still runs then. */
+export function runProgram(command: string, args: string[], environment: Environment): Program {
+  const child = spawn(command, args, {
     cwd: projectFolder,
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "pipe"],
