@@ -39,7 +39,8 @@ export const handler: ScheduledHandler = async () => {
     log("info", "tick", { ...Object.fromEntries(counts), duration_seconds: Number(durationSeconds.toFixed(3)) });
 
     try {
-      await publishTotals(await connecting, pushgateway, stage, deadline("publishing the totals", publishTimeoutMs));
+      const publishLimit = deadline("publishing the totals", publishTimeoutMs);
+      await publishTotals(await connecting, pushgateway, stage, publishLimit, { mayShare: false });
     } catch (error) {
       log("warn", "reconciler totals not published", reason(error));
     }

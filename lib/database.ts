@@ -110,6 +110,7 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
     prepare: false, // Poolers in transaction mode lose prepared statements.
     fetch_types: false, // A query of its own after every log-in, for array types that nobody uses here.
     connect_timeout: 3,
+    max_lifetime: null, // It would end a connection by its age, also while the lock on it is needed for a push.
     connection: { application_name: name },
     onnotice: () => {},
     onclose: () => lost.abort(closedError("the connection to Postgres was lost")),
@@ -146,10 +147,11 @@ export async function within<T>(
 
 /**
  * Whether it was the connection that failed, and not the statement: another connection may do better. Looks at the code:
- * Node's, postgres.js', or SQLSTATE class 08 and 57P01 to 57P05 (the server ends the session).
+ * Node's, postgres.js', or SQLSTATE class 08, 57P01 to 57P05 (the server ends the session), and 25006 and 0A000 (it can
+ * only be read: after a failover, the primary is elsewhere).
  */
 export function isConnectionError(error: unknown): boolean {
-  return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
+  return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.|25006|0A000)$/.test(codeOf(error));
 }
 
 function codeOf(error: unknown): string {

@@ -20,7 +20,7 @@ type Texts = Record<string, string | undefined>;
 const settingNames = ["DATABASE_URL", "PUSHGATEWAY_URL", "PUSHGATEWAY_TOKEN", "WEBHOOK_SECRET", "STAGE"];
 const secretsTimeoutMs = 2_000;
 const secretsMaxAgeMs = 5 * 60_000;
-let cachedSecrets: { ids: string; readAtMs: number; texts: Texts } | undefined;
+let cachedSecrets: { ids: string; readAtMs: number; texts: Promise<Texts> } | undefined;
 
 /**
  * Reads and validates the settings of one of the two functions: from the environment, and what that lacks from the
@@ -28,7 +28,7 @@ let cachedSecrets: { ids: string; readAtMs: number; texts: Texts } | undefined;
  * Throws SettingsError: all problems at once.
  */
 export async function loadSettings(role: "sampler" | "receiver", { fresh = false } = {}): Promise<Settings> {
-  const secrets = process.env.SECRET_ID ? await readSecrets(process.env.SECRET_ID, fresh) : {};
+  const secrets = process.env.SECRET_ID ? await cacheSecrets(process.env.SECRET_ID, fresh) : {};
   const texts: Texts = { ...secrets };
   for (const name of settingNames) texts[name] = process.env[name] || texts[name];
   return parseSettings(texts, role);
@@ -128,10 +128,19 @@ function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
   return secrets;
 }
 
-async function readSecrets(ids: string, fresh: boolean): Promise<Texts> {
-  const ageMs = cachedSecrets?.ids === ids ? Date.now() - cachedSecrets.readAtMs : Number.POSITIVE_INFINITY;
-  if (cachedSecrets && !fresh && ageMs < secretsMaxAgeMs) return cachedSecrets.texts;
+/** Callers at the same time share a read: whoever floods the receiver does not flood Secrets Manager. */
+function cacheSecrets(ids: string, fresh: boolean): Promise<Texts> {
+  const before = cachedSecrets?.ids === ids ? cachedSecrets : undefined;
+  if (before && !fresh && Date.now() - before.readAtMs < secretsMaxAgeMs) return before.texts;
+  const read = { ids, readAtMs: Date.now(), texts: readSecrets(ids) };
+  cachedSecrets = read;
+  read.texts.catch(() => {
+    if (cachedSecrets === read) cachedSecrets = before;
+  });
+  return read.texts;
+}
 
+async function readSecrets(ids: string): Promise<Texts> {
   // Loaded only when it is needed: the SDK is by far the largest part of the service.
   const { SecretsManagerClient, GetSecretValueCommand } = await import("@aws-sdk/client-secrets-manager");
   const client = new SecretsManagerClient({});
@@ -149,10 +158,8 @@ async function readSecrets(ids: string, fresh: boolean): Promise<Texts> {
     }
   };
   try {
-    const readAtMs = Date.now();
     const entries = (await Promise.all(ids.split(",").map((id) => read(id.trim())))).flat();
-    cachedSecrets = { ids, readAtMs, texts: Object.fromEntries(entries.map(([name, value]) => [name, `${value}`])) };
-    return cachedSecrets.texts;
+    return Object.fromEntries(entries.map(([name, value]) => [name, `${value}`]));
   } finally {
     client.destroy();
   }

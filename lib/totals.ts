@@ -65,9 +65,9 @@ export async function recordDeliveries(sql: Sql, deliveries: Delivery[]): Promis
 /** One round trip. Each statement sees what is there when its turn comes: the last two, when the lock was waited for. */
 const lockAndReadTotals = `
   begin isolation level read committed read write;
-  select last_value::float8 as count from ledger_metrics.pushes;
+  select (last_value + is_called::int)::float8 as count from ledger_metrics.pushes;
   select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0));
-  select last_value::float8 as count from ledger_metrics.pushes;
+  select (last_value + is_called::int)::float8 as count from ledger_metrics.pushes;
   select name, labels, value from ledger_metrics.samples`;
 
 /**
@@ -75,8 +75,9 @@ const lockAndReadTotals = `
  * pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer ones would
  * look like a counter reset, and increase() would count everything again.
  *
- * Those that wait for the lock share a push. When two were made while this call waited for it, there is nothing left to
- * push: the second one began when the first had ended, and so read the totals after this call had come.
+ * With `mayShare`, those that wait for the lock share a push. When two were made while this call waited for it, there is
+ * nothing left to push: the second one began when the first had ended, and so read the totals after this call had come.
+ * For that, all who share have to push to the same gateway and stage. The sampler does not: its push heals what it meets.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
  * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open by then;
@@ -89,30 +90,33 @@ export async function publishTotals(
   gateway: PushgatewayTarget,
   stage: string | undefined,
   limit: AbortSignal,
+  { mayShare }: { mayShare: boolean },
 ): Promise<void> {
   const stop = AbortSignal.any([limit, database.lost]);
   const end = (statements: string) => within(database, stop, (sql) => sql.unsafe(statements));
   try {
     const results = await within(database, limit, (sql) => sql.unsafe(lockAndReadTotals));
     const [, [before], , [now], rows] = results as unknown as [unknown, [Pushes], unknown, [Pushes], TotalRow[]];
-    if (now.count - before.count >= 2) {
+    if (mayShare && now.count - before.count >= 2) {
       await end("commit");
       return;
     }
     const totals = rows.map((row) => ({ ...row, value: Number(row.value) }));
     await push(gateway, { job: "veza_reconciler", stage }, await reconcilerRegistry(totals), stop);
     // An answer tells that the connection, and so the lock, was kept until now.
-    await end("select nextval('ledger_metrics.pushes'); commit");
+    await end(mayShare ? "select nextval('ledger_metrics.pushes'); commit" : "commit");
   } catch (error) {
     await end("rollback").catch(() => {}); // When that fails too, it is for the same reason, or a later one.
     throw error;
   }
 }
 
-/** How many pushes were made, of which none is under way any more. */
+/** How many pushes were made that others may share; none of them is under way any more. */
 interface Pushes {
   count: number;
 }
+
+const maxPurged = 1_000;
 
 interface TotalRow {
   name: string;
@@ -123,14 +127,16 @@ interface TotalRow {
 
 /**
  * Forgets deliveries received over 14 days ago, at most 1,000 a call, the oldest first. Standard Webhooks' longest
- * schedule of retries ends after about three days, so no retry can come that late.
+ * schedule of retries ends after about three days, so no retry can come that late. Resolves to whether that was all of
+ * them.
  */
-export async function purgeDeliveries(sql: Sql): Promise<void> {
-  await sql`
+export async function purgeDeliveries(sql: Sql): Promise<boolean> {
+  const { count } = await sql.unsafe(`
     delete from ledger_metrics.deliveries where id in (
       select id from ledger_metrics.deliveries
       where received_at < now() - interval '14 days'
-      order by received_at limit 1000
+      order by received_at limit ${maxPurged}
       for update skip locked
-    )`;
+    )`);
+  return count < maxPurged;
 }

@@ -143,19 +143,19 @@ async function lookAtTotals({ sql }: Database): Promise<[true, string]> {
   const [row] = await orRemedy(
     sql`select
       has_table_privilege('ledger_metrics.samples', 'select')
-      and has_sequence_privilege('ledger_metrics.pushes', 'select')
-      and has_sequence_privilege('ledger_metrics.pushes', 'usage') as publishable,
+      and has_sequence_privilege('ledger_metrics.pushes', 'select') as readable,
       has_table_privilege('ledger_metrics.samples', 'insert') and has_column_privilege('ledger_metrics.samples', 'value', 'update')
       and has_table_privilege('ledger_metrics.deliveries', 'select')
       and has_table_privilege('ledger_metrics.deliveries', 'insert')
       and has_column_privilege('ledger_metrics.deliveries', 'attempts', 'update')
-      and has_table_privilege('ledger_metrics.deliveries', 'delete') as writable,
+      and has_table_privilege('ledger_metrics.deliveries', 'delete')
+      and has_sequence_privilege('ledger_metrics.pushes', 'usage') as writable,
       has_schema_privilege('ledger_metrics', 'usage') as usable,
       pg_is_in_recovery() as is_replica`,
     remedy,
   );
   if (row?.is_replica) throw new Problem("not published from a replica", "name the primary in DATABASE_URL");
-  if (!row?.usable || !row.publishable) throw new Problem("the role may not publish from ledger_metrics", remedy);
+  if (!row?.usable || !row.readable) throw new Problem("the role may not read ledger_metrics", remedy);
   if (forReceiver && !row.writable) throw new Problem("the role may not write to ledger_metrics", remedy);
   return [true, forReceiver ? "ledger_metrics is there, and writable" : "ledger_metrics is there, and readable"];
 }

@@ -1,9 +1,11 @@
 import net from "node:net";
+import postgres from "postgres";
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import { connect, type Database, isConnectionError, keepConnection, within } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
-import { closedPort, tcpServer } from "./helpers/servers.ts";
+import { setEnvironment } from "./helpers/environment.ts";
+import { closedPort, fullPort, tcpServer } from "./helpers/servers.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -213,7 +215,31 @@ it("does not keep a connection that could not be made", async () => {
   await connection.close();
 });
 
+it("keeps a connection however old it is: its age would end it in the middle of a push", async () => {
+  setEnvironment({ PGMAX_LIFETIME: "1" }); // In seconds; postgres.js would take half an hour at least.
+  onTestFinished(() => setEnvironment({ PGMAX_LIFETIME: undefined }));
+  const connection = await open();
+  await new Promise<void>((resolve) => {
+    const control = postgres(database.receiverUrl, { max: 1, onclose: () => resolve() });
+    control`select 1`.catch(() => {});
+  });
+  expect(connection.lost.aborted).toBe(false);
+  expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
+});
+
 it("ends its dialling when the deadline comes before the connection", async () => {
+  const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
+  const dial = vi.spyOn(net, "connect");
+  onTestFinished(() => dial.mockRestore());
+  const { error } = await timed(connect(async () => target, "test", deadline("Postgres", 100)));
+  expect(error.message).toBe("Postgres: no answer within 100 ms");
+  const dialled = dial.mock.results.map(({ value }) => value as net.Socket);
+  expect(dialled.map(({ connecting, destroyed }) => ({ connecting, destroyed }))).toEqual([
+    { connecting: false, destroyed: true },
+  ]);
+});
+
+it("ends its log-in when the deadline comes before the answer", async () => {
   let open = 0;
   const port = await tcpServer((socket) => {
     open += 1;

@@ -5,7 +5,7 @@ import { handler } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { signedHeaders } from "../local/deliver.ts";
 import { serve } from "../local/serve.ts";
-import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
@@ -239,6 +239,17 @@ it("records on a new connection when the one it kept has died", async () => {
   expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
 });
 
+it("leaves a server that can only be read, as after a failover, and records on the next connection", async () => {
+  captureLog();
+  const name = database.admin(targetOf(database.adminUrl).database);
+  await database.admin`alter database ${name} set default_transaction_read_only = on`;
+  await endSessions();
+  expect((await post(server.url, secret, body)).status).toBe(503);
+  // The session of the administrator knows nothing of it yet.
+  await database.admin`alter database ${name} reset default_transaction_read_only`;
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true });
+});
+
 it("records with the new password when it was rotated in Postgres and in the secret", async () => {
   captureLog();
   const settings = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };
@@ -406,7 +417,10 @@ it("forgets deliveries that are past their 14 days", async () => {
   onTestFinished(() => void vi.useRealTimers());
   vi.setSystemTime(Date.now() + 61_000); // It looks for them once a minute.
   await database.admin`
-    insert into ledger_metrics.deliveries (id, body_digest, received_at) values ('old', '', now() - interval '15 days')`;
+    insert into ledger_metrics.deliveries (id, body_digest, received_at)
+    select 'old' || n, '', now() - interval '15 days' from generate_series(1, 1500) as n`;
   await post(server.url, secret, body, { id: "new" });
+  expect((await recorded()).deliveries).toBe(501);
+  await post(server.url, secret, body, { id: "new" }); // There are more: it goes on with the next delivery.
   expect(await database.admin`select id from ledger_metrics.deliveries`).toEqual([{ id: "new" }]);
 });

@@ -160,6 +160,21 @@ describe("from Secrets Manager", () => {
     expect((await loadSettings("receiver", { fresh: true })).database.password).toBe("second");
   });
 
+  it("reads once for all that ask at the same time, and again after a failure", async () => {
+    const secrets: Record<string, unknown> = { app: {} };
+    const { reads } = await fakeSecretsManager(secrets);
+    setEnvironment({ SECRET_ID: "rds,app" }); // None of the tests before has read these.
+    const ask = () => Promise.allSettled(Array.from({ length: 50 }, () => loadSettings("receiver")));
+    expect((await ask()).map(({ status }) => status)).toEqual(Array(50).fill("rejected"));
+    secrets.rds = rds;
+    expect((await ask()).map(({ status }) => status)).toEqual(Array(50).fill("fulfilled"));
+    expect(reads).toHaveLength(2 * 2);
+
+    delete secrets.rds;
+    await expect(loadSettings("receiver", { fresh: true })).rejects.toThrow("ResourceNotFoundException");
+    expect((await loadSettings("receiver")).database.password).toBe("first");
+  });
+
   it("does not ask for secrets when SECRET_ID is not set", async () => {
     const { reads } = await fakeSecretsManager({ app: {}, rds });
     setEnvironment({ ...good, SECRET_ID: undefined });

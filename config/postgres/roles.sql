@@ -26,6 +26,8 @@ alter role veza_ledger_sampler set idle_in_transaction_session_timeout = '10s';
 alter role veza_ledger_receiver set statement_timeout = '3s';
 alter role veza_ledger_receiver set lock_timeout = '2s';
 alter role veza_ledger_receiver set idle_in_transaction_session_timeout = '10s';
+-- Under a stricter default of the database's, deliveries at the same time would fail each other.
+alter role veza_ledger_receiver set default_transaction_isolation = 'read committed';
 -- A receiver that AWS takes away leaves its two connections behind. Its connection limit has to be at least twice the
 -- receiver's concurrency.
 alter role veza_ledger_receiver set idle_session_timeout = '1min';
@@ -36,11 +38,11 @@ grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledg
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
 grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver;
 grant select on ledger_metrics.samples to veza_ledger_sampler;
--- Both publish the totals, and count their pushes.
-grant select, usage on ledger_metrics.pushes to veza_ledger_sampler, veza_ledger_receiver;
+grant select on ledger_metrics.pushes to veza_ledger_sampler;
 
 -- The receiver sees its own schema only. Deleting is for deliveries that are past their 14 days.
 grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
 grant select, insert, update (value) on ledger_metrics.samples to veza_ledger_receiver;
+grant select, usage on ledger_metrics.pushes to veza_ledger_receiver;
 
 commit;

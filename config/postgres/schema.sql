@@ -32,6 +32,6 @@ comment on table ledger_metrics.samples is
 -- A sequence, since it costs no write to the disk, and shows what was counted before the transaction ends.
 create sequence if not exists ledger_metrics.pushes;
 comment on sequence ledger_metrics.pushes is
-  'Counts the pushes of the totals. Publishers that wait for each other see in it that others have pushed for them.';
+  'Counts the receivers'' pushes of the totals. One that waits for others sees in it that they have pushed for it.';
 
 commit;
