@@ -80,8 +80,9 @@ const lockAndReadTotals = `
  * For that, all who share have to push to the same gateway and stage. The sampler does not: its push heals what it meets.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
- * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open by then;
- * only bytes that the network holds back could still arrive. Rejects on a replica, which knows nothing of the lock.
+ * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open by then; what
+ * the network or a frozen gateway holds back of one that was given up could still arrive. Rejects on a replica, which
+ * knows nothing of the lock.
  *
  * The connection must be asked nothing else meanwhile: that would run inside this transaction.
  */

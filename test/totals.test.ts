@@ -164,7 +164,7 @@ it("comes to the same totals, to the last digit, in whatever order and on howeve
   );
 });
 
-it("does not deadlock when deliveries and series are named in opposite orders", async () => {
+it("does not deadlock when deliveries are named in opposite orders", async () => {
   const names = Array.from({ length: 20 }, (_, index) => `series_${index}`);
   const connections = await Promise.all(Array.from({ length: 6 }, () => open()));
   await Promise.all(
