@@ -20,7 +20,7 @@ const gateway = await startPushgateway(0);
 const server = await startPostgres(0, ["-c", "fsync=on", "-c", "max_connections=300"]);
 const sql = postgres(server.url, { max: 1, onnotice: () => {} });
 const environment = {
-  DATABASE_URL: server.url.replace(/\/\/.*@/, "//veza_ledger_local:local@"),
+  DATABASE_URL: server.url.replace(/\/\/.*@/, "//veza_ledger_receiver:receiver@"),
   PUSHGATEWAY_URL: gateway.url,
   WEBHOOK_SECRET: demoSecret,
 };
@@ -115,6 +115,7 @@ async function tellAll(receivers: ChildProcess[], message: Load | string): Promi
 
 try {
   await createDemoLedger(server.url);
+  await sql`alter role veza_ledger_receiver password 'receiver' connection limit 250`;
   console.log(`${await describeMachine(sql)}\n`);
   print("a second, with as many senders", senderCounts.map(String));
   await report("single-row inserts", insert);
