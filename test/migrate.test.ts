@@ -3,7 +3,7 @@ import postgres from "postgres";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { startPostgres } from "../local/postgres.ts";
 import { runSqlFiles } from "../local/sql.ts";
-import { createDatabase, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { runScript } from "./helpers/processes.ts";
 
 let database: TestDatabase;
@@ -57,6 +57,20 @@ it.each([
   const sql = postgres(role === "sampler" ? database.samplerUrl : database.receiverUrl, { max: 1 });
   await expect(sql.unsafe(`begin; ${statement}`)).rejects.toThrow(message);
   await sql.end();
+});
+
+it("the receiver records at read committed, whatever the database's default is", async () => {
+  await database.admin.unsafe(
+    `alter database ${targetOf(database.adminUrl).database} set default_transaction_isolation = 'serializable'`,
+  );
+  const isolation = async (url: string) => {
+    const sql = postgres(url, { max: 1 });
+    const [row] = await sql`show transaction_isolation`;
+    await sql.end();
+    return row?.transaction_isolation;
+  };
+  expect(await isolation(database.adminUrl)).toBe("serializable");
+  expect(await isolation(database.receiverUrl)).toBe("read committed");
 });
 
 it("every file of SQL can be applied twice, and taken back", async () => {
