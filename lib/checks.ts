@@ -1,5 +1,5 @@
 import { Gauge, Registry } from "prom-client";
-import { type Database, within } from "./database.ts";
+import { type Database, isConnectionLost, within } from "./database.ts";
 
 /** One ledger check: a gauge and the query behind it, which an engineer can paste into psql as it stands. */
 export interface Check {
@@ -77,7 +77,7 @@ export function runChecks(connecting: Promise<Database>, limit: AbortSignal): Pr
   return Promise.all(
     checks.map(async (check) => {
       try {
-        const [row] = await within(await connecting, limit, (sql) => sql.unsafe(check.sql));
+        const [row] = await within(await connecting, limit, (sql) => sql.unsafe(check.sql), isConnectionLost);
         if (!Number.isInteger(row?.count) || !Number.isFinite(row?.oldest))
           throw new Error("the query returned no count");
         return { check, count: row?.count, oldestSeconds: row?.oldest };

@@ -131,27 +131,36 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
 /**
  * Settles as `work` does, or rejects when `limit` aborts. Ends the connection when it is late, since nothing may have to
  * wait behind it, and when it has failed: postgres.js would let whatever still waits for its turn wait for ever.
+ * `hasFailed` tells that from the error.
  */
 export async function within<T>(
   database: Database,
   limit: AbortSignal,
   work: (sql: postgres.Sql) => PromiseLike<T>,
+  hasFailed = isConnectionError,
 ): Promise<T> {
   try {
     return await orAbort(work(database.sql), limit);
   } catch (error) {
-    if (limit.aborted || isConnectionError(error)) await database.close();
+    if (limit.aborted || hasFailed(error)) await database.close();
     throw error;
   }
 }
 
 /**
- * Whether it was the connection that failed, and not the statement: another connection may do better. Looks at the code:
- * Node's, postgres.js', or SQLSTATE class 08, 57P01 to 57P05 (the server ends the session), and 25006 and 0A000 (it can
- * only be read: after a failover, the primary is elsewhere).
+ * Whether another connection may do better, for what has to write: this one is lost, or its server can only be read
+ * (SQLSTATE 25006 and 0A000), since after a failover the primary is elsewhere.
  */
 export function isConnectionError(error: unknown): boolean {
-  return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.|25006|0A000)$/.test(codeOf(error));
+  return isConnectionLost(error) || /^(25006|0A000)$/.test(codeOf(error));
+}
+
+/**
+ * Whether it was the connection that failed, and not the statement. Looks at the code: Node's, postgres.js', or SQLSTATE
+ * class 08 and 57P01 to 57P05 (the server ends the session).
+ */
+export function isConnectionLost(error: unknown): boolean {
+  return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
 }
 
 function codeOf(error: unknown): string {

@@ -1,5 +1,5 @@
 import net from "node:net";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { checks, ledgerRegistry, type Outcome, runChecks } from "../lib/checks.ts";
 import { connect } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
@@ -174,6 +174,23 @@ describe("a check that fails leaves the other four right", () => {
     } finally {
       await database.admin`grant select (hyperswitch_payment_id) on orders to veza_ledger_sampler`;
     }
+  });
+
+  it("when it would have to write, which says nothing about the connection", async () => {
+    await database.admin.unsafe(`
+      create sequence touched; grant usage on touched to veza_ledger_sampler;
+      alter table orders rename to real_orders;
+      create view orders as select * from real_orders where nextval('touched') > 0;
+      insert into real_orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', now() - interval '1 day');
+      grant select on orders to veza_ledger_sampler`);
+    onTestFinished(async () => {
+      await database.admin.unsafe("drop view orders; alter table real_orders rename to orders; drop sequence touched");
+    });
+    await lockTable(database, "refunds"); // Its checks take half a second, so that the one after them comes late.
+    const outcomes = await sample();
+    const refunds = { stuck_refunds: "failed", orphan_refunds: "failed" };
+    expect(counts(outcomes)).toEqual({ ...allZero, ...refunds, failed_transfers: 1, stuck_orders: "failed" });
+    expect(byId(outcomes).stuck_orders).toMatchObject({ error: { code: "25006" } });
   });
 });
 
