@@ -12,7 +12,7 @@ import { type Delivery, publishTotals, purgeDeliveries, recordDeliveries } from 
 const maxBodyBytes = 256 * 1024;
 /** Keeps the statement small, however many wait. */
 const maxRecordedTogether = 500;
-/** With twice 2 s for settings, recording and publishing leave 2.5 s of the function's 15. The purge runs beside the latter. */
+/** With twice 2 s for settings, these leave 2.5 s of the function's 15. The purge runs beside the publishing. */
 const recordTimeoutMs = 5_000;
 const publishTimeoutMs = 3_500;
 const purgeTimeoutMs = 1_000;
