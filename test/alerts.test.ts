@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { findProgram } from "../local/programs.ts";
+import { findProgram, type ProgramName } from "../local/find-program.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { exportedMetrics } from "./helpers/metrics.ts";
 
@@ -33,7 +33,7 @@ const sections = () =>
       .map((section) => [section.split("\n")[0]?.toLowerCase() ?? "", section]),
   );
 
-async function run(program: Parameters<typeof findProgram>[0], ...args: string[]): Promise<string> {
+async function run(program: ProgramName, ...args: string[]): Promise<string> {
   const { file } = await findProgram(program);
   try {
     const { stdout, stderr } = await promisify(execFile)(file, args);
@@ -52,14 +52,14 @@ it("promtool: every alert fires when it should, not a minute earlier, and says w
 
 it("promtool and amtool accept the examples", async () => {
   expect(await run("promtool", "check", "config", "config/prometheus/prometheus.yml")).toContain("13 rules found");
-  const checked = await run("prometheus-alertmanager", "check-config", "config/alertmanager/alertmanager.yml");
+  const checked = await run("amtool", "check-config", "config/alertmanager/alertmanager.yml");
   expect(checked).toContain("SUCCESS");
 });
 
 it("the route sends pages and tickets to receivers of their own", async () => {
   const routeOf = async (severity: string) => {
     const args = ["config", "routes", "test", "--config.file=config/alertmanager/alertmanager.yml"];
-    return (await run("prometheus-alertmanager", ...args, `severity=${severity}`, "alertname=x")).split("\n")[0];
+    return (await run("amtool", ...args, `severity=${severity}`, "alertname=x")).split("\n")[0];
   };
   expect([await routeOf("page"), await routeOf("ticket")]).toEqual(["pages", "tickets"]);
 });

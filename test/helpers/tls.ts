@@ -24,6 +24,6 @@ export async function makeCertificates(subjectAltName: string): Promise<{ ca: st
   );
   await chmod(file("key.pem"), 0o600);
   // PostgreSQL wants its key to be its own, and does not run as root.
-  if (process.getuid?.() === 0) await run("chown", ["postgres", file("key.pem")]);
+  if (process.getuid?.() === 0) await run("chown", ["nobody", file("key.pem")]);
   return { ca: file("ca.pem"), key: file("key.pem"), cert: file("cert.pem") };
 }

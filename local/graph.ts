@@ -1,0 +1,13 @@
+/** Matches the five counts, and none of the sampler's other metrics. */
+export const countsQuery = '{__name__=~"veza_ledger_(stuck|failed|orphan|reversal).*"}';
+
+/**
+ * Where a Prometheus shows the five counts as a graph, and its alerts. Debian's Prometheus has the classic pages only,
+ * Prometheus 3 the newer ones only.
+ */
+export async function countsGraph(prometheusUrl: string): Promise<{ graph: string; alerts: string }> {
+  const hasClassicPages = (await fetch(`${prometheusUrl}/classic/alerts`, { signal: AbortSignal.timeout(5_000) })).ok;
+  const base = hasClassicPages ? `${prometheusUrl}/classic` : prometheusUrl;
+  const query = new URLSearchParams({ "g0.expr": countsQuery, "g0.tab": "0", "g0.range_input": "15m" });
+  return { graph: `${base}/graph?${query}`, alerts: `${base}/alerts` };
+}
