@@ -17,7 +17,7 @@ export default defineConfig({
       { extends: true, test: { name: "unit", include: unit } },
       {
         extends: true,
-        test: { name: "real", include: ["test/*.test.ts"], exclude: unit, globalSetup: "test/helpers/setup.ts" },
+        test: { name: "real", include: ["test/**/*.test.ts"], exclude: unit, globalSetup: "test/setup.ts" },
       },
     ],
   },

@@ -10,11 +10,11 @@ import { log, reason, writeLogWith } from "../lib/log.ts";
 import { isLocalHost, loadSettings } from "../lib/settings.ts";
 import { demoSecret, grafanaPort, postgresPort, prometheusPort, pushgatewayPort, receiverPort } from "./defaults.ts";
 import { createDemoLedger, simulateReconciler } from "./demo.ts";
+import { serve } from "./function-url.ts";
 import { countsGraph } from "./graph.ts";
 import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
 import { startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
-import { serve } from "./serve.ts";
 import { terminalLine } from "./terminal.ts";
 
 // npm start [-- --every <seconds>]: both functions in one process, with real parts for whatever no setting names.

@@ -21,7 +21,7 @@ let runbook: string;
 beforeAll(async () => {
   const { groups } = load(await readFile(rulesFile, "utf8")) as { groups: { rules: Rule[] }[] };
   rules = groups.flatMap((group) => group.rules);
-  runbook = await readFile("config/runbook.md", "utf8");
+  runbook = await readFile("docs/runbook.md", "utf8");
 });
 
 /** The sections of the runbook by the anchor of their heading. */
@@ -85,7 +85,7 @@ it("every alert has prefix, severity, texts, and a link to its own section of th
     expect(labels.severity).toMatch(/^(page|ticket)$/);
     expect(annotations.summary).toMatch(/\w/);
     expect(annotations.description).toMatch(/\.$/);
-    expect(annotations.runbook_url).toMatch(new RegExp(`/config/runbook\\.md#${alert.toLowerCase()}$`));
+    expect(annotations.runbook_url).toMatch(new RegExp(`/docs/runbook\\.md#${alert.toLowerCase()}$`));
     expect(sections()).toHaveProperty(alert.toLowerCase());
     const severity = labels.severity === "page" ? "**Page.**" : "**Ticket.**";
     expect(sections()[alert.toLowerCase()]).toContain(severity);
@@ -107,7 +107,7 @@ describe("metric names", () => {
       .filter((name) => !/^veza_ledger_(sampler|receiver|doctor)$/.test(name));
   const read = (file: string) => readFile(file, "utf8");
 
-  it.each([rulesFile, "config/runbook.md", "README.md", "config/grafana/ledger.json"])(
+  it.each([rulesFile, "docs/runbook.md", "README.md", "config/grafana/ledger.json"])(
     "every one in %s is exported by the code",
     async (file) => {
       const names = namedIn(await read(file));

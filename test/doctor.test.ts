@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { runSqlFiles } from "../local/sql.ts";
-import { startReplica } from "./helpers/chaos-servers.ts";
+import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { runScript } from "./helpers/processes.ts";
@@ -16,7 +16,7 @@ afterAll(() => database.admin.end());
 
 /** Runs the doctor; its lines without the remedies, which start with an arrow, and these by themselves. */
 async function doctor(role: string[], settings: Record<string, string | undefined>) {
-  const program = runScript("local/doctor.ts", role, {
+  const program = runScript("commands/doctor.ts", role, {
     DATABASE_URL: undefined,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),
     WEBHOOK_SECRET: newSecret(),

@@ -21,7 +21,7 @@ it("counts 400 deliveries, each sent three times, 16 at a time to 4 processes, e
     response.writeHead(answer.status).end();
   });
   const receivers = Array.from({ length: 4 }, () =>
-    runScript("test/helpers/serve-receiver.ts", [], {
+    runScript("test/programs/receiver.ts", [], {
       DATABASE_URL: database.receiverUrl,
       PUSHGATEWAY_URL: gateway,
       WEBHOOK_SECRET: secret,

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/receiver.ts";
-import { serve } from "../local/serve.ts";
+import { serve } from "../local/function-url.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { captureLog } from "./helpers/log.ts";

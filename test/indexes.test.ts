@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from "vitest";
-import { fillLedger, pagesOfTick } from "../local/ledger.ts";
+import { fillLedger, pagesOfTick } from "../bench/ledger.ts";
 import { runSqlFiles } from "../local/sql.ts";
 import { createDatabase } from "./helpers/database.ts";
 

@@ -88,7 +88,7 @@ it("shows the demo ledger's gauges and counters, and leaves nothing behind", asy
     expect(text).toContain(`${metric}{instance="",job="veza_ledger"} ${count}\n`);
   }
 
-  const send = runScript("local/send.ts", ["action", "stuck_orders"], {
+  const send = runScript("commands/send.ts", ["action", "stuck_orders"], {
     ...withoutSettings,
     RECEIVER_URL: receiverUrl,
   });
@@ -163,7 +163,7 @@ it.each([
 it.each([[[]], [["dance"]], [["action"]], [["sweep"]]])(
   "send says how it is used when called with %j",
   async (args) => {
-    const send = runScript("local/send.ts", args, withoutSettings);
+    const send = runScript("commands/send.ts", args, withoutSettings);
     await send.exited;
     expect(send.child.exitCode).toBe(2);
     expect(send.output()).toBe("usage: npm run send -- action <phase> | orphan_refund | sweep <seconds>\n");
@@ -265,7 +265,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
       );
       await stack.printed(/tick .*orders +4.*refunds +3/);
       const [, receiver = ""] = await urls();
-      const send = runScript("local/send.ts", ["sweep", "1.5"], { ...withoutSettings, RECEIVER_URL: receiver });
+      const send = runScript("commands/send.ts", ["sweep", "1.5"], { ...withoutSettings, RECEIVER_URL: receiver });
       await send.exited;
       await stack.printed(/delivery +recorded +1 event +published/);
       stack.child.stdin?.write("\u0003");

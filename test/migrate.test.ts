@@ -17,7 +17,7 @@ const tables = () => database.admin`select relname from pg_class
 
 it("npm run migrate can be run again: it keeps the totals", async () => {
   await database.admin`insert into ledger_metrics.samples values ('kept', '{}', 5)`;
-  const migrate = runScript("local/migrate.ts", [], { DATABASE_URL: database.adminUrl });
+  const migrate = runScript("commands/migrate.ts", [], { DATABASE_URL: database.adminUrl });
   await migrate.exited;
   expect(migrate.child.exitCode).toBe(0);
   expect(migrate.output()).toBe("The schema ledger_metrics is in place. Next: config/postgres/roles.sql.\n");
@@ -27,18 +27,18 @@ it("npm run migrate can be run again: it keeps the totals", async () => {
 it("the schema can be rolled back, and applied again", async () => {
   await runSqlFiles(database.adminUrl, ["config/postgres/schema.rollback.sql"]);
   expect(await tables()).toEqual([]);
-  const migrate = runScript("local/migrate.ts", [], { DATABASE_URL: database.adminUrl });
+  const migrate = runScript("commands/migrate.ts", [], { DATABASE_URL: database.adminUrl });
   await migrate.exited;
   expect(await tables()).toEqual([{ relname: "deliveries" }, { relname: "samples" }]);
   await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql", "config/postgres/roles.sql"]);
 });
 
 it("says what is missing, and shows no password when it fails", async () => {
-  const without = runScript("local/migrate.ts", [], { DATABASE_URL: undefined });
+  const without = runScript("commands/migrate.ts", [], { DATABASE_URL: undefined });
   await without.exited;
   expect([without.child.exitCode, without.output()]).toEqual([1, expect.stringContaining("DATABASE_URL is missing")]);
 
-  const refused = runScript("local/migrate.ts", [], { DATABASE_URL: database.samplerUrl });
+  const refused = runScript("commands/migrate.ts", [], { DATABASE_URL: database.samplerUrl });
   await refused.exited;
   expect(refused.child.exitCode).toBe(1);
   expect(refused.output()).toContain("The schema could not be applied: ");

@@ -264,7 +264,7 @@ it("makes archives that work by themselves, with settings from Secrets Manager",
     );
     const { Variables } = lambda.Environment as { Variables: Record<string, string> };
     const handlerFile = path.join(folder, `${String(lambda.Handler).replace(/\.handler$/, "")}.mjs`);
-    const child = spawn(process.execPath, [path.join(projectFolder, "test/helpers/invoke.ts"), handlerFile], {
+    const child = spawn(process.execPath, [path.join(projectFolder, "test/programs/invoke.ts"), handlerFile], {
       cwd: folder,
       env: {
         ...Variables,

@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { beforeAll, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/receiver.ts";
 import { demoSecret } from "../local/defaults.ts";
-import { serve } from "../local/serve.ts";
+import { serve } from "../local/function-url.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { captureLog } from "./helpers/log.ts";

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFi
 import { handler } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { signedHeaders } from "../local/deliver.ts";
-import { serve } from "../local/serve.ts";
+import { serve } from "../local/function-url.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";

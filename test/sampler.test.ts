@@ -2,7 +2,7 @@ import net from "node:net";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/sampler.ts";
-import { startReplica } from "./helpers/chaos-servers.ts";
+import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";

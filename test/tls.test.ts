@@ -12,7 +12,7 @@ async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres;
 
 /** In a process of its own, since Node reads NODE_EXTRA_CA_CERTS at its start. */
 async function connectTo(url: string, ca?: string): Promise<string> {
-  const program = runScript("test/helpers/connect.ts", [], { DATABASE_URL: url, NODE_EXTRA_CA_CERTS: ca });
+  const program = runScript("test/programs/connect.ts", [], { DATABASE_URL: url, NODE_EXTRA_CA_CERTS: ca });
   await program.exited;
   return program.output().trim();
 }

@@ -10,7 +10,7 @@ import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/time
 import { type Check, checks, oldestItemMetric, sampleDurationMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 
-const runbookUrl = "https://github.com/veza/veza-ledger-metrics/blob/main/config/runbook.md";
+const runbookUrl = "https://github.com/veza/veza-ledger-metrics/blob/main/docs/runbook.md";
 // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the data source that the reader has chosen.
 const datasource = { type: "prometheus", uid: "${datasource}" };
 /** All is `.*`, which also selects series without the label: a setup without STAGE sees its numbers too. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { demoSecret, receiverPort } from "./defaults.ts";
-import { deliver } from "./deliver.ts";
+import { demoSecret, receiverPort } from "../local/defaults.ts";
+import { deliver } from "../local/deliver.ts";
 
 // npm run send -- action stuck_orders | orphan_refund | sweep 1.84: signs one event, posts it, prints the answer.
 const usage = "usage: npm run send -- action <phase> | orphan_refund | sweep <seconds>";

@@ -1,8 +1,8 @@
 import postgres from "postgres";
 import { checks } from "../lib/checks.ts";
+import { startPostgres } from "../local/postgres.ts";
+import { runSqlFiles } from "../local/sql.ts";
 import { fillLedger, pagesOfTick } from "./ledger.ts";
-import { startPostgres } from "./postgres.ts";
-import { runSqlFiles } from "./sql.ts";
 
 // npm run bench:scale [-- <rows> …]: what a tick costs on ledgers of different sizes, with plain indexes and with ours.
 const sizes = process.argv.slice(2).map(Number);

@@ -1,8 +1,8 @@
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
-import { startPostgres } from "../../local/postgres.ts";
-import { startPushgateway } from "../../local/programs.ts";
-import { runSqlFiles } from "../../local/sql.ts";
+import { startPostgres } from "../local/postgres.ts";
+import { startPushgateway } from "../local/programs.ts";
+import { runSqlFiles } from "../local/sql.ts";
 
 declare module "vitest" {
   interface ProvidedContext {

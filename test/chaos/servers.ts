@@ -8,7 +8,7 @@ import { freePort } from "../../local/ports.ts";
 import { createCluster, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import type { Supervised } from "../../local/supervise.ts";
-import { tcpServer } from "./servers.ts";
+import { tcpServer } from "../helpers/servers.ts";
 
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {

@@ -3,15 +3,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import postgres from "postgres";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { handler as sampler } from "../handlers/sampler.ts";
-import { runSqlFiles } from "../local/sql.ts";
-import * as chaos from "./helpers/chaos-deliveries.ts";
-import { type Restartable, restartablePostgres, restartablePushgateway, startProxy } from "./helpers/chaos-servers.ts";
-import { setEnvironment } from "./helpers/environment.ts";
-import { scrape } from "./helpers/gateway.ts";
-import { captureLog } from "./helpers/log.ts";
-import { type Program, runScript } from "./helpers/processes.ts";
-import { newSecret } from "./helpers/receiver.ts";
+import { handler as sampler } from "../../handlers/sampler.ts";
+import { runSqlFiles } from "../../local/sql.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { scrape } from "../helpers/gateway.ts";
+import { captureLog } from "../helpers/log.ts";
+import { type Program, runScript } from "../helpers/processes.ts";
+import { newSecret } from "../helpers/receiver.ts";
+import * as chaos from "./deliveries.ts";
+import { type Restartable, restartablePostgres, restartablePushgateway, startProxy } from "./servers.ts";
 
 const seconds = Number(process.env.CHAOS_SECONDS ?? 12);
 const seed = Number(process.env.CHAOS_SEED ?? randomBytes(4).readUInt32LE());
@@ -43,7 +43,7 @@ it("counts each delivery once, and no counter falls, while everything around it 
   const programs: Program[] = [];
   const crashes: string[] = [];
   const startReceiver = async () => {
-    const program = runScript("test/helpers/serve-receiver.ts", [], settingsOf("receiver"));
+    const program = runScript("test/programs/receiver.ts", [], settingsOf("receiver"));
     programs.push(program);
     program.exited.then(() => program.child.signalCode !== "SIGKILL" && crashes.push(program.output()));
     return { program, url: await program.printed(/receiver (\S+)/) };

@@ -3,12 +3,12 @@ import { once } from "node:events";
 import path from "node:path";
 import postgres from "postgres";
 import { reconcilerMetric } from "../lib/events.ts";
-import type { Load } from "./bench-receiver.ts";
-import { demoSecret } from "./defaults.ts";
-import { createDemoLedger } from "./demo.ts";
+import { demoSecret } from "../local/defaults.ts";
+import { createDemoLedger } from "../local/demo.ts";
+import { startPostgres } from "../local/postgres.ts";
+import { startPushgateway } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";
-import { startPostgres } from "./postgres.ts";
-import { startPushgateway } from "./programs.ts";
+import type { Load } from "./receiver.ts";
 import { sendAll } from "./senders.ts";
 
 // npm run bench:deliveries [-- <senders> …]: how many deliveries a second get their answer, and how many increments are
@@ -88,7 +88,7 @@ async function deliver(processes: number, load: Load): Promise<Result> {
   await sql`truncate ledger_metrics.deliveries, ledger_metrics.samples`;
   const options = { env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "inherit", "ipc"] as never };
   const receivers = Array.from({ length: processes }, () =>
-    fork(path.join(import.meta.dirname, "bench-receiver.ts"), [], options),
+    fork(path.join(import.meta.dirname, "receiver.ts"), [], options),
   );
   try {
     await tellAll(receivers, load);

@@ -12,10 +12,10 @@ import { checks, runChecks } from "../lib/checks.ts";
 import { connect } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
-import { createDemoLedger } from "./demo.ts";
+import { createDemoLedger } from "../local/demo.ts";
+import { startPostgres } from "../local/postgres.ts";
+import { startPushgateway, startSqlExporter } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";
-import { startPostgres } from "./postgres.ts";
-import { startPushgateway, startSqlExporter } from "./programs.ts";
 
 // npm run bench:tick: what a tick costs in time, CPU and memory, next to the same five queries asked one after the other,
 // by postgres.js and by Debian's prometheus-sql-exporter. Linux only: it reads /proc.
