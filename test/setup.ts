@@ -1,5 +1,6 @@
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
+import { findProgram } from "../local/find-program.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { runSqlFiles } from "../local/sql.ts";
@@ -13,6 +14,8 @@ declare module "vitest" {
 
 /** One real Postgres and one real Pushgateway for all tests, on free ports. The database `ledger` is each file's template. */
 export default async function setup({ provide }: TestProject) {
+  // A first download may take longer than a test has. Where one is not to be had, the tests that need it say so.
+  for (const name of ["prometheus", "promtool", "amtool"] as const) await findProgram(name).catch(() => {});
   const [server, pushgateway] = await Promise.all([
     startPostgres(0, ["-c", "max_connections=200"]),
     startPushgateway(0),
