@@ -1,9 +1,18 @@
+import "./local/needs-node.js";
 import { defineConfig } from "vitest/config";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
-const unit = ["coalesce", "dashboard", "events", "graph", "ports", "settings", "signature", "terminal"].map(
-  (name) => `test/${name}.test.ts`,
-);
+const unit = [
+  "coalesce",
+  "dashboard",
+  "events",
+  "graph",
+  "needs-node",
+  "ports",
+  "settings",
+  "signature",
+  "terminal",
+].map((name) => `test/${name}.test.ts`);
 
 export default defineConfig({
   test: {

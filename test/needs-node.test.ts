@@ -1,0 +1,33 @@
+import { spawnSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { expect, it } from "vitest";
+
+const as = (version: string) =>
+  `data:text/javascript,Object.defineProperty(process, "versions", { value: { node: "${version}" } })`;
+
+/** Runs a command that it guards, on a Node that says it has this version. */
+function start(version: string) {
+  const args = ["--import", as(version), "--import", "./local/needs-node.js", "--eval", "console.log('started')"];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  return { status, stdout, stderr };
+}
+
+it("answers an older Node with one sentence", () => {
+  expect(start("22.23.1")).toEqual({
+    status: 1,
+    stdout: "",
+    stderr:
+      'This needs Node 24 and was started by Node 22.23.1. Run "npm ci" with its install scripts: it brings Node 24 along.\n',
+  });
+  for (const version of ["24.0.0", "26.1.0"]) {
+    expect(start(version)).toEqual({ status: 0, stdout: "started\n", stderr: "" });
+  }
+});
+
+it("comes before every script that runs TypeScript, the tests included", async () => {
+  const { scripts } = JSON.parse(await readFile("package.json", "utf8"));
+  for (const command of Object.values<string>(scripts).filter((text) => text.includes(".ts"))) {
+    expect(command).toMatch(/node --import \.\/local\/needs-node\.js |vitest run/);
+  }
+  expect(await readFile("vitest.config.ts", "utf8")).toContain('import "./local/needs-node.js"');
+});
