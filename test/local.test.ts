@@ -28,7 +28,9 @@ async function programFolder(name: string, source: string): Promise<string> {
 }
 
 /** Stands in for Grafana, which cannot be had here: shows what it was given. It leaves out everything that Grafana does. */
-const grafanaStandIn = `#!${process.execPath}
+const grafanaStandIn = `#!/bin/sh
+# A path with a space cannot stand in the first line.
+exec '${process.execPath}' -e '
 const { readdirSync } = require("node:fs");
 const { PROMETHEUS_URL, GF_PATHS_PROVISIONING, VEZA_DASHBOARDS } = process.env;
 const seen = {
@@ -39,7 +41,7 @@ const seen = {
 require("node:http")
   .createServer((request, response) => response.end(JSON.stringify(seen)))
   .listen(process.env.GF_SERVER_HTTP_PORT, process.env.GF_SERVER_HTTP_ADDR);
-`;
+'`;
 
 /** A folder for temporary files, which everybody may use: where the stack runs as root, PostgreSQL has another user. */
 async function temporaryFolder(): Promise<string> {
@@ -259,7 +261,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
         runProgram(
           "script",
           ["-qefc", "npm start -- --every 1", "/dev/null"],
-          { ...environment, CI: undefined },
+          { ...environment, CI: undefined, npm_config_update_notifier: "false" },
           "pipe",
         ),
       );
