@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
@@ -26,7 +26,7 @@ let folder: string;
 let packaged: Packaged;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "veza-package-"));
-  packaged = await packageService(path.join(folder, "defaults"), ["--stage", stage]);
+  packaged = await packageService(path.join(folder, "defaults"), stage);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -150,6 +150,13 @@ describe("with the defaults", () => {
         EvaluationPeriods: 1,
       },
       { ...above, MetricName: "Throttles", Dimensions: about("ReceiverLambdaFunction"), EvaluationPeriods: 1 },
+      {
+        ...above,
+        Namespace: "veza-ledger-metrics",
+        MetricName: "artifact-refused-deliveries",
+        Period: 300,
+        EvaluationPeriods: 1,
+      },
     ]);
     for (const { AlarmDescription, AlarmActions } of alarms) {
       expect(AlarmDescription).toMatch(/\w[.?]$/);
@@ -161,17 +168,22 @@ describe("with the defaults", () => {
 it("takes every option a deployer may set", async () => {
   const topic = "arn:aws:sns:eu-west-1:123456789012:on-call";
   const secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shared-AbCdEf";
-  const { resources } = await packageService(path.join(folder, "options"), [
-    ...["--stage", "dev", "--region", "eu-west-1"],
-    ...["--param", `samplerSecretId=${secret},veza/rds`],
-    ...["--param", "receiverSecretId=veza/receiver"],
-    ...["--param", "pushgatewayUrl=https://push.internal/prefix"],
-    ...["--param", "subnetIds=subnet-1,subnet-2"],
-    ...["--param", "securityGroupIds=sg-1"],
-    ...["--param", `alarmTopicArn=${topic}`],
-    ...["--param", "receiverConcurrency=off"],
-    ...["--param", "urlAuthorizer=aws_iam"],
-  ]);
+  const key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+  const boundary = "arn:aws:iam::123456789012:policy/boundary";
+  const { resources } = await packageService(path.join(folder, "options"), "dev", {
+    region: "eu-west-1",
+    samplerSecretId: `${secret},veza/rds`,
+    receiverSecretId: "veza/receiver",
+    kmsKeyArn: key,
+    pushgatewayUrl: "https://push.internal/prefix",
+    subnetIds: "subnet-1,subnet-2",
+    securityGroupIds: "sg-1",
+    alarmTopicArn: topic,
+    receiverConcurrency: "off",
+    urlAuthorizer: "aws_iam",
+    permissionsBoundaryArn: boundary,
+    tags: { team: "payments" },
+  });
   for (const name of ["SamplerLambdaFunction", "ReceiverLambdaFunction"]) {
     expect(properties(resources, name)).toMatchObject({
       VpcConfig: { SubnetIds: ["subnet-1", "subnet-2"], SecurityGroupIds: ["sg-1"] },
@@ -179,10 +191,12 @@ it("takes every option a deployer may set", async () => {
     });
     expect(properties(resources, name)).not.toHaveProperty("ReservedConcurrentExecutions");
   }
-  const [, secrets, network] = policyOf(resources, "SamplerRole") ?? [];
+  const [, secrets, decryption, network] = policyOf(resources, "SamplerRole") ?? [];
   expect(secrets).toMatchObject({
     Resource: [secret, arn(`secretsmanager:\${AWS::Region}:\${AWS::AccountId}:secret:veza/rds-??????`)],
   });
+  expect(decryption).toEqual({ Effect: "Allow", Action: "kms:Decrypt", Resource: key });
+  expect(properties(resources, "ReceiverRole")).toMatchObject({ PermissionsBoundary: boundary });
   expect(network).toEqual({
     Effect: "Allow",
     Action: [
@@ -206,35 +220,95 @@ it("takes every option a deployer may set", async () => {
   }
 });
 
-it("names every option that is wrong, in one error, and shows no credentials", async () => {
-  const failure = packageService(path.join(folder, "wrong"), [
-    ...["--param", "samplerSecretId=what?"],
-    ...["--param", "pushgatewayUrl=https://user:hunter2@push.internal"],
-    ...["--param", "subnetIds=subnet-1"],
-    ...["--param", "alarmTopicArn=on-call"],
-    ...["--param", "receiverConcurrency=0"],
-    ...["--param", "urlAuthorizer=AWS_IAM"],
-  ]);
-  const { stdout, stderr } = await failure.then(
+/** What a deployer reads when this cannot be packaged. */
+async function refusal(...args: Parameters<typeof packageService>): Promise<string> {
+  const { stdout, stderr } = await packageService(...args).then(
     () => ({ stdout: "", stderr: "" }),
     (error: { stdout: string; stderr: string }) => error,
   );
-  const printed = stdout + stderr;
-  for (const name of [
-    "samplerSecretId",
-    "pushgatewayUrl",
-    "subnetIds",
-    "alarmTopicArn",
-    "receiverConcurrency",
-    "urlAuthorizer",
+  return stdout + stderr;
+}
+
+it("names every param that is wrong, in one error, and shows no credentials", async () => {
+  const printed = await refusal(path.join(folder, "wrong"), "a-stage-that-makes-a-name-over-64-characters", {
+    samplerSecretId: "what?",
+    receiverSecretId: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:without-its-last-characters",
+    kmsKeyArn: "arn:aws:kms:eu-central-1:123456789012:alias/mine",
+    pushgatewayUrl: "https://user:hunter2@push.internal",
+    subnetIds: "subnet-1",
+    alarmTopicArn: "arn:aws:sns:eu-west-1:123456789012:on-call",
+    receiverConcurrency: "0",
+    urlAuthorizer: "AWS_IAM",
+    permissionsBoundaryArn: "boundary",
+    tags: { "cost-centre": 42 },
+  });
+  for (const problem of [
+    "stage is too long: veza-ledger-metrics-a-stage-that-makes-a-name-over-64-characters-receiver has more than",
+    "samplerSecretId must be names of secrets, or their whole ARNs",
+    "receiverSecretId must be names of secrets, or their whole ARNs",
+    "kmsKeyArn must be the ARN of a key in eu-central-1, not of an alias",
+    "pushgatewayUrl must not carry credentials",
+    "subnetIds and securityGroupIds belong together",
+    "alarmTopicArn must be the ARN of an SNS topic in eu-central-1",
+    "receiverConcurrency must be",
+    "urlAuthorizer must be none, aws_iam or off",
+    "permissionsBoundaryArn must be",
+    "tags must be",
   ]) {
-    expect(printed).toContain(
-      `${name} must`.replace("subnetIds must", "subnetIds and securityGroupIds belong together"),
-    );
+    expect(printed).toContain(problem);
   }
-  expect(printed).toContain("must be the ARN of an SNS topic in eu-central-1, or empty");
   expect(printed).not.toContain("hunter2");
   expect(printed).not.toMatch(/^\s+at /m);
+});
+
+it.each([
+  [
+    "a stage that has none",
+    ["staging", null, []],
+    'serverless.yml has no params for the stage staging, only for dev and prod; add a block, if only "staging: {}"',
+  ],
+  [
+    "a misspelt one",
+    ["prod", { alarmTopicARN: "arn:aws:sns:eu-central-1:123456789012:on-call" }, []],
+    "alarmTopicARN under params, prod, is not known: there are region, samplerSecretId,",
+  ],
+  [
+    "one that the next deployment would forget",
+    ["prod", {}, ["--param", "receiverConcurrency=off"]],
+    "receiverConcurrency is given on the command line, and the next deployment would forget it: put it under params, prod",
+  ],
+  [
+    "a region that the next deployment would forget",
+    ["prod", {}, ["--region", "eu-west-1"]],
+    "region is given on the command line, and the next deployment would forget it: put it under params, prod",
+  ],
+  [
+    "a region without function URLs",
+    ["prod", { region: "eu-south-2" }, []],
+    "urlAuthorizer must be off in eu-south-2, which has no function URLs",
+  ],
+] as const)("refuses params for %s", async (name, [stage, params, args], message) => {
+  expect(await refusal(path.join(folder, name), stage, params, [...args])).toContain(message);
+});
+
+it("makes no URL where none is wanted", async () => {
+  const params = { region: "eu-south-2", urlAuthorizer: "off" };
+  const { resources } = await packageService(path.join(folder, "no-url"), "prod", params);
+  expect(ofType(resources, "AWS::Lambda::Url")).toEqual([]);
+  expect(ofType(resources, "AWS::Lambda::Permission").filter(({ Properties }) => Properties.Principal === "*")).toEqual(
+    [],
+  );
+});
+
+it("changes nothing when the same is deployed again", async () => {
+  const again = await packageService(path.join(folder, "again"), stage);
+  const withoutUploads = ({ resources }: Packaged) =>
+    JSON.parse(JSON.stringify(resources, (name, value) => (name === "S3Key" ? "" : value)));
+  expect(withoutUploads(again)).toEqual(withoutUploads(packaged));
+  for (const name of ["sampler.zip", "receiver.zip"]) {
+    const [before, after] = await Promise.all([packaged, again].map((made) => readFile(path.join(made.folder, name))));
+    expect(after?.equals(before as Buffer)).toBe(true);
+  }
 });
 
 it("makes archives that work by themselves, with settings from Secrets Manager", async () => {

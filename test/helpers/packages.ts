@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { unzipSync } from "fflate";
@@ -15,16 +15,36 @@ export interface Packaged {
   resources: Resources;
 }
 
-/** Runs `serverless package` as a deployer without AWS credentials would, into this folder. */
-export async function packageService(folder: string, args: string[]): Promise<Packaged> {
+const parts = ["handlers", "lib", "deploy", "package.json", "tsconfig.json"];
+
+/**
+ * Runs `serverless package --stage …` as a deployer without AWS credentials would, in a copy of the project in this folder,
+ * whose serverless.yml has these params for the stage; `null` leaves the stage without any.
+ */
+export async function packageService(
+  folder: string,
+  stage: string,
+  params: object | null = {},
+  args: string[] = [],
+): Promise<Packaged> {
+  const service = path.join(folder, "service");
+  for (const part of parts) {
+    await cp(path.join(projectFolder, part), path.join(service, part), { recursive: true });
+  }
+  await symlink(path.join(projectFolder, "node_modules"), path.join(service, "node_modules"));
+  const configuration = await readFile(path.join(projectFolder, "serverless.yml"), "utf8");
+  const block = params ? `params:\n  ${stage}: ${JSON.stringify(params)}\n` : "params:\n";
+  const withoutStage = configuration.replace(`  ${stage}: {}\n`, "");
+  await writeFile(path.join(service, "serverless.yml"), withoutStage.replace("params:\n", block));
   const withoutAws = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
   const command = path.join(projectFolder, "node_modules/.bin/serverless");
-  await run(command, ["package", "--package", folder, ...args], {
-    cwd: projectFolder,
+  await run(command, ["package", "--stage", stage, ...args], {
+    cwd: service,
     env: { ...Object.fromEntries(withoutAws), HOME: folder },
   });
-  const template = await readFile(path.join(folder, "cloudformation-template-update-stack.json"), "utf8");
-  return { folder, resources: JSON.parse(template).Resources };
+  const made = path.join(service, ".serverless");
+  const template = await readFile(path.join(made, "cloudformation-template-update-stack.json"), "utf8");
+  return { folder: made, resources: JSON.parse(template).Resources };
 }
 
 /** Unpacks one function's archive, outside the project: no file of the project is on its path. */
