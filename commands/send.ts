@@ -1,27 +1,90 @@
 import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
 import { demoSecret, receiverPort } from "../local/defaults.ts";
 import { deliver } from "../local/deliver.ts";
 
-// npm run send -- action stuck_orders | orphan_refund | sweep 1.84: signs one event, posts it, prints the answer.
-const usage = "usage: npm run send -- action <phase> | orphan_refund | sweep <seconds>";
-const [kind, value] = process.argv.slice(2);
-const data = { action: { phase: value }, orphan_refund: undefined, sweep: { duration_seconds: Number(value) } };
-if (!kind || !Object.hasOwn(data, kind) || (kind !== "orphan_refund" && !value)) {
-  console.error(usage);
-  process.exit(2);
-}
-const url = process.env.RECEIVER_URL ?? `http://127.0.0.1:${receiverPort}/`;
+// npm run send: signs one delivery, posts it, and says what became of it.
+const usage = `usage: npm run send -- <what> [--id <id>] [--retry]
+
+  action <phase>       one repaired row; the phase is stuck_orders, stuck_refunds or orphan_refunds
+  orphan_refund        one orphan refund that was marked as failed
+  sweep <seconds>      one sweep that has just ended
+  ping                 no event at all: tries URL, secret, database and gateway, and changes no number
+  --file events.json   a body that you have, as it is
+
+  --id <id>            the delivery's id: sending the same body again under it counts nothing twice
+  --retry              sends again for up to 10 minutes while the receiver cannot confirm
+
+RECEIVER_URL and WEBHOOK_SECRET say where to; without them, to what \`npm start\` runs.`;
+
+const options = { id: { type: "string" }, file: { type: "string" }, retry: { type: "boolean" } } as const;
+const retryForMs = 10 * 60_000;
+const firstWaitMs = 5_000;
+const longestWaitMs = 60_000;
+
+const { body, id, retry } = await readArguments();
+const url = process.env.RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
 const [secret = demoSecret] = process.env.WEBHOOK_SECRET?.split(" ") ?? [];
-const event = {
-  type: `reconciler.${kind}`,
-  timestamp: new Date().toISOString(),
-  data: data[kind as keyof typeof data],
-};
-try {
-  const { status, answer } = await deliver(url, secret, `msg_${randomUUID()}`, event);
-  console.log(`${status} ${answer}`);
-  process.exitCode = status === 200 ? 0 : 1;
-} catch {
-  console.error(`No receiver answers at ${url}. Run npm start first, or set RECEIVER_URL.`);
-  process.exitCode = 1;
+
+const until = Date.now() + retryForMs;
+for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
+  const { isCounted, isFinal, text } = await attempt();
+  console.log(text);
+  process.exitCode = isCounted ? 0 : 1;
+  if (isFinal) break;
+  if (!retry || Date.now() + waitMs > until) {
+    console.log(`Send it again with the same body and --id ${id}, or with --retry: it is counted once.`);
+    break;
+  }
+  console.log(`Again in ${waitMs / 1000} s, with the same id.`);
+  await sleep(waitMs);
+}
+
+/** What is to be sent, from the command line. Ends the process when that makes no sense. */
+async function readArguments(): Promise<{ body: string; id: string; retry: boolean }> {
+  try {
+    const { values, positionals } = parseArgs({ options, allowPositionals: true });
+    const { file, id = `msg_${randomUUID()}`, retry = false } = values;
+    if (file !== undefined && positionals.length > 0) throw new Error("either --file or an event");
+    return { body: file === undefined ? bodyOf(positionals) : await readFile(file, "utf8"), id, retry };
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    process.exit(2);
+  }
+}
+
+function bodyOf([kind = "", value, ...more]: string[]): string {
+  const event = (data?: object) =>
+    JSON.stringify({ type: `reconciler.${kind}`, timestamp: new Date().toISOString(), data });
+  if (kind === "action" && value && more.length === 0) return event({ phase: value });
+  if (kind === "sweep" && Number(value) >= 0 && more.length === 0) return event({ duration_seconds: Number(value) });
+  if (kind === "orphan_refund" && value === undefined) return event();
+  if (kind === "ping" && value === undefined) return "[]";
+  throw new Error(kind ? `not understood: ${[kind, value, ...more].filter(Boolean).join(" ")}` : "nothing to send");
+}
+
+/** Posts it once. `isFinal`: sending it again cannot help, or need not. */
+async function attempt(): Promise<{ isCounted: boolean; isFinal: boolean; text: string }> {
+  try {
+    const { status, answer } = await deliver(url, secret, id, body);
+    if (status === 200) return { isCounted: true, isFinal: true, text: `${describe(JSON.parse(answer))} (id ${id})` };
+    const isFinal = status < 500 && status !== 429;
+    return {
+      isCounted: status === 409,
+      isFinal,
+      text: `${isFinal ? "Refused" : "Not confirmed"}: ${status} ${answer}`,
+    };
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const reason = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : message;
+    const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
+    return { isCounted: false, isFinal: false, text: `No answer from ${url}: ${reason}.${advice}` };
+  }
+}
+
+function describe({ status, published }: { status: string; published: boolean }): string {
+  const recorded = status === "duplicate" ? "Recorded before, and counts once." : "Recorded.";
+  return `${recorded} ${published ? "It is on the gateway." : "Another call or the next tick publishes it."}`;
 }

@@ -61,7 +61,7 @@ const event = v.variant(
 export type ReconcilerEvent = v.InferOutput<typeof event>;
 
 /**
- * Reads one event, or an array of 1 to 1,000: all of them, or none. Fields that are not described are ignored.
+ * Reads one event, or an array of up to 1,000: all of them, or none. An empty one counts nothing. Fields that are not described are ignored.
  * Throws a Refusal: 400 with the first field that is wrong, or 413.
  */
 export function parseEvents(body: string): ReconcilerEvent[] {
@@ -72,7 +72,6 @@ export function parseEvents(body: string): ReconcilerEvent[] {
     throw new Refusal(400, "the body is not JSON");
   }
   if (Array.isArray(json)) {
-    if (json.length === 0) throw new Refusal(400, "the array is empty");
     if (json.length > maxEvents) throw new Refusal(413, `over ${maxEvents} events`);
     return json.map((item, index) => parseEvent(item, `[${index}]`));
   }

@@ -51,7 +51,8 @@ export async function simulateReconciler(
   for (let sweep = 0; await pause(); sweep += 1) {
     const phase = (["stuck_orders", "stuck_refunds", "orphan_refunds"] as const)[sweep % 3] ?? "stuck_orders";
     try {
-      await deliver(receiverUrl, secret, `sweep_${randomUUID()}`, await simulateSweep(sql, phase));
+      const events = await simulateSweep(sql, phase);
+      await deliver(receiverUrl, secret, `sweep_${randomUUID()}`, JSON.stringify(events));
     } catch (error) {
       log("warn", "simulated sweep failed", reason(error));
     }
