@@ -22,6 +22,11 @@ export default defineConfig({
     hookTimeout: 90_000,
     // What is waited for takes milliseconds, and longer on a loaded machine.
     expect: { poll: { timeout: 15_000 } },
+    coverage: {
+      include: ["lib/**", "handlers/**"],
+      reporter: ["text", "text-summary"],
+      thresholds: { lines: 98, functions: 98, statements: 98 },
+    },
     projects: [
       { extends: true, test: { name: "unit", include: unit } },
       {

