@@ -17,7 +17,7 @@ export const reconcilerMetric = {
   lastRun: "veza_reconciler_last_run_timestamp",
 } as const;
 
-const maxEvents = 1_000;
+export const maxEvents = 1_000;
 export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxAheadMs = 5 * 60_000;
 const maxSweepSeconds = 86_400;
@@ -31,7 +31,8 @@ const timestamp = v.pipe(
   v.check((ms) => ms <= Date.now() + maxAheadMs, "must not be more than 5 minutes ahead"),
 );
 
-const event = v.variant(
+/** One event, as a caller writes it. */
+export const eventSchema = v.variant(
   "type",
   [
     v.object({
@@ -58,7 +59,7 @@ const event = v.variant(
   "must be one of reconciler.action, reconciler.orphan_refund, reconciler.sweep",
 );
 
-export type ReconcilerEvent = v.InferOutput<typeof event>;
+export type ReconcilerEvent = v.InferOutput<typeof eventSchema>;
 
 /**
  * Reads one event, or an array of up to 1,000: all of them, or none. An empty one counts nothing. Fields that are not described are ignored.
@@ -79,7 +80,7 @@ export function parseEvents(body: string): ReconcilerEvent[] {
 }
 
 function parseEvent(json: unknown, position: string): ReconcilerEvent {
-  const result = v.safeParse(event, json, { abortEarly: true, abortPipeEarly: true });
+  const result = v.safeParse(eventSchema, json, { abortEarly: true, abortPipeEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;
   const field = [position, v.getDotPath(issue)].filter(Boolean).join(".");
