@@ -1,0 +1,110 @@
+import { execFile } from "node:child_process";
+import { createHash, createHmac } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
+import { SignatureV4 } from "@smithy/signature-v4";
+import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
+import { beforeAll, expect, inject, it, onTestFinished } from "vitest";
+import { handler } from "../handlers/receiver.ts";
+import { demoSecret } from "../local/defaults.ts";
+import { signedHeaders } from "../local/deliver.ts";
+import { createDatabase } from "./helpers/database.ts";
+import { setEnvironment } from "./helpers/environment.ts";
+import { captureLog } from "./helpers/log.ts";
+import { httpServer } from "./helpers/servers.ts";
+
+let page: string;
+beforeAll(async () => {
+  page = await readFile("docs/deploy.md", "utf8");
+});
+const example = (pattern: RegExp) => pattern.exec(page)?.[1] ?? "";
+
+it("shows the smallest event that the receiver takes when it is invoked directly", async () => {
+  captureLog();
+  const database = await createDatabase();
+  onTestFinished(() => database.admin.end());
+  setEnvironment({
+    DATABASE_URL: database.receiverUrl,
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    WEBHOOK_SECRET: demoSecret,
+    STAGE: "direct",
+  });
+  const event = JSON.parse(example(/```json\n(\{\n {2}"headers"[\s\S]*?)```/));
+  const id = event.headers["webhook-id"];
+  const at = new Date(Number(event.headers["webhook-timestamp"]) * 1000);
+  expect(event.headers).toEqual({ ...signedHeaders(demoSecret, id, at, event.body), "content-type": undefined });
+  const { "content-type": _, ...headers } = signedHeaders(demoSecret, id, new Date(), event.body);
+  const answer = await handler({ ...event, headers } as LambdaFunctionURLEvent, {} as Context, () => {});
+  expect(answer).toMatchObject({ statusCode: 200, body: '{"status":"recorded","published":true}' });
+});
+
+/** Node's SHA-256 in the shape that AWS' signer asks for. */
+class Sha256 {
+  readonly #hash;
+  constructor(secret?: string | Uint8Array) {
+    this.#hash = secret ? createHmac("sha256", secret) : createHash("sha256");
+  }
+  update(data: string | Uint8Array) {
+    this.#hash.update(data);
+  }
+  async digest() {
+    return new Uint8Array(this.#hash.digest());
+  }
+}
+
+/** What AWS' own signer makes of a request, whose headers are those that its Authorization names. */
+async function expectedAuthorization({ method = "", url = "", headers }: IncomingMessage, body: string) {
+  const signer = new SignatureV4({
+    service: "lambda",
+    region: "eu-central-1",
+    credentials: { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret", sessionToken: "token" },
+    sha256: Sha256 as never,
+    applyChecksum: false, // Another header, which S3 alone asks for.
+  });
+  const names = /SignedHeaders=([^,]+)/.exec(headers.authorization ?? "")?.[1]?.split(";") ?? [];
+  const day = String(headers["x-amz-date"]).replace(/^(....)(..)(..T..)(..)(..Z)$/, "$1-$2-$3:$4:$5");
+  const signed = await signer.sign(
+    {
+      method,
+      protocol: "http:",
+      hostname: "127.0.0.1",
+      path: url,
+      headers: Object.fromEntries(names.map((name) => [name, String(headers[name])])),
+      body,
+    },
+    { signingDate: new Date(day), signableHeaders: new Set(names) },
+  );
+  return { names, authorization: signed.headers.authorization };
+}
+
+it("has a curl example whose Signature Version 4 is what AWS' own signer makes", async () => {
+  const seen: { given: string | undefined; expected: string | undefined; names: string[] }[] = [];
+  const url = await httpServer(async (request, response) => {
+    const { names, authorization } = await expectedAuthorization(request, await text(request));
+    seen.push({ given: request.headers.authorization, expected: authorization, names });
+    response.end();
+  });
+  await promisify(execFile)(
+    "bash",
+    ["-euo", "pipefail", "-c", example(/```sh\n(curl -sS "\$url" --aws-sigv4[\s\S]*?)```/)],
+    {
+      env: {
+        PATH: process.env.PATH,
+        AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",
+        AWS_SECRET_ACCESS_KEY: "secret",
+        AWS_SESSION_TOKEN: "token",
+        url: `${url}/`,
+        id: "msg_1",
+        now: "1769860800",
+        signature: "c2lnbmF0dXJl",
+        body: "[]",
+      },
+    },
+  );
+  expect(seen).toHaveLength(1);
+  const normal = (authorization = "") => authorization.replaceAll(/,\s*/g, ", ");
+  expect(normal(seen[0]?.given)).toBe(normal(seen[0]?.expected));
+  expect(seen[0]?.names).toEqual(expect.arrayContaining(["host", "x-amz-date", "x-amz-security-token", "webhook-id"]));
+});
