@@ -17,6 +17,7 @@ const publishTimeoutMs = 5_500;
  * Throws when the gauges could not be pushed: Lambda's error metric, and the silence in Prometheus, are the signal then.
  */
 export const handler: ScheduledHandler = async () => {
+  const sampledAtSeconds = Date.now() / 1000;
   const startedAt = performance.now();
   const { pushgateway, stage } = await loadSettings("sampler");
 
@@ -33,7 +34,7 @@ export const handler: ScheduledHandler = async () => {
       if ("error" in outcome) log("error", "check failed", { check: outcome.check.id, ...reason(outcome.error) });
     }
 
-    const registry = ledgerRegistry(outcomes, durationSeconds);
+    const registry = ledgerRegistry(outcomes, sampledAtSeconds, durationSeconds);
     await push(pushgateway, { job: "veza_ledger", stage }, registry, deadline("the Pushgateway", pushTimeoutMs));
     const counts = outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? -1 : outcome.count]);
     log("info", "tick", { ...Object.fromEntries(counts), duration_seconds: Number(durationSeconds.toFixed(3)) });

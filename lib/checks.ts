@@ -12,6 +12,8 @@ export interface Check {
 }
 
 export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
+export const checkSuccessMetric = "veza_ledger_check_success";
+export const sampleTimestampMetric = "veza_ledger_sample_timestamp_seconds";
 export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
 
 /**
@@ -89,10 +91,11 @@ export function runChecks(connecting: Promise<Database>, limit: AbortSignal): Pr
 }
 
 /**
- * Turns the outcomes of one tick into a registry: per check a count, -1 when unknown, and the oldest row's timestamp,
- * absent when unknown. A timestamp, not an age, so that the age keeps growing even if the sampler dies.
+ * Turns the outcomes of one tick into a registry: per check a count, -1 when unknown, whether it succeeded, and the
+ * oldest row's timestamp, absent when unknown. A timestamp, not an age, so that the age keeps growing even if the
+ * sampler dies. So it is for the tick itself: `sampledAtSeconds` is the Unix time at which it started, before it counted.
  */
-export function ledgerRegistry(outcomes: Outcome[], durationSeconds: number): Registry {
+export function ledgerRegistry(outcomes: Outcome[], sampledAtSeconds: number, durationSeconds: number): Registry {
   const registry = new Registry();
   const registers = [registry];
   const oldest = new Gauge({
@@ -101,9 +104,16 @@ export function ledgerRegistry(outcomes: Outcome[], durationSeconds: number): Re
     labelNames: ["check"],
     registers,
   });
+  const success = new Gauge({
+    name: checkSuccessMetric,
+    help: "1 when the check has a count, 0 when the count failed and is -1.",
+    labelNames: ["check"],
+    registers,
+  });
   for (const outcome of outcomes) {
     const { id, metric, help } = outcome.check;
     const count = new Gauge({ name: metric, help, registers });
+    success.set({ check: id }, "error" in outcome ? 0 : 1);
     if ("error" in outcome) {
       count.set(-1);
     } else {
@@ -111,6 +121,11 @@ export function ledgerRegistry(outcomes: Outcome[], durationSeconds: number): Re
       oldest.set({ check: id }, outcome.oldestSeconds);
     }
   }
+  new Gauge({
+    name: sampleTimestampMetric,
+    help: "Unix time at which the tick started, by the sampler's clock; the counts are no older than that.",
+    registers,
+  }).set(sampledAtSeconds);
   new Gauge({
     name: sampleDurationMetric,
     help: "Seconds from the start of the tick until the last check had its answer.",

@@ -210,16 +210,18 @@ it("takes only a count for a count", async () => {
   expect(counts(await runChecks(answering({ count: 7, oldest: 1.5 }), limit))).toMatchObject({ stuck_orders: 7 });
 });
 
-it("exports -1 and no oldest row for a check that failed, never 0", async () => {
+it("exports -1, no success and no oldest row for a check that failed, never 0", async () => {
   const outcomes = checks.map(
     (check, index): Outcome =>
       index === 0 ? { check, error: new Error("no") } : { check, count: index, oldestSeconds: 100 + index },
   );
-  const text = await ledgerRegistry(outcomes, 0.5).metrics();
+  const text = await ledgerRegistry(outcomes, 1_800_000_000.25, 0.5).metrics();
   expect(text).toContain("veza_ledger_stuck_orders_pending -1\n");
-  expect(text).not.toContain('check="stuck_orders"');
+  expect(text.match(/.*check="stuck_orders".*/g)).toEqual(['veza_ledger_check_success{check="stuck_orders"} 0']);
   expect(text).toContain("veza_ledger_stuck_refunds_pending 1\n");
   expect(text).toContain('veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"} 101\n');
+  expect(text.match(/veza_ledger_check_success\S+ 1\n/g)).toHaveLength(4);
+  expect(text).toContain("veza_ledger_sample_timestamp_seconds 1800000000.25\n");
   expect(text).toContain("veza_ledger_sample_duration_seconds 0.5\n");
 });
 

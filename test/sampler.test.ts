@@ -2,6 +2,7 @@ import net from "node:net";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/sampler.ts";
+import { checks } from "../lib/checks.ts";
 import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -41,16 +42,23 @@ const gauges = {
   veza_ledger_orphan_refund_rows: 0,
   veza_ledger_reversal_pending_transfers: 0,
 };
+const allKnown = Object.fromEntries(checks.map(({ id }) => [`veza_ledger_check_success{check="${id}"}`, 1]));
+const successes = (series: Record<string, number>) =>
+  Object.fromEntries(Object.entries(series).filter(([name]) => name.includes("success")));
 const allUnknown = Object.fromEntries(Object.keys(gauges).map((name) => [name, -1]));
 
-it("pushes the five gauges, the oldest rows and its duration, and logs one line", async () => {
+it("pushes the five gauges, the oldest rows, its time and its duration, and logs one line", async () => {
   const log = captureLog();
+  const before = Date.now() / 1000;
   await tick();
   const series = await scrape(stage);
   expect(series).toMatchObject({ ...gauges, 'veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"}': 0 });
   const oldest = series['veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}'] ?? 0;
   expect(Math.abs(Date.now() / 1000 - 3600 - oldest)).toBeLessThan(60);
   expect(series.veza_ledger_sample_duration_seconds).toBeGreaterThan(0);
+  expect(series.veza_ledger_sample_timestamp_seconds).toBeGreaterThanOrEqual(before);
+  expect(series.veza_ledger_sample_timestamp_seconds).toBeLessThanOrEqual(Date.now() / 1000);
+  expect(successes(series)).toEqual(allKnown);
   expect(log).toEqual([
     {
       level: "info",
@@ -72,6 +80,7 @@ it("pushes -1 and no oldest row for a check that fails, and logs which and why",
   const series = await scrape(stage);
   expect(series).toMatchObject({ ...gauges, veza_ledger_stuck_orders_pending: -1 });
   expect(series).not.toHaveProperty('veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}');
+  expect(successes(series)).toEqual({ ...allKnown, 'veza_ledger_check_success{check="stuck_orders"}': 0 });
   expect(log.filter(({ level }) => level === "error")).toEqual([
     {
       level: "error",
