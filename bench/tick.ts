@@ -211,7 +211,7 @@ try {
   const server = await startPostgres(0);
   started.unshift(server);
   await createDemoLedger(server.url);
-  const url = server.url.replace("postgres:postgres@", "veza_ledger_local:local@");
+  const url = server.url.replace("postgres:postgres@", "veza_ledger:local@");
   const far = await startLink(url, oneWayMs);
   const near = await startLink(url, 0);
   const gateway = await startPushgateway(0);

@@ -18,7 +18,5 @@ insert into seller_transfers (status, updated_at)
 values ('permanently_failed', now() - interval '3 days'),
   ('reversal_pending', now() - interval '45 minutes'), ('reversal_pending', now() - interval '2 hours');
 
--- One login for both functions, since the local stack runs them in one process.
-create role veza_ledger_local login password 'local' in role veza_ledger_sampler, veza_ledger_receiver;
-alter role veza_ledger_local set statement_timeout = '1500ms';
-alter role veza_ledger_local set lock_timeout = '500ms';
+-- The local stack runs both functions in one process, with one login.
+alter role veza_ledger password 'local';

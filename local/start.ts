@@ -67,7 +67,7 @@ async function run(): Promise<void> {
     started.unshift(postgres);
     adminUrl = postgres.url;
     await createDemoLedger(adminUrl);
-    process.env.DATABASE_URL = `postgres://veza_ledger_local:local@127.0.0.1:${postgres.port}/postgres`;
+    process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
     process.env.WEBHOOK_SECRET ||= demoSecret;
     lines.push(["Postgres", adminUrl, `a demo ledger, gone when this ends${ifNotAt(postgresPort, adminUrl)}`]);
   }

@@ -93,7 +93,7 @@ it("every file of SQL can be applied twice, and taken back", async () => {
   await runSqlFiles(url, ["local/ledger.sql"]);
   for (let round = 0; round < 2; round += 1) {
     for (const name of [...applied, ...applied]) await runSqlFiles(url, [`config/postgres/${name}.sql`]);
-    expect(await left()).toHaveLength(2 + 1 + 5);
+    expect(await left()).toHaveLength(3 + 1 + 5);
     for (const name of applied.toReversed()) await runSqlFiles(url, [`config/postgres/${name}.rollback.sql`]);
     expect(await left()).toEqual([]);
   }

@@ -9,6 +9,7 @@ revoke select (status, updated_at) on seller_transfers from veza_ledger_sampler;
 revoke all on schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver;
 revoke all on ledger_metrics.deliveries, ledger_metrics.samples, ledger_metrics.pushes
   from veza_ledger_sampler, veza_ledger_receiver;
+drop role if exists veza_ledger, veza_ledger_clone, veza_ledger_sampler_clone, veza_ledger_receiver_clone;
 drop role veza_ledger_sampler, veza_ledger_receiver;
 
 commit;

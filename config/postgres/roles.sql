@@ -1,6 +1,10 @@
--- One role for each function, with no more than it needs. Safe to run again; run it after schema.sql, in the ledger's
--- database, as a role that may create roles and owns the tables. The ledger's tables have to be on the search_path.
--- Passwords are not set here: use \password veza_ledger_sampler in psql, or let the secret's rotation set them.
+-- A role for each function with no more than it needs, and veza_ledger for both where they share a login. Safe to run
+-- again; run it after schema.sql, in the ledger's database, as a role that may create roles and owns the tables. The
+-- ledger's tables have to be on the search_path. Passwords are not set here: use \password veza_ledger_sampler in psql, or
+-- let the secret's rotation set them.
+--
+-- Rotation with alternating users makes a second login, veza_ledger_sampler_clone or veza_ledger_receiver_clone. It
+-- inherits the grants and none of the settings: run this again after the first rotation.
 --
 -- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's five statements
 -- run one after the other: five times 1.5 s have to fit into its 8 s.
@@ -8,6 +12,10 @@
 begin;
 
 do $$
+declare
+  login text;
+  setting text;
+  value text;
 begin
   if not exists (select from pg_roles where rolname = 'veza_ledger_sampler') then
     create role veza_ledger_sampler login connection limit 3;
@@ -15,22 +23,51 @@ begin
   if not exists (select from pg_roles where rolname = 'veza_ledger_receiver') then
     create role veza_ledger_receiver login connection limit 20;
   end if;
+  if not exists (select from pg_roles where rolname = 'veza_ledger') then
+    create role veza_ledger login connection limit 23 in role veza_ledger_sampler, veza_ledger_receiver;
+  end if;
+
+  for login, setting, value in
+    select rolname, given.setting, given.value
+    from (values
+      ('veza_ledger_sampler', 'default_transaction_read_only', 'on'),
+      ('veza_ledger_sampler', 'default_transaction_isolation', 'read committed'),
+      ('veza_ledger_sampler', 'statement_timeout', '1500ms'),
+      ('veza_ledger_sampler', 'lock_timeout', '500ms'),
+      ('veza_ledger_sampler', 'idle_in_transaction_session_timeout', '10s'),
+      -- A policy that hides rows then makes a count fail. Otherwise the count would be too small, and nobody would know.
+      ('veza_ledger_sampler', 'row_security', 'off'),
+      -- For times without a zone. Go writes them in its process's zone, and in a container that is UTC. The server's default
+      -- is the zone of the host on which it was set up.
+      ('veza_ledger_sampler', 'timezone', 'UTC'),
+
+      -- Under a stricter default of the database's, deliveries at the same time would fail each other.
+      ('veza_ledger_receiver', 'default_transaction_isolation', 'read committed'),
+      ('veza_ledger_receiver', 'statement_timeout', '3s'),
+      ('veza_ledger_receiver', 'lock_timeout', '2s'),
+      ('veza_ledger_receiver', 'idle_in_transaction_session_timeout', '10s'),
+      -- A receiver that AWS takes away leaves its two connections behind. Its connection limit has to be at least twice the
+      -- receiver's concurrency.
+      ('veza_ledger_receiver', 'idle_session_timeout', '1min'),
+
+      -- For both functions in one process: what either of the two needs, and the shorter of the time-outs.
+      ('veza_ledger', 'default_transaction_isolation', 'read committed'),
+      ('veza_ledger', 'statement_timeout', '1500ms'),
+      ('veza_ledger', 'lock_timeout', '500ms'),
+      ('veza_ledger', 'idle_in_transaction_session_timeout', '10s'),
+      ('veza_ledger', 'idle_session_timeout', '1min'),
+      ('veza_ledger', 'row_security', 'off'),
+      ('veza_ledger', 'timezone', 'UTC')
+    ) as given (role, setting, value)
+    join pg_roles on rolname in (given.role, given.role || '_clone')
+    -- A zone that somebody has chosen stays.
+    where not (given.setting = 'timezone' and exists (
+      select from pg_db_role_setting, unnest(setconfig) as chosen where setrole = pg_roles.oid and chosen ilike 'timezone=%'))
+  loop
+    execute format('alter role %I set %I = %L', login, setting, value);
+  end loop;
 end
 $$;
-
-alter role veza_ledger_sampler set default_transaction_read_only = on;
-alter role veza_ledger_sampler set statement_timeout = '1500ms';
-alter role veza_ledger_sampler set lock_timeout = '500ms';
-alter role veza_ledger_sampler set idle_in_transaction_session_timeout = '10s';
-
-alter role veza_ledger_receiver set statement_timeout = '3s';
-alter role veza_ledger_receiver set lock_timeout = '2s';
-alter role veza_ledger_receiver set idle_in_transaction_session_timeout = '10s';
--- Under a stricter default of the database's, deliveries at the same time would fail each other.
-alter role veza_ledger_receiver set default_transaction_isolation = 'read committed';
--- A receiver that AWS takes away leaves its two connections behind. Its connection limit has to be at least twice the
--- receiver's concurrency.
-alter role veza_ledger_receiver set idle_session_timeout = '1min';
 
 -- The sampler reads the columns that the checks name, and the totals.
 grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledger_sampler;

@@ -1,0 +1,87 @@
+import postgres from "postgres";
+import { beforeAll, expect, it } from "vitest";
+import { checks, runChecks } from "../lib/checks.ts";
+import { connect } from "../lib/database.ts";
+import { deadline } from "../lib/deadline.ts";
+import { startPostgres } from "../local/postgres.ts";
+import { runSqlFiles } from "../local/sql.ts";
+import { lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+
+const logins = ["veza_ledger", "veza_ledger_receiver", "veza_ledger_sampler"];
+/** A server of this file's own: roles belong to all databases of a server. */
+let url: string;
+let admin: postgres.Sql;
+beforeAll(async () => {
+  const server = await startPostgres(0);
+  url = server.url;
+  await runSqlFiles(url, ["local/ledger.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"]);
+  admin = postgres(url, { max: 4, onnotice: () => {} });
+  for (const login of logins) {
+    await admin.unsafe(`alter role ${login} password 'secret'`);
+    // As AWS' rotation with alternating users makes the second login.
+    await admin.unsafe(`create role ${login}_clone login password 'secret'; grant ${login} to ${login}_clone`);
+  }
+  return async () => {
+    await admin.end();
+    await server.stop();
+  };
+});
+
+const as = (login: string) => url.replace("postgres:postgres@", `${login}:secret@`);
+
+/** The settings that a session of this login starts with. */
+async function settingsOf(login: string) {
+  const sql = postgres(as(login), { max: 1 });
+  const rows = await sql`select name, setting from pg_settings where name in ('default_transaction_read_only',
+    'default_transaction_isolation', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
+    'idle_session_timeout', 'row_security', 'TimeZone')`;
+  await sql.end();
+  return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
+}
+
+const both = {
+  default_transaction_isolation: "read committed",
+  idle_in_transaction_session_timeout: "10000",
+};
+const forCounting = { statement_timeout: "1500", lock_timeout: "500", row_security: "off", TimeZone: "UTC" };
+const forEvents = { idle_session_timeout: "60000" };
+const expected: Record<string, object> = {
+  veza_ledger_sampler: { ...both, ...forCounting, default_transaction_read_only: "on" },
+  veza_ledger_receiver: { ...both, ...forEvents, statement_timeout: "3000", lock_timeout: "2000" },
+  veza_ledger: { ...both, ...forCounting, ...forEvents, default_transaction_read_only: "off" },
+};
+
+it("gives every login its settings, whatever the database's own are, the shared one those of both", async () => {
+  await admin.unsafe(`
+    alter database postgres set default_transaction_isolation = 'serializable';
+    alter database postgres set timezone = 'Europe/Paris'`);
+  for (const login of logins) expect(await settingsOf(login), login).toMatchObject(expected[login] ?? {});
+});
+
+it("gives a clone of AWS' rotation the same, when it is run again", async () => {
+  for (const login of logins) {
+    expect(await settingsOf(`${login}_clone`), login).toMatchObject({ lock_timeout: "0", TimeZone: "Europe/Paris" });
+  }
+  await runSqlFiles(url, ["config/postgres/roles.sql"]);
+  for (const login of logins) expect(await settingsOf(`${login}_clone`), login).toEqual(await settingsOf(login));
+
+  await lockTable({ admin } as TestDatabase, "orders");
+  const limit = deadline("Postgres", 8_000);
+  const connecting = connect(async () => targetOf(as("veza_ledger_sampler_clone")), "test", limit);
+  const outcomes = await runChecks(connecting, limit);
+  await (await connecting).close();
+  expect(outcomes.filter((outcome) => "error" in outcome).map(({ check }) => check.id)).toEqual(["stuck_orders"]);
+  expect(outcomes).toHaveLength(checks.length);
+});
+
+it("keeps a zone that somebody has chosen", async () => {
+  await admin`alter role veza_ledger_sampler set timezone = 'America/New_York'`;
+  await runSqlFiles(url, ["config/postgres/roles.sql"]);
+  expect(await settingsOf("veza_ledger_sampler")).toMatchObject({ TimeZone: "America/New_York" });
+  expect(await settingsOf("veza_ledger")).toMatchObject({ TimeZone: "UTC" });
+});
+
+it("is taken back whole, clones included", async () => {
+  await runSqlFiles(url, ["config/postgres/roles.rollback.sql"]);
+  expect(await admin`select rolname from pg_roles where rolname like 'veza%'`).toEqual([]);
+});
