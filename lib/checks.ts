@@ -7,8 +7,14 @@ export interface Check {
   id: string;
   metric: string;
   help: string;
-  /** Returns one row: `count`, and `oldest` as Unix time in seconds, 0 when nothing was counted. */
+  /**
+   * Returns one row. `count` is the number of rows, `oldest` the Unix time in seconds of the oldest of them that has a
+   * finite time. The others say whether the count can be believed: `hides_rows` whether row-level security may keep rows
+   * from this role, and `time_type`, where minutes matter, the type of the time.
+   */
   sql: string;
+  /** The count alone, where that needs fewer columns: asked when the database refuses the other. */
+  countSql?: string;
 }
 
 export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
@@ -22,13 +28,17 @@ export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
  *
  * The cut-off is part of the SQL, so there are no parameters: all five fit in one round trip, and any pooler takes them.
  * Each stays a statement of its own, because a combined one would fail as a whole.
+ *
+ * bigint and numeric come as text, to the last digit: how many digits a float shows is up to the database's settings.
+ * A time without a zone is compared in the session's zone, so its oldest is converted in the same zone.
  */
 export const checks: readonly Check[] = [
   {
     id: "stuck_orders",
     metric: "veza_ledger_stuck_orders_pending",
     help: "Orders pending for over 30 minutes although the payment provider knows them; -1 when the count failed.",
-    sql: `select count(*)::int as count, coalesce(extract(epoch from min(created_at)), 0)::float8 as oldest
+    sql: `select count(*), extract(epoch from (min(created_at) filter (where isfinite(created_at)))::timestamptz)::numeric as oldest,
+  pg_typeof(min(created_at)) as time_type, row_security_active('orders') as hides_rows
 from orders
 where status = 'pending' and hyperswitch_payment_id <> '' and created_at < now() - interval '30 minutes'`,
   },
@@ -36,7 +46,8 @@ where status = 'pending' and hyperswitch_payment_id <> '' and created_at < now()
     id: "stuck_refunds",
     metric: "veza_ledger_stuck_refunds_pending",
     help: "Refunds pending for over 30 minutes although the payment provider accepted them; -1 when the count failed.",
-    sql: `select count(*)::int as count, coalesce(extract(epoch from min(created_at)), 0)::float8 as oldest
+    sql: `select count(*), extract(epoch from (min(created_at) filter (where isfinite(created_at)))::timestamptz)::numeric as oldest,
+  pg_typeof(min(created_at)) as time_type, row_security_active('refunds') as hides_rows
 from refunds
 where status = 'pending' and hyperswitch_refund_id <> '' and created_at < now() - interval '30 minutes'`,
   },
@@ -44,7 +55,11 @@ where status = 'pending' and hyperswitch_refund_id <> '' and created_at < now() 
     id: "failed_transfers",
     metric: "veza_ledger_failed_transfers_at_max_retry",
     help: "Seller transfers that the retry worker has given up on; -1 when the count failed.",
-    sql: `select count(*)::int as count, coalesce(extract(epoch from min(updated_at)), 0)::float8 as oldest
+    sql: `select count(*), extract(epoch from (min(updated_at) filter (where isfinite(updated_at)))::timestamptz)::numeric as oldest,
+  row_security_active('seller_transfers') as hides_rows
+from seller_transfers
+where status = 'permanently_failed'`,
+    countSql: `select count(*), row_security_active('seller_transfers') as hides_rows
 from seller_transfers
 where status = 'permanently_failed'`,
   },
@@ -52,7 +67,8 @@ where status = 'permanently_failed'`,
     id: "orphan_refunds",
     metric: "veza_ledger_orphan_refund_rows",
     help: "Refunds written over 5 minutes ago that never reached the payment provider; -1 when the count failed.",
-    sql: `select count(*)::int as count, coalesce(extract(epoch from min(created_at)), 0)::float8 as oldest
+    sql: `select count(*), extract(epoch from (min(created_at) filter (where isfinite(created_at)))::timestamptz)::numeric as oldest,
+  pg_typeof(min(created_at)) as time_type, row_security_active('refunds') as hides_rows
 from refunds
 where status = 'pending' and (hyperswitch_refund_id is null or hyperswitch_refund_id = '')
   and created_at < now() - interval '5 minutes'`,
@@ -61,14 +77,21 @@ where status = 'pending' and (hyperswitch_refund_id is null or hyperswitch_refun
     id: "pending_reversals",
     metric: "veza_ledger_reversal_pending_transfers",
     help: "Seller transfers whose reversal has been pending for over 30 minutes; -1 when the count failed.",
-    sql: `select count(*)::int as count, coalesce(extract(epoch from min(updated_at)), 0)::float8 as oldest
+    sql: `select count(*), extract(epoch from (min(updated_at) filter (where isfinite(updated_at)))::timestamptz)::numeric as oldest,
+  pg_typeof(min(updated_at)) as time_type, row_security_active('seller_transfers') as hides_rows
 from seller_transfers
 where status = 'reversal_pending' and updated_at < now() - interval '30 minutes'`,
   },
 ];
 
-/** What became of one check: a measured count with the oldest row's Unix time in seconds, or the reason for having none. */
-export type Outcome = { check: Check } & ({ count: number; oldestSeconds: number } | { error: unknown });
+/** A measured count, and the oldest row's Unix time in seconds: 0 when nothing was counted, undefined when unknown. */
+export interface Count {
+  count: number;
+  oldestSeconds: number | undefined;
+}
+
+/** What became of one check: its count, or the reason for having none. */
+export type Outcome = { check: Check } & (Count | { error: unknown });
 
 /**
  * Runs the five checks, pipelined on one connection: one round trip. Never rejects; a check that fails, or has no
@@ -79,15 +102,35 @@ export function runChecks(connecting: Promise<Database>, limit: AbortSignal): Pr
   return Promise.all(
     checks.map(async (check) => {
       try {
-        const [row] = await within(await connecting, limit, (sql) => sql.unsafe(check.sql), isConnectionLost);
-        if (!Number.isInteger(row?.count) || !Number.isFinite(row?.oldest))
-          throw new Error("the query returned no count");
-        return { check, count: row?.count, oldestSeconds: row?.oldest };
+        return { check, ...(await runCheck(await connecting, check, limit)) };
       } catch (error) {
         return { check, error };
       }
     }),
   );
+}
+
+async function runCheck(database: Database, check: Check, limit: AbortSignal): Promise<Count> {
+  const ask = (statement: string) => within(database, limit, (sql) => sql.unsafe(statement), isConnectionLost);
+  try {
+    const [row] = await ask(check.sql);
+    return countIn(row);
+  } catch (error) {
+    // Class 42 and 22: the statement does not suit this schema, or a value in it. Not a lock, a time-out or a lost session.
+    if (!check.countSql || !/^(42|22)/.test(String((error as { code?: unknown }).code))) throw error;
+    const [row] = await ask(check.countSql);
+    return { ...countIn(row), oldestSeconds: undefined };
+  }
+}
+
+/** Takes an answer for a count only when it is one, and when nothing in it says that it may be wrong. */
+function countIn(row: Record<string, unknown> | undefined): Count {
+  if (row?.hides_rows !== false) throw new Error("row-level security may hide rows from this role");
+  if (row.time_type === "date") throw new Error("the column is a date: it cannot tell minutes");
+  const count = /^\d+$/.test(String(row.count)) ? Number(row.count) : Number.NaN;
+  if (!Number.isSafeInteger(count)) throw new Error("the query returned no count");
+  if (count === 0) return { count, oldestSeconds: 0 };
+  return { count, oldestSeconds: typeof row.oldest === "string" ? Number(row.oldest) : undefined };
 }
 
 /**
@@ -100,7 +143,7 @@ export function ledgerRegistry(outcomes: Outcome[], sampledAtSeconds: number, du
   const registers = [registry];
   const oldest = new Gauge({
     name: oldestItemMetric,
-    help: "Unix time of the oldest row that the check counted; 0 when it counted none, absent when it failed.",
+    help: "Unix time of the oldest row that the check counted; 0 when it counted none, absent when it is unknown.",
     labelNames: ["check"],
     registers,
   });
@@ -118,7 +161,7 @@ export function ledgerRegistry(outcomes: Outcome[], sampledAtSeconds: number, du
       count.set(-1);
     } else {
       count.set(outcome.count);
-      oldest.set({ check: id }, outcome.oldestSeconds);
+      if (outcome.oldestSeconds !== undefined) oldest.set({ check: id }, outcome.oldestSeconds);
     }
   }
   new Gauge({

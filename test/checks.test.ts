@@ -127,7 +127,7 @@ describe.each(cases)("$id", ({ id, table, row, others, statuses }) => {
   it("knows the oldest of the rows that it counted", async () => {
     await insert([row("2 days"), row("3 days"), ...statuses.map((text) => text.replace("1 day", "9 days"))]);
     const outcome = byId(await sample())[id];
-    const age = outcome && "oldestSeconds" in outcome ? Date.now() / 1000 - outcome.oldestSeconds : 0;
+    const age = outcome && "oldestSeconds" in outcome ? Date.now() / 1000 - (outcome.oldestSeconds ?? 0) : 0;
     expect(age).toBeGreaterThan(3 * 86_400 - 1);
     expect(age).toBeLessThan(3 * 86_400 + 5);
   });
@@ -197,17 +197,23 @@ describe("a check that fails leaves the other four right", () => {
 it("takes only a count for a count", async () => {
   const limit = deadline("test", 1_000);
   const answering = async (row: object | undefined) => ({ sql: { unsafe: async () => [row] } }) as never;
+  const sound = { count: "7", oldest: "1.5", time_type: "timestamp with time zone", hides_rows: false };
+  expect(await runChecks(answering(sound), limit)).toMatchObject(Array(5).fill({ count: 7, oldestSeconds: 1.5 }));
   for (const row of [
     undefined,
     {},
-    { count: null, oldest: 0 },
-    { count: "1", oldest: 0 },
-    { count: 1 },
-    { count: 1.5, oldest: 0 },
+    { ...sound, count: null },
+    { ...sound, count: -1 },
+    { ...sound, count: 7.5 },
+    { ...sound, count: "1e+01" },
+    { ...sound, count: "" },
+    { ...sound, count: "9007199254740993" },
+    { ...sound, time_type: "date" },
+    { ...sound, hides_rows: true },
+    { ...sound, hides_rows: undefined },
   ]) {
     expect(counts(await runChecks(answering(row), limit))).toMatchObject({ stuck_orders: "failed" });
   }
-  expect(counts(await runChecks(answering({ count: 7, oldest: 1.5 }), limit))).toMatchObject({ stuck_orders: 7 });
 });
 
 it("exports -1, no success and no oldest row for a check that failed, never 0", async () => {
