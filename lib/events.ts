@@ -105,7 +105,8 @@ export async function tally(events: ReconcilerEvent[]): Promise<Sample[]> {
     }
   }
   const ends = events.filter(({ type }) => type === "reconciler.sweep").map(({ timestamp }) => timestamp / 1000);
-  if (ends.length > 0) lastRun.set(Math.max(...ends));
+  // A sender's clock may run ahead. A run that is later than now would hide for as long that the reconciler has died.
+  if (ends.length > 0) lastRun.set(Math.min(Math.max(...ends), Date.now() / 1000));
 
   const families = (await registry.getMetricsAsJSON()) as Family[];
   return families.flatMap(seriesOf).filter(({ value }) => value !== 0);

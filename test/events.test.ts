@@ -29,6 +29,14 @@ describe("each event changes its own row of the contract only", () => {
     expect(await added(orphan)).toEqual({ "veza_reconciler_orphan_refunds_total{}": 1 });
   });
 
+  it("a sweep from a clock that runs ahead: it ended when it was received, at the latest", async () => {
+    const before = Date.now() / 1000;
+    const ahead = new Date(Date.now() + 4 * 60_000).toISOString();
+    const lastRun = (await added([sweep(1, ahead), sweep(1)]))["veza_reconciler_last_run_timestamp{}"];
+    expect(lastRun).toBeGreaterThanOrEqual(before);
+    expect(lastRun).toBeLessThanOrEqual(Date.now() / 1000);
+  });
+
   it("a sweep: the histogram, and the end of the latest run", async () => {
     expect(await added([sweep(30), sweep(60, "2026-01-31T12:00:30.5+00:00"), sweep(0.1)])).toEqual({
       'veza_reconciler_sweep_duration_seconds_bucket{"le":"0.1"}': 1,
