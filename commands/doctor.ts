@@ -3,9 +3,9 @@ import { Gauge, Registry } from "prom-client";
 import { checks } from "../lib/checks.ts";
 import { connect, type Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
-import { reason } from "../lib/log.ts";
 import { groupUrl, push } from "../lib/pushgateway.ts";
 import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
+import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, tables } from "./ledger-checkup.ts";
 
 // npm run doctor [-- sampler | receiver]: looks, with the functions' own settings and code, for whatever would keep them
 // from working; one line each. Changes nothing in the database.
@@ -18,35 +18,20 @@ if (!/^(both|sampler|receiver)$/.test(role)) {
 const forSampler = role !== "receiver";
 const forReceiver = role !== "sampler";
 
-/** What is wrong, and how to mend it. */
-class Problem extends Error {
-  readonly remedy: string;
-  constructor(message: string, remedy: string) {
-    super(message);
-    this.remedy = remedy;
-  }
-}
-
-/** Prints one line about what a step found: its fact, or its Problem. Resolves to its result, if it has one. */
+/**
+ * Prints one line about what a step found: its fact, or its Problem, which is an `!` when it is a doubt. Resolves to its
+ * result, if it has one.
+ */
 async function step<T>(name: string, look: () => Promise<[T, string]>): Promise<T | undefined> {
   try {
     const [result, fact] = await look();
     console.log(`✓ ${name.padEnd(28)} ${fact}`);
     return result;
   } catch (error) {
-    const { message, remedy } = error as Problem;
-    console.log(`✗ ${name.padEnd(28)} ${message}\n  ${" ".repeat(28)} → ${remedy}`);
-    process.exitCode = 1;
+    const { message, remedy, isDoubt } = error as Problem;
+    console.log(`${isDoubt ? "!" : "✗"} ${name.padEnd(28)} ${message}\n  ${" ".repeat(28)} → ${remedy}`);
+    if (!isDoubt) process.exitCode = 1;
     return undefined;
-  }
-}
-
-/** Turns any error of `work` into a Problem with this remedy. */
-async function orRemedy<T>(work: PromiseLike<T>, remedy: string): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw new Problem(reason(error).reason, remedy);
   }
 }
 
@@ -75,8 +60,13 @@ if (settings) {
   const database = await step("Postgres", () => reach(settings, limit));
   if (database) {
     await step("TLS", () => lookAtTls(settings));
-    await step("role's time-outs", () => lookAtTimeouts(database));
+    await step("role's settings", () => lookAtSettings(database));
     if (forSampler) {
+      await step("server", () => lookAtServer(database));
+      for (const [table, time] of tables) {
+        await step(`table ${table}`, () => lookAtTable(database, table));
+        await step(`time of ${table}`, () => lookAtTime(database, table, time));
+      }
       for (const check of checks) await step(`check ${check.id}`, () => lookAtCheck(database, check));
     }
     await step("totals", () => lookAtTotals(database));
@@ -106,36 +96,34 @@ async function lookAtTls({ database: { tls, host } }: Settings): Promise<[true, 
   throw new Problem(`the connection is ${tls === "off" ? "not encrypted" : "not verified"}`, "use sslmode=verify-full");
 }
 
-async function lookAtTimeouts({ sql }: Database): Promise<[true, string]> {
+async function lookAtSettings({ sql }: Database): Promise<[true, string]> {
   const [row] = await orRemedy(
-    sql`select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock`,
+    sql`select session_user as login, current_setting('statement_timeout') as statement_timeout,
+      current_setting('lock_timeout') as lock_timeout,
+      current_setting('idle_in_transaction_session_timeout') as idle_in_transaction_session_timeout,
+      current_setting('idle_session_timeout', true) as idle_session_timeout,
+      current_setting('row_security') as row_security,
+      current_setting('default_transaction_isolation') as default_transaction_isolation`,
     "run it again",
   );
-  if (row?.statement === "0" || row?.lock === "0") {
-    throw new Problem("statement_timeout or lock_timeout is not set", "run config/postgres/roles.sql");
-  }
-  return [true, `statement ${row?.statement}, lock ${row?.lock}`];
-}
-
-async function lookAtCheck({ sql }: Database, check: (typeof checks)[number]): Promise<[true, string]> {
-  const remedies: Record<string, string> = {
-    "42P01": "the table is missing: migrate the ledger, or mind the role's search_path",
-    "42703": "the column is missing: migrate the ledger",
-    "42501": "the role may not read it: run config/postgres/roles.sql",
+  const unset: Record<string, string> = {
+    statement_timeout: "0",
+    lock_timeout: "0",
+    idle_in_transaction_session_timeout: "0",
+    ...(forSampler && { row_security: "on" }),
+    ...(forReceiver && { idle_session_timeout: "0" }),
   };
-  const plan = await sql
-    .begin("read only", async (transaction) => {
-      // On a small table the planner reads all of it, whatever indexes there are. It is asked for its other choice.
-      await transaction`set local enable_seqscan = off`;
-      return await transaction.unsafe(`explain (format json) ${check.sql}`);
-    })
-    .catch((error) => {
-      throw new Problem(reason(error).reason, remedies[error.code] ?? "paste the query from lib/checks.ts into psql");
-    });
-  if (/Seq Scan/.test(JSON.stringify(plan))) {
-    throw new Problem("no index serves it: it reads the whole table every minute", "run config/postgres/indexes.sql");
+  const missing = Object.keys(unset).filter((name) => row?.[name] === unset[name]);
+  if (row?.default_transaction_isolation !== "read committed") missing.push("default_transaction_isolation");
+  if (missing.length > 0) {
+    throw new Problem(
+      `${row?.login} has no ${missing.join(", ")}`,
+      /^veza_ledger/.test(row?.login)
+        ? "run config/postgres/roles.sql (again, for a _clone that AWS' rotation has made)"
+        : "use a login of config/postgres/roles.sql: a member of its roles inherits no settings",
+    );
   }
-  return [true, "columns readable, an index serves it"];
+  return [true, `statement ${row?.statement_timeout}, lock ${row?.lock_timeout}`];
 }
 
 async function lookAtTotals({ sql }: Database): Promise<[true, string]> {

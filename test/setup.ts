@@ -1,9 +1,8 @@
-import postgres from "postgres";
 import type { TestProject } from "vitest/node";
 import { findProgram } from "../local/find-program.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
-import { runSqlFiles } from "../local/sql.ts";
+import { createTemplate } from "./helpers/template.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -20,18 +19,7 @@ export default async function setup({ provide }: TestProject) {
     startPostgres(0, ["-c", "max_connections=200"]),
     startPushgateway(0),
   ]);
-  const sql = postgres(server.url, { max: 1 });
-  await sql`create database ledger`;
-  await runSqlFiles(server.url.replace(/\w+$/, "ledger"), [
-    "local/ledger.sql",
-    "config/postgres/schema.sql",
-    "config/postgres/roles.sql",
-  ]);
-  await sql`alter role veza_ledger_sampler password 'sampler'`;
-  await sql`alter role veza_ledger_sampler connection limit 50`;
-  await sql`alter role veza_ledger_receiver password 'receiver'`;
-  await sql`alter role veza_ledger_receiver connection limit 50`;
-  await sql.end();
+  await createTemplate(server.url);
 
   provide("adminUrl", server.url);
   provide("pushgatewayUrl", pushgateway.url);

@@ -6,6 +6,18 @@ begin;
 revoke select (status, hyperswitch_payment_id, created_at) on orders from veza_ledger_sampler;
 revoke select (status, hyperswitch_refund_id, created_at) on refunds from veza_ledger_sampler;
 revoke select (status, updated_at) on seller_transfers from veza_ledger_sampler;
+do $$
+declare
+  name text;
+begin
+  for name in
+    select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
+  loop
+    execute format('revoke usage on schema %I from veza_ledger_sampler', name);
+  end loop;
+end
+$$;
 revoke all on schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver;
 revoke all on ledger_metrics.deliveries, ledger_metrics.samples, ledger_metrics.pushes
   from veza_ledger_sampler, veza_ledger_receiver;

@@ -69,7 +69,19 @@ begin
 end
 $$;
 
--- The sampler reads the columns that the checks name, and the totals.
+-- The sampler reads the columns that the checks name, and the totals. Schema public everybody may use.
+do $$
+declare
+  name text;
+begin
+  for name in
+    select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
+  loop
+    execute format('grant usage on schema %I to veza_ledger_sampler', name);
+  end loop;
+end
+$$;
 grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledger_sampler;
 grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledger_sampler;
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;

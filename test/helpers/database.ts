@@ -13,15 +13,12 @@ export interface TestDatabase {
 }
 
 /** A database of the calling test's own: the ledger's tables, the totals' schema and both roles, all as shipped. */
-export async function createDatabase(): Promise<TestDatabase> {
+export async function createDatabase(serverUrl = inject("adminUrl")): Promise<TestDatabase> {
   const name = `ledger_${randomBytes(6).toString("hex")}`;
-  const server = postgres(inject("adminUrl"), { max: 1 });
+  const server = postgres(serverUrl, { max: 1 });
   await server.unsafe(`create database ${name} template ledger`);
   await server.end();
-  const as = (login: string) =>
-    inject("adminUrl")
-      .replace(/\w+$/, name)
-      .replace(/\/\/.*@/, `//${login}@`);
+  const as = (login: string) => serverUrl.replace(/\w+$/, name).replace(/\/\/.*@/, `//${login}@`);
   const adminUrl = as("postgres:postgres");
   const admin = postgres(adminUrl, { max: 4, onnotice: () => {} });
   return {

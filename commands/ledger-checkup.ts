@@ -1,0 +1,224 @@
+import { type Check, checks } from "../lib/checks.ts";
+import type { Database } from "../lib/database.ts";
+import { reason } from "../lib/log.ts";
+
+// What the doctor looks at in the ledger: all that it can know of why a count would be wrong, or unknown.
+
+/** What is wrong, and how to mend it. A doubt may be nothing: only its reader can tell. */
+export class Problem extends Error {
+  readonly remedy: string;
+  readonly isDoubt: boolean;
+  constructor(message: string, remedy: string, isDoubt = false) {
+    super(message);
+    this.remedy = remedy;
+    this.isDoubt = isDoubt;
+  }
+}
+
+/** Resolves as `work` does, and turns any error of it into a Problem with this remedy. */
+export async function orRemedy<T>(work: PromiseLike<T>, remedy: string): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw new Problem(reason(error).reason, remedy);
+  }
+}
+
+const view = "let the role read a view instead: docs/what-counts.md";
+const roles = "run config/postgres/roles.sql";
+
+/** The part of a check's SQL that this pattern captures. */
+const partOf = (check: Check, pattern: RegExp) => pattern.exec(check.sql)?.[1] ?? "";
+const tableOf = (check: Check) => partOf(check, /^from (\w+)/m);
+const timeOf = (check: Check) => partOf(check, /min\((\w+)\)/);
+const statusOf = (check: Check) => partOf(check, /status = '(\w+)'/);
+
+/** The tables that the checks read, each with the time that they look at. */
+export const tables = new Map(checks.map((check) => [tableOf(check), timeOf(check)]));
+
+/** Tells a replica from the primary, and throws a Problem when it is behind by over half a minute. */
+export async function lookAtServer({ sql }: Database): Promise<[true, string]> {
+  const [row] = await orRemedy(
+    sql`select pg_is_in_recovery() as is_replica,
+      extract(epoch from now() - pg_last_xact_replay_timestamp())::float8 as behind_seconds`,
+    "run it again",
+  );
+  if (!row?.is_replica) return [true, "the primary"];
+  const remedy =
+    "name the primary in DATABASE_URL, or mend the replication; a primary where nothing happens looks the same";
+  if (row.behind_seconds === null) throw new Problem("a replica that has replayed nothing yet", remedy);
+  if (row.behind_seconds > 30) {
+    throw new Problem(
+      `a replica whose last transaction is ${ago(row.behind_seconds)} old: newer rows do not count`,
+      remedy,
+    );
+  }
+  return [true, `a replica, whose last transaction is ${ago(row.behind_seconds)} old`];
+}
+
+/**
+ * Looks for the table that a check finds under this name: where it is, how large, whether rows of it are hidden, and
+ * whether another schema has one too. Throws a Problem for what makes counts wrong or unknown.
+ */
+export async function lookAtTable({ sql }: Database, table: string): Promise<[true, string]> {
+  const [row] = await orRemedy(
+    sql`
+      select session_user as login, current_setting('search_path') as search_path, found.oid::regclass::text as found,
+        found.relnamespace::regnamespace::text as schema, row_security_active(found.oid) as hides_rows,
+        (select string_agg(distinct other.relnamespace::regnamespace::text, ', ') from pg_class as other
+          where other.relname = ${table} and other.oid <> found.oid and other.relkind in ('r', 'p', 'v', 'm', 'f')
+            and other.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
+            and not exists (
+              select from pg_depend join pg_rewrite on classid = 'pg_rewrite'::regclass and pg_rewrite.oid = objid
+              where ev_class = found.oid and refobjid = other.oid)) as others,
+        (select string_agg(distinct relnamespace::regnamespace::text, ', ') from pg_class
+          where relname = ${table} and relkind in ('r', 'p', 'v', 'm', 'f')) as anywhere
+      from (select to_regclass(${table}) as oid) as name left join pg_class as found using (oid)`,
+    "run it again",
+  );
+  const setPath = (schema: string) =>
+    `alter role ${row?.login} set search_path = ${schema}, public; ${roles} with PGOPTIONS='-c search_path=${schema},public'`;
+  if (!row?.schema) {
+    if (!row?.anywhere) throw new Problem("there is no such table", "migrate the ledger");
+    throw new Problem(
+      `it is in ${row.anywhere}, which is not on the search_path (${row.search_path})`,
+      setPath(row.anywhere),
+    );
+  }
+  if (row.hides_rows) {
+    throw new Problem(
+      `row-level security is on in ${row.schema}, so that its counts are unknown`,
+      `alter role ${row.login} bypassrls, or ${view}`,
+    );
+  }
+  const [plan] = await orRemedy(sql.unsafe(`explain (format json) select from ${table}`), roles);
+  const rows = `about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")} rows`;
+  if (row.others) {
+    throw new Problem(
+      `in ${row.schema}, ${rows}; there is another one in ${row.others}`,
+      `if that is the ledger: ${setPath(row.others)}`,
+      true,
+    );
+  }
+  const [some] = await orRemedy(sql.unsafe(`select exists (select from ${table}) as exist`), roles);
+  if (!some?.exist) {
+    throw new Problem(
+      `in ${row.schema}, and empty`,
+      "if the ledger is elsewhere: name its database, or set the role's search_path",
+      true,
+    );
+  }
+  return [true, `in ${row.schema}, ${rows}`];
+}
+
+/**
+ * Looks at the type of a table's time. One without a zone is right only in the zone of whoever writes it: its newest row
+ * tells, if it was written just now. Throws a Problem for a type that cannot be counted by.
+ */
+export async function lookAtTime({ sql }: Database, table: string, column: string): Promise<[true, string]> {
+  const [row] = await orRemedy(
+    sql`
+      select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, session_user as login,
+        current_setting('timezone') as zone,
+        (select source in ('user', 'database user') from pg_settings where name = 'TimeZone') as is_chosen
+      from pg_attribute join pg_type on pg_type.oid = atttypid
+      where attrelid = to_regclass(${table}) and attname = ${column} and not attisdropped`,
+    "run it again",
+  );
+  if (!row) throw new Problem(`there is no ${column}`, `migrate the ledger, or ${view}`);
+  if (row.type === "timestamp with time zone") return [true, `${column} is a ${row.type}`];
+  if (row.type !== "timestamp without time zone") {
+    throw new Problem(`${column} is a ${row.type}, which cannot be compared with a time of day`, view);
+  }
+
+  const remedy = `alter role ${row.login} set timezone = 'UTC', or the zone of the process that writes ${column}`;
+  if (!row.is_chosen)
+    throw new Problem(`${column} has no zone, and is read in the server's default, ${row.zone}`, remedy);
+  const newest = `select extract(epoch from now() - max(${column})::timestamptz)::float8 as age from ${table} where isfinite(${column})`;
+  const [written] = await sql.unsafe(newest).catch(() => []); // May take too long, or not be granted.
+  const age = written?.age;
+  const reading = `${column} has no zone, and is read as ${row.zone}`;
+  if (typeof age !== "number") throw new Problem(reading, `if that is not the writer's: ${remedy}`, true);
+  if (age < -60) throw new Problem(`${reading}, by which the newest row is ${ago(-age)} ahead`, remedy);
+  if (age > 900)
+    throw new Problem(`${reading}, by which the newest row is ${ago(age)} old`, `if it is younger: ${remedy}`, true);
+  return [true, `${reading}, by which the newest row is ${ago(age)} old`];
+}
+
+/**
+ * Looks whether a check can be asked, and an index serves it, and whether its status is one that rows have. Throws a
+ * Problem for the first that is not so.
+ */
+export async function lookAtCheck(database: Database, check: Check): Promise<[true, string]> {
+  const remedies: Record<string, string> = {
+    "42P01": "the table is missing: migrate the ledger, or mind the role's search_path",
+    "42703": `the column is missing: migrate the ledger, or ${view}`,
+    "42501": `the role may not read it: ${roles}`,
+    "42883": `the column's type does not fit: ${view}`,
+    "22P02": `the column has no such value: ${view}`,
+  };
+  const remedyFor = (error: { code: string; message: string }) =>
+    /row-level security/.test(error.message)
+      ? "see its table, above"
+      : (remedies[error.code] ?? "paste the query from lib/checks.ts into psql");
+  let withoutOldest: Problem | undefined;
+  const plan = await planOf(database, check.sql).catch(async (error) => {
+    const problem = new Problem(reason(error).reason, remedyFor(error));
+    const countPlan = check.countSql && (await planOf(database, check.countSql).catch(() => undefined));
+    if (!countPlan) throw problem;
+    withoutOldest = new Problem(`counts, and does not know the oldest row: ${problem.message}`, problem.remedy, true);
+    return countPlan;
+  });
+  if (/Seq Scan/.test(JSON.stringify(plan))) {
+    throw new Problem("no index serves it: it reads the whole table every minute", "run config/postgres/indexes.sql");
+  }
+  if (withoutOldest) throw withoutOldest;
+  if (!(await isStatusKnown(database, check))) {
+    throw new Problem(
+      `no row, type or constraint knows the status '${statusOf(check)}'`,
+      `none may have it today; if a release has renamed it, ${view}`,
+      true,
+    );
+  }
+  return [true, "columns readable, an index serves it"];
+}
+
+/** The plan of a query, with whatever index would serve it: on a small table the planner would read all of it. */
+function planOf({ sql }: Database, query: string): Promise<unknown> {
+  return sql.begin("read only", async (transaction) => {
+    await transaction`set local enable_seqscan = off`;
+    return await transaction.unsafe(`explain (format json) ${query}`);
+  });
+}
+
+/** Whether a row has the status, the column's type or a constraint names it, or statistics do. True on an empty table. */
+async function isStatusKnown({ sql }: Database, check: Check): Promise<boolean> {
+  const table = tableOf(check);
+  const status = statusOf(check);
+  // May take too long on a large table without its index; then the rest has to tell.
+  const [row] = await sql
+    .unsafe(
+      `select exists (select from ${table} where status = '${status}') or not exists (select from ${table}) as known`,
+    )
+    .catch(() => []);
+  if (row?.known) return true;
+  const [declared] = await orRemedy(
+    sql`
+      select exists (select from pg_enum where enumtypid = atttypid and enumlabel = ${status})
+        or exists (select from pg_constraint where conrelid = attrelid and contype = 'c' and attnum = any (conkey)
+          and strpos(pg_get_constraintdef(pg_constraint.oid), quote_literal(${status}::text)) > 0)
+        or exists (select from pg_stats where format('%I.%I', schemaname, tablename)::regclass = attrelid
+          and pg_stats.attname = 'status' and ${status} = any (most_common_vals::text::text[])) as known
+      from pg_attribute where attrelid = to_regclass(${table}) and attname = 'status' and not attisdropped`,
+    "run it again",
+  );
+  return declared?.known ?? false;
+}
+
+/** A duration in words, in its largest whole unit. */
+function ago(seconds: number): string {
+  if (seconds >= 2 * 86_400) return `${Math.floor(seconds / 86_400)} days`;
+  if (seconds >= 2 * 3_600) return `${Math.floor(seconds / 3_600)} h`;
+  if (seconds >= 120) return `${Math.floor(seconds / 60)} min`;
+  return `${Math.round(seconds)} s`;
+}

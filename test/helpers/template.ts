@@ -1,0 +1,18 @@
+import postgres from "postgres";
+import { runSqlFiles } from "../../local/sql.ts";
+
+/** Makes the database `ledger` on this server, which createDatabase() copies, and gives the roles their passwords. */
+export async function createTemplate(serverUrl: string): Promise<void> {
+  const sql = postgres(serverUrl, { max: 1 });
+  await sql`create database ledger`;
+  await runSqlFiles(serverUrl.replace(/\w+$/, "ledger"), [
+    "local/ledger.sql",
+    "config/postgres/schema.sql",
+    "config/postgres/roles.sql",
+  ]);
+  await sql`alter role veza_ledger_sampler password 'sampler'`;
+  await sql`alter role veza_ledger_sampler connection limit 50`;
+  await sql`alter role veza_ledger_receiver password 'receiver'`;
+  await sql`alter role veza_ledger_receiver connection limit 50`;
+  await sql.end();
+}
