@@ -50,7 +50,7 @@ export async function startReplica(): Promise<string> {
   await createDemoLedger(adminUrl);
   const admin = postgresClient(adminUrl, { max: 1 });
   await admin`alter role veza_ledger_sampler password 'sampler'`;
-  await admin`copy (select) to program 'touch standby.signal'`; // In its data folder, where it looks when it starts.
+  await admin`copy (select) to program 'cat > standby.signal'`; // In its data folder, where it looks when it starts.
   await admin.end();
   await server.kill();
   await server.start();
