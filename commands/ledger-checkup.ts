@@ -92,7 +92,7 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
     );
   }
   const [plan] = await orRemedy(sql.unsafe(`explain (format json) select from ${table}`), roles);
-  const rows = `about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")} rows`;
+  const rows = `rows: about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")}`;
   if (row.others) {
     throw new Problem(
       `in ${row.schema}, ${rows}; there is another one in ${row.others}`,

@@ -1,18 +1,40 @@
-import { afterAll, beforeAll, expect, inject, it } from "vitest";
+import { readFile } from "node:fs/promises";
+import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { startPostgres } from "../local/postgres.ts";
 import { runSqlFiles } from "../local/sql.ts";
 import { startReplica } from "./chaos/servers.ts";
-import { createDatabase, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { runScript } from "./helpers/processes.ts";
 import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort } from "./helpers/servers.ts";
+import { createTemplate } from "./helpers/template.ts";
 
+/** A server of this file's own: remedies change roles, which belong to all databases of a server. */
+let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
-  database = await createDatabase();
+  const server = await startPostgres(0);
+  serverUrl = server.url;
+  await createTemplate(serverUrl);
+  return () => server.stop();
 });
-afterAll(() => database.admin.end());
+beforeEach(async () => {
+  database = await createDatabase(serverUrl);
+  onTestFinished(() => database.admin.end());
+});
+
+const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+
+/** Rows of every kind, the newest just written, and the indexes. */
+async function fill(): Promise<void> {
+  await run(`
+    insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay'), ('pending', 'pay');
+    insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref'), ('pending', 'ref');
+    insert into seller_transfers (status) values ('completed'), ('permanently_failed'), ('reversal_pending')`);
+  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+}
 
 /** Runs the doctor; its lines without the remedies, which start with an arrow, and these by themselves. */
 async function doctor(role: string[], settings: Record<string, string | undefined>) {
@@ -30,48 +52,248 @@ async function doctor(role: string[], settings: Record<string, string | undefine
   return {
     exitCode: program.child.exitCode,
     lines: lines.filter((line) => !isRemedy(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
-    remedies: lines.filter(isRemedy).map((line) => line.trim()),
+    ill: lines.filter((line) => /^[!✗]/.test(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
+    remedies: lines.filter(isRemedy).map((line) => line.trim().slice(2)),
   };
 }
 
 it("finds what is missing for the sampler, and after the remedies nothing", async () => {
   // A small table that the planner knows to be small: it would read all of it, index or not.
-  await database.admin`insert into refunds (status) select 'succeeded' from generate_series(1, 20)`;
-  await database.admin`analyze refunds`;
+  await run("insert into refunds (status) select 'pending' from generate_series(1, 20); analyze refunds");
+  await run("insert into orders (status) values ('pending')");
   const settings = { DATABASE_URL: database.samplerUrl, WEBHOOK_SECRET: undefined };
-  await database.admin`revoke select (updated_at) on seller_transfers from veza_ledger_sampler`;
-  await database.admin`alter table orders rename hyperswitch_payment_id to gone`;
+  await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
+  await run("alter table orders rename hyperswitch_payment_id to gone");
   const ill = await doctor(["sampler"], settings);
-  expect(ill).toEqual({
+  expect(ill).toMatchObject({
     exitCode: 1,
     lines: [
       "✓ settings valid",
       expect.stringMatching(/^✓ Postgres [\d.]+ on 127\.0\.0\.1, as veza_ledger_sampler$/),
       "✓ TLS not needed on this machine",
-      "✓ role's time-outs statement 1500ms, lock 500ms",
+      "✓ role's settings statement 1500ms, lock 500ms",
+      "✓ server the primary",
+      expect.stringMatching(/^✓ table orders in public, rows: about [\d,]+$/),
+      "✓ time of orders created_at is a timestamp with time zone",
+      "✓ table refunds in public, rows: about 20",
+      "✓ time of refunds created_at is a timestamp with time zone",
+      "! table seller_transfers in public, and empty",
+      "✓ time of seller_transfers updated_at is a timestamp with time zone",
       '✗ check stuck_orders column "hyperswitch_payment_id" does not exist',
       "✗ check stuck_refunds no index serves it: it reads the whole table every minute",
-      "✗ check failed_transfers permission denied for table seller_transfers",
+      "✗ check failed_transfers no index serves it: it reads the whole table every minute",
       "✗ check orphan_refunds no index serves it: it reads the whole table every minute",
       "✗ check pending_reversals permission denied for table seller_transfers",
       "✓ totals ledger_metrics is there, and readable",
       "✓ Pushgateway accepts a push",
     ],
     remedies: [
-      "→ the column is missing: migrate the ledger",
-      "→ run config/postgres/indexes.sql",
-      "→ the role may not read it: run config/postgres/roles.sql",
-      "→ run config/postgres/indexes.sql",
-      "→ the role may not read it: run config/postgres/roles.sql",
+      "if the ledger is elsewhere: name its database, or set the role's search_path",
+      "the column is missing: migrate the ledger, or let the role read a view instead: docs/what-counts.md",
+      "run config/postgres/indexes.sql",
+      "run config/postgres/indexes.sql",
+      "run config/postgres/indexes.sql",
+      "the role may not read it: run config/postgres/roles.sql",
     ],
   });
 
-  await database.admin`alter table orders rename gone to hyperswitch_payment_id`;
-  await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql", "config/postgres/indexes.sql"]);
-  const well = await doctor(["sampler"], settings);
-  expect(well.lines.filter((line) => !line.startsWith("✓"))).toEqual([]);
-  expect(well).toMatchObject({ exitCode: 0, remedies: [] });
+  await run("alter table orders rename gone to hyperswitch_payment_id");
+  await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
+  await fill();
+  expect(await doctor(["sampler"], settings)).toMatchObject({ exitCode: 0, ill: [], remedies: [] });
   expect(await scrape("doctor")).toEqual({});
+});
+
+describe("finds what makes a count wrong or unknown, and nothing after its remedy:", () => {
+  const settings = () => ({ DATABASE_URL: database.samplerUrl, WEBHOOK_SECRET: undefined });
+  const check = () => doctor(["sampler"], settings());
+  const isWell = async () => expect(await check()).toMatchObject({ exitCode: 0, ill: [] });
+  const inDatabase = () => `in database ${targetOf(database.adminUrl).database}`;
+  /** What docs/what-counts.md tells to run, with another way to have a column if its table lists that. */
+  async function makeView(column = "created_at", instead = "created_at") {
+    const page = await readFile("docs/what-counts.md", "utf8");
+    expect(page).toContain(instead);
+    const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
+    await run(sql.replace(`${column}`, instead).replace("sampler set", `sampler ${inDatabase()} set`));
+  }
+  beforeEach(fill);
+
+  it("row-level security: a role that it does not apply to, or a view", async () => {
+    await run("alter table orders enable row level security");
+    const ill = await check();
+    expect(ill.exitCode).toBe(1);
+    expect(ill.ill).toEqual([
+      "✗ table orders row-level security is on in public, so that its counts are unknown",
+      '✗ check stuck_orders query would be affected by row-level security policy for table "orders"',
+    ]);
+    expect(ill.remedies).toEqual([
+      "alter role veza_ledger_sampler bypassrls, or let the role read a view instead: docs/what-counts.md",
+      "see its table, above",
+    ]);
+    await run("alter role veza_ledger_sampler bypassrls");
+    await isWell();
+    await run("alter role veza_ledger_sampler nobypassrls");
+    await makeView();
+    await isWell();
+  });
+
+  it("a login without the settings of roles.sql, as AWS' rotation makes one", async () => {
+    await run("create role veza_ledger_sampler_clone login password 'sampler' in role veza_ledger_sampler");
+    onTestFinished(() => run("drop role veza_ledger_sampler_clone"));
+    const settings = { DATABASE_URL: database.samplerUrl.replace("sampler:", "sampler_clone:") };
+    const ill = await doctor(["sampler"], settings);
+    expect(ill.ill).toEqual([
+      "✗ role's settings veza_ledger_sampler_clone has no statement_timeout, lock_timeout, " +
+        "idle_in_transaction_session_timeout, row_security",
+    ]);
+    expect(ill.remedies).toEqual(["run config/postgres/roles.sql (again, for a _clone that AWS' rotation has made)"]);
+    await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
+    expect(await doctor(["sampler"], settings)).toMatchObject({ exitCode: 0, ill: [] });
+  });
+
+  it("times without a zone that the server's default reads, or another zone than the writer's", async () => {
+    await run("alter table orders alter created_at type timestamp using now() at time zone 'Europe/Paris'");
+    await run("alter role veza_ledger_sampler reset timezone");
+    onTestFinished(() => run("alter role veza_ledger_sampler set timezone = 'UTC'"));
+    await run(`alter database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata'`);
+    const unset = await check();
+    expect(unset.ill).toEqual([
+      "✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata",
+    ]);
+    const remedy =
+      "alter role veza_ledger_sampler set timezone = 'UTC', or the zone of the process that writes created_at";
+    expect(unset.remedies).toEqual([remedy]);
+
+    await run(remedy.split(",")[0] ?? "");
+    const ahead = await check();
+    expect(ahead).toMatchObject({ exitCode: 1, remedies: [remedy] });
+    expect(ahead.ill).toEqual([
+      expect.stringMatching(
+        /^✗ time of orders created_at has no zone, and is read as UTC, by which the newest row is (\d+ min|2 h) ahead$/,
+      ),
+    ]);
+    await run("alter role veza_ledger_sampler set timezone = 'America/New_York'");
+    expect((await check()).ill).toHaveLength(1);
+    await run("alter role veza_ledger_sampler set timezone = 'Asia/Tokyo'");
+    const behind = await check();
+    expect(behind).toMatchObject({ exitCode: 0, remedies: [`if it is younger: ${remedy}`] });
+    expect(behind.ill).toEqual([expect.stringMatching(/^! .* the newest row is [78] h old$/)]);
+    await run("alter role veza_ledger_sampler set timezone = 'Europe/Paris'");
+    await isWell();
+    await run("revoke select (created_at) on orders from veza_ledger_sampler");
+    expect((await check()).ill).toContain("! time of orders created_at has no zone, and is read as Europe/Paris");
+  });
+
+  it.each([
+    ["date", "date", "inserted_at as created_at"],
+    ["bigint", "bigint using extract(epoch from created_at)", "to_timestamp(created_at) as created_at"],
+  ])("a time that is a %s", async (type, change, instead) => {
+    await run("alter table orders add inserted_at timestamptz; update orders set inserted_at = created_at");
+    await run(`alter table orders alter created_at drop default, alter created_at type ${change}`);
+    const ill = await check();
+    expect(ill.exitCode).toBe(1);
+    expect(ill.ill[0]).toBe(`✗ time of orders created_at is a ${type}, which cannot be compared with a time of day`);
+    expect(ill.remedies[0]).toBe("let the role read a view instead: docs/what-counts.md");
+    await makeView("created_at", instead);
+    const expression = instead.split(" as ")[0];
+    await run(`drop index if exists veza_ledger_stuck_orders; create index on orders ((${expression}))
+      where status = 'pending' and hyperswitch_payment_id <> ''`);
+    await isWell();
+  });
+
+  it("an id of a type that no text compares with", async () => {
+    await run("drop index veza_ledger_stuck_orders; alter table orders alter hyperswitch_payment_id type int using 1");
+    const ill = await check();
+    expect(ill.ill).toEqual(['✗ check stuck_orders invalid input syntax for type integer: ""']);
+    expect(ill.remedies).toEqual([
+      "the column has no such value: let the role read a view instead: docs/what-counts.md",
+    ]);
+    await makeView("hyperswitch_payment_id", "hyperswitch_payment_id::text as hyperswitch_payment_id");
+    await run("create index on orders (created_at) where status = 'pending' and hyperswitch_payment_id::text <> ''");
+    await isWell();
+  });
+
+  it("an empty table that is found before the ledger's own", async () => {
+    await run(`create schema veza; create table veza.orders (like orders including all); insert into veza.orders (status, hyperswitch_payment_id) select status, hyperswitch_payment_id from orders;
+      truncate orders; analyze orders, veza.orders`);
+    const ill = await check();
+    expect(ill).toMatchObject({
+      exitCode: 0,
+      ill: ["! table orders in public, rows: about 1; there is another one in veza"],
+    });
+    expect(ill.remedies).toEqual([
+      "if that is the ledger: alter role veza_ledger_sampler set search_path = veza, public; " +
+        "run config/postgres/roles.sql with PGOPTIONS='-c search_path=veza,public'",
+    ]);
+    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`);
+    await run(`alter database ${targetOf(database.adminUrl).database} set search_path = veza, public`);
+    await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
+    const found = await check();
+    expect(found.lines).toContain("✓ check stuck_orders columns readable, an index serves it");
+    expect(found.ill).toEqual([
+      expect.stringMatching(/^! table orders in veza, rows: about \d+; there is another one in public$/),
+    ]);
+    await run("drop table public.orders");
+    await isWell();
+  });
+
+  it("a table that the role's search_path does not lead to", async () => {
+    await run("create schema veza; alter table orders set schema veza");
+    const ill = await check();
+    expect(ill.ill).toContain('✗ table orders it is in veza, which is not on the search_path ("$user", public)');
+    expect(ill.remedies[0]).toMatch(/^alter role veza_ledger_sampler set search_path = veza, public; run config/);
+    await run("drop table if exists refunds");
+    expect((await check()).ill).toContain("✗ table refunds there is no such table");
+  });
+
+  it("a status that a release has renamed", async () => {
+    await run("update orders set status = 'awaiting_payment' where status = 'pending'; analyze orders");
+    const ill = await check();
+    expect(ill).toMatchObject({
+      exitCode: 0,
+      ill: ["! check stuck_orders no row, type or constraint knows the status 'pending'"],
+      remedies: [
+        "none may have it today; if a release has renamed it, let the role read a view instead: docs/what-counts.md",
+      ],
+    });
+    await makeView("status", "replace(status, 'awaiting_payment', 'pending') as status");
+    await run(`create index on orders (created_at)
+      where replace(status, 'awaiting_payment', 'pending') = 'pending' and hyperswitch_payment_id <> ''`);
+    await isWell();
+  });
+
+  it.each([
+    [
+      "type",
+      "create type state as enum ('pending', 'paid'); drop index veza_ledger_stuck_orders; alter table orders alter status type state using status::state",
+    ],
+    ["constraint", "alter table orders add check (status in ('pending', 'paid'))"],
+  ])("but no status that is rare, and that the column's %s knows", async (_, change) => {
+    await run(`delete from orders where status = 'pending'; ${change}`);
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    await isWell();
+  });
+
+  it("an enum without the status", async () => {
+    await run(`delete from orders where status = 'pending'; create type state as enum ('paid'); drop index veza_ledger_stuck_orders;
+      alter table orders alter status type state using status::state`);
+    expect((await check()).ill).toEqual(['✗ check stuck_orders invalid input value for enum state: "pending"']);
+    await run("alter type state add value 'pending'");
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    await isWell();
+  });
+
+  it("a failed transfer's time that cannot be read: its count is right", async () => {
+    await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
+    const ill = await check();
+    expect(ill.ill).toEqual([
+      "! check failed_transfers counts, and does not know the oldest row: permission denied for table seller_transfers",
+      "✗ check pending_reversals permission denied for table seller_transfers",
+    ]);
+    expect(ill.remedies).toEqual(Array(2).fill("the role may not read it: run config/postgres/roles.sql"));
+    await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
+    await isWell();
+  });
 });
 
 it("finds what is missing for the receiver, and changes nothing", async () => {
@@ -87,15 +309,28 @@ it("finds what is missing for the receiver, and changes nothing", async () => {
   await database.admin`alter schema ledger_metrics rename to elsewhere`;
   const without = await doctor(["receiver"], settings);
   expect(without.lines).toContain('✗ totals schema "ledger_metrics" does not exist');
-  expect(without.remedies).toEqual(["→ npm run migrate, then config/postgres/roles.sql"]);
+  expect(without.remedies).toEqual(["npm run migrate, then config/postgres/roles.sql"]);
   expect(await database.admin`select * from elsewhere.deliveries`).toEqual([]);
 });
 
-it("tells a replica from the primary, which alone the totals are published from", async () => {
-  const { exitCode, lines, remedies } = await doctor(["sampler"], { DATABASE_URL: await startReplica() });
-  expect(exitCode).toBe(1);
-  expect(lines.filter((line) => !line.startsWith("✓"))).toEqual(["✗ totals not published from a replica"]);
-  expect(remedies).toEqual(["→ name the primary in DATABASE_URL"]);
+it("tells a replica from the primary, which alone the totals are published from, and says how far it is behind", async () => {
+  const settings = { DATABASE_URL: await startReplica() };
+  const remedies = ["name the primary in DATABASE_URL"];
+  const look = () => doctor(["sampler"], settings);
+  const early = await look();
+  expect(early).toMatchObject({ exitCode: 1, ill: ["✗ totals not published from a replica"], remedies });
+  expect(early.lines).toContainEqual(
+    expect.stringMatching(/^✓ server a replica, whose last transaction is \d+ s old$/),
+  );
+  // Nothing reaches it any more.
+  const { ill } = await vi.waitUntil(
+    async () => {
+      const late = await look();
+      return late.ill.length > 1 && late;
+    },
+    { timeout: 60_000, interval: 2_000 },
+  );
+  expect(ill[0]).toMatch(/^✗ server a replica whose last transaction is \d+ s old: newer rows do not count$/);
 });
 
 it("goes on to the gateway when Postgres cannot be reached, and says so of both", async () => {
