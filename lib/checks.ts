@@ -119,7 +119,7 @@ async function runCheck(database: Database, check: Check, limit: AbortSignal): P
     // Class 42 and 22: the statement does not suit this schema, or a value in it. Not a lock, a time-out or a lost session.
     if (!check.countSql || !/^(42|22)/.test(String((error as { code?: unknown }).code))) throw error;
     const [row] = await ask(check.countSql);
-    return { ...countIn(row), oldestSeconds: undefined };
+    return countIn(row);
   }
 }
 
