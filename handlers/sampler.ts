@@ -1,6 +1,6 @@
 import type { ScheduledHandler } from "aws-lambda";
 import { ledgerRegistry, runChecks } from "../lib/checks.ts";
-import { connect } from "../lib/database.ts";
+import { connect, isConnectionLost } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { log, reason } from "../lib/log.ts";
 import { push } from "../lib/pushgateway.ts";
@@ -22,13 +22,24 @@ export const handler: ScheduledHandler = async () => {
   const { pushgateway, stage } = await loadSettings("sampler");
 
   const databaseLimit = deadline("Postgres", databaseTimeoutMs);
-  const connecting = connect(
-    async (fresh) => (await loadSettings("sampler", { fresh })).database,
-    "veza-ledger-sampler",
-    databaseLimit,
-  );
+  let dials = 0;
+  const findTarget = async (fresh: boolean) => {
+    dials += 1;
+    return (await loadSettings("sampler", { fresh })).database;
+  };
+  const dial = () => connect(findTarget, "veza-ledger-sampler", databaseLimit);
+  let connecting = dial();
   try {
-    const outcomes = await runChecks(connecting, databaseLimit);
+    let outcomes = await runChecks(connecting, databaseLimit);
+    const wasConnected = await connecting.then(Boolean, () => false);
+    const unanswered = outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
+    // The session has ended in the middle: Postgres restarts, or somebody ended it. Two dials are all that a tick may cost.
+    if (wasConnected && unanswered.length > 0 && dials === 1) {
+      connecting = dial();
+      const which = unanswered.map(({ check }) => check);
+      const answers = await runChecks(connecting, databaseLimit, which);
+      outcomes = outcomes.map((outcome) => answers.find(({ check }) => check === outcome.check) ?? outcome);
+    }
     const durationSeconds = (performance.now() - startedAt) / 1000;
     for (const outcome of outcomes) {
       if ("error" in outcome) log("error", "check failed", { check: outcome.check.id, ...reason(outcome.error) });

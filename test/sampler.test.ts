@@ -239,6 +239,76 @@ describe("with a faulty database", () => {
   });
 });
 
+describe("when its session ends in the middle of a tick", () => {
+  /** A proxy in front of Postgres that ends a session when its statements come, as often as told; it counts dials. */
+  async function endingProxy(sessionsToEnd: number, onDial = () => {}) {
+    const { host, port } = targetOf(database.samplerUrl);
+    const proxy = { port: 0, dials: 0 };
+    proxy.port = await tcpServer((client) => {
+      proxy.dials += 1;
+      onDial();
+      const isToEnd = proxy.dials <= sessionsToEnd;
+      const server = net.connect({ host, port });
+      server.on("error", () => {});
+      server.on("close", () => client.destroy());
+      client.on("close", () => server.destroy());
+      server.pipe(client);
+      client.on("data", (chunk) => {
+        if (isToEnd && chunk.includes("from orders")) client.destroy();
+        else server.write(chunk);
+      });
+    });
+    return proxy;
+  }
+  const through = (port: number, url = database.samplerUrl) => url.replace(/:\d+\//, `:${port}/`);
+
+  it("asks on another one what has no answer yet", async () => {
+    const log = captureLog();
+    const name = targetOf(database.adminUrl).database;
+    await database.admin.unsafe(`alter role veza_ledger_sampler in database ${name} set lock_timeout = '10s';
+      alter role veza_ledger_sampler in database ${name} set statement_timeout = '10s'`);
+    onTestFinished(
+      async () => void (await database.admin.unsafe(`alter role veza_ledger_sampler in database ${name} reset all`)),
+    );
+    const proxy = await endingProxy(0);
+    setEnvironment({ DATABASE_URL: through(proxy.port) });
+    const unlock = await lockTable(database, "refunds");
+    const ticking = tick();
+    const end = () => database.admin`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'veza-ledger-sampler' and wait_event_type = 'Lock'`;
+    await expect.poll(end, { interval: 20 }).toHaveLength(1);
+    await unlock();
+    await ticking;
+    expect(await scrape(stage)).toMatchObject({ ...gauges, veza_reconciler_last_run_timestamp: 0 });
+    expect(log.map(({ message }) => message)).toEqual(["tick"]);
+    expect(proxy.dials).toBe(2);
+  });
+
+  it("dials twice and no more", async () => {
+    captureLog();
+    const proxy = await endingProxy(9);
+    setEnvironment({ DATABASE_URL: through(proxy.port) });
+    await tick();
+    expect(await scrape(stage)).toMatchObject(allUnknown);
+    expect(proxy.dials).toBe(2);
+  });
+
+  it("dials no third time when the second was for a new password", async () => {
+    const log = captureLog();
+    const secret = { DATABASE_URL: "", PUSHGATEWAY_URL: inject("pushgatewayUrl") };
+    const proxy = await endingProxy(9, () => {
+      secret.DATABASE_URL = through(proxy.port);
+    });
+    secret.DATABASE_URL = through(proxy.port).replace(":sampler@", ":old@");
+    await fakeSecretsManager({ "veza/ending": secret });
+    setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, SECRET_ID: "veza/ending" });
+    await tick();
+    expect(await scrape(stage)).toMatchObject(allUnknown);
+    expect(log[0]).toMatchObject({ message: "check failed", code: "CONNECTION_CLOSED" });
+    expect(proxy.dials).toBe(2);
+  });
+});
+
 describe("spares the database: one session at most, and none that stays,", () => {
   /** Ticks while it watches the sampler's sessions on the server. Resolves to the most at once and the duration. */
   async function watchedTick() {
