@@ -94,15 +94,15 @@ export interface Count {
 export type Outcome = { check: Check } & (Count | { error: unknown });
 
 /**
- * Runs the five checks, or those that `which` names, pipelined on one connection: one round trip. Never rejects; a check
- * that fails, or has no answer when `limit` aborts, yields its error and leaves the others alone. A connection that could
- * not be had fails all of them.
+ * Runs the five checks, or those in `which`, pipelined on one connection: one round trip, and a second one when this
+ * process first learns that a count has to be asked for alone. Never rejects; a check that fails, or has no answer when
+ * `deadline` aborts, yields its error and leaves the others alone. A connection that could not be had fails all of them.
  */
-export function runChecks(connecting: Promise<Database>, limit: AbortSignal, which = checks): Promise<Outcome[]> {
+export function runChecks(connecting: Promise<Database>, deadline: AbortSignal, which = checks): Promise<Outcome[]> {
   return Promise.all(
     which.map(async (check) => {
       try {
-        return { check, ...(await runCheck(await connecting, check, limit)) };
+        return { check, ...(await runCheck(await connecting, check, deadline)) };
       } catch (error) {
         return { check, error };
       }
@@ -110,16 +110,24 @@ export function runChecks(connecting: Promise<Database>, limit: AbortSignal, whi
   );
 }
 
-async function runCheck(database: Database, check: Check, limit: AbortSignal): Promise<Count> {
-  const ask = (statement: string) => within(database, limit, (sql) => sql.unsafe(statement), isConnectionLost);
+/** The checks that had to be asked for the count alone, last time: both are asked at once then, in the same round trip. */
+const refused = new Set<Check>();
+
+async function runCheck(database: Database, check: Check, deadline: AbortSignal): Promise<Count> {
+  const { sql, countSql } = check;
+  const ask = async (statement: string) =>
+    countIn((await within(database, deadline, (session) => session.unsafe(statement), isConnectionLost))[0]);
+  const countAlone = countSql && refused.has(check) ? ask(countSql) : undefined;
+  countAlone?.catch(() => {}); // Awaited below, or not needed.
   try {
-    const [row] = await ask(check.sql);
-    return countIn(row);
+    const count = await ask(sql);
+    refused.delete(check);
+    return count;
   } catch (error) {
     // Class 42 and 22: the statement does not suit this schema, or a value in it. Not a lock, a time-out or a lost session.
-    if (!check.countSql || !/^(42|22)/.test(String((error as { code?: unknown }).code))) throw error;
-    const [row] = await ask(check.countSql);
-    return countIn(row);
+    if (!countSql || !/^(42|22)/.test(String((error as { code?: unknown }).code))) throw error;
+    refused.add(check);
+    return await (countAlone ?? ask(countSql));
   }
 }
 
