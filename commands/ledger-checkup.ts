@@ -1,3 +1,4 @@
+import type { Row, Sql } from "postgres";
 import { type Check, checks } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
 import { reason } from "../lib/log.ts";
@@ -91,7 +92,7 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
       `alter role ${row.login} bypassrls, or ${view}`,
     );
   }
-  const [plan] = await orRemedy(sql.unsafe(`explain (format json) select from ${table}`), roles);
+  const [plan] = await orRemedy(briefly(sql, `explain (format json) select from ${table}`), roles);
   const rows = `rows: about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")}`;
   if (row.others) {
     throw new Problem(
@@ -100,7 +101,7 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
       true,
     );
   }
-  const [some] = await orRemedy(sql.unsafe(`select exists (select from ${table}) as exist`), roles);
+  const [some] = await orRemedy(briefly(sql, `select exists (select from ${table}) as exist`), roles);
   if (!some?.exist) {
     throw new Problem(
       `in ${row.schema}, and empty`,
@@ -135,7 +136,7 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
   if (!row.is_chosen)
     throw new Problem(`${column} has no zone, and is read in the server's default, ${row.zone}`, remedy);
   const newest = `select extract(epoch from now() - max(${column})::timestamptz)::float8 as age from ${table} where isfinite(${column})`;
-  const [written] = await sql.unsafe(newest).catch(() => []); // May take too long, or not be granted.
+  const [written] = await briefly(sql, newest).catch(() => []); // May take too long, or not be granted.
   const age = written?.age;
   const reading = `${column} has no zone, and is read as ${row.zone}`;
   if (typeof age !== "number") throw new Problem(reading, `if that is not the writer's: ${remedy}`, true);
@@ -185,9 +186,14 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
 
 /** The plan of a query, with whatever index would serve it: on a small table the planner would read all of it. */
 function planOf({ sql }: Database, query: string): Promise<unknown> {
-  return sql.begin("read only", async (transaction) => {
-    await transaction`set local enable_seqscan = off`;
-    return await transaction.unsafe(`explain (format json) ${query}`);
+  return briefly(sql, `explain (format json) ${query}`, "set local enable_seqscan = off");
+}
+
+/** Runs a query on the ledger, with limits for a login that has none, and with further settings. */
+async function briefly(sql: Sql, query: string, settings = ""): Promise<Row[]> {
+  return await sql.begin("read only", async (transaction) => {
+    await transaction.unsafe(`set local statement_timeout = '1500ms'; set local lock_timeout = '500ms'; ${settings}`);
+    return await transaction.unsafe(query);
   });
 }
 
@@ -196,18 +202,15 @@ async function isStatusKnown({ sql }: Database, check: Check): Promise<boolean> 
   const table = tableOf(check);
   const status = statusOf(check);
   // May take too long on a large table without its index; then the rest has to tell.
-  const [row] = await sql
-    .unsafe(
-      `select exists (select from ${table} where status = '${status}') or not exists (select from ${table}) as known`,
-    )
-    .catch(() => []);
+  const query = `select exists (select from ${table} where status = '${status}') or not exists (select from ${table}) as known`;
+  const [row] = await briefly(sql, query).catch(() => []);
   if (row?.known) return true;
   const [declared] = await orRemedy(
     sql`
       select exists (select from pg_enum where enumtypid = atttypid and enumlabel = ${status})
         or exists (select from pg_constraint where conrelid = attrelid and contype = 'c' and attnum = any (conkey)
           and strpos(pg_get_constraintdef(pg_constraint.oid), quote_literal(${status}::text)) > 0)
-        or exists (select from pg_stats where format('%I.%I', schemaname, tablename)::regclass = attrelid
+        or exists (select from pg_stats where tablename = ${table} and to_regclass(format('%I.%I', schemaname, tablename)) = attrelid
           and pg_stats.attname = 'status' and ${status} = any (most_common_vals::text::text[])) as known
       from pg_attribute where attrelid = to_regclass(${table}) and attname = 'status' and not attisdropped`,
     "run it again",

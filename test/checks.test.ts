@@ -199,6 +199,8 @@ it("takes only a count for a count", async () => {
   const answering = async (row: object | undefined) => ({ sql: { unsafe: async () => [row] } }) as never;
   const sound = { count: "7", oldest: "1.5", time_type: "timestamp with time zone", hides_rows: false };
   expect(await runChecks(answering(sound), limit)).toMatchObject(Array(5).fill({ count: 7, oldestSeconds: 1.5 }));
+  const most = { ...sound, count: "9007199254740991" };
+  expect(counts(await runChecks(answering(most), limit))).toMatchObject({ stuck_orders: Number.MAX_SAFE_INTEGER });
   for (const row of [
     undefined,
     {},
