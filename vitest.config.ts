@@ -5,6 +5,7 @@ import { defineConfig } from "vitest/config";
 const unit = [
   "coalesce",
   "dashboard",
+  "deadline",
   "events",
   "graph",
   "needs-node",

@@ -1,7 +1,7 @@
-import type { LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
+import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { coalesce } from "../lib/coalesce.ts";
 import { isConnectionError, keepConnection, within } from "../lib/database.ts";
-import { deadline, orAbort } from "../lib/deadline.ts";
+import { deadline, orAbort, stayAwake } from "../lib/deadline.ts";
 import { parseEvents, tally } from "../lib/events.ts";
 import { log, reason } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
@@ -24,7 +24,9 @@ const recording = keepConnection(target, "veza-ledger-receiver");
 const publishing = keepConnection(target, "veza-ledger-publisher");
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
-export const handler: LambdaFunctionURLHandler = async (event) => {
+export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
+
+async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURLResult> {
   try {
     const bytes = readBody(event);
     const body = bytes.toString("utf8");
@@ -44,9 +46,9 @@ export const handler: LambdaFunctionURLHandler = async (event) => {
     log("error", "delivery not recorded", { id, ...reason(error) });
     return answer(503, { error: "not confirmed; send again with the same webhook-id" }, { "retry-after": "5" });
   }
-};
+}
 
-function readBody({ requestContext, body = "", isBase64Encoded }: Parameters<LambdaFunctionURLHandler>[0]): Buffer {
+function readBody({ requestContext, body = "", isBase64Encoded }: LambdaFunctionURLEvent): Buffer {
   if (requestContext.http.method !== "POST") throw new Refusal(405, "only POST is allowed");
   const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
   if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);

@@ -1,7 +1,7 @@
 import type { ScheduledHandler } from "aws-lambda";
 import { ledgerRegistry, runChecks } from "../lib/checks.ts";
 import { connect, isConnectionLost } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
+import { deadline, stayAwake } from "../lib/deadline.ts";
 import { log, reason } from "../lib/log.ts";
 import { push } from "../lib/pushgateway.ts";
 import { loadSettings } from "../lib/settings.ts";
@@ -16,7 +16,9 @@ const publishTimeoutMs = 5_500;
  * One tick: counts, pushes the gauges, then publishes the reconciler's totals again, which heals a wiped gateway.
  * Throws when the gauges could not be pushed: Lambda's error metric, and the silence in Prometheus, are the signal then.
  */
-export const handler: ScheduledHandler = async () => {
+export const handler: ScheduledHandler = () => stayAwake(tick());
+
+async function tick(): Promise<void> {
   const sampledAtSeconds = Date.now() / 1000;
   const startedAt = performance.now();
   const { pushgateway, stage } = await loadSettings("sampler");
@@ -60,4 +62,4 @@ export const handler: ScheduledHandler = async () => {
     // A connection kept over the minute that a Lambda is frozen would be dead afterwards.
     await connecting.then(({ close }) => close()).catch(() => {});
   }
-};
+}

@@ -86,7 +86,11 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
     await new Promise<void>((resolve, reject) => {
       dialling.once("connect", resolve);
       dialling.once("error", reject);
-      dialling.once("close", () => reject(closedError("the connection to Postgres was closed")));
+      // postgres.js may leave a query without an answer for good when the socket ends with an error.
+      dialling.once("close", () => {
+        lost.abort(closedError("the connection to Postgres was lost"));
+        reject(lost.signal.reason);
+      });
     });
     return Object.assign(dialling, { host: target.host, port: target.port }); // Where postgres.js' errors take them from.
   };
@@ -113,7 +117,6 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
     max_lifetime: null, // It would end a connection by its age, also while the lock on it is needed for a push.
     connection: { application_name: name },
     onnotice: () => {},
-    onclose: () => lost.abort(closedError("the connection to Postgres was lost")),
     socket: dialOnce,
   } as postgres.Options<Record<string, never>>); // The option `socket` is missing in the package's types.
 
@@ -129,7 +132,7 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
 }
 
 /**
- * Settles as `work` does, or rejects when `limit` aborts. Ends the connection when it is late, since nothing may have to
+ * Settles as `work` does, or rejects when `limit` aborts or the connection is lost. Ends the connection when it is late, since nothing may have to
  * wait behind it, and when it has failed: postgres.js would let whatever still waits for its turn wait for ever.
  * `hasFailed` tells that from the error.
  */
@@ -140,7 +143,7 @@ export async function within<T>(
   hasFailed = isConnectionError,
 ): Promise<T> {
   try {
-    return await orAbort(work(database.sql), limit);
+    return await orAbort(work(database.sql), limit, database.lost);
   } catch (error) {
     if (limit.aborted || hasFailed(error)) await database.close();
     throw error;

@@ -1,17 +1,33 @@
 /**
- * Settles as `work` does, or rejects with the signal's reason as soon as it aborts. It stops only the waiting: whoever
+ * Settles as `work` does, or rejects with a signal's reason as soon as one aborts. It stops only the waiting: whoever
  * started the work also has to end it (close the connection, abort the request).
  */
-export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T> {
+export function orAbort<T>(work: PromiseLike<T>, ...signals: AbortSignal[]): Promise<T> {
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).then(() => signal.removeEventListener("abort", abort));
+    const abort = () => reject(signals.find(({ aborted }) => aborted)?.reason);
+    if (signals.some(({ aborted }) => aborted)) abort();
+    // Not AbortSignal.any(): that leaves something behind on a signal that lives long, such as a kept connection's.
+    for (const signal of signals) signal.addEventListener("abort", abort);
+    work.then(resolve, reject).then(() => {
+      for (const signal of signals) signal.removeEventListener("abort", abort);
+    });
   });
 }
 
-/** A signal that aborts after `timeoutMs`, with an error that says what was waited for. */
+/**
+ * Settles as `work` does, and keeps the process alive until then. Node ends a process in which nobody waits for anything but
+ * unref'd timers, with exit code 0 and in mid-request, and a deadline's timer is such a one.
+ */
+export async function stayAwake<T>(work: Promise<T>): Promise<T> {
+  const awake = setInterval(() => {}, 60_000);
+  try {
+    return await work;
+  } finally {
+    clearInterval(awake);
+  }
+}
+
+/** A signal that aborts after `timeoutMs`, with an error that says what was waited for. It keeps no process alive. */
 export function deadline(waitingFor: string, timeoutMs: number): AbortSignal {
   const controller = new AbortController();
   setTimeout(() => controller.abort(new Error(`${waitingFor}: no answer within ${timeoutMs} ms`)), timeoutMs).unref();

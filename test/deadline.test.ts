@@ -1,0 +1,38 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { expect, it } from "vitest";
+import { orAbort, stayAwake } from "../lib/deadline.ts";
+import { projectFolder } from "./helpers/processes.ts";
+
+it.each([
+  ["ends before the deadline when nothing keeps it awake", "waiting", ""],
+  ["stays alive until the deadline when it is kept awake", "stayAwake(waiting)", "the test: no answer within 100 ms\n"],
+])("a process that waits for nothing else %s", async (_, waiting, printed) => {
+  const source = `
+    import { deadline, orAbort, stayAwake } from "./lib/deadline.ts";
+    const waiting = orAbort(new Promise(() => {}), deadline("the test", 100));
+    ${waiting}.catch((error) => console.log(error.message));`;
+  const options = { cwd: projectFolder };
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--input-type=module-typescript", "-e", source],
+    options,
+  );
+  expect(stdout).toBe(printed);
+});
+
+it("does not keep the process alive for work that is done", async () => {
+  const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  await stayAwake(Promise.resolve());
+  await expect(stayAwake(Promise.reject(new Error("no")))).rejects.toThrow("no");
+  expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout")).toHaveLength(before);
+});
+
+it("rejects with the reason of the signal that aborts, or has aborted", async () => {
+  const never = new Promise(() => {});
+  const later = new AbortController();
+  const waiting = orAbort(never, new AbortController().signal, later.signal);
+  later.abort(new Error("later"));
+  await expect(waiting).rejects.toThrow("later");
+  await expect(orAbort(never, AbortSignal.abort(new Error("before")))).rejects.toThrow("before");
+});
