@@ -3,13 +3,13 @@ import { defineConfig } from "vitest/config";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
 const unit = [
-  "coalesce",
   "dashboard",
   "deadline",
   "events",
   "graph",
   "needs-node",
   "ports",
+  "publishing",
   "schema",
   "settings",
   "signature",

@@ -130,14 +130,12 @@ async function lookAtTotals({ sql }: Database): Promise<[true, string]> {
   const remedy = "npm run migrate, then config/postgres/roles.sql";
   const [row] = await orRemedy(
     sql`select
-      has_table_privilege('ledger_metrics.samples', 'select')
-      and has_sequence_privilege('ledger_metrics.pushes', 'select') as readable,
+      has_table_privilege('ledger_metrics.samples', 'select') as readable,
       has_table_privilege('ledger_metrics.samples', 'insert') and has_column_privilege('ledger_metrics.samples', 'value', 'update')
       and has_table_privilege('ledger_metrics.deliveries', 'select')
       and has_table_privilege('ledger_metrics.deliveries', 'insert')
       and has_column_privilege('ledger_metrics.deliveries', 'attempts', 'update')
-      and has_table_privilege('ledger_metrics.deliveries', 'delete')
-      and has_sequence_privilege('ledger_metrics.pushes', 'usage') as writable,
+      and has_table_privilege('ledger_metrics.deliveries', 'delete') as writable,
       has_schema_privilege('ledger_metrics', 'usage') as usable,
       pg_is_in_recovery() as is_replica`,
     remedy,

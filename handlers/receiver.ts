@@ -1,17 +1,14 @@
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
-import { coalesce } from "../lib/coalesce.ts";
 import { isConnectionError, keepConnection, within } from "../lib/database.ts";
-import { deadline, orAbort, stayAwake } from "../lib/deadline.ts";
+import { deadline, stayAwake } from "../lib/deadline.ts";
 import { parseEvents, tally } from "../lib/events.ts";
 import { log, reason } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { maxIdLength, verifySignature } from "../lib/signature.ts";
-import { type Delivery, publishTotals, purgeDeliveries, recordDeliveries } from "../lib/totals.ts";
+import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
 
 const maxBodyBytes = 256 * 1024;
-/** Keeps the statement small, however many wait. */
-const maxRecordedTogether = 500;
 /** With twice 2 s for settings, these leave 2.5 s of the function's 15. The purge runs beside the publishing. */
 const recordTimeoutMs = 5_000;
 const publishTimeoutMs = 3_500;
@@ -55,43 +52,41 @@ function readBody({ requestContext, body = "", isBase64Encoded }: LambdaFunction
   return bytes;
 }
 
-/** Deliveries that come at the same time are recorded together. */
+/** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
 async function record(id: string, body: Buffer, events: Parameters<typeof tally>[0]) {
   const { hash } = await import("node:crypto"); // Loaded late, for the cold start; the Postgres driver loads it anyway.
   const delivery = { id, bodyDigest: hash("sha256", body), samples: await tally(events) };
   const limit = deadline("Postgres", recordTimeoutMs);
-  const status = await orAbort(recordTogether({ delivery, limit }), limit);
+  const attempt = async () => within(await recording(limit), limit, (sql) => recordDelivery(sql, delivery));
+  const status = await attempt().catch((error) => {
+    if (limit.aborted || !isConnectionError(error)) throw error;
+    return attempt();
+  });
   if (status === "conflict") throw new Refusal(409, "webhook-id: was recorded before with a different body");
   return status;
 }
 
-interface Waiting {
-  delivery: Delivery;
-  limit: AbortSignal;
+let publishingNow: Promise<unknown> = Promise.resolve();
+let isOneWaiting = false;
+
+/**
+ * One call publishes, and one waits for that. The others leave it to the one that waits: it will read the totals later than
+ * they have recorded. Says whether this call has published. Never rejects.
+ */
+async function publish(settings: Settings): Promise<boolean> {
+  if (isOneWaiting) return false;
+  isOneWaiting = true;
+  await publishingNow;
+  isOneWaiting = false;
+  const isPublished = publishNow(settings);
+  publishingNow = isPublished;
+  return await isPublished;
 }
-
-/** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
-const recordTogether = coalesce(maxRecordedTogether, async (waiting: Waiting[]) => {
-  const deliveries = waiting.map(({ delivery }) => delivery);
-  const { limit } = waiting.at(-1) as Waiting; // The last to come may wait longest.
-  const attempt = async () => within(await recording(limit), limit, (sql) => recordDeliveries(sql, deliveries));
-  return attempt().catch((error) => {
-    if (limit.aborted || !isConnectionError(error)) throw error;
-    return attempt();
-  });
-});
-
-/** Says whether the totals, with all that was recorded before this call, are on the gateway. Never rejects. */
-const publish = coalesce(Number.POSITIVE_INFINITY, async (waiting: Settings[]) => {
-  const isPublished = await publishNow(waiting.at(-1) as Settings);
-  return waiting.map(() => isPublished);
-});
 
 async function publishNow({ pushgateway, stage }: Settings): Promise<boolean> {
   const limit = deadline("publishing the totals", publishTimeoutMs);
   try {
-    await publishTotals(await publishing(limit), pushgateway, stage, limit, { mayShare: true });
-    return true;
+    return await publishTotals(await publishing(limit), pushgateway, stage, limit);
   } catch (error) {
     log("warn", "totals not published, the next tick will", reason(error));
     return false;

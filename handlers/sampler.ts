@@ -54,7 +54,7 @@ async function tick(): Promise<void> {
 
     try {
       const publishLimit = deadline("publishing the totals", publishTimeoutMs);
-      await publishTotals(await connecting, pushgateway, stage, publishLimit, { mayShare: false });
+      await publishTotals(await connecting, pushgateway, stage, publishLimit);
     } catch (error) {
       log("warn", "reconciler totals not published", reason(error));
     }

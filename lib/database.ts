@@ -1,6 +1,6 @@
 import net from "node:net";
 import type postgres from "postgres";
-import { deadline, orAbort } from "./deadline.ts";
+import { deadline, orAbort, withAnyOf } from "./deadline.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
 export interface DatabaseTarget {
@@ -143,7 +143,7 @@ export async function within<T>(
   hasFailed = isConnectionError,
 ): Promise<T> {
   try {
-    return await orAbort(work(database.sql), limit, database.lost);
+    return await withAnyOf([limit, database.lost], (signal) => orAbort(work(database.sql), signal));
   } catch (error) {
     if (limit.aborted || hasFailed(error)) await database.close();
     throw error;

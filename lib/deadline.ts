@@ -1,17 +1,33 @@
 /**
- * Settles as `work` does, or rejects with a signal's reason as soon as one aborts. It stops only the waiting: whoever
+ * Settles as `work` does, or rejects with the signal's reason as soon as it aborts. It stops only the waiting: whoever
  * started the work also has to end it (close the connection, abort the request).
  */
-export function orAbort<T>(work: PromiseLike<T>, ...signals: AbortSignal[]): Promise<T> {
+export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signals.find(({ aborted }) => aborted)?.reason);
-    if (signals.some(({ aborted }) => aborted)) abort();
-    // Not AbortSignal.any(): that leaves something behind on a signal that lives long, such as a kept connection's.
-    for (const signal of signals) signal.addEventListener("abort", abort);
-    work.then(resolve, reject).then(() => {
-      for (const signal of signals) signal.removeEventListener("abort", abort);
-    });
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).then(() => signal.removeEventListener("abort", abort));
   });
+}
+
+/**
+ * Settles as `work` does, which gets a signal that aborts with the first of `signals`. Not AbortSignal.any(): that leaves
+ * something behind on a signal that lives long, such as a kept connection's.
+ */
+export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const any = new AbortController();
+  const look = () => {
+    const aborted = signals.find(({ aborted }) => aborted);
+    if (aborted) any.abort(aborted.reason);
+  };
+  look();
+  for (const signal of signals) signal.addEventListener("abort", look);
+  try {
+    return await work(any.signal);
+  } finally {
+    for (const signal of signals) signal.removeEventListener("abort", look);
+  }
 }
 
 /**

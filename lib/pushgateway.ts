@@ -31,7 +31,9 @@ const maxAnswerBytes = 16 * 1024;
 
 /**
  * Replaces the group `job` (and `stage`) by what the registry holds: PUT, so that no series of an earlier push stays.
- * Tries once more on a network error or a 5xx; each attempt has 3 s. Resolves only when the gateway has answered 2xx.
+ * Tries once more on a network error or a 5xx; each attempt has 3 s. Resolves to true when the gateway has answered 2xx, and
+ * to false when `isCurrent` has said no: it is asked when an attempt is about to send the body, since the process may be
+ * stopped for any time before.
  *
  * Rejects with PushRefused when the gateway says no, and with an Error when it cannot be reached, redirects, is not
  * done in time, or `signal` aborts. By then this side has ended its request.
@@ -41,20 +43,35 @@ export async function push(
   group: Group,
   registry: Registry,
   signal: AbortSignal,
-): Promise<void> {
-  const url = groupUrl(gateway, group);
+  isCurrent = () => true,
+): Promise<boolean> {
   const body = await registry.metrics();
+  const attempt = () => put(groupUrl(gateway, group), gateway, body, signal, isCurrent);
   try {
-    await put(url, gateway, body, signal);
+    return await attempt();
   } catch (error) {
     if (signal.aborted || (error instanceof PushRefused && error.status < 500)) throw error;
-    await put(url, gateway, body, signal);
+    return await attempt();
   }
 }
 
 /** fetch, since prom-client's own Pushgateway class can wait for ever and takes a redirect for success. */
-async function put(url: string, gateway: PushgatewayTarget, body: string, signal: AbortSignal): Promise<void> {
+async function put(
+  url: string,
+  gateway: PushgatewayTarget,
+  body: string,
+  signal: AbortSignal,
+  isCurrent: () => boolean,
+): Promise<boolean> {
   const timeout = AbortSignal.timeout(attemptTimeoutMs);
+  const bytes = Buffer.from(body);
+  let isTooOld = false;
+  /** Asked for the body once the connection is there. When it throws the request is incomplete, and a gateway takes nothing. */
+  async function* send() {
+    isTooOld = !isCurrent();
+    if (isTooOld) throw new Error("too old");
+    yield bytes;
+  }
   let answer: Response;
   let text: string;
   try {
@@ -63,16 +80,20 @@ async function put(url: string, gateway: PushgatewayTarget, body: string, signal
       redirect: "error",
       headers: {
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
+        "content-length": String(bytes.length),
         ...(gateway.authorization && { authorization: gateway.authorization }),
       },
-      body,
+      body: ReadableStream.from(send()),
+      duplex: "half",
       signal: AbortSignal.any([timeout, signal]),
     });
     text = await readAnswer(answer);
   } catch (error) {
+    if (isTooOld) return false;
     throw signal.aborted ? signal.reason : new Error(`the push failed: ${reasonOf(error, timeout)}`);
   }
   if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
+  return true;
 }
 
 /** Reads the answer to its end: one that breaks off is a failed push. */

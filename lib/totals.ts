@@ -1,5 +1,6 @@
 import type { Sql } from "postgres";
 import { type Database, within } from "./database.ts";
+import { withAnyOf } from "./deadline.ts";
 import { reconcilerMetric, reconcilerRegistry, type Sample } from "./events.ts";
 import { type PushgatewayTarget, push } from "./pushgateway.ts";
 
@@ -17,104 +18,111 @@ export interface Delivery {
 }
 
 /**
- * Records deliveries and adds their samples to the totals, or does neither: one statement and one round trip, atomic
- * without a transaction. One that is known already, or a further one with the same id, counts as an attempt and nothing
- * else. Resolves to what became of each, in the same order.
+ * Records a delivery and adds its samples to the totals, or does neither: one statement and one round trip, atomic without
+ * a transaction. One that is known already counts as an attempt and nothing else.
  *
- * Ids and samples are written in one fixed order. In the order of arrival, two statements that change the same two rows
- * could wait for each other: a deadlock.
+ * Samples are written in one fixed order. In the order of arrival, two statements that change the same two rows could wait
+ * for each other: a deadlock.
  */
-export async function recordDeliveries(sql: Sql, deliveries: Delivery[]): Promise<Recorded[]> {
-  const sameId = Map.groupBy(deliveries, ({ id }) => id);
-  const given = [...sameId.values()].map((same) => ({ ...same[0], times: same.length }));
+export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Recorded> {
   // A literal, since parameters would cost one more round trip. Nothing in base64 could end it.
-  const literal = `'${Buffer.from(JSON.stringify(given)).toString("base64")}'`;
-  const rows = await sql.unsafe<{ id: string; body_digest: string; is_new: boolean }[]>(`
+  const literal = `'${Buffer.from(JSON.stringify(delivery)).toString("base64")}'`;
+  const [row] = await sql.unsafe<{ bodyDigest: string; isNew: boolean }[]>(`
     with given as (
-      select id, "bodyDigest", times, samples
-      from jsonb_to_recordset(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
-        as delivery (id text, "bodyDigest" text, times int, samples jsonb)
+      select id, "bodyDigest", samples from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
+        as delivery (id text, "bodyDigest" text, samples jsonb)
     ), written as (
-      insert into ledger_metrics.deliveries as known (id, body_digest, attempts)
-      select id, "bodyDigest", times from given order by id
-      on conflict (id) do update set attempts = known.attempts + excluded.attempts
-      returning id, body_digest, attempts
-    ), outcome as (
-      select id, body_digest, attempts = times as is_new, samples from written join given using (id)
+      insert into ledger_metrics.deliveries as known (id, body_digest) select id, "bodyDigest" from given
+      on conflict (id) do update set attempts = known.attempts + 1
+      returning body_digest as "bodyDigest", attempts = 1 as "isNew"
     ), added as (
       insert into ledger_metrics.samples as total (name, labels, value)
-      select name, labels, case name when '${reconcilerMetric.lastRun}' then max(value) else sum(value) end
-      from outcome, jsonb_to_recordset(samples) as sample (name text, labels jsonb, value numeric)
-      where is_new
-      group by name, labels
+      select sample.* from given, jsonb_to_recordset(samples) as sample (name text, labels jsonb, value numeric)
+      where (select "isNew" from written)
       order by name, labels
       on conflict (name, labels) do update set value = case total.name
         when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
         else total.value + excluded.value
       end
     )
-    select id, body_digest, is_new from outcome`);
-  const outcomeOf = new Map(rows.map((row) => [row.id, row]));
-  return deliveries.map((delivery) => {
-    const outcome = outcomeOf.get(delivery.id);
-    if (outcome?.is_new && sameId.get(delivery.id)?.[0] === delivery) return "recorded";
-    return outcome?.body_digest === delivery.bodyDigest ? "duplicate" : "conflict";
-  });
+    select "bodyDigest", "isNew" from written`);
+  if (row?.isNew) return "recorded";
+  return row?.bodyDigest === delivery.bodyDigest ? "duplicate" : "conflict";
 }
 
-/** One round trip. Each statement sees what is there when its turn comes: the last two, when the lock was waited for. */
-const lockAndReadTotals = `
-  begin isolation level read committed read write;
-  select (last_value + is_called::int)::float8 as count from ledger_metrics.pushes;
-  select pg_advisory_xact_lock(hashtextextended('ledger_metrics.publish', 0));
-  select (last_value + is_called::int)::float8 as count from ledger_metrics.pushes;
-  select name, labels, value from ledger_metrics.samples`;
+/** Of the publishers' lock: any two numbers, as long as all take the same. */
+const lockKey = "1986361953, 1";
+const readTotals = "select name, labels, value from ledger_metrics.samples";
 
 /**
- * Sees to it that the totals, with all that was committed before this call, are on the Pushgateway. They are read and
- * pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer ones would
- * look like a counter reset, and increase() would count everything again.
+ * One round trip. The lock yields no row when somebody waits for it already. Each statement sees what is there when its turn
+ * comes, and so the last one sees what was committed while the lock was waited for.
+ */
+const lockAndReadTotals = `
+  begin isolation level read committed read write;
+  select pg_advisory_xact_lock(${lockKey}) where not exists (
+    select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
+      and database = (select oid from pg_database where datname = current_database()));
+  select extract(epoch from clock_timestamp() - now())::float8 * 1000 as "waitedMs";
+  ${readTotals}`;
+
+/** Of totals, when they are sent. The lock is kept longer than that (idle_in_transaction_session_timeout). */
+const maxAgeMs = 500;
+
+/**
+ * Sees to it that the totals, with all that was committed before this call, come to the Pushgateway. Resolves to true when
+ * this call has pushed them, and to false when it has left that to another one.
  *
- * With `mayShare`, those that wait for the lock share a push. When two were made while this call waited for it, there is
- * nothing left to push: the second one began when the first had ended, and so read the totals after this call had come.
- * For that, all who share have to push to the same gateway and stage. The sampler does not: its push heals what it meets.
+ * They are read and pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer
+ * ones would look like a counter reset, and increase() would count everything again. One publisher more may wait for the
+ * lock. Whoever finds it waiting has nothing to add: it will read the totals later than this call has come.
  *
- * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push
- * fails, or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open by then; what
- * the network or a frozen gateway holds back of one that was given up could still arrive. Rejects on a replica, which
- * knows nothing of the lock.
+ * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push fails,
+ * or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open by then, and none
+ * starts with totals that are older than half a second: the process may have been stopped meanwhile, and the lock be gone.
+ * What the network or a frozen gateway holds back of a request that was given up could still arrive. Rejects on a replica,
+ * which knows nothing of the lock.
  *
  * The connection must be asked nothing else meanwhile: that would run inside this transaction.
  */
-export async function publishTotals(
+export function publishTotals(
   database: Database,
   gateway: PushgatewayTarget,
   stage: string | undefined,
   limit: AbortSignal,
-  { mayShare }: { mayShare: boolean },
-): Promise<void> {
-  const stop = AbortSignal.any([limit, database.lost]);
-  const end = (statements: string) => within(database, stop, (sql) => sql.unsafe(statements));
-  try {
-    const results = await within(database, limit, (sql) => sql.unsafe(lockAndReadTotals));
-    const [, [before], , [now], rows] = results as unknown as [unknown, [Pushes], unknown, [Pushes], TotalRow[]];
-    if (mayShare && now.count - before.count >= 2) {
-      await end("commit");
-      return;
+): Promise<boolean> {
+  return withAnyOf([limit, database.lost], async (stop) => {
+    const ask = (statements: string) => within(database, limit, (sql) => sql.unsafe(statements));
+    const isPushed = async ({ rows, ageMs }: { rows: TotalRow[]; ageMs: () => number }) => {
+      const registry = await reconcilerRegistry(rows.map((row) => ({ ...row, value: Number(row.value) })));
+      return await push(gateway, { job: "veza_reconciler", stage }, registry, stop, () => ageMs() < maxAgeMs);
+    };
+    // That the same transaction still answers tells that it still has the lock.
+    const readAgain = async () => ({ ageMs: startClock(), rows: (await ask(readTotals)) as unknown as TotalRow[] });
+    try {
+      const sinceAskedMs = startClock();
+      const [, lock, [wait], rows] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
+      const isPublisher = lock.length > 0;
+      if (isPublisher) {
+        let read = { rows, ageMs: () => sinceAskedMs() - wait.waitedMs };
+        while (!(await isPushed(read))) read = await readAgain();
+      }
+      // An answer tells that the connection, and so the lock, was kept until now.
+      await ask("commit");
+      return isPublisher;
+    } catch (error) {
+      await ask("rollback").catch(() => {}); // When that fails too, it is for the same reason, or a later one.
+      throw error;
     }
-    const totals = rows.map((row) => ({ ...row, value: Number(row.value) }));
-    await push(gateway, { job: "veza_reconciler", stage }, await reconcilerRegistry(totals), stop);
-    // An answer tells that the connection, and so the lock, was kept until now.
-    await end(mayShare ? "select nextval('ledger_metrics.pushes'); commit" : "commit");
-  } catch (error) {
-    await end("rollback").catch(() => {}); // When that fails too, it is for the same reason, or a later one.
-    throw error;
-  }
+  });
 }
 
-/** How many pushes were made that others may share; none of them is under way any more. */
-interface Pushes {
-  count: number;
+type LockedTotals = [begin: unknown, lock: unknown[], wait: [{ waitedMs: number }], rows: TotalRow[]];
+
+/** Tells how long ago it was started, by the clock that has gone further: one of the two may stand while a Lambda is frozen. */
+function startClock(): () => number {
+  const [monotonicMs, wallMs] = [performance.now(), Date.now()];
+  return () => Math.max(performance.now() - monotonicMs, Date.now() - wallMs);
 }
 
 const maxPurged = 1_000;

@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
+import { getEventListeners } from "node:events";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
-import { orAbort, stayAwake } from "../lib/deadline.ts";
+import { orAbort, stayAwake, withAnyOf } from "../lib/deadline.ts";
 import { projectFolder } from "./helpers/processes.ts";
 
 it.each([
@@ -28,11 +29,13 @@ it("does not keep the process alive for work that is done", async () => {
   expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout")).toHaveLength(before);
 });
 
-it("rejects with the reason of the signal that aborts, or has aborted", async () => {
+it("gives up with the first signal that aborts, or has aborted, and leaves no listener behind", async () => {
   const never = new Promise(() => {});
-  const later = new AbortController();
-  const waiting = orAbort(never, new AbortController().signal, later.signal);
-  later.abort(new Error("later"));
-  await expect(waiting).rejects.toThrow("later");
-  await expect(orAbort(never, AbortSignal.abort(new Error("before")))).rejects.toThrow("before");
+  const [first, second] = [new AbortController(), new AbortController()];
+  const wait = (signals: AbortSignal[]) => withAnyOf(signals, (signal) => orAbort(never, signal));
+  const waiting = wait([first.signal, second.signal]);
+  second.abort(new Error("second"));
+  await expect(waiting).rejects.toThrow("second");
+  await expect(wait([first.signal, AbortSignal.abort(new Error("before"))])).rejects.toThrow("before");
+  expect(getEventListeners(first.signal, "abort")).toEqual([]);
 });

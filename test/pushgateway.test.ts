@@ -1,4 +1,5 @@
 import type http from "node:http";
+import { text } from "node:stream/consumers";
 import { Gauge, Registry } from "prom-client";
 import { describe, expect, inject, it } from "vitest";
 import { deadline } from "../lib/deadline.ts";
@@ -17,7 +18,7 @@ const registry = registryWith("veza_test");
 const limit = () => deadline("the Pushgateway", 20_000);
 const pushTo = (url: string, signal = limit()) => push({ url }, { job: "test", stage: undefined }, registry, signal);
 
-async function outcomeOf(work: Promise<void>): Promise<{ error: unknown; ms: number }> {
+async function outcomeOf(work: Promise<unknown>): Promise<{ error: unknown; ms: number }> {
   const startedAt = performance.now();
   const error = await work.then(
     () => undefined,
@@ -72,6 +73,7 @@ describe("on the wire", () => {
   it("is a PUT of the group, as text", async () => {
     const { method, url, headers } = await received("http://BASE");
     expect([method, url]).toEqual(["PUT", "/metrics/job/veza_ledger/stage/prod"]);
+    expect(headers["content-length"]).toBe(String(Buffer.byteLength(await registry.metrics())));
     expect(headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
     expect(headers.authorization).toBeUndefined();
   });
@@ -176,6 +178,20 @@ describe("with a faulty gateway", () => {
     const { error } = await outcomeOf(pushTo(base));
     expect(error).toMatchObject({ status: 400, message: "the Pushgateway answered 400: bad news" });
     expect(requests).toBe(1);
+  });
+
+  it("sends nothing, and says so, when it is no longer to be sent by the time that the connection is there", async () => {
+    const bodies: string[] = [];
+    let isCurrent = true;
+    const base = await httpServer(async (request, response) => {
+      bodies.push(await text(request));
+      isCurrent = false;
+      response.writeHead(503).end(); // So that it tries again.
+    });
+    expect(await push({ url: base }, { job: "test", stage: undefined }, registry, limit(), () => isCurrent)).toBe(
+      false,
+    );
+    expect(bodies).toEqual([await registry.metrics()]);
   });
 
   it("has ended its request when the caller's deadline aborts it", async () => {

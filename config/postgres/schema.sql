@@ -29,9 +29,7 @@ create table if not exists ledger_metrics.samples (
 comment on table ledger_metrics.samples is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
 
--- A sequence, since counting in it writes next to nothing to the disk.
-create sequence if not exists ledger_metrics.pushes;
-comment on sequence ledger_metrics.pushes is
-  'Counts the receivers'' pushes of the totals. One that waits for others sees in it that they have pushed for it.';
+-- Of an earlier version.
+drop sequence if exists ledger_metrics.pushes;
 
 commit;
