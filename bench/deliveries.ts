@@ -85,7 +85,7 @@ async function readAddPush(senders: number): Promise<Result> {
 }
 
 async function deliver(processes: number, load: Load): Promise<Result> {
-  await sql`truncate ledger_metrics.deliveries, ledger_metrics.samples`;
+  await sql`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   const options = { env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "inherit", "ipc"] as never };
   const receivers = Array.from({ length: processes }, () =>
     fork(path.join(import.meta.dirname, "receiver.ts"), [], options),

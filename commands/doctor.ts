@@ -130,19 +130,25 @@ async function lookAtTotals({ sql }: Database): Promise<[true, string]> {
   const remedy = "npm run migrate, then config/postgres/roles.sql";
   const [row] = await orRemedy(
     sql`select
-      has_table_privilege('ledger_metrics.samples', 'select') as readable,
-      has_table_privilege('ledger_metrics.samples', 'insert') and has_column_privilege('ledger_metrics.samples', 'value', 'update')
+      has_table_privilege('ledger_metrics.totals', 'select') as readable,
+      has_table_privilege('ledger_metrics.totals', 'insert') and has_column_privilege('ledger_metrics.totals', 'value', 'update')
       and has_table_privilege('ledger_metrics.deliveries', 'select')
       and has_table_privilege('ledger_metrics.deliveries', 'insert')
       and has_column_privilege('ledger_metrics.deliveries', 'attempts', 'update')
       and has_table_privilege('ledger_metrics.deliveries', 'delete') as writable,
       has_schema_privilege('ledger_metrics', 'usage') as usable,
-      pg_is_in_recovery() as is_replica`,
+      pg_is_in_recovery() as is_replica, current_setting('synchronous_commit') = 'off' as forgets`,
     remedy,
   );
   if (row?.is_replica) throw new Problem("not published from a replica", "name the primary in DATABASE_URL");
   if (!row?.usable || !row.readable) throw new Problem("the role may not read ledger_metrics", remedy);
   if (forReceiver && !row.writable) throw new Problem("the role may not write to ledger_metrics", remedy);
+  if (forReceiver && row.forgets) {
+    throw new Problem(
+      "a crash of Postgres would lose what was answered (synchronous_commit is off)",
+      "run config/postgres/roles.sql",
+    );
+  }
   return [true, forReceiver ? "ledger_metrics is there, and writable" : "ledger_metrics is there, and readable"];
 }
 

@@ -2,7 +2,7 @@ import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-cl
 import * as v from "valibot";
 import { Refusal } from "./refusal.ts";
 
-/** One exposed series of the reconciler metrics, as it is stored in `ledger_metrics.samples`. */
+/** One exposed series of the reconciler metrics, as it is stored in `ledger_metrics.totals`. */
 export interface Sample {
   name: string;
   labels: Record<string, string>;

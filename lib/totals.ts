@@ -36,7 +36,7 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Reco
       on conflict (id) do update set attempts = known.attempts + 1
       returning body_digest as "bodyDigest", attempts = 1 as "isNew"
     ), added as (
-      insert into ledger_metrics.samples as total (name, labels, value)
+      insert into ledger_metrics.totals as total (name, labels, value)
       select sample.* from given, jsonb_to_recordset(samples) as sample (name text, labels jsonb, value numeric)
       where (select "isNew" from written)
       order by name, labels
@@ -52,7 +52,7 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Reco
 
 /** Of the publishers' lock: any two numbers, as long as all take the same. */
 const lockKey = "1986361953, 1";
-const readTotals = "select name, labels, value from ledger_metrics.samples";
+const readTotals = "select name, labels, value from ledger_metrics.totals";
 
 /**
  * One round trip. The lock yields no row when somebody waits for it already. Each statement sees what is there when its turn

@@ -299,13 +299,17 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
 it("finds what is missing for the receiver, and changes nothing", async () => {
   const settings = { DATABASE_URL: database.receiverUrl };
   expect(await doctor(["receiver"], settings)).toMatchObject({ exitCode: 0, remedies: [] });
-  await database.admin`revoke update (value) on ledger_metrics.samples from veza_ledger_receiver`;
+  await database.admin`revoke update (value) on ledger_metrics.totals from veza_ledger_receiver`;
   const ill = await doctor(["receiver"], settings);
   expect(ill.exitCode).toBe(1);
   expect(ill.lines).toContain("✗ totals the role may not write to ledger_metrics");
-  await database.admin`revoke usage on ledger_metrics.pushes from veza_ledger_receiver`;
-  await database.admin`grant update (value) on ledger_metrics.samples to veza_ledger_receiver`;
-  expect((await doctor(["receiver"], settings)).lines).toContain("✗ totals the role may not write to ledger_metrics");
+  await database.admin`grant update (value) on ledger_metrics.totals to veza_ledger_receiver`;
+  const { database: name } = targetOf(database.adminUrl);
+  await database.admin.unsafe(`alter role veza_ledger_receiver in database ${name} set synchronous_commit = off`);
+  expect((await doctor(["receiver"], settings)).lines).toContain(
+    "✗ totals a crash of Postgres would lose what was answered (synchronous_commit is off)",
+  );
+  await database.admin.unsafe(`alter role veza_ledger_receiver in database ${name} reset synchronous_commit`);
   await database.admin`alter schema ledger_metrics rename to elsewhere`;
   const without = await doctor(["receiver"], settings);
   expect(without.lines).toContain('✗ totals schema "ledger_metrics" does not exist');

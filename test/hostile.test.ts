@@ -199,7 +199,7 @@ it("answers 10,000 generated requests as documented, and counts only what was si
       coalesce(sum(value) filter (where name = 'veza_reconciler_orphan_refunds_total'), 0)::int as orphans,
       coalesce(sum(value) filter (where name = 'veza_reconciler_actions_total'), 0)::int as actions,
       coalesce(sum(value) filter (where name = 'veza_reconciler_sweep_duration_seconds_count'), 0)::int as sweeps
-    from ledger_metrics.samples`;
+    from ledger_metrics.totals`;
   expect(row).toEqual(counted);
 });
 

@@ -15,34 +15,63 @@ afterAll(() => database.admin.end());
 const tables = () => database.admin`select relname from pg_class
   where relnamespace = to_regnamespace('ledger_metrics') and relkind = 'r' order by relname`;
 
-it("npm run migrate can be run again: it keeps the totals", async () => {
-  await database.admin`insert into ledger_metrics.samples values ('kept', '{}', 5)`;
-  const migrate = runScript("commands/migrate.ts", [], { DATABASE_URL: database.adminUrl });
-  await migrate.exited;
-  expect(migrate.child.exitCode).toBe(0);
-  expect(migrate.output()).toBe("The schema ledger_metrics is in place. Next: config/postgres/roles.sql.\n");
-  expect(await database.admin`select name, value from ledger_metrics.samples`).toEqual([{ name: "kept", value: "5" }]);
+/** Runs `npm run migrate` to its end, and resolves to its exit code and what it has printed. */
+async function migrate(url: string | undefined): Promise<[number | null, string]> {
+  const { child, exited, output } = runScript("commands/migrate.ts", [], { DATABASE_URL: url });
+  await exited;
+  return [child.exitCode, output()];
+}
+const inPlace = "The schema ledger_metrics is in place. Next: config/postgres/roles.sql.\n";
+
+it("npm run migrate can be run again, beside a writer that does not end: it waits for nobody and keeps the totals", async () => {
+  await database.admin`insert into ledger_metrics.totals values ('kept', '{}', 5)`;
+  const writer = await database.admin.reserve();
+  onTestFinished(() => writer.release());
+  await writer`begin`;
+  await writer`insert into ledger_metrics.deliveries (id, body_digest) values ('open', '')`;
+  await writer`update ledger_metrics.totals set value = 6`;
+  expect(await migrate(database.adminUrl)).toEqual([0, inPlace]);
+  await writer`rollback`;
+  expect(await database.admin`select name, value from ledger_metrics.totals`).toEqual([{ name: "kept", value: "5" }]);
+});
+
+it("npm run migrate keeps the numbers of an earlier version, or gives up when it cannot have the table", async () => {
+  await database.admin.unsafe(`
+    alter table ledger_metrics.totals rename to samples;
+    alter index ledger_metrics.totals_pkey rename to samples_pkey;
+    create sequence ledger_metrics.pushes`);
+  const writer = await database.admin.reserve();
+  onTestFinished(() => writer.release());
+  await writer`begin`;
+  await writer`update ledger_metrics.samples set value = 6`;
+  expect(await migrate(database.adminUrl)).toEqual([
+    1,
+    expect.stringContaining("canceling statement due to lock timeout"),
+  ]);
+  await writer`commit`;
+  expect(await migrate(database.adminUrl)).toEqual([0, inPlace]);
+  const receiver = postgres(database.receiverUrl, { max: 1 });
+  expect(await receiver`select name, value from ledger_metrics.totals`).toEqual([{ name: "kept", value: "6" }]);
+  await receiver.end();
+  const left = await database.admin`select relname from pg_class
+    where relnamespace = to_regnamespace('ledger_metrics') and relname ~ 'samples|pushes'`;
+  expect(left).toEqual([]);
 });
 
 it("the schema can be rolled back, and applied again", async () => {
   await runSqlFiles(database.adminUrl, ["config/postgres/schema.rollback.sql"]);
   expect(await tables()).toEqual([]);
-  const migrate = runScript("commands/migrate.ts", [], { DATABASE_URL: database.adminUrl });
-  await migrate.exited;
-  expect(await tables()).toEqual([{ relname: "deliveries" }, { relname: "samples" }]);
+  await migrate(database.adminUrl);
+  expect(await tables()).toEqual([{ relname: "deliveries" }, { relname: "totals" }]);
   await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql", "config/postgres/roles.sql"]);
 });
 
 it("says what is missing, and shows no password when it fails", async () => {
-  const without = runScript("commands/migrate.ts", [], { DATABASE_URL: undefined });
-  await without.exited;
-  expect([without.child.exitCode, without.output()]).toEqual([1, expect.stringContaining("DATABASE_URL is missing")]);
-
-  const refused = runScript("commands/migrate.ts", [], { DATABASE_URL: database.samplerUrl });
-  await refused.exited;
-  expect(refused.child.exitCode).toBe(1);
-  expect(refused.output()).toContain("The schema could not be applied: ");
-  expect(refused.output()).not.toContain(":sampler@");
+  expect(await migrate(undefined)).toEqual([1, expect.stringContaining("DATABASE_URL is missing")]);
+  const [exitCode, printed] = await migrate(database.samplerUrl);
+  expect(exitCode).toBe(1);
+  expect(printed).toContain("The schema could not be applied: ");
+  expect(printed).not.toContain(":sampler@");
 });
 
 it.each([
@@ -51,7 +80,7 @@ it.each([
   ["sampler", "select id from orders", "permission denied for table orders"],
   ["sampler", "select * from ledger_metrics.deliveries", "permission denied for table deliveries"],
   ["receiver", "select status from orders", "permission denied for table orders"],
-  ["receiver", "delete from ledger_metrics.samples", "permission denied for table samples"],
+  ["receiver", "delete from ledger_metrics.totals", "permission denied for table totals"],
   ["receiver", "create table ledger_metrics.mine ()", "permission denied for schema ledger_metrics"],
 ])("the %s role may not: %s", async (role, statement, message) => {
   const sql = postgres(role === "sampler" ? database.samplerUrl : database.receiverUrl, { max: 1 });
@@ -59,18 +88,20 @@ it.each([
   await sql.end();
 });
 
-it("the receiver records at read committed, whatever the database's default is", async () => {
-  await database.admin.unsafe(
-    `alter database ${targetOf(database.adminUrl).database} set default_transaction_isolation = 'serializable'`,
-  );
-  const isolation = async (url: string) => {
+it.each([
+  ["default_transaction_isolation", "serializable", "read committed"],
+  ["synchronous_commit", "off", "on"],
+])("the receiver's %s does not depend on the database's default", async (setting, other, pinned) => {
+  const { database: name } = targetOf(database.adminUrl);
+  await database.admin.unsafe(`alter database ${name} set ${setting} = '${other}'`);
+  const shownTo = async (url: string) => {
     const sql = postgres(url, { max: 1 });
-    const [row] = await sql`show transaction_isolation`;
+    const [row] = await sql`select current_setting(${setting}) as value`;
     await sql.end();
-    return row?.transaction_isolation;
+    return row?.value;
   };
-  expect(await isolation(database.adminUrl)).toBe("serializable");
-  expect(await isolation(database.receiverUrl)).toBe("read committed");
+  expect(await shownTo(database.adminUrl)).toBe(other);
+  expect(await shownTo(database.receiverUrl)).toBe(pinned);
 });
 
 it("every file of SQL can be applied twice, and taken back", async () => {

@@ -101,7 +101,7 @@ it("takes every alert from its cause to firing, and back", { timeout: 120_000 },
   await expect.poll(keepTicking, waiting).not.toContain("VezaLedgerReconcilerDead");
   expect(await emptyPanels()).toEqual([]);
 
-  await database.admin`truncate ledger_metrics.samples`;
+  await database.admin`truncate ledger_metrics.totals`;
   await expect.poll(keepTicking, waiting).toContain("VezaLedgerCounterReset");
 
   await database.admin`alter table orders rename hyperswitch_payment_id to gone`;

@@ -40,7 +40,7 @@ beforeEach(async () => {
     SECRET_ID: undefined,
   });
   await endSessions();
-  await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.samples`;
+  await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
 });
 
@@ -52,7 +52,7 @@ async function endSessions(): Promise<void> {
 
 const recorded = async () => {
   const [row] = await database.admin`select count(*)::int as n from ledger_metrics.deliveries`;
-  const [total] = await database.admin`select value from ledger_metrics.samples where name = ${orphans}`;
+  const [total] = await database.admin`select value from ledger_metrics.totals where name = ${orphans}`;
   return { deliveries: row?.n, orphans: Number(total?.value ?? 0) };
 };
 const nothing = { deliveries: 0, orphans: 0 };

@@ -105,7 +105,7 @@ it("replaces yesterday's numbers: none of them stays when the database is gone",
 it("publishes the totals after its own gauges: a wiped gateway is whole again within a tick", async () => {
   captureLog();
   await database.admin`
-    insert into ledger_metrics.samples values ('veza_reconciler_actions_total', '{"phase": "stuck_orders"}', 7)`;
+    insert into ledger_metrics.totals values ('veza_reconciler_actions_total', '{"phase": "stuck_orders"}', 7)`;
   await tick();
   await wipe(stage);
   expect(await scrape(stage)).toEqual({});
@@ -134,7 +134,7 @@ it("warns once when the schema of the totals is missing, and pushes its gauges a
       level: "warn",
       message: "reconciler totals not published",
       code: "42P01",
-      reason: 'relation "ledger_metrics.pushes" does not exist',
+      reason: 'relation "ledger_metrics.totals" does not exist',
     },
   ]);
 });

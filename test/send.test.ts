@@ -59,7 +59,7 @@ describe("with a receiver", () => {
       output: expect.stringMatching(/^Recorded\. It is on the gateway\. \(id msg_\S+\)\n$/),
     });
     expect(await sql`select 1 from ledger_metrics.deliveries`).toHaveLength(1);
-    const [row] = await sql`select sum(value)::int as sum from ledger_metrics.samples`;
+    const [row] = await sql`select sum(value)::int as sum from ledger_metrics.totals`;
     expect(row?.sum ?? 0).toBe(0);
   });
 
@@ -67,7 +67,7 @@ describe("with a receiver", () => {
     const { url, sql } = await startReceiver();
     const timestamp = new Date().toISOString();
     const file = await fileWith(` [{"type":"reconciler.orphan_refund", "timestamp":"${timestamp}"}]\n`);
-    const counted = async () => (await sql`select value::int from ledger_metrics.samples`).map(({ value }) => value);
+    const counted = async () => (await sql`select value::int from ledger_metrics.totals`).map(({ value }) => value);
     expect(await send(url, "--file", file, "--id", "lost_1")).toEqual({
       exitCode: 0,
       output: "Recorded. It is on the gateway. (id lost_1)\n",

@@ -20,7 +20,7 @@ let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase();
 });
-beforeEach(() => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.samples`);
+beforeEach(() => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`);
 afterAll(() => database.admin.end());
 
 async function open(url = database.receiverUrl): Promise<Database> {
@@ -33,7 +33,7 @@ const sample = (name: string, value: number, labels = {}): Sample => ({ name, la
 const delivery = (id: string, samples: Sample[], bodyDigest = "digest") => ({ id, bodyDigest, samples });
 const totals = async () =>
   Object.fromEntries(
-    (await database.admin`select name, value from ledger_metrics.samples`).map((row) => [row.name, row.value]),
+    (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
   );
 /** As the receiver does. */
 const publish = (connection: Database, timeoutMs: number, target = gateway) =>
@@ -64,7 +64,7 @@ it("refuses a known id with another body, and adds nothing", async () => {
 
 it("takes an id for text, whatever is in it", async () => {
   const { sql } = await open();
-  const id = `'); drop table ledger_metrics.samples; --"\\$$`;
+  const id = `'); drop table ledger_metrics.totals; --"\\$$`;
   expect(await recordDelivery(sql, delivery(id, [sample("x", 1)]))).toBe("recorded");
   expect(await database.admin`select id from ledger_metrics.deliveries`).toEqual([{ id }]);
 });
@@ -100,8 +100,8 @@ it("comes to the same totals, to the last digit, in whatever order and on howeve
     })),
   );
   const batches = fc.array(fc.array(event, { minLength: 1, maxLength: 8 }), { minLength: 2, maxLength: 12 });
-  const stored = () => database.admin`select name, labels, value from ledger_metrics.samples order by name, labels`;
-  const empty = () => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.samples`;
+  const stored = () => database.admin`select name, labels, value from ledger_metrics.totals order by name, labels`;
+  const empty = () => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
 
   await fc.assert(
     fc.asyncProperty(batches, fc.infiniteStream(fc.nat(1_000)), async (made, random) => {

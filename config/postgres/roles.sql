@@ -31,6 +31,7 @@ begin
     select rolname, given.setting, given.value
     from (values
       ('veza_ledger_sampler', 'default_transaction_read_only', 'on'),
+      ('veza_ledger_sampler', 'synchronous_commit', 'on'),
       ('veza_ledger_sampler', 'default_transaction_isolation', 'read committed'),
       ('veza_ledger_sampler', 'statement_timeout', '1500ms'),
       ('veza_ledger_sampler', 'lock_timeout', '500ms'),
@@ -41,6 +42,8 @@ begin
       -- is the zone of the host on which it was set up.
       ('veza_ledger_sampler', 'timezone', 'UTC'),
 
+      -- A delivery is answered when it is on the disk, whatever the database's default is.
+      ('veza_ledger_receiver', 'synchronous_commit', 'on'),
       -- Under a stricter default of the database's, deliveries at the same time would fail each other.
       ('veza_ledger_receiver', 'default_transaction_isolation', 'read committed'),
       ('veza_ledger_receiver', 'statement_timeout', '3s'),
@@ -51,6 +54,7 @@ begin
       ('veza_ledger_receiver', 'idle_session_timeout', '1min'),
 
       -- For both functions in one process: what either of the two needs, and the shorter of the time-outs.
+      ('veza_ledger', 'synchronous_commit', 'on'),
       ('veza_ledger', 'default_transaction_isolation', 'read committed'),
       ('veza_ledger', 'statement_timeout', '1500ms'),
       ('veza_ledger', 'lock_timeout', '500ms'),
@@ -86,10 +90,10 @@ grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledg
 grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledger_sampler;
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
 grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver;
-grant select on ledger_metrics.samples to veza_ledger_sampler;
+grant select on ledger_metrics.totals to veza_ledger_sampler;
 
 -- The receiver sees its own schema only. Deleting is for deliveries that are past their 14 days.
 grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
-grant select, insert, update (value) on ledger_metrics.samples to veza_ledger_receiver;
+grant select, insert, update (value) on ledger_metrics.totals to veza_ledger_receiver;
 
 commit;

@@ -1,8 +1,12 @@
--- The receiver's durable totals. Safe to run again: it changes nothing that is there already.
+-- The receiver's durable totals. Safe to run again, at any time: it changes nothing that is there already, and no delivery
+-- has to wait for it. An earlier version's numbers are kept.
 -- Run it as a role that may create schemas, with `npm run migrate` or psql. roles.sql comes next.
 -- schema.rollback.sql takes all of it away again.
 
 begin;
+
+-- Whoever came after this would wait as long as this does.
+set local lock_timeout = '1s';
 
 create schema if not exists ledger_metrics;
 
@@ -17,19 +21,29 @@ comment on table ledger_metrics.deliveries is
 comment on column ledger_metrics.deliveries.body_digest is 'SHA-256 of the body as received, in hexadecimal.';
 comment on column ledger_metrics.deliveries.attempts is 'How often the delivery came; all but the first changed nothing else.';
 
-create index if not exists deliveries_received_at on ledger_metrics.deliveries (received_at);
+-- CREATE INDEX IF NOT EXISTS would lock the table against deliveries before it looks.
+do $$
+begin
+  if to_regclass('ledger_metrics.deliveries_received_at') is null then
+    create index deliveries_received_at on ledger_metrics.deliveries (received_at);
+  end if;
+  -- Their names in an earlier version, and its counter of pushes.
+  if to_regclass('ledger_metrics.samples') is not null then
+    alter table ledger_metrics.samples rename to totals;
+    alter index ledger_metrics.samples_pkey rename to totals_pkey;
+    drop sequence ledger_metrics.pushes;
+  end if;
+end
+$$;
 
-create table if not exists ledger_metrics.samples (
+create table if not exists ledger_metrics.totals (
   name text not null,
   labels jsonb not null default '{}',
   -- numeric, so that a total does not depend on the order in which fractions were added.
   value numeric not null,
   primary key (name, labels)
 );
-comment on table ledger_metrics.samples is
+comment on table ledger_metrics.totals is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
-
--- Of an earlier version.
-drop sequence if exists ledger_metrics.pushes;
 
 commit;

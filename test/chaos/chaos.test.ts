@@ -190,7 +190,7 @@ it("counts each delivery once, and no counter falls, while everything around it 
   const expected = chaos.sumOf(counted.map(({ adds }) => adds));
   const rows = await admin`
     select name || coalesce((select '{' || key || '="' || label || '"}' from jsonb_each_text(labels) as pair (key, label)), '')
-      as series, value::float8 from ledger_metrics.samples`;
+      as series, value::float8 from ledger_metrics.totals`;
   expect(Object.fromEntries(rows.map(({ series, value }) => [series, value]))).toEqual(expected);
   expect(series).toMatchObject(expected);
   expect(falls).toEqual([]);
