@@ -4,6 +4,7 @@ import { checks } from "../lib/checks.ts";
 import { connect, type Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { groupUrl, push } from "../lib/pushgateway.ts";
+import { SecretsError } from "../lib/secrets.ts";
 import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
 import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, tables } from "./ledger-checkup.ts";
 
@@ -38,7 +39,7 @@ async function step<T>(name: string, look: () => Promise<[T, string]>): Promise<
 const loading = loadSettings(forReceiver ? "receiver" : "sampler");
 const secretProblem = await loading.then(
   () => undefined,
-  (error: Error) => (error.message.startsWith("SECRET_ID") ? error : undefined),
+  (error) => (error instanceof SecretsError ? error : undefined),
 );
 if (process.env.SECRET_ID) {
   await step("secret", async () => {

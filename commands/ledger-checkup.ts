@@ -1,7 +1,7 @@
 import type { Row, Sql } from "postgres";
 import { type Check, checks } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
-import { reason } from "../lib/log.ts";
+import { errorFields } from "../lib/log.ts";
 
 // What the doctor looks at in the ledger: all that it can know of why a count would be wrong, or unknown.
 
@@ -21,7 +21,7 @@ export async function orRemedy<T>(work: PromiseLike<T>, remedy: string): Promise
   try {
     return await work;
   } catch (error) {
-    throw new Problem(reason(error).reason, remedy);
+    throw new Problem(errorFields(error).reason, remedy);
   }
 }
 
@@ -164,7 +164,7 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
       : (remedies[error.code] ?? "paste the query from lib/checks.ts into psql");
   let withoutOldest: Problem | undefined;
   const plan = await planOf(database, check.sql).catch(async (error) => {
-    const problem = new Problem(reason(error).reason, remedyFor(error));
+    const problem = new Problem(errorFields(error).reason, remedyFor(error));
     const countPlan = check.countSql && (await planOf(database, check.countSql).catch(() => undefined));
     if (!countPlan) throw problem;
     withoutOldest = new Problem(`counts, and does not know the oldest row: ${problem.message}`, problem.remedy, true);

@@ -1,8 +1,9 @@
+import { hash } from "node:crypto";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
-import { isConnectionError, keepConnection, within } from "../lib/database.ts";
+import { isConnectionError, keepConnection, withDeadline } from "../lib/database.ts";
 import { deadline, stayAwake } from "../lib/deadline.ts";
 import { parseEvents, tally } from "../lib/events.ts";
-import { log, reason } from "../lib/log.ts";
+import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { maxIdLength, verifySignature } from "../lib/signature.ts";
@@ -15,10 +16,10 @@ const publishTimeoutMs = 3_500;
 const purgeTimeoutMs = 1_000;
 const purgeEveryMs = 60_000;
 
-const target = async (fresh: boolean) => (await loadSettings("receiver", { fresh })).database;
+const findDatabase = async (fresh: boolean) => (await loadSettings("receiver", { fresh })).database;
 /** A publish holds its connection until the gateway has answered. Nothing that is to be recorded may wait for that. */
-const recording = keepConnection(target, "veza-ledger-receiver");
-const publishing = keepConnection(target, "veza-ledger-publisher");
+const connectionToRecord = keepConnection(findDatabase, "veza-ledger-receiver");
+const connectionToPublish = keepConnection(findDatabase, "veza-ledger-publisher");
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
 export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
@@ -40,7 +41,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
       log("warn", "delivery refused", { id, status: error.status, error: error.message });
       return answer(error.status, { error: error.message }, error.status === 405 ? { allow: "POST" } : {});
     }
-    log("error", "delivery not recorded", { id, ...reason(error) });
+    log("error", "delivery not recorded", { id, ...errorFields(error) });
     return answer(503, { error: "not confirmed; send again with the same webhook-id" }, { "retry-after": "5" });
   }
 }
@@ -54,12 +55,14 @@ function readBody({ requestContext, body = "", isBase64Encoded }: LambdaFunction
 
 /** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
 async function record(id: string, body: Buffer, events: Parameters<typeof tally>[0]) {
-  const { hash } = await import("node:crypto"); // Loaded late, for the cold start; the Postgres driver loads it anyway.
-  const delivery = { id, bodyDigest: hash("sha256", body), samples: await tally(events) };
-  const limit = deadline("Postgres", recordTimeoutMs);
-  const attempt = async () => within(await recording(limit), limit, (sql) => recordDelivery(sql, delivery));
+  const delivery = { id, bodyDigest: hash("sha256", body), increments: tally(events) };
+  const recordDeadline = deadline("Postgres", recordTimeoutMs);
+  const attempt = async () => {
+    const database = await connectionToRecord(recordDeadline);
+    return await withDeadline(database, recordDeadline, (sql) => recordDelivery(sql, delivery));
+  };
   const status = await attempt().catch((error) => {
-    if (limit.aborted || !isConnectionError(error)) throw error;
+    if (recordDeadline.aborted || !isConnectionError(error)) throw error;
     return attempt();
   });
   if (status === "conflict") throw new Refusal(409, "webhook-id: was recorded before with a different body");
@@ -84,11 +87,12 @@ async function publish(settings: Settings): Promise<boolean> {
 }
 
 async function publishNow({ pushgateway, stage }: Settings): Promise<boolean> {
-  const limit = deadline("publishing the totals", publishTimeoutMs);
+  const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
   try {
-    return await publishTotals(await publishing(limit), pushgateway, stage, limit);
+    const database = await connectionToPublish(publishDeadline);
+    return await publishTotals(database, pushgateway, stage, publishDeadline);
   } catch (error) {
-    log("warn", "totals not published, the next tick will", reason(error));
+    log("warn", "totals not published, the next tick will", errorFields(error));
     return false;
   }
 }
@@ -98,12 +102,12 @@ let purgedAtMs = 0;
 async function purge(): Promise<void> {
   if (Date.now() - purgedAtMs < purgeEveryMs) return;
   purgedAtMs = Date.now();
-  const limit = deadline("Postgres", purgeTimeoutMs);
+  const purgeDeadline = deadline("Postgres", purgeTimeoutMs);
   try {
-    const isDone = await within(await recording(limit), limit, purgeDeliveries);
+    const isDone = await withDeadline(await connectionToRecord(purgeDeadline), purgeDeadline, purgeDeliveries);
     if (!isDone) purgedAtMs = 0;
   } catch (error) {
-    log("warn", "old deliveries not purged", reason(error));
+    log("warn", "old deliveries not purged", errorFields(error));
   }
 }
 

@@ -2,7 +2,7 @@ import type { ScheduledHandler } from "aws-lambda";
 import { ledgerRegistry, runChecks } from "../lib/checks.ts";
 import { connect, isConnectionLost } from "../lib/database.ts";
 import { deadline, stayAwake } from "../lib/deadline.ts";
-import { log, reason } from "../lib/log.ts";
+import { errorFields, log } from "../lib/log.ts";
 import { push } from "../lib/pushgateway.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
@@ -23,28 +23,28 @@ async function tick(): Promise<void> {
   const startedAt = performance.now();
   const { pushgateway, stage } = await loadSettings("sampler");
 
-  const databaseLimit = deadline("Postgres", databaseTimeoutMs);
+  const databaseDeadline = deadline("Postgres", databaseTimeoutMs);
   let dials = 0;
-  const findTarget = async (fresh: boolean) => {
+  const findDatabase = async (fresh: boolean) => {
     dials += 1;
     return (await loadSettings("sampler", { fresh })).database;
   };
-  const dial = () => connect(findTarget, "veza-ledger-sampler", databaseLimit);
+  const dial = () => connect(findDatabase, "veza-ledger-sampler", databaseDeadline);
   let connecting = dial();
   try {
-    let outcomes = await runChecks(connecting, databaseLimit);
+    let outcomes = await runChecks(connecting, databaseDeadline);
     const wasConnected = await connecting.then(Boolean, () => false);
     const unanswered = outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
     // The session has ended in the middle: Postgres restarts, or somebody ended it. Two dials are all that a tick may cost.
     if (wasConnected && unanswered.length > 0 && dials === 1) {
       connecting = dial();
       const which = unanswered.map(({ check }) => check);
-      const answers = await runChecks(connecting, databaseLimit, which);
+      const answers = await runChecks(connecting, databaseDeadline, which);
       outcomes = outcomes.map((outcome) => answers.find(({ check }) => check === outcome.check) ?? outcome);
     }
     const durationSeconds = (performance.now() - startedAt) / 1000;
     for (const outcome of outcomes) {
-      if ("error" in outcome) log("error", "check failed", { check: outcome.check.id, ...reason(outcome.error) });
+      if ("error" in outcome) log("error", "check failed", { check: outcome.check.id, ...errorFields(outcome.error) });
     }
 
     const registry = ledgerRegistry(outcomes, sampledAtSeconds, durationSeconds);
@@ -53,10 +53,10 @@ async function tick(): Promise<void> {
     log("info", "tick", { ...Object.fromEntries(counts), duration_seconds: Number(durationSeconds.toFixed(3)) });
 
     try {
-      const publishLimit = deadline("publishing the totals", publishTimeoutMs);
-      await publishTotals(await connecting, pushgateway, stage, publishLimit);
+      const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
+      await publishTotals(await connecting, pushgateway, stage, publishDeadline);
     } catch (error) {
-      log("warn", "reconciler totals not published", reason(error));
+      log("warn", "reconciler totals not published", errorFields(error));
     }
   } finally {
     // A connection kept over the minute that a Lambda is frozen would be dead afterwards.

@@ -1,5 +1,5 @@
 import { Gauge, Registry } from "prom-client";
-import { type Database, isConnectionLost, within } from "./database.ts";
+import { type Database, isConnectionLost, withDeadline } from "./database.ts";
 
 /** One ledger check: a gauge and the query behind it, which an engineer can paste into psql as it stands. */
 export interface Check {
@@ -116,7 +116,7 @@ const refused = new Set<Check>();
 async function runCheck(database: Database, check: Check, deadline: AbortSignal): Promise<Count> {
   const { sql, countSql } = check;
   const ask = async (statement: string) =>
-    countIn((await within(database, deadline, (session) => session.unsafe(statement), isConnectionLost))[0]);
+    countIn((await withDeadline(database, deadline, (session) => session.unsafe(statement), isConnectionLost))[0]);
   const countAlone = countSql && refused.has(check) ? ask(countSql) : undefined;
   countAlone?.catch(() => {}); // Awaited below, or not needed.
   try {

@@ -1,5 +1,5 @@
 import net from "node:net";
-import type postgres from "postgres";
+import postgres from "postgres";
 import { deadline, orAbort, withAnyOf } from "./deadline.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
@@ -13,7 +13,7 @@ export interface DatabaseTarget {
 }
 
 /** Says where to connect to; asked with `fresh = true` when the password it gave has been refused. */
-export type FindTarget = (fresh: boolean) => Promise<DatabaseTarget>;
+export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
 
 /** One connection. When it is gone it stays gone: connect again for a new one. */
 export interface Database {
@@ -30,16 +30,16 @@ const keptIdleMs = 10_000;
 
 /**
  * Opens one connection and logs in; `name` shows in pg_stat_activity. When Postgres refuses the password (SQLSTATE
- * 28P01), asks for the target once more and tries again, so that a rotated password costs nothing but that.
+ * 28P01), asks where to connect to once more and tries again, so that a rotated password costs nothing but that.
  *
- * Rejects when `limit` aborts, when the connection or the log-in is refused, and when the server hangs up.
+ * Rejects when `deadline` aborts, when the connection or the log-in is refused, and when the server hangs up.
  */
-export async function connect(findTarget: FindTarget, name: string, limit: AbortSignal): Promise<Database> {
+export async function connect(findDatabase: FindDatabase, name: string, deadline: AbortSignal): Promise<Database> {
   try {
-    return await logIn(await findTarget(false), name, limit);
+    return await logIn(await findDatabase(false), name, deadline);
   } catch (error) {
     if (codeOf(error) !== "28P01") throw error;
-    return await logIn(await findTarget(true), name, limit);
+    return await logIn(await findDatabase(true), name, deadline);
   }
 }
 
@@ -47,10 +47,13 @@ export async function connect(findTarget: FindTarget, name: string, limit: Abort
  * Keeps one connection for later calls: each call yields the one that is open, or connects. Callers at the same time
  * share it. One that was not used for 10 s is replaced: it may have died unnoticed while its Lambda was frozen.
  */
-export function keepConnection(findTarget: FindTarget, name: string): (limit: AbortSignal) => Promise<Database> {
+export function keepConnection(
+  findDatabase: FindDatabase,
+  name: string,
+): (callersDeadline: AbortSignal) => Promise<Database> {
   let kept: Promise<Database> | undefined;
   let usedAtMs = 0;
-  return (limit) => {
+  return (callersDeadline) => {
     const idleMs = Date.now() - usedAtMs;
     usedAtMs = Date.now();
     if (kept && idleMs > keptIdleMs) {
@@ -58,21 +61,18 @@ export function keepConnection(findTarget: FindTarget, name: string): (limit: Ab
       kept = undefined;
     }
     if (!kept) {
-      const connecting = connect(findTarget, name, deadline("Postgres", keptConnectTimeoutMs));
+      const connecting = connect(findDatabase, name, deadline("Postgres", keptConnectTimeoutMs));
       const forget = () => {
         if (kept === connecting) kept = undefined;
       };
       connecting.then(({ lost }) => lost.addEventListener("abort", forget), forget);
       kept = connecting;
     }
-    return orAbort(kept, limit);
+    return orAbort(kept, callersDeadline);
   };
 }
 
-async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): Promise<Database> {
-  // Loaded only when it is needed, by no request that is refused: with what it needs of Node it is the larger part of a
-  // cold start.
-  const { default: postgres } = await import("postgres");
+async function logIn(target: DatabaseTarget, name: string, deadline: AbortSignal): Promise<Database> {
   const { tls, ...login } = target;
   const lost = new AbortController();
   let socket: net.Socket | undefined;
@@ -122,7 +122,7 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
 
   try {
     // postgres.js pipelines on an open connection only; its first query makes a round trip of its own in any case.
-    await orAbort(sql.unsafe("select 1"), limit);
+    await orAbort(sql.unsafe("select 1"), deadline);
     return { sql, lost: lost.signal, close };
   } catch (error) {
     await close();
@@ -132,20 +132,20 @@ async function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): 
 }
 
 /**
- * Settles as `work` does, or rejects when `limit` aborts or the connection is lost. Ends the connection when it is late, since nothing may have to
+ * Settles as `work` does, or rejects when `deadline` aborts or the connection is lost. Ends the connection when it is late, since nothing may have to
  * wait behind it, and when it has failed: postgres.js would let whatever still waits for its turn wait for ever.
  * `hasFailed` tells that from the error.
  */
-export async function within<T>(
+export async function withDeadline<T>(
   database: Database,
-  limit: AbortSignal,
+  deadline: AbortSignal,
   work: (sql: postgres.Sql) => PromiseLike<T>,
   hasFailed = isConnectionError,
 ): Promise<T> {
   try {
-    return await withAnyOf([limit, database.lost], (signal) => orAbort(work(database.sql), signal));
+    return await withAnyOf([deadline, database.lost], (signal) => orAbort(work(database.sql), signal));
   } catch (error) {
-    if (limit.aborted || hasFailed(error)) await database.close();
+    if (deadline.aborted || hasFailed(error)) await database.close();
     throw error;
   }
 }

@@ -1,13 +1,16 @@
-import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { AggregatorRegistry, type Registry } from "prom-client";
 import * as v from "valibot";
 import { Refusal } from "./refusal.ts";
 
-/** One exposed series of the reconciler metrics, as it is stored in `ledger_metrics.totals`. */
-export interface Sample {
+/** One exposed series of the reconciler metrics with its value, as it is stored in `ledger_metrics.totals`. */
+export interface Total {
   name: string;
   labels: Record<string, string>;
   value: number;
 }
+
+/** What events add to a total; for the latest run, which is no sum, a time that it may be. */
+export type Increment = Total;
 
 export const reconcilerMetric = {
   actions: "veza_reconciler_actions_total",
@@ -16,8 +19,11 @@ export const reconcilerMetric = {
   /** The latest of all values; every other series is the sum of them. */
   lastRun: "veza_reconciler_last_run_timestamp",
 } as const;
+const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
 
 export const maxEvents = 1_000;
+/** Of the histogram's buckets, in seconds. */
+const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, Number.POSITIVE_INFINITY];
 export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxAheadMs = 5 * 60_000;
 const maxSweepSeconds = 86_400;
@@ -88,87 +94,93 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
   throw new Refusal(400, `${field}: ${issue.received === "undefined" ? "is missing" : issue.message}`);
 }
 
-/** What these events add to the totals: only the series that they change. */
-export async function tally(events: ReconcilerEvent[]): Promise<Sample[]> {
-  const { registry, actions, orphanRefunds, sweepDuration, lastRun } = newMetrics();
+/** What these events add to the totals, a series at most once: only the series that they change. */
+export function tally(events: ReconcilerEvent[]): Increment[] {
+  const increments = new Map<string, Increment>();
+  const add = (name: string, labels: Record<string, string>, value: number) => {
+    const key = seriesKey(name, labels);
+    const before = increments.get(key)?.value ?? 0;
+    increments.set(key, { name, labels, value: name === lastRun ? Math.max(before, value) : before + value });
+  };
   for (const event of events) {
     switch (event.type) {
       case "reconciler.action":
-        actions.inc({ phase: event.data.phase });
+        add(actions, { phase: event.data.phase }, 1);
         break;
       case "reconciler.orphan_refund":
-        orphanRefunds.inc();
+        add(orphanRefunds, {}, 1);
         break;
-      case "reconciler.sweep":
-        sweepDuration.observe(event.data.duration_seconds);
+      case "reconciler.sweep": {
+        const seconds = event.data.duration_seconds;
+        const reached = bounds.filter((bound) => seconds <= bound);
+        for (const bound of reached) add(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1);
+        add(`${sweepDuration}_sum`, {}, seconds);
+        add(`${sweepDuration}_count`, {}, 1);
+        // A sender's clock may run ahead. A run that is later than now would hide for as long that the reconciler has died.
+        add(lastRun, {}, Math.min(event.timestamp, Date.now()) / 1000);
         break;
+      }
     }
   }
-  const ends = events.filter(({ type }) => type === "reconciler.sweep").map(({ timestamp }) => timestamp / 1000);
-  // A sender's clock may run ahead. A run that is later than now would hide for as long that the reconciler has died.
-  if (ends.length > 0) lastRun.set(Math.min(Math.max(...ends), Date.now() / 1000));
-
-  const families = (await registry.getMetricsAsJSON()) as Family[];
-  return families.flatMap(seriesOf).filter(({ value }) => value !== 0);
+  return [...increments.values()];
 }
+
+const series = (name: string, labels: Record<string, string> = {}) => ({ name, labels });
+
+/** The exposed metrics with all their series, in the order in which prom-client exposes them. */
+const families = [
+  {
+    name: actions,
+    help: "Rows that the reconciler repaired, by phase of its sweep.",
+    type: "counter",
+    all: phases.map((phase) => series(actions, { phase })),
+  },
+  {
+    name: orphanRefunds,
+    help: "Orphan refunds that the reconciler marked as failed.",
+    type: "counter",
+    all: [series(orphanRefunds)],
+  },
+  {
+    name: sweepDuration,
+    help: "Duration of a sweep of the reconciler, in seconds.",
+    type: "histogram",
+    all: [
+      ...bounds.map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) })),
+      series(`${sweepDuration}_sum`),
+      series(`${sweepDuration}_count`),
+    ],
+  },
+  {
+    name: lastRun,
+    help: "Unix time at which the reconciler's latest sweep ended; 0 before the first.",
+    type: "gauge",
+    all: [series(lastRun)],
+  },
+];
 
 /** The reconciler metrics with these totals. A series without a total is there as 0, so that its first increment shows. */
-export async function reconcilerRegistry(totals: Sample[]): Promise<Registry> {
-  const totalOf = new Map(totals.map((sample) => [seriesKey(sample), sample.value]));
-  const families = (await newMetrics().registry.getMetricsAsJSON()) as Family[];
-  for (const family of families) {
-    for (const [index, series] of seriesOf(family).entries()) {
-      const value = family.values[index];
-      if (value) value.value = totalOf.get(seriesKey(series)) ?? 0;
-    }
-  }
-  return AggregatorRegistry.aggregate([families]);
-}
-
-function newMetrics() {
-  const registry = new Registry();
-  const registers = [registry];
-  const actions = new Counter({
-    name: reconcilerMetric.actions,
-    help: "Rows that the reconciler repaired, by phase of its sweep.",
-    labelNames: ["phase"],
-    registers,
-  });
-  for (const phase of phases) actions.inc({ phase }, 0);
-  const orphanRefunds = new Counter({
-    name: reconcilerMetric.orphanRefunds,
-    help: "Orphan refunds that the reconciler marked as failed.",
-    registers,
-  });
-  const sweepDuration = new Histogram({
-    name: reconcilerMetric.sweepDuration,
-    help: "Duration of a sweep of the reconciler, in seconds.",
-    buckets: [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2],
-    registers,
-  });
-  const lastRun = new Gauge({
-    name: reconcilerMetric.lastRun,
-    help: "Unix time at which the reconciler's latest sweep ended; 0 before the first.",
-    registers,
-  });
-  return { registry, actions, orphanRefunds, sweepDuration, lastRun };
-}
-
-/** prom-client's JSON form of a metric; its types leave out `metricName`, which a histogram's series carry. */
-interface Family {
-  name: string;
-  values: { value: number; labels: Record<string, string | number>; metricName?: string }[];
-}
-
-function seriesOf(family: Family): Sample[] {
-  return family.values.map(({ metricName, labels, value }) => ({
-    name: metricName ?? family.name,
-    labels: Object.fromEntries(Object.entries(labels).map(([label, text]) => [label, String(text)])),
-    value,
+export function reconcilerRegistry(totals: Total[]): Registry {
+  const totalOf = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
+  // prom-client's JSON form of metrics, since a histogram's buckets cannot be set.
+  const metrics = families.map(({ all, ...family }) => ({
+    ...family,
+    aggregator: "sum",
+    values: all.map(({ name, labels }) => ({
+      metricName: name,
+      labels,
+      value: totalOf.get(seriesKey(name, labels)) ?? 0,
+    })),
   }));
+  return AggregatorRegistry.aggregate([metrics]);
 }
 
 /** No series has more than one label, so the order of labels does not matter. */
-function seriesKey({ name, labels }: Sample): string {
+function seriesKey(name: string, labels: Record<string, string>): string {
   return name + JSON.stringify(labels);
+}
+
+/** How a bucket's upper bound is written in its label. */
+function labelOf(bound: number): string {
+  return bound === Number.POSITIVE_INFINITY ? "+Inf" : String(bound);
 }

@@ -21,7 +21,7 @@ export function writeLogWith(writer: Writer): void {
 }
 
 /** The log fields of an error: its code (SQLSTATE, or Node's), if any, and its message. No stack, query or detail. */
-export function reason(error: unknown): { code?: string; reason: string } {
+export function errorFields(error: unknown): { code?: string; reason: string } {
   const { code, message } = error as { code?: unknown; message?: unknown };
   return { ...(typeof code === "string" && { code }), reason: String(message || code || error) };
 }

@@ -36,21 +36,21 @@ const maxAnswerBytes = 16 * 1024;
  * stopped for any time before.
  *
  * Rejects with PushRefused when the gateway says no, and with an Error when it cannot be reached, redirects, is not
- * done in time, or `signal` aborts. By then this side has ended its request.
+ * done in time, or `deadline` aborts. By then this side has ended its request.
  */
 export async function push(
   gateway: PushgatewayTarget,
   group: Group,
   registry: Registry,
-  signal: AbortSignal,
+  deadline: AbortSignal,
   isCurrent = () => true,
 ): Promise<boolean> {
   const body = await registry.metrics();
-  const attempt = () => put(groupUrl(gateway, group), gateway, body, signal, isCurrent);
+  const attempt = () => put(groupUrl(gateway, group), gateway, body, deadline, isCurrent);
   try {
     return await attempt();
   } catch (error) {
-    if (signal.aborted || (error instanceof PushRefused && error.status < 500)) throw error;
+    if (deadline.aborted || (error instanceof PushRefused && error.status < 500)) throw error;
     return await attempt();
   }
 }
@@ -60,10 +60,10 @@ async function put(
   url: string,
   gateway: PushgatewayTarget,
   body: string,
-  signal: AbortSignal,
+  deadline: AbortSignal,
   isCurrent: () => boolean,
 ): Promise<boolean> {
-  const timeout = AbortSignal.timeout(attemptTimeoutMs);
+  const attempt = AbortSignal.timeout(attemptTimeoutMs);
   const bytes = Buffer.from(body);
   let isTooOld = false;
   /** Asked for the body once the connection is there. When it throws the request is incomplete, and a gateway takes nothing. */
@@ -85,12 +85,12 @@ async function put(
       },
       body: ReadableStream.from(send()),
       duplex: "half",
-      signal: AbortSignal.any([timeout, signal]),
+      signal: AbortSignal.any([attempt, deadline]),
     });
     text = await readAnswer(answer);
   } catch (error) {
     if (isTooOld) return false;
-    throw signal.aborted ? signal.reason : new Error(`the push failed: ${reasonOf(error, timeout)}`);
+    throw deadline.aborted ? deadline.reason : new Error(`the push failed: ${reasonOf(error, attempt)}`);
   }
   if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
   return true;
@@ -107,8 +107,8 @@ async function readAnswer(answer: Response): Promise<string> {
   return text;
 }
 
-function reasonOf(error: unknown, timeout: AbortSignal): string {
-  if (timeout.aborted) return `no answer within ${attemptTimeoutMs} ms`;
+function reasonOf(error: unknown, attempt: AbortSignal): string {
+  if (attempt.aborted) return `no answer within ${attemptTimeoutMs} ms`;
   const { message, cause } = error as Error;
   return cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : message;
 }

@@ -1,8 +1,8 @@
 // Percent-decodes, and leaves alone what is no escape.
 import { unescape as decode } from "node:querystring";
 import type { DatabaseTarget } from "./database.ts";
-import { deadline, orAbort } from "./deadline.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
+import { readSecrets, type Texts } from "./secrets.ts";
 
 export interface Settings {
   database: DatabaseTarget;
@@ -15,32 +15,28 @@ export interface Settings {
 /** Settings that are missing or wrong. The message names every one of them and holds none of their values. */
 export class SettingsError extends Error {}
 
-type Texts = Record<string, string | undefined>;
+export type FunctionName = "sampler" | "receiver";
 
 const settingNames = ["DATABASE_URL", "PUSHGATEWAY_URL", "PUSHGATEWAY_TOKEN", "WEBHOOK_SECRET", "STAGE"];
-const secretsTimeoutMs = 2_000;
-const secretsMaxAgeMs = 5 * 60_000;
-let cachedSecrets: { ids: string; readAtMs: number; texts: Promise<Texts> } | undefined;
 
 /**
  * Reads and validates the settings of one of the two functions: from the environment, and what that lacks from the
- * Secrets Manager secrets that SECRET_ID names. Secrets are kept for 5 minutes, unless `fresh` asks for them now.
- * Throws SettingsError: all problems at once.
+ * Secrets Manager secrets that SECRET_ID names; `fresh` has those read again now.
+ * Throws SettingsError, with all problems at once, or SecretsError.
  */
-export async function loadSettings(role: "sampler" | "receiver", { fresh = false } = {}): Promise<Settings> {
-  const secrets = process.env.SECRET_ID ? await cacheSecrets(process.env.SECRET_ID, fresh) : {};
-  const texts: Texts = { ...secrets };
+export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
+  const texts: Texts = process.env.SECRET_ID ? { ...(await readSecrets(process.env.SECRET_ID, fresh)) } : {};
   for (const name of settingNames) texts[name] = process.env[name] || texts[name];
-  return parseSettings(texts, role);
+  return parseSettings(texts, functionName);
 }
 
 /** The settings from their texts by name. Throws SettingsError. */
-export function parseSettings(texts: Texts, role: "sampler" | "receiver"): Settings {
+export function parseSettings(texts: Texts, functionName: FunctionName): Settings {
   const problems: string[] = [];
   const settings = {
     database: parseDatabase(texts, problems),
     pushgateway: parsePushgateway(texts, problems),
-    webhookSecrets: role === "receiver" ? parseWebhookSecrets(texts, problems) : [],
+    webhookSecrets: functionName === "receiver" ? parseWebhookSecrets(texts, problems) : [],
     stage: texts.STAGE || undefined,
   };
   if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
@@ -126,41 +122,4 @@ function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
     }
   }
   return secrets;
-}
-
-/** Callers at the same time share a read: whoever floods the receiver does not flood Secrets Manager. */
-function cacheSecrets(ids: string, fresh: boolean): Promise<Texts> {
-  const before = cachedSecrets?.ids === ids ? cachedSecrets : undefined;
-  if (before && !fresh && Date.now() - before.readAtMs < secretsMaxAgeMs) return before.texts;
-  const read = { ids, readAtMs: Date.now(), texts: readSecrets(ids) };
-  cachedSecrets = read;
-  read.texts.catch(() => {
-    if (cachedSecrets === read) cachedSecrets = before;
-  });
-  return read.texts;
-}
-
-async function readSecrets(ids: string): Promise<Texts> {
-  // Loaded only when it is needed: the SDK is by far the largest part of the service.
-  const { SecretsManagerClient, GetSecretValueCommand } = await import("@aws-sdk/client-secrets-manager");
-  const client = new SecretsManagerClient({});
-  const limit = deadline("Secrets Manager", secretsTimeoutMs);
-  const read = async (id: string) => {
-    try {
-      const command = new GetSecretValueCommand({ SecretId: id });
-      const { SecretString } = await orAbort(client.send(command, { abortSignal: limit }), limit);
-      return Object.entries(JSON.parse(SecretString ?? ""));
-    } catch (error) {
-      // Not the message of another error: that of a JSON parser repeats a part of the secret.
-      const { name, message } = error as Error;
-      const why = limit.aborted ? message : name.replace(/^(Syntax|Type)Error$/, "it is not a JSON object");
-      throw new SettingsError(`SECRET_ID: ${id} could not be read: ${why}`);
-    }
-  };
-  try {
-    const entries = (await Promise.all(ids.split(",").map((id) => read(id.trim())))).flat();
-    return Object.fromEntries(entries.map(([name, value]) => [name, `${value}`]));
-  } finally {
-    client.destroy();
-  }
 }

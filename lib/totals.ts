@@ -1,43 +1,43 @@
 import type { Sql } from "postgres";
-import { type Database, within } from "./database.ts";
+import { type Database, withDeadline } from "./database.ts";
 import { withAnyOf } from "./deadline.ts";
-import { reconcilerMetric, reconcilerRegistry, type Sample } from "./events.ts";
+import { type Increment, reconcilerMetric, reconcilerRegistry } from "./events.ts";
 import { type PushgatewayTarget, push } from "./pushgateway.ts";
 
 /**
  * What became of a delivery: `recorded` now, a `duplicate` of one with the same body, or in `conflict` with one that
  * had another body. Only `recorded` has changed the totals.
  */
-export type Recorded = "recorded" | "duplicate" | "conflict";
+export type DeliveryStatus = "recorded" | "duplicate" | "conflict";
 
 export interface Delivery {
   id: string;
   bodyDigest: string;
-  /** What it adds to the totals. */
-  samples: Sample[];
+  /** What it adds to the totals, a series at most once. */
+  increments: Increment[];
 }
 
 /**
- * Records a delivery and adds its samples to the totals, or does neither: one statement and one round trip, atomic without
+ * Records a delivery and adds its increments to the totals, or does neither: one statement and one round trip, atomic without
  * a transaction. One that is known already counts as an attempt and nothing else.
  *
- * Samples are written in one fixed order. In the order of arrival, two statements that change the same two rows could wait
+ * Increments are written in one fixed order. In the order of arrival, two statements that change the same two rows could wait
  * for each other: a deadlock.
  */
-export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Recorded> {
+export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<DeliveryStatus> {
   // A literal, since parameters would cost one more round trip. Nothing in base64 could end it.
   const literal = `'${Buffer.from(JSON.stringify(delivery)).toString("base64")}'`;
   const [row] = await sql.unsafe<{ bodyDigest: string; isNew: boolean }[]>(`
     with given as (
-      select id, "bodyDigest", samples from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
-        as delivery (id text, "bodyDigest" text, samples jsonb)
+      select id, "bodyDigest", increments from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
+        as delivery (id text, "bodyDigest" text, increments jsonb)
     ), written as (
       insert into ledger_metrics.deliveries as known (id, body_digest) select id, "bodyDigest" from given
       on conflict (id) do update set attempts = known.attempts + 1
       returning body_digest as "bodyDigest", attempts = 1 as "isNew"
     ), added as (
       insert into ledger_metrics.totals as total (name, labels, value)
-      select sample.* from given, jsonb_to_recordset(samples) as sample (name text, labels jsonb, value numeric)
+      select increment.* from given, jsonb_to_recordset(increments) as increment (name text, labels jsonb, value numeric)
       where (select "isNew" from written)
       order by name, labels
       on conflict (name, labels) do update set value = case total.name
@@ -78,7 +78,7 @@ const maxAgeMs = 500;
  * lock. Whoever finds it waiting has nothing to add: it will read the totals later than this call has come.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push fails,
- * or when `limit` aborts or the connection (and with it the lock) is lost. No request of ours is open by then, and none
+ * or when `deadline` aborts or the connection (and with it the lock) is lost. No request of ours is open by then, and none
  * starts with totals that are older than half a second: the process may have been stopped meanwhile, and the lock be gone.
  * What the network or a frozen gateway holds back of a request that was given up could still arrive. Rejects on a replica,
  * which knows nothing of the lock.
@@ -89,12 +89,12 @@ export function publishTotals(
   database: Database,
   gateway: PushgatewayTarget,
   stage: string | undefined,
-  limit: AbortSignal,
+  deadline: AbortSignal,
 ): Promise<boolean> {
-  return withAnyOf([limit, database.lost], async (stop) => {
-    const ask = (statements: string) => within(database, limit, (sql) => sql.unsafe(statements));
+  return withAnyOf([deadline, database.lost], async (stop) => {
+    const ask = (statements: string) => withDeadline(database, deadline, (sql) => sql.unsafe(statements));
     const isPushed = async ({ rows, ageMs }: { rows: TotalRow[]; ageMs: () => number }) => {
-      const registry = await reconcilerRegistry(rows.map((row) => ({ ...row, value: Number(row.value) })));
+      const registry = reconcilerRegistry(rows.map((row) => ({ ...row, value: Number(row.value) })));
       return await push(gateway, { job: "veza_reconciler", stage }, registry, stop, () => ageMs() < maxAgeMs);
     };
     // That the same transaction still answers tells that it still has the lock.

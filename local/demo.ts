@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
-import { log, reason } from "../lib/log.ts";
+import { errorFields, log } from "../lib/log.ts";
 import { deliver } from "./deliver.ts";
 import { runSqlFiles } from "./sql.ts";
 
@@ -54,7 +54,7 @@ export async function simulateReconciler(
       const events = await simulateSweep(sql, phase);
       await deliver(receiverUrl, secret, `sweep_${randomUUID()}`, JSON.stringify(events));
     } catch (error) {
-      log("warn", "simulated sweep failed", reason(error));
+      log("warn", "simulated sweep failed", errorFields(error));
     }
   }
   await sql.end({ timeout: 1 });

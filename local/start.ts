@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
-import { log, reason, writeLogWith } from "../lib/log.ts";
+import { errorFields, log, writeLogWith } from "../lib/log.ts";
 import { isLocalHost, loadSettings } from "../lib/settings.ts";
 import { demoSecret, grafanaPort, postgresPort, prometheusPort, pushgatewayPort, receiverPort } from "./defaults.ts";
 import { createDemoLedger, simulateReconciler } from "./demo.ts";
@@ -47,7 +47,7 @@ try {
   }
 } finally {
   stopping.abort();
-  for (const part of started) await part.stop().catch((error) => log("error", "not stopped", reason(error)));
+  for (const part of started) await part.stop().catch((error) => log("error", "not stopped", errorFields(error)));
 }
 if (!process.exitCode) console.log("Stopped. Nothing is left running.");
 process.exit();
@@ -110,7 +110,7 @@ async function run(): Promise<void> {
   while (!signal.aborted) {
     const startedAt = Date.now();
     tick = Promise.resolve(sampler({} as ScheduledEvent, {} as Context, () => {})).catch((error) =>
-      log("error", "tick failed", reason(error)),
+      log("error", "tick failed", errorFields(error)),
     );
     await Promise.race([tick, stopped]);
     const pauseMs = Math.max(0, startedAt + everySeconds * 1000 - Date.now());

@@ -1,7 +1,7 @@
 import net from "node:net";
 import postgres from "postgres";
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
-import { connect, type Database, isConnectionError, keepConnection, within } from "../lib/database.ts";
+import { connect, type Database, isConnectionError, keepConnection, withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -116,7 +116,7 @@ it("survives the loss of its connection at any moment of a transaction", async (
   for (let round = 0; round < 100; round += 1) {
     const connection = await open(port);
     const { error } = await timed(
-      within(connection, deadline("test", 5_000), async (sql) => {
+      withDeadline(connection, deadline("test", 5_000), async (sql) => {
         setTimeout(cut, (round % 20) / 4);
         for (;;) {
           await sql.unsafe("begin; select 1");
@@ -134,7 +134,7 @@ it("survives the loss of its connection at any moment of a transaction", async (
 it("rejects a query that waits for its turn when the connection is lost", async () => {
   const connection = await open();
   const [row] = await connection.sql`select pg_backend_pid() as pid`;
-  const holding = timed(within(connection, deadline("test", 5_000), (sql) => sql`select pg_sleep(20)`));
+  const holding = timed(withDeadline(connection, deadline("test", 5_000), (sql) => sql`select pg_sleep(20)`));
   // More than postgres.js sends ahead of the answers.
   const waiting = Array.from({ length: 150 }, () => timed(connection.sql`select 1`));
   await database.admin`select pg_terminate_backend(${row?.pid})`;
@@ -169,7 +169,7 @@ it("lets go of its socket when the server does not answer the end of the connect
 it("ends a query at its deadline, and the connection with it", async () => {
   const connection = await open();
   const { error, ms } = await timed(
-    within(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)")),
+    withDeadline(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)")),
   );
   expect(error.message).toBe("test: no answer within 200 ms");
   expect(ms).toBeLessThan(2_000);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { Histogram, Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
-import { parseEvents, reconcilerRegistry, type Sample, tally } from "../lib/events.ts";
+import { parseEvents, reconcilerRegistry, type Total, tally } from "../lib/events.ts";
 import { Refusal } from "../lib/refusal.ts";
 
 const timestamp = "2026-01-31T12:00:00Z";
@@ -14,9 +14,7 @@ const sweep = (seconds: unknown, end: unknown = timestamp) => ({
 });
 const parse = (value: unknown) => parseEvents(JSON.stringify(value));
 const added = async (value: unknown) =>
-  Object.fromEntries(
-    (await tally(parse(value))).map(({ name, labels, value }) => [name + JSON.stringify(labels), value]),
-  );
+  Object.fromEntries(tally(parse(value)).map(({ name, labels, value }) => [name + JSON.stringify(labels), value]));
 
 describe("each event changes its own row of the contract only", () => {
   it("an action: its phase", async () => {
@@ -127,7 +125,7 @@ describe("refuses, naming the field,", () => {
 });
 
 it("shows every series as 0 before the first event", async () => {
-  const text = await (await reconcilerRegistry([])).metrics();
+  const text = await reconcilerRegistry([]).metrics();
   const series = text.split("\n").filter((line) => line && !line.startsWith("#"));
   expect(series).toHaveLength(3 + 1 + 11 + 2 + 1);
   expect(series.filter((line) => !line.endsWith(" 0"))).toEqual([]);
@@ -143,9 +141,9 @@ it("shows stored totals as prom-client shows the same observations", async () =>
       registers: [registry],
     });
     for (const duration of durations) own.observe(duration);
-    const totals: Sample[] = await tally(durations.flatMap((duration) => parse(sweep(duration))));
-    const stored: Sample[] = JSON.parse(JSON.stringify(totals));
-    expect(await (await reconcilerRegistry(stored)).metrics()).toContain(await registry.metrics());
+    const totals: Total[] = tally(durations.flatMap((duration) => parse(sweep(duration))));
+    const stored: Total[] = JSON.parse(JSON.stringify(totals));
+    expect(await reconcilerRegistry(stored).metrics()).toContain(await registry.metrics());
   };
   await shows([0, 0.05, 0.1, 0.100001, 1.84, 51.2, 51.3, 600]);
   const duration = fc.oneof(

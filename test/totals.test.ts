@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { connect, type Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
-import { parseEvents, type Sample, tally } from "../lib/events.ts";
+import { type Increment, parseEvents, tally } from "../lib/events.ts";
 import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
@@ -29,8 +29,8 @@ async function open(url = database.receiverUrl): Promise<Database> {
   return connection;
 }
 
-const sample = (name: string, value: number, labels = {}): Sample => ({ name, labels, value });
-const delivery = (id: string, samples: Sample[], bodyDigest = "digest") => ({ id, bodyDigest, samples });
+const increment = (name: string, value: number, labels = {}): Increment => ({ name, labels, value });
+const delivery = (id: string, increments: Increment[], bodyDigest = "digest") => ({ id, bodyDigest, increments });
 const totals = async () =>
   Object.fromEntries(
     (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
@@ -45,9 +45,9 @@ const waiting = () => database.admin`select from pg_locks where locktype = 'advi
 
 it("adds a delivery once, however often it comes", async () => {
   const { sql } = await open();
-  expect(await recordDelivery(sql, delivery("a", [sample("x", 2)]))).toBe("recorded");
-  expect(await recordDelivery(sql, delivery("a", [sample("x", 2)]))).toBe("duplicate");
-  expect(await recordDelivery(sql, delivery("b", [sample("x", 3)]))).toBe("recorded");
+  expect(await recordDelivery(sql, delivery("a", [increment("x", 2)]))).toBe("recorded");
+  expect(await recordDelivery(sql, delivery("a", [increment("x", 2)]))).toBe("duplicate");
+  expect(await recordDelivery(sql, delivery("b", [increment("x", 3)]))).toBe("recorded");
   expect(await totals()).toEqual({ x: "5" });
   expect(await database.admin`select id, attempts from ledger_metrics.deliveries order by id`).toEqual([
     { id: "a", attempts: 2 },
@@ -57,29 +57,29 @@ it("adds a delivery once, however often it comes", async () => {
 
 it("refuses a known id with another body, and adds nothing", async () => {
   const { sql } = await open();
-  await recordDelivery(sql, delivery("a", [sample("x", 2)]));
-  expect(await recordDelivery(sql, delivery("a", [sample("x", 9)], "other"))).toBe("conflict");
+  await recordDelivery(sql, delivery("a", [increment("x", 2)]));
+  expect(await recordDelivery(sql, delivery("a", [increment("x", 9)], "other"))).toBe("conflict");
   expect(await totals()).toEqual({ x: "2" });
 });
 
 it("takes an id for text, whatever is in it", async () => {
   const { sql } = await open();
   const id = `'); drop table ledger_metrics.totals; --"\\$$`;
-  expect(await recordDelivery(sql, delivery(id, [sample("x", 1)]))).toBe("recorded");
+  expect(await recordDelivery(sql, delivery(id, [increment("x", 1)]))).toBe("recorded");
   expect(await database.admin`select id from ledger_metrics.deliveries`).toEqual([{ id }]);
 });
 
 it("adds fractions exactly, in whatever order they come", async () => {
   const { sql } = await open();
   for (const [index, value] of [0.1, 0.2, 1e15, 0.7].entries()) {
-    await recordDelivery(sql, delivery(`d${index}`, [sample("sum", value)]));
+    await recordDelivery(sql, delivery(`d${index}`, [increment("sum", value)]));
   }
   expect(await totals()).toEqual({ sum: "1000000000000001.0" });
 });
 
 it("keeps the latest run, also when an older one comes later", async () => {
   const { sql } = await open();
-  const ending = (end: number) => delivery(`d${end}`, [sample("veza_reconciler_last_run_timestamp", end)]);
+  const ending = (end: number) => delivery(`d${end}`, [increment("veza_reconciler_last_run_timestamp", end)]);
   for (const end of [100, 300.5, 200]) await recordDelivery(sql, ending(end));
   expect(await totals()).toEqual({ veza_reconciler_last_run_timestamp: "300.5" });
 });
@@ -105,18 +105,18 @@ it("comes to the same totals, to the last digit, in whatever order and on howeve
 
   await fc.assert(
     fc.asyncProperty(batches, fc.infiniteStream(fc.nat(1_000)), async (made, random) => {
-      const samples = await Promise.all(made.map((batch) => tally(parseEvents(JSON.stringify(batch)))));
+      const tallies = made.map((batch) => tally(parseEvents(JSON.stringify(batch))));
       await empty();
-      for (const [index, some] of samples.entries()) await recordDelivery(sql, delivery(`d${index}`, some));
+      for (const [index, some] of tallies.entries()) await recordDelivery(sql, delivery(`d${index}`, some));
       const oneByOne = await stored();
 
       await empty();
-      const order = [...samples.keys()]
+      const order = [...tallies.keys()]
         .map((index) => ({ index, at: random.next().value ?? 0 }))
         .sort((a, b) => a.at - b.at);
       await Promise.all(
         order.map(({ index, at }) =>
-          recordDelivery(connections[at % connections.length]?.sql ?? sql, delivery(`d${index}`, samples[index] ?? [])),
+          recordDelivery(connections[at % connections.length]?.sql ?? sql, delivery(`d${index}`, tallies[index] ?? [])),
         ),
       );
       expect(await stored()).toEqual(oneByOne);
@@ -131,8 +131,8 @@ it("does not deadlock when deliveries are named in opposite orders", async () =>
   await Promise.all(
     connections.map(async ({ sql }, sender) => {
       for (let round = 0; round < 20; round += 1) {
-        const samples = names.map((name) => sample(name, 1));
-        await recordDelivery(sql, delivery(`${round}-${sender}`, sender % 2 ? samples.toReversed() : samples));
+        const increments = names.map((name) => increment(name, 1));
+        await recordDelivery(sql, delivery(`${round}-${sender}`, sender % 2 ? increments.toReversed() : increments));
       }
     }),
   );
@@ -141,7 +141,7 @@ it("does not deadlock when deliveries are named in opposite orders", async () =>
 
 it("publishes the totals, and every other series as 0", async () => {
   const connection = await open();
-  await recordDelivery(connection.sql, delivery("a", [sample("veza_reconciler_orphan_refunds_total", 4)]));
+  await recordDelivery(connection.sql, delivery("a", [increment("veza_reconciler_orphan_refunds_total", 4)]));
   await publish(connection, 3_000);
   const series = await scrape(stage);
   expect(series).toMatchObject({
@@ -180,7 +180,7 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
   });
   const [first, second, recorder] = await Promise.all([open(), open(), open()]);
   const add = (id: string) =>
-    recordDelivery(recorder.sql, delivery(id, [sample("veza_reconciler_orphan_refunds_total", 1)]));
+    recordDelivery(recorder.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
   await add("a");
   const publishingOne = publish(first, 5_000, { url: slowGateway });
   await expect.poll(() => arrived).toBe(1);
@@ -212,7 +212,7 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
   const recorder = await open();
   const publishings: Promise<boolean>[] = [];
   for (let index = 0; index < 4; index += 1) {
-    await recordDelivery(recorder.sql, delivery(`d${index}`, [sample("veza_reconciler_orphan_refunds_total", 1)]));
+    await recordDelivery(recorder.sql, delivery(`d${index}`, [increment("veza_reconciler_orphan_refunds_total", 1)]));
     publishings.push(publish(await open(), 20_000, { url: holding }));
     // The first one has read the totals when its push arrives.
     await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
@@ -236,7 +236,7 @@ describe.each(["rendering", "connected"])("a publisher that is stopped while %s"
     });
     const other = await open();
     const add = (id: string) =>
-      recordDelivery(other.sql, delivery(id, [sample("veza_reconciler_orphan_refunds_total", 1)]));
+      recordDelivery(other.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
     await add("a");
     const { child, printed } = runScript("test/programs/stopping-publisher.ts", [place], {
       DATABASE_URL: database.receiverUrl,
