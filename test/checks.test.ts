@@ -195,8 +195,9 @@ describe("a check that fails leaves the other four right", () => {
 });
 
 it("takes only a count for a count", async () => {
+  const { signal: lost } = new AbortController();
   const limit = deadline("test", 1_000);
-  const answering = async (row: object | undefined) => ({ sql: { unsafe: async () => [row] } }) as never;
+  const answering = async (row: object | undefined) => ({ sql: { unsafe: async () => [row] }, lost }) as never;
   const sound = { count: "7", oldest: "1.5", time_type: "timestamp with time zone", hides_rows: false };
   expect(await runChecks(answering(sound), limit)).toMatchObject(Array(5).fill({ count: 7, oldestSeconds: 1.5 }));
   const most = { ...sound, count: "9007199254740991" };

@@ -243,7 +243,10 @@ function sample(): Promise<Outcome[]> {
     turn = answer.catch(() => {});
     return answer;
   };
-  return runChecks(Promise.resolve({ sql: { unsafe } } as never), deadline("Postgres", 60_000));
+  return runChecks(
+    Promise.resolve({ sql: { unsafe }, lost: new AbortController().signal } as never),
+    deadline("Postgres", 60_000),
+  );
 }
 
 it("counts what a model counts, on random ledgers", { timeout: 120_000 + seconds * 2_000 }, async () => {
