@@ -1,4 +1,4 @@
-import { AggregatorRegistry, type Registry } from "prom-client";
+import { ClusterRegistry, type Registry } from "prom-client";
 import * as v from "valibot";
 import { Refusal } from "./refusal.ts";
 
@@ -172,7 +172,7 @@ export function reconcilerRegistry(totals: Total[]): Registry {
       value: totalOf.get(seriesKey(name, labels)) ?? 0,
     })),
   }));
-  return AggregatorRegistry.aggregate([metrics]);
+  return ClusterRegistry.aggregate([metrics]);
 }
 
 /** No series has more than one label, so the order of labels does not matter. */
