@@ -9,9 +9,10 @@ import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { type Program, runScript } from "../helpers/processes.ts";
+import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import * as chaos from "./deliveries.ts";
-import { type Restartable, restartablePostgres, restartablePushgateway, startProxy } from "./servers.ts";
+import { type Restartable, restartablePostgres, restartablePushgateway } from "./servers.ts";
 
 const seconds = Number(process.env.CHAOS_SECONDS ?? 12);
 const seed = Number(process.env.CHAOS_SEED ?? randomBytes(4).readUInt32LE());
@@ -20,6 +21,48 @@ const say = (line: string) => process.stdout.write(`chaos: ${line}\n`);
 
 it("counts each delivery once, and no counter falls, while everything around it fails", { timeout }, async () => {
   say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds}`);
+  const stack = await startStack();
+  const receivers = await startReceivers(stack);
+  const observer = startObserver(stack);
+  const ticker = startTicker(stack);
+  const senders = startSenders(stack, receivers);
+  const struck = await strike(stack, receivers);
+  await Promise.all([ticker.ended, senders.ended]);
+
+  await expectEveryReceiverToWork(stack, receivers, senders);
+  await endReceivers(stack, receivers);
+  expect(await ticker.tick()).toBe("done");
+  const { series, falls, scrapes } = await observer.end();
+
+  const { deliveries } = senders;
+  const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
+  const events = deliveries.reduce((sum, { size }) => sum + size, 0);
+  const { longestMs } = senders;
+  const figures = { deliveries: deliveries.length, events, answers, faults: struck, longestMs, ticks: ticker.ticks };
+  say(JSON.stringify({ ...figures, scrapes }, (_, value) => (typeof value === "number" ? Math.round(value) : value)));
+
+  await expectOnlyTheRecordedOnesCounted(stack, deliveries, series);
+  expect(falls).toEqual([]);
+  const timesRecorded = deliveries.map(({ answers }) => answers.filter((answer) => answer === "200 recorded").length);
+  expect(Math.max(...timesRecorded)).toBe(1);
+  expect(["200 recorded", "200 duplicate", "503 not confirmed", "lost", "hung up"]).toEqual(
+    expect.arrayContaining(Object.keys(answers)),
+  );
+  expect(longestMs).toBeLessThan(15_000);
+  expect(ticker.ticks.longestMs).toBeLessThan(25_000);
+  expect(receivers.crashes).toEqual([]);
+  expectNothingGivenAway(stack, receivers, ticker.log);
+
+  // A run in which little happened would prove little.
+  expect(Object.values(struck)).not.toContain(0);
+  expect(events).toBeGreaterThan(seconds < 150 ? 1_000 : 100_000);
+  expect(Math.min(scrapes, ticker.ticks.done, answers["200 duplicate"] ?? 0)).toBeGreaterThan(2);
+});
+
+type Stack = Awaited<ReturnType<typeof startStack>>;
+
+/** A real Postgres and Pushgateway, each behind a proxy, and what the functions need to know of them. */
+async function startStack() {
   const [database, gateway] = await Promise.all([restartablePostgres(), restartablePushgateway()]);
   const [toDatabase, toGateway] = await Promise.all([startProxy(database.port), startProxy(gateway.port)]);
   const adminUrl = `postgres://postgres:postgres@127.0.0.1:${database.port}/postgres`;
@@ -38,27 +81,46 @@ it("counts each delivery once, and no counter falls, while everything around it 
     STAGE: "chaos",
     SECRET_ID: undefined,
   });
+  const endsAt = Date.now() + seconds * 1000;
+  return { database, gateway, toDatabase, toGateway, admin, secret, password, settingsOf, endsAt };
+}
 
-  // Three receivers. One that ends without having been killed has crashed.
+type Receivers = Awaited<ReturnType<typeof startReceivers>>;
+
+/** Three receivers. One that ends without having been killed has crashed. */
+async function startReceivers({ settingsOf }: Stack) {
   const programs: Program[] = [];
   const crashes: string[] = [];
-  const startReceiver = async () => {
+  const start = async () => {
     const program = runScript("test/programs/receiver.ts", [], settingsOf("receiver"));
     programs.push(program);
     program.exited.then(() => program.child.signalCode !== "SIGKILL" && crashes.push(program.output()));
     return { program, url: await program.printed(/receiver (\S+)/) };
   };
-  const receivers = await Promise.all([startReceiver(), startReceiver(), startReceiver()]);
-  const kill = async (index: number) => {
-    const program = receivers[index]?.program;
-    program?.child.kill("SIGKILL");
-    await program?.exited;
+  const running = await Promise.all([start(), start(), start()]);
+  return {
+    programs,
+    crashes,
+    count: running.length,
+    urlOf: (index: number) => running[index]?.url ?? "",
+    signal: (index: number, name: NodeJS.Signals) => running[index]?.program.child.kill(name),
+    async kill(index: number) {
+      const program = running[index]?.program;
+      program?.child.kill("SIGKILL");
+      await program?.exited;
+    },
+    async start(index: number) {
+      running[index] = await start();
+    },
   };
+}
 
-  // The observer looks at the gateway itself, all the time. A counter may be absent after a wipe, and never be lower.
+/** Looks at the gateway itself, all the time. A counter may be absent after a wipe, and never be lower. */
+function startObserver({ gateway }: Stack) {
   const highest: chaos.Totals = {};
   const falls: string[] = [];
   let scrapes = 0;
+  let isOver = false;
   const observe = async () => {
     const series = await scrape("chaos", `http://127.0.0.1:${gateway.port}`);
     scrapes += 1;
@@ -70,14 +132,22 @@ it("counts each delivery once, and no counter falls, while everything around it 
     }
     return series;
   };
-  let isOver = false;
   const observing = (async () => {
     // The gateway may be down at this moment.
     while (!isOver) await Promise.all([observe().catch(() => {}), sleep(5)]);
   })();
+  return {
+    async end() {
+      isOver = true;
+      await observing;
+      return { series: await observe(), falls, scrapes };
+    },
+  };
+}
 
-  // The sampler ticks about once a second. A tick may fail, and has to end in time.
-  const samplerLog = captureLog();
+/** The sampler ticks about once a second. A tick may fail, and has to end in time. */
+function startTicker({ settingsOf, endsAt }: Stack) {
+  const log = captureLog();
   setEnvironment(settingsOf("sampler"));
   const ticks = { done: 0, failed: 0, longestMs: 0 };
   const tick = async () => {
@@ -90,32 +160,44 @@ it("counts each delivery once, and no counter falls, while everything around it 
     ticks.longestMs = Math.max(ticks.longestMs, performance.now() - startedAt);
     return ended;
   };
-  const endsAt = Date.now() + seconds * 1000;
-  const ticking = (async () => {
+  const ended = (async () => {
     while (Date.now() < endsAt) await Promise.all([tick(), sleep(1000)]);
   })();
+  return { log, ticks, tick, ended };
+}
 
-  // Eight senders. Each has random numbers of its own, so that a seed gives the same deliveries again.
+type Senders = ReturnType<typeof startSenders>;
+
+/** Eight senders. Each has random numbers of its own, so that a seed gives the same deliveries again. */
+function startSenders({ secret, endsAt }: Stack, receivers: Receivers) {
   const deliveries: chaos.Delivery[] = [];
-  let longestMs = 0;
   const newDelivery = (id: string, random: () => number) => {
     const { delivery, body } = chaos.randomDelivery(id, random);
     deliveries.push(delivery);
-    const sendOnce = async (patience?: number, index = Math.floor(random() * receivers.length)) => {
-      const url = receivers[index]?.url ?? "";
-      longestMs = Math.max(longestMs, await chaos.send(url, secret, delivery, body, patience));
+    const sendOnce = async (patience?: number, index = Math.floor(random() * receivers.count)) => {
+      const ms = await chaos.send(receivers.urlOf(index), secret, delivery, body, patience);
+      senders.longestMs = Math.max(senders.longestMs, ms);
     };
     return { delivery, sendOnce };
   };
-  const sending = Array.from({ length: 8 }, async (_, index) => {
+  const sendAll = async (index: number) => {
     const random = chaos.randomFrom(seed + 1 + index);
     for (let number = 0; Date.now() < endsAt; number += 1) {
       const { delivery, sendOnce } = newDelivery(`chaos_${index}_${number}`, random);
       // Some give up at once. The others go on: 200 times is enough until everything is repaired.
       await chaos.sendUntilConfirmed(random() < 0.05 ? 1 : 200, random, delivery, sendOnce);
     }
-  });
+  };
+  const senders = { deliveries, newDelivery, longestMs: 0, ended: Promise.resolve<unknown>(undefined) };
+  senders.ended = Promise.all(Array.from({ length: 8 }, (_, index) => sendAll(index)));
+  return senders;
+}
 
+/**
+ * Strikes until the time is over, and until each fault has repaired what it broke. The faults are dealt like cards, so that
+ * each kind has its turn. They overlap: none waits for the one before. Resolves to how often each kind has struck.
+ */
+async function strike({ database, gateway, toDatabase, toGateway, admin, endsAt }: Stack, receivers: Receivers) {
   // What is being restarted is left alone until it is there again.
   const restarting = new Set<unknown>();
   const restart = async (part: unknown, ms: number, stop: () => Promise<void>, start: () => Promise<unknown>) => {
@@ -131,11 +213,22 @@ it("counts each delivery once, and no counter falls, while everything around it 
     restart(
       index,
       ms,
-      () => kill(index),
-      async () => {
-        receivers[index] = await startReceiver();
-      },
+      () => receivers.kill(index),
+      () => receivers.start(index),
     );
+  /** With `isLockLost`, whoever holds the publishers' lock loses it meanwhile. */
+  const stopReceiver = async (index: number, ms: number, isLockLost: boolean) => {
+    if (restarting.has(index)) return;
+    receivers.signal(index, "SIGSTOP");
+    const endSessions = async () => {
+      await sleep(20);
+      await admin`select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'`;
+    };
+    if (isLockLost) endSessions().catch(() => {}); // Postgres may be down at this moment.
+    await sleep(ms);
+    receivers.signal(index, "SIGCONT");
+  };
+  const any = (choice: number) => Math.floor(choice * receivers.count);
   const faults: Record<string, { cards: number; strike(ms: number, choice: number): unknown }> = {
     "Postgres cut": { cards: 3, strike: (_, choice) => toDatabase.cut(choice < 0.5) },
     "Postgres answer lost": { cards: 3, strike: (_, choice) => toDatabase.cutAfterNextPiece(choice < 0.5) },
@@ -145,11 +238,11 @@ it("counts each delivery once, and no counter falls, while everything around it 
     "gateway answer lost": { cards: 3, strike: (_, choice) => toGateway.cutAfterNextPiece(choice < 0.5) },
     "gateway muted": { cards: 1, strike: (ms) => toGateway.mute(ms) },
     "gateway wiped": { cards: 1, strike: (ms) => restartServer(gateway, ms) },
-    "receiver killed": { cards: 3, strike: (ms, choice) => restartReceiver(Math.floor(choice * 3), ms) },
+    "receiver killed": { cards: 3, strike: (ms, choice) => restartReceiver(any(choice), ms) },
+    "receiver stopped": { cards: 3, strike: (ms, choice) => stopReceiver(any(choice), ms, ms > 300) },
   };
-  // They are dealt like cards, so that each kind has its turn. They overlap: none waits for the one before.
   const random = chaos.randomFrom(seed);
-  const struck: Record<string, number> = {};
+  const struck = Object.fromEntries(Object.keys(faults).map((kind) => [kind, 0]));
   const striking: unknown[] = [];
   let deck: string[] = [];
   while (Date.now() < endsAt) {
@@ -159,30 +252,40 @@ it("counts each delivery once, and no counter falls, while everything around it 
     struck[kind] = (struck[kind] ?? 0) + 1;
     striking.push(faults[kind]?.strike(random() * 1000, random()));
   }
+  await Promise.all(striking);
+  return struck;
+}
 
-  // Each fault repairs what it broke. Then every receiver has to work again, each by itself.
-  await Promise.all([...striking, ticking, ...sending]);
-  expect(crashes).toEqual([]);
-  for (const index of receivers.keys()) {
+/** Each by itself, at the first attempt. */
+async function expectEveryReceiverToWork(
+  { toDatabase, toGateway }: Stack,
+  receivers: Receivers,
+  { newDelivery }: Senders,
+): Promise<void> {
+  expect(receivers.crashes).toEqual([]);
+  // A cut that has found no piece of data yet would come now, and make the attempt a second one.
+  for (const proxy of [toDatabase, toGateway]) proxy.calm();
+  const random = chaos.randomFrom(seed - 1);
+  for (let index = 0; index < receivers.count; index += 1) {
     const { delivery, sendOnce } = newDelivery(`chaos_last_${index}`, random);
     await sendOnce(undefined, index);
     expect(delivery.answers).toEqual(["200 recorded"]);
   }
-  // What a sender has hung up on may still be under way. It is over when no session is left.
-  await Promise.all([...receivers.keys()].map(kill));
+}
+
+/** What a sender has hung up on may still be under way. It is over when no session is left. */
+async function endReceivers({ admin }: Stack, receivers: Receivers): Promise<void> {
+  await Promise.all(Array.from({ length: receivers.count }, (_, index) => receivers.kill(index)));
   const sessions = () => admin`select from pg_stat_activity where usename = 'veza_ledger_receiver'`;
   await vi.waitFor(async () => expect(await sessions()).toHaveLength(0), { timeout: 10_000 });
-  expect(await tick()).toBe("done");
-  isOver = true;
-  await observing;
-  const series = await observe();
+}
 
-  const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
-  const events = deliveries.reduce((sum, { size }) => sum + size, 0);
-  const figures = { deliveries: deliveries.length, events, answers, faults: struck, longestMs, ticks, scrapes };
-  say(JSON.stringify(figures, (_, value) => (typeof value === "number" ? Math.round(value) : value)));
-
-  // Confirmed deliveries are recorded, and the totals are those of the recorded ones: in Postgres and on the gateway.
+/** Confirmed deliveries are recorded, and the totals are those of the recorded ones: in Postgres and on the gateway. */
+async function expectOnlyTheRecordedOnesCounted(
+  { admin }: Stack,
+  deliveries: chaos.Delivery[],
+  series: chaos.Totals,
+): Promise<void> {
   const recorded = new Set((await admin`select id from ledger_metrics.deliveries`).map(({ id }) => id));
   expect(deliveries.filter((delivery) => chaos.isConfirmed(delivery) && !recorded.has(delivery.id))).toEqual([]);
   const counted = deliveries.filter(({ id }) => recorded.has(id));
@@ -193,23 +296,11 @@ it("counts each delivery once, and no counter falls, while everything around it 
       as series, value::float8 from ledger_metrics.totals`;
   expect(Object.fromEntries(rows.map(({ series, value }) => [series, value]))).toEqual(expected);
   expect(series).toMatchObject(expected);
-  expect(falls).toEqual([]);
+}
 
-  const timesRecorded = deliveries.map(({ answers }) => answers.filter((answer) => answer === "200 recorded").length);
-  expect(Math.max(...timesRecorded)).toBe(1);
-  expect(["200 recorded", "200 duplicate", "503 not confirmed", "lost", "hung up"]).toEqual(
-    expect.arrayContaining(Object.keys(answers)),
-  );
-  expect(longestMs).toBeLessThan(15_000);
-  expect(ticks.longestMs).toBeLessThan(25_000);
-  expect(crashes).toEqual([]);
+function expectNothingGivenAway({ secret, password }: Stack, { programs }: Receivers, samplerLog: unknown[]): void {
   const output = programs.map((program) => program.output()).join("") + JSON.stringify(samplerLog);
   expect(output).not.toMatch(/(^|\\n) +at /m);
   const hidden = [secret.replace("whsec_", ""), password, "postgres://"];
   expect(hidden.filter((text) => output.includes(text))).toEqual([]);
-
-  // A run in which little happened would prove little.
-  expect(Object.keys(struck)).toHaveLength(Object.keys(faults).length);
-  expect(events).toBeGreaterThan(seconds < 150 ? 1_000 : 100_000);
-  expect(Math.min(scrapes, ticks.done, answers["200 duplicate"] ?? 0)).toBeGreaterThan(2);
-});
+}

@@ -1,5 +1,4 @@
 import { rm } from "node:fs/promises";
-import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgresClient from "postgres";
 import { onTestFinished } from "vitest";
@@ -8,7 +7,6 @@ import { freePort } from "../../local/ports.ts";
 import { createCluster, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import type { Supervised } from "../../local/supervise.ts";
-import { tcpServer } from "../helpers/servers.ts";
 
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {
@@ -67,52 +65,4 @@ export async function restartablePushgateway(): Promise<Restartable> {
     if (running.url !== url) throw new Error(`somebody else has taken the port of ${url}`);
   };
   return { port: Number(new URL(url).port), start, kill: () => running.stop("SIGKILL") };
-}
-
-/** A TCP proxy on 127.0.0.1, in front of a port, that fails when told; gone with the test. */
-export async function startProxy(targetPort: number) {
-  const connections = new Set<[net.Socket, net.Socket]>();
-  let muted: Promise<void> | undefined;
-  let cutNext: (() => void) | undefined;
-  const close = (connection: [net.Socket, net.Socket], reset: boolean) => {
-    connections.delete(connection);
-    for (const socket of connection) reset ? socket.resetAndDestroy() : socket.destroy();
-  };
-  const cut = (reset: boolean) => {
-    for (const connection of connections) close(connection, reset);
-  };
-  const port = await tcpServer((client) => {
-    const server = net.connect({ port: targetPort, host: "127.0.0.1", noDelay: true });
-    server.on("error", () => {});
-    const connection: [net.Socket, net.Socket] = [client, server];
-    connections.add(connection);
-    for (const [from, to] of [connection, connection.toReversed()] as [net.Socket, net.Socket][]) {
-      from.on("close", () => close(connection, false));
-      // All pieces wait for the same promise, so they stay in their order.
-      from.on("data", async (chunk) => {
-        if (muted) await muted;
-        if (!connections.has(connection)) return;
-        to.write(chunk, () => {
-          cutNext?.();
-          cutNext = undefined;
-        });
-      });
-    }
-  });
-  return {
-    port,
-    /** Ends all connections now; with `reset`, what a side has not read yet is lost as well. */
-    cut,
-    /** Passes one more piece of data on, then cuts: the server does what it was asked, and the answer is lost. */
-    cutAfterNextPiece(reset: boolean) {
-      cutNext = () => cut(reset);
-    },
-    /** Passes nothing on for so long. What a side sent that has hung up meanwhile is dropped. */
-    async mute(ms: number) {
-      muted ??= sleep(ms).then(() => {
-        muted = undefined;
-      });
-      await muted;
-    },
-  };
 }
