@@ -5,8 +5,8 @@ import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
 /**
- * Runs SQL files, named from the project's top folder, one after the other on one connection, and each statement by
- * itself, as psql does: CREATE INDEX CONCURRENTLY may not run in a transaction.
+ * Runs SQL files, named from the project's top folder, one after the other on one connection: each as a whole, or, where
+ * it has indexes built CONCURRENTLY, which may not be in a transaction, statement by statement as psql does.
  */
 export async function runSqlFiles(url: string, files: string[]): Promise<void> {
   const target = parseDatabaseUrl(url);
@@ -14,16 +14,11 @@ export async function runSqlFiles(url: string, files: string[]): Promise<void> {
   try {
     for (const file of files) {
       const text = await readFile(path.join(import.meta.dirname, "..", file), "utf8");
-      for (const statement of statementsOf(text)) await sql.unsafe(statement);
+      const withoutComments = text.replaceAll(/^--.*$/gm, "");
+      const parts = /\bconcurrently\b/i.test(withoutComments) ? withoutComments.split(/;\s*$/m) : [text];
+      for (const part of parts) await sql.unsafe(part);
     }
   } finally {
     await close();
   }
-}
-
-/** Splits SQL at the semicolons that end a line. A body between two $$ is left whole. */
-function statementsOf(text: string): string[] {
-  const withoutComments = text.replaceAll(/^--.*$/gm, "");
-  const statements = withoutComments.match(/(\$\$[\s\S]*?\$\$|[^$])*?;\s*$/gm) ?? [];
-  return statements.map((statement) => statement.trim());
 }

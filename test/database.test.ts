@@ -5,6 +5,7 @@ import { connect, type Database, isConnectionError, keepConnection, withDeadline
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
+import { startProxy } from "./helpers/proxy.ts";
 import { closedPort, fullPort, tcpServer } from "./helpers/servers.ts";
 
 let database: TestDatabase;
@@ -92,32 +93,13 @@ it("rejects what has no answer yet when it is closed, and leaves no session", as
     .toHaveLength(0);
 });
 
-/** Passes bytes on to Postgres. `cut` ends all its connections, each in a way of its own. */
-async function startCuttingProxy(): Promise<{ port: number; cut: () => void }> {
-  const clients = new Set<net.Socket>();
-  const port = await tcpServer((client) => {
-    const { host, port } = targetOf(database.receiverUrl);
-    const server = net.connect({ host, port }).on("error", () => {});
-    client.pipe(server);
-    server.pipe(client);
-    clients.add(client.on("close", () => server.destroy()));
-  });
-  const ways = [(client: net.Socket) => client.destroy(), (client: net.Socket) => client.resetAndDestroy()];
-  let cuts = 0;
-  const cut = () => {
-    for (const client of clients) ways[cuts++ % ways.length]?.(client);
-    clients.clear();
-  };
-  return { port, cut };
-}
-
 it("survives the loss of its connection at any moment of a transaction", async () => {
-  const { port, cut } = await startCuttingProxy();
+  const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
   for (let round = 0; round < 100; round += 1) {
     const connection = await open(port);
     const { error } = await timed(
       withDeadline(connection, deadline("test", 5_000), async (sql) => {
-        setTimeout(cut, (round % 20) / 4);
+        setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
         for (;;) {
           await sql.unsafe("begin; select 1");
           if (round % 2) await new Promise(setImmediate);

@@ -1,4 +1,3 @@
-import net from "node:net";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/sampler.ts";
@@ -8,6 +7,7 @@ import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helper
 import { setEnvironment } from "./helpers/environment.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
+import { startProxy } from "./helpers/proxy.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort, httpServer, tcpServer } from "./helpers/servers.ts";
 
@@ -212,26 +212,23 @@ describe("with a faulty database", () => {
 
   it("pushes what it knows within its 8 s when the server falls mute in the middle", async () => {
     captureLog();
-    const { host, port } = targetOf(database.samplerUrl);
-    const proxy = await tcpServer((client) => {
-      const server = net.connect({ host, port });
-      client.pipe(server);
-      client.on("close", () => server.destroy());
+    const { port } = targetOf(database.samplerUrl);
+    let isAsked = false;
+    let isMute = false;
+    const proxy = await startProxy(port, {
+      allow: (chunk) => {
+        isAsked ||= chunk.includes("from orders");
+        return true;
+      },
       // Lets the first answer through after the five statements were sent, and nothing after it.
-      let muteAfter = Number.POSITIVE_INFINITY;
-      client.on("data", (chunk) => {
-        if (chunk.includes("from orders")) muteAfter = 0;
-      });
-      server.on("data", (chunk) => {
-        if (muteAfter === Number.POSITIVE_INFINITY) client.write(chunk);
-        else if (muteAfter === 0) {
-          muteAfter = -1;
-          const firstAnswer = chunk.indexOf("Z", chunk.indexOf("SELECT 1")) + 6;
-          client.write(chunk.subarray(0, firstAnswer));
-        }
-      });
+      answer: (chunk) => {
+        if (!isAsked) return chunk;
+        const first = isMute ? 0 : chunk.indexOf("Z", chunk.indexOf("SELECT 1")) + 6;
+        isMute = true;
+        return chunk.subarray(0, first);
+      },
     });
-    setEnvironment({ DATABASE_URL: database.samplerUrl.replace(`:${port}/`, `:${proxy}/`) });
+    setEnvironment({ DATABASE_URL: database.samplerUrl.replace(`:${port}/`, `:${proxy.port}/`) });
     const startedAt = performance.now();
     await tick();
     expect(performance.now() - startedAt).toBeLessThan(9_000);

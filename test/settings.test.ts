@@ -1,11 +1,11 @@
-import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadSettings, parseSettings, SettingsError } from "../lib/settings.ts";
 import { setEnvironment } from "./helpers/environment.ts";
+import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { tcpServer } from "./helpers/servers.ts";
 
-const secret = `whsec_${randomBytes(32).toString("base64")}`;
+const secret = newSecret();
 const good = {
   DATABASE_URL: "postgres://user:hunter2@db.internal:6432/ledger",
   PUSHGATEWAY_URL: "https://push.internal/prefix/",
@@ -35,7 +35,7 @@ it("asks the sampler for no webhook secret", () => {
 });
 
 it("takes several webhook secrets, separated by spaces", () => {
-  const other = `whsec_${randomBytes(24).toString("base64")}`;
+  const other = newSecret(24);
   expect(parse({ WEBHOOK_SECRET: ` ${secret}  ${other}\n` }).webhookSecrets).toEqual([secret, other]);
 });
 

@@ -1,8 +1,8 @@
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { verifySignature } from "../lib/signature.ts";
+import { newSecret } from "./helpers/receiver.ts";
 
-const newSecret = () => `whsec_${randomBytes(32).toString("base64")}`;
 const secret = newSecret();
 const now = () => Math.floor(Date.now() / 1000);
 

@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import net from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
@@ -11,6 +10,7 @@ import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
 import { runScript } from "./helpers/processes.ts";
+import { startProxy } from "./helpers/proxy.ts";
 import { httpServer, tcpServer } from "./helpers/servers.ts";
 
 const stage = "totals";
@@ -277,16 +277,9 @@ it("gives the lock back when the push fails", async () => {
 });
 
 it("says why it failed, and not only that the connection is gone by then", async () => {
-  const { host, port } = targetOf(database.receiverUrl);
-  const cutting = await tcpServer((client) => {
-    const server = net.connect({ host, port }).on("error", () => {});
-    server.pipe(client);
-    client.on("close", () => server.destroy());
-    client.on("data", (chunk) =>
-      chunk.includes("pg_advisory_xact_lock") ? client.resetAndDestroy() : server.write(chunk),
-    );
-  });
-  const connection = await open(database.receiverUrl.replace(`:${port}/`, `:${cutting}/`));
+  const { port } = targetOf(database.receiverUrl);
+  const cutting = await startProxy(port, { allow: (chunk) => !chunk.includes("pg_advisory_xact_lock") });
+  const connection = await open(database.receiverUrl.replace(`:${port}/`, `:${cutting.port}/`));
   await expect(publish(connection, 3_000)).rejects.toMatchObject({
     code: "ECONNRESET",
   });

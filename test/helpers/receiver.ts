@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { signedHeaders } from "../../local/deliver.ts";
 
-export const newSecret = () => `whsec_${randomBytes(32).toString("base64")}`;
+export const newSecret = (bytes = 32) => `whsec_${randomBytes(bytes).toString("base64")}`;
 
 export interface Answer {
   status: number;
