@@ -135,6 +135,11 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await run("alter role veza_ledger_sampler nobypassrls");
     await makeView();
     await isWell();
+    await run("alter view veza_ledger_views.orders set (security_invoker = true)");
+    expect(await check()).toMatchObject({
+      ill: ["✗ table orders row-level security is on in veza_ledger_views, so that its counts are unknown", ill.ill[1]],
+      remedies: ill.remedies,
+    });
   });
 
   it("a login without the settings of roles.sql, as AWS' rotation makes one", async () => {
@@ -240,7 +245,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   it("a table that the role's search_path does not lead to", async () => {
     await run("create schema veza; alter table orders set schema veza");
     const ill = await check();
-    expect(ill.ill).toContain('✗ table orders it is in veza, which is not on the search_path ("$user", public)');
+    expect(ill.ill).toContain(
+      '✗ table orders it is in veza, where the role does not look: its search_path is "$user", public',
+    );
     expect(ill.remedies[0]).toMatch(/^alter role veza_ledger_sampler set search_path = veza, public; run config/);
     await run("drop table if exists refunds");
     expect((await check()).ill).toContain("✗ table refunds there is no such table");
