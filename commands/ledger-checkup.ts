@@ -175,7 +175,9 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
     return countPlan;
   });
   if (/Seq Scan/.test(JSON.stringify(plan))) {
-    throw new Problem("no index serves it: it reads the whole table every minute", "run config/postgres/indexes.sql");
+    const byStatus = `create index concurrently on ${tableOf(check)} (status) where status = '${statusOf(check)}'`;
+    const remedy = withoutOldest ? byStatus : "run config/postgres/indexes.sql";
+    throw new Problem("no index serves it: it reads the whole table every minute", remedy);
   }
   if (withoutOldest) throw withoutOldest;
   if (!(await isStatusKnown(database, check))) {

@@ -290,6 +290,24 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await isWell();
   });
 
+  it("transfers without their time: what is left of the index is another one", async () => {
+    await run("alter table seller_transfers drop updated_at");
+    const ill = await check();
+    expect(ill.ill).toEqual([
+      "✗ time of seller_transfers there is no updated_at",
+      "✗ check failed_transfers no index serves it: it reads the whole table every minute",
+      '✗ check pending_reversals column "updated_at" does not exist',
+    ]);
+    expect(ill.remedies[1]).toMatch(/^create index/);
+    await run(ill.remedies[1] ?? "");
+    expect((await check()).ill[1]).toBe(
+      '! check failed_transfers counts, and does not know the oldest row: column "updated_at" does not exist',
+    );
+    await run("alter table seller_transfers add updated_at timestamptz default now()");
+    await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql", "config/postgres/indexes.sql"]);
+    await isWell();
+  });
+
   it("a failed transfer's time that cannot be read: its count is right", async () => {
     await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
     const ill = await check();
