@@ -95,7 +95,7 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
   if (row.hides_rows) throw isHidden;
   const [plan] = await briefly(sql, `explain (format json) select from ${table}`).catch((error) => {
     // Behind a view that asks as its caller.
-    throw isAboutPolicies(error) ? isHidden : new Problem(reason(error).reason, roles);
+    throw isAboutPolicies(error) ? isHidden : new Problem(errorFields(error).reason, roles);
   });
   const rows = `rows: about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")}`;
   if (row.others) {

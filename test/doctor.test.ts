@@ -91,7 +91,7 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
       "if the ledger is elsewhere: name its database, or set the role's search_path",
       "the column is missing: migrate the ledger, or let the role read a view instead: docs/what-counts.md",
       "run config/postgres/indexes.sql",
-      "run config/postgres/indexes.sql",
+      "create index concurrently on seller_transfers (status) where status = 'permanently_failed'",
       "run config/postgres/indexes.sql",
       "the role may not read it: run config/postgres/roles.sql",
     ],
