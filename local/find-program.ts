@@ -71,6 +71,21 @@ const sources = {
     debianPackage: "prometheus-sql-exporter",
     otherwise: "do without the comparison",
   },
+  "victoria-metrics": {
+    names: ["victoria-metrics", "victoria-metrics-prod"],
+    debianPackage: "victoria-metrics",
+    otherwise: "do without the tests on VictoriaMetrics",
+  },
+  vmalert: {
+    names: ["vmalert", "vmalert-prod"],
+    debianPackage: "victoria-metrics",
+    otherwise: "do without the tests on VictoriaMetrics",
+  },
+  "vmalert-tool": {
+    names: ["vmalert-tool", "vmalert-tool-prod"],
+    debianPackage: "victoria-metrics",
+    otherwise: "do without the tests on VictoriaMetrics",
+  },
 } satisfies Record<string, Source>;
 
 export type ProgramName = keyof typeof sources;
