@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { runSqlFiles } from "../local/sql.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
@@ -124,7 +125,7 @@ it("every file of SQL can be applied twice, and taken back", async () => {
   await runSqlFiles(url, ["local/ledger.sql"]);
   for (let round = 0; round < 2; round += 1) {
     for (const name of [...applied, ...applied]) await runSqlFiles(url, [`config/postgres/${name}.sql`]);
-    expect(await left()).toHaveLength(3 + 1 + 5);
+    expect(await left()).toHaveLength(4 + 1 + checks.length);
     for (const name of applied.toReversed()) await runSqlFiles(url, [`config/postgres/${name}.rollback.sql`]);
     expect(await left()).toEqual([]);
   }

@@ -97,3 +97,41 @@ grant select, insert, update (attempts), delete on ledger_metrics.deliveries to 
 grant select, insert, update (value) on ledger_metrics.totals to veza_ledger_receiver;
 
 commit;
+
+-- For people: what the queries of docs/runbook.md read, and no more. \password veza_ledger_oncall gives it a password.
+-- A person's own login can have its rights too, by `grant veza_ledger_oncall to alice`, but then not its time-outs.
+-- By itself, so that a ledger without one of these columns still has the functions' roles: then change the column here, and
+-- in the runbook. Where your schema keeps amounts and error texts, add those columns too.
+begin;
+
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'veza_ledger_oncall') then
+    create role veza_ledger_oncall login connection limit 10;
+  end if;
+end
+$$;
+
+alter role veza_ledger_oncall set default_transaction_read_only = on;
+alter role veza_ledger_oncall set statement_timeout = '10s';
+alter role veza_ledger_oncall set lock_timeout = '2s';
+alter role veza_ledger_oncall set idle_in_transaction_session_timeout = '1min';
+-- A row that a policy hides is an error, and not one row less.
+alter role veza_ledger_oncall set row_security = off;
+
+grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
+grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
+grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
+grant usage on schema ledger_metrics to veza_ledger_oncall;
+grant select on ledger_metrics.deliveries, ledger_metrics.samples, ledger_metrics.pushes to veza_ledger_oncall;
+
+-- To see who holds a lock. Not every owner may give it; without it, the lock shows and its owner's query does not.
+do $$
+begin
+  grant pg_read_all_stats to veza_ledger_oncall;
+exception
+  when insufficient_privilege then raise notice 'veza_ledger_oncall will not see the queries of others';
+end
+$$;
+
+commit;
