@@ -1,45 +1,82 @@
 import { writeFile } from "node:fs/promises";
-import { PanelBuilder as BarGauge } from "@grafana/grafana-foundation-sdk/bargauge";
 import type { Builder } from "@grafana/grafana-foundation-sdk/cog";
 import * as common from "@grafana/grafana-foundation-sdk/common";
 import * as grafana from "@grafana/grafana-foundation-sdk/dashboard";
 import { PanelBuilder as Heatmap, YAxisConfigBuilder } from "@grafana/grafana-foundation-sdk/heatmap";
 import { DataqueryBuilder, PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
+import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
-import { type Check, checks, oldestItemMetric, sampleDurationMetric } from "../../lib/checks.ts";
+import {
+  type Check,
+  checkSuccessMetric,
+  checks,
+  oldestItemMetric,
+  sampleDurationMetric,
+  sampleTimestampMetric,
+} from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 
-const runbookUrl = "https://github.com/veza/veza-ledger-metrics/blob/main/docs/runbook.md";
+const runbookUrl = "https://repository.example/docs/runbook.md";
 // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the data source that the reader has chosen.
 const datasource = { type: "prometheus", uid: "${datasource}" };
 /** All is `.*`, which also selects series without the label: a setup without STAGE sees its numbers too. */
 const ofStage = 'stage=~"$stage"';
-/** The gateway keeps the sampler's last numbers for ever: they are unknown from when VezaLedgerSamplerSilent fires. */
+/** A gateway keeps the sampler's last numbers for ever: they are unknown from when VezaLedgerSamplerSilent looks up. */
 const staleAfterSeconds = 180;
 
-/** What to ask oneself when a check counts something, and when orange turns red: at once where the alert pages. */
-const advice: Record<string, { hint: string; redFrom: number }> = {
-  stuck_orders: { hint: "Do the provider's webhooks still arrive, and do we accept them?", redFrom: 1 },
-  stuck_refunds: { hint: "Which final webhooks never came? The provider knows how these refunds ended.", redFrom: 10 },
-  failed_transfers: { hint: "Nothing tries these again by itself: why does Stripe refuse them?", redFrom: 10 },
-  orphan_refunds: { hint: "The worst of the five: nobody has been asked to pay these customers.", redFrom: 1 },
-  pending_reversals: { hint: "Does the reversal worker run?", redFrom: 10 },
+interface Advice {
+  /** What to ask oneself when the check counts something. */
+  hint: string;
+  /** Whether its alert wakes somebody: those come first, and are red at once. The others are orange up to 10. */
+  pages?: true;
+  /** Of its lines, in every panel. Green, orange, red and purple say how bad something is. */
+  color: string;
+}
+const advice: Record<string, Advice> = {
+  stuck_orders: {
+    hint: "Do the provider's webhooks still arrive, and do we accept them?",
+    pages: true,
+    color: "#3274D9",
+  },
+  orphan_refunds: {
+    hint: "The worst of them: nobody has been asked to pay these customers.",
+    pages: true,
+    color: "#E0439B",
+  },
+  stuck_refunds: {
+    hint: "Which final webhooks never came? The provider knows how these refunds ended.",
+    color: "#1FA5B5",
+  },
+  failed_transfers: { hint: "Nothing tries these again by itself: why does Stripe refuse them?", color: "#B8860B" },
+  pending_reversals: { hint: "Does the reversal worker run?", color: "#808890" },
 };
+function adviceOn(id: string): Advice {
+  const found = advice[id];
+  if (!found) throw new Error(`config/grafana/dashboard.ts has no advice about ${id}`);
+  return found;
+}
+const rank = ({ id }: Check) => (adviceOn(id).pages ? 0 : 1);
+const ranked = checks.toSorted((a, b) => rank(a) - rank(b));
 
 // PromQL. One series per stage everywhere, so that no stage hides another.
 
+const lastTick = `max by (stage) (last_over_time(${sampleTimestampMetric}{${ofStage}}[1d]))`;
+const fresh = `(time() - ${lastTick} <= ${staleAfterSeconds})`;
+const oldest = ({ id }: Check) => `${oldestItemMetric}{check="${id}", ${ofStage}}`;
+const lastRun = `max by (stage) (last_over_time(${reconcilerMetric.lastRun}{${ofStage}}[1d]))`;
+const firing = 'ALERTS{alertname=~"VezaLedger.+", alertstate="firing", stage=~"$stage|"}';
 const ofBothJobs = `job=~"veza_ledger|veza_reconciler", ${ofStage}`;
-const pushTime = `max by (job, stage) (push_time_seconds{${ofBothJobs}})`;
-const pushFailureTime = `max by (job, stage) (push_failure_time_seconds{${ofBothJobs}})`;
-const stale = `(time() - max by (stage) (push_time_seconds{job="veza_ledger", ${ofStage}}) > ${staleAfterSeconds})`;
-const anyCount = `{__name__=~"${checks.map(({ metric }) => metric).join("|")}", ${ofStage}}`;
-const answered = `count by (stage) (${anyCount} >= 0 unless on (stage) ${stale})`;
-const oldest = `max by (check, stage) (${oldestItemMetric}{${ofStage}})`;
-const lastRun = `max by (stage) (${reconcilerMetric.lastRun}{${ofStage}})`;
+const successes = `${checkSuccessMetric}{${ofStage}}`;
 
-/** A check's count, and -1 while it is unknown: the check failed, or the sampler is silent. */
-const countOf = ({ metric }: Check) => `${stale} * 0 - 1 or max by (stage) (${metric}{${ofStage}})`;
+/**
+ * What `known` knows, and -1 for all else: for a stage that `series` had within a day, and, when no stage had, without one. So
+ * a tile whose series are gone says that it knows nothing, and is never grey.
+ */
+const orUnknown = (known: string, series: string, by = "stage") =>
+  `${known} or max by (${by}) (max_over_time(${series}[1d])) * 0 - 1 or -1 * absent_over_time(${series}[1d])`;
+/** A check's count while the sampler ticks. */
+const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${ofStage}}) and on (stage) ${fresh}`;
 /** Seconds since a Unix time, at least 1: 0 stays free for "there is none", which is how such metrics say it. */
 const ageOf = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 const hourly = (metric: string, by: string) => `sum by (${by}) (increase(${metric}{${ofStage}}[1h]))`;
@@ -84,27 +121,48 @@ function frame<Panel extends AnyPanel>(panel: Panel, frame: Frame): Panel {
     .height(frame.size[1])
     .datasource(datasource)
     .links(frame.alerts.map((alert) => link(`Runbook: ${alert}`, `${runbookUrl}#${alert.toLowerCase()}`)))
-    .targets(frame.targets.map((target, index) => target.refId("ABCDE"[index] ?? "").datasource(datasource)));
+    .targets(frame.targets.map((target, index) => target.refId(refId(index)).datasource(datasource)));
 }
 
-function link(title: string, url: string): Builder<grafana.DashboardLink> {
+/** `A` for the first query of a panel. */
+const refId = (index: number) => String.fromCharCode(65 + index);
+
+function link(title: string, url: string, targetBlank = true): Builder<grafana.DashboardLink> {
   // The builder always sets `placement`, which would move the dashboard's link out of sight, into a menu.
-  const { placement, ...visible } = new grafana.DashboardLinkBuilder(title).url(url).targetBlank(true).build();
+  const { placement, ...visible } = new grafana.DashboardLinkBuilder(title).url(url).targetBlank(targetBlank).build();
   return { build: () => visible };
 }
 
-/** Big numbers, one per series, on a background that says how bad it is. */
+/** Big numbers, one per series and below each other, on a background that says how bad it is. A click selects the stage. */
 const stat = (about: Frame) =>
   frame(new Stat(), about)
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(["lastNotNull"]))
     .graphMode(common.BigValueGraphMode.None)
-    .colorMode(common.BigValueColorMode.Background);
+    .colorMode(common.BigValueColorMode.Background)
+    .orientation(common.VizOrientation.Horizontal)
+    // Sizes of its own choice would run over the edge at two stages and "unknown".
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(28))
+    .dataLinks([
+      link(
+        "This stage alone",
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts these in.
+        "/d/veza-ledger?var-datasource=${datasource}&var-stage=${__field.labels.stage}&${__url_time_range}",
+        false,
+      ),
+    ]);
 
 const timeSeries = (about: Frame) =>
   frame(new TimeSeries(), about)
     .lineInterpolation(common.LineInterpolation.StepAfter)
-    .fillOpacity(10)
-    .legend(new common.VizLegendOptionsBuilder().showLegend(true))
+    .lineWidth(2)
+    .fillOpacity(0)
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .showLegend(true)
+        .displayMode(common.LegendDisplayMode.Table)
+        .placement(common.LegendPlacement.Right)
+        .calcs(["last"]),
+    )
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi));
 
 const textFor = (texts: Record<string, [text: string, color: string]>): grafana.ValueMap => ({
@@ -123,83 +181,210 @@ const thresholds = (steps: Record<number, string>) =>
       ...Object.entries(steps).map(([value, color]) => ({ value: Number(value), color })),
     ]);
 
+const colored = (color: string): grafana.DynamicConfigValue[] => [
+  { id: "color", value: { mode: "fixed", fixedColor: color } },
+];
+
 const unknown: [string, string] = ["unknown", "purple"];
-const titleOf = ({ id }: Check) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
+const never: [string, string] = ["never", "red"];
+const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
 /** `stuck_orders` → `VezaLedgerStuckOrders`. */
 const alertOf = ({ id }: Check) => `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter) => letter.toUpperCase())}`;
-const whatUnknownIs = `**unknown** (-1) is never 0: the check failed, and the sampler's log says why ("check failed"), or the
-  sampler has not pushed for over ${staleAfterSeconds / 60} minutes.`;
+const whatUnknownIs = `**unknown** is never 0: the check failed, and the sampler's log says why ("check failed"), or the
+  sampler's last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
 
-function checkPanel(check: Check, index: number): Stat {
-  const { hint, redFrom } = advice[check.id] ?? {};
-  if (!hint || !redFrom) throw new Error(`config/grafana/dashboard.ts has no advice about ${check.id}`);
-  return stat({
-    title: titleOf(check),
-    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe query is in lib/checks.ts: run it to see the rows.`,
-    unit: "none",
-    // Five do not divide 24 columns: the last one is a column narrower.
-    size: [index < 4 ? 5 : 4, 5],
-    alerts: [alertOf(check)],
-    targets: [instant(countOf(check), "{{stage}}")],
-  })
-    .mappings([textFor({ "-1": unknown })])
-    .thresholds(thresholds({ 1: "orange", [redFrom]: "red" }));
+/** At most five tiles in a line; what does not divide by 24 goes to the last ones. */
+function tileWidth(index: number): number {
+  const perLine = Math.ceil(ranked.length / Math.ceil(ranked.length / 5));
+  const wider = index % perLine >= perLine - (24 % perLine);
+  return Math.floor(24 / perLine) + (wider ? 1 : 0);
 }
 
-const stuckPanels = (): AnyPanel[] => [
-  ...checks.map(checkPanel),
-  frame(new BarGauge(), {
+function checkPanel(check: Check, index: number): Stat {
+  const { hint, pages } = adviceOn(check.id);
+  return stat({
+    title: titleOf(check.id),
+    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows.`,
+    unit: "none",
+    size: [tileWidth(index), 5],
+    alerts: [alertOf(check), "VezaLedgerBacklogGrowing", ...(pages ? [] : ["VezaLedgerRowsTooOld"])],
+    targets: [instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}")],
+  })
+    .mappings([textFor({ "-1": unknown })])
+    .thresholds(thresholds(pages ? { 1: "red" } : { 1: "orange", 10: "red" }));
+}
+
+const trustPanels = (): AnyPanel[] => [
+  stat({
+    title: "Since the last tick",
+    description: `Time since the sampler's last tick that arrived, by its own clock; it ticks every minute. After
+      ${staleAfterSeconds / 60} minutes everything above is old: see whether the sampler runs, and its log. It keeps
+      growing when the gateway is gone. **unknown**: no tick was seen for a day.`,
+    unit: "s",
+    size: [5, 6],
+    alerts: ["VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent"],
+    targets: [
+      instant(orUnknown(`clamp_min(time() - ${lastTick}, 0)`, `${sampleTimestampMetric}{${ofStage}}`), "{{stage}}"),
+    ],
+  })
+    .mappings([textFor({ "-1": unknown })])
+    .thresholds(thresholds({ 120: "orange", [staleAfterSeconds]: "red" })),
+  stat({
+    title: "Unknown checks",
+    description: `How many of the checks are unknown: failed, missing, or old because the sampler is silent. 0 is good.
+      The sampler's log names each failed check and the reason ("check failed"): a missing column or right, a lock, a
+      time-out. **unknown**: no check was seen for a day.`,
+    unit: "none",
+    size: [5, 6],
+    alerts: ["VezaLedgerCheckFailing"],
+    targets: [
+      instant(
+        orUnknown(
+          `count by (stage) (max_over_time(${successes}[1d]))
+            - ((sum by (stage) (${successes}) and on (stage) ${fresh}) or count by (stage) (max_over_time(${successes}[1d])) * 0)`.replaceAll(
+            /\s+/g,
+            " ",
+          ),
+          successes,
+        ),
+        "{{stage}}",
+      ),
+    ],
+  })
+    .mappings([textFor({ "-1": unknown })])
+    .thresholds(thresholds({ 1: "orange", [checks.length]: "red" })),
+  stat({
+    title: "Latest push",
+    description: `Whether the Pushgateway took the latest push of each job: veza_ledger is the sampler, veza_reconciler
+      are the reconciler's totals. **refused**: what it got contradicts what it holds, most often a metric of another
+      type in another group. Its log has the reason, and so has ours. **unknown**: the sampler is silent, or the numbers
+      do not come from a Pushgateway: VictoriaMetrics keeps no such times.`,
+    unit: "none",
+    size: [5, 6],
+    alerts: ["VezaLedgerPushRefused"],
+    targets: [
+      instant(
+        orUnknown(
+          `max by (job, stage) (push_failure_time_seconds{${ofBothJobs}}) > bool max by (job, stage) (push_time_seconds{${ofBothJobs}}) and on (stage) ${fresh}`,
+          `push_time_seconds{${ofBothJobs}}`,
+          "job, stage",
+        ),
+        "{{job}} {{stage}}",
+      ),
+    ],
+  })
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(12).valueSize(16))
+    .mappings([textFor({ "-1": unknown, 0: ["taken", "green"], 1: ["refused", "red"] })])
+    .thresholds(thresholds({ 1: "red" })),
+  frame(new Table(), {
+    title: "Firing alerts",
+    description: `The alerts that fire now for the selected stages, as Prometheus or vmalert evaluates them: pages wake
+      somebody, tickets wait for office hours. An empty list is worth as much as the tiles beside it: it is empty too
+      where the rules are not loaded.`,
+    unit: "none",
+    size: [9, 6],
+    alerts: ["VezaLedgerCheckFailing"],
+    targets: [
+      instant(`max by (severity, alertname, check, stage) (${firing})`, "{{alertname}}").format(PromQueryFormat.Table),
+    ],
+  })
+    .noValue("No alert fires, if the rules are loaded.")
+    .withTransformation({
+      id: "organize",
+      options: {
+        excludeByName: { Time: true, Value: true },
+        indexByName: { severity: 0, alertname: 1, check: 2, stage: 3 },
+      },
+    })
+    .overrideByName("severity", [{ id: "custom.width", value: 80 }])
+    .overrideByName("stage", [{ id: "custom.width", value: 90 }]),
+];
+
+const detailPanels = (): AnyPanel[] => [
+  stat({
     title: "Age of the oldest row",
     description: `How long ago the oldest row that each check counts was written, or last changed for transfers.
-      **none**: the check counted no row. A check that fails has no bar. The age keeps growing even while the sampler
-      is silent. Start with the longest bar: behind it is who has waited longest for their money.`,
+      **none**: the check counted no row. The age keeps growing even while the check fails or the sampler is silent.
+      Start with the oldest: behind it is who has waited longest for their money. After 24 hours a ticket wakes somebody.`,
     unit: "s",
-    size: [9, 9],
-    alerts: checks.map(alertOf),
-    targets: [instant(`${ageOf(oldest)} or (${oldest} == 0 unless on (stage) ${stale})`, "{{check}} {{stage}}")],
+    size: [8, 10],
+    alerts: ["VezaLedgerRowsTooOld", ...ranked.map(alertOf)],
+    targets: ranked.map((check) => {
+      const last = `max by (stage) (last_over_time(${oldest(check)}[1d]))`;
+      const none = `(max by (stage) (${oldest(check)}) == 0 and on (stage) ${fresh})`;
+      return instant(
+        orUnknown(`${ageOf(last)} or ${none}`, `${sampleTimestampMetric}{${ofStage}}`),
+        `${titleOf(check.id)} {{stage}}`,
+      );
+    }),
   })
-    .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(["lastNotNull"]))
-    .orientation(common.VizOrientation.Horizontal)
-    .displayMode(common.BarGaugeDisplayMode.Basic)
-    .min(0)
-    .mappings([textFor({ 0: ["none", "green"] })])
+    .colorMode(common.BigValueColorMode.Value)
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(13).valueSize(15))
+    .mappings([textFor({ "-1": unknown, 0: ["none", "green"] })])
     .thresholds(thresholds({ 1: "orange", 86400: "red" })),
-  timeSeries({
-    title: "The five counts over time",
-    description: `The same counts as above: did it start suddenly, and does it go down again? A line below 0 is not a
-      count. ${whatUnknownIs} Compare a rise with your releases and with the providers' status pages.`,
-    unit: "none",
-    size: [15, 9],
-    alerts: ["VezaLedgerCheckFailing"],
-    targets: checks.map((check) => range(countOf(check), `${titleOf(check)} {{stage}}`)),
-  })
-    .min(-1)
-    .mappings([textFor({ "-1": unknown })]),
+  ranked
+    .reduce(
+      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+      timeSeries({
+        title: "The counts over time",
+        description: `The same counts as above: did it start suddenly, and does it go down again? A gap is no 0, but a time
+        when the count was unknown; the purple line says how many were. Compare a rise with your releases (the marks of
+        annotations tagged \`deploy\`), with the alerts, and with the providers' status pages.`,
+        unit: "none",
+        size: [16, 10],
+        alerts: ["VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"],
+        targets: [
+          ...ranked.map((check) => range(`(${freshCount(check)}) >= 0`, `${titleOf(check.id)} {{stage}}`)),
+          range(`count by (stage) (${successes} == 0)`, "Unknown checks {{stage}}"),
+        ],
+      }),
+    )
+    .overrideByQuery(refId(ranked.length), [
+      ...colored("purple"),
+      { id: "custom.fillOpacity", value: 25 },
+      { id: "custom.lineWidth", value: 0 },
+    ])
+    .min(0),
 ];
 
 const reconcilerPanels = (): AnyPanel[] => [
   stat({
-    title: "Since the last sweep",
+    title: "Since last sweep",
     description: `Time since the reconciler's latest sweep ended, by what it reported. **never**: it has not reported
-      a sweep yet. Far above its usual pause: see whether the reconciler runs, and whether its deliveries are answered
-      with 200.`,
+      a sweep yet. **unknown**: its totals were not seen for a day. Far above its usual pause: see whether the reconciler
+      runs, and whether its deliveries are answered with 200.`,
     unit: "s",
-    size: [4, 8],
+    size: [5, 8],
     alerts: ["VezaLedgerReconcilerDead"],
-    targets: [instant(`${ageOf(lastRun)} or ${lastRun} == 0`, "{{stage}}")],
+    targets: [
+      instant(
+        orUnknown(`${ageOf(lastRun)} or ${lastRun} == 0`, `${reconcilerMetric.lastRun}{${ofStage}}`),
+        "{{stage}}",
+      ),
+    ],
   })
-    .mappings([textFor({ 0: ["never", "purple"] })])
+    .mappings([textFor({ "-1": unknown, 0: never })])
     .thresholds(thresholds({ 600: "orange", 900: "red" })),
-  timeSeries({
-    title: "Rows repaired in the last hour",
-    description: `Repairs by phase of the sweep (${phases.join(", ")}), each point counting the hour before it. Counts
-      above that do not fall while this is 0: it does not find those rows, or fails on them. A jump by the whole total
-      is a counter that was reset.`,
-    unit: "none",
-    size: [12, 8],
-    alerts: ["VezaLedgerCounterReset"],
-    targets: [range(hourly(reconcilerMetric.actions, "phase, stage"), "{{phase}} {{stage}}")],
-  }).min(0),
+  phases
+    .reduce(
+      (panel, phase, index) => panel.overrideByQuery(refId(index), colored(advice[phase]?.color ?? "text")),
+      timeSeries({
+        title: "Rows repaired in the last hour",
+        description: `Repairs by phase of the sweep (${phases.join(", ")}), each point counting the hour before it. Counts
+          above that do not fall while this is 0: it does not find those rows, or fails on them. A jump by the whole
+          total is a counter that was reset.`,
+        unit: "none",
+        size: [11, 8],
+        alerts: ["VezaLedgerCounterReset"],
+        targets: phases.map((phase) =>
+          range(
+            hourly(reconcilerMetric.actions, "stage").replace("{", `{phase="${phase}", `),
+            `${titleOf(phase)} {{stage}}`,
+          ),
+        ),
+      }),
+    )
+    .min(0),
   timeSeries({
     title: "Orphan refunds failed in the last hour",
     description: `Refunds that the reconciler marked as failed, because the provider was never asked for them; each
@@ -207,81 +392,56 @@ const reconcilerPanels = (): AnyPanel[] => [
     unit: "none",
     size: [8, 8],
     alerts: ["VezaLedgerReconcilerFailingOrphans"],
-    targets: [range(hourly(reconcilerMetric.orphanRefunds, "stage"), "{{stage}} failed")],
-  }).min(0),
+    targets: [range(hourly(reconcilerMetric.orphanRefunds, "stage"), "failed {{stage}}")],
+  })
+    .overrideByQuery("A", colored(adviceOn("orphan_refunds").color))
+    .min(0),
   timeSeries({
     title: "Duration of a sweep",
-    description: `Half, 95 % and 99 % of the sweeps in the hour before each point took at most this long. A gap: no
-      sweep in that hour. The largest bucket is the ceiling: a longer sweep is drawn there. Slower and slower: more is
-      stuck, or Postgres or a provider is slow.`,
+    description: `Half of the sweeps in the hour before each point took at most this long, and the longest took at most
+      that long: the limits are those of the histogram's buckets. A gap: no sweep in that hour. The largest bucket is the
+      ceiling: a longer sweep is drawn there. Slower and slower: more is stuck, or Postgres or a provider is slow.`,
     unit: "s",
     size: [12, 9],
     alerts: ["VezaLedgerReconcilerDead"],
-    targets: [0.5, 0.95, 0.99].map((q) => range(quantile(q), `p${q * 100} {{stage}}`)),
-  }).min(0),
+    targets: [range(quantile(0.5), "half {{stage}}"), range(quantile(1), "longest {{stage}}")],
+  })
+    .overrideByQuery("A", colored("#3274D9"))
+    .overrideByQuery("B", colored("#1FA5B5"))
+    .min(0),
   frame(new Heatmap(), {
     title: "Sweeps by duration",
     description: `How many sweeps took how long, of all selected stages together: select one stage to see it alone.
       Two bands are two kinds of sweeps, a rising band is a reconciler that falls behind, an empty column is a time
       without sweeps.`,
-    unit: "s",
+    unit: "none",
     size: [12, 9],
     alerts: ["VezaLedgerReconcilerDead"],
     targets: [
-      range(`sum by (le) (increase(${reconcilerMetric.sweepDuration}_bucket{${ofStage}}[$__rate_interval]))`, "{{le}}")
-        .format(PromQueryFormat.Heatmap)
-        .interval("5m"),
+      // A difference of totals, and not increase(): that one estimates, and misses what falls between two windows.
+      range(
+        `sum by (le) (clamp_min(BUCKETS - BUCKETS offset $__interval, 0))`.replaceAll(
+          "BUCKETS",
+          `${reconcilerMetric.sweepDuration}_bucket{${ofStage}}`,
+        ),
+        "{{le}}",
+      ).format(PromQueryFormat.Heatmap),
     ],
-  }).yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
-];
-
-const trustPanels = (): AnyPanel[] => [
-  stat({
-    title: "Since the last push",
-    description: `Time since the Pushgateway last took new numbers, by job: veza_ledger is the sampler, every minute;
-      veza_reconciler are the reconciler's totals, which the sampler publishes too. After ${staleAfterSeconds / 60}
-      minutes everything above is old: see whether the sampler runs, and its log. **never**: every push so far was
-      refused. No data: nothing was ever pushed for this stage.`,
-    unit: "s",
-    size: [8, 7],
-    alerts: ["VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent"],
-    targets: [instant(`${ageOf(pushTime)} or ${pushTime} == 0`, "{{job}} {{stage}}")],
   })
-    .mappings([textFor({ 0: ["never", "red"] })])
-    .thresholds(thresholds({ 120: "orange", [staleAfterSeconds]: "red" })),
-  stat({
-    title: "Checks without an answer",
-    description: `How many of the ${checks.length} checks are unknown: failed (-1), missing, or old because the
-      sampler is silent. 0 is good. The sampler's log names each failed check and the reason ("check failed"): a
-      missing column or right, a lock, a time-out.`,
-    unit: "none",
-    size: [4, 7],
-    alerts: ["VezaLedgerCheckFailing", "VezaLedgerCheckFlapping"],
-    targets: [
-      instant(`${checks.length} - (${answered} or 0 * count by (stage) (${anyCount}) or 0 * ${stale})`, "{{stage}}"),
-    ],
-  }).thresholds(thresholds({ 1: "orange", [checks.length]: "red" })),
-  stat({
-    title: "Latest push",
-    description: `Whether the Pushgateway took the latest push of each job. **refused**: what it got contradicts what
-      it holds, most often a metric of another type or help text in another group. Its log has the reason, and so has
-      ours.`,
-    unit: "none",
-    size: [4, 7],
-    alerts: ["VezaLedgerPushRefused"],
-    targets: [instant(`${pushFailureTime} > bool ${pushTime}`, "{{job}} {{stage}}")],
-  })
-    .mappings([textFor({ 0: ["taken", "green"], 1: ["refused", "red"] })])
-    .thresholds(thresholds({ 1: "red" })),
+    // The panel's, and not the query's: so a cell is as wide as what it counts.
+    .interval("5m")
+    .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
   timeSeries({
     title: "Duration of a sample",
     description: `How long the sampler took until its last count was there. It rises before checks time out and become
       unknown: look at the load on Postgres, and whether the indexes of config/postgres/indexes.sql are there.`,
     unit: "s",
-    size: [8, 7],
+    size: [24, 7],
     alerts: ["VezaLedgerCheckFailing"],
-    targets: [range(`max by (stage) (${sampleDurationMetric}{${ofStage}})`, "{{stage}} sample")],
-  }).min(0),
+    targets: [range(`max by (stage) (${sampleDurationMetric}{${ofStage}})`, "sample {{stage}}")],
+  })
+    .overrideByQuery("A", colored("#3274D9"))
+    .min(0),
 ];
 
 /** In the classic format, not the newer v2: every Grafana imports it. */
@@ -289,7 +449,7 @@ export function ledgerDashboard(): grafana.Dashboard {
   const stages = `label_values(${sampleDurationMetric}, stage)`;
   const builder = new grafana.DashboardBuilder("Veza ledger")
     .uid("veza-ledger")
-    .description("Is money stuck, is the reconciler winning, and can these numbers be trusted?")
+    .description("Is money stuck, can these numbers be trusted, and is the reconciler winning?")
     .tags(["veza", "ledger"])
     .readonly()
     .refresh("1m")
@@ -297,6 +457,24 @@ export function ledgerDashboard(): grafana.Dashboard {
     .timezone("browser")
     .tooltip(grafana.DashboardCursorSync.Crosshair)
     .link(link("Runbook", runbookUrl))
+    .annotations([
+      new grafana.AnnotationQueryBuilder()
+        .name("Pages")
+        .datasource(datasource)
+        .enable(true)
+        .iconColor("red")
+        .expr(`max by (alertname, check, stage) (${firing.replace("{", '{severity="page", ')})`)
+        .step("60s")
+        .titleFormat("{{alertname}}")
+        .textFormat("{{check}} {{stage}}"),
+      // Whoever deploys posts them: see the runbook, chapter "Deploys".
+      new grafana.AnnotationQueryBuilder()
+        .name("Deploys")
+        .datasource({ type: "grafana", uid: "-- Grafana --" })
+        .enable(true)
+        .iconColor("blue")
+        .target({ build: () => ({ type: "tags", tags: ["deploy"], matchAny: true, limit: 100 }) as never }),
+    ])
     .variables([
       new grafana.DatasourceVariableBuilder("datasource").label("Prometheus").type("prometheus"),
       new grafana.QueryVariableBuilder("stage")
@@ -312,9 +490,10 @@ export function ledgerDashboard(): grafana.Dashboard {
         .current({ selected: true, text: ["All"], value: ["$__all"] }),
     ]);
   const rows: [title: string, panels: AnyPanel[]][] = [
-    ["Is money stuck?", stuckPanels()],
+    ["Is money stuck?", ranked.map(checkPanel)],
+    ["Can I believe this?", trustPanels()],
+    ["How bad is it?", detailPanels()],
     ["Is the reconciler winning?", reconcilerPanels()],
-    ["Can I trust this?", trustPanels()],
   ];
   for (const [title, panels] of rows) {
     builder.withRow(new grafana.RowBuilder(title));

@@ -116,8 +116,9 @@ alter role veza_ledger_oncall set default_transaction_read_only = on;
 alter role veza_ledger_oncall set statement_timeout = '10s';
 alter role veza_ledger_oncall set lock_timeout = '2s';
 alter role veza_ledger_oncall set idle_in_transaction_session_timeout = '1min';
--- A row that a policy hides is an error, and not one row less.
+-- A row that a policy hides is an error, and not one row less; times without a zone are read in the sampler's.
 alter role veza_ledger_oncall set row_security = off;
+alter role veza_ledger_oncall set timezone = 'UTC';
 
 grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
 grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
