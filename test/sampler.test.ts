@@ -295,7 +295,10 @@ describe("when its session ends in the middle of a tick", () => {
     setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, SECRET_ID: "veza/ending" });
     await tick();
     expect(await scrape(stage)).toMatchObject(allUnknown);
-    expect(log[0]).toMatchObject({ message: "check failed", code: expect.stringMatching(/^(CONNECTION_CLOSED|ECONNRESET)$/) });
+    expect(log[0]).toMatchObject({
+      message: "check failed",
+      code: expect.stringMatching(/^(CONNECTION_CLOSED|ECONNRESET)$/),
+    });
     expect(proxy.dials).toBe(2);
   });
 });

@@ -32,7 +32,7 @@ revoke select (id, status, hyperswitch_payment_id, created_at, updated_at) on or
 revoke select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds from veza_ledger_oncall;
 revoke select (id, status, created_at, updated_at) on seller_transfers from veza_ledger_oncall;
 revoke all on schema ledger_metrics from veza_ledger_oncall;
-revoke all on ledger_metrics.deliveries, ledger_metrics.samples, ledger_metrics.pushes from veza_ledger_oncall;
+revoke all on ledger_metrics.deliveries, ledger_metrics.totals from veza_ledger_oncall;
 drop role veza_ledger_oncall;
 
 commit;

@@ -124,7 +124,7 @@ grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on ord
 grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
 grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
 grant usage on schema ledger_metrics to veza_ledger_oncall;
-grant select on ledger_metrics.deliveries, ledger_metrics.samples, ledger_metrics.pushes to veza_ledger_oncall;
+grant select on ledger_metrics.deliveries, ledger_metrics.totals to veza_ledger_oncall;
 
 -- To see who holds a lock. Not every owner may give it; without it, the lock shows and its owner's query does not.
 do $$
