@@ -29,10 +29,12 @@ interface Result {
   perSecond: number;
   /** Of those that were answered, as a share of 1. */
   lost?: number;
+  /** Of the answers, those that say that this call has published; and how long the gateway took to show the last delivery. */
+  published?: { share: number; lastMs: number };
 }
 
 const print = (name: string, cells: string[]) =>
-  console.log(name.padEnd(38) + cells.map((cell) => cell.padStart(18)).join(""));
+  console.log(name.padEnd(38) + cells.map((cell) => cell.padStart(36)).join(""));
 
 /** Exact where it says that nothing is lost. */
 function lossOf(lost: number | undefined): string {
@@ -43,8 +45,9 @@ function lossOf(lost: number | undefined): string {
 async function report(name: string, measure: (senders: number) => Promise<Result>): Promise<void> {
   const cells: string[] = [];
   for (const senders of senderCounts) {
-    const { perSecond, lost } = await measure(senders);
-    cells.push(perSecond.toFixed(0) + lossOf(lost));
+    const { perSecond, lost, published } = await measure(senders);
+    const how = published && `, ${(100 * published.share).toFixed(0)} % published, ${published.lastMs.toFixed(0)} ms`;
+    cells.push(perSecond.toFixed(0) + lossOf(lost) + (how ?? ""));
   }
   print(name, cells);
 }
@@ -93,24 +96,31 @@ async function deliver(processes: number, load: Load): Promise<Result> {
   try {
     await tellAll(receivers, load);
     const startedAt = performance.now();
-    await tellAll(receivers, "go");
-    const perSecond = (1000 * processes * load.senders * load.timesEach) / (performance.now() - startedAt);
-    const posted = processes * load.senders * load.timesEach * 1.5 * load.events;
-    return { perSecond, lost: 1 - (await read(reconcilerMetric.orphanRefunds, "veza_reconciler")) / posted };
+    const answers = await tellAll(receivers, "go");
+    const endedAt = performance.now();
+    const sent = processes * load.senders * load.timesEach;
+    const posted = sent * 1.5 * load.events;
+    let shown = 0;
+    while (shown < posted && performance.now() - endedAt < 5_000) {
+      shown = await read(reconcilerMetric.orphanRefunds, "veza_reconciler");
+    }
+    const lastMs = performance.now() - endedAt;
+    const share = answers.reduce<number>((sum, published) => sum + Number(published), 0) / sent;
+    return { perSecond: (1000 * sent) / (endedAt - startedAt), lost: 1 - shown / posted, published: { share, lastMs } };
   } finally {
     for (const receiver of receivers) receiver.kill("SIGKILL");
   }
 }
 
-/** Tells each process the same, and waits until each has answered. */
-async function tellAll(receivers: ChildProcess[], message: Load | string): Promise<void> {
+/** Tells each process the same, and resolves to what each has answered. */
+async function tellAll(receivers: ChildProcess[], message: Load | string): Promise<unknown[]> {
   const tell = async (receiver: ChildProcess) => {
-    const answered = once(receiver, "message");
+    const answered = once(receiver, "message").then(([answer]) => answer);
     const ended = once(receiver, "exit").then(() => Promise.reject(new Error("a receiver has ended")));
     receiver.send(message);
-    await Promise.race([answered, ended]);
+    return await Promise.race([answered, ended]);
   };
-  await Promise.all(receivers.map(tell));
+  return await Promise.all(receivers.map(tell));
 }
 
 try {

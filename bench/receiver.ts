@@ -21,13 +21,16 @@ const requests = Array.from({ length: senders * timesEach * 1.5 }, (_, index) =>
   const headers = signedHeaders(demoSecret, `msg_${process.pid}_${index}`, new Date(), body);
   return { headers, body, requestContext: { http: { method: "POST" } } } as unknown as LambdaFunctionURLEvent;
 });
+let published = 0;
 const deliver = async () => {
   const answer = await handler(requests.pop() as LambdaFunctionURLEvent, {} as Context, () => {});
   const text = (answer as { body: string }).body;
   if (!text.startsWith('{"status":"recorded"')) throw new Error(`the receiver answered ${text}`);
+  if (text.includes('"published":true')) published += 1;
 };
 await sendAll(senders, timesEach / 2, deliver);
 process.send?.("warm");
 await once(process, "message");
+published = 0;
 await sendAll(senders, timesEach, deliver);
-process.send?.("done");
+process.send?.(published);

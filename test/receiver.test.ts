@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { getEventListeners } from "node:events";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
@@ -371,6 +372,39 @@ it("publishes what any number of deliveries have recorded with two pushes: one p
   const left = answers.filter((answer) => answer === '{"status":"recorded","published":false}');
   expect([published.length, left.length]).toEqual([2, count - 2]);
   expect(pushed).toEqual([expect.any(Number), count]);
+});
+
+it("leaves nothing behind on signals that live long, however many deliveries come", { timeout: 300_000 }, async () => {
+  captureLog();
+  const signals: AbortSignal[] = [];
+  const RealController = AbortController;
+  class CountedController extends RealController {
+    constructor() {
+      super();
+      signals.push(this.signal);
+    }
+  }
+  vi.stubGlobal("AbortController", CountedController);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const deliver = async (index: number) => {
+    const headers = signedHeaders(secret, `msg_${index}`, new Date(), body);
+    await handler({ headers, body, requestContext: { http: { method: "POST" } } } as never, {} as never, () => {});
+  };
+  let next = 0;
+  const sendAll = async (count: number) => {
+    for (let index = next++; index < count; index = next++) await deliver(index);
+  };
+  const count = Number(process.env.DELIVERIES ?? 1_000);
+  await Promise.all(Array.from({ length: 8 }, () => sendAll(count)));
+  expect((await recorded()).deliveries).toBe(count);
+  // Node keeps what follows from a signal by AbortSignal.any() in a set under a symbol.
+  const left = (signal: AbortSignal) => {
+    const hidden = Object.getOwnPropertySymbols(signal).find(({ description }) => description === "kDependantSignals");
+    const followers = hidden && (signal as unknown as Record<symbol, Set<unknown>>)[hidden];
+    return getEventListeners(signal, "abort").length + (followers?.size ?? 0);
+  };
+  expect(signals.length).toBeGreaterThan(count);
+  expect(Math.max(...signals.map(left))).toBeLessThanOrEqual(2);
 });
 
 it("forgets deliveries that are past their 14 days", async () => {
