@@ -1,7 +1,7 @@
 import type { Sql } from "postgres";
 import { type Database, withDeadline } from "./database.ts";
 import { withAnyOf } from "./deadline.ts";
-import { type Increment, reconcilerMetric, reconcilerRegistry } from "./events.ts";
+import { type Increment, reconcilerMetric, reconcilerRegistry, type Total } from "./events.ts";
 import { type PushgatewayTarget, push } from "./pushgateway.ts";
 
 /**
@@ -52,7 +52,7 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
 
 /** Of the publishers' lock: any two numbers, as long as all take the same. */
 const lockKey = "1986361953, 1";
-const readTotals = "select name, labels, value from ledger_metrics.totals";
+const readTotals = "select name, labels, value::float8 from ledger_metrics.totals";
 
 /**
  * One round trip. The lock yields no row when somebody waits for it already. Each statement sees what is there when its turn
@@ -93,19 +93,17 @@ export function publishTotals(
 ): Promise<boolean> {
   return withAnyOf([deadline, database.lost], async (stop) => {
     const ask = (statements: string) => withDeadline(database, deadline, (sql) => sql.unsafe(statements));
-    const isPushed = async ({ rows, ageMs }: { rows: TotalRow[]; ageMs: () => number }) => {
-      const registry = reconcilerRegistry(rows.map((row) => ({ ...row, value: Number(row.value) })));
-      return await push(gateway, { job: "veza_reconciler", stage }, registry, stop, () => ageMs() < maxAgeMs);
-    };
-    // That the same transaction still answers tells that it still has the lock.
-    const readAgain = async () => ({ ageMs: startClock(), rows: (await ask(readTotals)) as unknown as TotalRow[] });
+    const isPushed = (totals: Total[], ageMs: () => number) =>
+      push(gateway, { job: "veza_reconciler", stage }, reconcilerRegistry(totals), stop, () => ageMs() < maxAgeMs);
     try {
-      const sinceAskedMs = startClock();
-      const [, lock, [wait], rows] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
+      let elapsedMs = startClock();
+      const [, lock, [wait], totals] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
       const isPublisher = lock.length > 0;
-      if (isPublisher) {
-        let read = { rows, ageMs: () => sinceAskedMs() - wait.waitedMs };
-        while (!(await isPushed(read))) read = await readAgain();
+      let isDone = !isPublisher || (await isPushed(totals, () => elapsedMs() - wait.waitedMs));
+      while (!isDone) {
+        // That the same transaction still answers tells that it still has the lock.
+        elapsedMs = startClock();
+        isDone = await isPushed((await ask(readTotals)) as unknown as Total[], elapsedMs);
       }
       // An answer tells that the connection, and so the lock, was kept until now.
       await ask("commit");
@@ -117,7 +115,7 @@ export function publishTotals(
   });
 }
 
-type LockedTotals = [begin: unknown, lock: unknown[], wait: [{ waitedMs: number }], rows: TotalRow[]];
+type LockedTotals = [begin: unknown, lock: unknown[], wait: [{ waitedMs: number }], totals: Total[]];
 
 /** Tells how long ago it was started, by the clock that has gone further: one of the two may stand while a Lambda is frozen. */
 function startClock(): () => number {
@@ -126,13 +124,6 @@ function startClock(): () => number {
 }
 
 const maxPurged = 1_000;
-
-interface TotalRow {
-  name: string;
-  labels: Record<string, string>;
-  /** numeric, which postgres.js leaves as text. */
-  value: string;
-}
 
 /**
  * Forgets deliveries received over 14 days ago, at most 1,000 a call, the oldest first. Standard Webhooks' longest
