@@ -102,11 +102,11 @@ const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor
 try {
   const server = await startPostgres(0);
   stops.push(() => server.stop());
-  await createDemoLedger(server.url);
+  await createDemoLedger(server.superuserUrl);
   const gateway = await startPushgateway(0);
   stops.push(() => gateway.stop());
   const url = await startSecretsManager({
-    DATABASE_URL: server.url.replace("postgres:postgres@", "veza_ledger_local:local@"),
+    DATABASE_URL: server.superuserUrl.replace("postgres:postgres@", "veza_ledger_local:local@"),
     PUSHGATEWAY_URL: gateway.url,
     WEBHOOK_SECRET: demoSecret,
   });

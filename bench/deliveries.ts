@@ -18,9 +18,9 @@ if (senderCounts.length === 0) senderCounts.push(1, 4, 16);
 
 const gateway = await startPushgateway(0);
 const server = await startPostgres(0, ["-c", "fsync=on", "-c", "max_connections=300"]);
-const sql = postgres(server.url, { max: 1, onnotice: () => {} });
+const sql = postgres(server.superuserUrl, { max: 1, onnotice: () => {} });
 const environment = {
-  DATABASE_URL: server.url.replace(/\/\/.*@/, "//veza_ledger_receiver:receiver@"),
+  DATABASE_URL: server.superuserUrl.replace(/\/\/.*@/, "//veza_ledger_receiver:receiver@"),
   PUSHGATEWAY_URL: gateway.url,
   WEBHOOK_SECRET: demoSecret,
 };
@@ -61,7 +61,7 @@ async function read(metric: string, job: string): Promise<number> {
 /** A transaction with one row each, on a connection each, the statement prepared. */
 async function insert(senders: number): Promise<Result> {
   await sql`create table inserts (like ledger_metrics.deliveries including all)`;
-  const clients = Array.from({ length: senders }, () => postgres(server.url, { max: 1 }));
+  const clients = Array.from({ length: senders }, () => postgres(server.superuserUrl, { max: 1 }));
   const digest = "0".repeat(64);
   let rows = 0;
   const work = async (sender: number) => {
@@ -124,7 +124,7 @@ async function tellAll(receivers: ChildProcess[], message: Load | string): Promi
 }
 
 try {
-  await createDemoLedger(server.url);
+  await createDemoLedger(server.superuserUrl);
   await sql`alter role veza_ledger_receiver password 'receiver' connection limit 250`;
   console.log(`${await describeMachine(sql)}\n`);
   print("a second, with as many senders", senderCounts.map(String));

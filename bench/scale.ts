@@ -48,8 +48,8 @@ try {
   console.log("rows        indexes            pages/tick   ms/tick   index size   of the tables");
   for (const rows of sizes) {
     const name = `ledger_${rows}`;
-    const url = server.url.replace(/\w+$/, name);
-    const admin = postgres(server.url, { max: 1 });
+    const url = server.superuserUrl.replace(/\w+$/, name);
+    const admin = postgres(server.superuserUrl, { max: 1 });
     await admin.unsafe(`create database ${name}`);
     await runSqlFiles(url, ["local/ledger.sql"]);
     const sql = postgres(url, { max: 1, onnotice: () => {}, fetch_types: false });

@@ -210,8 +210,8 @@ async function costOfExporter(databaseUrl: string, isScraped: boolean): Promise<
 try {
   const server = await startPostgres(0);
   started.unshift(server);
-  await createDemoLedger(server.url);
-  const url = server.url.replace("postgres:postgres@", "veza_ledger:local@");
+  await createDemoLedger(server.superuserUrl);
+  const url = server.superuserUrl.replace("postgres:postgres@", "veza_ledger:local@");
   const far = await startLink(url, oneWayMs);
   const near = await startLink(url, 0);
   const gateway = await startPushgateway(0);

@@ -11,8 +11,7 @@ const run = promisify(execFile);
 const startTimeoutMs = 60_000;
 
 export interface LocalPostgres {
-  /** Of the superuser. */
-  url: string;
+  superuserUrl: string;
   port: number;
   /** Stops the server and deletes its data. */
   stop(): Promise<void>;
@@ -40,7 +39,7 @@ export async function startPostgres(
   const port = await freePort(preferredPort);
   // The data is thrown away at the end, so nothing has to reach the disk.
   const server = await runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: false, signal });
-  return { url: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`, port, stop: () => server.end() };
+  return { superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`, port, stop: () => server.end() };
 }
 
 /** Makes a data folder. The superuser is `postgres`, and so is the password. */

@@ -65,7 +65,7 @@ async function run(): Promise<void> {
   if (usesDemoLedger) {
     const postgres = await startPostgres(postgresPort, [], signal);
     started.unshift(postgres);
-    adminUrl = postgres.url;
+    adminUrl = postgres.superuserUrl;
     await createDemoLedger(adminUrl);
     process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
     process.env.WEBHOOK_SECRET ||= demoSecret;

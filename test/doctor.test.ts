@@ -16,7 +16,7 @@ let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
   const server = await startPostgres(0);
-  serverUrl = server.url;
+  serverUrl = server.superuserUrl;
   await createTemplate(serverUrl);
   return () => server.stop();
 });

@@ -108,11 +108,11 @@ it.each([
 it("every file of SQL can be applied twice, and taken back", async () => {
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
-  const sql = postgres(server.url, { max: 1 });
+  const sql = postgres(server.superuserUrl, { max: 1 });
   // What RDS gives to its users: no superuser, but the owner of a database who may create roles.
   await sql`create role owner login createrole password 'owner'`;
   await sql`create database ledger owner owner`;
-  const url = server.url.replace("postgres:postgres@", "owner:owner@").replace(/\w+$/, "ledger");
+  const url = server.superuserUrl.replace("postgres:postgres@", "owner:owner@").replace(/\w+$/, "ledger");
   const owner = postgres(url, { max: 1 });
   const left = () => owner`
     select rolname as name from pg_roles where rolname like 'veza%'

@@ -13,7 +13,7 @@ let url: string;
 let admin: postgres.Sql;
 beforeAll(async () => {
   const server = await startPostgres(0);
-  url = server.url;
+  url = server.superuserUrl;
   await runSqlFiles(url, ["local/ledger.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"]);
   admin = postgres(url, { max: 4, onnotice: () => {} });
   for (const login of logins) {

@@ -19,9 +19,9 @@ export default async function setup({ provide }: TestProject) {
     startPostgres(0, ["-c", "max_connections=200"]),
     startPushgateway(0),
   ]);
-  await createTemplate(server.url);
+  await createTemplate(server.superuserUrl);
 
-  provide("adminUrl", server.url);
+  provide("adminUrl", server.superuserUrl);
   provide("pushgatewayUrl", pushgateway.url);
   return async () => {
     await pushgateway.stop();

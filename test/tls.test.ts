@@ -19,18 +19,18 @@ async function connectTo(url: string, ca?: string): Promise<string> {
 
 it("takes a server whose certificate it can verify, and refuses any other", async () => {
   const { server, ca } = await startTlsPostgres("IP:127.0.0.1,DNS:localhost");
-  const verified = `${server.url}?sslmode=verify-full`;
+  const verified = `${server.superuserUrl}?sslmode=verify-full`;
   expect(await connectTo(verified, ca)).toBe("connected, encrypted: true");
   expect(await connectTo(verified.replace("127.0.0.1", "localhost"), ca)).toBe("connected, encrypted: true");
   expect(await connectTo(verified)).toMatch(/^refused: (UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)$/);
-  expect(await connectTo(`${server.url}?sslmode=require`)).toBe("connected, encrypted: true");
-  expect(await connectTo(server.url)).toBe("connected, encrypted: false");
+  expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toBe("connected, encrypted: true");
+  expect(await connectTo(server.superuserUrl)).toBe("connected, encrypted: false");
 });
 
 it("refuses a server whose certificate is for another host", async () => {
   const { server, ca } = await startTlsPostgres("DNS:postgres.example.com");
   for (const host of ["127.0.0.1", "localhost"]) {
-    const url = `${server.url.replace("127.0.0.1", host)}?sslmode=verify-full`;
+    const url = `${server.superuserUrl.replace("127.0.0.1", host)}?sslmode=verify-full`;
     expect(await connectTo(url, ca)).toBe("refused: ERR_TLS_CERT_ALTNAME_INVALID");
   }
 });
@@ -38,5 +38,5 @@ it("refuses a server whose certificate is for another host", async () => {
 it("refuses a server that does not speak TLS", async () => {
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
-  expect(await connectTo(`${server.url}?sslmode=require`)).toMatch(/^refused: /);
+  expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toMatch(/^refused: /);
 });
