@@ -6,7 +6,7 @@ import { parseEvents, tally } from "../lib/events.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
-import { maxIdLength, verifySignature } from "../lib/signature.ts";
+import { maxIdLength, readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
 
 const maxBodyBytes = 256 * 1024;
@@ -28,15 +28,16 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
   try {
     const bytes = readBody(event);
     const body = bytes.toString("utf8");
+    const signed = readSignedHeaders(event.headers ?? {});
     const settings = await loadSettings("receiver");
-    const id = verifySignature(event.headers, body, settings.webhookSecrets);
+    const id = verifySignature(signed, body, settings.webhookSecrets);
     const events = parseEvents(body);
     const status = await record(id, bytes, events);
     const [published] = await Promise.all([publish(settings), purge()]);
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published });
   } catch (error) {
-    const id = event.headers["webhook-id"]?.slice(0, maxIdLength); // As it came: who sent it may be anybody.
+    const id = event?.headers?.["webhook-id"]?.slice(0, maxIdLength); // Unverified.
     if (error instanceof Refusal) {
       log("warn", "delivery refused", { id, status: error.status, error: error.message });
       return answer(error.status, { error: error.message }, error.status === 405 ? { allow: "POST" } : {});
@@ -46,8 +47,10 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
   }
 }
 
-function readBody({ requestContext, body = "", isBase64Encoded }: LambdaFunctionURLEvent): Buffer {
-  if (requestContext.http.method !== "POST") throw new Refusal(405, "only POST is allowed");
+/** Takes an invocation without a request for one that is no POST: the console's Test button sends `{}`. */
+function readBody(event: LambdaFunctionURLEvent): Buffer {
+  if (event?.requestContext?.http?.method !== "POST") throw new Refusal(405, "only POST is allowed");
+  const { body = "", isBase64Encoded } = event;
   const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
   if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
   return bytes;

@@ -1,4 +1,4 @@
-import type { ScheduledHandler } from "aws-lambda";
+import type { Handler } from "aws-lambda";
 import { ledgerRegistry, runChecks } from "../lib/checks.ts";
 import { connect, isConnectionLost } from "../lib/database.ts";
 import { deadline, stayAwake } from "../lib/deadline.ts";
@@ -13,12 +13,16 @@ const pushTimeoutMs = 6_500;
 const publishTimeoutMs = 5_500;
 
 /**
- * One tick: counts, pushes the gauges, then publishes the reconciler's totals again, which heals a wiped gateway.
- * Throws when the gauges could not be pushed: Lambda's error metric, and the silence in Prometheus, are the signal then.
+ * One tick: counts, pushes the gauges, then publishes the reconciler's totals again, which heals a wiped gateway. Returns the
+ * counts, for whoever invokes it by hand. Throws when the gauges could not be pushed: Lambda's error metric, and the silence
+ * in Prometheus, are the signal then.
  */
-export const handler: ScheduledHandler = () => stayAwake(tick());
+export const handler: Handler<unknown, Counts> = () => stayAwake(tick());
 
-async function tick(): Promise<void> {
+/** By the checks' ids; -1 for one that is unknown. */
+type Counts = Record<string, number>;
+
+async function tick(): Promise<Counts> {
   const sampledAtSeconds = Date.now() / 1000;
   const startedAt = performance.now();
   const { pushgateway, stage } = await loadSettings("sampler");
@@ -49,8 +53,9 @@ async function tick(): Promise<void> {
 
     const registry = ledgerRegistry(outcomes, sampledAtSeconds, durationSeconds);
     await push(pushgateway, { job: "veza_ledger", stage }, registry, deadline("the Pushgateway", pushTimeoutMs));
-    const counts = outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? -1 : outcome.count]);
-    log("info", "tick", { ...Object.fromEntries(counts), duration_seconds: Number(durationSeconds.toFixed(3)) });
+    const counts: Counts = {};
+    for (const outcome of outcomes) counts[outcome.check.id] = "error" in outcome ? -1 : outcome.count;
+    log("info", "tick", { ...counts, duration_seconds: Number(durationSeconds.toFixed(3)) });
 
     try {
       const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
@@ -58,6 +63,7 @@ async function tick(): Promise<void> {
     } catch (error) {
       log("warn", "reconciler totals not published", errorFields(error));
     }
+    return counts;
   } finally {
     // A connection kept over the minute that a Lambda is frozen would be dead afterwards.
     await connecting.then(({ close }) => close()).catch(() => {});

@@ -102,6 +102,7 @@ function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget |
     return undefined;
   }
   if (url.search || url.hash) problems.push("PUSHGATEWAY_URL must not have a query or a fragment");
+  if (url.password && !url.username) problems.push("PUSHGATEWAY_URL has a password and no user: user:password@");
   if (url.username && token) problems.push("PUSHGATEWAY_TOKEN and a user in PUSHGATEWAY_URL exclude each other");
   if (/[^\x21-\x7e]/.test(token ?? "")) problems.push("PUSHGATEWAY_TOKEN must be printable ASCII without spaces");
   const credentials = Buffer.from(`${decode(url.username)}:${decode(url.password)}`).toString("base64");

@@ -1,6 +1,34 @@
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 import { Refusal } from "./refusal.ts";
 
+/** What Standard Webhooks signs a delivery with, as far as it can be right without a look at the secret. */
+export interface SignedHeaders {
+  id: string;
+  timestamp: string;
+  signature: string;
+}
+
+const toleranceSeconds = 300;
+const mismatch = "webhook-signature: does not match; was the body changed after signing, or is the secret another one?";
+
+/**
+ * Takes a delivery's three headers when they can be those of a valid one: each is there, the timestamp is within 300 s of now,
+ * either way, and one signature has the form of one. For others, no secret need be read. Throws a Refusal: 401.
+ */
+export function readSignedHeaders(headers: Record<string, string | undefined>): SignedHeaders {
+  const { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature } = headers;
+  if (!id || !timestamp || !signature) {
+    throw new Refusal(401, "webhook-id, webhook-timestamp and webhook-signature are required");
+  }
+  // The package reads a number from the start of the text and ignores what follows.
+  if (!/^\d{1,12}$/.test(timestamp)) throw new Refusal(401, "webhook-timestamp: must be Unix time in seconds");
+  if (Math.abs(Math.floor(Date.now() / 1000) - Number(timestamp)) > toleranceSeconds) {
+    throw new Refusal(401, "webhook-timestamp: must be within 300 s of now; sign each attempt anew");
+  }
+  if (!/(^| )v1,[A-Za-z0-9+/]{43}=( |$)/.test(signature)) throw new Refusal(401, mismatch);
+  return { id, timestamp, signature };
+}
+
 /**
  * Verifies a delivery by Standard Webhooks' rules (https://www.standardwebhooks.com): one of the `v1` signatures has to
  * be the HMAC-SHA256 of id, timestamp and body under one of the secrets, and the timestamp within 300 s of now, either
@@ -10,36 +38,20 @@ import { Refusal } from "./refusal.ts";
  * Returns the delivery's id. Throws a Refusal: 401, or 400 for an id of another form.
  */
 export function verifySignature(
-  headers: Record<string, string | undefined>,
+  { id, timestamp, signature }: SignedHeaders,
   body: string,
   secrets: readonly string[],
 ): string {
-  const id = headers["webhook-id"];
-  const timestamp = headers["webhook-timestamp"];
-  const signature = headers["webhook-signature"];
-  if (!id || !timestamp || !signature) {
-    throw new Refusal(401, "webhook-id, webhook-timestamp and webhook-signature are required");
-  }
-  // The package reads a number from the start of the text and ignores what follows.
-  if (!/^\d{1,12}$/.test(timestamp)) throw new Refusal(401, "webhook-timestamp: must be Unix time in seconds");
-
-  let reason = "";
+  const signed = { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature };
   for (const secret of secrets) {
     try {
-      const signed = { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature };
       new Webhook(secret).verify(body, signed, { jsonParse: false });
       return plainId(id);
     } catch (error) {
       if (!(error instanceof WebhookVerificationError)) throw error;
-      reason = error.message;
     }
   }
-  throw new Refusal(
-    401,
-    reason.startsWith("Message timestamp")
-      ? "webhook-timestamp: must be within 300 s of now; sign each attempt anew"
-      : "webhook-signature: does not match; was the body changed after signing, or is the secret another one?",
-  );
+  throw new Refusal(401, mismatch);
 }
 
 /** Of a delivery's id, in characters. */

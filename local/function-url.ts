@@ -4,28 +4,31 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
 
-/** What Lambda accepts as a request; it answers 413 by itself beyond that. */
-const maxRequestBytes = 6 * 1024 * 1024;
+/** More than the receiver takes. What is longer is not kept: whoever sends it need not have signed it. */
+const maxRequestBytes = 512 * 1024;
+const requestTimeoutMs = 10_000;
 
 /**
  * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free one: each request becomes an event of payload
- * format 2.0, as a function URL would make it. Left out: AWS' own authorisation, throttling, and limits on time.
+ * format 2.0, as a function URL would make it. A request of over 512 KiB gets 413, and one that does not end within 10 s gets
+ * 408. Left out: AWS' own authorisation, throttling, and the handler's time-out.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,
   port: number,
 ): Promise<{ url: string; stop(): Promise<void> }> {
-  const server = http.createServer(async (request, response) => {
+  const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
+  const server = http.createServer(limits, async (request, response) => {
     try {
       const chunks: Buffer[] = [];
       let size = 0;
       for await (const chunk of request) {
         size += chunk.length;
-        if (size <= maxRequestBytes) chunks.push(chunk);
-      }
-      if (size > maxRequestBytes) {
-        response.writeHead(413).end();
-        return;
+        if (size > maxRequestBytes) {
+          response.writeHead(413, { connection: "close" }).end();
+          return;
+        }
+        chunks.push(chunk);
       }
       const result = await handler(functionUrlEvent(request, Buffer.concat(chunks)), {} as Context, () => {});
       if (typeof result !== "object") throw new Error("the handler gave no answer");

@@ -358,7 +358,13 @@ it("makes archives that work by themselves, with settings from Secrets Manager",
   }
 
   const tick = await invoke("sampler", {});
-  expect(tick.result).toBeNull();
+  expect(tick.result).toEqual({
+    stuck_orders: 1,
+    stuck_refunds: 0,
+    failed_transfers: 0,
+    orphan_refunds: 0,
+    pending_reversals: 0,
+  });
   expect(tick.output).toContain("message: 'tick'");
   expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
 

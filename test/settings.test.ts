@@ -1,9 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { loadSettings, parseSettings, SettingsError } from "../lib/settings.ts";
-import { setEnvironment } from "./helpers/environment.ts";
+import { describe, expect, it } from "vitest";
+import { parseSettings, SettingsError } from "../lib/settings.ts";
 import { newSecret } from "./helpers/receiver.ts";
-import { fakeSecretsManager } from "./helpers/secrets.ts";
-import { tcpServer } from "./helpers/servers.ts";
 
 const secret = newSecret();
 const good = {
@@ -102,6 +99,11 @@ describe("names what is wrong, and no value:", () => {
     ["a gateway with a query", { PUSHGATEWAY_URL: "http://h?hunter2" }, "PUSHGATEWAY_URL must not have a query"],
     ["two kinds of auth", { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" }, "exclude each other"],
     ["a token with a line break", { PUSHGATEWAY_TOKEN: "hunter2\n" }, "PUSHGATEWAY_TOKEN must be printable ASCII"],
+    [
+      "a gateway's password without a user",
+      { PUSHGATEWAY_URL: "http://:hunter2@push.internal" },
+      "PUSHGATEWAY_URL has a password and no user",
+    ],
     ["no webhook secret", { WEBHOOK_SECRET: " " }, "WEBHOOK_SECRET is missing"],
     ["a webhook secret without prefix", { WEBHOOK_SECRET: "hunter2hunter2hunter2hunter2" }, "WEBHOOK_SECRET must be"],
     [
@@ -123,80 +125,5 @@ describe("names what is wrong, and no value:", () => {
     expect(() => parseSettings({}, "receiver")).toThrow(
       "DATABASE_URL is missing; PUSHGATEWAY_URL is missing; WEBHOOK_SECRET is missing",
     );
-  });
-});
-
-describe("from Secrets Manager", () => {
-  beforeEach(() => setEnvironment({ ...good, DATABASE_URL: undefined, SECRET_ID: "app, rds" }));
-  afterEach(() => vi.useRealTimers());
-  const rds = { host: "db.rds", port: 5432, username: "u", password: "first", dbname: "ledger" };
-
-  it("takes what the environment lacks, from several secrets, and keeps it for 5 minutes", async () => {
-    const secrets = { app: { STAGE: "prod", PUSHGATEWAY_URL: "http://not-this-one" }, rds };
-    const { reads } = await fakeSecretsManager(secrets);
-    const settings = await loadSettings("receiver", { fresh: true });
-    expect(settings).toMatchObject({
-      database: { host: "db.rds", password: "first" },
-      pushgateway: { url: "https://push.internal/prefix" },
-      stage: "prod",
-    });
-    expect(reads.sort()).toEqual(["app", "rds"]);
-
-    secrets.rds = { ...rds, password: "second" };
-    vi.useFakeTimers({ toFake: ["Date"] });
-    vi.setSystemTime(Date.now() + 4 * 60_000);
-    expect((await loadSettings("receiver")).database.password).toBe("first");
-    vi.setSystemTime(Date.now() + 61_000);
-    expect((await loadSettings("receiver")).database.password).toBe("second");
-    expect(reads).toHaveLength(4);
-  });
-
-  it("reads it again at once when asked to", async () => {
-    const secrets = { app: {}, rds };
-    await fakeSecretsManager(secrets);
-    await loadSettings("receiver", { fresh: true });
-    secrets.rds = { ...rds, password: "second" };
-    expect((await loadSettings("receiver")).database.password).toBe("first");
-    expect((await loadSettings("receiver", { fresh: true })).database.password).toBe("second");
-  });
-
-  it("reads once for all that ask at the same time, and again after a failure", async () => {
-    const secrets: Record<string, unknown> = { app: {} };
-    const { reads } = await fakeSecretsManager(secrets);
-    setEnvironment({ SECRET_ID: "rds,app" }); // None of the tests before has read these.
-    const ask = () => Promise.allSettled(Array.from({ length: 50 }, () => loadSettings("receiver")));
-    expect((await ask()).map(({ status }) => status)).toEqual(Array(50).fill("rejected"));
-    secrets.rds = rds;
-    expect((await ask()).map(({ status }) => status)).toEqual(Array(50).fill("fulfilled"));
-    expect(reads).toHaveLength(2 * 2);
-
-    delete secrets.rds;
-    await expect(loadSettings("receiver", { fresh: true })).rejects.toThrow("ResourceNotFoundException");
-    expect((await loadSettings("receiver")).database.password).toBe("first");
-  });
-
-  it("does not ask for secrets when SECRET_ID is not set", async () => {
-    const { reads } = await fakeSecretsManager({ app: {}, rds });
-    setEnvironment({ ...good, SECRET_ID: undefined });
-    await loadSettings("receiver", { fresh: true });
-    expect(reads).toEqual([]);
-  });
-
-  it.each([
-    ["does not exist", { rds: {} }, "SECRET_ID: app could not be read: ResourceNotFoundException"],
-    ["is not JSON", { app: "hunter2", rds }, "SECRET_ID: app could not be read: it is not a JSON object"],
-    ["is null", { app: null, rds }, "SECRET_ID: app could not be read: it is not a JSON object"],
-  ])("says so when a secret %s, and shows nothing of it", async (_, secrets, message) => {
-    await fakeSecretsManager(secrets);
-    const error = await loadSettings("receiver", { fresh: true }).catch((reason: Error) => reason);
-    expect(error).toMatchObject({ message });
-  });
-
-  it("gives Secrets Manager 2 s", async () => {
-    await fakeSecretsManager({});
-    setEnvironment({ AWS_ENDPOINT_URL: `http://127.0.0.1:${await tcpServer(() => {})}` });
-    const startedAt = performance.now();
-    await expect(loadSettings("receiver", { fresh: true })).rejects.toThrow("no answer within 2000 ms");
-    expect(performance.now() - startedAt).toBeLessThan(2_500);
   });
 });

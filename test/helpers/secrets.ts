@@ -2,19 +2,35 @@ import { onTestFinished } from "vitest";
 import { setEnvironment } from "./environment.ts";
 import { httpServer } from "./servers.ts";
 
+/** An error of AWS', by its type. */
+export interface Failure {
+  __type: string;
+  message: string;
+}
+
+interface FakeSecretsManager {
+  /** The ids that were asked for. */
+  reads: string[];
+  /** While it is set, every request fails with it. */
+  failure?: Failure | undefined;
+}
+
 /**
  * Stands in for AWS Secrets Manager on 127.0.0.1, and points the SDK to it until the test is finished. It answers
  * GetSecretValue only; it leaves out signatures, permissions, versions, binary secrets and throttling.
  */
-export async function fakeSecretsManager(secrets: Record<string, unknown>): Promise<{ reads: string[] }> {
-  const reads: string[] = [];
+export async function fakeSecretsManager(secrets: Record<string, unknown>): Promise<FakeSecretsManager> {
+  const fake: FakeSecretsManager = { reads: [] };
   const url = await httpServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += chunk;
     const { SecretId: id } = JSON.parse(body);
-    reads.push(id);
+    fake.reads.push(id);
     response.setHeader("content-type", "application/x-amz-json-1.1");
-    if (id in secrets) {
+    response.sendDate = false; // Node keeps the text for a second, and the SDK would mistake a test's clock for a wrong one.
+    if (fake.failure) {
+      response.writeHead(400).end(JSON.stringify(fake.failure));
+    } else if (id in secrets) {
       const value = secrets[id];
       response.end(JSON.stringify({ SecretString: typeof value === "string" ? value : JSON.stringify(value) }));
     } else {
@@ -28,5 +44,5 @@ export async function fakeSecretsManager(secrets: Record<string, unknown>): Prom
     AWS_SECRET_ACCESS_KEY: "test",
   });
   onTestFinished(() => setEnvironment({ AWS_ENDPOINT_URL: undefined }));
-  return { reads };
+  return fake;
 }
