@@ -31,56 +31,52 @@ const maxAnswerBytes = 16 * 1024;
 
 /**
  * Replaces the group `job` (and `stage`) by what the registry holds: PUT, so that no series of an earlier push stays.
- * Tries once more on a network error or a 5xx; each attempt has 3 s. Resolves to true when the gateway has answered 2xx, and
- * to false when `isCurrent` has said no: it is asked when an attempt is about to send the body, since the process may be
- * stopped for any time before.
+ * Tries once more on a network error or a 5xx; each attempt has 3 s. Resolves only when the gateway has answered 2xx.
+ * `confirm` is awaited when an attempt is about to send the body, since the process may be stopped for any time before.
  *
  * Rejects with PushRefused when the gateway says no, and with an Error when it cannot be reached, redirects, is not
- * done in time, or `deadline` aborts. By then this side has ended its request.
+ * done in time, `confirm` rejects, or `deadline` aborts. By then this side has ended its request.
  */
 export async function push(
   gateway: PushgatewayTarget,
   group: Group,
   registry: Registry,
   deadline: AbortSignal,
-  isCurrent = () => true,
-): Promise<boolean> {
-  const body = await registry.metrics();
-  const attempt = () => put(groupUrl(gateway, group), gateway, body, deadline, isCurrent);
+  confirm = async () => {},
+): Promise<void> {
+  const body = Buffer.from(await registry.metrics());
+  const attempt = () => put(gateway, group, body, deadline, confirm);
   try {
-    return await attempt();
+    await attempt();
   } catch (error) {
     if (deadline.aborted || (error instanceof PushRefused && error.status < 500)) throw error;
-    return await attempt();
+    await attempt();
   }
 }
 
 /** fetch, since prom-client's own Pushgateway class can wait for ever and takes a redirect for success. */
 async function put(
-  url: string,
   gateway: PushgatewayTarget,
-  body: string,
+  group: Group,
+  body: Buffer,
   deadline: AbortSignal,
-  isCurrent: () => boolean,
-): Promise<boolean> {
+  confirm: () => Promise<void>,
+): Promise<void> {
   const attempt = AbortSignal.timeout(attemptTimeoutMs);
-  const bytes = Buffer.from(body);
-  let isTooOld = false;
   /** Asked for the body once the connection is there. When it throws the request is incomplete, and a gateway takes nothing. */
   async function* send() {
-    isTooOld = !isCurrent();
-    if (isTooOld) throw new Error("too old");
-    yield bytes;
+    await confirm();
+    yield body;
   }
   let answer: Response;
   let text: string;
   try {
-    answer = await fetch(url, {
+    answer = await fetch(groupUrl(gateway, group), {
       method: "PUT",
       redirect: "error",
       headers: {
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
-        "content-length": String(bytes.length),
+        "content-length": String(body.length),
         ...(gateway.authorization && { authorization: gateway.authorization }),
       },
       body: ReadableStream.from(send()),
@@ -89,11 +85,9 @@ async function put(
     });
     text = await readAnswer(answer);
   } catch (error) {
-    if (isTooOld) return false;
     throw deadline.aborted ? deadline.reason : new Error(`the push failed: ${reasonOf(error, attempt)}`);
   }
   if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
-  return true;
 }
 
 /** Reads the answer to its end: one that breaks off is a failed push. */

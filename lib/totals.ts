@@ -66,8 +66,8 @@ const lockAndReadTotals = `
   select extract(epoch from clock_timestamp() - now())::float8 * 1000 as "waitedMs";
   ${readTotals}`;
 
-/** Of totals, when they are sent. The lock is kept longer than that (idle_in_transaction_session_timeout). */
-const maxAgeMs = 500;
+/** A push that is sent later asks whether the transaction, and so the lock, is still there. */
+const maxUnconfirmedMs = 500;
 
 /**
  * Sees to it that the totals, with all that was committed before this call, come to the Pushgateway. Resolves to true when
@@ -79,7 +79,7 @@ const maxAgeMs = 500;
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push fails,
  * or when `deadline` aborts or the connection (and with it the lock) is lost. No request of ours is open by then, and none
- * starts with totals that are older than half a second: the process may have been stopped meanwhile, and the lock be gone.
+ * is sent half a second after the lock was last known to be held: the process may have been stopped meanwhile.
  * What the network or a frozen gateway holds back of a request that was given up could still arrive. Rejects on a replica,
  * which knows nothing of the lock.
  *
@@ -91,20 +91,23 @@ export function publishTotals(
   stage: string | undefined,
   deadline: AbortSignal,
 ): Promise<boolean> {
-  return withAnyOf([deadline, database.lost], async (stop) => {
+  return withAnyOf([deadline, database.lost], async (signal) => {
     const ask = (statements: string) => withDeadline(database, deadline, (sql) => sql.unsafe(statements));
-    const isPushed = (totals: Total[], ageMs: () => number) =>
-      push(gateway, { job: "veza_reconciler", stage }, reconcilerRegistry(totals), stop, () => ageMs() < maxAgeMs);
     try {
-      let elapsedMs = startClock();
+      const sinceAskedMs = startClock();
       const [, lock, [wait], totals] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
       const isPublisher = lock.length > 0;
-      let isDone = !isPublisher || (await isPushed(totals, () => elapsedMs() - wait.waitedMs));
-      while (!isDone) {
-        // That the same transaction still answers tells that it still has the lock.
-        elapsedMs = startClock();
-        isDone = await isPushed((await ask(readTotals)) as unknown as Total[], elapsedMs);
-      }
+      /** How long ago the lock is known to have been held. */
+      let sinceLockedMs = () => sinceAskedMs() - wait.waitedMs;
+      const confirmLock = async () => {
+        while (sinceLockedMs() > maxUnconfirmedMs) {
+          const sinceMs = startClock();
+          await ask("select 1");
+          sinceLockedMs = sinceMs;
+        }
+      };
+      const group = { job: "veza_reconciler", stage };
+      if (isPublisher) await push(gateway, group, reconcilerRegistry(totals), signal, confirmLock);
       // An answer tells that the connection, and so the lock, was kept until now.
       await ask("commit");
       return isPublisher;

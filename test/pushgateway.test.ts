@@ -180,18 +180,21 @@ describe("with a faulty gateway", () => {
     expect(requests).toBe(1);
   });
 
-  it("sends nothing, and says so, when it is no longer to be sent by the time that the connection is there", async () => {
+  it("sends no body before it is confirmed, at each attempt", async () => {
     const bodies: string[] = [];
-    let isCurrent = true;
+    let confirmations = 0;
     const base = await httpServer(async (request, response) => {
-      bodies.push(await text(request));
-      isCurrent = false;
+      bodies.push(await text(request).catch(() => "incomplete"));
       response.writeHead(503).end(); // So that it tries again.
     });
-    expect(await push({ url: base }, { job: "test", stage: undefined }, registry, limit(), () => isCurrent)).toBe(
-      false,
-    );
-    expect(bodies).toEqual([await registry.metrics()]);
+    const confirm = async () => {
+      confirmations += 1;
+      if (confirmations > 1) throw new Error("not this time");
+    };
+    const group = { job: "test", stage: undefined };
+    await expect(push({ url: base }, group, registry, limit(), confirm)).rejects.toThrow("the push failed: ");
+    expect(confirmations).toBe(2);
+    expect(bodies.filter((body) => body !== "incomplete")).toEqual([await registry.metrics()]);
   });
 
   it("has ended its request when the caller's deadline aborts it", async () => {
