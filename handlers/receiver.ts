@@ -2,12 +2,12 @@ import { hash } from "node:crypto";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { isConnectionError, keepConnection, withDeadline } from "../lib/database.ts";
 import { deadline, stayAwake } from "../lib/deadline.ts";
-import { parseEvents, tally } from "../lib/events.ts";
+import { parseEvents, type ReconcilerEvent, tally } from "../lib/events.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { maxIdLength, readSignedHeaders, verifySignature } from "../lib/signature.ts";
-import { publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
+import { type DeliveryStatus, publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
 
 const maxBodyBytes = 256 * 1024;
 /** With twice 2 s for settings, these leave 2.5 s of the function's 15. The purge runs beside the publishing. */
@@ -57,7 +57,7 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
 }
 
 /** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
-async function record(id: string, body: Buffer, events: Parameters<typeof tally>[0]) {
+async function record(id: string, body: Buffer, events: ReconcilerEvent[]): Promise<DeliveryStatus> {
   const delivery = { id, bodyDigest: hash("sha256", body), increments: tally(events) };
   const recordDeadline = deadline("Postgres", recordTimeoutMs);
   const attempt = async () => {

@@ -132,9 +132,9 @@ async function logIn(target: DatabaseTarget, name: string, deadline: AbortSignal
 }
 
 /**
- * Settles as `work` does, or rejects when `deadline` aborts or the connection is lost. Ends the connection when it is late, since nothing may have to
- * wait behind it, and when it has failed: postgres.js would let whatever still waits for its turn wait for ever.
- * `hasFailed` tells that from the error.
+ * Settles as `work` does, or rejects when `deadline` aborts or the connection is lost. Ends the connection when it is late,
+ * since nothing may have to wait behind it, and when it has failed: postgres.js would let whatever still waits for its turn
+ * wait for ever. `hasFailed` tells that from the error.
  */
 export async function withDeadline<T>(
   database: Database,

@@ -56,6 +56,13 @@ it.each([
   expect(dials).toBe(1);
 });
 
+it("rejects at once when the server resets the connection during start-up", async () => {
+  const port = await tcpServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
+  const { error, ms } = await timed(open(port));
+  expect(error).toMatchObject({ code: "ECONNRESET" });
+  expect(ms).toBeLessThan(900);
+});
+
 it("rejects at once when the connection is refused", async () => {
   const { error, ms } = await timed(open(closedPort));
   expect(error).toMatchObject({ code: "ECONNREFUSED" });
