@@ -17,17 +17,17 @@ const added = async (value: unknown) =>
   Object.fromEntries(tally(parse(value)).map(({ name, labels, value }) => [name + JSON.stringify(labels), value]));
 
 describe("each event changes its own row of the contract only", () => {
-  it("an action: its phase", async () => {
+  it("an action adds 1 to the counter of its phase", async () => {
     expect(await added(action("stuck_refunds"))).toEqual({
       'veza_reconciler_actions_total{"phase":"stuck_refunds"}': 1,
     });
   });
 
-  it("an orphan refund: its counter, and no action", async () => {
+  it("an orphan refund adds 1 to its counter, and to no action", async () => {
     expect(await added(orphan)).toEqual({ "veza_reconciler_orphan_refunds_total{}": 1 });
   });
 
-  it("a sweep from a clock that runs ahead: it ended when it was received, at the latest", async () => {
+  it("a sweep from a clock that runs ahead ended when it was received, at the latest", async () => {
     const before = Date.now() / 1000;
     const ahead = new Date(Date.now() + 4 * 60_000).toISOString();
     const lastRun = (await added([sweep(1, ahead), sweep(1)]))["veza_reconciler_last_run_timestamp{}"];
@@ -35,7 +35,7 @@ describe("each event changes its own row of the contract only", () => {
     expect(lastRun).toBeLessThanOrEqual(Date.now() / 1000);
   });
 
-  it("a sweep: the histogram, and the end of the latest run", async () => {
+  it("a sweep adds to the histogram, and keeps the end of the latest run", async () => {
     expect(await added([sweep(30), sweep(60, "2026-01-31T12:00:30.5+00:00"), sweep(0.1)])).toEqual({
       'veza_reconciler_sweep_duration_seconds_bucket{"le":"0.1"}': 1,
       'veza_reconciler_sweep_duration_seconds_bucket{"le":"0.2"}': 1,
@@ -55,7 +55,7 @@ describe("each event changes its own row of the contract only", () => {
   });
 });
 
-it("adds up a batch", async () => {
+it("a batch adds up, each event in its own series", async () => {
   const events = [action("stuck_orders"), action("stuck_orders"), action("orphan_refunds"), orphan];
   expect(await added(events)).toEqual({
     'veza_reconciler_actions_total{"phase":"stuck_orders"}': 2,
@@ -119,7 +119,7 @@ describe("refuses, naming the field,", () => {
     expect(() => parseEvents(body)).toThrow(message);
   });
 
-  it("and accepts a timestamp 4 minutes ahead", () => {
+  it("nothing in a timestamp 4 minutes ahead", () => {
     expect(parse({ ...orphan, timestamp: inMinutes(4) })).toHaveLength(1);
   });
 });

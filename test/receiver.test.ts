@@ -140,7 +140,7 @@ describe("answers", () => {
     expect((await post(server.url, newSecret(), "{")).status).toBe(401);
   });
 
-  it("both secrets are good during a rotation", async () => {
+  it("200 to either secret during a rotation, and 401 to the old one afterwards", async () => {
     captureLog();
     const next = newSecret();
     setEnvironment({ WEBHOOK_SECRET: `${next} ${secret}` });
@@ -173,7 +173,7 @@ describe("answers", () => {
     expect(await recorded()).toEqual({ deliveries: 1, orphans: 1_000 });
   });
 
-  it("a body that comes base64-encoded like any other", async () => {
+  it("200 or 401 to a body that comes base64-encoded, as to any other", async () => {
     captureLog();
     const type = { headers: { "content-type": "application/octet-stream" } };
     expect((await post(server.url, secret, body, type)).json).toEqual({ status: "recorded", published: true });

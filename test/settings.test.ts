@@ -121,7 +121,7 @@ describe("names what is wrong, and no value:", () => {
     expect(refused).not.toThrow("hunter2");
   });
 
-  it("everything at once", () => {
+  it("names everything that is missing in one error", () => {
     expect(() => parseSettings({}, "receiver")).toThrow(
       "DATABASE_URL is missing; PUSHGATEWAY_URL is missing; WEBHOOK_SECRET is missing",
     );
