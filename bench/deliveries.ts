@@ -34,7 +34,7 @@ interface Result {
 }
 
 const print = (name: string, cells: string[]) =>
-  console.log(name.padEnd(38) + cells.map((cell) => cell.padStart(36)).join(""));
+  console.log(name.padEnd(38) + cells.map((cell) => cell.padStart(42)).join(""));
 
 /** Exact where it says that nothing is lost. */
 function lossOf(lost: number | undefined): string {
