@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi
 import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { readSecrets } from "../lib/secrets.ts";
+import { loadSettings } from "../lib/settings.ts";
 import { signedHeaders } from "../local/deliver.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -56,6 +57,30 @@ it("reads once for all that ask at the same time", async () => {
   const { reads } = await fakeSecretsManager({ [app]: { password: "first" } });
   await Promise.all(Array.from({ length: 50 }, (_, index) => readSecrets(app, index % 2 === 0)));
   expect(reads).toEqual([app]);
+});
+
+describe("as settings", () => {
+  const url = "postgres://u:p@127.0.0.1:5432/ledger";
+  beforeEach(() =>
+    setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: "https://push.internal", STAGE: undefined }),
+  );
+
+  it("give what the environment lacks", async () => {
+    await fakeSecretsManager({ [app]: { STAGE: "prod", PUSHGATEWAY_URL: "http://not-this-one", DATABASE_URL: url } });
+    setEnvironment({ SECRET_ID: app });
+    expect(await loadSettings("sampler")).toMatchObject({
+      database: { host: "127.0.0.1", username: "u" },
+      pushgateway: { url: "https://push.internal" },
+      stage: "prod",
+    });
+  });
+
+  it("are not asked for when SECRET_ID is not set", async () => {
+    const { reads } = await fakeSecretsManager({});
+    setEnvironment({ SECRET_ID: undefined, DATABASE_URL: url });
+    await loadSettings("sampler", { fresh: true });
+    expect(reads).toEqual([]);
+  });
 });
 
 describe("while they cannot be read", () => {
