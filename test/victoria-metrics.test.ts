@@ -134,3 +134,30 @@ it("evaluates every rule without an error", async () => {
   expect(length).toBeGreaterThan(10);
   await expect.poll(rules).toEqual(Array(length).fill("ok "));
 });
+
+it("answers every query of the dashboard, and knows nothing about a stage that it never saw", async () => {
+  captureLog();
+  const { panels } = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")) as {
+    panels: { type: string; title: string; targets?: { expr: string }[] }[];
+  };
+  const query = async (expr: string, stage: string) => {
+    const filled = expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m");
+    const response = await fetch(`${victoria.url}/api/v1/query?query=${encodeURIComponent(filled)}`);
+    const { status, error, data } = (await response.json()) as {
+      status: string;
+      error?: string;
+      data: { result: { value: [number, string] }[] };
+    };
+    expect(status, error).toBe("success");
+    return data.result.map(({ value }) => Number(value[1]));
+  };
+  await tick("lives");
+  const stuck = () => query(panels.find(({ title }) => title === "Stuck orders")?.targets?.[0]?.expr ?? "", "lives");
+  await expect.poll(stuck).toEqual([0]);
+  for (const { type, title, targets = [] } of panels) {
+    for (const { expr } of targets) {
+      await query(expr, ".*");
+      if (type === "stat") expect(await query(expr, "nobody"), title).toEqual([-1]);
+    }
+  }
+});
