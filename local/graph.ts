@@ -1,8 +1,8 @@
-/** Matches the five counts, and none of the sampler's other metrics. */
-export const countsQuery = '{__name__=~"veza_ledger_(stuck|failed|orphan|reversal).*"}';
+/** Matches the counts: of the sampler's other metrics each is in seconds, or has a label that names the check. */
+export const countsQuery = '{job="veza_ledger", check="", __name__!~".+_seconds"}';
 
 /**
- * Where a Prometheus shows the five counts as a graph, and its alerts. Debian's Prometheus has the classic pages only,
+ * Where a Prometheus shows the counts as a graph, and its alerts. Debian's Prometheus has the classic pages only,
  * Prometheus 3 the newer ones only.
  */
 export async function countsGraph(prometheusUrl: string): Promise<{ graph: string; alerts: string }> {

@@ -28,9 +28,8 @@ commit;
 
 begin;
 
-revoke select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders from veza_ledger_oncall;
-revoke select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds from veza_ledger_oncall;
-revoke select (id, status, created_at, updated_at) on seller_transfers from veza_ledger_oncall;
+-- Of a table, this takes the rights to its columns back too.
+revoke select on orders, refunds, seller_transfers from veza_ledger_oncall;
 revoke all on schema ledger_metrics from veza_ledger_oncall;
 revoke all on ledger_metrics.deliveries, ledger_metrics.totals from veza_ledger_oncall;
 drop role veza_ledger_oncall;
