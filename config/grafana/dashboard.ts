@@ -56,7 +56,7 @@ function adviceOn(id: string): Advice {
   if (!found) throw new Error(`config/grafana/dashboard.ts has no advice about ${id}`);
   return found;
 }
-const rank = ({ id }: Check) => (adviceOn(id).pages ? 0 : 1);
+const rank = ({ id }: Check) => (advice[id]?.pages ? 0 : 1);
 const ranked = checks.toSorted((a, b) => rank(a) - rank(b));
 
 // PromQL. One series per stage everywhere, so that no stage hides another.
