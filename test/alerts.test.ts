@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { load } from "js-yaml";
-import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { dump, load } from "js-yaml";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { checks } from "../lib/checks.ts";
 import { findProgram, type ProgramName } from "../local/find-program.ts";
 import { exportedMetrics } from "./helpers/metrics.ts";
 
@@ -36,41 +37,80 @@ async function run(program: ProgramName, ...args: string[]): Promise<string> {
 }
 
 describe("every alert fires when it should, not a minute earlier, and says what it should", () => {
-  const timeout = 600_000; // A minute each, and longer on a machine that is busy.
+  const timeout = 600_000; // A minute or two each, and longer on a machine that is busy.
+  let folder: string;
+  let ofChecks: string[];
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-alerts-"));
+    ofChecks = await writeTestsOfChecks(folder);
+  });
+  afterAll(() => rm(folder, { recursive: true }));
 
   it("by Prometheus' own tool", { timeout }, async () => {
-    const output = await run("promtool", "test", "rules", ...unitTests);
-    expect(output.match(/SUCCESS/g)).toHaveLength(unitTests.length);
+    const output = await run("promtool", "test", "rules", ...unitTests, ...ofChecks);
+    expect(output.match(/SUCCESS/g)).toHaveLength(unitTests.length + checks.length);
   });
 
   it("by that of VictoriaMetrics", { timeout }, async () => {
-    const files = unitTests.flatMap((file) => ["--files", file]);
+    const files = [...unitTests, ...ofChecks].flatMap((file) => ["--files", file]);
     const output = await run("vmalert-tool", "unittest", "--disableAlertgroupLabel", ...files);
-    expect(output.match(/SUCCESS/g)).toHaveLength(unitTests.length);
+    expect(output.match(/SUCCESS/g)).toHaveLength(unitTests.length + checks.length);
   });
 
   it("in each of the situations that a rule has to stand", async () => {
-    const tests = (await Promise.all(unitTests.map(async (file) => load(await readFile(file, "utf8"))))) as {
-      tests: { name: string; alert_rule_test: { alertname: string; exp_alerts: unknown[] }[] }[];
-    }[];
+    const tests = await Promise.all(
+      [...unitTests, ...ofChecks].map(async (file) => load(await readFile(file, "utf8")) as UnitTests),
+    );
     const asked: Record<string, Set<string>> = {};
-    const fired = new Set<string>();
+    const read = new Set<string>();
     for (const { name, alert_rule_test } of tests.flatMap((file) => file.tests)) {
       const situations = /\[(.*)\]$/.exec(name)?.[1]?.split(", ") ?? [];
       for (const { alertname, exp_alerts } of alert_rule_test) {
         for (const situation of situations) asked[situation] = (asked[situation] ?? new Set()).add(alertname);
-        if (exp_alerts.length > 0) fired.add(alertname);
+        if (exp_alerts.some(({ exp_annotations }) => exp_annotations?.summary)) read.add(alertname);
       }
     }
     const names = new Set(rules.map(({ alert }) => alert));
-    expect(fired).toEqual(names);
-    for (const situation of ["two stages", "vanished", "restart", "first", "wiped", "nothing"]) {
+    expect(read, "has its texts compared").toEqual(names);
+    for (const situation of ["fires", "two stages", "vanished", "restart", "first", "wiped", "nothing"]) {
       expect(asked[situation], situation).toEqual(names);
     }
-    const ofChecks = [...names].filter((name) => !/Sampler|Reconciler|Counter|Push/.test(name)).sort();
-    expect([...(asked.unknown ?? [])].sort()).toEqual(ofChecks);
+    const aboutChecks = [...names].filter((name) => !/Sampler|Reconciler|Counter|Push/.test(name)).sort();
+    expect([...(asked.unknown ?? [])].sort()).toEqual(aboutChecks);
   });
 });
+
+interface UnitTests {
+  tests: {
+    name: string;
+    alert_rule_test: { alertname: string; exp_alerts: { exp_annotations?: { summary?: string } }[] }[];
+  }[];
+}
+
+/** Writes test/alerts-of-a-check.yml for every check, and the rules without their texts, into this folder. */
+async function writeTestsOfChecks(folder: string): Promise<string[]> {
+  const shipped = load(await readFile(rulesFile, "utf8")) as { groups: { rules: Partial<Rule>[] }[] };
+  for (const rule of shipped.groups.flatMap((group) => group.rules)) delete rule.annotations;
+  await writeFile(path.join(folder, "rules.yml"), dump(shipped));
+  const template = await readFile("test/alerts-of-a-check.yml", "utf8");
+  const files: string[] = [];
+  for (const { id, metric } of checks) {
+    const own = rules.find(({ expr }) => expr.startsWith(`last_over_time((${metric} >=`));
+    if (!own) throw new Error(`${rulesFile} has no alert about ${id}`);
+    const minutes = Number.parseInt(own.for ?? "", 10);
+    const text = template
+      .replaceAll("METRIC", metric)
+      .replaceAll("ALERT", own.alert)
+      .replaceAll("CHECK", id)
+      .replaceAll("SEVERITY", own.labels.severity)
+      .replaceAll(/MINUTES([+-]\d+)/g, (_, more) => String(minutes + Number(more)))
+      .replace("RULES", "rules.yml");
+    const file = path.join(folder, `${id}.yml`);
+    await writeFile(file, text);
+    files.push(file);
+  }
+  return files;
+}
 
 it("promtool, amtool and vmalert accept the examples", async () => {
   const checked = await run("promtool", "check", "config", "config/prometheus/prometheus.yml");
