@@ -176,6 +176,32 @@ it("the README's command puts your addresses into every link", async () => {
   expect(linked).toContain("https://grafana.internal/d/veza-ledger");
 });
 
+it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and none is a stage that is new", async () => {
+  const { panels } = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")) as {
+    panels: { type: string; interval: string; targets: { expr: string }[] }[];
+  };
+  const heatmap = panels.find(({ type }) => type === "heatmap");
+  expect(heatmap?.interval).toBe("5m");
+  const expr = heatmap?.targets[0]?.expr.replaceAll("$stage", ".*").replaceAll("$__interval", "5m");
+  const bucket = (stage: string) => `veza_reconciler_sweep_duration_seconds_bucket{stage="${stage}", le="3.2"}`;
+  const cells = [300, 600, 900, 1200].map((seconds, column) => ({
+    expr,
+    eval_time: `${seconds}s`,
+    exp_samples: [{ labels: '{le="3.2"}', value: column < 2 ? 2 : 1 }],
+  }));
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-heatmap-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = path.join(folder, "heatmap.yml");
+  // One stage sweeps in the middle of each column, one on its border and only twice, and one is first seen at 1000.
+  const input_series = [
+    { series: bucket("middle"), values: "0x9 1x19 2x19 3x19 4x19" },
+    { series: bucket("border"), values: "0x19 1x19 2x60" },
+    { series: bucket("new"), values: "_x45 1000x60" },
+  ];
+  await writeFile(file, dump({ tests: [{ interval: "15s", input_series, promql_expr_test: cells }] }));
+  expect(await run("promtool", "test", "rules", file)).toContain("SUCCESS");
+});
+
 describe("metric names", () => {
   /** The metrics that a text names. Job names look the same, and so do the roles in SQL. */
   const namedIn = (text: string) =>
