@@ -187,15 +187,15 @@ it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and 
   const cells = [300, 600, 900, 1200].map((seconds, column) => ({
     expr,
     eval_time: `${seconds}s`,
-    exp_samples: [{ labels: '{le="3.2"}', value: column < 2 ? 2 : 1 }],
+    exp_samples: [{ labels: '{le="3.2"}', value: column === 1 || column === 2 ? 2 : 1 }],
   }));
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-heatmap-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = path.join(folder, "heatmap.yml");
-  // One stage sweeps in the middle of each column, one on its border and only twice, and one is first seen at 1000.
+  // One stage sweeps in the middle of each column, one just after its border and only twice, and one is first seen at 1000.
   const input_series = [
     { series: bucket("middle"), values: "0x9 1x19 2x19 3x19 4x19" },
-    { series: bucket("border"), values: "0x19 1x19 2x60" },
+    { series: bucket("border"), values: "0x20 1x19 2x60" },
     { series: bucket("new"), values: "_x45 1000x60" },
   ];
   await writeFile(file, dump({ tests: [{ interval: "15s", input_series, promql_expr_test: cells }] }));
