@@ -184,7 +184,7 @@ it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and 
   expect(heatmap?.interval).toBe("5m");
   const expr = heatmap?.targets[0]?.expr.replaceAll("$stage", ".*").replaceAll("$__interval", "5m");
   const bucket = (stage: string) => `veza_reconciler_sweep_duration_seconds_bucket{stage="${stage}", le="3.2"}`;
-  const cells = [300, 600, 900, 1200].map((seconds, column) => ({
+  const cells = [307, 607, 907, 1207].map((seconds, column) => ({
     expr,
     eval_time: `${seconds}s`,
     exp_samples: [{ labels: '{le="3.2"}', value: column === 1 || column === 2 ? 2 : 1 }],
@@ -192,7 +192,7 @@ it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and 
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-heatmap-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = path.join(folder, "heatmap.yml");
-  // One stage sweeps in the middle of each column, one just after its border and only twice, and one is first seen at 1000.
+  // Between two scrapes, as nearly every column begins. One stage sweeps in the middle of each column, one just after its border and only twice, and one is first seen at 1000.
   const input_series = [
     { series: bucket("middle"), values: "0x9 1x19 2x19 3x19 4x19" },
     { series: bucket("border"), values: "0x20 1x19 2x60" },
