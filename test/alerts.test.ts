@@ -192,7 +192,8 @@ it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and 
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-heatmap-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = path.join(folder, "heatmap.yml");
-  // Between two scrapes, as nearly every column begins. One stage sweeps in the middle of each column, one just after its border and only twice, and one is first seen at 1000.
+  // A column begins and ends between two scrapes. One stage sweeps in the middle of each column; one just after its border, and
+  // only twice; and one is first seen with 1000 sweeps.
   const input_series = [
     { series: bucket("middle"), values: "0x9 1x19 2x19 3x19 4x19" },
     { series: bucket("border"), values: "0x20 1x19 2x60" },
