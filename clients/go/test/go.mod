@@ -1,0 +1,11 @@
+// What needs a Postgres driver is a module of its own, so that the client depends on nothing.
+module github.com/veza/veza-ledger-metrics/clients/go/test
+
+go 1.22
+
+require (
+	github.com/lib/pq v1.10.9
+	github.com/veza/veza-ledger-metrics/clients/go v0.0.0
+)
+
+replace github.com/veza/veza-ledger-metrics/clients/go => ../

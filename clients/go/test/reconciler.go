@@ -1,0 +1,90 @@
+// A reconciler for the tests, as small as one can be: it "repairs" by inserting rows, and drains the outbox until it is
+// ended. Usage: reconciler <first> <last>, the numbers of its sweeps; without them it only drains.
+//
+// KILL_AFTER=<number> of a sweep: it kills itself between that sweep's commit and anything that would send it, and drains nothing.
+// REBUILD=1: it enqueues sweeps that are repaired already once more, with bodies made anew.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	_ "github.com/lib/pq"
+	ledgermetrics "github.com/veza/veza-ledger-metrics/clients/go"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	db, err := sql.Open("postgres", os.Getenv("DATABASE_URL"))
+	fatal(err)
+	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
+	fatal(err)
+
+	killAfter, _ := strconv.Atoi(os.Getenv("KILL_AFTER"))
+	draining := make(chan struct{})
+	go func() {
+		defer close(draining)
+		if killAfter == 0 {
+			ledgermetrics.NewOutbox(db, client).Run(ctx)
+		}
+	}()
+	if len(os.Args) == 3 {
+		first, err := strconv.Atoi(os.Args[1])
+		fatal(err)
+		last, err := strconv.Atoi(os.Args[2])
+		fatal(err)
+		for number := first; number <= last; number++ {
+			fatal(repair(ctx, db, number))
+			if number == killAfter {
+				fatal(syscall.Kill(os.Getpid(), syscall.SIGKILL))
+			}
+		}
+		fmt.Println("repaired", first, "to", last)
+	}
+	<-draining
+}
+
+// repair does one sweep's work and enqueues what it did, in one transaction.
+func repair(ctx context.Context, db *sql.DB, number int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var sweep ledgermetrics.Sweep
+	orders, orphans := 1+number%5, number%3
+	for row := 0; row < orders; row++ {
+		sweep.RecordReconcilerAction("stuck_orders")
+	}
+	for row := 0; row < orphans; row++ {
+		sweep.RecordReconcilerAction("orphan_refunds")
+		sweep.RecordReconcilerOrphanRefund()
+	}
+	sweep.RecordReconcilerSweepDuration(time.Duration(number%9) * 250 * time.Millisecond)
+	if os.Getenv("REBUILD") == "" {
+		_, err = tx.ExecContext(ctx, "insert into repairs (sweep, orders, orphans) values ($1, $2, $3)", number, orders, orphans)
+		if err != nil {
+			return err
+		}
+	}
+	err = sweep.Enqueue(ctx, tx, fmt.Sprintf("sweep-%d", number))
+	if err != nil && !errors.Is(err, ledgermetrics.ErrIDTaken) {
+		return err
+	}
+	return tx.Commit()
+}
+
+func fatal(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
