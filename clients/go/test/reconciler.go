@@ -43,7 +43,16 @@ func main() {
 		last, err := strconv.Atoi(os.Args[2])
 		fatal(err)
 		for number := first; number <= last; number++ {
-			fatal(repair(ctx, db, number))
+			for tries := 0; ; tries++ {
+				err := repair(ctx, db, number)
+				if err == nil {
+					break
+				}
+				if tries == 20 {
+					log.Fatal(err)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
 			if number == killAfter {
 				fatal(syscall.Kill(os.Getpid(), syscall.SIGKILL))
 			}
@@ -53,7 +62,7 @@ func main() {
 	<-draining
 }
 
-// repair does one sweep's work and enqueues what it did, in one transaction.
+// repair does one sweep's work and enqueues what it did, in one transaction. What is repaired already is left alone.
 func repair(ctx context.Context, db *sql.DB, number int) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -71,8 +80,12 @@ func repair(ctx context.Context, db *sql.DB, number int) error {
 	}
 	sweep.RecordReconcilerSweepDuration(time.Duration(number%9) * 250 * time.Millisecond)
 	if os.Getenv("REBUILD") == "" {
-		_, err = tx.ExecContext(ctx, "insert into repairs (sweep, orders, orphans) values ($1, $2, $3)", number, orders, orphans)
+		result, err := tx.ExecContext(ctx,
+			"insert into repairs (sweep, orders, orphans) values ($1, $2, $3) on conflict do nothing", number, orders, orphans)
 		if err != nil {
+			return err
+		}
+		if inserted, err := result.RowsAffected(); err != nil || inserted == 0 {
 			return err
 		}
 	}
