@@ -90,6 +90,7 @@ func (o *Outbox) Drain(ctx context.Context) (Drained, error) {
 		var rejected *ErrRejected
 		switch {
 		case errors.As(err, &rejected) && !rejected.Retryable:
+			o.client.logger().Error("delivery parked", "id", rejected.ID, "error", rejected.Reason)
 			drained.Parked++
 		case err != nil:
 			return drained, err
@@ -156,9 +157,6 @@ func (o *Outbox) sendNext(ctx context.Context) (found bool, err error) {
 		return false, err
 	}
 	sendErr := o.client.Send(ctx, id, []byte(body))
-	if ctx.Err() != nil { // Given up, which says nothing about the delivery.
-		return true, ctx.Err()
-	}
 	if err := o.settle(ctx, tx, id, attempts, sendErr); err != nil {
 		return true, err
 	}
@@ -168,7 +166,7 @@ func (o *Outbox) sendNext(ctx context.Context) (found bool, err error) {
 	return true, sendErr
 }
 
-// settle writes down what became of a delivery.
+// settle writes down what became of a delivery. It fails when ctx has ended: a request that was given up leaves no trace.
 func (o *Outbox) settle(ctx context.Context, tx *sql.Tx, id string, attempts int, sendErr error) error {
 	var rejected *ErrRejected
 	var err error
@@ -176,7 +174,6 @@ func (o *Outbox) settle(ctx context.Context, tx *sql.Tx, id string, attempts int
 	case sendErr == nil:
 		_, err = tx.ExecContext(ctx, "delete from ledger_metrics_outbox where id = $1", id)
 	case errors.As(sendErr, &rejected) && !rejected.Retryable:
-		o.client.logger().Error("delivery parked", "id", id, "error", rejected.Reason)
 		_, err = tx.ExecContext(ctx, `
 			update ledger_metrics_outbox set attempts = attempts + 1, last_error = $2, parked_at = now()
 			where id = $1`, id, shorten(sendErr.Error()))

@@ -14,11 +14,11 @@ const importPath = "github.com/veza/veza-ledger-metrics/clients/go";
 export const goIsHere = (await findOnPath(["go"])) !== undefined;
 export const driverIsHere = existsSync(path.join(debianSources, "src/github.com/lib/pq"));
 
-export const clientFolder = path.join(projectFolder, "clients/go");
+const clientFolder = path.join(projectFolder, "clients/go");
 export const testPackage = `${importPath}/test`;
 
-/** Nothing is downloaded: no module, no newer Go. */
-const offline = { GOFLAGS: "", GOPROXY: "off", GOTOOLCHAIN: "local", GOWORK: "off" };
+/** Nothing is downloaded: no module, no newer Go. No compiler for C is needed, and no access to the Git repository. */
+const offline = { GOFLAGS: "-buildvcs=false", GOPROXY: "off", GOTOOLCHAIN: "local", GOWORK: "off", CGO_ENABLED: "0" };
 export const withModules = { ...offline, GO111MODULE: "on" };
 
 /** A GOPATH in which the client and Debian's libraries find each other, without a module proxy. */
