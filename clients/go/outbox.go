@@ -79,7 +79,7 @@ type Drained struct {
 
 // Drain sends what is due, up to 1,000 deliveries, those that wait longest first. A delivery that is counted is deleted. One
 // that the receiver refuses for good is parked and logged. After anything else it is tried again later, between half a
-// second and a minute from now, or when the receiver said; Drain ends there and returns the error, since the next delivery
+// second and about a minute from now, or when the receiver said; Drain ends there and returns the error, since the next delivery
 // would hardly fare better. It ends with ctx too.
 //
 // It holds one connection, and a row lock while it sends. When the process dies, both end, and the delivery is sent again.

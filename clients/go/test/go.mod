@@ -1,4 +1,5 @@
-// What needs a Postgres driver is a module of its own, so that the client depends on nothing.
+// What needs a Postgres driver is a module of its own, so that the client depends on nothing. The project's tests build it in
+// GOPATH mode, with the driver that Debian ships.
 module github.com/veza/veza-ledger-metrics/clients/go/test
 
 go 1.22
