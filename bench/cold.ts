@@ -106,7 +106,7 @@ try {
   const gateway = await startPushgateway(0);
   stops.push(() => gateway.stop());
   const url = await startSecretsManager({
-    DATABASE_URL: server.superuserUrl.replace("postgres:postgres@", "veza_ledger_local:local@"),
+    DATABASE_URL: server.superuserUrl.replace("postgres:postgres@", "veza_ledger:local@"),
     PUSHGATEWAY_URL: gateway.url,
     WEBHOOK_SECRET: demoSecret,
   });

@@ -384,7 +384,7 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   const good = await doctor(["sampler"], { SECRET_ID: "there" });
   expect(good.lines.slice(0, 2)).toEqual(["✓ secret there is readable", "✓ settings valid"]);
   expect((await doctor([], { SECRET_ID: "not-there" })).lines).toEqual([
-    "✗ secret SECRET_ID: not-there could not be read: ResourceNotFoundException",
+    "✗ secret SECRET_ID: not-there could not be read: ResourceNotFoundException: there is none of this name in this account and region",
   ]);
 });
 

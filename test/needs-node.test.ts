@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import semver from "semver";
 import { expect, it } from "vitest";
 
 const as = (version: string) =>
@@ -30,4 +31,16 @@ it("comes before every script that runs TypeScript, the tests included", async (
     expect(command).toMatch(/node --import \.\/local\/needs-node\.js |vitest run/);
   }
   expect(await readFile("vitest.config.ts", "utf8")).toContain('import "./local/needs-node.js"');
+});
+
+// npm ci brings Node 24, which runs everything, and is itself run by the host's Node. prom-client's lock entry has no `engines`,
+// since npm would warn whoever has Node 20 of what it never runs there.
+it("lets npm ci warn of no package on the oldest Node that package.json names", async () => {
+  const { engines } = JSON.parse(await readFile("package.json", "utf8"));
+  const oldest = semver.minVersion(engines.node)?.version ?? "";
+  const { packages } = JSON.parse(await readFile("package-lock.json", "utf8"));
+  const tooNew = Object.entries<{ engines?: { node?: string } }>(packages)
+    .filter(([, { engines: asked }]) => asked?.node && !semver.satisfies(oldest, asked.node))
+    .map(([name, { engines: asked }]) => `${name} needs ${asked?.node}`);
+  expect(tooNew).toEqual([]);
 });

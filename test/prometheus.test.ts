@@ -77,7 +77,7 @@ it("misses the sampler until its first tick", async () => {
 
 it("shows numbers on every panel at two stages, at one, and where no stage is set", { timeout: 120_000 }, async () => {
   captureLog();
-  await database.admin`insert into ledger_metrics.samples values ('veza_reconciler_last_run_timestamp', '{}', 1700000000),
+  await database.admin`insert into ledger_metrics.totals values ('veza_reconciler_last_run_timestamp', '{}', 1700000000),
     ('veza_reconciler_sweep_duration_seconds_bucket', '{"le":"3.2"}', 5)`;
   // Two ticks, with a scrape after each: a rate needs two points.
   const tickAll = async () => {
@@ -105,7 +105,7 @@ it("shows numbers on every panel at two stages, at one, and where no stage is se
   for (const { title, values } of await tiles("nobody")) {
     expect(new Set(values), title).toEqual(new Set([-1])); // Unknown, and not grey.
   }
-  await database.admin`truncate ledger_metrics.samples`; // As if nothing had ever run.
+  await database.admin`truncate ledger_metrics.totals`; // As if nothing had ever run.
 });
 
 it("takes every alert from its cause to firing, and back", { timeout: 120_000 }, async () => {
