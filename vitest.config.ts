@@ -9,6 +9,7 @@ const unit = [
   "graph",
   "needs-node",
   "ports",
+  "readme",
   "publishing",
   "schema",
   "settings",

@@ -40,7 +40,7 @@ const ticksProgram = `
   })();`;
 
 const folder = await mkdtemp(path.join(tmpdir(), "veza-bench-"));
-const ticksFile = path.join(folder, "ticks.cjs");
+const ticksFile = path.join(folder, "ticks.mjs");
 const started: { stop(): Promise<unknown> }[] = [];
 
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
@@ -222,6 +222,8 @@ try {
     outfile: ticksFile,
     bundle: true,
     platform: "node",
+    format: "esm",
+    banner: { js: 'import{createRequire}from"node:module";const require=createRequire(import.meta.url);' },
     external: ["@aws-sdk/*"],
   });
   const sql = postgres(url, { max: 1 });

@@ -153,7 +153,7 @@ it("every alert has prefix, severity, texts, and links to the dashboard and to i
   }
 });
 
-it("the README's command puts your addresses into every link", async () => {
+it("the command of docs/on-call.md puts your addresses into every link", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-links-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const files = [rulesFile, "config/grafana/ledger.json", "config/grafana/dashboard.ts", ...unitTests];
@@ -165,7 +165,7 @@ it("the README's command puts your addresses into every link", async () => {
     (await readFile(path.join(folder, file), "utf8")).match(/https:\/\/(repository|grafana)\.example/g) ?? [];
   for (const file of files) expect(await guesses(file), file).not.toEqual([]);
 
-  const [, command = ""] = /```sh\n(sed [\s\S]*?)```/.exec(await readFile("README.md", "utf8")) ?? [];
+  const [, command = ""] = /```sh\n(sed [\s\S]*?)```/.exec(await readFile("docs/on-call.md", "utf8")) ?? [];
   await promisify(execFile)("bash", ["-euo", "pipefail", "-c", command], { cwd: folder });
 
   for (const file of files) expect(await guesses(file), file).toEqual([]);

@@ -97,7 +97,7 @@ describe.each(checks)("$id has", ({ id, metric, sql }) => {
   it("a row for its metric and one for its alert in README.md, and its id beside the others", () => {
     expect(readme).toContain(`| \`${metric}\` |`);
     expect(readme).toContain(`| \`${alert}\` |`);
-    const [, ids = ""] = /The label `check` is ([^;]*);/.exec(oneLine(readme)) ?? [];
+    const [, ids = ""] = /`check` is ([^.]*)\./.exec(oneLine(readme)) ?? [];
     expect(ids).toContain(`\`${id}\``);
   });
 });

@@ -68,7 +68,8 @@ describe.skipIf(!goIsHere || !driverIsHere)("the Go outbox", { timeout }, () => 
     expect(await run("go", ["test", "-count=1", testPackage], environment, gopath.folder)).toMatch(/^ok /);
   });
 
-  it.each(["README.md", "clients/go/README.md"])("compiles the examples in %s", async (file) => {
+  it("compiles the examples of its README", async () => {
+    const file = "clients/go/README.md";
     const examples = [...(await readFile(file, "utf8")).matchAll(/```go\n([\s\S]*?)```/g)].map(([, code = ""]) => code);
     expect(examples.length).toBeGreaterThan(0);
     const folder = path.join(gopath.folder, "src", path.dirname(file), "example");

@@ -1,46 +1,46 @@
-import { execFile } from "node:child_process";
-import { access, readFile } from "node:fs/promises";
-import { promisify } from "node:util";
-import { beforeAll, expect, inject, it, onTestFinished } from "vitest";
-import { handler } from "../handlers/receiver.ts";
-import { demoSecret } from "../local/defaults.ts";
-import { serve } from "../local/function-url.ts";
-import { createDatabase } from "./helpers/database.ts";
-import { setEnvironment } from "./helpers/environment.ts";
-import { captureLog } from "./helpers/log.ts";
+import { access, readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { expect, it } from "vitest";
+import { parseEvents } from "../lib/events.ts";
 
-let readme: string;
-beforeAll(async () => {
-  readme = await readFile("README.md", "utf8");
+const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "clients/go/README.md"];
+for (const name of await readdir("docs")) if (name.endsWith(".md")) pages.push(`docs/${name}`);
+
+/** A heading's anchor, as GitHub and Forgejo make it. */
+const anchorOf = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+    .trim()
+    .replaceAll(" ", "-");
+
+async function anchorsIn(file: string): Promise<string[]> {
+  const text = (await readFile(file, "utf8")).replaceAll(/^ *```[\s\S]*?^ *```/gm, "");
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => anchorOf(heading));
+}
+
+it.each(pages)("%s links to pages and headings that are there", async (page) => {
+  for (const [, link = ""] of (await readFile(page, "utf8")).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+    const [file, anchor] = link.split("#");
+    const target = file ? path.join(path.dirname(page), file) : page;
+    await access(target);
+    if (anchor) expect(await anchorsIn(target), `${page}: ${link}`).toContain(anchor);
+  }
 });
 
-it("has a curl example that posts an event", async () => {
-  captureLog();
-  const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
-  setEnvironment({
-    DATABASE_URL: database.receiverUrl,
-    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-    WEBHOOK_SECRET: demoSecret,
-    STAGE: "readme",
-  });
-  const server = await serve(handler, 0);
-  onTestFinished(() => server.stop());
-  const example = /```sh\n(url=[\s\S]*?)```/.exec(readme)?.[1] ?? "";
-  const { stdout } = await promisify(execFile)("bash", ["-euo", "pipefail", "-c", example], {
-    env: { ...process.env, RECEIVER_URL: server.url },
-  });
-  expect(stdout).toBe('{"status":"recorded","published":true}');
+it("the README is short: 200 lines of 120 characters at most", async () => {
+  const lines = (await readFile("README.md", "utf8")).trimEnd().split("\n");
+  expect(lines.length).toBeLessThanOrEqual(200);
+  expect(lines.filter((line) => line.length > 120)).toEqual([]);
 });
 
-it("has an example of all events that the receiver takes", async () => {
-  const { parseEvents } = await import("../lib/events.ts");
-  const example = /```json\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+it("docs/events.md has an example of all events that the receiver takes", async () => {
+  const example = /```json\n([\s\S]*?)```/.exec(await readFile("docs/events.md", "utf8"))?.[1] ?? "";
   expect(parseEvents(example)).toHaveLength(3);
 });
 
-it("links to files that are there", async () => {
-  const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, file]) => file ?? "");
-  expect(links.length).toBeGreaterThan(5);
-  for (const link of links) await access(link);
+it("each page of docs/ says in its first lines for whom it is", async () => {
+  for (const page of pages.filter((name) => name.startsWith("docs/"))) {
+    expect((await readFile(page, "utf8")).split("\n").slice(0, 5).join("\n"), page).toMatch(/^For /m);
+  }
 });
