@@ -7,6 +7,7 @@ const unit = [
   "deadline",
   "events",
   "graph",
+  "log",
   "needs-node",
   "ports",
   "readme",

@@ -1,0 +1,54 @@
+import { afterEach, expect, it, vi } from "vitest";
+import { errorFields } from "../lib/log.ts";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+});
+
+/** What the console is given for one line, by a module that is as new as in a process of its own. */
+async function written(use: (log: typeof import("../lib/log.ts")) => void): Promise<unknown[][]> {
+  const seen = vi.spyOn(console, "warn").mockImplementation(() => {});
+  vi.resetModules();
+  use(await import("../lib/log.ts"));
+  return seen.mock.calls;
+}
+
+it("writes JSON text, with the level, for whoever reads a stream", async () => {
+  vi.stubEnv("AWS_LAMBDA_LOG_FORMAT", "");
+  expect(await written(({ log }) => log("warn", "slow", { ms: 7 }))).toEqual([
+    ['{"level":"warn","message":"slow","ms":7}'],
+  ]);
+});
+
+it("hands Lambda's JSON format the object itself", async () => {
+  vi.stubEnv("AWS_LAMBDA_LOG_FORMAT", "JSON");
+  expect(await written(({ log }) => log("warn", "slow", { ms: 7 }))).toEqual([[{ message: "slow", ms: 7 }]]);
+});
+
+it("writes in another way once it is told to", async () => {
+  const lines: unknown[][] = [];
+  const atConsole = await written(({ log, writeLogWith }) => {
+    writeLogWith((...line) => lines.push(line));
+    log("warn", "slow", { ms: 7 });
+    log("info", "tick");
+  });
+  expect(atConsole).toEqual([]);
+  expect(lines).toEqual([
+    ["warn", "slow", { ms: 7 }],
+    ["info", "tick", {}],
+  ]);
+});
+
+it.each([
+  [
+    "a code and a message",
+    Object.assign(new Error("gone"), { code: "ECONNRESET" }),
+    { code: "ECONNRESET", reason: "gone" },
+  ],
+  ["a code alone", Object.assign(new Error(), { code: "ECONNRESET" }), { code: "ECONNRESET", reason: "ECONNRESET" }],
+  ["a code that is a number", Object.assign(new Error("gone"), { code: 7 }), { reason: "gone" }],
+  ["nothing but a text", "gone", { reason: "gone" }],
+])("names an error's fields when it has %s", (_, error, fields) => {
+  expect(errorFields(error)).toEqual(fields);
+});
