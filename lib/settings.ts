@@ -1,4 +1,4 @@
-// Percent-decodes, and leaves alone what is no escape.
+// Unlike decodeURIComponent, unescape does not throw on a stray %.
 import { unescape as decode } from "node:querystring";
 import type { DatabaseTarget } from "./database.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";

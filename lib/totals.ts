@@ -70,7 +70,7 @@ const lockAndReadTotals = `
 const maxUnconfirmedMs = 500;
 
 /**
- * Sees to it that the totals, with all that was committed before this call, come to the Pushgateway. Resolves to true when
+ * Publishes the totals, including everything committed before this call. Resolves to true when
  * this call has pushed them, and to false when it has left that to another one.
  *
  * They are read and pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer
