@@ -1,9 +1,9 @@
 import type { Handler } from "aws-lambda";
-import { ledgerRegistry, runChecks } from "../lib/checks.ts";
-import { connect, isConnectionLost } from "../lib/database.ts";
+import { ledgerRegistry } from "../lib/checks.ts";
 import { deadline, stayAwake } from "../lib/deadline.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { push } from "../lib/pushgateway.ts";
+import { takeSample } from "../lib/sample.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
 
@@ -11,6 +11,8 @@ import { publishTotals } from "../lib/totals.ts";
 const databaseTimeoutMs = 8_000;
 const pushTimeoutMs = 6_500;
 const publishTimeoutMs = 5_500;
+
+const findDatabase = async (fresh: boolean) => (await loadSettings("sampler", { fresh })).database;
 
 /**
  * One tick: counts, pushes the gauges, then publishes the reconciler's totals again, which heals a wiped gateway. Returns the
@@ -28,24 +30,8 @@ async function tick(): Promise<Counts> {
   const { pushgateway, stage } = await loadSettings("sampler");
 
   const databaseDeadline = deadline("Postgres", databaseTimeoutMs);
-  let dials = 0;
-  const findDatabase = async (fresh: boolean) => {
-    dials += 1;
-    return (await loadSettings("sampler", { fresh })).database;
-  };
-  const dial = () => connect(findDatabase, "veza-ledger-sampler", databaseDeadline);
-  let connecting = dial();
+  const { outcomes, connecting } = await takeSample(findDatabase, "veza-ledger-sampler", databaseDeadline);
   try {
-    let outcomes = await runChecks(connecting, databaseDeadline);
-    const wasConnected = await connecting.then(Boolean, () => false);
-    const unanswered = outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
-    // The session has ended in the middle: Postgres restarts, or somebody ended it. Two dials are all that a tick may cost.
-    if (wasConnected && unanswered.length > 0 && dials === 1) {
-      connecting = dial();
-      const which = unanswered.map(({ check }) => check);
-      const answers = await runChecks(connecting, databaseDeadline, which);
-      outcomes = outcomes.map((outcome) => answers.find(({ check }) => check === outcome.check) ?? outcome);
-    }
     const durationSeconds = (performance.now() - startedAt) / 1000;
     for (const outcome of outcomes) {
       if ("error" in outcome) log("error", "check failed", { check: outcome.check.id, ...errorFields(outcome.error) });
