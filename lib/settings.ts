@@ -1,5 +1,7 @@
+import { X509Certificate } from "node:crypto";
 // Unlike decodeURIComponent, unescape does not throw on a stray %.
 import { unescape as decode } from "node:querystring";
+import { trustCertificates } from "./certificates.ts";
 import type { DatabaseTarget } from "./database.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
 import { readSecrets, type Texts } from "./secrets.ts";
@@ -10,6 +12,8 @@ export interface Settings {
   /** Receiver only; empty for the sampler. */
   webhookSecrets: string[];
   stage: string | undefined;
+  /** In PEM, one each: trusted besides those that Node trusts. */
+  caCertificates: string[];
 }
 
 /** Settings that are missing or wrong. The message names every one of them and holds none of their values. */
@@ -17,17 +21,22 @@ export class SettingsError extends Error {}
 
 export type FunctionName = "sampler" | "receiver";
 
-const settingNames = ["DATABASE_URL", "PUSHGATEWAY_URL", "PUSHGATEWAY_TOKEN", "WEBHOOK_SECRET", "STAGE"];
+const settingNames = [
+  ...["DATABASE_URL", "PUSHGATEWAY_URL", "PUSHGATEWAY_TOKEN"],
+  ...["WEBHOOK_SECRET", "STAGE", "CA_CERTIFICATES"],
+];
 
 /**
  * Reads and validates the settings of one of the two functions: from the environment, and what that lacks from the
- * Secrets Manager secrets that SECRET_ID names; `fresh` has those read again now.
- * Throws SettingsError, with all problems at once, or SecretsError.
+ * Secrets Manager secrets that SECRET_ID names; `fresh` has those read again now. From then on this process trusts
+ * CA_CERTIFICATES. Throws SettingsError, with all problems at once, or SecretsError.
  */
 export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
   const texts: Texts = process.env.SECRET_ID ? { ...(await readSecrets(process.env.SECRET_ID, fresh)) } : {};
   for (const name of settingNames) texts[name] = process.env[name] || texts[name];
-  return parseSettings(texts, functionName);
+  const settings = parseSettings(texts, functionName);
+  trustCertificates(settings.caCertificates);
+  return settings;
 }
 
 /** The settings from their texts by name. Throws SettingsError. */
@@ -38,6 +47,7 @@ export function parseSettings(texts: Texts, functionName: FunctionName): Setting
     pushgateway: parsePushgateway(texts, problems),
     webhookSecrets: functionName === "receiver" ? parseWebhookSecrets(texts, problems) : [],
     stage: texts.STAGE || undefined,
+    caCertificates: parseCertificates(texts.CA_CERTIFICATES ?? "", problems),
   };
   if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
@@ -123,4 +133,23 @@ function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
     }
   }
   return secrets;
+}
+
+/** Certificates in PEM, and around them nothing but notes, as bundles have. */
+function parseCertificates(text: string, problems: string[]): string[] {
+  const pem = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
+  const certificates: string[] = text.match(pem) ?? [];
+  const isWhole = !text.trim() || (certificates.length > 0 && !text.replace(pem, "").includes("-----"));
+  if (!isWhole || !certificates.every(isCertificate)) {
+    problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
+  }
+  return certificates;
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return Boolean(new X509Certificate(pem));
+  } catch {
+    return false;
+  }
 }

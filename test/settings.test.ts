@@ -11,7 +11,7 @@ const good = {
 const parse = (changes: Record<string, string | undefined>, role: "sampler" | "receiver" = "receiver") =>
   parseSettings({ ...good, ...changes }, role);
 
-it("reads the five settings", () => {
+it("reads the settings", () => {
   expect(parse({ STAGE: "prod-eu_1", PUSHGATEWAY_TOKEN: "token" })).toEqual({
     database: {
       host: "db.internal",
@@ -24,6 +24,7 @@ it("reads the five settings", () => {
     pushgateway: { url: "https://push.internal/prefix", authorization: "Bearer token" },
     webhookSecrets: [secret],
     stage: "prod-eu_1",
+    caCertificates: [],
   });
 });
 
