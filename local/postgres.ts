@@ -96,8 +96,11 @@ export async function runCluster(
   throw new Error(`PostgreSQL did not start:\n${server.output()}`);
 }
 
-/** Readiness is read from its messages, so they have to be in English. */
-const environment = () => ({ ...process.env, LC_ALL: "C" });
+/**
+ * Readiness is read from its messages, so they have to be in English. An older PostgreSQL brings an older OpenSSL, which does
+ * not understand the system's configuration.
+ */
+const environment = () => ({ ...process.env, LC_ALL: "C", OPENSSL_CONF: "/dev/null" });
 
 /** PostgreSQL refuses to run as root. Every system has the user `nobody`, so no other has to be made. */
 async function unprivilegedUser(): Promise<Cluster["user"]> {
