@@ -1,17 +1,9 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
-import { signedHeaders } from "../local/deliver.ts";
-import { createDatabase } from "./helpers/database.ts";
-import { scrape } from "./helpers/gateway.ts";
+import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Packaged, packageService, type Resources, unzip } from "./helpers/packages.ts";
-import { projectFolder } from "./helpers/processes.ts";
-import { newSecret } from "./helpers/receiver.ts";
-import { fakeSecretsManager } from "./helpers/secrets.ts";
 
 const properties = (resources: Resources, id: string) => resources[id]?.Properties ?? {};
 const policyOf = (resources: Resources, role: string) => {
@@ -30,7 +22,33 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** What is wrong with a template by the schemas that AWS publishes for its resources, and by cfn-lint's rules. */
+function findings(template: string): string[] {
+  const engine = new RegoEngine();
+  try {
+    const { metadata, diagnostics } = engine.validateStandard(new TemplateFile(template), {
+      severityLevel: "ERROR",
+      pseudoParameterOverrides: { region: "eu-central-1" },
+    });
+    expect(metadata.resourcesScanned).toBeGreaterThan(10);
+    return diagnostics.map(({ entity, propertyPath, message }) => `${entity?.logicalId} ${propertyPath}: ${message}`);
+  } finally {
+    engine.free();
+  }
+}
+
 describe("with the defaults", () => {
+  it("makes resources that AWS' own schemas accept", async () => {
+    expect(findings(packaged.template)).toEqual([]);
+    const wrong = path.join(folder, "wrong.json");
+    const text = await readFile(packaged.template, "utf8");
+    await writeFile(wrong, text.replace('"FilterPattern"', '"Pattern"'));
+    expect(findings(wrong)).toEqual([
+      "ReceiverRefusals Properties.Pattern: Additional properties are not allowed ('Pattern' was unexpected)",
+      "ReceiverRefusals Properties: 'FilterPattern' is a required property",
+    ]);
+  });
+
   it("makes what the README promises of the functions, their roles and alarms", async () => {
     const { resources } = packaged;
 
@@ -170,23 +188,24 @@ it("takes every option a deployer may set", async () => {
   const secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shared-AbCdEf";
   const key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
   const boundary = "arn:aws:iam::123456789012:policy/boundary";
-  const { resources } = await packageService(path.join(folder, "options"), "dev", {
+  const { resources, template } = await packageService(path.join(folder, "options"), "dev", {
     region: "eu-west-1",
     samplerSecretId: `${secret},veza/rds`,
     receiverSecretId: "veza/receiver",
     kmsKeyArn: key,
     pushgatewayUrl: "https://push.internal/prefix",
-    subnetIds: "subnet-1,subnet-2",
-    securityGroupIds: "sg-1",
+    subnetIds: "subnet-0123abcd,subnet-4567abcd",
+    securityGroupIds: "sg-0123abcd",
     alarmTopicArn: topic,
     receiverConcurrency: "off",
     urlAuthorizer: "aws_iam",
     permissionsBoundaryArn: boundary,
     tags: { team: "payments" },
   });
+  expect(findings(template)).toEqual([]);
   for (const name of ["SamplerLambdaFunction", "ReceiverLambdaFunction"]) {
     expect(properties(resources, name)).toMatchObject({
-      VpcConfig: { SubnetIds: ["subnet-1", "subnet-2"], SecurityGroupIds: ["sg-1"] },
+      VpcConfig: { SubnetIds: ["subnet-0123abcd", "subnet-4567abcd"], SecurityGroupIds: ["sg-0123abcd"] },
       Environment: { Variables: { PUSHGATEWAY_URL: "https://push.internal/prefix" } },
     });
     expect(properties(resources, name)).not.toHaveProperty("ReservedConcurrentExecutions");
@@ -309,77 +328,6 @@ it("changes nothing when the same is deployed again", async () => {
     const [before, after] = await Promise.all([packaged, again].map((made) => readFile(path.join(made.folder, name))));
     expect(after?.equals(before as Buffer)).toBe(true);
   }
-});
-
-it("makes archives that work by themselves, with settings from Secrets Manager", async () => {
-  const secret = newSecret();
-  const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
-  await database.admin`
-    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '1 hour')`;
-  const { reads } = await fakeSecretsManager({
-    [`veza-ledger-metrics/${stage}/sampler`]: {
-      DATABASE_URL: database.samplerUrl,
-      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-    },
-    [`veza-ledger-metrics/${stage}/receiver`]: {
-      DATABASE_URL: database.receiverUrl,
-      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-      WEBHOOK_SECRET: secret,
-    },
-  });
-
-  /** As Lambda would: the handler and the environment of the template, in a process of its own. */
-  async function invoke(name: "sampler" | "receiver", event: object): Promise<{ result: unknown; output: string }> {
-    const folder = await unzip(packaged, name);
-    const lambda = properties(
-      packaged.resources,
-      name === "sampler" ? "SamplerLambdaFunction" : "ReceiverLambdaFunction",
-    );
-    const { Variables } = lambda.Environment as { Variables: Record<string, string> };
-    const handlerFile = path.join(folder, `${String(lambda.Handler).replace(/\.handler$/, "")}.mjs`);
-    const child = spawn(process.execPath, [path.join(projectFolder, "test/programs/invoke.ts"), handlerFile], {
-      cwd: folder,
-      env: {
-        ...Variables,
-        NODE_EXTRA_CA_CERTS: undefined, // A file that only Lambda has.
-        AWS_ENDPOINT_URL: process.env.AWS_ENDPOINT_URL,
-        AWS_REGION: "eu-central-1",
-        AWS_ACCESS_KEY_ID: "test",
-        AWS_SECRET_ACCESS_KEY: "test",
-        AWS_LAMBDA_LOG_FORMAT: "JSON",
-      },
-      stdio: ["pipe", "pipe", "pipe"],
-    });
-    child.stdin.end(JSON.stringify(event));
-    const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
-    expect(errors).toBe("");
-    return { result: JSON.parse(/^result (.*)$/m.exec(output)?.[1] ?? '"none"'), output };
-  }
-
-  const tick = await invoke("sampler", {});
-  expect(tick.result).toEqual({
-    stuck_orders: 1,
-    stuck_refunds: 0,
-    failed_transfers: 0,
-    orphan_refunds: 0,
-    pending_reversals: 0,
-  });
-  expect(tick.output).toContain("message: 'tick'");
-  expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
-
-  const now = new Date();
-  const body = JSON.stringify({ type: "reconciler.orphan_refund", timestamp: now.toISOString() });
-  const { result } = await invoke("receiver", {
-    version: "2.0",
-    requestContext: { http: { method: "POST" } },
-    headers: signedHeaders(secret, "msg_1", now, body),
-    body: Buffer.from(body).toString("base64"),
-    isBase64Encoded: true,
-  });
-  expect(result).toMatchObject({ statusCode: 200, body: '{"status":"recorded","published":true}' });
-  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 1 });
-  expect(reads).toEqual([`veza-ledger-metrics/${stage}/sampler`, `veza-ledger-metrics/${stage}/receiver`]);
 });
 
 it("makes archives with one small file per function, and maps for all code", async () => {

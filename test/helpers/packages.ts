@@ -10,8 +10,22 @@ const run = promisify(execFile);
 /** Resources of the generated CloudFormation by their logical ids. */
 export type Resources = Record<string, { Type: string; Properties: Record<string, unknown> }>;
 
+export type FunctionName = "sampler" | "receiver";
+
+/** What Lambda is told about a function. */
+interface LambdaProperties {
+  Handler: string;
+  /** In seconds. */
+  Timeout: number;
+  /** In MiB. */
+  MemorySize: number;
+  Environment: { Variables: Record<string, string> };
+}
+
 export interface Packaged {
   folder: string;
+  /** The file with the generated CloudFormation. */
+  template: string;
   resources: Resources;
 }
 
@@ -43,12 +57,18 @@ export async function packageService(
     env: { ...Object.fromEntries(withoutAws), HOME: folder },
   });
   const made = path.join(service, ".serverless");
-  const template = await readFile(path.join(made, "cloudformation-template-update-stack.json"), "utf8");
-  return { folder: made, resources: JSON.parse(template).Resources };
+  const template = path.join(made, "cloudformation-template-update-stack.json");
+  return { folder: made, template, resources: JSON.parse(await readFile(template, "utf8")).Resources };
+}
+
+/** The properties of a function in the generated CloudFormation. */
+export function functionIn({ resources }: Packaged, name: FunctionName): LambdaProperties {
+  const id = { sampler: "SamplerLambdaFunction", receiver: "ReceiverLambdaFunction" }[name];
+  return resources[id]?.Properties as unknown as LambdaProperties;
 }
 
 /** Unpacks one function's archive, outside the project: no file of the project is on its path. */
-export async function unzip(packaged: Packaged, name: "sampler" | "receiver"): Promise<string> {
+export async function unzip(packaged: Packaged, name: FunctionName): Promise<string> {
   const folder = path.join(packaged.folder, `unzipped-${name}`);
   const files = unzipSync(await readFile(path.join(packaged.folder, `${name}.zip`)));
   for (const [file, content] of Object.entries(files)) {
