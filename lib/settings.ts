@@ -135,13 +135,19 @@ function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
   return secrets;
 }
 
+/** The latest that were found to be certificates: to look at a hundred again takes 5 ms, and each delivery asks. */
+let looked = { text: "", certificates: [] as string[] };
+
 /** Certificates in PEM, and around them nothing but notes, as bundles have. */
 function parseCertificates(text: string, problems: string[]): string[] {
+  if (text === looked.text) return looked.certificates;
   const pem = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
   const certificates: string[] = text.match(pem) ?? [];
   const isWhole = !text.trim() || (certificates.length > 0 && !text.replace(pem, "").includes("-----"));
   if (!isWhole || !certificates.every(isCertificate)) {
     problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
+  } else {
+    looked = { text, certificates };
   }
   return certificates;
 }

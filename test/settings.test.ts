@@ -1,8 +1,10 @@
+import { rootCertificates } from "node:tls";
 import { describe, expect, it } from "vitest";
 import { parseSettings, SettingsError } from "../lib/settings.ts";
 import { newSecret } from "./helpers/receiver.ts";
 
 const secret = newSecret();
+const [certificate = "", otherCertificate = ""] = rootCertificates;
 const good = {
   DATABASE_URL: "postgres://user:hunter2@db.internal:6432/ledger",
   PUSHGATEWAY_URL: "https://push.internal/prefix/",
@@ -76,6 +78,15 @@ it("builds the database from an RDS secret's keys, TLS verified", () => {
   });
 });
 
+it("takes certificate authorities, with the notes that bundles have between them, in whatever order it is asked", () => {
+  const both = `# Amazon\n${certificate}\n\n# another\n${otherCertificate}\n`;
+  expect(parse({ CA_CERTIFICATES: both }).caCertificates).toEqual([certificate, otherCertificate]);
+  expect(parse({ CA_CERTIFICATES: certificate }).caCertificates).toEqual([certificate]);
+  expect(parse({ CA_CERTIFICATES: certificate }).caCertificates).toEqual([certificate]);
+  expect(parse({ CA_CERTIFICATES: both }).caCertificates).toHaveLength(2);
+  expect(parse({}).caCertificates).toEqual([]);
+});
+
 describe("names what is wrong, and no value:", () => {
   it.each([
     ["a missing database", { DATABASE_URL: undefined }, "DATABASE_URL is missing"],
@@ -105,6 +116,13 @@ describe("names what is wrong, and no value:", () => {
       { PUSHGATEWAY_URL: "http://:hunter2@push.internal" },
       "PUSHGATEWAY_URL has a password and no user",
     ],
+    ["a certificate that is none", { CA_CERTIFICATES: "hunter2" }, "CA_CERTIFICATES must be certificates in PEM"],
+    [
+      "one certificate that is none, after one that is",
+      { CA_CERTIFICATES: `${certificate}\n-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----` },
+      "CA_CERTIFICATES must be certificates in PEM",
+    ],
+    ["a certificate cut short", { CA_CERTIFICATES: certificate.slice(0, -10) }, "CA_CERTIFICATES must be"],
     ["no webhook secret", { WEBHOOK_SECRET: " " }, "WEBHOOK_SECRET is missing"],
     ["a webhook secret without prefix", { WEBHOOK_SECRET: "hunter2hunter2hunter2hunter2" }, "WEBHOOK_SECRET must be"],
     [

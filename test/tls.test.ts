@@ -1,13 +1,36 @@
-import { expect, it, onTestFinished } from "vitest";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import https from "node:https";
+import type net from "node:net";
+import { buffer } from "node:stream/consumers";
+import { expect, inject, it, onTestFinished } from "vitest";
 import { type LocalPostgres, startPostgres } from "../local/postgres.ts";
 import { runScript } from "./helpers/processes.ts";
+import { createTemplate } from "./helpers/template.ts";
 import { makeCertificates } from "./helpers/tls.ts";
 
-async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres; ca: string }> {
+async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres; ca: string; gatewayUrl: string }> {
   const { ca, key, cert } = await makeCertificates(names);
+  const gatewayUrl = await startTlsGateway(await readFile(key), await readFile(cert));
   const server = await startPostgres(0, ["-c", "ssl=on", "-c", `ssl_cert_file=${cert}`, "-c", `ssl_key_file=${key}`]);
   onTestFinished(() => server.stop());
-  return { server, ca };
+  return { server, ca, gatewayUrl };
+}
+
+/** The tests' Pushgateway behind TLS: what comes is handed on, and so is the answer. */
+async function startTlsGateway(key: Buffer, cert: Buffer): Promise<string> {
+  const front = https.createServer({ key, cert }, async (request, response) => {
+    const { method = "", url = "" } = request;
+    const answer = await fetch(inject("pushgatewayUrl") + url, { method, body: await buffer(request) });
+    response.writeHead(answer.status).end(await answer.text());
+  });
+  front.listen(0, "127.0.0.1");
+  await once(front, "listening");
+  onTestFinished(() => {
+    front.close();
+    front.closeAllConnections();
+  });
+  return `https://127.0.0.1:${(front.address() as net.AddressInfo).port}`;
 }
 
 /** In a process of its own, since Node reads NODE_EXTRA_CA_CERTS at its start. */
@@ -39,4 +62,37 @@ it("refuses a server that does not speak TLS", async () => {
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
   expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toMatch(/^refused: /);
+});
+
+it("trusts certificate authorities of one's own, for Postgres and the gateway, and only those that it is given", async () => {
+  const { server, ca, gatewayUrl } = await startTlsPostgres("IP:127.0.0.1");
+  await createTemplate(server.superuserUrl);
+  /** In a process of its own: a connection that was kept would not be verified again. */
+  const tick = async (settings: { database: "verified" | "plain"; gateway: string; certificates?: string }) => {
+    const sslmode = settings.database === "verified" ? "verify-full" : "disable";
+    const program = runScript("test/programs/tick.ts", [], {
+      DATABASE_URL: `postgres://veza_ledger_sampler:sampler@127.0.0.1:${server.port}/ledger?sslmode=${sslmode}`,
+      PUSHGATEWAY_URL: settings.gateway,
+      CA_CERTIFICATES: settings.certificates,
+      STAGE: "tls",
+      SECRET_ID: undefined,
+    });
+    await program.exited;
+    return program.output();
+  };
+  const certificates = await readFile(ca, "utf8");
+  const other = await readFile((await makeCertificates("IP:127.0.0.1")).ca, "utf8");
+  const isCounted = /^counts .*"stuck_orders":0,/m;
+  expect(await tick({ database: "verified", gateway: gatewayUrl, certificates })).toMatch(isCounted);
+  expect(await tick({ database: "verified", gateway: gatewayUrl, certificates: other + certificates })).toMatch(
+    isCounted,
+  );
+  for (const wrong of [undefined, other]) {
+    const given = wrong ? { certificates: wrong } : {};
+    const database = await tick({ database: "verified", gateway: inject("pushgatewayUrl"), ...given });
+    expect(database).toMatch(/"code":"(UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)"/);
+    expect(database).toMatch(/^counts .*"stuck_orders":-1,/m);
+    const gateway = await tick({ database: "plain", gateway: gatewayUrl, ...given });
+    expect(gateway).toMatch(/^failed: the push failed: .*certificate/m);
+  }
 });

@@ -1,0 +1,9 @@
+import type { Context } from "aws-lambda";
+import { handler } from "../../handlers/sampler.ts";
+
+// One tick in a process of its own: prints the counts, or why they could not be pushed.
+try {
+  console.log(`counts ${JSON.stringify(await handler({}, {} as Context, () => {}))}`);
+} catch (error) {
+  console.log(`failed: ${(error as Error).message}`);
+}
