@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { fetchFailure } from "../lib/log.ts";
 import { demoSecret, receiverPort } from "../local/defaults.ts";
 import { deliver } from "../local/deliver.ts";
 
@@ -77,10 +78,8 @@ async function attempt(): Promise<{ isCounted: boolean; isFinal: boolean; text: 
       text: `${isFinal ? "Refused" : "Not confirmed"}: ${status} ${answer}`,
     };
   } catch (error) {
-    const { message, cause } = error as Error;
-    const reason = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : message;
     const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
-    return { isCounted: false, isFinal: false, text: `No answer from ${url}: ${reason}.${advice}` };
+    return { isCounted: false, isFinal: false, text: `No answer from ${url}: ${fetchFailure(error)}.${advice}` };
   }
 }
 

@@ -20,6 +20,12 @@ export function writeLogWith(writer: Writer): void {
   write = writer;
 }
 
+/** Why a fetch failed, in words: its own message says no more than "fetch failed", and its cause may have none. */
+export function fetchFailure(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : message;
+}
+
 /** The log fields of an error: its code (SQLSTATE, or Node's), if any, and its message. No stack, query or detail. */
 export function errorFields(error: unknown): { code?: string; reason: string } {
   const { code, message } = error as { code?: unknown; message?: unknown };

@@ -1,4 +1,5 @@
 import type { Registry } from "prom-client";
+import { fetchFailure } from "./log.ts";
 
 /** A Pushgateway, or anything that speaks its API: base URL without credentials, and the Authorization header, if any. */
 export interface PushgatewayTarget {
@@ -85,7 +86,9 @@ async function put(
     });
     text = await readAnswer(answer);
   } catch (error) {
-    throw deadline.aborted ? deadline.reason : new Error(`the push failed: ${reasonOf(error, attempt)}`);
+    if (deadline.aborted) throw deadline.reason;
+    const reason = attempt.aborted ? `no answer within ${attemptTimeoutMs} ms` : fetchFailure(error);
+    throw new Error(`the push failed: ${reason}`);
   }
   if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
 }
@@ -99,10 +102,4 @@ async function readAnswer(answer: Response): Promise<string> {
     if (text.length > maxAnswerBytes) throw new Error("the answer is too long");
   }
   return text;
-}
-
-function reasonOf(error: unknown, attempt: AbortSignal): string {
-  if (attempt.aborted) return `no answer within ${attemptTimeoutMs} ms`;
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : message;
 }

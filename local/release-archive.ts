@@ -5,6 +5,7 @@ import path from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { extract } from "tar";
+import { fetchFailure } from "../lib/log.ts";
 import { announce } from "./progress.ts";
 
 /** A release of one of the projects at https://github.com/prometheus. */
@@ -109,9 +110,7 @@ async function get(url: string, signal: AbortSignal | undefined, use: (body: Bod
     );
   } catch (error) {
     if (silence.signal.aborted) throw silence.signal.reason;
-    const { message, cause } = error as Error;
-    const reason = cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : message;
-    throw new Error(`${url}: ${reason}`, { cause: error });
+    throw new Error(`${url}: ${fetchFailure(error)}`, { cause: error });
   } finally {
     clearTimeout(watch);
   }
