@@ -119,10 +119,10 @@ async function timesOf(open: () => { ask(): Promise<unknown>; close(): Promise<u
 
 /** Our five counts, as a tick asks them. */
 function openSampler(url: string) {
-  const limit = deadline("Postgres", 8_000);
-  const connecting = connect(async () => parseDatabaseUrl(url), "bench", limit);
+  const tickDeadline = deadline("Postgres", 8_000);
+  const connecting = connect(async () => parseDatabaseUrl(url), "bench", tickDeadline);
   const ask = async () => {
-    for (const outcome of await runChecks(connecting, limit)) if ("error" in outcome) throw outcome.error;
+    for (const outcome of await runChecks(connecting, tickDeadline)) if ("error" in outcome) throw outcome.error;
   };
   return { ask, close: async () => (await connecting).close() };
 }

@@ -4,6 +4,7 @@ import { checks, ledgerRegistry, type Outcome, runChecks } from "../lib/checks.t
 import { connect } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { sampleAs } from "./helpers/sample.ts";
 import { tcpServer } from "./helpers/servers.ts";
 
 let database: TestDatabase;
@@ -14,13 +15,7 @@ beforeEach(() => database.admin`truncate orders, refunds, seller_transfers`);
 afterAll(() => database.admin.end());
 
 /** Runs the checks with the role that they have in production. */
-async function sample(url = database.samplerUrl): Promise<Outcome[]> {
-  const limit = deadline("Postgres", 8_000);
-  const connecting = connect(async () => targetOf(url), "test", limit);
-  const outcomes = await runChecks(connecting, limit);
-  await (await connecting).close();
-  return outcomes;
-}
+const sample = (url = database.samplerUrl) => sampleAs(url);
 
 const byId = (outcomes: Outcome[]) => Object.fromEntries(outcomes.map((outcome) => [outcome.check.id, outcome]));
 const counts = (outcomes: Outcome[]) =>
@@ -196,12 +191,16 @@ describe("a check that fails leaves the other four right", () => {
 
 it("takes only a count for a count", async () => {
   const { signal: lost } = new AbortController();
-  const limit = deadline("test", 1_000);
+  const checksDeadline = deadline("test", 1_000);
   const answering = async (row: object | undefined) => ({ sql: { unsafe: async () => [row] }, lost }) as never;
   const sound = { count: "7", oldest: "1.5", time_type: "timestamp with time zone", hides_rows: false };
-  expect(await runChecks(answering(sound), limit)).toMatchObject(Array(5).fill({ count: 7, oldestSeconds: 1.5 }));
+  expect(await runChecks(answering(sound), checksDeadline)).toMatchObject(
+    Array(5).fill({ count: 7, oldestSeconds: 1.5 }),
+  );
   const most = { ...sound, count: "9007199254740991" };
-  expect(counts(await runChecks(answering(most), limit))).toMatchObject({ stuck_orders: Number.MAX_SAFE_INTEGER });
+  expect(counts(await runChecks(answering(most), checksDeadline))).toMatchObject({
+    stuck_orders: Number.MAX_SAFE_INTEGER,
+  });
   for (const row of [
     undefined,
     {},
@@ -215,7 +214,7 @@ it("takes only a count for a count", async () => {
     { ...sound, hides_rows: true },
     { ...sound, hides_rows: undefined },
   ]) {
-    expect(counts(await runChecks(answering(row), limit))).toMatchObject({ stuck_orders: "failed" });
+    expect(counts(await runChecks(answering(row), checksDeadline))).toMatchObject({ stuck_orders: "failed" });
   }
 });
 
@@ -254,13 +253,13 @@ it.each([
     later(client, server);
     later(server, client);
   });
-  const limit = deadline("Postgres", 8_000);
+  const checksDeadline = deadline("Postgres", 8_000);
   const target = { ...targetOf(database.samplerUrl), port };
-  const connection = await connect(async () => target, "test", limit);
+  const connection = await connect(async () => target, "test", checksDeadline);
   const times: number[] = [];
   for (let tick = 0; tick < 10; tick += 1) {
     const startedAt = performance.now();
-    const outcomes = await runChecks(Promise.resolve(connection), limit);
+    const outcomes = await runChecks(Promise.resolve(connection), checksDeadline);
     times.push(performance.now() - startedAt);
     expect(counts(outcomes)).toEqual({ ...allZero, ...(change && { pending_reversals: "failed" }) });
   }

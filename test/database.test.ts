@@ -167,20 +167,20 @@ it("ends a query at its deadline, and the connection with it", async () => {
 
 it("keeps one connection for all callers, and makes a new one when it is gone or was not used for 10 s", async () => {
   const use = keepConnection(async () => targetOf(database.receiverUrl), "test");
-  const limit = () => deadline("Postgres", 1_000);
-  const [first, second] = await Promise.all([use(limit()), use(limit())]);
+  const postgresDeadline = () => deadline("Postgres", 1_000);
+  const [first, second] = await Promise.all([use(postgresDeadline()), use(postgresDeadline())]);
   expect(second).toBe(first);
   await first.close();
-  const third = await use(limit());
+  const third = await use(postgresDeadline());
   expect(third).not.toBe(first);
   expect(await third.sql`select 1 as one`).toEqual([{ one: 1 }]);
 
   vi.useFakeTimers({ toFake: ["Date"] });
   onTestFinished(() => void vi.useRealTimers());
   vi.setSystemTime(Date.now() + 9_000);
-  expect(await use(limit())).toBe(third);
+  expect(await use(postgresDeadline())).toBe(third);
   vi.setSystemTime(Date.now() + 11_000);
-  const fourth = await use(limit());
+  const fourth = await use(postgresDeadline());
   expect(fourth).not.toBe(third);
   await expect.poll(() => third.lost.aborted).toBe(true);
   await fourth.close();

@@ -15,8 +15,9 @@ function registryWith(...names: string[]): Registry {
 }
 
 const registry = registryWith("veza_test");
-const limit = () => deadline("the Pushgateway", 20_000);
-const pushTo = (url: string, signal = limit()) => push({ url }, { job: "test", stage: undefined }, registry, signal);
+const pushDeadline = () => deadline("the Pushgateway", 20_000);
+const pushTo = (url: string, signal = pushDeadline()) =>
+  push({ url }, { job: "test", stage: undefined }, registry, signal);
 
 async function outcomeOf(work: Promise<unknown>): Promise<{ error: unknown; ms: number }> {
   const startedAt = performance.now();
@@ -31,21 +32,21 @@ describe("on a real gateway", () => {
   const gateway = { url: inject("pushgatewayUrl") };
 
   it("replaces the group: no series of an earlier push stays", async () => {
-    await push(gateway, { job: "test", stage: "ghosts" }, registryWith("veza_a", "veza_b"), limit());
+    await push(gateway, { job: "test", stage: "ghosts" }, registryWith("veza_a", "veza_b"), pushDeadline());
     expect(await scrape("ghosts")).toEqual({ veza_a: 1, veza_b: 1 });
-    await push(gateway, { job: "test", stage: "ghosts" }, registryWith("veza_b"), limit());
+    await push(gateway, { job: "test", stage: "ghosts" }, registryWith("veza_b"), pushDeadline());
     expect(await scrape("ghosts")).toEqual({ veza_b: 1 });
   });
 
   it("leaves another stage alone", async () => {
-    await push(gateway, { job: "test", stage: "one" }, registryWith("veza_a"), limit());
-    await push(gateway, { job: "test", stage: "two" }, registryWith("veza_b"), limit());
+    await push(gateway, { job: "test", stage: "one" }, registryWith("veza_a"), pushDeadline());
+    await push(gateway, { job: "test", stage: "two" }, registryWith("veza_b"), pushDeadline());
     expect([await scrape("one"), await scrape("two")]).toEqual([{ veza_a: 1 }, { veza_b: 1 }]);
   });
 
   it("rejects with the gateway's reason when it refuses the push, and does not try again", async () => {
     const broken = { metrics: async () => "not a metric line\n" } as Registry;
-    const { error } = await outcomeOf(push(gateway, { job: "test", stage: "broken" }, broken, limit()));
+    const { error } = await outcomeOf(push(gateway, { job: "test", stage: "broken" }, broken, pushDeadline()));
     expect(error).toBeInstanceOf(PushRefused);
     expect(String(error)).toContain("the Pushgateway answered 400: text format parsing error");
   });
@@ -65,7 +66,7 @@ describe("on the wire", () => {
       PUSHGATEWAY_TOKEN: token,
     };
     const { pushgateway } = parseSettings(settings, "sampler");
-    await push(pushgateway, { job: "veza_ledger", stage: "prod" }, registry, limit());
+    await push(pushgateway, { job: "veza_ledger", stage: "prod" }, registry, pushDeadline());
     if (!request) throw new Error("nothing arrived");
     return request;
   }
@@ -192,7 +193,7 @@ describe("with a faulty gateway", () => {
       if (confirmations > 1) throw new Error("not this time");
     };
     const group = { job: "test", stage: undefined };
-    await expect(push({ url: base }, group, registry, limit(), confirm)).rejects.toThrow("the push failed: ");
+    await expect(push({ url: base }, group, registry, pushDeadline(), confirm)).rejects.toThrow("the push failed: ");
     expect(confirmations).toBe(2);
     expect(bodies.filter((body) => body !== "incomplete")).toEqual([await registry.metrics()]);
   });

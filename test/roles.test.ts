@@ -1,11 +1,10 @@
 import postgres from "postgres";
 import { beforeAll, expect, it } from "vitest";
-import { checks, runChecks } from "../lib/checks.ts";
-import { connect } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
+import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { runSqlFiles } from "../local/sql.ts";
-import { lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { lockTable, type TestDatabase } from "./helpers/database.ts";
+import { sampleAs } from "./helpers/sample.ts";
 
 const logins = ["veza_ledger", "veza_ledger_receiver", "veza_ledger_sampler"];
 /** A server of this file's own: roles belong to all databases of a server. */
@@ -66,10 +65,7 @@ it("gives a clone of AWS' rotation the same, when it is run again", async () => 
   for (const login of logins) expect(await settingsOf(`${login}_clone`), login).toEqual(await settingsOf(login));
 
   await lockTable({ admin } as TestDatabase, "orders");
-  const limit = deadline("Postgres", 8_000);
-  const connecting = connect(async () => targetOf(as("veza_ledger_sampler_clone")), "test", limit);
-  const outcomes = await runChecks(connecting, limit);
-  await (await connecting).close();
+  const outcomes = await sampleAs(as("veza_ledger_sampler_clone"));
   expect(outcomes.filter((outcome) => "error" in outcome).map(({ check }) => check.id)).toEqual(["stuck_orders"]);
   expect(outcomes).toHaveLength(checks.length);
 });

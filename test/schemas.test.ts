@@ -1,9 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { type Outcome, runChecks } from "../lib/checks.ts";
-import { connect } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
+import type { Outcome } from "../lib/checks.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { sampleAs } from "./helpers/sample.ts";
 
 // Schemas and settings that a ledger may have besides those of local/ledger.sql: each count is right, or failed.
 
@@ -15,13 +14,7 @@ beforeEach(async () => {
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 
-async function sample(url = database.samplerUrl): Promise<Outcome[]> {
-  const limit = deadline("Postgres", 8_000);
-  const connecting = connect(async () => targetOf(url), "test", limit);
-  const outcomes = await runChecks(connecting, limit);
-  await (await connecting).close();
-  return outcomes;
-}
+const sample = (url = database.samplerUrl) => sampleAs(url);
 
 const failure = (error: unknown) => (error as { code?: string }).code ?? (error as Error).message;
 const counts = (outcomes: Outcome[]) =>

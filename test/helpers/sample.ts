@@ -1,0 +1,13 @@
+import { type Outcome, runChecks } from "../../lib/checks.ts";
+import { connect } from "../../lib/database.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { targetOf } from "./database.ts";
+
+/** What the checks find on a connection of their own, as this login. */
+export async function sampleAs(url: string): Promise<Outcome[]> {
+  const sampleDeadline = deadline("Postgres", 8_000);
+  const connecting = connect(async () => targetOf(url), "test", sampleDeadline);
+  const outcomes = await runChecks(connecting, sampleDeadline);
+  await (await connecting).close();
+  return outcomes;
+}
