@@ -84,7 +84,7 @@ async function run(): Promise<void> {
   const port = process.env.PORT ? Number(process.env.PORT) : await freePort(receiverPort);
   const server = await serve(receiver, port);
   started.unshift(server);
-  const target = server.url.includes(`:${receiverPort}/`) ? "" : `RECEIVER_URL=${server.url} `;
+  const target = isAt(receiverPort, server.url) ? "" : `RECEIVER_URL=${server.url} `;
   const send = `${target}npm run send -- action stuck_orders`;
   lines.push([
     "Receiver",
@@ -118,9 +118,13 @@ async function run(): Promise<void> {
   }
 }
 
+function isAt(port: number, url: string): boolean {
+  return url.includes(`:${port}/`) || url.endsWith(`:${port}`);
+}
+
 /** Says so where a part did not get the port that it has otherwise. */
 function ifNotAt(usualPort: number, url: string): string {
-  return url.includes(`:${usualPort}/`) || url.endsWith(`:${usualPort}`) ? "" : ` (port ${usualPort} is taken)`;
+  return isAt(usualPort, url) ? "" : ` (port ${usualPort} is taken)`;
 }
 
 /**
