@@ -54,11 +54,11 @@ if (process.env.SECRET_ID) {
 }
 const settings = secretProblem
   ? undefined
-  : await step("settings", async () => [await orRemedy(loading, "see the README, chapter Settings"), "valid"]);
+  : await step("settings", async () => [await orRemedy(loading, "see docs/settings.md"), "valid"]);
 
 if (settings) {
-  const limit = deadline("Postgres", 30_000);
-  const database = await step("Postgres", () => reach(settings, limit));
+  const databaseDeadline = deadline("Postgres", 30_000);
+  const database = await step("Postgres", () => reach(settings, databaseDeadline));
   if (database) {
     await step("TLS", () => lookAtTls(settings));
     await step("role's settings", () => lookAtSettings(database));
@@ -76,15 +76,15 @@ if (settings) {
   await step("Pushgateway", () => tryPush(settings));
 }
 
-async function reach({ database: target }: Settings, limit: AbortSignal): Promise<[Database, string]> {
+async function reach({ database: target }: Settings, deadline: AbortSignal): Promise<[Database, string]> {
   let remedy = "check host, port and password, and the network's way there (security groups, VPC)";
   const connecting = connect(
     async (fresh) => (fresh ? (await loadSettings("sampler", { fresh })).database : target),
     "veza-ledger-doctor",
-    limit,
+    deadline,
   );
   await connecting.catch(({ code }) => {
-    if (/CERT|UNABLE_TO/.test(String(code))) remedy = "NODE_EXTRA_CA_CERTS names a file with its certificate authority";
+    if (/CERT|UNABLE_TO/.test(String(code))) remedy = "put its certificate authority into CA_CERTIFICATES";
   });
   const database = await orRemedy(connecting, remedy);
   const [row] = await orRemedy(database.sql`select current_setting('server_version') as version`, remedy);

@@ -68,7 +68,8 @@ export const eventSchema = v.variant(
 export type ReconcilerEvent = v.InferOutput<typeof eventSchema>;
 
 /**
- * Reads one event, or an array of up to 1,000: all of them, or none. An empty one counts nothing. Fields that are not described are ignored.
+ * Reads one event, or an array of up to 1,000: all of them, or none. An empty one counts nothing. Fields that are not
+ * described are ignored.
  * Throws a Refusal: 400 with the first field that is wrong, or 413.
  */
 export function parseEvents(body: string): ReconcilerEvent[] {

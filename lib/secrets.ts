@@ -101,7 +101,8 @@ async function readAll(ids: string[]): Promise<Texts> {
 type AwsError = Error & { code?: string };
 
 /**
- * What went wrong, and what to do, by the error's name: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html.
+ * What went wrong, and what to do, by the error's name:
+ * https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html.
  * Never the message itself: that of a JSON parser repeats a part of the secret.
  */
 function causeOf({ name, message, code }: AwsError): string {

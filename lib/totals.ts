@@ -70,8 +70,8 @@ const lockAndReadTotals = `
 const maxUnconfirmedMs = 500;
 
 /**
- * Publishes the totals, including everything committed before this call. Resolves to true when
- * this call has pushed them, and to false when it has left that to another one.
+ * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed them,
+ * and to false when it has left that to another one.
  *
  * They are read and pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer
  * ones would look like a counter reset, and increase() would count everything again. One publisher more may wait for the
