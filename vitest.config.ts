@@ -22,8 +22,8 @@ export default defineConfig({
   test: {
     // Faults are waited for until the service's own limits end them; none of those is over 25 s. The rest is for a machine
     // that does other things at the same time.
-    // Most tests wait for something; two files at a time halve that.
-    maxWorkers: 2,
+    // Most tests wait for something; three files at a time take a third of that.
+    maxWorkers: 3,
     testTimeout: 90_000,
     hookTimeout: 90_000,
     // What is waited for takes milliseconds, and longer on a loaded machine.
