@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Sql } from "postgres";
 import { type Database, withDeadline } from "./database.ts";
 import { withAnyOf } from "./deadline.ts";
@@ -63,11 +64,10 @@ const lockAndReadTotals = `
   select pg_advisory_xact_lock(${lockKey}) where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
-  select extract(epoch from clock_timestamp() - now())::float8 * 1000 as "waitedMs";
   ${readTotals}`;
 
-/** A push that is sent later asks whether the transaction, and so the lock, is still there. */
-const maxUnconfirmedMs = 500;
+/** Of the event loop. When a connection's end lies behind the answer just read, it takes three until it is noticed. */
+const turnsToNoticeTheEnd = 5;
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed them,
@@ -78,8 +78,8 @@ const maxUnconfirmedMs = 500;
  * lock. Whoever finds it waiting has nothing to add: it will read the totals later than this call has come.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push fails,
- * or when `deadline` aborts or the connection (and with it the lock) is lost. No request of ours is open by then, and none
- * is sent half a second after the lock was last known to be held: the process may have been stopped meanwhile.
+ * or when `deadline` aborts or the connection (and with it the lock) is lost. No request of ours is open by then. Right before
+ * the totals are sent, Postgres is asked whether the lock is still there: the process may have been stopped meanwhile.
  * What the network or a frozen gateway holds back of a request that was given up could still arrive. Rejects on a replica,
  * which knows nothing of the lock.
  *
@@ -94,17 +94,12 @@ export function publishTotals(
   return withAnyOf([deadline, database.lost], async (signal) => {
     const ask = (statements: string) => withDeadline(database, deadline, (sql) => sql.unsafe(statements));
     try {
-      const sinceAskedMs = startClock();
-      const [, lock, [wait], totals] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
+      const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
       const isPublisher = lock.length > 0;
-      /** How long ago the lock is known to have been held. */
-      let sinceLockedMs = () => sinceAskedMs() - wait.waitedMs;
       const confirmLock = async () => {
-        while (sinceLockedMs() > maxUnconfirmedMs) {
-          const sinceMs = startClock();
-          await ask("select 1");
-          sinceLockedMs = sinceMs;
-        }
+        await ask("select 1");
+        for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
+        signal.throwIfAborted();
       };
       const group = { job: "veza_reconciler", stage };
       if (isPublisher) await push(gateway, group, reconcilerRegistry(totals), signal, confirmLock);
@@ -118,13 +113,7 @@ export function publishTotals(
   });
 }
 
-type LockedTotals = [begin: unknown, lock: unknown[], wait: [{ waitedMs: number }], totals: Total[]];
-
-/** Tells how long ago it was started, by the clock that has gone further: one of the two may stand while a Lambda is frozen. */
-function startClock(): () => number {
-  const [monotonicMs, wallMs] = [performance.now(), Date.now()];
-  return () => Math.max(performance.now() - monotonicMs, Date.now() - wallMs);
-}
+type LockedTotals = [begin: unknown, lock: unknown[], totals: Total[]];
 
 const maxPurged = 1_000;
 

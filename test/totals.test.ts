@@ -39,6 +39,17 @@ const totals = async () =>
 const publish = (connection: Database, timeoutMs: number, target = gateway) =>
   publishTotals(connection, target, stage, deadline("test", timeoutMs));
 
+/** Takes the publishers' lock. Resolves to what gives it back. */
+async function takeLock(): Promise<() => Promise<void>> {
+  const holder = await database.admin.reserve();
+  await holder`begin`;
+  await holder`select pg_advisory_xact_lock(1986361953, 1)`;
+  return async () => {
+    await holder`rollback`;
+    holder.release();
+  };
+}
+
 /** Those that wait for the publishers' lock. */
 const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
   and database = (select oid from pg_database where datname = current_database())`;
@@ -225,7 +236,7 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
   expect(pushed).toEqual([1, 4]);
 });
 
-describe.each(["rendering", "connected"])("a publisher that is stopped while %s", (place) => {
+describe.each(["waiting", "rendering", "connecting", "confirming"])("a publisher that is stopped while %s", (place) => {
   /** Lets a publisher stop with totals of 1 in its hands, and others publish 2 meanwhile or not. */
   async function stopPublisher(isLockLost: boolean): Promise<{ printed: string; pushed: number[] }> {
     const pushed: number[] = [];
@@ -238,19 +249,26 @@ describe.each(["rendering", "connected"])("a publisher that is stopped while %s"
     const add = (id: string) =>
       recordDelivery(other.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
     await add("a");
+    const giveLockBack = await takeLock();
     const { child, printed } = runScript("test/programs/stopping-publisher.ts", [place], {
       DATABASE_URL: database.receiverUrl,
       PUSHGATEWAY_URL: url,
     });
+    await expect.poll(waiting).toHaveLength(1);
+    if (place === "waiting") child.kill("SIGSTOP");
+    await giveLockBack();
     const state = async () => /^State:\s+(\S)/m.exec(await readFile(`/proc/${child.pid}/status`, "utf8"))?.[1];
     await expect.poll(state).toBe("T");
+    const [lockHolder] = await vi.waitUntil(async () => {
+      const sessions = await database.admin<{ pid: number }[]>`
+        select pid from pg_stat_activity where application_name = 'stopping' and state = 'idle in transaction'`;
+      return sessions.length === 1 && sessions;
+    }, 15_000);
     await add("b");
     if (isLockLost) {
-      await database.admin`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
-        and database = (select oid from pg_database where datname = current_database())`;
+      await database.admin`select pg_terminate_backend(${lockHolder?.pid ?? 0})`;
       await publish(other, 5_000, { url });
     }
-    await sleep(600); // Longer than it goes without asking; the process may have been stopped at any moment before.
     child.kill("SIGCONT");
     return { printed: await printed(/^(published|rejected).*$/m), pushed };
   }
@@ -286,13 +304,7 @@ it("says why it failed, and not only that the connection is gone by then", async
 });
 
 it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
-  const holder = await database.admin.reserve();
-  await holder`begin`;
-  await holder`select pg_advisory_xact_lock(1986361953, 1)`;
-  onTestFinished(async () => {
-    await holder`rollback`;
-    holder.release();
-  });
+  onTestFinished(await takeLock());
   await wipe(stage);
   const connection = await open();
   await expect(publish(connection, 10_000)).rejects.toMatchObject({
