@@ -243,14 +243,15 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     expect(await leftovers()).toEqual([]);
   });
 
-  // `script` gives it a terminal, whose Ctrl-C reaches npm and Node alike, as a person's does. Its options are Linux'.
+  // `script` gives it a terminal, whose Ctrl-C reaches npm and Node alike, as a person's does. Its options are Linux'. `exec`, since
+  // some shells that wait for a program take that Ctrl-C for their own end.
   it.skipIf(process.platform !== "linux")(
     "Ctrl-C in a terminal, where ticks and deliveries are lines in columns",
     async () => {
       const { stack, urls, leftovers } = await startStack((environment) =>
         runProgram(
           "script",
-          ["-qefc", "npm start -- --every 1", "/dev/null"],
+          ["-qefc", "exec npm start -- --every 1", "/dev/null"],
           { ...environment, CI: undefined, npm_config_update_notifier: "false" },
           "pipe",
         ),
