@@ -51,6 +51,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
 function readBody(event: LambdaFunctionURLEvent): Buffer {
   if (event?.requestContext?.http?.method !== "POST") throw new Refusal(405, "only POST is allowed");
   const { body = "", isBase64Encoded } = event;
+  if (typeof body !== "string") throw new Refusal(400, "body: must be text");
   const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
   if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
   return bytes;

@@ -157,6 +157,15 @@ describe("answers", () => {
     expect([answer.status, answer.headers.get("allow")]).toEqual([405, "POST"]);
   });
 
+  it.each([5, true, null, { type: "Buffer" }])("400 to a call without HTTP whose body is %j", async (body) => {
+    captureLog();
+    const request = { requestContext: { http: { method: "POST" } }, body };
+    expect(await handler(request as never, {} as never, () => {})).toMatchObject({
+      statusCode: 400,
+      body: '{"error":"body: must be text"}',
+    });
+  });
+
   it("413 to a body over 256 KiB, and takes one of 256 KiB", async () => {
     captureLog();
     const padded = (bytes: number) => body.padEnd(bytes, " ");
