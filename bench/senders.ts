@@ -1,4 +1,4 @@
-/** Runs senders at the same time. Each does `work` so often, one after the other. Resolves to how often a second it was. */
+/** Runs `senders` loops, each awaiting `work` `timesEach` times. Resolves to calls per second. */
 export async function sendAll(
   senders: number,
   timesEach: number,

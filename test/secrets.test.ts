@@ -19,14 +19,12 @@ let rds: string;
 beforeEach(() => {
   app = `app-${randomUUID()}`;
   rds = `rds-${randomUUID()}`;
+  vi.useFakeTimers({ toFake: ["Date"] });
 });
 afterEach(() => vi.useRealTimers());
 
 /** Lets the clock go on, which is stopped otherwise. */
-function pass(seconds: number): void {
-  if (!vi.isFakeTimers()) vi.useFakeTimers({ toFake: ["Date"] });
-  vi.setSystemTime(Date.now() + seconds * 1000);
-}
+const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
 /** One that the SDK does not try again by itself. */
 const outage = { __type: "InvalidRequestException", message: "hunter2" };
 
