@@ -14,10 +14,10 @@ interface Panel {
   gridPos: { x: number; y: number; w: number; h: number };
   datasource?: { uid: string };
   fieldConfig?: {
-    defaults: { unit?: string; decimals?: number; mappings?: unknown[]; links?: { url: string }[] };
+    defaults: { unit?: string; decimals?: number; noValue?: string; mappings?: unknown[]; links?: { url: string }[] };
     overrides: { matcher: { options: string }; properties: { id: string; value: { fixedColor?: string } }[] }[];
   };
-  options?: { yAxis?: { unit: string } };
+  options?: { yAxis?: { unit: string }; color?: { min?: number; scheme: string }; sortBy?: object[] };
   interval?: string;
   targets?: { refId: string; expr: string; interval?: string; legendFormat?: string; datasource?: { uid: string } }[];
   links?: { url: string }[];
@@ -121,6 +121,42 @@ it("shows purple and not grey on every tile whose series are gone", () => {
   }
 });
 
+it("says unknown where a chart has no series", () => {
+  const charts = panels.filter(({ type }) => /^(timeseries|heatmap)$/.test(type));
+  expect(charts.length).toBeGreaterThan(5);
+  for (const { title, fieldConfig } of charts) expect(fieldConfig?.defaults.noValue, title).toMatch(/^unknown/);
+});
+
+it("counts unknown checks over time as the tile does, and shows no old sample as one of now", () => {
+  const [tile, chart, sample] = ["Unknown checks", "The counts over time", "Duration of a sample"].map(
+    (name) => panels.find(({ title }) => title === name)?.targets?.at(-1)?.expr ?? "",
+  );
+  expect(chart).toMatch(/^count by/);
+  expect(tile?.startsWith(`${chart} or `)).toBe(true);
+  expect(sample).toMatch(/ and on \(stage\) \(time\(\) - .* <= 180\)$/);
+});
+
+it("lists pages first, by names that fit, and puts nothing where an alert has no check or no stage", () => {
+  const [table, ...others] = panels.filter(({ type }) => type === "table");
+  expect(others).toEqual([]);
+  expect(table?.options?.sortBy).toEqual([{ displayName: "severity", desc: false }]);
+  expect(table?.targets?.[0]?.expr).toMatch(/^label_replace\(.*, "alert", "\$1", "alertname", "VezaLedger\(\.\+\)"\)$/);
+  for (const name of ["check", "stage"]) {
+    const column = table?.fieldConfig?.overrides.find(({ matcher }) => matcher.options === name);
+    expect(column?.properties, name).toContainEqual({ id: "noValue", value: "" });
+  }
+});
+
+it("draws the lines of production solid, as of no stage, and those of others dashed", () => {
+  for (const { title, fieldConfig } of panels.filter(({ type }) => type === "timeseries")) {
+    const dashed = fieldConfig?.overrides.find(({ properties }) => properties[0]?.id === "custom.lineStyle");
+    const pattern = new RegExp(dashed?.matcher.options.slice(1, -1) ?? "");
+    const isDashed = (legend: string) => pattern.test(legend);
+    expect(["sample prod", "sample production", "sample "].filter(isDashed), title).toEqual([]);
+    expect(["sample staging", "sample dev"].filter(isDashed), title).toHaveLength(2);
+  }
+});
+
 it("keeps the time when a click selects a stage", () => {
   const links = panels.flatMap(({ fieldConfig }) => fieldConfig?.defaults.links ?? []).map(({ url }) => url);
   expect(links.length).toBeGreaterThan(checks.length);
@@ -164,6 +200,8 @@ it("counts sweeps in the heatmap, each once, and shows seconds on its axis", () 
   expect(others).toEqual([]);
   expect(heatmap?.fieldConfig?.defaults.unit).toBe("none");
   expect(heatmap?.options?.yAxis?.unit).toBe("s");
+  // A single sweep has to stand out from none, also where every cell is 1.
+  expect(heatmap?.options?.color).toMatchObject({ scheme: "Oranges", min: 0 });
   expect(heatmap?.interval).toMatch(/^\d+m$/);
   expect(heatmap?.targets?.map(({ expr }) => expr)).toEqual([expect.stringContaining("offset $__interval")]);
 });
@@ -177,10 +215,10 @@ it("lets no query have an interval of its own, which the rate's would be four ti
   }
 });
 
-it("marks pages and deploys", () => {
+it("marks deploys, and where a page begins: one that lasts for days would tint everything", () => {
   const { list } = JSON.parse(text).annotations as { list: { name: string; expr?: string; target?: object }[] };
   expect(list).toMatchObject([
-    { name: "Pages", expr: expect.stringContaining('severity="page"') },
+    { name: "Pages", expr: expect.stringMatching(/severity="page".* unless .*severity="page"\} offset 1m\)$/) },
     { name: "Deploys", target: { tags: ["deploy"] } },
   ]);
 });

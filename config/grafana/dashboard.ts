@@ -2,7 +2,13 @@ import { writeFile } from "node:fs/promises";
 import type { Builder } from "@grafana/grafana-foundation-sdk/cog";
 import * as common from "@grafana/grafana-foundation-sdk/common";
 import * as grafana from "@grafana/grafana-foundation-sdk/dashboard";
-import { PanelBuilder as Heatmap, YAxisConfigBuilder } from "@grafana/grafana-foundation-sdk/heatmap";
+import {
+  PanelBuilder as Heatmap,
+  HeatmapColorMode,
+  HeatmapColorOptionsBuilder,
+  HeatmapColorScale,
+  YAxisConfigBuilder,
+} from "@grafana/grafana-foundation-sdk/heatmap";
 import { DataqueryBuilder, PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
@@ -48,7 +54,7 @@ const advice: Record<string, Advice> = {
     hint: "Which final webhooks never came? The provider knows how these refunds ended.",
     color: "#1FA5B5",
   },
-  failed_transfers: { hint: "Nothing tries these again by itself: why does Stripe refuse them?", color: "#B8860B" },
+  failed_transfers: { hint: "Nothing tries these again by itself: why does Stripe refuse them?", color: "#A39400" },
   pending_reversals: { hint: "Does the reversal worker run?", color: "#808890" },
 };
 function adviceOn(id: string): Advice {
@@ -65,9 +71,14 @@ const lastTick = `max by (stage) (last_over_time(${sampleTimestampMetric}{${ofSt
 const fresh = `(time() - ${lastTick} <= ${staleAfterSeconds})`;
 const oldest = ({ id }: Check) => `${oldestItemMetric}{check="${id}", ${ofStage}}`;
 const lastRun = `max by (stage) (last_over_time(${reconcilerMetric.lastRun}{${ofStage}}[1d]))`;
-const firing = 'ALERTS{alertname=~"VezaLedger.+", alertstate="firing", stage=~"$stage|"}';
+/** The alerts that fire, of the selected stages and of none. `matchers` start with a comma. */
+const firing = (matchers = "", offset = "") =>
+  `ALERTS{alertname=~"VezaLedger.+", alertstate="firing", stage=~"$stage|"${matchers}}${offset}`;
+const pages = (offset = "") => `max by (alertname, check, stage) (${firing(', severity="page"', offset)})`;
 const ofBothJobs = `job=~"veza_ledger|veza_reconciler", ${ofStage}`;
 const successes = `${checkSuccessMetric}{${ofStage}}`;
+const knownWithinADay = `count by (stage) (max_over_time(${successes}[1d]))`;
+const unknownChecks = `${knownWithinADay} - ((sum by (stage) (${successes}) and on (stage) ${fresh}) or ${knownWithinADay} * 0)`;
 
 /**
  * What `known` knows, and -1 for all else: for a stage that `series` had within a day, and, when no stage had, without one. So
@@ -141,7 +152,7 @@ const stat = (about: Frame) =>
     .colorMode(common.BigValueColorMode.Background)
     .orientation(common.VizOrientation.Horizontal)
     // Sizes of its own choice would run over the edge at two stages and "unknown".
-    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(28))
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(24))
     .dataLinks([
       link(
         "This stage alone",
@@ -151,19 +162,26 @@ const stat = (about: Frame) =>
       ),
     ]);
 
-const timeSeries = (about: Frame) =>
-  frame(new TimeSeries(), about)
+/** Wide ones have their legend beside them, with the highest value: the tiles say what is now. Narrow ones have it below. */
+const timeSeries = (about: Frame) => {
+  const isWide = about.size[0] > 12;
+  const legend = new common.VizLegendOptionsBuilder()
+    .showLegend(true)
+    .displayMode(isWide ? common.LegendDisplayMode.Table : common.LegendDisplayMode.List)
+    .placement(isWide ? common.LegendPlacement.Right : common.LegendPlacement.Bottom)
+    .calcs(isWide ? ["max"] : []);
+  const panel = frame(new TimeSeries(), about)
     .lineInterpolation(common.LineInterpolation.StepAfter)
     .lineWidth(2)
     .fillOpacity(0)
-    .legend(
-      new common.VizLegendOptionsBuilder()
-        .showLegend(true)
-        .displayMode(common.LegendDisplayMode.Table)
-        .placement(common.LegendPlacement.Right)
-        .calcs(["last"]),
-    )
-    .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi));
+    .noValue(noSeries)
+    .legend(legend)
+    .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi))
+    // Each check has one colour, and so production's lines are solid, and those of other stages dashed.
+    .overrideByRegexp("/(?<! |prod|production)$/", [{ id: "custom.lineStyle", value: { fill: "dash", dash: [4, 6] } }]);
+  // Where all is 0, Grafana would draw an axis up to 100.
+  return about.unit === "none" ? panel.axisSoftMax(5) : panel;
+};
 
 const textFor = (texts: Record<string, [text: string, color: string]>): grafana.ValueMap => ({
   type: grafana.MappingType.ValueToText,
@@ -185,6 +203,8 @@ const colored = (color: string): grafana.DynamicConfigValue[] => [
   { id: "color", value: { mode: "fixed", fixedColor: color } },
 ];
 
+const noSeries = "unknown: no series";
+const blank: grafana.DynamicConfigValue[] = [{ id: "noValue", value: "" }];
 const unknown: [string, string] = ["unknown", "purple"];
 const never: [string, string] = ["never", "red"];
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
@@ -237,19 +257,7 @@ const trustPanels = (): AnyPanel[] => [
     unit: "none",
     size: [5, 6],
     alerts: ["VezaLedgerCheckFailing"],
-    targets: [
-      instant(
-        orUnknown(
-          `count by (stage) (max_over_time(${successes}[1d]))
-            - ((sum by (stage) (${successes}) and on (stage) ${fresh}) or count by (stage) (max_over_time(${successes}[1d])) * 0)`.replaceAll(
-            /\s+/g,
-            " ",
-          ),
-          successes,
-        ),
-        "{{stage}}",
-      ),
-    ],
+    targets: [instant(orUnknown(unknownChecks, successes), "{{stage}}")],
   })
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds({ 1: "orange", [checks.length]: "red" })),
@@ -285,19 +293,29 @@ const trustPanels = (): AnyPanel[] => [
     size: [9, 6],
     alerts: ["VezaLedgerCheckFailing"],
     targets: [
-      instant(`max by (severity, alertname, check, stage) (${firing})`, "{{alertname}}").format(PromQueryFormat.Table),
+      instant(
+        `label_replace(max by (severity, alertname, check, stage) (${firing()}), "alert", "$1", "alertname", "VezaLedger(.+)")`,
+        "{{alertname}}",
+      ).format(PromQueryFormat.Table),
     ],
   })
     .noValue("No alert fires, if the rules are loaded.")
     .withTransformation({
       id: "organize",
       options: {
-        excludeByName: { Time: true, Value: true },
-        indexByName: { severity: 0, alertname: 1, check: 2, stage: 3 },
+        excludeByName: { Time: true, Value: true, alertname: true },
+        indexByName: { severity: 0, alert: 1, check: 2, stage: 3 },
       },
     })
-    .overrideByName("severity", [{ id: "custom.width", value: 80 }])
-    .overrideByName("stage", [{ id: "custom.width", value: 90 }]),
+    .sortBy([new common.TableSortByFieldStateBuilder().displayName("severity").desc(false)])
+    .overrideByName("severity", [
+      { id: "custom.width", value: 75 },
+      { id: "custom.cellOptions", value: { type: "color-text" } },
+      { id: "mappings", value: [textFor({ page: ["page", "red"], ticket: ["ticket", "orange"] })] },
+    ])
+    // What an alert does not have. Grafana would put the message of the empty table there.
+    .overrideByName("check", [{ id: "custom.width", value: 135 }, ...blank])
+    .overrideByName("stage", [{ id: "custom.width", value: 80 }, ...blank]),
 ];
 
 const detailPanels = (): AnyPanel[] => [
@@ -335,7 +353,7 @@ const detailPanels = (): AnyPanel[] => [
         alerts: ["VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"],
         targets: [
           ...ranked.map((check) => range(`(${freshCount(check)}) >= 0`, `${titleOf(check.id)} {{stage}}`)),
-          range(`count by (stage) (${successes} == 0)`, "Unknown checks {{stage}}"),
+          range(unknownChecks, "Unknown checks {{stage}}"),
         ],
       }),
     )
@@ -349,7 +367,7 @@ const detailPanels = (): AnyPanel[] => [
 
 const reconcilerPanels = (): AnyPanel[] => [
   stat({
-    title: "Since last sweep",
+    title: "Since the last sweep",
     description: `Time since the reconciler's latest sweep ended, by what it reported. **never**: it has not reported
       a sweep yet. **unknown**: its totals were not seen for a day. Far above its usual pause: see whether the reconciler
       runs, and whether its deliveries are answered with 200.`,
@@ -363,6 +381,7 @@ const reconcilerPanels = (): AnyPanel[] => [
       ),
     ],
   })
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(36))
     .mappings([textFor({ "-1": unknown, 0: never })])
     .thresholds(thresholds({ 600: "orange", 900: "red" })),
   phases
@@ -404,7 +423,7 @@ const reconcilerPanels = (): AnyPanel[] => [
     unit: "s",
     size: [12, 9],
     alerts: ["VezaLedgerReconcilerDead"],
-    targets: [range(quantile(0.5), "half {{stage}}"), range(quantile(1), "longest {{stage}}")],
+    targets: [range(quantile(0.5), "median {{stage}}"), range(quantile(1), "longest {{stage}}")],
   })
     .overrideByQuery("A", colored("#3274D9"))
     .overrideByQuery("B", colored("#1FA5B5"))
@@ -430,6 +449,18 @@ const reconcilerPanels = (): AnyPanel[] => [
   })
     // The panel's, and not the query's: so a cell is as wide as what it counts.
     .interval("5m")
+    .noValue(noSeries)
+    .color(
+      new HeatmapColorOptionsBuilder()
+        .mode(HeatmapColorMode.Scheme)
+        .scheme("Oranges")
+        .fill("dark-orange")
+        .scale(HeatmapColorScale.Exponential)
+        .exponent(0.5)
+        .steps(64)
+        // So a single sweep stands out from none.
+        .min(0),
+    )
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
   timeSeries({
     title: "Duration of a sample",
@@ -438,7 +469,9 @@ const reconcilerPanels = (): AnyPanel[] => [
     unit: "s",
     size: [24, 7],
     alerts: ["VezaLedgerCheckFailing"],
-    targets: [range(`max by (stage) (${sampleDurationMetric}{${ofStage}})`, "sample {{stage}}")],
+    targets: [
+      range(`max by (stage) (${sampleDurationMetric}{${ofStage}}) and on (stage) ${fresh}`, "sample {{stage}}"),
+    ],
   })
     .overrideByQuery("A", colored("#3274D9"))
     .min(0),
@@ -463,7 +496,8 @@ export function ledgerDashboard(): grafana.Dashboard {
         .datasource(datasource)
         .enable(true)
         .iconColor("red")
-        .expr(`max by (alertname, check, stage) (${firing.replace("{", '{severity="page", ')})`)
+        // Its start alone: one that fires for days would tint all panels for days.
+        .expr(`${pages()} unless ${pages(" offset 1m")}`)
         .step("60s")
         .titleFormat("{{alertname}}")
         .textFormat("{{check}} {{stage}}"),
