@@ -1,5 +1,5 @@
 import { Gauge, Registry } from "prom-client";
-import { type Database, isConnectionLost, withDeadline } from "./database.ts";
+import { codeOf, type Database, isConnectionLost, withDeadline } from "./database.ts";
 
 /** One ledger check: a gauge and the query behind it, which an engineer can paste into psql as it stands. */
 export interface Check {
@@ -125,7 +125,7 @@ async function runCheck(database: Database, check: Check, deadline: AbortSignal)
     return count;
   } catch (error) {
     // Class 42 and 22: the statement does not suit this schema, or a value in it. Not a lock, a time-out or a lost session.
-    if (!countSql || !/^(42|22)/.test(String((error as { code?: unknown }).code))) throw error;
+    if (!countSql || !/^(42|22)/.test(codeOf(error))) throw error;
     refused.add(check);
     return await (countAlone ?? ask(countSql));
   }

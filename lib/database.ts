@@ -25,7 +25,7 @@ export interface Database {
 }
 
 const keptConnectTimeoutMs = 5_000;
-/** Longer than any statement may take, and shorter than whatever lies between drops a silent connection. */
+/** Longer than any statement may take; shorter than the idle limit of a NAT or proxy on the way. */
 const keptIdleMs = 10_000;
 
 /**
@@ -72,25 +72,36 @@ export function keepConnection(
   };
 }
 
+/** A socket that tells when it is gone. Listens only once it ends: postgres.js removes all listeners when it starts TLS. */
+class Dialling extends net.Socket {
+  readonly #whenGone: () => void;
+  constructor(whenGone: () => void) {
+    super();
+    this.#whenGone = whenGone;
+  }
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.once("close", this.#whenGone);
+    super._destroy(error, callback);
+  }
+}
+
 async function logIn(target: DatabaseTarget, name: string, deadline: AbortSignal): Promise<Database> {
   const { tls, ...login } = target;
   const lost = new AbortController();
-  let socket: net.Socket | undefined;
+  let socket: Dialling | undefined;
   let closing: Promise<void> | undefined;
 
   // postgres.js dials again for ever, without a pause, when a server hangs up during start-up. So it may dial once.
   const dialOnce = async () => {
     if (socket) throw closedError("Postgres hung up during start-up");
-    const dialling = net.connect({ host: target.host, port: target.port, noDelay: true });
+    // postgres.js may leave a query without an answer for good when the socket ends with an error.
+    const dialling = new Dialling(() => lost.abort(closedError("the connection to Postgres was lost")));
     socket = dialling;
+    dialling.setNoDelay(true).connect({ host: target.host, port: target.port });
     await new Promise<void>((resolve, reject) => {
       dialling.once("connect", resolve);
       dialling.once("error", reject);
-      // postgres.js may leave a query without an answer for good when the socket ends with an error.
-      dialling.once("close", () => {
-        lost.abort(closedError("the connection to Postgres was lost"));
-        reject(lost.signal.reason);
-      });
+      dialling.once("close", () => reject(lost.signal.reason));
     });
     return Object.assign(dialling, { host: target.host, port: target.port }); // Where postgres.js' errors take them from.
   };
@@ -166,7 +177,7 @@ export function isConnectionLost(error: unknown): boolean {
   return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
 }
 
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   return String((error as { code?: unknown }).code);
 }
 

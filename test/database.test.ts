@@ -1,7 +1,15 @@
 import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
-import { connect, type Database, isConnectionError, keepConnection, withDeadline } from "../lib/database.ts";
+import {
+  connect,
+  type Database,
+  type DatabaseTarget,
+  isConnectionError,
+  keepConnection,
+  withDeadline,
+} from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -14,8 +22,8 @@ beforeAll(async () => {
 });
 afterAll(() => database.admin.end());
 
-async function open(port?: number, timeoutMs = 1_000): Promise<Database> {
-  const target = { ...targetOf(database.receiverUrl), ...(port && { port }) };
+async function open(port?: number, timeoutMs = 1_000, tls: DatabaseTarget["tls"] = "off"): Promise<Database> {
+  const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };
   const connection = await connect(async () => target, "test", deadline("Postgres", timeoutMs));
   onTestFinished(() => connection.close());
   return connection;
@@ -100,25 +108,45 @@ it("rejects what has no answer yet when it is closed, and leaves no session", as
     .toHaveLength(0);
 });
 
-it("survives the loss of its connection at any moment of a transaction", async () => {
+it.each([
+  ["off", true],
+  ["off", false],
+  ["unverified", true],
+  ["unverified", false],
+] as const)("tells at once that its connection is lost, idle or not (TLS: %s, reset: %s)", async (tls, reset) => {
   const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
-  for (let round = 0; round < 100; round += 1) {
-    const connection = await open(port);
-    const { error } = await timed(
-      withDeadline(connection, deadline("test", 5_000), async (sql) => {
-        setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
-        for (;;) {
-          await sql.unsafe("begin; select 1");
-          if (round % 2) await new Promise(setImmediate);
-          await sql.unsafe("commit");
-        }
-      }),
-    );
-    expect(error).toSatisfy(isConnectionError);
-    await expect(connection.sql`select 1`).rejects.toThrow();
-  }
-  expect(uncaught).toEqual([]);
+  const [idle, busy] = await Promise.all([open(port, 1_000, tls), open(port, 1_000, tls)]);
+  const asking = timed(withDeadline(busy, deadline("test", 20_000), (sql) => sql`select pg_sleep(20)`));
+  await sleep(50);
+  cut(reset);
+  const { error, ms } = await asking;
+  expect(error).toSatisfy(isConnectionError);
+  expect(ms).toBeLessThan(2_000);
+  await expect.poll(() => [idle.lost.aborted, busy.lost.aborted], { timeout: 1_000 }).toEqual([true, true]);
 });
+
+it.each(["off", "unverified"] as const)(
+  "survives its loss at any moment of a transaction, with TLS %s",
+  async (tls) => {
+    const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
+    for (let round = 0; round < 100; round += 1) {
+      const connection = await open(port, 1_000, tls);
+      const { error } = await timed(
+        withDeadline(connection, deadline("test", 5_000), async (sql) => {
+          setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
+          for (;;) {
+            await sql.unsafe("begin; select 1");
+            if (round % 2) await new Promise(setImmediate);
+            await sql.unsafe("commit");
+          }
+        }),
+      );
+      expect(error).toSatisfy(isConnectionError);
+      await expect(connection.sql`select 1`).rejects.toThrow();
+    }
+    expect(uncaught).toEqual([]);
+  },
+);
 
 it("rejects a query that waits for its turn when the connection is lost", async () => {
   const connection = await open();
@@ -218,12 +246,11 @@ it("keeps a connection however old it is: its age would end it in the middle of 
 
 it("ends its dialling when the deadline comes before the connection", async () => {
   const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
-  const dial = vi.spyOn(net, "connect");
+  const dial = vi.spyOn(net.Socket.prototype, "connect");
   onTestFinished(() => dial.mockRestore());
   const { error } = await timed(connect(async () => target, "test", deadline("Postgres", 100)));
   expect(error.message).toBe("Postgres: no answer within 100 ms");
-  const dialled = dial.mock.results.map(({ value }) => value as net.Socket);
-  expect(dialled.map(({ connecting, destroyed }) => ({ connecting, destroyed }))).toEqual([
+  expect((dial.mock.contexts as net.Socket[]).map(({ connecting, destroyed }) => ({ connecting, destroyed }))).toEqual([
     { connecting: false, destroyed: true },
   ]);
 });

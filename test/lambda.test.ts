@@ -14,6 +14,7 @@ import { startProxy, type TcpProxy } from "./helpers/proxy.ts";
 import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { tcpServer } from "./helpers/servers.ts";
+import { encrypted } from "./helpers/tls.ts";
 
 // The archives that are deployed, run as Lambda runs them: with the template's settings, each in a process with nothing else
 // in it, which is frozen between two events.
@@ -49,7 +50,7 @@ async function start(
   const proxy = await startProxy(port);
   const { reads } = await fakeSecretsManager({
     [`veza-ledger-metrics/${stage}/${name}`]: {
-      DATABASE_URL: url.replace(`:${port}/`, `:${proxy.port}/`),
+      DATABASE_URL: encrypted(url.replace(`:${port}/`, `:${proxy.port}/`)),
       PUSHGATEWAY_URL: gatewayUrl,
       WEBHOOK_SECRET: secret,
     },

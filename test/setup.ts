@@ -1,7 +1,11 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import type { TestProject } from "vitest/node";
 import { findProgram } from "../local/find-program.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
+import { makeCertificatesIn, tlsFlags } from "./helpers/certificates.ts";
 import { createTemplate } from "./helpers/template.ts";
 
 declare module "vitest" {
@@ -15,8 +19,10 @@ declare module "vitest" {
 export default async function setup({ provide }: TestProject) {
   // A first download may take longer than a test has. Where one is not to be had, the tests that need it say so.
   for (const name of ["prometheus", "promtool", "amtool"] as const) await findProgram(name).catch(() => {});
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-tls-"));
+  const certificates = await makeCertificatesIn(folder, "IP:127.0.0.1,DNS:localhost");
   const [server, pushgateway] = await Promise.all([
-    startPostgres(0, ["-c", "max_connections=200"]),
+    startPostgres(0, ["-c", "max_connections=200", ...tlsFlags(certificates)]),
     startPushgateway(0),
   ]);
   await createTemplate(server.superuserUrl);
@@ -26,5 +32,6 @@ export default async function setup({ provide }: TestProject) {
   return async () => {
     await pushgateway.stop();
     await server.stop();
+    await rm(folder, { recursive: true, force: true });
   };
 }

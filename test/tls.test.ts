@@ -5,14 +5,16 @@ import type net from "node:net";
 import { buffer } from "node:stream/consumers";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { type LocalPostgres, startPostgres } from "../local/postgres.ts";
+import { tlsFlags } from "./helpers/certificates.ts";
 import { runScript } from "./helpers/processes.ts";
 import { createTemplate } from "./helpers/template.ts";
 import { makeCertificates } from "./helpers/tls.ts";
 
 async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres; ca: string; gatewayUrl: string }> {
-  const { ca, key, cert } = await makeCertificates(names);
+  const certificates = await makeCertificates(names);
+  const { ca, key, cert } = certificates;
   const gatewayUrl = await startTlsGateway(await readFile(key), await readFile(cert));
-  const server = await startPostgres(0, ["-c", "ssl=on", "-c", `ssl_cert_file=${cert}`, "-c", `ssl_key_file=${key}`]);
+  const server = await startPostgres(0, tlsFlags(certificates));
   onTestFinished(() => server.stop());
   return { server, ca, gatewayUrl };
 }
