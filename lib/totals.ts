@@ -51,7 +51,7 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
   return row?.bodyDigest === delivery.bodyDigest ? "duplicate" : "conflict";
 }
 
-/** Of the publishers' lock: any two numbers, as long as all take the same. */
+/** Key of the publishers' lock: any two numbers, the same for all. */
 const lockKey = "1986361953, 1";
 const readTotals = "select name, labels, value::float8 from ledger_metrics.totals";
 
@@ -66,8 +66,10 @@ const lockAndReadTotals = `
       and database = (select oid from pg_database where datname = current_database()));
   ${readTotals}`;
 
-/** Of the event loop. When a connection's end lies behind the answer just read, it takes three until it is noticed. */
+/** Event-loop turns. When the connection has closed right after the answer, Node notices three turns later. */
 const turnsToNoticeTheEnd = 5;
+/** They take microseconds, unless the process was stopped meanwhile. */
+const maxTurnsMs = 10;
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed them,
@@ -75,12 +77,12 @@ const turnsToNoticeTheEnd = 5;
  *
  * They are read and pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer
  * ones would look like a counter reset, and increase() would count everything again. One publisher more may wait for the
- * lock. Whoever finds it waiting has nothing to add: it will read the totals later than this call has come.
+ * lock. A call that finds one waiting resolves to false: the waiter reads the totals later, and so includes this call's.
  *
  * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push fails,
  * or when `deadline` aborts or the connection (and with it the lock) is lost. No request of ours is open by then. Right before
  * the totals are sent, Postgres is asked whether the lock is still there: the process may have been stopped meanwhile.
- * What the network or a frozen gateway holds back of a request that was given up could still arrive. Rejects on a replica,
+ * A request that was given up can still arrive late, from the network or a frozen gateway. Rejects on a replica,
  * which knows nothing of the lock.
  *
  * The connection must be asked nothing else meanwhile: that would run inside this transaction.
@@ -97,9 +99,13 @@ export function publishTotals(
       const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
       const isPublisher = lock.length > 0;
       const confirmLock = async () => {
-        await ask("select 1");
-        for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
-        signal.throwIfAborted();
+        let answeredAtMs: number;
+        do {
+          await ask("select 1");
+          answeredAtMs = performance.now();
+          for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
+          signal.throwIfAborted();
+        } while (performance.now() - answeredAtMs > maxTurnsMs);
       };
       const group = { job: "veza_reconciler", stage };
       if (isPublisher) await push(gateway, group, reconcilerRegistry(totals), signal, confirmLock);

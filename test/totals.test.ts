@@ -12,6 +12,7 @@ import { scrape, wipe } from "./helpers/gateway.ts";
 import { runScript } from "./helpers/processes.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { httpServer, tcpServer } from "./helpers/servers.ts";
+import { encrypted } from "./helpers/tls.ts";
 
 const stage = "totals";
 const gateway = { url: inject("pushgatewayUrl") };
@@ -236,7 +237,13 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
   expect(pushed).toEqual([1, 4]);
 });
 
-describe.each(["waiting", "rendering", "connecting", "confirming"])("a publisher that is stopped while %s", (place) => {
+describe.each([
+  ["waiting", ""],
+  ["rendering", ""],
+  ["connecting", ""],
+  ["confirming", ""],
+  ["confirming", " over TLS"],
+])("a publisher that is stopped while %s%s", (place, how) => {
   /** Lets a publisher stop with totals of 1 in its hands, and others publish 2 meanwhile or not. */
   async function stopPublisher(isLockLost: boolean): Promise<{ printed: string; pushed: number[] }> {
     const pushed: number[] = [];
@@ -251,7 +258,7 @@ describe.each(["waiting", "rendering", "connecting", "confirming"])("a publisher
     await add("a");
     const giveLockBack = await takeLock();
     const { child, printed } = runScript("test/programs/stopping-publisher.ts", [place], {
-      DATABASE_URL: database.receiverUrl,
+      DATABASE_URL: how ? encrypted(database.receiverUrl) : database.receiverUrl,
       PUSHGATEWAY_URL: url,
     });
     await expect.poll(waiting).toHaveLength(1);

@@ -5,12 +5,14 @@ import postgres from "postgres";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { runSqlFiles } from "../../local/sql.ts";
+import { tlsFlags } from "../helpers/certificates.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { type Program, runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
+import { encrypted, makeCertificates } from "../helpers/tls.ts";
 import * as chaos from "./deliveries.ts";
 import { type Restartable, restartablePostgres, restartablePushgateway } from "./servers.ts";
 
@@ -32,14 +34,18 @@ it("counts each delivery once, and no counter falls, while everything around it 
   await expectEveryReceiverToWork(stack, receivers, senders);
   await endReceivers(stack, receivers);
   expect(await ticker.tick()).toBe("done");
-  const { series, falls, scrapes } = await observer.end();
+  const { series, falls, excused, scrapes } = await observer.end();
 
   const { deliveries } = senders;
   const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
   const events = deliveries.reduce((sum, { size }) => sum + size, 0);
   const { longestMs } = senders;
   const figures = { deliveries: deliveries.length, events, answers, faults: struck, longestMs, ticks: ticker.ticks };
-  say(JSON.stringify({ ...figures, scrapes }, (_, value) => (typeof value === "number" ? Math.round(value) : value)));
+  say(
+    JSON.stringify({ ...figures, scrapes, excused }, (_, value) =>
+      typeof value === "number" ? Math.round(value) : value,
+    ),
+  );
 
   await expectOnlyTheRecordedOnesCounted(stack, deliveries, series);
   expect(falls).toEqual([]);
@@ -63,7 +69,8 @@ type Stack = Awaited<ReturnType<typeof startStack>>;
 
 /** A real Postgres and Pushgateway, each behind a proxy, and what the functions need to know of them. */
 async function startStack() {
-  const [database, gateway] = await Promise.all([restartablePostgres(), restartablePushgateway()]);
+  const flags = tlsFlags(await makeCertificates("IP:127.0.0.1"));
+  const [database, gateway] = await Promise.all([restartablePostgres(flags), restartablePushgateway()]);
   const [toDatabase, toGateway] = await Promise.all([startProxy(database.port), startProxy(gateway.port)]);
   const adminUrl = `postgres://postgres:postgres@127.0.0.1:${database.port}/postgres`;
   await runSqlFiles(adminUrl, ["local/ledger.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"]);
@@ -74,7 +81,7 @@ async function startStack() {
   await admin.unsafe(`alter role veza_ledger_sampler password '${password}'`);
   await admin.unsafe(`alter role veza_ledger_receiver password '${password}'`);
   const settingsOf = (role: string) => ({
-    DATABASE_URL: `postgres://veza_ledger_${role}:${password}@127.0.0.1:${toDatabase.port}/postgres`,
+    DATABASE_URL: encrypted(`postgres://veza_ledger_${role}:${password}@127.0.0.1:${toDatabase.port}/postgres`),
     PUSHGATEWAY_URL: `http://127.0.0.1:${toGateway.port}`,
     PUSHGATEWAY_TOKEN: undefined,
     WEBHOOK_SECRET: secret,
@@ -115,21 +122,27 @@ async function startReceivers({ settingsOf }: Stack) {
   };
 }
 
-/** Looks at the gateway itself, all the time. A counter may be absent after a wipe, and never be lower. */
-function startObserver({ gateway }: Stack) {
+/**
+ * Looks at the gateway itself, all the time. A counter may be absent after a wipe, and never be lower; but for one excuse, which
+ * docs/promises.md names: a push that was given up before its answer came may reach the gateway after a newer one.
+ */
+function startObserver({ gateway, toGateway }: Stack) {
   const highest: chaos.Totals = {};
   const falls: string[] = [];
+  let excused = 0;
   let scrapes = 0;
   let isOver = false;
   const observe = async () => {
     const series = await scrape("chaos", `http://127.0.0.1:${gateway.port}`);
     scrapes += 1;
-    for (const [name, value] of Object.entries(series)) {
-      if (!/_total|_count$/.test(name)) continue;
-      const before = highest[name] ?? 0;
-      if (value < before) falls.push(`${name} from ${before} to ${value}`);
-      highest[name] = value;
+    const counters = Object.entries(series).filter(([name]) => /_total|_count$/.test(name));
+    const fallen = counters.filter(([name, value]) => value < (highest[name] ?? 0));
+    if (fallen.length > 0) {
+      const lines = counters.map(([name, value]) => `\n${name} ${value}\n`);
+      if (toGateway.unanswered.some((push) => lines.every((line) => push.includes(line)))) excused += 1;
+      else falls.push(...fallen.map(([name, value]) => `${name} from ${highest[name]} to ${value}`));
     }
+    for (const [name, value] of counters) highest[name] = value;
     return series;
   };
   const observing = (async () => {
@@ -140,7 +153,7 @@ function startObserver({ gateway }: Stack) {
     async end() {
       isOver = true;
       await observing;
-      return { series: await observe(), falls, scrapes };
+      return { series: await observe(), falls, excused, scrapes };
     },
   };
 }

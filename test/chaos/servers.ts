@@ -16,7 +16,7 @@ export interface Restartable {
 }
 
 /** A real PostgreSQL that syncs to the disk: what was committed has to be there after a SIGKILL. Password: postgres. */
-export async function restartablePostgres(): Promise<Restartable> {
+export async function restartablePostgres(flags: string[] = []): Promise<Restartable> {
   const cluster = await createCluster();
   const port = await freePort();
   let server: Supervised | undefined;
@@ -30,7 +30,7 @@ export async function restartablePostgres(): Promise<Restartable> {
     // It refuses to start until the last session of the killed one has noticed, so it is tried again.
     for (const until = Date.now() + 30_000; !isOver; await sleep(100)) {
       try {
-        server = await runCluster(cluster, port, ["-c", "fsync=on"], { keepsFolder: true });
+        server = await runCluster(cluster, port, ["-c", "fsync=on", ...flags], { keepsFolder: true });
         return;
       } catch (error) {
         if (Date.now() > until) throw error;

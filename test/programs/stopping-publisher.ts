@@ -1,5 +1,5 @@
 import { subscribe } from "node:diagnostics_channel";
-import { Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { Registry } from "prom-client";
 import { connect } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
@@ -25,8 +25,8 @@ if (place === "rendering") {
   subscribe("undici:client:connected", stop);
 } else if (place === "confirming") {
   // Once it has asked. The answer comes meanwhile, and right behind it the end of the connection.
-  const { write } = Socket.prototype;
-  Socket.prototype.write = function (this: Socket, ...args: Parameters<typeof write>) {
+  const { write } = Duplex.prototype;
+  Duplex.prototype.write = function (this: Duplex, ...args: Parameters<typeof write>) {
     const isWritten = write.apply(this, args);
     if (String(args[0]).includes("select 1\0")) stop();
     return isWritten;
