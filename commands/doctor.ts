@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { Gauge, Registry } from "prom-client";
 import { checks } from "../lib/checks.ts";
 import { connect, type Database } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
+import { deadline, orAbort } from "../lib/deadline.ts";
 import { groupUrl, push } from "../lib/pushgateway.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
@@ -10,14 +10,19 @@ import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, 
 
 // npm run doctor [-- sampler | receiver]: looks, with the functions' own settings and code, for whatever would keep them
 // from working; one line each. Changes nothing in the database.
-const { positionals } = parseArgs({ allowPositionals: true });
-const [role = "both"] = positionals;
-if (!/^(both|sampler|receiver)$/.test(role)) {
+const role = readArguments();
+const databaseTimeoutMs = 20_000;
+const forSampler = role !== "receiver";
+const forReceiver = role !== "sampler";
+
+function readArguments(): string {
+  try {
+    const [role = "both", ...more] = parseArgs({ allowPositionals: true }).positionals;
+    if (/^(both|sampler|receiver)$/.test(role) && more.length === 0) return role;
+  } catch {}
   console.error("usage: npm run doctor [-- sampler | receiver]");
   process.exit(2);
 }
-const forSampler = role !== "receiver";
-const forReceiver = role !== "sampler";
 
 /**
  * Prints one line about what a step found: its fact, or its Problem, which is an `!` when it is a doubt. Resolves to its
@@ -57,20 +62,33 @@ const settings = secretProblem
   : await step("settings", async () => [await orRemedy(loading, "see docs/settings.md"), "valid"]);
 
 if (settings) {
-  const databaseDeadline = deadline("Postgres", 30_000);
+  const databaseDeadline = deadline("Postgres", databaseTimeoutMs);
   const database = await step("Postgres", () => reach(settings, databaseDeadline));
   if (database) {
+    /** Of those that ask Postgres, the first that is late is the last. */
+    const ask = async (name: string, look: () => Promise<[unknown, string]>) => {
+      if (databaseDeadline.aborted) return;
+      const late = new Problem(
+        `Postgres has not answered within ${databaseTimeoutMs / 1000} s`,
+        "look for locks and for load there, and whether the network drops idle connections; then run it again",
+      );
+      await step(name, () =>
+        orAbort(look(), databaseDeadline).catch((error) => {
+          throw databaseDeadline.aborted ? late : error;
+        }),
+      );
+    };
     await step("TLS", () => lookAtTls(settings));
-    await step("role's settings", () => lookAtSettings(database));
+    await ask("role's settings", () => lookAtSettings(database));
     if (forSampler) {
-      await step("server", () => lookAtServer(database));
+      await ask("server", () => lookAtServer(database));
       for (const [table, time] of tables) {
-        await step(`table ${table}`, () => lookAtTable(database, table));
-        await step(`time of ${table}`, () => lookAtTime(database, table, time));
+        await ask(`table ${table}`, () => lookAtTable(database, table));
+        await ask(`time of ${table}`, () => lookAtTime(database, table, time));
       }
-      for (const check of checks) await step(`check ${check.id}`, () => lookAtCheck(database, check));
+      for (const check of checks) await ask(`check ${check.id}`, () => lookAtCheck(database, check));
     }
-    await step("totals", () => lookAtTotals(database));
+    await ask("totals", () => lookAtTotals(database));
     await database.close();
   }
   await step("Pushgateway", () => tryPush(settings));

@@ -2,7 +2,12 @@ import { parseArgs } from "node:util";
 import { runSqlFiles } from "../local/sql.ts";
 
 // npm run migrate: applies the schema of the durable totals to the database in DATABASE_URL.
-parseArgs({ options: {} });
+try {
+  parseArgs({ options: {} });
+} catch {
+  console.error("usage: npm run migrate");
+  process.exit(2);
+}
 const url = process.env.DATABASE_URL;
 if (!url) {
   console.error("DATABASE_URL is missing: the database to apply the schema to, as a role that may create schemas.");

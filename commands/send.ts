@@ -71,12 +71,12 @@ async function attempt(): Promise<{ isCounted: boolean; isFinal: boolean; text: 
   try {
     const { status, answer } = await deliver(url, secret, id, body);
     if (status === 200) return { isCounted: true, isFinal: true, text: `${describe(JSON.parse(answer))} (id ${id})` };
+    if (status === 409) {
+      const text = `Recorded before, with another body: that one is counted, and this one is not. (id ${id})`;
+      return { isCounted: true, isFinal: true, text };
+    }
     const isFinal = status < 500 && status !== 429;
-    return {
-      isCounted: status === 409,
-      isFinal,
-      text: `${isFinal ? "Refused" : "Not confirmed"}: ${status} ${answer}`,
-    };
+    return { isCounted: false, isFinal, text: `${isFinal ? "Refused" : "Not confirmed"}: ${status} ${answer}` };
   } catch (error) {
     const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
     return { isCounted: false, isFinal: false, text: `No answer from ${url}: ${fetchFailure(error)}.${advice}` };

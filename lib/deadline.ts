@@ -12,8 +12,8 @@ export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T
 }
 
 /**
- * Settles as `work` does, which gets a signal that aborts with the first of `signals`. Not AbortSignal.any(): that leaves
- * something behind on a signal that lives long, such as a kept connection's.
+ * Settles as `work` does, which gets a signal that aborts with the first of `signals`. Not AbortSignal.any(): it leaks on a
+ * long-lived signal, such as a kept connection's.
  */
 export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const any = new AbortController();
@@ -31,8 +31,8 @@ export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortS
 }
 
 /**
- * Settles as `work` does, and keeps the process alive until then. Node ends a process in which nobody waits for anything but
- * unref'd timers, with exit code 0 and in mid-request, and a deadline's timer is such a one.
+ * Settles as `work` does, and keeps the process alive until then. Node exits with code 0, in mid-request, when only
+ * unref'd timers are left. A deadline's timer is one.
  */
 export async function stayAwake<T>(work: Promise<T>): Promise<T> {
   const awake = setInterval(() => {}, 60_000);

@@ -22,7 +22,7 @@ export const reconcilerMetric = {
 const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
 
 export const maxEvents = 1_000;
-/** Of the histogram's buckets, in seconds. */
+/** Upper bounds of the histogram's buckets, in seconds. */
 const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, Number.POSITIVE_INFINITY];
 export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxAheadMs = 5 * 60_000;

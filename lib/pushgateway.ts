@@ -43,7 +43,7 @@ export async function push(
   group: Group,
   registry: Registry,
   deadline: AbortSignal,
-  confirm = async () => {},
+  confirm?: () => Promise<void>,
 ): Promise<void> {
   const body = Buffer.from(await registry.metrics());
   const attempt = () => put(gateway, group, body, deadline, confirm);
@@ -61,12 +61,12 @@ async function put(
   group: Group,
   body: Buffer,
   deadline: AbortSignal,
-  confirm: () => Promise<void>,
+  confirm?: () => Promise<void>,
 ): Promise<void> {
   const attempt = AbortSignal.timeout(attemptTimeoutMs);
   /** Asked for the body once the connection is there. When it throws the request is incomplete, and a gateway takes nothing. */
   async function* send() {
-    await confirm();
+    await confirm?.();
     yield body;
   }
   let answer: Response;
@@ -80,7 +80,7 @@ async function put(
         "content-length": String(body.length),
         ...(gateway.authorization && { authorization: gateway.authorization }),
       },
-      body: ReadableStream.from(send()),
+      body: confirm ? ReadableStream.from(send()) : body,
       duplex: "half",
       signal: AbortSignal.any([attempt, deadline]),
     });

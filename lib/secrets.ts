@@ -31,7 +31,7 @@ if (process.env.SECRET_ID) await loadSdk();
 /**
  * The settings' texts by name from the Secrets Manager secrets that `ids` names, separated by commas. They are kept for 5
  * minutes. When they cannot be read again, the last good ones stay in use, with a warning each minute, and are asked for every
- * 30 s: an outage of Secrets Manager costs nothing. `fresh` has them read now, and takes no old ones for an answer, since
+ * 30 s: an outage of Secrets Manager costs nothing. `fresh` has them read now, and never returns the old ones, since
  * Postgres has refused those.
  *
  * Callers at the same time share a read, and after one that failed there is a pause: whoever floods the receiver does not

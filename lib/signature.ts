@@ -1,7 +1,7 @@
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 import { Refusal } from "./refusal.ts";
 
-/** What Standard Webhooks signs a delivery with, as far as it can be right without a look at the secret. */
+/** The three headers of a delivery, checked as far as possible without the secret. */
 export interface SignedHeaders {
   id: string;
   timestamp: string;
@@ -15,9 +15,9 @@ const mismatch = "webhook-signature: does not match; was the body changed after 
  * Takes a delivery's three headers when they can be those of a valid one: each is there, the timestamp is within 300 s of now,
  * either way, and one signature has the form of one. For others, no secret need be read. Throws a Refusal: 401.
  */
-export function readSignedHeaders(headers: Record<string, string | undefined>): SignedHeaders {
+export function readSignedHeaders(headers: Record<string, unknown>): SignedHeaders {
   const { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature } = headers;
-  if (!id || !timestamp || !signature) {
+  if (!isText(id) || !isText(timestamp) || !isText(signature)) {
     throw new Refusal(401, "webhook-id, webhook-timestamp and webhook-signature are required");
   }
   // The package reads a number from the start of the text and ignores what follows.
@@ -54,7 +54,9 @@ export function verifySignature(
   throw new Refusal(401, mismatch);
 }
 
-/** Of a delivery's id, in characters. */
+const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
+
+/** Longest delivery id, in characters. */
 export const maxIdLength = 256;
 
 /** A full stop would make it unclear where the id ends in the signed text. */

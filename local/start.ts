@@ -18,12 +18,7 @@ import { startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
 import { terminalLine } from "./terminal.ts";
 
 // npm start [-- --every <seconds>]: both functions in one process, with real parts for whatever no setting names.
-const { values } = parseArgs({ options: { every: { type: "string", default: "60" } } });
-const everySeconds = Number(values.every);
-if (!(everySeconds > 0)) {
-  console.error("--every takes a number of seconds above 0");
-  process.exit(2);
-}
+const everySeconds = readArguments();
 
 const stopping = new AbortController();
 const { signal } = stopping;
@@ -51,6 +46,15 @@ try {
 }
 if (!process.exitCode) console.log("Stopped. Nothing is left running.");
 process.exit();
+
+function readArguments(): number {
+  try {
+    const { values } = parseArgs({ options: { every: { type: "string", default: "60" } } });
+    if (Number(values.every) > 0) return Number(values.every);
+  } catch {}
+  console.error("usage: npm start [-- --every <seconds, above 0>]");
+  process.exit(2);
+}
 
 /** Starts everything, says where it is, and ticks until it is to stop. */
 async function run(): Promise<void> {

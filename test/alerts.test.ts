@@ -159,7 +159,8 @@ it("every alert has prefix, severity, texts, and links to the dashboard and to i
 it("the command of docs/on-call.md puts your addresses into every link", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-links-"));
   onTestFinished(() => rm(folder, { recursive: true }));
-  const files = [rulesFile, "config/grafana/ledger.json", "config/grafana/dashboard.ts", ...unitTests];
+  const dashboard = ["config/grafana/ledger.json", "config/grafana/dashboard.ts"];
+  const files = [rulesFile, ...dashboard, "docs/runbook.md", ...unitTests];
   for (const file of files) {
     await mkdir(path.join(folder, path.dirname(file)), { recursive: true });
     await cp(file, path.join(folder, file));

@@ -6,6 +6,7 @@ import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { runScript } from "./helpers/processes.ts";
+import { startProxy } from "./helpers/proxy.ts";
 import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort } from "./helpers/servers.ts";
@@ -388,8 +389,29 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   ]);
 });
 
-it("says how it is used", async () => {
-  expect(await doctor(["everything"], {})).toMatchObject({
+it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () => {
+  const proxy = await startProxy(targetOf(database.samplerUrl).port, {
+    allow: (chunk) => {
+      if (chunk.includes("row_security")) proxy.mute(60_000);
+      return true;
+    },
+  });
+  const startedAt = performance.now();
+  const { exitCode, lines } = await doctor(["sampler"], {
+    DATABASE_URL: database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`),
+  });
+  expect(performance.now() - startedAt).toBeLessThan(30_000);
+  expect(exitCode).toBe(1);
+  expect(lines.slice(1)).toEqual([
+    expect.stringMatching(/^✓ Postgres/),
+    expect.stringMatching(/^✓ TLS/),
+    "✗ role's settings Postgres has not answered within 20 s",
+    expect.stringMatching(/^✓ Pushgateway/),
+  ]);
+});
+
+it.each([["everything"], ["sampler", "receiver"], ["--fast"]])("says how it is used, to %s", async (...role) => {
+  expect(await doctor(role, {})).toMatchObject({
     exitCode: 2,
     lines: ["usage: npm run doctor [-- sampler | receiver]"],
   });

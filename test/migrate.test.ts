@@ -67,6 +67,21 @@ it("the schema can be rolled back, and applied again", async () => {
   await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql", "config/postgres/roles.sql"]);
 });
 
+it("roles.sql lets the sampler and people on call into whatever schema the ledger is in", async () => {
+  const { admin, adminUrl } = await createDatabase();
+  onTestFinished(() => admin.end());
+  await admin.unsafe("create schema veza");
+  for (const table of ["orders", "refunds", "seller_transfers"]) {
+    await admin.unsafe(`alter table ${table} set schema veza`);
+  }
+  const { database: name } = targetOf(adminUrl);
+  await admin.unsafe(`alter database ${name} set search_path = veza, public`);
+  await runSqlFiles(adminUrl, ["config/postgres/roles.sql"]);
+  const allowed = () => admin`
+    select rolname as name from pg_roles where rolname ~ '^veza_ledger_(sampler|oncall)$' and has_schema_privilege(oid, 'veza', 'usage')`;
+  expect((await allowed()).map(({ name }) => name).sort()).toEqual(["veza_ledger_oncall", "veza_ledger_sampler"]);
+});
+
 it("says what is missing, and shows no password when it fails", async () => {
   expect(await migrate(undefined)).toEqual([1, expect.stringContaining("DATABASE_URL is missing")]);
   const [exitCode, printed] = await migrate(database.samplerUrl);

@@ -170,15 +170,18 @@ describe("with a faulty gateway", () => {
     expect(requests).toBe(2);
   });
 
-  it("does not try again after a 4xx", async () => {
+  it.each([400, 401, 403])("does not try again after %i, with a body to confirm or without", async (status) => {
     let requests = 0;
     const base = await httpServer((_, response) => {
       requests += 1;
-      response.writeHead(400).end("bad\nnews");
+      response.writeHead(status).end("bad\nnews");
     });
-    const { error } = await outcomeOf(pushTo(base));
-    expect(error).toMatchObject({ status: 400, message: "the Pushgateway answered 400: bad news" });
-    expect(requests).toBe(1);
+    const refused = { status, message: `the Pushgateway answered ${status}: bad news` };
+    expect((await outcomeOf(pushTo(base))).error).toMatchObject(refused);
+    const group = { job: "test", stage: undefined };
+    const pushing = push({ url: base }, group, registry, pushDeadline(), async () => {});
+    expect((await outcomeOf(pushing)).error).toMatchObject(refused);
+    expect(requests).toBe(2);
   });
 
   it("sends no body before it is confirmed, at each attempt", async () => {

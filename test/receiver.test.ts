@@ -166,6 +166,14 @@ describe("answers", () => {
     });
   });
 
+  it.each([4711, ["msg_1"], {}])("401 to a call without HTTP whose webhook-id is %j", async (id) => {
+    const log = captureLog();
+    const headers = { ...signedHeaders(secret, "msg_1", new Date(), body), "webhook-id": id };
+    const request = { requestContext: { http: { method: "POST" } }, headers, body };
+    expect(await handler(request as never, {} as never, () => {})).toMatchObject({ statusCode: 401 });
+    expect(log).toMatchObject([{ message: "delivery refused", id: String(id) }]);
+  });
+
   it("413 to a body over 256 KiB, and takes one of 256 KiB", async () => {
     captureLog();
     const padded = (bytes: number) => body.padEnd(bytes, " ");
@@ -209,7 +217,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
       json: { error: "not confirmed; send again with the same webhook-id" },
     });
     expect(answer.headers.get("retry-after")).toBe("5");
-    expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not recorded", id }));
+    expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not confirmed", id }));
     expect(JSON.stringify(log)).not.toContain(":receiver@");
     await repair();
     expect(await recorded()).toEqual(nothing);

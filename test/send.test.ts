@@ -80,7 +80,7 @@ describe("with a receiver", () => {
     const other = await fileWith(`[{"type":"reconciler.orphan_refund","timestamp":"${timestamp}"}]`);
     expect(await send(url, "--file", other, "--id", "lost_1")).toEqual({
       exitCode: 0,
-      output: 'Refused: 409 {"error":"webhook-id: was recorded before with a different body"}\n',
+      output: "Recorded before, with another body: that one is counted, and this one is not. (id lost_1)\n",
     });
     expect(await counted()).toEqual([1]);
   });

@@ -120,6 +120,18 @@ alter role veza_ledger_oncall set idle_in_transaction_session_timeout = '1min';
 alter role veza_ledger_oncall set row_security = off;
 alter role veza_ledger_oncall set timezone = 'UTC';
 
+do $$
+declare
+  name text;
+begin
+  for name in
+    select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
+  loop
+    execute format('grant usage on schema %I to veza_ledger_oncall', name);
+  end loop;
+end
+$$;
 grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
 grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
 grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
