@@ -80,7 +80,7 @@ class Dialling extends net.Socket {
     this.#whenGone = whenGone;
   }
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.once("close", this.#whenGone);
+    this.prependOnceListener("close", this.#whenGone);
     super._destroy(error, callback);
   }
 }
