@@ -51,7 +51,8 @@ if (process.env.SECRET_ID) {
     if (secretProblem) {
       throw new Problem(
         secretProblem.message,
-        "check its name, the region, and your AWS credentials: aws sts get-caller-identity",
+        "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Functions that run use the last ones " +
+          'meanwhile, and log "secrets not read again"',
       );
     }
     return [true, `${process.env.SECRET_ID} is readable`];

@@ -384,8 +384,12 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   await fakeSecretsManager({ there: { DATABASE_URL: database.samplerUrl } });
   const good = await doctor(["sampler"], { SECRET_ID: "there" });
   expect(good.lines.slice(0, 2)).toEqual(["✓ secret there is readable", "✓ settings valid"]);
-  expect((await doctor([], { SECRET_ID: "not-there" })).lines).toEqual([
+  const unread = await doctor([], { SECRET_ID: "not-there" });
+  expect(unread.lines).toEqual([
     "✗ secret SECRET_ID: not-there could not be read: ResourceNotFoundException: there is none of this name in this account and region",
+  ]);
+  expect(unread.remedies).toEqual([
+    expect.stringMatching(/use the last ones meanwhile, and log "secrets not read again"$/),
   ]);
 });
 
