@@ -14,7 +14,7 @@ begin
     select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
   loop
-    execute format('revoke usage on schema %I from veza_ledger_sampler', name);
+    execute format('revoke usage on schema %I from veza_ledger_sampler, veza_ledger_oncall', name);
   end loop;
 end
 $$;
@@ -30,18 +30,6 @@ begin;
 
 -- Of a table, this takes the rights to its columns back too.
 revoke select on orders, refunds, seller_transfers from veza_ledger_oncall;
-do $$
-declare
-  name text;
-begin
-  for name in
-    select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
-  loop
-    execute format('revoke usage on schema %I from veza_ledger_oncall', name);
-  end loop;
-end
-$$;
 revoke all on schema ledger_metrics from veza_ledger_oncall;
 revoke all on ledger_metrics.deliveries, ledger_metrics.totals from veza_ledger_oncall;
 drop role veza_ledger_oncall;

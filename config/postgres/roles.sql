@@ -27,6 +27,10 @@ begin
     create role veza_ledger login connection limit 23 in role veza_ledger_sampler, veza_ledger_receiver;
   end if;
 
+  if not exists (select from pg_roles where rolname = 'veza_ledger_oncall') then
+    create role veza_ledger_oncall login connection limit 10;
+  end if;
+
   for login, setting, value in
     select rolname, given.setting, given.value
     from (values
@@ -73,7 +77,7 @@ begin
 end
 $$;
 
--- The sampler reads the columns that the checks name, and the totals. Schema public everybody may use.
+-- Whoever reads the ledger, the sampler and people on call, may use its schema. Schema public everybody may use.
 do $$
 declare
   name text;
@@ -82,10 +86,12 @@ begin
     select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
   loop
-    execute format('grant usage on schema %I to veza_ledger_sampler', name);
+    execute format('grant usage on schema %I to veza_ledger_sampler, veza_ledger_oncall', name);
   end loop;
 end
 $$;
+
+-- The sampler reads the columns that the checks name, and the totals.
 grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledger_sampler;
 grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledger_sampler;
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
@@ -104,14 +110,6 @@ commit;
 -- in the runbook. Where your schema keeps amounts and error texts, add those columns too.
 begin;
 
-do $$
-begin
-  if not exists (select from pg_roles where rolname = 'veza_ledger_oncall') then
-    create role veza_ledger_oncall login connection limit 10;
-  end if;
-end
-$$;
-
 alter role veza_ledger_oncall set default_transaction_read_only = on;
 alter role veza_ledger_oncall set statement_timeout = '10s';
 alter role veza_ledger_oncall set lock_timeout = '2s';
@@ -120,18 +118,6 @@ alter role veza_ledger_oncall set idle_in_transaction_session_timeout = '1min';
 alter role veza_ledger_oncall set row_security = off;
 alter role veza_ledger_oncall set timezone = 'UTC';
 
-do $$
-declare
-  name text;
-begin
-  for name in
-    select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
-  loop
-    execute format('grant usage on schema %I to veza_ledger_oncall', name);
-  end loop;
-end
-$$;
 grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
 grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
 grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
