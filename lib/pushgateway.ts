@@ -65,8 +65,8 @@ async function put(
 ): Promise<void> {
   const attempt = AbortSignal.timeout(attemptTimeoutMs);
   /** Asked for the body once the connection is there. When it throws the request is incomplete, and a gateway takes nothing. */
-  async function* send() {
-    await confirm?.();
+  async function* confirmed(confirm: () => Promise<void>) {
+    await confirm();
     yield body;
   }
   let answer: Response;
@@ -80,7 +80,8 @@ async function put(
         "content-length": String(body.length),
         ...(gateway.authorization && { authorization: gateway.authorization }),
       },
-      body: confirm ? ReadableStream.from(send()) : body,
+      // A stream only where it has to be one: some releases of undici cannot read a 401 to a streamed request.
+      body: confirm ? ReadableStream.from(confirmed(confirm)) : body,
       duplex: "half",
       signal: AbortSignal.any([attempt, deadline]),
     });

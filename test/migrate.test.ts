@@ -77,9 +77,9 @@ it("roles.sql lets the sampler and people on call into whatever schema the ledge
   const { database: name } = targetOf(adminUrl);
   await admin.unsafe(`alter database ${name} set search_path = veza, public`);
   await runSqlFiles(adminUrl, ["config/postgres/roles.sql"]);
-  const allowed = () => admin`
+  const allowed = await admin`
     select rolname as name from pg_roles where rolname ~ '^veza_ledger_(sampler|oncall)$' and has_schema_privilege(oid, 'veza', 'usage')`;
-  expect((await allowed()).map(({ name }) => name).sort()).toEqual(["veza_ledger_oncall", "veza_ledger_sampler"]);
+  expect(allowed.map(({ name }) => name).sort()).toEqual(["veza_ledger_oncall", "veza_ledger_sampler"]);
 });
 
 it("says what is missing, and shows no password when it fails", async () => {
