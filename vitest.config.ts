@@ -1,4 +1,4 @@
-import "./local/needs-node.js";
+import "./commands/needs-node.js";
 import { defineConfig } from "vitest/config";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */

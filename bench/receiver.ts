@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
+import { signedHeaders } from "../commands/deliver.ts";
+import { demoSecret } from "../commands/demo-receiver.ts";
 import { handler } from "../handlers/receiver.ts";
-import { demoSecret } from "../local/defaults.ts";
-import { signedHeaders } from "../local/deliver.ts";
 import { sendAll } from "./senders.ts";
 
 /** What a process is told: how many senders it has, what each of them posts, and how often, after half as often to warm up. */

@@ -1,7 +1,7 @@
 import postgres from "postgres";
+import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
-import { runSqlFiles } from "../local/sql.ts";
 import { fillLedger, pagesOfTick } from "./ledger.ts";
 
 // npm run bench:scale [-- <rows> …]: what a tick costs on ledgers of different sizes, with plain indexes and with ours.

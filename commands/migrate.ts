@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { runSqlFiles } from "../local/sql.ts";
+import { runSqlFiles } from "./sql.ts";
 
 // npm run migrate: applies the schema of the durable totals to the database in DATABASE_URL.
 try {

@@ -3,8 +3,8 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { fetchFailure } from "../lib/log.ts";
-import { demoSecret, receiverPort } from "../local/defaults.ts";
-import { deliver } from "../local/deliver.ts";
+import { deliver } from "./deliver.ts";
+import { demoSecret, receiverPort } from "./demo-receiver.ts";
 
 // npm run send: signs one delivery, posts it, and says what became of it.
 const usage = `usage: npm run send -- <what> [--id <id>] [--retry]

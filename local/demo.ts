@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
+import { deliver } from "../commands/deliver.ts";
+import { runSqlFiles } from "../commands/sql.ts";
 import { errorFields, log } from "../lib/log.ts";
-import { deliver } from "./deliver.ts";
-import { runSqlFiles } from "./sql.ts";
 
 /** Builds the demo ledger in an empty database. */
 export async function createDemoLedger(adminUrl: string): Promise<void> {

@@ -2,10 +2,10 @@ import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runSqlFiles } from "../commands/sql.ts";
 import { ledgerDashboard } from "../config/grafana/dashboard.ts";
 import { checks } from "../lib/checks.ts";
 import { phases } from "../lib/events.ts";
-import { runSqlFiles } from "../local/sql.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 
 // What belongs to a check, one test each: whoever adds one is told by name what is missing. docs/add-a-check.md is the recipe.

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { runSqlFiles } from "../commands/sql.ts";
 import { startPostgres } from "../local/postgres.ts";
-import { runSqlFiles } from "../local/sql.ts";
 import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, expect, inject, it, onTestFinished } from "vitest";
-import { demoSecret } from "../local/defaults.ts";
+import { demoSecret } from "../commands/demo-receiver.ts";
 import { findOnPath } from "../local/find-on-path.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { projectFolder, runScript } from "./helpers/processes.ts";

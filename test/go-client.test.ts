@@ -4,7 +4,7 @@ import path from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { runSqlFiles } from "../local/sql.ts";
+import { runSqlFiles } from "../commands/sql.ts";
 import { restartablePushgateway } from "./chaos/servers.ts";
 import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";

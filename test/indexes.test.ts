@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from "vitest";
 import { fillLedger, pagesOfTick } from "../bench/ledger.ts";
-import { runSqlFiles } from "../local/sql.ts";
+import { runSqlFiles } from "../commands/sql.ts";
 import { createDatabase } from "./helpers/database.ts";
 
 /** The pages of a tick on a ledger of so many rows, with indexes.sql; its times are of this type. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
-import { signedHeaders } from "../local/deliver.ts";
+import { signedHeaders } from "../commands/deliver.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { matchesFilter } from "./helpers/filter-pattern.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";

@@ -1,9 +1,9 @@
 import { readdir } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
-import { runSqlFiles } from "../local/sql.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { runScript } from "./helpers/processes.ts";
 

@@ -8,7 +8,7 @@ const as = (version: string) =>
 
 /** Runs a command that it guards, on a Node that says it has this version. */
 function start(version: string) {
-  const args = ["--import", as(version), "--import", "./local/needs-node.js", "--eval", "console.log('started')"];
+  const args = ["--import", as(version), "--import", "./commands/needs-node.js", "--eval", "console.log('started')"];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
   return { status, stdout, stderr };
 }
@@ -28,9 +28,9 @@ it("answers an older Node with one sentence", () => {
 it("comes before every script that runs TypeScript, the tests included", async () => {
   const { scripts } = JSON.parse(await readFile("package.json", "utf8"));
   for (const command of Object.values<string>(scripts).filter((text) => text.includes(".ts"))) {
-    expect(command).toMatch(/node --import \.\/local\/needs-node\.js |vitest run/);
+    expect(command).toMatch(/node --import \.\/commands\/needs-node\.js |vitest run/);
   }
-  expect(await readFile("vitest.config.ts", "utf8")).toContain('import "./local/needs-node.js"');
+  expect(await readFile("vitest.config.ts", "utf8")).toContain('import "./commands/needs-node.js"');
 });
 
 // npm ci brings Node 24, which runs everything, and is itself run by the host's Node. prom-client's lock entry has no `engines`,

@@ -1,8 +1,8 @@
 import postgres from "postgres";
 import { beforeAll, expect, it } from "vitest";
+import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
-import { runSqlFiles } from "../local/sql.ts";
 import { lockTable, type TestDatabase } from "./helpers/database.ts";
 import { sampleAs } from "./helpers/sample.ts";
 

@@ -3,7 +3,7 @@ import { createConfig, lint } from "@redocly/openapi-core";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { describe, expect, it } from "vitest";
-import { eventsSchema, generatedFiles } from "../docs/schema.ts";
+import { eventsSchema, generatedFiles } from "../commands/schema.ts";
 import { parseEvents } from "../lib/events.ts";
 
 const ajv = new Ajv2020();

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type { Context, LambdaFunctionURLEvent, ScheduledEvent } from "aws-lambda";
 import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { signedHeaders } from "../commands/deliver.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { readSecrets } from "../lib/secrets.ts";
 import { loadSettings } from "../lib/settings.ts";
-import { signedHeaders } from "../local/deliver.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { captureLog } from "./helpers/log.ts";

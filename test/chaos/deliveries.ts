@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { signedHeaders } from "../../commands/deliver.ts";
 import { phases } from "../../lib/events.ts";
-import { signedHeaders } from "../../local/deliver.ts";
 
 /** Numbers from 0 to below 1, the same ones for the same seed (the generator known as mulberry32). */
 export function randomFrom(seed: number): () => number {

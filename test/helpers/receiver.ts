@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { signedHeaders } from "../../local/deliver.ts";
+import { signedHeaders } from "../../commands/deliver.ts";
 
 export const newSecret = (bytes = 32) => `whsec_${randomBytes(bytes).toString("base64")}`;
 

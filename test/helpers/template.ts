@@ -1,5 +1,5 @@
 import postgres from "postgres";
-import { runSqlFiles } from "../../local/sql.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
 
 /** Makes the database `ledger` on this server, which createDatabase() copies, and gives the roles their passwords. */
 export async function createTemplate(serverUrl: string): Promise<void> {

@@ -113,7 +113,7 @@ export function openApi(version: string): object {
   };
 }
 
-/** The text of each generated file, by its name in this folder. */
+/** The text of each generated file, by its name in docs/. */
 export async function generatedFiles(): Promise<Record<string, string>> {
   const { version } = JSON.parse(await readFile(path.join(import.meta.dirname, "../package.json"), "utf8"));
   const text = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
@@ -122,6 +122,6 @@ export async function generatedFiles(): Promise<Record<string, string>> {
 
 if (import.meta.main) {
   for (const [name, text] of Object.entries(await generatedFiles())) {
-    await writeFile(path.join(import.meta.dirname, name), text);
+    await writeFile(path.join(import.meta.dirname, "../docs", name), text);
   }
 }

@@ -1,0 +1,5 @@
+/** Port of the receiver that `npm start` runs, and that `npm run send` posts to by default. */
+export const receiverPort = 8080;
+
+/** Signs deliveries to that receiver. It is public: it protects only a demo ledger on 127.0.0.1. */
+export const demoSecret = `whsec_${Buffer.from("public secret of the local stack").toString("base64")}`;
