@@ -11,7 +11,6 @@ const unit = [
   "needs-node",
   "ports",
   "readme",
-  "publishing",
   "schema",
   "settings",
   "signature",

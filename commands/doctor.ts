@@ -177,7 +177,7 @@ async function tryPush({ pushgateway, stage }: Settings): Promise<[true, string]
   const registry = new Registry();
   new Gauge({ name: "veza_ledger_doctor", help: "A trial push; deleted at once.", registers: [registry] }).set(1);
   const remedy = "check PUSHGATEWAY_URL, its credentials, and the network's way there";
-  await orRemedy(push(pushgateway, group, registry, deadline("push", 7_000)), remedy);
+  await orRemedy(push(pushgateway, group, await registry.metrics(), deadline("the Pushgateway", 3_000)), remedy);
   const deleted = await fetch(groupUrl(pushgateway, group), {
     method: "DELETE",
     headers: pushgateway.authorization ? { authorization: pushgateway.authorization } : {},

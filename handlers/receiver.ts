@@ -1,25 +1,21 @@
 import { hash } from "node:crypto";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
-import { isConnectionError, keepConnection, withDeadline } from "../lib/database.ts";
-import { deadline, stayAwake } from "../lib/deadline.ts";
+import { isConnectionError, keepConnections, withDeadline } from "../lib/database.ts";
+import { deadline, stayAwake, twice } from "../lib/deadline.ts";
 import { parseEvents, type ReconcilerEvent, tally } from "../lib/events.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { maxIdLength, readSignedHeaders, verifySignature } from "../lib/signature.ts";
-import { type DeliveryStatus, publishTotals, purgeDeliveries, recordDelivery } from "../lib/totals.ts";
+import { type DeliveryStatus, publishTotals, recordDelivery } from "../lib/totals.ts";
 
 const maxBodyBytes = 256 * 1024;
-/** Of the function's 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare. The purge runs beside the publishing. */
+/** Of the function's 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare. */
 const recordTimeoutMs = 5_000;
 const publishTimeoutMs = 3_500;
-const purgeTimeoutMs = 1_000;
-const purgeEveryMs = 60_000;
 
 const findDatabase = async (fresh: boolean) => (await loadSettings("receiver", { fresh })).database;
-/** A publish holds its connection until the gateway has answered. Nothing that is to be recorded may wait for that. */
-const connectionToRecord = keepConnection(findDatabase, "veza-ledger-receiver");
-const connectionToPublish = keepConnection(findDatabase, "veza-ledger-publisher");
+const connections = keepConnections(findDatabase, "veza-ledger-receiver");
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
 export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
@@ -33,7 +29,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const id = verifySignature(signed, body, settings.webhookSecrets);
     const events = parseEvents(body);
     const status = await record(id, bytes, events);
-    const [published] = await Promise.all([publish(settings), purge()]);
+    const published = await publish(settings);
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published });
   } catch (error) {
@@ -57,61 +53,26 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
   return bytes;
 }
 
-/** Tries once more on a new connection: the kept one may have died unnoticed, and recording twice counts once. */
+/** Tries once more when the connection fails: it may have died unnoticed, and recording twice counts once. */
 async function record(id: string, body: Buffer, events: ReconcilerEvent[]): Promise<DeliveryStatus> {
   const delivery = { id, bodyDigest: hash("sha256", body), increments: tally(events) };
   const recordDeadline = deadline("Postgres", recordTimeoutMs);
-  const attempt = async () => {
-    const database = await connectionToRecord(recordDeadline);
-    return await withDeadline(database, recordDeadline, (sql) => recordDelivery(sql, delivery));
-  };
-  const status = await attempt().catch((error) => {
-    if (recordDeadline.aborted || !isConnectionError(error)) throw error;
-    return attempt();
-  });
+  const status = await twice(
+    () => connections.use((database) => withDeadline(database, recordDeadline, (sql) => recordDelivery(sql, delivery))),
+    (error) => recordDeadline.aborted || !isConnectionError(error),
+  );
   if (status === "conflict") throw new Refusal(409, "webhook-id: was recorded before with a different body");
   return status;
 }
 
-let publishingNow: Promise<unknown> = Promise.resolve();
-let isOneWaiting = false;
-
-/**
- * One call publishes, and one waits for that. The others leave it to the one that waits: it reads the totals after
- * they have recorded. Says whether this call has published. Never rejects.
- */
-async function publish(settings: Settings): Promise<boolean> {
-  if (isOneWaiting) return false;
-  isOneWaiting = true;
-  await publishingNow;
-  isOneWaiting = false;
-  const isPublished = publishNow(settings);
-  publishingNow = isPublished;
-  return await isPublished;
-}
-
-async function publishNow({ pushgateway, stage }: Settings): Promise<boolean> {
-  const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
+/** Says whether this call has published. Never rejects. */
+async function publish({ pushgateway, stage }: Settings): Promise<boolean> {
   try {
-    const database = await connectionToPublish(publishDeadline);
-    return await publishTotals(database, pushgateway, stage, publishDeadline);
+    const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
+    return await publishTotals(connections, pushgateway, stage, publishDeadline);
   } catch (error) {
     log("warn", "totals not published, the next tick will", errorFields(error));
     return false;
-  }
-}
-
-let purgedAtMs = 0;
-
-async function purge(): Promise<void> {
-  if (Date.now() - purgedAtMs < purgeEveryMs) return;
-  purgedAtMs = Date.now();
-  const purgeDeadline = deadline("Postgres", purgeTimeoutMs);
-  try {
-    const isDone = await withDeadline(await connectionToRecord(purgeDeadline), purgeDeadline, purgeDeliveries);
-    if (!isDone) purgedAtMs = 0;
-  } catch (error) {
-    log("warn", "old deliveries not purged", errorFields(error));
   }
 }
 

@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import net from "node:net";
 import postgres from "postgres";
-import { deadline, orAbort, withAnyOf } from "./deadline.ts";
+import { orAbort, withAnyOf } from "./deadline.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
 export interface DatabaseTarget {
@@ -24,91 +25,94 @@ export interface Database {
   close(): Promise<void>;
 }
 
-const keptConnectTimeoutMs = 5_000;
-/** Longer than any statement may take; shorter than the idle limit of a NAT or proxy on the way. */
-const keptIdleMs = 10_000;
-
 /**
- * Opens one connection and logs in; `name` shows in pg_stat_activity. When Postgres refuses the password (SQLSTATE
- * 28P01), asks where to connect to once more and tries again, so that a rotated password costs nothing but that.
- *
- * Rejects when `deadline` aborts, when the connection or the log-in is refused, and when the server hangs up.
+ * Opens one connection and logs in; `name` shows in pg_stat_activity. Rejects when `deadline` aborts, when the connection or
+ * the log-in is refused, and when the server hangs up.
  */
-export async function connect(findDatabase: FindDatabase, name: string, deadline: AbortSignal): Promise<Database> {
+export function connect(findDatabase: FindDatabase, name: string, deadline: AbortSignal): Promise<Database> {
+  return withFoundDatabase(findDatabase, async (target) => {
+    const database = open(target, name);
+    await withDeadline(
+      database,
+      deadline,
+      (sql) => sql.unsafe("select 1"),
+      () => true,
+    );
+    return database;
+  });
+}
+
+/** Does `work` once more when Postgres refuses the password (28P01), with a fresh one: a rotation costs nothing but that. */
+async function withFoundDatabase<T>(
+  findDatabase: FindDatabase,
+  work: (target: DatabaseTarget) => Promise<T>,
+): Promise<T> {
   try {
-    return await logIn(await findDatabase(false), name, deadline);
+    return await work(await findDatabase(false));
   } catch (error) {
     if (codeOf(error) !== "28P01") throw error;
-    return await logIn(await findDatabase(true), name, deadline);
+    return await work(await findDatabase(true));
   }
 }
 
+/** Connections that are free, for whoever comes next. */
+export interface Connections {
+  /**
+   * Lends one that is free and fresh, or a new one, which logs in with the first query; takes it back when `work` is over.
+   * Settles as `work` does, which is called once more when the log-in fails because the password was rotated.
+   */
+  use<T>(work: (database: Database) => Promise<T>): Promise<T>;
+  /** Closes the free ones. */
+  close(): Promise<void>;
+}
+
+/** Longer than any statement may take; shorter than the idle limit of a NAT or proxy on the way. */
+const freshMs = 10_000;
+
 /**
- * Keeps one connection for later calls: each call yields the one that is open, or connects. Callers at the same time
- * share it. One that was not used for 10 s is replaced: it may have died unnoticed while its Lambda was frozen.
+ * Connections under one name. A free one that was last used over 10 s ago is replaced: it may have died unnoticed while its
+ * Lambda was frozen. A Lambda has one at a time; a long-lived process as many as it works on requests at once.
  */
-export function keepConnection(
-  findDatabase: FindDatabase,
-  name: string,
-): (callersDeadline: AbortSignal) => Promise<Database> {
-  let kept: Promise<Database> | undefined;
-  let usedAtMs = 0;
-  return (callersDeadline) => {
-    const idleMs = Date.now() - usedAtMs;
-    usedAtMs = Date.now();
-    if (kept && idleMs > keptIdleMs) {
-      kept.then(({ close }) => close()).catch(() => {});
-      kept = undefined;
-    }
-    if (!kept) {
-      const connecting = connect(findDatabase, name, deadline("Postgres", keptConnectTimeoutMs));
-      const forget = () => {
-        if (kept === connecting) kept = undefined;
-      };
-      connecting.then(({ lost }) => lost.addEventListener("abort", forget), forget);
-      kept = connecting;
-    }
-    return orAbort(kept, callersDeadline);
+export function keepConnections(findDatabase: FindDatabase, name: string): Connections {
+  let free: { database: Database; usedAtMs: number }[] = [];
+  const close = async (some: typeof free) => {
+    free = free.filter((entry) => !some.includes(entry));
+    await Promise.allSettled(some.map(({ database }) => database.close()));
+  };
+  return {
+    use: (work) =>
+      withFoundDatabase(findDatabase, async (target) => {
+        void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
+        const database = free.pop()?.database ?? open(target, name);
+        try {
+          return await work(database);
+        } finally {
+          free.push({ database, usedAtMs: Date.now() });
+        }
+      }),
+    close: () => close(free),
   };
 }
 
-/** A socket that tells when it is gone. Listens only once it ends: postgres.js removes all listeners when it starts TLS. */
-class Dialling extends net.Socket {
-  readonly #whenGone: () => void;
-  constructor(whenGone: () => void) {
-    super();
-    this.#whenGone = whenGone;
-  }
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.prependOnceListener("close", this.#whenGone);
-    super._destroy(error, callback);
-  }
-}
-
-async function logIn(target: DatabaseTarget, name: string, deadline: AbortSignal): Promise<Database> {
+/** A connection that is dialled with its first query. */
+function open(target: DatabaseTarget, name: string): Database {
   const { tls, ...login } = target;
   const lost = new AbortController();
-  let socket: Dialling | undefined;
+  let socket: net.Socket | undefined;
   let closing: Promise<void> | undefined;
 
-  // postgres.js dials again for ever, without a pause, when a server hangs up during start-up. So it may dial once.
+  // postgres.js redials for ever, without a pause, when a server hangs up during start-up. So it may dial once.
   const dialOnce = async () => {
     if (socket) throw closedError("Postgres hung up during start-up");
-    // postgres.js may leave a query without an answer for good when the socket ends with an error.
-    const dialling = new Dialling(() => lost.abort(closedError("the connection to Postgres was lost")));
-    socket = dialling;
-    dialling.setNoDelay(true).connect({ host: target.host, port: target.port });
-    await new Promise<void>((resolve, reject) => {
-      dialling.once("connect", resolve);
-      dialling.once("error", reject);
-      dialling.once("close", () => reject(lost.signal.reason));
-    });
-    return Object.assign(dialling, { host: target.host, port: target.port }); // Where postgres.js' errors take them from.
+    socket = net.connect({ host: target.host, port: target.port, noDelay: true });
+    await once(socket, "connect");
+    return Object.assign(socket, { host: target.host, port: target.port }); // Where postgres.js' errors take them from.
   };
 
   const close = () => {
     closing ??= sql.end({ timeout: 0 }).then(() => {
-      socket?.destroySoon();
+      if (socket?.connecting) socket.destroy();
+      else socket?.destroySoon();
       lost.abort(closedError("the connection to Postgres was closed"));
     });
     return closing;
@@ -128,18 +132,12 @@ async function logIn(target: DatabaseTarget, name: string, deadline: AbortSignal
     max_lifetime: null, // It would end a connection by its age, also while the lock on it is needed for a push.
     connection: { application_name: name },
     onnotice: () => {},
+    // postgres.js may never answer a query when the socket ends with an error.
+    onclose: () => lost.abort(closedError("the connection to Postgres was lost")),
     socket: dialOnce,
   } as postgres.Options<Record<string, never>>); // The option `socket` is missing in the package's types.
 
-  try {
-    // postgres.js pipelines on an open connection only; its first query makes a round trip of its own in any case.
-    await orAbort(sql.unsafe("select 1"), deadline);
-    return { sql, lost: lost.signal, close };
-  } catch (error) {
-    await close();
-    socket?.destroy();
-    throw error;
-  }
+  return { sql, lost: lost.signal, close };
 }
 
 /**
@@ -156,7 +154,7 @@ export async function withDeadline<T>(
   try {
     return await withAnyOf([deadline, database.lost], (signal) => orAbort(work(database.sql), signal));
   } catch (error) {
-    if (deadline.aborted || hasFailed(error)) await database.close();
+    if (deadline.aborted || hasFailed(error) || isFatal(error)) await database.close();
     throw error;
   }
 }
@@ -175,6 +173,11 @@ export function isConnectionError(error: unknown): boolean {
  */
 export function isConnectionLost(error: unknown): boolean {
   return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
+}
+
+/** Whether Postgres has ended the session, or refused to begin it. */
+function isFatal(error: unknown): boolean {
+  return (error as { severity?: unknown }).severity === "FATAL";
 }
 
 export function codeOf(error: unknown): string {

@@ -49,3 +49,13 @@ export function deadline(waitingFor: string, timeoutMs: number): AbortSignal {
   setTimeout(() => controller.abort(new Error(`${waitingFor}: no answer within ${timeoutMs} ms`)), timeoutMs).unref();
   return controller.signal;
 }
+
+/** Makes an attempt, and one more when it fails, unless `isFinal` says of the error that another would fail alike. */
+export async function twice<T>(attempt: () => Promise<T>, isFinal: (error: unknown) => boolean): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (isFinal(error)) throw error;
+    return await attempt();
+  }
+}

@@ -1,4 +1,3 @@
-import type { Registry } from "prom-client";
 import { fetchFailure } from "./log.ts";
 
 /** A Pushgateway, or anything that speaks its API: base URL without credentials, and the Authorization header, if any. */
@@ -27,48 +26,26 @@ export class PushRefused extends Error {
   }
 }
 
-const attemptTimeoutMs = 3_000;
+/** Whether another push would be refused as well: the gateway has answered, with less than 500. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof PushRefused && error.status < 500;
+}
+
 const maxAnswerBytes = 16 * 1024;
 
 /**
- * Replaces the group `job` (and `stage`) by what the registry holds: PUT, so that no series of an earlier push stays.
- * Tries once more on a network error or a 5xx; each attempt has 3 s. Resolves only when the gateway has answered 2xx.
- * `confirm` is awaited when an attempt is about to send the body, since the process may be stopped for any time before.
+ * Replaces a group by these metrics, in the text format: PUT, so that no series of an earlier push stays. One attempt, by
+ * fetch: prom-client's own Pushgateway class can wait for ever, and takes a redirect for success.
  *
- * Rejects with PushRefused when the gateway says no, and with an Error when it cannot be reached, redirects, is not
- * done in time, `confirm` rejects, or `deadline` aborts. By then this side has ended its request.
+ * Resolves only when the gateway has answered 2xx. Rejects with PushRefused when it answers anything else, and with an Error
+ * when it cannot be reached, redirects, or `deadline` aborts. By then this side has ended its request.
  */
 export async function push(
   gateway: PushgatewayTarget,
   group: Group,
-  registry: Registry,
+  metrics: string,
   deadline: AbortSignal,
-  confirm?: () => Promise<void>,
 ): Promise<void> {
-  const body = Buffer.from(await registry.metrics());
-  const attempt = () => put(gateway, group, body, deadline, confirm);
-  try {
-    await attempt();
-  } catch (error) {
-    if (deadline.aborted || (error instanceof PushRefused && error.status < 500)) throw error;
-    await attempt();
-  }
-}
-
-/** fetch, since prom-client's own Pushgateway class can wait for ever and takes a redirect for success. */
-async function put(
-  gateway: PushgatewayTarget,
-  group: Group,
-  body: Buffer,
-  deadline: AbortSignal,
-  confirm?: () => Promise<void>,
-): Promise<void> {
-  const attempt = AbortSignal.timeout(attemptTimeoutMs);
-  /** Asked for the body once the connection is there. When it throws the request is incomplete, and a gateway takes nothing. */
-  async function* confirmed(confirm: () => Promise<void>) {
-    await confirm();
-    yield body;
-  }
   let answer: Response;
   let text: string;
   try {
@@ -77,19 +54,15 @@ async function put(
       redirect: "error",
       headers: {
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
-        "content-length": String(body.length),
         ...(gateway.authorization && { authorization: gateway.authorization }),
       },
-      // A stream only where it has to be one: some releases of undici cannot read a 401 to a streamed request.
-      body: confirm ? ReadableStream.from(confirmed(confirm)) : body,
-      duplex: "half",
-      signal: AbortSignal.any([attempt, deadline]),
+      body: metrics,
+      signal: deadline,
     });
     text = await readAnswer(answer);
   } catch (error) {
     if (deadline.aborted) throw deadline.reason;
-    const reason = attempt.aborted ? `no answer within ${attemptTimeoutMs} ms` : fetchFailure(error);
-    throw new Error(`the push failed: ${reason}`);
+    throw new Error(`the push failed: ${fetchFailure(error)}`);
   }
   if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
 }

@@ -1,37 +1,23 @@
 import { checks, type Outcome, runChecks } from "./checks.ts";
-import { connect, type Database, type FindDatabase, isConnectionLost } from "./database.ts";
-
-/** What the checks found, and the connection at the end of it, for whoever goes on with it and then closes it. */
-export interface Sample {
-  outcomes: Outcome[];
-  connecting: Promise<Database>;
-}
+import { type Connections, isConnectionLost, withDeadline } from "./database.ts";
 
 /**
- * Connects and runs the five checks. When the session ends in the middle, since Postgres restarts or somebody has ended it,
- * asks what has no answer yet on another one. Dials twice at most, a second log-in with a new password included. Never
- * rejects: without a connection, or when `deadline` aborts, the outcomes are errors, and `connecting` may reject.
+ * Runs the checks. When the session ends in mid-tick, as in a restart of Postgres, retries unanswered checks once on a new
+ * connection. Never rejects: without a connection, or when `deadline` aborts, the outcomes are errors.
  */
-export async function takeSample(findDatabase: FindDatabase, name: string, deadline: AbortSignal): Promise<Sample> {
-  let dials = 0;
-  const dial = (which = checks): Promise<Sample> => {
-    const connecting = connect(
-      (fresh) => {
-        dials += 1;
-        return findDatabase(fresh);
-      },
-      name,
-      deadline,
-    );
-    return runChecks(connecting, deadline, which).then((outcomes) => ({ outcomes, connecting }));
-  };
+export async function takeSample(connections: Connections, deadline: AbortSignal): Promise<Outcome[]> {
+  const ask = (which: typeof checks): Promise<Outcome[]> =>
+    connections
+      .use(async (database) => {
+        // postgres.js pipelines on an open connection only; its first query makes a round trip of its own in any case.
+        await withDeadline(database, deadline, (sql) => sql.unsafe("select 1"));
+        return await runChecks(Promise.resolve(database), deadline, which);
+      })
+      .catch((error) => which.map((check) => ({ check, error })));
 
-  const first = await dial();
-  const wasConnected = await first.connecting.then(Boolean, () => false);
-  const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
-  if (!wasConnected || unanswered.length === 0 || dials > 1) return first;
-
-  const second = await dial(unanswered.map(({ check }) => check));
-  const answerTo = (outcome: Outcome) => second.outcomes.find(({ check }) => check === outcome.check) ?? outcome;
-  return { outcomes: first.outcomes.map(answerTo), connecting: second.connecting };
+  const outcomes = await ask(checks);
+  const unanswered = outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
+  if (unanswered.length === 0 || deadline.aborted) return outcomes;
+  const retried = await ask(unanswered.map(({ check }) => check));
+  return outcomes.map((outcome) => retried.find(({ check }) => check === outcome.check) ?? outcome);
 }

@@ -8,19 +8,17 @@ export type Texts = Record<string, string | undefined>;
 
 const timeoutMs = 2_000;
 const maxAgeMs = 5 * 60_000;
-/** After a read that failed: with good ones in memory, and without. */
+/** After a read that failed: with good texts in memory, and without. */
 const retryAfterMs = 30_000;
 const firstRetryAfterMs = 5_000;
-const warnEveryMs = 60_000;
 
 interface Cache {
   ids: string;
-  texts?: Texts;
-  readAtMs: number;
-  /** Of the latest read, when it failed. */
-  failure?: { error: SecretsError; atMs: number } | undefined;
-  warnedAtMs: number;
-  reading?: Promise<Texts> | undefined;
+  /** The last read that succeeded. */
+  good?: { texts: Texts; readAtMs: number };
+  latest: Promise<Texts>;
+  /** Infinity while `latest` is under way. */
+  readAgainAtMs: number;
 }
 let cache: Cache | undefined;
 
@@ -29,51 +27,45 @@ const loadSdk = () => import("@aws-sdk/client-secrets-manager");
 if (process.env.SECRET_ID) await loadSdk();
 
 /**
- * The settings' texts by name from the Secrets Manager secrets that `ids` names, separated by commas. They are kept for 5
- * minutes. When they cannot be read again, the last good ones stay in use, with a warning each minute, and are asked for every
- * 30 s: an outage of Secrets Manager costs nothing. `fresh` has them read now, and never returns the old ones, since
- * Postgres has refused those.
+ * The settings' texts by name from the Secrets Manager secrets that `ids` names, separated by commas. They are cached for 5
+ * minutes. While they cannot be read again, the last good ones stay in use, with a warning for each try, one in 30 s: an
+ * outage of Secrets Manager costs nothing. `fresh` reads them now, and never returns old ones, since Postgres has refused
+ * those.
  *
- * Callers at the same time share a read, and after one that failed there is a pause: whoever floods the receiver does not
- * flood Secrets Manager. Throws SecretsError.
+ * Callers at the same time share a read, and back off together after a failure: a flood of requests does not flood Secrets
+ * Manager. Throws SecretsError.
  */
 export async function readSecrets(ids: string, fresh: boolean): Promise<Texts> {
-  if (cache?.ids !== ids) cache = { ids, readAtMs: 0, warnedAtMs: 0 };
-  const entry = cache;
-  const nowMs = Date.now();
-  if (entry.texts && !fresh && nowMs - entry.readAtMs < maxAgeMs) return entry.texts;
-  try {
-    const pauseMs = entry.texts ? retryAfterMs : firstRetryAfterMs;
-    if (entry.failure && nowMs - entry.failure.atMs < pauseMs && !entry.reading) throw entry.failure.error;
-    entry.reading ??= readInto(entry);
-    return await entry.reading;
-  } catch (error) {
-    if (!entry.texts || fresh) throw error;
-    if (nowMs - entry.warnedAtMs >= warnEveryMs) {
-      entry.warnedAtMs = nowMs;
-      const age_seconds = Math.round((nowMs - entry.readAtMs) / 1000);
-      log("warn", "secrets not read again, the last ones stay in use", {
-        age_seconds,
-        reason: (error as Error).message,
-      });
-    }
-    return entry.texts;
-  }
+  const isReading = cache?.readAgainAtMs === Number.POSITIVE_INFINITY;
+  if (cache?.ids !== ids) cache = read(ids);
+  else if (Date.now() >= cache.readAgainAtMs || (fresh && !isReading)) cache = read(ids, cache.good);
+  const { good, latest } = cache;
+  return await latest.catch((error) => {
+    if (fresh || !good) throw error;
+    return good.texts;
+  });
 }
 
-async function readInto(entry: Cache): Promise<Texts> {
-  const startedAtMs = Date.now();
-  try {
-    entry.texts = await readAll(entry.ids.split(",").map((id) => id.trim()));
-    entry.readAtMs = startedAtMs;
-    entry.failure = undefined;
-    return entry.texts;
-  } catch (error) {
-    entry.failure = { error: error as SecretsError, atMs: Date.now() };
-    throw error;
-  } finally {
-    entry.reading = undefined;
-  }
+/** Starts to read. */
+function read(ids: string, good?: Cache["good"]): Cache {
+  const readAtMs = Date.now();
+  const latest = readAll(ids.split(",").map((id) => id.trim())).then(
+    (texts) => {
+      entry.good = { texts, readAtMs };
+      entry.readAgainAtMs = readAtMs + maxAgeMs;
+      return texts;
+    },
+    (error: SecretsError) => {
+      entry.readAgainAtMs = Date.now() + (good ? retryAfterMs : firstRetryAfterMs);
+      if (good) {
+        const age_seconds = Math.round((Date.now() - good.readAtMs) / 1000);
+        log("warn", "secrets not read again, the last ones stay in use", { age_seconds, reason: error.message });
+      }
+      throw error;
+    },
+  );
+  const entry: Cache = { ids, latest, readAgainAtMs: Number.POSITIVE_INFINITY, ...(good && { good }) };
+  return entry;
 }
 
 async function readAll(ids: string[]): Promise<Texts> {

@@ -1,9 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import type { Sql } from "postgres";
-import { type Database, withDeadline } from "./database.ts";
-import { withAnyOf } from "./deadline.ts";
+import { type Connections, type Database, withDeadline } from "./database.ts";
+import { deadline, twice, withAnyOf } from "./deadline.ts";
 import { type Increment, reconcilerMetric, reconcilerRegistry, type Total } from "./events.ts";
-import { type PushgatewayTarget, push } from "./pushgateway.ts";
+import { isRefusal, type PushgatewayTarget, push } from "./pushgateway.ts";
 
 /**
  * What became of a delivery: `recorded` now, a `duplicate` of one with the same body, or in `conflict` with one that
@@ -18,12 +18,18 @@ export interface Delivery {
   increments: Increment[];
 }
 
+/** More than come in: each delivery adds one. */
+const maxPurged = 100;
+
 /**
  * Records a delivery and adds its increments to the totals, or does neither: one statement and one round trip, atomic without
  * a transaction. One that is known already counts as an attempt and nothing else.
  *
  * Increments are written in one fixed order. In the order of arrival, two statements that change the same two rows could wait
  * for each other: a deadlock.
+ *
+ * Forgets deliveries that are over 14 days old besides, at most 100. Standard Webhooks' longest schedule of retries ends
+ * after about three days, so no replay comes that late.
  */
 export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<DeliveryStatus> {
   // A literal, since parameters would cost one more round trip. Nothing in base64 could end it.
@@ -45,6 +51,13 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
         when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
         else total.value + excluded.value
       end
+    ), purged as (
+      delete from ledger_metrics.deliveries where id in (
+        select old.id from ledger_metrics.deliveries as old, given
+        where received_at < now() - interval '14 days' and old.id <> given.id
+        order by received_at limit ${maxPurged}
+        for update of old skip locked
+      )
     )
     select "bodyDigest", "isNew" from written`);
   if (row?.isNew) return "recorded";
@@ -53,88 +66,62 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
 
 /** Key of the publishers' lock: any two numbers, the same for all. */
 const lockKey = "1986361953, 1";
-const readTotals = "select name, labels, value::float8 from ledger_metrics.totals";
 
-/**
- * One round trip. The lock yields no row when somebody waits for it already. Each statement sees what is there when its turn
- * comes, and so the last one sees what was committed while the lock was waited for.
- */
+/** The lock yields no row while somebody waits for it. The totals are as of the time when the lock was got. */
 const lockAndReadTotals = `
   begin isolation level read committed read write;
   select pg_advisory_xact_lock(${lockKey}) where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
-  ${readTotals}`;
+  select name, labels, value::float8 from ledger_metrics.totals`;
 
-/** Event-loop turns. When the connection has closed right after the answer, Node notices three turns later. */
+const pushTimeoutMs = 1_500;
+/** In turns of the event loop: Node tells of a connection that ended right behind an answer three turns after it. */
 const turnsToNoticeTheEnd = 5;
-/** They take microseconds, unless the process was stopped meanwhile. */
-const maxTurnsMs = 10;
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed them,
  * and to false when it has left that to another one.
  *
- * They are read and pushed under a lock that lets one publisher at a time do both: a push of older totals after one of newer
- * ones would look like a counter reset, and increase() would count everything again. One publisher more may wait for the
- * lock. A call that finds one waiting resolves to false: the waiter reads the totals later, and so includes this call's.
+ * They are read and pushed under a lock that lets one publisher at a time do both: a push of older totals after newer ones
+ * would look like a counter reset, and increase() would count everything again. One publisher more may wait for the lock. A
+ * call that finds one waiting resolves to false: the waiter reads the totals later, and so includes this call's.
  *
- * Rejects when the lock cannot be had within the role's lock_timeout, when the totals cannot be read, when the push fails,
- * or when `deadline` aborts or the connection (and with it the lock) is lost. No request of ours is open by then. Right before
- * the totals are sent, Postgres is asked whether the lock is still there: the process may have been stopped meanwhile.
- * A request that was given up can still arrive late, from the network or a frozen gateway. Rejects on a replica,
- * which knows nothing of the lock.
- *
- * The connection must be asked nothing else meanwhile: that would run inside this transaction.
+ * A publisher that fails may have pushed older totals all the same: its push arrives late, or it was stopped and lost its
+ * session, and with it the lock. So it publishes once more at once, unless the gateway refuses or `deadline` has aborted.
+ * Rejects as the second attempt does: the lock is not to be had within the role's lock_timeout, the totals cannot be read,
+ * the push fails or takes over 1.5 s, or the connection is lost. Never on a replica, which knows nothing of the lock.
  */
 export function publishTotals(
-  database: Database,
+  connections: Connections,
   gateway: PushgatewayTarget,
   stage: string | undefined,
   deadline: AbortSignal,
 ): Promise<boolean> {
-  return withAnyOf([deadline, database.lost], async (signal) => {
-    const ask = (statements: string) => withDeadline(database, deadline, (sql) => sql.unsafe(statements));
-    try {
-      const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as LockedTotals;
-      const isPublisher = lock.length > 0;
-      const confirmLock = async () => {
-        let answeredAtMs: number;
-        do {
-          await ask("select 1");
-          answeredAtMs = performance.now();
-          for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
-          signal.throwIfAborted();
-        } while (performance.now() - answeredAtMs > maxTurnsMs);
-      };
-      const group = { job: "veza_reconciler", stage };
-      if (isPublisher) await push(gateway, group, reconcilerRegistry(totals), signal, confirmLock);
-      // An answer tells that the connection, and so the lock, was kept until now.
-      await ask("commit");
-      return isPublisher;
-    } catch (error) {
-      await ask("rollback").catch(() => {}); // When that fails too, it is for the same reason, or a later one.
-      throw error;
-    }
-  });
+  const attempt = () => connections.use((database) => publishOnce(database, gateway, stage, deadline));
+  return twice(attempt, (error) => isRefusal(error) || deadline.aborted);
 }
 
-type LockedTotals = [begin: unknown, lock: unknown[], totals: Total[]];
-
-const maxPurged = 1_000;
-
-/**
- * Forgets deliveries received over 14 days ago, at most 1,000 a call, the oldest first. Standard Webhooks' longest
- * schedule of retries ends after about three days, so no retry can come that late. Resolves to whether that was all of
- * them.
- */
-export async function purgeDeliveries(sql: Sql): Promise<boolean> {
-  const { count } = await sql.unsafe(`
-    delete from ledger_metrics.deliveries where id in (
-      select id from ledger_metrics.deliveries
-      where received_at < now() - interval '14 days'
-      order by received_at limit ${maxPurged}
-      for update skip locked
-    )`);
-  return count < maxPurged;
+async function publishOnce(
+  database: Database,
+  gateway: PushgatewayTarget,
+  stage: string | undefined,
+  publishDeadline: AbortSignal,
+): Promise<boolean> {
+  const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
+  try {
+    const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Total[]];
+    if (lock.length > 0) {
+      const metrics = await reconcilerRegistry(totals).metrics();
+      for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
+      const limits = [publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)];
+      await withAnyOf(limits, (signal) => push(gateway, { job: "veza_reconciler", stage }, metrics, signal));
+    }
+    // An answer tells that the connection, and so the lock, was kept until now.
+    await ask("commit");
+    return lock.length > 0;
+  } catch (error) {
+    await ask("rollback").catch(() => {}); // When that fails too, it is for the same reason, or a later one.
+    throw error;
+  }
 }

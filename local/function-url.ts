@@ -3,20 +3,25 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
+import pLimit from "p-limit";
 
 /** More than the receiver takes. What is longer is not kept: whoever sends it need not have signed it. */
 const maxRequestBytes = 512 * 1024;
 const requestTimeoutMs = 10_000;
+/** As the receiver's reserved concurrency on Lambda: each request may need a connection to Postgres. */
+const maxAtOnce = 5;
+const maxWaiting = 200;
 
 /**
  * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free one: each request becomes an event of payload
  * format 2.0, as a function URL would make it. A request of over 512 KiB gets 413, and one that does not end within 10 s gets
- * 408. Left out: AWS' own authorisation, throttling, and the handler's time-out.
+ * 408. Five are worked on at once, as on Lambda; up to 200 wait, and more get 503. Left out: AWS' own authorisation, throttling, and the handler's time-out.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,
   port: number,
 ): Promise<{ url: string; stop(): Promise<void> }> {
+  const limit = pLimit(maxAtOnce);
   const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
   const server = http.createServer(limits, async (request, response) => {
     try {
@@ -30,7 +35,12 @@ export async function serve(
         }
         chunks.push(chunk);
       }
-      const result = await handler(functionUrlEvent(request, Buffer.concat(chunks)), {} as Context, () => {});
+      if (limit.pendingCount >= maxWaiting) {
+        response.writeHead(503, { "retry-after": "5" }).end();
+        return;
+      }
+      const event = functionUrlEvent(request, Buffer.concat(chunks));
+      const result = await limit(async () => handler(event, {} as Context, () => {}));
       if (typeof result !== "object") throw new Error("the handler gave no answer");
       response.writeHead(result.statusCode ?? 200, result.headers as http.OutgoingHttpHeaders).end(result.body);
     } catch {

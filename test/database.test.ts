@@ -1,13 +1,14 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
-import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import {
+  type Connections,
   connect,
   type Database,
   type DatabaseTarget,
   isConnectionError,
-  keepConnection,
+  keepConnections,
   withDeadline,
 } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
@@ -193,43 +194,63 @@ it("ends a query at its deadline, and the connection with it", async () => {
   expect(connection.lost.aborted).toBe(true);
 });
 
-it("keeps one connection for all callers, and makes a new one when it is gone or was not used for 10 s", async () => {
-  const use = keepConnection(async () => targetOf(database.receiverUrl), "test");
-  const postgresDeadline = () => deadline("Postgres", 1_000);
-  const [first, second] = await Promise.all([use(postgresDeadline()), use(postgresDeadline())]);
-  expect(second).toBe(first);
-  await first.close();
-  const third = await use(postgresDeadline());
-  expect(third).not.toBe(first);
-  expect(await third.sql`select 1 as one`).toEqual([{ one: 1 }]);
+describe("kept connections", () => {
+  const soon = () => deadline("Postgres", 1_000);
+  const open = async (connections: Connections) =>
+    connections.use(async (database) => {
+      await withDeadline(database, soon(), (sql) => sql`select 1`);
+      return database;
+    });
+  function keep(port?: () => number) {
+    const target = () => ({ ...targetOf(database.receiverUrl), ...(port && { port: port() }) });
+    const connections = keepConnections(async () => target(), "test");
+    onTestFinished(() => connections.close());
+    return connections;
+  }
 
-  vi.useFakeTimers({ toFake: ["Date"] });
-  onTestFinished(() => void vi.useRealTimers());
-  vi.setSystemTime(Date.now() + 9_000);
-  expect(await use(postgresDeadline())).toBe(third);
-  vi.setSystemTime(Date.now() + 11_000);
-  const fourth = await use(postgresDeadline());
-  expect(fourth).not.toBe(third);
-  await expect.poll(() => third.lost.aborted).toBe(true);
-  await fourth.close();
-});
+  it("are lent again while they are fresh and not lost", async () => {
+    const connections = keep();
+    const first = await open(connections);
+    expect(await open(connections)).toBe(first);
+    await first.close();
+    const second = await open(connections);
+    expect(second).not.toBe(first);
+    expect(await second.sql`select 1 as one`).toEqual([{ one: 1 }]);
 
-it("lets each caller wait for a shared connection as long as its own limit says", async () => {
-  const port = await tcpServer(() => {});
-  const use = keepConnection(async () => ({ ...targetOf(database.receiverUrl), port }), "test");
-  const long = timed(use(deadline("the long one", 1_000)));
-  const short = timed(use(deadline("the short one", 100)));
-  expect((await short).error.message).toBe("the short one: no answer within 100 ms");
-  expect((await long).error.message).toBe("the long one: no answer within 1000 ms");
-});
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    vi.setSystemTime(Date.now() + 9_000);
+    expect(await open(connections)).toBe(second);
+    vi.setSystemTime(Date.now() + 9_000);
+    expect(await open(connections)).toBe(second);
+    vi.setSystemTime(Date.now() + 11_000);
+    expect(await open(connections)).not.toBe(second);
+    await expect.poll(() => second.lost.aborted).toBe(true);
+  });
 
-it("does not keep a connection that could not be made", async () => {
-  let port = closedPort;
-  const use = keepConnection(async () => ({ ...targetOf(database.receiverUrl), port }), "test");
-  await expect(use(deadline("Postgres", 1_000))).rejects.toMatchObject({ code: "ECONNREFUSED" });
-  port = targetOf(database.receiverUrl).port;
-  const connection = await use(deadline("Postgres", 1_000));
-  await connection.close();
+  it("are lent to one caller at a time, and taken back from a failed one", async () => {
+    const connections = keep();
+    const lent = await connections.use(async (first) => [first, await open(connections)] as const);
+    expect(lent[0]).not.toBe(lent[1]);
+    const failing = connections.use(async () => Promise.reject(new Error("no")));
+    await expect(failing).rejects.toThrow("no");
+    expect(lent).toContain(await open(connections));
+  });
+
+  it("are closed, all that are free", async () => {
+    const connections = keep();
+    const lent = await connections.use(async (first) => [first, await open(connections)]);
+    await connections.close();
+    expect(lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
+  });
+
+  it("are not kept when they could not be made", async () => {
+    let port = closedPort;
+    const connections = keep(() => port);
+    await expect(open(connections)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    port = targetOf(database.receiverUrl).port;
+    await open(connections);
+  });
 });
 
 it("keeps a connection however old it is: its age would end it in the middle of a push", async () => {

@@ -101,13 +101,13 @@ it("counts, cold and warm, with settings from Secrets Manager, and leaves nothin
   await expect.poll(() => sessionsOf("veza-ledger-sampler")).toBe(0);
 });
 
-it("records, cold and warm, and leaves open the two connections that it keeps", async () => {
+it("records, cold and warm, and leaves open the connection that it keeps", async () => {
   const receiver = await start("receiver");
   for (const isCold of [true, false]) {
     const invocation = await receiver.invoke(delivery());
     expect(answerOf(invocation)).toEqual(recorded);
     expect(invocation.isCold).toBe(isCold);
-    expect(invocation.open).toEqual(["TCPSocketWrap", "TCPSocketWrap"]);
+    expect(invocation.open).toEqual(["TCPSocketWrap"]);
   }
   expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
 });

@@ -53,8 +53,8 @@ begin
       ('veza_ledger_receiver', 'statement_timeout', '3s'),
       ('veza_ledger_receiver', 'lock_timeout', '2s'),
       ('veza_ledger_receiver', 'idle_in_transaction_session_timeout', '10s'),
-      -- A receiver that AWS takes away leaves its two connections behind. Its connection limit has to be at least twice the
-      -- receiver's concurrency.
+      -- A receiver that AWS takes away leaves its connection behind. The role's connection limit is well above the receiver's
+      -- concurrency.
       ('veza_ledger_receiver', 'idle_session_timeout', '1min'),
 
       -- For both functions in one process: what either of the two needs, and the shorter of the time-outs.

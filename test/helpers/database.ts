@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import { inject, onTestFinished } from "vitest";
-import type { DatabaseTarget } from "../../lib/database.ts";
+import { type Connections, connect, type Database, type DatabaseTarget } from "../../lib/database.ts";
+import { deadline } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 
 export interface TestDatabase {
@@ -45,4 +46,19 @@ export async function lockTable(database: TestDatabase, table: string): Promise<
   };
   onTestFinished(unlock);
   return unlock;
+}
+
+/** One connection, closed when the test is finished. */
+export async function openConnection(url: string): Promise<Database> {
+  const connection = await connect(async () => targetOf(url), "test", deadline("test", 5_000));
+  onTestFinished(() => connection.close());
+  return connection;
+}
+
+/** Lends this connection until it is lost, and what `open` opens from then on. */
+export function lend(first: Database, open: () => Promise<Database>): Connections {
+  return {
+    use: async (work) => work(first.lost.aborted ? await open() : first),
+    close: () => first.close(),
+  };
 }

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { onTestFinished } from "vitest";
 import { setEnvironment } from "./environment.ts";
 import { httpServer } from "./servers.ts";
@@ -11,6 +12,8 @@ export interface Failure {
 interface FakeSecretsManager {
   /** The ids that were asked for. */
   reads: string[];
+  /** All that ever came. */
+  sockets: Set<Socket>;
   /** While it is set, every request fails with it. */
   failure?: Failure | undefined;
 }
@@ -20,12 +23,13 @@ interface FakeSecretsManager {
  * GetSecretValue only; it leaves out signatures, permissions, versions, binary secrets and throttling.
  */
 export async function fakeSecretsManager(secrets: Record<string, unknown>): Promise<FakeSecretsManager> {
-  const fake: FakeSecretsManager = { reads: [] };
+  const fake: FakeSecretsManager = { reads: [], sockets: new Set() };
   const url = await httpServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += chunk;
     const { SecretId: id } = JSON.parse(body);
     fake.reads.push(id);
+    fake.sockets.add(request.socket);
     response.setHeader("content-type", "application/x-amz-json-1.1");
     response.sendDate = false; // Node keeps the text for a second, and the SDK would mistake a test's clock for a wrong one.
     if (fake.failure) {
