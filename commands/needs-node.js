@@ -1,5 +1,5 @@
-// Every npm script that runs TypeScript loads this first. `npm ci` puts Node 24 on their PATH; where its install scripts were
-// left out, the system's own Node runs them, and an older one would only say that it does not know the file extension.
+// Every npm script that runs TypeScript loads this file first. `npm ci` puts Node 24 on the PATH of npm scripts, unless its
+// install scripts were left out. An older Node would only complain about the extension .ts.
 const major = Number(process.versions.node.split(".")[0]);
 if (major < 24) {
   console.error(

@@ -25,12 +25,13 @@ it("answers an older Node with one sentence", () => {
   }
 });
 
-it("comes before every script that runs TypeScript, the tests included", async () => {
+it("comes before every script that runs TypeScript, the tests and the packaging included", async () => {
   const { scripts } = JSON.parse(await readFile("package.json", "utf8"));
   for (const command of Object.values<string>(scripts).filter((text) => text.includes(".ts"))) {
     expect(command).toMatch(/node --import \.\/commands\/needs-node\.js |vitest run/);
   }
   expect(await readFile("vitest.config.ts", "utf8")).toContain('import "./commands/needs-node.js"');
+  expect(await readFile("deploy/params.cjs", "utf8")).toContain('require("../commands/needs-node.js")');
 });
 
 // npm ci brings Node 24, which runs everything, and is itself run by the host's Node. prom-client's lock entry has no `engines`,
