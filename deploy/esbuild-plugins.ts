@@ -1,8 +1,8 @@
 import type { Plugin } from "esbuild";
 
 /**
- * Leaves out of the bundle the parts of prom-client that this service never calls: its Pushgateway class, with HTTPS and
- * compression, the metrics of the process, and summaries. They are most of prom-client's share of a cold start.
+ * Leaves the parts of prom-client out of the bundle that this service never calls: its Pushgateway class with HTTPS and
+ * compression, the metrics of the process, and summaries. They make up most of prom-client's share of a cold start.
  */
 const withoutUnusedParts: Plugin = {
   name: "unused-parts-of-prom-client",

@@ -1,3 +1,3 @@
-// Serverless runs variables only from .js and .cjs files, and loads those with require().
+// Serverless takes variables from programs only if they end in .js or .cjs, and loads them with require().
 require("../commands/needs-node.js");
 module.exports = require("./params.ts").deployment;

@@ -24,8 +24,8 @@ const regionsWithoutUrls = [
 ];
 
 /**
- * Checks a stage's params in serverless.yml, and returns what depends on them: `custom.deploy` there. `undefined` leaves a
- * property out of the template. Throws one error that names every wrong param.
+ * Checks the params of a stage in serverless.yml, and returns what `custom.deploy` derives from them. `undefined`
+ * leaves a property out of the template. Throws one error that names every wrong param.
  */
 export async function deployment({ options, resolveVariable, resolveConfigurationProperty }: Serverless) {
   const stage = String(await resolveVariable("sls:stage"));
@@ -56,7 +56,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   };
 }
 
-/** The params of a stage, over the defaults. Throws where a param is not known, or is one that no file keeps. */
+/** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */
 function readParams(
   stage: string,
   stages: Record<string, Block | null>,

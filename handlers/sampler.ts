@@ -7,7 +7,7 @@ import { takeSample } from "../lib/sample.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
 
-/** Of the function's 25 s: 2 for settings, 8 for Postgres, 6.5 and 5.5 to push, 3 spare. */
+/** Budget of the function's 25 s: 2 for settings, 8 for Postgres, 6.5 and 5.5 to push, 3 spare. */
 const databaseTimeoutMs = 8_000;
 const pushTimeoutMs = 6_500;
 const publishTimeoutMs = 5_500;
@@ -15,13 +15,13 @@ const publishTimeoutMs = 5_500;
 const findDatabase = async (fresh: boolean) => (await loadSettings("sampler", { fresh })).database;
 
 /**
- * One tick: counts, pushes the gauges, then publishes the reconciler's totals again, which heals a wiped gateway. Returns the
- * counts, for whoever invokes it by hand. Throws when the gauges could not be pushed: Lambda's error metric, and the silence
- * in Prometheus, are the signal then.
+ * One tick: takes a sample, pushes the gauges, and publishes the reconciler's totals again, which heals a wiped
+ * gateway. Returns the counts, for an engineer who invokes the function by hand. Throws when the gauges could not be
+ * pushed: Lambda's error metric and the silence in Prometheus then raise the alarm.
  */
 export const handler: Handler<unknown, Counts> = () => stayAwake(tick());
 
-/** By the checks' ids; -1 for one that is unknown. */
+/** Counts by the ids of the checks; -1 when unknown. */
 type Counts = Record<string, number>;
 
 async function tick(): Promise<Counts> {
@@ -51,7 +51,7 @@ async function tick(): Promise<Counts> {
     }
     return counts;
   } finally {
-    // A connection kept over the minute that a Lambda is frozen would be dead afterwards.
+    // Lambda freezes the process until the next tick; a kept connection would not survive that.
     await connecting.then(({ close }) => close()).catch(() => {});
   }
 }

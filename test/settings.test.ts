@@ -95,7 +95,11 @@ describe("names what is wrong, and no value:", () => {
     ["no user", { DATABASE_URL: "postgres://hunter2/d" }, "DATABASE_URL must be like postgres://"],
     ["no database", { DATABASE_URL: "postgres://u:hunter2@h/" }, "DATABASE_URL must be like postgres://"],
     ["no host", { DATABASE_URL: "postgres:///hunter2" }, "DATABASE_URL must be like postgres://"],
-    ["another parameter", { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" }, "DATABASE_URL: the only parameter may"],
+    [
+      "another parameter",
+      { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" },
+      "DATABASE_URL: sslmode is the only parameter",
+    ],
     [
       "an unknown sslmode",
       { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=prefer" },
@@ -110,7 +114,11 @@ describe("names what is wrong, and no value:", () => {
     ["a gateway without scheme", { PUSHGATEWAY_URL: "hunter2:9091" }, "PUSHGATEWAY_URL must be an http or https URL"],
     ["a gateway with a query", { PUSHGATEWAY_URL: "http://h?hunter2" }, "PUSHGATEWAY_URL must not have a query"],
     ["a gateway with a fragment", { PUSHGATEWAY_URL: "http://h#hunter2" }, "PUSHGATEWAY_URL must not have a query or"],
-    ["two kinds of auth", { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" }, "exclude each other"],
+    [
+      "two kinds of auth",
+      { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" },
+      "set PUSHGATEWAY_TOKEN or a user in",
+    ],
     ["a token with a line break", { PUSHGATEWAY_TOKEN: "hunter2\n" }, "PUSHGATEWAY_TOKEN must be printable ASCII"],
     [
       "a gateway's password without a user",
