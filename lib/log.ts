@@ -15,7 +15,7 @@ export function log(level: Level, message: string, fields: Record<string, unknow
   write(level, message, fields);
 }
 
-/** Replaces the writer of all further lines, such as with one for people at a terminal. */
+/** Replaces the writer of all further lines, for instance to print them for people at a terminal. */
 export function writeLogWith(writer: Writer): void {
   write = writer;
 }
