@@ -10,6 +10,7 @@ const unit = [
   "log",
   "needs-node",
   "ports",
+  "prose",
   "readme",
   "schema",
   "settings",

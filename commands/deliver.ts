@@ -1,6 +1,6 @@
 import { Webhook } from "standardwebhooks";
 
-/** The headers of a delivery that is signed at this time, as Standard Webhooks asks. */
+/** Signs a delivery by the rules of Standard Webhooks, and returns its headers. */
 export function signedHeaders(secret: string, id: string, at: Date, body: string): Record<string, string> {
   return {
     "content-type": "application/json",
@@ -11,8 +11,8 @@ export function signedHeaders(secret: string, id: string, at: Date, body: string
 }
 
 /**
- * Signs a body, and posts it once. A retry passes the same id and the same body again: each attempt is signed anew, and
- * counted once. Resolves to status and body of the answer; rejects when there is none within 20 s.
+ * Signs a body, and posts it once. To retry, pass the same id and body again: each attempt is signed anew, and the
+ * delivery counts once. Resolves to status and body of the answer; rejects without an answer within 20 s.
  */
 export async function deliver(
   url: string,

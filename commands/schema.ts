@@ -3,11 +3,11 @@ import path from "node:path";
 import { toJsonSchema } from "@valibot/to-json-schema";
 import { eventSchema, maxEvents } from "../lib/events.ts";
 
-// npm run schema: writes the JSON Schema of a body, and the OpenAPI document around it, from what the receiver checks.
+// npm run schema: generates the JSON Schema of a body, and the OpenAPI document, from the receiver's own schema.
 
 const repository = "https://github.com/veza/veza-ledger-metrics";
 
-/** What no schema can say stays with the receiver: that a day exists, and that it is at most 5 minutes ahead. */
+/** Two rules fit into no schema, and only the receiver checks them: a day exists, and is at most 5 minutes ahead. */
 function bodySchema() {
   const { $schema: _, ...event } = toJsonSchema(eventSchema, { typeMode: "input", errorMode: "ignore" });
   return { anyOf: [event, { type: "array", maxItems: maxEvents, items: event }] };
@@ -113,7 +113,7 @@ export function openApi(version: string): object {
   };
 }
 
-/** The text of each generated file, by its name in docs/. */
+/** Generates the files; returns their texts by their names in docs/. */
 export async function generatedFiles(): Promise<Record<string, string>> {
   const { version } = JSON.parse(await readFile(path.join(import.meta.dirname, "../package.json"), "utf8"));
   const text = (value: object) => `${JSON.stringify(value, null, 2)}\n`;

@@ -6,7 +6,7 @@ import { fetchFailure } from "../lib/log.ts";
 import { deliver } from "./deliver.ts";
 import { demoSecret, receiverPort } from "./demo-receiver.ts";
 
-// npm run send: signs one delivery, posts it, and says what became of it.
+// npm run send: signs one delivery, posts it, and prints the outcome.
 const usage = `usage: npm run send -- <what> [--id <id>] [--retry]
 
   action <phase>       one repaired row; the phase is stuck_orders, stuck_refunds or orphan_refunds
@@ -43,7 +43,7 @@ for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
   await sleep(waitMs);
 }
 
-/** What is to be sent, from the command line. Ends the process when that makes no sense. */
+/** Reads the delivery from the command line. Ends the process with a usage message when it makes no sense. */
 async function readArguments(): Promise<{ body: string; id: string; retry: boolean }> {
   try {
     const { values, positionals } = parseArgs({ options, allowPositionals: true });
@@ -66,7 +66,7 @@ function bodyOf([kind = "", value, ...more]: string[]): string {
   throw new Error(kind ? `not understood: ${[kind, value, ...more].filter(Boolean).join(" ")}` : "nothing to send");
 }
 
-/** Posts it once. `isFinal`: sending it again cannot help, or need not. */
+/** Posts the delivery once. `isFinal`: a retry cannot help, or is not needed. */
 async function attempt(): Promise<{ isCounted: boolean; isFinal: boolean; text: string }> {
   try {
     const { status, answer } = await deliver(url, secret, id, body);

@@ -5,8 +5,8 @@ import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
 /**
- * Runs SQL files, named from the project's top folder, one after the other on one connection: each as a whole, or, where
- * it has indexes built CONCURRENTLY, which may not be in a transaction, statement by statement as psql does.
+ * Runs SQL files one after the other on one connection; `files` are paths from the project's top folder. A file is one
+ * transaction, unless it builds indexes CONCURRENTLY: then each statement runs alone, as in psql.
  */
 export async function runSqlFiles(url: string, files: string[]): Promise<void> {
   const target = parseDatabaseUrl(url);

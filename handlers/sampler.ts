@@ -8,7 +8,7 @@ import { takeSample } from "../lib/sample.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
 
-/** Of the function's 25 s: 4 for settings, 8 for Postgres, twice 3 to push, 3.5 to publish, 3.5 spare. */
+/** Budget of the function's 25 s: 4 for settings, 8 for Postgres, twice 3 to push, 3.5 to publish, 3.5 spare. */
 const databaseTimeoutMs = 8_000;
 const pushTimeoutMs = 3_000;
 const publishTimeoutMs = 3_500;
@@ -16,13 +16,13 @@ const publishTimeoutMs = 3_500;
 const findDatabase = async (fresh: boolean) => (await loadSettings("sampler", { fresh })).database;
 
 /**
- * One tick: counts, pushes the gauges, then publishes the reconciler's totals again, which heals a wiped gateway. Returns the
- * counts, for an invocation by hand. Throws when the gauges could not be pushed: Lambda's error metric, and the silence in
- * Prometheus, are the signal then.
+ * One tick: takes a sample, pushes the gauges, and publishes the reconciler's totals again, which heals a wiped
+ * gateway. Returns the counts, for an engineer who invokes the function by hand. Throws when the gauges could not be
+ * pushed: Lambda's error metric and the silence in Prometheus then raise the alarm.
  */
 export const handler: Handler<unknown, Counts> = () => stayAwake(tick());
 
-/** By the checks' ids; -1 is unknown. */
+/** Counts by the ids of the checks; -1 when unknown. */
 type Counts = Record<string, number>;
 
 async function tick(): Promise<Counts> {
@@ -52,7 +52,7 @@ async function tick(): Promise<Counts> {
     );
     return counts;
   } finally {
-    // A connection kept over the minute that a Lambda is frozen would be dead afterwards.
+    // Lambda freezes the process until the next tick; a kept connection would not survive that.
     await connections.close();
   }
 }

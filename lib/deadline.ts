@@ -1,6 +1,6 @@
 /**
- * Settles as `work` does, or rejects with the signal's reason as soon as it aborts. It stops only the waiting: whoever
- * started the work also has to end it (close the connection, abort the request).
+ * Settles as `work` does, or rejects with the signal's reason as soon as it aborts. The work itself goes on: the caller
+ * also has to end it (close the connection, abort the request).
  */
 export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -12,8 +12,8 @@ export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T
 }
 
 /**
- * Settles as `work` does, which gets a signal that aborts with the first of `signals`. Not AbortSignal.any(): it leaks on a
- * long-lived signal, such as a kept connection's.
+ * Runs `work` with a signal that aborts with the first of `signals`, and settles as it does. Replaces
+ * AbortSignal.any(), which leaks memory on a long-lived signal such as a kept connection's.
  */
 export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const any = new AbortController();
@@ -31,8 +31,8 @@ export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortS
 }
 
 /**
- * Settles as `work` does, and keeps the process alive until then. Node exits with code 0, in mid-request, when only
- * unref'd timers are left. A deadline's timer is one.
+ * Settles as `work` does, and keeps the process alive until then. Node exits with code 0, even during a request, when
+ * only unref'd timers such as a deadline's are left.
  */
 export async function stayAwake<T>(work: Promise<T>): Promise<T> {
   const awake = setInterval(() => {}, 60_000);
@@ -43,7 +43,7 @@ export async function stayAwake<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** A signal that aborts after `timeoutMs`, with an error that says what was waited for. It keeps no process alive. */
+/** A signal that aborts after `timeoutMs` with an error that names `waitingFor`. Its timer keeps no process alive. */
 export function deadline(waitingFor: string, timeoutMs: number): AbortSignal {
   const controller = new AbortController();
   setTimeout(() => controller.abort(new Error(`${waitingFor}: no answer within ${timeoutMs} ms`)), timeoutMs).unref();

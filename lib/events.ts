@@ -2,21 +2,21 @@ import { ClusterRegistry, type Registry } from "prom-client";
 import * as v from "valibot";
 import { Refusal } from "./refusal.ts";
 
-/** One exposed series of the reconciler metrics with its value, as it is stored in `ledger_metrics.totals`. */
+/** One exposed series of the reconciler metrics and its value: a row of `ledger_metrics.totals`. */
 export interface Total {
   name: string;
   labels: Record<string, string>;
   value: number;
 }
 
-/** What events add to a total; for the latest run, which is no sum, a time that it may be. */
+/** What events add to a total. The last run is no sum: its increment is the time of a run. */
 export type Increment = Total;
 
 export const reconcilerMetric = {
   actions: "veza_reconciler_actions_total",
   orphanRefunds: "veza_reconciler_orphan_refunds_total",
   sweepDuration: "veza_reconciler_sweep_duration_seconds",
-  /** The latest of all values; every other series is the sum of them. */
+  /** Merges by greatest; every other series merges by sum. */
   lastRun: "veza_reconciler_last_run_timestamp",
 } as const;
 const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
@@ -37,7 +37,7 @@ const timestamp = v.pipe(
   v.check((ms) => ms <= Date.now() + maxAheadMs, "must not be more than 5 minutes ahead"),
 );
 
-/** One event, as a caller writes it. */
+/** One event as a sender writes it. */
 export const eventSchema = v.variant(
   "type",
   [
@@ -68,9 +68,8 @@ export const eventSchema = v.variant(
 export type ReconcilerEvent = v.InferOutput<typeof eventSchema>;
 
 /**
- * Reads one event, or an array of up to 1,000: all of them, or none. An empty one counts nothing. Fields that are not
- * described are ignored.
- * Throws a Refusal: 400 with the first field that is wrong, or 413.
+ * Parses a body: one event, or an array of up to 1,000, all or nothing. An empty array is valid and counts nothing.
+ * Unknown fields are ignored. Throws a Refusal: 400 that names the first wrong field, or 413.
  */
 export function parseEvents(body: string): ReconcilerEvent[] {
   let json: unknown;
@@ -95,7 +94,7 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
   throw new Refusal(400, `${field}: ${issue.received === "undefined" ? "is missing" : issue.message}`);
 }
 
-/** What these events add to the totals, a series at most once: only the series that they change. */
+/** Sums up what events add to the totals: one increment for each series that they change. */
 export function tally(events: ReconcilerEvent[]): Increment[] {
   const increments = new Map<string, Increment>();
   const add = (name: string, labels: Record<string, string>, value: number) => {
@@ -117,7 +116,7 @@ export function tally(events: ReconcilerEvent[]): Increment[] {
         for (const bound of reached) add(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1);
         add(`${sweepDuration}_sum`, {}, seconds);
         add(`${sweepDuration}_count`, {}, 1);
-        // A sender's clock may run ahead. A run that is later than now would hide for as long that the reconciler has died.
+        // Clamp to now: a future time would silence ReconcilerDead until then.
         add(lastRun, {}, Math.min(event.timestamp, Date.now()) / 1000);
         break;
       }
@@ -128,7 +127,7 @@ export function tally(events: ReconcilerEvent[]): Increment[] {
 
 const series = (name: string, labels: Record<string, string> = {}) => ({ name, labels });
 
-/** The exposed metrics with all their series, in the order in which prom-client exposes them. */
+/** The exposed metrics with all their series, in the order of exposition. */
 const families = [
   {
     name: actions,
@@ -160,10 +159,10 @@ const families = [
   },
 ];
 
-/** The reconciler metrics with these totals. A series without a total is there as 0, so that its first increment shows. */
+/** Builds the reconciler metrics from totals. A series without a total is 0, so that its first increment shows. */
 export function reconcilerRegistry(totals: Total[]): Registry {
   const totalOf = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
-  // prom-client's JSON form of metrics, since a histogram's buckets cannot be set.
+  // prom-client cannot set a histogram's buckets, except through its JSON form of metrics.
   const metrics = families.map(({ all, ...family }) => ({
     ...family,
     aggregator: "sum",
@@ -176,12 +175,12 @@ export function reconcilerRegistry(totals: Total[]): Registry {
   return ClusterRegistry.aggregate([metrics]);
 }
 
-/** No series has more than one label, so the order of labels does not matter. */
+/** Identifies a series. None has two labels, so their order does not matter. */
 function seriesKey(name: string, labels: Record<string, string>): string {
   return name + JSON.stringify(labels);
 }
 
-/** How a bucket's upper bound is written in its label. */
+/** The label `le` of a bucket's upper bound. */
 function labelOf(bound: number): string {
   return bound === Number.POSITIVE_INFINITY ? "+Inf" : String(bound);
 }

@@ -1,4 +1,4 @@
-/** A request that is not accepted: the HTTP status, and a message that is fit for the caller and repeats no value. */
+/** Refuses a request: an HTTP status, and a message for the caller that repeats no value of the request. */
 export class Refusal extends Error {
   readonly status: number;
   constructor(status: number, message: string) {

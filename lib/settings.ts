@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-// Unlike decodeURIComponent, unescape does not throw on a stray %.
+// Unlike decodeURIComponent, unescape leaves a stray % as it is.
 import { unescape as decode } from "node:querystring";
 import { trustCertificates } from "./certificates.ts";
 import type { DatabaseTarget } from "./database.ts";
@@ -12,11 +12,11 @@ export interface Settings {
   /** Receiver only; empty for the sampler. */
   webhookSecrets: string[];
   stage: string | undefined;
-  /** In PEM, one each: trusted besides those that Node trusts. */
+  /** One certificate in PEM each, trusted in addition to Node's own. */
   caCertificates: string[];
 }
 
-/** Settings that are missing or wrong. The message names every one of them and holds none of their values. */
+/** Settings are missing or wrong. The message names each of them, and never shows a value. */
 export class SettingsError extends Error {}
 
 export type FunctionName = "sampler" | "receiver";
@@ -27,9 +27,9 @@ const settingNames = [
 ];
 
 /**
- * Reads and validates the settings of one of the two functions: from the environment, and what that lacks from the
- * Secrets Manager secrets that SECRET_ID names; `fresh` has those read again now. From then on this process trusts
- * CA_CERTIFICATES. Throws SettingsError, with all problems at once, or SecretsError.
+ * Reads and validates the settings of one function, from the environment first, then from the Secrets Manager secrets
+ * in SECRET_ID. `fresh` bypasses their cache. From then on this process trusts CA_CERTIFICATES. Throws a SettingsError
+ * with all problems at once, or a SecretsError.
  */
 export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
   const texts: Texts = process.env.SECRET_ID ? { ...(await readSecrets(process.env.SECRET_ID, fresh)) } : {};
@@ -39,7 +39,7 @@ export async function loadSettings(functionName: FunctionName, { fresh = false }
   return settings;
 }
 
-/** The settings from their texts by name. Throws SettingsError. */
+/** Parses and validates settings, given as texts by name. Throws a SettingsError with all problems at once. */
 export function parseSettings(texts: Texts, functionName: FunctionName): Settings {
   const problems: string[] = [];
   const settings = {
@@ -54,7 +54,7 @@ export function parseSettings(texts: Texts, functionName: FunctionName): Setting
   return settings as Settings;
 }
 
-/** A connection string alone, by the rules of DATABASE_URL. Throws SettingsError. */
+/** Parses a connection string by the rules of DATABASE_URL. Throws a SettingsError. */
 export function parseDatabaseUrl(text: string): DatabaseTarget {
   const problems: string[] = [];
   const target = parseDatabase({ DATABASE_URL: text }, problems);
@@ -62,7 +62,7 @@ export function parseDatabaseUrl(text: string): DatabaseTarget {
   return target;
 }
 
-/** DATABASE_URL, or the secret that RDS keeps for a database user, with the keys that AWS documents. */
+/** Parses DATABASE_URL or, without it, the keys that AWS documents for a secret of RDS: host, username and so on. */
 function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undefined {
   const missing = ["host", "username", "password", "dbname"].filter((key) => !texts[key]);
   if (!texts.DATABASE_URL && missing.length > 0) {
@@ -78,7 +78,7 @@ function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undef
     return undefined;
   }
   if ([...url.searchParams.keys()].some((parameter) => parameter !== "sslmode")) {
-    problems.push("DATABASE_URL: the only parameter may be sslmode");
+    problems.push("DATABASE_URL: sslmode is the only parameter allowed");
   }
   return {
     host: url.hostname.replace(/^\[|\]$/g, ""),
@@ -90,7 +90,7 @@ function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undef
   };
 }
 
-/** What libpq makes of sslmode, but for its default: verified, unless the server is on this machine. */
+/** Reads sslmode as libpq does, except for the default: `verify-full`, or `disable` for a server on this machine. */
 function parseSslmode(url: URL, problems: string[]): DatabaseTarget["tls"] {
   const sslmode = url.searchParams.get("sslmode") ?? (isLocalHost(url.hostname) ? "disable" : "verify-full");
   const tls = { disable: "off", require: "unverified", "verify-ca": "verified", "verify-full": "verified" } as const;
@@ -99,7 +99,7 @@ function parseSslmode(url: URL, problems: string[]): DatabaseTarget["tls"] {
   return tls[sslmode as keyof typeof tls];
 }
 
-/** Whether a host's name, with or without the brackets of a URL, is this machine for certain. */
+/** Whether a host name, with or without the brackets of a URL, certainly means this machine. */
 export function isLocalHost(host: string): boolean {
   return /^(localhost|127(\.\d+){3}|::1|\[::1\])$/.test(host);
 }
@@ -113,14 +113,14 @@ function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget |
   }
   if (url.search || url.hash) problems.push("PUSHGATEWAY_URL must not have a query or a fragment");
   if (url.password && !url.username) problems.push("PUSHGATEWAY_URL has a password and no user: user:password@");
-  if (url.username && token) problems.push("PUSHGATEWAY_TOKEN and a user in PUSHGATEWAY_URL exclude each other");
+  if (url.username && token) problems.push("set PUSHGATEWAY_TOKEN or a user in PUSHGATEWAY_URL, not both");
   if (/[^\x21-\x7e]/.test(token ?? "")) problems.push("PUSHGATEWAY_TOKEN must be printable ASCII without spaces");
   const credentials = Buffer.from(`${decode(url.username)}:${decode(url.password)}`).toString("base64");
   const authorization = url.username ? `Basic ${credentials}` : token && `Bearer ${token}`;
   return { url: url.origin + url.pathname.replace(/\/+$/, ""), ...(authorization && { authorization }) };
 }
 
-/** Standard Webhooks asks for 24 to 64 random bytes. */
+/** Standard Webhooks requires 24 to 64 random bytes. */
 function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
   const secrets = (texts.WEBHOOK_SECRET ?? "").split(/\s+/).filter(Boolean);
   if (secrets.length === 0) problems.push("WEBHOOK_SECRET is missing");
@@ -135,10 +135,10 @@ function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
   return secrets;
 }
 
-/** The latest that were found to be certificates: to look at a hundred again takes 5 ms, and each delivery asks. */
+/** Cache of the last parsed bundle; parsing 100 certificates takes 5 ms, and each delivery would. */
 let looked = { text: "", certificates: [] as string[] };
 
-/** Certificates in PEM, and around them nothing but notes, as bundles have. */
+/** Splits a bundle of certificates in PEM, and ignores the comments that bundles have between them. */
 function parseCertificates(text: string, problems: string[]): string[] {
   if (text === looked.text) return looked.certificates;
   const pem = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;

@@ -1,7 +1,7 @@
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 import { Refusal } from "./refusal.ts";
 
-/** The three headers of a delivery, checked as far as possible without the secret. */
+/** The three headers of a delivery, checked as far as that needs no secret. */
 export interface SignedHeaders {
   id: string;
   timestamp: string;
@@ -9,18 +9,18 @@ export interface SignedHeaders {
 }
 
 const toleranceSeconds = 300;
-const mismatch = "webhook-signature: does not match; was the body changed after signing, or is the secret another one?";
+const mismatch = "webhook-signature: does not match; did the body change after signing, or do the secrets differ?";
 
 /**
- * Takes a delivery's three headers when they can be those of a valid one: each is there, the timestamp is within 300 s of now,
- * either way, and one signature has the form of one. For others, no secret need be read. Throws a Refusal: 401.
+ * Reads the three headers of a delivery. Each must be present, the timestamp at most 300 s from now, and one signature
+ * well formed, so that a flood of unsigned requests never reads a secret. Throws a Refusal: 401.
  */
 export function readSignedHeaders(headers: Record<string, unknown>): SignedHeaders {
   const { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature } = headers;
   if (!isText(id) || !isText(timestamp) || !isText(signature)) {
     throw new Refusal(401, "webhook-id, webhook-timestamp and webhook-signature are required");
   }
-  // The package reads a number from the start of the text and ignores what follows.
+  // The package would read the leading digits and ignore the rest.
   if (!/^\d{1,12}$/.test(timestamp)) throw new Refusal(401, "webhook-timestamp: must be Unix time in seconds");
   if (Math.abs(Math.floor(Date.now() / 1000) - Number(timestamp)) > toleranceSeconds) {
     throw new Refusal(401, "webhook-timestamp: must be within 300 s of now; sign each attempt anew");
@@ -30,12 +30,11 @@ export function readSignedHeaders(headers: Record<string, unknown>): SignedHeade
 }
 
 /**
- * Verifies a delivery by Standard Webhooks' rules (https://www.standardwebhooks.com): one of the `v1` signatures has to
- * be the HMAC-SHA256 of id, timestamp and body under one of the secrets, and the timestamp within 300 s of now, either
- * way. Several secrets are valid side by side while one replaces the other. The body has to be the text as it was
- * received, before any parsing.
+ * Verifies a delivery by the rules of Standard Webhooks (https://www.standardwebhooks.com). One of the `v1` signatures
+ * must be the HMAC-SHA256 of id, timestamp and body under one of the secrets, and the timestamp at most 300 s from now.
+ * During a rotation both the old and the new secret are valid. Pass the body as it was received, before any parsing.
  *
- * Returns the delivery's id. Throws a Refusal: 401, or 400 for an id of another form.
+ * Returns the delivery's id. Throws a Refusal: 401, or 400 for a malformed id.
  */
 export function verifySignature(
   { id, timestamp, signature }: SignedHeaders,
@@ -56,10 +55,10 @@ export function verifySignature(
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 
-/** Longest delivery id, in characters. */
+/** Maximum length of a delivery's id, in characters. */
 export const maxIdLength = 256;
 
-/** A full stop would make it unclear where the id ends in the signed text. */
+/** Returns an id that is safe to log, without the full stop that ends it in the signed text. Throws a Refusal: 400. */
 function plainId(id: string): string {
   if (/^[!-~]+$/.test(id) && id.length <= maxIdLength && !id.includes(".")) return id;
   throw new Refusal(

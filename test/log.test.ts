@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { errorFields } from "../lib/log.ts";
+import { errorFields, fetchFailure } from "../lib/log.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -51,4 +51,16 @@ it.each([
   ["nothing but a text", "gone", { reason: "gone" }],
 ])("names an error's fields when it has %s", (_, error, fields) => {
   expect(errorFields(error)).toEqual(fields);
+});
+
+it.each([
+  ["its cause", new TypeError("fetch failed", { cause: new Error("connect ECONNREFUSED") }), "connect ECONNREFUSED"],
+  [
+    "its cause's code, where that has no message",
+    new TypeError("fetch failed", { cause: Object.assign(new AggregateError([]), { code: "ETIMEDOUT" }) }),
+    "ETIMEDOUT",
+  ],
+  ["its own message, where it has no cause", new Error("the answer is too long"), "the answer is too long"],
+])("says why a fetch failed by %s", (_, error, reason) => {
+  expect(fetchFailure(error)).toBe(reason);
 });

@@ -18,19 +18,20 @@ it("answers an older Node with one sentence", () => {
     status: 1,
     stdout: "",
     stderr:
-      'This needs Node 24 and was started by Node 22.23.1. Run "npm ci" with its install scripts: it brings Node 24 along.\n',
+      'This needs Node 24, and runs on Node 22.23.1. Run "npm ci" with its install scripts: it brings Node 24 along.\n',
   });
   for (const version of ["24.0.0", "26.1.0"]) {
     expect(start(version)).toEqual({ status: 0, stdout: "started\n", stderr: "" });
   }
 });
 
-it("comes before every script that runs TypeScript, the tests included", async () => {
+it("comes before every script that runs TypeScript, the tests and the packaging included", async () => {
   const { scripts } = JSON.parse(await readFile("package.json", "utf8"));
   for (const command of Object.values<string>(scripts).filter((text) => text.includes(".ts"))) {
     expect(command).toMatch(/node --import \.\/commands\/needs-node\.js |vitest run/);
   }
   expect(await readFile("vitest.config.ts", "utf8")).toContain('import "./commands/needs-node.js"');
+  expect(await readFile("deploy/params.cjs", "utf8")).toContain('require("../commands/needs-node.js")');
 });
 
 // npm ci brings Node 24, which runs everything, and is itself run by the host's Node. prom-client's lock entry has no `engines`,

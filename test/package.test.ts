@@ -263,8 +263,8 @@ it("names every param that is wrong, in one error, and shows no credentials", as
   });
   for (const problem of [
     "stage is too long: veza-ledger-metrics-a-stage-that-makes-a-name-over-64-characters-receiver has more than",
-    "samplerSecretId must be names of secrets, or their whole ARNs",
-    "receiverSecretId must be names of secrets, or their whole ARNs",
+    "samplerSecretId must be names of secrets in eu-central-1, or whole ARNs",
+    "receiverSecretId must be names of secrets in eu-central-1, or whole ARNs",
     "kmsKeyArn must be the ARN of a key in eu-central-1, not of an alias",
     "pushgatewayUrl must not carry credentials",
     "subnetIds and securityGroupIds belong together",
@@ -284,22 +284,22 @@ it.each([
   [
     "a stage that has none",
     ["staging", null, []],
-    'serverless.yml has no params for the stage staging, only for dev and prod; add a block, if only "staging: {}"',
+    'serverless.yml has params for dev and prod, and none for the stage staging; add at least "staging: {}"',
   ],
   [
     "a misspelt one",
     ["prod", { alarmTopicARN: "arn:aws:sns:eu-central-1:123456789012:on-call" }, []],
-    "alarmTopicARN under params, prod, is not known: there are region, samplerSecretId,",
+    "alarmTopicARN under params, prod, is not known: use region, samplerSecretId,",
   ],
   [
     "one that the next deployment would forget",
     ["prod", {}, ["--param", "receiverConcurrency=off"]],
-    "receiverConcurrency is given on the command line, and the next deployment would forget it: put it under params, prod",
+    "receiverConcurrency is set on the command line, which the next deployment forgets: set it under params, prod",
   ],
   [
     "a region that the next deployment would forget",
     ["prod", {}, ["--region", "eu-west-1"]],
-    "region is given on the command line, and the next deployment would forget it: put it under params, prod",
+    "region is set on the command line, which the next deployment forgets: set it under params, prod",
   ],
   [
     "a region without function URLs",

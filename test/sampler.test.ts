@@ -176,7 +176,7 @@ it("throws one error that names the settings which are missing or wrong, and no 
   setEnvironment({ DATABASE_URL: "postgres://u:hunter2@h/db?x=1", PUSHGATEWAY_URL: undefined, STAGE: "a/b" });
   const error = await tick().catch((reason: Error) => reason);
   expect(String(error)).toBe(
-    "Error: DATABASE_URL: the only parameter may be sslmode; PUSHGATEWAY_URL is missing; STAGE may hold letters, digits, _ and - only",
+    "Error: DATABASE_URL: sslmode is the only parameter allowed; PUSHGATEWAY_URL is missing; STAGE may hold letters, digits, _ and - only",
   );
 });
 

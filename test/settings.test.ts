@@ -35,8 +35,8 @@ it("asks the sampler for no webhook secret", () => {
 });
 
 it("takes several webhook secrets, separated by spaces", () => {
-  const other = newSecret(24);
-  expect(parse({ WEBHOOK_SECRET: ` ${secret}  ${other}\n` }).webhookSecrets).toEqual([secret, other]);
+  const [shortest, longest] = [newSecret(24), newSecret(64)];
+  expect(parse({ WEBHOOK_SECRET: ` ${shortest}  ${longest}\n` }).webhookSecrets).toEqual([shortest, longest]);
 });
 
 it.each([
@@ -95,7 +95,11 @@ describe("names what is wrong, and no value:", () => {
     ["no user", { DATABASE_URL: "postgres://hunter2/d" }, "DATABASE_URL must be like postgres://"],
     ["no database", { DATABASE_URL: "postgres://u:hunter2@h/" }, "DATABASE_URL must be like postgres://"],
     ["no host", { DATABASE_URL: "postgres:///hunter2" }, "DATABASE_URL must be like postgres://"],
-    ["another parameter", { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" }, "DATABASE_URL: the only parameter may"],
+    [
+      "another parameter",
+      { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" },
+      "DATABASE_URL: sslmode is the only parameter",
+    ],
     [
       "an unknown sslmode",
       { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=prefer" },
@@ -109,7 +113,12 @@ describe("names what is wrong, and no value:", () => {
     ["no gateway", { PUSHGATEWAY_URL: undefined }, "PUSHGATEWAY_URL is missing"],
     ["a gateway without scheme", { PUSHGATEWAY_URL: "hunter2:9091" }, "PUSHGATEWAY_URL must be an http or https URL"],
     ["a gateway with a query", { PUSHGATEWAY_URL: "http://h?hunter2" }, "PUSHGATEWAY_URL must not have a query"],
-    ["two kinds of auth", { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" }, "exclude each other"],
+    ["a gateway with a fragment", { PUSHGATEWAY_URL: "http://h#hunter2" }, "PUSHGATEWAY_URL must not have a query or"],
+    [
+      "two kinds of auth",
+      { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" },
+      "set PUSHGATEWAY_TOKEN or a user in",
+    ],
     ["a token with a line break", { PUSHGATEWAY_TOKEN: "hunter2\n" }, "PUSHGATEWAY_TOKEN must be printable ASCII"],
     [
       "a gateway's password without a user",
@@ -123,6 +132,11 @@ describe("names what is wrong, and no value:", () => {
       "CA_CERTIFICATES must be certificates in PEM",
     ],
     ["a certificate cut short", { CA_CERTIFICATES: certificate.slice(0, -10) }, "CA_CERTIFICATES must be"],
+    [
+      "a certificate cut short after one that is whole",
+      { CA_CERTIFICATES: `${certificate}\n${otherCertificate.slice(0, -10)}` },
+      "CA_CERTIFICATES must be",
+    ],
     ["no webhook secret", { WEBHOOK_SECRET: " " }, "WEBHOOK_SECRET is missing"],
     ["a webhook secret without prefix", { WEBHOOK_SECRET: "hunter2hunter2hunter2hunter2" }, "WEBHOOK_SECRET must be"],
     [
@@ -130,6 +144,8 @@ describe("names what is wrong, and no value:", () => {
       { WEBHOOK_SECRET: "whsec_hunter2=" },
       "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes",
     ],
+    ["a secret of 23 bytes", { WEBHOOK_SECRET: newSecret(23) }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
+    ["a secret of 65 bytes", { WEBHOOK_SECRET: newSecret(65) }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
     ["an empty webhook secret", { WEBHOOK_SECRET: "whsec_" }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
     ["a bad one beside a good one", { WEBHOOK_SECRET: `${secret} whsec_hunter2` }, "WEBHOOK_SECRET must be whsec_"],
     ["a stage with a slash", { STAGE: "hunter2/" }, "STAGE may hold letters"],

@@ -29,7 +29,7 @@ export interface Packaged {
   resources: Resources;
 }
 
-const parts = ["handlers", "lib", "deploy", "package.json", "tsconfig.json"];
+const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfig.json"];
 
 /**
  * Runs `serverless package --stage …` as a deployer without AWS credentials would, in a copy of the project in this folder,

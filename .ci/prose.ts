@@ -1,0 +1,101 @@
+import { globSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { TextlintKernel, type TextlintPluginCreator, type TextlintRuleModule } from "@textlint/kernel";
+import jsTokens from "js-tokens";
+
+// require(), because Node and Vitest disagree on the default export of this package in CommonJS.
+const markdown: TextlintPluginCreator = createRequire(import.meta.url)("@textlint/textlint-plugin-markdown").default;
+
+// npm run lint: checks pages and the comments of code by the rules of style in CONTRIBUTING.md.
+const checked = ["*.md", "{docs,clients/go}/*.md", "{handlers,lib,deploy,commands,.ci}/*", "serverless.yml"];
+
+/** Files that do not keep the rules yet. Whenever you edit a file by the rules, take it off this list. */
+const exceptions = [
+  ...["CHANGELOG.md", "README.md", "SECURITY.md", "clients/go/*.md", "docs/*.md", "handlers/receiver.ts"],
+  ...["certificates", "checks", "database", "pushgateway", "sample", "secrets", "totals"].map(
+    (name) => `lib/${name}.ts`,
+  ),
+  ...["commands/doctor.ts", "commands/ledger-checkup.ts"],
+];
+
+const maxLineLength = 120;
+const maxWords = 30;
+
+/** Words that stand for a noun, and what to write instead. */
+const habits: [RegExp, string][] = [
+  [/\b(who|whom|which)ever\b/gi, "name the person or the thing"],
+  [/\bthose (that|which|who|of|in|with|from)\b/gi, "name the things"],
+  [
+    /\b(that|this|these|those|another|other|newer|older|latest) ones?\b|\bones? (that|which|who)\b/gi,
+    "repeat the noun",
+  ],
+  [/\b(that|those|the ones?) of\b|\bof which\b/gi, "repeat the noun"],
+  [/\b(is|are|was|were) none\b/gi, "write: is no …"],
+];
+
+/** A node of textlint's syntax tree, as far as it is read here. */
+interface Node {
+  type: string;
+  value?: string;
+  children?: Node[];
+}
+
+/** A paragraph as text. Code counts as one word, and so does a link to a file. */
+function textOf(node: Node): string {
+  const text = node.children ? node.children.map(textOf).join("") : (node.value ?? "");
+  return node.type === "Code" || (node.type === "Link" && !text.includes(" ")) ? "X" : text;
+}
+
+const style: TextlintRuleModule = ({ Syntax, RuleError, report }) => {
+  const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
+  const check = (node: Parameters<typeof report>[0]) => {
+    const text = textOf(node as Node).replaceAll(/\s+/g, " ");
+    for (const { segment } of sentences.segment(text)) {
+      const words = segment.trim().split(" ").length;
+      if (words > maxWords) report(node, new RuleError(`a sentence of ${words} words: "${segment.slice(0, 60)}…"`));
+    }
+    for (const [habit, advice] of habits) {
+      for (const [found] of text.matchAll(habit)) report(node, new RuleError(`"${found}": ${advice}`));
+    }
+  };
+  return { [Syntax.Paragraph]: check, [Syntax.TableCell]: check };
+};
+
+/** The comments of a program as Markdown, on the lines that they have there. YAML and shell scripts have `#`. */
+function commentsOf(file: string, source: string): string {
+  if (!/\.[cm]?[jt]s$/.test(file)) return source.replaceAll(/^(?! *# ).*|^ *# /gm, "");
+  let text = "";
+  for (const { type, value } of jsTokens(source)) {
+    if (type === "SingleLineComment") text += value.replace(/^\/\/ ?/, "");
+    else if (type === "MultiLineComment") text += value.replaceAll(/^\s*\* ?|^\/\*\*? ?|\*\/$/gm, "");
+    else text += value.replaceAll(/.+/g, "");
+  }
+  return text;
+}
+
+/** What is wrong with the prose of a file, a line each, as `file:line: what`. */
+export async function problemsIn(file: string, source: string): Promise<string[]> {
+  const tooLong = source.split("\n").flatMap((line, index) => {
+    const isTable = file.endsWith(".md") && line.startsWith("|");
+    return line.length > maxLineLength && !isTable ? [`${file}:${index + 1}: ${line.length} characters in a line`] : [];
+  });
+  const { messages } = await new TextlintKernel().lintText(file.endsWith(".md") ? source : commentsOf(file, source), {
+    ext: ".md",
+    filePath: file,
+    plugins: [{ pluginId: "markdown", plugin: markdown }],
+    rules: [{ ruleId: "style", rule: style }],
+  });
+  return [...tooLong, ...messages.map(({ line, message }) => `${file}:${line}: ${message}`)];
+}
+
+if (import.meta.main) {
+  const cwd = path.join(import.meta.dirname, "..");
+  for (const file of globSync(checked, { cwd, exclude: exceptions }).sort()) {
+    for (const problem of await problemsIn(file, await readFile(path.join(cwd, file), "utf8"))) {
+      console.error(problem);
+      process.exitCode = 1;
+    }
+  }
+}

@@ -1,0 +1,221 @@
+/** What Serverless hands to a file of variables. */
+interface Serverless {
+  /** Of the command line. */
+  options: { param?: string[]; region?: string };
+  resolveVariable(address: string): Promise<unknown>;
+  resolveConfigurationProperty(path: string[]): Promise<unknown>;
+}
+
+/** Params as YAML has them: of any type. */
+type Block = Record<string, unknown>;
+
+const textParams = [
+  ...(["region", "samplerSecretId", "receiverSecretId", "kmsKeyArn", "pushgatewayUrl", "subnetIds"] as const),
+  ...(["securityGroupIds", "alarmTopicArn", "receiverConcurrency", "urlAuthorizer", "permissionsBoundaryArn"] as const),
+];
+
+/** A stage's params: texts are trimmed, and empty when the param is not set. */
+type Params = Record<(typeof textParams)[number], string> & { tags: unknown };
+
+// https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html, as of November 2026.
+const regionsWithoutUrls = [
+  ...["ap-east-2", "ap-south-2", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7"],
+  ...["ca-west-1", "eu-central-2", "eu-south-2", "il-central-1", "me-central-1"],
+];
+
+/**
+ * Checks the params of a stage in serverless.yml, and returns what `custom.deploy` derives from them. `undefined`
+ * leaves a property out of the template. Throws one error that names every wrong param.
+ */
+export async function deployment({ options, resolveVariable, resolveConfigurationProperty }: Serverless) {
+  const stage = String(await resolveVariable("sls:stage"));
+  const service = String(await resolveVariable("self:service"));
+  const blocks = (await resolveConfigurationProperty(["params"])) as Record<string, Block | null>;
+  const { default: defaults, ...stages } = blocks;
+  const params = readParams(stage, stages, defaults ?? {}, options);
+  checkValues(params, `${service}-${stage}-receiver`);
+
+  const subnetIds = list(params.subnetIds);
+  const inVpc = subnetIds.length > 0;
+  const environment = (secretId: string) => ({
+    SECRET_ID: secretId,
+    STAGE: stage,
+    ...(params.pushgatewayUrl && { PUSHGATEWAY_URL: params.pushgatewayUrl }),
+    // Node's own roots lack the authorities of RDS. Lambda brings this file of them, but does not load it.
+    NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
+  });
+  return {
+    samplerEnvironment: environment(params.samplerSecretId),
+    receiverEnvironment: environment(params.receiverSecretId),
+    samplerRole: role(`${service}-${stage}-sampler`, params.samplerSecretId, params),
+    receiverRole: role(`${service}-${stage}-receiver`, params.receiverSecretId, params),
+    vpc: inVpc ? { subnetIds, securityGroupIds: list(params.securityGroupIds) } : undefined,
+    url: { none: true, aws_iam: { authorizer: "aws_iam" }, off: undefined }[params.urlAuthorizer],
+    receiverConcurrency: params.receiverConcurrency === "off" ? undefined : Number(params.receiverConcurrency),
+    alarmActions: list(params.alarmTopicArn),
+  };
+}
+
+/** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */
+function readParams(
+  stage: string,
+  stages: Record<string, Block | null>,
+  defaults: Block,
+  options: Serverless["options"],
+): Params {
+  const block = stages[stage];
+  if (!block) {
+    const known = Object.keys(stages).join(" and ");
+    throw failure([
+      `serverless.yml has params for ${known}, and none for the stage ${stage}; add at least "${stage}: {}"`,
+    ]);
+  }
+  const given = (options.param ?? []).map((text) => text.split("=")[0]);
+  if (options.region && options.region !== (block.region ?? defaults.region)) given.push("region");
+  const unknown = Object.keys(block).filter((name) => !(name in defaults));
+  const problems = [
+    ...given.map(
+      (name) => `${name} is set on the command line, which the next deployment forgets: set it under params, ${stage}`,
+    ),
+    ...unknown.map((name) => `${name} under params, ${stage}, is not known: use ${Object.keys(defaults).join(", ")}`),
+  ];
+  if (problems.length > 0) throw failure(problems);
+  const values = { ...defaults, ...block };
+  const texts = textParams.map((name) => [name, String(values[name] ?? "").trim()]);
+  return { ...Object.fromEntries(texts), tags: values.tags };
+}
+
+/** Throws one error that names every param that AWS would refuse, or that would have no effect. */
+function checkValues(params: Params, longestName: string): void {
+  const problems: string[] = [];
+  const must = (holds: boolean, problem: string) => holds || problems.push(problem);
+  const { region } = params;
+  const hasRegion = /^[a-z]{2}(-[a-z]+)+-\d$/.test(region);
+  must(hasRegion, "region must be like eu-central-1");
+  must(/^[A-Za-z0-9-]+$/.test(longestName), "stage may hold letters, digits and - only");
+  must(longestName.length <= 64, `stage is too long: ${longestName} has more than Lambda's 64 characters`);
+  const arnOf = (service: string, rest: string) => new RegExp(`^arn:aws[\\w-]*:${service}:${rest}$`);
+  const secretArn = arnOf("secretsmanager", `${region}:\\d{12}:secret:[\\w/+=.@!-]+-[A-Za-z0-9]{6}`);
+  for (const name of ["samplerSecretId", "receiverSecretId"] as const) {
+    const ids = list(params[name]);
+    must(
+      ids.length > 0 && ids.every((id) => (id.startsWith("arn:") ? secretArn.test(id) : /^[\w/+=.@!-]+$/.test(id))),
+      `${name} must be names of secrets in ${region}, or whole ARNs with the last six characters, separated by commas`,
+    );
+  }
+  must(
+    !params.kmsKeyArn || arnOf("kms", `${region}:\\d{12}:key/[\\w-]+`).test(params.kmsKeyArn),
+    `kmsKeyArn must be the ARN of a key in ${region}, not of an alias, or empty`,
+  );
+  const url = URL.parse(params.pushgatewayUrl || "http://in.the.secrets");
+  must(/^https?:$/.test(url?.protocol ?? ""), "pushgatewayUrl must be an http or https URL");
+  must(
+    !url?.username && !url?.password,
+    "pushgatewayUrl must not carry credentials: put PUSHGATEWAY_URL into the secrets",
+  );
+  const [subnets, groups] = [list(params.subnetIds), list(params.securityGroupIds)];
+  must(subnets.length > 0 === groups.length > 0, "subnetIds and securityGroupIds belong together: set both or none");
+  must(
+    subnets.every((id) => id.startsWith("subnet-")),
+    "subnetIds must be like subnet-0123abcd, separated by commas",
+  );
+  must(
+    groups.every((id) => id.startsWith("sg-")),
+    "securityGroupIds must be like sg-0123abcd, separated by commas",
+  );
+  must(
+    !params.alarmTopicArn || arnOf("sns", `${region}:\\d{12}:\\S+`).test(params.alarmTopicArn),
+    `alarmTopicArn must be the ARN of an SNS topic in ${region}, or empty`,
+  );
+  must(
+    /^([1-9]\d*|off)$/.test(params.receiverConcurrency),
+    "receiverConcurrency must be a whole number above 0, or off",
+  );
+  must(/^(none|aws_iam|off)$/.test(params.urlAuthorizer), "urlAuthorizer must be none, aws_iam or off");
+  must(
+    params.urlAuthorizer === "off" || !regionsWithoutUrls.includes(region),
+    `urlAuthorizer must be off in ${region}, which has no function URLs: callers invoke the receiver itself there`,
+  );
+  must(
+    !params.permissionsBoundaryArn || arnOf("iam", ":(\\d{12}|aws):policy/\\S+").test(params.permissionsBoundaryArn),
+    "permissionsBoundaryArn must be the ARN of a policy, or empty",
+  );
+  const { tags } = params;
+  must(
+    typeof tags === "object" && tags !== null && Object.values(tags).every((value) => typeof value === "string"),
+    "tags must be names with texts, such as { team: payments }",
+  );
+  if (problems.length > 0) throw failure(problems);
+}
+
+/** Serverless prints an error's stack, which would tell a deployer nothing. */
+function failure(problems: string[]): Error {
+  const error = new Error(problems.join("; "));
+  error.stack = error.message;
+  return error;
+}
+
+/** A statement of an IAM policy. */
+interface Statement {
+  Effect: "Allow";
+  Action: string | string[];
+  Resource: Resource | Resource[];
+}
+type Resource = string | { "Fn::Sub": string };
+
+/** A role that may write its own function's log and read its own function's secrets. */
+function role(functionName: string, secretIds: string, { kmsKeyArn, permissionsBoundaryArn, subnetIds }: Params) {
+  const arn = (text: string) => ({ "Fn::Sub": `arn:\${AWS::Partition}:${text}` });
+  const statements: Statement[] = [
+    {
+      Effect: "Allow",
+      Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
+      Resource: arn(`logs:\${AWS::Region}:\${AWS::AccountId}:log-group:/aws/lambda/${functionName}:*`),
+    },
+    {
+      Effect: "Allow",
+      Action: "secretsmanager:GetSecretValue",
+      // A secret's ARN ends in its name and six random characters.
+      Resource: list(secretIds).map((id) =>
+        id.startsWith("arn:") ? id : arn(`secretsmanager:\${AWS::Region}:\${AWS::AccountId}:secret:${id}-??????`),
+      ),
+    },
+  ];
+  if (kmsKeyArn) statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
+  if (subnetIds) {
+    statements.push({
+      Effect: "Allow",
+      Action: [
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
+      ],
+      // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
+      Resource: "*",
+    });
+  }
+  return {
+    Type: "AWS::IAM::Role",
+    Properties: {
+      ...(permissionsBoundaryArn && { PermissionsBoundary: permissionsBoundaryArn }),
+      AssumeRolePolicyDocument: {
+        Version: "2012-10-17",
+        Statement: [{ Effect: "Allow", Principal: { Service: "lambda.amazonaws.com" }, Action: "sts:AssumeRole" }],
+      },
+      Policies: [
+        { PolicyName: "own-logs-and-secrets", PolicyDocument: { Version: "2012-10-17", Statement: statements } },
+      ],
+    },
+  };
+}
+
+/** The items of a list that commas separate. */
+function list(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter(Boolean);
+}
