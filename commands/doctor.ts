@@ -1,11 +1,12 @@
 import { parseArgs } from "node:util";
 import { Gauge, Registry } from "prom-client";
 import { checks } from "../lib/checks.ts";
-import { connect, type Database } from "../lib/database.ts";
+import type { Database } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { groupUrl, push } from "../lib/pushgateway.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
+import { connect } from "./connect.ts";
 import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, tables } from "./ledger-checkup.ts";
 
 // npm run doctor [-- sampler | receiver]: looks, with the functions' own settings and code, for whatever would keep them

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { connect } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
+import { connect } from "./connect.ts";
 
 /**
  * Runs SQL files one after the other on one connection; `files` are paths from the project's top folder. A file is one

@@ -25,36 +25,6 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/**
- * Opens one connection and logs in; `name` shows in pg_stat_activity. Rejects when `deadline` aborts, when the connection or
- * the log-in is refused, and when the server hangs up.
- */
-export function connect(findDatabase: FindDatabase, name: string, deadline: AbortSignal): Promise<Database> {
-  return withFoundDatabase(findDatabase, async (target) => {
-    const database = open(target, name);
-    await withDeadline(
-      database,
-      deadline,
-      (sql) => sql.unsafe("select 1"),
-      () => true,
-    );
-    return database;
-  });
-}
-
-/** Does `work` once more when Postgres refuses the password (28P01), with a fresh one: a rotation costs nothing but that. */
-async function withFoundDatabase<T>(
-  findDatabase: FindDatabase,
-  work: (target: DatabaseTarget) => Promise<T>,
-): Promise<T> {
-  try {
-    return await work(await findDatabase(false));
-  } catch (error) {
-    if (codeOf(error) !== "28P01") throw error;
-    return await work(await findDatabase(true));
-  }
-}
-
 /** Connections that are free, for whoever comes next. */
 export interface Connections {
   /**
@@ -80,8 +50,9 @@ export function keepConnections(findDatabase: FindDatabase, name: string): Conne
     await Promise.allSettled(some.map(({ database }) => database.close()));
   };
   return {
-    use: (work) =>
-      withFoundDatabase(findDatabase, async (target) => {
+    async use(work) {
+      const attempt = async (fresh: boolean) => {
+        const target = await findDatabase(fresh);
         void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
         const database = free.pop()?.database ?? open(target, name);
         try {
@@ -89,7 +60,12 @@ export function keepConnections(findDatabase: FindDatabase, name: string): Conne
         } finally {
           free.push({ database, usedAtMs: Date.now() });
         }
-      }),
+      };
+      return attempt(false).catch((error) => {
+        if (codeOf(error) !== "28P01") throw error;
+        return attempt(true);
+      });
+    },
     close: () => close(free),
   };
 }

@@ -1,4 +1,3 @@
-import { X509Certificate } from "node:crypto";
 // Unlike decodeURIComponent, unescape leaves a stray % as it is.
 import { unescape as decode } from "node:querystring";
 import { trustCertificates } from "./certificates.ts";
@@ -12,8 +11,6 @@ export interface Settings {
   /** Receiver only; empty for the sampler. */
   webhookSecrets: string[];
   stage: string | undefined;
-  /** One certificate in PEM each, trusted in addition to Node's own. */
-  caCertificates: string[];
 }
 
 /** Settings are missing or wrong. The message names each of them, and never shows a value. */
@@ -28,18 +25,18 @@ const settingNames = [
 
 /**
  * Reads and validates the settings of one function, from the environment first, then from the Secrets Manager secrets
- * in SECRET_ID. `fresh` bypasses their cache. From then on this process trusts CA_CERTIFICATES. Throws a SettingsError
- * with all problems at once, or a SecretsError.
+ * in SECRET_ID. `fresh` bypasses their cache. Throws as `parseSettings` does, or a SecretsError.
  */
 export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
   const texts: Texts = process.env.SECRET_ID ? { ...(await readSecrets(process.env.SECRET_ID, fresh)) } : {};
   for (const name of settingNames) texts[name] = process.env[name] || texts[name];
-  const settings = parseSettings(texts, functionName);
-  trustCertificates(settings.caCertificates);
-  return settings;
+  return parseSettings(texts, functionName);
 }
 
-/** Parses and validates settings, given as texts by name. Throws a SettingsError with all problems at once. */
+/**
+ * Parses and validates settings, given as texts by name; from then on this process trusts CA_CERTIFICATES. Throws a
+ * SettingsError with all problems at once.
+ */
 export function parseSettings(texts: Texts, functionName: FunctionName): Settings {
   const problems: string[] = [];
   const settings = {
@@ -47,8 +44,10 @@ export function parseSettings(texts: Texts, functionName: FunctionName): Setting
     pushgateway: parsePushgateway(texts, problems),
     webhookSecrets: functionName === "receiver" ? parseWebhookSecrets(texts, problems) : [],
     stage: texts.STAGE || undefined,
-    caCertificates: parseCertificates(texts.CA_CERTIFICATES ?? "", problems),
   };
+  if (!trustCertificates(texts.CA_CERTIFICATES ?? "")) {
+    problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
+  }
   if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
   return settings as Settings;
@@ -133,29 +132,4 @@ function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
     }
   }
   return secrets;
-}
-
-/** Cache of the last parsed bundle; parsing 100 certificates takes 5 ms, and each delivery would. */
-let looked = { text: "", certificates: [] as string[] };
-
-/** Splits a bundle of certificates in PEM, and ignores the comments that bundles have between them. */
-function parseCertificates(text: string, problems: string[]): string[] {
-  if (text === looked.text) return looked.certificates;
-  const pem = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
-  const certificates: string[] = text.match(pem) ?? [];
-  const isWhole = !text.trim() || (certificates.length > 0 && !text.replace(pem, "").includes("-----"));
-  if (!isWhole || !certificates.every(isCertificate)) {
-    problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
-  } else {
-    looked = { text, certificates };
-  }
-  return certificates;
-}
-
-function isCertificate(pem: string): boolean {
-  try {
-    return Boolean(new X509Certificate(pem));
-  } catch {
-    return false;
-  }
 }

@@ -1,7 +1,7 @@
 import net from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { connect } from "../commands/connect.ts";
 import { checks, ledgerRegistry, type Outcome, runChecks } from "../lib/checks.ts";
-import { connect } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { sampleAs } from "./helpers/sample.ts";

@@ -2,9 +2,9 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { connect } from "../commands/connect.ts";
 import {
   type Connections,
-  connect,
   type Database,
   type DatabaseTarget,
   isConnectionError,

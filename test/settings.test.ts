@@ -1,5 +1,5 @@
-import { rootCertificates } from "node:tls";
-import { describe, expect, it } from "vitest";
+import tls, { rootCertificates } from "node:tls";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { parseSettings, SettingsError } from "../lib/settings.ts";
 import { newSecret } from "./helpers/receiver.ts";
 
@@ -26,7 +26,6 @@ it("reads the settings", () => {
     pushgateway: { url: "https://push.internal/prefix", authorization: "Bearer token" },
     webhookSecrets: [secret],
     stage: "prod-eu_1",
-    caCertificates: [],
   });
 });
 
@@ -78,13 +77,14 @@ it("builds the database from an RDS secret's keys, TLS verified", () => {
   });
 });
 
-it("takes certificate authorities, with the notes that bundles have between them, in whatever order it is asked", () => {
+it("trusts a bundle of certificates, comments included, beside its own, until it is told another bundle", () => {
+  const own = tls.getCACertificates("default").length;
+  const trust = vi.spyOn(tls, "setDefaultCACertificates");
+  onTestFinished(() => void trust.mockRestore());
   const both = `# Amazon\n${certificate}\n\n# another\n${otherCertificate}\n`;
-  expect(parse({ CA_CERTIFICATES: both }).caCertificates).toEqual([certificate, otherCertificate]);
-  expect(parse({ CA_CERTIFICATES: certificate }).caCertificates).toEqual([certificate]);
-  expect(parse({ CA_CERTIFICATES: certificate }).caCertificates).toEqual([certificate]);
-  expect(parse({ CA_CERTIFICATES: both }).caCertificates).toHaveLength(2);
-  expect(parse({}).caCertificates).toEqual([]);
+  for (const bundle of [both, certificate, certificate, both, undefined]) parse({ CA_CERTIFICATES: bundle });
+  const trusted = trust.mock.calls.map(([all]) => all.slice(own));
+  expect(trusted).toEqual([[certificate, otherCertificate], [certificate], [certificate, otherCertificate], []]);
 });
 
 describe("names what is wrong, and no value:", () => {

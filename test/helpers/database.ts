@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import { inject, onTestFinished } from "vitest";
-import { type Connections, connect, type Database, type DatabaseTarget } from "../../lib/database.ts";
+import { connect } from "../../commands/connect.ts";
+import type { Connections, Database, DatabaseTarget } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 

@@ -1,5 +1,5 @@
+import { connect } from "../../commands/connect.ts";
 import { type Outcome, runChecks } from "../../lib/checks.ts";
-import { connect } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { targetOf } from "./database.ts";
 

@@ -1,4 +1,4 @@
-import { connect } from "../../lib/database.ts";
+import { connect } from "../../commands/connect.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 

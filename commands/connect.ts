@@ -1,0 +1,9 @@
+import { type Database, type FindDatabase, keepConnections, withDeadline } from "../lib/database.ts";
+
+/** Connects and logs in as the functions do. Rejects when `deadline` aborts or Postgres refuses. */
+export function connect(findDatabase: FindDatabase, name: string, deadline: AbortSignal): Promise<Database> {
+  return keepConnections(findDatabase, name).use(async (database) => {
+    await withDeadline(database, deadline, (sql) => sql.unsafe("select 1"));
+    return database;
+  });
+}
