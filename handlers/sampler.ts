@@ -8,7 +8,7 @@ import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
 
 /** Of the function's 25 s: 2 for settings, 8 for Postgres, 6.5 and 5.5 to push, 3 spare. */
-const databaseTimeoutMs = 8_000;
+export const databaseTimeoutMs = 8_000;
 const pushTimeoutMs = 6_500;
 const publishTimeoutMs = 5_500;
 
