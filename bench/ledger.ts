@@ -1,5 +1,5 @@
 import type postgres from "postgres";
-import { checks } from "../lib/checks.ts";
+import { checks, questionOf } from "../lib/checks.ts";
 
 const healthy = (rows: number) => `
   insert into orders (status, hyperswitch_payment_id, created_at)
@@ -22,11 +22,13 @@ export async function fillLedger(sql: postgres.Sql, rows: number): Promise<void>
   for (const statement of healthy(rows).split(";")) await sql.unsafe(statement); // VACUUM has to be alone.
 }
 
-/** How many pages of 8 KiB, cached or read, the five queries of a tick touch, all together. */
+/** How many pages of 8 KiB, cached or read, the statements of a tick touch, all together. */
 export async function pagesOfTick(sql: postgres.Sql): Promise<number> {
   let pages = 0;
   for (const check of checks) {
-    const [row] = await sql.unsafe(`explain (analyze, buffers, format json) ${check.sql}`);
+    const [row] = await sql.unsafe(
+      `explain (analyze, buffers, format json) ${questionOf(check, { withOldest: true })}`,
+    );
     const [{ Plan }] = row?.["QUERY PLAN"] ?? [{}];
     pages += Plan["Shared Hit Blocks"] + Plan["Shared Read Blocks"];
   }

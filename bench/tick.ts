@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { build } from "esbuild";
 import postgres from "postgres";
 import { connect } from "../commands/connect.ts";
-import { checks, runChecks } from "../lib/checks.ts";
+import { checks, questionOf, runChecks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { createDemoLedger } from "../local/demo.ts";
@@ -17,7 +17,7 @@ import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway, startSqlExporter } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";
 
-// npm run bench:tick: what a tick costs in time, CPU and memory, next to the same five queries asked one after the other,
+// npm run bench:tick: what a tick costs in time, CPU and memory, next to the same queries asked one after the other,
 // by postgres.js and by Debian's prometheus-sql-exporter. Linux only: it reads /proc.
 const runs = 11;
 const oneWayMs = 10;
@@ -117,12 +117,12 @@ async function timesOf(open: () => { ask(): Promise<unknown>; close(): Promise<u
   return [median(newMs), median(openMs)];
 }
 
-/** Our five counts, as a tick asks them. */
+/** Our counts, as a tick asks them. */
 function openSampler(url: string) {
   const tickDeadline = deadline("Postgres", 8_000);
   const connecting = connect(async () => parseDatabaseUrl(url), "bench", tickDeadline);
   const ask = async () => {
-    for (const outcome of await runChecks(connecting, tickDeadline)) if ("error" in outcome) throw outcome.error;
+    for (const outcome of await runChecks(await connecting, tickDeadline)) if ("error" in outcome) throw outcome.error;
   };
   return { ask, close: async () => (await connecting).close() };
 }
@@ -151,7 +151,12 @@ async function runTicks(databaseUrl: string, gatewayUrl: string, count: number) 
  */
 async function startExporter(databaseUrl: string, delayMs: number, pauseMs: number) {
   const link = await startLink(databaseUrl, delayMs);
-  const queries = checks.map(({ id, help, sql }) => ({ name: id, help, query: sql, values: ["count", "oldest"] }));
+  const queries = checks.map((check) => ({
+    name: check.id,
+    help: check.help,
+    query: questionOf(check, { withOldest: true }),
+    values: ["count", "oldest"],
+  }));
   const job = { databaseUrl: `${link.url}?sslmode=disable`, interval: `${pauseMs}ms`, queries };
   const exporter = await startSqlExporter(0, job);
   started.unshift(exporter);
@@ -231,9 +236,9 @@ try {
   await sql.end();
 
   print(`ms at ${2 * oneWayMs} ms from Postgres, medians of ${runs}`, ["new connection", "open connection"]);
-  const queries = checks.map((check) => check.sql);
+  const queries = checks.map((check) => questionOf(check, { withOldest: true }));
   print("select 1", await timesOf(() => openInTurn(far.url, ["select 1"])));
-  print("sampler: the five counts", await timesOf(() => openSampler(far.url)));
+  print("sampler: the counts", await timesOf(() => openSampler(far.url)));
   const few = await runTicks(far.url, gateway.url, 1 + runs);
   print("sampler: whole tick, with both pushes", [median(few.ticks.slice(1).map(({ ms }) => ms)), "-"]);
   print("postgres.js: one query after the other", await timesOf(() => openInTurn(far.url, queries)));

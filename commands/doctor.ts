@@ -7,21 +7,28 @@ import { groupUrl, push } from "../lib/pushgateway.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
-import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, tables } from "./ledger-checkup.ts";
+import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, statements } from "./ledger-checkup.ts";
 
-// npm run doctor [-- sampler | receiver]: looks, with the functions' own settings and code, for whatever would keep them
-// from working; one line each. Changes nothing in the database.
-const role = readArguments();
+// npm run doctor [-- sampler | receiver]: looks, with the functions' own settings and code, for everything that would keep
+// them from working; one line each. Changes nothing in the database. `-- sampler --sql` prints the sampler's statements.
+const { role, printsSql } = readArguments();
+if (printsSql) {
+  console.log(statements());
+  process.exit();
+}
 const databaseTimeoutMs = 20_000;
 const forSampler = role !== "receiver";
 const forReceiver = role !== "sampler";
 
-function readArguments(): string {
+function readArguments(): { role: string; printsSql: boolean } {
   try {
-    const [role = "both", ...more] = parseArgs({ allowPositionals: true }).positionals;
-    if (/^(both|sampler|receiver)$/.test(role) && more.length === 0) return role;
+    const { positionals, values } = parseArgs({ allowPositionals: true, options: { sql: { type: "boolean" } } });
+    const [role = "both", ...more] = positionals;
+    const { sql: printsSql = false } = values;
+    const roles = printsSql ? ["sampler"] : ["both", "sampler", "receiver"];
+    if (roles.includes(role) && more.length === 0) return { role, printsSql };
   } catch {}
-  console.error("usage: npm run doctor [-- sampler | receiver]");
+  console.error("usage: npm run doctor [-- sampler | receiver | sampler --sql]");
   process.exit(2);
 }
 
@@ -84,9 +91,11 @@ if (settings) {
     await ask("role's settings", () => lookAtSettings(database));
     if (forSampler) {
       await ask("server", () => lookAtServer(database));
-      for (const [table, time] of tables) {
+      for (const [table, ofTable] of Map.groupBy(checks, ({ table }) => table)) {
         await ask(`table ${table}`, () => lookAtTable(database, table));
-        await ask(`time of ${table}`, () => lookAtTime(database, table, time));
+        for (const time of new Set(ofTable.map(({ time }) => time))) {
+          await ask(`time of ${table}`, () => lookAtTime(database, table, time));
+        }
       }
       for (const check of checks) await ask(`check ${check.id}`, () => lookAtCheck(database, check));
     }

@@ -1,11 +1,11 @@
 import type { Row, Sql } from "postgres";
-import { type Check, checks } from "../lib/checks.ts";
+import { type Check, checks, questionOf, stateOf } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
 
-// What the doctor looks at in the ledger: all that it can know of why a count would be wrong, or unknown.
+// What the doctor looks at in the ledger: every reason for a wrong or unknown count that it can see.
 
-/** What is wrong, and how to mend it. A doubt may be nothing: only its reader can tell. */
+/** What is wrong, and how to mend it. A doubt may be nothing: only the reader can tell. */
 export class Problem extends Error {
   readonly remedy: string;
   readonly isDoubt: boolean;
@@ -30,14 +30,16 @@ const isAboutPolicies = ({ message }: { message: string }) => /row-level securit
 const view = "let the role read a view instead: docs/what-counts.md";
 const roles = "run config/postgres/roles.sql";
 
-/** The part of a check's SQL that this pattern captures. */
-const partOf = (check: Check, pattern: RegExp) => pattern.exec(check.sql)?.[1] ?? "";
-const tableOf = (check: Check) => partOf(check, /^from (\w+)/m);
-const timeOf = (check: Check) => partOf(check, /min\((\w+)\)/);
-const statusOf = (check: Check) => partOf(check, /status = '(\w+)'/);
-
-/** The tables that the checks read, each with the time that they look at. */
-export const tables = new Map(checks.map((check) => [tableOf(check), timeOf(check)]));
+/** Every statement of the sampler, to paste into psql. */
+export function statements(): string {
+  const texts = [
+    "-- Ask as the sampler's login: its rights, search_path, zone and row_security decide what it sees.",
+    ...checks.map((check) => `-- ${check.id}\n${questionOf(check, { withOldest: true })};`),
+    "-- The counts alone, for a check whose oldest row cannot be had.",
+    ...checks.map((check) => `-- ${check.id}\n${questionOf(check, { withOldest: false })};`),
+  ];
+  return texts.join("\n\n");
+}
 
 /** Tells a replica from the primary, and throws a Problem when it is behind by over half a minute. */
 export async function lookAtServer({ sql }: Database): Promise<[true, string]> {
@@ -151,8 +153,8 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
 }
 
 /**
- * Looks whether a check can be asked, and an index serves it, and whether its status is one that rows have. Throws a
- * Problem for the first that is not so.
+ * Looks whether the role can ask a check, whether an index serves it, and whether rows have its status. Throws a Problem for
+ * the first that is not so.
  */
 export async function lookAtCheck(database: Database, check: Check): Promise<[true, string]> {
   const remedies: Record<string, string> = {
@@ -165,24 +167,24 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
   const remedyFor = (error: { code: string; message: string }) =>
     isAboutPolicies(error)
       ? "see its table, above"
-      : (remedies[error.code] ?? "paste the query from lib/checks.ts into psql");
+      : (remedies[error.code] ?? "paste its query into psql: npm run doctor -- sampler --sql");
   let withoutOldest: Problem | undefined;
-  const plan = await planOf(database, check.sql).catch(async (error) => {
+  const plan = await planOf(database, questionOf(check, { withOldest: true })).catch(async (error) => {
     const problem = new Problem(errorFields(error).reason, remedyFor(error));
-    const countPlan = check.countSql && (await planOf(database, check.countSql).catch(() => undefined));
+    const countPlan = await planOf(database, questionOf(check, { withOldest: false })).catch(() => undefined);
     if (!countPlan) throw problem;
     withoutOldest = new Problem(`counts, and does not know the oldest row: ${problem.message}`, problem.remedy, true);
     return countPlan;
   });
   if (/Seq Scan/.test(JSON.stringify(plan))) {
-    const byStatus = `create index concurrently on ${tableOf(check)} (status) where status = '${statusOf(check)}'`;
+    const byStatus = `create index concurrently on ${check.table} (status) where ${stateOf(check)}`;
     const remedy = withoutOldest ? byStatus : "run config/postgres/indexes.sql";
     throw new Problem("no index serves it: it reads the whole table every minute", remedy);
   }
   if (withoutOldest) throw withoutOldest;
   if (!(await isStatusKnown(database, check))) {
     throw new Problem(
-      `no row, type or constraint knows the status '${statusOf(check)}'`,
+      `no row, type or constraint knows the status '${check.status}'`,
       `none may have it today; if a release has renamed it, ${view}`,
       true,
     );
@@ -204,9 +206,7 @@ async function briefly(sql: Sql, query: string, settings = ""): Promise<Row[]> {
 }
 
 /** Whether a row has the status, the column's type or a constraint names it, or statistics do. True on an empty table. */
-async function isStatusKnown({ sql }: Database, check: Check): Promise<boolean> {
-  const table = tableOf(check);
-  const status = statusOf(check);
+async function isStatusKnown({ sql }: Database, { table, status }: Check): Promise<boolean> {
   // May take too long on a large table without its index; then the rest has to tell.
   const query = `select exists (select from ${table} where status = '${status}') or not exists (select from ${table}) as known`;
   const [row] = await briefly(sql, query).catch(() => []);

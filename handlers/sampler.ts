@@ -9,7 +9,7 @@ import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
 
 /** Budget of the function's 25 s: 4 for settings, 8 for Postgres, twice 3 to push, 3.5 to publish, 3.5 spare. */
-const databaseTimeoutMs = 8_000;
+export const databaseTimeoutMs = 8_000;
 const pushTimeoutMs = 3_000;
 const publishTimeoutMs = 3_500;
 

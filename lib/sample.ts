@@ -11,7 +11,7 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
       .use(async (database) => {
         // postgres.js pipelines on an open connection only; its first query makes a round trip of its own in any case.
         await withDeadline(database, deadline, (sql) => sql.unsafe("select 1"));
-        return await runChecks(Promise.resolve(database), deadline, which);
+        return await runChecks(database, deadline, which);
       })
       .catch((error) => which.map((check) => ({ check, error })));
 

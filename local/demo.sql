@@ -1,4 +1,4 @@
--- Many healthy rows, and a few that are stuck in each of the five ways.
+-- Many healthy rows, and a few that are stuck.
 
 insert into orders (status, hyperswitch_payment_id, created_at)
 select 'paid', 'pay_' || n, now() - n * interval '1 minute' from generate_series(1, 5000) as n;

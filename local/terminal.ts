@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { checks } from "../lib/checks.ts";
 
 type Fields = Record<string, unknown>;
 type Style = Parameters<typeof styleText>[0];
@@ -6,18 +7,17 @@ type Style = Parameters<typeof styleText>[0];
 /** Colours as far as standard output shows them; NO_COLOR turns them off. */
 const paint = (style: Style, text: string) => text && styleText(style, text, { stream: process.stdout });
 
-/** Checks by their ids, as short as a line for all of them needs. */
-const shortNames: Record<string, string> = {
-  stuck_orders: "orders",
-  stuck_refunds: "refunds",
-  failed_transfers: "transfers",
-  orphan_refunds: "orphans",
-  pending_reversals: "reversals",
-};
+/** The checks' ids in one word each, so that a line has room for all: the last word, or the first where that is taken. */
+const shortNames: Record<string, string> = {};
+for (const { id } of checks) {
+  const words = id.split("_");
+  const [last = "", first = ""] = [words.at(-1), words[0]];
+  shortNames[id] = Object.values(shortNames).includes(last) ? first : last;
+}
 
 /**
- * A line of the log for people: time of day, what happened, and its fields in columns. A count above 0 is red, and one
- * that is unknown a purple question mark.
+ * A line of the log for people: time of day, what happened, and its fields in columns. A count above 0 is red, and an
+ * unknown count is a purple question mark.
  */
 export function terminalLine(at: Date, level: "info" | "warn" | "error", message: string, fields: Fields): string {
   const line = (what: string, ...columns: string[]) =>

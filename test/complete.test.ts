@@ -2,43 +2,86 @@ import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { indexFiles } from "../commands/indexes.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { ledgerDashboard } from "../config/grafana/dashboard.ts";
-import { checks } from "../lib/checks.ts";
+import { databaseTimeoutMs } from "../handlers/sampler.ts";
+import { checks, questionOf, rowsOf } from "../lib/checks.ts";
 import { phases } from "../lib/events.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
+import { alertOf, modelOf } from "./helpers/models.ts";
 
-// What belongs to a check, one test each: whoever adds one is told by name what is missing. docs/add-a-check.md is the recipe.
+// What belongs to a check, one test each, named after the file that lacks it. docs/add-a-check.md is the recipe.
 
-/** `stuck_orders` → `VezaLedgerStuckOrders`. */
-const alertOf = (id: string) =>
-  `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
 const oneLine = (text: string) => text.replaceAll(/\s+/g, " ");
 
+interface Rule {
+  alert: string;
+  expr: string;
+  labels: { severity: string };
+}
+interface UnitTest {
+  alert_rule_test: { alertname: string; exp_alerts: { exp_annotations?: { summary?: string } }[] }[];
+}
+
 let database: TestDatabase;
-let rules: { alert: string; expr: string; labels: { severity: string } }[];
+let rules: Rule[];
+let unitTests: UnitTest[];
 let runbook: string;
 let readme: string;
 beforeAll(async () => {
   database = await createDatabase();
-  const { groups } = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as {
-    groups: { rules: typeof rules }[];
-  };
+  const yaml = async <T>(file: string) => load(await readFile(file, "utf8")) as T;
+  const { groups } = await yaml<{ groups: { rules: Rule[] }[] }>("config/alertmanager/ledger.yml");
   rules = groups.flatMap((group) => group.rules);
+  unitTests = (await yaml<{ tests: UnitTest[] }>("test/alerts.yml")).tests;
   runbook = await readFile("docs/runbook.md", "utf8");
   readme = await readFile("README.md", "utf8");
 });
 afterAll(() => database.admin.end());
 
-describe.each(checks)("$id has", ({ id, metric, sql }) => {
-  /** From the table's name on: which rows count. */
-  const condition = oneLine(sql.slice(sql.indexOf("\nfrom ")));
-  const alert = alertOf(id);
+it.each(["veza_ledger_sampler", "veza_ledger"])(
+  "all checks together have time: config/postgres/roles.sql gives %s a short enough statement_timeout",
+  async (login) => {
+    const [row] = await database.admin`
+      select extract(epoch from split_part(setting, '=', 2)::interval) * 1000 as timeout_ms
+      from pg_db_role_setting, unnest(setconfig) as setting
+      where setrole = ${login}::regrole and setdatabase = 0 and setting like 'statement_timeout=%'`;
+    const longest = Math.floor(databaseTimeoutMs / checks.length);
+    const lacking = `config/postgres/roles.sql: ${checks.length} checks have ${databaseTimeoutMs} ms. Lower the statement_timeout of ${login} to ${longest} ms or less`;
+    expect(Number(row?.timeout_ms), lacking).toBeGreaterThan(0);
+    expect(Number(row?.timeout_ms), lacking).toBeLessThanOrEqual(longest);
+  },
+);
+
+it.each(Object.entries(indexFiles()))("config/postgres/%s is in step with the checks", async (name, text) => {
+  const lacking = `config/postgres/${name} is out of date: npm run indexes`;
+  expect(await readFile(`config/postgres/${name}`, "utf8"), lacking).toBe(text);
+});
+
+describe.each(checks)("$id has", (check) => {
+  const { id, metric } = check;
+  const question = questionOf(check, { withOldest: true });
+  const alert = alertOf(check);
+
+  it("a model in test/helpers/models.ts", () => {
+    const { table, status, time, staleAfterMinutes } = modelOf(check);
+    expect(check).toMatchObject({ table, status, time });
+    expect(Boolean(check.staleAfter)).toBe(staleAfterMinutes !== undefined);
+  });
 
   it("a grant for the sampler in config/postgres/roles.sql", async () => {
     const sampler = postgres(database.samplerUrl, { max: 1 });
-    await expect(sampler.unsafe(sql)).resolves.toHaveLength(1);
+    await expect(sampler.unsafe(question), "config/postgres/roles.sql").resolves.toHaveLength(1);
     await sampler.end();
+  });
+
+  it("a grant for people on call in config/postgres/roles.sql", async () => {
+    const asking = database.admin.begin(async (transaction) => {
+      await transaction`set local role veza_ledger_oncall`;
+      return await transaction.unsafe(question);
+    });
+    await expect(asking, "config/postgres/roles.sql").resolves.toHaveLength(1);
   });
 
   it("an index in config/postgres/indexes.sql, and a rollback that takes it back", async () => {
@@ -46,15 +89,16 @@ describe.each(checks)("$id has", ({ id, metric, sql }) => {
     const readsAll = () =>
       database.admin.begin(async (transaction) => {
         await transaction`set local enable_seqscan = off`;
-        return JSON.stringify(await transaction.unsafe(`explain (format json) ${sql}`)).includes("Seq Scan");
+        return JSON.stringify(await transaction.unsafe(`explain (format json) ${question}`)).includes("Seq Scan");
       });
     const indexes = async () =>
       (await database.admin`select indexname from pg_indexes where indexname = ${`veza_ledger_${id}`}`).length;
     expect(await readsAll()).toBe(true);
     await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
-    expect([await indexes(), await readsAll()]).toEqual([1, false]);
+    expect([await indexes(), await readsAll()], "config/postgres/indexes.sql: npm run indexes").toEqual([1, false]);
     await runSqlFiles(database.adminUrl, ["config/postgres/indexes.rollback.sql"]);
-    expect([await indexes(), await readsAll()]).toEqual([0, true]);
+    const after = [await indexes(), await readsAll()];
+    expect(after, "config/postgres/indexes.rollback.sql: npm run indexes").toEqual([0, true]);
   });
 
   it("an alert of its name on its metric, which ends with a count of 0, in config/alertmanager/ledger.yml", () => {
@@ -62,14 +106,14 @@ describe.each(checks)("$id has", ({ id, metric, sql }) => {
     expect(own.map(({ expr }) => expr)).toEqual([`last_over_time((${metric} >= 0)[1d:30s]) > 0`]);
   });
 
-  it("one rule there that sees it grow, and pages if its own alert does", () => {
+  it("one rule in config/alertmanager/ledger.yml that sees it grow, and pages if its own alert does", () => {
     const [own] = rules.filter((rule) => rule.alert === alert);
     const growing = rules.filter((rule) => rule.alert === "VezaLedgerBacklogGrowing" && rule.expr.includes(metric));
     expect(growing.map(({ labels }) => labels.severity)).toEqual([own?.labels.severity]);
     expect(growing[0]?.expr).toContain(`"check", "${id}"`);
   });
 
-  it("a page when it is blind if its alert pages, and a page when its rows are too old if it does not", () => {
+  it("a page in config/alertmanager/ledger.yml: when it is blind if its alert pages, else when its rows are too old", () => {
     const [own] = rules.filter((rule) => rule.alert === alert);
     const pages = own?.labels.severity === "page";
     const exprOf = (name: string) =>
@@ -79,12 +123,18 @@ describe.each(checks)("$id has", ({ id, metric, sql }) => {
     expect(named(exprOf("VezaLedgerRowsTooOld"))).toBe(pages);
   });
 
-  it("a section in docs/runbook.md that lists and counts the same rows", () => {
-    const [, section = ""] = new RegExp(`^## ${alert}\n([\\s\\S]*?)(?=^## |(?![\\s\\S]))`, "m").exec(runbook) ?? [];
-    expect(oneLine(section).split(condition)).toHaveLength(2 + 1);
+  it("the texts of its alert in test/alerts.yml", () => {
+    const own = unitTests.flatMap((test) => test.alert_rule_test).filter(({ alertname }) => alertname === alert);
+    const texts = own.flatMap(({ exp_alerts }) => exp_alerts.map(({ exp_annotations }) => exp_annotations?.summary));
+    expect(texts.filter(Boolean)).not.toEqual([]);
   });
 
-  it("a tile on the dashboard, which links there", () => {
+  it("a section in docs/runbook.md that lists and counts the same rows", () => {
+    const [, section = ""] = new RegExp(`^## ${alert}\n([\\s\\S]*?)(?=^## |(?![\\s\\S]))`, "m").exec(runbook) ?? [];
+    expect(oneLine(section).split(oneLine(rowsOf(check)))).toHaveLength(2 + 1);
+  });
+
+  it("a tile in config/grafana/dashboard.ts, which links to that section", () => {
     const tiles = (ledgerDashboard().panels ?? []).filter((panel) => panel.type === "stat") as {
       targets?: { expr?: string }[];
       links?: { url?: string }[];

@@ -1,11 +1,14 @@
 import { readFile } from "node:fs/promises";
+import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { runSqlFiles } from "../commands/sql.ts";
+import { checks, stateOf } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
-import { runScript } from "./helpers/processes.ts";
+import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
+import { runProgram, runScript } from "./helpers/processes.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
@@ -28,12 +31,13 @@ beforeEach(async () => {
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 
-/** Rows of every kind, the newest just written, and the indexes. */
+/** Rows of every kind, just written, and the indexes. */
 async function fill(): Promise<void> {
   await run(`
-    insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay'), ('pending', 'pay');
-    insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref'), ('pending', 'ref');
-    insert into seller_transfers (status) values ('completed'), ('permanently_failed'), ('reversal_pending')`);
+    insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay');
+    insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref');
+    insert into seller_transfers (status) values ('completed')`);
+  for (const check of checks) await run(insertRows(check, 1, { age: "0 seconds" }));
   await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
 }
 
@@ -66,35 +70,44 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
   await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
   await run("alter table orders rename hyperswitch_payment_id to gone");
   const ill = await doctor(["sampler"], settings);
+  const unindexed = "no index serves it: it reads the whole table every minute";
+  const problems: Record<string, string> = {
+    ...forEachCheck(() => unindexed),
+    ...onTable("orders", 'column "hyperswitch_payment_id" does not exist', readsProviderId),
+    ...onTable("seller_transfers", "permission denied for table seller_transfers", needs("updated_at")),
+  };
+  const remedies: Record<string, string> = {
+    [unindexed]: "run config/postgres/indexes.sql",
+    'column "hyperswitch_payment_id" does not exist':
+      "the column is missing: migrate the ledger, or let the role read a view instead: docs/what-counts.md",
+    "permission denied for table seller_transfers": "the role may not read it: run config/postgres/roles.sql",
+  };
+  const byStatus = "create index concurrently on seller_transfers (status) where status = 'permanently_failed'";
+  const timesOf = (table: string) =>
+    [...new Set(checks.filter((check) => check.table === table).map(({ time }) => time))].map(
+      (time) => `✓ time of ${table} ${time} is a timestamp with time zone`,
+    );
   expect(ill).toMatchObject({
     exitCode: 1,
     lines: [
       "✓ settings valid",
       expect.stringMatching(/^✓ Postgres [\d.]+ on 127\.0\.0\.1, as veza_ledger_sampler$/),
       "✓ TLS not needed on this machine",
-      "✓ role's settings statement 1500ms, lock 500ms",
+      expect.stringMatching(/^✓ role's settings statement \d+ms, lock 500ms$/),
       "✓ server the primary",
       expect.stringMatching(/^✓ table orders in public, rows: about [\d,]+$/),
-      "✓ time of orders created_at is a timestamp with time zone",
+      ...timesOf("orders"),
       "✓ table refunds in public, rows: about 20",
-      "✓ time of refunds created_at is a timestamp with time zone",
+      ...timesOf("refunds"),
       "! table seller_transfers in public, and empty",
-      "✓ time of seller_transfers updated_at is a timestamp with time zone",
-      '✗ check stuck_orders column "hyperswitch_payment_id" does not exist',
-      "✗ check stuck_refunds no index serves it: it reads the whole table every minute",
-      "✗ check failed_transfers no index serves it: it reads the whole table every minute",
-      "✗ check orphan_refunds no index serves it: it reads the whole table every minute",
-      "✗ check pending_reversals permission denied for table seller_transfers",
+      ...timesOf("seller_transfers"),
+      ...checks.map(({ id }) => `✗ check ${id} ${problems[id]}`),
       "✓ totals ledger_metrics is there, and readable",
       "✓ Pushgateway accepts a push",
     ],
     remedies: [
       "if the ledger is elsewhere: name its database, or set the role's search_path",
-      "the column is missing: migrate the ledger, or let the role read a view instead: docs/what-counts.md",
-      "run config/postgres/indexes.sql",
-      "create index concurrently on seller_transfers (status) where status = 'permanently_failed'",
-      "run config/postgres/indexes.sql",
-      "the role may not read it: run config/postgres/roles.sql",
+      ...checks.map(({ id }) => (id === "failed_transfers" ? byStatus : remedies[problems[id] ?? ""])),
     ],
   });
 
@@ -110,11 +123,26 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   const check = () => doctor(["sampler"], settings());
   const isWell = async () => expect(await check()).toMatchObject({ exitCode: 0, ill: [] });
   const inDatabase = () => `in database ${targetOf(database.adminUrl).database}`;
+  const ofOrders = checks.filter(({ table }) => table === "orders");
+  /** One line for each check of a table, as the doctor prints them. */
+  const linesOf = (table: string, line: string, isAffected?: Parameters<typeof onTable>[2]) =>
+    Object.entries(onTable(table, line, isAffected)).map(([id, line]) => line.replace("ID", id));
+  /** Drops the indexes of the checks on orders. */
+  const dropIndexes = async (isAffected?: Parameters<typeof onTable>[2]) => {
+    for (const id of Object.keys(onTable("orders", 0, isAffected))) await run(`drop index if exists veza_ledger_${id}`);
+  };
+  /** The same indexes, on an expression in place of a column. */
+  const createIndexes = async (column: string, expression: string) => {
+    const replaced = (sql: string) => sql.replaceAll(new RegExp(`\\b${column}\\b`, "g"), expression);
+    for (const check of ofOrders)
+      await run(`create index on orders ((${replaced(check.time)})) where ${replaced(stateOf(check))}`);
+  };
   /** What docs/what-counts.md tells to run, with another way to have a column if its table lists that. */
   async function makeView(column = "created_at", instead = "created_at") {
     const page = await readFile("docs/what-counts.md", "utf8");
     expect(page).toContain(instead);
     const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
+    for (const { time } of ofOrders) expect(sql, `docs/what-counts.md: its view has no ${time}`).toContain(time);
     await run(sql.replace(`${column}`, instead).replace("sampler set", `sampler ${inDatabase()} set`));
   }
   beforeEach(fill);
@@ -123,13 +151,14 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await run("alter table orders enable row level security");
     const ill = await check();
     expect(ill.exitCode).toBe(1);
+    const affected = '✗ check ID query would be affected by row-level security policy for table "orders"';
     expect(ill.ill).toEqual([
       "✗ table orders row-level security is on in public, so that its counts are unknown",
-      '✗ check stuck_orders query would be affected by row-level security policy for table "orders"',
+      ...linesOf("orders", affected),
     ]);
     expect(ill.remedies).toEqual([
       "alter role veza_ledger_sampler bypassrls, or let the role read a view instead: docs/what-counts.md",
-      "see its table, above",
+      ...linesOf("orders", "see its table, above"),
     ]);
     await run("alter role veza_ledger_sampler bypassrls");
     await isWell();
@@ -138,7 +167,10 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await isWell();
     await run("alter view veza_ledger_views.orders set (security_invoker = true)");
     expect(await check()).toMatchObject({
-      ill: ["✗ table orders row-level security is on in veza_ledger_views, so that its counts are unknown", ill.ill[1]],
+      ill: [
+        "✗ table orders row-level security is on in veza_ledger_views, so that its counts are unknown",
+        ...linesOf("orders", affected),
+      ],
       remedies: ill.remedies,
     });
   });
@@ -201,26 +233,33 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(ill.ill[0]).toBe(`✗ time of orders created_at is a ${type}, which cannot be compared with a time of day`);
     expect(ill.remedies[0]).toBe("let the role read a view instead: docs/what-counts.md");
     await makeView("created_at", instead);
-    const expression = instead.split(" as ")[0];
-    await run(`drop index if exists veza_ledger_stuck_orders; create index on orders ((${expression}))
-      where status = 'pending' and hyperswitch_payment_id <> ''`);
+    await dropIndexes();
+    await createIndexes("created_at", instead.split(" as ")[0] ?? "");
     await isWell();
   });
 
   it("an id of a type that no text compares with", async () => {
-    await run("drop index veza_ledger_stuck_orders; alter table orders alter hyperswitch_payment_id type int using 1");
+    await dropIndexes(readsProviderId);
+    await run("alter table orders alter hyperswitch_payment_id type int using 1");
     const ill = await check();
-    expect(ill.ill).toEqual(['✗ check stuck_orders invalid input syntax for type integer: ""']);
-    expect(ill.remedies).toEqual([
-      "the column has no such value: let the role read a view instead: docs/what-counts.md",
-    ]);
+    const [misfits, remedies] = [
+      linesOf("orders", '✗ check ID invalid input syntax for type integer: ""', readsProviderId),
+      linesOf(
+        "orders",
+        "the column has no such value: let the role read a view instead: docs/what-counts.md",
+        readsProviderId,
+      ),
+    ];
+    expect(ill.ill).toEqual(misfits);
+    expect(ill.remedies).toEqual(remedies);
     await makeView("hyperswitch_payment_id", "hyperswitch_payment_id::text as hyperswitch_payment_id");
-    await run("create index on orders (created_at) where status = 'pending' and hyperswitch_payment_id::text <> ''");
+    await createIndexes("hyperswitch_payment_id", "hyperswitch_payment_id::text");
     await isWell();
   });
 
   it("an empty table that is found before the ledger's own", async () => {
-    await run(`create schema veza; create table veza.orders (like orders including all); insert into veza.orders (status, hyperswitch_payment_id) select status, hyperswitch_payment_id from orders;
+    await run(`create schema veza; create table veza.orders (like orders including all);
+      insert into veza.orders (status, hyperswitch_payment_id) select status, hyperswitch_payment_id from orders;
       truncate orders; analyze orders, veza.orders`);
     const ill = await check();
     expect(ill).toMatchObject({
@@ -254,39 +293,46 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect((await check()).ill).toContain("✗ table refunds there is no such table");
   });
 
+  const isPending = ({ status }: { status: string }) => status === "pending";
+
   it("a status that a release has renamed", async () => {
     await run("update orders set status = 'awaiting_payment' where status = 'pending'; analyze orders");
     const ill = await check();
     expect(ill).toMatchObject({
       exitCode: 0,
-      ill: ["! check stuck_orders no row, type or constraint knows the status 'pending'"],
-      remedies: [
+      ill: linesOf("orders", "! check ID no row, type or constraint knows the status 'pending'", isPending),
+      remedies: linesOf(
+        "orders",
         "none may have it today; if a release has renamed it, let the role read a view instead: docs/what-counts.md",
-      ],
+        isPending,
+      ),
     });
     await makeView("status", "replace(status, 'awaiting_payment', 'pending') as status");
-    await run(`create index on orders (created_at)
-      where replace(status, 'awaiting_payment', 'pending') = 'pending' and hyperswitch_payment_id <> ''`);
+    await createIndexes("status", "replace(status, 'awaiting_payment', 'pending')");
     await isWell();
   });
 
+  const statuses = [...new Set(ofOrders.map(({ status }) => status))];
+  const known = `'${["paid", ...statuses].join("', '")}'`;
+  const asEnum = (labels: string) =>
+    `create type state as enum (${labels}); alter table orders alter status type state using status::state`;
+
   it.each([
-    [
-      "type",
-      "create type state as enum ('pending', 'paid'); drop index veza_ledger_stuck_orders; alter table orders alter status type state using status::state",
-    ],
-    ["constraint", "alter table orders add check (status in ('pending', 'paid'))"],
+    ["type", asEnum(known)],
+    ["constraint", `alter table orders add check (status in (${known}))`],
   ])("but no status that is rare, and that the column's %s knows", async (_, change) => {
-    await run(`delete from orders where status = 'pending'; ${change}`);
+    await dropIndexes();
+    await run(`delete from orders where status <> 'paid'; ${change}`);
     await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
     await isWell();
   });
 
   it("an enum without the status", async () => {
-    await run(`delete from orders where status = 'pending'; create type state as enum ('paid'); drop index veza_ledger_stuck_orders;
-      alter table orders alter status type state using status::state`);
-    expect((await check()).ill).toEqual(['✗ check stuck_orders invalid input value for enum state: "pending"']);
-    await run("alter type state add value 'pending'");
+    await dropIndexes();
+    await run(`delete from orders where status <> 'paid'; ${asEnum("'paid'")}`);
+    const unknown = ofOrders.map(({ id, status }) => `✗ check ${id} invalid input value for enum state: "${status}"`);
+    expect((await check()).ill).toEqual(unknown);
+    for (const status of statuses) await run(`alter type state add value '${status}'`);
     await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
     await isWell();
   });
@@ -297,7 +343,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(ill.ill).toEqual([
       "✗ time of seller_transfers there is no updated_at",
       "✗ check failed_transfers no index serves it: it reads the whole table every minute",
-      '✗ check pending_reversals column "updated_at" does not exist',
+      ...linesOf("seller_transfers", '✗ check ID column "updated_at" does not exist', needs("updated_at")),
     ]);
     expect(ill.remedies[1]).toMatch(/^create index/);
     await run(ill.remedies[1] ?? "");
@@ -314,9 +360,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const ill = await check();
     expect(ill.ill).toEqual([
       "! check failed_transfers counts, and does not know the oldest row: permission denied for table seller_transfers",
-      "✗ check pending_reversals permission denied for table seller_transfers",
+      ...linesOf("seller_transfers", "✗ check ID permission denied for table seller_transfers", needs("updated_at")),
     ]);
-    expect(ill.remedies).toEqual(Array(2).fill("the role may not read it: run config/postgres/roles.sql"));
+    expect(new Set(ill.remedies)).toEqual(new Set(["the role may not read it: run config/postgres/roles.sql"]));
     await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
     await isWell();
   });
@@ -414,9 +460,28 @@ it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () 
   ]);
 });
 
-it.each([["everything"], ["sampler", "receiver"], ["--fast"]])("says how it is used, to %s", async (...role) => {
-  expect(await doctor(role, {})).toMatchObject({
-    exitCode: 2,
-    lines: ["usage: npm run doctor [-- sampler | receiver]"],
+it("prints the sampler's statements to paste, without any settings, and they count what it counts", async () => {
+  for (const [index, check] of checks.entries()) await run(insertRows(check, index + 1));
+  const program = runProgram("npm", ["run", "--silent", "doctor", "--", "sampler", "--sql"], {
+    DATABASE_URL: undefined,
+    PUSHGATEWAY_URL: undefined,
   });
+  await program.exited;
+  expect(program.child.exitCode).toBe(0);
+  const sampler = postgres(database.samplerUrl, { max: 1 });
+  const answers = (await sampler.unsafe(program.output())) as unknown as { count: string }[][];
+  await sampler.end();
+  const counts = checks.map((_, index) => [expect.objectContaining({ count: `${index + 1}`, hides_rows: false })]);
+  expect(answers).toEqual([...counts, ...counts]);
+  for (const { id } of checks) expect(program.output()).toContain(`-- ${id}\n`);
 });
+
+it.each([["everything"], ["sampler", "receiver"], ["--fast"], ["--sql"], ["receiver", "--sql"]])(
+  "says how it is used, to %s",
+  async (...role) => {
+    expect(await doctor(role, {})).toMatchObject({
+      exitCode: 2,
+      lines: ["usage: npm run doctor [-- sampler | receiver | sampler --sql]"],
+    });
+  },
+);

@@ -9,6 +9,7 @@ import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.
 import { matchesFilter } from "./helpers/filter-pattern.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
 import { type Invocation, type Lambda, startLambda } from "./helpers/lambda.ts";
+import { forEachCheck } from "./helpers/models.ts";
 import { type FunctionName, type Packaged, packageService, unzip } from "./helpers/packages.ts";
 import { startProxy, type TcpProxy } from "./helpers/proxy.ts";
 import { newSecret } from "./helpers/receiver.ts";
@@ -80,13 +81,7 @@ function answerOf({ result, error }: Invocation): [number, Record<string, unknow
   return [statusCode, JSON.parse(body)];
 }
 
-const counts = {
-  stuck_orders: 1,
-  stuck_refunds: 0,
-  failed_transfers: 0,
-  orphan_refunds: 0,
-  pending_reversals: 0,
-};
+const counts = { ...forEachCheck(() => 0), stuck_orders: 1 };
 const recorded = [200, { status: "recorded", published: true }];
 const lines = ({ log }: Invocation): Record<string, unknown>[] => log.map((line) => JSON.parse(line));
 

@@ -4,11 +4,13 @@ import { load } from "js-yaml";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
+import { checks } from "../lib/checks.ts";
 import { serve } from "../local/function-url.ts";
 import { type Running, startPrometheus, startPushgateway } from "../local/programs.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { captureLog } from "./helpers/log.ts";
+import { alertOf, insertRows } from "./helpers/models.ts";
 import { newSecret, post } from "./helpers/receiver.ts";
 import { hurried } from "./helpers/rules.ts";
 
@@ -116,20 +118,8 @@ it("takes every alert from its cause to firing, and back", { timeout: 120_000 },
   };
   await expect.poll(keepTicking, waiting).toEqual(["VezaLedgerReconcilerDead"]); // It has never run.
 
-  await database.admin.unsafe(`
-    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '1 hour');
-    insert into refunds (status, hyperswitch_refund_id, created_at)
-      values ('pending', 'r', now() - interval '1 hour'), ('pending', null, now() - interval '1 hour');
-    insert into seller_transfers (status, updated_at)
-      values ('permanently_failed', now()), ('reversal_pending', now() - interval '1 hour')`);
-  const about = [
-    "VezaLedgerStuckOrders",
-    "VezaLedgerStuckRefunds",
-    "VezaLedgerFailedTransfers",
-    "VezaLedgerOrphanRefunds",
-    "VezaLedgerPendingReversals",
-  ];
-  await expect.poll(keepTicking, waiting).toEqual(expect.arrayContaining(about));
+  for (const check of checks) await database.admin.unsafe(insertRows(check, 1));
+  await expect.poll(keepTicking, waiting).toEqual(expect.arrayContaining(checks.map(alertOf)));
 
   await database.admin`update orders set status = 'paid'`;
   await expect.poll(keepTicking, waiting).not.toContain("VezaLedgerStuckOrders");

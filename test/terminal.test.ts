@@ -18,7 +18,7 @@ beforeEach(() => {
 it("shows a tick with counts above 0 in red and unknown ones in purple", () => {
   const shown = line("info", "tick", { ...tick, duration_seconds: 0.0123 });
   expect(stripVTControlCharacters(shown)).toBe(
-    "09:05:07  tick      orders   12  refunds    0  transfers    ?  orphans    1  reversals    0  12 ms",
+    "09:05:07  tick      orders   12  refunds    0  transfers    ?  orphan    1  reversals    0  12 ms",
   );
   expect(shown).toContain(red("orders   12"));
   expect(shown).toContain("  refunds    0  ");

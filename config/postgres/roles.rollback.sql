@@ -1,18 +1,18 @@
--- Takes roles.sql back: the grants in this database, then the roles. Run it before schema.rollback.sql, as whoever ran
--- roles.sql.
+-- Takes roles.sql back: the grants in this database, then the roles. Run it before schema.rollback.sql, as the role that
+-- ran roles.sql.
 
 begin;
 
-revoke select (status, hyperswitch_payment_id, created_at) on orders from veza_ledger_sampler;
-revoke select (status, hyperswitch_refund_id, created_at) on refunds from veza_ledger_sampler;
-revoke select (status, updated_at) on seller_transfers from veza_ledger_sampler;
+-- Revoking a right to a table revokes the right to its columns too.
+revoke select on orders, refunds, seller_transfers from veza_ledger_sampler;
 do $$
 declare
   name text;
 begin
   for name in
     select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
+    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))
+      and nspname <> 'public'
   loop
     execute format('revoke usage on schema %I from veza_ledger_sampler, veza_ledger_oncall', name);
   end loop;
@@ -28,7 +28,6 @@ commit;
 
 begin;
 
--- Of a table, this takes the rights to its columns back too.
 revoke select on orders, refunds, seller_transfers from veza_ledger_oncall;
 revoke all on schema ledger_metrics from veza_ledger_oncall;
 revoke all on ledger_metrics.deliveries, ledger_metrics.totals from veza_ledger_oncall;

@@ -1,13 +1,13 @@
 -- A role for each function with no more than it needs, and veza_ledger for both where they share a login. Safe to run
--- again; run it after schema.sql, in the ledger's database, as a role that may create roles and owns the tables. The
--- ledger's tables have to be on the search_path. Passwords are not set here: use \password veza_ledger_sampler in psql, or
--- let the secret's rotation set them.
+-- again. Run it after schema.sql, in the ledger's database, as a role that may create roles and owns the tables, with the
+-- ledger's tables on the search_path. It sets no passwords: use \password veza_ledger_sampler in psql, or let the
+-- secret's rotation set them.
 --
 -- Rotation with alternating users makes a second login, veza_ledger_sampler_clone or veza_ledger_receiver_clone. It
 -- inherits the grants and none of the settings: run this again after the first rotation.
 --
--- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's five statements
--- run one after the other: five times 1.5 s have to fit into its 8 s.
+-- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's statements run one
+-- after the other: statement_timeout times their number fits into the sampler's 8 s for Postgres.
 
 begin;
 
@@ -77,21 +77,22 @@ begin
 end
 $$;
 
--- Whoever reads the ledger, the sampler and people on call, may use its schema. Schema public everybody may use.
+-- The sampler and people on call read the ledger, and so may use its schema. Everybody may use the schema public.
 do $$
 declare
   name text;
 begin
   for name in
     select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers')) and nspname <> 'public'
+    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))
+      and nspname <> 'public'
   loop
     execute format('grant usage on schema %I to veza_ledger_sampler, veza_ledger_oncall', name);
   end loop;
 end
 $$;
 
--- The sampler reads the columns that the checks name, and the totals.
+-- The sampler reads the columns that the checks need, and the totals.
 grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledger_sampler;
 grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledger_sampler;
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
@@ -104,10 +105,10 @@ grant select, insert, update (value) on ledger_metrics.totals to veza_ledger_rec
 
 commit;
 
--- For people: what the queries of docs/runbook.md read, and no more. \password veza_ledger_oncall gives it a password.
+-- For people: what the runbook's queries read, and no more. \password veza_ledger_oncall gives it a password.
 -- A person's own login can have its rights too, by `grant veza_ledger_oncall to alice`, but then not its time-outs.
--- By itself, so that a ledger without one of these columns still has the functions' roles: then change the column here, and
--- in the runbook. Where your schema keeps amounts and error texts, add those columns too.
+-- In a transaction of its own: a ledger without one of these columns still gets the functions' roles. Then change the
+-- column here and in the runbook. Add the columns in which your schema keeps amounts and error texts.
 begin;
 
 alter role veza_ledger_oncall set default_transaction_read_only = on;

@@ -6,8 +6,8 @@ import { targetOf } from "./database.ts";
 /** What the checks find on a connection of their own, as this login. */
 export async function sampleAs(url: string): Promise<Outcome[]> {
   const sampleDeadline = deadline("Postgres", 8_000);
-  const connecting = connect(async () => targetOf(url), "test", sampleDeadline);
-  const outcomes = await runChecks(connecting, sampleDeadline);
-  await (await connecting).close();
+  const connection = await connect(async () => targetOf(url), "test", sampleDeadline);
+  const outcomes = await runChecks(connection, sampleDeadline);
+  await connection.close();
   return outcomes;
 }

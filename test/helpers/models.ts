@@ -1,0 +1,128 @@
+import { type Check, checks } from "../../lib/checks.ts";
+
+// What each check counts, said a second time and without SQL: tests hold the statements against it, and make rows from it.
+
+export interface Model {
+  table: "orders" | "refunds" | "seller_transfers";
+  status: string;
+  /** Whether a row has an id at the provider. Undefined in a table without such ids. */
+  hasProviderId?: boolean;
+  time: "created_at" | "updated_at";
+  /** From when on a row counts. Undefined when it counts at any age. */
+  staleAfterMinutes?: number;
+}
+
+const models: Record<string, Model> = {
+  stuck_orders: {
+    table: "orders",
+    status: "pending",
+    hasProviderId: true,
+    time: "created_at",
+    staleAfterMinutes: 30,
+  },
+  stuck_refunds: {
+    table: "refunds",
+    status: "pending",
+    hasProviderId: true,
+    time: "created_at",
+    staleAfterMinutes: 30,
+  },
+  failed_transfers: {
+    table: "seller_transfers",
+    status: "permanently_failed",
+    time: "updated_at",
+  },
+  orphan_refunds: {
+    table: "refunds",
+    status: "pending",
+    hasProviderId: false,
+    time: "created_at",
+    staleAfterMinutes: 5,
+  },
+  pending_reversals: {
+    table: "seller_transfers",
+    status: "reversal_pending",
+    time: "updated_at",
+    staleAfterMinutes: 30,
+  },
+};
+
+/** The model of a check. Throws when there is none. */
+export function modelOf({ id }: Pick<Check, "id">): Model {
+  const model = models[id];
+  if (!model) throw new Error(`test/helpers/models.ts has no model of ${id}`);
+  return model;
+}
+
+/** The tables' columns for the id at the provider. */
+export const providerIds = {
+  orders: "hyperswitch_payment_id",
+  refunds: "hyperswitch_refund_id",
+  seller_transfers: undefined,
+} as const;
+
+/** An object with this value for each check, by its id. */
+export function forEachCheck<T>(get: (check: Check, index: number) => T): Record<string, T> {
+  return Object.fromEntries(checks.map((check, index) => [check.id, get(check, index)]));
+}
+
+/** An object with this value for each check on a table, and of these for each that `isAffected`. */
+export function onTable<T>(
+  table: string,
+  value: T,
+  isAffected: (model: Model) => boolean = () => true,
+): Record<string, T> {
+  const affected = checks.filter((check) => check.table === table && isAffected(modelOf(check)));
+  return Object.fromEntries(affected.map(({ id }) => [id, value]));
+}
+
+/** Whether a check reads its table's id at the provider. */
+export const readsProviderId = ({ hasProviderId }: Model): boolean => hasProviderId !== undefined;
+
+/** Whether a check reads this time, and cannot count without it. */
+export const needs = (time: Model["time"]) => (model: Model) =>
+  model.time === time && model.staleAfterMinutes !== undefined;
+
+/** How a row differs from one that a check counts. `age` is an interval: how long ago its time was. */
+interface Change {
+  age?: string;
+  status?: string;
+  hasProviderId?: boolean;
+}
+
+/** The age of a row that a check counts: an hour past its threshold. */
+export const ageMinutesOf = ({ staleAfterMinutes = 0 }: Model): number => staleAfterMinutes + 60;
+
+/** SQL that inserts so many rows which a check counts, an hour past its threshold, or rows that differ from them. */
+export function insertRows(check: Pick<Check, "id">, count: number, change: Change = {}): string {
+  const model = modelOf(check);
+  const { table, time, status, hasProviderId, age = `${ageMinutesOf(model)} minutes` } = { ...model, ...change };
+  const values = [`'${status}'`, `now() - interval '${age}'`];
+  const columns = ["status", time];
+  if (providerIds[table]) {
+    columns.push(providerIds[table]);
+    values.push(hasProviderId ? "'id_1'" : "null");
+  }
+  return `insert into ${table} (${columns}) select ${values} from generate_series(1, ${count});`;
+}
+
+/** How many rows each check counts of those that insertRows() inserts for `check`, one for each of these changes. */
+export function countsOf(check: Pick<Check, "id">, changes: Omit<Change, "age">[]): Record<string, number> {
+  const rows = changes.map((change) => ({ ...modelOf(check), ...change }));
+  return forEachCheck((each) => {
+    const model = modelOf(each);
+    const isCounted = (row: Model) =>
+      row.table === model.table &&
+      row.status === model.status &&
+      (model.hasProviderId === undefined || row.hasProviderId === model.hasProviderId) &&
+      // Its other time is now.
+      (model.staleAfterMinutes === undefined ||
+        (row.time === model.time && ageMinutesOf(row) > model.staleAfterMinutes));
+    return rows.filter(isCounted).length;
+  });
+}
+
+/** `stuck_orders` → `VezaLedgerStuckOrders`. */
+export function alertOf({ id }: Pick<Check, "id">): string {
+  return `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
+}
