@@ -16,8 +16,8 @@ const shortNames: Record<string, string> = {
 };
 
 /**
- * A line of the log for people: time of day, what happened, and its fields in columns. A count above 0 is red, and one
- * that is unknown a purple question mark.
+ * A line of the log for people: time of day, what happened, and its fields in columns. A count above 0 is red, and an
+ * unknown count a purple question mark.
  */
 export function terminalLine(at: Date, level: "info" | "warn" | "error", message: string, fields: Fields): string {
   const line = (what: string, ...columns: string[]) =>
