@@ -9,15 +9,18 @@ import jsTokens from "js-tokens";
 const markdown: TextlintPluginCreator = createRequire(import.meta.url)("@textlint/textlint-plugin-markdown").default;
 
 // npm run lint: checks pages and the comments of code by the rules of style in CONTRIBUTING.md.
-const checked = ["*.md", "{docs,clients/go}/*.md", "{handlers,lib,deploy,commands,.ci}/*", "serverless.yml"];
+const checked = [
+  ...["*.md", "{docs,clients/go}/*.md", "serverless.yml"],
+  ...["{handlers,lib,deploy,commands,.ci}/*", "{local,bench}/*.ts"],
+];
 
-/** Files that do not keep the rules yet. Whenever you edit a file by the rules, take it off this list. */
+/** Files that do not keep the rules yet. When you edit a file by the rules, take it off this list. */
 const exceptions = [
-  ...["CHANGELOG.md", "README.md", "SECURITY.md", "clients/go/*.md", "docs/*.md", "handlers/receiver.ts"],
-  ...["certificates", "checks", "database", "pushgateway", "sample", "secrets", "totals"].map(
-    (name) => `lib/${name}.ts`,
-  ),
-  ...["commands/doctor.ts", "commands/ledger-checkup.ts"],
+  ...["clients/go/README.md", "docs/add-a-check.md", "docs/counting-once.md", "docs/deploy.md", "docs/events.md"],
+  ...["docs/on-call.md", "docs/performance.md", "docs/promises.md", "docs/runbook.md", "docs/settings.md"],
+  ...["docs/what-counts.md", "commands/doctor.ts", "commands/ledger-checkup.ts", "handlers/receiver.ts"],
+  ...["lib/certificates.ts", "lib/checks.ts", "lib/database.ts", "lib/pushgateway.ts", "lib/sample.ts"],
+  ...["lib/secrets.ts", "lib/totals.ts", "local/function-url.ts"],
 ];
 
 const maxLineLength = 120;

@@ -15,15 +15,16 @@ import { createDemoLedger } from "../local/demo.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 
-// npm run bench:cold: how long Node takes from process start to a loaded handler, at full speed, and how long the first
-// invocation then takes with a seventh of a processor, as a function of 256 MB has. As on Lambda, which throttles a function
-// only after its start. For that the process is moved to a processor where six others count. Linux only: it uses taskset.
+// npm run bench:cold: how long Node takes from process start to a loaded handler, and how long the first invocation
+// takes. Lambda throttles a function only after its start, so the start runs at full speed. For the invocation, the
+// process moves to a processor where six other processes count: a seventh of it, as a function of 256 MB has. Linux
+// only: it uses taskset.
 const runs = 21;
 const busyProcesses = 6;
 const run = promisify(execFile);
 const project = path.join(import.meta.dirname, "..");
 const folder = await mkdtemp(path.join(tmpdir(), "veza-bench-"));
-/** They run during invocations only. */
+/** The other processes; they run during invocations only. */
 const busy: ChildProcess[] = [];
 const stops: (() => unknown)[] = [() => rm(folder, { recursive: true, force: true })];
 
@@ -135,7 +136,7 @@ try {
     busy.push(spawn("taskset", ["-c", "0", process.execPath, "-e", "for (;;);"]));
   }
   const times = variants.map((): number[][] => []);
-  // One run of each in turn, so that whatever else the machine does falls on all of them alike. The first turn warms up.
+  // One run of each in turn, so that other load on the machine falls on all of them alike. The first turn warms up.
   for (let turn = 0; turn <= runs; turn += 1) {
     for (const [index, { file, flags }] of variants.entries()) {
       const measured = await coldStart(file, flags, delivery(), env);

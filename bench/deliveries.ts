@@ -12,7 +12,7 @@ import type { Load } from "./receiver.ts";
 import { sendAll } from "./senders.ts";
 
 // npm run bench:deliveries [-- <senders> …]: how many deliveries a second get their answer, and how many increments are
-// lost, next to single-row inserts on the same Postgres, and to functions that take the gateway for a counter.
+// lost. Compares with single-row inserts on the same Postgres, and with functions that use the gateway as a counter.
 const senderCounts = process.argv.slice(2).map(Number);
 if (senderCounts.length === 0) senderCounts.push(1, 4, 16);
 
@@ -27,9 +27,9 @@ const environment = {
 
 interface Result {
   perSecond: number;
-  /** Of those that were answered, as a share of 1. */
+  /** Share of the answered increments, from 0 to 1. */
   lost?: number;
-  /** Of the answers, those that say that this call has published; and how long the gateway took to show the last delivery. */
+  /** Share of answers with `published: true`, and how long the gateway took to show the last delivery. */
   published?: { share: number; lastMs: number };
 }
 

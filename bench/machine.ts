@@ -5,5 +5,6 @@ import type postgres from "postgres";
 export async function describeMachine(sql: postgres.Sql): Promise<string> {
   const [shown] = await sql`show server_version`;
   const [processor, ...others] = os.cpus();
-  return `${1 + others.length} x ${processor?.model}, ${os.arch()}, Node ${process.version}, PostgreSQL ${shown?.server_version}`;
+  const cpu = `${1 + others.length} x ${processor?.model}, ${os.arch()}`;
+  return `${cpu}, Node ${process.version}, PostgreSQL ${shown?.server_version}`;
 }

@@ -5,7 +5,7 @@ import { demoSecret } from "../commands/demo-receiver.ts";
 import { handler } from "../handlers/receiver.ts";
 import { sendAll } from "./senders.ts";
 
-/** What a process is told: how many senders it has, what each of them posts, and how often, after half as often to warm up. */
+/** A process' load: how many senders it has, what each posts, and how often. It warms up with half as many. */
 export interface Load {
   senders: number;
   events: number;

@@ -17,8 +17,8 @@ import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway, startSqlExporter } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";
 
-// npm run bench:tick: what a tick costs in time, CPU and memory, next to the same queries asked one after the other,
-// by postgres.js and by Debian's prometheus-sql-exporter. Linux only: it reads /proc.
+// npm run bench:tick: what a tick costs in time, CPU and memory. Compares with the same five queries one after the
+// other, by postgres.js and by Debian's prometheus-sql-exporter. Linux only: it reads /proc.
 const runs = 11;
 const oneWayMs = 10;
 const warmUps = 20;
@@ -52,8 +52,8 @@ const print = (name: string, cells: (string | number)[]) => {
 };
 
 /**
- * Starts a TCP proxy that passes everything on to Postgres and back `delayMs` later. It counts queries, and keeps the times
- * of bursts, which are what it saw of new connections, queries and answers without a longer pause in between.
+ * Starts a TCP proxy to Postgres that delays everything by `delayMs`, both ways. It counts queries and records the
+ * times of bursts: connections, queries and answers without a longer pause between them.
  */
 async function startLink(databaseUrl: string, delayMs: number) {
   const { hostname: host, port } = new URL(databaseUrl);
@@ -127,7 +127,7 @@ function openSampler(url: string) {
   return { ask, close: async () => (await connecting).close() };
 }
 
-/** Queries that wait for each other. Without the one about types that postgres.js would begin with: a round trip less. */
+/** The queries one after the other. postgres.js would begin with a query about types; this saves its round trip. */
 function openInTurn(url: string, queries: string[]) {
   const sql = postgres(url, { max: 1, fetch_types: false });
   const ask = async () => {
@@ -174,9 +174,8 @@ async function startExporter(databaseUrl: string, delayMs: number, pauseMs: numb
 }
 
 /**
- * Medians of the exporter's rounds on a new and on an open connection. It measures none itself: they are the proxy's, from
- * a connection or query after a pause to the last answer. The first round, with its ping, and the last, which may be under
- * way, do not count.
+ * Medians of the exporter's rounds on a new and on an open connection, measured by the proxy: from the first connection
+ * or query after a pause to the last answer. The first round has a ping, and the last may be under way: neither counts.
  */
 async function timesOfExporter(databaseUrl: string): Promise<number[]> {
   const { exporter, link, asked, scrape } = await startExporter(databaseUrl, oneWayMs, 400);

@@ -16,9 +16,9 @@ export async function hasDebianPackages(): Promise<boolean> {
 }
 
 /**
- * Unpacks a package of Debian or Ubuntu into a folder without installing it, with the packages that its web pages take
- * scripts and fonts from. Needs no root, takes no lock of the system's and changes nothing there: where the package lists
- * are missing, old, or being updated by somebody else, it fetches lists of its own, and deletes them afterwards.
+ * Unpacks a package of Debian or Ubuntu into a folder without installing it, along with the packages that have scripts
+ * and fonts for its web pages. Needs no root, takes no lock of the system, and changes nothing in the system. Where the
+ * package lists are missing, old, or being updated, it fetches lists of its own, and deletes them afterwards.
  *
  * Throws an Error with apt's reason, or when `signal` aborts; nothing is left in the folder then.
  */
@@ -93,7 +93,9 @@ async function fetchLists({ folder, settings, signal }: Apt): Promise<Apt> {
   return apt;
 }
 
-/** Unpacks the packages that are there. Resolves to the names of those that their pages need, and deletes the archives. */
+/**
+ * Unpacks the downloaded packages and deletes their archives. Resolves to the names of packages that their pages need.
+ */
 async function unpackAll(folder: string, root: string): Promise<string[]> {
   const needed: string[] = [];
   for (const archive of await archivesIn(folder)) {

@@ -18,9 +18,11 @@ export async function createDemoLedger(adminUrl: string): Promise<void> {
 
 const repairs = {
   stuck_orders: `update orders set status = 'paid', updated_at = now() where id = (
-    select id from orders where status = 'pending' and hyperswitch_payment_id <> '' order by created_at limit 1) returning id`,
+    select id from orders where status = 'pending' and hyperswitch_payment_id <> ''
+    order by created_at limit 1) returning id`,
   stuck_refunds: `update refunds set status = 'succeeded', updated_at = now() where id = (
-    select id from refunds where status = 'pending' and hyperswitch_refund_id <> '' order by created_at limit 1) returning id`,
+    select id from refunds where status = 'pending' and hyperswitch_refund_id <> ''
+    order by created_at limit 1) returning id`,
   orphan_refunds: `update refunds set status = 'failed', updated_at = now() where id = (
     select id from refunds where status = 'pending' and coalesce(hyperswitch_refund_id, '') = ''
     order by created_at limit 1) returning id`,
@@ -36,8 +38,8 @@ const breakages = [
 ];
 
 /**
- * Plays a reconciler on the demo ledger until `stop` aborts: every `everySeconds` it repairs a row of one phase and
- * posts what it did, as one signed delivery; meanwhile something else breaks.
+ * Plays a reconciler on the demo ledger until `stop` aborts. Every `everySeconds` it repairs a row of one phase, and
+ * posts its events as one signed delivery; meanwhile something else breaks.
  */
 export async function simulateReconciler(
   adminUrl: string,

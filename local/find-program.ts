@@ -66,10 +66,10 @@ export interface FoundProgram {
 }
 
 /**
- * Finds a program: on the PATH, else in a cache folder, else in Debian's package. That is unpacked into the cache, and not
- * installed; a line on standard error says what is being done.
+ * Finds a program: on the PATH, else in a cache folder, else in Debian's package. The package is unpacked into the
+ * cache, and not installed; a line on standard error says so.
  *
- * Throws an Error that says why the program could not be fetched and where to get it, or the reason of `signal` when it aborts.
+ * Throws an Error that says why the program could not be fetched and where to get it, or the reason of `signal`.
  */
 export async function findProgram(name: ProgramName, signal?: AbortSignal): Promise<FoundProgram> {
   const { names, debianPackage, elsewhere, otherwise }: Source = sources[name];
@@ -90,8 +90,8 @@ export async function findProgram(name: ProgramName, signal?: AbortSignal): Prom
   } catch (error) {
     signal?.throwIfAborted();
     throw new Error(
-      `${name} was not found. The PATH has no ${names.join(" or ")}, and Debian's package ${debianPackage} could not be ` +
-        `fetched: ${(error as Error).message}. Put it on the PATH (${elsewhere}), or ${otherwise}.`,
+      `${name} was not found. The PATH has no ${names.join(" or ")}, and Debian's package ${debianPackage} ` +
+        `could not be fetched: ${(error as Error).message}. Put it on the PATH (${elsewhere}), or ${otherwise}.`,
       { cause: error },
     );
   }

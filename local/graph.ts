@@ -2,8 +2,8 @@
 export const countsQuery = '{job="veza_ledger", check="", __name__!~".+_seconds"}';
 
 /**
- * Where a Prometheus shows the counts as a graph, and its alerts. Debian's Prometheus has the classic pages only,
- * Prometheus 3 the newer ones only.
+ * Where a Prometheus shows the counts as a graph, and its alerts. Debian's Prometheus only has the classic pages;
+ * Prometheus 3 only has the new pages.
  */
 export async function countsGraph(prometheusUrl: string): Promise<{ graph: string; alerts: string }> {
   const hasClassicPages = (await fetch(`${prometheusUrl}/classic/alerts`, { signal: AbortSignal.timeout(5_000) })).ok;

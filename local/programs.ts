@@ -28,8 +28,8 @@ export async function startPushgateway(preferredPort: number, signal?: AbortSign
 }
 
 /**
- * Starts a real Prometheus on 127.0.0.1, from `preferredPort` on, that scrapes this Pushgateway and evaluates these rules
- * (YAML), by the example configuration in config/prometheus. `interval` is that of both, such as `15s`.
+ * Starts a real Prometheus on 127.0.0.1, from `preferredPort` on, by the example configuration in config/prometheus. It
+ * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`.
  */
 export async function startPrometheus(
   preferredPort: number,
@@ -56,8 +56,8 @@ export async function startPrometheus(
 }
 
 /**
- * Starts Debian's SQL exporter on 127.0.0.1, from `preferredPort` on. By itself it asks the queries one after the other on
- * one connection, waits for `interval`, such as `1m`, and begins again; a scrape asks nothing and gets the last answers,
+ * Starts Debian's SQL exporter on 127.0.0.1, from `preferredPort` on. It asks the queries one after the other on one
+ * connection, waits for `interval`, such as `1m`, and begins again. A scrape asks nothing and gets the last answers,
  * one series for each column in `values`.
  */
 export async function startSqlExporter(
@@ -80,8 +80,8 @@ export async function startSqlExporter(
 }
 
 /**
- * Starts Grafana on 127.0.0.1 with the project's dashboard, where `grafana-server` or `grafana` is on the PATH; otherwise
- * resolves to undefined. Anybody may look at it, without a log-in.
+ * Starts Grafana on 127.0.0.1 with the project's dashboard, where `grafana-server` or `grafana` is on the PATH.
+ * Otherwise resolves to undefined. Everybody may look at it without a log-in.
  */
 export async function startGrafana(
   preferredPort: number,

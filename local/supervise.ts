@@ -53,8 +53,8 @@ const endTimeoutMs = 10_000;
 const shortName = (signal: NodeJS.Signals) => signal.replace(/^SIG/, "");
 
 /**
- * Runs a program in the background, in a session of its own: a terminal's Ctrl-C does not reach it, and it is for this
- * process to end it. However this process ends, the program ends with it, and its folder is deleted.
+ * Runs a program in the background, in a session of its own: a terminal's Ctrl-C does not reach it, and this process
+ * has to end it. However this process ends, the program ends with it, and its folder is deleted.
  *
  * Throws when the shell cannot be started. A program that cannot be run has exited, and its output says why.
  */
@@ -66,7 +66,7 @@ export async function supervise(
   const how = [shortName(endSignal), folder, String(keepsFolder)];
   const child = spawn("/bin/sh", ["-c", supervisor, "sh", ...how, file, ...args], {
     ...user,
-    cwd: "/", // The caller's folder may be one that `user` cannot enter.
+    cwd: "/", // `user` may not be able to enter the caller's folder.
     env,
     stdio: ["ignore", "ignore", "pipe", "pipe"],
     detached: true,

@@ -17,7 +17,7 @@ for (const { id } of checks) {
 
 /**
  * A line of the log for people: time of day, what happened, and its fields in columns. A count above 0 is red, and an
- * unknown count is a purple question mark.
+ * unknown count a purple question mark.
  */
 export function terminalLine(at: Date, level: "info" | "warn" | "error", message: string, fields: Fields): string {
   const line = (what: string, ...columns: string[]) =>
