@@ -1,3 +1,5 @@
+import manifest from "../package.json" with { type: "json" };
+
 /** What Serverless hands to a file of variables. */
 interface Serverless {
   /** Of the command line. */
@@ -40,6 +42,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   const environment = (secretId: string) => ({
     SECRET_ID: secretId,
     STAGE: stage,
+    VERSION: manifest.version,
     ...(params.pushgatewayUrl && { PUSHGATEWAY_URL: params.pushgatewayUrl }),
     // Node's own roots lack the authorities of RDS. Lambda brings this file of them, but does not load it.
     NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",

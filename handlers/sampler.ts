@@ -2,6 +2,7 @@ import type { Handler } from "aws-lambda";
 import { ledgerRegistry } from "../lib/checks.ts";
 import { keepConnections } from "../lib/database.ts";
 import { deadline, stayAwake, twice } from "../lib/deadline.ts";
+import { addEvidence, samplerInfo } from "../lib/evidence.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { isRefusal, push } from "../lib/pushgateway.ts";
 import { takeSample } from "../lib/sample.ts";
@@ -28,10 +29,10 @@ type Counts = Record<string, number>;
 async function tick(): Promise<Counts> {
   const sampledAtSeconds = Date.now() / 1000;
   const startedAt = performance.now();
-  const { pushgateway, stage } = await loadSettings("sampler");
+  const { database, pushgateway, stage } = await loadSettings("sampler");
   const connections = keepConnections(findDatabase, "veza-ledger-sampler");
   try {
-    const outcomes = await takeSample(connections, deadline("Postgres", databaseTimeoutMs));
+    const { outcomes, evidence } = await takeSample(connections, deadline("Postgres", databaseTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;
     const counts: Counts = {};
     for (const outcome of outcomes) {
@@ -40,7 +41,9 @@ async function tick(): Promise<Counts> {
       if ("error" in outcome) log("error", "check failed", { check: id, ...errorFields(outcome.error) });
     }
 
-    const metrics = await ledgerRegistry(outcomes, sampledAtSeconds, durationSeconds).metrics();
+    const registry = ledgerRegistry(outcomes, sampledAtSeconds, durationSeconds);
+    addEvidence(registry, [...evidence, samplerInfo(database)]);
+    const metrics = await registry.metrics();
     const pushGauges = () =>
       push(pushgateway, { job: "veza_ledger", stage }, metrics, deadline("the Pushgateway", pushTimeoutMs));
     await twice(pushGauges, isRefusal);

@@ -146,7 +146,8 @@ async function runCheck(database: Database, check: Check, deadline: AbortSignal)
 
 /** Takes an answer for a count only when it is one, and when nothing in it says that it may be wrong. */
 function countIn(row: Record<string, unknown> | undefined): Count {
-  if (row?.hides_rows !== false) throw new Error("row-level security may hide rows from this role");
+  if (!row) throw new Error("the query returned no row");
+  if (row.hides_rows !== false) throw new Error("row-level security may hide rows from this role");
   if (row.time_type === "date") throw new Error("the column is a date: it cannot tell minutes");
   const count = /^\d+$/.test(String(row.count)) ? Number(row.count) : Number.NaN;
   if (!Number.isSafeInteger(count)) throw new Error("the query returned no count");

@@ -1,23 +1,71 @@
-import { checks, type Outcome, runChecks } from "./checks.ts";
+import { type Check, checks, type Outcome, runChecks } from "./checks.ts";
 import { type Connections, isConnectionLost, withDeadline } from "./database.ts";
+import { readEvidence, type Series } from "./evidence.ts";
+
+/** What a tick measured. */
+export interface Sample {
+  outcomes: Outcome[];
+  evidence: Series[];
+}
+
+/** Clocks further apart than this cannot tell minutes. */
+const maxClockDifferenceSeconds = 60;
 
 /**
- * Runs the checks. When the session ends in mid-tick, as in a restart of Postgres, retries unanswered checks once on a new
- * connection. Never rejects: without a connection, or when `deadline` aborts, the outcomes are errors.
+ * SQL: the first question of each session. It turns row-level security from fewer rows into an error, also behind a view,
+ * and asks whether the answers can be believed. postgres.js pipelines on an open connection only, so its first query makes
+ * a round trip of its own in any case.
  */
-export async function takeSample(connections: Connections, deadline: AbortSignal): Promise<Outcome[]> {
-  const ask = (which: typeof checks): Promise<Outcome[]> =>
-    connections
-      .use(async (database) => {
-        // postgres.js pipelines on an open connection only; its first query makes a round trip of its own in any case.
-        await withDeadline(database, deadline, (sql) => sql.unsafe("select 1"));
-        return await runChecks(database, deadline, which);
-      })
-      .catch((error) => which.map((check) => ({ check, error })));
+const witness = `
+  select set_config('row_security', 'off', false), pg_is_in_recovery() as is_replica,
+    extract(epoch from clock_timestamp())::numeric as now,
+    coalesce(has_table_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
+    exists (select from pg_class where relname = 'amounts_at_risk' and has_table_privilege(oid, 'select')
+      and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics')) as "hasAmounts"`;
 
-  const outcomes = await ask(checks);
-  const unanswered = outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
-  if (unanswered.length === 0 || deadline.aborted) return outcomes;
-  const retried = await ask(unanswered.map(({ check }) => check));
-  return outcomes.map((outcome) => retried.find(({ check }) => check === outcome.check) ?? outcome);
+/**
+ * Runs the checks, with the evidence beside them. When the session ends in mid-tick, as in a restart of Postgres, retries
+ * unanswered checks once on a new connection. Never rejects: without a connection, on a replica, or when `deadline`
+ * aborts, the outcomes are errors.
+ */
+export async function takeSample(connections: Connections, deadline: AbortSignal): Promise<Sample> {
+  const first = await ask(connections, deadline, checks);
+  const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
+  if (unanswered.length === 0 || deadline.aborted) return first;
+  const { outcomes, evidence } = await ask(
+    connections,
+    deadline,
+    unanswered.map(({ check }) => check),
+  );
+  const latest = (outcome: Outcome) => outcomes.find(({ check }) => check === outcome.check) ?? outcome;
+  return { outcomes: first.outcomes.map(latest), evidence };
+}
+
+async function ask(connections: Connections, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
+  const fail = (error: unknown) => (check: Check) => ({ check, error });
+  try {
+    return await connections.use(async (database) => {
+      const askedAtSeconds = Date.now() / 1000;
+      const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(witness));
+      if (!seen) throw new Error("Postgres left the first question unanswered");
+      if (seen.is_replica) throw new Error("a replica: name the primary");
+      const difference = Math.max(askedAtSeconds - seen.now, seen.now - Date.now() / 1000);
+      if (difference > maxClockDifferenceSeconds) {
+        const apart = fail(new Error(`the clocks of Postgres and the sampler are ${Math.round(difference)} s apart`));
+        const timeless = which.filter(({ staleAfter }) => !staleAfter);
+        const outcomes = await runChecks(database, deadline, timeless);
+        return {
+          outcomes: which.map((check) => outcomes.find((found) => found.check === check) ?? apart(check)),
+          evidence: [],
+        };
+      }
+      const [outcomes, evidence] = await Promise.all([
+        runChecks(database, deadline, which),
+        readEvidence(database, deadline, { hasOutbox: seen.hasOutbox, hasAmounts: seen.hasAmounts }),
+      ]);
+      return { outcomes, evidence };
+    });
+  } catch (error) {
+    return { outcomes: which.map(fail(error)), evidence: [] };
+  }
 }

@@ -7,7 +7,7 @@ type Style = Parameters<typeof styleText>[0];
 /** Colours as far as standard output shows them; NO_COLOR turns them off. */
 const paint = (style: Style, text: string) => text && styleText(style, text, { stream: process.stdout });
 
-/** The checks' ids in one word each, so that a line has room for all: the last word, or the first where that is taken. */
+/** The ids of the checks in one word each, so that a line has room for all: the last, or the first if that is taken. */
 const shortNames: Record<string, string> = {};
 for (const { id } of checks) {
   const words = id.split("_");

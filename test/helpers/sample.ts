@@ -1,13 +1,16 @@
-import { connect } from "../../commands/connect.ts";
-import { type Outcome, runChecks } from "../../lib/checks.ts";
+import type { Outcome } from "../../lib/checks.ts";
+import { keepConnections } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
+import { type Sample, takeSample } from "../../lib/sample.ts";
 import { targetOf } from "./database.ts";
 
-/** What the checks find on a connection of their own, as this login. */
-export async function sampleAs(url: string): Promise<Outcome[]> {
-  const sampleDeadline = deadline("Postgres", 8_000);
-  const connection = await connect(async () => targetOf(url), "test", sampleDeadline);
-  const outcomes = await runChecks(connection, sampleDeadline);
-  await connection.close();
-  return outcomes;
+/** A sample on a connection of its own, as this login. */
+export async function sampleOf(url: string): Promise<Sample> {
+  const connections = keepConnections(async () => targetOf(url), "test");
+  const sample = await takeSample(connections, deadline("Postgres", 8_000));
+  await connections.close();
+  return sample;
 }
+
+/** What the checks find. */
+export const sampleAs = async (url: string): Promise<Outcome[]> => (await sampleOf(url)).outcomes;

@@ -1,0 +1,146 @@
+import { hash } from "node:crypto";
+import { Counter, Gauge, type Registry } from "prom-client";
+import { type Check, checks, stateOf } from "./checks.ts";
+import { type Database, type DatabaseTarget, isConnectionLost, withDeadline } from "./database.ts";
+import { errorFields, log } from "./log.ts";
+
+// What a tick measures beside the counts, in the same round trip: could it have seen a stuck row, and what do the optional
+// tables say? It never makes a count fail.
+
+/** One measured series of these families. */
+export interface Series {
+  name: string;
+  labels: Record<string, string>;
+  value: number;
+}
+
+const newest = "veza_ledger_newest_item_timestamp_seconds";
+const outside = "veza_ledger_rows_outside";
+const inserts = "veza_ledger_table_inserts_total";
+const amount = "veza_ledger_amount_at_risk";
+const outboxRows = "veza_ledger_outbox_rows";
+const info = "veza_ledger_sampler_info";
+const outboxOldest = "veza_ledger_outbox_oldest_timestamp_seconds";
+
+const families: { name: string; help: string; labelNames: string[]; isCounter?: true }[] = [
+  {
+    name: newest,
+    help: "Unix time of the newest row in the state that the check watches, of any age; absent when there is no row.",
+    labelNames: ["check"],
+  },
+  {
+    name: outside,
+    help: "Rows in that state that can never count: no_time, or over 5 minutes ahead of now.",
+    labelNames: ["check", "reason"],
+  },
+  {
+    name: info,
+    help: "1; who counts: version, AWS region, and the database's name with a digest of its host.",
+    labelNames: ["version", "region", "database"],
+  },
+  { name: inserts, help: "Rows ever inserted, by Postgres' statistics.", labelNames: ["table"], isCounter: true },
+  {
+    name: amount,
+    help: "Money in the rows that the check counts, by the owner's view.",
+    labelNames: ["check", "currency"],
+  },
+  {
+    name: outboxRows,
+    help: "Deliveries in the reconciler's outbox that are waiting or parked.",
+    labelNames: ["state"],
+  },
+  { name: outboxOldest, help: "Unix time of the oldest waiting delivery; 0 when none is waiting.", labelNames: [] },
+];
+
+/** The optional relations that this session can read. The witness tells. */
+export interface Optional {
+  hasAmounts: boolean;
+  hasOutbox: boolean;
+}
+
+/** SQL: one row for each series, with its name, labels and value. From the check's index it reads a few pages. */
+function evidenceOf(check: Check): string {
+  const { id, table, time, staleAfter } = check;
+  const rows = `from ${table} where ${stateOf(check)} and ${time}`;
+  const series = (name: string, labels: object, value: string) =>
+    `select '${name}' as name, '${JSON.stringify({ check: id, ...labels })}'::jsonb as labels,
+      (${value})::numeric as value`;
+  return [
+    series(newest, {}, `select extract(epoch from max(${time})::timestamptz) ${rows} <= now() and isfinite(${time})`),
+    ...(staleAfter
+      ? [
+          series(outside, { reason: "no_time" }, `select count(*) ${rows} is null`),
+          series(outside, { reason: "ahead" }, `select count(*) ${rows} > now() + interval '5 minutes'`),
+        ]
+      : []),
+  ].join("\nunion all ");
+}
+
+const tables = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
+/** Absent for a view, which has no statistics. */
+const insertsOfTables = `
+  select '${inserts}' as name, jsonb_build_object('table', given) as labels,
+    sum(pg_stat_get_tuples_inserted(oid)) as value
+  from unnest(array[${tables}]) as given, pg_class
+  where relkind in ('r', 'p')
+    and (oid = to_regclass(given) or oid in (select relid from pg_partition_tree(to_regclass(given))))
+  group by given`;
+
+const amounts = `
+  select '${amount}' as name, jsonb_build_object('check', "check", 'currency', currency) as labels, sum(amount) as value
+  from ledger_metrics.amounts_at_risk group by "check", currency`;
+
+const outbox = `
+  select '${outboxRows}' as name, '{"state": "parked"}'::jsonb as labels, count(*)::numeric as value
+  from ledger_metrics_outbox where parked_at is not null
+  union all select '${outboxRows}', '{"state": "waiting"}', count(*)
+  from ledger_metrics_outbox where parked_at is null and sent_at is null
+  union all select '${outboxOldest}', '{}', coalesce(extract(epoch from min(created_at)), 0)
+  from ledger_metrics_outbox where parked_at is null and sent_at is null`;
+
+/**
+ * Asks for all evidence, pipelined. Never rejects: what cannot be measured is absent, with a warning in the log.
+ */
+export async function readEvidence(
+  database: Database,
+  deadline: AbortSignal,
+  { hasAmounts, hasOutbox }: Optional,
+): Promise<Series[]> {
+  const questions = [...checks.map(evidenceOf), insertsOfTables, hasAmounts && amounts, hasOutbox && outbox];
+  const ask = async (question: string) => {
+    try {
+      const rows = await withDeadline(database, deadline, (sql) => sql.unsafe(question), isConnectionLost);
+      return rows.flatMap(({ name, labels, value }) =>
+        value === null ? [] : [{ name, labels, value: Number(value) }],
+      );
+    } catch (error) {
+      if (!isConnectionLost(error)) log("warn", "evidence not read", errorFields(error));
+      return [];
+    }
+  };
+  return (await Promise.all(questions.filter((question) => question !== false).map(ask))).flat();
+}
+
+/** Who counts. Two samplers of one stage differ in it, and take turns in the group. The digest names no host. */
+export function samplerInfo({ host, port, database }: DatabaseTarget): Series {
+  const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
+  const digest = hash("sha256", `${host}:${port}`).slice(0, 8);
+  const labels = { version: VERSION ?? npm_package_version ?? "", region, database: `${database}@${digest}` };
+  return { name: info, labels, value: 1 };
+}
+
+/** Adds the evidence to a registry. */
+export function addEvidence(registry: Registry, evidence: Series[]): void {
+  for (const { name, help, labelNames, isCounter } of families) {
+    const options = { name, help, labelNames, registers: [registry] };
+    const all = evidence.filter((series) => series.name === name);
+    if (all.length === 0) continue; // prom-client would export a family without labels as 0.
+    if (isCounter) {
+      const counter = new Counter(options);
+      for (const { labels, value } of all) counter.inc(labels, value);
+    } else {
+      const gauge = new Gauge(options);
+      for (const { labels, value } of all) gauge.set(labels, value);
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { checks } from "../lib/checks.ts";
+import { createDatabase, type TestDatabase } from "./helpers/database.ts";
+import { captureLog } from "./helpers/log.ts";
+import { insertRows, modelOf } from "./helpers/models.ts";
+import { sampleOf } from "./helpers/sample.ts";
+
+let database: TestDatabase;
+beforeEach(async () => {
+  database = await createDatabase();
+  onTestFinished(() => database.admin.end());
+});
+
+const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+
+/** The evidence of a sample, as on the gateway, without its first word. */
+async function evidence(): Promise<Record<string, number>> {
+  const { evidence } = await sampleOf(database.samplerUrl);
+  const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return Object.fromEntries(
+    evidence.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value]),
+  );
+}
+const newest = (check: string) => `newest_item_timestamp_seconds{check=${check}}`;
+const outside = (check: string, reason: string) => `rows_outside{check=${check},reason=${reason}}`;
+const inserts = (table: string) => `table_inserts_total{table=${table}}`;
+
+it.each(checks)("of $id: its newest row up to now, of any age, and rows that it can never count", async (check) => {
+  const { id, table, time, staleAfter } = check;
+  const first = await evidence();
+  expect(first).not.toHaveProperty(newest(id));
+  if (staleAfter) expect(first).toMatchObject({ [outside(id, "no_time")]: 0, [outside(id, "ahead")]: 0 });
+
+  await run(`
+    ${insertRows(check, 1, { age: "3 days" })}
+    ${insertRows(check, 1, { age: "90 seconds" })}
+    ${insertRows(check, 1, { age: "-1 minutes" })}
+    ${insertRows(check, 2, { age: "-6 minutes" })}
+    ${insertRows(check, 1, { age: "3 days", status: "settled" })}`);
+  const isWritable = `alter table ${table} alter ${time} drop not null`;
+  await run(`${isWritable};
+    ${insertRows(check, 3, { age: "4 days" })}
+    update ${table} set ${time} = null where ${time} between now() - interval '97 hours' and now() - interval '95 hours';
+    ${insertRows(check, 1, { age: "5 days" })}
+    update ${table} set ${time} = 'infinity' where ${time} < now() - interval '119 hours'`);
+  const seen = await evidence();
+  expect(Math.abs((seen[newest(id)] ?? 0) - (Date.now() / 1000 - 90))).toBeLessThan(30);
+  if (staleAfter) expect(seen).toMatchObject({ [outside(id, "no_time")]: 3, [outside(id, "ahead")]: 3 });
+  else expect(Object.keys(seen).filter((name) => name.includes(`rows_outside{check=${id}`))).toEqual([]);
+  expect(await evidence()).toMatchObject({ [newest(id)]: expect.any(Number) });
+});
+
+it("is absent where it has no finite time", async () => {
+  await run("insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', '-infinity')");
+  expect(await evidence()).not.toHaveProperty(newest("stuck_orders"));
+});
+
+it("counts inserts by Postgres' statistics, those of partitions together, and none of a view", async () => {
+  const [check] = checks;
+  if (!check) throw new Error("there are no checks");
+  const { table } = modelOf(check);
+  const flushed = (expected: number) =>
+    expect.poll(async () => (await evidence())[inserts(table)], { timeout: 10_000 }).toBe(expected);
+  await flushed(0);
+  await run(insertRows(check, 7));
+  await flushed(7);
+  await run(`
+    alter table ${table} rename to old_rows;
+    create table ${table} (like old_rows including identity including defaults) partition by list (status);
+    create table pending_rows partition of ${table} for values in ('pending');
+    create table other_rows partition of ${table} default;
+    grant select on ${table} to veza_ledger_sampler;
+    ${insertRows(check, 3)}
+    ${insertRows(check, 2, { status: "settled" })}`);
+  await flushed(5);
+  await run(`
+    alter table ${table} rename to parts;
+    create view ${table} as select * from parts;
+    grant select on ${table} to veza_ledger_sampler`);
+  expect(await evidence()).not.toHaveProperty(inserts(table));
+});
+
+it("never fails a count: what cannot be had is absent, and one line says why", async () => {
+  const log = captureLog();
+  await run("alter table seller_transfers drop column updated_at");
+  const { outcomes, evidence } = await sampleOf(database.samplerUrl);
+  const failed = outcomes.filter((outcome) => "error" in outcome).map(({ check }) => check.id);
+  expect(failed).toEqual(["pending_reversals"]);
+  expect(evidence.map(({ labels }) => labels.check)).not.toContain("failed_transfers");
+  expect(evidence.map(({ labels }) => labels.table)).toContain("seller_transfers");
+  expect(log).toEqual(
+    ["failed_transfers", "pending_reversals"].map(() => ({
+      level: "warn",
+      message: "evidence not read",
+      code: "42703",
+      reason: expect.stringContaining("updated_at"),
+    })),
+  );
+});
+
+it("says what the owner's view puts at risk, and is silent where the sampler may not read it or there is none", async () => {
+  const log = captureLog();
+  const amounts = async () => {
+    const { evidence } = await sampleOf(database.samplerUrl);
+    return evidence.filter(({ name }) => name === "veza_ledger_amount_at_risk");
+  };
+  await run("drop view if exists ledger_metrics.amounts_at_risk");
+  expect(await amounts()).toEqual([]);
+  await run(`
+    create view ledger_metrics.amounts_at_risk ("check", currency, amount) as
+      values ('orphan_refunds', 'EUR', 310.20), ('orphan_refunds', 'USD', 5), ('orphan_refunds', 'EUR', 0.05)`);
+  expect(await amounts()).toEqual([]);
+  await run("grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler");
+  const of = (currency: string, value: number) => ({
+    name: "veza_ledger_amount_at_risk",
+    labels: { check: "orphan_refunds", currency },
+    value,
+  });
+  expect(await amounts()).toEqual(expect.arrayContaining([of("EUR", 310.25), of("USD", 5)]));
+  expect(log).toEqual([]);
+});
+
+it("says how many deliveries wait in the outbox or are parked, and since when, where there is one", async () => {
+  const log = captureLog();
+  const outbox = async () =>
+    Object.fromEntries(Object.entries(await evidence()).filter(([name]) => name.startsWith("outbox")));
+  expect(await outbox()).toEqual({});
+  await run(`
+    create table ledger_metrics_outbox (
+      created_at timestamptz not null default now(), sent_at timestamptz, parked_at timestamptz);
+    grant select on ledger_metrics_outbox to veza_ledger_sampler`);
+  const none = { "outbox_rows{state=waiting}": 0, "outbox_rows{state=parked}": 0 };
+  expect(await outbox()).toEqual({ ...none, "outbox_oldest_timestamp_seconds{}": 0 });
+  await run(`
+    insert into ledger_metrics_outbox values
+      (to_timestamp(1800000000), null, null), (to_timestamp(1700000000), null, null),
+      (to_timestamp(1600000000), now(), null), (to_timestamp(1600000000), null, now())`);
+  expect(await outbox()).toEqual({
+    "outbox_rows{state=waiting}": 2,
+    "outbox_rows{state=parked}": 1,
+    "outbox_oldest_timestamp_seconds{}": 1_700_000_000,
+  });
+  expect(log).toEqual([]);
+});
