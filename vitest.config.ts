@@ -6,7 +6,6 @@ const unit = [
   "dashboard",
   "deadline",
   "events",
-  "graph",
   "log",
   "needs-node",
   "ports",

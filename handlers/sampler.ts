@@ -1,11 +1,9 @@
 import type { Handler } from "aws-lambda";
-import { ledgerRegistry } from "../lib/checks.ts";
 import { keepConnections } from "../lib/database.ts";
 import { deadline, stayAwake, twice } from "../lib/deadline.ts";
-import { addEvidence, samplerInfo } from "../lib/evidence.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { isRefusal, push } from "../lib/pushgateway.ts";
-import { takeSample } from "../lib/sample.ts";
+import { exposeSample, takeSample } from "../lib/sample.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
 
@@ -32,18 +30,16 @@ async function tick(): Promise<Counts> {
   const { database, pushgateway, stage } = await loadSettings("sampler");
   const connections = keepConnections(findDatabase, "veza-ledger-sampler");
   try {
-    const { outcomes, evidence } = await takeSample(connections, deadline("Postgres", databaseTimeoutMs));
+    const sample = await takeSample(connections, deadline("Postgres", databaseTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;
     const counts: Counts = {};
-    for (const outcome of outcomes) {
+    for (const outcome of sample.outcomes) {
       const { id } = outcome.check;
       counts[id] = "error" in outcome ? -1 : outcome.count;
       if ("error" in outcome) log("error", "check failed", { check: id, ...errorFields(outcome.error) });
     }
 
-    const registry = ledgerRegistry(outcomes, sampledAtSeconds, durationSeconds);
-    addEvidence(registry, [...evidence, samplerInfo(database)]);
-    const metrics = await registry.metrics();
+    const metrics = await exposeSample(sample, { sampledAtSeconds, durationSeconds, database });
     const pushGauges = () =>
       push(pushgateway, { job: "veza_ledger", stage }, metrics, deadline("the Pushgateway", pushTimeoutMs));
     await twice(pushGauges, isRefusal);

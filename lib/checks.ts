@@ -1,5 +1,5 @@
-import { Gauge, Registry } from "prom-client";
 import { codeOf, type Database, isConnectionLost, withDeadline } from "./database.ts";
+import { type Family, family, type Series } from "./exposition.ts";
 
 /** One ledger check. Its statements, its index, its fixtures and the doctor's looks come from here. */
 export interface Check {
@@ -74,8 +74,6 @@ export const checks: readonly Check[] = [
 
 export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
 export const checkSuccessMetric = "veza_ledger_check_success";
-export const sampleTimestampMetric = "veza_ledger_sample_timestamp_seconds";
-export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
 
 /** SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. */
 export const stateOf = ({ status, condition }: Check): string =>
@@ -156,34 +154,31 @@ function countIn(row: Record<string, unknown> | undefined): Count {
 }
 
 /**
- * Turns the outcomes of one tick into a registry: per check a count, -1 when unknown, whether it succeeded, and the
- * oldest row's timestamp, absent when unknown. An age instead would stop growing when the sampler dies.
- * `sampledAtSeconds` is the Unix time at which the tick started, before it counted.
+ * The series of the checks: per check a count, -1 when unknown, whether it succeeded, and the oldest row's timestamp,
+ * absent when unknown. An age instead would stop growing when the sampler dies.
  */
-export function ledgerRegistry(outcomes: Outcome[], sampledAtSeconds: number, durationSeconds: number): Registry {
-  const registry = new Registry();
-  const gauge = (name: string, help: string, ...labelNames: string[]) =>
-    new Gauge({ name, help, labelNames, registers: [registry] });
-  const oldest = gauge(
+export function seriesOf(outcomes: Outcome[]): Series[] {
+  return outcomes.flatMap((outcome) => {
+    const { id, metric } = outcome.check;
+    const labels = { check: id };
+    if ("error" in outcome) return [series(metric, {}, -1), series(checkSuccessMetric, labels, 0)];
+    const { count, oldestSeconds } = outcome;
+    return [
+      series(metric, {}, count),
+      series(checkSuccessMetric, labels, 1),
+      ...(oldestSeconds === undefined ? [] : [series(oldestItemMetric, labels, oldestSeconds)]),
+    ];
+  });
+}
+
+const series = (name: string, labels: Series["labels"], value: number): Series => ({ name, labels, value });
+
+export const checkFamilies: Family[] = [
+  ...checks.map(({ metric, help }) => family("gauge", metric, help)),
+  family(
+    "gauge",
     oldestItemMetric,
     "Unix time of the oldest row that the check counted; 0 when it counted none, absent when it is unknown.",
-    "check",
-  );
-  const success = gauge(
-    checkSuccessMetric,
-    "1 when the check has a count, 0 when the count failed and is -1.",
-    "check",
-  );
-  for (const outcome of outcomes) {
-    const { id, metric, help } = outcome.check;
-    const isKnown = !("error" in outcome);
-    gauge(metric, help).set(isKnown ? outcome.count : -1);
-    success.set({ check: id }, isKnown ? 1 : 0);
-    if (isKnown && outcome.oldestSeconds !== undefined) oldest.set({ check: id }, outcome.oldestSeconds);
-  }
-  const started = "Unix time at which the tick started, by the sampler's clock; the counts are no older than that.";
-  gauge(sampleTimestampMetric, started).set(sampledAtSeconds);
-  const took = "Seconds from the start of the tick until the last check had its answer.";
-  gauge(sampleDurationMetric, took).set(durationSeconds);
-  return registry;
-}
+  ),
+  family("gauge", checkSuccessMetric, "1 when the check has a count, 0 when the count failed and is -1."),
+];

@@ -1,13 +1,9 @@
-import { ClusterRegistry, type Registry } from "prom-client";
 import * as v from "valibot";
+import { expose, type Family, family, type Series } from "./exposition.ts";
 import { Refusal } from "./refusal.ts";
 
 /** One exposed series of the reconciler metrics and its value: a row of `ledger_metrics.totals`. */
-export interface Total {
-  name: string;
-  labels: Record<string, string>;
-  value: number;
-}
+export type Total = Series;
 
 /** What events add to a total. The last run is no sum: its increment is the time of a run. */
 export type Increment = Total;
@@ -125,54 +121,31 @@ export function tally(events: ReconcilerEvent[]): Increment[] {
   return [...increments.values()];
 }
 
-const series = (name: string, labels: Record<string, string> = {}) => ({ name, labels });
-
-/** The exposed metrics with all their series, in the order of exposition. */
-const families = [
-  {
-    name: actions,
-    help: "Rows that the reconciler repaired, by phase of its sweep.",
-    type: "counter",
-    all: phases.map((phase) => series(actions, { phase })),
-  },
-  {
-    name: orphanRefunds,
-    help: "Orphan refunds that the reconciler marked as failed.",
-    type: "counter",
-    all: [series(orphanRefunds)],
-  },
-  {
-    name: sweepDuration,
-    help: "Duration of a sweep of the reconciler, in seconds.",
-    type: "histogram",
-    all: [
-      ...bounds.map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) })),
-      series(`${sweepDuration}_sum`),
-      series(`${sweepDuration}_count`),
-    ],
-  },
-  {
-    name: lastRun,
-    help: "Unix time at which the reconciler's latest sweep ended; 0 before the first.",
-    type: "gauge",
-    all: [series(lastRun)],
-  },
+/** The exposed metrics, in the order of exposition. */
+export const reconcilerFamilies: Family[] = [
+  family("counter", actions, "Rows that the reconciler repaired, by phase of its sweep."),
+  family("counter", orphanRefunds, "Orphan refunds that the reconciler marked as failed."),
+  family("histogram", sweepDuration, "Duration of a sweep of the reconciler, in seconds."),
+  family("gauge", lastRun, "Unix time at which the reconciler's latest sweep ended; 0 before the first."),
 ];
 
-/** Builds the reconciler metrics from totals. A series without a total is 0, so that its first increment shows. */
-export function reconcilerRegistry(totals: Total[]): Registry {
-  const totalOf = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
-  // prom-client cannot set a histogram's buckets, except through its JSON form of metrics.
-  const metrics = families.map(({ all, ...family }) => ({
-    ...family,
-    aggregator: "sum",
-    values: all.map(({ name, labels }) => ({
-      metricName: name,
-      labels,
-      value: totalOf.get(seriesKey(name, labels)) ?? 0,
-    })),
-  }));
-  return ClusterRegistry.aggregate([metrics]);
+const series = (name: string, labels: Record<string, string> = {}): Total => ({ name, labels, value: 0 });
+const zeros = [
+  ...phases.map((phase) => series(actions, { phase })),
+  series(orphanRefunds),
+  ...bounds.map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) })),
+  series(`${sweepDuration}_sum`),
+  series(`${sweepDuration}_count`),
+  series(lastRun),
+];
+
+/** The totals in Prometheus' text format. A series without a total is 0, so that its first increment shows. */
+export function exposeTotals(totals: Total[]): Promise<string> {
+  const totalOf = new Map(totals.map((total) => [seriesKey(total.name, total.labels), total]));
+  return expose(
+    reconcilerFamilies,
+    zeros.map((zero) => totalOf.get(seriesKey(zero.name, zero.labels)) ?? zero),
+  );
 }
 
 /** Identifies a series. None has two labels, so their order does not matter. */

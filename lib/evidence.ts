@@ -1,55 +1,29 @@
-import { hash } from "node:crypto";
-import { Counter, Gauge, type Registry } from "prom-client";
 import { type Check, checks, stateOf } from "./checks.ts";
-import { type Database, type DatabaseTarget, isConnectionLost, withDeadline } from "./database.ts";
+import { type Database, isConnectionLost, withDeadline } from "./database.ts";
+import { type Family, family, type Series } from "./exposition.ts";
 import { errorFields, log } from "./log.ts";
 
-// What a tick measures beside the counts, in the same round trip: could it have seen a stuck row, and what do the optional
+// Measured beside the counts, in the same round trip: could the tick have seen a stuck row, and what do the optional
 // tables say? It never makes a count fail.
-
-/** One measured series of these families. */
-export interface Series {
-  name: string;
-  labels: Record<string, string>;
-  value: number;
-}
 
 const newest = "veza_ledger_newest_item_timestamp_seconds";
 const outside = "veza_ledger_rows_outside";
 const inserts = "veza_ledger_table_inserts_total";
 const amount = "veza_ledger_amount_at_risk";
 const outboxRows = "veza_ledger_outbox_rows";
-const info = "veza_ledger_sampler_info";
 const outboxOldest = "veza_ledger_outbox_oldest_timestamp_seconds";
 
-const families: { name: string; help: string; labelNames: string[]; isCounter?: true }[] = [
-  {
-    name: newest,
-    help: "Unix time of the newest row in the state that the check watches, of any age; absent when there is no row.",
-    labelNames: ["check"],
-  },
-  {
-    name: outside,
-    help: "Rows in that state that can never count: no_time, or over 5 minutes ahead of now.",
-    labelNames: ["check", "reason"],
-  },
-  {
-    name: info,
-    help: "1; who counts: version, AWS region, and the database's name with a digest of its host.",
-    labelNames: ["version", "region", "database"],
-  },
-  { name: inserts, help: "Rows ever inserted, by Postgres' statistics.", labelNames: ["table"], isCounter: true },
-  {
-    name: amount,
-    help: "Money in the rows that the check counts, by the owner's view.",
-    labelNames: ["check", "currency"],
-  },
-  {
-    name: outboxRows,
-    help: "Deliveries in the reconciler's outbox that are waiting or parked.",
-    labelNames: ["state"],
-  },
-  { name: outboxOldest, help: "Unix time of the oldest waiting delivery; 0 when none is waiting.", labelNames: [] },
+export const evidenceFamilies: Family[] = [
+  family(
+    "gauge",
+    newest,
+    "Unix time of the newest row in the state that the check watches, of any age; absent when there is no row.",
+  ),
+  family("gauge", outside, "Rows in that state that can never count: no_time, or over 5 minutes ahead of now."),
+  family("counter", inserts, "Rows ever inserted, by Postgres' statistics."),
+  family("gauge", amount, "Money in the rows that the check counts, by the owner's view."),
+  family("gauge", outboxRows, "Deliveries in the reconciler's outbox that are waiting or parked."),
+  family("gauge", outboxOldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
 
 /** The optional relations that this session can read. The witness tells. */
@@ -119,28 +93,4 @@ export async function readEvidence(
     }
   };
   return (await Promise.all(questions.filter((question) => question !== false).map(ask))).flat();
-}
-
-/** Who counts. Two samplers of one stage differ in it, and take turns in the group. The digest names no host. */
-export function samplerInfo({ host, port, database }: DatabaseTarget): Series {
-  const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
-  const digest = hash("sha256", `${host}:${port}`).slice(0, 8);
-  const labels = { version: VERSION ?? npm_package_version ?? "", region, database: `${database}@${digest}` };
-  return { name: info, labels, value: 1 };
-}
-
-/** Adds the evidence to a registry. */
-export function addEvidence(registry: Registry, evidence: Series[]): void {
-  for (const { name, help, labelNames, isCounter } of families) {
-    const options = { name, help, labelNames, registers: [registry] };
-    const all = evidence.filter((series) => series.name === name);
-    if (all.length === 0) continue; // prom-client would export a family without labels as 0.
-    if (isCounter) {
-      const counter = new Counter(options);
-      for (const { labels, value } of all) counter.inc(labels, value);
-    } else {
-      const gauge = new Gauge(options);
-      for (const { labels, value } of all) gauge.set(labels, value);
-    }
-  }
 }

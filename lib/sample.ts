@@ -1,6 +1,8 @@
-import { type Check, checks, type Outcome, runChecks } from "./checks.ts";
-import { type Connections, isConnectionLost, withDeadline } from "./database.ts";
-import { readEvidence, type Series } from "./evidence.ts";
+import { hash } from "node:crypto";
+import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
+import { type Connections, type DatabaseTarget, isConnectionLost, withDeadline } from "./database.ts";
+import { evidenceFamilies, readEvidence } from "./evidence.ts";
+import { expose, type Family, family, type Series } from "./exposition.ts";
 
 /** What a tick measured. */
 export interface Sample {
@@ -68,4 +70,41 @@ async function ask(connections: Connections, deadline: AbortSignal, which: reado
   } catch (error) {
     return { outcomes: which.map(fail(error)), evidence: [] };
   }
+}
+
+export const infoMetric = "veza_ledger_sampler_info";
+export const sampleTimestampMetric = "veza_ledger_sample_timestamp_seconds";
+export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
+
+export const sampleFamilies: Family[] = [
+  ...checkFamilies,
+  ...evidenceFamilies,
+  family("gauge", infoMetric, "1; who counts: version, AWS region, and the database's name with a digest of its host."),
+  family(
+    "gauge",
+    sampleTimestampMetric,
+    "Unix time at which the tick started, by the sampler's clock; the counts are no older than that.",
+  ),
+  family("gauge", sampleDurationMetric, "Seconds from the start of the tick until the last check had its answer."),
+];
+
+/** When a tick started, in Unix seconds, how long it sampled, and which database. */
+export interface Tick {
+  sampledAtSeconds: number;
+  durationSeconds: number;
+  database: DatabaseTarget;
+}
+
+/** The sample in Prometheus' text format. Two samplers of one stage, which take turns in the group, differ in the info. */
+export function exposeSample({ outcomes, evidence }: Sample, { database, ...tick }: Tick): Promise<string> {
+  const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
+  const digest = hash("sha256", `${database.host}:${database.port}`).slice(0, 8);
+  const info = { version: VERSION ?? npm_package_version ?? "", region, database: `${database.database}@${digest}` };
+  return expose(sampleFamilies, [
+    ...seriesOf(outcomes),
+    ...evidence,
+    { name: infoMetric, labels: info, value: 1 },
+    { name: sampleTimestampMetric, labels: {}, value: tick.sampledAtSeconds },
+    { name: sampleDurationMetric, labels: {}, value: tick.durationSeconds },
+  ]);
 }

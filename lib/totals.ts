@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Sql } from "postgres";
 import { type Connections, type Database, withDeadline } from "./database.ts";
 import { deadline, twice, withAnyOf } from "./deadline.ts";
-import { type Increment, reconcilerMetric, reconcilerRegistry, type Total } from "./events.ts";
+import { exposeTotals, type Increment, reconcilerMetric, type Total } from "./events.ts";
 import { isRefusal, type PushgatewayTarget, push } from "./pushgateway.ts";
 
 /**
@@ -112,7 +112,7 @@ async function publishOnce(
   try {
     const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Total[]];
     if (lock.length > 0) {
-      const metrics = await reconcilerRegistry(totals).metrics();
+      const metrics = await exposeTotals(totals);
       for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
       const limits = [publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)];
       await withAnyOf(limits, (signal) => push(gateway, { job: "veza_reconciler", stage }, metrics, signal));

@@ -1,5 +1,7 @@
-/** Matches the counts: of the sampler's other metrics each is in seconds, or has a label that names the check. */
-export const countsQuery = '{job="veza_ledger", check="", __name__!~".+_seconds"}';
+import { checks } from "../lib/checks.ts";
+
+/** Matches the counts by name: the rules' own series have the same labels. */
+export const countsQuery = `{__name__=~"${checks.map(({ metric }) => metric).join("|")}"}`;
 
 /**
  * Where a Prometheus shows the counts as a graph, and its alerts. Debian's Prometheus only has the classic pages;

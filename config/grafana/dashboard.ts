@@ -13,15 +13,9 @@ import { DataqueryBuilder, PromQueryFormat } from "@grafana/grafana-foundation-s
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
-import {
-  type Check,
-  checkSuccessMetric,
-  checks,
-  oldestItemMetric,
-  sampleDurationMetric,
-  sampleTimestampMetric,
-} from "../../lib/checks.ts";
+import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
+import { sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 
 const runbookUrl = "https://repository.example/docs/runbook.md";
 // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the data source that the reader has chosen.

@@ -1,18 +1,5 @@
-import {
-  checkSuccessMetric,
-  checks,
-  oldestItemMetric,
-  sampleDurationMetric,
-  sampleTimestampMetric,
-} from "../../lib/checks.ts";
-import { reconcilerMetric } from "../../lib/events.ts";
+import { reconcilerFamilies } from "../../lib/events.ts";
+import { sampleFamilies } from "../../lib/sample.ts";
 
 /** Every metric that the code exports. */
-export const exportedMetrics = [
-  ...checks.map(({ metric }) => metric),
-  oldestItemMetric,
-  checkSuccessMetric,
-  sampleTimestampMetric,
-  sampleDurationMetric,
-  ...Object.values(reconcilerMetric),
-];
+export const exportedMetrics = [...sampleFamilies, ...reconcilerFamilies].map(({ name }) => name);
