@@ -43,7 +43,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
   }
 }
 
-/** Takes an invocation without a request for one that is no POST: the console's Test button sends `{}`. */
+/** Refuses an invocation without a request as not a POST: the console's Test button sends `{}`. */
 function readBody(event: LambdaFunctionURLEvent): Buffer {
   if (event?.requestContext?.http?.method !== "POST") throw new Refusal(405, "only POST is allowed");
   const { body = "", isBase64Encoded } = event;

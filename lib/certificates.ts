@@ -7,8 +7,8 @@ let trusted = "";
 
 /**
  * Trusts the certificates in `bundle`, PEM text with comments between them, in addition to this process's own roots, on
- * every TLS connection from now on. They replace those of an earlier call. Returns false, and changes nothing, when the
- * text is no such bundle.
+ * every TLS connection from now on. They replace the certificates of an earlier call. Returns false, and changes
+ * nothing, when the text is no such bundle.
  */
 export function trustCertificates(bundle: string): boolean {
   if (bundle === trusted) return true;

@@ -91,8 +91,8 @@ export function rowsOf(check: Check): string {
  * a finite time. `time_type`, where the count needs the time, and `hides_rows`, whether row-level security may hide
  * rows, say whether the count can be believed. Without the oldest row it reads only columns that the count needs.
  *
- * Each check has its own statement: a combined one fails as a whole. The threshold is in the SQL: without parameters
- * all fit in one round trip, through any pooler. bigint and numeric arrive as text, to the last digit: how many digits
+ * Each check has its own statement: a combined one fails as a whole. The threshold is in the SQL. Without parameters
+ * all fit in one round trip, through any pooler. bigint and numeric arrive as text, to the last digit. How many digits
  * a float shows depends on the database. A time without a zone is compared and converted in the same zone, the
  * session's.
  */

@@ -13,35 +13,35 @@ export interface DatabaseTarget {
   tls: "verified" | "unverified" | "off";
 }
 
-/** Says where to connect to; asked with `fresh = true` when the password it gave has been refused. */
+/** Finds where to connect; called with `fresh = true` after Postgres has refused the password. */
 export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
 
-/** One connection. When it is gone it stays gone: connect again for a new one. */
+/** One connection. Once lost, it stays lost. */
 export interface Database {
   sql: postgres.Sql;
-  /** Aborts at the moment the connection is gone, and with it every lock that was held through it. */
+  /** Aborts at the moment when the connection is lost, and its locks with it. */
   lost: AbortSignal;
   /** Ends the connection now. Queries without an answer are rejected. */
   close(): Promise<void>;
 }
 
-/** Connections that are free, for whoever comes next. */
+/** A pool of connections. */
 export interface Connections {
   /**
-   * Lends one that is free and fresh, or a new one, which logs in with the first query; takes it back when `work` is over.
-   * Settles as `work` does, which is called once more when the log-in fails because the password was rotated.
+   * Lends a free, fresh connection, else a new connection, which logs in with its first query. Settles as `work` does,
+   * and calls it once more when Postgres refuses a rotated password.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
-  /** Closes the free ones. */
+  /** Closes the free connections. */
   close(): Promise<void>;
 }
 
-/** Longer than any statement may take; shorter than the idle limit of a NAT or proxy on the way. */
+/** Longer than any statement takes; shorter than the idle limit of a NAT or proxy on the way. */
 const freshMs = 10_000;
 
 /**
- * Connections under one name. A free one that was last used over 10 s ago is replaced: it may have died unnoticed while its
- * Lambda was frozen. A Lambda has one at a time; a long-lived process as many as it works on requests at once.
+ * Makes a pool; `name` shows in pg_stat_activity. A connection that was last used over 10 s ago is replaced: it may
+ * have died unnoticed while Lambda had frozen the process. A Lambda uses one at a time.
  */
 export function keepConnections(findDatabase: FindDatabase, name: string): Connections {
   let free: { database: Database; usedAtMs: number }[] = [];
@@ -103,9 +103,9 @@ function open(target: DatabaseTarget, name: string): Database {
     },
     max: 1,
     prepare: false, // Poolers in transaction mode lose prepared statements.
-    fetch_types: false, // A query of its own after every log-in, for array types that nobody uses here.
+    fetch_types: false, // Would cost a query after every log-in, for array types.
     connect_timeout: 3,
-    max_lifetime: null, // It would end a connection by its age, also while the lock on it is needed for a push.
+    max_lifetime: null, // Would end a connection by its age, also in the middle of a push.
     connection: { application_name: name },
     onnotice: () => {},
     // postgres.js may never answer a query when the socket ends with an error.
@@ -117,9 +117,9 @@ function open(target: DatabaseTarget, name: string): Database {
 }
 
 /**
- * Settles as `work` does, or rejects when `deadline` aborts or the connection is lost. Ends the connection when it is late,
- * since nothing may have to wait behind it, and when it has failed: postgres.js would let whatever still waits for its turn
- * wait for ever. `hasFailed` tells that from the error.
+ * Settles as `work` does, or rejects when `deadline` aborts or the connection is lost. Ends a late connection, so that
+ * nothing waits behind it, and a failed one, as `hasFailed` tells from the error: postgres.js may never settle the
+ * rest.
  */
 export async function withDeadline<T>(
   database: Database,
@@ -136,16 +136,16 @@ export async function withDeadline<T>(
 }
 
 /**
- * Whether another connection may do better, for what has to write: this one is lost, or its server can only be read
- * (SQLSTATE 25006 and 0A000), since after a failover the primary is elsewhere.
+ * Whether a write may succeed on another connection: this connection is lost, or its server is read-only (SQLSTATE
+ * 25006 and 0A000), as after a failover.
  */
 export function isConnectionError(error: unknown): boolean {
   return isConnectionLost(error) || /^(25006|0A000)$/.test(codeOf(error));
 }
 
 /**
- * Whether it was the connection that failed, and not the statement. Looks at the code: Node's, postgres.js', or SQLSTATE
- * class 08 and 57P01 to 57P05 (the server ends the session).
+ * Whether the connection failed, and not the statement, by the code: Node's, postgres.js', or SQLSTATE class 08 and
+ * 57P01 to 57P05 (the server ends the session).
  */
 export function isConnectionLost(error: unknown): boolean {
   return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));

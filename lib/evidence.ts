@@ -72,9 +72,7 @@ const outbox = `
   union all select '${outboxOldest}', '{}', coalesce(extract(epoch from min(created_at)), 0)
   from ledger_metrics_outbox where parked_at is null and sent_at is null`;
 
-/**
- * Asks for all evidence, pipelined. Never rejects: what cannot be measured is absent, with a warning in the log.
- */
+/** Asks for all evidence, pipelined. Never rejects: what cannot be measured is absent, with a warning in the log. */
 export async function readEvidence(
   database: Database,
   deadline: AbortSignal,

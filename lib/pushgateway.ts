@@ -1,6 +1,6 @@
 import { fetchFailure } from "./log.ts";
 
-/** A Pushgateway, or anything that speaks its API: base URL without credentials, and the Authorization header, if any. */
+/** A Pushgateway, or another server with its API: base URL without credentials, and the Authorization header. */
 export interface PushgatewayTarget {
   url: string;
   authorization?: string;
@@ -26,7 +26,7 @@ export class PushRefused extends Error {
   }
 }
 
-/** Whether another push would be refused as well: the gateway has answered, with less than 500. */
+/** Whether the gateway would refuse another push as well: it answered, with less than 500. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof PushRefused && error.status < 500;
 }
@@ -34,11 +34,11 @@ export function isRefusal(error: unknown): boolean {
 const maxAnswerBytes = 16 * 1024;
 
 /**
- * Replaces a group by these metrics, in the text format: PUT, so that no series of an earlier push stays. One attempt, by
- * fetch: prom-client's own Pushgateway class can wait for ever, and takes a redirect for success.
+ * Replaces a group by these metrics, in the text format: PUT, so that no series of an earlier push stays. One attempt,
+ * by fetch: prom-client's own Pushgateway class can wait for ever, and takes a redirect for success.
  *
- * Resolves only when the gateway has answered 2xx. Rejects with PushRefused when it answers anything else, and with an Error
- * when it cannot be reached, redirects, or `deadline` aborts. By then this side has ended its request.
+ * Resolves when the gateway has answered 2xx. Rejects with PushRefused when it answers anything else, and with an Error
+ * when it is unreachable, redirects, or `deadline` aborts. The request is over by then.
  */
 export async function push(
   gateway: PushgatewayTarget,
@@ -67,7 +67,7 @@ export async function push(
   if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
 }
 
-/** Reads the answer to its end: one that breaks off is a failed push. */
+/** Reads the answer to its end: a push whose answer breaks off has failed. */
 async function readAnswer(answer: Response): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";

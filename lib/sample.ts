@@ -14,9 +14,8 @@ export interface Sample {
 const maxClockDifferenceSeconds = 60;
 
 /**
- * SQL: the first question of each session. It turns row-level security from fewer rows into an error, also behind a view,
- * and asks whether the answers can be believed. postgres.js pipelines on an open connection only, so its first query makes
- * a round trip of its own in any case.
+ * SQL: the first question of each session. It makes row-level security an error instead of fewer rows, also behind a
+ * view, and asks whether answers can be believed. It costs nothing: postgres.js sends a first query alone in any case.
  */
 const witness = `
   select set_config('row_security', 'off', false), pg_is_in_recovery() as is_replica,
@@ -26,9 +25,9 @@ const witness = `
       and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics')) as "hasAmounts"`;
 
 /**
- * Runs the checks, with the evidence beside them. When the session ends in mid-tick, as in a restart of Postgres, retries
- * unanswered checks once on a new connection. Never rejects: without a connection, on a replica, or when `deadline`
- * aborts, the outcomes are errors.
+ * Runs the checks, with the evidence beside them. When the session ends in mid-tick, retries unanswered checks once on
+ * a new connection. Never rejects: without a connection, on a replica, or when `deadline` aborts, the outcomes are
+ * errors.
  */
 export async function takeSample(connections: Connections, deadline: AbortSignal): Promise<Sample> {
   const first = await ask(connections, deadline, checks);
@@ -95,7 +94,9 @@ export interface Tick {
   database: DatabaseTarget;
 }
 
-/** The sample in Prometheus' text format. Two samplers of one stage, which take turns in the group, differ in the info. */
+/**
+ * Returns the sample in Prometheus' text format. The info tells two samplers apart that overwrite each other's group.
+ */
 export function exposeSample({ outcomes, evidence }: Sample, { database, ...tick }: Tick): Promise<string> {
   const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
   const digest = hash("sha256", `${database.host}:${database.port}`).slice(0, 8);

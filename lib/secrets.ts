@@ -1,14 +1,14 @@
 import { deadline, orAbort } from "./deadline.ts";
 import { log } from "./log.ts";
 
-/** A secret that could not be read. The message names it, the cause and what to do, and holds nothing of it. */
+/** A secret could not be read. The message names it, the cause and a remedy, and shows nothing of its value. */
 export class SecretsError extends Error {}
 
 export type Texts = Record<string, string | undefined>;
 
 const timeoutMs = 2_000;
 const maxAgeMs = 5 * 60_000;
-/** After a read that failed: with good texts in memory, and without. */
+/** After a failed read: with good texts in the cache, and without. */
 const retryAfterMs = 30_000;
 const firstRetryAfterMs = 5_000;
 
@@ -23,17 +23,15 @@ interface Cache {
 let cache: Cache | undefined;
 
 const loadSdk = () => import("@aws-sdk/client-secrets-manager");
-// At start, where a Lambda has its full speed. It is by far the largest part of the service: not where nobody needs it.
+// At start, where Lambda gives full speed. The SDK is by far the largest part: not loaded without SECRET_ID.
 if (process.env.SECRET_ID) await loadSdk();
 
 /**
- * The settings' texts by name from the Secrets Manager secrets that `ids` names, separated by commas. They are cached for 5
- * minutes. While they cannot be read again, the last good ones stay in use, with a warning for each try, one in 30 s: an
- * outage of Secrets Manager costs nothing. `fresh` reads them now, and never returns old ones, since Postgres has refused
- * those.
+ * Reads the secrets in `ids`, separated by commas. Returns the settings' texts by name, from a cache for 5 minutes. An
+ * outage of Secrets Manager costs nothing: the last good texts stay in use, with a warning for each failed read, one in
+ * 30 s. `fresh` bypasses the cache, since Postgres has refused its password. Throws SecretsError.
  *
- * Callers at the same time share a read, and back off together after a failure: a flood of requests does not flood Secrets
- * Manager. Throws SecretsError.
+ * Callers at the same time share a read, and back off together after a failure: a flood of requests floods no AWS API.
  */
 export async function readSecrets(ids: string, fresh: boolean): Promise<Texts> {
   const isReading = cache?.readAgainAtMs === Number.POSITIVE_INFINITY;
@@ -46,7 +44,7 @@ export async function readSecrets(ids: string, fresh: boolean): Promise<Texts> {
   });
 }
 
-/** Starts to read. */
+/** Starts a read. */
 function read(ids: string, good?: Cache["good"]): Cache {
   const readAtMs = Date.now();
   const latest = readAll(ids.split(",").map((id) => id.trim())).then(
@@ -93,9 +91,9 @@ async function readAll(ids: string[]): Promise<Texts> {
 type AwsError = Error & { code?: string };
 
 /**
- * What went wrong, and what to do, by the error's name:
- * https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html.
- * Never the message itself: that of a JSON parser repeats a part of the secret.
+ * The cause and the remedy, by the error's name:
+ * https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html. Never the message itself: a
+ * JSON parser repeats a part of the secret in it.
  */
 function causeOf({ name, message, code }: AwsError): string {
   switch (name) {
@@ -104,7 +102,7 @@ function causeOf({ name, message, code }: AwsError): string {
         ? "AccessDeniedException, KMS: the role lacks kms:Decrypt on the secret's key (kmsKeyArn)"
         : "AccessDeniedException, IAM: the role lacks secretsmanager:GetSecretValue on it";
     case "ResourceNotFoundException":
-      return "ResourceNotFoundException: there is none of this name in this account and region";
+      return "ResourceNotFoundException: no secret of this name in this account and region";
     case "DecryptionFailure":
       return "DecryptionFailure: its KMS key is disabled, or gone";
     case "ExpiredTokenException":

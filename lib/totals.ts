@@ -6,8 +6,8 @@ import { exposeTotals, type Increment, reconcilerMetric, type Total } from "./ev
 import { isRefusal, type PushgatewayTarget, push } from "./pushgateway.ts";
 
 /**
- * What became of a delivery: `recorded` now, a `duplicate` of one with the same body, or in `conflict` with one that
- * had another body. Only `recorded` has changed the totals.
+ * What became of a delivery: `recorded` now, a `duplicate` of an earlier delivery with the same body, or in `conflict`
+ * with an earlier, different body. Only `recorded` has changed the totals.
  */
 export type DeliveryStatus = "recorded" | "duplicate" | "conflict";
 
@@ -18,25 +18,26 @@ export interface Delivery {
   increments: Increment[];
 }
 
-/** More than come in: each delivery adds one. */
+/** More than come in: each delivery adds one id. */
 const maxPurged = 100;
 
 /**
- * Records a delivery and adds its increments to the totals, or does neither: one statement and one round trip, atomic without
- * a transaction. One that is known already counts as an attempt and nothing else.
+ * Records a delivery and adds its increments to the totals, or does neither: one statement, atomic without a
+ * transaction. A replay counts as an attempt and changes nothing else.
  *
- * Increments are written in one fixed order. In the order of arrival, two statements that change the same two rows could wait
- * for each other: a deadlock.
+ * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on the same two
+ * rows.
  *
- * Forgets deliveries that are over 14 days old besides, at most 100. Standard Webhooks' longest schedule of retries ends
- * after about three days, so no replay comes that late.
+ * Also forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about
+ * three days, so no replay comes that late.
  */
 export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<DeliveryStatus> {
-  // A literal, since parameters would cost one more round trip. Nothing in base64 could end it.
+  // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
   const literal = `'${Buffer.from(JSON.stringify(delivery)).toString("base64")}'`;
   const [row] = await sql.unsafe<{ bodyDigest: string; isNew: boolean }[]>(`
     with given as (
-      select id, "bodyDigest", increments from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
+      select id, "bodyDigest", increments
+      from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
         as delivery (id text, "bodyDigest" text, increments jsonb)
     ), written as (
       insert into ledger_metrics.deliveries as known (id, body_digest) select id, "bodyDigest" from given
@@ -44,7 +45,8 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
       returning body_digest as "bodyDigest", attempts = 1 as "isNew"
     ), added as (
       insert into ledger_metrics.totals as total (name, labels, value)
-      select increment.* from given, jsonb_to_recordset(increments) as increment (name text, labels jsonb, value numeric)
+      select increment.*
+      from given, jsonb_to_recordset(increments) as increment (name text, labels jsonb, value numeric)
       where (select "isNew" from written)
       order by name, labels
       on conflict (name, labels) do update set value = case total.name
@@ -64,10 +66,10 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
   return row?.bodyDigest === delivery.bodyDigest ? "duplicate" : "conflict";
 }
 
-/** Key of the publishers' lock: any two numbers, the same for all. */
+/** Key of the publishers' lock: two arbitrary numbers, the same for all publishers. */
 const lockKey = "1986361953, 1";
 
-/** The lock yields no row while somebody waits for it. The totals are as of the time when the lock was got. */
+/** The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. */
 const lockAndReadTotals = `
   begin isolation level read committed read write;
   select pg_advisory_xact_lock(${lockKey}) where not exists (
@@ -76,21 +78,20 @@ const lockAndReadTotals = `
   select name, labels, value::float8 from ledger_metrics.totals`;
 
 const pushTimeoutMs = 1_500;
-/** In turns of the event loop: Node tells of a connection that ended right behind an answer three turns after it. */
+/** Turns of the event loop. Node notices after three that a connection has ended right behind an answer. */
 const turnsToNoticeTheEnd = 5;
 
 /**
- * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed them,
- * and to false when it has left that to another one.
+ * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
+ * and to false when it leaves that to a publisher that waits for the lock already, and so reads the totals later.
  *
- * They are read and pushed under a lock that lets one publisher at a time do both: a push of older totals after newer ones
- * would look like a counter reset, and increase() would count everything again. One publisher more may wait for the lock. A
- * call that finds one waiting resolves to false: the waiter reads the totals later, and so includes this call's.
+ * The lock lets one publisher at a time read and push. A push of older totals after newer totals would look like a
+ * counter reset, and increase() would count everything again.
  *
- * A publisher that fails may have pushed older totals all the same: its push arrives late, or it was stopped and lost its
- * session, and with it the lock. So it publishes once more at once, unless the gateway refuses or `deadline` has aborted.
- * Rejects as the second attempt does: the lock is not to be had within the role's lock_timeout, the totals cannot be read,
- * the push fails or takes over 1.5 s, or the connection is lost. Never on a replica, which knows nothing of the lock.
+ * A publisher that fails may still have pushed older totals: its push arrives late, or its process was stopped and lost
+ * the session, and so the lock. So it publishes once more at once, unless the gateway refuses or `deadline` has
+ * aborted. Rejects as the second attempt does: the role's lock_timeout has passed, the totals cannot be read, the push
+ * fails or takes over 1.5 s, or the connection is lost. Always rejects on a replica, which knows nothing of the lock.
  */
 export function publishTotals(
   connections: Connections,
@@ -117,11 +118,11 @@ async function publishOnce(
       const limits = [publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)];
       await withAnyOf(limits, (signal) => push(gateway, { job: "veza_reconciler", stage }, metrics, signal));
     }
-    // An answer tells that the connection, and so the lock, was kept until now.
+    // An answer proves that the connection, and so the lock, was kept until now.
     await ask("commit");
     return lock.length > 0;
   } catch (error) {
-    await ask("rollback").catch(() => {}); // When that fails too, it is for the same reason, or a later one.
+    await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
     throw error;
   }
 }

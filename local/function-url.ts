@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
 import pLimit from "p-limit";
 
-/** More than the receiver takes. What is longer is not kept: whoever sends it need not have signed it. */
+/** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
 const maxRequestBytes = 512 * 1024;
 const requestTimeoutMs = 10_000;
 /** As the receiver's reserved concurrency on Lambda: each request may need a connection to Postgres. */
@@ -13,9 +13,10 @@ const maxAtOnce = 5;
 const maxWaiting = 200;
 
 /**
- * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free one: each request becomes an event of payload
- * format 2.0, as a function URL would make it. A request of over 512 KiB gets 413, and one that does not end within 10 s gets
- * 408. Five are worked on at once, as on Lambda; up to 200 wait, and more get 503. Left out: AWS' own authorisation, throttling, and the handler's time-out.
+ * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free port: each request becomes an event of payload
+ * format 2.0, as a function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. The
+ * handler works on five at once, as on Lambda; up to 200 wait, and more get 503. Left out: AWS' own authorisation,
+ * throttling, and the handler's time-out.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,

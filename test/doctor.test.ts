@@ -432,7 +432,7 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   expect(good.lines.slice(0, 2)).toEqual(["✓ secret there is readable", "✓ settings valid"]);
   const unread = await doctor([], { SECRET_ID: "not-there" });
   expect(unread.lines).toEqual([
-    "✗ secret SECRET_ID: not-there could not be read: ResourceNotFoundException: there is none of this name in this account and region",
+    "✗ secret SECRET_ID: not-there could not be read: ResourceNotFoundException: no secret of this name in this account and region",
   ]);
   expect(unread.remedies).toEqual([
     expect.stringMatching(/use the last ones meanwhile, and log "secrets not read again"$/),

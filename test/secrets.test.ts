@@ -216,7 +216,7 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
       "it is not there",
       undefined,
       {},
-      "ResourceNotFoundException: there is none of this name in this account and region",
+      "ResourceNotFoundException: no secret of this name in this account and region",
     ],
     ["it is not JSON", undefined, { value: "hunter2" }, "it is not a JSON object"],
     ["it is null", undefined, { value: null }, "it is not a JSON object"],
