@@ -98,6 +98,7 @@ grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledg
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
 grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver;
 grant select on ledger_metrics.totals to veza_ledger_sampler;
+grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler;
 
 -- The receiver sees its own schema only. Deleting is for deliveries that are past their 14 days.
 grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;

@@ -46,4 +46,14 @@ create table if not exists ledger_metrics.totals (
 comment on table ledger_metrics.totals is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
 
+-- The money in the rows that the checks count, as far as you want it shown. Empty until you replace it: docs/amounts.md.
+do $$
+begin
+  if to_regclass('ledger_metrics.amounts_at_risk') is null then
+    create view ledger_metrics.amounts_at_risk as
+      select null::text as "check", null::text as currency, null::numeric as amount where false;
+  end if;
+end
+$$;
+
 commit;
