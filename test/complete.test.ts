@@ -9,7 +9,7 @@ import { databaseTimeoutMs } from "../handlers/sampler.ts";
 import { checks, questionOf, rowsOf } from "../lib/checks.ts";
 import { phases } from "../lib/events.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
-import { alertOf, modelOf } from "./helpers/models.ts";
+import { alertOf, modelOf, models } from "./helpers/models.ts";
 
 // What belongs to a check, one test each, named after the file that lacks it. docs/add-a-check.md is the recipe.
 
@@ -53,6 +53,10 @@ it.each(["veza_ledger_sampler", "veza_ledger"])(
     expect(Number(row?.timeout_ms), lacking).toBeLessThanOrEqual(longest);
   },
 );
+
+it("test/helpers/models.ts has models of the checks in lib/checks.ts, and no other", () => {
+  expect(Object.keys(models).sort()).toEqual(checks.map(({ id }) => id).sort());
+});
 
 it.each(Object.entries(indexFiles()))("config/postgres/%s is in step with the checks", async (name, text) => {
   const lacking = `config/postgres/${name} is out of date: npm run indexes`;

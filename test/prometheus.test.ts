@@ -13,6 +13,7 @@ import { captureLog } from "./helpers/log.ts";
 import { alertOf, insertRows } from "./helpers/models.ts";
 import { newSecret, post } from "./helpers/receiver.ts";
 import { hurried } from "./helpers/rules.ts";
+import { assertRights } from "./helpers/sample.ts";
 
 // From a row in Postgres to an alert that fires, on a real Prometheus that scrapes a Pushgateway of its own. The rules are the
 // shipped ones, in a hurry.
@@ -32,6 +33,7 @@ beforeAll(async () => {
     startPrometheus(0, { pushgatewayUrl: gateway.url, rules, interval: "500ms" }),
     serve(receiver, 0),
   ]);
+  await assertRights(database);
 });
 afterAll(async () => {
   await Promise.all([prometheus.stop(), gateway.stop(), server.stop(), database.admin.end()]);

@@ -9,6 +9,7 @@ import { scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
 import { forEachCheck, onTable } from "./helpers/models.ts";
 import { startProxy } from "./helpers/proxy.ts";
+import { assertRights } from "./helpers/sample.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort, httpServer, tcpServer } from "./helpers/servers.ts";
 
@@ -18,6 +19,7 @@ let database: TestDatabase;
 
 beforeAll(async () => {
   database = await createDatabase();
+  await assertRights(database);
   await database.admin.unsafe(`
     insert into orders (status, hyperswitch_payment_id, created_at)
       select 'pending', 'pay', now() - interval '1 hour' from generate_series(1, 3);

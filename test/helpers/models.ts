@@ -12,7 +12,7 @@ export interface Model {
   staleAfterMinutes?: number;
 }
 
-const models: Record<string, Model> = {
+export const models: Record<string, Model> = {
   stuck_orders: {
     table: "orders",
     status: "pending",
