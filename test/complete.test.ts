@@ -48,7 +48,9 @@ it.each(["veza_ledger_sampler", "veza_ledger"])(
       from pg_db_role_setting, unnest(setconfig) as setting
       where setrole = ${login}::regrole and setdatabase = 0 and setting like 'statement_timeout=%'`;
     const longest = Math.floor(databaseTimeoutMs / checks.length);
-    const lacking = `config/postgres/roles.sql: ${checks.length} checks have ${databaseTimeoutMs} ms. Lower the statement_timeout of ${login} to ${longest} ms or less`;
+    const lacking =
+      `config/postgres/roles.sql: ${checks.length} checks have ${databaseTimeoutMs} ms. ` +
+      `Lower the statement_timeout of ${login} to ${longest} ms or less`;
     expect(Number(row?.timeout_ms), lacking).toBeGreaterThan(0);
     expect(Number(row?.timeout_ms), lacking).toBeLessThanOrEqual(longest);
   },
@@ -117,7 +119,7 @@ describe.each(checks)("$id has", (check) => {
     expect(growing[0]?.expr).toContain(`"check", "${id}"`);
   });
 
-  it("a page in config/alertmanager/ledger.yml: when it is blind if its alert pages, else when its rows are too old", () => {
+  it("a page in config/alertmanager/ledger.yml: on its blindness if its alert pages, else on its rows' age", () => {
     const [own] = rules.filter((rule) => rule.alert === alert);
     const pages = own?.labels.severity === "page";
     const exprOf = (name: string) =>

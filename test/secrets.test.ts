@@ -214,12 +214,7 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
   const denied =
     "User: arn:aws:sts::123456789012:assumed-role/x is not authorized to perform: secretsmanager:GetSecretValue";
   it.each([
-    [
-      "it is not there",
-      undefined,
-      {},
-      "ResourceNotFoundException: no secret of this name in this account and region",
-    ],
+    ["it is not there", undefined, {}, "ResourceNotFoundException: no secret of this name in this account and region"],
     ["it is not JSON", undefined, { value: "hunter2" }, "it is not a JSON object"],
     ["it is null", undefined, { value: null }, "it is not a JSON object"],
     [
