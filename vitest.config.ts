@@ -17,12 +17,14 @@ const unit = [
   "terminal",
 ].map((name) => `test/${name}.test.ts`);
 
+const recipe = "test/add-a-check.test.ts";
+
 export default defineConfig({
   test: {
     // Most tests wait for something, so that two cores have room for three files at a time.
     maxWorkers: 3,
-    // Faults are waited for until the service's own limits end them; none of those is over 25 s. The rest is for a machine
-    // that does other things at the same time.
+    // Faults are waited for until the service's own limits end them; none of those is over 25 s. The rest is for a
+    // machine that does other things at the same time.
     testTimeout: 90_000,
     hookTimeout: 90_000,
     // What is waited for takes milliseconds, and longer on a loaded machine.
@@ -36,8 +38,15 @@ export default defineConfig({
       { extends: true, test: { name: "unit", include: unit } },
       {
         extends: true,
-        test: { name: "real", include: ["test/**/*.test.ts"], exclude: unit, globalSetup: "test/setup.ts" },
+        test: {
+          name: "real",
+          include: ["test/**/*.test.ts"],
+          exclude: [...unit, recipe],
+          globalSetup: "test/setup.ts",
+        },
       },
+      // Runs the tests of copies of the project: `npm run test:recipe`.
+      { extends: true, test: { name: "recipe", include: [recipe], maxConcurrency: 3, testTimeout: 300_000 } },
     ],
   },
 });

@@ -9,8 +9,9 @@ import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
 import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, statements } from "./ledger-checkup.ts";
 
-// npm run doctor [-- sampler | receiver]: looks, with the functions' own settings and code, for everything that would keep
-// them from working; one line each. Changes nothing in the database. `-- sampler --sql` prints the sampler's statements.
+// npm run doctor [-- sampler | receiver]: looks for everything that would keep the functions from working, with their own
+// settings and code, and prints a line for each look. Changes nothing in the database.
+// npm run doctor -- sampler --sql: prints the sampler's statements.
 const { role, printsSql } = readArguments();
 if (printsSql) {
   console.log(statements());
@@ -33,8 +34,8 @@ function readArguments(): { role: string; printsSql: boolean } {
 }
 
 /**
- * Prints one line about what a step found: its fact, or its Problem, which is an `!` when it is a doubt. Resolves to its
- * result, if it has one.
+ * Prints one line about a step: its fact, or its Problem, with `!` for a doubt and ✗ for everything else. Resolves to the
+ * step's result, if it has one.
  */
 async function step<T>(name: string, look: () => Promise<[T, string]>): Promise<T | undefined> {
   try {
@@ -59,8 +60,8 @@ if (process.env.SECRET_ID) {
     if (secretProblem) {
       throw new Problem(
         secretProblem.message,
-        "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Functions that run use the last ones " +
-          'meanwhile, and log "secrets not read again"',
+        "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Functions that run use the " +
+          'last ones meanwhile, and log "secrets not read again"',
       );
     }
     return [true, `${process.env.SECRET_ID} is readable`];
@@ -74,7 +75,7 @@ if (settings) {
   const databaseDeadline = deadline("Postgres", databaseTimeoutMs);
   const database = await step("Postgres", () => reach(settings, databaseDeadline));
   if (database) {
-    /** Of those that ask Postgres, the first that is late is the last. */
+    /** A step that asks Postgres. After the first late step there are no more. */
     const ask = async (name: string, look: () => Promise<[unknown, string]>) => {
       if (databaseDeadline.aborted) return;
       const late = new Problem(
@@ -161,7 +162,8 @@ async function lookAtTotals({ sql }: Database): Promise<[true, string]> {
   const [row] = await orRemedy(
     sql`select
       has_table_privilege('ledger_metrics.totals', 'select') as readable,
-      has_table_privilege('ledger_metrics.totals', 'insert') and has_column_privilege('ledger_metrics.totals', 'value', 'update')
+      has_table_privilege('ledger_metrics.totals', 'insert')
+      and has_column_privilege('ledger_metrics.totals', 'value', 'update')
       and has_table_privilege('ledger_metrics.deliveries', 'select')
       and has_table_privilege('ledger_metrics.deliveries', 'insert')
       and has_column_privilege('ledger_metrics.deliveries', 'attempts', 'update')

@@ -82,7 +82,8 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
     "run it again",
   );
   const setPath = (schema: string) =>
-    `alter role ${row?.login} set search_path = ${schema}, public; ${roles} with PGOPTIONS='-c search_path=${schema},public'`;
+    `alter role ${row?.login} set search_path = ${schema}, public; ` +
+    `${roles} with PGOPTIONS='-c search_path=${schema},public'`;
   if (!row?.schema) {
     if (!row?.anywhere) throw new Problem("there is no such table", "migrate the ledger");
     throw new Problem(
@@ -119,8 +120,8 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
 }
 
 /**
- * Looks at the type of a table's time. One without a zone is right only in the zone of whoever writes it: its newest row
- * tells, if it was written just now. Throws a Problem for a type that cannot be counted by.
+ * Looks at the type of a table's time. A time without a zone is right only in its writer's zone: the newest row tells, if
+ * it was written just now. Throws a Problem for a type that no minutes can be counted by.
  */
 export async function lookAtTime({ sql }: Database, table: string, column: string): Promise<[true, string]> {
   const [row] = await orRemedy(
@@ -141,7 +142,8 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
   const remedy = `alter role ${row.login} set timezone = 'UTC', or the zone of the process that writes ${column}`;
   if (!row.is_chosen)
     throw new Problem(`${column} has no zone, and is read in the server's default, ${row.zone}`, remedy);
-  const newest = `select extract(epoch from now() - max(${column})::timestamptz)::float8 as age from ${table} where isfinite(${column})`;
+  const newest = `select extract(epoch from now() - max(${column})::timestamptz)::float8 as age
+    from ${table} where isfinite(${column})`;
   const [written] = await briefly(sql, newest).catch(() => []); // May take too long, or not be granted.
   const age = written?.age;
   const reading = `${column} has no zone, and is read as ${row.zone}`;
@@ -153,8 +155,8 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
 }
 
 /**
- * Looks whether the role can ask a check, whether an index serves it, and whether rows have its status. Throws a Problem for
- * the first that is not so.
+ * Looks whether the role can ask a check, whether an index serves it, and whether rows have its status. Throws a Problem
+ * for the first of these that is not so.
  */
 export async function lookAtCheck(database: Database, check: Check): Promise<[true, string]> {
   const remedies: Record<string, string> = {
@@ -192,7 +194,7 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
   return [true, "columns readable, an index serves it"];
 }
 
-/** The plan of a query, with whatever index would serve it: on a small table the planner would read all of it. */
+/** The plan of a query, with an index if any serves it: on a small table the planner would read all of it. */
 function planOf({ sql }: Database, query: string): Promise<unknown> {
   return briefly(sql, `explain (format json) ${query}`, "set local enable_seqscan = off");
 }
@@ -205,10 +207,11 @@ async function briefly(sql: Sql, query: string, settings = ""): Promise<Row[]> {
   });
 }
 
-/** Whether a row has the status, the column's type or a constraint names it, or statistics do. True on an empty table. */
+/** Whether a row has the status, or the column's type, a constraint or statistics name it. True on an empty table. */
 async function isStatusKnown({ sql }: Database, { table, status }: Check): Promise<boolean> {
   // May take too long on a large table without its index; then the rest has to tell.
-  const query = `select exists (select from ${table} where status = '${status}') or not exists (select from ${table}) as known`;
+  const query = `select exists (select from ${table} where status = '${status}')
+    or not exists (select from ${table}) as known`;
   const [row] = await briefly(sql, query).catch(() => []);
   if (row?.known) return true;
   const [declared] = await orRemedy(
@@ -216,7 +219,8 @@ async function isStatusKnown({ sql }: Database, { table, status }: Check): Promi
       select exists (select from pg_enum where enumtypid = atttypid and enumlabel = ${status})
         or exists (select from pg_constraint where conrelid = attrelid and contype = 'c' and attnum = any (conkey)
           and strpos(pg_get_constraintdef(pg_constraint.oid), quote_literal(${status}::text)) > 0)
-        or exists (select from pg_stats where tablename = ${table} and to_regclass(format('%I.%I', schemaname, tablename)) = attrelid
+        or exists (select from pg_stats
+          where tablename = ${table} and to_regclass(format('%I.%I', schemaname, tablename)) = attrelid
           and pg_stats.attname = 'status' and ${status} = any (most_common_vals::text::text[])) as known
       from pg_attribute where attrelid = to_regclass(${table}) and attname = 'status' and not attisdropped`,
     "run it again",

@@ -74,7 +74,7 @@ describe("every alert fires when it should, not a minute earlier, and says what 
       }
     }
     const names = new Set(rules.map(({ alert }) => alert));
-    expect(read, "has its texts compared").toEqual(names);
+    expect(read, "has its texts compared in test/alerts.yml").toEqual(names);
     for (const situation of ["fires", "two stages", "vanished", "restart", "first", "wiped", "nothing"]) {
       expect(asked[situation], situation).toEqual(names);
     }
@@ -220,13 +220,13 @@ describe("metric names", () => {
     async (file) => {
       const names = namedIn(await read(file));
       expect(names.length).toBeGreaterThan(0);
-      expect(exportedMetrics).toEqual(expect.arrayContaining(names));
+      expect(exportedMetrics, "metrics of lib/checks.ts and lib/events.ts").toEqual(expect.arrayContaining(names));
     },
   );
 
   it("every one that the code exports is in the README and on the dashboard", async () => {
     for (const file of ["README.md", "config/grafana/ledger.json"]) {
-      expect(namedIn(await read(file))).toEqual(expect.arrayContaining(exportedMetrics));
+      expect(namedIn(await read(file)), file).toEqual(expect.arrayContaining(exportedMetrics));
     }
   });
 });

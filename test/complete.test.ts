@@ -9,7 +9,7 @@ import { databaseTimeoutMs } from "../handlers/sampler.ts";
 import { checks, questionOf, rowsOf } from "../lib/checks.ts";
 import { phases } from "../lib/events.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
-import { alertOf, modelOf } from "./helpers/models.ts";
+import { alertOf, modelOf, models } from "./helpers/models.ts";
 
 // What belongs to a check, one test each, named after the file that lacks it. docs/add-a-check.md is the recipe.
 
@@ -48,11 +48,17 @@ it.each(["veza_ledger_sampler", "veza_ledger"])(
       from pg_db_role_setting, unnest(setconfig) as setting
       where setrole = ${login}::regrole and setdatabase = 0 and setting like 'statement_timeout=%'`;
     const longest = Math.floor(databaseTimeoutMs / checks.length);
-    const lacking = `config/postgres/roles.sql: ${checks.length} checks have ${databaseTimeoutMs} ms. Lower the statement_timeout of ${login} to ${longest} ms or less`;
+    const lacking =
+      `config/postgres/roles.sql: ${checks.length} checks have ${databaseTimeoutMs} ms. ` +
+      `Lower the statement_timeout of ${login} to ${longest} ms or less`;
     expect(Number(row?.timeout_ms), lacking).toBeGreaterThan(0);
     expect(Number(row?.timeout_ms), lacking).toBeLessThanOrEqual(longest);
   },
 );
+
+it("test/helpers/models.ts has models of the checks in lib/checks.ts, and no other", () => {
+  expect(Object.keys(models).sort()).toEqual(checks.map(({ id }) => id).sort());
+});
 
 it.each(Object.entries(indexFiles()))("config/postgres/%s is in step with the checks", async (name, text) => {
   const lacking = `config/postgres/${name} is out of date: npm run indexes`;
@@ -113,7 +119,7 @@ describe.each(checks)("$id has", (check) => {
     expect(growing[0]?.expr).toContain(`"check", "${id}"`);
   });
 
-  it("a page in config/alertmanager/ledger.yml: when it is blind if its alert pages, else when its rows are too old", () => {
+  it("a page in config/alertmanager/ledger.yml: on its blindness if its alert pages, else on its rows' age", () => {
     const [own] = rules.filter((rule) => rule.alert === alert);
     const pages = own?.labels.severity === "page";
     const exprOf = (name: string) =>

@@ -394,19 +394,18 @@ it("tells a replica from the primary, which alone the totals are published from,
   const remedies = ["name the primary in DATABASE_URL"];
   const look = () => doctor(["sampler"], settings);
   const early = await look();
-  expect(early).toMatchObject({ exitCode: 1, ill: ["✗ totals not published from a replica"], remedies });
+  expect(early.exitCode).toBe(1);
+  expect(early.ill.filter((line) => line.startsWith("✗"))).toEqual(["✗ totals not published from a replica"]);
+  expect(early.remedies).toEqual(expect.arrayContaining(remedies));
   expect(early.lines).toContainEqual(
     expect.stringMatching(/^✓ server a replica, whose last transaction is \d+ s old$/),
   );
   // Nothing reaches it any more.
-  const { ill } = await vi.waitUntil(
-    async () => {
-      const late = await look();
-      return late.ill.length > 1 && late;
-    },
-    { timeout: 60_000, interval: 2_000 },
-  );
-  expect(ill[0]).toMatch(/^✗ server a replica whose last transaction is \d+ s old: newer rows do not count$/);
+  const server = await vi.waitUntil(async () => (await look()).ill.find((line) => line.startsWith("✗ server")), {
+    timeout: 60_000,
+    interval: 2_000,
+  });
+  expect(server).toMatch(/^✗ server a replica whose last transaction is \d+ s old: newer rows do not count$/);
 });
 
 it("goes on to the gateway when Postgres cannot be reached, and says so of both", async () => {

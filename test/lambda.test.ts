@@ -13,6 +13,7 @@ import { forEachCheck } from "./helpers/models.ts";
 import { type FunctionName, type Packaged, packageService, unzip } from "./helpers/packages.ts";
 import { startProxy, type TcpProxy } from "./helpers/proxy.ts";
 import { newSecret } from "./helpers/receiver.ts";
+import { assertRights } from "./helpers/sample.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { tcpServer } from "./helpers/servers.ts";
 import { encrypted } from "./helpers/tls.ts";
@@ -28,6 +29,7 @@ beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "veza-lambda-"));
   packaged = await packageService(folder, stage);
   database = await createDatabase();
+  await assertRights(database);
   await database.admin`
     insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '1 hour')`;
 });

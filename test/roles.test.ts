@@ -70,7 +70,7 @@ it("gives a clone of AWS' rotation the same, when it is run again", async () => 
   await lockTable({ admin } as TestDatabase, "orders");
   const outcomes = await sampleAs(as("veza_ledger_sampler_clone"));
   const failed = outcomes.filter((outcome) => "error" in outcome).map(({ check }) => check.id);
-  expect(failed).toEqual(Object.keys(onTable("orders", "failed")));
+  expect(failed, "config/postgres/roles.sql").toEqual(Object.keys(onTable("orders", "failed")));
   expect(outcomes).toHaveLength(checks.length);
 });
 

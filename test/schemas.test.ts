@@ -5,7 +5,7 @@ import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.
 import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { sampleAs } from "./helpers/sample.ts";
 
-// Schemas and settings that a ledger may have besides those of local/ledger.sql: each count is right, or failed.
+// Schemas and settings that a ledger may have, unlike local/ledger.sql: each count is right, or fails.
 
 let database: TestDatabase;
 beforeEach(async () => {

@@ -6,9 +6,9 @@ import { deadline } from "../lib/deadline.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { type Model, modelOf, providerIds } from "./helpers/models.ts";
 
-// Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model gives.
-// Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the microsecond.
-// TRUTH_SECONDS says for how long, TRUTH_SEED repeats a run.
+// Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model
+// gives. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
+// microsecond. TRUTH_SECONDS says for how long, TRUTH_SEED repeats a run.
 
 const seconds = Number(process.env.TRUTH_SECONDS ?? 6);
 const seed = Number(process.env.TRUTH_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -178,7 +178,7 @@ afterAll(async () => {
   await database.admin.end();
 });
 
-/** Builds the ledger, with the rows as the writer's zone has them. Resolves to those rows as they have to be read. */
+/** Builds the ledger, with the rows as the writer's zone has them. Resolves to the rows as they have to be read. */
 async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[]>> {
   const read: Record<Table, ReadRow[]> = { orders: [], refunds: [], seller_transfers: [] };
   const statements: string[] = [];

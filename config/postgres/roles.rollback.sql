@@ -1,5 +1,5 @@
--- Takes roles.sql back: the grants in this database, then the roles. Run it before schema.rollback.sql, as the role that
--- ran roles.sql.
+-- Takes roles.sql back: the grants in this database, then the roles. Run it before schema.rollback.sql, as the role
+-- that ran roles.sql.
 
 begin;
 

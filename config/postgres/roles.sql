@@ -1,13 +1,13 @@
 -- A role for each function with no more than it needs, and veza_ledger for both where they share a login. Safe to run
--- again. Run it after schema.sql, in the ledger's database, as a role that may create roles and owns the tables, with the
--- ledger's tables on the search_path. It sets no passwords: use \password veza_ledger_sampler in psql, or let the
+-- again. Run it after schema.sql, in the ledger's database, as a role that may create roles and owns the tables, with
+-- the ledger's tables on the search_path. It sets no passwords: use \password veza_ledger_sampler in psql, or let the
 -- secret's rotation set them.
 --
 -- Rotation with alternating users makes a second login, veza_ledger_sampler_clone or veza_ledger_receiver_clone. It
 -- inherits the grants and none of the settings: run this again after the first rotation.
 --
--- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's statements run one
--- after the other: statement_timeout times their number fits into the sampler's 8 s for Postgres.
+-- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's statements run
+-- one after the other: statement_timeout times their number fits into the sampler's 8 s for Postgres.
 
 begin;
 
@@ -40,10 +40,10 @@ begin
       ('veza_ledger_sampler', 'statement_timeout', '1500ms'),
       ('veza_ledger_sampler', 'lock_timeout', '500ms'),
       ('veza_ledger_sampler', 'idle_in_transaction_session_timeout', '10s'),
-      -- A policy that hides rows then makes a count fail. Otherwise the count would be too small, and nobody would know.
+      -- A policy that hides rows makes a count fail. Otherwise it would be too small, and nobody would know.
       ('veza_ledger_sampler', 'row_security', 'off'),
-      -- For times without a zone. Go writes them in its process's zone, and in a container that is UTC. The server's default
-      -- is the zone of the host on which it was set up.
+      -- For times without a zone. Go writes them in its process's zone, and in a container that is UTC. The server's
+      -- default is the zone of the host on which it was set up.
       ('veza_ledger_sampler', 'timezone', 'UTC'),
 
       -- A delivery is answered when it is on the disk, whatever the database's default is.

@@ -1,6 +1,6 @@
 import { type Check, checks } from "../../lib/checks.ts";
 
-// What each check counts, said a second time and without SQL: tests hold the statements against it, and make rows from it.
+// What each check counts, said a second time and without SQL. Tests hold the statements against it, and make rows from it.
 
 export interface Model {
   table: "orders" | "refunds" | "seller_transfers";
@@ -12,7 +12,7 @@ export interface Model {
   staleAfterMinutes?: number;
 }
 
-const models: Record<string, Model> = {
+export const models: Record<string, Model> = {
   stuck_orders: {
     table: "orders",
     status: "pending",
@@ -106,7 +106,7 @@ export function insertRows(check: Pick<Check, "id">, count: number, change: Chan
   return `insert into ${table} (${columns}) select ${values} from generate_series(1, ${count});`;
 }
 
-/** How many rows each check counts of those that insertRows() inserts for `check`, one for each of these changes. */
+/** How many rows each check counts, after insertRows() inserted one row of `check` with each of these changes. */
 export function countsOf(check: Pick<Check, "id">, changes: Omit<Change, "age">[]): Record<string, number> {
   const rows = changes.map((change) => ({ ...modelOf(check), ...change }));
   return forEachCheck((each) => {

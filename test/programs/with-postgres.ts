@@ -15,7 +15,7 @@ try {
   const project = { dependencies: { [name]: `^${major}.0.0-0` }, allowScripts: { [name]: true } };
   writeFileSync(path.join(folder, "package.json"), JSON.stringify(project));
   execFileSync("npm", ["install", "--no-package-lock"], { cwd: folder, stdio: "inherit" });
-  const { status } = spawnSync("vitest", ["run", ...files], {
+  const { status } = spawnSync("vitest", ["run", "--project", "unit", "--project", "real", ...files], {
     stdio: "inherit",
     env: { ...process.env, POSTGRES_PACKAGE: path.join(folder, "node_modules", name, "dist/index.js") },
   });

@@ -1,0 +1,110 @@
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, it, type TestContext } from "vitest";
+import { findProgram } from "../local/find-program.ts";
+import { projectFolder } from "./helpers/processes.ts";
+
+// npm run test:recipe: docs/add-a-check.md on trial. A copy of the project gets the recipe's example, and has to pass.
+// Where a step is left out, every test that fails has to name the step.
+
+const example = path.join(projectFolder, "docs/add-a-check.diff");
+const edited = [...(await readFile(example, "utf8")).matchAll(/^\+\+\+ b\/(.+)$/gm)].map(([, file = ""]) => file);
+const written: Record<string, string> = { indexes: "npm run indexes", dashboard: "npm run dashboard" };
+const steps = [...edited, ...Object.keys(written)];
+const nameOf = (step: string) => written[step] ?? step;
+
+/** The quick tests of what is made from the checks. The slow tests take their rows and counts from the same helpers. */
+const tests = [
+  ...["complete", "checks", "schemas", "truth", "roles", "indexes", "migrate"],
+  ...["dashboard", "readme", "terminal", "graph", "exposition", "alerts"],
+];
+/** Both engines take a minute or two for all rules. */
+const butEngines = "^(?!.*by (Prometheus|that of Victoria))";
+
+const run = promisify(execFile);
+
+/** A copy of the project with the example, but for these steps. It is gone with the test. */
+async function copyWithout(leftOut: string[], { onTestFinished }: TestContext): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-recipe-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const shared = ["node_modules", ".cache"];
+  const isCopied = (file: string) => ![...shared, ".git", ".serverless"].includes(path.relative(projectFolder, file));
+  await cp(projectFolder, folder, { recursive: true, filter: isCopied });
+  for (const name of shared) await symlink(path.join(projectFolder, name), path.join(folder, name));
+  await run("git", ["apply", ...leftOut.map((file) => `--exclude=${file}`), example], { cwd: folder });
+  for (const script of Object.keys(written)) {
+    // A script that lacks something fails, and leaves its file as it was.
+    if (!leftOut.includes(script)) await run("npm", ["run", script], { cwd: folder }).catch(() => {});
+  }
+  return folder;
+}
+
+interface Report {
+  testResults: {
+    status: string;
+    message: string;
+    assertionResults: { status: string; fullName: string; failureMessages: string[] }[];
+  }[];
+}
+
+/** Runs these tests of a copy. Resolves to how many passed, and to titles and messages of all that failed. */
+async function runTests(folder: string, names: string[]): Promise<{ passed: number; failures: string[] }> {
+  const report = path.join(folder, "report.json");
+  const files = names.map((name) => `test/${name}.test.ts`);
+  const args = ["run", "-t", butEngines, "--reporter=json", `--outputFile=${report}`, ...files];
+  const { PATH, HOME } = process.env; // Without what this vitest tells its workers.
+  const options = { cwd: folder, env: { PATH, HOME, TRUTH_SECONDS: "1" }, maxBuffer: 64 * 1024 * 1024 };
+  await run(process.execPath, ["node_modules/vitest/vitest.mjs", ...args], options).catch(() => {});
+  const { testResults } = JSON.parse(await readFile(report, "utf8")) as Report;
+  const all = testResults.flatMap(({ assertionResults }) => assertionResults);
+  const failed = all.filter(({ status }) => status === "failed");
+  return {
+    passed: all.filter(({ status }) => status === "passed").length,
+    failures: [
+      ...failed.map(({ fullName, failureMessages }) => `${fullName}\n${failureMessages.join("\n")}`),
+      // A file without results: its tests could not be collected, or their set-up failed.
+      ...testResults.filter(({ status, message }) => status === "failed" && message).map(({ message }) => message),
+    ],
+  };
+}
+
+it("edits eight files at most", () => {
+  expect(edited.length).toBeGreaterThan(5);
+  expect(edited.length).toBeLessThanOrEqual(8);
+});
+
+it("makes a check that passes every test", async (context) => {
+  const folder = await copyWithout([], context);
+  const { passed, failures } = await runTests(folder, tests);
+  expect(failures).toEqual([]);
+  expect(passed).toBeGreaterThan(100);
+  const { file } = await findProgram("promtool");
+  const { stdout } = await run(file, ["test", "rules", "test/alerts.yml"], { cwd: folder });
+  expect(stdout).toContain("SUCCESS");
+});
+
+it("is named step by step, when there is only the check", async (context) => {
+  const folder = await copyWithout(
+    steps.filter((step) => step !== "lib/checks.ts"),
+    context,
+  );
+  const { failures } = await runTests(folder, tests);
+  expect(failures.length).toBeGreaterThan(steps.length);
+  for (const failure of failures)
+    expect(
+      steps.map(nameOf).some((name) => failure.includes(name)),
+      failure,
+    ).toBe(true);
+});
+
+describe.concurrent("is incomplete, and every test that fails names it,", () => {
+  it.for(steps)("without %s", async (step, context) => {
+    const folder = await copyWithout([step], context);
+    const { failures } = await runTests(folder, [step === "dashboard" ? "dashboard" : "complete"]);
+    expect(failures).not.toEqual([]);
+    for (const failure of failures) expect(failure).toContain(nameOf(step));
+  });
+});
