@@ -39,3 +39,33 @@ it("gives up a request that does not end within 10 s", async () => {
   expect(await begin(100, "{")).toMatch(/^HTTP\/1\.1 408 /);
   expect(handled).toBe(0);
 });
+
+it("works on five requests at once, lets 200 wait, and answers 503 with retry-after to more", async () => {
+  let working = 0;
+  let most = 0;
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { url, stop } = await serve(async () => {
+    working += 1;
+    most = Math.max(most, working);
+    await released;
+    working -= 1;
+    return { statusCode: 200 };
+  }, 0);
+  onTestFinished(stop);
+  const statuses: number[] = [];
+  const posts = Array.from({ length: 210 }, async () => {
+    const answer = await fetch(url, { method: "POST", body: "{}" });
+    statuses.push(answer.status);
+    return answer;
+  });
+  const refused = await Promise.any(posts);
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
+  await expect.poll(() => statuses).toEqual(Array(5).fill(503));
+  release();
+  await Promise.all(posts);
+  expect(statuses.filter((status) => status === 200)).toHaveLength(205);
+  expect(most).toBe(5);
+});
