@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -10,8 +10,19 @@ import { projectFolder } from "./helpers/processes.ts";
 // npm run test:recipe: docs/add-a-check.md on trial. A copy of the project gets the recipe's example, and has to pass.
 // Where a step is left out, every test that fails has to name the step.
 
-const example = path.join(projectFolder, "docs/add-a-check.diff");
-const edited = [...(await readFile(example, "utf8")).matchAll(/^\+\+\+ b\/(.+)$/gm)].map(([, file = ""]) => file);
+/** For each file of the example: the lines that it has before an edit, and after it. */
+const example = new Map<string, { before: string; after: string }[]>();
+for (const ofFile of (await readFile("docs/add-a-check.diff", "utf8")).split(/^--- .*\n\+\+\+ b\//m).slice(1)) {
+  const [file = "", ...edits] = ofFile.split(/\n@@ .* @@\n|\n$/);
+  const without = (edit: string, mark: string) =>
+    edit
+      .split("\n")
+      .flatMap((line) => (line.startsWith(mark) ? [] : [line.slice(1)]))
+      .join("\n");
+  const asTexts = edits.filter(Boolean).map((edit) => ({ before: without(edit, "+"), after: without(edit, "-") }));
+  example.set(file, asTexts);
+}
+const edited = [...example.keys()];
 const written: Record<string, string> = { indexes: "npm run indexes", dashboard: "npm run dashboard" };
 const steps = [...edited, ...Object.keys(written)];
 const nameOf = (step: string) => written[step] ?? step;
@@ -19,7 +30,7 @@ const nameOf = (step: string) => written[step] ?? step;
 /** The quick tests of what is made from the checks. The slow tests take their rows and counts from the same helpers. */
 const tests = [
   ...["complete", "checks", "schemas", "truth", "roles", "indexes", "migrate"],
-  ...["dashboard", "readme", "terminal", "graph", "exposition", "alerts"],
+  ...["evidence", "sample", "dashboard", "readme", "terminal", "exposition", "alerts"],
 ];
 /** Both engines take a minute or two for all rules. */
 const butEngines = "^(?!.*by (Prometheus|that of Victoria))";
@@ -34,7 +45,17 @@ async function copyWithout(leftOut: string[], { onTestFinished }: TestContext): 
   const isCopied = (file: string) => ![...shared, ".git", ".serverless"].includes(path.relative(projectFolder, file));
   await cp(projectFolder, folder, { recursive: true, filter: isCopied });
   for (const name of shared) await symlink(path.join(projectFolder, name), path.join(folder, name));
-  await run("git", ["apply", ...leftOut.map((file) => `--exclude=${file}`), example], { cwd: folder });
+  for (const [file, edits] of example) {
+    if (leftOut.includes(file)) continue;
+    let text = await readFile(path.join(folder, file), "utf8");
+    for (const { before, after } of edits) {
+      const [start = "", end, ...more] = text.split(`${before}\n`);
+      if (end === undefined || more.length > 0)
+        throw new Error(`docs/add-a-check.diff is out of date: ${file}\n${before}`);
+      text = `${start}${after}\n${end}`;
+    }
+    await writeFile(path.join(folder, file), text);
+  }
   for (const script of Object.keys(written)) {
     // A script that lacks something fails, and leaves its file as it was.
     if (!leftOut.includes(script)) await run("npm", ["run", script], { cwd: folder }).catch(() => {});

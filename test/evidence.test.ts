@@ -3,11 +3,12 @@ import { checks } from "../lib/checks.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { captureLog } from "./helpers/log.ts";
 import { insertRows, modelOf } from "./helpers/models.ts";
-import { sampleOf } from "./helpers/sample.ts";
+import { assertRights, sampleOf } from "./helpers/sample.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
   database = await createDatabase();
+  await assertRights(database);
   onTestFinished(() => database.admin.end());
 });
 

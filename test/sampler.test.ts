@@ -1,7 +1,7 @@
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../handlers/sampler.ts";
-import { checks } from "../lib/checks.ts";
+import { type Check, checks } from "../lib/checks.ts";
 import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -241,12 +241,13 @@ describe("with a faulty database", () => {
 });
 
 describe("when its session ends in the middle of a tick", () => {
-  /** A proxy in front of Postgres that ends a session when its statements come, as often as told; it counts dials. */
+  /** A proxy in front of Postgres that ends so many sessions when their statements come. It counts dials. */
   async function endingProxy(sessionsToEnd: number) {
-    const seen = { port: 0, dials: 0 };
+    const seen = { port: 0, dials: 0, askedLast: "" };
     const { port } = await startProxy(targetOf(database.samplerUrl).port, {
       allow(chunk) {
-        if (chunk.includes("application_name\0")) seen.dials += 1;
+        if (chunk.includes("application_name\0")) Object.assign(seen, { dials: seen.dials + 1, askedLast: "" });
+        seen.askedLast += chunk;
         return seen.dials > sessionsToEnd || !chunk.includes("from orders");
       },
     });
@@ -274,6 +275,9 @@ describe("when its session ends in the middle of a tick", () => {
     expect(await scrape(stage)).toMatchObject({ ...gauges, veza_reconciler_last_run_timestamp: 0 });
     expect(log.map(({ message }) => message)).toEqual(["tick"]);
     expect(proxy.dials).toBe(2);
+    const wasAsked = ({ table }: Check) => proxy.askedLast.includes(`row_security_active('${table}')`);
+    expect(checks.filter(({ table }) => table === "orders").some(wasAsked)).toBe(false);
+    expect(checks.filter(({ table }) => table === "refunds").every(wasAsked)).toBe(true);
   });
 
   it("dials twice for the counts, and once more to publish", async () => {
