@@ -59,11 +59,12 @@ select statement from (
     1, level
   from missing where not is_leaf
   union all
-  select format('create index concurrently if not exists %I on %s (%s) where %s', index, relid::regclass, expression, state),
-    2, level
+  select format('create index concurrently if not exists %I on %s (%s) where %s', index, relid::regclass, expression,
+      state), 2, level
   from missing where is_leaf
   union all
-  select format('alter index %I.%I attach partition %I.%I', above.nspname, parent_index, missing.nspname, index), 3, -level
+  select format('alter index %I.%I attach partition %I.%I', above.nspname, parent_index, missing.nspname, index),
+    3, -level
   from missing join (select relid as oid, nspname from (select distinct relid, nspname from named) as each) as above
     on above.oid = parent
 ) as work (statement, step, position)
