@@ -4,29 +4,88 @@ import { checks, stateOf } from "../lib/checks.ts";
 
 // npm run indexes: writes the indexes of the checks, and their rollback, into config/postgres.
 
-const heading = `\
+const given = checks.map(
+  (check) => `  ('veza_ledger_${check.id}', '${check.table}', '${check.time}', $$${stateOf(check)}$$)`,
+);
+
+const create = `\
 -- Written by \`npm run indexes\` from lib/checks.ts: one partial index for each check, over the rows in its state. A
 -- check then reads these rows and no others, however large the table is. Optional, safe to run again. As the owner:
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
+-- The query writes the statements, and psql's \\gexec runs them, in the tables behind the sampler's search_path. On a
+-- partitioned table, each partition gets its index, and a partition of tomorrow inherits it.
 -- CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption, drop the invalid index and run it
 -- again.
+
+\\set ON_ERROR_STOP on
+
+select set_config('search_path', substr(entry, length('search_path=') + 1), false) as search_path
+from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
+where rolname = 'veza_ledger_sampler' and entry like 'search_path=%'
+  and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+order by setdatabase desc limit 1;
+
+with given (name, relation, expression, state) as (values
+${given.join(",\n")}
+),
+-- Behind a view that the roles read, its table has the index.
+found as (
+  select given.*, coalesce(
+    (select oid from pg_class join unnest(current_schemas(false)) with ordinality as path (entry, position)
+      on relnamespace = entry::regnamespace
+      where relname = relation and relkind in ('r', 'p', 'm') order by position limit 1),
+    relation::regclass) as root
+  from given
+),
+-- A table by itself, or a partitioned table with all that is below it.
+parts as (
+  select found.*, root as relid, null as parent, 0 as level, true as is_leaf
+  from found join pg_class on oid = root where relkind <> 'p' and not relispartition
+  union all
+  select found.*, relid, parentrelid, level, isleaf from found, pg_partition_tree(root)
+),
+named as (
+  select parts.*, case level when 0 then name else name || '_' || relid::oid end as index,
+    case level when 1 then name else name || '_' || parent::oid end as parent_index, nspname
+  from parts join pg_class on pg_class.oid = relid join pg_namespace on pg_namespace.oid = relnamespace
+),
+missing as (
+  select named.* from named where not exists (
+    select from pg_inherits join pg_index on indexrelid = inhrelid join pg_class on pg_class.oid = inhparent
+    where indrelid = relid and relname = parent_index)
+)
+select statement from (
+  select format('create index if not exists %I on only %s (%s) where %s', index, relid::regclass, expression, state),
+    1, level
+  from missing where not is_leaf
+  union all
+  select format('create index concurrently if not exists %I on %s (%s) where %s', index, relid::regclass, expression,
+      state), 2, level
+  from missing where is_leaf
+  union all
+  select format('alter index %I.%I attach partition %I.%I', above.nspname, parent_index, missing.nspname, index),
+    3, -level
+  from missing join (select relid as oid, nspname from (select distinct relid, nspname from named) as each) as above
+    on above.oid = parent
+) as work (statement, step, position)
+order by step, position \\gexec
 `;
-const rollbackHeading = `\
--- Written by \`npm run indexes\`. Takes indexes.sql back, without blocking writes. The checks work, and read more.
+
+const drop = `\
+-- Written by \`npm run indexes\`. Takes indexes.sql back, without blocking writes, except on a partitioned table. The
+-- checks work, and read more.
+
+\\set ON_ERROR_STOP on
+
+select format('drop index %s%s', case relkind when 'i' then 'concurrently ' end, oid::regclass)
+from pg_class
+where relkind in ('i', 'I') and not relispartition
+  and relname ~ '^veza_ledger_(${checks.map(({ id }) => id).join("|")})(_\\d+)?$' \\gexec
 `;
 
 /** The text of each generated file, by its name in config/postgres. */
 export function indexFiles(): Record<string, string> {
-  const create = checks.map(
-    (check) => `
-create index concurrently if not exists veza_ledger_${check.id} on ${check.table} (${check.time})
-  where ${stateOf(check)};`,
-  );
-  const drop = checks.map(({ id }) => `\ndrop index concurrently if exists veza_ledger_${id};`);
-  return {
-    "indexes.sql": `${heading}${create.join("")}\n`,
-    "indexes.rollback.sql": `${rollbackHeading}${drop.join("")}\n`,
-  };
+  return { "indexes.sql": create, "indexes.rollback.sql": drop };
 }
 
 if (import.meta.main) {

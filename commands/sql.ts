@@ -1,24 +1,40 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import type { Sql } from "postgres";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
 
+/** The text of a file of SQL, by its path from the project's top folder, without the lines that only psql knows. */
+export async function readSqlFile(file: string): Promise<string> {
+  const text = await readFile(path.join(import.meta.dirname, "..", file), "utf8");
+  return text.replaceAll(/^\\set .*\n\n?/gm, "");
+}
+
 /**
  * Runs SQL files one after the other on one connection; `files` are paths from the project's top folder. A file is one
- * transaction, unless it builds indexes CONCURRENTLY: then each statement runs alone, as in psql.
+ * transaction, unless it builds indexes CONCURRENTLY. Then each statement runs alone, as in psql, and `\gexec` runs the
+ * statements that the query before it returns.
  */
 export async function runSqlFiles(url: string, files: string[]): Promise<void> {
   const target = parseDatabaseUrl(url);
   const { sql, close } = await connect(async () => target, "veza-ledger-migrate", deadline("Postgres", 10_000));
   try {
     for (const file of files) {
-      const text = await readFile(path.join(import.meta.dirname, "..", file), "utf8");
-      const withoutComments = text.replaceAll(/^--.*$/gm, "");
-      const parts = /\bconcurrently\b/i.test(withoutComments) ? withoutComments.split(/;\s*$/m) : [text];
-      for (const part of parts) await sql.unsafe(part);
+      const text = await readSqlFile(file);
+      const isAlone = /\bconcurrently\b/i.test(text.replaceAll(/^--.*$/gm, ""));
+      for (const part of isAlone ? text.split(/;$/m) : [text]) await runPart(sql, part);
     }
   } finally {
     await close();
   }
+}
+
+/** Runs statements; before `\gexec`, a query whose answers are statements. */
+async function runPart(sql: Sql, part: string): Promise<void> {
+  const [first = "", ...more] = part.split(/\\gexec$/m);
+  const rows = await sql.unsafe(first);
+  if (more.length === 0) return;
+  for (const row of rows) await sql.unsafe(String(Object.values(row)[0]));
+  await runPart(sql, more.join("\\gexec\n"));
 }

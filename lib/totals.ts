@@ -70,7 +70,7 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
 const lockKey = "1986361953, 1";
 
 /** The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. */
-const lockAndReadTotals = `
+export const lockAndReadTotals = `
   begin isolation level read committed read write;
   select pg_advisory_xact_lock(${lockKey}) where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted

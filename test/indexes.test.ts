@@ -34,3 +34,33 @@ it.each(["timestamptz", "timestamp"])(
     expect(large.withStuckRows).toBeLessThan(30);
   },
 );
+
+it("serves a partitioned table, partitions of partitions and partitions of tomorrow, and is taken back", async () => {
+  const { admin, adminUrl } = await createDatabase();
+  onTestFinished(() => admin.end());
+  await admin.unsafe(`
+    drop table orders;
+    create table orders (id bigint, status text, hyperswitch_payment_id text, created_at timestamptz)
+      partition by range (created_at);
+    create table orders_2026 partition of orders for values from ('2026-01-01') to ('2027-01-01')
+      partition by list (status);
+    create table orders_2026_pending partition of orders_2026 for values in ('pending');
+    create table orders_2026_rest partition of orders_2026 default;
+    create table orders_rest partition of orders default`);
+  /** The valid indexes of the checks on orders, and whether one is attached twice or not at all. */
+  const indexes = () => admin`
+    select indrelid::regclass::text as table, indisvalid as is_valid, relispartition as is_attached
+    from pg_index join pg_class on pg_class.oid = indexrelid where relname ~ 'orders' order by 1`;
+  const files = (name: string) => runSqlFiles(adminUrl, [`config/postgres/${name}.sql`]);
+  const all = ["orders", "orders_2026", "orders_2026_pending", "orders_2026_rest", "orders_rest"];
+  const expected = (tables: string[]) =>
+    tables.map((table) => ({ table, is_valid: true, is_attached: table !== "orders" }));
+
+  await files("indexes");
+  expect(await indexes()).toEqual(expected(all));
+  await admin.unsafe("create table orders_2027 partition of orders for values from ('2027-01-01') to ('2028-01-01')");
+  await files("indexes");
+  expect(await indexes()).toEqual(expected([...all.slice(0, 4), "orders_2027", "orders_rest"]));
+  await files("indexes.rollback");
+  expect(await indexes()).toEqual([]);
+});

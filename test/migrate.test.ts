@@ -1,11 +1,14 @@
-import { readdir } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import postgres from "postgres";
-import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../commands/sql.ts";
+import { tryRole } from "../commands/trial.ts";
 import { checks } from "../lib/checks.ts";
-import { startPostgres } from "../local/postgres.ts";
-import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
-import { runScript } from "./helpers/processes.ts";
+import { type LocalPostgres, startPostgres } from "../local/postgres.ts";
+import { createDatabase, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { runProgram } from "./helpers/processes.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -17,12 +20,20 @@ const tables = () => database.admin`select relname from pg_class
   where relnamespace = to_regnamespace('ledger_metrics') and relkind = 'r' order by relname`;
 
 /** Runs `npm run migrate` to its end, and resolves to its exit code and what it has printed. */
-async function migrate(url: string | undefined): Promise<[number | null, string]> {
-  const { child, exited, output } = runScript("commands/migrate.ts", [], { DATABASE_URL: url });
+async function migrate(url: string | undefined, args: string[] = [], input = ""): Promise<[number | null, string]> {
+  const { child, exited, output } = runProgram(
+    process.execPath,
+    ["commands/migrate.ts", ...args],
+    { DATABASE_URL: url },
+    "pipe",
+  );
+  child.stdin?.end(input);
   await exited;
   return [child.exitCode, output()];
 }
-const inPlace = "The schema ledger_metrics is in place. Next: config/postgres/roles.sql.\n";
+const inPlace = expect.stringMatching(
+  /^✓ migrated +ledger_metrics, the roles and their rights are in place in \w+\n(✓ veza_ledger\w* +tried: .*\n){4}$/,
+);
 
 it("npm run migrate can be run again, beside a writer that does not end: it waits for nobody and keeps the totals", async () => {
   await database.admin`insert into ledger_metrics.totals values ('kept', '{}', 5)`;
@@ -62,9 +73,8 @@ it("npm run migrate keeps the numbers of an earlier version, or gives up when it
 it("the schema can be rolled back, and applied again", async () => {
   await runSqlFiles(database.adminUrl, ["config/postgres/schema.rollback.sql"]);
   expect(await tables()).toEqual([]);
-  await migrate(database.adminUrl);
+  expect(await migrate(database.adminUrl)).toEqual([0, inPlace]);
   expect(await tables()).toEqual([{ relname: "deliveries" }, { relname: "totals" }]);
-  await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql", "config/postgres/roles.sql"]);
 });
 
 it("roles.sql lets the sampler and people on call into whatever schema the ledger is in", async () => {
@@ -82,11 +92,166 @@ it("roles.sql lets the sampler and people on call into whatever schema the ledge
   expect(allowed.map(({ name }) => name).sort()).toEqual(["veza_ledger_oncall", "veza_ledger_sampler"]);
 });
 
+describe("passwords", () => {
+  /** A server of their own, since roles belong to a whole server. */
+  let server: LocalPostgres;
+  beforeAll(async () => {
+    server = await startPostgres(0);
+    await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
+    return () => server.stop();
+  });
+  /** Its database, with a ledger and none of the roles. */
+  function withoutRoles(): { url: string; sql: postgres.Sql; as: (login: string) => string } {
+    const url = server.superuserUrl;
+    const sql = postgres(url, { max: 1, onnotice: () => {} });
+    onTestFinished(async () => {
+      await runSqlFiles(url, ["config/postgres/roles.rollback.sql", "config/postgres/schema.rollback.sql"]);
+      await sql.end();
+    });
+    return { url, sql, as: (login) => url.replace("postgres:postgres@", `${login}@`) };
+  }
+  const mayLogIn = async (url: string) => {
+    const sql = postgres(url, { max: 1 });
+    const answer = await sql`select 1`.then(
+      () => true,
+      ({ code }) => code,
+    );
+    await sql.end();
+    return answer;
+  };
+  const file = async (...lines: string[]) => {
+    const folder = await mkdtemp(path.join(tmpdir(), "veza-passwords-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    await writeFile(path.join(folder, "passwords"), lines.join("\n"));
+    return path.join(folder, "passwords");
+  };
+
+  it("from a file are set where there are none, never replaced, and never shown to the server", async () => {
+    const { url, sql, as } = withoutRoles();
+    const first = await file("veza_ledger_sampler=one", "# the receiver's", "veza_ledger_receiver='two $#'");
+    const spaced = await migrate(url, ["--password-from", first]);
+    expect(spaced).toEqual([1, expect.stringContaining("printable ASCII without spaces")]);
+    expect(await sql`select from pg_roles where rolname ~ 'veza'`).toHaveLength(0);
+
+    const good = await file("veza_ledger_sampler=one", "veza_ledger_receiver='two$#'");
+    const [exitCode, printed] = await migrate(url, ["--password-from", good]);
+    expect(exitCode).toBe(0);
+    expect(printed).toMatch(/^✓ veza_ledger_sampler +logged in, and tried: 5 counts, a publish$/m);
+    expect(printed).toMatch(/^✓ veza_ledger_receiver +logged in, and tried: a delivery, a publish$/m);
+    expect(printed).toMatch(/^✓ veza_ledger_oncall +tried: .*\. It has no password yet$/m);
+    const stored = await sql`select rolpassword from pg_authid where rolname = 'veza_ledger_sampler'`;
+    expect(stored[0]?.rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/);
+    expect(await mayLogIn(as("veza_ledger_receiver:two$%23"))).toBe(true);
+
+    const again = await file("veza_ledger_sampler=fourth", "veza_ledger_oncall=three");
+    const [code, second] = await migrate(url, ["--password-from", again]);
+    expect(code).toBe(1);
+    expect(second).toMatch(/^✗ veza_ledger_sampler +has another password than the given one, and keeps it\n {2}→ use/m);
+    expect(second).toMatch(/^✓ veza_ledger_oncall +logged in/m);
+    expect(await mayLogIn(as("veza_ledger_sampler:one"))).toBe(true);
+    expect(printed + second).not.toMatch(/two\$|fourth|three/);
+  });
+
+  it("are asked for, and an empty answer leaves a role without", async () => {
+    const { url, as } = withoutRoles();
+    const [exitCode, printed] = await migrate(url, ["--password-from", "prompt"], "one\ntwo\nthree\n");
+    expect([exitCode, printed]).toEqual([0, expect.stringContaining("Password of veza_ledger (empty: none): ")]);
+    expect(await mayLogIn(as("veza_ledger_oncall:three"))).toBe(true);
+    expect(await mayLogIn(as("veza_ledger:"))).not.toBe(true);
+    const [, second] = await migrate(url, ["--password-from", "prompt"]);
+    expect(second.match(/Password of \w+/g)).toEqual(["Password of veza_ledger"]);
+  });
+
+  it("are not needed with IAM: rds_iam is granted where it is there", async () => {
+    const { url, sql } = withoutRoles();
+    expect(await migrate(url, ["--iam"])).toEqual([0, expect.stringMatching(/^! IAM +there is no role rds_iam/m)]);
+    await sql`create role rds_iam`;
+    const [exitCode, printed] = await migrate(url, ["--iam"]);
+    expect(exitCode).toBe(0);
+    expect(printed).not.toMatch(/^!|no password/m);
+    const members =
+      await sql`select member::regrole::text as name from pg_auth_members where roleid = 'rds_iam'::regrole`;
+    expect(members.map(({ name }) => name).sort()).toEqual(["veza_ledger_receiver", "veza_ledger_sampler"]);
+  });
+});
+
+it("changes nothing when one statement fails, and says what mends it", async () => {
+  const { admin, adminUrl } = await createDatabase();
+  onTestFinished(() => admin.end());
+  await admin.unsafe("drop schema ledger_metrics cascade; alter table refunds rename hyperswitch_refund_id to gone");
+  const [exitCode, printed] = await migrate(adminUrl);
+  expect([exitCode, printed]).toEqual([
+    1,
+    '✗ column "hyperswitch_refund_id" of relation "refunds" does not exist\n' +
+      "  → migrate the ledger first, or let the role read a view: docs/what-counts.md\nNothing was changed.\n",
+  ]);
+  expect(await admin`select to_regnamespace('ledger_metrics') as found`).toEqual([{ found: null }]);
+  await admin.unsafe("drop table refunds");
+  expect((await migrate(adminUrl))[1]).toMatch(/has no table refunds\n {2}→ name the ledger's database, or migrate/);
+});
+
+it("migrates a ledger whose people on call lack a column, and says so", async () => {
+  const { admin, adminUrl } = await createDatabase();
+  onTestFinished(() => admin.end());
+  await admin.unsafe("alter table orders rename id to number");
+  const [exitCode, printed] = await migrate(adminUrl);
+  expect(exitCode).toBe(1);
+  expect(printed).toMatch(/^✓ veza_ledger_sampler/m);
+  expect(printed).toMatch(/^✗ veza_ledger_oncall +could not list stuck_orders: column "id" does not exist/m);
+});
+
+it.each([
+  ["veza_ledger_sampler", "revoke select (status) on orders", "grant select (status) on public.orders"],
+  ["veza_ledger_sampler", "revoke select on ledger_metrics.totals", "grant select on ledger_metrics.totals"],
+  [
+    "veza_ledger_receiver",
+    "revoke update (attempts) on ledger_metrics.deliveries",
+    "grant update (attempts) on ledger_metrics.deliveries",
+  ],
+  ["veza_ledger_receiver", "revoke usage on schema ledger_metrics", "grant usage on schema ledger_metrics"],
+  ["veza_ledger_oncall", "revoke select (id) on refunds", "grant select (id) on public.refunds"],
+])("names the one grant that %s lacks after: %s", async (role, revoke, grant) => {
+  const { admin, adminUrl } = await createDatabase();
+  const connection = await openConnection(adminUrl);
+  onTestFinished(() => admin.end());
+  await admin.unsafe(`${revoke} from ${role}`);
+  const remedy = `as postgres: ${grant} to ${role}`;
+  await expect(tryRole(connection, role, { setRole: true })).rejects.toMatchObject({ message: "lacks rights", remedy });
+  await admin.unsafe(remedy.replace("as postgres: ", ""));
+  await expect(tryRole(connection, role, { setRole: true })).resolves.toMatch(/,/);
+  expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(0);
+});
+
+it("prints its SQL for a review, which can be run as it is", async () => {
+  const { admin, adminUrl } = await createDatabase();
+  onTestFinished(() => admin.end());
+  await admin.unsafe("drop schema ledger_metrics cascade; create schema veza; alter table orders set schema veza");
+  const [exitCode, printed] = await migrate(undefined, ["--dry-run", "--schema", "veza"]);
+  expect(exitCode).toBe(0);
+  const one = postgres(adminUrl, { max: 1, onnotice: () => {} });
+  await one.unsafe(printed);
+  await one.end();
+  onTestFinished(() => admin.unsafe("drop schema veza cascade").then(() => {}));
+  const sampler = postgres(adminUrl.replace(/\/\/.*@/, "//veza_ledger_sampler:sampler@"), { max: 1 });
+  expect(await sampler`select status from orders`).toEqual([]);
+  await sampler.end();
+  await admin.unsafe(
+    `alter role veza_ledger_sampler in database ${targetOf(adminUrl).database} set search_path = other, public`,
+  );
+  expect((await migrate(adminUrl, ["--schema", "veza"]))[1]).toMatch(
+    /looks for the ledger in other, public, and not in veza\n {2}→ alter role veza_ledger_sampler in database \w+ reset search_path; then/,
+  );
+});
+
+it.each([["--fast"], ["now"]])("says how it is used, to %s", async (argument) => {
+  expect(await migrate(database.adminUrl, [argument])).toEqual([2, expect.stringContaining("usage: npm run migrate")]);
+});
+
 it("says what is missing, and shows no password when it fails", async () => {
   expect(await migrate(undefined)).toEqual([1, expect.stringContaining("DATABASE_URL is missing")]);
   const [exitCode, printed] = await migrate(database.samplerUrl);
   expect(exitCode).toBe(1);
-  expect(printed).toContain("The schema could not be applied: ");
+  expect(printed).toMatch(/^✗ .*\n {2}→ .*\nNothing was changed\.\n$/);
   expect(printed).not.toContain(":sampler@");
 });
 

@@ -57,7 +57,12 @@ it("gives every login its settings, whatever the database's own are, the shared 
   await admin.unsafe(`
     alter database postgres set default_transaction_isolation = 'serializable';
     alter database postgres set timezone = 'Europe/Paris'`);
-  for (const login of logins) expect(await settingsOf(login), login).toMatchObject(expected[login] ?? {});
+  const [server] = await admin`select current_setting('server_version_num')::int as version`;
+  const absent = server?.version < 140_000 ? { idle_session_timeout: undefined } : {}; // It came with PostgreSQL 14.
+  for (const login of logins) {
+    const settings = await settingsOf(login);
+    expect({ ...settings, ...absent }, login).toMatchObject({ ...expected[login], ...absent });
+  }
 });
 
 it("gives a clone of AWS' rotation the same, when it is run again", async () => {
@@ -74,11 +79,45 @@ it("gives a clone of AWS' rotation the same, when it is run again", async () => 
   expect(outcomes).toHaveLength(checks.length);
 });
 
-it("keeps a zone that somebody has chosen", async () => {
-  await admin`alter role veza_ledger_sampler set timezone = 'America/New_York'`;
+it("hands the ways to read on from the sampler's role, and only these, and takes them back", async () => {
+  const readers = ["veza_ledger_sampler_clone", "veza_ledger", "veza_ledger_clone"];
+  const reading = async (login: string) => {
+    const sql = postgres(as(login), { max: 1 });
+    const [row] = await sql`select current_setting('search_path') as path, current_setting('timezone') as zone,
+      current_setting('app.tenant', true) as tenant, current_setting('statement_timeout') as statement_timeout`;
+    await sql.end();
+    return row;
+  };
+  const before = await reading("veza_ledger");
+  await admin.unsafe(`
+    create schema "Views";
+    alter role veza_ledger_sampler set timezone = 'America/New_York';
+    alter role veza_ledger_sampler in database postgres set search_path = "Views", public;
+    alter role veza_ledger_sampler set app.tenant = 'one';
+    alter role veza_ledger_oncall password 'secret'`);
   await runSqlFiles(url, ["config/postgres/roles.sql"]);
-  expect(await settingsOf("veza_ledger_sampler")).toMatchObject({ TimeZone: "America/New_York" });
-  expect(await settingsOf("veza_ledger")).toMatchObject({ TimeZone: "UTC" });
+  const chosen = { path: '"Views", public', zone: "America/New_York", tenant: "one" };
+  for (const login of readers) {
+    expect(await reading(login), login).toEqual({ ...chosen, statement_timeout: before?.statement_timeout });
+  }
+  expect(await reading("veza_ledger_oncall")).toEqual({ ...chosen, statement_timeout: "10s" });
+  expect(await reading("veza_ledger_receiver")).toMatchObject({ path: '"$user", public', zone: "Europe/Paris" });
+
+  await admin.unsafe(`
+    alter role veza_ledger_sampler reset app.tenant;
+    alter role veza_ledger_sampler set timezone = 'UTC';
+    alter role veza_ledger_sampler in database postgres reset search_path`);
+  await runSqlFiles(url, ["config/postgres/roles.sql"]);
+  for (const login of readers) expect(await reading(login), login).toMatchObject({ path: before?.path, zone: "UTC" });
+  const custom = await admin`select from pg_db_role_setting, unnest(setconfig) as entry where entry like 'app.%'`;
+  expect(custom).toHaveLength(0);
+});
+
+it("wins over a setting that was made for this database alone", async () => {
+  await admin`alter role veza_ledger_receiver in database postgres set statement_timeout = '50ms'`;
+  expect(await settingsOf("veza_ledger_receiver")).toMatchObject({ statement_timeout: "50" });
+  await runSqlFiles(url, ["config/postgres/roles.sql"]);
+  expect(await settingsOf("veza_ledger_receiver")).toMatchObject({ statement_timeout: "3000" });
 });
 
 it("is taken back whole, clones included", async () => {

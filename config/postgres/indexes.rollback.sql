@@ -1,7 +1,9 @@
--- Written by `npm run indexes`. Takes indexes.sql back, without blocking writes. The checks work, and read more.
+-- Written by `npm run indexes`. Takes indexes.sql back, without blocking writes, except on a partitioned table. The
+-- checks work, and read more.
 
-drop index concurrently if exists veza_ledger_stuck_orders;
-drop index concurrently if exists veza_ledger_stuck_refunds;
-drop index concurrently if exists veza_ledger_failed_transfers;
-drop index concurrently if exists veza_ledger_orphan_refunds;
-drop index concurrently if exists veza_ledger_pending_reversals;
+\set ON_ERROR_STOP on
+
+select format('drop index %s%s', case relkind when 'i' then 'concurrently ' end, oid::regclass)
+from pg_class
+where relkind in ('i', 'I') and not relispartition
+  and relname ~ '^veza_ledger_(stuck_orders|stuck_refunds|failed_transfers|orphan_refunds|pending_reversals)(_\d+)?$' \gexec

