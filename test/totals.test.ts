@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
 import { text } from "node:stream/consumers";
@@ -268,6 +269,8 @@ async function stopPublisher(place: string, how: string): Promise<{ printed: str
   }, 15_000);
   await add("b");
   await database.admin`select pg_terminate_backend(${lockHolder?.pid ?? 0})`;
+  // Its process gives the lock back before it closes its socket.
+  await expect.poll(() => existsSync(`/proc/${lockHolder?.pid}`)).toBe(false);
   await publish(other, 5_000, { url });
   child.kill("SIGCONT");
   return { printed: await printed(/^((?:published|rejected).*)$/m), pushed };
