@@ -1,3 +1,16 @@
--- Takes outbox.sql back. Deliveries that are still in it are lost: look before.
+-- Takes outbox.sql back. Refuses while a delivery waits or is parked: its events would never be counted.
 
-drop table if exists ledger_metrics_outbox;
+begin;
+set local lock_timeout = '5s';
+
+do $$
+begin
+  if to_regclass('ledger_metrics_outbox') is null then return; end if;
+  lock table ledger_metrics_outbox in access exclusive mode;
+  if exists (select from ledger_metrics_outbox where sent_at is null) then
+    raise exception 'ledger_metrics_outbox has deliveries that are not counted; send them, or delete them, first';
+  end if;
+  drop table ledger_metrics_outbox;
+end $$;
+
+commit;

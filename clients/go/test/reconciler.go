@@ -1,14 +1,13 @@
 // A reconciler for the tests, as small as one can be: it "repairs" by inserting rows, and drains the outbox until it is
 // ended. Usage: reconciler <first> <last>, the numbers of its sweeps; without them it only drains.
 //
-// KILL_AFTER=<number> of a sweep: it kills itself between that sweep's commit and anything that would send it, and drains nothing.
+// KILL_AFTER=<number> of a sweep: it kills itself between that sweep's commit and any request. It drains nothing.
 // REBUILD=1: it enqueues sweeps that are repaired already once more, with bodies made anew.
 package main
 
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -18,7 +17,8 @@ import (
 	"time"
 
 	_ "github.com/lib/pq"
-	ledgermetrics "github.com/veza/veza-ledger-metrics/clients/go"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
 
 func main() {
@@ -64,36 +64,27 @@ func main() {
 
 // repair does one sweep's work and enqueues what it did, in one transaction. What is repaired already is left alone.
 func repair(ctx context.Context, db *sql.DB, number int) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var sweep ledgermetrics.Sweep
-	orders, orphans := 1+number%5, number%3
-	for row := 0; row < orders; row++ {
-		sweep.RecordReconcilerAction("stuck_orders")
-	}
-	for row := 0; row < orphans; row++ {
-		sweep.RecordReconcilerAction("orphan_refunds")
-		sweep.RecordReconcilerOrphanRefund()
-	}
-	sweep.RecordReconcilerSweepDuration(time.Duration(number%9) * 250 * time.Millisecond)
-	if os.Getenv("REBUILD") == "" {
-		result, err := tx.ExecContext(ctx,
-			"insert into repairs (sweep, orders, orphans) values ($1, $2, $3) on conflict do nothing", number, orders, orphans)
-		if err != nil {
-			return err
+	return ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+		orders, orphans := 1+number%5, number%3
+		if os.Getenv("REBUILD") == "" {
+			result, err := tx.ExecContext(ctx,
+				"insert into repairs (sweep, orders, orphans) values ($1, $2, $3) on conflict do nothing", number, orders, orphans)
+			if err != nil {
+				return "", nil, err
+			}
+			if inserted, err := result.RowsAffected(); err != nil || inserted == 0 {
+				return "", nil, err
+			}
 		}
-		if inserted, err := result.RowsAffected(); err != nil || inserted == 0 {
-			return err
+		events := []ledgermetrics.Event{ledgermetrics.SweepEnded(time.Duration(number%9) * 250 * time.Millisecond)}
+		for range orders {
+			events = append(events, ledgermetrics.Action(ledgermetrics.StuckOrders))
 		}
-	}
-	err = sweep.Enqueue(ctx, tx, fmt.Sprintf("sweep-%d", number))
-	if err != nil && !errors.Is(err, ledgermetrics.ErrIDTaken) {
-		return err
-	}
-	return tx.Commit()
+		for range orphans {
+			events = append(events, ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund())
+		}
+		return fmt.Sprintf("sweep-%d", number), events, nil
+	})
 }
 
 func fatal(err error) {

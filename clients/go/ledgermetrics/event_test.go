@@ -1,0 +1,122 @@
+package ledgermetrics
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEventsAreEncodedAsTheReceiverReadsThem(t *testing.T) {
+	before := time.Now()
+	body, err := encode("sweep-1", []Event{
+		Action("stuck_orders"), Action(OrphanRefunds), OrphanRefund(), SweepEnded(1840 * time.Millisecond),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []map[string]any
+	if err := json.Unmarshal(body, &events); err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for _, event := range events {
+		at, err := time.Parse(time.RFC3339, event["timestamp"].(string))
+		if err != nil || at.Location() != time.UTC || at.Before(before.Add(-time.Second)) || at.After(time.Now()) {
+			t.Errorf("timestamp %v: %v", event["timestamp"], err)
+		}
+		got += fmt.Sprintln(event["type"], event["data"])
+	}
+	want := `reconciler.action map[phase:stuck_orders]
+reconciler.action map[phase:orphan_refunds]
+reconciler.orphan_refund <nil>
+reconciler.sweep map[duration_seconds:1.84]
+`
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if body, err := encode("ping", nil); err != nil || string(body) != "[]" {
+		t.Errorf("no events are %s, %v", body, err)
+	}
+}
+
+var wrongInputs = []struct {
+	id     string
+	events []Event
+	reason string
+}{
+	{"", nil, "must have 1 to 240 characters"},
+	{strings.Repeat("x", 241), nil, "must have 1 to 240 characters"},
+	{"sweep.1", nil, "without spaces and full stops"},
+	{"two words", nil, "without spaces and full stops"},
+	{"line\nbreak", nil, "without spaces and full stops"},
+	{"ä", nil, "without spaces and full stops"},
+	{"a", []Event{OrphanRefund(), Action("stuck_order")}, `event 1: phase "stuck_order": must be stuck_orders, `},
+	{"a", []Event{SweepEnded(-time.Nanosecond)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
+	{"a", []Event{SweepEnded(24*time.Hour + 1)}, "must be from 0 to 24h0m0s"},
+	{"a", []Event{{}}, "event 0: is empty"},
+	{"a", many(1001, OrphanRefund()), "over 1000 events; give each part its own id"},
+}
+
+func many(count int, event Event) []Event {
+	events := make([]Event, count)
+	for i := range events {
+		events[i] = event
+	}
+	return events
+}
+
+func TestWrongInputIsAnErrorThatNamesIt(t *testing.T) {
+	for _, c := range wrongInputs {
+		_, err := encode(c.id, c.events)
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.reason) {
+			t.Errorf("%v, want %s", err, c.reason)
+		}
+	}
+}
+
+func TestInputUpToItsLimitsIsTaken(t *testing.T) {
+	body, err := encode(strings.Repeat("~", 240), many(1000, Action(OrphanRefunds)))
+	if err != nil || len(body) > 256*1024 {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+	if _, err := encode("!", []Event{SweepEnded(0), SweepEnded(24 * time.Hour)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheDigestIsOfWhatAnEventAdds(t *testing.T) {
+	digestOf := func(events ...Event) string {
+		body, err := encode("a", events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := digest(string(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	of := digestOf(Action(StuckOrders), Action(StuckRefunds), SweepEnded(time.Second))
+	later := SweepEnded(time.Second)
+	later.at = later.at.Add(time.Hour)
+	if digestOf(later, Action(StuckRefunds), Action(StuckOrders)) != of {
+		t.Error("another order and another time make another digest")
+	}
+	for _, other := range []string{
+		digestOf(Action(StuckOrders), Action(StuckOrders), SweepEnded(time.Second)),
+		digestOf(Action(StuckOrders), Action(StuckRefunds), SweepEnded(2*time.Second)),
+		digestOf(Action(StuckOrders), Action(StuckRefunds)),
+	} {
+		if other == of {
+			t.Error("other events have the same digest")
+		}
+	}
+	// As a person writes it.
+	byHand, err := digest(`[{"data": {"phase": "stuck_orders"}, "type": "reconciler.action", "timestamp": "2026-01-31Z"}]`)
+	if err != nil || byHand != digestOf(Action(StuckOrders)) {
+		t.Errorf("%s, %v", byHand, err)
+	}
+}

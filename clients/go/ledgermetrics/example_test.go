@@ -1,0 +1,205 @@
+package ledgermetrics_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
+)
+
+// test/go-client.test.ts runs these examples against a real receiver and a PostgreSQL with the ledger and outbox.sql.
+var ctx = context.Background()
+
+func openLedger() *sql.DB {
+	db, err := sql.Open(os.Getenv("DRIVER"), os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return db
+}
+
+func newOutbox(db *sql.DB) *ledgermetrics.Outbox {
+	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return ledgermetrics.NewOutbox(db, client)
+}
+
+// A repair and its events in one transaction, and what Run does with them once a second.
+func Example() {
+	db := openLedger()
+	defer db.Close()
+	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	outbox := ledgermetrics.NewOutbox(db, client)
+
+	err = ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+		_, err := tx.ExecContext(ctx, "update orders set status = 'paid' where id = $1", 4711)
+		return "stuck-order-4711", []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.StuckOrders)}, err
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	drained, err := outbox.Drain(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(drained.Counted, "counted,", drained.Parked, "parked")
+	// Output: 1 counted, 0 parked
+}
+
+// Two reconcilers find the same orphan. It is counted once, and neither of them gets an error.
+func ExampleInTx() {
+	db := openLedger()
+	defer db.Close()
+	failOrphan := func(refundID int) error {
+		return ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+			_, err := tx.ExecContext(ctx, "update refunds set status = 'failed' where id = $1", refundID)
+			if err != nil {
+				return "", nil, err
+			}
+			id := fmt.Sprintf("orphan-refund-%d", refundID)
+			return id, []ledgermetrics.Event{
+				ledgermetrics.Action(ledgermetrics.OrphanRefunds),
+				ledgermetrics.OrphanRefund(),
+			}, nil
+		})
+	}
+	fmt.Println(failOrphan(17), failOrphan(17))
+
+	drained, err := newOutbox(db).Drain(ctx)
+	fmt.Println(drained.Counted, err)
+	// Output:
+	// <nil> <nil>
+	// 1 <nil>
+}
+
+// Another isolation level is the first thing that the work asks for.
+func ExampleInTx_serializable() {
+	db := openLedger()
+	defer db.Close()
+	err := ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+		if _, err := tx.ExecContext(ctx, "set transaction isolation level serializable"); err != nil {
+			return "", nil, err
+		}
+		result, err := tx.ExecContext(ctx, "update refunds set status = 'failed' where id = $1 and status = 'pending'", 17)
+		if err != nil {
+			return "", nil, err
+		}
+		if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
+			return "", nil, err // Nothing to count.
+		}
+		return "orphan-refund-17", []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, nil
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A sweep that repairs everything in one transaction enqueues up to 1,000 events at a time, each time under another id.
+func ExampleEnqueue() {
+	db := openLedger()
+	defer db.Close()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tx.Rollback()
+	events := []ledgermetrics.Event{ledgermetrics.SweepEnded(1840 * time.Millisecond)}
+	for range 2_500 {
+		events = append(events, ledgermetrics.Action(ledgermetrics.StuckRefunds))
+	}
+	for part := 1; len(events) > 0; part++ {
+		size := min(len(events), 1_000)
+		if err := ledgermetrics.Enqueue(ctx, tx, fmt.Sprintf("sweep-42-%d", part), events[:size]...); err != nil {
+			log.Fatal(err)
+		}
+		events = events[size:]
+	}
+	if err := tx.Commit(); err != nil {
+		log.Fatal(err)
+	}
+
+	drained, err := newOutbox(db).Drain(ctx)
+	fmt.Println(drained.Counted, err)
+	// Output: 3 <nil>
+}
+
+// What went wrong, and what to do about it.
+func ExampleEnqueue_errors() {
+	db := openLedger()
+	defer db.Close()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tx.Rollback()
+
+	// A mistake in the program. The transaction was not touched.
+	err = ledgermetrics.Enqueue(ctx, tx, "sweep-43", ledgermetrics.Action("stuck_order"))
+	fmt.Println(errors.Is(err, ledgermetrics.ErrInvalid))
+	// An id that was not derived from the work. The transaction can still be committed, without these events.
+	err = ledgermetrics.Enqueue(ctx, tx, "sweep-42-3", ledgermetrics.OrphanRefund())
+	fmt.Println(errors.Is(err, ledgermetrics.ErrIDTaken), err)
+	// Output:
+	// true
+	// true delivery sweep-42-3: the outbox has other events under this id
+}
+
+func ExampleOutbox_Run() {
+	db := openLedger()
+	defer db.Close()
+	running, stop := context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		newOutbox(db).Run(running)
+	}()
+
+	// The reconciler's work.
+
+	stop()
+	<-stopped // It has given back what it was about to send, so that another process need not wait for that.
+	// Output:
+}
+
+// The receiver's database has lost its last minutes in a failover.
+func ExampleOutbox_ResendSince() {
+	db := openLedger()
+	defer db.Close()
+	outbox := newOutbox(db)
+	deliveries, err := outbox.ResendSince(ctx, time.Now().Add(-time.Hour))
+	if err != nil {
+		log.Fatal(err)
+	}
+	drained, err := outbox.Drain(ctx)
+	fmt.Println(deliveries, "sent again:", drained.Counted, "counted before or now,", err)
+	// Output: 5 sent again: 5 counted before or now, <nil>
+}
+
+// Without events it is a ping: it tries secret, database and gateway, and counts nothing.
+func ExampleClient_Send() {
+	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = client.Send(ctx, fmt.Sprintf("ping-%d", time.Now().UnixNano()))
+	var rejected *ledgermetrics.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		fmt.Println("answered, and not counted:", rejected.Reason, "Send it again?", rejected.Retryable)
+	case err != nil:
+		fmt.Println("no answer; send it again under the same id:", err)
+	default:
+		fmt.Println("the receiver works")
+	}
+	// Output: the receiver works
+}

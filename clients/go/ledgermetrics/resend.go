@@ -1,0 +1,80 @@
+package ledgermetrics
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+const (
+	purgeEvery = time.Minute
+	maxPurged  = 1_000
+)
+
+// The oldest first, and a few at a time: no process waits for a purge, and a purge waits for no process.
+var purgeSQL = fmt.Sprintf(`
+	delete from ledger_metrics_outbox where id in (
+		select id from ledger_metrics_outbox where sent_at < now() - interval '14 days'
+		order by sent_at limit %d
+		for update skip locked
+	)`, maxPurged)
+
+// It ends all claims, because a receiver that is gone may have answered those deliveries. It leaves out what was first
+// sent over 13 days ago, because the receiver may have forgotten those ids.
+const resendSQL = `
+	update ledger_metrics_outbox set sent_at = null, claimed_until = null, next_attempt_at = now()
+	where (sent_at >= $1 and first_sent_at > now() - interval '13 days') or claimed_until is not null`
+
+// ResendSince makes every delivery due again that was counted since then, and returns their number. Call it when the
+// receiver's database has lost what it had committed: after a failover or a restore. Choose a time before the loss.
+// A delivery that was not lost is a duplicate there, and counts once.
+//
+// A delivery that was first sent over 13 days ago stays as it is: the receiver keeps ids for 14 days.
+func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error) {
+	var count int64
+	err := retry(ctx, func() error {
+		return o.inTx(ctx, func(tx *sql.Tx) error {
+			result, err := tx.ExecContext(ctx, resendSQL, since)
+			if err != nil {
+				return err
+			}
+			count, err = result.RowsAffected()
+			return err
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("outbox not sent again: %w", err)
+	}
+	return count, nil
+}
+
+// purge deletes some rows that were sent over 14 days ago: once a minute, and again at once while there are more.
+func (o *Outbox) purge(ctx context.Context) error {
+	o.mutex.Lock()
+	isDue := time.Since(o.purgedAt) >= purgeEvery
+	o.mutex.Unlock()
+	if !isDue {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	var count int64
+	err := o.inTx(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, purgeSQL)
+		if err != nil {
+			return err
+		}
+		count, err = result.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("outbox not purged: %w", err)
+	}
+	if count < maxPurged {
+		o.mutex.Lock()
+		o.purgedAt = time.Now()
+		o.mutex.Unlock()
+	}
+	return nil
+}
