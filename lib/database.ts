@@ -2,6 +2,7 @@ import { once } from "node:events";
 import net from "node:net";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
+import { log } from "./log.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
 export interface DatabaseTarget {
@@ -29,7 +30,8 @@ export interface Database {
 export interface Connections {
   /**
    * Lends a free, fresh connection, else a new connection, which logs in with its first query. Settles as `work` does,
-   * and calls it once more when Postgres refuses a rotated password.
+   * and calls it once more when Postgres refuses the password (28P01): with the password that `findDatabase` gives now
+   * or, when that is the same, with the last password that logged in.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
@@ -45,25 +47,37 @@ const freshMs = 10_000;
  */
 export function keepConnections(findDatabase: FindDatabase, name: string): Connections {
   let free: { database: Database; usedAtMs: number }[] = [];
+  /** The last login from `findDatabase` that worked, for a rotation that changes the secret before Postgres. */
+  let proven: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
   const close = async (some: typeof free) => {
     free = free.filter((entry) => !some.includes(entry));
     await Promise.allSettled(some.map(({ database }) => database.close()));
   };
   return {
     async use(work) {
-      const attempt = async (fresh: boolean) => {
-        const target = await findDatabase(fresh);
+      const attempt = async (target: DatabaseTarget, isCurrent = true) => {
         void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
-        const database = free.pop()?.database ?? open(target, name);
+        const kept = free.pop()?.database;
+        const database = kept ?? open(target, name);
         try {
-          return await work(database);
+          const result = await work(database);
+          if (!kept && isCurrent) proven = { username: target.username, password: target.password, atMs: Date.now() };
+          return result;
         } finally {
           free.push({ database, usedAtMs: Date.now() });
         }
       };
-      return attempt(false).catch((error) => {
+      const refused = await findDatabase(false);
+      return attempt(refused).catch(async (error) => {
         if (codeOf(error) !== "28P01") throw error;
-        return attempt(true);
+        const fresh = await findDatabase(true);
+        if (!proven || proven.password === refused.password || fresh.password !== refused.password) {
+          return attempt(fresh);
+        }
+        const { atMs, ...login } = proven;
+        const age_seconds = Math.round((Date.now() - atMs) / 1000);
+        log("warn", "Postgres refuses the password in the secret, the last good one stays in use", { age_seconds });
+        return attempt({ ...fresh, ...login }, false);
       });
     },
     close: () => close(free),
