@@ -2,6 +2,7 @@ import { once } from "node:events";
 import net from "node:net";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
+import { iamToken } from "./iam-token.ts";
 import { log } from "./log.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
@@ -10,7 +11,8 @@ export interface DatabaseTarget {
   port: number;
   database: string;
   username: string;
-  password: string;
+  /** `undefined`: each connection logs in with an IAM token of its own. */
+  password: string | undefined;
   tls: "verified" | "unverified" | "off";
 }
 
@@ -58,7 +60,7 @@ export function keepConnections(findDatabase: FindDatabase, name: string): Conne
       const attempt = async (target: DatabaseTarget, isCurrent = true) => {
         void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
         const kept = free.pop()?.database;
-        const database = kept ?? open(target, name);
+        const database = kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name);
         try {
           const result = await work(database);
           if (!kept && isCurrent) proven = { username: target.username, password: target.password, atMs: Date.now() };
