@@ -118,7 +118,7 @@ function open(target: DatabaseTarget, name: string): Database {
       ...(net.isIP(target.host) ? {} : { servername: target.host }),
     },
     max: 1,
-    prepare: false, // Poolers in transaction mode lose prepared statements.
+    prepare: false, // Poolers in transaction mode lose prepared statements; PgBouncer keeps them since 1.21.
     fetch_types: false, // Would cost a query after every log-in, for array types.
     connect_timeout: 3,
     max_lifetime: null, // Would end a connection by its age, also in the middle of a push.
