@@ -25,9 +25,11 @@ export const awsCredentials = {
 interface Rds {
   /** DATABASE_URL of a role, without a password. */
   urlOf(username: string): string;
-  superuserUrl: string;
-  /** Of the authority that has signed the server's certificate, as CA_CERTIFICATES wants it. */
+  /** The same without a user. */
+  addressUrl: string;
+  /** Of the authority that has signed the server's certificate, as CA_CERTIFICATES wants it, and as a file. */
   certificates: string;
+  certificatesFile: string;
   /** The tokens that came, and why the refused ones were refused. */
   logins: { token: string; problem: string | undefined }[];
 }
@@ -73,8 +75,9 @@ export async function startRds(): Promise<Rds> {
   const port = await tcpServer((socket) => void logIn(socket).catch(() => socket.destroy()));
   return {
     urlOf: (username) => `postgres://${username}@${host}:${port}/ledger`,
-    superuserUrl: server.superuserUrl.replace(/\w+$/, "ledger"),
+    addressUrl: `postgres://${host}:${port}/ledger`,
     certificates: await readFile(ca, "utf8"),
+    certificatesFile: ca,
     logins,
   };
 }
