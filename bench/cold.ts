@@ -16,9 +16,9 @@ import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 
 // npm run bench:cold: how long Node takes from process start to a loaded handler, and how long the first invocation
-// takes. Lambda throttles a function only after its start, so the start runs at full speed. For the invocation, the
-// process moves to a processor where six other processes count: a seventh of it, as a function of 256 MB has. Linux
-// only: it uses taskset.
+// takes. Lambda throttles a function only after its start, which is measured and not documented, so the start runs at
+// full speed. For the invocation, the process moves to a processor where six other processes count: a seventh of it,
+// as a function of 256 MB has. Linux only: it uses taskset.
 const runs = 21;
 const busyProcesses = 6;
 const run = promisify(execFile);

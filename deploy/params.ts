@@ -8,12 +8,15 @@ interface Serverless {
   resolveConfigurationProperty(path: string[]): Promise<unknown>;
 }
 
+type FunctionName = "sampler" | "receiver";
+
 /** Params as YAML has them: of any type. */
 type Block = Record<string, unknown>;
 
 const textParams = [
-  ...(["region", "samplerSecretId", "receiverSecretId", "kmsKeyArn", "pushgatewayUrl", "subnetIds"] as const),
-  ...(["securityGroupIds", "alarmTopicArn", "receiverConcurrency", "urlAuthorizer", "permissionsBoundaryArn"] as const),
+  ...(["region", "databaseUrl", "databaseResourceId", "samplerSecretId", "receiverSecretId", "kmsKeyArn"] as const),
+  ...(["pushgatewayUrl", "subnetIds", "securityGroupIds", "alarmTopicArn", "receiverConcurrency"] as const),
+  ...(["samplerConcurrency", "urlAuthorizer", "permissionsBoundaryArn"] as const),
 ];
 
 /** A stage's params: texts are trimmed, and empty when the param is not set. */
@@ -39,25 +42,31 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
 
   const subnetIds = list(params.subnetIds);
   const inVpc = subnetIds.length > 0;
-  const environment = (secretId: string) => ({
-    SECRET_ID: secretId,
+  const concurrency = (param: string) => (param === "off" ? undefined : Number(param));
+  const environment = (functionName: FunctionName, secretId: string) => ({
+    ...(secretId && { SECRET_ID: secretId }),
     STAGE: stage,
     VERSION: manifest.version,
+    ...(params.databaseUrl && { DATABASE_URL: params.databaseUrl.replace("//", `//${roleOf(functionName)}@`) }),
     ...(params.pushgatewayUrl && { PUSHGATEWAY_URL: params.pushgatewayUrl }),
     // Node's own roots lack the authorities of RDS. Lambda brings this file of them, but does not load it.
     NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
   });
   return {
-    samplerEnvironment: environment(params.samplerSecretId),
-    receiverEnvironment: environment(params.receiverSecretId),
-    samplerRole: role(`${service}-${stage}-sampler`, params.samplerSecretId, params),
-    receiverRole: role(`${service}-${stage}-receiver`, params.receiverSecretId, params),
+    samplerEnvironment: environment("sampler", params.samplerSecretId),
+    receiverEnvironment: environment("receiver", params.receiverSecretId),
+    samplerRole: role("sampler", `${service}-${stage}-sampler`, params.samplerSecretId, params),
+    receiverRole: role("receiver", `${service}-${stage}-receiver`, params.receiverSecretId, params),
     vpc: inVpc ? { subnetIds, securityGroupIds: list(params.securityGroupIds) } : undefined,
     url: { none: true, aws_iam: { authorizer: "aws_iam" }, off: undefined }[params.urlAuthorizer],
-    receiverConcurrency: params.receiverConcurrency === "off" ? undefined : Number(params.receiverConcurrency),
+    samplerConcurrency: concurrency(params.samplerConcurrency),
+    receiverConcurrency: concurrency(params.receiverConcurrency),
     alarmActions: list(params.alarmTopicArn),
   };
 }
+
+/** The role in Postgres that a function logs in as: config/postgres/roles.sql makes it. */
+const roleOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
 /** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */
 function readParams(
@@ -91,21 +100,38 @@ function readParams(
 /** Throws one error that names every param that AWS would refuse, or that would have no effect. */
 function checkValues(params: Params, longestName: string): void {
   const problems: string[] = [];
-  const must = (holds: boolean, problem: string) => holds || problems.push(problem);
+  const must = (holds: unknown, problem: string) => holds || problems.push(problem);
   const { region } = params;
   const hasRegion = /^[a-z]{2}(-[a-z]+)+-\d$/.test(region);
   must(hasRegion, "region must be like eu-central-1");
   must(/^[A-Za-z0-9-]+$/.test(longestName), "stage may hold letters, digits and - only");
   must(longestName.length <= 64, `stage is too long: ${longestName} has more than Lambda's 64 characters`);
   const arnOf = (service: string, rest: string) => new RegExp(`^arn:aws[\\w-]*:${service}:${rest}$`);
+  must(
+    /^(postgres(ql)?:\/\/[^@/?#]+\/[^/?#]+(\?sslmode=(verify-full|verify-ca|require))?)?$/.test(params.databaseUrl),
+    "databaseUrl must be like postgres://host:5432/database, without user and password, and with TLS",
+  );
+  must(
+    /^((db|cluster|prx)-\w+)?$/.test(params.databaseResourceId),
+    "databaseResourceId must be like db-ABCDEFGHIJKL, cluster-ABCDEFGHIJKL or prx-0123abcd, or empty",
+  );
+  must(
+    !params.databaseUrl || params.databaseResourceId,
+    "databaseUrl needs databaseResourceId, where the functions may log in without a password",
+  );
   const secretArn = arnOf("secretsmanager", `${region}:\\d{12}:secret:[\\w/+=.@!-]+-[A-Za-z0-9]{6}`);
   for (const name of ["samplerSecretId", "receiverSecretId"] as const) {
     const ids = list(params[name]);
     must(
-      ids.length > 0 && ids.every((id) => (id.startsWith("arn:") ? secretArn.test(id) : /^[\w/+=.@!-]+$/.test(id))),
+      (ids.length > 0 || name === "samplerSecretId") &&
+        ids.every((id) => (id.startsWith("arn:") ? secretArn.test(id) : /^[\w/+=.@!-]+$/.test(id))),
       `${name} must be names of secrets in ${region}, or whole ARNs with the last six characters, separated by commas`,
     );
   }
+  must(
+    params.samplerSecretId || (params.databaseUrl && params.pushgatewayUrl),
+    "samplerSecretId may be empty only with databaseUrl and pushgatewayUrl",
+  );
   must(
     !params.kmsKeyArn || arnOf("kms", `${region}:\\d{12}:key/[\\w-]+`).test(params.kmsKeyArn),
     `kmsKeyArn must be the ARN of a key in ${region}, not of an alias, or empty`,
@@ -130,10 +156,9 @@ function checkValues(params: Params, longestName: string): void {
     !params.alarmTopicArn || arnOf("sns", `${region}:\\d{12}:\\S+`).test(params.alarmTopicArn),
     `alarmTopicArn must be the ARN of an SNS topic in ${region}, or empty`,
   );
-  must(
-    /^([1-9]\d*|off)$/.test(params.receiverConcurrency),
-    "receiverConcurrency must be a whole number above 0, or off",
-  );
+  for (const name of ["receiverConcurrency", "samplerConcurrency"] as const) {
+    must(/^([1-9]\d*|off)$/.test(params[name]), `${name} must be a whole number above 0, or off`);
+  }
   must(/^(none|aws_iam|off)$/.test(params.urlAuthorizer), "urlAuthorizer must be none, aws_iam or off");
   must(
     params.urlAuthorizer === "off" || !regionsWithoutUrls.includes(region),
@@ -166,25 +191,35 @@ interface Statement {
 }
 type Resource = string | { "Fn::Sub": string };
 
-/** A role that may write its own function's log and read its own function's secrets. */
-function role(functionName: string, secretIds: string, { kmsKeyArn, permissionsBoundaryArn, subnetIds }: Params) {
+/** A role that may write its own function's log, read its own function's secrets and log in as its own role. */
+function role(functionName: FunctionName, lambdaName: string, secretIds: string, params: Params) {
+  const { databaseResourceId, kmsKeyArn, permissionsBoundaryArn, subnetIds } = params;
   const arn = (text: string) => ({ "Fn::Sub": `arn:\${AWS::Partition}:${text}` });
   const statements: Statement[] = [
     {
       Effect: "Allow",
       Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
-      Resource: arn(`logs:\${AWS::Region}:\${AWS::AccountId}:log-group:/aws/lambda/${functionName}:*`),
+      Resource: arn(`logs:\${AWS::Region}:\${AWS::AccountId}:log-group:/aws/lambda/${lambdaName}:*`),
     },
-    {
+  ];
+  if (databaseResourceId) {
+    statements.push({
+      Effect: "Allow",
+      Action: "rds-db:connect",
+      Resource: arn(`rds-db:\${AWS::Region}:\${AWS::AccountId}:dbuser:${databaseResourceId}/${roleOf(functionName)}`),
+    });
+  }
+  if (secretIds) {
+    statements.push({
       Effect: "Allow",
       Action: "secretsmanager:GetSecretValue",
       // A secret's ARN ends in its name and six random characters.
       Resource: list(secretIds).map((id) =>
         id.startsWith("arn:") ? id : arn(`secretsmanager:\${AWS::Region}:\${AWS::AccountId}:secret:${id}-??????`),
       ),
-    },
-  ];
-  if (kmsKeyArn) statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
+    });
+  }
+  if (secretIds && kmsKeyArn) statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
   if (subnetIds) {
     statements.push({
       Effect: "Allow",

@@ -25,6 +25,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const bytes = readBody(event);
     const body = bytes.toString("utf8");
     const signed = readSignedHeaders(event.headers ?? {});
+    if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const settings = await loadSettings("receiver");
     const id = verifySignature(signed, body, settings.webhookSecrets);
     const events = parseEvents(body);
@@ -48,9 +49,7 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
   if (event?.requestContext?.http?.method !== "POST") throw new Refusal(405, "only POST is allowed");
   const { body = "", isBase64Encoded } = event;
   if (typeof body !== "string") throw new Refusal(400, "body: must be text");
-  const bytes = Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
-  if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
-  return bytes;
+  return Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
 }
 
 /** Tries once more when the connection fails: it may have died unnoticed, and recording twice counts once. */

@@ -13,6 +13,7 @@ const pushTimeoutMs = 3_000;
 const publishTimeoutMs = 3_500;
 
 const findDatabase = async (fresh: boolean) => (await loadSettings("sampler", { fresh })).database;
+const connections = keepConnections(findDatabase, "veza-ledger-sampler");
 
 /**
  * One tick: takes a sample, pushes the gauges, and publishes the reconciler's totals again, which heals a wiped
@@ -28,7 +29,6 @@ async function tick(): Promise<Counts> {
   const sampledAtSeconds = Date.now() / 1000;
   const startedAt = performance.now();
   const { database, pushgateway, stage } = await loadSettings("sampler");
-  const connections = keepConnections(findDatabase, "veza-ledger-sampler");
   try {
     const sample = await takeSample(connections, deadline("Postgres", databaseTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;

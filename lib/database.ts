@@ -2,6 +2,8 @@ import { once } from "node:events";
 import net from "node:net";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
+import { iamToken } from "./iam-token.ts";
+import { log } from "./log.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
 export interface DatabaseTarget {
@@ -9,7 +11,8 @@ export interface DatabaseTarget {
   port: number;
   database: string;
   username: string;
-  password: string;
+  /** `undefined`: each connection logs in with an IAM token of its own. */
+  password: string | undefined;
   tls: "verified" | "unverified" | "off";
 }
 
@@ -29,7 +32,8 @@ export interface Database {
 export interface Connections {
   /**
    * Lends a free, fresh connection, else a new connection, which logs in with its first query. Settles as `work` does,
-   * and calls it once more when Postgres refuses a rotated password.
+   * and calls it once more when Postgres refuses the password (28P01): with the password that `findDatabase` gives now
+   * or, when that is the same, with the last password that logged in.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
@@ -45,25 +49,37 @@ const freshMs = 10_000;
  */
 export function keepConnections(findDatabase: FindDatabase, name: string): Connections {
   let free: { database: Database; usedAtMs: number }[] = [];
+  /** The last login from `findDatabase` that worked, for a rotation that changes the secret before Postgres. */
+  let proven: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
   const close = async (some: typeof free) => {
     free = free.filter((entry) => !some.includes(entry));
     await Promise.allSettled(some.map(({ database }) => database.close()));
   };
   return {
     async use(work) {
-      const attempt = async (fresh: boolean) => {
-        const target = await findDatabase(fresh);
+      const attempt = async (target: DatabaseTarget, isCurrent = true) => {
         void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
-        const database = free.pop()?.database ?? open(target, name);
+        const kept = free.pop()?.database;
+        const database = kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name);
         try {
-          return await work(database);
+          const result = await work(database);
+          if (!kept && isCurrent) proven = { username: target.username, password: target.password, atMs: Date.now() };
+          return result;
         } finally {
           free.push({ database, usedAtMs: Date.now() });
         }
       };
-      return attempt(false).catch((error) => {
+      const refused = await findDatabase(false);
+      return attempt(refused).catch(async (error) => {
         if (codeOf(error) !== "28P01") throw error;
-        return attempt(true);
+        const fresh = await findDatabase(true);
+        if (!proven || proven.password === refused.password || fresh.password !== refused.password) {
+          return attempt(fresh);
+        }
+        const { atMs, ...login } = proven;
+        const age_seconds = Math.round((Date.now() - atMs) / 1000);
+        log("warn", "Postgres refuses the password in the secret, the last good one stays in use", { age_seconds });
+        return attempt({ ...fresh, ...login }, false);
       });
     },
     close: () => close(free),
@@ -102,7 +118,7 @@ function open(target: DatabaseTarget, name: string): Database {
       ...(net.isIP(target.host) ? {} : { servername: target.host }),
     },
     max: 1,
-    prepare: false, // Poolers in transaction mode lose prepared statements.
+    prepare: false, // Poolers in transaction mode lose prepared statements; PgBouncer keeps them since 1.21.
     fetch_types: false, // Would cost a query after every log-in, for array types.
     connect_timeout: 3,
     max_lifetime: null, // Would end a connection by its age, also in the middle of a push.

@@ -79,13 +79,18 @@ function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undef
   if ([...url.searchParams.keys()].some((parameter) => parameter !== "sslmode")) {
     problems.push("DATABASE_URL: sslmode is the only parameter allowed");
   }
+  const tls = parseSslmode(url, problems);
+  const usesIam = !url.password && !isLocalHost(url.hostname) && Boolean(process.env.AWS_REGION);
+  if (usesIam && tls === "off") {
+    problems.push("DATABASE_URL has no password: on AWS it logs in by IAM, which needs TLS, so sslmode=verify-full");
+  }
   return {
     host: url.hostname.replace(/^\[|\]$/g, ""),
     port: Number(url.port || 5432),
     database: decode(url.pathname.slice(1)),
     username: decode(url.username),
-    password: decode(url.password),
-    tls: parseSslmode(url, problems),
+    password: usesIam ? undefined : decode(url.password),
+    tls,
   };
 }
 

@@ -9,6 +9,8 @@ export interface SignedHeaders {
 }
 
 const toleranceSeconds = 300;
+const malformed = "webhook-signature: must be v1,<44 characters of base64>";
+/** An alarm in serverless.yml looks for its first words. */
 const mismatch = "webhook-signature: does not match; did the body change after signing, or do the secrets differ?";
 
 /**
@@ -25,7 +27,7 @@ export function readSignedHeaders(headers: Record<string, unknown>): SignedHeade
   if (Math.abs(Math.floor(Date.now() / 1000) - Number(timestamp)) > toleranceSeconds) {
     throw new Refusal(401, "webhook-timestamp: must be within 300 s of now; sign each attempt anew");
   }
-  if (!/(^| )v1,[A-Za-z0-9+/]{43}=( |$)/.test(signature)) throw new Refusal(401, mismatch);
+  if (!/(^| )v1,[A-Za-z0-9+/]{43}=( |$)/.test(signature)) throw new Refusal(401, malformed);
   return { id, timestamp, signature };
 }
 

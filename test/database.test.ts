@@ -14,6 +14,7 @@ import {
 import { deadline } from "../lib/deadline.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
+import { captureLog } from "./helpers/log.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { closedPort, fullPort, tcpServer } from "./helpers/servers.ts";
 
@@ -93,6 +94,70 @@ it("asks for a fresh password when the server refuses the one it has, once", asy
   const { error } = await timed(connect(target(false), "test", deadline("Postgres", 1_000)));
   expect(error).toMatchObject({ code: "28P01" });
   expect(asked).toEqual([false, true]);
+});
+
+describe("in a rotation that has changed the secret and not yet Postgres", () => {
+  const right = () => targetOf(database.receiverUrl);
+  const wrong = (changes: Partial<DatabaseTarget> = {}) => ({ ...right(), password: "not yet", ...changes });
+  /** Connections whose secret says `current`, and have read it so often. */
+  function keep(current: () => DatabaseTarget) {
+    const asked: boolean[] = [];
+    const connections = keepConnections(async (fresh) => {
+      asked.push(fresh);
+      return current();
+    }, "test");
+    onTestFinished(() => connections.close());
+    const ask = async () => {
+      await connections.close(); // As after each tick.
+      return connections.use((lent) =>
+        withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select current_database() as name`),
+      );
+    };
+    return { ask, asked };
+  }
+
+  it("logs in with the last password that did, and says so until the new one does", async () => {
+    const log = captureLog();
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    let current = right();
+    const { ask, asked } = keep(() => current);
+    await ask();
+    current = wrong();
+    for (const age_seconds of [60, 120]) {
+      vi.setSystemTime(Date.now() + 60_000);
+      await ask();
+      const message = "Postgres refuses the password in the secret, the last good one stays in use";
+      expect(log.splice(0)).toEqual([{ level: "warn", message, age_seconds }]);
+    }
+    expect(asked).toEqual([false, false, true, false, true]);
+    current = right();
+    await ask();
+    expect(log).toEqual([]);
+  });
+
+  it("takes no more than the login from memory: the secret may name another database by now", async () => {
+    captureLog();
+    let current = right();
+    const { ask } = keep(() => current);
+    await ask();
+    current = wrong({ database: "postgres" });
+    expect(await ask()).toEqual([{ name: "postgres" }]);
+  });
+
+  it("is refused when no password is good", async () => {
+    const log = captureLog();
+    let current = wrong();
+    const { ask } = keep(() => current);
+    await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+    await database.admin`create role database_turning login password 'first' in role veza_ledger_receiver`;
+    onTestFinished(async () => void (await database.admin`drop role database_turning`));
+    current = { ...right(), username: "database_turning", password: "first" };
+    await ask();
+    await database.admin`alter role database_turning password 'second'`;
+    await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+    expect(log).toEqual([]);
+  });
 });
 
 it("rejects what has no answer yet when it is closed, and leaves no session", async () => {

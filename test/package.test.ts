@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Alarm, stateOf } from "./helpers/alarm.ts";
 import { type Packaged, packageService, type Resources, unzip } from "./helpers/packages.ts";
 
 const properties = (resources: Resources, id: string) => resources[id]?.Properties ?? {};
@@ -44,8 +45,8 @@ describe("with the defaults", () => {
     const text = await readFile(packaged.template, "utf8");
     await writeFile(wrong, text.replace('"FilterPattern"', '"Pattern"'));
     expect(findings(wrong)).toEqual([
-      "ReceiverRefusals Properties.Pattern: Additional properties are not allowed ('Pattern' was unexpected)",
-      "ReceiverRefusals Properties: 'FilterPattern' is a required property",
+      "ReceiverUnconfirmed Properties.Pattern: Additional properties are not allowed ('Pattern' was unexpected)",
+      "ReceiverUnconfirmed Properties: 'FilterPattern' is a required property",
     ]);
   });
 
@@ -68,6 +69,7 @@ describe("with the defaults", () => {
     expect(properties(resources, "SamplerLambdaFunction")).toMatchObject({
       ...shared,
       Timeout: 25,
+      ReservedConcurrentExecutions: 1,
       Environment: environment("sampler"),
       Role: { "Fn::GetAtt": ["SamplerRole", "Arn"] },
     });
@@ -140,46 +142,33 @@ describe("with the defaults", () => {
   it("watches both functions from outside Prometheus", async () => {
     const { resources } = packaged;
     const alarms = ofType(resources, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
-    const about = (name: string) => [{ Name: "FunctionName", Value: { Ref: name } }];
-    const shared = { Namespace: "AWS/Lambda", Statistic: "Sum", Period: 60, Threshold: 1 };
-    const above = {
-      ...shared,
-      ComparisonOperator: "GreaterThanOrEqualToThreshold",
-      TreatMissingData: "notBreaching",
-    };
-    expect(alarms).toMatchObject([
-      {
-        ...shared,
-        AlarmName: "veza-ledger-metrics-artifact-sampler-silent",
-        Dimensions: about("SamplerLambdaFunction"),
-        MetricName: "Invocations",
-        EvaluationPeriods: 5,
-        ComparisonOperator: "LessThanThreshold",
-        TreatMissingData: "breaching",
-      },
-      { ...above, MetricName: "Errors", Dimensions: about("SamplerLambdaFunction"), DatapointsToAlarm: 3 },
-      { ...above, MetricName: "Errors", Dimensions: about("ReceiverLambdaFunction"), EvaluationPeriods: 1 },
-      {
-        ...above,
-        MetricName: "Url5xxCount",
-        Dimensions: about("ReceiverLambdaFunction"),
-        Period: 300,
-        Threshold: 2,
-        EvaluationPeriods: 1,
-      },
-      { ...above, MetricName: "Throttles", Dimensions: about("ReceiverLambdaFunction"), EvaluationPeriods: 1 },
-      {
-        ...above,
-        Namespace: "veza-ledger-metrics",
-        MetricName: "artifact-refused-deliveries",
-        Period: 300,
-        EvaluationPeriods: 1,
-      },
-    ]);
+    expect(alarms.map(({ AlarmName }) => AlarmName)).toEqual(
+      [
+        ...["sampler-silent", "sampler-errors", "receiver-errors", "receiver-throttles", "receiver-unavailable"],
+        ...["receiver-refusals", "receiver-mismatches", "old-secrets"],
+      ].map((name) => `veza-ledger-metrics-artifact-${name}`),
+    );
     for (const { AlarmDescription, AlarmActions } of alarms) {
       expect(AlarmDescription).toMatch(/\w[.?]$/);
       expect(AlarmActions).toEqual([]);
     }
+  });
+
+  it("raises the alarm on silence 5 minutes after the latest tick, and not before the first", async () => {
+    const silent = packaged.resources.SamplerSilentAlarm?.Properties as unknown as Alarm;
+    const minutes = (count: number, ticks?: number) => Array(count).fill(ticks);
+    expect(stateOf(silent, minutes(60))).toBe("INSUFFICIENT_DATA");
+    const running = [...minutes(60), ...minutes(10, 1)];
+    expect(stateOf(silent, running)).toBe("OK");
+    expect(stateOf(silent, [...running, ...minutes(4)])).toBe("OK");
+    for (const silence of [5, 10, 600]) expect(stateOf(silent, [...running, ...minutes(silence)])).toBe("ALARM");
+    expect(stateOf(silent, [...running, ...minutes(600), ...minutes(10, 1)])).toBe("OK");
+  });
+
+  it("raises the alarm on throttling for more than a burst", async () => {
+    const throttles = packaged.resources.ReceiverThrottlesAlarm?.Properties as unknown as Alarm;
+    expect(stateOf(throttles, [undefined, 50, 50, undefined, undefined])).toBe("OK");
+    expect(stateOf(throttles, [undefined, 1, undefined, 1, 1])).toBe("ALARM");
   });
 });
 
@@ -198,6 +187,7 @@ it("takes every option a deployer may set", async () => {
     securityGroupIds: "sg-0123abcd",
     alarmTopicArn: topic,
     receiverConcurrency: "off",
+    samplerConcurrency: "off",
     urlAuthorizer: "aws_iam",
     permissionsBoundaryArn: boundary,
     tags: { team: "payments" },
@@ -239,6 +229,36 @@ it("takes every option a deployer may set", async () => {
   }
 });
 
+it("lets each function log in by IAM as its own role alone, and the sampler without a secret", async () => {
+  const { resources, template } = await packageService(path.join(folder, "iam"), "dev", {
+    databaseUrl: "postgres://ledger.cluster-abc.eu-central-1.rds.amazonaws.com:5432/ledger",
+    databaseResourceId: "cluster-ABCDEFGHIJKL",
+    pushgatewayUrl: "https://push.internal",
+    samplerSecretId: "",
+    kmsKeyArn: "arn:aws:kms:eu-central-1:123456789012:key/1234abcd",
+  });
+  expect(findings(template)).toEqual([]);
+  const actions = {
+    sampler: ["rds-db:connect"],
+    receiver: ["rds-db:connect", "secretsmanager:GetSecretValue", "kms:Decrypt"],
+  };
+  for (const [name, [id, role]] of Object.entries({
+    sampler: ["SamplerLambdaFunction", "SamplerRole"],
+    receiver: ["ReceiverLambdaFunction", "ReceiverRole"],
+  } as const)) {
+    const { Variables } = properties(resources, id).Environment as { Variables: Record<string, string> };
+    expect(Variables).toMatchObject({
+      DATABASE_URL: `postgres://veza_ledger_${name}@ledger.cluster-abc.eu-central-1.rds.amazonaws.com:5432/ledger`,
+      PUSHGATEWAY_URL: "https://push.internal",
+    });
+    expect("SECRET_ID" in Variables).toBe(name === "receiver");
+    const [, ...statements] = policyOf(resources, role) as { Action: string; Resource: unknown }[];
+    expect(statements.map(({ Action }) => Action)).toEqual(actions[name as keyof typeof actions]);
+    const user = `cluster-ABCDEFGHIJKL/veza_ledger_${name}`;
+    expect(statements[0]?.Resource).toEqual(arn(`rds-db:\${AWS::Region}:\${AWS::AccountId}:dbuser:${user}`));
+  }
+});
+
 /** What a deployer reads when this cannot be packaged. */
 async function refusal(...args: Parameters<typeof packageService>): Promise<string> {
   const { stdout, stderr } = await packageService(...args).then(
@@ -257,6 +277,7 @@ it("names every param that is wrong, in one error, and shows no credentials", as
     subnetIds: "subnet-1",
     alarmTopicArn: "arn:aws:sns:eu-west-1:123456789012:on-call",
     receiverConcurrency: "0",
+    samplerConcurrency: "none",
     urlAuthorizer: "AWS_IAM",
     permissionsBoundaryArn: "boundary",
     tags: { "cost-centre": 42 },
@@ -270,6 +291,7 @@ it("names every param that is wrong, in one error, and shows no credentials", as
     "subnetIds and securityGroupIds belong together",
     "alarmTopicArn must be the ARN of an SNS topic in eu-central-1",
     "receiverConcurrency must be",
+    "samplerConcurrency must be",
     "urlAuthorizer must be none, aws_iam or off",
     "permissionsBoundaryArn must be",
     "tags must be",
@@ -289,7 +311,7 @@ it.each([
   [
     "a misspelt one",
     ["prod", { alarmTopicARN: "arn:aws:sns:eu-central-1:123456789012:on-call" }, []],
-    "alarmTopicARN under params, prod, is not known: use region, samplerSecretId,",
+    "alarmTopicARN under params, prod, is not known: use region, databaseUrl,",
   ],
   [
     "one that the next deployment would forget",
@@ -300,6 +322,21 @@ it.each([
     "a region that the next deployment would forget",
     ["prod", {}, ["--region", "eu-west-1"]],
     "region is set on the command line, which the next deployment forgets: set it under params, prod",
+  ],
+  [
+    "no password and nowhere to log in",
+    ["prod", { databaseUrl: "postgres://db.internal/ledger" }, []],
+    "databaseUrl needs databaseResourceId, where the functions may log in without a password",
+  ],
+  [
+    "a password, or no TLS",
+    ["prod", { databaseUrl: "postgres://u:hunter2@db/l?sslmode=disable", databaseResourceId: "*" }, []],
+    "databaseUrl must be like postgres://host:5432/database, without user and password, and with TLS; databaseResourceId",
+  ],
+  [
+    "a sampler that lacks settings",
+    ["prod", { samplerSecretId: "", pushgatewayUrl: "https://push.internal" }, []],
+    "samplerSecretId may be empty only with databaseUrl and pushgatewayUrl",
   ],
   [
     "a region without function URLs",

@@ -188,6 +188,42 @@ describe("while they cannot be read", () => {
   });
 });
 
+it.each(["the secret", "Postgres"])("costs no tick in a rotation that changes %s first", async (first) => {
+  const log = captureLog();
+  const database = await createDatabase();
+  const username = `rotating_${randomUUID().slice(0, 8)}`;
+  await database.admin.unsafe(`create role ${username} login password 'old' in role veza_ledger_sampler`);
+  onTestFinished(async () => {
+    await database.admin.unsafe(`drop role ${username}`);
+    await database.admin.end();
+  });
+  const secrets: Record<string, object> = {};
+  const changes = {
+    "the secret": async (password: string) => {
+      const DATABASE_URL = database.samplerUrl.replace("veza_ledger_sampler:sampler", `${username}:${password}`);
+      secrets[app] = { DATABASE_URL, PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "rotation" };
+    },
+    Postgres: async (password: string) => {
+      await database.admin.unsafe(`alter role ${username} password '${password}'`);
+    },
+  };
+  await fakeSecretsManager(secrets);
+  setEnvironment({ SECRET_ID: app, DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, STAGE: undefined });
+  const tick = () => sampler({} as ScheduledEvent, {} as Context, () => {});
+  await changes["the secret"]("old");
+  await tick();
+  const second = first === "Postgres" ? "the secret" : "Postgres";
+  await changes[first as "Postgres"]("new");
+  pass(301);
+  if (first === "the secret") await tick();
+  await changes[second]("new");
+  await tick();
+  const ticks = log.filter(({ message }) => message === "tick");
+  expect(ticks).toHaveLength(first === "the secret" ? 3 : 2);
+  // Other counts are unknown while the clock of the test is ahead.
+  expect(ticks.map(({ failed_transfers }) => failed_transfers)).toEqual(ticks.map(() => 0));
+});
+
 it("are not read for a request that cannot be right", async () => {
   captureLog();
   const fake = await fakeSecretsManager({ [app]: {} });

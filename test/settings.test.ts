@@ -1,6 +1,7 @@
 import tls, { rootCertificates } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { parseSettings, SettingsError } from "../lib/settings.ts";
+import { setEnvironment } from "./helpers/environment.ts";
 import { newSecret } from "./helpers/receiver.ts";
 
 const secret = newSecret();
@@ -50,6 +51,34 @@ it.each([
   ["postgres://u:p@localhost.example.com/l", "verified"],
 ])("%s: TLS %s", (url, tls) => {
   expect(parse({ DATABASE_URL: url }).database.tls).toBe(tls);
+});
+
+describe("without a password", () => {
+  const parseOn = (region: string | undefined, url: string) => {
+    setEnvironment({ AWS_REGION: region });
+    onTestFinished(() => setEnvironment({ AWS_REGION: undefined }));
+    return parse({ DATABASE_URL: url }).database;
+  };
+
+  it.each(["postgres://u@db.internal/l", "postgres://u:@db.internal/l?sslmode=require"])(
+    "logs in by IAM on AWS: %s",
+    (url) => {
+      expect(parseOn("eu-central-1", url)).toMatchObject({ password: undefined, username: "u" });
+    },
+  );
+
+  it.each([
+    ["this machine", "eu-central-1", "postgres://u@127.0.0.1/l"],
+    ["a server elsewhere, not on AWS", undefined, "postgres://u@db.internal/l?sslmode=disable"],
+  ])("lets %s trust the user", (_, region, url) => {
+    expect(parseOn(region, url).password).toBe("");
+  });
+
+  it("asks for TLS on AWS", () => {
+    expect(() => parseOn("eu-central-1", "postgres://u@db.internal/l?sslmode=disable")).toThrow(
+      "DATABASE_URL has no password: on AWS it logs in by IAM, which needs TLS, so sslmode=verify-full",
+    );
+  });
 });
 
 it("decodes user, password and database, and knows the default port", () => {

@@ -1,7 +1,7 @@
 /**
- * Whether a line of a log matches a JSON filter pattern, as CloudWatch Logs would say: comparisons of a field with a text or a
- * number by = and !=, joined by && and ||, in parentheses. It leaves out everything else that a pattern may have, and throws
- * when it finds that.
+ * Whether a line of a log matches a JSON filter pattern, as CloudWatch Logs would say: comparisons of a field with a text, which
+ * may end in *, or a number by =, != and >, joined by && and ||, in parentheses. It leaves out everything else that a pattern
+ * may have, and throws when it finds that.
  */
 export function matchesFilter(pattern: string, line: string): boolean {
   const [, expression] = /^\{(.*)\}$/.exec(pattern.trim()) ?? [];
@@ -12,7 +12,7 @@ export function matchesFilter(pattern: string, line: string): boolean {
   } catch {
     return false;
   }
-  const tokens = expression.match(/&&|\|\||!=|=|[()]|"[^"]*"|[^\s()=!&|"]+/g) ?? [];
+  const tokens = expression.match(/&&|\|\||!=|=|>|[()]|"[^"]*"|[^\s()=!>&|"]+/g) ?? [];
   const take = (expected?: string) => {
     const token = tokens.shift();
     if (token === undefined || (expected && token !== expected)) throw new Error(`cannot read ${pattern}`);
@@ -32,7 +32,10 @@ export function matchesFilter(pattern: string, line: string): boolean {
     }
     const value = fieldAt(take());
     const operator = take();
-    const isEqual = value === JSON.parse(take());
+    const wanted = JSON.parse(take());
+    if (operator === ">") return typeof value === "number" && value > wanted;
+    const isPrefix = typeof wanted === "string" && wanted.endsWith("*");
+    const isEqual = isPrefix ? String(value ?? "").startsWith(wanted.slice(0, -1)) : value === wanted;
     if (operator !== "=" && operator !== "!=") throw new Error(`cannot read the operator ${operator}`);
     return isEqual === (operator === "=");
   };

@@ -1,0 +1,152 @@
+import { createHash, createHmac } from "node:crypto";
+import { once } from "node:events";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import tls from "node:tls";
+import { onTestFinished } from "vitest";
+import { startPostgres } from "../../local/postgres.ts";
+import { tcpServer } from "./servers.ts";
+import { createTemplate } from "./template.ts";
+import { makeCertificates } from "./tls.ts";
+
+/** Another address of this machine: settings take it for a server elsewhere. */
+const host = "0.0.0.0";
+
+/** What signs a token, as in the environment of a function. */
+export const awsCredentials = {
+  AWS_REGION: "eu-central-1",
+  AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",
+  AWS_SECRET_ACCESS_KEY: "secret/access+key",
+  AWS_SESSION_TOKEN: "session/token+==",
+};
+
+interface Rds {
+  /** DATABASE_URL of a role, without a password. */
+  urlOf(username: string): string;
+  /** The same without a user. */
+  addressUrl: string;
+  /** Of the authority that has signed the server's certificate, as CA_CERTIFICATES wants it, and as a file. */
+  certificates: string;
+  certificatesFile: string;
+  /** The tokens that came, and why the refused ones were refused. */
+  logins: { token: string; problem: string | undefined }[];
+}
+
+/**
+ * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles: it takes
+ * connections with TLS only, asks for a password in clear text, and verifies this token as AWS documents Signature
+ * Version 4. It leaves out: what a policy allows, whether `rds_iam` was granted, and tokens of more than one account.
+ */
+export async function startRds(): Promise<Rds> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-rds-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  await chmod(folder, 0o755);
+  // Behind the front, where nobody else can connect, no password is asked for.
+  const access = path.join(folder, "pg_hba.conf");
+  await writeFile(access, "host all all 127.0.0.1/32 trust\n", { mode: 0o644 });
+  const server = await startPostgres(0, ["-c", `hba_file=${access}`]);
+  onTestFinished(() => server.stop());
+  await createTemplate(server.superuserUrl);
+
+  const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
+  const [key, cert] = await Promise.all([readFile(keyFile), readFile(certFile)]);
+  const logins: Rds["logins"] = [];
+  const logIn = async (socket: net.Socket) => {
+    const isTls = (await take(socket, 8)).readUInt32BE(4) === 80877103;
+    if (!isTls) return socket.end(fatal("no pg_hba.conf entry for this host, no encryption"));
+    socket.write("S");
+    const client = new tls.TLSSocket(socket, { isServer: true, key, cert });
+    client.on("error", () => {});
+    const startup = await takeMessage(client);
+    client.write(Buffer.from("R\0\0\0\x08\0\0\0\x03")); // Asks for a password in clear text.
+    await take(client, 1);
+    const token = (await takeMessage(client)).toString("utf8", 4).replace(/\0$/, "");
+    const [, username = ""] = /\0user\0([^\0]*)/.exec(startup.toString("latin1", 7)) ?? [];
+    const problem = problemOf(token, `${host}:${port}`, username);
+    logins.push({ token, problem });
+    if (problem) return client.end(fatal(`PAM authentication failed for user "${username}"`));
+    const upstream = net.connect({ port: server.port, host: "127.0.0.1" });
+    upstream.on("error", () => client.destroy());
+    upstream.write(startup);
+    client.pipe(upstream).pipe(client);
+  };
+  const port = await tcpServer((socket) => void logIn(socket).catch(() => socket.destroy()));
+  return {
+    urlOf: (username) => `postgres://${username}@${host}:${port}/ledger`,
+    addressUrl: `postgres://${host}:${port}/ledger`,
+    certificates: await readFile(ca, "utf8"),
+    certificatesFile: ca,
+    logins,
+  };
+}
+
+/** The next bytes, so many. */
+async function take(socket: net.Socket, length: number): Promise<Buffer> {
+  for (;;) {
+    const bytes = socket.read(length);
+    if (bytes) return bytes;
+    await once(socket, "readable", { signal: AbortSignal.timeout(5_000) });
+  }
+}
+
+/** The next message from its length on, which includes the length. */
+async function takeMessage(socket: net.Socket): Promise<Buffer> {
+  const length = await take(socket, 4);
+  return Buffer.concat([length, await take(socket, length.readUInt32BE() - 4)]);
+}
+
+/** Postgres' refusal to begin a session, with the SQLSTATE that it has for PAM. */
+function fatal(message: string): Buffer {
+  const fields = `SFATAL\0VFATAL\0C28000\0M${message}\0\0`;
+  const head = Buffer.from("E\0\0\0\0");
+  head.writeUInt32BE(fields.length + 4, 1);
+  return Buffer.concat([head, Buffer.from(fields)]);
+}
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+const hmac = (key: string | Buffer, text: string) => createHmac("sha256", key).update(text).digest();
+
+/**
+ * Why RDS would refuse a token; undefined when it would not. By the rules of
+ * https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html for a request whose
+ * signature is in the query.
+ */
+function problemOf(token: string, address: string, username: string): string | undefined {
+  const url = URL.parse(`https://${token}`);
+  if (!url || !token.startsWith(`${address}/?`)) return "another address";
+  const parameters = new Map([...url.searchParams]);
+  const { AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = awsCredentials;
+  const at = parameters.get("X-Amz-Date") ?? "";
+  const scope = [at.slice(0, 8), AWS_REGION, "rds-db", "aws4_request"];
+  const expected = {
+    Action: "connect",
+    DBUser: username,
+    "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+    "X-Amz-Credential": [AWS_ACCESS_KEY_ID, ...scope].join("/"),
+    "X-Amz-Expires": "900",
+    "X-Amz-Security-Token": AWS_SESSION_TOKEN,
+    "X-Amz-SignedHeaders": "host",
+  };
+  for (const [name, value] of Object.entries(expected)) {
+    if (parameters.get(name) !== value) return `${name} is not ${value}`;
+  }
+  const signedAtMs = Date.parse(at.replace(/^(....)(..)(..T..)(..)(..Z)$/, "$1-$2-$3:$4:$5"));
+  if (!(Math.abs(Date.now() - signedAtMs) < 900_000)) return "expired";
+
+  const encode = (text: string) =>
+    encodeURIComponent(text).replaceAll(
+      /[!'()*]/g,
+      (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+    );
+  const query = [...parameters]
+    .filter(([name]) => name !== "X-Amz-Signature")
+    .map(([name, value]) => `${encode(name)}=${encode(value)}`)
+    .sort()
+    .join("&");
+  const canonical = ["GET", "/", query, `host:${address}`, "", "host", sha256("")].join("\n");
+  const text = ["AWS4-HMAC-SHA256", at, scope.join("/"), sha256(canonical)].join("\n");
+  const signingKey = scope.reduce<string | Buffer>((key, part) => hmac(key, part), `AWS4${AWS_SECRET_ACCESS_KEY}`);
+  return hmac(signingKey, text).toString("hex") === parameters.get("X-Amz-Signature") ? undefined : "another signature";
+}
