@@ -32,6 +32,11 @@ function fold(parts: string[], gap: string, indent: string): string {
 
 const widthOf = (text: string) => stripVTControlCharacters(text).length;
 
+/** A line of the table of what runs where, and what for, in lines of at most 80 columns. */
+export function tableLine(name: string, where: string, hint = ""): string {
+  return fold([`${name.padEnd(12)} ${where}`, ...[hint].filter(Boolean)], "  ", " ".repeat(13));
+}
+
 /** What the red and purple numbers of a tick mean, in lines of at most 80 columns. */
 export function legend(): string {
   const width = Math.max(...Object.values(shortNames).map(widthOf)) + 2;
