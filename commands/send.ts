@@ -9,16 +9,21 @@ import { demoSecret, receiverPort } from "./demo-receiver.ts";
 // npm run send: signs one delivery, posts it, and prints the outcome.
 const usage = `usage: npm run send -- <what> [--id <id>] [--retry]
 
-  action <phase>       one repaired row; the phase is stuck_orders, stuck_refunds or orphan_refunds
+  action <phase>       one repaired row; the phase is stuck_orders,
+                       stuck_refunds or orphan_refunds
   orphan_refund        one orphan refund that was marked as failed
   sweep <seconds>      one sweep that has just ended
-  ping                 no event at all: tries URL, secret, database and gateway, and changes no number
+  ping                 no event: tries URL, secret, database and gateway, and
+                       changes no number
   --file events.json   a body that you have, as it is
 
-  --id <id>            the delivery's id: sending the same body again under it counts nothing twice
-  --retry              sends again for up to 10 minutes while the receiver cannot confirm
+  --id <id>            the delivery's id: sending the same body again under it
+                       counts nothing twice
+  --retry              sends again for up to 10 minutes while the receiver
+                       cannot confirm
 
-RECEIVER_URL and WEBHOOK_SECRET say where to; without them, to what \`npm start\` runs.`;
+RECEIVER_URL and WEBHOOK_SECRET say where to. Without them it goes to the stack
+that \`npm start\` runs.`;
 
 const options = { id: { type: "string" }, file: { type: "string" }, retry: { type: "boolean" } } as const;
 const retryForMs = 10 * 60_000;

@@ -12,6 +12,9 @@ const requestTimeoutMs = 10_000;
 const maxAtOnce = 5;
 const maxWaiting = 200;
 
+/** Says whether it has answered a request, or left it alone. */
+export type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => Promise<boolean>;
+
 /**
  * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free port: each request becomes an event of payload
  * format 2.0, as a function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. The
@@ -21,11 +24,13 @@ const maxWaiting = 200;
 export async function serve(
   handler: LambdaFunctionURLHandler,
   port: number,
+  answer: Answer = async () => false,
 ): Promise<{ url: string; stop(): Promise<void> }> {
   const limit = pLimit(maxAtOnce);
   const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
   const server = http.createServer(limits, async (request, response) => {
     try {
+      if (await answer(request, response)) return;
       const chunks: Buffer[] = [];
       let size = 0;
       for await (const chunk of request) {

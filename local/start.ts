@@ -1,6 +1,4 @@
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Context, ScheduledEvent } from "aws-lambda";
@@ -13,12 +11,14 @@ import { grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./de
 import { createDemoLedger, simulateReconciler } from "./demo.ts";
 import { serve } from "./function-url.ts";
 import { countsGraph } from "./graph.ts";
+import { answerPage, localRules, newStack, note, type Stack } from "./page.ts";
 import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
-import { startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
-import { terminalLine } from "./terminal.ts";
+import { type Running, startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
+import { legend, tableLine, terminalLine } from "./terminal.ts";
 
 // npm start [-- --every <seconds>]: both functions in one process, with real parts for whatever no setting names.
+const usesDemoLedger = !process.env.DATABASE_URL && !process.env.SECRET_ID;
 const everySeconds = readArguments();
 
 const stopping = new AbortController();
@@ -26,13 +26,10 @@ const { signal } = stopping;
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => stopping.abort());
 // Nobody reads any more, as after `npm start | head`; or the terminal is gone.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => stopping.abort());
-if (process.stdout.isTTY && !process.env.CI) {
-  writeLogWith((level, message, fields) => console.log(terminalLine(new Date(), level, message, fields)));
-}
 
 /** What was started here, the latest first: it is stopped in this order. */
 const started: { stop(): Promise<unknown> }[] = [];
-const lines: [string, string, string][] = [];
+const table: [name: string, where: string, hint?: string][] = [];
 
 try {
   await run();
@@ -48,9 +45,10 @@ try {
 if (!process.exitCode) console.log("Stopped. Nothing is left running.");
 process.exit();
 
+/** Seconds between two ticks: on a ledger of the user's own, as on Lambda. */
 function readArguments(): number {
   try {
-    const { values } = parseArgs({ options: { every: { type: "string", default: "60" } } });
+    const { values } = parseArgs({ options: { every: { type: "string", default: usesDemoLedger ? "10" : "60" } } });
     if (Number(values.every) > 0) return Number(values.every);
   } catch {}
   console.error("usage: npm start [-- --every <seconds, above 0>]");
@@ -59,7 +57,6 @@ function readArguments(): number {
 
 /** Starts everything, says where it is, and ticks until it is to stop. */
 async function run(): Promise<void> {
-  const usesDemoLedger = !process.env.DATABASE_URL && !process.env.SECRET_ID;
   const gatewayHost = URL.parse(process.env.PUSHGATEWAY_URL ?? "")?.hostname ?? "localhost";
   if (usesDemoLedger && !isLocalHost(gatewayHost)) {
     throw new Error(
@@ -74,38 +71,42 @@ async function run(): Promise<void> {
     await createDemoLedger(adminUrl);
     process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
     process.env.WEBHOOK_SECRET ||= demoSecret;
-    lines.push(["Postgres", adminUrl, `a demo ledger, gone when this ends${ifNotAt(postgresPort, adminUrl)}`]);
+    table.push(["Postgres", adminUrl, ifNotAt(postgresPort, adminUrl) || "a demo ledger"]);
   }
-  let look = "";
+  let gateway: Running | undefined;
   if (!process.env.PUSHGATEWAY_URL && !process.env.SECRET_ID) {
-    const pushgateway = await startPushgateway(pushgatewayPort, signal);
-    started.unshift(pushgateway);
-    process.env.PUSHGATEWAY_URL = pushgateway.url;
-    const curl = `curl -s ${pushgateway.url}/metrics | grep ^veza_`;
-    lines.push(["Pushgateway", pushgateway.url, curl + ifNotAt(pushgatewayPort, pushgateway.url)]);
-    look = await startWatching(pushgateway.url);
+    gateway = await startPushgateway(pushgatewayPort, signal);
+    started.unshift(gateway);
+    process.env.PUSHGATEWAY_URL = gateway.url;
+    table.push(["Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url)]);
   }
-  const { webhookSecrets } = await loadSettings("receiver");
+
+  const { webhookSecrets, stage = "" } = await loadSettings("receiver");
   const port = process.env.PORT ? Number(process.env.PORT) : await freePort(receiverPort);
-  const server = await serve(receiver, port);
+  const pageUrl = `http://127.0.0.1:${port}/`;
+  const rules = await localRules(pageUrl);
+  const stack = newStack(rules, everySeconds, stage);
+  const isTerminal = process.stdout.isTTY && !process.env.CI;
+  writeLogWith((level, message, fields) => {
+    note(stack, message, fields);
+    if (isTerminal) console.log(terminalLine(new Date(), level, message, fields));
+    else console[level](JSON.stringify({ level, message, ...fields }));
+  });
+  const server = await serve(receiver, port, (request, response) => answerPage(stack, request, response));
   started.unshift(server);
-  const target = isAt(receiverPort, server.url) ? "" : `RECEIVER_URL=${server.url} `;
-  const send = `${target}npm run send -- action stuck_orders`;
-  lines.push([
-    "Receiver",
-    server.url,
-    `takes the reconciler's events${process.env.PORT ? "" : ifNotAt(receiverPort, server.url)}`,
-  ]);
-  lines.push(["Sampler", `every ${everySeconds} s`, "Ctrl-C stops everything"]);
-  const width = Math.max(...lines.map(([, where, hint]) => (hint ? where.length : 0)));
-  for (const [name, where, hint] of lines) {
-    console.log(`${name.padEnd(11)}  ${hint ? `${where.padEnd(width)}  ${hint}` : where}`);
-  }
-  console.log(`Next: ${look}post an event from another terminal: ${send}\n`);
+  table.unshift(["Page", pageUrl, "open it: counts, alerts, what to do"]);
+  table.push(["Receiver", pageUrl, "takes the reconciler's events, by POST"]);
+  if (gateway) await startWatching(gateway.url, rules, stack);
+
+  for (const line of table) console.log(tableLine(...line));
+  console.log(`\n${legend()}\n`);
+  const receiverUrl = isAt(receiverPort, pageUrl) ? "" : `RECEIVER_URL=${pageUrl} `;
+  console.log(`Next, in another terminal: ${receiverUrl}npm run send -- action stuck_orders`);
+  console.log(`Ctrl-C stops everything. A tick every ${everySeconds} s:\n`);
 
   const [secret = ""] = webhookSecrets;
   if (usesDemoLedger) {
-    const simulation = simulateReconciler(adminUrl, server.url, secret, 15, signal);
+    const simulation = simulateReconciler(adminUrl, pageUrl, secret, 15, signal);
     started.unshift({ stop: () => simulation });
   }
   let tick: Promise<unknown> = Promise.resolve();
@@ -129,30 +130,27 @@ function isAt(port: number, url: string): boolean {
 
 /** Says so where a part did not get the port that it has otherwise. */
 function ifNotAt(usualPort: number, url: string): string {
-  return isAt(usualPort, url) ? "" : ` (port ${usualPort} is taken)`;
+  return isAt(usualPort, url) ? "" : `(port ${usualPort} is taken)`;
 }
 
-/**
- * Starts Prometheus with the alert rules, and Grafana with the dashboard, as far as they can be had. Resolves to what
- * there is to look at, for a person who wonders what to do next.
- */
-async function startWatching(pushgatewayUrl: string): Promise<string> {
+/** Starts Prometheus with the alert rules, and Grafana with the dashboard, as far as they can be had. */
+async function startWatching(pushgatewayUrl: string, rules: string, stack: Stack): Promise<void> {
   try {
-    const rules = await readFile(path.join(import.meta.dirname, "../config/alertmanager/ledger.yml"), "utf8");
     const prometheus = await startPrometheus(prometheusPort, { pushgatewayUrl, rules, interval: "5s" }, signal);
     started.unshift(prometheus);
+    table.push(["Prometheus", prometheus.url, ifNotAt(prometheusPort, prometheus.url)]);
     const { graph, alerts } = await countsGraph(prometheus.url);
-    lines.push(["Prometheus", graph, ""], ["Alerts", alerts, ""]);
+    stack.prometheus = prometheus.url;
+    stack.links = { Prometheus: graph, Alerts: alerts };
     const grafana = await startGrafana(grafanaPort, prometheus.url, signal);
-    if (!grafana) return "open the graph above, or ";
+    if (!grafana) return;
     started.unshift(grafana);
-    lines.push(["Grafana", `${grafana.url}/d/veza-ledger`, ""]);
-    return "open the dashboard above, or ";
+    stack.links.Grafana = `${grafana.url}/d/veza-ledger`;
+    table.push(["Grafana", stack.links.Grafana, ifNotAt(grafanaPort, grafana.url)]);
   } catch (error) {
     signal.throwIfAborted();
-    const [first = "", ...others] = (error as Error).message.split("\n");
-    lines.push(["Prometheus", `not started: ${first}`, ""]);
-    for (const line of others) lines.push(["", line, ""]);
-    return "";
+    for (const [index, line] of (error as Error).message.split("\n").entries()) {
+      table.push(index === 0 ? ["Prometheus", `not started: ${line}`] : ["", line]);
+    }
   }
 }

@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from "node:util";
-import { beforeEach, expect, it, vi } from "vitest";
-import { terminalLine } from "../local/terminal.ts";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { checks } from "../lib/checks.ts";
+import { legend, terminalLine } from "../local/terminal.ts";
 
 const at = new Date(2026, 0, 31, 9, 5, 7);
 const line = (...args: [level: "info" | "warn" | "error", message: string, fields: Record<string, unknown>]) =>
@@ -18,11 +19,47 @@ beforeEach(() => {
 it("shows a tick with counts above 0 in red and unknown ones in purple", () => {
   const shown = line("info", "tick", { ...tick, duration_seconds: 0.0123 });
   expect(stripVTControlCharacters(shown)).toBe(
-    "09:05:07  tick      orders   12  refunds    0  transfers    ?  orphan    1  reversals    0  12 ms",
+    "09:05:07 tick  orders  12  refunds   0  transfers   ?  orphan   1  reversals   0",
   );
-  expect(shown).toContain(red("orders   12"));
-  expect(shown).toContain("  refunds    0  ");
-  expect(shown).toContain(purple("transfers    ?"));
+  expect(shown).toContain(red("orders  12"));
+  expect(shown).toContain("  refunds   0  ");
+  expect(shown).toContain(purple("transfers   ?"));
+});
+
+describe("fits 80 columns:", () => {
+  const id = "msg_5f1c2d3e-8b1a-4f0e-9d2c-0123456789ab";
+  const widest = (text: string) => Math.max(...text.split("\n").map((part) => stripVTControlCharacters(part).length));
+
+  it("a tick with three digits in each count", () => {
+    const shown = line("info", "tick", Object.fromEntries(checks.map(({ id }) => [id, 999])));
+    expect(shown).not.toContain("\n");
+    expect(widest(shown)).toBe(80);
+  });
+
+  it("a tick with more digits, which goes on in a second line", () => {
+    const shown = stripVTControlCharacters(line("info", "tick", { ...tick, stuck_orders: 12_345 }));
+    expect(shown).toBe("09:05:07 tick  orders 12345  refunds   0  transfers   ?  orphan   1\n           reversals   0");
+  });
+
+  it.each(["recorded", "duplicate"])("a %s delivery, whose id is cut", (status) => {
+    const shown = line("info", "delivery", { id, status, events: 1000, published: false });
+    expect(stripVTControlCharacters(shown)).toMatch(/ {2}not published {2}msg_5f1c2d3e-8b1a-4f0…$/);
+    expect(widest(shown)).toBe(80);
+  });
+
+  it("a long reason, whole and by the word", () => {
+    const reason = "could not write to file: No space left on device ".repeat(3).trim();
+    const shown = line("error", "check failed", { check: "stuck_orders", code: "53100", reason });
+    expect(widest(shown)).toBeLessThanOrEqual(80);
+    expect(stripVTControlCharacters(shown).replaceAll(/\s+/g, " ")).toBe(`09:05:07 unknown stuck_orders ${reason}`);
+  });
+
+  it("what each count means, in the words of its metric", () => {
+    const shown = stripVTControlCharacters(legend());
+    expect(widest(shown)).toBeLessThanOrEqual(80);
+    expect(shown).toContain("\norders     Orders pending for over 30 minutes although the payment provider\n");
+    for (const { help } of checks) expect(shown.replaceAll(/\s+/g, " ")).toContain(help.split(";")[0]);
+  });
 });
 
 it("honours NO_COLOR", () => {
@@ -49,27 +86,27 @@ it.each([
     "warn",
     "delivery refused",
     { id: "msg_1", status: 401, error: "webhook-signature: does not match" },
-    "refused   401  webhook-signature: does not match  msg_1",
+    "refused  401 webhook-signature: does not match msg_1",
   ],
   [
     "warn",
     "delivery refused",
     { id: undefined, status: 405, error: "only POST is allowed" },
-    "refused   405  only POST is allowed",
+    "refused  405 only POST is allowed",
   ],
   [
     "error",
     "check failed",
     { check: "stuck_orders", code: "42P01", reason: "no such table" },
-    "unknown   stuck_orders  no such table",
+    "unknown  stuck_orders no such table",
   ],
   [
     "error",
     "tick failed",
     { code: "ECONNREFUSED", reason: "refused" },
-    "error     tick failed: refused  code=ECONNREFUSED",
+    "error  tick failed: refused code=ECONNREFUSED",
   ],
-  ["warn", "something new", { a: 1 }, "warn      something new  a=1"],
+  ["warn", "something new", { a: 1 }, "warn  something new a=1"],
 ] as const)("shows %s %j %j in columns", (level, message, fields, expected) => {
-  expect(stripVTControlCharacters(line(level, message, fields))).toBe(`09:05:07  ${expected}`);
+  expect(stripVTControlCharacters(line(level, message, fields))).toBe(`09:05:07 ${expected}`);
 });

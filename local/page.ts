@@ -1,0 +1,102 @@
+import { readFile } from "node:fs/promises";
+import type http from "node:http";
+import path from "node:path";
+import { load } from "js-yaml";
+import { checks } from "../lib/checks.ts";
+import { isLocalHost } from "../lib/settings.ts";
+
+/** What the page shows and `npm run demo` needs, served as /stack.json. */
+export interface Stack {
+  checks: { id: string; metric: string; meaning: string; runbook: string | undefined }[];
+  everySeconds: number;
+  /** Value of the label `stage`; empty where none is set. */
+  stage: string;
+  tick?: { at: number; seconds: number; counts: Record<string, number> };
+  /** The latest deliveries, newest first. */
+  deliveries: { at: number; status: string; id: unknown; events: unknown; published: unknown }[];
+  /** Base URL of Prometheus, where it runs. */
+  prometheus?: string;
+  /** Where the page leads to: names and URLs. */
+  links: Record<string, string>;
+  /** What `npm run demo` may break. Absent where the ledger, or the gateway, is the user's own. */
+  demo?: { postgresPort: number; pushgatewayUrl: string };
+}
+
+const maxDeliveries = 10;
+const project = path.join(import.meta.dirname, "..");
+
+/** The alert rules (YAML), whose links lead to this page's own runbook and dashboard. */
+export async function localRules(pageUrl: string): Promise<string> {
+  const rules = await readFile(path.join(project, "config/alertmanager/ledger.yml"), "utf8");
+  return rules.replaceAll(/https:\/\/(repository|grafana)\.example\//g, pageUrl);
+}
+
+/** A stack that has not ticked yet. A check's page of the runbook is the page of its own alert. */
+export function newStack(rules: string, everySeconds: number, stage: string): Stack {
+  const { groups } = load(rules) as { groups: { rules: { expr: string; annotations: { runbook_url: string } }[] }[] };
+  const alerts = groups.flatMap((group) => group.rules);
+  return {
+    checks: checks.map(({ id, metric, help }) => ({
+      id,
+      metric,
+      meaning: help.split(";")[0] ?? "",
+      runbook: alerts.find(({ expr }) => expr.includes(metric))?.annotations.runbook_url,
+    })),
+    everySeconds,
+    stage,
+    deliveries: [],
+    links: {},
+  };
+}
+
+/** Takes note of a line of the log, where the page shows it. */
+export function note(stack: Stack, message: string, fields: Record<string, unknown>): void {
+  const at = Date.now();
+  if (message === "tick") {
+    const { duration_seconds: seconds, ...counts } = fields as Record<string, number>;
+    stack.tick = { at, seconds: seconds ?? 0, counts };
+  }
+  if (!message.startsWith("delivery")) return;
+  const { id, status, events, published } = fields;
+  const outcome = message === "delivery" ? String(status) : `${message.slice("delivery ".length)} ${status ?? ""}`;
+  stack.deliveries.unshift({ at, status: outcome.trim(), id, events, published });
+  stack.deliveries.length = Math.min(stack.deliveries.length, maxDeliveries);
+}
+
+/**
+ * Answers a GET: the page at /, what it shows at /stack.json, the pages of docs/ as text, and the way to the dashboard.
+ * Resolves to false, and leaves the request alone, when it has another method: that is the receiver's.
+ */
+export async function answerPage(
+  stack: Stack,
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+): Promise<boolean> {
+  if (request.method !== "GET" && request.method !== "HEAD") return false;
+  const url = URL.parse(request.url ?? "/", `http://${request.headers.host}`);
+  const send = (status: number, type: string, body: string | Buffer) => {
+    response.writeHead(status, {
+      "content-type": `${type}; charset=utf-8`,
+      "cache-control": "no-store",
+      "content-security-policy": "default-src 'self' 'unsafe-inline'; connect-src 'self' http://127.0.0.1:*",
+      "x-content-type-options": "nosniff",
+    });
+    response.end(body);
+    return true;
+  };
+  // A name that leads here by somebody else's DNS would make this page readable from theirs.
+  if (!url || !isLocalHost(url.hostname)) return send(403, "text/plain", "Only from this machine.\n");
+  if (url.pathname === "/") {
+    return send(200, "text/html", await readFile(path.join(import.meta.dirname, "page.html")));
+  }
+  if (url.pathname === "/stack.json") return send(200, "application/json", JSON.stringify(stack));
+  if (/^\/docs\/[\w/-]+\.md$/.test(url.pathname)) {
+    const text = await readFile(path.join(project, url.pathname)).catch(() => undefined);
+    if (text) return send(200, "text/plain", text);
+  }
+  if (url.pathname === "/d/veza-ledger") {
+    response.writeHead(302, { location: (stack.links.Grafana ?? "/") + url.search }).end();
+    return true;
+  }
+  return send(404, "text/plain", "There is nothing here.\n");
+}
