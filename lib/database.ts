@@ -31,9 +31,9 @@ export interface Database {
 /** A pool of connections. */
 export interface Connections {
   /**
-   * Lends a free, fresh connection, else a new connection, which logs in with its first query. Settles as `work` does,
-   * and calls it once more when Postgres refuses the password (28P01): with the password that `findDatabase` gives now
-   * or, when that is the same, with the last password that logged in.
+   * Lends a free, fresh connection, else a new connection, which logs in with its first query. Settles as `work` does.
+   * When Postgres refuses the password (28P01), calls it once more: with the password that `findDatabase` gives now or,
+   * when that is the same, with the last password that logged in.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
