@@ -77,7 +77,7 @@ async function runTests(folder: string, names: string[]): Promise<{ passed: numb
   const files = names.map((name) => `test/${name}.test.ts`);
   const args = ["run", "-t", butEngines, "--reporter=json", `--outputFile=${report}`, ...files];
   const { PATH, HOME } = process.env; // Without what this vitest tells its workers.
-  const options = { cwd: folder, env: { PATH, HOME, TRUTH_SECONDS: "1" }, maxBuffer: 64 * 1024 * 1024 };
+  const options = { cwd: folder, env: { PATH, HOME, TRUTH_SECONDS: "3" }, maxBuffer: 64 * 1024 * 1024 };
   await run(process.execPath, ["node_modules/vitest/vitest.mjs", ...args], options).catch(() => {});
   const { testResults } = JSON.parse(await readFile(report, "utf8")) as Report;
   const all = testResults.flatMap(({ assertionResults }) => assertionResults);

@@ -28,7 +28,11 @@ it("shows the amounts of the rows that each check counts by the page's view, and
   expect(await amounts()).toEqual({});
 
   await database.admin.unsafe(view);
-  const expected = checks.map(({ id }, index) => [`${id} EUR`, Number(((index + 1) * 10.05).toFixed(2))]);
+  const expected = checks
+    .map(({ id }, index) => ({ id, amount: Number(((index + 1) * 10.05).toFixed(2)) }))
+    .filter(({ id }) => view.includes(`'${id}'`)) // The page leaves it to you for which checks.
+    .map(({ id, amount }) => [`${id} EUR`, amount]);
+  expect(expected.length).toBeGreaterThan(4);
   expect(await amounts()).toEqual(Object.fromEntries(expected));
   await runSqlFiles(database.adminUrl, ["config/postgres/schema.sql"]); // An upgrade keeps the owner's view.
   expect(await amounts()).toEqual(Object.fromEntries(expected));
