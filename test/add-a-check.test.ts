@@ -30,7 +30,7 @@ const nameOf = (step: string) => written[step] ?? step;
 /** The quick tests of what is made from the checks. The slow tests take their rows and counts from the same helpers. */
 const tests = [
   ...["complete", "checks", "schemas", "truth", "roles", "indexes", "migrate"],
-  ...["evidence", "sample", "dashboard", "readme", "terminal", "exposition", "alerts"],
+  ...["amounts", "evidence", "sample", "dashboard", "readme", "terminal", "exposition", "alerts"],
 ];
 /** Both engines take a minute or two for all rules. */
 const butEngines = "^(?!.*by (Prometheus|that of Victoria))";
