@@ -35,7 +35,7 @@ async function bundlerOptions(): Promise<BuildOptions> {
   });
   const { exclude: _, outputFileExtension, plugins, ...options } = JSON.parse(stdout);
   const load = createRequire(path.join(project, "package.json"));
-  const loaded = plugins && { plugins: load(`./${plugins}`) };
+  const loaded = plugins && { plugins: load(`./${plugins}`).default };
   return { ...options, ...loaded, outExtension: { ".js": outputFileExtension } };
 }
 

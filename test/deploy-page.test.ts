@@ -40,6 +40,26 @@ it("shows the smallest event that the receiver takes when it is invoked directly
   expect(answer).toMatchObject({ statusCode: 200, body: '{"status":"recorded","published":true}' });
 });
 
+it("lets the deployer do with roles what CloudFormation does to them", () => {
+  const { Statement } = JSON.parse(example(/```json\n(\{\n {2}"Version"[\s\S]*?)```/));
+  const [roles] = Statement.filter(({ Resource }: { Resource: unknown }) => /:role\//.test(String(Resource)));
+  const patterns = roles.Action.map((action: string) => new RegExp(`^${action.replaceAll("*", ".*")}$`));
+  // The handlers of AWS::IAM::Role in AWS' resource schema, for the properties that the template has; tags come with `tags`.
+  const called = [
+    ...["CreateRole", "PutRolePolicy", "GetRolePolicy", "TagRole", "UntagRole", "GetRole", "ListAttachedRolePolicies"],
+    ...[
+      "ListRolePolicies",
+      "UpdateAssumeRolePolicy",
+      "PutRolePermissionsBoundary",
+      "DetachRolePolicy",
+      "DeleteRolePolicy",
+    ],
+    ...["DeleteRole", "PassRole", "DeleteRolePermissionsBoundary"],
+  ];
+  const isAllowed = (action: string) => patterns.some((pattern: RegExp) => pattern.test(`iam:${action}`));
+  expect(called.filter((action) => !isAllowed(action))).toEqual([]);
+});
+
 /** Node's SHA-256 in the shape that AWS' signer asks for. */
 class Sha256 {
   readonly #hash;
