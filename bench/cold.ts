@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import { type BuildOptions, build } from "esbuild";
 import { signedHeaders } from "../commands/deliver.ts";
 import { demoSecret } from "../commands/demo-receiver.ts";
-import { createDemoLedger } from "../local/demo.ts";
+import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 

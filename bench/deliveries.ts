@@ -4,7 +4,7 @@ import path from "node:path";
 import postgres from "postgres";
 import { demoSecret } from "../commands/demo-receiver.ts";
 import { reconcilerMetric } from "../lib/events.ts";
-import { createDemoLedger } from "../local/demo.ts";
+import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";

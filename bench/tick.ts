@@ -12,7 +12,7 @@ import { connect } from "../commands/connect.ts";
 import { checks, questionOf, runChecks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
-import { createDemoLedger } from "../local/demo.ts";
+import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway, startSqlExporter } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";

@@ -16,7 +16,7 @@ insert into seller_transfers (status, created_at, updated_at)
 select 'completed', at, at from (select now() - n * interval '5 minutes' as at from generate_series(1, 2000) as n) as past;
 insert into seller_transfers (status, updated_at)
 values ('permanently_failed', now() - interval '3 days'),
-  ('reversal_pending', now() - interval '45 minutes'), ('reversal_pending', now() - interval '2 hours');
+  ('reversal_pending', now() - interval '100 minutes'), ('reversal_pending', now() - interval '2 hours');
 
 -- The local stack runs both functions in one process, with one login.
 alter role veza_ledger password 'local';

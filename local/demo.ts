@@ -1,77 +1,268 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import postgres from "postgres";
+import type { Sql } from "postgres";
+import { connect } from "../commands/connect.ts";
 import { deliver } from "../commands/deliver.ts";
-import { runSqlFiles } from "../commands/sql.ts";
-import { errorFields, log } from "../lib/log.ts";
+import { demoSecret, receiverPort } from "../commands/demo-receiver.ts";
+import { checks } from "../lib/checks.ts";
+import { deadline } from "../lib/deadline.ts";
+import { reconcilerMetric } from "../lib/events.ts";
+import { fetchFailure } from "../lib/log.ts";
+import { groupUrl } from "../lib/pushgateway.ts";
+import { isLocalHost, parseDatabaseUrl } from "../lib/settings.ts";
+import { demoCluster, restartSeconds } from "./demo-ledger.ts";
+import { outageSeconds, type Stack } from "./page.ts";
+import { shortNames } from "./terminal.ts";
 
-/** Builds the demo ledger in an empty database. */
-export async function createDemoLedger(adminUrl: string): Promise<void> {
-  await runSqlFiles(adminUrl, [
-    "local/ledger.sql",
-    "config/postgres/schema.sql",
-    "config/postgres/roles.sql",
-    "config/postgres/indexes.sql",
-    "local/demo.sql",
-  ]);
-}
-
-const repairs = {
-  stuck_orders: `update orders set status = 'paid', updated_at = now() where id = (
-    select id from orders where status = 'pending' and hyperswitch_payment_id <> ''
-    order by created_at limit 1) returning id`,
-  stuck_refunds: `update refunds set status = 'succeeded', updated_at = now() where id = (
-    select id from refunds where status = 'pending' and hyperswitch_refund_id <> ''
-    order by created_at limit 1) returning id`,
-  orphan_refunds: `update refunds set status = 'failed', updated_at = now() where id = (
-    select id from refunds where status = 'pending' and coalesce(hyperswitch_refund_id, '') = ''
-    order by created_at limit 1) returning id`,
+// npm run demo: breaks one thing of the demo that `npm start` runs, and waits until it shows.
+const demos: Record<string, { what: string; play(stack: DemoStack, sql: Sql): Promise<void> }> = {
+  "break-refunds": { what: "renames a column: two counts are unknown; again: mended", play: breakRefunds },
+  "lock-orders": { what: "locks a table: its count is unknown, the others are right", play: lockOrders },
+  "send-twice": { what: "sends a delivery twice: it counts once", play: sendTwice },
+  "wipe-gateway": { what: "empties the Pushgateway: the next tick fills it again", play: wipeGateway },
+  "kill-postgres": { what: "kills the database: no count is a false 0, no total is lost", play: killPostgres },
+  outage: { what: "takes the receiver away: deliveries wait in the outbox", play: takeReceiverAway },
 };
+const usage = `usage: npm run demo -- <what>, beside npm start in another terminal
 
-/** New trouble, so that the demo never runs dry. */
-const breakages = [
-  `insert into orders (status, hyperswitch_payment_id, created_at)
-   values ('pending', 'pay_' || gen_random_uuid(), now() - interval '31 minutes')`,
-  `insert into refunds (status, hyperswitch_refund_id, created_at)
-   values ('pending', 'ref_' || gen_random_uuid(), now() - interval '31 minutes')`,
-  "insert into refunds (status, created_at) values ('pending', now() - interval '6 minutes')",
-];
+${Object.entries(demos)
+  .map(([name, { what }]) => `  ${name.padEnd(14)} ${what}`)
+  .join("\n")}
 
-/**
- * Plays a reconciler on the demo ledger until `stop` aborts. Every `everySeconds` it repairs a row of one phase, and
- * posts its events as one signed delivery; meanwhile something else breaks.
- */
-export async function simulateReconciler(
-  adminUrl: string,
-  receiverUrl: string,
-  secret: string,
-  everySeconds: number,
-  stop: AbortSignal,
-): Promise<void> {
-  const sql = postgres(adminUrl, { max: 1, onnotice: () => {} });
-  const pause = () => sleep(everySeconds * 1000, true, { signal: stop }).catch(() => false);
-  for (let sweep = 0; await pause(); sweep += 1) {
-    const phase = (["stuck_orders", "stuck_refunds", "orphan_refunds"] as const)[sweep % 3] ?? "stuck_orders";
-    try {
-      const events = await simulateSweep(sql, phase);
-      await deliver(receiverUrl, secret, `sweep_${randomUUID()}`, JSON.stringify(events));
-    } catch (error) {
-      log("warn", "simulated sweep failed", errorFields(error));
-    }
-  }
-  await sql.end({ timeout: 1 });
+Each says what will happen, where to see it, and what it proves. It breaks only
+the demo of npm start. RECEIVER_URL is its address, if that is not port ${receiverPort}.`;
+
+type DemoStack = Stack & Required<Pick<Stack, "demo">>;
+type Counts = Record<string, number>;
+
+const base = process.env.RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
+const [name, ...more] = process.argv.slice(2);
+const chosen = more.length === 0 ? demos[name ?? ""] : undefined;
+if (!chosen) {
+  console[name ? "error" : "log"](usage);
+  process.exit(name ? 2 : 0);
+}
+try {
+  const stack = await findStack();
+  await chosen.play(stack, await openDemoLedger(stack));
+  process.exit();
+} catch (error) {
+  console.error((error as Error).message);
+  process.exit(1);
 }
 
-/** Repairs one row, breaks another, and returns the events that a reconciler would post. */
-async function simulateSweep(sql: postgres.Sql, phase: keyof typeof repairs): Promise<object[]> {
-  const startedAt = performance.now();
-  const repaired = await sql.unsafe(repairs[phase]);
-  await sql.unsafe(breakages[Math.floor(Math.random() * breakages.length)] ?? "select 1");
-  const timestamp = new Date().toISOString();
-  const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(3));
-  return [
-    ...repaired.map(() => ({ type: "reconciler.action", timestamp, data: { phase } })),
-    ...(phase === "orphan_refunds" ? repaired.map(() => ({ type: "reconciler.orphan_refund", timestamp })) : []),
-    { type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } },
-  ];
+/** Throws an Error with what to do where no demo runs. */
+async function findStack(): Promise<DemoStack> {
+  if (!isLocalHost(URL.parse(base)?.hostname ?? "")) {
+    throw new Error("RECEIVER_URL names a receiver elsewhere. Unset it: this breaks only what npm start runs here.");
+  }
+  const stack = await readStack();
+  if (!stack.demo) {
+    throw new Error(
+      "npm start runs on a ledger of your own, and this breaks only its demo ledger: unset DATABASE_URL.",
+    );
+  }
+  return stack as DemoStack;
+}
+
+async function readStack(): Promise<Stack> {
+  const get = async () => {
+    const response = await fetch(new URL("stack.json", base), { signal: AbortSignal.timeout(5_000) });
+    return (await response.json()) as Stack;
+  };
+  return get().catch((error) => {
+    throw new Error(
+      `No stack answers at ${base}: ${fetchFailure(error)}. Run npm start in another terminal; ` +
+        "where it prints another address, set RECEIVER_URL to that.",
+    );
+  });
+}
+
+/** Opens the demo's database. Its name proves that it is no other. */
+async function openDemoLedger({ demo }: DemoStack): Promise<Sql> {
+  const target = parseDatabaseUrl(`postgres://postgres:postgres@127.0.0.1:${Number(demo.postgresPort)}/postgres`);
+  const { sql } = await connect(async () => target, "veza-demo", deadline("Postgres", 5_000));
+  const [row] = await sql`select current_setting('cluster_name') as cluster, set_config('lock_timeout', '5s', false)`;
+  if (row?.cluster !== demoCluster)
+    throw new Error(`The PostgreSQL at port ${demo.postgresPort} is no demo of npm start.`);
+  return sql;
+}
+
+function say(happens: string, look: string, proves: string): void {
+  console.log(`Happens  ${happens}\nLook     ${look}\nProves   ${proves}`);
+}
+
+function seen(text: string): void {
+  console.log(`Seen     ${text}`);
+}
+
+/** Resolves to the counts of the next tick that suits. Throws when none did in two ticks and a minute. */
+async function tickWith({ everySeconds }: Stack, suits: (counts: Counts) => boolean): Promise<Counts> {
+  const startedAt = Date.now();
+  const limitSeconds = 2 * everySeconds + 60;
+  while (Date.now() < startedAt + limitSeconds * 1000) {
+    const { tick } = await readStack();
+    if (tick && tick.at > startedAt && suits(tick.counts)) return tick.counts;
+    await sleep(200);
+  }
+  throw new Error(`It was not seen within ${limitSeconds} s.`);
+}
+
+function describe(counts: Counts): string {
+  const columns = Object.entries(counts).map(([id, count]) => `${shortNames[id]} ${count < 0 ? "?" : count}`);
+  return columns.join(", ");
+}
+
+/** Whether a tick knows the counts of all checks but these, and no count of these. */
+function isUnknown(ids: string[]): (counts: Counts) => boolean {
+  return (counts) => checks.every(({ id }) => ids.includes(id) === Number(counts[id]) < 0);
+}
+
+async function breakRefunds(stack: DemoStack, sql: Sql): Promise<void> {
+  const column = "hyperswitch_refund_id";
+  const [broken] = await sql`select from pg_attribute
+    where attrelid = 'refunds'::regclass and attname = ${`${column}_renamed`}`;
+  if (broken) {
+    say(
+      `the column refunds.${column} gets its name back.`,
+      "the next tick of npm start, or the page: refunds and orphan.",
+      "nothing has to be restarted: what can be counted is counted.",
+    );
+    await sql.unsafe(`alter table refunds rename ${column}_renamed to ${column}`);
+    return seen(describe(await tickWith(stack, isUnknown([]))));
+  }
+  say(
+    `the column refunds.${column} is renamed, as by a migration.`,
+    "the next tick of npm start, or the page: refunds ? and orphan ?",
+    "a count that fails is unknown, never 0. The others stay right.",
+  );
+  await sql.unsafe(`alter table refunds rename ${column} to ${column}_renamed`);
+  seen(describe(await tickWith(stack, isUnknown(["stuck_refunds", "orphan_refunds"]))));
+  console.log("Run it again to mend it.");
+}
+
+async function lockOrders(stack: DemoStack, sql: Sql): Promise<void> {
+  say(
+    "the table orders is locked until the next tick, as by a migration.",
+    "the next tick of npm start, or the page: orders ?",
+    "a lock hides one count, and delays the other four by 0.5 s at most.",
+  );
+  const locked = await sql.begin(async (transaction) => {
+    await transaction`lock table orders in access exclusive mode`;
+    return await tickWith(stack, isUnknown(["stuck_orders"]));
+  });
+  seen(`${describe(locked)}; then unlocked:`);
+  seen(describe(await tickWith(stack, isUnknown([]))));
+}
+
+async function sendTwice(_: DemoStack, sql: Sql): Promise<void> {
+  const id = `demo_${randomUUID().slice(0, 8)}`;
+  say(
+    "one repaired row is posted twice under one id, as after a time-out.",
+    `two lines "delivery" of npm start, or the page: ${id}`,
+    "a delivery counts once, however often it comes.",
+  );
+  const phase = "orphan_refunds"; // The demo's own reconciler seldom repairs one.
+  const total = async () => {
+    const [row] = await sql`select value::int from ledger_metrics.totals
+      where name = ${reconcilerMetric.actions} and labels ->> 'phase' = ${phase}`;
+    return row?.value ?? 0;
+  };
+  const before = await total();
+  const body = JSON.stringify({ type: "reconciler.action", timestamp: new Date().toISOString(), data: { phase } });
+  const [secret = demoSecret] = process.env.WEBHOOK_SECRET?.split(" ") ?? [];
+  const send = async () => {
+    const { status, answer } = await deliver(base, secret, id, body);
+    if (status !== 200) throw new Error(`The receiver answered ${status}: ${answer}`);
+    return JSON.parse(answer).status;
+  };
+  seen(`${await send()}, then ${await send()}; the total was ${before}, and is ${await total()}`);
+}
+
+async function wipeGateway({ demo, everySeconds, stage }: DemoStack): Promise<void> {
+  const gateway = demo.pushgatewayUrl ?? "";
+  if (!isLocalHost(URL.parse(gateway)?.hostname ?? "")) {
+    throw new Error(
+      "npm start pushes to a gateway of your own, and this wipes only the demo's: unset PUSHGATEWAY_URL.",
+    );
+  }
+  say(
+    "both groups are deleted from the Pushgateway, as by its restart.",
+    "the page after the next tick: its lines and the totals go on.",
+    "the gateway is a cache: what counts is in Postgres.",
+  );
+  /** The gateway's counters: how many repaired rows it shows, or undefined while a group is missing. */
+  const shown = async () => {
+    const text = await (await fetch(`${gateway}/metrics`, { signal: AbortSignal.timeout(5_000) })).text();
+    const values = text.split("\n").filter((line) => line.startsWith(`${reconcilerMetric.actions}{`));
+    const hasCounts = text.includes(`\n${checks[0]?.metric}{`);
+    return hasCounts && values.length
+      ? values.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0)
+      : undefined;
+  };
+  const before = await shown();
+  const wipedAt = Date.now();
+  for (const job of ["veza_ledger", "veza_reconciler"]) {
+    const group = groupUrl({ url: gateway }, { job, stage: stage || undefined });
+    await fetch(group, { method: "DELETE", signal: AbortSignal.timeout(5_000) });
+  }
+  const limitSeconds = 2 * everySeconds + 60;
+  let after = await shown();
+  while (after === undefined && Date.now() < wipedAt + limitSeconds * 1000) {
+    await sleep(200);
+    after = await shown();
+  }
+  if (after === undefined) throw new Error(`It was not seen within ${limitSeconds} s.`);
+  const seconds = Math.ceil((Date.now() - wipedAt) / 1000);
+  seen(`filled again after ${seconds} s. Repaired rows: ${before} before, ${after} now`);
+}
+
+async function killPostgres(stack: DemoStack, sql: Sql): Promise<void> {
+  say(
+    `PostgreSQL is killed, and starts again ${restartSeconds(stack.everySeconds)} s later.`,
+    "the next ticks of npm start, or the page: five ?, then numbers.",
+    "without a database no count is 0 or old, and no total falls.",
+  );
+  const total = async (from: Sql) => {
+    const [row] = await from`select sum(value)::int as sum from ledger_metrics.totals
+      where name = ${reconcilerMetric.actions}`;
+    return row?.sum;
+  };
+  const before = await total(sql);
+  const [row] = await sql`select split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int as pid`;
+  process.kill(row?.pid, "SIGKILL");
+  seen(`${describe(await tickWith(stack, isUnknown(checks.map(({ id }) => id))))}; then:`);
+  seen(describe(await tickWith(stack, isUnknown([]))));
+  seen(`repaired rows: ${before} before, ${await total(await openDemoLedger(stack))} now`);
+}
+
+async function takeReceiverAway(_: DemoStack, sql: Sql): Promise<void> {
+  say(
+    `the receiver hangs up on every delivery for ${outageSeconds} s.`,
+    '"in the outbox" of npm start; then their "delivery" lines, or the page.',
+    "an event commits with its repair, and is sent until it counts.",
+  );
+  const startedAt = Date.now();
+  const answer = await fetch(new URL("outage", base), { method: "PUT", signal: AbortSignal.timeout(5_000) });
+  if (!answer.ok) throw new Error(`The stack answered ${answer.status}.`);
+  const outbox = async () => {
+    const [row] = await sql`
+      select count(*)::int as enqueued, (count(*) filter (where sent_at is null))::int as waiting,
+        count(deliveries.id)::int as counted
+      from ledger_metrics_outbox as outbox left join ledger_metrics.deliveries using (id)
+      where created_at > to_timestamp(${startedAt / 1000})
+        and created_at < to_timestamp(${startedAt / 1000 + outageSeconds})`;
+    return row as unknown as { enqueued: number; waiting: number; counted: number };
+  };
+  await sleep(outageSeconds * 1000);
+  seen(`${(await outbox()).waiting} deliveries wait in the outbox; then:`);
+  const limitSeconds = 60;
+  while ((await outbox()).waiting > 0) {
+    if (Date.now() > startedAt + (outageSeconds + limitSeconds) * 1000) {
+      throw new Error(`They were not sent within ${limitSeconds} s.`);
+    }
+    await sleep(200);
+  }
+  const { enqueued, counted } = await outbox();
+  seen(`${counted} of ${enqueued} are counted`);
 }

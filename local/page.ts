@@ -18,9 +18,14 @@ export interface Stack {
   prometheus?: string;
   /** Where the page leads to: names and URLs. */
   links: Record<string, string>;
-  /** What `npm run demo` may break. Absent where the ledger, or the gateway, is the user's own. */
-  demo?: { postgresPort: number; pushgatewayUrl: string };
+  /** What `npm run demo` may break. Absent where the ledger is the user's own; the gateway may be, too. */
+  demo?: { postgresPort: number; pushgatewayUrl: string | undefined };
+  /** Until when the receiver answers no delivery, in Unix milliseconds. */
+  awayUntil?: number;
 }
+
+/** How long the receiver of a demo ledger is away after a PUT to /outage. */
+export const outageSeconds = 30;
 
 const maxDeliveries = 10;
 const project = path.join(import.meta.dirname, "..");
@@ -65,14 +70,24 @@ export function note(stack: Stack, message: string, fields: Record<string, unkno
 
 /**
  * Answers a GET: the page at /, what it shows at /stack.json, the pages of docs/ as text, and the way to the dashboard.
- * Resolves to false, and leaves the request alone, when it has another method: that is the receiver's.
+ * Leaves any other method to the receiver, and resolves to false. On a demo ledger a PUT to /outage takes the receiver
+ * away: it hangs up. A browser sends no PUT for a page from elsewhere.
  */
 export async function answerPage(
   stack: Stack,
   request: http.IncomingMessage,
   response: http.ServerResponse,
 ): Promise<boolean> {
-  if (request.method !== "GET" && request.method !== "HEAD") return false;
+  if (stack.demo && request.method === "PUT" && request.url === "/outage") {
+    stack.awayUntil = Date.now() + outageSeconds * 1000;
+    response.end();
+    return true;
+  }
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    const isAway = Date.now() < (stack.awayUntil ?? 0);
+    if (isAway) request.destroy();
+    return isAway;
+  }
   const url = URL.parse(request.url ?? "/", `http://${request.headers.host}`);
   const send = (status: number, type: string, body: string | Buffer) => {
     response.writeHead(status, {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { errorFields, log } from "../lib/log.ts";
 import { freePort } from "./ports.ts";
 import { type Supervised, supervise } from "./supervise.ts";
 
@@ -40,6 +41,55 @@ export async function startPostgres(
   // The data is thrown away at the end, so nothing has to reach the disk.
   const server = await runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: false, signal });
   return { superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`, port, stop: () => server.end() };
+}
+
+/**
+ * As startPostgres(), for a server that may die: it starts again after a pause of `pauseSeconds`, with the data that it
+ * had. The log says so.
+ */
+export async function keepPostgres(
+  preferredPort: number,
+  flags: string[],
+  pauseSeconds: number,
+  signal: AbortSignal,
+): Promise<LocalPostgres> {
+  const cluster = await createCluster(signal);
+  const { folder, user } = cluster;
+  const port = await freePort(preferredPort);
+  const start = () => runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: true, signal });
+  let isStopping = false;
+  let running: Supervised;
+  try {
+    running = await start();
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+  const keepRunning = async () => {
+    while (!isStopping) {
+      await running.exited;
+      if (isStopping) break;
+      log("warn", `PostgreSQL has ended, and starts again in ${pauseSeconds} s`);
+      // The pause is a program: should this process die meanwhile, its supervisor deletes the folder.
+      running = await supervise("sleep", [String(pauseSeconds)], { user, folder, keepsFolder: true });
+      if (!isStopping) await running.exited;
+      if (!isStopping) running = await start();
+    }
+  };
+  const keeping = keepRunning().catch((error) => {
+    if (!isStopping) log("error", "PostgreSQL does not start again", errorFields(error));
+  });
+  return {
+    superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`,
+    port,
+    async stop() {
+      isStopping = true;
+      await running.end();
+      await keeping;
+      await running.end();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 /** Makes a data folder. The superuser is `postgres`, and so is the password. */

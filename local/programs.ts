@@ -1,7 +1,10 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { errorFields, log } from "../lib/log.ts";
 import { findOnPath } from "./find-on-path.ts";
 import { findProgram } from "./find-program.ts";
 import { freePort } from "./ports.ts";
@@ -27,13 +30,22 @@ export async function startPushgateway(preferredPort: number, signal?: AbortSign
   return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
 }
 
+const run = promisify(execFile);
+const historyTimeoutMs = 20_000;
+
 /**
  * Starts a real Prometheus on 127.0.0.1, from `preferredPort` on, by the example configuration in config/prometheus. It
- * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`.
+ * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`. It knows `history`
+ * (OpenMetrics) from its start; where promtool cannot be had, a line of the log says so.
  */
 export async function startPrometheus(
   preferredPort: number,
-  { pushgatewayUrl, rules, interval }: { pushgatewayUrl: string; rules: string; interval: string },
+  {
+    pushgatewayUrl,
+    rules,
+    interval,
+    history = "",
+  }: { pushgatewayUrl: string; rules: string; interval: string; history?: string },
   signal?: AbortSignal,
 ): Promise<Running> {
   const { file, root } = await findProgram("prometheus", signal);
@@ -46,6 +58,11 @@ export async function startPrometheus(
     .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
   await writeFile(path.join(folder, "prometheus.yml"), configuration);
   await writeFile(path.join(folder, "ledger.yml"), rules);
+  if (history) {
+    await backfill(folder, history, signal).catch((error) =>
+      log("warn", "the graphs do not show the last hour", errorFields(error)),
+    );
+  }
   const args = [
     `--web.listen-address=127.0.0.1:${port}`,
     `--config.file=${folder}/prometheus.yml`,
@@ -53,6 +70,14 @@ export async function startPrometheus(
     ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
   ];
   return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
+}
+
+async function backfill(folder: string, history: string, signal: AbortSignal | undefined): Promise<void> {
+  const { file } = await findProgram("promtool", signal);
+  const text = path.join(folder, "history.txt");
+  await writeFile(text, history);
+  const args = ["tsdb", "create-blocks-from", "openmetrics", text, path.join(folder, "data")];
+  await run(file, args, { timeout: historyTimeoutMs, ...(signal && { signal }) });
 }
 
 /**

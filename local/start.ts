@@ -2,19 +2,22 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Context, ScheduledEvent } from "aws-lambda";
+import { deliver } from "../commands/deliver.ts";
 import { demoSecret, receiverPort } from "../commands/demo-receiver.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { errorFields, log, writeLogWith } from "../lib/log.ts";
 import { isLocalHost, loadSettings } from "../lib/settings.ts";
 import { grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
-import { createDemoLedger, simulateReconciler } from "./demo.ts";
+import { createDemoLedger, demoCluster, restartSeconds } from "./demo-ledger.ts";
 import { serve } from "./function-url.ts";
 import { countsGraph } from "./graph.ts";
+import { demoHistory } from "./history.ts";
 import { answerPage, localRules, newStack, note, type Stack } from "./page.ts";
 import { freePort } from "./ports.ts";
-import { startPostgres } from "./postgres.ts";
+import { keepPostgres } from "./postgres.ts";
 import { type Running, startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
+import { createOutbox, simulateReconciler } from "./reconciler.ts";
 import { legend, tableLine, terminalLine } from "./terminal.ts";
 
 // npm start [-- --every <seconds>]: both functions in one process, with real parts for whatever no setting names.
@@ -65,10 +68,12 @@ async function run(): Promise<void> {
   }
   let adminUrl = "";
   if (usesDemoLedger) {
-    const postgres = await startPostgres(postgresPort, [], signal);
+    const flags = ["-c", `cluster_name=${demoCluster}`];
+    const postgres = await keepPostgres(postgresPort, flags, restartSeconds(everySeconds), signal);
     started.unshift(postgres);
     adminUrl = postgres.superuserUrl;
     await createDemoLedger(adminUrl);
+    await createOutbox(adminUrl);
     process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
     process.env.WEBHOOK_SECRET ||= demoSecret;
     table.push(["Postgres", adminUrl, ifNotAt(postgresPort, adminUrl) || "a demo ledger"]);
@@ -86,6 +91,7 @@ async function run(): Promise<void> {
   const pageUrl = `http://127.0.0.1:${port}/`;
   const rules = await localRules(pageUrl);
   const stack = newStack(rules, everySeconds, stage);
+  if (usesDemoLedger) stack.demo = { postgresPort: Number(new URL(adminUrl).port), pushgatewayUrl: gateway?.url };
   const isTerminal = process.stdout.isTTY && !process.env.CI;
   writeLogWith((level, message, fields) => {
     note(stack, message, fields);
@@ -96,17 +102,21 @@ async function run(): Promise<void> {
   started.unshift(server);
   table.unshift(["Page", pageUrl, "open it: counts, alerts, what to do"]);
   table.push(["Receiver", pageUrl, "takes the reconciler's events, by POST"]);
-  if (gateway) await startWatching(gateway.url, rules, stack);
+  const history = usesDemoLedger ? await demoHistory(adminUrl, stage) : undefined;
+  if (gateway) await startWatching({ pushgatewayUrl: gateway.url, rules, history: history?.openMetrics ?? "" }, stack);
 
   for (const line of table) console.log(tableLine(...line));
   console.log(`\n${legend()}\n`);
   const receiverUrl = isAt(receiverPort, pageUrl) ? "" : `RECEIVER_URL=${pageUrl} `;
-  console.log(`Next, in another terminal: ${receiverUrl}npm run send -- action stuck_orders`);
+  const command = usesDemoLedger ? "npm run demo" : "npm run send -- ping";
+  console.log(`Next, in another terminal: ${receiverUrl}${command}`);
   console.log(`Ctrl-C stops everything. A tick every ${everySeconds} s:\n`);
 
   const [secret = ""] = webhookSecrets;
-  if (usesDemoLedger) {
-    const simulation = simulateReconciler(adminUrl, pageUrl, secret, 15, signal);
+  if (history) {
+    // The totals go on from where the graphs are.
+    await deliver(pageUrl, secret, "demo_history", history.events);
+    const simulation = simulateReconciler(adminUrl, pageUrl, secret, signal);
     started.unshift({ stop: () => simulation });
   }
   let tick: Promise<unknown> = Promise.resolve();
@@ -134,9 +144,12 @@ function ifNotAt(usualPort: number, url: string): string {
 }
 
 /** Starts Prometheus with the alert rules, and Grafana with the dashboard, as far as they can be had. */
-async function startWatching(pushgatewayUrl: string, rules: string, stack: Stack): Promise<void> {
+async function startWatching(
+  what: { pushgatewayUrl: string; rules: string; history: string },
+  stack: Stack,
+): Promise<void> {
   try {
-    const prometheus = await startPrometheus(prometheusPort, { pushgatewayUrl, rules, interval: "5s" }, signal);
+    const prometheus = await startPrometheus(prometheusPort, { ...what, interval: "5s" }, signal);
     started.unshift(prometheus);
     table.push(["Prometheus", prometheus.url, ifNotAt(prometheusPort, prometheus.url)]);
     const { graph, alerts } = await countsGraph(prometheus.url);

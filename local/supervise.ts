@@ -8,6 +8,8 @@ export interface Supervised {
   pid: number;
   /** Undefined while it runs. As a shell says it: 128 and the signal's number, when one ended it. */
   exitCode(): number | undefined;
+  /** Resolves when it has ended. */
+  exited: Promise<void>;
   /** The last that it wrote to standard error. */
   output(): string;
   /** Sends it a signal and waits until it has ended and its folder is deleted. Kills it when that takes over 10 s. */
@@ -88,6 +90,7 @@ export async function supervise(
   return {
     pid,
     exitCode,
+    exited,
     output: () => output,
     async end(signal = endSignal) {
       if (exitCode() === undefined) tell(signal);

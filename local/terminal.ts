@@ -11,7 +11,7 @@ const maxColumns = 80;
 const paint = (style: Style, text: string) => text && styleText(style, text, { stream: process.stdout });
 
 /** The ids of the checks in one word each, so that a line has room for all: the last, or the first if that is taken. */
-const shortNames: Record<string, string> = {};
+export const shortNames: Record<string, string> = {};
 for (const { id } of checks) {
   const words = id.split("_");
   const [last = "", first = ""] = [words.at(-1), words[0]];

@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stripVTControlCharacters } from "node:util";
+import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
+import { checks } from "../lib/checks.ts";
 import { countsQuery } from "../local/graph.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { type Program, runProgram, runScript } from "./helpers/processes.ts";
@@ -83,6 +85,17 @@ it("shows the demo ledger's gauges and counters, and leaves nothing behind", asy
     files: ["dashboards", "datasources"],
     dashboards: expect.arrayContaining(["ledger.json"]),
   });
+  // Its graphs have an hour of history, and the counters go on from there.
+  const ask = async (query: string) => {
+    const { origin } = new URL(alertsPage);
+    const answer = await fetch(`${origin}/api/v1/query?${new URLSearchParams({ query })}`);
+    const { data } = (await answer.json()) as { data: { result: { value: [number, string] }[] } };
+    return data.result.map(({ value: [, value] }) => Number(value));
+  };
+  for (const { metric } of checks) expect(await ask(`count_over_time(${metric}[1h]) >= 55`), metric).toHaveLength(1);
+  await expect.poll(() => ask("veza_reconciler_sweep_duration_seconds_count > 59")).toHaveLength(1);
+  expect(await ask("resets(veza_reconciler_sweep_duration_seconds_count[2h])")).toEqual([0]);
+
   for (const [metric, count] of [
     ["veza_ledger_stuck_orders_pending", 4],
     ["veza_ledger_stuck_refunds_pending", 3],
@@ -93,13 +106,13 @@ it("shows the demo ledger's gauges and counters, and leaves nothing behind", asy
     expect(text).toContain(`${metric}{instance="",job="veza_ledger"} ${count}\n`);
   }
 
-  const send = runScript("commands/send.ts", ["action", "stuck_orders"], {
+  const send = runScript("commands/send.ts", ["action", "orphan_refunds"], {
     ...withoutSettings,
     RECEIVER_URL: receiverUrl,
   });
   await send.exited;
   expect(send.output()).toMatch(/^Recorded\. It is on the gateway\. \(id msg_\S+\)\n$/);
-  expect(await metrics()).toContain('job="veza_reconciler",phase="stuck_orders"} 1\n');
+  expect(await metrics()).toContain('job="veza_reconciler",phase="orphan_refunds"} 1\n');
 
   stack.child.kill("SIGINT");
   await stack.exited;
@@ -223,6 +236,42 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     await stack.exited;
     await expect.poll(leftovers, { timeout: 10_000 }).toEqual([]);
     await expect(fetch(gateway)).rejects.toThrow("fetch failed");
+  });
+
+  it("SIGKILL while its PostgreSQL has died and waits to be started again, within 10 s", async () => {
+    const { stack, urls, leftovers } = await startStack((environment) =>
+      runScript("local/start.ts", ["--every", "30"], environment),
+    );
+    await stack.printed(/"message":"tick"/);
+    const [gateway = ""] = await urls();
+    const sql = postgres(await stack.printed(/^Postgres +(\S+)/m), { max: 1 });
+    const [row] = await sql`select split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int as pid`;
+    await sql.end();
+    process.kill(row?.pid, "SIGKILL");
+    await stack.printed(/"PostgreSQL has ended, and starts again in 35 s"/);
+    stack.child.kill("SIGKILL");
+    await stack.exited;
+    await expect.poll(leftovers, { timeout: 10_000 }).toEqual([]);
+    await expect(fetch(gateway)).rejects.toThrow("fetch failed");
+  });
+
+  it("SIGINT while its PostgreSQL has died", async () => {
+    const { stack, leftovers } = await startStack((environment) =>
+      runScript("local/start.ts", ["--every", "30"], environment),
+    );
+    await stack.printed(/"message":"tick"/);
+    const sql = postgres(await stack.printed(/^Postgres +(\S+)/m), { max: 1 });
+    const [row] = await sql`select split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int as pid`;
+    await sql.end();
+    process.kill(row?.pid, "SIGKILL");
+    await stack.printed(/"PostgreSQL has ended, and starts again in 35 s"/);
+    const startedAt = Date.now();
+    stack.child.kill("SIGINT");
+    await stack.exited;
+    expect(Date.now() - startedAt).toBeLessThan(15_000);
+    expect(stack.child.exitCode).toBe(0);
+    expect(stack.output()).toMatch(/\nStopped\. Nothing is left running\.\n$/);
+    expect(await leftovers()).toEqual([]);
   });
 
   it("a reader that has read enough", async () => {

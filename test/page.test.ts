@@ -160,7 +160,8 @@ describe.skipIf(!chromium)("in a browser", () => {
     expect(shown).toMatch(/<h3>Failed transfers<\/h3><div class="count red">1<\/div>/);
     for (const { id } of checks) {
       const [, tile = ""] = new RegExp(`<article id="${id}">(.*?)</article>`).exec(shown) ?? [];
-      expect(tile, id).toMatch(/<path class="dim" d="M[^"]+"/);
+      const [, line = ""] = /<path class="dim" d="(M[^"]+)"/.exec(tile) ?? [];
+      expect(line.split("H").length, id).toBeGreaterThan(100); // An hour of history, every 30 s.
       expect(tile, id).toMatch(new RegExp(`<a href="${url}docs/runbook[^"]*">What to do: runbook</a>`));
     }
     expect(shown).toMatch(new RegExp(`<a href="${url}docs/runbook[^"]*">VezaLedgerOrphanRefunds</a>`));

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgresClient from "postgres";
 import { onTestFinished } from "vitest";
-import { createDemoLedger } from "../../local/demo.ts";
+import { createDemoLedger } from "../../local/demo-ledger.ts";
 import { freePort } from "../../local/ports.ts";
 import { createCluster, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";

@@ -1,0 +1,120 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type postgres from "postgres";
+import { deliver } from "../commands/deliver.ts";
+import { runSqlFiles } from "../commands/sql.ts";
+import { keepConnections, withDeadline } from "../lib/database.ts";
+import { deadline } from "../lib/deadline.ts";
+import { errorFields, fetchFailure, log } from "../lib/log.ts";
+import { parseDatabaseUrl } from "../lib/settings.ts";
+
+const repairs = {
+  stuck_orders: `update orders set status = 'paid', updated_at = now() where id = (
+    select id from orders where status = 'pending' and hyperswitch_payment_id <> ''
+    order by created_at limit 1) returning id`,
+  stuck_refunds: `update refunds set status = 'succeeded', updated_at = now() where id = (
+    select id from refunds where status = 'pending' and hyperswitch_refund_id <> ''
+    order by created_at limit 1) returning id`,
+  orphan_refunds: `update refunds set status = 'failed', updated_at = now() where id = (
+    select id from refunds where status = 'pending' and coalesce(hyperswitch_refund_id, '') = ''
+    order by created_at limit 1) returning id`,
+};
+type Phase = keyof typeof repairs;
+
+/** New trouble, so that the demo never runs dry. */
+const breakages: Record<Phase, string> = {
+  stuck_orders: `insert into orders (status, hyperswitch_payment_id, created_at)
+    values ('pending', 'pay_' || gen_random_uuid(), now() - interval '31 minutes')`,
+  stuck_refunds: `insert into refunds (status, hyperswitch_refund_id, created_at)
+    values ('pending', 'ref_' || gen_random_uuid(), now() - interval '31 minutes')`,
+  orphan_refunds: "insert into refunds (status, created_at) values ('pending', now() - interval '6 minutes')",
+};
+
+const sweepEverySeconds = 15;
+/** The phase of orphan refunds has its turn every 25 minutes: more than two of them in an hour would be an alert. */
+const sweepsPerOrphan = 100;
+const retryAfterMs = 3_000;
+
+/** Makes the reconciler's outbox in the demo ledger. */
+export async function createOutbox(adminUrl: string): Promise<void> {
+  await runSqlFiles(adminUrl, ["clients/go/outbox.sql", "local/outbox.sql"]);
+}
+
+/**
+ * Plays a reconciler on the demo ledger until `stop` aborts. Every 15 s it repairs a row of one phase, breaks another
+ * row, and puts its events into the outbox, in one transaction. A sender posts what is in the outbox, the oldest
+ * delivery first, and again under the same id until the receiver has confirmed it. It stands for the Go client, with
+ * the same table. Left out: several senders, parking, and purging.
+ */
+export async function simulateReconciler(
+  adminUrl: string,
+  receiverUrl: string,
+  secret: string,
+  stop: AbortSignal,
+): Promise<void> {
+  const target = parseDatabaseUrl(adminUrl);
+  const connections = keepConnections(async () => target, "veza-demo-reconciler");
+  const ask = <T>(work: (sql: postgres.Sql) => PromiseLike<T>) =>
+    connections.use((database) => withDeadline(database, deadline("Postgres", 5_000), work));
+  const pause = (ms: number) => sleep(ms, true, { signal: stop }).catch(() => false);
+
+  async function keepSweeping(): Promise<void> {
+    for (let sweep = 1; await pause(sweepEverySeconds * 1000); sweep += 1) {
+      const phase = sweep % sweepsPerOrphan === 0 ? "orphan_refunds" : sweep % 2 ? "stuck_orders" : "stuck_refunds";
+      await ask((sql) => sql.begin((transaction) => simulateSweep(transaction, phase))).catch((error) =>
+        log("warn", "simulated sweep failed", errorFields(error)),
+      );
+    }
+  }
+
+  /** Posts one delivery. Resolves to false when none waits. */
+  async function sendOldest(): Promise<boolean> {
+    const [due] = await ask(
+      (sql) => sql`
+      select id, body, (count(*) over ())::int as waiting from ledger_metrics_outbox
+      where sent_at is null and parked_at is null order by created_at limit 1`,
+    );
+    if (!due) return false;
+    const { id, body, waiting } = due;
+    const answer = await deliver(receiverUrl, secret, id, body).catch((error) => fetchFailure(error));
+    if (typeof answer !== "string" && answer.status === 200) {
+      await ask((sql) => sql`update ledger_metrics_outbox set sent_at = now() where id = ${id}`);
+      return true;
+    }
+    const reason = typeof answer === "string" ? answer : `the receiver answered ${answer.status}`;
+    log("warn", `${waiting} in the outbox`, { reason });
+    await pause(retryAfterMs);
+    return true;
+  }
+
+  async function keepSending(): Promise<void> {
+    while (!stop.aborted) {
+      const isBusy = await sendOldest().catch(async (error) => {
+        log("warn", "outbox not read", errorFields(error));
+        await pause(retryAfterMs);
+        return true;
+      });
+      if (!isBusy) await pause(1_000);
+    }
+  }
+
+  await Promise.all([keepSweeping(), keepSending()]);
+  await connections.close();
+}
+
+/** Repairs one row, breaks another, and enqueues the events that a reconciler would post. */
+async function simulateSweep(sql: postgres.TransactionSql, phase: Phase): Promise<void> {
+  const startedAt = performance.now();
+  const repaired = await sql.unsafe(repairs[phase]);
+  const broken = phase === "orphan_refunds" ? phase : Math.random() < 0.5 ? "stuck_orders" : "stuck_refunds";
+  await sql.unsafe(breakages[broken]);
+  const timestamp = new Date().toISOString();
+  const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(3));
+  const events = [
+    ...repaired.map(() => ({ type: "reconciler.action", timestamp, data: { phase } })),
+    ...(phase === "orphan_refunds" ? repaired.map(() => ({ type: "reconciler.orphan_refund", timestamp })) : []),
+    { type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } },
+  ];
+  const id = `sweep_${randomUUID().slice(0, 8)}`;
+  await sql`insert into ledger_metrics_outbox (id, body) values (${id}, ${JSON.stringify(events)})`;
+}
