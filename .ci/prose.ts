@@ -18,7 +18,7 @@ const checked = [
 const exceptions = [
   ...["clients/go/README.md", "docs/add-a-check.md", "docs/counting-once.md", "docs/deploy.md", "docs/events.md"],
   ...["docs/on-call.md", "docs/performance.md", "docs/promises.md", "docs/runbook.md", "docs/settings.md"],
-  ...["commands/doctor.ts", "commands/ledger-checkup.ts", "handlers/receiver.ts"],
+  ...["handlers/receiver.ts"],
   ...["lib/certificates.ts", "lib/checks.ts", "lib/database.ts", "lib/pushgateway.ts", "lib/sample.ts"],
   ...["lib/secrets.ts", "lib/totals.ts", "local/function-url.ts"],
 ];
