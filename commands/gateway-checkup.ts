@@ -35,7 +35,7 @@ export async function tryPush(gateway: PushgatewayTarget, stage: string | undefi
       .then((answer) => answer.text())
       .catch(() => "");
     // Something else that takes pushes, such as VictoriaMetrics, does not show them at this path.
-    shown.push(/^push_time_seconds/m.test(text) ? hasValue(text, value) : undefined);
+    shown.push(/^pushgateway_/m.test(text) ? hasValue(text, value) : undefined);
   }
   const deleted = await ask(groupUrl(gateway, group), "DELETE").catch(() => undefined);
   const lost = shown.filter((isShown) => isShown === false).length;

@@ -185,7 +185,7 @@ export async function lookAtStatuses({ sql }: Database, table: string, settled: 
   if (unknown.length === 0) return [true, text(rows) || "no row, so no status"];
   throw new Problem(
     `neither watched nor known to be settled: ${text(unknown)}`,
-    `if nobody waits for such rows: --settled ${unknown.map(({ status }) => status).join(",")}; ` +
+    `if nobody waits for such rows: --settled '${unknown.map(({ status }) => String(status)).join(",")}'; ` +
       `if a release has renamed a status, ${view}`,
     true,
   );

@@ -183,6 +183,9 @@ export async function lookAtTotals({ sql }: Database, { receiver }: Functions): 
       await work();
     } catch (error) {
       if (codeOf(error) === "42501") throw new Problem(`the role may not ${may} ledger_metrics`, migrate);
+      if (codeOf(error) === "25006") {
+        throw new Problem("default_transaction_read_only is on: each delivery is answered with 503", remedyFor(error));
+      }
       throw new Problem(errorFields(error).reason, remedyFor(error));
     } finally {
       await sql.unsafe("rollback").catch(() => {}); // For the same reason, when that fails too.
@@ -193,7 +196,7 @@ export async function lookAtTotals({ sql }: Database, { receiver }: Functions): 
     const { login, database, owner } = row ?? {};
     const reset = "reset default_transaction_read_only";
     const bySource: Record<string, string> = {
-      database: `as ${owner}: alter database ${database} ${reset}`,
+      database: `as ${owner}: begin read write; alter database ${database} ${reset}; commit`,
       user: `as a login that may create roles: alter role ${login} ${reset}`,
       "database user": `as a login that may create roles: alter role ${login} in database ${database} ${reset}`,
     };

@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
-import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { lookAtStatuses } from "../commands/ledger-checkup.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks, stateOf } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startReplica } from "./chaos/servers.ts";
-import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { createDatabase, lockTable, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { runProgram, runScript } from "./helpers/processes.ts";
@@ -19,7 +20,7 @@ import { createTemplate } from "./helpers/template.ts";
 let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
-  const server = await startPostgres(0);
+  const server = await startPostgres(0, ["-c", "wal_level=logical"]);
   serverUrl = server.superuserUrl;
   await createTemplate(serverUrl);
   return () => server.stop();
@@ -330,7 +331,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
         ...linesOf("orders", "! check ID no row, type or constraint knows the status 'pending'", isPending),
       ],
       remedies: [
-        `if nobody waits for such rows: --settled awaiting_payment; if a release has renamed a status, ${rename}`,
+        `if nobody waits for such rows: --settled 'awaiting_payment'; if a release has renamed a status, ${rename}`,
         ...linesOf("orders", `none may have it today; if a release has renamed it, ${rename}`, isPending),
       ],
     });
@@ -382,6 +383,173 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await isWell();
   });
 
+  it.each<[string, string, string]>([
+    [
+      "a new one",
+      "insert into orders (status) select 'requires_capture' from generate_series(1, 500)",
+      "requires_capture",
+    ],
+    ["in capitals", "insert into orders (status) values ('Pending')", "Pending"],
+    ["with a space", "insert into orders (status) values ('pending ')", "pending "],
+    ["NULL", "alter table orders alter status drop not null; insert into orders (status) values (null)", "null"],
+    [
+      "renamed, all but a fresh row",
+      "insert into orders (status, created_at) values ('awaiting_payment', now() - interval '1 day')",
+      "awaiting_payment",
+    ],
+    [
+      "renamed, and a constraint knows both",
+      "alter table orders add check (status in ('paid', 'pending', 'awaiting_payment')); " +
+        "update orders set status = 'awaiting_payment' where status = 'pending'",
+      "awaiting_payment",
+    ],
+    [
+      "renamed, and the statistics are old",
+      "insert into orders (status) select 'pending' from generate_series(1, 9); analyze orders; " +
+        "update orders set status = 'awaiting_payment' where status = 'pending'",
+      "awaiting_payment",
+    ],
+  ])("a status that nobody watches: %s", async (_, change, status) => {
+    await run(change);
+    const ill = await check();
+    expect(ill.exitCode).toBe(0);
+    const shown = status === "null" ? "null" : `'${status}'`;
+    expect(ill.ill).toEqual([
+      expect.stringMatching(`^! status of orders neither watched nor known to be settled: ${shown} \\d+$`),
+    ]);
+    const settled = /--settled '([^;]+)';/.exec(ill.remedies[0] ?? "")?.[1] ?? "";
+    expect(settled).toBe(status);
+    expect(await doctor(["sampler", "--settled", settled], settings())).toMatchObject({ exitCode: 0, ill: [] });
+  });
+
+  it("an enum whose old label stays, and that no row has any more", async () => {
+    await dropIndexes();
+    await run(`update orders set status = 'awaiting' where status <> 'paid';
+      create type state as enum (${known}, 'awaiting'); alter table orders alter status type state using status::state`);
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    expect((await check()).ill).toEqual([
+      expect.stringMatching(/^! status of orders neither watched nor known to be settled: 'awaiting' \d+$/),
+    ]);
+  });
+
+  it.each([
+    [
+      "without a time",
+      "null",
+      "✗ check ID rows without created_at do not count: \\d",
+      "coalesce(created_at, '-infinity')",
+    ],
+    [
+      "in the year 57870",
+      "to_timestamp(extract(epoch from created_at) * 1000)",
+      "✗ check ID rows whose created_at is in the future do not count: \\d",
+      "to_timestamp(extract(epoch from created_at) / 1000)",
+    ],
+  ])("rows %s", async (_, time, line, instead) => {
+    await run(`alter table orders alter created_at drop not null; update orders set created_at = ${time}`);
+    const ill = await check();
+    expect(ill.exitCode).toBe(1);
+    expect(ill.ill).toEqual(linesOf("orders", line).map((line) => expect.stringMatching(`^${line}$`)));
+    expect(new Set(ill.remedies)).toEqual(
+      new Set(["correct these rows and what writes them, or let the role read a view instead: docs/what-counts.md"]),
+    );
+    await makeView("created_at", `${instead} as created_at`);
+    await createIndexes("created_at", instead).catch(() => {}); // to_timestamp() is not immutable for an index.
+    expect((await check()).ill.filter((line) => !/no index serves it/.test(line))).toEqual([]);
+  });
+
+  it("a failed transfer without a time, which counts", async () => {
+    await run(
+      "alter table seller_transfers alter updated_at drop not null; update seller_transfers set updated_at = null",
+    );
+    expect((await check()).ill).toEqual(
+      linesOf("seller_transfers", "ID").map((id) =>
+        id === "failed_transfers"
+          ? "! check failed_transfers rows without updated_at count, without an oldest row: 1"
+          : `✗ check ${id} rows without updated_at do not count: 1`,
+      ),
+    );
+  });
+
+  it("a large table without an index, which is no doubt any more", async () => {
+    await dropIndexes();
+    await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
+    expect(await check()).toMatchObject({
+      exitCode: 1,
+      ill: linesOf("orders", "✗ check ID no index serves it: it reads the whole table every minute"),
+    });
+  });
+
+  it("a materialized view, which is as old as its last refresh, and a view on one", async () => {
+    await run("create schema veza_ledger_views; create materialized view veza_ledger_views.orders as table orders");
+    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = veza_ledger_views, public`);
+    await migrate();
+    const isOld =
+      /^! table orders a (materialized )?view in veza_ledger_views, rows: about \d+; a materialized view counts as of/;
+    expect((await check()).ill[0]).toMatch(isOld);
+    await run(`alter materialized view veza_ledger_views.orders rename to copy;
+      create view veza_ledger_views.orders as table veza_ledger_views.copy`);
+    await migrate();
+    expect((await check()).ill[0]).toMatch(isOld);
+    await run("drop view veza_ledger_views.orders; create view veza_ledger_views.orders as table orders");
+    await migrate();
+    await isWell();
+  });
+
+  it("a foreign table, and the target of a subscription", async () => {
+    const { port, database: name } = targetOf(database.adminUrl);
+    await run(`create extension postgres_fdw; create schema far;
+      create server far foreign data wrapper postgres_fdw options (host '127.0.0.1', port '${port}', dbname '${name}');
+      create user mapping for public server far options (user 'postgres', password 'postgres');
+      import foreign schema public limit to (orders) from server far into far`);
+    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = far, public`);
+    await migrate();
+    expect((await check()).ill[0]).toMatch(
+      /^! table orders a foreign table in far, .*; rows are on another server, by its/,
+    );
+    await run(`alter role veza_ledger_sampler ${inDatabase()} reset search_path`);
+    await migrate();
+    await run("drop schema far cascade");
+    await isWell();
+
+    const publisher = await createDatabase(serverUrl);
+    await publisher.admin`create publication all_orders for table orders`;
+    const slot = `slot_${name}`;
+    await publisher.admin`select pg_create_logical_replication_slot(${slot}, 'pgoutput')`;
+    await run(`create subscription ${name} connection '${publisher.adminUrl}' publication all_orders
+      with (create_slot = false, slot_name = '${slot}', enabled = false, copy_data = false)`);
+    onTestFinished(async () => {
+      await run(`alter subscription ${name} set (slot_name = none); drop subscription ${name}`);
+      await publisher.admin`select pg_drop_replication_slot(${slot})`;
+      await publisher.admin.end();
+    });
+    expect((await check()).ill).toEqual([
+      expect.stringMatching(
+        /^! table orders a table in public, .*; the target of a subscription: rows count when they/,
+      ),
+    ]);
+  });
+
+  it("nothing wrong with a partitioned table or a view, which it names", async () => {
+    await makeView();
+    expect((await check()).lines).toContainEqual(expect.stringMatching(/^✓ table orders a view in veza_ledger_views/));
+    await run(`drop schema veza_ledger_views cascade; alter table orders rename to orders_rest;
+      alter table orders_rest alter id drop identity;
+      create table orders (like orders_rest) partition by range (created_at);
+      alter table orders attach partition orders_rest default`);
+    await dropIndexes();
+    await migrate();
+    const unindexed = await check();
+    expect(new Set(unindexed.remedies)).toEqual(
+      new Set(['psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner']),
+    );
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    expect((await check()).lines).toContainEqual(
+      expect.stringMatching(/^✓ table orders a partitioned table in public/),
+    );
+    await isWell();
+  });
+
   it("a failed transfer's time that cannot be read: its count is right", async () => {
     await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
     const ill = await check();
@@ -394,6 +562,60 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await migrate();
     await isWell();
   });
+});
+
+describe("statuses of a table that cannot be read in time", () => {
+  it("are those of the statistics, unless these are old", async () => {
+    await run("insert into orders (status) select 'pending' from generate_series(1, 500)");
+    const connection = await openConnection(database.samplerUrl);
+    const look = async () => {
+      const unlock = await lockTable(database, "orders");
+      try {
+        return await lookAtStatuses(connection, "orders", []);
+      } finally {
+        await unlock();
+      }
+    };
+    await run("alter table orders set (autovacuum_enabled = off)");
+    const analyze = { remedy: "as postgres: analyze orders", isDoubt: true };
+    await expect(look()).rejects.toMatchObject({ message: "too many rows to read, and no statistics", ...analyze });
+    await run("analyze orders");
+    await expect(look()).resolves.toEqual([true, "pending 500"]);
+    await run("insert into orders (status) select 'requires_capture' from generate_series(1, 500)");
+    const isOld = expect.stringMatching(/^the statistics are [\d,]+ changes old$/);
+    await vi.waitFor(() => expect(look()).rejects.toMatchObject({ message: isOld, ...analyze }), 10_000);
+    await run("analyze orders");
+    await expect(look()).rejects.toMatchObject({ message: expect.stringMatching(/'requires_capture' 500$/) });
+  });
+});
+
+it("says what counts on day one, and which alerts that makes", async () => {
+  await run(insertRows({ id: "stuck_orders" }, 3, { age: "3 hours" }));
+  await run(insertRows({ id: "failed_transfers" }, 2, { age: "3 days" }));
+  const { lines } = await doctor(["sampler"], { DATABASE_URL: database.samplerUrl });
+  expect(lines).toContainEqual(
+    "✓ counts stuck_orders 3, the oldest 3 h old: VezaLedgerStuckOrders fires; failed_transfers 2, the oldest 3 days old: " +
+      "VezaLedgerFailedTransfers fires, and VezaLedgerRowsTooOld unless that alert pages",
+  );
+});
+
+/** A fake of PgBouncer 1.24 in statement mode: it hangs up when an answer leaves a transaction open, and knows no pools. */
+it("knows a pooler by statements, and says what to set there", async () => {
+  const proxy = await startProxy(targetOf(database.samplerUrl).port, {
+    answer: (chunk) => {
+      const isOpen = chunk.includes(Buffer.from([0x5a, 0, 0, 0, 5, 0x54])); // ReadyForQuery, in a transaction.
+      if (isOpen) proxy.cut(false);
+      return chunk;
+    },
+  });
+  for (const role of ["sampler", "receiver"]) {
+    const url = role === "sampler" ? database.samplerUrl : database.receiverUrl;
+    const found = await doctor([role], { DATABASE_URL: url.replace(/:\d+\//, `:${proxy.port}/`) });
+    expect(found.ill).toEqual([expect.stringMatching(/^✗ Postgres /)]);
+    expect(found.remedies).toEqual([
+      expect.stringMatching(/set pool_mode = transaction for this database in PgBouncer$/),
+    ]);
+  }
 });
 
 it("finds what is missing for the receiver, and changes nothing", async () => {
