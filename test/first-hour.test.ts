@@ -42,7 +42,7 @@ describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
     return () => rds.stop();
   });
 
-  it("the README's commands, as printed, lead to the first gauge and the first 200", async ({ skip }) => {
+  it("the README's commands, as printed, lead to the first gauge and the first 200, and back", async ({ skip }) => {
     skip(Boolean(isMissing) || !hasPsql, `PostgreSQL ${version} or psql could not be had: ${isMissing}`);
     await rds.run(`insert into veza.orders (status, hyperswitch_payment_id, created_at) values
       ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`);
@@ -125,5 +125,10 @@ describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
     const { WEBHOOK_SECRET = "" } = given[sampler.replace("sampler", "receiver")] as Record<string, string>;
     const sent = await bash(ping.replace(/https:\S+/, url), { WEBHOOK_SECRET });
     expect(sent).toEqual([0, expect.stringContaining("Recorded. It is on the gateway.")]);
+
+    const [remove = ""] = /^for file in .*rollback.*$/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
+    const [removed, left] = await bash(remove);
+    expect([removed, left.match(/^.*ERROR.*$/gm)]).toEqual([0, null]);
+    expect(await rds.run("select rolname from pg_roles where rolname ~ 'veza_ledger'")).toHaveLength(0);
   });
 });
