@@ -18,7 +18,6 @@ const checked = [
 const exceptions = [
   ...["docs/add-a-check.md", "docs/counting-once.md", "docs/events.md"],
   ...["docs/on-call.md", "docs/performance.md", "docs/promises.md", "docs/runbook.md", "docs/settings.md"],
-  ...["commands/doctor.ts", "commands/ledger-checkup.ts"],
 ];
 
 const maxLineLength = 120;

@@ -1,7 +1,8 @@
 import type { Row, Sql } from "postgres";
-import { type Check, checks, questionOf, stateOf } from "../lib/checks.ts";
-import type { Database } from "../lib/database.ts";
+import { type Check, checks, type Outcome, questionOf, runChecks, stateOf } from "../lib/checks.ts";
+import { codeOf, type Database } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
+import { tableNamed } from "./rights.ts";
 
 // What the doctor looks at in the ledger: every reason for a wrong or unknown count that it can see.
 
@@ -21,6 +22,7 @@ export async function orRemedy<T>(work: PromiseLike<T>, remedy: string): Promise
   try {
     return await work;
   } catch (error) {
+    if (error instanceof Problem) throw error;
     throw new Problem(errorFields(error).reason, remedy);
   }
 }
@@ -28,7 +30,16 @@ export async function orRemedy<T>(work: PromiseLike<T>, remedy: string): Promise
 const isAboutPolicies = ({ message }: { message: string }) => /row-level security/.test(message);
 
 const view = "let the role read a view instead: docs/what-counts.md";
-const roles = "run config/postgres/roles.sql";
+const migrate = "npm run migrate";
+
+/** The role whose setting decides how this login reads the ledger. A login of somebody's own has its own settings. */
+const readerOf = (login: string) => (/^veza_ledger(_sampler)?(_clone)?$/.test(login) ? "veza_ledger_sampler" : login);
+
+/** Tells how to set one of these settings, for all roles of roles.sql at once. */
+const setTo = (login: string, setting: string) =>
+  readerOf(login) === login && login !== "veza_ledger_sampler"
+    ? `alter role ${login} set ${setting}`
+    : `alter role veza_ledger_sampler set ${setting}; then ${migrate}`;
 
 /** Every statement of the sampler, to paste into psql. */
 export function statements(): string {
@@ -41,54 +52,68 @@ export function statements(): string {
   return texts.join("\n\n");
 }
 
-/** Tells a replica from the primary, and throws a Problem when it is behind by over half a minute. */
+/** Throws a Problem when this is a replica, which the sampler never counts on. */
 export async function lookAtServer({ sql }: Database): Promise<[true, string]> {
-  const [row] = await orRemedy(
-    sql`select pg_is_in_recovery() as is_replica,
-      extract(epoch from now() - pg_last_xact_replay_timestamp())::float8 as behind_seconds`,
-    "run it again",
-  );
-  if (!row?.is_replica) return [true, "the primary"];
-  const remedy =
-    "name the primary in DATABASE_URL, or mend the replication; a primary where nothing happens looks the same";
-  if (row.behind_seconds === null) throw new Problem("a replica that has replayed nothing yet", remedy);
-  if (row.behind_seconds > 30) {
-    throw new Problem(
-      `a replica whose last transaction is ${ago(row.behind_seconds)} old: newer rows do not count`,
-      remedy,
-    );
-  }
-  return [true, `a replica, whose last transaction is ${ago(row.behind_seconds)} old`];
+  const [row] = await orRemedy(sql`select pg_is_in_recovery() as is_replica`, "run it again");
+  if (row?.is_replica) throw new Problem("a replica: name the primary", "name the primary in DATABASE_URL");
+  return [true, "the primary"];
 }
 
+const kinds: Record<string, string> = {
+  r: "a table",
+  p: "a partitioned table",
+  v: "a view",
+  m: "a materialized view",
+  f: "a foreign table",
+};
+
 /**
- * Looks for the table that a check finds under this name: where it is, how large, whether rows of it are hidden, and
- * whether another schema has one too. Throws a Problem for what makes counts wrong or unknown.
+ * Looks for the table that a check finds under this name: where and what it is, how large, whether rows are hidden.
+ * Throws a Problem for what makes counts wrong, unknown or late, and a doubt where another schema has a table, too.
  */
 export async function lookAtTable({ sql }: Database, table: string): Promise<[true, string]> {
   const [row] = await orRemedy(
-    sql`
-      select session_user as login, current_setting('search_path') as search_path,
-        found.relnamespace::regnamespace::text as schema, row_security_active(found.oid) as hides_rows,
-        (select string_agg(distinct other.relnamespace::regnamespace::text, ', ') from pg_class as other
-          where other.relname = ${table} and other.oid <> found.oid and other.relkind in ('r', 'p', 'v', 'm', 'f')
-            and other.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
-            and not exists (
-              select from pg_depend join pg_rewrite on classid = 'pg_rewrite'::regclass and pg_rewrite.oid = objid
-              where ev_class = found.oid and refobjid = other.oid)) as others,
-        (select string_agg(distinct relnamespace::regnamespace::text, ', ') from pg_class
-          where relname = ${table} and relkind in ('r', 'p', 'v', 'm', 'f')) as anywhere
-      from (select to_regclass(${table}) as oid) as name left join pg_class as found using (oid)`,
+    sql.unsafe(`
+      with recursive found as (select ${tableNamed(table)} as oid),
+      -- The tables below a view or a partitioned table.
+      below as (
+        select oid from found
+        union
+        select next.oid from below, lateral (
+          select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+          where ev_class = below.oid and refclassid = 'pg_class'::regclass
+          union all
+          select inhrelid from pg_inherits where inhparent = below.oid
+        ) as next (oid)
+      ),
+      named as (
+        select pg_class.oid, relnamespace::regnamespace::text as schema from pg_class
+        where relname = '${table}' and relkind in ('r', 'p', 'v', 'm', 'f')
+          and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
+      )
+      select session_user as login, current_setting('search_path') as search_path, found.oid is not null as exists,
+        relnamespace::regnamespace::text as schema, relkind as kind, nspowner::regrole::text as owner,
+        has_schema_privilege(pg_namespace.oid, 'usage') as is_usable,
+        (select row_security_active(found.oid) where has_schema_privilege(pg_namespace.oid, 'usage')) as hides_rows,
+        (select string_agg(distinct relkind, '') from pg_class join below using (oid)) as kinds,
+        exists (select from pg_subscription_rel join below on srrelid = below.oid) as is_target,
+        (select string_agg(distinct schema, ', ') from named where oid not in (select oid from below)) as others,
+        (select string_agg(distinct schema, ', ') from named) as anywhere
+      from found left join pg_class using (oid) left join pg_namespace on pg_namespace.oid = relnamespace`),
     "run it again",
   );
-  const setPath = (schema: string) =>
-    `alter role ${row?.login} set search_path = ${schema}, public; ` +
-    `${roles} with PGOPTIONS='-c search_path=${schema},public'`;
-  if (!row?.schema) {
-    if (!row?.anywhere) throw new Problem("there is no such table", "migrate the ledger");
+  const setPath = (schema: string) => setTo(row?.login, `search_path = ${schema}, public`);
+  if (!row?.exists) {
+    if (!row?.anywhere) throw new Problem("there is no such table", "migrate the ledger, or name its database");
     throw new Problem(
       `it is in ${row.anywhere}, where the role does not look: its search_path is ${row.search_path}`,
       setPath(row.anywhere),
+    );
+  }
+  if (!row.is_usable) {
+    throw new Problem(
+      `it is in ${row.schema}, which the role may not use`,
+      `as ${row.owner}: grant usage on schema ${row.schema} to ${row.login.replace(/_clone$/, "")}`,
     );
   }
   const isHidden = new Problem(
@@ -98,30 +123,103 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
   if (row.hides_rows) throw isHidden;
   const [plan] = await briefly(sql, `explain (format json) select from ${table}`).catch((error) => {
     // Behind a view that asks as its caller.
-    throw isAboutPolicies(error) ? isHidden : new Problem(errorFields(error).reason, roles);
+    throw isAboutPolicies(error) ? isHidden : new Problem(errorFields(error).reason, migrate);
   });
-  const rows = `rows: about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")}`;
-  if (row.others) {
-    throw new Problem(
-      `in ${row.schema}, ${rows}; there is another one in ${row.others}`,
-      `if that is the ledger: ${setPath(row.others)}`,
-      true,
-    );
-  }
-  const [some] = await orRemedy(briefly(sql, `select exists (select from ${table}) as exist`), roles);
+  const size = Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en");
+  const what = `${kinds[row.kind]} in ${row.schema}, rows: about ${size}`;
+  const doubts: [boolean, string, string][] = [
+    [row.is_target, "the target of a subscription: rows count when they arrive", "name the publisher's database"],
+    [/f/.test(row.kinds), "rows are on another server, by its clock", "name the database that has the table itself"],
+    [
+      /m/.test(row.kinds),
+      "a materialized view counts as of its last refresh",
+      `let the role read the table, or ${view}`,
+    ],
+    [
+      row.others !== null,
+      `there is another one in ${row.others}`,
+      `if that is the ledger: ${setPath(row.others)}. Else rename or drop it`,
+    ],
+  ];
+  for (const [is, doubt, remedy] of doubts) if (is) throw new Problem(`${what}; ${doubt}`, remedy, true);
+  const [some] = await orRemedy(briefly(sql, `select exists (select from ${table}) as exist`), migrate);
   if (!some?.exist) {
     throw new Problem(
-      `in ${row.schema}, and empty`,
+      `${kinds[row.kind]} in ${row.schema}, and empty`,
       "if the ledger is elsewhere: name its database, or set the role's search_path",
       true,
     );
   }
-  return [true, `in ${row.schema}, ${rows}`];
+  return [true, what];
+}
+
+/** Words for rows that nobody waits for. */
+const settledWords = new Set(
+  (
+    "paid completed complete succeeded success settled captured processed fulfilled shipped delivered closed " +
+    "archived failed declined rejected cancelled canceled voided expired abandoned refunded partially_refunded " +
+    "reversed disputed"
+  ).split(" "),
+);
+
+/**
+ * Looks at every status that rows of a table have: exactly where the table can be read in time, else as Postgres'
+ * statistics know them. Throws a doubt about each that no check watches and that is not known to be settled: stuck rows
+ * may have it since a release.
+ */
+export async function lookAtStatuses({ sql }: Database, table: string, settled: string[]): Promise<[true, string]> {
+  const exact = await briefly(
+    sql,
+    `select status::text as status, count(*)::float8 as rows from ${table} group by 1 order by 2 desc limit 50`,
+  ).catch((error) => {
+    if (/^(42|22)/.test(codeOf(error))) throw new Problem("they cannot be read", "see its checks, below", true);
+  });
+  const rows = exact ?? (await estimatedStatuses(sql, table));
+  const watched = checks.filter((check) => check.table === table).map(({ status }) => status);
+  const isKnown = (status: string | null) =>
+    status !== null && (watched.includes(status) || settledWords.has(status) || settled.includes(status));
+  const nameOf = (status: string | null) => (status === null || isKnown(status) ? String(status) : `'${status}'`);
+  const text = (some: Row[]) =>
+    some.map(({ status, rows }) => `${nameOf(status)} ${Math.round(rows).toLocaleString("en")}`).join(", ");
+  const unknown = rows.filter(({ status }) => !isKnown(status) && !settled.includes(String(status)));
+  if (unknown.length === 0) return [true, text(rows) || "no row, so no status"];
+  throw new Problem(
+    `neither watched nor known to be settled: ${text(unknown)}`,
+    `if nobody waits for such rows: --settled '${unknown.map(({ status }) => String(status)).join(",")}'; ` +
+      `if a release has renamed a status, ${view}`,
+    true,
+  );
+}
+
+/** The statuses as of the last ANALYZE, with estimated rows. Throws a doubt when that was long ago. */
+async function estimatedStatuses(sql: Sql, table: string): Promise<Row[]> {
+  const [row] = await orRemedy(
+    sql`
+      select coalesce(pg_stat_get_mod_since_analyze(pg_class.oid), 0)::float8 as changes, reltuples::float8 as rows,
+        relowner::regrole::text as owner, pg_class.oid::regclass::text as name,
+        exists (select from pg_stats where tablename = relname and schemaname = relnamespace::regnamespace::text
+          and attname = 'status' and most_common_vals is not null) as has_list
+      from pg_class where oid = to_regclass(${table})`,
+    "run it again",
+  );
+  const analyze = `as ${row?.owner}: analyze ${row?.name}`;
+  if (!row?.has_list) throw new Problem("too many rows to read, and no statistics", analyze, true);
+  if (row.changes > row.rows / 10) {
+    throw new Problem(`the statistics are ${row.changes.toLocaleString("en")} changes old`, analyze, true);
+  }
+  return await orRemedy(
+    sql`
+      select status, frequency * ${row.rows}::float8 as rows
+      from pg_stats join pg_class on relname = tablename and relnamespace::regnamespace::text = schemaname,
+        unnest(most_common_vals::text::text[], most_common_freqs) as known (status, frequency)
+      where pg_class.oid = to_regclass(${table}) and attname = 'status'`,
+    "run it again",
+  );
 }
 
 /**
- * Looks at the type of a table's time. A time without a zone is right only in its writer's zone: the newest row tells, if
- * it was written just now. Throws a Problem for a type that no minutes can be counted by.
+ * Looks at the type of a table's time. One without a zone is right only in the zone of the process that writes it: its
+ * newest row tells, if it was written just now. Throws a Problem for a type that cannot be counted by.
  */
 export async function lookAtTime({ sql }: Database, table: string, column: string): Promise<[true, string]> {
   const [row] = await orRemedy(
@@ -139,30 +237,38 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
     throw new Problem(`${column} is a ${row.type}, which cannot be compared with a time of day`, view);
   }
 
-  const remedy = `alter role ${row.login} set timezone = 'UTC', or the zone of the process that writes ${column}`;
-  if (!row.is_chosen)
+  const remedy = `${setTo(row.login, "timezone = 'UTC'")}; or name the zone of the process that writes ${column}`;
+  if (!row.is_chosen) {
     throw new Problem(`${column} has no zone, and is read in the server's default, ${row.zone}`, remedy);
-  const newest = `select extract(epoch from now() - max(${column})::timestamptz)::float8 as age
+  }
+  const newest = `
+    select extract(epoch from now() - max(${column})::timestamptz)::float8 as age
     from ${table} where isfinite(${column})`;
   const [written] = await briefly(sql, newest).catch(() => []); // May take too long, or not be granted.
   const age = written?.age;
   const reading = `${column} has no zone, and is read as ${row.zone}`;
+  const isOld = `${reading}, by which the newest row is ${ago(age)} old`;
   if (typeof age !== "number") throw new Problem(reading, `if that is not the writer's: ${remedy}`, true);
+  // No two zones are further apart.
+  if (age < -26 * 3_600) throw new Problem(`${reading}, and the newest row is ${ago(-age)} ahead`, correct);
   if (age < -60) throw new Problem(`${reading}, by which the newest row is ${ago(-age)} ahead`, remedy);
-  if (age > 900)
-    throw new Problem(`${reading}, by which the newest row is ${ago(age)} old`, `if it is younger: ${remedy}`, true);
-  return [true, `${reading}, by which the newest row is ${ago(age)} old`];
+  if (age > 900) throw new Problem(isOld, `if it is younger: ${remedy}`, true);
+  return [true, isOld];
 }
 
+const correct = `correct these rows and what writes them, or ${view}`;
+/** A table of fewer rows is read in milliseconds, index or not. */
+const smallTableRows = 100_000;
+
 /**
- * Looks whether the role can ask a check, whether an index serves it, and whether rows have its status. Throws a Problem
- * for the first of these that is not so.
+ * Looks whether the role can ask a check, whether rows in its state have a time, whether rows have its status, and
+ * whether an index serves it. Throws a Problem for the first that is not so.
  */
 export async function lookAtCheck(database: Database, check: Check): Promise<[true, string]> {
   const remedies: Record<string, string> = {
-    "42P01": "the table is missing: migrate the ledger, or mind the role's search_path",
+    "42P01": "the table is missing, or its schema may not be used: see its table, above",
     "42703": `the column is missing: migrate the ledger, or ${view}`,
-    "42501": `the role may not read it: ${roles}`,
+    "42501": `the role may not read it: ${migrate}`,
     "42883": `the column's type does not fit: ${view}`,
     "22P02": `the column has no such value: ${view}`,
   };
@@ -178,12 +284,7 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
     withoutOldest = new Problem(`counts, and does not know the oldest row: ${problem.message}`, problem.remedy, true);
     return countPlan;
   });
-  if (/Seq Scan/.test(JSON.stringify(plan))) {
-    const byStatus = `create index concurrently on ${check.table} (status) where ${stateOf(check)}`;
-    const remedy = withoutOldest ? byStatus : "run config/postgres/indexes.sql";
-    throw new Problem("no index serves it: it reads the whole table every minute", remedy);
-  }
-  if (withoutOldest) throw withoutOldest;
+  if (!withoutOldest) await lookOutside(database, check);
   if (!(await isStatusKnown(database, check))) {
     throw new Problem(
       `no row, type or constraint knows the status '${check.status}'`,
@@ -191,10 +292,53 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
       true,
     );
   }
+  if (/Seq Scan/.test(JSON.stringify(plan))) {
+    const byStatus = `create index concurrently on ${check.table} (status) where ${stateOf(check)}`;
+    const remedy = withoutOldest ? byStatus : 'psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner';
+    const [size] = await briefly(database.sql, `explain (format json) select from ${check.table}`);
+    const isSmall = size?.["QUERY PLAN"][0].Plan["Plan Rows"] < smallTableRows;
+    throw new Problem("no index serves it: it reads the whole table every minute", remedy, isSmall);
+  }
+  if (withoutOldest) throw withoutOldest;
   return [true, "columns readable, an index serves it"];
 }
 
-/** The plan of a query, with an index if any serves it: on a small table the planner would read all of it. */
+/** Throws a Problem when rows in the state that a check watches have no time, or a time over 5 min ahead. */
+async function lookOutside({ sql }: Database, check: Check): Promise<void> {
+  const { table, time, staleAfter } = check;
+  const question = `
+    select count(*) filter (where ${time} is null)::float8 as no_time,
+      count(*) filter (where ${time} > now() + interval '5 minutes')::float8 as ahead,
+      pg_typeof(min(${time}))::text as type
+    from ${table} where ${stateOf(check)} and (${time} is null or ${time} > now() + interval '5 minutes')`;
+  const [row] = await briefly(sql, question).catch(() => []); // Without an index it may take too long.
+  const effect = staleAfter ? "do not count" : "count, without an oldest row";
+  const isDoubt = !staleAfter;
+  if (row?.no_time > 0) throw new Problem(`rows without ${time} ${effect}: ${row?.no_time}`, correct, isDoubt);
+  // lookAtTime() tells of a wrong zone.
+  if (row?.ahead > 0 && row?.type !== "timestamp without time zone") {
+    throw new Problem(`rows whose ${time} is in the future ${effect}: ${row?.ahead}`, correct, isDoubt);
+  }
+}
+
+/** Says what counts now, and which alerts that makes: on day one, they fire without anything new being wrong. */
+export async function lookAtCounts(database: Database, deadline: AbortSignal): Promise<[true, string]> {
+  const outcomes = await runChecks(database, deadline);
+  const texts = outcomes.flatMap((outcome) => ("error" in outcome || outcome.count === 0 ? [] : [textOf(outcome)]));
+  const unknown = outcomes.filter((outcome) => "error" in outcome).length;
+  if (unknown > 0) texts.push(`unknown: ${unknown}`);
+  return [true, texts.length === 0 ? "0 everywhere: no alert about money fires" : texts.join("; ")];
+}
+
+function textOf({ check, count, oldestSeconds = 0 }: Exclude<Outcome, { error: unknown }>): string {
+  const age = Date.now() / 1000 - oldestSeconds;
+  const oldest = oldestSeconds > 0 ? `, the oldest ${ago(age)} old` : "";
+  const alert = `VezaLedger${check.id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
+  const tooOld = oldestSeconds > 0 && age > 86_400 ? ", and VezaLedgerRowsTooOld unless that alert pages" : "";
+  return `${check.id} ${count}${oldest}: ${alert} fires${tooOld}`;
+}
+
+/** The plan of a query, with whatever index would serve it: on a small table the planner would read all of it. */
 function planOf({ sql }: Database, query: string): Promise<unknown> {
   return briefly(sql, `explain (format json) ${query}`, "set local enable_seqscan = off");
 }
@@ -207,12 +351,13 @@ async function briefly(sql: Sql, query: string, settings = ""): Promise<Row[]> {
   });
 }
 
-/** Whether a row has the status, or the column's type, a constraint or statistics name it. True on an empty table. */
+/** Whether a row has the status, or type, constraint or statistics of the column name it. True on an empty table. */
 async function isStatusKnown({ sql }: Database, { table, status }: Check): Promise<boolean> {
   // May take too long on a large table without its index; then the rest has to tell.
-  const query = `select exists (select from ${table} where status = '${status}')
-    or not exists (select from ${table}) as known`;
-  const [row] = await briefly(sql, query).catch(() => []);
+  const [row] = await briefly(
+    sql,
+    `select exists (select from ${table} where status = '${status}') or not exists (select from ${table}) as known`,
+  ).catch(() => []);
   if (row?.known) return true;
   const [declared] = await orRemedy(
     sql`
@@ -230,7 +375,7 @@ async function isStatusKnown({ sql }: Database, { table, status }: Check): Promi
 
 /** A duration in words, in its largest whole unit. */
 function ago(seconds: number): string {
-  if (seconds >= 2 * 86_400) return `${Math.floor(seconds / 86_400)} days`;
+  if (seconds >= 2 * 86_400) return `${Math.floor(seconds / 86_400).toLocaleString("en")} days`;
   if (seconds >= 2 * 3_600) return `${Math.floor(seconds / 3_600)} h`;
   if (seconds >= 120) return `${Math.floor(seconds / 60)} min`;
   return `${Math.round(seconds)} s`;

@@ -119,7 +119,7 @@ async function statementsOf(passwords: Passwords): Promise<string> {
     return text.replaceAll(/^(begin|commit);\n/gm, "");
   });
   return [
-    "begin;",
+    "begin read write;",
     schema === undefined ? "" : startIn(schema),
     ...(await Promise.all(parts)),
     iam ? grantIam : "",

@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { lookAtStatuses } from "../commands/ledger-checkup.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks, stateOf } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startReplica } from "./chaos/servers.ts";
-import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { createDatabase, lockTable, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { runProgram, runScript } from "./helpers/processes.ts";
@@ -19,7 +20,7 @@ import { createTemplate } from "./helpers/template.ts";
 let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
-  const server = await startPostgres(0);
+  const server = await startPostgres(0, ["-c", "wal_level=logical"]);
   serverUrl = server.superuserUrl;
   await createTemplate(serverUrl);
   return () => server.stop();
@@ -70,17 +71,17 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
   await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
   await run("alter table orders rename hyperswitch_payment_id to gone");
   const ill = await doctor(["sampler"], settings);
-  const unindexed = "no index serves it: it reads the whole table every minute";
+  const unindexed = "no index serves it: it reads the whole table every minute"; // A doubt: the tables are small.
   const problems: Record<string, string> = {
     ...forEachCheck(() => unindexed),
     ...onTable("orders", 'column "hyperswitch_payment_id" does not exist', readsProviderId),
     ...onTable("seller_transfers", "permission denied for table seller_transfers", needs("updated_at")),
   };
   const remedies: Record<string, string> = {
-    [unindexed]: "run config/postgres/indexes.sql",
+    [unindexed]: 'psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner',
     'column "hyperswitch_payment_id" does not exist':
       "the column is missing: migrate the ledger, or let the role read a view instead: docs/what-counts.md",
-    "permission denied for table seller_transfers": "the role may not read it: run config/postgres/roles.sql",
+    "permission denied for table seller_transfers": "the role may not read it: npm run migrate",
   };
   const byStatus = "create index concurrently on seller_transfers (status) where status = 'permanently_failed'";
   const timesOf = (table: string) =>
@@ -93,19 +94,27 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
       "✓ settings valid",
       expect.stringMatching(/^✓ Postgres [\d.]+ on 127\.0\.0\.1, as veza_ledger_sampler$/),
       "✓ TLS not needed on this machine",
-      expect.stringMatching(/^✓ role's settings statement \d+ms, lock 500ms$/),
+      "✓ login veza_ledger_sampler",
+      expect.stringMatching(/^✓ role's settings statement \d+ ms, lock 500 ms$/),
+      "✓ ways to read all roles read the ledger as veza_ledger_sampler does",
+      "✗ rights veza_ledger_sampler lacks rights",
       "✓ server the primary",
-      expect.stringMatching(/^✓ table orders in public, rows: about [\d,]+$/),
+      expect.stringMatching(/^✓ table orders a table in public, rows: about [\d,]+$/),
+      "✓ status of orders pending 1",
       ...timesOf("orders"),
-      "✓ table refunds in public, rows: about 20",
+      "✓ table refunds a table in public, rows: about 20",
+      "✓ status of refunds pending 20",
       ...timesOf("refunds"),
-      "! table seller_transfers in public, and empty",
+      "! table seller_transfers a table in public, and empty",
+      "✓ status of seller_transfers no row, so no status",
       ...timesOf("seller_transfers"),
-      ...checks.map(({ id }) => `✗ check ${id} ${problems[id]}`),
+      ...checks.map(({ id }) => `${problems[id] === unindexed ? "!" : "✗"} check ${id} ${problems[id]}`),
+      expect.stringMatching(/^✓ counts orphan_refunds.*|unknown: \d$/),
       "✓ totals ledger_metrics is there, and readable",
-      "✓ Pushgateway accepts a push",
+      "✓ Pushgateway accepts a push and shows it",
     ],
     remedies: [
+      "as postgres: grant select (updated_at) on public.seller_transfers to veza_ledger_sampler",
       "if the ledger is elsewhere: name its database, or set the role's search_path",
       ...checks.map(({ id }) => (id === "failed_transfers" ? byStatus : remedies[problems[id] ?? ""])),
     ],
@@ -137,6 +146,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     for (const check of ofOrders)
       await run(`create index on orders ((${replaced(check.time)})) where ${replaced(stateOf(check))}`);
   };
+  const migrate = () => runSqlFiles(database.adminUrl, ["config/postgres/schema.sql", "config/postgres/roles.sql"]);
   /** What docs/what-counts.md tells to run, with another way to have a column if its table lists that. */
   async function makeView(column = "created_at", instead = "created_at") {
     const page = await readFile("docs/what-counts.md", "utf8");
@@ -144,6 +154,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
     for (const { time } of ofOrders) expect(sql, `docs/what-counts.md: its view has no ${time}`).toContain(time);
     await run(sql.replace(`${column}`, instead).replace("sampler set", `sampler ${inDatabase()} set`));
+    await migrate();
   }
   beforeEach(fill);
 
@@ -183,26 +194,39 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(ill.ill).toEqual([
       "✗ role's settings veza_ledger_sampler_clone has no statement_timeout, lock_timeout, " +
         "idle_in_transaction_session_timeout, row_security",
+      "✗ ways to read veza_ledger_sampler_clone reads with TimeZone the default, veza_ledger_sampler with UTC, and 1 more such",
     ]);
-    expect(ill.remedies).toEqual(["run config/postgres/roles.sql (again, for a _clone that AWS' rotation has made)"]);
-    await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
+    expect(ill.remedies).toEqual([
+      "npm run migrate (again, for a _clone that AWS' rotation has made)",
+      "npm run migrate",
+    ]);
+    await migrate();
     expect(await doctor(["sampler"], settings)).toMatchObject({ exitCode: 0, ill: [] });
   });
 
   it("times without a zone that the server's default reads, or another zone than the writer's", async () => {
     await run("alter table orders alter created_at type timestamp using now() at time zone 'Europe/Paris'");
     await run("alter role veza_ledger_sampler reset timezone");
-    onTestFinished(() => run("alter role veza_ledger_sampler set timezone = 'UTC'"));
+    for (const role of ["veza_ledger", "veza_ledger_oncall"]) await run(`alter role ${role} reset timezone`);
+    onTestFinished(async () => {
+      await run("alter role veza_ledger_sampler set timezone = 'UTC'");
+      await migrate();
+    });
     await run(`alter database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata'`);
     const unset = await check();
     expect(unset.ill).toEqual([
       "✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata",
     ]);
     const remedy =
-      "alter role veza_ledger_sampler set timezone = 'UTC', or the zone of the process that writes created_at";
+      "alter role veza_ledger_sampler set timezone = 'UTC'; then npm run migrate; " +
+      "or name the zone of the process that writes created_at";
     expect(unset.remedies).toEqual([remedy]);
+    const setZone = async (zone: string) => {
+      await run((remedy.split(";")[0] ?? "").replace("UTC", zone));
+      await migrate();
+    };
 
-    await run(remedy.split(",")[0] ?? "");
+    await setZone("UTC");
     const ahead = await check();
     expect(ahead).toMatchObject({ exitCode: 1, remedies: [remedy] });
     expect(ahead.ill).toEqual([
@@ -210,13 +234,13 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
         /^✗ time of orders created_at has no zone, and is read as UTC, by which the newest row is (\d+ min|2 h) ahead$/,
       ),
     ]);
-    await run("alter role veza_ledger_sampler set timezone = 'America/New_York'");
+    await setZone("America/New_York");
     expect((await check()).ill).toHaveLength(1);
-    await run("alter role veza_ledger_sampler set timezone = 'Asia/Tokyo'");
+    await setZone("Asia/Tokyo");
     const behind = await check();
     expect(behind).toMatchObject({ exitCode: 0, remedies: [`if it is younger: ${remedy}`] });
     expect(behind.ill).toEqual([expect.stringMatching(/^! .* the newest row is [78] h old$/)]);
-    await run("alter role veza_ledger_sampler set timezone = 'Europe/Paris'");
+    await setZone("Europe/Paris");
     await isWell();
     await run("revoke select (created_at) on orders from veza_ledger_sampler");
     expect((await check()).ill).toContain("! time of orders created_at has no zone, and is read as Europe/Paris");
@@ -264,19 +288,18 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const ill = await check();
     expect(ill).toMatchObject({
       exitCode: 0,
-      ill: ["! table orders in public, rows: about 1; there is another one in veza"],
+      ill: ["! table orders a table in public, rows: about 1; there is another one in veza"],
     });
     expect(ill.remedies).toEqual([
-      "if that is the ledger: alter role veza_ledger_sampler set search_path = veza, public; " +
-        "run config/postgres/roles.sql with PGOPTIONS='-c search_path=veza,public'",
+      "if that is the ledger: alter role veza_ledger_sampler set search_path = veza, public; then npm run migrate. " +
+        "Else rename or drop it",
     ]);
     await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`);
-    await run(`alter database ${targetOf(database.adminUrl).database} set search_path = veza, public`);
-    await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
+    await migrate();
     const found = await check();
     expect(found.lines).toContain("✓ check stuck_orders columns readable, an index serves it");
     expect(found.ill).toEqual([
-      expect.stringMatching(/^! table orders in veza, rows: about \d+; there is another one in public$/),
+      expect.stringMatching(/^! table orders a table in veza, rows: about \d+; there is another one in public$/),
     ]);
     await run("drop table public.orders");
     await isWell();
@@ -288,7 +311,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(ill.ill).toContain(
       '✗ table orders it is in veza, where the role does not look: its search_path is "$user", public',
     );
-    expect(ill.remedies[0]).toMatch(/^alter role veza_ledger_sampler set search_path = veza, public; run config/);
+    expect(ill.remedies).toContain(
+      "alter role veza_ledger_sampler set search_path = veza, public; then npm run migrate",
+    );
     await run("drop table if exists refunds");
     expect((await check()).ill).toContain("✗ table refunds there is no such table");
   });
@@ -298,14 +323,17 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   it("a status that a release has renamed", async () => {
     await run("update orders set status = 'awaiting_payment' where status = 'pending'; analyze orders");
     const ill = await check();
+    const rename = "let the role read a view instead: docs/what-counts.md";
     expect(ill).toMatchObject({
       exitCode: 0,
-      ill: linesOf("orders", "! check ID no row, type or constraint knows the status 'pending'", isPending),
-      remedies: linesOf(
-        "orders",
-        "none may have it today; if a release has renamed it, let the role read a view instead: docs/what-counts.md",
-        isPending,
-      ),
+      ill: [
+        expect.stringMatching(/^! status of orders neither watched nor known to be settled: 'awaiting_payment' \d+$/),
+        ...linesOf("orders", "! check ID no row, type or constraint knows the status 'pending'", isPending),
+      ],
+      remedies: [
+        `if nobody waits for such rows: --settled 'awaiting_payment'; if a release has renamed a status, ${rename}`,
+        ...linesOf("orders", `none may have it today; if a release has renamed it, ${rename}`, isPending),
+      ],
     });
     await makeView("status", "replace(status, 'awaiting_payment', 'pending') as status");
     await createIndexes("status", "replace(status, 'awaiting_payment', 'pending')");
@@ -342,7 +370,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const ill = await check();
     expect(ill.ill).toEqual([
       "✗ time of seller_transfers there is no updated_at",
-      "✗ check failed_transfers no index serves it: it reads the whole table every minute",
+      "! check failed_transfers no index serves it: it reads the whole table every minute",
       ...linesOf("seller_transfers", '✗ check ID column "updated_at" does not exist', needs("updated_at")),
     ]);
     expect(ill.remedies[1]).toMatch(/^create index/);
@@ -355,17 +383,239 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await isWell();
   });
 
+  it.each<[string, string, string]>([
+    [
+      "a new one",
+      "insert into orders (status) select 'requires_capture' from generate_series(1, 500)",
+      "requires_capture",
+    ],
+    ["in capitals", "insert into orders (status) values ('Pending')", "Pending"],
+    ["with a space", "insert into orders (status) values ('pending ')", "pending "],
+    ["NULL", "alter table orders alter status drop not null; insert into orders (status) values (null)", "null"],
+    [
+      "renamed, all but a fresh row",
+      "insert into orders (status, created_at) values ('awaiting_payment', now() - interval '1 day')",
+      "awaiting_payment",
+    ],
+    [
+      "renamed, and a constraint knows both",
+      "alter table orders add check (status in ('paid', 'pending', 'awaiting_payment')); " +
+        "update orders set status = 'awaiting_payment' where status = 'pending'",
+      "awaiting_payment",
+    ],
+    [
+      "renamed, and the statistics are old",
+      "insert into orders (status) select 'pending' from generate_series(1, 9); analyze orders; " +
+        "update orders set status = 'awaiting_payment' where status = 'pending'",
+      "awaiting_payment",
+    ],
+  ])("a status that nobody watches: %s", async (_, change, status) => {
+    await run(change);
+    const ill = await check();
+    expect(ill.exitCode).toBe(0);
+    const shown = status === "null" ? "null" : `'${status}'`;
+    expect(ill.ill).toEqual([
+      expect.stringMatching(`^! status of orders neither watched nor known to be settled: ${shown} \\d+$`),
+    ]);
+    const settled = /--settled '([^;]+)';/.exec(ill.remedies[0] ?? "")?.[1] ?? "";
+    expect(settled).toBe(status);
+    expect(await doctor(["sampler", "--settled", settled], settings())).toMatchObject({ exitCode: 0, ill: [] });
+  });
+
+  it("an enum whose old label stays, and that no row has any more", async () => {
+    await dropIndexes();
+    await run(`update orders set status = 'awaiting' where status <> 'paid';
+      create type state as enum (${known}, 'awaiting'); alter table orders alter status type state using status::state`);
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    expect((await check()).ill).toEqual([
+      expect.stringMatching(/^! status of orders neither watched nor known to be settled: 'awaiting' \d+$/),
+    ]);
+  });
+
+  it.each([
+    [
+      "without a time",
+      "null",
+      "✗ check ID rows without created_at do not count: \\d",
+      "coalesce(created_at, '-infinity')",
+    ],
+    [
+      "in the year 57870",
+      "to_timestamp(extract(epoch from created_at) * 1000)",
+      "✗ check ID rows whose created_at is in the future do not count: \\d",
+      "to_timestamp(extract(epoch from created_at) / 1000)",
+    ],
+  ])("rows %s", async (_, time, line, instead) => {
+    await run(`alter table orders alter created_at drop not null; update orders set created_at = ${time}`);
+    const ill = await check();
+    expect(ill.exitCode).toBe(1);
+    expect(ill.ill).toEqual(linesOf("orders", line).map((line) => expect.stringMatching(`^${line}$`)));
+    expect(new Set(ill.remedies)).toEqual(
+      new Set(["correct these rows and what writes them, or let the role read a view instead: docs/what-counts.md"]),
+    );
+    await makeView("created_at", `${instead} as created_at`);
+    await createIndexes("created_at", instead).catch(() => {}); // to_timestamp() is not immutable for an index.
+    expect((await check()).ill.filter((line) => !/no index serves it/.test(line))).toEqual([]);
+  });
+
+  it("a failed transfer without a time, which counts", async () => {
+    await run(
+      "alter table seller_transfers alter updated_at drop not null; update seller_transfers set updated_at = null",
+    );
+    expect((await check()).ill).toEqual(
+      linesOf("seller_transfers", "ID").map((id) =>
+        id === "failed_transfers"
+          ? "! check failed_transfers rows without updated_at count, without an oldest row: 1"
+          : `✗ check ${id} rows without updated_at do not count: 1`,
+      ),
+    );
+  });
+
+  it("a large table without an index, which is no doubt any more", async () => {
+    await dropIndexes();
+    await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
+    expect(await check()).toMatchObject({
+      exitCode: 1,
+      ill: linesOf("orders", "✗ check ID no index serves it: it reads the whole table every minute"),
+    });
+  });
+
+  it("a materialized view, which is as old as its last refresh, and a view on one", async () => {
+    await run("create schema veza_ledger_views; create materialized view veza_ledger_views.orders as table orders");
+    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = veza_ledger_views, public`);
+    await migrate();
+    const isOld =
+      /^! table orders a (materialized )?view in veza_ledger_views, rows: about \d+; a materialized view counts as of/;
+    expect((await check()).ill[0]).toMatch(isOld);
+    await run(`alter materialized view veza_ledger_views.orders rename to copy;
+      create view veza_ledger_views.orders as table veza_ledger_views.copy`);
+    await migrate();
+    expect((await check()).ill[0]).toMatch(isOld);
+    await run("drop view veza_ledger_views.orders; create view veza_ledger_views.orders as table orders");
+    await migrate();
+    await isWell();
+  });
+
+  it("a foreign table, and the target of a subscription", async () => {
+    const { port, database: name } = targetOf(database.adminUrl);
+    await run(`create extension postgres_fdw; create schema far;
+      create server far foreign data wrapper postgres_fdw options (host '127.0.0.1', port '${port}', dbname '${name}');
+      create user mapping for public server far options (user 'postgres', password 'postgres');
+      import foreign schema public limit to (orders) from server far into far`);
+    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = far, public`);
+    await migrate();
+    expect((await check()).ill[0]).toMatch(
+      /^! table orders a foreign table in far, .*; rows are on another server, by its/,
+    );
+    await run(`alter role veza_ledger_sampler ${inDatabase()} reset search_path`);
+    await migrate();
+    await run("drop schema far cascade");
+    await isWell();
+
+    const publisher = await createDatabase(serverUrl);
+    await publisher.admin`create publication all_orders for table orders`;
+    const slot = `slot_${name}`;
+    await publisher.admin`select pg_create_logical_replication_slot(${slot}, 'pgoutput')`;
+    await run(`create subscription ${name} connection '${publisher.adminUrl}' publication all_orders
+      with (create_slot = false, slot_name = '${slot}', enabled = false, copy_data = false)`);
+    onTestFinished(async () => {
+      await run(`alter subscription ${name} set (slot_name = none); drop subscription ${name}`);
+      await publisher.admin`select pg_drop_replication_slot(${slot})`;
+      await publisher.admin.end();
+    });
+    expect((await check()).ill).toEqual([
+      expect.stringMatching(
+        /^! table orders a table in public, .*; the target of a subscription: rows count when they/,
+      ),
+    ]);
+  });
+
+  it("nothing wrong with a partitioned table or a view, which it names", async () => {
+    await makeView();
+    expect((await check()).lines).toContainEqual(expect.stringMatching(/^✓ table orders a view in veza_ledger_views/));
+    await run(`drop schema veza_ledger_views cascade; alter table orders rename to orders_rest;
+      alter table orders_rest alter id drop identity;
+      create table orders (like orders_rest) partition by range (created_at);
+      alter table orders attach partition orders_rest default`);
+    await dropIndexes();
+    await migrate();
+    const unindexed = await check();
+    expect(new Set(unindexed.remedies)).toEqual(
+      new Set(['psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner']),
+    );
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    expect((await check()).lines).toContainEqual(
+      expect.stringMatching(/^✓ table orders a partitioned table in public/),
+    );
+    await isWell();
+  });
+
   it("a failed transfer's time that cannot be read: its count is right", async () => {
     await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
     const ill = await check();
     expect(ill.ill).toEqual([
+      "✗ rights veza_ledger_sampler lacks rights",
       "! check failed_transfers counts, and does not know the oldest row: permission denied for table seller_transfers",
       ...linesOf("seller_transfers", "✗ check ID permission denied for table seller_transfers", needs("updated_at")),
     ]);
-    expect(new Set(ill.remedies)).toEqual(new Set(["the role may not read it: run config/postgres/roles.sql"]));
-    await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
+    expect(new Set(ill.remedies.slice(1))).toEqual(new Set(["the role may not read it: npm run migrate"]));
+    await migrate();
     await isWell();
   });
+});
+
+describe("statuses of a table that cannot be read in time", () => {
+  it("are those of the statistics, unless these are old", async () => {
+    await run("insert into orders (status) select 'pending' from generate_series(1, 500)");
+    const connection = await openConnection(database.samplerUrl);
+    const look = async () => {
+      const unlock = await lockTable(database, "orders");
+      try {
+        return await lookAtStatuses(connection, "orders", []);
+      } finally {
+        await unlock();
+      }
+    };
+    await run("alter table orders set (autovacuum_enabled = off)");
+    const analyze = { remedy: "as postgres: analyze orders", isDoubt: true };
+    await expect(look()).rejects.toMatchObject({ message: "too many rows to read, and no statistics", ...analyze });
+    await run("analyze orders");
+    await expect(look()).resolves.toEqual([true, "pending 500"]);
+    await run("insert into orders (status) select 'requires_capture' from generate_series(1, 500)");
+    const isOld = expect.stringMatching(/^the statistics are [\d,]+ changes old$/);
+    await vi.waitFor(() => expect(look()).rejects.toMatchObject({ message: isOld, ...analyze }), 10_000);
+    await run("analyze orders");
+    await expect(look()).rejects.toMatchObject({ message: expect.stringMatching(/'requires_capture' 500$/) });
+  });
+});
+
+it("says what counts on day one, and which alerts that makes", async () => {
+  await run(insertRows({ id: "stuck_orders" }, 3, { age: "3 hours" }));
+  await run(insertRows({ id: "failed_transfers" }, 2, { age: "3 days" }));
+  const { lines } = await doctor(["sampler"], { DATABASE_URL: database.samplerUrl });
+  expect(lines).toContainEqual(
+    "✓ counts stuck_orders 3, the oldest 3 h old: VezaLedgerStuckOrders fires; failed_transfers 2, the oldest 3 days old: " +
+      "VezaLedgerFailedTransfers fires, and VezaLedgerRowsTooOld unless that alert pages",
+  );
+});
+
+/** A fake of PgBouncer 1.24 in statement mode: it hangs up when an answer leaves a transaction open, and knows no pools. */
+it("knows a pooler by statements, and says what to set there", async () => {
+  const proxy = await startProxy(targetOf(database.samplerUrl).port, {
+    answer: (chunk) => {
+      const isOpen = chunk.includes(Buffer.from([0x5a, 0, 0, 0, 5, 0x54])); // ReadyForQuery, in a transaction.
+      if (isOpen) proxy.cut(false);
+      return chunk;
+    },
+  });
+  for (const role of ["sampler", "receiver"]) {
+    const url = role === "sampler" ? database.samplerUrl : database.receiverUrl;
+    const found = await doctor([role], { DATABASE_URL: url.replace(/:\d+\//, `:${proxy.port}/`) });
+    expect(found.ill).toEqual([expect.stringMatching(/^✗ Postgres /)]);
+    expect(found.remedies).toEqual([
+      expect.stringMatching(/set pool_mode = transaction for this database in PgBouncer$/),
+    ]);
+  }
 });
 
 it("finds what is missing for the receiver, and changes nothing", async () => {
@@ -385,27 +635,16 @@ it("finds what is missing for the receiver, and changes nothing", async () => {
   await database.admin`alter schema ledger_metrics rename to elsewhere`;
   const without = await doctor(["receiver"], settings);
   expect(without.lines).toContain('✗ totals schema "ledger_metrics" does not exist');
-  expect(without.remedies).toEqual(["npm run migrate, then config/postgres/roles.sql"]);
+  expect(without.remedies).toEqual(["npm run migrate"]);
   expect(await database.admin`select * from elsewhere.deliveries`).toEqual([]);
 });
 
-it("tells a replica from the primary, which alone the totals are published from, and says how far it is behind", async () => {
-  const settings = { DATABASE_URL: await startReplica() };
-  const remedies = ["name the primary in DATABASE_URL"];
-  const look = () => doctor(["sampler"], settings);
-  const early = await look();
-  expect(early.exitCode).toBe(1);
-  expect(early.ill.filter((line) => line.startsWith("✗"))).toEqual(["✗ totals not published from a replica"]);
-  expect(early.remedies).toEqual(expect.arrayContaining(remedies));
-  expect(early.lines).toContainEqual(
-    expect.stringMatching(/^✓ server a replica, whose last transaction is \d+ s old$/),
-  );
-  // Nothing reaches it any more.
-  const server = await vi.waitUntil(async () => (await look()).ill.find((line) => line.startsWith("✗ server")), {
-    timeout: 60_000,
-    interval: 2_000,
-  });
-  expect(server).toMatch(/^✗ server a replica whose last transaction is \d+ s old: newer rows do not count$/);
+it("tells a replica from the primary, on which alone is counted and published", async () => {
+  const { exitCode, ill, remedies } = await doctor(["sampler"], { DATABASE_URL: await startReplica() });
+  expect(exitCode).toBe(1);
+  const problems = ill.filter((line) => line.startsWith("✗"));
+  expect(problems).toEqual(["✗ server a replica: name the primary", "✗ totals not published from a replica"]);
+  expect(remedies).toContain("name the primary in DATABASE_URL");
 });
 
 it("goes on to the gateway when Postgres cannot be reached, and says so of both", async () => {
@@ -441,7 +680,7 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
 it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () => {
   const proxy = await startProxy(targetOf(database.samplerUrl).port, {
     allow: (chunk) => {
-      if (chunk.includes("row_security")) proxy.mute(60_000);
+      if (chunk.includes("pg_settings")) proxy.mute(60_000);
       return true;
     },
   });
@@ -454,6 +693,7 @@ it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () 
   expect(lines.slice(1)).toEqual([
     expect.stringMatching(/^✓ Postgres/),
     expect.stringMatching(/^✓ TLS/),
+    expect.stringMatching(/^✓ login/),
     "✗ role's settings Postgres has not answered within 20 s",
     expect.stringMatching(/^✓ Pushgateway/),
   ]);
@@ -480,7 +720,7 @@ it.each([["everything"], ["sampler", "receiver"], ["--fast"], ["--sql"], ["recei
   async (...role) => {
     expect(await doctor(role, {})).toMatchObject({
       exitCode: 2,
-      lines: ["usage: npm run doctor [-- sampler | receiver | sampler --sql]"],
+      lines: expect.arrayContaining([expect.stringMatching(/^usage: npm run doctor/)]),
     });
   },
 );

@@ -1,0 +1,67 @@
+import { randomInt } from "node:crypto";
+import { Gauge, Registry } from "prom-client";
+import { deadline } from "../lib/deadline.ts";
+import { errorFields } from "../lib/log.ts";
+import { groupUrl, type PushgatewayTarget, PushRefused, push } from "../lib/pushgateway.ts";
+import { Problem } from "./ledger-checkup.ts";
+
+const metric = "veza_ledger_doctor";
+/** A balancer that tosses a coin sends each of these to the same gateway once in 128 times. */
+const reads = 8;
+
+/**
+ * Pushes a group of its own, reads it back on several connections, and deletes it. Throws a Problem when the gateway
+ * refuses it, or when a read does not show it: then there are several gateways.
+ */
+export async function tryPush(gateway: PushgatewayTarget, stage: string | undefined): Promise<[true, string]> {
+  const group = { job: metric, stage };
+  const registry = new Registry();
+  const value = randomInt(1, 2 ** 32);
+  new Gauge({ name: metric, help: "A trial push; deleted at once.", registers: [registry] }).set(value);
+  await push(gateway, group, await registry.metrics(), deadline("the Pushgateway", 3_000)).catch((error) => {
+    throw new Problem(errorFields(error).reason, remedyFor(error));
+  });
+  const headers = gateway.authorization ? { authorization: gateway.authorization } : undefined;
+  const ask = (url: string, method: string) =>
+    fetch(url, {
+      method,
+      headers: { ...headers, connection: "close" },
+      redirect: "error",
+      signal: AbortSignal.timeout(3_000),
+    });
+  const shown: (boolean | undefined)[] = [];
+  for (let read = 0; read < reads; read += 1) {
+    const text = await ask(`${gateway.url}/metrics`, "GET")
+      .then((answer) => answer.text())
+      .catch(() => "");
+    // Something else that takes pushes, such as VictoriaMetrics, does not show them at this path.
+    shown.push(/^pushgateway_/m.test(text) ? hasValue(text, value) : undefined);
+  }
+  const deleted = await ask(groupUrl(gateway, group), "DELETE").catch(() => undefined);
+  const lost = shown.filter((isShown) => isShown === false).length;
+  if (lost > 0) {
+    throw new Problem(
+      `${lost} of ${reads} reads did not show what was pushed: several gateways answer at this URL`,
+      "name one of them in PUSHGATEWAY_URL: each has numbers of its own",
+    );
+  }
+  const kept = deleted?.ok ? "" : `; ${metric} could not be deleted again`;
+  return [true, `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`];
+}
+
+/** Whether a page in the text format has this value of the metric, whatever form the gateway gives to numbers. */
+function hasValue(text: string, value: number): boolean {
+  const lines = text.matchAll(new RegExp(`^${metric}\\{.*\\} (\\S+)$`, "gm"));
+  return [...lines].some(([, shown]) => Number(shown) === value);
+}
+
+function remedyFor(error: Error): string {
+  if (error instanceof PushRefused) {
+    if (error.status === 401 || error.status === 403) return "check the user in PUSHGATEWAY_URL, or PUSHGATEWAY_TOKEN";
+    if (error.status === 404) return "check the path in PUSHGATEWAY_URL";
+    if (/HTTPS server/.test(error.message)) return "write https:// in PUSHGATEWAY_URL";
+  }
+  if (/does not speak TLS/.test(error.message))
+    return "write http:// in PUSHGATEWAY_URL, or have TLS before the gateway";
+  return "check PUSHGATEWAY_URL, its credentials, and the network's way there";
+}

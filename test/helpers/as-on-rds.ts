@@ -1,0 +1,66 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import postgres from "postgres";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { startPostgres } from "../../local/postgres.ts";
+import { makeCertificatesIn, tlsFlags } from "./certificates.ts";
+
+export interface AsOnRds {
+  /** `host:port`. */
+  address: string;
+  /** A connection string, with the certificate verified as the tests' settings for RDS have it. */
+  as(login: string): string;
+  /** The file of its certificate authority. */
+  ca: string;
+  /** Runs statements as the superuser, whom RDS keeps to itself. */
+  run(statements: string): Promise<postgres.RowList<postgres.Row[]>>;
+  stop(): Promise<void>;
+}
+
+/**
+ * A PostgreSQL that is set up as a careful company has it on RDS: the login `master` may create roles, is no superuser, and
+ * does not own the tables; PUBLIC has no right to the database or the schema `public`; the ledger is in the schema `veza`
+ * and belongs to `veza_app`; nobody gets in without TLS. Passwords are the logins' names.
+ *
+ * It leaves out what only Amazon has: rds_superuser, its own extensions, and IAM.
+ */
+export async function startAsOnRds(): Promise<AsOnRds> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-rds-"));
+  const certificates = await makeCertificatesIn(folder, "IP:127.0.0.1");
+  const access = path.join(folder, "pg_hba.conf");
+  await writeFile(access, "hostssl all all 127.0.0.1/32 scram-sha-256\n");
+  const server = await startPostgres(0, [...tlsFlags(certificates), "-c", `hba_file=${access}`]);
+  const address = `127.0.0.1:${server.port}`;
+  const urlOf = (login: string, database: string, mode: string) =>
+    `postgres://${login}:${login}@${address}/${database}?sslmode=${mode}`;
+  const run = async (statements: string, login = "postgres", database = "ledger") => {
+    const ssl = { rejectUnauthorized: false };
+    const sql = postgres(urlOf(login, database, "require"), { max: 1, ssl, onnotice: () => {} });
+    try {
+      return await sql.unsafe(statements);
+    } finally {
+      await sql.end();
+    }
+  };
+  await run("create role master login createrole createdb password 'master'", "postgres", "postgres");
+  await run("create database ledger owner master", "postgres", "postgres");
+  await run("create role veza_app login password 'veza_app'", "master");
+  await run(`
+    revoke all on database ledger from public;
+    revoke all on schema public from public;
+    grant connect on database ledger to veza_app;
+    create schema veza authorization veza_app;
+    alter role veza_app set search_path = veza`);
+  await runSqlFiles(urlOf("veza_app", "ledger", "require"), ["local/ledger.sql"]);
+  return {
+    address,
+    as: (login) => urlOf(login, "ledger", "verify-full"),
+    ca: certificates.ca,
+    run,
+    stop: async () => {
+      await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
