@@ -104,7 +104,9 @@ export function tally(events: ReconcilerEvent[]): Increment[] {
     const before = increments.get(key)?.value ?? 0;
     increments.set(key, { name, labels, value: name === lastRun ? Math.max(before, value) : before + value });
   };
-  for (const event of events) {
+  // In one order: sums of fractions depend on it, and the same events in another order are the same delivery.
+  const secondsOf = (event: ReconcilerEvent) => (event.type === "reconciler.sweep" ? event.data.duration_seconds : 0);
+  for (const event of events.toSorted((a, b) => secondsOf(a) - secondsOf(b))) {
     switch (event.type) {
       case "reconciler.action":
         add(actions, { phase: event.data.phase }, 1);

@@ -29,7 +29,7 @@ afterAll(() => database.admin.end());
 const open = (url = database.receiverUrl) => openConnection(url);
 
 const increment = (name: string, value: number, labels = {}): Increment => ({ name, labels, value });
-const delivery = (id: string, increments: Increment[], bodyDigest = "digest") => ({ id, bodyDigest, increments });
+const delivery = (id: string, increments: Increment[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
 const totals = async () =>
   Object.fromEntries(
     (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
@@ -70,11 +70,82 @@ it("adds a delivery once, however often it comes", async () => {
   ]);
 });
 
-it("refuses a known id with another body, and adds nothing", async () => {
+it("refuses a known id that adds something else, names both digests, and adds nothing", async () => {
   const { sql } = await open();
   await recordDelivery(sql, delivery("a", [increment("x", 2)]));
-  expect(await recordDelivery(sql, delivery("a", [increment("x", 9)], "other"))).toBe("conflict");
+  const [row] = await database.admin`select body_digest from ledger_metrics.deliveries`;
+  for (const others of [
+    [increment("x", 9)],
+    [increment("x", 2), increment("y", 1)],
+    [increment("x", 2, { le: "1" })],
+    [],
+  ]) {
+    await expect(recordDelivery(sql, delivery("a", others))).rejects.toMatchObject({
+      status: 409,
+      message: expect.stringMatching(
+        new RegExp(
+          `^webhook-id: was recorded for other events: ${row?.body_digest} is counted, and sums:[0-9a-f]{64} is not$`,
+        ),
+      ),
+    });
+  }
   expect(await totals()).toEqual({ x: "2" });
+});
+
+it("takes a body that was built anew, in another order and with other times, for a replay", async () => {
+  const { sql } = await open();
+  const time = fc
+    .date({ min: new Date(0), max: new Date("9999-12-31T23:59:59Z"), noInvalidDate: true })
+    .map((date) => date.toISOString());
+  const action = fc
+    .constantFrom("stuck_orders", "orphan_refunds")
+    .map((phase) => ({ type: "reconciler.action", data: { phase } }));
+  const sweep = fc.double({ min: 0, max: 100, noNaN: true }).map((seconds) => ({
+    type: "reconciler.sweep",
+    data: { duration_seconds: seconds },
+  }));
+  const events = fc.array(fc.oneof(action, fc.constant({ type: "reconciler.orphan_refund" }), sweep), {
+    maxLength: 12,
+  });
+  const twoOrders = events.chain((made) => {
+    const order = fc.shuffledSubarray(made, { minLength: made.length });
+    return fc.tuple(fc.constant(made), order, fc.infiniteStream(time));
+  });
+  let count = 0;
+  await fc.assert(
+    fc.asyncProperty(twoOrders, async ([first, second, times]) => {
+      const id = `d${++count}`;
+      const send = (some: object[]) => {
+        const body = JSON.stringify(some.map((event) => ({ ...event, timestamp: times.next().value })));
+        return recordDelivery(sql, delivery(id, tally(parseEvents(body)), body));
+      };
+      expect([await send(first), await send(second)]).toEqual(["recorded", "duplicate"]);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+it("compares bodies with the rows of an earlier version, which had no other digest", async () => {
+  const { sql } = await open();
+  const bodyDigest = "5d41402abc4b2a76b9719d911017c592";
+  await database.admin`insert into ledger_metrics.deliveries (id, body_digest) values ('old', ${bodyDigest})`;
+  expect(await recordDelivery(sql, delivery("old", [increment("x", 1)], bodyDigest))).toBe("duplicate");
+  await expect(recordDelivery(sql, delivery("old", [increment("x", 1)], "another"))).rejects.toMatchObject({
+    status: 409,
+  });
+  expect(await totals()).toEqual({});
+});
+
+it("takes a missing answer for no answer", async () => {
+  await database.admin.unsafe(`create function ledger_metrics.nothing() returns trigger language plpgsql as 'begin return null; end';
+    create trigger nothing before insert on ledger_metrics.deliveries for each row execute function ledger_metrics.nothing()`);
+  onTestFinished(async () => {
+    await database.admin.unsafe("drop function ledger_metrics.nothing cascade");
+  });
+  const { sql } = await open();
+  await expect(recordDelivery(sql, delivery("a", [increment("x", 2)]))).rejects.toThrow(
+    "Postgres did not say whether it has recorded the delivery",
+  );
 });
 
 it("takes an id for text, whatever is in it", async () => {
@@ -382,7 +453,7 @@ it("forgets deliveries after 14 days, at most 100 with each that comes, and none
     union all select 'oldest', 'digest', now() - interval '15 days'
     union all select 'young', '', now() - interval '13 days 23 hours'`;
   const left = async () => (await database.admin`select count(*)::int as n from ledger_metrics.deliveries`)[0]?.n;
-  expect(await recordDelivery(sql, delivery("oldest", []))).toBe("duplicate");
+  expect(await recordDelivery(sql, delivery("oldest", [], "digest"))).toBe("duplicate");
   expect(await left()).toBe(51);
   expect(await recordDelivery(sql, delivery("new", []))).toBe("recorded");
   expect(await database.admin`select id from ledger_metrics.deliveries order by id`).toEqual([

@@ -20,8 +20,9 @@ create table if not exists ledger_metrics.deliveries (
 );
 comment on table ledger_metrics.deliveries is
   'One row per webhook-id that was recorded: a retry finds its id here and is not counted again. Kept for 14 days.';
-comment on column ledger_metrics.deliveries.body_digest is 'SHA-256 of the body as received, in hexadecimal.';
-comment on column ledger_metrics.deliveries.attempts is 'How often the delivery came; all but the first changed nothing else.';
+comment on column ledger_metrics.deliveries.body_digest is
+  '"sums:" and the SHA-256, in hexadecimal, of what the delivery added. An earlier version wrote the SHA-256 of the body.';
+comment on column ledger_metrics.deliveries.attempts is 'How often the delivery came; only its first attempt changed anything else.';
 
 -- CREATE INDEX IF NOT EXISTS would lock the table against deliveries before it looks.
 do $$
