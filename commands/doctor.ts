@@ -6,6 +6,7 @@ import { deadline, orAbort } from "../lib/deadline.ts";
 import { groupUrl, push } from "../lib/pushgateway.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { isLocalHost, loadSettings, type Settings } from "../lib/settings.ts";
+import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-totals.ts";
 import { connect } from "./connect.ts";
 import { lookAtCheck, lookAtServer, lookAtTable, lookAtTime, orRemedy, Problem, statements } from "./ledger-checkup.ts";
 
@@ -77,12 +78,12 @@ if (settings) {
   if (database) {
     /** A step that asks Postgres. After the first late step there are no more. */
     const ask = async (name: string, look: () => Promise<[unknown, string]>) => {
-      if (databaseDeadline.aborted) return;
+      if (databaseDeadline.aborted) return undefined;
       const late = new Problem(
         `Postgres has not answered within ${databaseTimeoutMs / 1000} s`,
         "look for locks and for load there, and whether the network drops idle connections; then run it again",
       );
-      await step(name, () =>
+      return await step(name, () =>
         orAbort(look(), databaseDeadline).catch((error) => {
           throw databaseDeadline.aborted ? late : error;
         }),
@@ -100,10 +101,15 @@ if (settings) {
       }
       for (const check of checks) await ask(`check ${check.id}`, () => lookAtCheck(database, check));
     }
-    await ask("totals", () => lookAtTotals(database));
+    if (await ask("totals", () => lookAtTotals(database))) {
+      await ask("totals on the gateway", () => compareTotals(database, settings));
+    }
+    await ask("standby", () => lookAtStandby(database));
     await database.close();
   }
-  await step("Pushgateway", () => tryPush(settings));
+  if (await step("Pushgateway", () => tryPush(settings))) {
+    await step("Pushgateway's memory", () => lookAtPersistence(settings));
+  }
 }
 
 async function reach({ database: target }: Settings, deadline: AbortSignal): Promise<[Database, string]> {
@@ -164,6 +170,7 @@ async function lookAtTotals({ sql }: Database): Promise<[true, string]> {
       has_table_privilege('ledger_metrics.totals', 'select') as readable,
       has_table_privilege('ledger_metrics.totals', 'insert')
       and has_column_privilege('ledger_metrics.totals', 'value', 'update')
+      and has_column_privilege('ledger_metrics.totals', 'ahead', 'update')
       and has_table_privilege('ledger_metrics.deliveries', 'select')
       and has_table_privilege('ledger_metrics.deliveries', 'insert')
       and has_column_privilege('ledger_metrics.deliveries', 'attempts', 'update')

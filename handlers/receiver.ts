@@ -17,7 +17,7 @@ const publishTimeoutMs = 3_500;
 const maxAheadSeconds = 300;
 
 const findDatabase = async (fresh: boolean) => (await loadSettings("receiver", { fresh })).database;
-const connections = keepConnections(findDatabase, "veza-ledger-receiver", { endsAtWarning: true });
+const connections = keepConnections(findDatabase, "veza-ledger-receiver", { isStrict: true });
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
 export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
@@ -33,7 +33,10 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const id = verifySignature(signed, body, settings.webhookSecrets);
     stage = settings.stage ?? null;
     const events = parseEvents(body);
-    warnOfTimesAhead(id, events);
+    // The time is clamped, and the event counts; but somebody has to set that clock.
+    const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
+    const ahead_seconds = Math.round((end - Date.now()) / 1000);
+    if (ahead_seconds > maxAheadSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
     const status = await record(id, bytes, events);
     const published = await publish(settings);
     log("info", "delivery", { id, status, events: events.length, published });
@@ -57,13 +60,6 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
   return Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
 }
 
-/** A sweep's time is clamped to its receipt, and yet a clock that is wrong needs somebody to set it. */
-function warnOfTimesAhead(id: string, events: ReconcilerEvent[]): void {
-  const ends = events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0));
-  const aheadSeconds = Math.round((Math.max(...ends) - Date.now()) / 1000);
-  if (aheadSeconds > maxAheadSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds: aheadSeconds });
-}
-
 /** Tries once more when the connection fails: it may have died unnoticed, and recording twice counts once. */
 async function record(id: string, body: Buffer, events: ReconcilerEvent[]): Promise<DeliveryStatus> {
   const delivery = { id, bodyDigest: hash("sha256", body), increments: tally(events) };
@@ -80,7 +76,7 @@ async function publish({ pushgateway, stage }: Settings): Promise<boolean> {
     const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
     return await publishTotals(connections, pushgateway, stage, publishDeadline);
   } catch (error) {
-    log("warn", "totals not published, the next tick will", errorFields(error));
+    log("warn", "totals not published", errorFields(error));
     return false;
   }
 }

@@ -47,10 +47,10 @@ const freshMs = 10_000;
  * Makes a pool; `name` shows in pg_stat_activity. A connection that was last used over 10 s ago is replaced: it may
  * have died unnoticed while Lambda had frozen the process. A Lambda uses one at a time.
  *
- * With `endsAtWarning`, a warning from Postgres ends the connection, and nothing under way is confirmed. A commit whose
+ * With `isStrict`, a warning from Postgres ends the connection, and nothing under way is confirmed. A commit whose
  * wait for a synchronous standby was cancelled gives no other sign.
  */
-export function keepConnections(findDatabase: FindDatabase, name: string, { endsAtWarning = false } = {}): Connections {
+export function keepConnections(findDatabase: FindDatabase, name: string, { isStrict = false } = {}): Connections {
   let free: { database: Database; usedAtMs: number }[] = [];
   /** The last login from `findDatabase` that worked, for a rotation that changes the secret before Postgres. */
   let proven: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
@@ -64,7 +64,7 @@ export function keepConnections(findDatabase: FindDatabase, name: string, { ends
         void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
         const kept = free.pop()?.database;
         const database =
-          kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name, endsAtWarning);
+          kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name, isStrict);
         try {
           const result = await work(database);
           if (!kept && isCurrent) proven = { username: target.username, password: target.password, atMs: Date.now() };
@@ -91,7 +91,7 @@ export function keepConnections(findDatabase: FindDatabase, name: string, { ends
 }
 
 /** A connection that is dialled with its first query. */
-function open(target: DatabaseTarget, name: string, endsAtWarning: boolean): Database {
+function open(target: DatabaseTarget, name: string, isStrict: boolean): Database {
   const { tls, ...login } = target;
   const lost = new AbortController();
   let isLoggedIn = false;
@@ -132,7 +132,7 @@ function open(target: DatabaseTarget, name: string, endsAtWarning: boolean): Dat
       isLoggedIn = true; // Parameters end the log-in. What Postgres warns of before is no commit.
     },
     onnotice: ({ severity, message }) => {
-      if (endsAtWarning && isLoggedIn && severity === "WARNING") lost.abort(closedError(`Postgres warned: ${message}`));
+      if (isStrict && isLoggedIn && severity === "WARNING") lost.abort(closedError(`Postgres warned: ${message}`));
     },
     // postgres.js may never answer a query when the socket ends with an error.
     onclose: () => lost.abort(closedError("the connection to Postgres was lost")),

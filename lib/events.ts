@@ -157,7 +157,7 @@ export function exposeTotals(totals: Total[]): Promise<string> {
 }
 
 /** Identifies a series. None has two labels, so their order does not matter. */
-function seriesKey(name: string, labels: Record<string, string>): string {
+export function seriesKey(name: string, labels: Record<string, string>): string {
   return name + JSON.stringify(labels);
 }
 

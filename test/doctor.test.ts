@@ -103,7 +103,10 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
       ...timesOf("seller_transfers"),
       ...checks.map(({ id }) => `✗ check ${id} ${problems[id]}`),
       "✓ totals ledger_metrics is there, and readable",
+      "✓ totals on the gateway not compared: the gateway shows none of them",
+      "✓ standby none is connected",
       "✓ Pushgateway accepts a push",
+      "✓ Pushgateway's memory in memory alone, as it should be",
     ],
     remedies: [
       "if the ledger is elsewhere: name its database, or set the role's search_path",
@@ -456,6 +459,7 @@ it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () 
     expect.stringMatching(/^✓ TLS/),
     "✗ role's settings Postgres has not answered within 20 s",
     expect.stringMatching(/^✓ Pushgateway/),
+    expect.stringMatching(/^✓ Pushgateway's memory/),
   ]);
 });
 

@@ -4,7 +4,7 @@ import type http from "node:http";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { type Increment, parseEvents, tally } from "../lib/events.ts";
@@ -315,6 +315,8 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
 async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
   const pushed: number[] = [];
   const url = await httpServer(async (request, response) => {
+    // It shows nothing yet, and the push dials anew.
+    if (request.method === "GET") return void response.setHeader("connection", "close").end();
     const body = await text(request).catch(() => "incomplete");
     if (body !== "incomplete") pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
     response.end();
@@ -384,6 +386,111 @@ it.each([
   expect(await publish(connection, 20_000, { url })).toBe(true);
   expect(performance.now() - startedAt).toBeLessThan(3_000);
   expect(pushed).toEqual(["1", "2"]);
+});
+
+describe("before its first push to a gateway", () => {
+  const orphans = "veza_reconciler_orphan_refunds_total";
+  /** Publishes in a process of its own, which has pushed nothing yet. */
+  async function publishAnew(url: string): Promise<string> {
+    const { printed } = runScript("test/programs/stopping-publisher.ts", [], {
+      DATABASE_URL: database.receiverUrl,
+      PUSHGATEWAY_URL: url,
+    });
+    return await printed(/^((?:published|rejected).*)$/m);
+  }
+  /** What a Pushgateway shows of a group. */
+  const page = (orphansShown: number, labels = 'instance="",job="veza_reconciler",stage="stopping"', lastRun = 0) => `
+# TYPE ${orphans} counter
+${orphans}{${labels}} ${orphansShown}
+veza_reconciler_last_run_timestamp{${labels}} ${lastRun}
+push_time_seconds{${labels}} 1.8e+09
+`;
+  /** A gateway that shows this. Returns its URL, and how often it was looked at and pushed to. */
+  async function gatewayShowing(answer: (response: http.ServerResponse) => void) {
+    const requests: string[] = [];
+    const url = await httpServer(async (request, response) => {
+      requests.push(`${request.method}`);
+      await text(request);
+      if (request.method === "GET") answer(response);
+      else response.end();
+    });
+    return { url, requests };
+  }
+  const add = async () => {
+    const { sql } = await open();
+    await recordDelivery(sql, delivery("a", [increment(orphans, 5)]));
+  };
+
+  it("refuses to let a counter fall, and says what to do", async () => {
+    await add();
+    const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
+    expect(await publishAnew(url)).toBe(`rejected: ${orphans} would fall from 6 to 5: npm run restore-totals`);
+    expect(requests).toEqual(["GET", "GET"]);
+  });
+
+  it("refuses it of a series without a total, too", async () => {
+    const { url } = await gatewayShowing((response) => void response.end(page(1)));
+    expect(await publishAnew(url)).toBe(`rejected: ${orphans} would fall from 1 to 0: npm run restore-totals`);
+  });
+
+  it.each([
+    ["the same", (response: http.ServerResponse) => void response.end(page(5))],
+    ["less", (response: http.ServerResponse) => void response.end(page(4))],
+    [
+      "a later run alone, which is a gauge",
+      (response: http.ServerResponse) => void response.end(page(5, undefined, 2e9)),
+    ],
+    [
+      "more, of another stage",
+      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler",stage="b"')),
+    ],
+    [
+      "more, of no stage",
+      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler"')),
+    ],
+    [
+      "more, of another job",
+      (response: http.ServerResponse) =>
+        void response.end(page(6, 'instance="",job="veza_reconciler2",stage="stopping"')),
+    ],
+    [
+      "more, of a larger group",
+      (response: http.ServerResponse) =>
+        void response.end(page(6, 'instance="x",job="veza_reconciler",stage="stopping"')),
+    ],
+    ["no page", (response: http.ServerResponse) => void response.writeHead(404).end(page(6))],
+    ["nothing at all", (response: http.ServerResponse) => response.destroy()],
+    [
+      "no end of a page",
+      (response: http.ServerResponse) => void response.end(`${"#".repeat(8 * 1024 * 1024)}\n${page(6)}`),
+    ],
+    ["a page too late", (response: http.ServerResponse) => void response.flushHeaders()],
+  ])("pushes when the gateway shows %s", async (_, answer) => {
+    await add();
+    const { url, requests } = await gatewayShowing(answer);
+    expect(await publishAnew(url)).toBe("published: true");
+    expect(requests).toEqual(["GET", "PUT"]);
+  });
+
+  it("looks once, as long as the server runs", async () => {
+    const { url, requests } = await gatewayShowing((response) => void response.end(page(0)));
+    await publish(await open(), 5_000);
+    await publish(await open(), 5_000, { url });
+    expect(requests).toEqual(["PUT"]);
+  });
+});
+
+it("fills up first what a total is ahead of what was recorded", async () => {
+  const { sql } = await open();
+  await recordDelivery(sql, delivery("a", [increment("x", 5)]));
+  await database.admin`update ledger_metrics.totals set value = value + 3, ahead = 3`;
+  const row = async () => (await database.admin`select value::float8, ahead::float8 from ledger_metrics.totals`)[0];
+  await recordDelivery(sql, delivery("b", [increment("x", 1.5)]));
+  expect(await row()).toEqual({ value: 8, ahead: 1.5 });
+  await recordDelivery(sql, delivery("b", [increment("x", 1.5)]));
+  expect(await row()).toEqual({ value: 8, ahead: 1.5 });
+  await recordDelivery(sql, delivery("c", [increment("x", 2)]));
+  expect(await row()).toEqual({ value: 8.5, ahead: 0 });
 });
 
 it("gives the lock back when the push fails", async () => {

@@ -46,8 +46,18 @@ create table if not exists ledger_metrics.totals (
   value numeric not null,
   primary key (name, labels)
 );
+-- ALTER TABLE … ADD COLUMN IF NOT EXISTS would lock the table against deliveries before it looks.
+do $$
+begin
+  if not exists (select from pg_attribute where attrelid = 'ledger_metrics.totals'::regclass and attname = 'ahead') then
+    alter table ledger_metrics.totals add column ahead numeric not null default 0;
+  end if;
+end
+$$;
 comment on table ledger_metrics.totals is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
+comment on column ledger_metrics.totals.ahead is
+  'How far value is ahead of what was recorded, after restore-totals or a correction. Deliveries fill that up first.';
 
 -- The money in the rows that the checks count, as far as you want it shown. Empty until you replace it: docs/amounts.md.
 do $$
