@@ -3,7 +3,8 @@ import { checks } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { SecretsError } from "../lib/secrets.ts";
-import { loadSettings } from "../lib/settings.ts";
+import { loadSettings, type Settings } from "../lib/settings.ts";
+import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-totals.ts";
 import { tryPush } from "./gateway-checkup.ts";
 import {
   lookAtCheck,
@@ -103,14 +104,16 @@ if (settings) {
   const database = await step("Postgres", () => reach(target, findDatabase, databaseDeadline));
   if (database) {
     await step("TLS", () => lookAtTls(target));
-    await lookThrough(database, databaseDeadline);
+    await lookThrough(database, settings, databaseDeadline);
     await database.close();
   }
-  await step("Pushgateway", () => tryPush(settings.pushgateway, settings.stage));
+  if (await step("Pushgateway", () => tryPush(settings.pushgateway, settings.stage))) {
+    await step("Pushgateway's memory", () => lookAtPersistence(settings));
+  }
 }
 
 /** Asks Postgres. The first step that is late is the last. */
-async function lookThrough(database: Database, databaseDeadline: AbortSignal): Promise<void> {
+async function lookThrough(database: Database, settings: Settings, databaseDeadline: AbortSignal): Promise<void> {
   const ask = async <T>(name: string, look: () => Promise<[T, string]>): Promise<T | null | undefined> => {
     if (databaseDeadline.aborted) return undefined;
     const late = new Problem(
@@ -140,5 +143,8 @@ async function lookThrough(database: Database, databaseDeadline: AbortSignal): P
     for (const check of checks) await ask(`check ${check.id}`, () => lookAtCheck(database, check));
     await ask("counts", () => lookAtCounts(database, databaseDeadline));
   }
-  await ask("totals", () => lookAtTotals(database, functions));
+  if (await ask("totals", () => lookAtTotals(database, functions))) {
+    await ask("totals on the gateway", () => compareTotals(database, settings));
+  }
+  await ask("standby", () => lookAtStandby(database));
 }

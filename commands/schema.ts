@@ -7,20 +7,33 @@ import { eventSchema, maxEvents } from "../lib/events.ts";
 
 const repository = "https://github.com/veza/veza-ledger-metrics";
 
-/** Two rules fit into no schema, and only the receiver checks them: a day exists, and is at most 5 minutes ahead. */
-function bodySchema() {
-  const { $schema: _, ...event } = toJsonSchema(eventSchema, { typeMode: "input", errorMode: "ignore" });
-  return { anyOf: [event, { type: "array", maxItems: maxEvents, items: event }] };
+/** The schemas of the events and of a body by their names. References to them begin with `path`. */
+function namedSchemas(path: string): { Body: object } & Record<string, object> {
+  const events = eventSchema.options.map((option) => {
+    const { $schema: _, ...schema } = toJsonSchema(option, { typeMode: "input", errorMode: "ignore" });
+    return [nameOf(option.entries.type.literal), schema] as const;
+  });
+  const Event = { oneOf: events.map(([name]) => ({ $ref: `${path}${name}` })) };
+  const event = { $ref: `${path}Event` };
+  const Body = { anyOf: [event, { type: "array", maxItems: maxEvents, items: event }] };
+  return { ...Object.fromEntries(events), Event, Body };
+}
+
+/** `reconciler.orphan_refund` becomes ReconcilerOrphanRefund. */
+function nameOf(type: string): string {
+  return type.replaceAll(/(?:^|[._])(.)/g, (_, letter) => letter.toUpperCase());
 }
 
 /** The JSON Schema of a body: one event, or an array of them. */
 export function eventsSchema(): object {
+  const { Body, ...$defs } = namedSchemas("#/$defs/");
   return {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     $id: `${repository}/blob/main/docs/events.schema.json`,
     title: "Reconciler events",
     description: `One event, or an array of up to ${maxEvents}. Fields that are not described are ignored.`,
-    ...bodySchema(),
+    ...Body,
+    $defs,
   };
 }
 
@@ -37,6 +50,10 @@ export function openApi(version: string): object {
     description,
     content: { "application/json": { schema: { $ref: `#/components/schemas/${schema}` } } },
   });
+  const stageSchema = {
+    type: ["string", "null"],
+    description: "The receiver's STAGE, or null. Absent while the request is not known to be signed.",
+  };
   return {
     openapi: "3.1.0",
     info: {
@@ -58,7 +75,7 @@ export function openApi(version: string): object {
           operationId: "postEvents",
           summary: "Record a delivery of events",
           parameters: [
-            header("webhook-id", "Names the delivery. A retry has the same id and the same body.", {
+            header("webhook-id", "Names the delivery. A retry has the same id and the same events.", {
               pattern: "^[!-\\-/-~]{1,256}$",
             }),
             header("webhook-timestamp", "Unix time of this attempt, within 300 s of the receiver's clock.", {
@@ -75,7 +92,7 @@ export function openApi(version: string): object {
             400: answer("Not JSON, or a field is wrong. Nothing was counted.", "Refused"),
             401: answer("Headers missing, wrong signature, or a timestamp out of tolerance.", "Refused"),
             405: answer("Not a POST.", "Refused"),
-            409: answer("This id was counted with another body.", "Refused"),
+            409: answer("This id was counted for other events. The events of this body are not counted.", "Refused"),
             413: answer(`Over 256 KiB or ${maxEvents} events.`, "Refused"),
             503: {
               ...answer("Not confirmed. Send it again with the same id.", "Refused"),
@@ -95,19 +112,24 @@ export function openApi(version: string): object {
         },
       },
       schemas: {
-        Body: bodySchema(),
+        ...namedSchemas("#/components/schemas/"),
         Recorded: {
           type: "object",
-          required: ["status", "published"],
+          required: ["status", "published", "stage"],
           properties: {
             status: { enum: ["recorded", "duplicate"] },
             published: {
               type: "boolean",
-              description: "False: not by this call; another one or the next tick does it.",
+              description: "False: not by this call; another call or the next tick does it.",
             },
+            stage: stageSchema,
           },
         },
-        Refused: { type: "object", required: ["error"], properties: { error: { type: "string" } } },
+        Refused: {
+          type: "object",
+          required: ["error"],
+          properties: { error: { type: "string" }, stage: stageSchema },
+        },
       },
     },
   };

@@ -13,14 +13,17 @@ const maxBodyBytes = 256 * 1024;
 /** Of the function's 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare. */
 const recordTimeoutMs = 5_000;
 const publishTimeoutMs = 3_500;
+/** As far as clocks may differ: what a signature tolerates. */
+const maxAheadSeconds = 300;
 
 const findDatabase = async (fresh: boolean) => (await loadSettings("receiver", { fresh })).database;
-const connections = keepConnections(findDatabase, "veza-ledger-receiver");
+const connections = keepConnections(findDatabase, "veza-ledger-receiver", { isStrict: true });
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
 export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
 
 async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURLResult> {
+  let stage: string | null | undefined; // Told to callers whose signature is right, refused or not.
   try {
     const bytes = readBody(event);
     const body = bytes.toString("utf8");
@@ -28,19 +31,24 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const settings = await loadSettings("receiver");
     const id = verifySignature(signed, body, settings.webhookSecrets);
+    stage = settings.stage ?? null;
     const events = parseEvents(body);
+    // The time is clamped, and the event counts; but somebody has to set that clock.
+    const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
+    const ahead_seconds = Math.round((end - Date.now()) / 1000);
+    if (ahead_seconds > maxAheadSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
     const status = await record(id, bytes, events);
     const published = await publish(settings);
     log("info", "delivery", { id, status, events: events.length, published });
-    return answer(200, { status, published });
+    return answer(200, { status, published, stage });
   } catch (error) {
     const id = String(event?.headers?.["webhook-id"] ?? "").slice(0, maxIdLength) || undefined; // Unverified.
     if (error instanceof Refusal) {
       log("warn", "delivery refused", { id, status: error.status, error: error.message });
-      return answer(error.status, { error: error.message }, error.status === 405 ? { allow: "POST" } : {});
+      return answer(error.status, { error: error.message, stage }, error.status === 405 ? { allow: "POST" } : {});
     }
     log("error", "delivery not confirmed", { id, ...errorFields(error) });
-    return answer(503, { error: "not confirmed; send again with the same webhook-id" }, { "retry-after": "5" });
+    return answer(503, { error: "not confirmed; send again with the same webhook-id", stage }, { "retry-after": "5" });
   }
 }
 
@@ -56,12 +64,10 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
 async function record(id: string, body: Buffer, events: ReconcilerEvent[]): Promise<DeliveryStatus> {
   const delivery = { id, bodyDigest: hash("sha256", body), increments: tally(events) };
   const recordDeadline = deadline("Postgres", recordTimeoutMs);
-  const status = await twice(
+  return await twice(
     () => connections.use((database) => withDeadline(database, recordDeadline, (sql) => recordDelivery(sql, delivery))),
     (error) => recordDeadline.aborted || !isConnectionError(error),
   );
-  if (status === "conflict") throw new Refusal(409, "webhook-id: was recorded before with a different body");
-  return status;
 }
 
 /** Says whether this call has published. Never rejects. */
@@ -70,7 +76,7 @@ async function publish({ pushgateway, stage }: Settings): Promise<boolean> {
     const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
     return await publishTotals(connections, pushgateway, stage, publishDeadline);
   } catch (error) {
-    log("warn", "totals not published, the next tick will", errorFields(error));
+    log("warn", "totals not published", errorFields(error));
     return false;
   }
 }

@@ -46,8 +46,11 @@ const freshMs = 10_000;
 /**
  * Makes a pool; `name` shows in pg_stat_activity. A connection that was last used over 10 s ago is replaced: it may
  * have died unnoticed while Lambda had frozen the process. A Lambda uses one at a time.
+ *
+ * With `isStrict`, a warning from Postgres ends the connection, and nothing under way is confirmed. A commit whose
+ * wait for a synchronous standby was cancelled gives no other sign.
  */
-export function keepConnections(findDatabase: FindDatabase, name: string): Connections {
+export function keepConnections(findDatabase: FindDatabase, name: string, { isStrict = false } = {}): Connections {
   let free: { database: Database; usedAtMs: number }[] = [];
   /** The last login from `findDatabase` that worked, for a rotation that changes the secret before Postgres. */
   let proven: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
@@ -60,7 +63,8 @@ export function keepConnections(findDatabase: FindDatabase, name: string): Conne
       const attempt = async (target: DatabaseTarget, isCurrent = true) => {
         void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
         const kept = free.pop()?.database;
-        const database = kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name);
+        const database =
+          kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name, isStrict);
         try {
           const result = await work(database);
           if (!kept && isCurrent) proven = { username: target.username, password: target.password, atMs: Date.now() };
@@ -87,9 +91,10 @@ export function keepConnections(findDatabase: FindDatabase, name: string): Conne
 }
 
 /** A connection that is dialled with its first query. */
-function open(target: DatabaseTarget, name: string): Database {
+function open(target: DatabaseTarget, name: string, isStrict: boolean): Database {
   const { tls, ...login } = target;
   const lost = new AbortController();
+  let isLoggedIn = false;
   let socket: net.Socket | undefined;
   let closing: Promise<void> | undefined;
 
@@ -123,7 +128,12 @@ function open(target: DatabaseTarget, name: string): Database {
     connect_timeout: 3,
     max_lifetime: null, // Would end a connection by its age, also in the middle of a push.
     connection: { application_name: name },
-    onnotice: () => {},
+    onparameter: () => {
+      isLoggedIn = true; // Parameters end the log-in. What Postgres warns of before is no commit.
+    },
+    onnotice: ({ severity, message }) => {
+      if (isStrict && isLoggedIn && severity === "WARNING") lost.abort(closedError(`Postgres warned: ${message}`));
+    },
     // postgres.js may never answer a query when the socket ends with an error.
     onclose: () => lost.abort(closedError("the connection to Postgres was lost")),
     socket: dialOnce,

@@ -31,8 +31,6 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof PushRefused && error.status < 500;
 }
 
-const maxAnswerBytes = 16 * 1024;
-
 /**
  * Replaces a group by these metrics, in the text format: PUT, so that no series of an earlier push stays. One attempt,
  * by fetch: prom-client's own Pushgateway class can wait for ever, and takes a redirect for success.
@@ -67,13 +65,29 @@ export async function push(
   if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
 }
 
+/**
+ * Reads what the gateway shows of a group: the series that were pushed, with their own labels. Returns no series where
+ * there is no page to read, as on VictoriaMetrics. Rejects when the gateway cannot be reached or shows over 8 MiB.
+ */
+export async function readGroup({ url, authorization }: PushgatewayTarget, { job, stage }: Group, signal: AbortSignal) {
+  const headers = { ...(authorization && { authorization }) };
+  const answer = await fetch(`${url}/metrics`, { headers, redirect: "error", signal });
+  const page = await readAnswer(answer, 8 * 1024 * 1024);
+  const lines = answer.ok ? page.matchAll(new RegExp(`^(veza_\\w+){(.*\\bjob="${job}".*)} (\\S+)$`, "gm")) : [];
+  return [...lines].flatMap(([, name = "", pairs = "", value]) => {
+    const found = [...pairs.matchAll(/(\w+)="(.*?)"/g)].map(([, key, label]) => [key, label]);
+    const { job: _, stage: itsStage, instance, ...labels } = Object.fromEntries(found);
+    return itsStage === stage && !instance ? [{ name, labels, value: Number(value) }] : [];
+  });
+}
+
 /** Reads the answer to its end: a push whose answer breaks off has failed. */
-async function readAnswer(answer: Response): Promise<string> {
+async function readAnswer(answer: Response, maxBytes = 16 * 1024): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of answer.body ?? []) {
     text += decoder.decode(chunk, { stream: true });
-    if (text.length > maxAnswerBytes) throw new Error("the answer is too long");
+    if (text.length > maxBytes) throw new Error("the answer is too long");
   }
   return text;
 }

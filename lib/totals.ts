@@ -1,18 +1,18 @@
+import { hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Sql } from "postgres";
 import { type Connections, type Database, withDeadline } from "./database.ts";
 import { deadline, twice, withAnyOf } from "./deadline.ts";
-import { exposeTotals, type Increment, reconcilerMetric, type Total } from "./events.ts";
-import { isRefusal, type PushgatewayTarget, push } from "./pushgateway.ts";
+import { exposeTotals, type Increment, reconcilerMetric, seriesKey, type Total } from "./events.ts";
+import { isRefusal, type PushgatewayTarget, push, readGroup } from "./pushgateway.ts";
+import { Refusal } from "./refusal.ts";
 
-/**
- * What became of a delivery: `recorded` now, a `duplicate` of an earlier delivery with the same body, or in `conflict`
- * with an earlier, different body. Only `recorded` has changed the totals.
- */
-export type DeliveryStatus = "recorded" | "duplicate" | "conflict";
+/** What became of a delivery: `recorded` now, or a `duplicate` of a delivery that added the same. */
+export type DeliveryStatus = "recorded" | "duplicate";
 
 export interface Delivery {
   id: string;
+  /** SHA-256 of the body in hexadecimal. An earlier version compared bodies, and its rows are there for 14 days. */
   bodyDigest: string;
   /** What it adds to the totals, a series at most once. */
   increments: Increment[];
@@ -23,7 +23,8 @@ const maxPurged = 100;
 
 /**
  * Records a delivery and adds its increments to the totals, or does neither: one statement, atomic without a
- * transaction. A replay counts as an attempt and changes nothing else.
+ * transaction. A replay counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for
+ * other increments: these are lost, unless they are sent under another id.
  *
  * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on the same two
  * rows.
@@ -31,28 +32,30 @@ const maxPurged = 100;
  * Also forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about
  * three days, so no replay comes that late.
  */
-export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<DeliveryStatus> {
+export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: Delivery): Promise<DeliveryStatus> {
+  const digest = digestOf(increments);
   // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
-  const literal = `'${Buffer.from(JSON.stringify(delivery)).toString("base64")}'`;
-  const [row] = await sql.unsafe<{ bodyDigest: string; isNew: boolean }[]>(`
+  const literal = `'${Buffer.from(JSON.stringify({ id, digest, increments })).toString("base64")}'`;
+  const [row] = await sql.unsafe<{ known: string; isNew: boolean }[]>(`
     with given as (
-      select id, "bodyDigest", increments
+      select id, digest, increments
       from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
-        as delivery (id text, "bodyDigest" text, increments jsonb)
+        as delivery (id text, digest text, increments jsonb)
     ), written as (
-      insert into ledger_metrics.deliveries as known (id, body_digest) select id, "bodyDigest" from given
+      insert into ledger_metrics.deliveries as known (id, body_digest) select id, digest from given
       on conflict (id) do update set attempts = known.attempts + 1
-      returning body_digest as "bodyDigest", attempts = 1 as "isNew"
+      returning body_digest as known, attempts = 1 as "isNew"
     ), added as (
       insert into ledger_metrics.totals as total (name, labels, value)
       select increment.*
       from given, jsonb_to_recordset(increments) as increment (name text, labels jsonb, value numeric)
       where (select "isNew" from written)
       order by name, labels
-      on conflict (name, labels) do update set value = case total.name
-        when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
-        else total.value + excluded.value
-      end
+      on conflict (name, labels) do update set ahead = greatest(0, total.ahead - excluded.value),
+        value = case total.name
+          when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
+          else total.value + greatest(0, excluded.value - total.ahead)
+        end
     ), purged as (
       delete from ledger_metrics.deliveries where id in (
         select old.id from ledger_metrics.deliveries as old, given
@@ -61,25 +64,38 @@ export async function recordDelivery(sql: Sql, delivery: Delivery): Promise<Deli
         for update of old skip locked
       )
     )
-    select "bodyDigest", "isNew" from written`);
-  if (row?.isNew) return "recorded";
-  return row?.bodyDigest === delivery.bodyDigest ? "duplicate" : "conflict";
+    select known, "isNew" from written`);
+  if (!row) throw new Error("Postgres did not say whether it has recorded the delivery");
+  if (row.isNew) return "recorded";
+  if ([digest, bodyDigest].includes(row.known)) return "duplicate";
+  throw new Refusal(409, `webhook-id: was recorded for other events: ${row.known} is counted, and ${digest} is not`);
+}
+
+/**
+ * Identifies what a delivery adds, so that a body built anew with other timestamps is a replay. Leaves out the last
+ * run, which depends on the time of receipt.
+ */
+function digestOf(increments: Increment[]): string {
+  const sums = increments.filter(({ name }) => name !== reconcilerMetric.lastRun);
+  const texts = sums.map(({ name, labels, value }) => JSON.stringify([name, labels, value]));
+  return `sums:${hash("sha256", texts.sort().join())}`;
 }
 
 /** Key of the publishers' lock: two arbitrary numbers, the same for all publishers. */
-const lockKey = "1986361953, 1";
+export const lockKey = "1986361953, 1";
 
 /** The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
-  select pg_advisory_xact_lock(${lockKey}) where not exists (
+  select concat(pg_postmaster_start_time(), current_database()) as server, pg_advisory_xact_lock(${lockKey})
+  where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
   select name, labels, value::float8 from ledger_metrics.totals`;
 
 const pushTimeoutMs = 1_500;
-/** Turns of the event loop. Node notices after three that a connection has ended right behind an answer. */
-const turnsToNoticeTheEnd = 5;
+/** Turns of the event loop. Node notices after three or four that a connection has ended right behind an answer. */
+const turnsToNoticeTheEnd = 10;
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
@@ -103,26 +119,49 @@ export function publishTotals(
   return twice(attempt, (error) => isRefusal(error) || deadline.aborted);
 }
 
+/** The server of this process's last push, since when it started. While it runs, no total falls. */
+let pushedFrom = "";
+
 async function publishOnce(
   database: Database,
   gateway: PushgatewayTarget,
   stage: string | undefined,
   publishDeadline: AbortSignal,
 ): Promise<boolean> {
+  const group = { job: "veza_reconciler", stage };
   const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
+  const within = <T>(work: (signal: AbortSignal) => Promise<T>) =>
+    withAnyOf([publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)], work);
   try {
-    const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Total[]];
-    if (lock.length > 0) {
+    const [, [lock], totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, [{ server: string }?], Total[]];
+    if (lock) {
+      if (lock.server !== pushedFrom) {
+        // A page that cannot be read keeps nobody from pushing.
+        expectNoFall(totals, await within((signal) => readGroup(gateway, group, signal)).catch(() => []));
+      }
       const metrics = await exposeTotals(totals);
       for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
-      const limits = [publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)];
-      await withAnyOf(limits, (signal) => push(gateway, { job: "veza_reconciler", stage }, metrics, signal));
+      await within((signal) => push(gateway, group, metrics, signal));
+      pushedFrom = lock.server;
     }
     // An answer proves that the connection, and so the lock, was kept until now.
     await ask("commit");
-    return lock.length > 0;
+    return Boolean(lock);
   } catch (error) {
     await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
     throw error;
+  }
+}
+
+/**
+ * Throws when the gateway shows a counter above its total: Postgres has lost what it had committed, as after a failover
+ * to a standby that lagged, or a restore. Pushed, the counter would fall, and increase() would count all of it again.
+ */
+function expectNoFall(totals: Total[], shown: Total[]): void {
+  const totalOf = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
+  for (const { name, labels, value } of shown) {
+    const total = totalOf.get(seriesKey(name, labels)) ?? 0;
+    if (value <= total || name === reconcilerMetric.lastRun) continue; // A gauge may fall.
+    throw new Error(`${name} would fall from ${value} to ${total}: npm run restore-totals`);
   }
 }

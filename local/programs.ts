@@ -21,12 +21,19 @@ export interface Running {
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Starts a real Pushgateway without persistence on 127.0.0.1, from `preferredPort` on, and waits until it is ready. */
-export async function startPushgateway(preferredPort: number, signal?: AbortSignal): Promise<Running> {
+/**
+ * Starts a real Pushgateway on 127.0.0.1, from `preferredPort` on, and waits until it is ready. Without a file for its
+ * groups, it keeps none of them.
+ */
+export async function startPushgateway(
+  preferredPort: number,
+  signal?: AbortSignal,
+  persistenceFile = "",
+): Promise<Running> {
   const { file, root } = await findProgram("pushgateway", signal);
   const port = await freePort(preferredPort);
   const assets = root ? [`--web.local-assets=${root}/usr/share/prometheus/pushgateway`] : [];
-  const args = [`--web.listen-address=127.0.0.1:${port}`, "--persistence.file=", ...assets];
+  const args = [`--web.listen-address=127.0.0.1:${port}`, `--persistence.file=${persistenceFile}`, ...assets];
   return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
 }
 

@@ -111,7 +111,10 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
       ...checks.map(({ id }) => `${problems[id] === unindexed ? "!" : "✗"} check ${id} ${problems[id]}`),
       expect.stringMatching(/^✓ counts orphan_refunds.*|unknown: \d$/),
       "✓ totals ledger_metrics is there, and readable",
+      "✓ totals on the gateway not compared: the gateway shows none of them",
+      "✓ standby none is connected",
       "✓ Pushgateway accepts a push and shows it",
+      "✓ Pushgateway's memory in memory alone, as it should be",
     ],
     remedies: [
       "as postgres: grant select (updated_at) on public.seller_transfers to veza_ledger_sampler",
@@ -696,6 +699,7 @@ it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () 
     expect.stringMatching(/^✓ login/),
     "✗ role's settings Postgres has not answered within 20 s",
     expect.stringMatching(/^✓ Pushgateway/),
+    expect.stringMatching(/^✓ Pushgateway's memory/),
   ]);
 });
 

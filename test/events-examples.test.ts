@@ -39,7 +39,7 @@ async function run(command: string, file: string, text: string) {
   return { printed: stdout.trim(), deliveries: deliveries.length };
 }
 
-const recorded = '{"status":"recorded","published":true}';
+const recorded = '{"status":"recorded","published":true,"stage":"examples"}';
 
 it("posts an event with curl", async () => {
   expect(await run("bash", "example.sh", `set -euo pipefail\n${example("sh")}`)).toEqual({

@@ -29,10 +29,15 @@ describe("each event changes its own row of the contract only", () => {
 
   it("a sweep from a clock that runs ahead ended when it was received, at the latest", async () => {
     const before = Date.now() / 1000;
-    const ahead = new Date(Date.now() + 4 * 60_000).toISOString();
-    const lastRun = (await added([sweep(1, ahead), sweep(1)]))["veza_reconciler_last_run_timestamp{}"];
-    expect(lastRun).toBeGreaterThanOrEqual(before);
-    expect(lastRun).toBeLessThanOrEqual(Date.now() / 1000);
+    for (const ahead of [new Date(Date.now() + 600_000).toISOString(), "9999-12-31T23:59:59-23:59"]) {
+      const lastRun = (await added([sweep(1, ahead), sweep(1)]))["veza_reconciler_last_run_timestamp{}"];
+      expect(lastRun).toBeGreaterThanOrEqual(before);
+      expect(lastRun).toBeLessThanOrEqual(Date.now() / 1000);
+    }
+  });
+
+  it("a sweep from before 1970 moves no last run", async () => {
+    expect(await added(sweep(1, "0001-01-01T00:00:00Z"))).toMatchObject({ "veza_reconciler_last_run_timestamp{}": 0 });
   });
 
   it("a sweep adds to the histogram, and keeps the end of the latest run", async () => {
@@ -76,7 +81,6 @@ it("takes 1,000 events, and not one more", () => {
 });
 
 describe("refuses, naming the field,", () => {
-  const inMinutes = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();
   it.each([
     ["null", null, "must be an event or an array of events"],
     ["a number", 7, "must be an event or an array of events"],
@@ -84,18 +88,12 @@ describe("refuses, naming the field,", () => {
     ["a missing type", {}, "type: is missing"],
     ["an unknown type", { ...orphan, type: "reconciler.sleep" }, "type: must be one of reconciler.action, "],
     ["a missing timestamp", { type: "reconciler.orphan_refund" }, "timestamp: is missing"],
-    ["a timestamp that is a number", { ...orphan, timestamp: 1 }, "timestamp: must be a string"],
-    ["a date alone", { ...orphan, timestamp: "2026-01-31" }, "timestamp: must be an ISO 8601 date and time"],
-    ["no time zone", { ...orphan, timestamp: "2026-01-31T12:00:00" }, "timestamp: must be an ISO 8601 date and time"],
+    ["a timestamp that is a number", { ...orphan, timestamp: 1 }, "timestamp: must be a date and time that exists"],
+    ["a date alone", { ...orphan, timestamp: "2026-01-31" }, "timestamp: must be a date and time that exists"],
+    ["no time zone", { ...orphan, timestamp: "2026-01-31T12:00:00" }, "timestamp: must be a date and time that exists"],
     ["a month 13", { ...orphan, timestamp: "2026-13-31T12:00:00Z" }, "timestamp: must be"],
-    ["a timestamp before 1970", { ...orphan, timestamp: "1969-12-31T12:00:00Z" }, "timestamp: must be from 1970 on"],
-    [
-      "a timestamp 6 minutes ahead",
-      { ...orphan, timestamp: inMinutes(6) },
-      "timestamp: must not be more than 5 minutes",
-    ],
-    ["a short time zone", { ...orphan, timestamp: "2026-01-31T12:00:00+02" }, "with the time zone as Z or +hh:mm"],
-    ["a 30th of February", { ...orphan, timestamp: "2026-02-30T12:00:00Z" }, "timestamp: must be a day that exists"],
+    ["a 30th of February", { ...orphan, timestamp: "2026-02-30T12:00:00Z" }, "timestamp: must be a date and time that"],
+    ["a 24th hour", { ...orphan, timestamp: "2026-02-28T24:00:00Z" }, "timestamp: must be a date and time that exists"],
     ["missing data", { type: "reconciler.action", timestamp }, "data: is missing"],
     ["data that is text", { type: "reconciler.action", timestamp, data: "x" }, "data: must be an object"],
     ["a missing phase", action(undefined), "data.phase: is missing"],
@@ -119,8 +117,15 @@ describe("refuses, naming the field,", () => {
     expect(() => parseEvents(body)).toThrow(message);
   });
 
-  it("nothing in a timestamp 4 minutes ahead", () => {
-    expect(parse({ ...orphan, timestamp: inMinutes(4) })).toHaveLength(1);
+  it.each([
+    "2026-01-31T12:00:00z",
+    "2016-12-31T23:59:60Z",
+    "2026-01-31T14:00:00+02",
+    "2026-01-31 14:00:00.5+0200",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+  ])("nothing in the timestamp %s", (timestamp) => {
+    expect(parse({ ...orphan, timestamp })).toHaveLength(1);
   });
 });
 

@@ -84,7 +84,7 @@ function answerOf({ result, error }: Invocation): [number, Record<string, unknow
 }
 
 const counts = { ...forEachCheck(() => 0), stuck_orders: 1 };
-const recorded = [200, { status: "recorded", published: true }];
+const recorded = [200, { status: "recorded", published: true, stage }];
 const lines = ({ log }: Invocation): Record<string, unknown>[] => log.map((line) => JSON.parse(line));
 
 it("counts, cold and warm, with settings from Secrets Manager, and leaves nothing open", async () => {
@@ -231,7 +231,7 @@ it("counts a delivery once when its time-out ends the process after it was recor
   expect(error).toEqual({ errorType: "Sandbox.Timedout", errorMessage: "Task timed out after 3.00 seconds" });
   expect(receiver.process()).toBe(undefined);
   const again = await (await start("receiver")).invoke(delivery(event, "msg_late"));
-  expect(answerOf(again)).toEqual([200, { status: "duplicate", published: true }]);
+  expect(answerOf(again)).toEqual([200, { status: "duplicate", published: true, stage }]);
   expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 1 });
 });
 

@@ -56,7 +56,7 @@ async function deliver(...events: object[]): Promise<void> {
   setEnvironment({ ...settings(), DATABASE_URL: database.receiverUrl });
   const timestamp = new Date().toISOString();
   const answer = await post(server.url, secret, JSON.stringify(events.map((event) => ({ timestamp, ...event }))));
-  expect(answer.json).toEqual({ status: "recorded", published: true });
+  expect(answer.json).toEqual({ status: "recorded", published: true, stage });
 }
 
 async function query(expr: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { getEventListeners } from "node:events";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { signedHeaders } from "../commands/deliver.ts";
 import { handler } from "../handlers/receiver.ts";
@@ -62,7 +63,7 @@ describe("answers", () => {
   it("200 recorded, and the totals are on the gateway by then", async () => {
     const log = captureLog();
     const answer = await post(server.url, secret, body, { id: "msg_1" });
-    expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: true } });
+    expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: true, stage } });
     expect(answer.headers.get("content-type")).toBe("application/json");
     expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
     expect(await scrape(stage)).toMatchObject({
@@ -78,19 +79,58 @@ describe("answers", () => {
     captureLog();
     await post(server.url, secret, body, { id: "msg_1" });
     const again = await post(server.url, secret, body, { id: "msg_1", at: new Date(Date.now() - 60_000) });
-    expect(again).toMatchObject({ status: 200, json: { status: "duplicate", published: true } });
+    expect(again).toMatchObject({ status: 200, json: { status: "duplicate", published: true, stage } });
     expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
   });
 
-  it("409 to the same id with another body, and counts nothing of it", async () => {
+  it("200 duplicate to the same events in a body that was built anew", async () => {
     captureLog();
     await post(server.url, secret, body, { id: "msg_1" });
-    const answer = await post(server.url, secret, ` ${body}`, { id: "msg_1" });
-    expect(answer).toMatchObject({
-      status: 409,
-      json: { error: "webhook-id: was recorded before with a different body" },
-    });
+    const anew = JSON.stringify([{ timestamp: "2026-01-31T12:00:00Z", type: "reconciler.orphan_refund" }]);
+    const answer = await post(server.url, secret, anew, { id: "msg_1" });
+    expect(answer).toMatchObject({ status: 200, json: { status: "duplicate" } });
     expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it("409 to the same id with other events, and counts nothing of them", async () => {
+    captureLog();
+    await post(server.url, secret, body, { id: "msg_1" });
+    const answer = await post(server.url, secret, JSON.stringify([orphan, orphan]), { id: "msg_1" });
+    expect(answer.status).toBe(409);
+    expect(answer.json).toEqual({ error: expect.stringContaining("webhook-id: was recorded for other events"), stage });
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it("200 to a sweep whose time is ahead, with a warning when it is far ahead", async () => {
+    const log = captureLog();
+    const sweepIn = async (minutes: number) => {
+      const time = new Date(Date.now() + minutes * 60_000).toISOString();
+      const sweep = { type: "reconciler.sweep", timestamp: time, data: { duration_seconds: 1 } };
+      expect((await post(server.url, secret, JSON.stringify([sweep, orphan]), { id: `in_${minutes}` })).status).toBe(
+        200,
+      );
+    };
+    await sweepIn(4);
+    await sweepIn(10);
+    expect(log.filter(({ level }) => level === "warn")).toEqual([
+      { level: "warn", message: "a sweep's time is ahead", id: "in_10", ahead_seconds: expect.any(Number) },
+    ]);
+    expect(Math.abs(Number(log.find(({ level }) => level === "warn")?.ahead_seconds) - 600)).toBeLessThan(30);
+    const [run] = await database.admin`select value::float8 from ledger_metrics.totals where name like '%last_run%'`;
+    expect(run?.value).toBeLessThanOrEqual(Date.now() / 1000);
+  });
+
+  it("a stage of null where there is none", async () => {
+    captureLog();
+    setEnvironment({ STAGE: undefined });
+    const answer = await post(server.url, secret, "[]");
+    expect(answer.json).toEqual({ status: "recorded", published: true, stage: null });
+    await fetch(`${inject("pushgatewayUrl")}/metrics/job/veza_reconciler`, { method: "DELETE" });
+  });
+
+  it("no stage to those who cannot sign", async () => {
+    captureLog();
+    expect((await post(server.url, newSecret(), body)).json).toEqual({ error: expect.any(String) });
   });
 
   it.each([
@@ -193,7 +233,7 @@ describe("answers", () => {
   it("200 or 401 to a body that comes base64-encoded, as to any other", async () => {
     captureLog();
     const type = { headers: { "content-type": "application/octet-stream" } };
-    expect((await post(server.url, secret, body, type)).json).toEqual({ status: "recorded", published: true });
+    expect((await post(server.url, secret, body, type)).json).toEqual({ status: "recorded", published: true, stage });
     expect((await post(server.url, secret, body, { ...type, sent: `${body} ` })).status).toBe(401);
   });
 
@@ -255,8 +295,61 @@ it("records on a new connection when the one it kept has died", async () => {
   captureLog();
   await post(server.url, secret, body);
   await endSessions();
-  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true });
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
   expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
+});
+
+describe("when Postgres warns", () => {
+  /** Has Postgres warn of each new row, as it warns of a commit that no standby has confirmed. */
+  async function warnOfRows(table: string) {
+    await database.admin.unsafe(`create function ledger_metrics.warn() returns trigger language plpgsql
+      as 'begin raise warning ''not replicated''; return null; end';
+      create trigger warn after insert on ledger_metrics.${table} for each row execute function ledger_metrics.warn()`);
+    onTestFinished(async () => {
+      await database.admin.unsafe("drop function if exists ledger_metrics.warn cascade");
+    });
+  }
+
+  it("ends the connection without a confirmation, and asks on the next one", async () => {
+    captureLog();
+    await warnOfRows("deliveries");
+    const sessions = async () => {
+      const [row] = await database.admin`select sessions::int from pg_stat_database where datname = current_database()`;
+      return row?.sessions;
+    };
+    const before = await sessions();
+    // The first attempt committed, whatever Postgres warned of. The second attempt finds its row.
+    expect((await post(server.url, secret, body)).json).toMatchObject({ status: "duplicate" });
+    await expect.poll(sessions).toBe(before + 2);
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it("answers 503 when it warns again", async () => {
+    const log = captureLog();
+    await warnOfRows("deliveries");
+    await database.admin`create trigger again before update on ledger_metrics.deliveries
+      for each statement execute function ledger_metrics.warn()`;
+    expect((await post(server.url, secret, body, { id: "msg_1" })).status).toBe(503);
+    expect(log).toContainEqual(
+      expect.objectContaining({ message: "delivery not confirmed", reason: "Postgres warned: not replicated" }),
+    );
+    await database.admin`drop function ledger_metrics.warn cascade`;
+    expect((await post(server.url, secret, body, { id: "msg_1" })).json).toMatchObject({ status: "duplicate" });
+  });
+
+  it("records all the same when it warns of the log-in alone", async () => {
+    captureLog();
+    const [row] = await database.admin`select current_setting('server_version_num')::int as version`;
+    if (Number(row?.version) < 170_000) return; // Before, no collation that is always there has a version.
+    const name = targetOf(database.adminUrl).database;
+    await database.admin`update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8', datcollversion = 'old' where datname = ${name}`;
+    const warnings: string[] = [];
+    const direct = postgres(database.receiverUrl, { max: 1, onnotice: ({ message }) => warnings.push(`${message}`) });
+    onTestFinished(() => direct.end());
+    await direct`select 1`;
+    expect(warnings).toEqual([expect.stringContaining("collation version mismatch")]);
+    expect((await post(server.url, secret, body)).json).toMatchObject({ status: "recorded", published: true });
+  });
 });
 
 it("leaves a server that can only be read, as after a failover, and records on the next connection", async () => {
@@ -267,7 +360,7 @@ it("leaves a server that can only be read, as after a failover, and records on t
   expect((await post(server.url, secret, body)).status).toBe(503);
   // The session of the administrator knows nothing of it yet.
   await database.admin`alter database ${name} reset default_transaction_read_only`;
-  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true });
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
 });
 
 it("records with the new password when it was rotated in Postgres and in the secret", async () => {
@@ -284,7 +377,7 @@ it("records with the new password when it was rotated in Postgres and in the sec
   await database.admin`alter role turning password 'second'`;
   stored.DATABASE_URL = url("second");
   await endSessions();
-  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true });
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
 });
 
 describe("with a faulty gateway it records, says published:false, and the next tick publishes:", () => {
@@ -339,7 +432,7 @@ it("records at once, whoever waits for a mute gateway", async () => {
   const others = Array.from({ length: 8 }, () => post(server.url, secret, body));
   await expect.poll(recorded, { timeout: 1_000 }).toEqual({ deliveries: 9, orphans: 9 });
   const answers = await Promise.all([first, ...others]);
-  expect(answers.map(({ json }) => json)).toEqual(Array(9).fill({ status: "recorded", published: false }));
+  expect(answers.map(({ json }) => json)).toEqual(Array(9).fill({ status: "recorded", published: false, stage }));
 });
 
 it("lets no delivery wait for a mute Postgres longer than its own limit says, whoever it waits with", async () => {
@@ -381,8 +474,8 @@ it("publishes what any number of deliveries have recorded with two pushes: one p
   await expect.poll(recorded, { timeout: 1_400, interval: 20 }).toEqual({ deliveries: count, orphans: count });
   release();
   const answers = (await answering).map(({ json }) => JSON.stringify(json));
-  const published = answers.filter((answer) => answer === '{"status":"recorded","published":true}');
-  const left = answers.filter((answer) => answer === '{"status":"recorded","published":false}');
+  const published = answers.filter((answer) => answer === `{"status":"recorded","published":true,"stage":"${stage}"}`);
+  const left = answers.filter((answer) => answer === `{"status":"recorded","published":false,"stage":"${stage}"}`);
   expect([published.length, left.length]).toEqual([2, count - 2]);
   expect(pushed).toEqual([expect.any(Number), count]);
 });

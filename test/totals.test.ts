@@ -4,7 +4,7 @@ import type http from "node:http";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { type Increment, parseEvents, tally } from "../lib/events.ts";
@@ -29,7 +29,7 @@ afterAll(() => database.admin.end());
 const open = (url = database.receiverUrl) => openConnection(url);
 
 const increment = (name: string, value: number, labels = {}): Increment => ({ name, labels, value });
-const delivery = (id: string, increments: Increment[], bodyDigest = "digest") => ({ id, bodyDigest, increments });
+const delivery = (id: string, increments: Increment[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
 const totals = async () =>
   Object.fromEntries(
     (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
@@ -70,11 +70,82 @@ it("adds a delivery once, however often it comes", async () => {
   ]);
 });
 
-it("refuses a known id with another body, and adds nothing", async () => {
+it("refuses a known id that adds something else, names both digests, and adds nothing", async () => {
   const { sql } = await open();
   await recordDelivery(sql, delivery("a", [increment("x", 2)]));
-  expect(await recordDelivery(sql, delivery("a", [increment("x", 9)], "other"))).toBe("conflict");
+  const [row] = await database.admin`select body_digest from ledger_metrics.deliveries`;
+  for (const others of [
+    [increment("x", 9)],
+    [increment("x", 2), increment("y", 1)],
+    [increment("x", 2, { le: "1" })],
+    [],
+  ]) {
+    await expect(recordDelivery(sql, delivery("a", others))).rejects.toMatchObject({
+      status: 409,
+      message: expect.stringMatching(
+        new RegExp(
+          `^webhook-id: was recorded for other events: ${row?.body_digest} is counted, and sums:[0-9a-f]{64} is not$`,
+        ),
+      ),
+    });
+  }
   expect(await totals()).toEqual({ x: "2" });
+});
+
+it("takes a body that was built anew, in another order and with other times, for a replay", async () => {
+  const { sql } = await open();
+  const time = fc
+    .date({ min: new Date(0), max: new Date("9999-12-31T23:59:59Z"), noInvalidDate: true })
+    .map((date) => date.toISOString());
+  const action = fc
+    .constantFrom("stuck_orders", "orphan_refunds")
+    .map((phase) => ({ type: "reconciler.action", data: { phase } }));
+  const sweep = fc.double({ min: 0, max: 100, noNaN: true }).map((seconds) => ({
+    type: "reconciler.sweep",
+    data: { duration_seconds: seconds },
+  }));
+  const events = fc.array(fc.oneof(action, fc.constant({ type: "reconciler.orphan_refund" }), sweep), {
+    maxLength: 12,
+  });
+  const twoOrders = events.chain((made) => {
+    const order = fc.shuffledSubarray(made, { minLength: made.length });
+    return fc.tuple(fc.constant(made), order, fc.infiniteStream(time));
+  });
+  let count = 0;
+  await fc.assert(
+    fc.asyncProperty(twoOrders, async ([first, second, times]) => {
+      const id = `d${++count}`;
+      const send = (some: object[]) => {
+        const body = JSON.stringify(some.map((event) => ({ ...event, timestamp: times.next().value })));
+        return recordDelivery(sql, delivery(id, tally(parseEvents(body)), body));
+      };
+      expect([await send(first), await send(second)]).toEqual(["recorded", "duplicate"]);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+it("compares bodies with the rows of an earlier version, which had no other digest", async () => {
+  const { sql } = await open();
+  const bodyDigest = "5d41402abc4b2a76b9719d911017c592";
+  await database.admin`insert into ledger_metrics.deliveries (id, body_digest) values ('old', ${bodyDigest})`;
+  expect(await recordDelivery(sql, delivery("old", [increment("x", 1)], bodyDigest))).toBe("duplicate");
+  await expect(recordDelivery(sql, delivery("old", [increment("x", 1)], "another"))).rejects.toMatchObject({
+    status: 409,
+  });
+  expect(await totals()).toEqual({});
+});
+
+it("takes a missing answer for no answer", async () => {
+  await database.admin.unsafe(`create function ledger_metrics.nothing() returns trigger language plpgsql as 'begin return null; end';
+    create trigger nothing before insert on ledger_metrics.deliveries for each row execute function ledger_metrics.nothing()`);
+  onTestFinished(async () => {
+    await database.admin.unsafe("drop function ledger_metrics.nothing cascade");
+  });
+  const { sql } = await open();
+  await expect(recordDelivery(sql, delivery("a", [increment("x", 2)]))).rejects.toThrow(
+    "Postgres did not say whether it has recorded the delivery",
+  );
 });
 
 it("takes an id for text, whatever is in it", async () => {
@@ -244,6 +315,8 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
 async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
   const pushed: number[] = [];
   const url = await httpServer(async (request, response) => {
+    // It shows nothing yet, and the push dials anew.
+    if (request.method === "GET") return void response.setHeader("connection", "close").end();
     const body = await text(request).catch(() => "incomplete");
     if (body !== "incomplete") pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
     response.end();
@@ -315,6 +388,111 @@ it.each([
   expect(pushed).toEqual(["1", "2"]);
 });
 
+describe("before its first push to a gateway", () => {
+  const orphans = "veza_reconciler_orphan_refunds_total";
+  /** Publishes in a process of its own, which has pushed nothing yet. */
+  async function publishAnew(url: string): Promise<string> {
+    const { printed } = runScript("test/programs/stopping-publisher.ts", [], {
+      DATABASE_URL: database.receiverUrl,
+      PUSHGATEWAY_URL: url,
+    });
+    return await printed(/^((?:published|rejected).*)$/m);
+  }
+  /** What a Pushgateway shows of a group. */
+  const page = (orphansShown: number, labels = 'instance="",job="veza_reconciler",stage="stopping"', lastRun = 0) => `
+# TYPE ${orphans} counter
+${orphans}{${labels}} ${orphansShown}
+veza_reconciler_last_run_timestamp{${labels}} ${lastRun}
+push_time_seconds{${labels}} 1.8e+09
+`;
+  /** A gateway that shows this. Returns its URL, and how often it was looked at and pushed to. */
+  async function gatewayShowing(answer: (response: http.ServerResponse) => void) {
+    const requests: string[] = [];
+    const url = await httpServer(async (request, response) => {
+      requests.push(`${request.method}`);
+      await text(request);
+      if (request.method === "GET") answer(response);
+      else response.end();
+    });
+    return { url, requests };
+  }
+  const add = async () => {
+    const { sql } = await open();
+    await recordDelivery(sql, delivery("a", [increment(orphans, 5)]));
+  };
+
+  it("refuses to let a counter fall, and says what to do", async () => {
+    await add();
+    const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
+    expect(await publishAnew(url)).toBe(`rejected: ${orphans} would fall from 6 to 5: npm run restore-totals`);
+    expect(requests).toEqual(["GET", "GET"]);
+  });
+
+  it("refuses it of a series without a total, too", async () => {
+    const { url } = await gatewayShowing((response) => void response.end(page(1)));
+    expect(await publishAnew(url)).toBe(`rejected: ${orphans} would fall from 1 to 0: npm run restore-totals`);
+  });
+
+  it.each([
+    ["the same", (response: http.ServerResponse) => void response.end(page(5))],
+    ["less", (response: http.ServerResponse) => void response.end(page(4))],
+    [
+      "a later run alone, which is a gauge",
+      (response: http.ServerResponse) => void response.end(page(5, undefined, 2e9)),
+    ],
+    [
+      "more, of another stage",
+      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler",stage="b"')),
+    ],
+    [
+      "more, of no stage",
+      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler"')),
+    ],
+    [
+      "more, of another job",
+      (response: http.ServerResponse) =>
+        void response.end(page(6, 'instance="",job="veza_reconciler2",stage="stopping"')),
+    ],
+    [
+      "more, of a larger group",
+      (response: http.ServerResponse) =>
+        void response.end(page(6, 'instance="x",job="veza_reconciler",stage="stopping"')),
+    ],
+    ["no page", (response: http.ServerResponse) => void response.writeHead(404).end(page(6))],
+    ["nothing at all", (response: http.ServerResponse) => response.destroy()],
+    [
+      "no end of a page",
+      (response: http.ServerResponse) => void response.end(`${"#".repeat(8 * 1024 * 1024)}\n${page(6)}`),
+    ],
+    ["a page too late", (response: http.ServerResponse) => void response.flushHeaders()],
+  ])("pushes when the gateway shows %s", async (_, answer) => {
+    await add();
+    const { url, requests } = await gatewayShowing(answer);
+    expect(await publishAnew(url)).toBe("published: true");
+    expect(requests).toEqual(["GET", "PUT"]);
+  });
+
+  it("looks once, as long as the server runs", async () => {
+    const { url, requests } = await gatewayShowing((response) => void response.end(page(0)));
+    await publish(await open(), 5_000);
+    await publish(await open(), 5_000, { url });
+    expect(requests).toEqual(["PUT"]);
+  });
+});
+
+it("fills up first what a total is ahead of what was recorded", async () => {
+  const { sql } = await open();
+  await recordDelivery(sql, delivery("a", [increment("x", 5)]));
+  await database.admin`update ledger_metrics.totals set value = value + 3, ahead = 3`;
+  const row = async () => (await database.admin`select value::float8, ahead::float8 from ledger_metrics.totals`)[0];
+  await recordDelivery(sql, delivery("b", [increment("x", 1.5)]));
+  expect(await row()).toEqual({ value: 8, ahead: 1.5 });
+  await recordDelivery(sql, delivery("b", [increment("x", 1.5)]));
+  expect(await row()).toEqual({ value: 8, ahead: 1.5 });
+  await recordDelivery(sql, delivery("c", [increment("x", 2)]));
+  expect(await row()).toEqual({ value: 8.5, ahead: 0 });
+});
+
 it("gives the lock back when the push fails", async () => {
   const [connection, other] = await Promise.all([open(), open()]);
   const refusing = { url: `${gateway.url}/nothing-is-here` };
@@ -382,7 +560,7 @@ it("forgets deliveries after 14 days, at most 100 with each that comes, and none
     union all select 'oldest', 'digest', now() - interval '15 days'
     union all select 'young', '', now() - interval '13 days 23 hours'`;
   const left = async () => (await database.admin`select count(*)::int as n from ledger_metrics.deliveries`)[0]?.n;
-  expect(await recordDelivery(sql, delivery("oldest", []))).toBe("duplicate");
+  expect(await recordDelivery(sql, delivery("oldest", [], "digest"))).toBe("duplicate");
   expect(await left()).toBe(51);
   expect(await recordDelivery(sql, delivery("new", []))).toBe("recorded");
   expect(await database.admin`select id from ledger_metrics.deliveries order by id`).toEqual([

@@ -20,8 +20,9 @@ create table if not exists ledger_metrics.deliveries (
 );
 comment on table ledger_metrics.deliveries is
   'One row per webhook-id that was recorded: a retry finds its id here and is not counted again. Kept for 14 days.';
-comment on column ledger_metrics.deliveries.body_digest is 'SHA-256 of the body as received, in hexadecimal.';
-comment on column ledger_metrics.deliveries.attempts is 'How often the delivery came; all but the first changed nothing else.';
+comment on column ledger_metrics.deliveries.body_digest is
+  '"sums:" and the SHA-256, in hexadecimal, of what the delivery added. An earlier version wrote the SHA-256 of the body.';
+comment on column ledger_metrics.deliveries.attempts is 'How often the delivery came; only its first attempt changed anything else.';
 
 -- CREATE INDEX IF NOT EXISTS would lock the table against deliveries before it looks.
 do $$
@@ -45,8 +46,18 @@ create table if not exists ledger_metrics.totals (
   value numeric not null,
   primary key (name, labels)
 );
+-- ALTER TABLE … ADD COLUMN IF NOT EXISTS would lock the table against deliveries before it looks.
+do $$
+begin
+  if not exists (select from pg_attribute where attrelid = 'ledger_metrics.totals'::regclass and attname = 'ahead') then
+    alter table ledger_metrics.totals add column ahead numeric not null default 0;
+  end if;
+end
+$$;
 comment on table ledger_metrics.totals is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
+comment on column ledger_metrics.totals.ahead is
+  'How far value is ahead of what was recorded, after restore-totals or a correction. Deliveries fill that up first.';
 
 -- The money in the rows that the checks count, as far as you want it shown. Empty until you replace it: docs/amounts.md.
 do $$

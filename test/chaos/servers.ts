@@ -1,5 +1,8 @@
-import { rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { appendFile, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import postgresClient from "postgres";
 import { onTestFinished } from "vitest";
 import { createDemoLedger } from "../../local/demo-ledger.ts";
@@ -11,13 +14,26 @@ import type { Supervised } from "../../local/supervise.ts";
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {
   port: number;
-  kill(): Promise<void>;
+  /** By SIGKILL, unless it is told otherwise. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
   start(): Promise<void>;
 }
 
-/** A real PostgreSQL that syncs to the disk: what was committed has to be there after a SIGKILL. Password: postgres. */
-export async function restartablePostgres(flags: string[] = []): Promise<Restartable> {
+/** A real PostgreSQL with its data, in a folder that it alone uses. */
+export interface RestartablePostgres extends Restartable {
+  dataFolder: string;
+}
+
+/**
+ * A real PostgreSQL that syncs to the disk: what was committed has to be there after a SIGKILL. Password: postgres.
+ * `prepare` may change its data before the first start.
+ */
+export async function restartablePostgres(
+  flags: string[] = [],
+  prepare: (dataFolder: string) => Promise<void> = async () => {},
+): Promise<RestartablePostgres> {
   const cluster = await createCluster();
+  const dataFolder = path.join(cluster.folder, "data");
   const port = await freePort();
   let server: Supervised | undefined;
   let isOver = false;
@@ -37,8 +53,28 @@ export async function restartablePostgres(flags: string[] = []): Promise<Restart
       }
     }
   };
+  await prepare(dataFolder);
   await start();
-  return { port, start, kill: async () => server?.end("SIGKILL") };
+  return { port, dataFolder, start, kill: async (signal = "SIGKILL") => server?.end(signal) };
+}
+
+/** Puts a copy of a stopped server's data in place of another's. */
+export async function copyData(from: string, to: string): Promise<void> {
+  await rm(to, { recursive: true, force: true });
+  await promisify(execFile)("cp", ["-a", from, to]); // Keeps the owner, whom fs.cp() would change to root.
+}
+
+/** A standby of a server, by streaming replication. The primary is restarted on the way. */
+export async function startStandby(primary: RestartablePostgres): Promise<RestartablePostgres> {
+  await primary.kill();
+  const standby = await restartablePostgres([], async (dataFolder) => {
+    await copyData(primary.dataFolder, dataFolder);
+    await primary.start();
+    const connection = `host=127.0.0.1 port=${primary.port} user=postgres password=postgres application_name=standby`;
+    await appendFile(path.join(dataFolder, "postgresql.auto.conf"), `primary_conninfo = '${connection}'\n`);
+    await writeFile(path.join(dataFolder, "standby.signal"), "");
+  });
+  return standby;
 }
 
 /** A real PostgreSQL with an empty ledger that is in recovery, as a replica is. The URL is the sampler's. */
@@ -55,14 +91,14 @@ export async function startReplica(): Promise<string> {
   return adminUrl.replace("postgres:postgres@", "veza_ledger_sampler:sampler@");
 }
 
-/** A real Pushgateway that keeps nothing: each start is a wipe. */
-export async function restartablePushgateway(): Promise<Restartable> {
-  let running = await startPushgateway(await freePort());
+/** A real Pushgateway that keeps nothing, so that each start is a wipe, unless it gets a file. */
+export async function restartablePushgateway(persistenceFile = ""): Promise<Restartable> {
+  let running = await startPushgateway(await freePort(), undefined, persistenceFile);
   const { url } = running;
   onTestFinished(() => running.stop());
   const start = async () => {
-    running = await startPushgateway(Number(new URL(url).port));
+    running = await startPushgateway(Number(new URL(url).port), undefined, persistenceFile);
     if (running.url !== url) throw new Error(`somebody else has taken the port of ${url}`);
   };
-  return { port: Number(new URL(url).port), start, kill: () => running.stop("SIGKILL") };
+  return { port: Number(new URL(url).port), start, kill: (signal = "SIGKILL") => running.stop(signal) };
 }
