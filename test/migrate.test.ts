@@ -9,10 +9,12 @@ import { checks } from "../lib/checks.ts";
 import { type LocalPostgres, startPostgres } from "../local/postgres.ts";
 import { createDatabase, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { runProgram } from "./helpers/processes.ts";
+import { assertRights } from "./helpers/sample.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase();
+  await assertRights(database);
 });
 afterAll(() => database.admin.end());
 
