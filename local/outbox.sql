@@ -1,4 +1,3 @@
--- Over clients/go/outbox.sql: the sampler counts what waits there. Its queries also know the column of sent deliveries.
+-- The outbox of clients/go/outbox.sql is in this database, so the sampler may count what waits there.
 
-alter table ledger_metrics_outbox add column if not exists sent_at timestamptz;
 grant select on ledger_metrics_outbox to veza_ledger_sampler;

@@ -56,38 +56,39 @@ export async function keepPostgres(
   const cluster = await createCluster(signal);
   const { folder, user } = cluster;
   const port = await freePort(preferredPort);
+  // While no server runs, this program's supervisor deletes the folder, should this process die.
+  const keeper = await supervise("tail", ["-f", "/dev/null"], { user, folder });
   const start = () => runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: true, signal });
-  let isStopping = false;
   let running: Supervised;
   try {
     running = await start();
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
+    await keeper.end();
     throw error;
   }
+  const stopping = new AbortController();
   const keepRunning = async () => {
-    while (!isStopping) {
+    for (;;) {
       await running.exited;
-      if (isStopping) break;
+      if (stopping.signal.aborted) return;
       log("warn", `PostgreSQL has ended, and starts again in ${pauseSeconds} s`);
-      // The pause is a program: should this process die meanwhile, its supervisor deletes the folder.
-      running = await supervise("sleep", [String(pauseSeconds)], { user, folder, keepsFolder: true });
-      if (!isStopping) await running.exited;
-      if (!isStopping) running = await start();
+      await sleep(pauseSeconds * 1000, undefined, { signal: stopping.signal });
+      running = await start();
+      log("info", "PostgreSQL runs again");
     }
   };
   const keeping = keepRunning().catch((error) => {
-    if (!isStopping) log("error", "PostgreSQL does not start again", errorFields(error));
+    if (!stopping.signal.aborted) log("error", "PostgreSQL does not start again", errorFields(error));
   });
   return {
     superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`,
     port,
     async stop() {
-      isStopping = true;
+      stopping.abort();
       await running.end();
       await keeping;
       await running.end();
-      await rm(folder, { recursive: true, force: true });
+      await keeper.end();
     },
   };
 }

@@ -72,7 +72,7 @@ export async function simulateReconciler(
     const [due] = await ask(
       (sql) => sql`
       select id, body, (count(*) over ())::int as waiting from ledger_metrics_outbox
-      where sent_at is null and parked_at is null order by created_at limit 1`,
+      where sent_at is null and parked_at is null order by seq limit 1`,
     );
     if (!due) return false;
     const { id, body, waiting } = due;
