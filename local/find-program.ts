@@ -49,7 +49,7 @@ const sources = {
   alertmanager: {
     names: ["alertmanager", "prometheus-alertmanager"],
     debianPackage: "prometheus-alertmanager",
-    release: alertmanagerRelease,
+    elsewhere: "https://prometheus.io/download/#alertmanager",
     otherwise: "do without the tests of notifications",
   },
   "prometheus-sql-exporter": {

@@ -86,7 +86,7 @@ describe("every alert fires when it should, not a minute earlier, and says what 
       }
     }
     const names = new Set(rules.map(({ alert }) => alert));
-    expect(read, "has its texts compared in test/alerts.yml").toEqual(names);
+    expect(read, "has its texts compared in test/alerts-texts.yml").toEqual(names);
     for (const situation of ["fires", "two stages", "vanished", "restart", "first", "wiped", "nothing"]) {
       expect(asked[situation], situation).toEqual(names);
     }

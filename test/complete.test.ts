@@ -134,9 +134,11 @@ describe.each(checks)("$id has", (check) => {
     expect(texts.filter(Boolean)).not.toEqual([]);
   });
 
-  it("a page in docs/runbook that lists and counts the same rows", async () => {
+  it("a page in docs/runbook that lists and counts the same rows, and a line in the index", async () => {
     const page = await readFile(`docs/runbook/${alert}.md`, "utf8");
-    expect(oneLine(page).split(oneLine(rowsOf(check)))).toHaveLength(1 + 1);
+    expect(oneLine(page).split(oneLine(rowsOf(check))), `docs/runbook/${alert}.md`).toHaveLength(1 + 1);
+    const index = await readFile("docs/runbook/README.md", "utf8");
+    expect(index, "docs/runbook/README.md").toContain(`[${alert}](${alert}.md)`);
   });
 
   it("a tile in config/grafana/dashboard.ts, which links to that page", () => {

@@ -7,8 +7,9 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { checkSuccessMetric, checks, oldestItemMetric, sampleTimestampMetric } from "../lib/checks.ts";
+import { checkSuccessMetric, checks, oldestItemMetric } from "../lib/checks.ts";
 import { phases, reconcilerMetric } from "../lib/events.ts";
+import { sampleTimestampMetric } from "../lib/sample.ts";
 import { findProgram } from "../local/find-program.ts";
 import { type Running, startAlertmanager, startPrometheus, startPushgateway } from "../local/programs.ts";
 

@@ -6,6 +6,7 @@ import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { checks } from "../lib/checks.ts";
 import { serve } from "../local/function-url.ts";
+import { countsQuery } from "../local/graph.ts";
 import { type Running, startPrometheus, startPushgateway } from "../local/programs.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
@@ -132,6 +133,11 @@ it("takes every alert from its cause to firing, and back", { timeout: 120_000 },
   await expect.poll(keepTicking, waiting).toEqual(expect.arrayContaining(checks.map(alertOf)));
   await expect.poll(keepTicking, waiting).not.toContain("VezaLedgerReconcilerFailingOrphans"); // The page took over.
   await expect.poll(keepTicking, waiting).toContain("VezaLedgerReconcilerRepairsNothing");
+
+  // The graph of `npm start`: the rules' own series are there too, with the labels of what they are about.
+  expect(await query('ALERTS_FOR_STATE{job="veza_ledger"}')).not.toEqual([]);
+  const counted = (await query(countsQuery)).filter(({ metric }) => metric.stage === stage);
+  expect(counted.map(({ metric }) => metric.__name__).sort()).toEqual(checks.map(({ metric }) => metric).sort());
 
   await database.admin`update orders set status = 'paid'`;
   await expect.poll(keepTicking, waiting).not.toContain("VezaLedgerStuckOrders");

@@ -63,7 +63,7 @@ it("has a line to fill in for everybody that it says to call", () => {
   expect(roles.length).toBeGreaterThan(4);
   for (const alert of Object.keys(severities)) {
     const [, who = ""] = /\*\*Who\.\*\*([\s\S]*)/.exec(pages[alert] ?? "") ?? [];
-    const known = [...roles, "Whoever has the ticket", "the check's own alert"];
+    const known = [...roles, "the owner of the ticket", "the check's own alert"];
     expect(
       known.some((role) => who.toLowerCase().includes(role.toLowerCase())),
       alert,
