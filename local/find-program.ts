@@ -46,6 +46,12 @@ const sources = {
     elsewhere: "https://prometheus.io/download/#alertmanager",
     otherwise: "do without the tests of the routes",
   },
+  alertmanager: {
+    names: ["alertmanager", "prometheus-alertmanager"],
+    debianPackage: "prometheus-alertmanager",
+    elsewhere: "https://prometheus.io/download/#alertmanager",
+    otherwise: "do without the tests of notifications",
+  },
   "prometheus-sql-exporter": {
     names: ["prometheus-sql-exporter"],
     debianPackage: "prometheus-sql-exporter",
@@ -78,7 +84,8 @@ export async function findProgram(name: ProgramName, signal?: AbortSignal): Prom
 
   const unpacked = (cache: string) => {
     const root = path.join(cache, debianPackage);
-    return { file: path.join(root, "usr/bin", name === "pushgateway" ? debianPackage : name), root };
+    const isRenamed = name === "pushgateway" || name === "alertmanager";
+    return { file: path.join(root, "usr/bin", isRenamed ? debianPackage : name), root };
   };
   for (const program of cacheFolders().map(unpacked)) if (await isExecutable(program.file)) return program;
   try {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -42,8 +42,9 @@ const historyTimeoutMs = 20_000;
 
 /**
  * Starts a real Prometheus on 127.0.0.1, from `preferredPort` on, by the example configuration in config/prometheus. It
- * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`. It knows `history`
- * (OpenMetrics) from its start; where promtool cannot be had, a line of the log says so.
+ * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`. An Alertmanager at
+ * `alertmanagerUrl` gets its alerts. It knows `history` (OpenMetrics) from its start; where promtool cannot be had, a
+ * line of the log says so.
  */
 export async function startPrometheus(
   preferredPort: number,
@@ -51,8 +52,9 @@ export async function startPrometheus(
     pushgatewayUrl,
     rules,
     interval,
+    alertmanagerUrl = "http://127.0.0.1:9093",
     history = "",
-  }: { pushgatewayUrl: string; rules: string; interval: string; history?: string },
+  }: { pushgatewayUrl: string; rules: string; interval: string; alertmanagerUrl?: string; history?: string },
   signal?: AbortSignal,
 ): Promise<Running> {
   const { file, root } = await findProgram("prometheus", signal);
@@ -62,6 +64,7 @@ export async function startPrometheus(
   const configuration = example
     .replace("../alertmanager/ledger.yml", "ledger.yml")
     .replace("127.0.0.1:9091", new URL(pushgatewayUrl).host)
+    .replace("127.0.0.1:9093", new URL(alertmanagerUrl).host)
     .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
   await writeFile(path.join(folder, "prometheus.yml"), configuration);
   await writeFile(path.join(folder, "ledger.yml"), rules);
@@ -85,6 +88,43 @@ async function backfill(folder: string, history: string, signal: AbortSignal | u
   await writeFile(text, history);
   const args = ["tsdb", "create-blocks-from", "openmetrics", text, path.join(folder, "data")];
   await run(file, args, { timeout: historyTimeoutMs, ...(signal && { signal }) });
+}
+
+/**
+ * Starts a real Alertmanager without a cluster on 127.0.0.1, from `preferredPort` on, with this configuration (YAML).
+ */
+export async function startAlertmanager(
+  preferredPort: number,
+  configuration: string,
+  signal?: AbortSignal,
+): Promise<Running> {
+  const found = await findProgram("alertmanager", signal);
+  const port = await freePort(preferredPort);
+  const folder = await mkdtemp(path.join(tmpdir().length < 20 ? tmpdir() : "/tmp", "veza-am-"));
+  const file = found.root ? await relocateAlertmanager(found.file, found.root, folder) : found.file;
+  await writeFile(path.join(folder, "alertmanager.yml"), configuration);
+  const args = [
+    `--web.listen-address=127.0.0.1:${port}`,
+    "--cluster.listen-address=",
+    `--config.file=${folder}/alertmanager.yml`,
+    `--storage.path=${folder}/data`,
+  ];
+  return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
+}
+
+/**
+ * Writes a copy of Debian's Alertmanager into `folder`, for a package that is unpacked and not installed. The program
+ * opens its templates under /usr/share and has no flag for that: the copy has a link of the same length in that place.
+ */
+async function relocateAlertmanager(file: string, root: string, folder: string): Promise<string> {
+  const builtIn = "/usr/share/prometheus/alertmanager";
+  const link = path.join(folder, "t".repeat(builtIn.length - folder.length - 1));
+  await symlink(path.join(root, builtIn), link);
+  const program = await readFile(file);
+  for (let at = program.indexOf(builtIn); at >= 0; at = program.indexOf(builtIn, at)) program.write(link, at);
+  const copy = path.join(folder, "alertmanager");
+  await writeFile(copy, program, { mode: 0o755 });
+  return copy;
 }
 
 /**

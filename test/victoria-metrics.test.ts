@@ -101,7 +101,9 @@ it("reports the one of two stages whose sampler dies, and ends no alert by it", 
   const stuck = (await firing()).find(({ name }) => name === "VezaLedgerStuckOrders");
   expect(stuck?.annotations).toMatchObject({
     summary: expect.stringMatching(/^1 order is stuck in pending \((dies|lives)\)$/),
-    description: expect.stringMatching(/The oldest is 2h 0m \d+s old\.$/),
+    description: expect.stringMatching(
+      /The oldest is 2h 0m \d+s old\. Repaired by the reconciler in the last hour: 0\.$/,
+    ),
     dashboard_url: expect.stringMatching(/\/d\/veza-ledger\?var-stage=(dies|lives)$/),
   });
 

@@ -17,7 +17,7 @@ import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 import { sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 
-const runbookUrl = "https://repository.example/docs/runbook.md";
+const runbookUrl = "https://repository.example/docs/runbook";
 // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the data source that the reader has chosen.
 const datasource = { type: "prometheus", uid: "${datasource}" };
 /** All is `.*`, which also selects series without the label: a setup without STAGE sees its numbers too. */
@@ -93,7 +93,7 @@ const range = (expr: string, legend: string) => new DataqueryBuilder().expr(expr
 /** An instant query: a range query's last value may be hours old when the series has ended. */
 const instant = (expr: string, legend: string) => new DataqueryBuilder().expr(expr).legendFormat(legend).instant();
 
-/** What every panel has. Each name of an alert becomes a link to its section of the runbook. */
+/** What every panel has. Each name of an alert becomes a link to its page of the runbook. */
 interface Frame {
   title: string;
   description: string;
@@ -125,7 +125,7 @@ function frame<Panel extends AnyPanel>(panel: Panel, frame: Frame): Panel {
     .span(frame.size[0])
     .height(frame.size[1])
     .datasource(datasource)
-    .links(frame.alerts.map((alert) => link(`Runbook: ${alert}`, `${runbookUrl}#${alert.toLowerCase()}`)))
+    .links(frame.alerts.map((alert) => link(`Runbook: ${alert}`, `${runbookUrl}/${alert}.md`)))
     .targets(frame.targets.map((target, index) => target.refId(refId(index)).datasource(datasource)));
 }
 
@@ -388,7 +388,7 @@ const reconcilerPanels = (): AnyPanel[] => [
           total is a counter that was reset.`,
         unit: "none",
         size: [11, 8],
-        alerts: ["VezaLedgerCounterReset"],
+        alerts: ["VezaLedgerReconcilerRepairsNothing", "VezaLedgerCounterReset"],
         targets: phases.map((phase) =>
           range(
             hourly(reconcilerMetric.actions, "stage").replace("{", `{phase="${phase}", `),
@@ -483,7 +483,7 @@ export function ledgerDashboard(): grafana.Dashboard {
     .time({ from: "now-6h", to: "now" })
     .timezone("browser")
     .tooltip(grafana.DashboardCursorSync.Crosshair)
-    .link(link("Runbook", runbookUrl))
+    .link(link("Runbook", `${runbookUrl}/README.md`))
     .annotations([
       new grafana.AnnotationQueryBuilder()
         .name("Pages")
@@ -495,7 +495,7 @@ export function ledgerDashboard(): grafana.Dashboard {
         .step("60s")
         .titleFormat("{{alertname}}")
         .textFormat("{{check}} {{stage}}"),
-      // Whoever deploys posts them: see the runbook, chapter "Deploys".
+      // Whoever deploys posts them: see docs/runbook/reasons.md, "Deployments".
       new grafana.AnnotationQueryBuilder()
         .name("Deploys")
         .datasource({ type: "grafana", uid: "-- Grafana --" })
