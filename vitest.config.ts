@@ -12,6 +12,7 @@ const unit = [
   "ports",
   "prose",
   "readme",
+  "rights",
   "schema",
   "settings",
   "signature",
