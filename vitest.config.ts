@@ -11,6 +11,7 @@ const unit = [
   "ports",
   "prose",
   "readme",
+  "rights",
   "schema",
   "settings",
   "signature",

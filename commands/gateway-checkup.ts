@@ -14,9 +14,10 @@ const reads = 8;
  * refuses it, or when a read does not show it: then there are several gateways.
  */
 export async function tryPush(gateway: PushgatewayTarget, stage: string | undefined): Promise<[true, string]> {
-  const group = { job: metric, stage };
-  const registry = new Registry();
   const value = randomInt(1, 2 ** 32);
+  // A group of this run alone: another doctor at the same time would replace it.
+  const group = { job: `${metric}_${value}`, stage };
+  const registry = new Registry();
   new Gauge({ name: metric, help: "A trial push; deleted at once.", registers: [registry] }).set(value);
   await push(gateway, group, await registry.metrics(), deadline("the Pushgateway", 3_000)).catch((error) => {
     throw new Problem(errorFields(error).reason, remedyFor(error));
@@ -45,7 +46,7 @@ export async function tryPush(gateway: PushgatewayTarget, stage: string | undefi
       "name one of them in PUSHGATEWAY_URL: each has numbers of its own",
     );
   }
-  const kept = deleted?.ok ? "" : `; ${metric} could not be deleted again`;
+  const kept = deleted?.ok ? "" : `; the group ${group.job} could not be deleted again`;
   return [true, `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`];
 }
 

@@ -51,11 +51,13 @@ if (!url) {
   console.error(`DATABASE_URL is missing.\n\n${usage}`);
   process.exit(1);
 }
+let isMigrated = false;
 try {
   await migrate(parseDatabaseUrl(url));
 } catch (error) {
-  const { remedy = "correct it, then run it again" } = error as Partial<Problem>;
-  console.error(`✗ ${errorFields(error).reason}\n  → ${remedy}\nNothing was changed.`);
+  const { remedy = isMigrated ? "run it again" : "correct it, then run it again" } = error as Partial<Problem>;
+  const before = isMigrated ? "" : "\nNothing was changed.";
+  console.error(`✗ ${errorFields(error).reason}\n  → ${remedy}${before}`);
   process.exitCode = 1;
 }
 
@@ -76,7 +78,7 @@ function readArguments() {
   }
 }
 
-/** Migrates in one transaction, then tries each role. Throws before anything has changed. */
+/** Migrates in one transaction, then tries each role. Throws a Problem when the migration fails. */
 async function migrate(target: DatabaseTarget): Promise<void> {
   const given: Passwords = from === undefined || from === "prompt" ? new Map() : await readPasswords(from);
   const database = await open(target);
@@ -86,6 +88,7 @@ async function migrate(target: DatabaseTarget): Promise<void> {
     if (from === "prompt") await askForPasswords(lacking, given);
     const set = new Map([...given].filter(([role]) => lacking.includes(role)));
     await apply(sql, await statementsOf(set));
+    isMigrated = true;
     say("✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
     for (const role of set.keys()) say("✓", "password", `${role} has the given one`);
     if (iam && (await sql`select from pg_roles where rolname = 'rds_iam'`).length === 0) {
@@ -172,11 +175,17 @@ async function remedyFor(error: Error & { hint?: string }, sql: Sql): Promise<st
       current_user) as grant from pg_database where datname = current_database()`;
     return `as ${row?.owner}: ${row?.grant}; then run it again`;
   }
+  const [, closed] = /^permission denied for schema (\w+)$/.exec(error.message) ?? [];
+  if (closed) {
+    const [row] = await sql`select nspowner::regrole::text as owner from pg_namespace where nspname = ${closed}`;
+    return `run it as ${row?.owner}, which made that schema`;
+  }
   switch (codeOf(error)) {
     case "42703":
       return "migrate the ledger first, or let the role read a view: docs/what-counts.md";
     case "55P03":
       return "somebody works on ledger_metrics: run it again";
+    case "0A000": // A replica.
     case "25006":
       return "name the primary in DATABASE_URL";
     default:

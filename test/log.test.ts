@@ -64,3 +64,13 @@ it.each([
 ])("says why a fetch failed by %s", (_, error, reason) => {
   expect(fetchFailure(error)).toBe(reason);
 });
+
+it("says of a server without TLS what it is, and not a line of OpenSSL's source", () => {
+  const cause = Object.assign(
+    new Error("error:0A00010B:SSL routines:tls_validate_record_header:wrong version number"),
+    {
+      code: "ERR_SSL_WRONG_VERSION_NUMBER",
+    },
+  );
+  expect(fetchFailure(new TypeError("fetch failed", { cause }))).toBe("the server does not speak TLS");
+});

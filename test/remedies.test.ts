@@ -114,6 +114,14 @@ describe.each([
       const rows = insertRows(check, 1, { age: "0 seconds" });
       await profile.run(rows.replace("insert into ", `insert into ${profile.schema}.`));
     }
+    if (profile.admin === "master") {
+      // The owner of the tables, who may not create roles.
+      const asOwner = () => command("migrate", ["--schema", "veza"], { DATABASE_URL: profile.as("veza_app") });
+      const grant = "as master: grant create on database ledger to veza_app";
+      expect((await asOwner()).output).toContain(`→ ${grant}; then run it again\n`);
+      await apply(grant);
+      expect((await asOwner()).output).toMatch(/^✗ veza_app may not create roles\n {2}→ run it as a login that may/);
+    }
     const remedies: string[] = [];
     for (let tries = 0; tries < 4; tries += 1) {
       const { exitCode, output } = await migrate(
@@ -134,6 +142,26 @@ describe.each([
     expect(await mend("receiver")).toEqual([]);
     // Optional, and the tables are small.
     for (const line of await mend("sampler")) expect(line).toMatch(/^! check \w+ no index serves it/);
+  });
+
+  it("migrate as a login that did not make the roles, or the schema, names who can help", async ({ skip }) => {
+    skip(profile.admin !== "master", "a superuser may do everything");
+    await profile.run("create role stranger login createrole createdb password 'stranger'");
+    const as = (database: string) => ({ DATABASE_URL: profile.as("stranger").replace("/ledger?", `/${database}?`) });
+    await profile.run("grant connect, create on database ledger to stranger");
+    expect((await command("migrate", [], as("ledger"))).output).toMatch(/→ run it as master, which made that schema$/m);
+
+    // Another ledger on the same server, for which the roles are there already.
+    await profile.run("create database other owner stranger");
+    await runSqlFiles(as("other").DATABASE_URL.replace("verify-full", "require"), ["local/ledger.sql"]);
+    const { exitCode, output } = await command("migrate", [], as("other"));
+    if (exitCode !== 0) {
+      // From PostgreSQL 16 on.
+      const [, grant = ""] = /→ as the login that made them, or a superuser: (.*); then/.exec(output) ?? [];
+      expect(grant).toMatch(/^grant (veza_ledger\w*(, )?){4} to stranger with admin option$/);
+      await profile.run(grant);
+      expect(await command("migrate", [], as("other"))).toMatchObject({ exitCode: 0 });
+    }
   });
 
   describe("after that,", () => {

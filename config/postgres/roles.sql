@@ -52,8 +52,9 @@ begin
     create role veza_ledger_receiver login connection limit 20;
   end if;
   if not exists (select from pg_roles where rolname = 'veza_ledger') then
-    create role veza_ledger login connection limit 23 in role veza_ledger_sampler, veza_ledger_receiver;
+    create role veza_ledger login connection limit 23;
   end if;
+  grant veza_ledger_sampler, veza_ledger_receiver to veza_ledger;
   if not exists (select from pg_roles where rolname = 'veza_ledger_oncall') then
     create role veza_ledger_oncall login connection limit 10;
   end if;
@@ -158,7 +159,8 @@ begin
       from pg_namespace where nspname = place or oid in (select relnamespace from pg_class join found using (oid))
       union all
       select 'table', oid::regclass::text, relowner, has_table_privilege(oid, 'select with grant option'),
-        format('grant select on %s to %I with grant option', oid::regclass, current_user)
+        format('grant select on %s to %I with grant option',
+          string_agg(oid::regclass::text, ', ') over (partition by relowner), current_user)
       from pg_class join found using (oid)
       union all
       select 'table', oid::regclass::text, relowner, false, 'run this'
