@@ -1,8 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { parseEvents } from "../lib/events.ts";
 import { fetchFailure } from "../lib/log.ts";
+import { readSecrets } from "../lib/secrets.ts";
+import { parseWebhookSecrets } from "../lib/settings.ts";
+import { plainId } from "../lib/signature.ts";
 import { deliver } from "./deliver.ts";
 import { demoSecret, receiverPort } from "./demo-receiver.ts";
 
@@ -16,48 +21,61 @@ const usage = `usage: npm run send -- <what> [--id <id>] [--retry]
   ping                 no event: tries URL, secret, database and gateway, and
                        changes no number
   --file events.json   a body that you have, as it is
+  -                    the same, from standard input; so does --file -
 
-  --id <id>            the delivery's id: sending the same body again under it
-                       counts nothing twice
+  --id <id>            the delivery's id: sending the same events again under
+                       it counts nothing twice
   --retry              sends again for up to 10 minutes while the receiver
                        cannot confirm
+  --dry-run            checks URL, secret, id and events, and sends nothing
+  -h, --help           prints this
 
-RECEIVER_URL and WEBHOOK_SECRET say where to. Without them it goes to the stack
-that \`npm start\` runs.`;
+RECEIVER_URL and WEBHOOK_SECRET say where to. SECRET_ID names the secret of the
+receiver in AWS Secrets Manager, to take WEBHOOK_SECRET from there. Without them
+it goes to the stack that \`npm start\` runs.
 
-const options = { id: { type: "string" }, file: { type: "string" }, retry: { type: "boolean" } } as const;
+exit code  0  counted, now or before; or checked, with --dry-run
+           1  refused, and not counted: the same delivery is refused again
+           2  nothing was sent: the call or a setting is wrong
+           3  not confirmed: send it again with the same id`;
+
+const options = {
+  id: { type: "string" },
+  file: { type: "string" },
+  retry: { type: "boolean" },
+  "dry-run": { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
+const exitCodes = { counted: 0, refused: 1, wrong: 2, unconfirmed: 3 } as const;
 const retryForMs = 10 * 60_000;
 const firstWaitMs = 5_000;
 const longestWaitMs = 60_000;
 
-const { body, id, retry } = await readArguments();
-const url = process.env.RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
-const [secret = demoSecret] = process.env.WEBHOOK_SECRET?.split(" ") ?? [];
-
-const until = Date.now() + retryForMs;
-for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
-  const { isCounted, isFinal, text } = await attempt();
-  console.log(text);
-  process.exitCode = isCounted ? 0 : 1;
-  if (isFinal) break;
-  if (!retry || Date.now() + waitMs > until) {
-    console.log(`Send it again with the same body and --id ${id}, or with --retry: it is counted once.`);
-    break;
-  }
-  console.log(`Again in ${waitMs / 1000} s, with the same id.`);
-  await sleep(waitMs);
+const { body, id, retry, isDry } = await readArguments();
+const { url, secret } = await readDestination();
+if (isDry) {
+  check();
+} else {
+  await send();
 }
 
 /** Reads the delivery from the command line. Ends the process with a usage message when it makes no sense. */
-async function readArguments(): Promise<{ body: string; id: string; retry: boolean }> {
+async function readArguments(): Promise<{ body: string; id: string; retry: boolean; isDry: boolean }> {
   try {
     const { values, positionals } = parseArgs({ options, allowPositionals: true });
-    const { file, id = `msg_${randomUUID()}`, retry = false } = values;
-    if (file !== undefined && positionals.length > 0) throw new Error("either --file or an event");
-    return { body: file === undefined ? bodyOf(positionals) : await readFile(file, "utf8"), id, retry };
+    if (values.help) {
+      console.log(usage);
+      process.exit(exitCodes.counted);
+    }
+    const { id = `msg_${randomUUID()}`, retry = false, "dry-run": isDry = false } = values;
+    plainId(id);
+    if (values.file !== undefined && positionals.length > 0) throw new Error("either --file or an event");
+    const file = positionals.join(" ") === "-" ? "-" : values.file;
+    const body =
+      file === undefined ? bodyOf(positionals) : await (file === "-" ? text(process.stdin) : readFile(file, "utf8"));
+    return { body, id, retry, isDry };
   } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    process.exit(2);
+    return stop(`${(error as Error).message}\n\n${usage}`);
   }
 }
 
@@ -71,24 +89,87 @@ function bodyOf([kind = "", value, ...more]: string[]): string {
   throw new Error(kind ? `not understood: ${[kind, value, ...more].filter(Boolean).join(" ")}` : "nothing to send");
 }
 
-/** Posts the delivery once. `isFinal`: a retry cannot help, or is not needed. */
-async function attempt(): Promise<{ isCounted: boolean; isFinal: boolean; text: string }> {
+/** Reads the settings. Ends the process when they are wrong, and names the setting without its value. */
+async function readDestination(): Promise<{ url: string; secret: string }> {
+  const { RECEIVER_URL, SECRET_ID } = process.env;
+  if (SECRET_ID && !RECEIVER_URL) stop("RECEIVER_URL is missing: SECRET_ID is not for the stack that npm start runs.");
+  const url = RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
+  const parsed = URL.parse(url);
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) stop("RECEIVER_URL must begin with https:// or http://.");
+  if (parsed.username || parsed.password)
+    stop("RECEIVER_URL must not have a user or a password: deliveries are signed.");
+
+  const secrets = SECRET_ID ? await readSecrets(SECRET_ID, true).catch(({ message }) => stop(message)) : {};
+  const WEBHOOK_SECRET = process.env.WEBHOOK_SECRET || (SECRET_ID ? secrets.WEBHOOK_SECRET : demoSecret);
+  const problems: string[] = [];
+  const [secret = ""] = parseWebhookSecrets({ WEBHOOK_SECRET }, problems);
+  if (problems.length > 0) stop(`${problems.join("; ")}.`);
+  if (WEBHOOK_SECRET !== WEBHOOK_SECRET?.trim()) {
+    console.error(
+      "WEBHOOK_SECRET has a space or a newline around it. It is left out here; not every sender does that.",
+    );
+  }
+  return { url, secret };
+}
+
+function stop(message: string): never {
+  console.error(message);
+  process.exit(exitCodes.wrong);
+}
+
+/** Checks the events by the receiver's own rules. */
+function check(): void {
   try {
-    const { status, answer } = await deliver(url, secret, id, body);
-    if (status === 200) return { isCounted: true, isFinal: true, text: `${describe(JSON.parse(answer))} (id ${id})` };
-    if (status === 409) {
-      const text = `Recorded before, with another body: that one is counted, and this one is not. (id ${id})`;
-      return { isCounted: true, isFinal: true, text };
-    }
-    const isFinal = status < 500 && status !== 429;
-    return { isCounted: false, isFinal, text: `${isFinal ? "Refused" : "Not confirmed"}: ${status} ${answer}` };
+    const count = parseEvents(body).length;
+    console.log(`Nothing was sent. It would post ${count} event${count === 1 ? "" : "s"} to ${url} (id ${id})`);
   } catch (error) {
-    const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
-    return { isCounted: false, isFinal: false, text: `No answer from ${url}: ${fetchFailure(error)}.${advice}` };
+    console.log(`Nothing was sent. It would be refused: ${(error as Error).message}`);
+    process.exitCode = exitCodes.refused;
   }
 }
 
-function describe({ status, published }: { status: string; published: boolean }): string {
-  const recorded = status === "duplicate" ? "Recorded before, and counts once." : "Recorded.";
-  return `${recorded} ${published ? "It is on the gateway." : "Another call or the next tick publishes it."}`;
+async function send(): Promise<void> {
+  const until = Date.now() + retryForMs;
+  for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
+    const { outcome, text } = await attempt();
+    console.log(text);
+    process.exitCode = exitCodes[outcome];
+    if (outcome !== "unconfirmed") return;
+    if (!retry || Date.now() + waitMs > until) {
+      console.log(`Send it again with the same events and --id ${id}, or with --retry: it is counted once.`);
+      return;
+    }
+    console.log(`Again in ${waitMs / 1000} s, with the same id.`);
+    await sleep(waitMs);
+  }
+}
+
+/** Posts the delivery once. */
+async function attempt(): Promise<{ outcome: "counted" | "refused" | "unconfirmed"; text: string }> {
+  try {
+    const { status, answer } = await deliver(url, secret, id, body);
+    const counted = status === 200 && describe(answer);
+    if (counted) return { outcome: "counted", text: counted };
+    if (status >= 400 && status < 500 && status !== 429) {
+      const advice = status === 409 ? "\nIts events are not counted. Send them under another id." : "";
+      return { outcome: "refused", text: `Refused: ${status} ${answer}${advice}` };
+    }
+    return { outcome: "unconfirmed", text: `Not confirmed: ${status} ${answer.slice(0, 500)}` };
+  } catch (error) {
+    const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
+    return { outcome: "unconfirmed", text: `No answer from ${url}: ${fetchFailure(error)}.${advice}` };
+  }
+}
+
+/** Says what became of a delivery. Returns undefined when the answer is not a receiver's. */
+function describe(answer: string): string | undefined {
+  try {
+    const { status, published, stage } = JSON.parse(answer);
+    if (status !== "recorded" && status !== "duplicate") return undefined;
+    const what = status === "recorded" ? "Recorded." : "Duplicate, counted once.";
+    const how = published ? "It is on the gateway." : "Another call or the next tick publishes it.";
+    return `${what} ${how} (id ${id}${stage ? `, stage ${stage}` : ""})`;
+  } catch {
+    return undefined;
+  }
 }

@@ -125,7 +125,7 @@ function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget |
 }
 
 /** Standard Webhooks requires 24 to 64 random bytes. */
-function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
+export function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
   const secrets = (texts.WEBHOOK_SECRET ?? "").split(/\s+/).filter(Boolean);
   if (secrets.length === 0) problems.push("WEBHOOK_SECRET is missing");
   for (const secret of secrets) {

@@ -61,7 +61,7 @@ const isText = (value: unknown): value is string => typeof value === "string" &&
 export const maxIdLength = 256;
 
 /** Returns an id that is safe to log, without the full stop that ends it in the signed text. Throws a Refusal: 400. */
-function plainId(id: string): string {
+export function plainId(id: string): string {
   if (/^[!-~]+$/.test(id) && id.length <= maxIdLength && !id.includes(".")) return id;
   throw new Refusal(
     400,

@@ -84,18 +84,26 @@ function digestOf(increments: Increment[]): string {
 /** Key of the publishers' lock: two arbitrary numbers, the same for all publishers. */
 export const lockKey = "1986361953, 1";
 
-/** The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. */
+/**
+ * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. `since` says
+ * when this server started, and `before` when the server of the last publish did; 1 is never.
+ */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
-  select concat(pg_postmaster_start_time(), current_database()) as server, pg_advisory_xact_lock(${lockKey})
+  select pg_advisory_xact_lock(${lockKey}), last_value as before, since from ledger_metrics.published_since,
+    (select (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint as since) as server
   where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
   select name, labels, value::float8 from ledger_metrics.totals`;
 
+/** For roles that may note it: the sampler may not. */
+const noteServer = (since: string) => `select setval('ledger_metrics.published_since', ${since})
+  where has_sequence_privilege('ledger_metrics.published_since', 'update');`;
+
 const pushTimeoutMs = 1_500;
-/** Turns of the event loop. Node notices after three or four that a connection has ended right behind an answer. */
-const turnsToNoticeTheEnd = 10;
+/** Turns of the event loop. Node notices after three that a connection has ended right behind an answer. */
+const turnsToNoticeTheEnd = 5;
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
@@ -119,8 +127,7 @@ export function publishTotals(
   return twice(attempt, (error) => isRefusal(error) || deadline.aborted);
 }
 
-/** The server of this process's last push, since when it started. While it runs, no total falls. */
-let pushedFrom = "";
+type Lock = { before: string; since: string };
 
 async function publishOnce(
   database: Database,
@@ -133,19 +140,19 @@ async function publishOnce(
   const within = <T>(work: (signal: AbortSignal) => Promise<T>) =>
     withAnyOf([publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)], work);
   try {
-    const [, [lock], totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, [{ server: string }?], Total[]];
+    const [, [lock], totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, [Lock?], Total[]];
+    const isNewServer = lock && lock.before !== lock.since;
     if (lock) {
-      if (lock.server !== pushedFrom) {
-        // A page that cannot be read keeps nobody from pushing.
+      // While a server runs, its totals do not fall. A page that cannot be read keeps nobody from pushing.
+      if (isNewServer && lock.before !== "1") {
         expectNoFall(totals, await within((signal) => readGroup(gateway, group, signal)).catch(() => []));
       }
       const metrics = await exposeTotals(totals);
       for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
       await within((signal) => push(gateway, group, metrics, signal));
-      pushedFrom = lock.server;
     }
     // An answer proves that the connection, and so the lock, was kept until now.
-    await ask("commit");
+    await ask(`${isNewServer ? noteServer(lock.since) : ""} commit`);
     return Boolean(lock);
   } catch (error) {
     await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.

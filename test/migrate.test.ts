@@ -52,6 +52,7 @@ it("npm run migrate can be run again, beside a writer that does not end: it wait
 it("npm run migrate keeps the numbers of an earlier version, or gives up when it cannot have the table", async () => {
   await database.admin.unsafe(`
     alter table ledger_metrics.totals drop column ahead;
+    drop sequence ledger_metrics.published_since;
     alter table ledger_metrics.totals rename to samples;
     alter index ledger_metrics.totals_pkey rename to samples_pkey;
     create sequence ledger_metrics.pushes`);

@@ -78,7 +78,6 @@ interface Gateway {
 async function startGateway(): Promise<Gateway> {
   const gateway: Gateway = { url: "", take: async () => {} };
   gateway.url = await httpServer(async (request, response) => {
-    if (request.method === "GET") return void response.end(); // It shows nothing yet.
     await gateway.take(Number(request.url?.split("/").at(-1)), await text(request));
     response.end();
   });

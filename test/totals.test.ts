@@ -315,8 +315,6 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
 async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
   const pushed: number[] = [];
   const url = await httpServer(async (request, response) => {
-    // It shows nothing yet, and the push dials anew.
-    if (request.method === "GET") return void response.setHeader("connection", "close").end();
     const body = await text(request).catch(() => "incomplete");
     if (body !== "incomplete") pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
     response.end();
@@ -388,18 +386,15 @@ it.each([
   expect(pushed).toEqual(["1", "2"]);
 });
 
-describe("before its first push to a gateway", () => {
+describe("before its first push from another server than the last one", () => {
   const orphans = "veza_reconciler_orphan_refunds_total";
-  /** Publishes in a process of its own, which has pushed nothing yet. */
-  async function publishAnew(url: string): Promise<string> {
-    const { printed } = runScript("test/programs/stopping-publisher.ts", [], {
-      DATABASE_URL: database.receiverUrl,
-      PUSHGATEWAY_URL: url,
-    });
-    return await printed(/^((?:published|rejected).*)$/m);
-  }
+  const moveServer = (since: number) => database.admin`select setval('ledger_metrics.published_since', ${since})`;
+  const publishTo = async (url: string, role = database.receiverUrl) =>
+    publish(await open(role), 5_000, { url }, role).catch(({ message }) => message);
+  beforeEach(() => moveServer(1_700_000_000_000_000));
+
   /** What a Pushgateway shows of a group. */
-  const page = (orphansShown: number, labels = 'instance="",job="veza_reconciler",stage="stopping"', lastRun = 0) => `
+  const page = (orphansShown: number, labels = 'instance="",job="veza_reconciler",stage="totals"', lastRun = 0) => `
 # TYPE ${orphans} counter
 ${orphans}{${labels}} ${orphansShown}
 veza_reconciler_last_run_timestamp{${labels}} ${lastRun}
@@ -424,13 +419,14 @@ push_time_seconds{${labels}} 1.8e+09
   it("refuses to let a counter fall, and says what to do", async () => {
     await add();
     const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
-    expect(await publishAnew(url)).toBe(`rejected: ${orphans} would fall from 6 to 5: npm run restore-totals`);
-    expect(requests).toEqual(["GET", "GET"]);
+    expect(await publishTo(url)).toBe(`${orphans} would fall from 6 to 5: npm run restore-totals`);
+    expect(await publishTo(url, database.samplerUrl)).toBe(`${orphans} would fall from 6 to 5: npm run restore-totals`);
+    expect(requests).toEqual(["GET", "GET", "GET", "GET"]);
   });
 
   it("refuses it of a series without a total, too", async () => {
     const { url } = await gatewayShowing((response) => void response.end(page(1)));
-    expect(await publishAnew(url)).toBe(`rejected: ${orphans} would fall from 1 to 0: npm run restore-totals`);
+    expect(await publishTo(url)).toBe(`${orphans} would fall from 1 to 0: npm run restore-totals`);
   });
 
   it.each([
@@ -451,12 +447,12 @@ push_time_seconds{${labels}} 1.8e+09
     [
       "more, of another job",
       (response: http.ServerResponse) =>
-        void response.end(page(6, 'instance="",job="veza_reconciler2",stage="stopping"')),
+        void response.end(page(6, 'instance="",job="veza_reconciler2",stage="totals"')),
     ],
     [
       "more, of a larger group",
       (response: http.ServerResponse) =>
-        void response.end(page(6, 'instance="x",job="veza_reconciler",stage="stopping"')),
+        void response.end(page(6, 'instance="x",job="veza_reconciler",stage="totals"')),
     ],
     ["no page", (response: http.ServerResponse) => void response.writeHead(404).end(page(6))],
     ["nothing at all", (response: http.ServerResponse) => response.destroy()],
@@ -468,14 +464,22 @@ push_time_seconds{${labels}} 1.8e+09
   ])("pushes when the gateway shows %s", async (_, answer) => {
     await add();
     const { url, requests } = await gatewayShowing(answer);
-    expect(await publishAnew(url)).toBe("published: true");
+    expect(await publishTo(url)).toBe(true);
     expect(requests).toEqual(["GET", "PUT"]);
   });
 
-  it("looks once, as long as the server runs", async () => {
+  it("looks once, as long as the server runs; the sampler may not note that, and looks until a receiver does", async () => {
     const { url, requests } = await gatewayShowing((response) => void response.end(page(0)));
-    await publish(await open(), 5_000);
-    await publish(await open(), 5_000, { url });
+    for (const role of [database.samplerUrl, database.samplerUrl, database.receiverUrl, database.samplerUrl]) {
+      expect(await publishTo(url, role)).toBe(true);
+    }
+    expect(requests).toEqual(["GET", "PUT", "GET", "PUT", "GET", "PUT", "PUT"]);
+  });
+
+  it("has none to look at before the first push of all", async () => {
+    await moveServer(1);
+    const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
+    expect(await publishTo(url)).toBe(true);
     expect(requests).toEqual(["PUT"]);
   });
 });

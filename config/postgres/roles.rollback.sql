@@ -31,6 +31,7 @@ $$;
 revoke all on schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
 revoke all on ledger_metrics.deliveries, ledger_metrics.totals, ledger_metrics.amounts_at_risk
   from veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
+revoke all on all sequences in schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver;
 drop role if exists veza_ledger, veza_ledger_clone, veza_ledger_sampler_clone, veza_ledger_receiver_clone;
 drop role veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
 
