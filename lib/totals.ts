@@ -85,8 +85,8 @@ function digestOf(increments: Increment[]): string {
 export const lockKey = "1986361953, 1";
 
 /**
- * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. `since` says
- * when this server started, and `before` when the server of the last publish did; 1 is never.
+ * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. `since`
+ * says when this server started, and `before` when the server of the last publish did; 1 is never.
  */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
