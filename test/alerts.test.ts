@@ -185,10 +185,10 @@ it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and 
     panels: { type: string; interval: string; targets: { expr: string }[] }[];
   };
   const heatmap = panels.find(({ type }) => type === "heatmap");
-  expect(heatmap?.interval).toBe("5m");
-  const expr = heatmap?.targets[0]?.expr.replaceAll("$stage", ".*").replaceAll("$__interval", "5m");
+  expect(heatmap?.interval).toBe("30m");
+  const expr = heatmap?.targets[0]?.expr.replaceAll("$stage", ".*").replaceAll("$__interval", "30m");
   const bucket = (stage: string) => `veza_reconciler_sweep_duration_seconds_bucket{stage="${stage}", le="3.2"}`;
-  const cells = [307, 607, 907, 1207].map((seconds, column) => ({
+  const cells = [1807, 3607, 5407, 7207].map((seconds, column) => ({
     expr,
     eval_time: `${seconds}s`,
     exp_samples: [{ labels: '{le="3.2"}', value: column === 1 || column === 2 ? 2 : 1 }],
@@ -199,9 +199,9 @@ it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and 
   // A column begins and ends between two scrapes. One stage sweeps in the middle of each column; one just after its border, and
   // only twice; and one is first seen with 1000 sweeps.
   const input_series = [
-    { series: bucket("middle"), values: "0x9 1x19 2x19 3x19 4x19" },
-    { series: bucket("border"), values: "0x20 1x19 2x60" },
-    { series: bucket("new"), values: "_x45 1000x60" },
+    { series: bucket("middle"), values: "0x59 1x119 2x119 3x119 4x119" },
+    { series: bucket("border"), values: "0x120 1x119 2x360" },
+    { series: bucket("new"), values: "_x270 1000x360" },
   ];
   await writeFile(file, dump({ tests: [{ interval: "15s", input_series, promql_expr_test: cells }] }));
   expect(await run("promtool", ["test", "rules", file])).toContain("SUCCESS");

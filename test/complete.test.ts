@@ -91,7 +91,7 @@ describe.each(checks)("$id has", ({ id, metric, sql }) => {
     }[];
     const own = tiles.filter(({ targets = [] }) => targets.some(({ expr }) => expr?.includes(`${metric}{`)));
     expect(own).toHaveLength(1);
-    expect(own[0]?.links?.[0]?.url).toMatch(new RegExp(`#${alert.toLowerCase()}$`));
+    expect(own[0]?.links?.[0]?.url).toMatch(new RegExp(`/docs/runbook/${alert}\\.md$`));
   });
 
   it("a row for its metric and one for its alert in README.md, and its id beside the others", () => {
