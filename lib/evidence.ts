@@ -6,12 +6,15 @@ import { errorFields, log } from "./log.ts";
 // Measured beside the counts, in the same round trip: could the tick have seen a stuck row, and what do the optional
 // tables say? It never makes a count fail.
 
-const newest = "veza_ledger_newest_item_timestamp_seconds";
-const outside = "veza_ledger_rows_outside";
-const inserts = "veza_ledger_table_inserts_total";
-const amount = "veza_ledger_amount_at_risk";
-const outboxRows = "veza_ledger_outbox_rows";
-const outboxOldest = "veza_ledger_outbox_oldest_timestamp_seconds";
+export const evidenceMetric = {
+  newest: "veza_ledger_newest_item_timestamp_seconds",
+  outside: "veza_ledger_rows_outside",
+  inserts: "veza_ledger_table_inserts_total",
+  amount: "veza_ledger_amount_at_risk",
+  outboxRows: "veza_ledger_outbox_rows",
+  outboxOldest: "veza_ledger_outbox_oldest_timestamp_seconds",
+} as const;
+const { newest, outside, inserts, amount, outboxRows, outboxOldest } = evidenceMetric;
 
 export const evidenceFamilies: Family[] = [
   family(

@@ -20,7 +20,7 @@ const maxClockDifferenceSeconds = 60;
 const witness = `
   select set_config('row_security', 'off', false), pg_is_in_recovery() as is_replica,
     extract(epoch from clock_timestamp())::numeric as now,
-    coalesce(has_table_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
+    coalesce(has_any_column_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
     exists (select from pg_class where relname = 'amounts_at_risk' and has_table_privilege(oid, 'select')
       and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics')) as "hasAmounts"`;
 

@@ -37,7 +37,10 @@ it("shows the smallest event that the receiver takes when it is invoked directly
   expect(event.headers).toEqual({ ...signedHeaders(demoSecret, id, at, event.body), "content-type": undefined });
   const { "content-type": _, ...headers } = signedHeaders(demoSecret, id, new Date(), event.body);
   const answer = await handler({ ...event, headers } as LambdaFunctionURLEvent, {} as Context, () => {});
-  expect(answer).toMatchObject({ statusCode: 200, body: '{"status":"recorded","published":true}' });
+  expect(answer).toMatchObject({
+    statusCode: 200,
+    body: expect.stringMatching(/^{"status":"recorded","published":true,/),
+  });
 });
 
 it("lets the deployer do with roles what CloudFormation does to them", () => {

@@ -1,4 +1,5 @@
 import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { captureLog } from "./helpers/log.ts";
@@ -126,16 +127,13 @@ it("says how many deliveries wait in the outbox or are parked, and since when, w
   const outbox = async () =>
     Object.fromEntries(Object.entries(await evidence()).filter(([name]) => name.startsWith("outbox")));
   expect(await outbox()).toEqual({});
-  await run(`
-    create table ledger_metrics_outbox (
-      created_at timestamptz not null default now(), sent_at timestamptz, parked_at timestamptz);
-    grant select on ledger_metrics_outbox to veza_ledger_sampler`);
+  await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "config/postgres/roles.sql"]);
   const none = { "outbox_rows{state=waiting}": 0, "outbox_rows{state=parked}": 0 };
   expect(await outbox()).toEqual({ ...none, "outbox_oldest_timestamp_seconds{}": 0 });
   await run(`
-    insert into ledger_metrics_outbox values
-      (to_timestamp(1800000000), null, null), (to_timestamp(1700000000), null, null),
-      (to_timestamp(1600000000), now(), null), (to_timestamp(1600000000), null, now())`);
+    insert into ledger_metrics_outbox (id, body, created_at, sent_at, parked_at) values
+      ('a', '[]', to_timestamp(1800000000), null, null), ('b', '[]', to_timestamp(1700000000), null, null),
+      ('c', '[]', to_timestamp(1600000000), now(), null), ('d', '[]', to_timestamp(1600000000), null, now())`);
   expect(await outbox()).toEqual({
     "outbox_rows{state=waiting}": 2,
     "outbox_rows{state=parked}": 1,

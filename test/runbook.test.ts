@@ -3,6 +3,7 @@ import path from "node:path";
 import { load } from "js-yaml";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runSqlFiles } from "../commands/sql.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 
 const folder = "docs/runbook";
@@ -89,6 +90,7 @@ describe("the SQL", () => {
   let oncall: postgres.Sql;
   beforeAll(async () => {
     database = await createDatabase();
+    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "config/postgres/roles.sql"]);
     await database.admin.unsafe(`
       alter role veza_ledger_oncall password 'oncall';
       insert into orders (status, hyperswitch_payment_id, created_at) values

@@ -19,8 +19,10 @@ let folder: string;
 let database: TestDatabase;
 let victoria: { url: string; program: Supervised };
 let vmalert: { url: string; program: Supervised };
+let panels: { type: string; title: string; targets?: { expr: string }[] }[];
 
 beforeAll(async () => {
+  panels = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")).panels;
   folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-victoria-"));
   database = await createDatabase();
   victoria = await start("victoria-metrics", [
@@ -139,27 +141,38 @@ it("evaluates every rule without an error", async () => {
 
 it("answers every query of the dashboard, and knows nothing about a stage that it never saw", async () => {
   captureLog();
-  const { panels } = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")) as {
-    panels: { type: string; title: string; targets?: { expr: string }[] }[];
-  };
-  const query = async (expr: string, stage: string) => {
-    const filled = expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m");
-    const response = await fetch(`${victoria.url}/api/v1/query?query=${encodeURIComponent(filled)}`);
-    const { status, error, data } = (await response.json()) as {
-      status: string;
-      error?: string;
-      data: { result: { value: [number, string] }[] };
-    };
-    expect(status, error).toBe("success");
-    return data.result.map(({ value }) => Number(value[1]));
-  };
   await tick("lives");
-  const stuck = () => query(panels.find(({ title }) => title === "Stuck orders")?.targets?.[0]?.expr ?? "", "lives");
-  await expect.poll(stuck).toEqual([0]);
+  const stuck = panels.find(({ title }) => title === "Stuck orders")?.targets?.[0]?.expr ?? "";
+  await expect.poll(async () => (await query(stuck, "lives")).map(({ value }) => value)).toEqual([0]);
   for (const { type, title, targets = [] } of panels) {
     for (const { expr } of targets) {
       await query(expr, ".*");
-      if (type === "stat") expect(await query(expr, "nobody"), title).toEqual([-1]);
+      const ofNobody = await query(expr, "nobody");
+      if (type === "stat") expect(ofNobody, title).toEqual([{ labels: {}, value: -1 }]);
     }
   }
 });
+
+it("lists on the dashboard every alert that fires", async () => {
+  const listed = async () => {
+    const expr = panels.find(({ title }) => title === "Firing alerts")?.targets?.[0]?.expr ?? "";
+    return (await query(expr, ".*")).map(({ labels }) => `${labels.alertname} ${labels.stage}`);
+  };
+  await vi.waitFor(async () => {
+    const fires = [...new Set(await names())];
+    expect(fires.length).toBeGreaterThan(2);
+    expect(await listed()).toEqual(expect.arrayContaining(fires));
+  }, waiting);
+});
+
+async function query(expr: string, stage: string): Promise<{ labels: Record<string, string>; value: number }[]> {
+  const filled = expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m");
+  const response = await fetch(`${victoria.url}/api/v1/query?query=${encodeURIComponent(filled)}`);
+  const { status, error, data } = (await response.json()) as {
+    status: string;
+    error?: string;
+    data: { result: { metric: Record<string, string>; value: [number, string] }[] };
+  };
+  expect(status, error).toBe("success");
+  return data.result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }));
+}

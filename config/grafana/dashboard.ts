@@ -15,22 +15,25 @@ import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
 import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
+import { evidenceMetric } from "../../lib/evidence.ts";
+import { infoMetric, sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 
+/** One page for each alert, named after it, and README.md as the index. */
 const runbookUrl = "https://repository.example/docs/runbook";
+const pageOf = (alert: string) => `${runbookUrl}/${alert}.md`;
 // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the data source that the reader has chosen.
 const datasource = { type: "prometheus", uid: "${datasource}" };
-/** All is `.*`, which also selects series without the label: a setup without STAGE sees its numbers too. */
+/** "All" is `.*`, which also selects series without the label: a set-up without STAGE sees its numbers too. */
 const ofStage = 'stage=~"$stage"';
-/** A gateway keeps the sampler's last numbers for ever: they are unknown from when VezaLedgerSamplerSilent looks up. */
+/** A gateway keeps the last numbers for ever. From this age on they are unknown, as in VezaLedgerSamplerSilent. */
 const staleAfterSeconds = 180;
 
 interface Advice {
-  /** What to ask oneself when the check counts something. */
+  /** The question to ask when the check counts something. */
   hint: string;
-  /** Whether its alert wakes somebody: those come first, and are red at once. The others are orange up to 10. */
+  /** Whether its alert is a page. Pages come first, and are red from 1; the others are orange below 10. */
   pages?: true;
-  /** Of its lines, in every panel. Green, orange, red and purple say how bad something is. */
+  /** Colour of its lines in every panel. Green, orange, red and purple are taken: they say how bad something is. */
   color: string;
 }
 const advice: Record<string, Advice> = {
@@ -40,7 +43,7 @@ const advice: Record<string, Advice> = {
     color: "#3274D9",
   },
   orphan_refunds: {
-    hint: "The worst of them: nobody has been asked to pay these customers.",
+    hint: "The worst of all: no provider was ever asked to pay these customers.",
     pages: true,
     color: "#E0439B",
   },
@@ -65,24 +68,37 @@ const lastTick = `max by (stage) (last_over_time(${sampleTimestampMetric}{${ofSt
 const fresh = `(time() - ${lastTick} <= ${staleAfterSeconds})`;
 const oldest = ({ id }: Check) => `${oldestItemMetric}{check="${id}", ${ofStage}}`;
 const lastRun = `max by (stage) (last_over_time(${reconcilerMetric.lastRun}{${ofStage}}[1d]))`;
-/** The alerts that fire, of the selected stages and of none. `matchers` start with a comma. */
-const firing = (matchers = "", offset = "") =>
-  `ALERTS{alertname=~"VezaLedger.+", alertstate="firing", stage=~"$stage|"${matchers}}${offset}`;
-const pages = (offset = "") => `max by (alertname, check, stage) (${firing(', severity="page"', offset)})`;
+/** Selects series of our alerts, of the selected stages and of none. `matchers` start with a comma. */
+const alerts = (metric: string, matchers: string) =>
+  `${metric}{alertname=~"VezaLedger.+", stage=~"$stage|"${matchers}}`;
+const firing = (severity: string) => alerts("ALERTS", `, alertstate="firing", severity${severity}`);
+/** The pages that fire, for the marks over the charts. */
+const pages = (offset = "") => `max by (alertname, check, stage) (${firing('="page"')}${offset})`;
+/**
+ * Alerts that fire, each with the seconds for which its condition has held. -1 where the rule engine does not say, as an
+ * older vmalert about a rule without `for:`.
+ */
+const heldFor = (severity: string) =>
+  `max by (severity, alertname, check, stage) (time() - ${alerts("ALERTS_FOR_STATE", `, severity${severity}`)} and ignoring (alertstate) ${firing(severity)} or ${firing(severity)} * 0 - 1)`;
+/** One row for each alert, check and stage: a page hides the ticket about the same. The longest comes first. */
+const firingAlerts = `sort_desc(${heldFor('="page"')} or ${heldFor('!="page"')} unless on (alertname, check, stage) ${firing('="page"')})`;
 const ofBothJobs = `job=~"veza_ledger|veza_reconciler", ${ofStage}`;
 const successes = `${checkSuccessMetric}{${ofStage}}`;
 const knownWithinADay = `count by (stage) (max_over_time(${successes}[1d]))`;
 const unknownChecks = `${knownWithinADay} - ((sum by (stage) (${successes}) and on (stage) ${fresh}) or ${knownWithinADay} * 0)`;
 
 /**
- * What `known` knows, and -1 for all else: for a stage that `series` had within a day, and, when no stage had, without one. So
- * a tile whose series are gone says that it knows nothing, and is never grey.
+ * The values of `known`, and -1 for every other stage that `series` had within a day. -1 without a stage when no stage had
+ * any: a tile whose series are gone is never grey.
+ *
+ * The stages keep one order whatever is known. An aggregation returns its groups in the order in which they first appear,
+ * so the -1 of all stages comes first. The extra label keeps each -1 apart from the known value, which is the higher one.
  */
 const orUnknown = (known: string, series: string, by = "stage") =>
-  `${known} or max by (${by}) (max_over_time(${series}[1d])) * 0 - 1 or -1 * absent_over_time(${series}[1d])`;
+  `max by (${by}) (label_replace(max_over_time(${series}[1d]) * 0 - 1, "is", "unknown", "", "") or ${known} or -1 * absent_over_time(${series}[1d]))`;
 /** A check's count while the sampler ticks. */
 const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${ofStage}}) and on (stage) ${fresh}`;
-/** Seconds since a Unix time, at least 1: 0 stays free for "there is none", which is how such metrics say it. */
+/** Seconds since a Unix time, at least 1: 0 means "there is none", as in the metrics. */
 const ageOf = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 const hourly = (metric: string, by: string) => `sum by (${by}) (increase(${metric}{${ofStage}}[1h]))`;
 const quantile = (q: number) =>
@@ -90,16 +106,16 @@ const quantile = (q: number) =>
 
 /** A range query, for panels over time. The legend is a template such as `p50 {{stage}}`. */
 const range = (expr: string, legend: string) => new DataqueryBuilder().expr(expr).legendFormat(legend).range();
-/** An instant query: a range query's last value may be hours old when the series has ended. */
+/** An instant query: the last value of a range query may be hours old when the series has ended. */
 const instant = (expr: string, legend: string) => new DataqueryBuilder().expr(expr).legendFormat(legend).instant();
 
-/** What every panel has. Each name of an alert becomes a link to its page of the runbook. */
+/** What every panel has. `links` are its links to the runbook, which open from the icon beside the title. */
 interface Frame {
   title: string;
   description: string;
   unit: "none" | "s";
   size: [width: number, height: number];
-  alerts: string[];
+  links: Builder<grafana.DashboardLink>[];
   targets: DataqueryBuilder[];
 }
 
@@ -125,7 +141,7 @@ function frame<Panel extends AnyPanel>(panel: Panel, frame: Frame): Panel {
     .span(frame.size[0])
     .height(frame.size[1])
     .datasource(datasource)
-    .links(frame.alerts.map((alert) => link(`Runbook: ${alert}`, `${runbookUrl}/${alert}.md`)))
+    .links(frame.links)
     .targets(frame.targets.map((target, index) => target.refId(refId(index)).datasource(datasource)));
 }
 
@@ -138,15 +154,19 @@ function link(title: string, url: string, targetBlank = true): Builder<grafana.D
   return { build: () => visible };
 }
 
-/** Big numbers, one per series and below each other, on a background that says how bad it is. A click selects the stage. */
+/** Links to the runbook's pages about these alerts. */
+const runbook = (...names: string[]) => names.map((alert) => link(`Runbook: ${alert}`, pageOf(alert)));
+
+/** Big numbers, one per stage and below each other, on a background that says how bad it is. A click selects the stage. */
 const stat = (about: Frame) =>
   frame(new Stat(), about)
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(["lastNotNull"]))
     .graphMode(common.BigValueGraphMode.None)
     .colorMode(common.BigValueColorMode.Background)
     .orientation(common.VizOrientation.Horizontal)
-    // Sizes of its own choice would run over the edge at two stages and "unknown".
-    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(24))
+    // Below its name, a value takes the room that it has: large for one stage, and "unknown" still fits at two.
+    .wideLayout(false)
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(13))
     .dataLinks([
       link(
         "This stage alone",
@@ -156,7 +176,7 @@ const stat = (about: Frame) =>
       ),
     ]);
 
-/** Wide ones have their legend beside them, with the highest value: the tiles say what is now. Narrow ones have it below. */
+/** Wide ones have their legend beside them, with the highest value: the tiles have the current one. */
 const timeSeries = (about: Frame) => {
   const isWide = about.size[0] > 12;
   const legend = new common.VizLegendOptionsBuilder()
@@ -198,16 +218,17 @@ const colored = (color: string): grafana.DynamicConfigValue[] => [
 ];
 
 const noSeries = "unknown: no series";
-const blank: grafana.DynamicConfigValue[] = [{ id: "noValue", value: "" }];
+/** For a cell without a value. Grafana would put the message of the empty table there. */
+const blank: grafana.DynamicConfigValue = { id: "noValue", value: "" };
 const unknown: [string, string] = ["unknown", "purple"];
 const never: [string, string] = ["never", "red"];
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
 /** `stuck_orders` → `VezaLedgerStuckOrders`. */
 const alertOf = ({ id }: Check) => `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter) => letter.toUpperCase())}`;
-const whatUnknownIs = `**unknown** is never 0: the check failed, and the sampler's log says why ("check failed"), or the
-  sampler's last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
+const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the sampler's
+  last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
 
-/** At most five tiles in a line; what does not divide by 24 goes to the last ones. */
+/** At most five tiles in a line. Columns that are left over make the last tiles wider. */
 function tileWidth(index: number): number {
   const perLine = Math.ceil(ranked.length / Math.ceil(ranked.length / 5));
   const wider = index % perLine >= perLine - (24 % perLine);
@@ -220,50 +241,94 @@ function checkPanel(check: Check, index: number): Stat {
     title: titleOf(check.id),
     description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows.`,
     unit: "none",
-    size: [tileWidth(index), 5],
-    alerts: [alertOf(check), "VezaLedgerBacklogGrowing", ...(pages ? [] : ["VezaLedgerRowsTooOld"])],
+    size: [tileWidth(index), 7],
+    links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(pages ? [] : ["VezaLedgerRowsTooOld"])),
     targets: [instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}")],
   })
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds(pages ? { 1: "red" } : { 1: "orange", 10: "red" }));
 }
 
+/** Nine rows fit at this height: 36 pixels for a row, 34 for the header. More than nine scroll. */
+const firingPanel = (): AnyPanel =>
+  frame(new Table(), {
+    title: "Firing alerts",
+    description: `The alerts that fire now for the selected stages: pages first, and the longest first. A click on a name
+      opens its page of the runbook. **active for**: how long its condition has held. A page wakes somebody; a ticket waits
+      for office hours.\n\nThe list is empty, too, where no rules are loaded. Look at the tiles beside it.`,
+    unit: "none",
+    size: [14, 11],
+    links: [link("Runbook: all alerts", pageOf("README"))],
+    targets: [instant(firingAlerts, "{{alertname}}").format(PromQueryFormat.Table)],
+  })
+    .noValue("No alert fires, if the rules are loaded.")
+    .withTransformation({
+      id: "organize",
+      options: {
+        excludeByName: { Time: true },
+        indexByName: { severity: 0, alertname: 1, check: 2, stage: 3, Value: 4 },
+        renameByName: { alertname: "alert", Value: "active for" },
+      },
+    })
+    .sortBy([new common.TableSortByFieldStateBuilder().displayName("severity").desc(false)])
+    .overrideByName("severity", [
+      { id: "custom.width", value: 75 },
+      { id: "custom.cellOptions", value: { type: "color-text" } },
+      { id: "mappings", value: [textFor({ page: ["page", "red"], ticket: ["ticket", "orange"] })] },
+    ])
+    .overrideByName("alert", [
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the alert's name.
+      { id: "links", value: [{ title: "Runbook", url: pageOf("${__value.raw}"), targetBlank: true }] },
+    ])
+    .overrideByName("check", [{ id: "custom.width", value: 140 }, blank])
+    .overrideByName("stage", [{ id: "custom.width", value: 95 }, blank])
+    .overrideByName("active for", [
+      { id: "custom.width", value: 100 },
+      { id: "custom.align", value: "right" },
+      { id: "unit", value: "s" },
+      { id: "decimals", value: 1 },
+      { id: "mappings", value: [textFor({ "-1": unknown })] },
+    ]);
+
 const trustPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last tick",
-    description: `Time since the sampler's last tick that arrived, by its own clock; it ticks every minute. After
-      ${staleAfterSeconds / 60} minutes everything above is old: see whether the sampler runs, and its log. It keeps
-      growing when the gateway is gone. **unknown**: no tick was seen for a day.`,
+    description: `Time since the sampler's last tick, by the sampler's clock. It ticks every minute. After
+      ${staleAfterSeconds / 60} minutes every count is old: see whether the sampler runs, and read its log. The time keeps
+      growing while the gateway is gone. **unknown**: no tick within a day.`,
     unit: "s",
-    size: [5, 6],
-    alerts: ["VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent"],
+    size: [5, 5],
+    links: runbook("VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent"),
     targets: [
       instant(orUnknown(`clamp_min(time() - ${lastTick}, 0)`, `${sampleTimestampMetric}{${ofStage}}`), "{{stage}}"),
     ],
   })
+    .decimals(0)
+    .orientation(common.VizOrientation.Vertical)
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds({ 120: "orange", [staleAfterSeconds]: "red" })),
   stat({
     title: "Unknown checks",
-    description: `How many of the checks are unknown: failed, missing, or old because the sampler is silent. 0 is good.
-      The sampler's log names each failed check and the reason ("check failed"): a missing column or right, a lock, a
-      time-out. **unknown**: no check was seen for a day.`,
+    description: `Checks without a count now: failed, missing, or old because the sampler is silent. 0 is good. The
+      sampler's log names each failed check and the reason ("check failed"): a missing column, a missing right, a lock, a
+      time-out. **unknown**: no check within a day.`,
     unit: "none",
-    size: [5, 6],
-    alerts: ["VezaLedgerCheckFailing"],
+    size: [5, 5],
+    links: runbook("VezaLedgerCheckFailing"),
     targets: [instant(orUnknown(unknownChecks, successes), "{{stage}}")],
   })
+    .orientation(common.VizOrientation.Vertical)
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds({ 1: "orange", [checks.length]: "red" })),
   stat({
     title: "Latest push",
-    description: `Whether the Pushgateway took the latest push of each job: veza_ledger is the sampler, veza_reconciler
-      are the reconciler's totals. **refused**: what it got contradicts what it holds, most often a metric of another
-      type in another group. Its log has the reason, and so has ours. **unknown**: the sampler is silent, or the numbers
-      do not come from a Pushgateway: VictoriaMetrics keeps no such times.`,
+    description: `Did the Pushgateway take the latest push of each job? veza_ledger is the sampler; veza_reconciler is the
+      reconciler's totals. **refused**: the push contradicts what the gateway holds, mostly a metric of another type in
+      another group. The gateway's log and ours have the reason. **unknown**: the sampler is silent, or there is no
+      Pushgateway (VictoriaMetrics keeps no push times).`,
     unit: "none",
     size: [5, 6],
-    alerts: ["VezaLedgerPushRefused"],
+    links: runbook("VezaLedgerPushRefused"),
     targets: [
       instant(
         orUnknown(
@@ -275,52 +340,34 @@ const trustPanels = (): AnyPanel[] => [
       ),
     ],
   })
-    .text(new common.VizTextDisplayOptionsBuilder().titleSize(12).valueSize(16))
+    .wideLayout(true)
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(12).valueSize(18))
     .mappings([textFor({ "-1": unknown, 0: ["taken", "green"], 1: ["refused", "red"] })])
     .thresholds(thresholds({ 1: "red" })),
-  frame(new Table(), {
-    title: "Firing alerts",
-    description: `The alerts that fire now for the selected stages, as Prometheus or vmalert evaluates them: pages wake
-      somebody, tickets wait for office hours. An empty list is worth as much as the tiles beside it: it is empty too
-      where the rules are not loaded.`,
-    unit: "none",
-    size: [9, 6],
-    alerts: ["VezaLedgerCheckFailing"],
+  timeSeries({
+    title: "Duration of a sample",
+    description: `How long the sampler takes until its last count is there. The duration rises before checks time out and
+      become unknown. Look at the load on Postgres, and whether the indexes of config/postgres/indexes.sql exist.`,
+    unit: "s",
+    size: [5, 6],
+    links: runbook("VezaLedgerCheckFailing"),
     targets: [
-      instant(
-        `label_replace(max by (severity, alertname, check, stage) (${firing()}), "alert", "$1", "alertname", "VezaLedger(.+)")`,
-        "{{alertname}}",
-      ).format(PromQueryFormat.Table),
+      range(`max by (stage) (${sampleDurationMetric}{${ofStage}}) and on (stage) ${fresh}`, "sample {{stage}}"),
     ],
   })
-    .noValue("No alert fires, if the rules are loaded.")
-    .withTransformation({
-      id: "organize",
-      options: {
-        excludeByName: { Time: true, Value: true, alertname: true },
-        indexByName: { severity: 0, alert: 1, check: 2, stage: 3 },
-      },
-    })
-    .sortBy([new common.TableSortByFieldStateBuilder().displayName("severity").desc(false)])
-    .overrideByName("severity", [
-      { id: "custom.width", value: 75 },
-      { id: "custom.cellOptions", value: { type: "color-text" } },
-      { id: "mappings", value: [textFor({ page: ["page", "red"], ticket: ["ticket", "orange"] })] },
-    ])
-    // What an alert does not have. Grafana would put the message of the empty table there.
-    .overrideByName("check", [{ id: "custom.width", value: 135 }, ...blank])
-    .overrideByName("stage", [{ id: "custom.width", value: 80 }, ...blank]),
+    .overrideByQuery("A", colored("#3274D9"))
+    .min(0),
 ];
 
 const detailPanels = (): AnyPanel[] => [
   stat({
     title: "Age of the oldest row",
-    description: `How long ago the oldest row that each check counts was written, or last changed for transfers.
-      **none**: the check counted no row. The age keeps growing even while the check fails or the sampler is silent.
-      Start with the oldest: behind it is who has waited longest for their money. After 24 hours a ticket wakes somebody.`,
+    description: `How long ago the oldest row of each check was written; for transfers, last changed. **none**: the check
+      counted no row. The age keeps growing while the check fails or the sampler is silent. Start with the oldest: somebody
+      has waited longest for that money. After 24 hours a ticket becomes a page.`,
     unit: "s",
     size: [8, 10],
-    alerts: ["VezaLedgerRowsTooOld", ...ranked.map(alertOf)],
+    links: runbook("VezaLedgerRowsTooOld", ...ranked.map(alertOf)),
     targets: ranked.map((check) => {
       const last = `max by (stage) (last_over_time(${oldest(check)}[1d]))`;
       const none = `(max by (stage) (${oldest(check)}) == 0 and on (stage) ${fresh})`;
@@ -331,7 +378,8 @@ const detailPanels = (): AnyPanel[] => [
     }),
   })
     .colorMode(common.BigValueColorMode.Value)
-    .text(new common.VizTextDisplayOptionsBuilder().titleSize(13).valueSize(15))
+    .wideLayout(true)
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(18))
     .mappings([textFor({ "-1": unknown, 0: ["none", "green"] })])
     .thresholds(thresholds({ 1: "orange", 86400: "red" })),
   ranked
@@ -339,12 +387,12 @@ const detailPanels = (): AnyPanel[] => [
       (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
       timeSeries({
         title: "The counts over time",
-        description: `The same counts as above: did it start suddenly, and does it go down again? A gap is no 0, but a time
-        when the count was unknown; the purple line says how many were. Compare a rise with your releases (the marks of
-        annotations tagged \`deploy\`), with the alerts, and with the providers' status pages.`,
+        description: `The same counts as above: did it start suddenly, and does it go down again? A gap means unknown, not
+        0; the purple area says how many checks were unknown. Compare a rise with the red marks (pages), the blue marks
+        (annotations tagged \`deploy\`), and the providers' status pages.`,
         unit: "none",
         size: [16, 10],
-        alerts: ["VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"],
+        links: runbook("VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"),
         targets: [
           ...ranked.map((check) => range(`(${freshCount(check)}) >= 0`, `${titleOf(check.id)} {{stage}}`)),
           range(unknownChecks, "Unknown checks {{stage}}"),
@@ -362,12 +410,12 @@ const detailPanels = (): AnyPanel[] => [
 const reconcilerPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last sweep",
-    description: `Time since the reconciler's latest sweep ended, by what it reported. **never**: it has not reported
-      a sweep yet. **unknown**: its totals were not seen for a day. Far above its usual pause: see whether the reconciler
-      runs, and whether its deliveries are answered with 200.`,
+    description: `Time since the reconciler's latest sweep ended, as the reconciler reported it. **never**: no sweep was
+      reported yet. **unknown**: no totals within a day. Far above the usual pause: see whether the reconciler runs, and
+      whether its deliveries are answered with 200.`,
     unit: "s",
     size: [5, 8],
-    alerts: ["VezaLedgerReconcilerDead"],
+    links: runbook("VezaLedgerReconcilerDead"),
     targets: [
       instant(
         orUnknown(`${ageOf(lastRun)} or ${lastRun} == 0`, `${reconcilerMetric.lastRun}{${ofStage}}`),
@@ -375,7 +423,6 @@ const reconcilerPanels = (): AnyPanel[] => [
       ),
     ],
   })
-    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(36))
     .mappings([textFor({ "-1": unknown, 0: never })])
     .thresholds(thresholds({ 600: "orange", 900: "red" })),
   phases
@@ -383,12 +430,12 @@ const reconcilerPanels = (): AnyPanel[] => [
       (panel, phase, index) => panel.overrideByQuery(refId(index), colored(advice[phase]?.color ?? "text")),
       timeSeries({
         title: "Rows repaired in the last hour",
-        description: `Repairs by phase of the sweep (${phases.join(", ")}), each point counting the hour before it. Counts
-          above that do not fall while this is 0: it does not find those rows, or fails on them. A jump by the whole
-          total is a counter that was reset.`,
+        description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. Counts
+          above that do not fall while this is 0: the reconciler does not find those rows, or fails on them. A jump by the
+          whole total means that a counter was reset.`,
         unit: "none",
         size: [11, 8],
-        alerts: ["VezaLedgerReconcilerRepairsNothing", "VezaLedgerCounterReset"],
+        links: runbook("VezaLedgerReconcilerRepairsNothing", "VezaLedgerCounterReset"),
         targets: phases.map((phase) =>
           range(
             hourly(reconcilerMetric.actions, "stage").replace("{", `{phase="${phase}", `),
@@ -400,23 +447,23 @@ const reconcilerPanels = (): AnyPanel[] => [
     .min(0),
   timeSeries({
     title: "Orphan refunds failed in the last hour",
-    description: `Refunds that the reconciler marked as failed, because the provider was never asked for them; each
-      point counts the hour before it. Each was a crash between our two steps: find it in the backend's log.`,
+    description: `Refunds that the reconciler marked as failed because the provider was never asked for them. Each point
+      counts the hour before it. Each refund is a crash between our two steps: find it in the backend's log.`,
     unit: "none",
     size: [8, 8],
-    alerts: ["VezaLedgerReconcilerFailingOrphans"],
+    links: runbook("VezaLedgerReconcilerFailingOrphans"),
     targets: [range(hourly(reconcilerMetric.orphanRefunds, "stage"), "failed {{stage}}")],
   })
     .overrideByQuery("A", colored(adviceOn("orphan_refunds").color))
     .min(0),
   timeSeries({
     title: "Duration of a sweep",
-    description: `Half of the sweeps in the hour before each point took at most this long, and the longest took at most
-      that long: the limits are those of the histogram's buckets. A gap: no sweep in that hour. The largest bucket is the
-      ceiling: a longer sweep is drawn there. Slower and slower: more is stuck, or Postgres or a provider is slow.`,
+    description: `Of the sweeps in the hour before each point: half took at most the median, and none took more than the
+      longest. Both are estimates from the histogram's buckets; a sweep beyond the largest bucket is drawn there. A gap: no
+      sweep in that hour. Rising: more is stuck, or Postgres or a provider is slow.`,
     unit: "s",
     size: [12, 9],
-    alerts: ["VezaLedgerReconcilerDead"],
+    links: runbook("VezaLedgerReconcilerDead"),
     targets: [range(quantile(0.5), "median {{stage}}"), range(quantile(1), "longest {{stage}}")],
   })
     .overrideByQuery("A", colored("#3274D9"))
@@ -424,14 +471,14 @@ const reconcilerPanels = (): AnyPanel[] => [
     .min(0),
   frame(new Heatmap(), {
     title: "Sweeps by duration",
-    description: `How many sweeps took how long, of all selected stages together: select one stage to see it alone.
-      Two bands are two kinds of sweeps, a rising band is a reconciler that falls behind, an empty column is a time
-      without sweeps.`,
+    description: `How many sweeps took how long, in columns of half an hour (more on long ranges), all selected stages
+      together. Two bands: two kinds of sweeps. A rising band: the reconciler falls behind. An empty column: no sweep. The
+      current half hour appears when it is over.`,
     unit: "none",
     size: [12, 9],
-    alerts: ["VezaLedgerReconcilerDead"],
+    links: runbook("VezaLedgerReconcilerDead"),
     targets: [
-      // A difference of totals, and not increase(): that one estimates, and misses what falls between two windows.
+      // A difference of totals: increase() estimates, and misses what falls between two windows.
       range(
         `sum by (le) (clamp_min(BUCKETS - BUCKETS offset $__interval, 0))`.replaceAll(
           "BUCKETS",
@@ -441,8 +488,8 @@ const reconcilerPanels = (): AnyPanel[] => [
       ).format(PromQueryFormat.Heatmap),
     ],
   })
-    // The panel's, and not the query's: so a cell is as wide as what it counts.
-    .interval("5m")
+    // Of the panel, not of the query, so that a cell is as wide as what it counts. Half an hour holds about six sweeps.
+    .interval("30m")
     .noValue(noSeries)
     .color(
       new HeatmapColorOptionsBuilder()
@@ -452,23 +499,70 @@ const reconcilerPanels = (): AnyPanel[] => [
         .scale(HeatmapColorScale.Exponential)
         .exponent(0.5)
         .steps(64)
-        // So a single sweep stands out from none.
+        // From 0, so that one sweep stands out from none.
         .min(0),
     )
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
+];
+
+const series = (metric: string, by: string) => `max by (${by}) (${metric}{${ofStage}})`;
+
+const evidencePanels = (): AnyPanel[] => [
   timeSeries({
-    title: "Duration of a sample",
-    description: `How long the sampler took until its last count was there. It rises before checks time out and become
-      unknown: look at the load on Postgres, and whether the indexes of config/postgres/indexes.sql are there.`,
+    title: "Age of the newest row watched",
+    description: `How long ago the newest row came into the state that the check watches, of any age. Much longer than
+      usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no such row.`,
     unit: "s",
-    size: [24, 7],
-    alerts: ["VezaLedgerCheckFailing"],
+    size: [12, 8],
+    links: runbook("VezaLedgerRowsOutside"),
+    targets: [range(`time() - ${series(evidenceMetric.newest, "stage, check")}`, "{{check}} {{stage}}")],
+  }).min(0),
+  timeSeries({
+    title: "Rows inserted in the last hour",
+    description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may be blind.`,
+    unit: "none",
+    size: [12, 8],
+    links: runbook("VezaLedgerRowsOutside"),
+    targets: [range(hourly(evidenceMetric.inserts, "stage, table"), "{{table}} {{stage}}")],
+  }).min(0),
+  timeSeries({
+    title: "Rows that can never count",
+    description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead (**ahead**).`,
+    unit: "none",
+    size: [6, 8],
+    links: runbook("VezaLedgerRowsOutside"),
+    targets: [range(`${series(evidenceMetric.outside, "stage, check, reason")} > 0`, "{{check}} {{reason}} {{stage}}")],
+  }).min(0),
+  timeSeries({
+    title: "Money at risk",
+    description: `Of the rows that each check counts, by currency. Empty unless the owner of the ledger shows it
+      (docs/amounts.md).`,
+    unit: "none",
+    size: [6, 8],
+    links: runbook(),
+    targets: [range(series(evidenceMetric.amount, "stage, check, currency"), "{{check}} {{currency}} {{stage}}")],
+  }).min(0),
+  timeSeries({
+    title: "Outbox of the reconciler",
+    description: `Deliveries that wait to be sent, and deliveries that were parked. Beside them, for how many
+      minutes the oldest has waited. Empty where the outbox is in another database.`,
+    unit: "none",
+    size: [6, 8],
+    links: runbook("VezaLedgerOutboxStuck"),
     targets: [
-      range(`max by (stage) (${sampleDurationMetric}{${ofStage}}) and on (stage) ${fresh}`, "sample {{stage}}"),
+      range(series(evidenceMetric.outboxRows, "stage, state"), "{{state}} {{stage}}"),
+      range(`(time() - (${series(evidenceMetric.outboxOldest, "stage")} > 0)) / 60`, "minutes waited {{stage}}"),
     ],
-  })
-    .overrideByQuery("A", colored("#3274D9"))
-    .min(0),
+  }).min(0),
+  timeSeries({
+    title: "Who counts",
+    description: `One line for each stage, with the version, region and database of its sampler. Two lines that take turns:
+      two samplers overwrite each other's numbers.`,
+    unit: "none",
+    size: [6, 8],
+    links: runbook("VezaLedgerTwoSamplers"),
+    targets: [range(series(infoMetric, "stage, version, region, database"), "{{database}} {{region}} {{version}}")],
+  }).min(0),
 ];
 
 /** In the classic format, not the newer v2: every Grafana imports it. */
@@ -483,19 +577,19 @@ export function ledgerDashboard(): grafana.Dashboard {
     .time({ from: "now-6h", to: "now" })
     .timezone("browser")
     .tooltip(grafana.DashboardCursorSync.Crosshair)
-    .link(link("Runbook", `${runbookUrl}/README.md`))
+    .link(link("Runbook", pageOf("README")))
     .annotations([
       new grafana.AnnotationQueryBuilder()
         .name("Pages")
         .datasource(datasource)
         .enable(true)
         .iconColor("red")
-        // Its start alone: one that fires for days would tint all panels for days.
+        // Only its start: a page that fires for days would tint all panels for days.
         .expr(`${pages()} unless ${pages(" offset 1m")}`)
         .step("60s")
         .titleFormat("{{alertname}}")
         .textFormat("{{check}} {{stage}}"),
-      // Whoever deploys posts them: see docs/runbook/reasons.md, "Deployments".
+      // Your pipeline posts them: the runbook says how.
       new grafana.AnnotationQueryBuilder()
         .name("Deploys")
         .datasource({ type: "grafana", uid: "-- Grafana --" })
@@ -518,18 +612,34 @@ export function ledgerDashboard(): grafana.Dashboard {
         .current({ selected: true, text: ["All"], value: ["$__all"] }),
     ]);
   const rows: [title: string, panels: AnyPanel[]][] = [
+    ["What fires, and can I believe this?", [firingPanel(), ...trustPanels()]],
     ["Is money stuck?", ranked.map(checkPanel)],
-    ["Can I believe this?", trustPanels()],
     ["How bad is it?", detailPanels()],
     ["Is the reconciler winning?", reconcilerPanels()],
+    ["Could a check have missed something?", evidencePanels()],
   ];
   for (const [title, panels] of rows) {
     builder.withRow(new grafana.RowBuilder(title));
     for (const panel of panels) builder.withPanel(panel);
   }
   const dashboard = builder.build();
-  for (const [index, panel] of (dashboard.panels ?? []).entries()) panel.id = index + 1;
+  const panels = (dashboard.panels ?? []) as grafana.Panel[];
+  for (const [index, panel] of panels.entries()) panel.id = index + 1;
+  arrange(panels);
   return dashboard;
+}
+
+/** Puts each panel as far up as it fits, and then as far left. The builder cannot put two panels beside a taller one. */
+function arrange(panels: grafana.Panel[]): void {
+  const bottoms = Array<number>(24).fill(0);
+  for (const { gridPos } of panels) {
+    if (!gridPos) continue;
+    const { w, h } = gridPos;
+    const places = Array.from({ length: 24 - w + 1 }, (_, x) => ({ x, y: Math.max(...bottoms.slice(x, x + w)) }));
+    const highest = places.reduce((best, place) => (place.y < best.y ? place : best));
+    Object.assign(gridPos, highest);
+    bottoms.fill(highest.y + h, highest.x, highest.x + w);
+  }
 }
 
 // npm run dashboard

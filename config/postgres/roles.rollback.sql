@@ -28,6 +28,13 @@ begin
     current_database());
 end
 $$;
+do $$
+begin
+  if to_regclass('ledger_metrics_outbox') is not null then
+    revoke all on ledger_metrics_outbox from veza_ledger_sampler, veza_ledger_oncall;
+  end if;
+end
+$$;
 revoke all on schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
 revoke all on ledger_metrics.deliveries, ledger_metrics.totals, ledger_metrics.amounts_at_risk
   from veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;

@@ -287,6 +287,18 @@ exception
 end
 $$;
 
+-- Where the reconciler's outbox is in this database, its rows are counted. Run this file again after outbox.sql.
+do $$
+declare
+  columns constant text := 'id, created_at, attempts, next_attempt_at, last_error, parked_at, sent_at, claimed_until';
+begin
+  if to_regclass('ledger_metrics_outbox') is not null then
+    grant select (created_at, parked_at, sent_at) on ledger_metrics_outbox to veza_ledger_sampler;
+    execute format('grant select (%s) on ledger_metrics_outbox to veza_ledger_oncall', columns);
+  end if;
+end
+$$;
+
 -- To see who holds a lock. Not every owner may give it; without it, the lock shows and its owner's query does not.
 do $$
 begin
