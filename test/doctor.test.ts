@@ -44,7 +44,7 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
   // A small table that the planner knows to be small: it would read all of it, index or not.
   await run("insert into refunds (status) select 'pending' from generate_series(1, 20); analyze refunds");
   await run("insert into orders (status) values ('pending')");
-  const settings = { DATABASE_URL: database.samplerUrl, WEBHOOK_SECRET: undefined };
+  const settings = { DATABASE_URL: database.samplerUrl, WEBHOOK_SECRET: undefined, STAGE: "doctor-alone" };
   await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
   await run("alter table orders rename hyperswitch_payment_id to gone");
   const ill = await doctor(["sampler"], settings);
@@ -104,7 +104,7 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
   await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
   await fill();
   expect(await doctor(["sampler"], settings)).toMatchObject({ exitCode: 0, ill: [], remedies: [] });
-  expect(await scrape("doctor")).toEqual({});
+  expect(await scrape("doctor-alone")).toEqual({});
 });
 
 /** A fake of PgBouncer 1.24 in statement mode: it hangs up when an answer leaves a transaction open, and knows no pools. */
