@@ -90,12 +90,12 @@ export const lockKey = "1986361953, 1";
  */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
-  select pg_advisory_xact_lock(${lockKey}), last_value as before, since from ledger_metrics.published_since,
-    (select (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint as since) as server
-  where not exists (
+  select pg_advisory_xact_lock(${lockKey}) where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
-  select name, labels, value::float8 from ledger_metrics.totals`;
+  select name, labels, value::float8 from ledger_metrics.totals;
+  select last_value as before, (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint as since
+  from ledger_metrics.published_since`;
 
 /** For roles that may note it: the sampler may not. */
 const noteServer = (since: string) => `select setval('ledger_metrics.published_since', ${since})
@@ -127,7 +127,7 @@ export function publishTotals(
   return twice(attempt, (error) => isRefusal(error) || deadline.aborted);
 }
 
-type Lock = { before: string; since: string };
+type Locked = [unknown, unknown[], Total[], [{ before: string; since: string }]];
 
 async function publishOnce(
   database: Database,
@@ -140,11 +140,11 @@ async function publishOnce(
   const within = <T>(work: (signal: AbortSignal) => Promise<T>) =>
     withAnyOf([publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)], work);
   try {
-    const [, [lock], totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, [Lock?], Total[]];
-    const isNewServer = lock && lock.before !== lock.since;
-    if (lock) {
+    const [, lock, totals, [server]] = (await ask(lockAndReadTotals)) as unknown as Locked;
+    const isNewServer = server.before !== server.since;
+    if (lock.length > 0) {
       // While a server runs, its totals do not fall. A page that cannot be read keeps nobody from pushing.
-      if (isNewServer && lock.before !== "1") {
+      if (isNewServer && server.before !== "1") {
         expectNoFall(totals, await within((signal) => readGroup(gateway, group, signal)).catch(() => []));
       }
       const metrics = await exposeTotals(totals);
@@ -152,8 +152,8 @@ async function publishOnce(
       await within((signal) => push(gateway, group, metrics, signal));
     }
     // An answer proves that the connection, and so the lock, was kept until now.
-    await ask(`${isNewServer ? noteServer(lock.since) : ""} commit`);
-    return Boolean(lock);
+    await ask(`${isNewServer && lock.length > 0 ? noteServer(server.since) : ""} commit`);
+    return lock.length > 0;
   } catch (error) {
     await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
     throw error;
