@@ -539,7 +539,7 @@ const evidencePanels = (): AnyPanel[] => [
       (docs/amounts.md).`,
     unit: "none",
     size: [6, 8],
-    links: runbook(),
+    links: runbook("VezaLedgerRowsTooOld"),
     targets: [range(series(evidenceMetric.amount, "stage, check, currency"), "{{check}} {{currency}} {{stage}}")],
   }).min(0),
   timeSeries({
