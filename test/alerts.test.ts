@@ -24,7 +24,8 @@ let rules: Rule[];
 let aboutEvidence: Set<string>;
 beforeAll(async () => {
   const { groups } = load(await readFile(rulesFile, "utf8")) as { groups: { name: string; rules: Rule[] }[] };
-  rules = groups.flatMap((group) => group.rules);
+  // Rules that record have no name as an alert; test/alerts-blind.test.ts has the alert that reads them.
+  rules = groups.filter(({ name }) => name !== "veza-ledger-blind").flatMap((group) => group.rules);
   const evidence = groups.filter(({ name }) => name === "veza-ledger-evidence");
   aboutEvidence = new Set(evidence.flatMap((group) => group.rules).map(({ alert }) => alert));
 });

@@ -91,7 +91,7 @@ it("links panels to the runbook's pages, between them to every alert, and to non
   const { groups } = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as {
     groups: { rules: { alert: string }[] }[];
   };
-  const alerts = new Set(groups.flatMap(({ rules }) => rules.map(({ alert }) => alert)));
+  const alerts = new Set(groups.flatMap(({ rules }) => rules.flatMap(({ alert = [] }) => alert)));
   const index = JSON.parse(text).links[0].url;
   expect(index).toMatch(/^https:.*\/docs\/runbook\/README\.md$/);
   const pages = ["README", ...alerts].map((name) => index.replace("README", name));

@@ -514,7 +514,7 @@ const evidencePanels = (): AnyPanel[] => [
       usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no such row.`,
     unit: "s",
     size: [12, 8],
-    links: runbook("VezaLedgerRowsOutside"),
+    links: runbook("VezaLedgerCheckBlind"),
     targets: [range(`time() - ${series(evidenceMetric.newest, "stage, check")}`, "{{check}} {{stage}}")],
   }).min(0),
   timeSeries({
@@ -522,7 +522,7 @@ const evidencePanels = (): AnyPanel[] => [
     description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may be blind.`,
     unit: "none",
     size: [12, 8],
-    links: runbook("VezaLedgerRowsOutside"),
+    links: runbook("VezaLedgerCheckBlind"),
     targets: [range(hourly(evidenceMetric.inserts, "stage, table"), "{{table}} {{stage}}")],
   }).min(0),
   timeSeries({

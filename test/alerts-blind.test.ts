@@ -1,0 +1,45 @@
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { dump, load } from "js-yaml";
+import { expect, it, onTestFinished } from "vitest";
+import { checks } from "../lib/checks.ts";
+import { findProgram } from "../local/find-program.ts";
+
+interface Group {
+  name: string;
+  rules: { record?: string; expr: string; annotations?: Record<string, string> }[];
+}
+
+async function blindRules(): Promise<Group> {
+  const { groups } = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as { groups: Group[] };
+  const group = groups.find(({ name }) => name === "veza-ledger-blind");
+  if (!group) throw new Error("there is no group veza-ledger-blind");
+  return group;
+}
+
+it("VezaLedgerCheckBlind tells a rename and a stop, and no outage, by Prometheus' own tool", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-blind-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const group = await blindRules();
+  for (const { annotations } of group.rules) {
+    delete annotations?.dashboard_url;
+    delete annotations?.runbook_url;
+  }
+  await writeFile(path.join(folder, "ledger.yml"), dump({ groups: [group] }));
+  await copyFile("test/alerts-blind.yml", path.join(folder, "tests.yml"));
+  const { file } = await findProgram("promtool");
+  const output = await promisify(execFile)(file, ["test", "rules", "tests.yml"], { cwd: folder }).catch(
+    (error) => error,
+  );
+  expect(`${output.stdout}${output.stderr}`).toMatch(/SUCCESS\s*$/);
+}, 300_000);
+
+it("VezaLedgerCheckBlind knows the table of each check whose rows come in by inserts", async () => {
+  const rule = (await blindRules()).rules.find(({ record }) => record === "veza_ledger:check_inserts:total");
+  const pairs = [...(rule?.expr.matchAll(/table="(\w+)"\}[^"]*"check", "(\w+)"/g) ?? [])].map(([, ...pair]) => pair);
+  const byCreation = checks.filter(({ time }) => time === "created_at");
+  expect(pairs.sort()).toEqual(byCreation.map(({ table, id }) => [table, id]).sort());
+});
