@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { dump, load } from "js-yaml";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
@@ -75,8 +76,15 @@ describe("every alert fires when it should, not a minute earlier, and says what 
 
   it("by that of VictoriaMetrics", { timeout }, async () => {
     const args = ["unittest", "--disableAlertgroupLabel", ...files.flatMap((file) => ["--files", file])];
-    // Its storage has one name for everybody, and who runs it first has it.
-    const output = await run("vmalert-tool", args, { TMPDIR: folder });
+    // Its storage has one name for everybody, and who runs it first has it. Its port too: another run has to end first.
+    const isTaken = (error: unknown) => String(error).includes("address already in use");
+    let output: string | undefined;
+    while (output === undefined) {
+      output = await run("vmalert-tool", args, { TMPDIR: folder }).catch((error) => {
+        if (!isTaken(error)) throw error;
+        return sleep(1_000, undefined);
+      });
+    }
     expect(output.match(/SUCCESS/g)).toHaveLength(files.length);
   });
 
