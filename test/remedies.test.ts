@@ -232,9 +232,9 @@ describe.each([
 
     it("a database that there is not, and a login without TLS where that is demanded", async () => {
       const url = profile.as("veza_ledger_receiver");
-      expect(await doctor("receiver", { DATABASE_URL: url.replace("/ledger", "/other") })).toEqual([
+      expect(await doctor("receiver", { DATABASE_URL: url.replace("/ledger", "/nowhere") })).toEqual([
         {
-          line: '✗ Postgres database "other" does not exist',
+          line: '✗ Postgres database "nowhere" does not exist',
           remedy: "name the ledger's database in DATABASE_URL; psql -l lists them",
         },
       ]);
