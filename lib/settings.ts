@@ -28,9 +28,23 @@ const settingNames = [
  * in SECRET_ID. `fresh` bypasses their cache. Throws as `parseSettings` does, or a SecretsError.
  */
 export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
+  return parseSettings(await loadTexts(fresh), functionName);
+}
+
+/** Reads and validates the gateway alone, from the same places, for a command without a database. Throws alike. */
+export async function loadPushgateway(): Promise<PushgatewayTarget> {
+  const texts = await loadTexts(false);
+  const problems: string[] = [];
+  const target = parsePushgateway(texts, problems);
+  trust(texts, problems);
+  if (!target || problems.length > 0) throw new SettingsError(problems.join("; "));
+  return target;
+}
+
+async function loadTexts(fresh: boolean): Promise<Texts> {
   const texts: Texts = process.env.SECRET_ID ? { ...(await readSecrets(process.env.SECRET_ID, fresh)) } : {};
   for (const name of settingNames) texts[name] = process.env[name] || texts[name];
-  return parseSettings(texts, functionName);
+  return texts;
 }
 
 /**
@@ -45,12 +59,15 @@ export function parseSettings(texts: Texts, functionName: FunctionName): Setting
     webhookSecrets: functionName === "receiver" ? parseWebhookSecrets(texts, problems) : [],
     stage: texts.STAGE || undefined,
   };
-  if (!trustCertificates(texts.CA_CERTIFICATES ?? "")) {
-    problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
-  }
+  trust(texts, problems);
   if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
   return settings as Settings;
+}
+
+function trust(texts: Texts, problems: string[]): void {
+  if (trustCertificates(texts.CA_CERTIFICATES ?? "")) return;
+  problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
 }
 
 /** Parses a connection string by the rules of DATABASE_URL. Throws a SettingsError. */

@@ -10,6 +10,7 @@ import { checks } from "../lib/checks.ts";
 import { findOnPath } from "../local/find-on-path.ts";
 import { serve } from "../local/function-url.ts";
 import { answerPage, localRules, newStack, note } from "../local/page.ts";
+import { alertOf } from "./helpers/models.ts";
 import { runScript } from "./helpers/processes.ts";
 
 const chromium = await findOnPath(["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);
@@ -82,7 +83,7 @@ describe("the stack's address", () => {
       expect([status, type], link).toEqual([200, "text/plain; charset=utf-8"]);
       expect(body.toLowerCase()).toContain(hash.slice(1) || path.basename(pathname, ".md").toLowerCase());
     }
-    for (const { id, runbook } of stack.checks) expect(new URL(runbook ?? "", url).pathname, id).toMatch(/\.md$/);
+    for (const { id, runbook } of stack.checks) expect(runbook, id).toContain(`docs/runbook/${alertOf({ id })}.md`);
     expect(rules.match(/_url: .*/g)?.filter((link) => !link.includes(url))).toEqual([]);
   });
 
