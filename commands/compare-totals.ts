@@ -44,7 +44,11 @@ export async function compareTotals({ sql }: Database, { pushgateway, stage }: S
       true,
     );
   }
-  return [true, shown.length > 0 ? "as the gateway shows them" : "not compared: the gateway shows none of them"];
+  if (shown.length > 0) return [true, "as the gateway shows them"];
+  return [
+    true,
+    `not compared: the gateway shows none ${stage ? `of stage ${stage}` : "without a stage; is STAGE missing?"}`,
+  ];
 }
 
 /** Tells whether a failover can lose what was committed. All that a login without further rights can see of it. */

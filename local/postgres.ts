@@ -139,7 +139,7 @@ export async function runCluster(
     Date.now() < until && server.exitCode() === undefined;
     await sleep(20)
   ) {
-    if (/ready to accept (read-only )?connections/.test(server.output())) return server;
+    if (/ready to accept (read.only )?connections/.test(server.output())) return server;
     if (signal?.aborted) break;
   }
   await server.end();

@@ -88,7 +88,7 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
       ...checks.map(({ id }) => `${problems[id] === unindexed ? "!" : "✗"} check ${id} ${problems[id]}`),
       expect.stringMatching(/^✓ counts orphan_refunds.*|unknown: \d$/),
       "✓ totals ledger_metrics is there, and readable",
-      "✓ totals on the gateway not compared: the gateway shows none of them",
+      expect.stringMatching(/^✓ totals on the gateway not compared: the gateway shows none /),
       "✓ standby none is connected",
       "✓ Pushgateway accepts a push and shows it",
       "✓ Pushgateway's memory in memory alone, as it should be",
