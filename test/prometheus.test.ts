@@ -99,6 +99,8 @@ it("shows numbers on every panel at two stages, at one, and where no stage is se
     for (const { title, type, answers } of await shown(stages)) {
       // Alerts and unknown checks are none; the heatmap has no cell within this second.
       if (/^(row|table|heatmap)$/.test(type)) continue;
+      // The evidence has series of its own for each check, table or state, and none where nothing is to be measured.
+      if (/newest row|inserted|never count|at risk|Outbox|Who counts/.test(title)) continue;
       const expected = title === "The counts over time" ? answers.slice(0, -1) : answers;
       const perStage = title === "Latest push" ? 2 : 1;
       for (const answer of expected) expect(answer, `${title} of ${stages}`).toHaveLength(count * perStage);
