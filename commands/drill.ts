@@ -140,9 +140,8 @@ async function deleteGroup(gateway: PushgatewayTarget): Promise<void> {
     signal: AbortSignal.timeout(5_000),
   }).catch(() => undefined);
   if (answer?.ok) return console.log("Deleted the group.");
-  console.log(`The group was not deleted, and stays at 0. On a Pushgateway: curl -X DELETE
-${url}
-VictoriaMetrics has no groups, and forgets it by itself.`);
+  console.log(`The group was not deleted, and stays at 0. Delete it: curl -X DELETE
+${url}`);
 }
 
 /** Emits the person's turns. */

@@ -119,6 +119,8 @@ describe("beside a running stack", () => {
     expect(Number(before)).toBeGreaterThanOrEqual(50); // Of the hour before.
     expect(Number(after)).toBeGreaterThanOrEqual(Number(before));
     expect(Number(after) - Number(before)).toBeLessThan(5);
+    const deleted = /^pushgateway_http_requests_total\{code="202",handler="delete",method="delete"\} 2$/m;
+    expect(await (await fetch(`${gateway}/metrics`)).text()).toMatch(deleted);
   });
 
   it("kill-postgres: all counts are unknown, then known; no total is lost", async () => {
