@@ -18,7 +18,7 @@ beforeAll(async () => {
     groups: { rules: { alert: string; labels: { severity: string } }[] }[];
   };
   severities = {};
-  for (const { alert, labels } of groups.flatMap(({ rules }) => rules)) {
+  for (const { alert, labels } of groups.flatMap(({ rules }) => rules.filter(({ alert }) => alert))) {
     severities[alert] = (severities[alert] ?? new Set()).add(labels.severity);
   }
 });
