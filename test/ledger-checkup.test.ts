@@ -204,7 +204,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const ill = await check();
     expect(ill).toMatchObject({
       exitCode: 0,
-      ill: ["! table orders a table in public, rows: about 1; there is another one in veza"],
+      ill: [expect.stringMatching(/^! table orders a table in public, rows: about \d+; there is another one in veza$/)],
     });
     expect(ill.remedies).toEqual([
       "if that is the ledger: alter role veza_ledger_sampler set search_path = veza, public; then npm run migrate. " +

@@ -176,10 +176,10 @@ describe.each([
         revoke usage on schema ledger_metrics from veza_ledger_sampler;
         revoke select (id) on ${inLedger("refunds")} from veza_ledger_oncall;
         alter role veza_ledger_oncall set timezone = 'Asia/Tokyo';
-        alter role veza_ledger_sampler in database ledger set statement_timeout = '50ms'`);
+        alter role veza_ledger_sampler in database ledger set statement_timeout = '300ms'`);
       expect(await mend("sampler")).toEqual(
         expect.arrayContaining([
-          "✗ role's settings statement_timeout of 50 ms is too short",
+          "✗ role's settings statement_timeout of 300 ms is too short",
           "✗ ways to read veza_ledger_oncall reads with TimeZone Asia/Tokyo, veza_ledger_sampler with UTC",
           "✗ rights veza_ledger_sampler lacks rights",
           "✗ totals the role may not read ledger_metrics",
