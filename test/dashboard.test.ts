@@ -115,7 +115,8 @@ it("shows what fires first, beside whether it can be believed, then what pages, 
   }
   const tiles = others.slice(money + 1, money + 1 + checks.length).map(({ title }) => title);
   expect(tiles.slice(0, 2)).toEqual(["Stuck orders", "Orphan refunds"]);
-  expect(tiles.map((title) => title.toLowerCase().replace(" ", "_")).sort()).toEqual(checks.map(({ id }) => id).sort());
+  const shown = tiles.map((title) => title.toLowerCase().replace(" ", "_")).sort();
+  expect(shown, "the tiles of config/grafana/dashboard.ts").toEqual(checks.map(({ id }) => id).sort());
 });
 
 it("cuts no title at a width of 1280 pixels", () => {
