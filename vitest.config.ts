@@ -20,6 +20,9 @@ const unit = [
 
 const recipe = "test/add-a-check.test.ts";
 
+/** Plays hours in seconds, on a real Prometheus: it has the machine to itself. */
+const alone = "test/notifications.test.ts";
+
 export default defineConfig({
   test: {
     // Most tests wait for something, so that two cores have room for three files at a time.
@@ -28,6 +31,8 @@ export default defineConfig({
     // machine that does other things at the same time.
     testTimeout: 90_000,
     hookTimeout: 90_000,
+    // A CI machine may stall for longer than a limit of the service; a mistake fails three times.
+    retry: process.env.CI ? 2 : 0,
     // What is waited for takes milliseconds, and longer on a loaded machine.
     expect: { poll: { timeout: 15_000 } },
     coverage: {
@@ -42,10 +47,11 @@ export default defineConfig({
         test: {
           name: "real",
           include: ["test/**/*.test.ts"],
-          exclude: [...unit, recipe],
+          exclude: [...unit, recipe, alone],
           globalSetup: "test/setup.ts",
         },
       },
+      { extends: true, test: { name: "alone", include: [alone], globalSetup: "test/setup.ts" } },
       // Runs the tests of copies of the project: `npm run test:recipe`.
       { extends: true, test: { name: "recipe", include: [recipe], maxConcurrency: 3, testTimeout: 300_000 } },
     ],
