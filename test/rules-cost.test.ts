@@ -15,7 +15,7 @@ import { supervise } from "../local/supervise.ts";
 const scrapeSeconds = 15;
 const daySeconds = 86_400;
 /** Per stage and evaluation. docs/performance.md has what was measured. */
-const maxSamples = 100_000;
+const maxSamples = 80_000;
 
 it("the rules read no more samples than they may, for one stage with a full day of scrapes", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-cost-"));
