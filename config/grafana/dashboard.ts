@@ -239,12 +239,20 @@ function checkPanel(check: Check, index: number): Stat {
   const { hint, pages } = adviceOn(check.id);
   return stat({
     title: titleOf(check.id),
-    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows.`,
+    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Below the
+      count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md).`,
     unit: "none",
     size: [tileWidth(index), 7],
     links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(pages ? [] : ["VezaLedgerRowsTooOld"])),
-    targets: [instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}")],
+    targets: [
+      instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}"),
+      instant(
+        `max by (stage, currency) (${evidenceMetric.amount}{check="${check.id}", ${ofStage}}) and on (stage) ${fresh}`,
+        "{{currency}} {{stage}}",
+      ),
+    ],
   })
+    .overrideByQuery("B", [{ id: "decimals", value: 2 }])
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds(pages ? { 1: "red" } : { 1: "orange", 10: "red" }));
 }
@@ -507,13 +515,41 @@ const reconcilerPanels = (): AnyPanel[] => [
 
 const series = (metric: string, by: string) => `max by (${by}) (${metric}{${ofStage}})`;
 
+const blind = alerts("ALERTS", ', alertname="VezaLedgerCheckBlind", alertstate="firing"');
+
 const evidencePanels = (): AnyPanel[] => [
+  stat({
+    title: "Would a blind check be noticed?",
+    description: `**watched**: enough rows came in lately that their absence would raise VezaLedgerCheckBlind. **not
+      watched**: too few rows to tell a blind check from a quiet ledger, so that its 0 proves little: ask
+      \`npm run doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: the rules are not loaded, or
+      nothing is sampled.`,
+    unit: "none",
+    size: [8, 8],
+    links: runbook("VezaLedgerCheckBlind"),
+    targets: [
+      instant(
+        orUnknown(
+          `max by (stage, check) (last_over_time(veza_ledger:check_watched{${ofStage}}[15m]) and on (stage) ${fresh} or ${blind} * 2)`,
+          successes,
+          "stage, check",
+        ),
+        "{{check}} {{stage}}",
+      ),
+    ],
+  })
+    .colorMode(common.BigValueColorMode.Value)
+    .wideLayout(true)
+    .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(18))
+    .mappings([
+      textFor({ "-1": unknown, 0: ["not watched", "blue"], 1: ["watched", "green"], 2: ["blind?", "orange"] }),
+    ]),
   timeSeries({
     title: "Age of the newest row watched",
     description: `How long ago the newest row came into the state that the check watches, of any age. Much longer than
       usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no such row.`,
     unit: "s",
-    size: [12, 8],
+    size: [8, 8],
     links: runbook("VezaLedgerCheckBlind"),
     targets: [range(`time() - ${series(evidenceMetric.newest, "stage, check")}`, "{{check}} {{stage}}")],
   }).min(0),
@@ -521,7 +557,7 @@ const evidencePanels = (): AnyPanel[] => [
     title: "Rows inserted in the last hour",
     description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may be blind.`,
     unit: "none",
-    size: [12, 8],
+    size: [8, 8],
     links: runbook("VezaLedgerCheckBlind"),
     targets: [range(hourly(evidenceMetric.inserts, "stage, table"), "{{table}} {{stage}}")],
   }).min(0),
