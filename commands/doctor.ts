@@ -2,9 +2,11 @@ import { parseArgs } from "node:util";
 import { checks } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
+import { errorFields } from "../lib/log.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-totals.ts";
+import { firstLook } from "./first-look.ts";
 import { tryPush } from "./gateway-checkup.ts";
 import {
   lookAtCheck,
@@ -31,28 +33,49 @@ import {
 // Prints one line each. What it writes to the database, it takes back.
 const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>]
        npm run doctor -- sampler --sql
+       npm run doctor -- postgres://… [--schema <name>]
 
+  postgres:// counts on a ledger where nothing is installed yet: reads it, and changes nothing
+  --schema    the ledger's schema, where the login's search_path does not lead to it
   --settled   statuses of which you know that nobody waits for such rows
   --sql       prints the sampler's statements, to paste into psql`;
 
-const { role, settled, printsSql } = readArguments();
+const { role, settled, printsSql, schema } = readArguments();
 if (printsSql) {
   console.log(statements());
   process.exit();
 }
+if (isUrl(role)) {
+  const isComplete = await firstLook(role, schema, settled).catch((error) => {
+    const { remedy = "run it again" } = error as Partial<Problem>;
+    console.error(`✗ ${errorFields(error).reason}\n  → ${remedy}`);
+    return false;
+  });
+  process.exit(isComplete ? 0 : 1);
+}
 const databaseTimeoutMs = 20_000;
 const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
 
-function readArguments(): { role: string; settled: string[]; printsSql: boolean } {
+function isUrl(role: string): boolean {
+  return /^postgres(ql)?:/.test(role);
+}
+
+function readArguments(): { role: string; settled: string[]; printsSql: boolean; schema: string | undefined } {
   try {
     const { positionals, values } = parseArgs({
       allowPositionals: true,
-      options: { sql: { type: "boolean", default: false }, settled: { type: "string", multiple: true, default: [] } },
+      options: {
+        sql: { type: "boolean", default: false },
+        settled: { type: "string", multiple: true, default: [] },
+        schema: { type: "string" },
+      },
     });
     const [role = "both", ...more] = positionals;
     const roles = values.sql ? ["sampler"] : ["both", "sampler", "receiver"];
     const settled = values.settled.flatMap((text) => text.split(","));
-    if (roles.includes(role) && more.length === 0) return { role, settled, printsSql: values.sql };
+    const isKnown = roles.includes(role) && !values.schema;
+    const { sql: printsSql, schema } = values;
+    if ((isKnown || (isUrl(role) && !printsSql)) && more.length === 0) return { role, settled, printsSql, schema };
   } catch {}
   console.error(usage);
   process.exit(2);

@@ -226,7 +226,7 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
     sql`
       select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, session_user as login,
         current_setting('timezone') as zone,
-        (select source in ('user', 'database user') from pg_settings where name = 'TimeZone') as is_chosen
+        (select source in ('user', 'database user', 'session') from pg_settings where name = 'TimeZone') as is_chosen
       from pg_attribute join pg_type on pg_type.oid = atttypid
       where attrelid = to_regclass(${table}) and attname = ${column} and not attisdropped`,
     "run it again",
@@ -374,7 +374,7 @@ async function isStatusKnown({ sql }: Database, { table, status }: Check): Promi
 }
 
 /** A duration in words, in its largest whole unit. */
-function ago(seconds: number): string {
+export function ago(seconds: number): string {
   if (seconds >= 2 * 86_400) return `${Math.floor(seconds / 86_400).toLocaleString("en")} days`;
   if (seconds >= 2 * 3_600) return `${Math.floor(seconds / 3_600)} h`;
   if (seconds >= 120) return `${Math.floor(seconds / 60)} min`;

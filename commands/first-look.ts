@@ -1,0 +1,100 @@
+import { checks, runChecks } from "../lib/checks.ts";
+import type { Database } from "../lib/database.ts";
+import { deadline, orAbort } from "../lib/deadline.ts";
+import { errorFields } from "../lib/log.ts";
+import { parseDatabaseUrl } from "../lib/settings.ts";
+import { connect } from "./connect.ts";
+import {
+  ago,
+  lookAtCheck,
+  lookAtServer,
+  lookAtStatuses,
+  lookAtTable,
+  lookAtTime,
+  type Problem,
+} from "./ledger-checkup.ts";
+import { loginProblem } from "./login.ts";
+
+const questionSeconds = 10;
+const totalTimeoutMs = 60_000;
+
+/**
+ * Counts on a ledger where nothing of this service is installed, and prints how it reads, the counts, their oldest
+ * rows, and what makes them doubtful. Resolves to whether each check has a count. Throws a SettingsError for a wrong
+ * URL, and a Problem when Postgres cannot be reached.
+ */
+export async function firstLook(url: string, schema: string | undefined, settled: string[]): Promise<boolean> {
+  const target = parseDatabaseUrl(url);
+  console.log(
+    `Reads ${target.database} on ${target.host} as ${target.username}.\n` +
+      `One read-only session, at most ${questionSeconds} s a question, waits for no lock. Nothing is\n` +
+      "written, and nothing is sent anywhere else.\n",
+  );
+  const limit = deadline("Postgres", totalTimeoutMs);
+  const database = await connect(async () => target, "veza-ledger-first-look", limit).catch((error) => {
+    throw loginProblem(error, target);
+  });
+  try {
+    return await orAbort(look(database, schema, settled, limit), limit);
+  } finally {
+    await database.close();
+  }
+}
+
+async function look(database: Database, schema: string | undefined, settled: string[], limit: AbortSignal) {
+  await database.sql.unsafe(`
+    set default_transaction_read_only = on;
+    set statement_timeout = '${questionSeconds}s'; set lock_timeout = '500ms';
+    set row_security = off; set timezone = 'UTC'`);
+  if (schema) await database.sql`select set_config('search_path', quote_ident(${schema}), false)`;
+
+  const outcomes = await runChecks(database, limit);
+  for (const outcome of outcomes) {
+    const { id, help } = outcome.check;
+    const isKnown = "count" in outcome;
+    const age = isKnown && outcome.oldestSeconds ? ago(Date.now() / 1000 - outcome.oldestSeconds) : undefined;
+    console.log(`${(isKnown ? String(outcome.count) : "?").padStart(8)}  ${id}${age ? `, the oldest ${age} old` : ""}`);
+    print(isKnown ? `${help.split(";")[0]}.` : `Unknown: ${errorFields(outcome.error).reason}`);
+  }
+
+  const doubts = await doubtsAbout(database, settled);
+  if (doubts.length > 0) console.log("\nWhat makes a count doubtful:\n");
+  for (const doubt of doubts) print(doubt, "!");
+  console.log(
+    doubts.length > 0
+      ? "\nAnother schema? --schema <name>. A status for which nobody waits?\n" +
+          "--settled <status>. What each means: docs/what-counts.md"
+      : "\nNothing makes these counts doubtful that can be seen from here.",
+  );
+  return outcomes.every((outcome) => "count" in outcome);
+}
+
+/** Prints a text below a count, in lines for a terminal of 80 columns. */
+function print(text: string, mark = ""): void {
+  const lines = text.match(/.{1,69}(?: |$)|\S+/g) ?? [];
+  for (const [index, line] of lines.entries())
+    console.log(`${(index === 0 ? mark : "").padStart(8)}  ${line.trimEnd()}`);
+}
+
+/** What the doctor would print as ✗ or !, of the ledger alone: its remedies are for roles that are not there yet. */
+async function doubtsAbout(database: Database, settled: string[]): Promise<string[]> {
+  const doubts: string[] = [];
+  const isRight = (name: string, looking: Promise<unknown>) =>
+    looking.then(
+      () => true,
+      ({ message, isDoubt }: Problem) => {
+        doubts.push(`${name}: ${message}`);
+        return isDoubt === true;
+      },
+    );
+  await isRight("server", lookAtServer(database));
+  for (const [table, ofTable] of Map.groupBy(checks, ({ table }) => table)) {
+    if (!(await isRight(table, lookAtTable(database, table)))) continue;
+    await isRight(`status of ${table}`, lookAtStatuses(database, table, settled));
+    for (const time of new Set(ofTable.map(({ time }) => time))) {
+      await isRight(`time of ${table}`, lookAtTime(database, table, time));
+    }
+    for (const check of ofTable) await isRight(check.id, lookAtCheck(database, check));
+  }
+  return doubts;
+}

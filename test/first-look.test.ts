@@ -1,0 +1,81 @@
+import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { checks } from "../lib/checks.ts";
+import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
+import { insertRows } from "./helpers/models.ts";
+import { runScript } from "./helpers/processes.ts";
+import { tcpServer } from "./helpers/servers.ts";
+
+let database: TestDatabase;
+beforeEach(async () => {
+  database = await createDatabase();
+  onTestFinished(() => database.admin.end());
+  // As a stranger has it: the ledger's tables, and nothing of this service.
+  await database.admin.unsafe("drop schema ledger_metrics cascade");
+});
+
+/** As the tables' owner, without any setting of the functions. */
+async function look(...options: string[]) {
+  const program = runScript("commands/doctor.ts", options, {
+    DATABASE_URL: undefined,
+    PUSHGATEWAY_URL: undefined,
+    WEBHOOK_SECRET: undefined,
+    SECRET_ID: undefined,
+  });
+  await program.exited;
+  return { exitCode: program.child.exitCode, text: program.output() };
+}
+
+it("counts on a ledger where nothing is installed, with the oldest rows and what each count means", async () => {
+  for (const [index, check] of checks.entries()) await database.admin.unsafe(insertRows(check, index + 1));
+  const { exitCode, text } = await look(database.adminUrl);
+  expect(exitCode, text).toBe(0);
+  expect(text).toMatch(/^Reads ledger_\w+ on 127\.0\.0\.1 as postgres\.\nOne read-only session/);
+  for (const [index, { id }] of checks.entries()) {
+    expect(text).toMatch(new RegExp(`^ +${index + 1}  ${id}, the oldest \\d+ (min|h|days) old\\n {10}\\w.*`, "m"));
+  }
+  expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+});
+
+it("names what makes a count doubtful: a status that no check knows, and a table in another schema", async () => {
+  await database.admin.unsafe(`
+    insert into orders (status, hyperswitch_payment_id) values ('requires_capture', 'pay');
+    create schema shop; alter table refunds set schema shop`);
+  const elsewhere = await look(database.adminUrl);
+  expect(elsewhere.exitCode).toBe(1);
+  expect(elsewhere.text).toMatch(/^ +\? {2}orphan_refunds\n +Unknown: relation "refunds" does not exist$/m);
+  const doubts = elsewhere.text.replaceAll(/\n +(?!!)/g, " ");
+  expect(doubts).toMatch(/! +status of orders: neither watched nor known to be settled: 'requires_capture' 1/);
+  expect(doubts).toMatch(/! +refunds: it is in shop, where the role does not look/);
+
+  await database.admin.unsafe("alter table orders set schema shop; alter table seller_transfers set schema shop");
+  const named = await look(database.adminUrl, "--schema", "shop", "--settled", "requires_capture");
+  expect([named.exitCode, named.text.match(/neither watched/)]).toEqual([0, null]);
+});
+
+it("waits for no lock, and for no server that is mute", async () => {
+  await lockTable(database, "orders");
+  const locked = await look(database.adminUrl);
+  expect(locked.exitCode).toBe(1);
+  expect(locked.text).toMatch(/^ +\? {2}stuck_orders\n +Unknown: canceling statement due to lock timeout$/m);
+  expect(locked.text).toMatch(/^ +0 {2}stuck_refunds$/m);
+
+  const startedAt = Date.now();
+  const mute = await look(`postgres://someone:secret@127.0.0.1:${await tcpServer(() => {})}/ledger`);
+  expect([mute.exitCode, Date.now() - startedAt < 15_000]).toEqual([1, true]);
+  expect(mute.text).toMatch(/✗ .*\n {2}→ /);
+  expect(mute.text).not.toContain("secret");
+});
+
+it("writes nothing, also where the login could: its session is read-only", async () => {
+  await database.admin.unsafe(`
+    create table witness (written boolean);
+    create function note() returns boolean language plpgsql as
+      $$ begin insert into witness values (true); return true; end $$;
+    alter table refunds rename to real_refunds;
+    create view refunds as select *, note() as noted from real_refunds where note()`);
+  await database.admin.unsafe("insert into real_refunds (status, created_at) values ('pending', '2020-01-01')");
+  const { exitCode, text } = await look(database.adminUrl);
+  expect(exitCode).toBe(1);
+  expect(text).toContain("Unknown: cannot execute INSERT in a read-only transaction");
+  expect(await database.admin`select from witness`).toHaveLength(0);
+});
