@@ -1,0 +1,197 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { findProgram } from "../local/find-program.ts";
+
+// npm run bench:shops [-- <seed> …]: plays six weeks of twelve shops, and of renamed statuses, to VezaLedgerCheckBlind
+// by Prometheus' own promtool, and prints each time that it fires. Takes some minutes for each seed.
+const seeds = process.argv.slice(2).map(Number);
+if (seeds.length === 0) seeds.push(1);
+
+const days = 42;
+const minutesADay = 1_440;
+const minutes = days * minutesADay;
+/** How often the alert is looked at, and so the error of each time that is printed. */
+const lookMinutes = 10;
+
+interface Shop {
+  name: string;
+  ordersADay: number;
+  /** Orders at this minute against the mean, by day 0 to 41 (day 0 is a Monday) and hour of the day. */
+  rate(day: number, hour: number): number;
+  /** Day from which new orders have a status that the check does not know. It is mended a week later. */
+  renamedAt?: number;
+  /** Minutes in which the sampler does not tick. */
+  isAway?(minute: number): boolean;
+  /** Minute at which Postgres crashes and forgets its statistics. */
+  crashesAt?: number;
+}
+
+const byDay = (_: number, hour: number) => 1 - 0.9 * Math.cos((2 * Math.PI * (hour - 3)) / 24);
+const isWeekend = (day: number) => day % 7 >= 5;
+const noonOf = (day: number) => day + 0.5;
+
+const shops: Shop[] = [
+  { name: "1,000 a day", ordersADay: 1_000, rate: byDay },
+  { name: "1,000 a day around the clock", ordersADay: 1_000, rate: () => 1 },
+  { name: "200 a day", ordersADay: 200, rate: byDay },
+  { name: "50 a day", ordersADay: 50, rate: byDay },
+  { name: "10 a day", ordersADay: 10, rate: byDay },
+  { name: "3 a day", ordersADay: 3, rate: byDay },
+  { name: "weekdays", ordersADay: 500, rate: (day, hour) => (isWeekend(day) ? 0.02 : byDay(day, hour)) },
+  { name: "closed at night", ordersADay: 500, rate: (_, hour) => (hour < 8 || hour >= 22 ? 0 : 1.7) },
+  { name: "grows by 10 % a week", ordersADay: 300, rate: (day, hour) => byDay(day, hour) * 1.1 ** (day / 7) },
+  { name: "slumps by 60 % in week 5", ordersADay: 300, rate: (day, hour) => byDay(day, hour) * (day >= 30 ? 0.4 : 1) },
+  {
+    name: "closes for three days",
+    ordersADay: 300,
+    rate: (day, hour) => (day >= 31 && day < 34 ? 0 : byDay(day, hour)),
+  },
+  {
+    name: "campaigns, outages, a crash",
+    ordersADay: 100,
+    rate: (day, hour) => byDay(day, hour) * ([10, 24, 25].includes(day) ? 10 : 1),
+    isAway: (minute) =>
+      (minute > 30.4 * minutesADay && minute < 31 * minutesADay) || Math.floor(minute / 20) % 97 === 0,
+    crashesAt: 33.3 * minutesADay,
+  },
+  ...[1_000, 200, 50].map((ordersADay) => ({
+    name: `${ordersADay.toLocaleString("en")} a day, renamed`,
+    ordersADay,
+    rate: byDay,
+    renamedAt: noonOf(31),
+  })),
+];
+
+/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+type Value = number | undefined;
+
+/** What the sampler shows of a shop, minute by minute. An order is paid after two minutes on average, or abandoned. */
+function play(shop: Shop, random: () => number): Record<"newest" | "inserts" | "success", Value[]> {
+  const newest: Value[] = [];
+  const inserts: Value[] = [];
+  const success: Value[] = [];
+  let pending: { createdAt: number; until: number }[] = [];
+  let inserted = 0;
+  for (let minute = 0; minute < minutes; minute += 1) {
+    if (minute === shop.crashesAt) inserted = 0;
+    const day = minute / minutesADay;
+    const mean = (shop.ordersADay / minutesADay) * shop.rate(Math.floor(day), (day % 1) * 24);
+    for (let chance = random(); chance > Math.exp(-mean); chance *= random()) {
+      inserted += 1;
+      const createdAt = minute + random();
+      const isRenamed = shop.renamedAt !== undefined && day >= shop.renamedAt && day < shop.renamedAt + 7;
+      const stays = random() < 0.01 ? minutesADay : -2 * Math.log(1 - random());
+      if (!isRenamed) pending.push({ createdAt, until: createdAt + stays });
+    }
+    pending = pending.filter(({ until }) => until > minute + 1);
+    const isAway = shop.isAway?.(minute) ?? false;
+    const at = Math.max(...pending.map(({ createdAt }) => createdAt));
+    newest.push(isAway || pending.length === 0 ? undefined : Math.round(at * 60));
+    inserts.push(isAway ? undefined : inserted);
+    success.push(isAway ? undefined : 1);
+  }
+  return { newest, inserts, success };
+}
+
+/** In promtool's notation, equal values together. */
+function notation(values: Value[]): string {
+  const runs: { value: Value; times: number }[] = [];
+  for (const value of values) {
+    const last = runs.at(-1);
+    if (last && last.value === value) last.times += 1;
+    else runs.push({ value, times: 1 });
+  }
+  return runs.map(({ value, times }) => (value === undefined ? `_x${times}` : `${value}x${times - 1}`)).join(" ");
+}
+
+function seriesOf(shop: Shop, random: () => number) {
+  const { newest, inserts, success } = play(shop, random);
+  const of = (name: string, labels: string, values: Value[]) => ({
+    series: `${name}{job="veza_ledger", stage="${shop.name}", ${labels}}`,
+    values: notation(values),
+  });
+  return [
+    of("veza_ledger_newest_item_timestamp_seconds", 'check="stuck_orders"', newest),
+    of("veza_ledger_table_inserts_total", 'table="orders"', inserts),
+    of("veza_ledger_check_success", 'check="stuck_orders"', success),
+  ];
+}
+
+/** When the alert fires, by shop, in minutes: promtool prints what it has not expected. */
+async function playAll(seed: number): Promise<Map<string, number[]>> {
+  const random = randomFrom(seed);
+  const expr = 'sum by (stage) (ALERTS{alertname="VezaLedgerCheckBlind", alertstate="firing"})';
+  const looks = Array.from({ length: minutes / lookMinutes }, (_, look) => `${look * lookMinutes}m`);
+  const test = {
+    interval: "1m",
+    input_series: shops.flatMap((shop) => seriesOf(shop, random)),
+    promql_expr_test: looks.map((eval_time) => ({ expr, eval_time, exp_samples: [] })),
+  };
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-shops-"));
+  try {
+    const rules = await readFile("config/alertmanager/ledger.yml", "utf8");
+    const [head, blind] = [rules.indexOf("groups:"), rules.indexOf("  - name: veza-ledger-blind")];
+    await writeFile(path.join(folder, "ledger.yml"), `${rules.slice(head, head + 8)}${rules.slice(blind)}`);
+    const file = { rule_files: ["ledger.yml"], evaluation_interval: "5m", tests: [test] };
+    await writeFile(path.join(folder, "tests.yml"), JSON.stringify(file));
+    const options = { cwd: folder, maxBuffer: 2 ** 30 };
+    const program = (await findProgram("promtool")).file;
+    const { stdout, stderr } = await promisify(execFile)(program, ["test", "rules", "tests.yml"], options).catch(
+      (error: { stdout: string; stderr: string }) => error,
+    );
+    const firing = new Map<string, number[]>(shops.map(({ name }) => [name, []]));
+    let minute = -1;
+    for (const line of `${stdout}\n${stderr}`.split("\n")) {
+      const [, time] = /time: (\S+),$/.exec(line) ?? [];
+      if (time) minute = minutesOf(time);
+      if (!line.includes("got:")) continue;
+      for (const [, name = ""] of line.matchAll(/stage="([^"]+)"/g)) firing.get(name)?.push(minute);
+    }
+    if (minute === -1 && !stdout.includes("SUCCESS")) throw new Error(stderr || stdout);
+    return firing;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Of a duration as Prometheus writes it. */
+function minutesOf(duration: string): number {
+  const parts = duration.matchAll(/(\d+)([wdhms])/g);
+  const lengths: Record<string, number> = { w: 10_080, d: minutesADay, h: 60, m: 1, s: 1 / 60 };
+  return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (lengths[unit ?? ""] ?? 0), 0);
+}
+
+/** Each time without a break, as day and hour. */
+function episodes(firing: number[]): string {
+  const found: { from: number; to: number }[] = [];
+  for (const minute of firing) {
+    const last = found.at(-1);
+    if (last && minute - last.to <= lookMinutes) last.to = minute;
+    else found.push({ from: minute, to: minute });
+  }
+  const show = (minute: number) => {
+    const [hours, rest] = [Math.floor((minute % minutesADay) / 60), minute % 60].map((part) =>
+      `${part}`.padStart(2, "0"),
+    );
+    return `day ${Math.floor(minute / minutesADay)} ${hours}:${rest}`;
+  };
+  return found.map(({ from, to }) => `${show(from)} to ${show(to)}`).join(", ") || "never";
+}
+
+for (const seed of seeds) {
+  console.log(`seed ${seed}`);
+  for (const [name, firing] of await playAll(seed)) console.log(`  ${name.padEnd(30)} ${episodes(firing)}`);
+}
