@@ -18,7 +18,8 @@ const unit = [
   "terminal",
 ].map((name) => `test/${name}.test.ts`);
 
-const recipe = "test/add-a-check.test.ts";
+/** The docs, followed step by step in copies of the project: `npm run test:docs`. */
+const docs = ["test/add-a-check.test.ts", "test/walk.test.ts"];
 
 /** Plays hours in seconds, on a real Prometheus: it has the machine to itself. */
 const alone = "test/notifications.test.ts";
@@ -47,13 +48,12 @@ export default defineConfig({
         test: {
           name: "real",
           include: ["test/**/*.test.ts"],
-          exclude: [...unit, recipe, alone],
+          exclude: [...unit, ...docs, alone],
           globalSetup: "test/setup.ts",
         },
       },
       { extends: true, test: { name: "alone", include: [alone], globalSetup: "test/setup.ts" } },
-      // Runs the tests of copies of the project: `npm run test:recipe`.
-      { extends: true, test: { name: "recipe", include: [recipe], maxConcurrency: 3, testTimeout: 300_000 } },
+      { extends: true, test: { name: "docs", include: docs, maxConcurrency: 3, testTimeout: 300_000 } },
     ],
   },
 });

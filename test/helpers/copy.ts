@@ -1,0 +1,54 @@
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import type { TestContext } from "vitest";
+import { projectFolder } from "./processes.ts";
+
+/** A copy of the project, as a clone after `npm ci`. It is gone with the test. */
+export async function copyProject({ onTestFinished }: TestContext): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-copy-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const shared = ["node_modules", ".cache"];
+  const isCopied = (file: string) => ![...shared, ".git", ".serverless"].includes(path.relative(projectFolder, file));
+  await cp(projectFolder, folder, { recursive: true, filter: isCopied });
+  for (const name of shared) await symlink(path.join(projectFolder, name), path.join(folder, name));
+  return folder;
+}
+
+interface Report {
+  testResults: {
+    status: string;
+    message: string;
+    assertionResults: { status: string; fullName: string; failureMessages: string[] }[];
+  }[];
+}
+
+/**
+ * Runs these tests of a copy, by name and by a pattern of their titles. Resolves to how many passed, and to titles and
+ * messages of all that failed.
+ */
+export async function runTests(
+  folder: string,
+  names: string[],
+  titles: string,
+): Promise<{ passed: number; failures: string[] }> {
+  const report = path.join(folder, "report.json");
+  const files = names.map((name) => `test/${name}.test.ts`);
+  const args = ["run", "-t", titles, "--reporter=json", `--outputFile=${report}`, ...files];
+  const { PATH, HOME } = process.env; // Without what this vitest tells its workers.
+  const options = { cwd: folder, env: { PATH, HOME, TRUTH_SECONDS: "3" }, maxBuffer: 64 * 1024 * 1024 };
+  await promisify(execFile)(process.execPath, ["node_modules/vitest/vitest.mjs", ...args], options).catch(() => {});
+  const { testResults } = JSON.parse(await readFile(report, "utf8")) as Report;
+  const all = testResults.flatMap(({ assertionResults }) => assertionResults);
+  const failed = all.filter(({ status }) => status === "failed");
+  return {
+    passed: all.filter(({ status }) => status === "passed").length,
+    failures: [
+      ...failed.map(({ fullName, failureMessages }) => `${fullName}\n${failureMessages.join("\n")}`),
+      // A file without results: its tests could not be collected, or their set-up failed.
+      ...testResults.filter(({ status, message }) => status === "failed" && message).map(({ message }) => message),
+    ],
+  };
+}
