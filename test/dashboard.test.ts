@@ -203,6 +203,22 @@ it("draws the lines of production solid, as of no stage, and those of others das
   }
 });
 
+it("gives amounts no colour that says how bad they are: the thresholds of a tile are those of its count", () => {
+  const tiles = panels.filter(({ targets }) => targets?.some(({ expr }) => expr.includes("amount_at_risk{check=")));
+  expect(tiles.length).toBe(checks.length);
+  for (const { title, targets = [], fieldConfig } of tiles) {
+    expect(
+      targets.findIndex(({ expr }) => expr.includes("amount_at_risk")),
+      title,
+    ).toBe(1);
+    const amounts = fieldConfig?.overrides.find(({ matcher }) => matcher.options === "B");
+    expect(amounts?.properties, title).toContainEqual({
+      id: "color",
+      value: { mode: "fixed", fixedColor: "transparent" },
+    });
+  }
+});
+
 it("keeps the time when a click selects a stage", () => {
   const links = panels.flatMap(({ fieldConfig }) => fieldConfig?.defaults.links ?? []).map(({ url }) => url);
   expect(links.length).toBeGreaterThan(checks.length);

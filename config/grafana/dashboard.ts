@@ -235,11 +235,15 @@ function tileWidth(index: number): number {
   return Math.floor(24 / perLine) + (wider ? 1 : 0);
 }
 
+/**
+ * Stages and amounts beside each other where there is room: below each other, six of them would be too small to read.
+ * An amount has no colour, as the thresholds are those of the count.
+ */
 function checkPanel(check: Check, index: number): Stat {
   const { hint, pages } = adviceOn(check.id);
   return stat({
     title: titleOf(check.id),
-    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Below the
+    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Beside the
       count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md).`,
     unit: "none",
     size: [tileWidth(index), 7],
@@ -252,7 +256,8 @@ function checkPanel(check: Check, index: number): Stat {
       ),
     ],
   })
-    .overrideByQuery("B", [{ id: "decimals", value: 2 }])
+    .orientation(common.VizOrientation.Auto)
+    .overrideByQuery("B", [{ id: "decimals", value: 2 }, ...colored("transparent")])
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds(pages ? { 1: "red" } : { 1: "orange", 10: "red" }));
 }
