@@ -135,7 +135,7 @@ it("shows purple and not grey on every tile whose series are gone", () => {
     for (const { expr } of targets) {
       if (expr.includes("amount_at_risk")) continue; // Below the count, which says unknown for both.
       expect(expr, title).toMatch(
-        /^max by \((job, )?stage(, check)?\) \(label_replace\(max_over_time\(.*\[1d\]\) \* 0 - 1, .* or -1 \* absent_over_time\(.*\[1d\]\)\)$/,
+        /^max by \((job, )?stage\) \(label_replace\(max_over_time\(.*\[1d\]\) \* 0 - 1, .* or -1 \* absent_over_time\(.*\[1d\]\)\)$/,
       );
     }
   }
@@ -157,8 +157,8 @@ it("counts unknown checks over time as the tile does, and shows no old sample as
 });
 
 it("lists pages first, with room for nine rows, and puts nothing where an alert has no check or no stage", () => {
-  const [table, ...others] = panels.filter(({ type }) => type === "table");
-  expect(others).toEqual([]);
+  const table = panels.find(({ type }) => type === "table");
+  expect(table?.title).toBe("Firing alerts");
   expect(table?.options).toMatchObject({ sortBy: [{ displayName: "severity", desc: false }], cellHeight: "sm" });
   // Grafana's own sizes in pixels: a unit of height is 30 and 8 between them; a frame takes 50, the header 34, a row 36.
   const height = (table?.gridPos.h ?? 0) * 38 - 8;
@@ -200,6 +200,22 @@ it("draws the lines of production solid, as of no stage, and those of others das
     const isDashed = (legend: string) => pattern.test(legend);
     expect(["sample prod", "sample production", "sample "].filter(isDashed), title).toEqual([]);
     expect(["sample staging", "sample dev"].filter(isDashed), title).toHaveLength(2);
+  }
+});
+
+it("gives amounts no colour that says how bad they are: the thresholds of a tile are those of its count", () => {
+  const tiles = panels.filter(({ targets }) => targets?.some(({ expr }) => expr.includes("amount_at_risk{check=")));
+  expect(tiles.length).toBe(checks.length);
+  for (const { title, targets = [], fieldConfig } of tiles) {
+    expect(
+      targets.findIndex(({ expr }) => expr.includes("amount_at_risk")),
+      title,
+    ).toBe(1);
+    const amounts = fieldConfig?.overrides.find(({ matcher }) => matcher.options === "B");
+    expect(amounts?.properties, title).toContainEqual({
+      id: "color",
+      value: { mode: "fixed", fixedColor: "transparent" },
+    });
   }
 });
 
