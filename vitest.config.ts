@@ -28,8 +28,8 @@ export default defineConfig({
   test: {
     // Most tests wait for something, so that two cores have room for three files at a time.
     maxWorkers: 3,
-    // Faults are waited for until the service's own limits end them; none of those is over 25 s. The rest is for a
-    // machine that does other things at the same time.
+    // Faults last until the service's own limits end them, after 25 s at most. The rest is for a machine that does
+    // other things at the same time.
     testTimeout: 90_000,
     hookTimeout: 90_000,
     // A CI machine may stall for longer than a limit of the service; a mistake fails three times.

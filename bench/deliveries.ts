@@ -36,7 +36,7 @@ interface Result {
 const print = (name: string, cells: string[]) =>
   console.log(name.padEnd(38) + cells.map((cell) => cell.padStart(42)).join(""));
 
-/** Exact where it says that nothing is lost. */
+/** A share in per cent; "none" is exact. */
 function lossOf(lost: number | undefined): string {
   if (lost === undefined) return "";
   return lost === 0 ? ", none lost" : `, ${(100 * lost).toFixed(1)} % lost`;

@@ -174,7 +174,7 @@ function minutesOf(duration: string): number {
   return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (lengths[unit ?? ""] ?? 0), 0);
 }
 
-/** Each time without a break, as day and hour. */
+/** Each stretch without a break, as day and hour. */
 function episodes(firing: number[]): string {
   const found: { from: number; to: number }[] = [];
   for (const minute of firing) {

@@ -15,9 +15,9 @@ const page = "docs/failover.md";
  */
 export async function compareTotals({ sql }: Database, { pushgateway, stage }: Settings): Promise<[true, string]> {
   const group = { job: "veza_reconciler", stage };
-  // Where it cannot be reached, the trial push says why.
+  // Where the gateway cannot be reached, the trial push says why.
   const shown = await readGroup(pushgateway, group, deadline("the Pushgateway", 5_000)).catch(() => []);
-  // Read after the gateway, so that none of them can be older than what it shows.
+  // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
     sql<{ name: string; labels: Record<string, string>; value: number; ahead: number }[]>`
       select name, labels, value::float8, ahead::float8 from ledger_metrics.totals`,

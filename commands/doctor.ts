@@ -37,7 +37,7 @@ const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>
 
   postgres:// counts on a ledger where nothing is installed yet: reads it, and changes nothing
   --schema    the ledger's schema, where the login's search_path does not lead to it
-  --settled   statuses of which you know that nobody waits for such rows
+  --settled   statuses that are settled: nobody waits for such rows
   --sql       prints the sampler's statements, to paste into psql`;
 
 const { role, settled, printsSql, schema } = readArguments();
@@ -109,8 +109,8 @@ if (process.env.SECRET_ID) {
     if (secretProblem) {
       throw new Problem(
         secretProblem.message,
-        "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Functions that run use " +
-          'the last ones meanwhile, and log "secrets not read again"',
+        "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +
+          'the last good secret meanwhile, and log "secrets not read again"',
       );
     }
     return [true, `${process.env.SECRET_ID} is readable`];

@@ -15,8 +15,8 @@ Pushes a count of 1 under stage="drill" until its page has arrived, then 0, and
 deletes the group. So it proves gateway, scrape, rules, route and pager, and
 touches no ledger. No stage of your own may be called drill.
 
-PUSHGATEWAY_URL, with PUSHGATEWAY_TOKEN, says where to, or the secret in
-SECRET_ID does: the same as for the functions.`;
+PUSHGATEWAY_URL, with PUSHGATEWAY_TOKEN, names the gateway, or the secret in
+SECRET_ID does, as for the functions.`;
 
 const group = { job: "veza_ledger", stage: "drill" };
 /** Its alert pages soonest: after 5 minutes. */

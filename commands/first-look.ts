@@ -27,7 +27,7 @@ export async function firstLook(url: string, schema: string | undefined, settled
   const target = parseDatabaseUrl(url);
   console.log(
     `Reads ${target.database} on ${target.host} as ${target.username}.\n` +
-      `One read-only session, at most ${questionSeconds} s a question, waits for no lock. Nothing is\n` +
+      `One read-only session, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
       "written, and nothing is sent anywhere else.\n",
   );
   const limit = deadline("Postgres", totalTimeoutMs);

@@ -6,7 +6,9 @@ import { groupUrl, type PushgatewayTarget, PushRefused, push } from "../lib/push
 import { Problem } from "./ledger-checkup.ts";
 
 const metric = "veza_ledger_doctor";
-/** A balancer that tosses a coin sends each of these to the same gateway once in 128 times. */
+/**
+ * A balancer that chooses one of two gateways at random sends all these reads to the same gateway once in 128 times.
+ */
 const reads = 8;
 
 /**

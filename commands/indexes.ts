@@ -13,9 +13,8 @@ const create = `\
 -- check then reads these rows and no others, however large the table is. Optional, safe to run again. As the owner:
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
 -- The query writes the statements, and psql's \\gexec runs them, in the tables behind the sampler's search_path. On a
--- partitioned table, each partition gets its index, and a partition of tomorrow inherits it.
--- CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption, drop the invalid index and run it
--- again.
+-- partitioned table, each partition gets its index, and a partition of tomorrow inherits it. CONCURRENTLY blocks no
+-- writes, and fails in a transaction. After an interruption, drop the invalid index and run this file again.
 
 \\set ON_ERROR_STOP on
 

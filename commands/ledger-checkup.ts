@@ -164,8 +164,8 @@ const settledWords = new Set(
 
 /**
  * Looks at every status that rows of a table have: exactly where the table can be read in time, else as Postgres'
- * statistics know them. Throws a doubt about each that no check watches and that is not known to be settled: stuck rows
- * may have it since a release.
+ * statistics know them. Throws a doubt about the statuses that no check watches and that are not known to be settled:
+ * since a release, stuck rows may have them.
  */
 export async function lookAtStatuses({ sql }: Database, table: string, settled: string[]): Promise<[true, string]> {
   const exact = await briefly(
@@ -191,7 +191,7 @@ export async function lookAtStatuses({ sql }: Database, table: string, settled: 
   );
 }
 
-/** The statuses as of the last ANALYZE, with estimated rows. Throws a doubt when that was long ago. */
+/** The statuses as of the last ANALYZE, with estimated rows. Throws a doubt when much has changed since. */
 async function estimatedStatuses(sql: Sql, table: string): Promise<Row[]> {
   const [row] = await orRemedy(
     sql`
@@ -218,8 +218,8 @@ async function estimatedStatuses(sql: Sql, table: string): Promise<Row[]> {
 }
 
 /**
- * Looks at the type of a table's time. One without a zone is right only in the zone of the process that writes it: its
- * newest row tells, if it was written just now. Throws a Problem for a type that cannot be counted by.
+ * Looks at the type of a table's time. A time without a zone is right only in the zone of the process that writes it: a
+ * newest row that was written just now tells. Throws a Problem for a type that cannot be counted by.
  */
 export async function lookAtTime({ sql }: Database, table: string, column: string): Promise<[true, string]> {
   const [row] = await orRemedy(

@@ -38,7 +38,7 @@ end
 $$;
 `;
 
-/** The role's password, as it was given. */
+/** Passwords as they were given, by role. */
 type Passwords = Map<string, string>;
 
 const { schema, from, iam, isDryRun } = readArguments();
@@ -92,7 +92,7 @@ async function migrate(target: DatabaseTarget): Promise<void> {
     say("✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
     for (const role of set.keys()) say("✓", "password", `${role} has the given one`);
     if (iam && (await sql`select from pg_roles where rolname = 'rds_iam'`).length === 0) {
-      say("!", "IAM", "there is no role rds_iam, so nothing was granted", "run it on RDS, or leave --iam away");
+      say("!", "IAM", "there is no role rds_iam, so nothing was granted", "run it on RDS, or leave --iam out");
     }
     for (const role of roles) await tryOut(role, database, target, given.get(role), known);
     const [row] = await sql`select pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'usage') as sees_queries`;
@@ -133,7 +133,7 @@ async function statementsOf(passwords: Passwords): Promise<string> {
     .join("\n");
 }
 
-/** SQL: looks for the ledger in this schema, which the sampler's role must not have been told to leave out. */
+/** SQL: looks for the ledger in this schema. Fails when the sampler's role has a search_path without it. */
 function startIn(schema: string): string {
   const literal = `'${schema.replaceAll("'", "''")}'`;
   return `\
@@ -211,14 +211,14 @@ async function readPasswords(file: string): Promise<Passwords> {
   const strangers = passwords.filter(([role, password]) => !roles.includes(role) || !password);
   if (strangers.length > 0 || passwords.length === 0) {
     throw new Problem(
-      `${file} has no password of ${roles.join(", ")} in each line`,
+      `each line of ${file} has to give the password of one of ${roles.join(", ")}`,
       "write lines such as veza_ledger_sampler=…",
     );
   }
   return new Map(passwords);
 }
 
-/** Asks without an echo. Into a pipe, one line is one answer. */
+/** Asks without an echo. From a pipe, each line is one answer. */
 async function askForPasswords(lacking: string[], given: Passwords): Promise<void> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const reader = createInterface({ input: process.stdin, output: silent, terminal: process.stdin.isTTY });
@@ -252,7 +252,7 @@ async function tryOut(
     const login = await connecting.catch((error) => {
       const other = "has another password than the given one, and keeps it";
       throw codeOf(error) === "28P01"
-        ? new Problem(other, `use that one, or set a new one: alter role ${role} password 'NEW'`)
+        ? new Problem(other, `use that password, or set a new one: alter role ${role} password 'NEW'`)
         : loginProblem(error, own);
     });
     try {

@@ -30,9 +30,9 @@ const usage = `usage: npm run send -- <what> [--id <id>] [--retry]
   --dry-run            checks URL, secret, id and events, and sends nothing
   -h, --help           prints this
 
-RECEIVER_URL and WEBHOOK_SECRET say where to. SECRET_ID names the secret of the
-receiver in AWS Secrets Manager, to take WEBHOOK_SECRET from there. Without them
-it goes to the stack that \`npm start\` runs.
+RECEIVER_URL names the receiver, and WEBHOOK_SECRET is its secret; or SECRET_ID
+names the secret in AWS Secrets Manager that holds WEBHOOK_SECRET. Without them
+the delivery goes to the stack that \`npm start\` runs.
 
 exit code  0  counted, now or before; or checked, with --dry-run
            1  refused, and not counted: the same delivery is refused again

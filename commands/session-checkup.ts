@@ -19,7 +19,7 @@ export interface Functions {
 
 const oldestVersion = 13;
 
-/** Connects and logs in as the functions do. Throws a Problem that tells apart why it failed. */
+/** Connects and logs in as the functions do. Throws a Problem that says why it failed. */
 export async function reach(
   target: DatabaseTarget,
   find: FindDatabase,
@@ -37,7 +37,7 @@ export async function reach(
     if (row?.major < oldestVersion) {
       throw new Problem(`PostgreSQL ${row?.version} is too old`, `use PostgreSQL ${oldestVersion} or later`);
     }
-    // A pooler by statements hangs up when an answer leaves a transaction open.
+    // A pooler in statement mode hangs up when an answer leaves a transaction open.
     await orRemedy(
       database.sql.unsafe("begin").then(() => database.sql.unsafe("rollback")),
       "a pooler before Postgres allows no transaction: set pool_mode = transaction for this database in PgBouncer",
@@ -78,7 +78,7 @@ export async function lookAtLogin({ sql }: Database, { sampler, receiver }: Func
   throw new Problem(`${login} is ${owner}`, `put the login ${wanted} into this secret: are the two secrets swapped?`);
 }
 
-/** Shorter than these, they end what works. */
+/** Shorter time-outs end statements that work. */
 const shortestMs = { statement_timeout: 500, lock_timeout: 200 };
 
 /** Throws a Problem when the session lacks a setting of roles.sql, or has an unworkable value. */

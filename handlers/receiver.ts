@@ -33,7 +33,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const id = verifySignature(signed, body, settings.webhookSecrets);
     stage = settings.stage ?? null;
     const events = parseEvents(body);
-    // The time is clamped, and the event counts; but somebody has to set that clock.
+    // The time is clamped, and the event counts; but somebody has to set the sender's clock right.
     const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
     if (ahead_seconds > maxAheadSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });

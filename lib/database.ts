@@ -32,8 +32,8 @@ export interface Database {
 export interface Connections {
   /**
    * Lends a free, fresh connection, else a new connection, which logs in with its first query. Settles as `work` does.
-   * When Postgres refuses the password (28P01), calls it once more: with the password that `findDatabase` gives now or,
-   * when that is the same, with the last password that logged in.
+   * When Postgres refuses the password (28P01), calls `work` once more: with the password that `findDatabase` gives now
+   * or, when that is the same, with the last password that logged in.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
@@ -129,7 +129,7 @@ function open(target: DatabaseTarget, name: string, isStrict: boolean): Database
     max_lifetime: null, // Would end a connection by its age, also in the middle of a push.
     connection: { application_name: name },
     onparameter: () => {
-      isLoggedIn = true; // Parameters end the log-in. What Postgres warns of before is no commit.
+      isLoggedIn = true; // Parameters end the log-in. A warning before that is about no commit.
     },
     onnotice: ({ severity, message }) => {
       if (isStrict && isLoggedIn && severity === "WARNING") lost.abort(closedError(`Postgres warned: ${message}`));
@@ -144,8 +144,8 @@ function open(target: DatabaseTarget, name: string, isStrict: boolean): Database
 
 /**
  * Settles as `work` does, or rejects when `deadline` aborts or the connection is lost. Ends a late connection, so that
- * nothing waits behind it, and a failed one, as `hasFailed` tells from the error: postgres.js may never settle the
- * rest.
+ * nothing waits behind it. Ends a connection that has failed, by `hasFailed` of the error, since postgres.js may never
+ * settle its other queries.
  */
 export async function withDeadline<T>(
   database: Database,

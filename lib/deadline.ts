@@ -50,7 +50,7 @@ export function deadline(waitingFor: string, timeoutMs: number): AbortSignal {
   return controller.signal;
 }
 
-/** Makes an attempt, and one more when it fails, unless `isFinal` says of the error that another would fail alike. */
+/** Makes an attempt, and another attempt when it fails, unless `isFinal` says of the error that this would fail too. */
 export async function twice<T>(attempt: () => Promise<T>, isFinal: (error: unknown) => boolean): Promise<T> {
   try {
     return await attempt();

@@ -3,8 +3,8 @@ import { type Database, isConnectionLost, withDeadline } from "./database.ts";
 import { type Family, family, type Series } from "./exposition.ts";
 import { errorFields, log } from "./log.ts";
 
-// Measured beside the counts, in the same round trip: could the tick have seen a stuck row, and what do the optional
-// tables say? It never makes a count fail.
+// Evidence is measured beside the counts, in the same round trip: could the tick have seen a stuck row, and what do the
+// optional tables say? It never makes a count fail.
 
 export const evidenceMetric = {
   newest: "veza_ledger_newest_item_timestamp_seconds",

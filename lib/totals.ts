@@ -18,7 +18,7 @@ export interface Delivery {
   increments: Increment[];
 }
 
-/** More than come in: each delivery adds one id. */
+/** Above 1, since each delivery adds one id. */
 const maxPurged = 100;
 
 /**
@@ -97,7 +97,7 @@ export const lockAndReadTotals = `
   select last_value as before, (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint as since
   from ledger_metrics.published_since`;
 
-/** For roles that may note it: the sampler may not. */
+/** SQL: notes which server has published, where the role may. The sampler's may not. */
 const noteServer = (since: string) => `select setval('ledger_metrics.published_since', ${since})
   where has_sequence_privilege('ledger_metrics.published_since', 'update');`;
 

@@ -99,7 +99,7 @@ export async function answerPage(
     response.end(body);
     return true;
   };
-  // A name that leads here by somebody else's DNS would make this page readable from theirs.
+  // A name that leads here by somebody else's DNS would make this page readable from a page of theirs.
   if (!url || !isLocalHost(url.hostname)) return send(403, "text/plain", "Only from this machine.\n");
   if (url.pathname === "/") {
     return send(200, "text/html", await readFile(path.join(import.meta.dirname, "page.html")));

@@ -7,7 +7,7 @@ const reserved = new Map<number, Socket>();
 
 /**
  * The first port from `preferred` on that is free on 127.0.0.1; with 0, any free port. Two stacks that start at the
- * same time get different ones: each port is reserved, by its number in UDP, until this process ends.
+ * same time get different ports: each is reserved, by its number in UDP, until this process ends.
  */
 export async function freePort(preferred = 0): Promise<number> {
   for (let port = preferred; port < preferred + 100; port += 1) {

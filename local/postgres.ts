@@ -160,7 +160,7 @@ async function unprivilegedUser(): Promise<Cluster["user"]> {
   return { uid: await idOf("-u"), gid: await idOf("-g") };
 }
 
-/** Makes a temporary folder for this user: root's own folder for such may be closed to others. */
+/** Makes a temporary folder for this user: root's own temporary folder may be closed to others. */
 async function makeFolder(user: Cluster["user"]): Promise<string> {
   const parents = [tmpdir(), "/tmp", "/var/tmp"];
   for (const parent of parents) {

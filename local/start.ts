@@ -20,7 +20,8 @@ import { type Running, startGrafana, startPrometheus, startPushgateway } from ".
 import { createOutbox, simulateReconciler } from "./reconciler.ts";
 import { legend, tableLine, terminalLine } from "./terminal.ts";
 
-// npm start [-- --every <seconds>]: both functions in one process, with real parts for whatever no setting names.
+// npm start [-- --every <seconds>]: both functions in one process. Starts a real Postgres, Pushgateway and Prometheus
+// where no setting names yours.
 const usesDemoLedger = !process.env.DATABASE_URL && !process.env.SECRET_ID;
 const everySeconds = readArguments();
 
@@ -138,7 +139,7 @@ function isAt(port: number, url: string): boolean {
   return url.includes(`:${port}/`) || url.endsWith(`:${port}`);
 }
 
-/** Says so where a part did not get the port that it has otherwise. */
+/** Says so where a part did not get its usual port. */
 function ifNotAt(usualPort: number, url: string): string {
   return isAt(usualPort, url) ? "" : `(port ${usualPort} is taken)`;
 }

@@ -6,11 +6,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 export interface Supervised {
   /** Of the program itself. */
   pid: number;
-  /** Undefined while it runs. As a shell says it: 128 and the signal's number, when one ended it. */
+  /** Undefined while it runs. As a shell says it: 128 and the signal's number, when a signal ended it. */
   exitCode(): number | undefined;
   /** Resolves when it has ended. */
   exited: Promise<void>;
-  /** The last that it wrote to standard error. */
+  /** The last 4,000 characters that it wrote to standard error. */
   output(): string;
   /** Sends it a signal and waits until it has ended and its folder is deleted. Kills it when that takes over 10 s. */
   end(signal?: NodeJS.Signals): Promise<void>;
@@ -29,7 +29,8 @@ export interface SuperviseOptions {
 
 /**
  * Stands between this process and the program. On file descriptor 3 it says the program's process id, and is told the
- * signals to send. That connection closes when this process dies, even of SIGKILL; then it ends the program by itself.
+ * signals to send. That connection closes when this process dies, even by SIGKILL; then the supervisor ends the
+ * program.
  */
 const supervisor = `
 end=$1 folder=$2 keeps=$3
@@ -79,7 +80,7 @@ export async function supervise(
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const control = child.stdio[3] as Socket;
-  control.on("error", () => {}); // It has ended between our look and our word.
+  control.on("error", () => {}); // The program may have ended just before a signal is written.
   const pid = await new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     control.once("data", (line) => resolve(Number(line)));

@@ -10,7 +10,7 @@ const maxColumns = 80;
 /** Colours as far as standard output shows them; NO_COLOR turns them off. */
 const paint = (style: Style, text: string) => text && styleText(style, text, { stream: process.stdout });
 
-/** The ids of the checks in one word each, so that a line has room for all: the last, or the first if that is taken. */
+/** One word for each check, so that a line has room for all: the last of its id, or the first if that is taken. */
 export const shortNames: Record<string, string> = {};
 for (const { id } of checks) {
   const words = id.split("_");

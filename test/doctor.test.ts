@@ -107,8 +107,10 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
   expect(await scrape("doctor-alone")).toEqual({});
 });
 
-/** A fake of PgBouncer 1.24 in statement mode: it hangs up when an answer leaves a transaction open, and knows no pools. */
-it("knows a pooler by statements, and says what to set there", async () => {
+/**
+ * A fake of PgBouncer 1.24 in statement mode: it hangs up when an answer leaves a transaction open. It has no pools.
+ */
+it("knows a pooler in statement mode, and says what to set there", async () => {
   const proxy = await startProxy(targetOf(database.samplerUrl).port, {
     answer: (chunk) => {
       const isOpen = chunk.includes(Buffer.from([0x5a, 0, 0, 0, 5, 0x54])); // ReadyForQuery, in a transaction.
@@ -178,10 +180,11 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   expect(good.lines.slice(0, 2)).toEqual(["✓ secret there is readable", "✓ settings valid"]);
   const unread = await doctor([], { SECRET_ID: "not-there" });
   expect(unread.lines).toEqual([
-    "✗ secret SECRET_ID: not-there could not be read: ResourceNotFoundException: no secret of this name in this account and region",
+    "✗ secret SECRET_ID: not-there could not be read: ResourceNotFoundException: " +
+      "no secret of this name in this account and region",
   ]);
   expect(unread.remedies).toEqual([
-    expect.stringMatching(/use the last ones meanwhile, and log "secrets not read again"$/),
+    expect.stringMatching(/use the last good secret meanwhile, and log "secrets not read again"$/),
   ]);
 });
 

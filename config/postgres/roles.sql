@@ -1,6 +1,6 @@
 -- A role for each function with no more than it needs, veza_ledger for both where they share a login, and
--- veza_ledger_oncall for people. `npm run migrate` runs this file after schema.sql, sets passwords, and tries the roles.
--- By hand, in the ledger's database, as a login that may create roles:
+-- veza_ledger_oncall for people. `npm run migrate` runs this file after schema.sql, sets passwords, and tries the
+-- roles. By hand, in the ledger's database, as a login that may create roles:
 --   psql "$DATABASE_URL" -f config/postgres/schema.sql -f config/postgres/roles.sql
 -- Safe to run again. It finds the ledger where veza_ledger_sampler does: by the role's own search_path or, at first, by
 -- yours (PGOPTIONS='-c search_path=veza,public'). It sets no password: \password veza_ledger_sampler in psql does.
@@ -81,8 +81,8 @@ begin
       ('veza_ledger_receiver', 'statement_timeout', '3s'),
       ('veza_ledger_receiver', 'lock_timeout', '2s'),
       ('veza_ledger_receiver', 'idle_in_transaction_session_timeout', '10s'),
-      -- A receiver that AWS takes away leaves its connection behind. The role's connection limit is well above the receiver's
-      -- concurrency. PostgreSQL 13 has no such setting.
+      -- A receiver that AWS takes away leaves its connection behind. The role's connection limit is well above the
+      -- receiver's concurrency. PostgreSQL 13 has no such setting.
       ('veza_ledger_receiver', 'idle_session_timeout', '1min'),
 
       -- For both functions in one process: what either of the two needs, and the shorter of the time-outs.
@@ -105,7 +105,7 @@ begin
         select from pg_db_role_setting, unnest(setconfig) as chosen where setrole = pg_roles.oid and chosen ilike 'timezone=%'))
   loop
     execute format('alter role %I set %I = %L', login, setting, value);
-    -- One for this database alone would win.
+    -- A setting for this database alone would win.
     if setting <> 'timezone' then
       execute format('alter role %I in database %I reset %I', login, current_database(), setting);
     end if;
@@ -113,8 +113,8 @@ begin
 end
 $$;
 
--- Where the ledger is, and whether its rights may be given. A grant by somebody who may not give it is a mere warning in
--- Postgres. Here it is an error, with the statement that mends it.
+-- Where the ledger is, and whether its rights may be given. A grant by somebody who may not give it is a mere warning
+-- in Postgres. Here it is an error, with the statement that mends it.
 do $$
 declare
   tables text[] := '{orders, refunds, seller_transfers}';
@@ -242,7 +242,8 @@ begin
 end
 $$;
 
--- Both explicitly, for a database that takes them from PUBLIC. The sampler and people on call use the ledger's schema.
+-- CONNECT and USAGE explicitly, for a database that takes them from PUBLIC. The sampler and people on call use the
+-- ledger's schema.
 do $$
 declare
   name text;
@@ -299,7 +300,7 @@ begin
 end
 $$;
 
--- To see who holds a lock. Not every owner may give it; without it, the lock shows and its owner's query does not.
+-- To see who holds a lock. Not every login may grant this; without it, the lock shows and its holder's query does not.
 do $$
 begin
   grant pg_read_all_stats to veza_ledger_oncall;

@@ -1,13 +1,12 @@
--- The receiver's durable totals. Safe to run again, at any time: it changes nothing that is there already, and no delivery
--- has to wait for it. An earlier version's numbers are kept.
--- Run it as a role that may create schemas, with `npm run migrate` or psql. roles.sql comes next.
--- schema.rollback.sql takes all of it away again.
+-- The receiver's durable totals. Safe to run again, at any time: it changes nothing that is there already, and no
+-- delivery has to wait for it. An earlier version's numbers are kept. Run it as a role that may create schemas, with
+-- `npm run migrate` or psql. roles.sql comes next. schema.rollback.sql takes all of it away again.
 
 \set ON_ERROR_STOP on
 
 begin;
 
--- Whoever came after this would wait as long as this does.
+-- Deliveries that come after this would wait as long as this does.
 set local lock_timeout = '1s';
 
 create schema if not exists ledger_metrics;
@@ -21,8 +20,10 @@ create table if not exists ledger_metrics.deliveries (
 comment on table ledger_metrics.deliveries is
   'One row per webhook-id that was recorded: a retry finds its id here and is not counted again. Kept for 14 days.';
 comment on column ledger_metrics.deliveries.body_digest is
-  '"sums:" and the SHA-256, in hexadecimal, of what the delivery added. An earlier version wrote the SHA-256 of the body.';
-comment on column ledger_metrics.deliveries.attempts is 'How often the delivery came; only its first attempt changed anything else.';
+  '"sums:" and the SHA-256, in hexadecimal, of what the delivery added. '
+  'An earlier version wrote the SHA-256 of the body.';
+comment on column ledger_metrics.deliveries.attempts is
+  'How often the delivery came; only its first attempt changed anything else.';
 
 -- CREATE INDEX IF NOT EXISTS would lock the table against deliveries before it looks.
 do $$
@@ -64,7 +65,8 @@ comment on sequence ledger_metrics.published_since is
   'When the server started that last published the totals, in microseconds of Unix time; 1 for never. '
   'On another server, a publisher first looks whether the gateway shows more.';
 
--- The money in the rows that the checks count, as far as you want it shown. Empty until you replace it: docs/amounts.md.
+-- The money in the rows that the checks count, as far as you want it shown. Empty until you replace it:
+-- docs/amounts.md.
 do $$
 begin
   if to_regclass('ledger_metrics.amounts_at_risk') is null then

@@ -72,8 +72,8 @@ func insert(t *testing.T, db *sql.DB, id, body string) {
 	run(t, db, "insert into ledger_metrics_outbox (id, body) values ($1, $2)", id, body)
 }
 
-// answering returns a client whose receiver answers as a test needs it, like proxies, load balancers and Lambda too. The
-// real receiver is in test/go-client.test.ts.
+// answering returns a client whose receiver answers as a test needs it, like proxies, load balancers and Lambda too.
+// The real receiver is in test/go-client.test.ts.
 func answering(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)

@@ -36,7 +36,7 @@ const (
 
 	// A claim starts this long before the end of the last one, for transactions that were open then.
 	overlap = 2 * time.Second
-	// It looks at everything as seldom as this, or as seldom as keeps the looking below 1 % of the time.
+	// A claim looks at everything this seldom, or more seldom, so that looking takes below 1 % of the time.
 	lookAtAllEvery  = 10 * time.Second
 	lookAtAllFactor = 100
 )

@@ -28,9 +28,9 @@ const splitSQL = `
 // split parks the event that a 400 names, or makes the second half of a delivery that is too large (413) its own
 // delivery, and has the rest sent. It returns false when the delivery cannot be split, for instance a single event.
 //
-// The rest keeps the delivery's id, and only the part gets a new id. So the id counts once, even if the old body is still
-// on its way, or was counted by a receiver of another version. Splitting ends the claim, in the same transaction, so that
-// no event is split off twice.
+// The rest keeps the delivery's id, and only the part gets a new id. So the id counts once, even if the old body is
+// still on its way, or was counted by a receiver of another version. Splitting ends the claim, in the same transaction,
+// so that no event is split off twice.
 func split(ctx context.Context, tx *sql.Tx, refused delivery, rejected *RejectedError) (bool, error) {
 	rest, part, ok := divide(refused.body, rejected)
 	if !ok {

@@ -1,5 +1,5 @@
-// What needs a Postgres driver is a module of its own, so that the client depends on nothing. The project's tests build it in
-// GOPATH mode, with the drivers that Debian ships.
+// What needs a Postgres driver is a module of its own, so that the client depends on nothing. The project's tests build
+// it in GOPATH mode, with the drivers that Debian ships.
 module github.com/veza/veza-ledger-metrics/clients/go/test
 
 go 1.22
