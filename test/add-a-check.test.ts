@@ -27,7 +27,7 @@ const written: Record<string, string> = { indexes: "npm run indexes", dashboard:
 const steps = [...edited, ...Object.keys(written)];
 const nameOf = (step: string) => written[step] ?? step;
 
-/** The quick tests of what is made from the checks. The slow tests take their rows and counts from the same helpers. */
+/** The quick tests of all that is made from the checks. The slow tests use the same helpers. */
 const tests = [
   ...["complete", "checks", "schemas", "truth", "roles", "indexes", "migrate"],
   ...["amounts", "evidence", "sample", "dashboard", "readme", "terminal", "exposition", "alerts"],

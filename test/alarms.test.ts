@@ -14,14 +14,14 @@ import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort, tcpServer } from "./helpers/servers.ts";
 
-// Each alarm of the template, in each variant of it, is raised by its cause: the archives run as Lambda runs them, and the
-// filters of the template read what they log. Only throttling is made up, since the stand-in for Lambda has none.
+// Each alarm of the template is raised by its cause, in each variant of the template. The archives run as Lambda runs
+// them, and the template's filters read their logs. Only throttling is made up, since the stand-in for Lambda has none.
 const secret = newSecret();
 const stage = "alarms";
 
 const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
 
-/** An event as a function URL makes it, signed at `atMs`; `headers` replace those that are right. */
+/** An event as a function URL makes it, signed at `atMs`; `headers` replace the right headers. */
 function delivery(content: unknown, { id = `msg_${randomUUID()}`, atMs = Date.now(), headers = {} } = {}) {
   const body = typeof content === "string" ? content : JSON.stringify(content);
   return {
@@ -33,7 +33,7 @@ function delivery(content: unknown, { id = `msg_${randomUUID()}`, atMs = Date.no
 
 interface Variant {
   params: object;
-  /** Of both functions, beside what the template has. */
+  /** The environment of both functions, beside the template's. */
   environment?: Record<string, string>;
   /** The settings in each function's secret. */
   secrets: Partial<Record<FunctionName, Record<string, string>>>;
@@ -70,7 +70,7 @@ const withoutPasswords = async (params: object): Promise<Variant> => {
 /** What happened in one period; no invocation where it was throttled. */
 type Seen = { by: FunctionName; invocation?: Invocation }[];
 
-/** What CloudWatch would count of it for the metric that an alarm looks at. */
+/** What CloudWatch would count in a period for the metric that an alarm looks at. */
 function countOf(resources: Resources, alarm: Alarm, seen: Seen): number {
   const { Namespace, MetricName = "", Dimensions } = metricOf(alarm);
   if (Namespace === "AWS/Lambda") {
@@ -84,7 +84,7 @@ function countOf(resources: Resources, alarm: Alarm, seen: Seen): number {
       Errors: own.filter(({ invocation }) => invocation?.error).length,
       Throttles: own.filter(({ invocation }) => !invocation).length,
     };
-    // The metrics of a URL are not among them: in one variant there is none.
+    // The metrics of a URL are not among them: one variant has no URL.
     return counts[MetricName] ?? Number.NaN;
   }
   let count = 0;

@@ -99,8 +99,8 @@ describe("every alert fires when it should, not a minute earlier, and says what 
 });
 
 /**
- * Writes these tests into this folder, those about the same alerts into one file, each beside the rules of those alerts alone: a
- * tool evaluates all rules that it is given, which would take six times as long. Resolves to the files' names.
+ * Writes these tests into this folder: tests about the same alerts into one file, beside the rules of these alerts
+ * alone. A tool evaluates all rules that it is given, which would take six times as long. Resolves to the files' names.
  */
 async function writeTests(folder: string, all: UnitTests[]): Promise<string[]> {
   const asked = ({ alert_rule_test }: UnitTest) =>
@@ -191,7 +191,7 @@ it("the two required pages are exactly as agreed", () => {
     labels: { severity: "page" },
   });
   expect(byName.VezaLedgerOrphanRefunds).toMatchObject({
-    // And, by the same alert, those that the reconciler has failed.
+    // And, by the same alert, orphan refunds that the reconciler has failed.
     expr: expect.stringMatching(/^last_over_time\(\(veza_ledger_orphan_refund_rows >= 0\)\[1d:30s\]\) > 0\nor\n/),
     for: "5m",
     labels: { severity: "page" },
@@ -214,7 +214,7 @@ it("the command of docs/on-call.md puts your addresses into every link, and leav
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-links-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const files = [rulesFile, "config/grafana/ledger.json", "config/grafana/dashboard.ts", "docs/runbook/reasons.md"];
-  // Whoever runs these tests may have run that command before, so that the first step is to take it back.
+  // You may have run that command before these tests, so the first step is to take it back.
   const { runbook_url = "", dashboard_url = "" } = rules[0]?.annotations ?? {};
   const [repository = ""] = runbook_url.split("/docs/runbook/");
   const [grafana = ""] = dashboard_url.split("/d/veza-ledger");
@@ -244,7 +244,7 @@ it("the command of docs/on-call.md puts your addresses into every link, and leav
   expect(left).toHaveLength(files.length);
 });
 
-it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and none is a stage that is new", async () => {
+it("the heatmap has each sweep in one cell, whenever it ended, and no sweep from before a stage was seen", async () => {
   const { panels } = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")) as {
     panels: { type: string; interval: string; targets: { expr: string }[] }[];
   };
@@ -260,8 +260,8 @@ it("the heatmap's cells are sweeps, each in one of them, whenever it ended, and 
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-heatmap-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = path.join(folder, "heatmap.yml");
-  // A column begins and ends between two scrapes. One stage sweeps in the middle of each column; one just after its border, and
-  // only twice; and one is first seen with 1000 sweeps.
+  // A column begins and ends between two scrapes. One stage sweeps in the middle of each column. Another stage sweeps
+  // twice, just after a border. The third is first seen with 1000 sweeps.
   const input_series = [
     { series: bucket("middle"), values: "0x59 1x119 2x119 3x119 4x119" },
     { series: bucket("border"), values: "0x120 1x119 2x360" },

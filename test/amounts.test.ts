@@ -6,7 +6,7 @@ import { createDatabase } from "./helpers/database.ts";
 import { insertRows } from "./helpers/models.ts";
 import { sampleOf } from "./helpers/sample.ts";
 
-it("shows the amounts of the rows that each check counts by the page's view, and none by the view as shipped", async () => {
+it("shows the amounts of the rows that a check counts by the page's view, and none by the shipped view", async () => {
   const database = await createDatabase();
   onTestFinished(() => database.admin.end());
   const page = await readFile("docs/amounts.md", "utf8");
@@ -30,7 +30,7 @@ it("shows the amounts of the rows that each check counts by the page's view, and
   await database.admin.unsafe(view);
   const expected = checks
     .map(({ id }, index) => ({ id, amount: Number(((index + 1) * 10.05).toFixed(2)) }))
-    .filter(({ id }) => view.includes(`'${id}'`)) // The page leaves it to you for which checks.
+    .filter(({ id }) => view.includes(`'${id}'`)) // The page lets you leave out checks.
     .map(({ id, amount }) => [`${id} EUR`, amount]);
   expect(expected.length).toBeGreaterThan(4);
   expect(await amounts()).toEqual(Object.fromEntries(expected));

@@ -85,7 +85,8 @@ it("changes no total of another kind", async () => {
   await run("ahead + case", "sweep_duration");
   await run("ahead + 1", "actions_total");
   const ahead = await database.admin`
-    select name || coalesce(labels ->> 'le', labels ->> 'phase', '') as series, ahead::float8 from ledger_metrics.totals where ahead > 0`;
+    select name || coalesce(labels ->> 'le', labels ->> 'phase', '') as series, ahead::float8
+    from ledger_metrics.totals where ahead > 0`;
   const buckets = ["3.2", "6.4", "12.8", "25.6", "51.2", "+Inf"].map(
     (le) => `veza_reconciler_sweep_duration_seconds_bucket${le}`,
   );

@@ -6,8 +6,9 @@ import { type Running, startPrometheus, startPushgateway } from "../local/progra
 import { exportedMetrics } from "./helpers/metrics.ts";
 import { hurried } from "./helpers/rules.ts";
 
-// Every query of the dashboard on a real Prometheus that has all rules loaded and scrapes two stages from a real Pushgateway.
-// Instead of the sampler, the tests push both groups of a stage: so a last tick can be ten minutes ago at once.
+// Every query of the dashboard on a real Prometheus, which has all rules loaded and scrapes two stages from a real
+// Pushgateway. Instead of the sampler, the tests push both groups of a stage: so a last tick can be ten minutes ago at
+// once.
 const stages = ["prod", "staging"];
 const waiting = { timeout: 20_000, interval: 250 };
 /** An alert that is a page and a ticket about the same, whatever the shipped rules have. */

@@ -99,7 +99,7 @@ it("asks for a fresh password when the server refuses the one it has, once", asy
 describe("in a rotation that has changed the secret and not yet Postgres", () => {
   const right = () => targetOf(database.receiverUrl);
   const wrong = (changes: Partial<DatabaseTarget> = {}) => ({ ...right(), password: "not yet", ...changes });
-  /** Connections whose secret says `current`, and have read it so often. */
+  /** Connections whose secret says `current`, and how often they have read it. */
   function keep(current: () => DatabaseTarget) {
     const asked: boolean[] = [];
     const connections = keepConnections(async (fresh) => {
@@ -235,7 +235,7 @@ it("lets go of its socket when the server does not answer the end of the connect
       const server = net.connect({ host, port });
       client.pipe(server, { end: false });
       server.pipe(client, { end: false });
-      // Goes on talking: a socket that is closed for good answers that with a reset, and one that is half open does not.
+      // Goes on talking: a socket that is closed for good answers with a reset, and a half-open socket does not.
       client.on("end", () => setInterval(() => client.write("."), 10).unref());
       client.on("close", () => {
         gone = true;

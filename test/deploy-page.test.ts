@@ -47,7 +47,7 @@ it("lets the deployer do with roles what CloudFormation does to them", () => {
   const { Statement } = JSON.parse(example(/```json\n(\{\n {2}"Version"[\s\S]*?)```/));
   const [roles] = Statement.filter(({ Resource }: { Resource: unknown }) => /:role\//.test(String(Resource)));
   const patterns = roles.Action.map((action: string) => new RegExp(`^${action.replaceAll("*", ".*")}$`));
-  // The handlers of AWS::IAM::Role in AWS' resource schema, for the properties that the template has; tags come with `tags`.
+  // The handlers of AWS::IAM::Role in AWS' resource schema, for the template's properties; tags come with `tags`.
   const called = [
     ...["CreateRole", "PutRolePolicy", "GetRolePolicy", "TagRole", "UntagRole", "GetRole", "ListAttachedRolePolicies"],
     ...[
@@ -77,7 +77,7 @@ class Sha256 {
   }
 }
 
-/** What AWS' own signer makes of a request, whose headers are those that its Authorization names. */
+/** What AWS' own signer makes of a request. Its Authorization names the headers. */
 async function expectedAuthorization({ method = "", url = "", headers }: IncomingMessage, body: string) {
   const signer = new SignatureV4({
     service: "lambda",

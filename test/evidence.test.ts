@@ -42,7 +42,8 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
   const isWritable = `alter table ${table} alter ${time} drop not null`;
   await run(`${isWritable};
     ${insertRows(check, 3, { age: "4 days" })}
-    update ${table} set ${time} = null where ${time} between now() - interval '97 hours' and now() - interval '95 hours';
+    update ${table} set ${time} = null
+      where ${time} between now() - interval '97 hours' and now() - interval '95 hours';
     ${insertRows(check, 1, { age: "5 days" })}
     update ${table} set ${time} = 'infinity' where ${time} < now() - interval '119 hours'`);
   const seen = await evidence();
@@ -100,7 +101,7 @@ it("never fails a count: what cannot be had is absent, and one line says why", a
   );
 });
 
-it("says what the owner's view puts at risk, and is silent where the sampler may not read it or there is none", async () => {
+it("says what the owner's view puts at risk, and is silent where it is missing or may not be read", async () => {
   const log = captureLog();
   const amounts = async () => {
     const { evidence } = await sampleOf(database.samplerUrl);

@@ -8,8 +8,8 @@ import { newSecret, post } from "./helpers/receiver.ts";
 import { httpServer } from "./helpers/servers.ts";
 
 /**
- * Starts receivers whose pushes take different ways to the gateway, some longer than others: without the lock they would
- * overtake each other.
+ * Starts receivers whose pushes take different ways to the gateway, some longer than others: without the lock they
+ * would overtake each other.
  */
 async function startReceivers(count: number, stage: string): Promise<{ urls: string[]; secret: string }> {
   const secret = newSecret();
@@ -49,7 +49,7 @@ it.each([1, 4])("shows every delivery of a burst within 2 s without a tick, with
     }
     await expect.poll(() => orphansOn(stage), { timeout: 2_000, interval: 10 }).toBe(16 * burst);
   }
-  // Otherwise nobody would have left anything to another one.
+  // Otherwise no receiver would have left anything to another receiver.
   expect(published.false).toBeGreaterThan(16);
 });
 
@@ -85,7 +85,7 @@ it("counts 400 deliveries, each sent three times, 16 at a time to 4 processes, e
       const { status, json } = await post(url, secret, send.body, { id: send.id });
       const outcome = `${status} ${json.status}`;
       statuses[outcome] = (statuses[outcome] ?? 0) + 1;
-      // Whoever has made the push: what was answered to be published is on the gateway.
+      // What was answered to be published is on the gateway, no matter which receiver has pushed.
       if (json.published) published.add(send.id);
       const promised = published.size;
       const shown = await orphansOn(stage);

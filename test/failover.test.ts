@@ -111,7 +111,7 @@ async function cutReplication(standby: postgres.Sql): Promise<void> {
 
 const expectLess = (from: number, to: number) => `${orphans} would fall from ${from} to ${to}: npm run restore-totals`;
 
-it("loses what an asynchronous standby had not got; no counter falls, and all of it is counted in the end", async () => {
+it("loses what an asynchronous standby lacked; no counter falls, and all of it is counted in the end", async () => {
   const log = captureLog();
   const [primary, gateway] = await Promise.all([startPrimary(), restartablePushgateway()]);
   const standby = await startStandby(primary);
@@ -133,7 +133,7 @@ it("loses what an asynchronous standby had not got; no counter falls, and all of
   await onStandby`select pg_promote(true, 60)`;
   setEnvironment(settingsOn(standby, gateway));
 
-  // Told at once, by whoever comes first. The events are recorded meanwhile.
+  // The function that publishes first says so at once. The events are recorded meanwhile.
   expect(await send(["between"])).toEqual({ between: "recorded" });
   expect(log.at(-2)).toMatchObject({ level: "warn", message: "totals not published", reason: expectLess(25, 6) });
   expect(await tick(standby, gateway)).toEqual([expectLess(25, 6)]);
@@ -207,7 +207,7 @@ it("loses nothing that was confirmed with a synchronous standby, whoever cancels
   expect(await total(onStandby)).toEqual({ value: 13, ahead: 0 });
 });
 
-it("loses what came after the copy that was restored; totals and increase() are right once it was sent again", async () => {
+it("loses what came after the restored copy; totals and increase() are right once it was sent again", async () => {
   captureLog();
   const [server, gateway] = await Promise.all([startPrimary(), restartablePushgateway()]);
   const gatewayUrl = `http://127.0.0.1:${gateway.port}`;

@@ -56,7 +56,7 @@ describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
         .split("\n")
         .find((line) => line.includes("npm run send")) ?? "";
 
-    // The placeholders, and AWS' command line, of which the fake keeps what it is given.
+    // The placeholders, and a fake of AWS' command line, which keeps what it is given.
     const folder = await mkdtemp(path.join(tmpdir(), "veza-first-hour-"));
     onTestFinished(() => rm(folder, { recursive: true }));
     await mkdir(path.join(folder, "secrets"));

@@ -16,7 +16,10 @@ beforeEach(async () => {
   port = Number(new URL(server.url).port);
 });
 
-/** Sends the start of a request whose body is said to be so long. Resolves to all that comes back, at the connection's end. */
+/**
+ * Sends the start of a request that announces a body of this length. Resolves to all that comes back, at the
+ * connection's end.
+ */
 async function begin(contentLength: number, body: string): Promise<string> {
   const socket = net.connect({ host: "127.0.0.1", port });
   onTestFinished(() => void socket.destroy());

@@ -266,7 +266,8 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     const [stage, secret] = ["go_rate", newSecret()];
     const { url } = await startReceiver(database, inject("pushgatewayUrl"), stage, secret);
     const body = '[{"type":"reconciler.action","timestamp":"2026-01-31T12:00:00Z","data":{"phase":"stuck_orders"}}]';
-    await admin`insert into ledger_metrics_outbox (id, body) select 'row-' || n, ${body} from generate_series(1, ${rows}) n`;
+    await admin`
+      insert into ledger_metrics_outbox (id, body) select 'row-' || n, ${body} from generate_series(1, ${rows}) n`;
     const waiting = async () => (await admin`select from ledger_metrics_outbox where sent_at is null limit 1`).length;
     const startedAt = performance.now();
     runProgram(reconciler, [], { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret });
@@ -436,7 +437,7 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     const before = await admin`select id, body, attempts from ledger_metrics_outbox order by id`;
     await startReconciler([1, 40], { REBUILD: "1" }).printed(/repaired/);
     expect(await admin`select id, body, attempts from ledger_metrics_outbox order by id`).toEqual(before);
-    // The receiver too takes a body that was built anew for a duplicate.
+    // The receiver, too, takes a body that was built anew for a duplicate.
     await admin`delete from ledger_metrics_outbox where id ~ '^sweep-([1-9]|[1-3][0-9]|40)$'`;
     await startReconciler([1, 40], { REBUILD: "1" }).printed(/repaired/);
     await emptied();
@@ -495,7 +496,7 @@ async function kill({ child, exited }: Program): Promise<void> {
 
 type Pass = () => Promise<void>;
 
-/** A server in front of another one: passes requests on, and does something else to one of them when it is told. */
+/** A server in front of another server: passes requests on, and treats a request otherwise when it is told to. */
 async function startFront(target: () => string) {
   let next: ((pass: Pass) => Promise<void>) | undefined;
   const url = await httpServer(async (request, response) => {

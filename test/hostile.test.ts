@@ -11,7 +11,8 @@ import { captureLog } from "./helpers/log.ts";
 import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 
-// Whatever anybody sends: only documented answers, nothing counted that was not signed and valid, and nothing given away.
+// Whatever a caller sends: only documented answers, nothing counted that was not signed and valid, no secret given
+// away.
 const secret = newSecret();
 const orphan = { type: "reconciler.orphan_refund", timestamp: "2026-01-31T12:00:00Z" };
 let database: TestDatabase;
@@ -22,7 +23,9 @@ afterAll(() => database.admin.end());
 
 const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);
 
-/** Texts that have broken parsers: NUL, lone surrogates, right-to-left marks, keys of Object's prototype, huge numbers. */
+/**
+ * Texts that have broken parsers: NUL, lone surrogates, right-to-left marks, keys of Object's prototype, large numbers.
+ */
 const nastyText = fc.oneof(
   fc.string({ unit: "binary", maxLength: 40 }),
   oneOf("\u0000", "\ud800", "\u202e\ufeff", "__proto__", "constructor", "toString", "1e999", "-0", "é\u0301", "𝕏", ""),

@@ -18,8 +18,8 @@ import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { tcpServer } from "./helpers/servers.ts";
 import { encrypted } from "./helpers/tls.ts";
 
-// The archives that are deployed, run as Lambda runs them: with the template's settings, each in a process with nothing else
-// in it, which is frozen between two events.
+// The archives that are deployed, run as Lambda runs them: with the template's settings, each in a process with nothing
+// else in it, which is frozen between two events.
 const stage = "lambda";
 const secret = newSecret();
 let folder: string;

@@ -110,7 +110,8 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(ill.ill).toEqual([
       "✗ role's settings veza_ledger_sampler_clone has no statement_timeout, lock_timeout, " +
         "idle_in_transaction_session_timeout, row_security",
-      "✗ ways to read veza_ledger_sampler_clone reads with TimeZone the default, veza_ledger_sampler with UTC, and 1 more such",
+      "✗ ways to read veza_ledger_sampler_clone reads with TimeZone the default, veza_ledger_sampler with UTC, " +
+        "and 1 more such",
     ]);
     expect(ill.remedies).toEqual([
       "npm run migrate (again, for a _clone that AWS' rotation has made)",
@@ -341,7 +342,8 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   it("an enum whose old label stays, and that no row has any more", async () => {
     await dropIndexes();
     await run(`update orders set status = 'awaiting' where status <> 'paid';
-      create type state as enum (${known}, 'awaiting'); alter table orders alter status type state using status::state`);
+      create type state as enum (${known}, 'awaiting');
+      alter table orders alter status type state using status::state`);
     await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
     expect((await check()).ill).toEqual([
       expect.stringMatching(/^! status of orders neither watched nor known to be settled: 'awaiting' \d+$/),
@@ -510,7 +512,8 @@ it("says what counts on day one, and which alerts that makes", async () => {
   await run(insertRows({ id: "failed_transfers" }, 2, { age: "3 days" }));
   const { lines } = await doctor(["sampler"], { DATABASE_URL: database.samplerUrl });
   expect(lines).toContainEqual(
-    "✓ counts stuck_orders 3, the oldest 3 h old: VezaLedgerStuckOrders fires; failed_transfers 2, the oldest 3 days old: " +
-      "VezaLedgerFailedTransfers fires, and VezaLedgerRowsTooOld unless that alert pages",
+    "✓ counts stuck_orders 3, the oldest 3 h old: VezaLedgerStuckOrders fires; " +
+      "failed_transfers 2, the oldest 3 days old: VezaLedgerFailedTransfers fires, " +
+      "and VezaLedgerRowsTooOld unless that alert pages",
   );
 });

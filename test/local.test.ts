@@ -29,7 +29,9 @@ async function programFolder(name: string, source: string): Promise<string> {
   return folder;
 }
 
-/** Stands in for Grafana, which cannot be had here: shows what it was given. It leaves out everything that Grafana does. */
+/**
+ * Stands in for Grafana, which is not to be had here: shows what it was given, and leaves out all that Grafana does.
+ */
 const grafanaStandIn = `#!/bin/sh
 # A path with a space cannot stand in the first line.
 exec '${process.execPath}' -e '
@@ -140,7 +142,7 @@ it("goes on without Prometheus where that does not start", async () => {
   expect(stack.child.exitCode).toBe(0);
 });
 
-it("samples a database that it was given, writes nothing to it, and ends with the npm that a supervisor ends", async () => {
+it("samples a database that it was given, writes nothing to it, and ends when a supervisor ends npm", async () => {
   const database = await createDatabase();
   const stack = runProgram("npm", ["start", "--", "--every", "1"], {
     ...withoutSettings,
@@ -192,7 +194,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     return { stack, urls, leftovers };
   }
 
-  /** The programs whose command line names this folder, as those of Postgres and Prometheus do. */
+  /** The programs whose command line names this folder, as Postgres' and Prometheus' do. */
   async function programsIn(folder: string): Promise<string[]> {
     const ps = runProgram("ps", ["-eo", "args"], {});
     await ps.exited;
@@ -295,8 +297,8 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     expect(await leftovers()).toEqual([]);
   });
 
-  // `script` gives it a terminal, whose Ctrl-C reaches npm and Node alike, as a person's does. Its options are Linux'. `exec`, since
-  // some shells that wait for a program take that Ctrl-C for their own end.
+  // `script` gives it a terminal, whose Ctrl-C reaches npm and Node alike, as a person's does. Its options are Linux'.
+  // With `exec`, since some shells that wait for a program end at this Ctrl-C themselves.
   it.skipIf(process.platform !== "linux")(
     "Ctrl-C in a terminal, where ticks and deliveries are lines in columns",
     async () => {

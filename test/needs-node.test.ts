@@ -34,8 +34,8 @@ it("comes before every script that runs TypeScript, the tests and the packaging 
   expect(await readFile("deploy/params.cjs", "utf8")).toContain('require("../commands/needs-node.js")');
 });
 
-// npm ci brings Node 24, which runs everything, and is itself run by the host's Node. prom-client's lock entry has no `engines`,
-// since npm would warn whoever has Node 20 of what it never runs there.
+// The host's Node runs `npm ci`, which brings Node 24 for everything else. The lock entry of prom-client has no
+// `engines`, since npm would warn users of Node 20 of a package that never runs there.
 it("lets npm ci warn of no package on the oldest Node that package.json names", async () => {
   const { engines } = JSON.parse(await readFile("package.json", "utf8"));
   const oldest = semver.minVersion(engines.node)?.version ?? "";

@@ -13,14 +13,18 @@ import { sampleTimestampMetric } from "../lib/sample.ts";
 import { findProgram } from "../local/find-program.ts";
 import { type Running, startAlertmanager, startPrometheus, startPushgateway } from "../local/programs.ts";
 
-// What a person receives. Incidents are played side by side, each on a stage of its own, on a real Pushgateway, a Prometheus with
-// all rules and an Alertmanager with the shipped route. The clock runs fast: every time in a copy of the rules and of the route is
-// shorter by the same factor, and a day is shorter still. What each rule does by the minute is in alerts.yml.
+// What a person receives. Incidents are played side by side, each on a stage of its own, on a real Pushgateway, a
+// Prometheus with all rules and an Alertmanager with the shipped route. The clock runs fast: every time in a copy of
+// the rules and of the route is shorter by the same factor, and a day is shorter still. What each rule does by the
+// minute is in alerts.yml.
 const minuteMs = 400;
 const dayMinutes = 72;
 const lastMinute = 150;
 
-/** What one stage's functions would push in a minute. What is left out is well: no row, all answers, a sweep every 5 minutes. */
+/**
+ * What one stage's functions would push in a minute. By default all is well: no row, all answers, a sweep every 5
+ * minutes.
+ */
 interface Minute {
   counts?: Partial<Record<Id, number>>;
   /** The checks that have no answer. */
@@ -51,7 +55,7 @@ const count = (id: Id, value: number, oldest?: number): Minute => ({
   ...(oldest === undefined ? {} : { oldest }),
 });
 const allChecks = checks.map(({ id }) => id as Id);
-/** One orphan every third minute from 10 to 55; each sweep fails those that have come since the last one. */
+/** One orphan every third minute from 10 to 55; each sweep fails the orphans since the last sweep. */
 const orphansFailedAt = (minute: number) => Math.floor(Math.min(Math.max(0, minute - (minute % 5) - 9), 46) / 3);
 
 const incidents: Incident[] = [
@@ -431,7 +435,8 @@ async function follow(stage: string, page: string, begin: string): Promise<void>
 
 describe("a person receives, when", () => {
   it.each(incidents.map((incident) => [incident.title, incident] as const))("%s", (_, { stage, receives }) => {
-    // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`; the rest is the machine's.
+    // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`. The rest is for the
+    // machine.
     const isInTime = (minute: number, due: number, what: string) =>
       minute > due - 1.5 && minute < due + (what.includes("fires") ? 6 : 11);
     const left = [...receives];

@@ -331,7 +331,8 @@ it.each([
   [
     "a password, or no TLS",
     ["prod", { databaseUrl: "postgres://u:hunter2@db/l?sslmode=disable", databaseResourceId: "*" }, []],
-    "databaseUrl must be like postgres://host:5432/database, without user and password, and with TLS; databaseResourceId",
+    "databaseUrl must be like postgres://host:5432/database, without user and password, and with TLS; " +
+      "databaseResourceId",
   ],
   [
     "a sampler that lacks settings",

@@ -16,8 +16,8 @@ import { newSecret, post } from "./helpers/receiver.ts";
 import { hurried } from "./helpers/rules.ts";
 import { assertRights } from "./helpers/sample.ts";
 
-// From a row in Postgres to an alert that fires, on a real Prometheus that scrapes a Pushgateway of its own. The rules are the
-// shipped ones, in a hurry.
+// From a row in Postgres to an alert that fires, on a real Prometheus that scrapes a Pushgateway of its own. The rules
+// are the shipped rules, in a hurry.
 const stage = "prometheus";
 const secret = newSecret();
 const waiting = { timeout: 20_000, interval: 250 };
@@ -47,7 +47,7 @@ const settings = () => ({
   SECRET_ID: undefined,
 });
 
-/** One tick of a stage's sampler, as its own role; "" is none. */
+/** One tick of a stage's sampler, as its own role; "" is no stage. */
 async function tick(ofStage = stage): Promise<void> {
   setEnvironment({ ...settings(), DATABASE_URL: database.samplerUrl, STAGE: ofStage || undefined });
   await sampler({} as ScheduledEvent, {} as Context, () => {});
@@ -82,7 +82,8 @@ it("misses the sampler until its first tick", async () => {
 
 it("shows numbers on every panel at two stages, at one, and where no stage is set", { timeout: 120_000 }, async () => {
   captureLog();
-  await database.admin`insert into ledger_metrics.totals values ('veza_reconciler_last_run_timestamp', '{}', 1700000000),
+  await database.admin`insert into ledger_metrics.totals values
+    ('veza_reconciler_last_run_timestamp', '{}', 1700000000),
     ('veza_reconciler_sweep_duration_seconds_bucket', '{"le":"3.2"}', 5)`;
   // Two ticks, with a scrape after each: a rate needs two points.
   const tickAll = async () => {
@@ -97,7 +98,7 @@ it("shows numbers on every panel at two stages, at one, and where no stage is se
     ["", 1],
   ] as const) {
     for (const { title, type, targets = [], answers } of await shown(stages)) {
-      // Alerts and unknown checks are none; the heatmap has no cell within this second.
+      // There are no alerts and no unknown checks; the heatmap has no cell within this second.
       if (/^(row|table|heatmap)$/.test(type)) continue;
       // No series where nothing is to be measured: without a row, an owner's view or an outbox.
       const optional = /newest_item|amount_at_risk|outbox/;

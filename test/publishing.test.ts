@@ -99,7 +99,7 @@ function expectMonotonic({ pushed, answers }: Awaited<ReturnType<typeof run>>): 
   expect(answers.filter(Boolean)).toHaveLength(pushed.length);
 }
 
-it("leaves nothing behind, and pushes nothing older after something newer, in every order of two callers' steps", async () => {
+it("leaves nothing behind, and pushes nothing older after anything newer, in every order of two callers", async () => {
   const connections = await Promise.all([0, 1].map(() => openConnection(database.receiverUrl)));
   const gateway = await startGateway();
   for (const order of ordersOfTwo(stepsOfOne, stepsOfOne)) expectMonotonic(await run(connections, gateway, order));
@@ -119,5 +119,5 @@ it("nor in random orders of four callers' steps", async () => {
     }),
     { numRuns: 100 },
   );
-  expect(left).toBeGreaterThan(10); // Otherwise no caller had found another one waiting.
+  expect(left).toBeGreaterThan(10); // Otherwise no caller had found another caller waiting.
 });

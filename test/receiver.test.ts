@@ -343,9 +343,12 @@ describe("when Postgres warns", () => {
   it("records all the same when it warns of the log-in alone", async () => {
     captureLog();
     const [row] = await database.admin`select current_setting('server_version_num')::int as version`;
-    if (Number(row?.version) < 170_000) return; // Before, no collation that is always there has a version.
+    // Before PostgreSQL 17, no collation that is always there has a version.
+    if (Number(row?.version) < 170_000) return;
     const name = targetOf(database.adminUrl).database;
-    await database.admin`update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8', datcollversion = 'old' where datname = ${name}`;
+    await database.admin`
+      update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8', datcollversion = 'old'
+      where datname = ${name}`;
     const warnings: string[] = [];
     const direct = postgres(database.receiverUrl, { max: 1, onnotice: ({ message }) => warnings.push(`${message}`) });
     onTestFinished(() => direct.end());
@@ -474,7 +477,7 @@ it("publishes what any number of deliveries have recorded with two pushes: one p
   });
   setEnvironment({ PUSHGATEWAY_URL: holding });
   const deliver = () => post(server.url, secret, body);
-  // Two that look for a waiting publisher in the same moment would both wait.
+  // Two publishers that look for a waiting publisher at the same moment would both wait.
   const publishing = [deliver()];
   await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
   publishing.push(deliver());

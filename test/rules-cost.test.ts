@@ -16,7 +16,10 @@ import { supervise } from "../local/supervise.ts";
 const scrapeSeconds = 15;
 const daySeconds = 86_400;
 const windows = ["1h", "3h", "6h", "12h", "1d"];
-/** Per stage and evaluation: of the groups that are evaluated each time, and of the one that is every 5 minutes. */
+/**
+ * Per stage and evaluation: of the groups that are evaluated each time, and of the group that is evaluated every 5
+ * minutes.
+ */
 const maxSamples = { often: 80_000, blind: 60_000 };
 
 it("the rules read no more samples than they may, for one stage with two weeks of scrapes", async () => {

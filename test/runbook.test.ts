@@ -7,7 +7,7 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 
 const folder = "docs/runbook";
-/** The pages by their names, without `.md`. Those of alerts have the alerts' names. */
+/** The pages by their names, without `.md`. A page about an alert has the alert's name. */
 let pages: Record<string, string>;
 let severities: Record<string, Set<string>>;
 beforeAll(async () => {
@@ -124,7 +124,7 @@ describe("the SQL", () => {
     expect(Number((await oncall.unsafe(withSum))[0]?.amount)).toBeGreaterThan(0);
   });
 
-  it("of VezaLedgerOrphanRefunds lists those that the reconciler has failed beside those that are pending", async () => {
+  it("of VezaLedgerOrphanRefunds lists refunds that the reconciler has failed, beside pending refunds", async () => {
     const rows = await oncall.unsafe(sqlIn(pages.VezaLedgerOrphanRefunds)[0] ?? "");
     expect(rows.map(({ status }) => status).sort()).toEqual(["failed", "pending", "pending", "pending"]);
   });

@@ -130,7 +130,7 @@ it("warns once when the schema of the totals is missing, and pushes its gauges a
   ]);
 });
 
-it("counts nothing on a replica, and publishes nothing from there: it may be behind, and its locks are its own", async () => {
+it("counts nothing on a replica, and publishes nothing from it: it may lag, and its locks are its own", async () => {
   const log = captureLog();
   setEnvironment({ DATABASE_URL: await startReplica() });
   await tick();
@@ -168,7 +168,8 @@ it("throws one error that names the settings which are missing or wrong, and no 
   setEnvironment({ DATABASE_URL: "postgres://u:hunter2@h/db?x=1", PUSHGATEWAY_URL: undefined, STAGE: "a/b" });
   const error = await tick().catch((reason: Error) => reason);
   expect(String(error)).toBe(
-    "Error: DATABASE_URL: sslmode is the only parameter allowed; PUSHGATEWAY_URL is missing; STAGE may hold letters, digits, _ and - only",
+    "Error: DATABASE_URL: sslmode is the only parameter allowed; PUSHGATEWAY_URL is missing; " +
+      "STAGE may hold letters, digits, _ and - only",
   );
 });
 
@@ -196,7 +197,7 @@ describe("with a faulty database", () => {
     expect(ms).toBeLessThan(1_000);
   });
 
-  it("pushes -1 for each check when the server hangs up during start-up, and dials twice to count and twice to publish", async () => {
+  it("pushes -1 for each check when the server hangs up during start-up, and dials twice for each phase", async () => {
     let dials = 0;
     const port = await tcpServer((socket) => {
       dials += 1;
@@ -391,7 +392,8 @@ describe("with a faulty gateway", () => {
     setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${closedPort}` });
     await expect(tick()).rejects.toThrow();
     const sessions = () =>
-      database.admin`select from pg_stat_activity where application_name = 'veza-ledger-sampler' and datname = current_database()`;
+      database.admin`select from pg_stat_activity
+        where application_name = 'veza-ledger-sampler' and datname = current_database()`;
     await expect.poll(sessions).toHaveLength(0);
   });
 });

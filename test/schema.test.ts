@@ -106,7 +106,8 @@ describe("says of a body what the receiver says of it:", () => {
           const isShort = form === "short";
           const offset = typeof zone === "string" ? zone : `${sign}${pad(hours)}${isShort ? "" : form + pad(minutes)}`;
           const date = `${pad(year, 4)}-${pad(month)}-${pad(day)}`;
-          const text = `${date}${separator}${pad(hour)}:${pad(minute)}:${pad(second)}${fraction ? `.${fraction.join("")}` : ""}${offset}`;
+          const time = `${pad(hour)}:${pad(minute)}:${pad(second)}`;
+          const text = `${date}${separator}${time}${fraction ? `.${fraction.join("")}` : ""}${offset}`;
           const days = [
             31,
             year % 4 || (year % 100 === 0 && year % 400) ? 28 : 29,

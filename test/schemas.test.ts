@@ -5,7 +5,7 @@ import { createDatabase, knowsInvokerViews, type TestDatabase, targetOf } from "
 import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { sampleAs } from "./helpers/sample.ts";
 
-// Schemas and settings that a ledger may have, unlike local/ledger.sql: each count is right, or fails.
+// Schemas and settings that a ledger may have, other than local/ledger.sql: each count is right, or fails.
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -27,7 +27,7 @@ const oldest = (outcomes: Outcome[]) =>
     outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? "failed" : outcome.oldestSeconds]),
   );
 
-/** One row that the first check counts, two that the second one does, and so on. */
+/** One row that the first check counts, two rows that the second check counts, and so on. */
 const broken = checks.map((check, index) => insertRows(check, index + 1)).join("\n");
 const truth = forEachCheck((_, index) => index + 1);
 const { stuck_orders: orders = 0, failed_transfers: transfers = 0 } = truth;
@@ -75,7 +75,8 @@ describe("times without a zone", () => {
   async function write(zone: string) {
     await run(`alter table orders alter created_at type timestamp using null, alter created_at drop default`);
     await run(`set timezone = '${zone}'; insert into orders (status, hyperswitch_payment_id, created_at)
-      select 'pending', 'pay', (now() - age)::timestamp from unnest('{31 min, 3 h, 2 d, 29 min, 1 min}'::interval[]) as age`);
+      select 'pending', 'pay', (now() - age)::timestamp
+      from unnest('{31 min, 3 h, 2 d, 29 min, 1 min}'::interval[]) as age`);
   }
   const setZone = (zone: string) =>
     run(`alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set timezone = '${zone}'`);
@@ -163,7 +164,8 @@ describe("a count whose oldest row cannot be had is a count", () => {
     const name = targetOf(database.adminUrl).database;
     await run(`alter role veza_ledger_sampler in database ${name} set timezone = 'Asia/Kolkata'`);
     await run(`alter table seller_transfers alter updated_at type timestamp;
-      update seller_transfers set updated_at = '4714-11-24 00:00 BC' where status ~ '^(permanently_failed|reversal_pending)$'`);
+      update seller_transfers set updated_at = '4714-11-24 00:00 BC'
+        where status ~ '^(permanently_failed|reversal_pending)$'`);
     const outcomes = await sample();
     expect(counts(outcomes)).toEqual(truth);
     expect(oldest(outcomes)).toMatchObject({ failed_transfers: undefined, pending_reversals: undefined });

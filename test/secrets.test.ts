@@ -13,7 +13,7 @@ import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort, tcpServer } from "./helpers/servers.ts";
 
-/** Names that no test before has read. */
+/** Names that no earlier test has read. */
 let app: string;
 let rds: string;
 beforeEach(() => {
@@ -25,7 +25,7 @@ afterEach(() => vi.useRealTimers());
 
 /** Lets the clock go on, which is stopped otherwise. */
 const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
-/** One that the SDK does not try again by itself. */
+/** An error after which the SDK does not retry by itself. */
 const outage = { __type: "InvalidRequestException", message: "hunter2" };
 
 it("reads several secrets, and keeps them for 5 minutes", async () => {
@@ -179,7 +179,7 @@ describe("while they cannot be read", () => {
       pass(60);
       expect(await deliver(minute)).toMatchObject({ statusCode: 200 });
     }
-    // The clock of Postgres did not go on with this one.
+    // The clock of Postgres did not go on with the test's clock.
     const errors = log.filter(({ level, reason }) => level === "error" && !/^the clocks/.test(String(reason)));
     expect(errors).toEqual([]);
     expect(log.filter(({ message }) => message === "tick")).toHaveLength(31);

@@ -191,7 +191,8 @@ describe("with a receiver", () => {
     expect(await send(url, "action", "refunds")).toEqual({
       exitCode: 1,
       output:
-        'Refused: 400 {"error":"data.phase: must be one of stuck_orders, stuck_refunds, orphan_refunds","stage":"send"}\n',
+        'Refused: 400 {"error":"data.phase: must be one of stuck_orders, stuck_refunds, orphan_refunds",' +
+        '"stage":"send"}\n',
     });
   });
 

@@ -15,9 +15,9 @@ declare module "vitest" {
   }
 }
 
-/** One real Postgres and one real Pushgateway for all tests, on free ports. The database `ledger` is each file's template. */
+/** One real Postgres and one real Pushgateway for all tests, on free ports. Each file copies the database `ledger`. */
 export default async function setup({ provide }: TestProject) {
-  // A first download may take longer than a test has. Where one is not to be had, the tests that need it say so.
+  // A first download may take longer than a test has. Where a program is not to be had, the tests that need it say so.
   for (const name of ["prometheus", "promtool", "amtool"] as const) await findProgram(name).catch(() => {});
   const folder = await mkdtemp(path.join(tmpdir(), "veza-tls-"));
   const certificates = await makeCertificatesIn(folder, "IP:127.0.0.1,DNS:localhost");

@@ -66,7 +66,7 @@ it("refuses a server that does not speak TLS", async () => {
   expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toMatch(/^refused: /);
 });
 
-it("trusts certificate authorities of one's own, for Postgres and the gateway, and only those that it is given", async () => {
+it("trusts certificate authorities of one's own, for Postgres and the gateway, and only the given ones", async () => {
   const { server, ca, gatewayUrl } = await startTlsPostgres("IP:127.0.0.1");
   await createTemplate(server.superuserUrl);
   /** In a process of its own: a connection that was kept would not be verified again. */

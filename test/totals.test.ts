@@ -54,7 +54,7 @@ async function takeLock(): Promise<() => Promise<void>> {
   };
 }
 
-/** Those that wait for the publishers' lock. */
+/** The sessions that wait for the publishers' lock. */
 const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
   and database = (select oid from pg_database where datname = current_database())`;
 
@@ -137,8 +137,10 @@ it("compares bodies with the rows of an earlier version, which had no other dige
 });
 
 it("takes a missing answer for no answer", async () => {
-  await database.admin.unsafe(`create function ledger_metrics.nothing() returns trigger language plpgsql as 'begin return null; end';
-    create trigger nothing before insert on ledger_metrics.deliveries for each row execute function ledger_metrics.nothing()`);
+  await database.admin.unsafe(`
+    create function ledger_metrics.nothing() returns trigger language plpgsql as 'begin return null; end';
+    create trigger nothing before insert on ledger_metrics.deliveries
+      for each row execute function ledger_metrics.nothing()`);
   onTestFinished(async () => {
     await database.admin.unsafe("drop function ledger_metrics.nothing cascade");
   });
@@ -258,7 +260,7 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
     pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
     response.end();
   });
-  // A stricter default of the database's must not make the one that waits see what was there before it waited.
+  // Under a stricter default of the database's, the waiting publisher must not see the totals from before its wait.
   const receiverHere = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
   await database.admin.unsafe(`${receiverHere} set default_transaction_isolation = 'repeatable read'`);
   onTestFinished(async () => {
@@ -304,14 +306,16 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
     await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
     await expect.poll(waiting, { interval: 10 }).toHaveLength(Math.min(index, 1));
   }
-  // Those that found somebody waiting do not wait for it.
+  // Publishers that found another publisher waiting do not wait for it.
   expect(await Promise.all(publishings.slice(2))).toEqual([false, false]);
   release();
   expect(await Promise.all(publishings)).toEqual([true, true, false, false]);
   expect(pushed).toEqual([1, 4]);
 });
 
-/** Lets a publisher stop with totals of 1 in its hands, and lose its session and its lock, while another publishes 2. */
+/**
+ * Lets a publisher stop with totals of 1 in its hands, and lose its session and its lock, while another publishes 2.
+ */
 async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
   const pushed: number[] = [];
   const url = await httpServer(async (request, response) => {
@@ -357,7 +361,7 @@ it.each([
   expect(pushed).toEqual([2, 2]);
 });
 
-it("publishes again at once when it may have pushed without a lock: stopped while it connects to the gateway", async () => {
+it("publishes again at once when it may have pushed without a lock: stopped while it connects", async () => {
   const { printed, pushed } = await stopPublisher("connecting", "");
   expect(printed).toBe("published: true");
   expect(pushed.at(-1)).toBe(2);
@@ -468,7 +472,7 @@ push_time_seconds{${labels}} 1.8e+09
     expect(requests).toEqual(["GET", "PUT"]);
   });
 
-  it("looks once, as long as the server runs; the sampler may not note that, and looks until a receiver does", async () => {
+  it("looks once while the server runs; the sampler may not note that, and looks until a receiver does", async () => {
     const { url, requests } = await gatewayShowing((response) => void response.end(page(0)));
     for (const role of [database.samplerUrl, database.samplerUrl, database.receiverUrl, database.samplerUrl]) {
       expect(await publishTo(url, role)).toBe(true);

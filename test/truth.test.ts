@@ -120,7 +120,7 @@ function textOf(wall: number): string {
   return `${iso.slice(0, 19).replace("T", " ")}.${String(micros).padStart(6, "0")}`;
 }
 
-/** A time as it is written, and as it is read: null when there is none, undefined when nobody could say. */
+/** A time as it is written, and as it is read: null when there is no time, undefined when nobody could say. */
 function written(time: Time, timeType: string, now: number, { writer, session }: Ledger) {
   if (time === null) return { text: null, at: null };
   if (time === "infinity") return { text: "infinity", at: Number.POSITIVE_INFINITY };
@@ -143,7 +143,7 @@ function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>,
   const { table, status, hasProviderId, time, staleAfterMinutes } = model;
   const { kind, timeType, fault, statusType } = given[table];
   const cannotRead = { "time dropped": "42703", "time revoked": "42501" }[fault as string];
-  // Of several reasons, the one that Postgres finds first. A view asks with its owner's rights.
+  // Of several reasons, the first that Postgres finds. A view reads with its owner's rights.
   const reasons = [
     ...(fault === "policy" && kind !== "view" ? ["42501", "row-level"] : []),
     ...(fault === "status renamed" && statusType === "enum" ? ["22P02"] : []),
@@ -216,8 +216,9 @@ async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[
       })),
     );
     const timesAsWritten = times.map((time) => (timeType === "bigint" ? "0" : `${time}::${timeType}`));
+    const literal = Buffer.from(values).toString("base64");
     run(`insert into ${base} select n, status::${statusType}, id, ${timesAsWritten}
-      from jsonb_to_recordset(convert_from(decode('${Buffer.from(values).toString("base64")}', 'base64'), 'utf8')::jsonb)
+      from jsonb_to_recordset(convert_from(decode('${literal}', 'base64'), 'utf8')::jsonb)
         as row (n int, status text, id text, created_at text, updated_at text)`);
     for (const check of given.hasIndexes ? checks.filter((check) => check.table === table) : [])
       run(`create index on ${base} (${check.time}) where ${stateOf(check)}`);
@@ -237,7 +238,10 @@ async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[
   return read;
 }
 
-/** Runs the checks on the transaction's session, each behind a savepoint, since one that fails would end it. */
+/**
+ * Runs the checks on the transaction's session, each behind a savepoint, since a failed check would end the
+ * transaction.
+ */
 function sample(): Promise<Outcome[]> {
   let turn: Promise<unknown> = Promise.resolve();
   const unsafe = (sql: string) => {
@@ -264,7 +268,8 @@ it("counts what a model counts, on random ledgers", { timeout: 120_000 + seconds
       const now = Number(clock?.now);
       const rows = await build(given, now);
       await session.unsafe(`set local role veza_ledger_sampler; set local timezone = '${given.session ?? given.writer}';
-        set local row_security = ${given.hasRowSecurity ? "on" : "off"}; set local extra_float_digits = ${given.floatDigits};
+        set local row_security = ${given.hasRowSecurity ? "on" : "off"};
+        set local extra_float_digits = ${given.floatDigits};
         set local enable_seqscan = ${given.hasIndexes ? "off" : "on"}`);
       const outcomes = await sample();
       expect(outcomes).toHaveLength(checks.length);

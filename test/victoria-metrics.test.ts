@@ -12,8 +12,9 @@ import { setEnvironment } from "./helpers/environment.ts";
 import { captureLog } from "./helpers/log.ts";
 import { hurried } from "./helpers/rules.ts";
 
-// The service with nothing but a URL changed: it pushes to VictoriaMetrics, and vmalert evaluates the shipped rules, with the
-// times cut as in prometheus.test.ts. There is no Pushgateway and no scrape here: what nobody pushes any more is just old.
+// The service with nothing but a URL changed: it pushes to VictoriaMetrics, and vmalert evaluates the shipped rules,
+// with the times cut as in prometheus.test.ts. There is no Pushgateway and no scrape here: what nobody pushes any more
+// is just old.
 const waiting = { timeout: 45_000, interval: 500 };
 let folder: string;
 let database: TestDatabase;
@@ -90,7 +91,8 @@ const names = async () => (await firing()).map(({ name, labels }) => `${name} ${
 it("reports the one of two stages whose sampler dies, and ends no alert by it", { timeout: 240_000 }, async () => {
   captureLog();
   await database.admin.unsafe(`
-    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '2 hours')`);
+    insert into orders (status, hyperswitch_payment_id, created_at)
+    values ('pending', 'p', now() - interval '2 hours')`);
   const tickBoth = async () => {
     await tick("dies");
     await tick("lives");

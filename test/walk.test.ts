@@ -4,8 +4,9 @@ import { expect, it } from "vitest";
 import { copyProject, runTests } from "./helpers/copy.ts";
 import { type Program, runProgram } from "./helpers/processes.ts";
 
-// npm run test:docs: a newcomer's walk through the README and docs/on-call.md, command by command, in a copy of the project.
-// test/first-hour.test.ts walks through the README's way to AWS. `npm ci` has run already: .ci/run has it in a fresh copy.
+// npm run test:docs: a newcomer's walk through the README and docs/on-call.md, command by command, in a copy of the
+// project. test/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a fresh
+// copy.
 
 /** The commands of the part of a page under a heading, as they are printed. */
 async function commandsOf(page: string, heading: string): Promise<string[]> {
@@ -16,7 +17,7 @@ async function commandsOf(page: string, heading: string): Promise<string[]> {
   );
 }
 
-it("leads to both promises seen kept, to counts on a ledger of one's own, to alerts, and to tests that pass", async (context) => {
+it("leads to both promises seen kept, to counts on one's own ledger, to alerts, and to tests", async (context) => {
   const folder = await copyProject(context);
   const environment = {
     CI: undefined,

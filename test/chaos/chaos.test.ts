@@ -98,7 +98,7 @@ async function startStack() {
 
 type Receivers = Awaited<ReturnType<typeof startReceivers>>;
 
-/** Three receivers. One that ends without having been killed has crashed. */
+/** Three receivers. A receiver that ends without having been killed has crashed. */
 async function startReceivers({ settingsOf }: Stack) {
   const programs: Program[] = [];
   const crashes: string[] = [];
@@ -126,7 +126,7 @@ async function startReceivers({ settingsOf }: Stack) {
   };
 }
 
-/** Looks at the gateway itself, all the time, for how long a counter was lower than before. After a wipe it is absent. */
+/** Watches the gateway all the time: for how long was a counter lower than before? After a wipe it is absent. */
 function startObserver({ gateway }: Stack) {
   const highest: chaos.Totals = {};
   const falls: number[] = [];
@@ -208,8 +208,8 @@ function startSenders({ secret, endsAt }: Stack, receivers: Receivers) {
 }
 
 /**
- * Strikes until the time is over, and until each fault has repaired what it broke. The faults are dealt like cards, so that
- * each kind has its turn. They overlap: none waits for the one before. Resolves to how often each kind has struck.
+ * Strikes until the time is over, and until each fault has repaired what it broke. The faults are dealt like cards, so
+ * that each kind has its turn. They overlap: none waits for the one before. Resolves to how often each kind has struck.
  */
 async function strike({ database, gateway, toDatabase, toGateway, admin, endsAt }: Stack, receivers: Receivers) {
   // What is being restarted is left alone until it is there again.
@@ -230,7 +230,7 @@ async function strike({ database, gateway, toDatabase, toGateway, admin, endsAt 
       () => receivers.kill(index),
       () => receivers.start(index),
     );
-  /** With `isLockLost`, whoever holds the publishers' lock loses it meanwhile. */
+  /** With `isLockLost`, the holder of the publishers' lock loses it meanwhile. */
   const stopReceiver = async (index: number, ms: number, isLockLost: boolean) => {
     if (restarting.has(index)) return;
     receivers.signal(index, "SIGSTOP");
@@ -277,7 +277,7 @@ async function expectEveryReceiverToWork(
   { newDelivery }: Senders,
 ): Promise<void> {
   expect(receivers.crashes).toEqual([]);
-  // A cut that has found no piece of data yet would come now, and make the attempt a second one.
+  // A cut that is still due would come now, and the attempt would be the second.
   for (const proxy of [toDatabase, toGateway]) proxy.calm();
   const random = chaos.randomFrom(seed - 1);
   for (let index = 0; index < receivers.count; index += 1) {
@@ -287,14 +287,17 @@ async function expectEveryReceiverToWork(
   }
 }
 
-/** What a sender has hung up on may still be under way. It is over when no session is left. */
+/** A delivery whose sender hung up may still be under way. It is over when no session is left. */
 async function endReceivers({ admin }: Stack, receivers: Receivers): Promise<void> {
   await Promise.all(Array.from({ length: receivers.count }, (_, index) => receivers.kill(index)));
   const sessions = () => admin`select from pg_stat_activity where usename = 'veza_ledger_receiver'`;
   await vi.waitFor(async () => expect(await sessions()).toHaveLength(0), { timeout: 10_000 });
 }
 
-/** Confirmed deliveries are recorded, and the totals are those of the recorded ones: in Postgres and on the gateway. */
+/**
+ * Confirmed deliveries are recorded, and the totals are the sums of the recorded deliveries: in Postgres and on the
+ * gateway.
+ */
 async function expectOnlyTheRecordedOnesCounted(
   { admin }: Stack,
   deliveries: chaos.Delivery[],
@@ -306,8 +309,9 @@ async function expectOnlyTheRecordedOnesCounted(
   expect(counted).toHaveLength(recorded.size);
   const expected = chaos.sumOf(counted.map(({ adds }) => adds));
   const rows = await admin`
-    select name || coalesce((select '{' || key || '="' || label || '"}' from jsonb_each_text(labels) as pair (key, label)), '')
-      as series, value::float8 from ledger_metrics.totals`;
+    select name || coalesce((
+      select '{' || key || '="' || label || '"}' from jsonb_each_text(labels) as pair (key, label)), '') as series,
+      value::float8 from ledger_metrics.totals`;
   expect(Object.fromEntries(rows.map(({ series, value }) => [series, value]))).toEqual(expected);
   expect(series).toMatchObject(expected);
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { phases } from "../../lib/events.ts";
 
-/** Numbers from 0 to below 1, the same ones for the same seed (the generator known as mulberry32). */
+/** Numbers from 0 to below 1, the same for the same seed (the generator mulberry32). */
 export function randomFrom(seed: number): () => number {
   let state = seed;
   return () => {
@@ -66,8 +66,8 @@ export function randomDelivery(id: string, random: () => number): { delivery: De
 }
 
 /**
- * Sends a delivery once, signed now, and adds what became of it to its answers. Resolves to how long that took. A sender
- * whose patience is under 20 s hangs up early, and never learns what became of it.
+ * Sends a delivery once, signed now, and adds the outcome to its answers. Resolves to how long that took. A sender
+ * whose patience is under 20 s hangs up early, and never learns the outcome.
  */
 export async function send(url: string, secret: string, { id, answers }: Delivery, body: string, patience = 20_000) {
   const startedAt = performance.now();

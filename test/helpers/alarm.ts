@@ -21,10 +21,10 @@ export const metricOf = (alarm: Alarm): Alarm =>
   alarm.Metrics?.find(({ MetricStat }) => MetricStat)?.MetricStat?.Metric ?? alarm;
 
 /**
- * The state of an alarm after the last of these periods, as
- * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html describes it: after each period, it
- * counts the latest ones that breach. Of metric math it knows FILL with a number, RUNNING_SUM, and IF without an else. It
- * leaves out periods before the evaluated ones that CloudWatch looks at where some are missing, and throws at the rest.
+ * The state of an alarm after the last of these periods. After each period, it counts the latest periods that breach:
+ * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html. Of metric math it knows FILL
+ * with a number, RUNNING_SUM, and IF without an else, and throws at the rest. Left out: earlier periods, which
+ * CloudWatch looks at where some of the evaluated periods are missing.
  */
 export function stateOf(alarm: Alarm, series: Series): AlarmState {
   let state: AlarmState = "INSUFFICIENT_DATA";

@@ -19,9 +19,9 @@ export interface AsOnRds {
 }
 
 /**
- * A PostgreSQL that is set up as a careful company has it on RDS: the login `master` may create roles, is no superuser, and
- * does not own the tables; PUBLIC has no right to the database or the schema `public`; the ledger is in the schema `veza`
- * and belongs to `veza_app`; nobody gets in without TLS. Passwords are the logins' names.
+ * A PostgreSQL that is set up as a careful company has it on RDS. The login `master` may create roles, is no superuser,
+ * and does not own the tables. PUBLIC has no right to the database or the schema `public`. The ledger is in the schema
+ * `veza` and belongs to `veza_app`. Nobody gets in without TLS. Passwords are the logins' names.
  *
  * It leaves out what only Amazon has: rds_superuser, its own extensions, and IAM.
  */

@@ -11,7 +11,7 @@ export interface Certificates {
   cert: string;
 }
 
-/** Makes, in this folder, a certificate authority and a server's key and certificate for these names, as files of PEM. */
+/** Makes a certificate authority, and a server's key and certificate for these names, as PEM files in this folder. */
 export async function makeCertificatesIn(folder: string, subjectAltName: string): Promise<Certificates> {
   await chmod(folder, 0o755);
   const file = (name: string) => path.join(folder, name);
@@ -25,7 +25,7 @@ export async function makeCertificatesIn(folder: string, subjectAltName: string)
     ...["-CAcreateserial", "-extfile", file("names"), "-out", file("cert.pem")],
   );
   await chmod(file("key.pem"), 0o600);
-  // PostgreSQL wants its key to be its own, and does not run as root.
+  // PostgreSQL has to own its key, and does not run as root.
   if (process.getuid?.() === 0) await run("chown", ["nobody", file("key.pem")]);
   return { ca: file("ca.pem"), key: file("key.pem"), cert: file("cert.pem") };
 }

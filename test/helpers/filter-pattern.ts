@@ -1,7 +1,7 @@
 /**
- * Whether a line of a log matches a JSON filter pattern, as CloudWatch Logs would say: comparisons of a field with a text, which
- * may end in *, or a number by =, != and >, joined by && and ||, in parentheses. It leaves out everything else that a pattern
- * may have, and throws when it finds that.
+ * Whether a line of a log matches a JSON filter pattern, as CloudWatch Logs would say. A pattern compares fields with
+ * texts, which may end in *, or with numbers, by =, != and >. It may have &&, || and parentheses. Throws at everything
+ * else that CloudWatch Logs would take.
  */
 export function matchesFilter(pattern: string, line: string): boolean {
   const [, expression] = /^\{(.*)\}$/.exec(pattern.trim()) ?? [];

@@ -14,7 +14,7 @@ export async function scrape(stage: string, url = inject("pushgatewayUrl")): Pro
   return series;
 }
 
-/** Deletes everything from the gateway that one stage has pushed. */
+/** Deletes both groups of a stage from the gateway. */
 export async function wipe(stage: string): Promise<void> {
   for (const job of ["veza_ledger", "veza_reconciler"]) {
     await fetch(`${inject("pushgatewayUrl")}/metrics/job/${job}/stage/${stage}`, { method: "DELETE" });

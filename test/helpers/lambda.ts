@@ -33,11 +33,11 @@ export interface Lambda {
 }
 
 /**
- * Stands in for AWS Lambda: it unpacks a function's archive, and runs it in a process of its own, with the handler, the
- * environment, the time-out and the memory size of the template. Gone with the test.
+ * Stands in for AWS Lambda: it unpacks a function's archive, and runs it in a process of its own. The handler, the
+ * environment, the time-out and the memory size are the template's. Gone with the test.
  *
- * It leaves out: concurrent invocations, the throttled processor, the network, roles, /var/runtime with Amazon's roots, the
- * retries of events, and the end of a process that needs too much memory, which is only measured.
+ * It leaves out: concurrent invocations, the throttled processor, the network, roles, /var/runtime with Amazon's roots,
+ * and the retries of events. It measures memory, and does not end a process that needs too much.
  */
 export async function startLambda(
   packaged: Packaged,
@@ -86,7 +86,7 @@ export async function startLambda(
       .filter((resource) => resource && resource !== "PipeWrap");
     const maxMemoryMib = Number(request.headers["x-max-memory-kib"]) / 1024;
     const body = JSON.parse(text);
-    // Frozen from here on, as between two events on Lambda. One that could not start is replaced.
+    // Frozen from here on, as between two events on Lambda. A process that could not start is replaced.
     if (request.url?.endsWith("/init/error")) await kill();
     else child?.kill("SIGSTOP");
     response.writeHead(202).end();

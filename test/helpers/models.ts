@@ -1,6 +1,6 @@
 import { type Check, checks } from "../../lib/checks.ts";
 
-// What each check counts, said a second time and without SQL. Tests hold the statements against it, and make rows from it.
+// What each check counts, said a second time, without SQL. Tests compare the statements with it, and make rows from it.
 
 export interface Model {
   table: "orders" | "refunds" | "seller_transfers";
@@ -47,7 +47,7 @@ export const models: Record<string, Model> = {
   },
 };
 
-/** The model of a check. Throws when there is none. */
+/** The model of a check. Throws when there is no model. */
 export function modelOf({ id }: Pick<Check, "id">): Model {
   const model = models[id];
   if (!model) throw new Error(`test/helpers/models.ts has no model of ${id}`);
@@ -66,7 +66,7 @@ export function forEachCheck<T>(get: (check: Check, index: number) => T): Record
   return Object.fromEntries(checks.map((check, index) => [check.id, get(check, index)]));
 }
 
-/** An object with this value for each check on a table, and of these for each that `isAffected`. */
+/** An object with this value for each check on a table; with `isAffected`, for each check that it says yes to. */
 export function onTable<T>(
   table: string,
   value: T,
@@ -83,7 +83,7 @@ export const readsProviderId = ({ hasProviderId }: Model): boolean => hasProvide
 export const needs = (time: Model["time"]) => (model: Model) =>
   model.time === time && model.staleAfterMinutes !== undefined;
 
-/** How a row differs from one that a check counts. `age` is an interval: how long ago its time was. */
+/** How a row differs from a row that a check counts. `age` is an interval: how long ago its time was. */
 interface Change {
   age?: string;
   status?: string;

@@ -32,8 +32,8 @@ export interface Packaged {
 const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfig.json"];
 
 /**
- * Runs `serverless package --stage …` as a deployer without AWS credentials would, in a copy of the project in this folder,
- * whose serverless.yml has these params for the stage; `null` leaves the stage without any.
+ * Runs `serverless package --stage …` in a copy of the project in this folder, as a deployer without AWS credentials
+ * would. Its serverless.yml has these params for the stage; with `null` it has no params for it.
  */
 export async function packageService(
   folder: string,

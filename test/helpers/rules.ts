@@ -4,8 +4,8 @@ import { promisify } from "node:util";
 import { findProgram } from "../../local/find-program.ts";
 
 /**
- * The shipped rules in a hurry, for a test on a real engine: every time that an alert has to hold is a second, a sampler is
- * silent after 4 seconds, and what was known last is looked for every second of ten minutes.
+ * The shipped rules in a hurry, for a test on a real engine. An alert has to hold for a second, and a sampler is silent
+ * after 4 seconds. The last known value is looked for in every second of ten minutes.
  */
 export function hurried(rules: string): string {
   return rules
@@ -15,7 +15,10 @@ export function hurried(rules: string): string {
     .replace("> 180", "> 4");
 }
 
-/** Runs files of unit tests of rules with an engine's own tool, in `folder`; resolves to what it prints, also of failures. */
+/**
+ * Runs files of unit tests of rules with an engine's own tool, in `folder`. Resolves to its output, also after
+ * failures.
+ */
 export async function unitTest(tool: "promtool" | "vmalert-tool", folder: string, files: string[]): Promise<string> {
   const args =
     tool === "promtool"

@@ -31,7 +31,8 @@ export async function fakeSecretsManager(secrets: Record<string, unknown>): Prom
     fake.reads.push(id);
     fake.sockets.add(request.socket);
     response.setHeader("content-type", "application/x-amz-json-1.1");
-    response.sendDate = false; // Node keeps the text for a second, and the SDK would mistake a test's clock for a wrong one.
+    // Node keeps the text for a second, and the SDK would take a test's clock for wrong.
+    response.sendDate = false;
     if (fake.failure) {
       response.writeHead(400).end(JSON.stringify(fake.failure));
     } else if (id in secrets) {

@@ -36,10 +36,10 @@ export async function httpServer(listener: http.RequestListener): Promise<string
   return `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`;
 }
 
-/** A port where nobody listens: below those that the system hands out, so that no other test can come by it. */
+/** A port where nobody listens: below the ports that the system hands out, so that no other test can get it. */
 export const closedPort = 4;
 
-/** A port whose server has stopped and whose queue is full: dialling it ends neither well nor badly. Gone with the test. */
+/** A port whose server has stopped and whose queue is full: dialling it never ends. Gone with the test. */
 export async function fullPort(): Promise<number> {
   const source = `const server = require("node:net").createServer();
     server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(server.address().port));`;

@@ -5,7 +5,7 @@ import { deadline } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { publishTotals } from "../../lib/totals.ts";
 
-// Publishes the totals once, stops itself on the way where argv says, and prints what came of it once it may go on.
+// Publishes the totals once, stops itself where argv says, and prints the outcome once it may go on.
 const [, , place] = process.argv;
 let hasStopped = false;
 const stop = () => {

