@@ -35,11 +35,18 @@ const migrate = "npm run migrate";
 /** The role whose setting decides how this login reads the ledger. A login of somebody's own has its own settings. */
 const readerOf = (login: string) => (/^veza_ledger(_sampler)?(_clone)?$/.test(login) ? "veza_ledger_sampler" : login);
 
-/** Tells how to set one of these settings, for all roles of roles.sql at once. */
-const setTo = (login: string, setting: string) =>
-  readerOf(login) === login && login !== "veza_ledger_sampler"
-    ? `alter role ${login} set ${setting}`
-    : `alter role veza_ledger_sampler set ${setting}; then ${migrate}`;
+/** Tells how to set one of these settings, for all roles of roles.sql at once. `place` is of placeOf(). */
+const setTo = (login: string, place: string, setting: string) =>
+  `alter role ${readerOf(login)}${place} set ${setting}` +
+  (readerOf(login) === login && login !== "veza_ledger_sampler" ? "" : `; then ${migrate}`);
+
+/** SQL: ` in database …` where the reader has a setting for this database alone, which wins; else an empty text. */
+const placeOf = (setting: string) => `(
+  select coalesce(max(format(' in database %I', datname)), '')
+  from pg_db_role_setting join pg_roles on pg_roles.oid = setrole
+    join pg_database on pg_database.oid = setdatabase, unnest(setconfig) as entry
+  where datname = current_database() and entry ilike '${setting}=%'
+    and rolname = regexp_replace(session_user, '^veza_ledger(_sampler)?(_clone)?$', 'veza_ledger_sampler'))`;
 
 /** Every statement of the sampler, to paste into psql. */
 export function statements(): string {
@@ -91,7 +98,8 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
         where relname = '${table}' and relkind in ('r', 'p', 'v', 'm', 'f')
           and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
       )
-      select session_user as login, current_setting('search_path') as search_path, found.oid is not null as exists,
+      select session_user as login, current_setting('search_path') as search_path, ${placeOf("search_path")} as place,
+        found.oid is not null as exists,
         relnamespace::regnamespace::text as schema, relkind as kind, nspowner::regrole::text as owner,
         has_schema_privilege(pg_namespace.oid, 'usage') as is_usable,
         (select row_security_active(found.oid) where has_schema_privilege(pg_namespace.oid, 'usage')) as hides_rows,
@@ -102,7 +110,7 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
       from found left join pg_class using (oid) left join pg_namespace on pg_namespace.oid = relnamespace`),
     "run it again",
   );
-  const setPath = (schema: string) => setTo(row?.login, `search_path = ${schema}, public`);
+  const setPath = (schema: string) => setTo(row?.login, row?.place, `search_path = ${schema}, public`);
   if (!row?.exists) {
     if (!row?.anywhere) throw new Problem("there is no such table", "migrate the ledger, or name its database");
     throw new Problem(
@@ -225,7 +233,7 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
   const [row] = await orRemedy(
     sql`
       select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, session_user as login,
-        current_setting('timezone') as zone,
+        current_setting('timezone') as zone, ${sql.unsafe(placeOf("timezone"))} as place,
         (select source in ('user', 'database user', 'session') from pg_settings where name = 'TimeZone') as is_chosen
       from pg_attribute join pg_type on pg_type.oid = atttypid
       where attrelid = to_regclass(${table}) and attname = ${column} and not attisdropped`,
@@ -237,7 +245,8 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
     throw new Problem(`${column} is a ${row.type}, which cannot be compared with a time of day`, view);
   }
 
-  const remedy = `${setTo(row.login, "timezone = 'UTC'")}; or name the zone of the process that writes ${column}`;
+  const inUtc = setTo(row.login, row.place, "timezone = 'UTC'");
+  const remedy = `${inUtc}; or name the zone of the process that writes ${column}`;
   if (!row.is_chosen) {
     throw new Problem(`${column} has no zone, and is read in the server's default, ${row.zone}`, remedy);
   }

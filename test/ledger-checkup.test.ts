@@ -234,6 +234,23 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect((await check()).ill).toContain("✗ table refunds there is no such table");
   });
 
+  it("a search_path and a zone for this database alone, which win: the remedies set them there", async () => {
+    await run("alter table orders alter created_at type timestamp using now() at time zone 'UTC'");
+    await run("create schema veza; alter table orders set schema veza");
+    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = shop, public;
+      alter role veza_ledger_sampler ${inDatabase()} set timezone = 'Pacific/Honolulu'`);
+    await expect(migrate()).rejects.toMatchObject({
+      hint: `alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`,
+    });
+    for (const setting of ["search_path = veza, public", "timezone = 'UTC'"]) {
+      const remedy = (await check()).remedies.find((text) => text.startsWith("alter role")) ?? "";
+      expect(remedy).toContain(`alter role veza_ledger_sampler ${inDatabase()} set ${setting}; then npm run migrate`);
+      await run(remedy.split(";")[0] ?? "");
+      await migrate();
+    }
+    await isWell();
+  });
+
   const isPending = ({ status }: { status: string }) => status === "pending";
 
   it("a status that a release has renamed", async () => {
