@@ -68,7 +68,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(page).toContain(instead);
     const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
     for (const { time } of ofOrders) expect(sql, `docs/what-counts.md: its view has no ${time}`).toContain(time);
-    await run(sql.replace(`${column}`, instead).replace("sampler set", `sampler ${inDatabase()} set`));
+    await run(sql.replace(`${column}`, instead).replace("in database ledger", inDatabase()));
     await migrate();
   }
   beforeEach(fill);
