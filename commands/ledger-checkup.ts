@@ -318,16 +318,16 @@ async function lookOutside({ sql }: Database, check: Check): Promise<void> {
   const question = `
     select count(*) filter (where ${time} is null)::float8 as no_time,
       count(*) filter (where ${time} > now() + interval '5 minutes')::float8 as ahead,
+      count(*) filter (where ${time} = 'infinity')::float8 as endless,
       pg_typeof(min(${time}))::text as type
     from ${table} where ${stateOf(check)} and (${time} is null or ${time} > now() + interval '5 minutes')`;
   const [row] = await briefly(sql, question).catch(() => []); // Without an index it may take too long.
   const effect = staleAfter ? "do not count" : "count, without an oldest row";
   const isDoubt = !staleAfter;
   if (row?.no_time > 0) throw new Problem(`rows without ${time} ${effect}: ${row?.no_time}`, correct, isDoubt);
-  // lookAtTime() tells of a wrong zone.
-  if (row?.ahead > 0 && row?.type !== "timestamp without time zone") {
-    throw new Problem(`rows whose ${time} is in the future ${effect}: ${row?.ahead}`, correct, isDoubt);
-  }
+  // lookAtTime() tells of a wrong zone, by finite times.
+  const ahead = row?.type === "timestamp without time zone" ? row.endless : row?.ahead;
+  if (ahead > 0) throw new Problem(`rows whose ${time} is in the future ${effect}: ${ahead}`, correct, isDoubt);
 }
 
 /** Says what counts now, and which alerts that makes: on day one, they fire without anything new being wrong. */

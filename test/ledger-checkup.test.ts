@@ -391,6 +391,14 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect((await check()).ill.filter((line) => !/no index serves it/.test(line))).toEqual([]);
   });
 
+  it("rows at infinity, also where the time has no zone", async () => {
+    await run(`alter table orders alter created_at type timestamp using now() at time zone 'UTC';
+      update orders set created_at = 'infinity' where status <> 'paid'`);
+    expect((await check()).ill).toEqual(
+      linesOf("orders", "✗ check ID rows whose created_at is in the future do not count: 1"),
+    );
+  });
+
   it("a failed transfer without a time, which counts", async () => {
     await run(
       "alter table seller_transfers alter updated_at drop not null; update seller_transfers set updated_at = null",
