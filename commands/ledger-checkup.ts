@@ -31,6 +31,7 @@ const isAboutPolicies = ({ message }: { message: string }) => /row-level securit
 
 const view = "let the role read a view instead: docs/what-counts.md";
 const migrate = "npm run migrate";
+const lock = "see who holds the lock: docs/runbook/reasons.md";
 
 /** The role whose setting decides how this login reads the ledger. A login of somebody's own has its own settings. */
 const readerOf = (login: string) => (/^veza_ledger(_sampler)?(_clone)?$/.test(login) ? "veza_ledger_sampler" : login);
@@ -129,9 +130,11 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
     `alter role ${row.login} bypassrls, or ${view}`,
   );
   if (row.hides_rows) throw isHidden;
+  const unreadable = (error: Error) =>
+    new Problem(errorFields(error).reason, codeOf(error) === "55P03" ? lock : migrate);
   const [plan] = await briefly(sql, `explain (format json) select from ${table}`).catch((error) => {
     // Behind a view that asks as its caller.
-    throw isAboutPolicies(error) ? isHidden : new Problem(errorFields(error).reason, migrate);
+    throw isAboutPolicies(error) ? isHidden : unreadable(error);
   });
   const size = Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en");
   const what = `${kinds[row.kind]} in ${row.schema}, rows: about ${size}`;
@@ -150,7 +153,9 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
     ],
   ];
   for (const [is, doubt, remedy] of doubts) if (is) throw new Problem(`${what}; ${doubt}`, remedy, true);
-  const [some] = await orRemedy(briefly(sql, `select exists (select from ${table}) as exist`), migrate);
+  const [some] = await briefly(sql, `select exists (select from ${table}) as exist`).catch((error) => {
+    throw unreadable(error);
+  });
   if (!some?.exist) {
     throw new Problem(
       `${kinds[row.kind]} in ${row.schema}, and empty`,
@@ -280,6 +285,7 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
     "42501": `the role may not read it: ${migrate}`,
     "42883": `the column's type does not fit: ${view}`,
     "22P02": `the column has no such value: ${view}`,
+    "55P03": lock,
   };
   const remedyFor = (error: { code: string; message: string }) =>
     isAboutPolicies(error)

@@ -412,6 +412,14 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     );
   });
 
+  it("a lock, which no migration ends", async () => {
+    await lockTable(database, "orders");
+    const ill = await check();
+    const line = "canceling statement due to lock timeout";
+    expect(ill.ill).toEqual([`✗ table orders ${line}`, ...linesOf("orders", `✗ check ID ${line}`)]);
+    expect(new Set(ill.remedies)).toEqual(new Set(["see who holds the lock: docs/runbook/reasons.md"]));
+  });
+
   it("a large table without an index, which is no doubt any more", async () => {
     await dropIndexes();
     await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
