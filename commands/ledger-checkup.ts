@@ -103,6 +103,8 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
         found.oid is not null as exists,
         relnamespace::regnamespace::text as schema, relkind as kind, nspowner::regrole::text as owner,
         has_schema_privilege(pg_namespace.oid, 'usage') as is_usable,
+        (select relowner::regrole::text where relkind = 'v' and not exists (select from pg_options_to_table(reloptions)
+          where option_name = 'security_invoker' and option_value::boolean)) as asker,
         (select row_security_active(found.oid) where has_schema_privilege(pg_namespace.oid, 'usage')) as hides_rows,
         (select string_agg(distinct relkind, '') from pg_class join below using (oid)) as kinds,
         exists (select from pg_subscription_rel join below on srrelid = below.oid) as is_target,
@@ -127,13 +129,15 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
   }
   const isHidden = new Problem(
     `row-level security is on in ${row.schema}, so that its counts are unknown`,
-    `alter role ${row.login} bypassrls, or ${view}`,
+    row.asker
+      ? `alter role ${row.asker} bypassrls: the view asks with its owner's rights`
+      : `alter role ${row.login} bypassrls, or ${view}`,
   );
   if (row.hides_rows) throw isHidden;
   const unreadable = (error: Error) =>
     new Problem(errorFields(error).reason, codeOf(error) === "55P03" ? lock : migrate);
   const [plan] = await briefly(sql, `explain (format json) select from ${table}`).catch((error) => {
-    // Behind a view that asks as its caller.
+    // Behind a view that asks as its caller, or whose owner the policies are forced on.
     throw isAboutPolicies(error) ? isHidden : unreadable(error);
   });
   const size = Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en");

@@ -102,6 +102,23 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     });
   });
 
+  it("forced row-level security, which goes for a view's owner, too", async () => {
+    const owner = `owner_of_${targetOf(database.adminUrl).database}`;
+    await run(
+      `create role ${owner}; alter table orders owner to ${owner}; alter table orders force row level security`,
+    );
+    onTestFinished(() => run(`drop owned by ${owner} cascade; drop role ${owner}`));
+    await run("alter table orders enable row level security");
+    await makeView();
+    await run(
+      `grant usage on schema veza_ledger_views to ${owner}; alter view veza_ledger_views.orders owner to ${owner}`,
+    );
+    const remedy = `alter role ${owner} bypassrls: the view asks with its owner's rights`;
+    expect((await check()).remedies).toEqual([remedy, ...linesOf("orders", "see its table, above")]);
+    await run(remedy.split(":")[0] ?? "");
+    await isWell();
+  });
+
   it("a login without the settings of roles.sql, as AWS' rotation makes one", async () => {
     await run("create role veza_ledger_sampler_clone login password 'sampler' in role veza_ledger_sampler");
     onTestFinished(() => run("drop role veza_ledger_sampler_clone"));
