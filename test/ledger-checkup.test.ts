@@ -446,6 +446,38 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     });
   });
 
+  it("an index that does not know the status: all rows of any age are read through it", async () => {
+    await dropIndexes();
+    for (const { time } of ofOrders) await run(`create index on orders (${time})`);
+    await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
+    expect((await check()).ill).toEqual(
+      linesOf("orders", "✗ check ID no index serves it: it reads the whole table every minute"),
+    );
+  });
+
+  it("an index that an interruption has left invalid", async () => {
+    await run("update pg_index set indisvalid = false where indexrelid = 'veza_ledger_stuck_orders'::regclass");
+    const ill = await check();
+    expect(ill.ill).toEqual(["! check stuck_orders no index serves it: it reads the whole table every minute"]);
+    expect(ill.remedies).toEqual([
+      'as the owner: drop index veza_ledger_stuck_orders; then psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner',
+    ]);
+    await run("drop index veza_ledger_stuck_orders");
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    await isWell();
+  });
+
+  it("an index that does not serve what a view computes", async () => {
+    await makeView("status", "lower(trim(status)) as status");
+    const ill = await check();
+    expect(ill.ill).toEqual(linesOf("orders", "! check ID no index serves it: it reads the whole table every minute"));
+    expect(new Set(ill.remedies)).toEqual(
+      new Set(["an index on what the view computes, on the table behind it: docs/what-counts.md"]),
+    );
+    await createIndexes("status", "lower(trim(status))");
+    await isWell();
+  });
+
   it("a materialized view, which is as old as its last refresh, and a view on one", async () => {
     await run("create schema veza_ledger_views; create materialized view veza_ledger_views.orders as table orders");
     await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = veza_ledger_views, public`);
