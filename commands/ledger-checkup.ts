@@ -208,22 +208,35 @@ export async function lookAtStatuses({ sql }: Database, table: string, settled: 
   );
 }
 
-/** The statuses as of the last ANALYZE, with estimated rows. Throws a doubt when that was long ago. */
+/**
+ * The statuses as of the last ANALYZE, with estimated rows. Throws a doubt when that was long ago. Autovacuum analyzes
+ * partitions, and never the partitioned table.
+ */
 async function estimatedStatuses(sql: Sql, table: string): Promise<Row[]> {
   const [row] = await orRemedy(
     sql`
-      select coalesce(pg_stat_get_mod_since_analyze(pg_class.oid), 0)::float8 as changes, reltuples::float8 as rows,
+      with recursive parts as (
+        select to_regclass(${table})::oid as part
+        union
+        select inhrelid from parts join pg_inherits on inhparent = part
+      )
+      select relkind = 'v' as is_view, reltuples::float8 as rows,
         relowner::regrole::text as owner, pg_class.oid::regclass::text as name,
+        (select coalesce(sum(pg_stat_get_mod_since_analyze(part)), 0)::float8 from parts) as changes,
+        exists (select from parts where pg_stat_get_last_autoanalyze_time(part) > pg_stat_get_last_analyze_time(oid))
+          as is_behind,
         exists (select from pg_stats where tablename = relname and schemaname = relnamespace::regnamespace::text
           and attname = 'status' and most_common_vals is not null) as has_list
       from pg_class where oid = to_regclass(${table})`,
     "run it again",
   );
-  const analyze = `as ${row?.owner}: analyze ${row?.name}`;
+  const read = row?.is_view ? `select status, count(*) from ${row.name} group by 1` : `analyze ${row?.name}`;
+  const analyze = `as ${row?.owner}: ${read}`;
   if (!row?.has_list) throw new Problem("too many rows to read, and no statistics", analyze, true);
   if (row.changes > row.rows / 10) {
     throw new Problem(`the statistics are ${row.changes.toLocaleString("en")} changes old`, analyze, true);
   }
+  if (row.is_behind) throw new Problem("the statistics are older than a partition's", analyze, true);
   return await orRemedy(
     sql`
       select status, frequency * ${row.rows}::float8 as rows

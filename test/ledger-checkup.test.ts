@@ -20,7 +20,7 @@ import { createTemplate } from "./helpers/template.ts";
 let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
-  const server = await startPostgres(0, ["-c", "wal_level=logical"]);
+  const server = await startPostgres(0, ["-c", "wal_level=logical", "-c", "autovacuum_naptime=1"]);
   serverUrl = server.superuserUrl;
   await createTemplate(serverUrl);
   return () => server.stop();
@@ -584,6 +584,49 @@ describe("statuses of a table that cannot be read in time", () => {
     await vi.waitFor(() => expect(look()).rejects.toMatchObject({ message: isOld, ...analyze }), 10_000);
     await run("analyze orders");
     await expect(look()).rejects.toMatchObject({ message: expect.stringMatching(/'requires_capture' 500$/) });
+  });
+});
+
+describe("statuses of what has no statistics of its own", () => {
+  const look = async (behind: string) => {
+    const unlock = await lockTable(database, behind);
+    const connection = await openConnection(database.samplerUrl);
+    try {
+      return await lookAtStatuses(connection, "orders", []).catch(({ message, remedy }) => [message, remedy]);
+    } finally {
+      await unlock();
+    }
+  };
+
+  it("are told to be old where a partition has changed since, or autovacuum has analyzed it since", async () => {
+    await run(`drop table orders; create table orders (status text, created_at timestamptz) partition by list (status);
+      create table some_orders partition of orders default;
+      alter table some_orders set (autovacuum_enabled = off);
+      grant select on orders to veza_ledger_sampler;
+      insert into orders select 'pending' from generate_series(1, 100)`);
+    // Postgres takes a second to know of the changes before.
+    const isNow = async (seen: unknown[], change = "select") =>
+      expect.poll(() => run(change).then(() => look("some_orders"))).toEqual(seen);
+    const analyze = "as postgres: analyze orders";
+    await isNow([true, "pending 100"], "analyze orders");
+    await run("insert into orders select 'requires_capture' from generate_series(1, 500)");
+    await isNow([expect.stringMatching(/^the statistics are \d+ changes old$/), analyze]);
+    await run("alter table some_orders reset (autovacuum_enabled)");
+    const analyzed = () => database.admin`select pg_stat_get_last_autoanalyze_time('some_orders'::regclass) as at`;
+    await expect.poll(async () => (await analyzed())[0]?.at).not.toBeNull(); // A lock would cancel it.
+    await isNow(["the statistics are older than a partition's", analyze]);
+    await run("analyze orders");
+    await isNow([expect.stringMatching(/: 'requires_capture' 500$/), expect.any(String)]);
+  });
+
+  it("are a person's to read behind a view, which nothing analyzes", async () => {
+    await run(
+      "alter table orders rename to all_orders; create view orders as table all_orders; grant select on orders to veza_ledger_sampler",
+    );
+    expect(await look("all_orders")).toEqual([
+      "too many rows to read, and no statistics",
+      "as postgres: select status, count(*) from orders group by 1",
+    ]);
   });
 });
 
