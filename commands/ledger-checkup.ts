@@ -2,6 +2,7 @@ import type { Row, Sql } from "postgres";
 import { type Check, checks, type Outcome, questionOf, runChecks, stateOf } from "../lib/checks.ts";
 import { codeOf, type Database } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
+import { maxClockDifferenceSeconds } from "../lib/sample.ts";
 import { tableNamed } from "./rights.ts";
 
 // What the doctor looks at in the ledger: every reason for a wrong or unknown count that it can see.
@@ -60,10 +61,25 @@ export function statements(): string {
   return texts.join("\n\n");
 }
 
-/** Throws a Problem when this is a replica, which the sampler never counts on. */
+/**
+ * Throws a Problem when this is a replica, which the sampler never counts on. Throws a doubt when the clocks are too
+ * far apart to count minutes by: it may be this machine's that is wrong.
+ */
 export async function lookAtServer({ sql }: Database): Promise<[true, string]> {
-  const [row] = await orRemedy(sql`select pg_is_in_recovery() as is_replica`, "run it again");
+  const askedAtSeconds = Date.now() / 1000;
+  const [row] = await orRemedy(
+    sql`select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::float8 as now`,
+    "run it again",
+  );
   if (row?.is_replica) throw new Problem("a replica: name the primary", "name the primary in DATABASE_URL");
+  const difference = Math.max(askedAtSeconds - row?.now, row?.now - Date.now() / 1000);
+  if (difference > maxClockDifferenceSeconds) {
+    throw new Problem(
+      `the clocks of Postgres and this machine are ${Math.round(difference)} s apart`,
+      "correct the wrong one: docs/runbook/reasons.md",
+      true,
+    );
+  }
   return [true, "the primary"];
 }
 

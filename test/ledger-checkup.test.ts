@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { lookAtStatuses } from "../commands/ledger-checkup.ts";
+import { lookAtServer, lookAtStatuses } from "../commands/ledger-checkup.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks, stateOf } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
@@ -560,6 +560,22 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await migrate();
     await isWell();
   });
+});
+
+it("a clock of Postgres with which the sampler would not count", async () => {
+  const connection = await openConnection(database.samplerUrl);
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const now = Date.now();
+  await expect(lookAtServer(connection)).resolves.toEqual([true, "the primary"]);
+  for (const sign of [1, -1]) {
+    vi.setSystemTime(now + sign * 600_000);
+    await expect(lookAtServer(connection)).rejects.toMatchObject({
+      message: expect.stringMatching(/^the clocks of Postgres and this machine are (59|60)\d s apart$/),
+      remedy: "correct the wrong one: docs/runbook/reasons.md",
+      isDoubt: true,
+    });
+  }
 });
 
 describe("statuses of a table that cannot be read in time", () => {
