@@ -2,6 +2,7 @@ import type { Row, Sql } from "postgres";
 import { type Check, checks, type Outcome, questionOf, runChecks, stateOf } from "../lib/checks.ts";
 import { codeOf, type Database } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
+import { maxClockDifferenceSeconds } from "../lib/sample.ts";
 import { tableNamed } from "./rights.ts";
 
 // What the doctor looks at in the ledger: every reason for a wrong or unknown count that it can see.
@@ -31,15 +32,23 @@ const isAboutPolicies = ({ message }: { message: string }) => /row-level securit
 
 const view = "let the role read a view instead: docs/what-counts.md";
 const migrate = "npm run migrate";
+const lock = "see who holds the lock: docs/runbook/reasons.md";
 
 /** The role whose setting decides how this login reads the ledger. A login of somebody's own has its own settings. */
 const readerOf = (login: string) => (/^veza_ledger(_sampler)?(_clone)?$/.test(login) ? "veza_ledger_sampler" : login);
 
-/** Tells how to set one of these settings, for all roles of roles.sql at once. */
-const setTo = (login: string, setting: string) =>
-  readerOf(login) === login && login !== "veza_ledger_sampler"
-    ? `alter role ${login} set ${setting}`
-    : `alter role veza_ledger_sampler set ${setting}; then ${migrate}`;
+/** Tells how to set one of these settings, for all roles of roles.sql at once. `place` is of placeOf(). */
+const setTo = (login: string, place: string, setting: string) =>
+  `alter role ${readerOf(login)}${place} set ${setting}` +
+  (readerOf(login) === login && login !== "veza_ledger_sampler" ? "" : `; then ${migrate}`);
+
+/** SQL: ` in database …` where the reader has a setting for this database alone, which wins; else an empty text. */
+const placeOf = (setting: string) => `(
+  select coalesce(max(format(' in database %I', datname)), '')
+  from pg_db_role_setting join pg_roles on pg_roles.oid = setrole
+    join pg_database on pg_database.oid = setdatabase, unnest(setconfig) as entry
+  where datname = current_database() and entry ilike '${setting}=%'
+    and rolname = regexp_replace(session_user, '^veza_ledger(_sampler)?(_clone)?$', 'veza_ledger_sampler'))`;
 
 /** Every statement of the sampler, to paste into psql. */
 export function statements(): string {
@@ -52,10 +61,25 @@ export function statements(): string {
   return texts.join("\n\n");
 }
 
-/** Throws a Problem when this is a replica, which the sampler never counts on. */
+/**
+ * Throws a Problem when this is a replica, which the sampler never counts on. Throws a doubt when the clocks are too
+ * far apart to count minutes by: it may be this machine's that is wrong.
+ */
 export async function lookAtServer({ sql }: Database): Promise<[true, string]> {
-  const [row] = await orRemedy(sql`select pg_is_in_recovery() as is_replica`, "run it again");
+  const askedAtSeconds = Date.now() / 1000;
+  const [row] = await orRemedy(
+    sql`select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::float8 as now`,
+    "run it again",
+  );
   if (row?.is_replica) throw new Problem("a replica: name the primary", "name the primary in DATABASE_URL");
+  const difference = Math.max(askedAtSeconds - row?.now, row?.now - Date.now() / 1000);
+  if (difference > maxClockDifferenceSeconds) {
+    throw new Problem(
+      `the clocks of Postgres and this machine are ${Math.round(difference)} s apart`,
+      "correct the wrong one: docs/runbook/reasons.md",
+      true,
+    );
+  }
   return [true, "the primary"];
 }
 
@@ -91,9 +115,12 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
         where relname = '${table}' and relkind in ('r', 'p', 'v', 'm', 'f')
           and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
       )
-      select session_user as login, current_setting('search_path') as search_path, found.oid is not null as exists,
+      select session_user as login, current_setting('search_path') as search_path, ${placeOf("search_path")} as place,
+        found.oid is not null as exists,
         relnamespace::regnamespace::text as schema, relkind as kind, nspowner::regrole::text as owner,
         has_schema_privilege(pg_namespace.oid, 'usage') as is_usable,
+        (select relowner::regrole::text where relkind = 'v' and not exists (select from pg_options_to_table(reloptions)
+          where option_name = 'security_invoker' and option_value::boolean)) as asker,
         (select row_security_active(found.oid) where has_schema_privilege(pg_namespace.oid, 'usage')) as hides_rows,
         (select string_agg(distinct relkind, '') from pg_class join below using (oid)) as kinds,
         exists (select from pg_subscription_rel join below on srrelid = below.oid) as is_target,
@@ -102,7 +129,7 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
       from found left join pg_class using (oid) left join pg_namespace on pg_namespace.oid = relnamespace`),
     "run it again",
   );
-  const setPath = (schema: string) => setTo(row?.login, `search_path = ${schema}, public`);
+  const setPath = (schema: string) => setTo(row?.login, row?.place, `search_path = ${schema}, public`);
   if (!row?.exists) {
     if (!row?.anywhere) throw new Problem("there is no such table", "migrate the ledger, or name its database");
     throw new Problem(
@@ -118,12 +145,16 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
   }
   const isHidden = new Problem(
     `row-level security is on in ${row.schema}, so that its counts are unknown`,
-    `alter role ${row.login} bypassrls, or ${view}`,
+    row.asker
+      ? `alter role ${row.asker} bypassrls: the view asks with its owner's rights`
+      : `alter role ${row.login} bypassrls, or ${view}`,
   );
   if (row.hides_rows) throw isHidden;
+  const unreadable = (error: Error) =>
+    new Problem(errorFields(error).reason, codeOf(error) === "55P03" ? lock : migrate);
   const [plan] = await briefly(sql, `explain (format json) select from ${table}`).catch((error) => {
-    // Behind a view that asks as its caller.
-    throw isAboutPolicies(error) ? isHidden : new Problem(errorFields(error).reason, migrate);
+    // Behind a view that asks as its caller, or whose owner the policies are forced on.
+    throw isAboutPolicies(error) ? isHidden : unreadable(error);
   });
   const size = Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en");
   const what = `${kinds[row.kind]} in ${row.schema}, rows: about ${size}`;
@@ -142,7 +173,9 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
     ],
   ];
   for (const [is, doubt, remedy] of doubts) if (is) throw new Problem(`${what}; ${doubt}`, remedy, true);
-  const [some] = await orRemedy(briefly(sql, `select exists (select from ${table}) as exist`), migrate);
+  const [some] = await briefly(sql, `select exists (select from ${table}) as exist`).catch((error) => {
+    throw unreadable(error);
+  });
   if (!some?.exist) {
     throw new Problem(
       `${kinds[row.kind]} in ${row.schema}, and empty`,
@@ -191,22 +224,35 @@ export async function lookAtStatuses({ sql }: Database, table: string, settled: 
   );
 }
 
-/** The statuses as of the last ANALYZE, with estimated rows. Throws a doubt when much has changed since. */
+/**
+ * The statuses as of the last ANALYZE, with estimated rows. Throws a doubt when much has changed since. Autovacuum
+ * analyzes partitions, and never the partitioned table.
+ */
 async function estimatedStatuses(sql: Sql, table: string): Promise<Row[]> {
   const [row] = await orRemedy(
     sql`
-      select coalesce(pg_stat_get_mod_since_analyze(pg_class.oid), 0)::float8 as changes, reltuples::float8 as rows,
+      with recursive parts as (
+        select to_regclass(${table})::oid as part
+        union
+        select inhrelid from parts join pg_inherits on inhparent = part
+      )
+      select relkind = 'v' as is_view, reltuples::float8 as rows,
         relowner::regrole::text as owner, pg_class.oid::regclass::text as name,
+        (select coalesce(sum(pg_stat_get_mod_since_analyze(part)), 0)::float8 from parts) as changes,
+        exists (select from parts where pg_stat_get_last_autoanalyze_time(part) > pg_stat_get_last_analyze_time(oid))
+          as is_behind,
         exists (select from pg_stats where tablename = relname and schemaname = relnamespace::regnamespace::text
           and attname = 'status' and most_common_vals is not null) as has_list
       from pg_class where oid = to_regclass(${table})`,
     "run it again",
   );
-  const analyze = `as ${row?.owner}: analyze ${row?.name}`;
+  const read = row?.is_view ? `select status, count(*) from ${row.name} group by 1` : `analyze ${row?.name}`;
+  const analyze = `as ${row?.owner}: ${read}`;
   if (!row?.has_list) throw new Problem("too many rows to read, and no statistics", analyze, true);
   if (row.changes > row.rows / 10) {
     throw new Problem(`the statistics are ${row.changes.toLocaleString("en")} changes old`, analyze, true);
   }
+  if (row.is_behind) throw new Problem("the statistics are older than a partition's", analyze, true);
   return await orRemedy(
     sql`
       select status, frequency * ${row.rows}::float8 as rows
@@ -225,7 +271,7 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
   const [row] = await orRemedy(
     sql`
       select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, session_user as login,
-        current_setting('timezone') as zone,
+        current_setting('timezone') as zone, ${sql.unsafe(placeOf("timezone"))} as place,
         (select source in ('user', 'database user', 'session') from pg_settings where name = 'TimeZone') as is_chosen
       from pg_attribute join pg_type on pg_type.oid = atttypid
       where attrelid = to_regclass(${table}) and attname = ${column} and not attisdropped`,
@@ -237,7 +283,8 @@ export async function lookAtTime({ sql }: Database, table: string, column: strin
     throw new Problem(`${column} is a ${row.type}, which cannot be compared with a time of day`, view);
   }
 
-  const remedy = `${setTo(row.login, "timezone = 'UTC'")}; or name the zone of the process that writes ${column}`;
+  const inUtc = setTo(row.login, row.place, "timezone = 'UTC'");
+  const remedy = `${inUtc}; or name the zone of the process that writes ${column}`;
   if (!row.is_chosen) {
     throw new Problem(`${column} has no zone, and is read in the server's default, ${row.zone}`, remedy);
   }
@@ -271,6 +318,7 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
     "42501": `the role may not read it: ${migrate}`,
     "42883": `the column's type does not fit: ${view}`,
     "22P02": `the column has no such value: ${view}`,
+    "55P03": lock,
   };
   const remedyFor = (error: { code: string; message: string }) =>
     isAboutPolicies(error)
@@ -292,9 +340,10 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
       true,
     );
   }
-  if (/Seq Scan/.test(JSON.stringify(plan))) {
+  // Through an index that does not know the status come rows of every status, which a filter sorts out.
+  if (/Seq Scan|"Filter":"[^"]*\bstatus\b/.test(JSON.stringify(plan))) {
     const byStatus = `create index concurrently on ${check.table} (status) where ${stateOf(check)}`;
-    const remedy = withoutOldest ? byStatus : 'psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner';
+    const remedy = withoutOldest ? byStatus : await remedyForIndex(database, check);
     const [size] = await briefly(database.sql, `explain (format json) select from ${check.table}`);
     const isSmall = size?.["QUERY PLAN"][0].Plan["Plan Rows"] < smallTableRows;
     throw new Problem("no index serves it: it reads the whole table every minute", remedy, isSmall);
@@ -303,22 +352,36 @@ export async function lookAtCheck(database: Database, check: Check): Promise<[tr
   return [true, "columns readable, an index serves it"];
 }
 
+/** What mends a check that no index serves. indexes.sql skips an index by its name, also an invalid one. */
+async function remedyForIndex({ sql }: Database, { id, table }: Check): Promise<string> {
+  const [index] = await orRemedy(
+    sql`select pg_class.oid::regclass::text as name, indisvalid as is_valid,
+        (select relkind = 'v' from pg_class where oid = to_regclass(${table})) as is_behind_view
+      from pg_index join pg_class on oid = indexrelid where relname = ${`veza_ledger_${id}`}`,
+    "run it again",
+  );
+  const create = 'psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner';
+  if (!index) return create;
+  if (!index.is_valid || !index.is_behind_view) return `as the owner: drop index ${index.name}; then ${create}`;
+  return "an index on what the view computes, on the table behind it: docs/what-counts.md";
+}
+
 /** Throws a Problem when rows in the state that a check watches have no time, or a time over 5 min ahead. */
 async function lookOutside({ sql }: Database, check: Check): Promise<void> {
   const { table, time, staleAfter } = check;
   const question = `
     select count(*) filter (where ${time} is null)::float8 as no_time,
       count(*) filter (where ${time} > now() + interval '5 minutes')::float8 as ahead,
+      count(*) filter (where ${time} = 'infinity')::float8 as endless,
       pg_typeof(min(${time}))::text as type
     from ${table} where ${stateOf(check)} and (${time} is null or ${time} > now() + interval '5 minutes')`;
   const [row] = await briefly(sql, question).catch(() => []); // Without an index it may take too long.
   const effect = staleAfter ? "do not count" : "count, without an oldest row";
   const isDoubt = !staleAfter;
   if (row?.no_time > 0) throw new Problem(`rows without ${time} ${effect}: ${row?.no_time}`, correct, isDoubt);
-  // lookAtTime() tells of a wrong zone.
-  if (row?.ahead > 0 && row?.type !== "timestamp without time zone") {
-    throw new Problem(`rows whose ${time} is in the future ${effect}: ${row?.ahead}`, correct, isDoubt);
-  }
+  // lookAtTime() tells of a wrong zone, by finite times.
+  const ahead = row?.type === "timestamp without time zone" ? row.endless : row?.ahead;
+  if (ahead > 0) throw new Problem(`rows whose ${time} is in the future ${effect}: ${ahead}`, correct, isDoubt);
 }
 
 /** Says what counts now, and which alerts that makes: on day one, they fire without anything new being wrong. */

@@ -11,7 +11,7 @@ export interface Sample {
 }
 
 /** Clocks further apart than this cannot tell minutes. */
-const maxClockDifferenceSeconds = 60;
+export const maxClockDifferenceSeconds = 60;
 
 /**
  * SQL: the first question of each session. It makes row-level security an error instead of fewer rows, also behind a

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { lookAtStatuses } from "../commands/ledger-checkup.ts";
+import { lookAtServer, lookAtStatuses } from "../commands/ledger-checkup.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks, stateOf } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
@@ -20,7 +20,7 @@ import { createTemplate } from "./helpers/template.ts";
 let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
-  const server = await startPostgres(0, ["-c", "wal_level=logical"]);
+  const server = await startPostgres(0, ["-c", "wal_level=logical", "-c", "autovacuum_naptime=1"]);
   serverUrl = server.superuserUrl;
   await createTemplate(serverUrl);
   return () => server.stop();
@@ -68,7 +68,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(page).toContain(instead);
     const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
     for (const { time } of ofOrders) expect(sql, `docs/what-counts.md: its view has no ${time}`).toContain(time);
-    await run(sql.replace(`${column}`, instead).replace("sampler set", `sampler ${inDatabase()} set`));
+    await run(sql.replace(`${column}`, instead).replace("in database ledger", inDatabase()));
     await migrate();
   }
   beforeEach(fill);
@@ -100,6 +100,23 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       ],
       remedies: ill.remedies,
     });
+  });
+
+  it("forced row-level security, which goes for a view's owner, too", async () => {
+    const owner = `owner_of_${targetOf(database.adminUrl).database}`;
+    await run(
+      `create role ${owner}; alter table orders owner to ${owner}; alter table orders force row level security`,
+    );
+    onTestFinished(() => run(`drop owned by ${owner} cascade; drop role ${owner}`));
+    await run("alter table orders enable row level security");
+    await makeView();
+    await run(
+      `grant usage on schema veza_ledger_views to ${owner}; alter view veza_ledger_views.orders owner to ${owner}`,
+    );
+    const remedy = `alter role ${owner} bypassrls: the view asks with its owner's rights`;
+    expect((await check()).remedies).toEqual([remedy, ...linesOf("orders", "see its table, above")]);
+    await run(remedy.split(":")[0] ?? "");
+    await isWell();
   });
 
   it("a login without the settings of roles.sql, as AWS' rotation makes one", async () => {
@@ -233,6 +250,23 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     );
     await run("drop table if exists refunds");
     expect((await check()).ill).toContain("✗ table refunds there is no such table");
+  });
+
+  it("a search_path and a zone for this database alone, which win: the remedies set them there", async () => {
+    await run("alter table orders alter created_at type timestamp using now() at time zone 'UTC'");
+    await run("create schema veza; alter table orders set schema veza");
+    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = shop, public;
+      alter role veza_ledger_sampler ${inDatabase()} set timezone = 'Pacific/Honolulu'`);
+    await expect(migrate()).rejects.toMatchObject({
+      hint: `alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`,
+    });
+    for (const setting of ["search_path = veza, public", "timezone = 'UTC'"]) {
+      const remedy = (await check()).remedies.find((text) => text.startsWith("alter role")) ?? "";
+      expect(remedy).toContain(`alter role veza_ledger_sampler ${inDatabase()} set ${setting}; then npm run migrate`);
+      await run(remedy.split(";")[0] ?? "");
+      await migrate();
+    }
+    await isWell();
   });
 
   const isPending = ({ status }: { status: string }) => status === "pending";
@@ -376,6 +410,14 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect((await check()).ill.filter((line) => !/no index serves it/.test(line))).toEqual([]);
   });
 
+  it("rows at infinity, also where the time has no zone", async () => {
+    await run(`alter table orders alter created_at type timestamp using now() at time zone 'UTC';
+      update orders set created_at = 'infinity' where status <> 'paid'`);
+    expect((await check()).ill).toEqual(
+      linesOf("orders", "✗ check ID rows whose created_at is in the future do not count: 1"),
+    );
+  });
+
   it("a failed transfer without a time, which counts", async () => {
     await run(
       "alter table seller_transfers alter updated_at drop not null; update seller_transfers set updated_at = null",
@@ -389,6 +431,14 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     );
   });
 
+  it("a lock, which no migration ends", async () => {
+    await lockTable(database, "orders");
+    const ill = await check();
+    const line = "canceling statement due to lock timeout";
+    expect(ill.ill).toEqual([`✗ table orders ${line}`, ...linesOf("orders", `✗ check ID ${line}`)]);
+    expect(new Set(ill.remedies)).toEqual(new Set(["see who holds the lock: docs/runbook/reasons.md"]));
+  });
+
   it("a large table without an index, which is no doubt any more", async () => {
     await dropIndexes();
     await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
@@ -396,6 +446,38 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       exitCode: 1,
       ill: linesOf("orders", "✗ check ID no index serves it: it reads the whole table every minute"),
     });
+  });
+
+  it("an index that does not know the status: all rows of any age are read through it", async () => {
+    await dropIndexes();
+    for (const { time } of ofOrders) await run(`create index on orders (${time})`);
+    await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
+    expect((await check()).ill).toEqual(
+      linesOf("orders", "✗ check ID no index serves it: it reads the whole table every minute"),
+    );
+  });
+
+  it("an index that an interruption has left invalid", async () => {
+    await run("update pg_index set indisvalid = false where indexrelid = 'veza_ledger_stuck_orders'::regclass");
+    const ill = await check();
+    expect(ill.ill).toEqual(["! check stuck_orders no index serves it: it reads the whole table every minute"]);
+    expect(ill.remedies).toEqual([
+      'as the owner: drop index veza_ledger_stuck_orders; then psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner',
+    ]);
+    await run("drop index veza_ledger_stuck_orders");
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    await isWell();
+  });
+
+  it("an index that does not serve what a view computes", async () => {
+    await makeView("status", "lower(trim(status)) as status");
+    const ill = await check();
+    expect(ill.ill).toEqual(linesOf("orders", "! check ID no index serves it: it reads the whole table every minute"));
+    expect(new Set(ill.remedies)).toEqual(
+      new Set(["an index on what the view computes, on the table behind it: docs/what-counts.md"]),
+    );
+    await createIndexes("status", "lower(trim(status))");
+    await isWell();
   });
 
   it("a materialized view, which is as old as its last refresh, and a view on one", async () => {
@@ -482,6 +564,22 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   });
 });
 
+it("a clock of Postgres with which the sampler would not count", async () => {
+  const connection = await openConnection(database.samplerUrl);
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const now = Date.now();
+  await expect(lookAtServer(connection)).resolves.toEqual([true, "the primary"]);
+  for (const sign of [1, -1]) {
+    vi.setSystemTime(now + sign * 600_000);
+    await expect(lookAtServer(connection)).rejects.toMatchObject({
+      message: expect.stringMatching(/^the clocks of Postgres and this machine are (59|60)\d s apart$/),
+      remedy: "correct the wrong one: docs/runbook/reasons.md",
+      isDoubt: true,
+    });
+  }
+});
+
 describe("statuses of a table that cannot be read in time", () => {
   it("are those of the statistics, unless these are old", async () => {
     await run("insert into orders (status) select 'pending' from generate_series(1, 500)");
@@ -504,6 +602,49 @@ describe("statuses of a table that cannot be read in time", () => {
     await vi.waitFor(() => expect(look()).rejects.toMatchObject({ message: isOld, ...analyze }), 10_000);
     await run("analyze orders");
     await expect(look()).rejects.toMatchObject({ message: expect.stringMatching(/'requires_capture' 500$/) });
+  });
+});
+
+describe("statuses of what has no statistics of its own", () => {
+  const look = async (behind: string) => {
+    const unlock = await lockTable(database, behind);
+    const connection = await openConnection(database.samplerUrl);
+    try {
+      return await lookAtStatuses(connection, "orders", []).catch(({ message, remedy }) => [message, remedy]);
+    } finally {
+      await unlock();
+    }
+  };
+
+  it("are told to be old where a partition has changed since, or autovacuum has analyzed it since", async () => {
+    await run(`drop table orders; create table orders (status text, created_at timestamptz) partition by list (status);
+      create table some_orders partition of orders default;
+      alter table some_orders set (autovacuum_enabled = off);
+      grant select on orders to veza_ledger_sampler;
+      insert into orders select 'pending' from generate_series(1, 100)`);
+    // Postgres takes a second to know of the changes before.
+    const isNow = async (seen: unknown[], change = "select") =>
+      expect.poll(() => run(change).then(() => look("some_orders"))).toEqual(seen);
+    const analyze = "as postgres: analyze orders";
+    await isNow([true, "pending 100"], "analyze orders");
+    await run("insert into orders select 'requires_capture' from generate_series(1, 500)");
+    await isNow([expect.stringMatching(/^the statistics are \d+ changes old$/), analyze]);
+    await run("alter table some_orders reset (autovacuum_enabled)");
+    const analyzed = () => database.admin`select pg_stat_get_last_autoanalyze_time('some_orders'::regclass) as at`;
+    await expect.poll(async () => (await analyzed())[0]?.at).not.toBeNull(); // A lock would cancel it.
+    await isNow(["the statistics are older than a partition's", analyze]);
+    await run("analyze orders");
+    await isNow([expect.stringMatching(/: 'requires_capture' 500$/), expect.any(String)]);
+  });
+
+  it("are a person's to read behind a view, which nothing analyzes", async () => {
+    await run(
+      "alter table orders rename to all_orders; create view orders as table all_orders; grant select on orders to veza_ledger_sampler",
+    );
+    expect(await look("all_orders")).toEqual([
+      "too many rows to read, and no statistics",
+      "as postgres: select status, count(*) from orders group by 1",
+    ]);
   });
 });
 

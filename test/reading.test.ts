@@ -4,7 +4,7 @@ import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks, rowsOf } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
-import { createDatabase, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { insertRows } from "./helpers/models.ts";
 import { sampleAs } from "./helpers/sample.ts";
 import { createTemplate } from "./helpers/template.ts";
@@ -62,10 +62,12 @@ async function listed(): Promise<Record<string, unknown>> {
 }
 
 /** The view that docs/what-counts.md tells to make, with another way to have a column if its table lists that. */
-async function makeView(column = "created_at", instead = "created_at") {
+async function makeView(column = "created_at", instead = "created_at", schema = "public") {
   const page = await readFile("docs/what-counts.md", "utf8");
   expect(page).toContain(`\`${instead}\``);
-  await run((/create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "").replace(column, instead));
+  const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
+  const { database: name } = targetOf(database.adminUrl);
+  await run(sql.replace(column, instead).replace("database ledger", `database ${name}`).replaceAll("public", schema));
 }
 const change = (type: string, using: string) =>
   run(`alter table orders alter created_at drop default, alter created_at type ${type} using ${using}`);
@@ -124,6 +126,16 @@ it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
     "another schema",
     () => run("create schema veza; alter table orders set schema veza"),
     () => run("alter role veza_ledger_sampler set search_path = veza, public"),
+  ],
+  [
+    "a renamed status in a schema that npm run migrate has found",
+    async () => {
+      await run(`create schema veza; alter table orders set schema veza;
+        alter table refunds set schema veza; alter table seller_transfers set schema veza;
+        alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set search_path = veza, public;
+        update veza.orders set status = 'awaiting_payment'`);
+    },
+    () => makeView("status", "replace(status, 'awaiting_payment', 'pending') as status", "veza"),
   ],
 ])("%s: everybody counts the same after the remedy, and after a rotation", async (_, breaks, mends) => {
   await stuck();

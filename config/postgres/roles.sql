@@ -120,12 +120,16 @@ declare
   tables text[] := '{orders, refunds, seller_transfers}';
   here pg_database := (select pg_database from pg_database where datname = current_database());
   chosen text;
+  which text;
   missing text;
   place name;
   is_open boolean;
   thing record;
 begin
-  select substr(entry, length('search_path=') + 1) into chosen from pg_db_role_setting, unnest(setconfig) as entry
+  -- One for this database alone wins.
+  select substr(entry, length('search_path=') + 1),
+    case setdatabase when 0 then '' else format(' in database %I', here.datname) end into chosen, which
+  from pg_db_role_setting, unnest(setconfig) as entry
   where setrole = 'veza_ledger_sampler'::regrole and setdatabase in (0, here.oid) and entry like 'search_path=%'
   order by setdatabase desc limit 1;
   if chosen is not null then
@@ -145,7 +149,7 @@ begin
       raise exception 'the table % is in the schema %, and the search_path is %', missing, place,
         current_setting('search_path') using errcode = 'undefined_table', hint = case
           when chosen is null then format('npm run migrate -- --schema %s', place)
-          else format('alter role veza_ledger_sampler set search_path = %I, public', place)
+          else format('alter role veza_ledger_sampler%s set search_path = %I, public', which, place)
         end;
     end if;
   end if;
