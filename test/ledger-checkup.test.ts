@@ -462,7 +462,8 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const ill = await check();
     expect(ill.ill).toEqual(["! check stuck_orders no index serves it: it reads the whole table every minute"]);
     expect(ill.remedies).toEqual([
-      'as the owner: drop index veza_ledger_stuck_orders; then psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner',
+      "as the owner: drop index veza_ledger_stuck_orders; then " +
+        'psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner',
     ]);
     await run("drop index veza_ledger_stuck_orders");
     await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
@@ -639,7 +640,8 @@ describe("statuses of what has no statistics of its own", () => {
 
   it("are a person's to read behind a view, which nothing analyzes", async () => {
     await run(
-      "alter table orders rename to all_orders; create view orders as table all_orders; grant select on orders to veza_ledger_sampler",
+      `alter table orders rename to all_orders; create view orders as table all_orders;
+        grant select on orders to veza_ledger_sampler`,
     );
     expect(await look("all_orders")).toEqual([
       "too many rows to read, and no statistics",

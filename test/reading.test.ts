@@ -132,7 +132,8 @@ it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
     async () => {
       await run(`create schema veza; alter table orders set schema veza;
         alter table refunds set schema veza; alter table seller_transfers set schema veza;
-        alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set search_path = veza, public;
+        alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database}
+          set search_path = veza, public;
         update veza.orders set status = 'awaiting_payment'`);
     },
     () => makeView("status", "replace(status, 'awaiting_payment', 'pending') as status", "veza"),
