@@ -176,14 +176,14 @@ const stat = (about: Frame) =>
       ),
     ]);
 
-/** Wide ones have their legend beside them, with the highest value: the tiles have the current one. */
-const timeSeries = (about: Frame) => {
+/** Wide ones have their legend beside them, with one value: the highest where a tile has the current one. */
+const timeSeries = (about: Frame, calc: "max" | "lastNotNull" = "max") => {
   const isWide = about.size[0] > 12;
   const legend = new common.VizLegendOptionsBuilder()
     .showLegend(true)
     .displayMode(isWide ? common.LegendDisplayMode.Table : common.LegendDisplayMode.List)
     .placement(isWide ? common.LegendPlacement.Right : common.LegendPlacement.Bottom)
-    .calcs(isWide ? ["max"] : []);
+    .calcs(isWide ? [calc] : []);
   const panel = frame(new TimeSeries(), about)
     .lineInterpolation(common.LineInterpolation.StepAfter)
     .lineWidth(2)
@@ -518,9 +518,18 @@ const reconcilerPanels = (): AnyPanel[] => [
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
 ];
 
-const series = (metric: string, by: string) => `max by (${by}) (${metric}{${ofStage}})`;
+const outboxOldest = `max by (stage) (${evidenceMetric.outboxOldest}{${ofStage}})`;
+/** Draws a gap while the sampler is silent, and not the gateway's last value. */
+const whileTicking = (expr: string) => `(${expr}) and on (stage) ${fresh}`;
 
-const blind = alerts("ALERTS", ', alertname="VezaLedgerCheckBlind", alertstate="firing"');
+/** 0 or 1 from the rules, 2 where the alert fires. */
+const watched = ({ id }: Check) =>
+  `last_over_time(veza_ledger:check_watched{check="${id}", ${ofStage}}[15m]) and on (stage) ${fresh} or ${alerts("ALERTS", `, alertname="VezaLedgerCheckBlind", alertstate="firing", check="${id}"`)} * 2`;
+/** When the last tick of each sampler started. In steps of 15 s: one of two samplers may be seen for seconds only. */
+const lastTickOfEach = `max by (stage, database, region, version) (max_over_time((${infoMetric}{${ofStage}} * on (stage) group_left () max by (stage) (${sampleTimestampMetric}{${ofStage}}))[1h:15s]))`;
+
+/** One check for each table, whose colour its line has. */
+const checkOfTable = ranked.filter(({ table }, index) => ranked.findIndex((other) => other.table === table) === index);
 
 const evidencePanels = (): AnyPanel[] => [
   stat({
@@ -530,18 +539,14 @@ const evidencePanels = (): AnyPanel[] => [
       \`npm run doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: the rules are not loaded, or
       nothing is sampled.`,
     unit: "none",
-    size: [8, 8],
+    size: [8, 10],
     links: runbook("VezaLedgerCheckBlind"),
-    targets: [
+    targets: ranked.map((check) =>
       instant(
-        orUnknown(
-          `max by (stage, check) (last_over_time(veza_ledger:check_watched{${ofStage}}[15m]) and on (stage) ${fresh} or ${blind} * 2)`,
-          successes,
-          "stage, check",
-        ),
-        "{{check}} {{stage}}",
+        orUnknown(`max by (stage) (${watched(check)})`, `${checkSuccessMetric}{check="${check.id}", ${ofStage}}`),
+        `${titleOf(check.id)} {{stage}}`,
       ),
-    ],
+    ),
   })
     .colorMode(common.BigValueColorMode.Value)
     .wideLayout(true)
@@ -549,61 +554,128 @@ const evidencePanels = (): AnyPanel[] => [
     .mappings([
       textFor({ "-1": unknown, 0: ["not watched", "blue"], 1: ["watched", "green"], 2: ["blind?", "orange"] }),
     ]),
-  timeSeries({
-    title: "Age of the newest row watched",
-    description: `How long ago the newest row came into the state that the check watches, of any age. Much longer than
-      usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no such row.`,
-    unit: "s",
-    size: [8, 8],
-    links: runbook("VezaLedgerCheckBlind"),
-    targets: [range(`time() - ${series(evidenceMetric.newest, "stage, check")}`, "{{check}} {{stage}}")],
-  }).min(0),
-  timeSeries({
-    title: "Rows inserted in the last hour",
-    description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may be blind.`,
-    unit: "none",
-    size: [8, 8],
-    links: runbook("VezaLedgerCheckBlind"),
-    targets: [range(hourly(evidenceMetric.inserts, "stage, table"), "{{table}} {{stage}}")],
-  }).min(0),
+  ranked.reduce(
+    (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+    timeSeries(
+      {
+        title: "Age of the newest row watched",
+        description: `How long ago the newest row came into the state that the check watches, of any age. Much longer than
+          usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no such row.
+          The scale is logarithmic: one line shows seconds and weeks.`,
+        unit: "s",
+        size: [16, 10],
+        links: runbook("VezaLedgerCheckBlind"),
+        targets: ranked.map(({ id }) =>
+          range(
+            whileTicking(ageOf(`max by (stage) (${evidenceMetric.newest}{check="${id}", ${ofStage}})`)),
+            `${titleOf(id)} {{stage}}`,
+          ),
+        ),
+      },
+      "lastNotNull",
+    ).scaleDistribution(
+      // Orders come in every minute, and a transfer fails once in weeks.
+      new common.ScaleDistributionConfigBuilder().type(common.ScaleDistribution.Log).log(10),
+    ),
+  ),
+  checkOfTable
+    .reduce(
+      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+      timeSeries({
+        title: "Rows inserted in the last hour",
+        description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may be
+          blind.`,
+        unit: "none",
+        size: [8, 8],
+        links: runbook("VezaLedgerCheckBlind"),
+        targets: checkOfTable.map(({ table }) =>
+          range(
+            whileTicking(hourly(evidenceMetric.inserts, "stage").replace("{", `{table="${table}", `)),
+            `${table} {{stage}}`,
+          ),
+        ),
+      }),
+    )
+    .min(0),
   timeSeries({
     title: "Rows that can never count",
-    description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead (**ahead**).`,
+    description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead (**ahead**), of
+      all checks together. VezaLedgerRowsOutside names the check.`,
     unit: "none",
-    size: [6, 8],
+    size: [8, 8],
     links: runbook("VezaLedgerRowsOutside"),
-    targets: [range(`${series(evidenceMetric.outside, "stage, check, reason")} > 0`, "{{check}} {{reason}} {{stage}}")],
-  }).min(0),
-  timeSeries({
-    title: "Money at risk",
-    description: `Of the rows that each check counts, by currency. Empty unless the owner of the ledger shows it
-      (docs/amounts.md).`,
-    unit: "none",
-    size: [6, 8],
-    links: runbook("VezaLedgerRowsTooOld"),
-    targets: [range(series(evidenceMetric.amount, "stage, check, currency"), "{{check}} {{currency}} {{stage}}")],
-  }).min(0),
+    targets: ["no_time", "ahead"].map((reason) =>
+      range(
+        whileTicking(`sum by (stage) (${evidenceMetric.outside}{reason="${reason}", ${ofStage}})`),
+        `${reason} {{stage}}`,
+      ),
+    ),
+  })
+    .overrideByQuery("A", colored("#3274D9"))
+    .overrideByQuery("B", colored("#1FA5B5"))
+    .min(0),
   timeSeries({
     title: "Outbox of the reconciler",
     description: `Deliveries that wait to be sent, and deliveries that were parked. Beside them, for how many
       minutes the oldest has waited. Empty where the outbox is in another database.`,
     unit: "none",
-    size: [6, 8],
+    size: [8, 8],
     links: runbook("VezaLedgerOutboxStuck"),
     targets: [
-      range(series(evidenceMetric.outboxRows, "stage, state"), "{{state}} {{stage}}"),
-      range(`(time() - (${series(evidenceMetric.outboxOldest, "stage")} > 0)) / 60`, "minutes waited {{stage}}"),
+      ...["waiting", "parked"].map((state) =>
+        range(
+          whileTicking(`max by (stage) (${evidenceMetric.outboxRows}{state="${state}", ${ofStage}})`),
+          `${state} {{stage}}`,
+        ),
+      ),
+      range(whileTicking(`(${ageOf(outboxOldest)} or ${outboxOldest}) / 60`), "minutes waited {{stage}}"),
     ],
-  }).min(0),
+  })
+    .noValue("unknown: no outbox in this database")
+    .overrideByQuery("A", colored("#3274D9"))
+    .overrideByQuery("B", colored("#E0439B"))
+    .overrideByQuery("C", colored("#808890"))
+    .min(0),
   timeSeries({
-    title: "Who counts",
-    description: `One line for each stage, with the version, region and database of its sampler. Two lines that take turns:
-      two samplers overwrite each other's numbers.`,
+    title: "Money at risk",
+    description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and where
+      the owner of the ledger does not show it (docs/amounts.md).`,
     unit: "none",
-    size: [6, 8],
+    size: [8, 8],
+    links: runbook("VezaLedgerRowsTooOld"),
+    targets: [
+      range(whileTicking(`sum by (stage, currency) (${evidenceMetric.amount}{${ofStage}})`), "{{currency}} {{stage}}"),
+    ],
+  })
+    .noValue("unknown or none: no amounts")
+    .min(0),
+  frame(new Table(), {
+    title: "Who counts",
+    description: `Each sampler that was seen within an hour: the database that it counts, its region and its version. Two rows
+      of one stage with a last tick of seconds ago: two samplers overwrite each other's numbers. After a deployment, the
+      version before it stays for an hour.`,
+    unit: "s",
+    size: [16, 8],
     links: runbook("VezaLedgerTwoSamplers"),
-    targets: [range(series(infoMetric, "stage, version, region, database"), "{{database}} {{region}} {{version}}")],
-  }).min(0),
+    targets: [instant(`sort_desc(time() - ${lastTickOfEach})`, "{{database}}").format(PromQueryFormat.Table)],
+  })
+    .noValue("unknown: no sampler within an hour")
+    .withTransformation({
+      id: "organize",
+      options: {
+        excludeByName: { Time: true },
+        indexByName: { stage: 0, database: 1, region: 2, version: 3, Value: 4 },
+        renameByName: { Value: "last tick" },
+      },
+    })
+    .sortBy([new common.TableSortByFieldStateBuilder().displayName("stage").desc(false)])
+    .overrideByName("stage", [{ id: "custom.width", value: 95 }, blank])
+    .overrideByName("region", [{ id: "custom.width", value: 130 }, blank])
+    .overrideByName("version", [{ id: "custom.width", value: 100 }, blank])
+    .overrideByName("last tick", [
+      { id: "custom.width", value: 100 },
+      { id: "custom.align", value: "right" },
+    ]),
 ];
 
 /** In the classic format, not the newer v2: every Grafana imports it. */
