@@ -48,7 +48,7 @@ export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   return asked;
 }
 
-/** How many pages of 8 KiB, cached or read, all statements of a tick touch: those of the counts and of the evidence. */
+/** How many pages of 8 KiB, cached or read, all statements of a tick touch, for the counts and for the evidence. */
 export async function pagesOfTick(sql: postgres.Sql): Promise<number> {
   // Statements that a session asks for the first time read the catalog too. So one session asks them all twice.
   const session = await sql.reserve();
