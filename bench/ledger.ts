@@ -1,38 +1,63 @@
 import type postgres from "postgres";
-import { checks, questionOf } from "../lib/checks.ts";
+import type { Database } from "../lib/database.ts";
+import { deadline } from "../lib/deadline.ts";
+import { takeSample } from "../lib/sample.ts";
 
-const healthy = (rows: number) => `
+const settled = (rows: number) => `
   insert into orders (status, hyperswitch_payment_id, created_at)
     select (array['paid', 'shipped', 'cancelled'])[1 + n % 3], 'pay_' || n,
       now() - n * interval '3 seconds' - interval '1 hour'
     from generate_series(1, ${rows * 0.8}) as n;
-  insert into orders (status, hyperswitch_payment_id, created_at)
-    select 'pending', 'pay_new_' || n, now() - n * interval '3 seconds' from generate_series(1, 50) as n;
   insert into refunds (status, hyperswitch_refund_id, created_at)
     select (array['succeeded', 'failed'])[1 + n % 2], 'ref_' || n, now() - n * interval '30 seconds' - interval '1 hour'
     from generate_series(1, ${rows * 0.1}) as n;
-  insert into refunds (status, hyperswitch_refund_id, created_at)
-    select 'pending', nullif('ref_new_' || n % 2, 'ref_new_0'), now() - n * interval '3 seconds'
-    from generate_series(1, 10) as n;
   insert into seller_transfers (status, created_at, updated_at)
     select (array['completed', 'reversed'])[1 + n % 2], at, at
-    from generate_series(1, ${rows * 0.1}) as n, lateral (select now() - n * interval '30 seconds' as at) as time;
-  vacuum analyze orders; vacuum analyze refunds; vacuum analyze seller_transfers`;
+    from generate_series(1, ${rows * 0.1}) as n, lateral (select now() - n * interval '30 seconds' as at) as time`;
 
-/** Adds settled rows to a ledger, 8 in 10 of them orders, and 60 pending rows of the last minutes. Nothing is stuck. */
+/** 10,000 rows of the last 15 minutes. No check counts one within the next 4 minutes. */
+const inProgress = `
+  insert into orders (status, hyperswitch_payment_id, created_at)
+    select 'pending', 'pay_new_' || n, now() - n * interval '0.1 seconds' from generate_series(1, 8000) as n;
+  insert into refunds (status, hyperswitch_refund_id, created_at)
+    select 'pending', 'ref_new_' || n, now() - n * interval '1 second' from generate_series(1, 900) as n;
+  insert into refunds (status, created_at)
+    select 'pending', now() - n * interval '0.1 seconds' from generate_series(1, 100) as n;
+  insert into seller_transfers (status, updated_at)
+    select 'reversal_pending', now() - n * interval '0.9 seconds' from generate_series(1, 1000) as n`;
+
+const vacuum = "vacuum analyze orders; vacuum analyze refunds; vacuum analyze seller_transfers";
+
+/** Adds settled rows to a ledger, 8 in 10 of them orders, and 10,000 rows in progress. Nothing is stuck. */
 export async function fillLedger(sql: postgres.Sql, rows: number): Promise<void> {
-  for (const statement of healthy(rows).split(";")) await sql.unsafe(statement); // VACUUM has to be alone.
+  // VACUUM has to be alone.
+  for (const statement of [settled(rows), inProgress, vacuum].join(";").split(";")) await sql.unsafe(statement);
 }
 
-/** How many pages of 8 KiB, cached or read, the statements of a tick touch, all together. */
+/** Takes a sample on `sql`, as a tick does. Returns all statements that it asked. Throws when a check fails. */
+export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
+  const asked: string[] = [];
+  const unsafe = (statement: string) => {
+    asked.push(statement);
+    return sql.unsafe(statement);
+  };
+  const close = async () => {};
+  const database = { sql: { unsafe }, lost: new AbortController().signal, close } as unknown as Database;
+  const { outcomes } = await takeSample({ use: (work) => work(database), close }, deadline("Postgres", 60_000));
+  for (const outcome of outcomes) if ("error" in outcome) throw outcome.error;
+  return asked;
+}
+
+/** The number of pages of 8 KiB, cached or read, that all statements of a tick touch, for counts and evidence. */
 export async function pagesOfTick(sql: postgres.Sql): Promise<number> {
+  // A session that asks a statement for the first time reads the catalog too. So one session asks each twice.
+  const session = await sql.reserve();
   let pages = 0;
-  for (const check of checks) {
-    const [row] = await sql.unsafe(
-      `explain (analyze, buffers, format json) ${questionOf(check, { withOldest: true })}`,
-    );
+  for (const statement of await askAsTick(session)) {
+    const [row] = await session.unsafe(`explain (analyze, buffers, format json) ${statement}`);
     const [{ Plan }] = row?.["QUERY PLAN"] ?? [{}];
     pages += Plan["Shared Hit Blocks"] + Plan["Shared Read Blocks"];
   }
+  session.release();
   return pages;
 }

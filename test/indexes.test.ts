@@ -4,7 +4,7 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { createDatabase } from "./helpers/database.ts";
 
-/** The pages of a tick on a ledger of so many rows, with indexes.sql; its times are of this type. */
+/** The pages of a tick on a ledger of so many settled rows, with indexes.sql; its times are of this type. */
 async function pagesAt(rows: number, type: string) {
   const database = await createDatabase();
   onTestFinished(() => database.admin.end());
@@ -23,15 +23,16 @@ async function pagesAt(rows: number, type: string) {
 }
 
 it.each(["timestamptz", "timestamp"])(
-  "lets a tick read the rows that it counts and no others, however large the ledger is, with times of type %s",
+  "lets counts and evidence read as much of a large ledger as of a small one, with times of type %s",
   async (type) => {
     const small = await pagesAt(5_000, type);
     const large = await pagesAt(200_000, type);
-    expect(large.withoutIndexes).toBeGreaterThan(20 * small.withoutIndexes);
-    // One page for each index, which is as little as there is.
+    expect(large.withoutIndexes).toBeGreaterThan(10 * small.withoutIndexes);
     const lacking = "config/postgres/indexes.sql: npm run indexes";
-    expect([small.healthy, large.healthy], lacking).toEqual([checks.length, checks.length]);
-    expect(large.withStuckRows).toBeLessThan(30);
+    expect(large.healthy, lacking).toBe(small.healthy);
+    // A few pages for each count, for its evidence, and for the list of tables.
+    expect(large.healthy, lacking).toBeLessThan(20 * checks.length);
+    expect(large.withStuckRows - large.healthy).toBeLessThan(25);
   },
 );
 
