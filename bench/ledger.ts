@@ -15,12 +15,12 @@ const settled = (rows: number) => `
     select (array['completed', 'reversed'])[1 + n % 2], at, at
     from generate_series(1, ${rows * 0.1}) as n, lateral (select now() - n * interval '30 seconds' as at) as time`;
 
-/** 10,000 rows of the last 15 minutes, 100 of them of the last 10 seconds: no check counts one in the next minutes. */
+/** 10,000 rows of the last 15 minutes. No check counts one within the next 4 minutes. */
 const inProgress = `
   insert into orders (status, hyperswitch_payment_id, created_at)
     select 'pending', 'pay_new_' || n, now() - n * interval '0.1 seconds' from generate_series(1, 8000) as n;
   insert into refunds (status, hyperswitch_refund_id, created_at)
-    select 'pending', 'ref_new_' || n, now() - n * interval '0.9 seconds' from generate_series(1, 900) as n;
+    select 'pending', 'ref_new_' || n, now() - n * interval '1 second' from generate_series(1, 900) as n;
   insert into refunds (status, created_at)
     select 'pending', now() - n * interval '0.1 seconds' from generate_series(1, 100) as n;
   insert into seller_transfers (status, updated_at)
@@ -34,7 +34,7 @@ export async function fillLedger(sql: postgres.Sql, rows: number): Promise<void>
   for (const statement of [settled(rows), inProgress, vacuum].join(";").split(";")) await sql.unsafe(statement);
 }
 
-/** Takes a sample on this session, as a tick does. Returns every statement that it asked. Throws when a check fails. */
+/** Takes a sample on `sql`, as a tick does. Returns all statements that it asked. Throws when a check fails. */
 export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   const asked: string[] = [];
   const unsafe = (statement: string) => {
@@ -48,9 +48,9 @@ export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   return asked;
 }
 
-/** How many pages of 8 KiB, cached or read, all statements of a tick touch, for the counts and for the evidence. */
+/** The number of pages of 8 KiB, cached or read, that all statements of a tick touch, for counts and evidence. */
 export async function pagesOfTick(sql: postgres.Sql): Promise<number> {
-  // Statements that a session asks for the first time read the catalog too. So one session asks them all twice.
+  // A session that asks a statement for the first time reads the catalog too. So one session asks each twice.
   const session = await sql.reserve();
   let pages = 0;
   for (const statement of await askAsTick(session)) {

@@ -3,8 +3,8 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { askAsTick, fillLedger, pagesOfTick } from "./ledger.ts";
 
-// npm run bench:scale [-- <rows> …]: what a tick costs, counts and evidence, on ledgers of
-// different sizes, with plain indexes and with ours.
+// npm run bench:scale [-- <rows> …]: what the counts and the evidence of a tick cost on ledgers of different sizes,
+// with plain indexes and with indexes.sql.
 const sizes = process.argv.slice(2).map(Number);
 if (sizes.length === 0) sizes.push(10_000, 1_000_000, 10_000_000);
 
