@@ -62,8 +62,9 @@ it("counts inserts by Postgres' statistics, those of partitions together, and no
   const [check] = checks;
   if (!check) throw new Error("there are no checks");
   const { table } = modelOf(check);
+  // An idle session tells Postgres its numbers after 10 s.
   const flushed = (expected: number) =>
-    expect.poll(async () => (await evidence())[inserts(table)], { timeout: 10_000 }).toBe(expected);
+    expect.poll(async () => (await evidence())[inserts(table)], { timeout: 30_000 }).toBe(expected);
   await flushed(0);
   await run(insertRows(check, 7));
   await flushed(7);

@@ -4,7 +4,7 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { createDatabase } from "./helpers/database.ts";
 
-/** The pages of a tick on a ledger of so many settled rows, with indexes.sql; its times are of this type. */
+/** The pages of a tick on a ledger of so many settled rows, with indexes.sql, beside rows / 100 other tables. */
 async function pagesAt(rows: number, type: string) {
   const database = await createDatabase();
   onTestFinished(() => database.admin.end());
@@ -12,6 +12,8 @@ async function pagesAt(rows: number, type: string) {
     alter table orders alter created_at type ${type};
     alter table refunds alter created_at type ${type};
     alter table seller_transfers alter updated_at type ${type}`);
+  await database.admin.unsafe(`do $$ begin
+    for n in 1..${rows / 100} loop execute format('create table other_%s ()', n); end loop; end $$`);
   await fillLedger(database.admin, rows);
   const withoutIndexes = await pagesOfTick(database.admin);
   await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
