@@ -75,30 +75,36 @@ const firing = (severity: string) => alerts("ALERTS", `, alertstate="firing", se
 /** The pages that fire, for the marks over the charts. */
 const pages = (offset = "") => `max by (alertname, check, stage) (${firing('="page"')}${offset})`;
 /**
- * Alerts that fire, each with the seconds for which its condition has held. -1 where the rule engine does not say, as an
- * older vmalert about a rule without `for:`.
+ * Alerts that fire, each with the seconds for which its condition has held. -1 where the rule engine does not say, as
+ * an older vmalert about a rule without `for:`.
  */
 const heldFor = (severity: string) =>
-  `max by (severity, alertname, check, stage) (time() - ${alerts("ALERTS_FOR_STATE", `, severity${severity}`)} and ignoring (alertstate) ${firing(severity)} or ${firing(severity)} * 0 - 1)`;
+  `max by (severity, alertname, check, stage) (time() - ${alerts("ALERTS_FOR_STATE", `, severity${severity}`)}` +
+  ` and ignoring (alertstate) ${firing(severity)} or ${firing(severity)} * 0 - 1)`;
 /** One row for each alert, check and stage: a page hides the ticket about the same. The longest comes first. */
-const firingAlerts = `sort_desc(${heldFor('="page"')} or ${heldFor('!="page"')} unless on (alertname, check, stage) ${firing('="page"')})`;
+const firingAlerts =
+  `sort_desc(${heldFor('="page"')} or ${heldFor('!="page"')}` +
+  ` unless on (alertname, check, stage) ${firing('="page"')})`;
 const ofBothJobs = `job=~"veza_ledger|veza_reconciler", ${ofStage}`;
 const successes = `${checkSuccessMetric}{${ofStage}}`;
 const knownWithinADay = `count by (stage) (max_over_time(${successes}[1d]))`;
-const unknownChecks = `${knownWithinADay} - ((sum by (stage) (${successes}) and on (stage) ${fresh}) or ${knownWithinADay} * 0)`;
+const countedNow = `(sum by (stage) (${successes}) and on (stage) ${fresh})`;
+const unknownChecks = `${knownWithinADay} - (${countedNow} or ${knownWithinADay} * 0)`;
 
 /**
- * The values of `known`, and -1 for every other stage that `series` had within a day. -1 without a stage when no stage had
- * any: a tile whose series are gone is never grey.
+ * The values of `known`, and -1 for every other stage that `series` had within a day. Without any stage it is one -1,
+ * so that a tile whose series are gone is never grey.
  *
- * The stages keep one order whatever is known. An aggregation returns its groups in the order in which they first appear,
- * so the -1 of all stages comes first. The extra label keeps each -1 apart from the known value, which is the higher one.
+ * The stages keep one order whatever is known. An aggregation returns its groups in the order in which they first
+ * appear, so the -1 of all stages comes first. The extra label keeps each -1 apart from the known value, which is
+ * higher.
  */
 const orUnknown = (known: string, series: string, by = "stage") =>
-  `max by (${by}) (label_replace(max_over_time(${series}[1d]) * 0 - 1, "is", "unknown", "", "") or ${known} or -1 * absent_over_time(${series}[1d]))`;
+  `max by (${by}) (label_replace(max_over_time(${series}[1d]) * 0 - 1, "is", "unknown", "", "") or ${known}` +
+  ` or -1 * absent_over_time(${series}[1d]))`;
 /** A check's count while the sampler ticks. */
 const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${ofStage}}) and on (stage) ${fresh}`;
-/** Seconds since a Unix time, at least 1: 0 means "there is none", as in the metrics. */
+/** Seconds since a Unix time, at least 1: 0 means "never", as in the metrics. */
 const ageOf = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 const hourly = (metric: string, by: string) => `sum by (${by}) (increase(${metric}{${ofStage}}[1h]))`;
 const quantile = (q: number) =>
@@ -157,7 +163,9 @@ function link(title: string, url: string, targetBlank = true): Builder<grafana.D
 /** Links to the runbook's pages about these alerts. */
 const runbook = (...names: string[]) => names.map((alert) => link(`Runbook: ${alert}`, pageOf(alert)));
 
-/** Big numbers, one per stage and below each other, on a background that says how bad it is. A click selects the stage. */
+/**
+ * Big numbers, one per stage and below each other, on a background that says how bad it is. A click selects the stage.
+ */
 const stat = (about: Frame) =>
   frame(new Stat(), about)
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(["lastNotNull"]))
@@ -191,7 +199,7 @@ const timeSeries = (about: Frame, calc: "max" | "lastNotNull" = "max") => {
     .noValue(noSeries)
     .legend(legend)
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi))
-    // Each check has one colour, and so production's lines are solid, and those of other stages dashed.
+    // Each check has one colour, and so production's lines are solid, and other stages' lines are dashed.
     .overrideByRegexp("/(?<! |prod|production)$/", [{ id: "custom.lineStyle", value: { fill: "dash", dash: [4, 6] } }]);
   // Where all is 0, Grafana would draw an axis up to 100.
   return about.unit === "none" ? panel.axisSoftMax(5) : panel;
@@ -225,8 +233,8 @@ const never: [string, string] = ["never", "red"];
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
 /** `stuck_orders` → `VezaLedgerStuckOrders`. */
 const alertOf = ({ id }: Check) => `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter) => letter.toUpperCase())}`;
-const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the sampler's
-  last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
+const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the
+  sampler's last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
 
 /** At most five tiles in a line. Columns that are left over make the last tiles wider. */
 function tileWidth(index: number): number {
@@ -237,7 +245,7 @@ function tileWidth(index: number): number {
 
 /**
  * Stages and amounts beside each other where there is room: below each other, six of them would be too small to read.
- * An amount has no colour, as the thresholds are those of the count.
+ * An amount has no colour: the thresholds are for the count.
  */
 function checkPanel(check: Check, index: number): Stat {
   const { hint, pages } = adviceOn(check.id);
@@ -266,9 +274,10 @@ function checkPanel(check: Check, index: number): Stat {
 const firingPanel = (): AnyPanel =>
   frame(new Table(), {
     title: "Firing alerts",
-    description: `The alerts that fire now for the selected stages: pages first, and the longest first. A click on a name
-      opens its page of the runbook. **active for**: how long its condition has held. A page wakes somebody; a ticket waits
-      for office hours.\n\nThe list is empty, too, where no rules are loaded. Look at the tiles beside it.`,
+    description: `The alerts that fire now for the selected stages: pages first, and the longest first. A click on a
+      name opens its page of the runbook. **active for**: how long its condition has held. A page wakes somebody; a
+      ticket waits for office hours.\n\nThe list is empty, too, where no rules are loaded. Look at the tiles beside
+      it.`,
     unit: "none",
     size: [14, 11],
     links: [link("Runbook: all alerts", pageOf("README"))],
@@ -307,8 +316,8 @@ const trustPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last tick",
     description: `Time since the sampler's last tick, by the sampler's clock. It ticks every minute. After
-      ${staleAfterSeconds / 60} minutes every count is old: see whether the sampler runs, and read its log. The time keeps
-      growing while the gateway is gone. **unknown**: no tick within a day.`,
+      ${staleAfterSeconds / 60} minutes every count is old: see whether the sampler runs, and read its log. The time
+      keeps growing while the gateway is gone. **unknown**: no tick within a day.`,
     unit: "s",
     size: [5, 5],
     links: runbook("VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent"),
@@ -323,8 +332,8 @@ const trustPanels = (): AnyPanel[] => [
   stat({
     title: "Unknown checks",
     description: `Checks without a count now: failed, missing, or old because the sampler is silent. 0 is good. The
-      sampler's log names each failed check and the reason ("check failed"): a missing column, a missing right, a lock, a
-      time-out. **unknown**: no check within a day.`,
+      sampler's log names each failed check and the reason ("check failed"): a missing column, a missing right, a lock,
+      a time-out. **unknown**: no check within a day.`,
     unit: "none",
     size: [5, 5],
     links: runbook("VezaLedgerCheckFailing"),
@@ -335,9 +344,9 @@ const trustPanels = (): AnyPanel[] => [
     .thresholds(thresholds({ 1: "orange", [checks.length]: "red" })),
   stat({
     title: "Latest push",
-    description: `Did the Pushgateway take the latest push of each job? veza_ledger is the sampler; veza_reconciler is the
-      reconciler's totals. **refused**: the push contradicts what the gateway holds, mostly a metric of another type in
-      another group. The gateway's log and ours have the reason. **unknown**: the sampler is silent, or there is no
+    description: `Did the Pushgateway take the latest push of each job? veza_ledger is the sampler; veza_reconciler is
+      the reconciler's totals. **refused**: the push contradicts what the gateway holds, mostly a metric of another type
+      in another group. The gateway's log and ours have the reason. **unknown**: the sampler is silent, or there is no
       Pushgateway (VictoriaMetrics keeps no push times).`,
     unit: "none",
     size: [5, 6],
@@ -345,7 +354,8 @@ const trustPanels = (): AnyPanel[] => [
     targets: [
       instant(
         orUnknown(
-          `max by (job, stage) (push_failure_time_seconds{${ofBothJobs}}) > bool max by (job, stage) (push_time_seconds{${ofBothJobs}}) and on (stage) ${fresh}`,
+          `max by (job, stage) (push_failure_time_seconds{${ofBothJobs}})` +
+            ` > bool max by (job, stage) (push_time_seconds{${ofBothJobs}}) and on (stage) ${fresh}`,
           `push_time_seconds{${ofBothJobs}}`,
           "job, stage",
         ),
@@ -359,8 +369,8 @@ const trustPanels = (): AnyPanel[] => [
     .thresholds(thresholds({ 1: "red" })),
   timeSeries({
     title: "Duration of a sample",
-    description: `How long the sampler takes until its last count is there. The duration rises before checks time out and
-      become unknown. Look at the load on Postgres, and whether the indexes of config/postgres/indexes.sql exist.`,
+    description: `How long the sampler takes until its last count is there. The duration rises before checks time out
+      and become unknown. Look at the load on Postgres, and whether the indexes of config/postgres/indexes.sql exist.`,
     unit: "s",
     size: [5, 6],
     links: runbook("VezaLedgerCheckFailing"),
@@ -375,9 +385,9 @@ const trustPanels = (): AnyPanel[] => [
 const detailPanels = (): AnyPanel[] => [
   stat({
     title: "Age of the oldest row",
-    description: `How long ago the oldest row of each check was written; for transfers, last changed. **none**: the check
-      counted no row. The age keeps growing while the check fails or the sampler is silent. Start with the oldest: somebody
-      has waited longest for that money. After 24 hours a ticket becomes a page.`,
+    description: `How long ago the oldest row of each check was written; for transfers, last changed. **none**: the
+      check counted no row. The age keeps growing while the check fails or the sampler is silent. Start with the oldest:
+      somebody has waited longest for that money. After 24 hours a ticket becomes a page.`,
     unit: "s",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld", ...ranked.map(alertOf)),
@@ -400,9 +410,9 @@ const detailPanels = (): AnyPanel[] => [
       (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
       timeSeries({
         title: "The counts over time",
-        description: `The same counts as above: did it start suddenly, and does it go down again? A gap means unknown, not
-        0; the purple area says how many checks were unknown. Compare a rise with the red marks (pages), the blue marks
-        (annotations tagged \`deploy\`), and the providers' status pages.`,
+        description: `The same counts as above: did it start suddenly, and does it go down again? A gap means unknown,
+          not 0; the purple area says how many checks were unknown. Compare a rise with the red marks (pages), the blue
+          marks (annotations tagged \`deploy\`), and the providers' status pages.`,
         unit: "none",
         size: [16, 10],
         links: runbook("VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"),
@@ -444,8 +454,8 @@ const reconcilerPanels = (): AnyPanel[] => [
       timeSeries({
         title: "Rows repaired in the last hour",
         description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. Counts
-          above that do not fall while this is 0: the reconciler does not find those rows, or fails on them. A jump by the
-          whole total means that a counter was reset.`,
+          above that do not fall while this is 0: the reconciler does not find those rows, or fails on them. A jump by
+          the whole total means that a counter was reset.`,
         unit: "none",
         size: [11, 8],
         links: runbook("VezaLedgerReconcilerRepairsNothing", "VezaLedgerCounterReset"),
@@ -472,8 +482,8 @@ const reconcilerPanels = (): AnyPanel[] => [
   timeSeries({
     title: "Duration of a sweep",
     description: `Of the sweeps in the hour before each point: half took at most the median, and none took more than the
-      longest. Both are estimates from the histogram's buckets; a sweep beyond the largest bucket is drawn there. A gap: no
-      sweep in that hour. Rising: more is stuck, or Postgres or a provider is slow.`,
+      longest. Both are estimates from the histogram's buckets; a sweep beyond the largest bucket is drawn there. A gap:
+      no sweep in that hour. Rising: more is stuck, or Postgres or a provider is slow.`,
     unit: "s",
     size: [12, 9],
     links: runbook("VezaLedgerReconcilerDead"),
@@ -485,8 +495,8 @@ const reconcilerPanels = (): AnyPanel[] => [
   frame(new Heatmap(), {
     title: "Sweeps by duration",
     description: `How many sweeps took how long, in columns of half an hour (more on long ranges), all selected stages
-      together. Two bands: two kinds of sweeps. A rising band: the reconciler falls behind. An empty column: no sweep. The
-      current half hour appears when it is over.`,
+      together. Two bands: two kinds of sweeps. A rising band: the reconciler falls behind. An empty column: no sweep.
+      The current half hour appears when it is over.`,
     unit: "none",
     size: [12, 9],
     links: runbook("VezaLedgerReconcilerDead"),
@@ -512,7 +522,7 @@ const reconcilerPanels = (): AnyPanel[] => [
         .scale(HeatmapColorScale.Exponential)
         .exponent(0.5)
         .steps(64)
-        // From 0, so that one sweep stands out from none.
+        // From 0, so that a single sweep stands out.
         .min(0),
     )
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
@@ -524,9 +534,12 @@ const whileTicking = (expr: string) => `(${expr}) and on (stage) ${fresh}`;
 
 /** 0 or 1 from the rules, 2 where the alert fires. */
 const watched = ({ id }: Check) =>
-  `last_over_time(veza_ledger:check_watched{check="${id}", ${ofStage}}[15m]) and on (stage) ${fresh} or ${alerts("ALERTS", `, alertname="VezaLedgerCheckBlind", alertstate="firing", check="${id}"`)} * 2`;
+  `last_over_time(veza_ledger:check_watched{check="${id}", ${ofStage}}[15m]) and on (stage) ${fresh}` +
+  ` or ${alerts("ALERTS", `, alertname="VezaLedgerCheckBlind", alertstate="firing", check="${id}"`)} * 2`;
 /** When the last tick of each sampler started. In steps of 15 s: one of two samplers may be seen for seconds only. */
-const lastTickOfEach = `max by (stage, database, region, version) (max_over_time((${infoMetric}{${ofStage}} * on (stage) group_left () max by (stage) (${sampleTimestampMetric}{${ofStage}}))[1h:15s]))`;
+const lastTickOfEach =
+  `max by (stage, database, region, version) (max_over_time((${infoMetric}{${ofStage}}` +
+  ` * on (stage) group_left () max by (stage) (${sampleTimestampMetric}{${ofStage}}))[1h:15s]))`;
 
 /** One check for each table, whose colour its line has. */
 const checkOfTable = ranked.filter(({ table }, index) => ranked.findIndex((other) => other.table === table) === index);
@@ -535,8 +548,8 @@ const evidencePanels = (): AnyPanel[] => [
   stat({
     title: "Would a blind check be noticed?",
     description: `**watched**: enough rows came in lately that their absence would raise VezaLedgerCheckBlind. **not
-      watched**: too few rows to tell a blind check from a quiet ledger, so that its 0 proves little: ask
-      \`npm run doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: the rules are not loaded, or
+      watched**: too few rows to tell a blind check from a quiet ledger, so that its 0 proves little: ask \`npm run
+      doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: the rules are not loaded, or
       nothing is sampled.`,
     unit: "none",
     size: [8, 10],
@@ -559,9 +572,9 @@ const evidencePanels = (): AnyPanel[] => [
     timeSeries(
       {
         title: "Age of the newest row watched",
-        description: `How long ago the newest row came into the state that the check watches, of any age. Much longer than
-          usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no such row.
-          The scale is logarithmic: one line shows seconds and weeks.`,
+        description: `How long ago the newest row came into the state that the check watches, of any age. Much longer
+          than usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no
+          such row. The scale is logarithmic: one line shows seconds and weeks.`,
         unit: "s",
         size: [16, 10],
         links: runbook("VezaLedgerCheckBlind"),
@@ -583,8 +596,8 @@ const evidencePanels = (): AnyPanel[] => [
       (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
       timeSeries({
         title: "Rows inserted in the last hour",
-        description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may be
-          blind.`,
+        description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may
+          be blind.`,
         unit: "none",
         size: [8, 8],
         links: runbook("VezaLedgerCheckBlind"),
@@ -599,8 +612,8 @@ const evidencePanels = (): AnyPanel[] => [
     .min(0),
   timeSeries({
     title: "Rows that can never count",
-    description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead (**ahead**), of
-      all checks together. VezaLedgerRowsOutside names the check.`,
+    description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead (**ahead**),
+      of all checks together. VezaLedgerRowsOutside names the check.`,
     unit: "none",
     size: [8, 8],
     links: runbook("VezaLedgerRowsOutside"),
@@ -616,8 +629,8 @@ const evidencePanels = (): AnyPanel[] => [
     .min(0),
   timeSeries({
     title: "Outbox of the reconciler",
-    description: `Deliveries that wait to be sent, and deliveries that were parked. Beside them, for how many
-      minutes the oldest has waited. Empty where the outbox is in another database.`,
+    description: `Deliveries that wait to be sent, and deliveries that were parked. Beside them, for how many minutes
+      the oldest has waited. Empty where the outbox is in another database.`,
     unit: "none",
     size: [8, 8],
     links: runbook("VezaLedgerOutboxStuck"),
@@ -638,8 +651,8 @@ const evidencePanels = (): AnyPanel[] => [
     .min(0),
   timeSeries({
     title: "Money at risk",
-    description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and where
-      the owner of the ledger does not show it (docs/amounts.md).`,
+    description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and
+      where the owner of the ledger does not show it (docs/amounts.md).`,
     unit: "none",
     size: [8, 8],
     links: runbook("VezaLedgerRowsTooOld"),
@@ -651,9 +664,9 @@ const evidencePanels = (): AnyPanel[] => [
     .min(0),
   frame(new Table(), {
     title: "Who counts",
-    description: `Each sampler that was seen within an hour: the database that it counts, its region and its version. Two rows
-      of one stage with a last tick of seconds ago: two samplers overwrite each other's numbers. After a deployment, the
-      version before it stays for an hour.`,
+    description: `Each sampler that was seen within an hour: the database that it counts, its region and its version.
+      Two rows of one stage with a last tick of seconds ago: two samplers overwrite each other's numbers. After a
+      deployment, the version before it stays for an hour.`,
     unit: "s",
     size: [16, 8],
     links: runbook("VezaLedgerTwoSamplers"),
@@ -742,7 +755,9 @@ export function ledgerDashboard(): grafana.Dashboard {
   return dashboard;
 }
 
-/** Puts each panel as far up as it fits, and then as far left. The builder cannot put two panels beside a taller one. */
+/**
+ * Puts each panel as far up as it fits, and then as far left. The builder cannot put two panels beside a taller one.
+ */
 function arrange(panels: grafana.Panel[]): void {
   const bottoms = Array<number>(24).fill(0);
   for (const { gridPos } of panels) {
