@@ -9,12 +9,11 @@ import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-total
 import { firstLook } from "./first-look.ts";
 import { tryPush } from "./gateway-checkup.ts";
 import {
+  type Ask,
   lookAtCheck,
   lookAtCounts,
   lookAtServer,
-  lookAtStatuses,
-  lookAtTable,
-  lookAtTime,
+  lookAtTables,
   orRemedy,
   Problem,
   statements,
@@ -137,7 +136,7 @@ if (settings) {
 
 /** Asks Postgres. The first step that is late is the last. */
 async function lookThrough(database: Database, settings: Settings, databaseDeadline: AbortSignal): Promise<void> {
-  const ask = async <T>(name: string, look: () => Promise<[T, string]>): Promise<T | null | undefined> => {
+  const ask: Ask = async (name, look) => {
     if (databaseDeadline.aborted) return undefined;
     const late = new Problem(
       `Postgres has not answered within ${databaseTimeoutMs / 1000} s`,
@@ -156,13 +155,7 @@ async function lookThrough(database: Database, settings: Settings, databaseDeadl
   await ask("rights", () => lookAtRights(database, functions));
   if (functions.sampler) {
     await ask("server", () => lookAtServer(database));
-    for (const [table, ofTable] of Map.groupBy(checks, ({ table }) => table)) {
-      if ((await ask(`table ${table}`, () => lookAtTable(database, table))) === undefined) continue;
-      await ask(`status of ${table}`, () => lookAtStatuses(database, table, settled));
-      for (const time of new Set(ofTable.map(({ time }) => time))) {
-        await ask(`time of ${table}`, () => lookAtTime(database, table, time));
-      }
-    }
+    await lookAtTables(database, settled, ask);
     for (const check of checks) await ask(`check ${check.id}`, () => lookAtCheck(database, check));
     await ask("counts", () => lookAtCounts(database, databaseDeadline));
   }

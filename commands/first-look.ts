@@ -1,18 +1,10 @@
-import { checks, runChecks } from "../lib/checks.ts";
+import { runChecks } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
-import {
-  ago,
-  lookAtCheck,
-  lookAtServer,
-  lookAtStatuses,
-  lookAtTable,
-  lookAtTime,
-  type Problem,
-} from "./ledger-checkup.ts";
+import { type Ask, ago, lookAtCheck, lookAtServer, lookAtTables, type Problem } from "./ledger-checkup.ts";
 import { loginProblem } from "./login.ts";
 
 const questionSeconds = 10;
@@ -79,22 +71,17 @@ function print(text: string, mark = ""): void {
 /** What the doctor would print as ✗ or !, of the ledger alone: its remedies are for roles that are not there yet. */
 async function doubtsAbout(database: Database, settled: string[]): Promise<string[]> {
   const doubts: string[] = [];
-  const isRight = (name: string, looking: Promise<unknown>) =>
-    looking.then(
-      () => true,
+  const ask: Ask = (name, look) =>
+    look().then(
+      ([result]) => result,
       ({ message, isDoubt }: Problem) => {
-        doubts.push(`${name}: ${message}`);
-        return isDoubt === true;
+        doubts.push(`${name.replace(/^(table|check) /, "")}: ${message}`);
+        return isDoubt ? null : undefined;
       },
     );
-  await isRight("server", lookAtServer(database));
-  for (const [table, ofTable] of Map.groupBy(checks, ({ table }) => table)) {
-    if (!(await isRight(table, lookAtTable(database, table)))) continue;
-    await isRight(`status of ${table}`, lookAtStatuses(database, table, settled));
-    for (const time of new Set(ofTable.map(({ time }) => time))) {
-      await isRight(`time of ${table}`, lookAtTime(database, table, time));
-    }
-    for (const check of ofTable) await isRight(check.id, lookAtCheck(database, check));
+  await ask("server", () => lookAtServer(database));
+  for (const check of await lookAtTables(database, settled, ask)) {
+    await ask(`check ${check.id}`, () => lookAtCheck(database, check));
   }
   return doubts;
 }

@@ -2,7 +2,7 @@ import type { Row, Sql } from "postgres";
 import { type Check, checks, type Outcome, questionOf, runChecks, stateOf } from "../lib/checks.ts";
 import { codeOf, type Database } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
-import { maxClockDifferenceSeconds } from "../lib/sample.ts";
+import { clockDifferenceSeconds, maxClockDifferenceSeconds } from "../lib/sample.ts";
 import { tableNamed } from "./rights.ts";
 
 // What the doctor looks at in the ledger: every reason for a wrong or unknown count that it can see.
@@ -34,8 +34,10 @@ const view = "let the role read a view instead: docs/what-counts.md";
 const migrate = "npm run migrate";
 const lock = "see who holds the lock: docs/runbook/reasons.md";
 
+/** Logins that read the ledger by the settings of veza_ledger_sampler, as a pattern of JavaScript and of Postgres. */
+const readers = "^veza_ledger(_sampler)?(_clone)?$";
 /** The role whose setting decides how this login reads the ledger. A login of somebody's own has its own settings. */
-const readerOf = (login: string) => (/^veza_ledger(_sampler)?(_clone)?$/.test(login) ? "veza_ledger_sampler" : login);
+const readerOf = (login: string) => login.replace(new RegExp(readers), "veza_ledger_sampler");
 
 /** Tells how to set one of these settings, for all roles of roles.sql at once. `place` is of placeOf(). */
 const setTo = (login: string, place: string, setting: string) =>
@@ -48,7 +50,7 @@ const placeOf = (setting: string) => `(
   from pg_db_role_setting join pg_roles on pg_roles.oid = setrole
     join pg_database on pg_database.oid = setdatabase, unnest(setconfig) as entry
   where datname = current_database() and entry ilike '${setting}=%'
-    and rolname = regexp_replace(session_user, '^veza_ledger(_sampler)?(_clone)?$', 'veza_ledger_sampler'))`;
+    and rolname = regexp_replace(session_user, '${readers}', 'veza_ledger_sampler'))`;
 
 /** Every statement of the sampler, to paste into psql. */
 export function statements(): string {
@@ -72,7 +74,7 @@ export async function lookAtServer({ sql }: Database): Promise<[true, string]> {
     "run it again",
   );
   if (row?.is_replica) throw new Problem("a replica: name the primary", "name the primary in DATABASE_URL");
-  const difference = Math.max(askedAtSeconds - row?.now, row?.now - Date.now() / 1000);
+  const difference = clockDifferenceSeconds(row?.now, askedAtSeconds);
   if (difference > maxClockDifferenceSeconds) {
     throw new Problem(
       `the clocks of Postgres and this machine are ${Math.round(difference)} s apart`,
@@ -95,7 +97,7 @@ const kinds: Record<string, string> = {
  * Looks for the table that a check finds under this name: where and what it is, how large, whether rows are hidden.
  * Throws a Problem for what makes counts wrong, unknown or late, and a doubt where another schema has a table, too.
  */
-export async function lookAtTable({ sql }: Database, table: string): Promise<[true, string]> {
+async function lookAtTable({ sql }: Database, table: string): Promise<[true, string]> {
   const [row] = await orRemedy(
     sql.unsafe(`
       with recursive found as (select ${tableNamed(table)} as oid),
@@ -186,6 +188,23 @@ export async function lookAtTable({ sql }: Database, table: string): Promise<[tr
   return [true, what];
 }
 
+/** Takes a look and prints or keeps what it found. Resolves to the result, null after a doubt, else undefined. */
+export type Ask = <T>(name: string, look: () => Promise<[T, string]>) => Promise<T | null | undefined>;
+
+/** Looks at each table of the checks, at its statuses and times. Resolves to the checks whose tables can be read. */
+export async function lookAtTables(database: Database, settled: string[], ask: Ask): Promise<Check[]> {
+  const readable: Check[] = [];
+  for (const [table, ofTable] of Map.groupBy(checks, ({ table }) => table)) {
+    if ((await ask(`table ${table}`, () => lookAtTable(database, table))) === undefined) continue;
+    await ask(`status of ${table}`, () => lookAtStatuses(database, table, settled));
+    for (const time of new Set(ofTable.map(({ time }) => time))) {
+      await ask(`time of ${table}`, () => lookAtTime(database, table, time));
+    }
+    readable.push(...ofTable);
+  }
+  return readable;
+}
+
 /** Words for rows that nobody waits for. */
 const settledWords = new Set(
   (
@@ -267,7 +286,7 @@ async function estimatedStatuses(sql: Sql, table: string): Promise<Row[]> {
  * Looks at the type of a table's time. A time without a zone is right only in the zone of the process that writes it: a
  * newest row that was written just now tells. Throws a Problem for a type that cannot be counted by.
  */
-export async function lookAtTime({ sql }: Database, table: string, column: string): Promise<[true, string]> {
+async function lookAtTime({ sql }: Database, table: string, column: string): Promise<[true, string]> {
   const [row] = await orRemedy(
     sql`
       select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, session_user as login,

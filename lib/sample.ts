@@ -13,6 +13,11 @@ export interface Sample {
 /** Clocks further apart than this cannot tell minutes. */
 export const maxClockDifferenceSeconds = 60;
 
+/** How far apart, in seconds, Postgres' clock and ours are at least, when it said `now` after `askedAtSeconds`. */
+export function clockDifferenceSeconds(now: number, askedAtSeconds: number): number {
+  return Math.max(askedAtSeconds - now, now - Date.now() / 1000);
+}
+
 /**
  * SQL: the first question of each session. It makes row-level security an error instead of fewer rows, also behind a
  * view, and asks whether answers can be believed. It costs nothing: postgres.js sends a first query alone in any case.
@@ -50,7 +55,7 @@ async function ask(connections: Connections, deadline: AbortSignal, which: reado
       const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(witness));
       if (!seen) throw new Error("Postgres left the first question unanswered");
       if (seen.is_replica) throw new Error("a replica: name the primary");
-      const difference = Math.max(askedAtSeconds - seen.now, seen.now - Date.now() / 1000);
+      const difference = clockDifferenceSeconds(seen.now, askedAtSeconds);
       if (difference > maxClockDifferenceSeconds) {
         const apart = fail(new Error(`the clocks of Postgres and the sampler are ${Math.round(difference)} s apart`));
         const timeless = which.filter(({ staleAfter }) => !staleAfter);
