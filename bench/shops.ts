@@ -3,6 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
+import { dump, load } from "js-yaml";
+import { checkSuccessMetric } from "../lib/checks.ts";
+import { evidenceMetric } from "../lib/evidence.ts";
 import { findProgram } from "../local/find-program.ts";
 
 // npm run bench:shops [-- <seed> …]: plays six weeks of twelve shops, and of renamed statuses, to VezaLedgerCheckBlind
@@ -55,7 +58,7 @@ const shops: Shop[] = [
     rate: (day, hour) => byDay(day, hour) * ([10, 24, 25].includes(day) ? 10 : 1),
     isAway: (minute) =>
       (minute > 30.4 * minutesADay && minute < 31 * minutesADay) || Math.floor(minute / 20) % 97 === 0,
-    crashesAt: 33.3 * minutesADay,
+    crashesAt: 33 * minutesADay + 7 * 60,
   },
   ...[1_000, 200, 50].map((ordersADay) => ({
     name: `${ordersADay.toLocaleString("en")} a day, renamed`,
@@ -79,10 +82,9 @@ function randomFrom(seed: number): () => number {
 type Value = number | undefined;
 
 /** What the sampler shows of a shop, minute by minute. An order is paid after two minutes on average, or abandoned. */
-function play(shop: Shop, random: () => number): Record<"newest" | "inserts" | "success", Value[]> {
+function play(shop: Shop, random: () => number): Record<"newest" | "inserts", Value[]> {
   const newest: Value[] = [];
   const inserts: Value[] = [];
-  const success: Value[] = [];
   let pending: { createdAt: number; until: number }[] = [];
   let inserted = 0;
   for (let minute = 0; minute < minutes; minute += 1) {
@@ -101,9 +103,8 @@ function play(shop: Shop, random: () => number): Record<"newest" | "inserts" | "
     const at = Math.max(...pending.map(({ createdAt }) => createdAt));
     newest.push(isAway || pending.length === 0 ? undefined : Math.round(at * 60));
     inserts.push(isAway ? undefined : inserted);
-    success.push(isAway ? undefined : 1);
   }
-  return { newest, inserts, success };
+  return { newest, inserts };
 }
 
 /** In promtool's notation, equal values together. */
@@ -118,15 +119,19 @@ function notation(values: Value[]): string {
 }
 
 function seriesOf(shop: Shop, random: () => number) {
-  const { newest, inserts, success } = play(shop, random);
+  const { newest, inserts } = play(shop, random);
   const of = (name: string, labels: string, values: Value[]) => ({
     series: `${name}{job="veza_ledger", stage="${shop.name}", ${labels}}`,
     values: notation(values),
   });
   return [
-    of("veza_ledger_newest_item_timestamp_seconds", 'check="stuck_orders"', newest),
-    of("veza_ledger_table_inserts_total", 'table="orders"', inserts),
-    of("veza_ledger_check_success", 'check="stuck_orders"', success),
+    of(evidenceMetric.newest, 'check="stuck_orders"', newest),
+    of(evidenceMetric.inserts, 'table="orders"', inserts),
+    of(
+      checkSuccessMetric,
+      'check="stuck_orders"',
+      inserts.map((value) => (value === undefined ? undefined : 1)),
+    ),
   ];
 }
 
@@ -142,9 +147,9 @@ async function playAll(seed: number): Promise<Map<string, number[]>> {
   };
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-shops-"));
   try {
-    const rules = await readFile("config/alertmanager/ledger.yml", "utf8");
-    const [head, blind] = [rules.indexOf("groups:"), rules.indexOf("  - name: veza-ledger-blind")];
-    await writeFile(path.join(folder, "ledger.yml"), `${rules.slice(head, head + 8)}${rules.slice(blind)}`);
+    const rules = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as { groups: { name: string }[] };
+    const groups = rules.groups.filter(({ name }) => name === "veza-ledger-blind");
+    await writeFile(path.join(folder, "ledger.yml"), dump({ groups }));
     const file = { rule_files: ["ledger.yml"], evaluation_interval: "5m", tests: [test] };
     await writeFile(path.join(folder, "tests.yml"), JSON.stringify(file));
     const options = { cwd: folder, maxBuffer: 2 ** 30 };
