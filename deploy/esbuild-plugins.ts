@@ -1,4 +1,8 @@
+import path from "node:path";
 import type { Plugin } from "esbuild";
+
+// serverless-esbuild 1.57 leaves two folders in the temporary folder. In .serverless, the next packaging removes them.
+process.env.TMPDIR = path.resolve(".serverless");
 
 /**
  * Leaves the parts of prom-client out of the bundle that this service never calls: its Pushgateway class with HTTPS and

@@ -368,6 +368,10 @@ it("changes nothing when the same is deployed again", async () => {
   }
 });
 
+it("leaves nothing in the temporary folder", async () => {
+  expect(await readdir(packaged.temporary)).toEqual([]);
+});
+
 it("makes archives with one small file per function, and maps for all code", async () => {
   for (const name of ["sampler", "receiver"] as const) {
     const folder = await unzip(packaged, name);

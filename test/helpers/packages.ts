@@ -24,6 +24,8 @@ interface LambdaProperties {
 
 export interface Packaged {
   folder: string;
+  /** The temporary folder that was there for packaging. */
+  temporary: string;
   /** The file with the generated CloudFormation. */
   template: string;
   resources: Resources;
@@ -52,13 +54,15 @@ export async function packageService(
   await writeFile(path.join(service, "serverless.yml"), withoutStage.replace("params:\n", block));
   const withoutAws = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
   const command = path.join(projectFolder, "node_modules/.bin/serverless");
+  const temporary = path.join(folder, "temporary");
+  await mkdir(temporary, { recursive: true });
   await run(command, ["package", "--stage", stage, ...args], {
     cwd: service,
-    env: { ...Object.fromEntries(withoutAws), HOME: folder },
+    env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary },
   });
   const made = path.join(service, ".serverless");
   const template = path.join(made, "cloudformation-template-update-stack.json");
-  return { folder: made, template, resources: JSON.parse(await readFile(template, "utf8")).Resources };
+  return { folder: made, temporary, template, resources: JSON.parse(await readFile(template, "utf8")).Resources };
 }
 
 /** The properties of a function in the generated CloudFormation. */
