@@ -1,4 +1,5 @@
 import "./commands/needs-node.js";
+import path from "node:path";
 import { defineConfig } from "vitest/config";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
@@ -32,6 +33,8 @@ export default defineConfig({
     // other things at the same time.
     testTimeout: 90_000,
     hookTimeout: 90_000,
+    // Tests start the project's programs hundreds of times: Node keeps what it has compiled, beside other downloads.
+    env: { NODE_COMPILE_CACHE: path.join(import.meta.dirname, ".cache/node-compiled") },
     // A CI machine may stall for longer than a limit of the service; a mistake fails three times.
     retry: process.env.CI ? 2 : 0,
     // What is waited for takes milliseconds, and longer on a loaded machine.
