@@ -13,7 +13,7 @@ beforeAll(async () => {
   database = await createDatabase();
 });
 beforeEach(() => database.admin`truncate orders, refunds, seller_transfers`);
-afterAll(() => database.admin.end());
+afterAll(() => database?.admin.end());
 
 /** Runs the checks with the role that they have in production. */
 const sample = (url = database.samplerUrl) => sampleAs(url);

@@ -121,7 +121,7 @@ describe("with a gateway alone", () => {
   beforeAll(async () => {
     gateway = await startPushgateway(0);
   });
-  afterAll(() => gateway.stop());
+  afterAll(() => gateway?.stop());
   const isPushed = async () => (await (await fetch(`${gateway.url}/metrics`)).text()).includes('stage="drill"');
 
   it("gives up when no page arrives, also where nobody can press Enter", async () => {

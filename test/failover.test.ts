@@ -35,7 +35,7 @@ let stop: () => Promise<void>;
 beforeAll(async () => {
   ({ url, stop } = await serve(receiver, 0));
 });
-afterAll(() => stop());
+afterAll(() => stop?.());
 
 function sessionOn(server: Restartable): postgres.Sql {
   const admin = postgres(superuser(server), { max: 2, onnotice: () => {} });

@@ -16,7 +16,7 @@ beforeAll(async () => {
   database = await createDatabase();
   await assertRights(database);
 });
-afterAll(() => database.admin.end());
+afterAll(() => database?.admin.end());
 
 const tables = () => database.admin`select relname from pg_class
   where relnamespace = to_regnamespace('ledger_metrics') and relkind = 'r' order by relname`;

@@ -30,8 +30,8 @@ beforeAll(async () => {
   server = await serve(handler, 0);
 });
 afterAll(async () => {
-  await server.stop();
-  await database.admin.end();
+  await server?.stop();
+  await database?.admin.end();
 });
 beforeEach(async () => {
   setEnvironment({

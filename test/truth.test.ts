@@ -174,8 +174,8 @@ beforeAll(async () => {
   session = await database.admin.reserve();
 });
 afterAll(async () => {
-  session.release();
-  await database.admin.end();
+  session?.release();
+  await database?.admin.end();
 });
 
 /** Builds the ledger, with the rows as the writer's zone has them. Resolves to the rows as they have to be read. */
