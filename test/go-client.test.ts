@@ -68,14 +68,14 @@ describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () =
   /** A database of its own, with the outbox beside the repairs. */
   async function createOutbox() {
     const database = await createDatabase();
-    onTestFinished(() => database.admin.end());
+    onTestFinished(() => database.remove());
     await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "clients/go/outbox.sql"]);
     return { ...database, goUrl: `${database.adminUrl}?sslmode=disable&application_name=reconciler` };
   }
 
   it("comes over the table of its first version, and over itself", async () => {
     const database = await createDatabase();
-    onTestFinished(() => database.admin.end());
+    onTestFinished(() => database.remove());
     const { admin, adminUrl } = database;
     const columns = () => admin`select column_name, column_default, is_nullable, data_type
       from information_schema.columns where table_name = 'ledger_metrics_outbox' order by column_name`;
@@ -327,9 +327,10 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
           `select from ledger_metrics_outbox where sent_at is null and parked_at is null and ${condition}`,
         )
       ).length;
-    /** As if a minute had passed: what a dead process has claimed is due again. */
-    const leasesEnd = () => admin`update ledger_metrics_outbox
-      set claimed_until = claimed_until - interval '1 minute' where claimed_until is not null`;
+    /** As if a minute had passed: what has failed, or was claimed by a dead process, is due again. */
+    const minutePasses = () => admin`update ledger_metrics_outbox set
+      claimed_until = claimed_until - interval '1 minute', next_attempt_at = next_attempt_at - interval '1 minute'
+      where sent_at is null`;
     const emptied = () => expect.poll(() => waiting(), { timeout: 60_000 }).toBe(0);
     const sentAgain = async () => (await admin`select from ledger_metrics.deliveries where attempts > 1`).length;
     const faults: string[] = [];
@@ -392,7 +393,7 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     });
     await Promise.all([repair().catch(() => {}), inRequest]);
     startReconciler();
-    await leasesEnd();
+    await minutePasses();
     await emptied();
     expect(await sentAgain()).toBeGreaterThan(beforeKill);
 
@@ -418,7 +419,7 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     startReconciler();
     await admin`update ledger_metrics_outbox set sent_at = null, next_attempt_at = now() where id = 'sweep-1'`;
     await sessionsEnd;
-    await leasesEnd();
+    await minutePasses();
     await repair();
     await emptied();
     expect(await sentAgain()).toBeGreaterThan(beforeEnd);
@@ -430,6 +431,7 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     await restartReceiver();
     await expect.poll(() => waiting("last_error like '%rejected with 401: webhook-signature: %'")).toBeGreaterThan(0);
     await killReconcilers();
+    await minutePasses();
     startReconciler();
     await emptied();
 

@@ -24,7 +24,8 @@ const clientFolder = path.join(projectFolder, "clients/go");
 
 /** Nothing is downloaded: no module, no newer Go. No access to the Git repository is needed. */
 const offline = {
-  GOFLAGS: raceDetectorIsHere ? "-buildvcs=false -race" : "-buildvcs=false",
+  // Without paths in what it builds, Go finds it again in its cache.
+  GOFLAGS: `-buildvcs=false -trimpath ${raceDetectorIsHere ? "-race" : ""}`,
   CGO_ENABLED: raceDetectorIsHere ? "1" : "0",
   GOPROXY: "off",
   GOTOOLCHAIN: "local",

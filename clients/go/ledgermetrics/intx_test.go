@@ -71,11 +71,13 @@ func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 	run(t, db, "insert into repairs values (0, '0')")
 	var mutex sync.Mutex
 	attempts := 0
-	var group sync.WaitGroup
+	var group, allHaveRead sync.WaitGroup
+	allHaveRead.Add(6)
 	for worker := range 6 {
 		group.Add(1)
 		go func() {
 			defer group.Done()
+			isFirst := true
 			err := InTx(ctx, db, func(tx *sql.Tx) (string, []Event, error) {
 				mutex.Lock()
 				attempts++
@@ -86,6 +88,11 @@ func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 				var before int
 				if err := tx.QueryRow("select status::int from repairs where id = 0").Scan(&before); err != nil {
 					return "", nil, err
+				}
+				if isFirst {
+					isFirst = false
+					allHaveRead.Done()
+					allHaveRead.Wait()
 				}
 				_, err := tx.Exec("update repairs set status = $1 where id = 0", fmt.Sprint(before+1))
 				return fmt.Sprintf("worker-%d", worker), []Event{Action(StuckOrders), OrphanRefund()}, err
