@@ -41,7 +41,7 @@ interface Variant {
 
 const withPasswords = async (params: object): Promise<Variant> => {
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   const shared = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };
   return {
     params,

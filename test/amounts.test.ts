@@ -8,7 +8,7 @@ import { sampleOf } from "./helpers/sample.ts";
 
 it("shows the amounts of the rows that a check counts by the page's view, and none by the shipped view", async () => {
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   const page = await readFile("docs/amounts.md", "utf8");
   const [view = "", reset = ""] = [...page.matchAll(/```sql\n(.*?)```/gs)].map(([, sql]) => sql);
   const amounts = async () => {

@@ -13,7 +13,7 @@ beforeAll(async () => {
   database = await createDatabase();
 });
 beforeEach(() => database.admin`truncate orders, refunds, seller_transfers`);
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 /** Runs the checks with the role that they have in production. */
 const sample = (url = database.samplerUrl) => sampleAs(url);
@@ -208,7 +208,7 @@ it.each([
   ],
 ])("asks all checks in %s", async (_, expected, change) => {
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   await database.admin.unsafe(change);
   // Each side's data takes a while: whatever is pipelined is on its way before the first answer is back.
   const oneWayMs = 20;

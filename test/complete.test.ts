@@ -36,7 +36,7 @@ beforeAll(async () => {
   unitTests = (await yaml<{ tests: UnitTest[] }>("test/alerts-texts.yml")).tests;
   readme = await readFile("README.md", "utf8");
 });
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 it.each(["veza_ledger_sampler", "veza_ledger"])(
   "all checks together have time: config/postgres/roles.sql gives %s a short enough statement_timeout",

@@ -29,7 +29,7 @@ beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
 });
-afterAll(() => Promise.all([asReceiver?.end(), database?.admin.end()]));
+afterAll(() => Promise.all([asReceiver?.end(), database?.remove()]));
 
 /** Records these events under an id of their own, and publishes. Returns what the gateway shows then. */
 async function count(id: string, ...events: object[]): Promise<Record<string, number>> {

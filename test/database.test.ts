@@ -22,7 +22,7 @@ let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase();
 });
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 async function open(port?: number, timeoutMs = 1_000, tls: DatabaseTarget["tls"] = "off"): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };

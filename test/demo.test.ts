@@ -187,7 +187,7 @@ describe("touches nothing else:", () => {
     expect((await fetch(`${url}outage`, { method: "PUT" })).status).toBe(405);
     expect((await fetch(url, { method: "POST", body: "[]" })).status).toBe(401);
     expect(await database.admin`select hyperswitch_refund_id from refunds`).toEqual([]);
-    await database.admin.end();
+    await database.remove();
   });
 
   it("what answers names a PostgreSQL that is no demo's", async () => {

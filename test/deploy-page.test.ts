@@ -24,7 +24,7 @@ const example = (pattern: RegExp) => pattern.exec(page)?.[1] ?? "";
 it("shows the smallest event that the receiver takes when it is invoked directly", async () => {
   captureLog();
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   setEnvironment({
     DATABASE_URL: database.receiverUrl,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),

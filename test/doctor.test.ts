@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   database = await createDatabase(serverUrl);
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

@@ -22,7 +22,7 @@ const example = (language: string) => new RegExp(`\`\`\`${language}\\n([\\s\\S]*
 /** Runs an example of the page, as it is, against a receiver. Resolves to what it printed, and to what was counted. */
 async function run(command: string, file: string, text: string, secret?: string) {
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   const receiver = runScript("test/programs/receiver.ts", [], {
     DATABASE_URL: database.receiverUrl,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),

@@ -10,7 +10,7 @@ let database: TestDatabase;
 beforeEach(async () => {
   database = await createDatabase();
   await assertRights(database);
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

@@ -14,7 +14,7 @@ import { httpServer } from "./helpers/servers.ts";
 async function startReceivers(count: number, stage: string): Promise<{ urls: string[]; secret: string }> {
   const secret = newSecret();
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   const gateway = await httpServer(async (request, response) => {
     const body = await text(request);
     await sleep(Math.random() * 20);

@@ -8,7 +8,7 @@ import { tcpServer } from "./helpers/servers.ts";
 let database: TestDatabase;
 beforeEach(async () => {
   database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   // As a stranger has it: the ledger's tables, and nothing of this service.
   await database.admin.unsafe("drop schema ledger_metrics cascade");
 });

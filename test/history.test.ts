@@ -12,8 +12,8 @@ function valuesOf(openMetrics: string, series: string): number[] {
 }
 
 it("counts at each minute what a check would have counted then", async () => {
-  const { admin, adminUrl } = await createDatabase();
-  onTestFinished(() => admin.end());
+  const { admin, adminUrl, remove } = await createDatabase();
+  onTestFinished(remove);
   for (const check of checks) await admin.unsafe(insertRows(check, 2, { age: "50 minutes 30 seconds" }));
   const { openMetrics } = await demoHistory(adminUrl, "prod");
   const counts = (metric: string) => valuesOf(openMetrics, `${metric}{job="veza_ledger",stage="prod"}`);
@@ -34,8 +34,8 @@ it("counts at each minute what a check would have counted then", async () => {
 });
 
 it("ends a minute ago with the totals of its delivery, and they never fall", async () => {
-  const { admin, adminUrl } = await createDatabase();
-  onTestFinished(() => admin.end());
+  const { adminUrl, remove } = await createDatabase();
+  onTestFinished(remove);
   const { openMetrics, events } = await demoHistory(adminUrl, "");
   const parsed = parseEvents(events);
   const repaired = parsed.filter((event) => event.type === "reconciler.action" && event.data.phase === "stuck_orders");

@@ -19,7 +19,7 @@ let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase();
 });
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);
 

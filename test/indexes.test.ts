@@ -7,7 +7,7 @@ import { createDatabase } from "./helpers/database.ts";
 /** The pages of a tick on a ledger of so many settled rows, with indexes.sql, beside rows / 100 other tables. */
 async function pagesAt(rows: number, type: string) {
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   await database.admin.unsafe(`
     alter table orders alter created_at type ${type};
     alter table refunds alter created_at type ${type};
@@ -39,8 +39,8 @@ it.each(["timestamptz", "timestamp"])(
 );
 
 it("serves a partitioned table, partitions of partitions and partitions of tomorrow, and is taken back", async () => {
-  const { admin, adminUrl } = await createDatabase();
-  onTestFinished(() => admin.end());
+  const { admin, adminUrl, remove } = await createDatabase();
+  onTestFinished(remove);
   await admin.unsafe(`
     drop table orders;
     create table orders (id bigint, status text, hyperswitch_payment_id text, created_at timestamptz)

@@ -34,7 +34,7 @@ beforeAll(async () => {
     insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '1 hour')`;
 });
 afterAll(async () => {
-  await database?.admin.end();
+  await database?.remove();
   await rm(folder, { recursive: true, force: true });
 });
 beforeEach(async () => {

@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   database = await createDatabase(serverUrl);
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
@@ -522,7 +522,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     onTestFinished(async () => {
       await run(`alter subscription ${name} set (slot_name = none); drop subscription ${name}`);
       await publisher.admin`select pg_drop_replication_slot(${slot})`;
-      await publisher.admin.end();
+      await publisher.remove();
     });
     expect((await check()).ill).toEqual([
       expect.stringMatching(

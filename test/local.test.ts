@@ -160,7 +160,7 @@ it("samples a database that it was given, writes nothing to it, and ends when a 
   const [row] = await database.admin`
     select (select count(*) from orders) + (select count(*) from ledger_metrics.deliveries) as n`;
   expect(row?.n).toBe("0");
-  await database.admin.end();
+  await database.remove();
 });
 
 it.each([

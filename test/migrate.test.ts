@@ -16,7 +16,7 @@ beforeAll(async () => {
   database = await createDatabase();
   await assertRights(database);
 });
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 const tables = () => database.admin`select relname from pg_class
   where relnamespace = to_regnamespace('ledger_metrics') and relkind = 'r' order by relname`;
@@ -83,8 +83,8 @@ it("the schema can be rolled back, and applied again", async () => {
 });
 
 it("roles.sql lets the sampler and people on call into whatever schema the ledger is in", async () => {
-  const { admin, adminUrl } = await createDatabase();
-  onTestFinished(() => admin.end());
+  const { admin, adminUrl, remove } = await createDatabase();
+  onTestFinished(remove);
   await admin.unsafe("create schema veza");
   for (const table of new Set(checks.map(({ table }) => table))) {
     await admin.unsafe(`alter table ${table} set schema veza`);
@@ -184,8 +184,8 @@ describe("passwords", () => {
 });
 
 it("changes nothing when one statement fails, and says what mends it", async () => {
-  const { admin, adminUrl } = await createDatabase();
-  onTestFinished(() => admin.end());
+  const { admin, adminUrl, remove } = await createDatabase();
+  onTestFinished(remove);
   await admin.unsafe("drop schema ledger_metrics cascade; alter table refunds rename hyperswitch_refund_id to gone");
   const [exitCode, printed] = await migrate(adminUrl);
   expect([exitCode, printed]).toEqual([
@@ -199,8 +199,8 @@ it("changes nothing when one statement fails, and says what mends it", async () 
 });
 
 it("migrates a ledger whose people on call lack a column, and says so", async () => {
-  const { admin, adminUrl } = await createDatabase();
-  onTestFinished(() => admin.end());
+  const { admin, adminUrl, remove } = await createDatabase();
+  onTestFinished(remove);
   await admin.unsafe("alter table orders rename id to number");
   const [exitCode, printed] = await migrate(adminUrl);
   expect(exitCode).toBe(1);
@@ -219,9 +219,9 @@ it.each([
   ["veza_ledger_receiver", "revoke usage on schema ledger_metrics", "grant usage on schema ledger_metrics"],
   ["veza_ledger_oncall", "revoke select (id) on refunds", "grant select (id) on public.refunds"],
 ])("names the one grant that %s lacks after: %s", async (role, revoke, grant) => {
-  const { admin, adminUrl } = await createDatabase();
+  const { admin, adminUrl, remove } = await createDatabase();
   const connection = await openConnection(adminUrl);
-  onTestFinished(() => admin.end());
+  onTestFinished(remove);
   await admin.unsafe(`${revoke} from ${role}`);
   const remedy = `as postgres: ${grant} to ${role}`;
   await expect(tryRole(connection, role, { setRole: true })).rejects.toMatchObject({ message: "lacks rights", remedy });
@@ -231,8 +231,8 @@ it.each([
 });
 
 it("prints its SQL for a review, which can be run as it is", async () => {
-  const { admin, adminUrl } = await createDatabase();
-  onTestFinished(() => admin.end());
+  const { admin, adminUrl, remove } = await createDatabase();
+  onTestFinished(remove);
   await admin.unsafe("drop schema ledger_metrics cascade; create schema veza; alter table orders set schema veza");
   const [exitCode, printed] = await migrate(undefined, ["--dry-run", "--schema", "veza"]);
   expect(exitCode).toBe(0);

@@ -37,7 +37,7 @@ beforeAll(async () => {
   await assertRights(database);
 });
 afterAll(async () => {
-  await Promise.all([prometheus?.stop(), gateway?.stop(), server?.stop(), database?.admin.end()]);
+  await Promise.all([prometheus?.stop(), gateway?.stop(), server?.stop(), database?.remove()]);
 });
 
 const settings = () => ({

@@ -13,7 +13,7 @@ let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase();
 });
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 const stepsOfOne = 4;
 const series = "veza_reconciler_orphan_refunds_total";

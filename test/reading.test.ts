@@ -29,7 +29,7 @@ beforeEach(async () => {
       alter role veza_ledger_sampler reset search_path;
       alter role veza_ledger_sampler set timezone = 'UTC'`);
     await runSqlFiles(serverUrl.replace(/\w+$/, "ledger"), ["config/postgres/roles.sql"]);
-    await database.admin.end();
+    await database.remove();
   });
   await run("alter role veza_ledger_oncall password 'oncall'");
 });

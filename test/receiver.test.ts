@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await server?.stop();
-  await database?.admin.end();
+  await database?.remove();
 });
 beforeEach(async () => {
   setEnvironment({

@@ -27,7 +27,7 @@ beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
 });
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 async function restore(args: string[] = [], environment: Record<string, string | undefined> = {}) {
   const program = runScript("commands/restore-totals.ts", args, {

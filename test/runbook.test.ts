@@ -103,7 +103,7 @@ describe("the SQL", () => {
         ('reversal_pending', now() - interval '1 hour'), ('reversal_pending', now())`);
     oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   });
-  afterAll(() => Promise.all([oncall?.end(), database?.admin.end()]));
+  afterAll(() => Promise.all([oncall?.end(), database?.remove()]));
 
   it.each([
     ["VezaLedgerStuckOrders", 1],

@@ -11,7 +11,7 @@ let database: TestDatabase;
 const broken = checks.map((check) => insertRows(check, 2)).join("\n");
 beforeEach(async () => {
   database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   await run(broken);
 });
 

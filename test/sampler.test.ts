@@ -25,7 +25,7 @@ beforeAll(async () => {
       select 'pending', 'pay', now() - interval '1 hour' from generate_series(1, 3);
     insert into seller_transfers (status, updated_at) values ('permanently_failed', now())`);
 });
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 beforeEach(async () => {
   await wipe(stage);
   setEnvironment({

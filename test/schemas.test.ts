@@ -10,7 +10,7 @@ import { sampleAs } from "./helpers/sample.ts";
 let database: TestDatabase;
 beforeEach(async () => {
   database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

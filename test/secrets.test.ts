@@ -145,7 +145,7 @@ describe("while they cannot be read", () => {
     const log = captureLog();
     const webhookSecret = newSecret();
     const database = await createDatabase();
-    onTestFinished(() => database.admin.end());
+    onTestFinished(() => database.remove());
     const shared = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "outage" };
     const fake = await fakeSecretsManager({
       [app]: { ...shared, DATABASE_URL: database.samplerUrl },
@@ -195,7 +195,7 @@ it("costs no tick in a rotation that changes the secret first, and Postgres late
   await database.admin.unsafe(`create role ${username} login password 'old' in role veza_ledger_sampler`);
   onTestFinished(async () => {
     await database.admin.unsafe(`drop role ${username}`);
-    await database.admin.end();
+    await database.remove();
   });
   const secrets: Record<string, object> = {};
   const store = (password: string) => {

@@ -26,7 +26,7 @@ async function sendWith(environment: Record<string, string | undefined>, args: s
 /** The real receiver, in a process of its own, on a Postgres that is there. */
 async function startReceiver(gatewayUrl = inject("pushgatewayUrl")) {
   const database = await createDatabase();
-  onTestFinished(() => database.admin.end());
+  onTestFinished(() => database.remove());
   const receiver = runScript("test/programs/receiver.ts", [], {
     DATABASE_URL: database.receiverUrl,
     PUSHGATEWAY_URL: gatewayUrl,

@@ -24,7 +24,7 @@ beforeAll(async () => {
   database = await createDatabase();
 });
 beforeEach(() => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`);
-afterAll(() => database?.admin.end());
+afterAll(() => database?.remove());
 
 const open = (url = database.receiverUrl) => openConnection(url);
 

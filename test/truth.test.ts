@@ -175,7 +175,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   session?.release();
-  await database?.admin.end();
+  await database?.remove();
 });
 
 /** Builds the ledger, with the rows as the writer's zone has them. Resolves to the rows as they have to be read. */

@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await vmalert?.program.end();
   await victoria?.program.end();
-  await database?.admin.end();
+  await database?.remove();
   await rm(folder, { recursive: true, force: true });
 });
 
