@@ -27,8 +27,8 @@ const alone = "test/notifications.test.ts";
 
 export default defineConfig({
   test: {
-    // Most tests wait for something, so that two cores have room for three files at a time.
-    maxWorkers: 3,
+    // Most tests wait for something, so that two cores have room for four files at a time.
+    maxWorkers: 4,
     // Faults last until the service's own limits end them, after 25 s at most. The rest is for a machine that does
     // other things at the same time.
     testTimeout: 90_000,
