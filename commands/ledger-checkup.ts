@@ -1,6 +1,7 @@
 import type { Row, Sql } from "postgres";
 import { type Check, checks, type Outcome, questionOf, runChecks, stateOf } from "../lib/checks.ts";
 import { codeOf, type Database } from "../lib/database.ts";
+import { below } from "../lib/evidence.ts";
 import { errorFields } from "../lib/log.ts";
 import { clockDifferenceSeconds, maxClockDifferenceSeconds } from "../lib/sample.ts";
 import { tableNamed } from "./rights.ts";
@@ -101,17 +102,7 @@ async function lookAtTable({ sql }: Database, table: string): Promise<[true, str
   const [row] = await orRemedy(
     sql.unsafe(`
       with recursive found as (select ${tableNamed(table)} as oid),
-      -- The tables below a view or a partitioned table.
-      below as (
-        select oid from found
-        union
-        select next.oid from below, lateral (
-          select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
-          where ev_class = below.oid and refclassid = 'pg_class'::regclass
-          union all
-          select inhrelid from pg_inherits where inhparent = below.oid
-        ) as next (oid)
-      ),
+      ${below("select oid from found")},
       named as (
         select pg_class.oid, relnamespace::regnamespace::text as schema from pg_class
         where relname = '${table}' and relkind in ('r', 'p', 'v', 'm', 'f')

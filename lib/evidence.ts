@@ -54,14 +54,30 @@ function evidenceOf(check: Check): string {
 }
 
 const tables = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
-/** Absent for a view, which has no statistics. Asks for these tables alone, since there may be thousands of others. */
+/** SQL: `below (oid)` of a `with recursive` has these relations, and the tables below a view or a partitioned table. */
+export const below = (relations: string) => `below (oid) as (
+    ${relations}
+    union
+    select next.oid from below, lateral (
+      select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+      where ev_class = below.oid and refclassid = 'pg_class'::regclass
+      union all
+      select inhrelid from pg_inherits where inhparent = below.oid
+    ) as next (oid)
+  )`;
+
+/**
+ * For a view, inserts into the tables below it. Absent where Postgres counts none. Asks for these tables alone, since
+ * there may be thousands of others.
+ */
 const insertsOfTables = `
   select '${inserts}' as name, jsonb_build_object('table', given) as labels,
-    sum(pg_stat_get_tuples_inserted(part)) as value
+    sum(pg_stat_get_tuples_inserted(oid)) as value
   from unnest(array[${tables}]) as given, lateral (
-    select to_regclass(given)::oid as part union select relid from pg_partition_tree(to_regclass(given))
+    with recursive ${below("select to_regclass(given)::oid")} select oid from below
   ) as parts
-  where (select relkind in ('r', 'p') from pg_class where oid = part)
+  where current_setting('track_counts')::boolean
+    and (select relkind in ('r', 'p') from pg_class where pg_class.oid = parts.oid)
   group by given`;
 
 const amounts = `

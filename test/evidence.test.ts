@@ -58,7 +58,7 @@ it("is absent where it has no finite time", async () => {
   expect(await evidence()).not.toHaveProperty(newest("stuck_orders"));
 });
 
-it("counts inserts by Postgres' statistics, those of partitions together, and none of a view", async () => {
+it("counts inserts by Postgres' statistics: into all partitions, and into all that a view reads", async () => {
   const [check] = checks;
   if (!check) throw new Error("there are no checks");
   const { table } = modelOf(check);
@@ -79,9 +79,18 @@ it("counts inserts by Postgres' statistics, those of partitions together, and no
   await flushed(5);
   await run(`
     alter table ${table} rename to parts;
-    create view ${table} as select * from parts;
+    create view kept as select * from parts union all select * from old_rows;
+    create view ${table} as select * from kept;
     grant select on ${table} to veza_ledger_sampler`);
-  expect(await evidence()).not.toHaveProperty(inserts(table));
+  expect(await evidence()).toHaveProperty(inserts(table), 12);
+});
+
+it("counts no inserts where Postgres keeps no statistics, or looks elsewhere", async () => {
+  await run("alter table refunds rename to copied; create view refunds as select 'pending' as status");
+  const tables = async () => Object.keys(await evidence()).filter((name) => name.startsWith("table_inserts"));
+  expect((await tables()).sort()).toEqual([inserts("orders"), inserts("seller_transfers")]);
+  await run("do $$ begin execute format('alter database %I set track_counts = off', current_database()); end $$");
+  expect(await tables()).toEqual([]);
 });
 
 it("never fails a count: what cannot be had is absent, and one line says why", async () => {

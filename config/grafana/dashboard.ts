@@ -596,8 +596,8 @@ const evidencePanels = (): AnyPanel[] => [
       (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
       timeSeries({
         title: "Rows inserted in the last hour",
-        description: `By Postgres' statistics; they are absent for a view. Rows come in while a check sees none: it may
-          be blind.`,
+        description: `By Postgres' statistics; for a view, into the tables below. Rows come in while a check sees none:
+          it may be blind.`,
         unit: "none",
         size: [8, 8],
         links: runbook("VezaLedgerCheckBlind"),
