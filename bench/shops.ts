@@ -6,9 +6,10 @@ import { promisify } from "node:util";
 import { dump, load } from "js-yaml";
 import { checkSuccessMetric } from "../lib/checks.ts";
 import { evidenceMetric } from "../lib/evidence.ts";
+import { sampleTimestampMetric } from "../lib/sample.ts";
 import { findProgram } from "../local/find-program.ts";
 
-// npm run bench:shops [-- <seed> …]: plays six weeks of twelve shops, and of renamed statuses, to VezaLedgerCheckBlind
+// npm run bench:shops [-- <seed> …]: plays six weeks of 14 shops, and of renamed statuses, to VezaLedgerCheckBlind
 // by Prometheus' own promtool, and prints each time that it fires. Takes some minutes for each seed.
 const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0) seeds.push(1);
@@ -28,8 +29,12 @@ interface Shop {
   renamedAt?: number;
   /** Minutes in which the sampler does not tick. */
   isAway?(minute: number): boolean;
+  /** What the gateway shows meanwhile: nothing, or the last tick. */
+  keepsTicks?: boolean;
   /** Minute at which Postgres crashes and forgets its statistics. */
   crashesAt?: number;
+  /** Each night at 3, the partition with the orders of eight days ago is dropped, and its inserts with it. */
+  dropsPartitions?: boolean;
 }
 
 const byDay = (_: number, hour: number) => 1 - 0.9 * Math.cos((2 * Math.PI * (hour - 3)) / 24);
@@ -60,6 +65,14 @@ const shops: Shop[] = [
       (minute > 30.4 * minutesADay && minute < 31 * minutesADay) || Math.floor(minute / 20) % 97 === 0,
     crashesAt: 33 * minutesADay + 7 * 60,
   },
+  {
+    name: "outages, the gateway goes on",
+    ordersADay: 200,
+    rate: byDay,
+    isAway: (minute) => minute % (3 * minutesADay) > 3 * minutesADay - 8 * 60 || Math.floor(minute / 20) % 97 === 0,
+    keepsTicks: true,
+  },
+  { name: "drops partitions", ordersADay: 200, rate: byDay, dropsPartitions: true },
   ...[1_000, 200, 50].map((ordersADay) => ({
     name: `${ordersADay.toLocaleString("en")} a day, renamed`,
     ordersADay,
@@ -79,59 +92,74 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-type Value = number | undefined;
+/** What a tick shows: when it was, in seconds, the newest row watched, and the rows ever inserted. */
+interface Tick {
+  at?: number;
+  newest?: number;
+  inserted?: number;
+}
 
-/** What the sampler shows of a shop, minute by minute. An order is paid after two minutes on average, or abandoned. */
-function play(shop: Shop, random: () => number): Record<"newest" | "inserts", Value[]> {
-  const newest: Value[] = [];
-  const inserts: Value[] = [];
+/** What the gateway shows of a shop, minute by minute. An order is paid after two minutes on average, or abandoned. */
+function play(shop: Shop, random: () => number): Tick[] {
+  const shown: Tick[] = [];
+  const ofDays: number[] = [];
   let pending: { createdAt: number; until: number }[] = [];
   let inserted = 0;
   for (let minute = 0; minute < minutes; minute += 1) {
     if (minute === shop.crashesAt) inserted = 0;
     const day = minute / minutesADay;
+    if (shop.dropsPartitions && minute % minutesADay === 180) inserted -= ofDays[Math.floor(day) - 8] ?? 0;
     const mean = (shop.ordersADay / minutesADay) * shop.rate(Math.floor(day), (day % 1) * 24);
     for (let chance = random(); chance > Math.exp(-mean); chance *= random()) {
       inserted += 1;
+      ofDays[Math.floor(day)] = (ofDays[Math.floor(day)] ?? 0) + 1;
       const createdAt = minute + random();
       const isRenamed = shop.renamedAt !== undefined && day >= shop.renamedAt && day < shop.renamedAt + 7;
       const stays = random() < 0.01 ? minutesADay : -2 * Math.log(1 - random());
       if (!isRenamed) pending.push({ createdAt, until: createdAt + stays });
     }
     pending = pending.filter(({ until }) => until > minute + 1);
-    const isAway = shop.isAway?.(minute) ?? false;
-    const at = Math.max(...pending.map(({ createdAt }) => createdAt));
-    newest.push(isAway || pending.length === 0 ? undefined : Math.round(at * 60));
-    inserts.push(isAway ? undefined : inserted);
+    if (shop.isAway?.(minute)) {
+      shown.push((shop.keepsTicks && shown.at(-1)) || {});
+      continue;
+    }
+    const newest = Math.round(Math.max(...pending.map(({ createdAt }) => createdAt)) * 60);
+    shown.push({ at: minute * 60, inserted, ...(pending.length > 0 && { newest }) });
   }
-  return { newest, inserts };
+  return shown;
 }
 
-/** In promtool's notation, equal values together. */
-function notation(values: Value[]): string {
-  const runs: { value: Value; times: number }[] = [];
+/** In promtool's notation, each run of equal steps together. */
+function notation(values: (number | undefined)[]): string {
+  const runs: { value: number | undefined; step: number | undefined; times: number }[] = [];
   for (const value of values) {
-    const last = runs.at(-1);
-    if (last && last.value === value) last.times += 1;
-    else runs.push({ value, times: 1 });
+    const run = runs.at(-1);
+    const step = run?.value === undefined || value === undefined ? undefined : value - run.value;
+    const isNext = run && (run.value === undefined) === (value === undefined) && [undefined, step].includes(run.step);
+    if (isNext) Object.assign(run, { value, step, times: run.times + 1 });
+    else runs.push({ value, step: undefined, times: 1 });
   }
-  return runs.map(({ value, times }) => (value === undefined ? `_x${times}` : `${value}x${times - 1}`)).join(" ");
+  return runs
+    .map(({ value, step = 0, times }) => {
+      if (value === undefined) return `_x${times}`;
+      return `${value - step * (times - 1)}${step < 0 ? "-" : "+"}${Math.abs(step)}x${times - 1}`;
+    })
+    .join(" ");
 }
 
 function seriesOf(shop: Shop, random: () => number) {
-  const { newest, inserts } = play(shop, random);
-  const of = (name: string, labels: string, values: Value[]) => ({
-    series: `${name}{job="veza_ledger", stage="${shop.name}", ${labels}}`,
-    values: notation(values),
+  const ticks = play(shop, random);
+  const of = (name: string, labels: string, pick: (tick: Tick) => number | undefined) => ({
+    series: `${name}{job="veza_ledger", stage="${shop.name}"${labels}}`,
+    values: notation(ticks.map(pick)),
   });
+  const check = ', check="stuck_orders"';
   return [
-    of(evidenceMetric.newest, 'check="stuck_orders"', newest),
-    of(evidenceMetric.inserts, 'table="orders"', inserts),
-    of(
-      checkSuccessMetric,
-      'check="stuck_orders"',
-      inserts.map((value) => (value === undefined ? undefined : 1)),
-    ),
+    of(sampleTimestampMetric, "", ({ at }) => at),
+    of(evidenceMetric.newest, check, ({ newest }) => newest),
+    of(evidenceMetric.outside, `${check}, reason="no_time"`, ({ at }) => (at === undefined ? undefined : 0)),
+    of(evidenceMetric.inserts, ', table="orders"', ({ inserted }) => inserted),
+    of(checkSuccessMetric, check, ({ at }) => (at === undefined ? undefined : 1)),
   ];
 }
 

@@ -42,8 +42,9 @@ it.each([
 );
 
 it("VezaLedgerCheckBlind knows the table of each check whose rows come in by inserts", async () => {
-  const rule = (await blindRules()).rules.find(({ record }) => record === "veza_ledger:check_inserts:total");
-  const pairs = [...(rule?.expr.matchAll(/table="(\w+)"\}[^"]*"check", "(\w+)"/g) ?? [])].map(([, ...pair]) => pair);
+  const rule = (await blindRules()).rules.find(({ record }) => record === "veza_ledger:check_inserts:rise");
+  const ofPair = /table="(\w+)"\}\[10m\] offset 5m\)\s+\), 0\), "check", "(\w+)"/g;
+  const pairs = [...(rule?.expr.matchAll(ofPair) ?? [])].map(([, ...pair]) => pair);
   const byCreation = checks.filter(({ time }) => time === "created_at");
   expect(pairs.sort()).toEqual(byCreation.map(({ table, id }) => [table, id]).sort());
 });

@@ -104,7 +104,7 @@ function history(now: number): string {
   const recorded: Record<string, string[]> = {
     "veza_ledger:check_newest:max": ofChecks,
     "veza_ledger:check_answered": ofChecks,
-    "veza_ledger:check_inserts:total": ofChecks,
+    "veza_ledger:check_inserts:rise": ofChecks,
     "veza_ledger:check_seen:slots": ofWindows,
     "veza_ledger:check_expected:slots": ofWindows,
   };
