@@ -58,7 +58,7 @@ it("is absent where it has no finite time", async () => {
   expect(await evidence()).not.toHaveProperty(newest("stuck_orders"));
 });
 
-it("counts inserts by Postgres' statistics: into all partitions, and into all that a view reads", async () => {
+it("counts inserts by Postgres' statistics: into all partitions, and into the table of a view", async () => {
   const [check] = checks;
   if (!check) throw new Error("there are no checks");
   const { table } = modelOf(check);
@@ -79,10 +79,12 @@ it("counts inserts by Postgres' statistics: into all partitions, and into all th
   await flushed(5);
   await run(`
     alter table ${table} rename to parts;
-    create view kept as select * from parts union all select * from old_rows;
+    create view kept as select * from parts;
     create view ${table} as select * from kept;
     grant select on ${table} to veza_ledger_sampler`);
-  expect(await evidence()).toHaveProperty(inserts(table), 12);
+  expect(await evidence()).toHaveProperty(inserts(table), 5);
+  await run("create or replace view kept as select * from parts union all select * from old_rows");
+  expect(await evidence()).not.toHaveProperty(inserts(table));
 });
 
 it("counts no inserts where Postgres keeps no statistics, or looks elsewhere", async () => {

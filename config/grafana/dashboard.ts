@@ -596,7 +596,7 @@ const evidencePanels = (): AnyPanel[] => [
       (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
       timeSeries({
         title: "Rows inserted in the last hour",
-        description: `By Postgres' statistics; for a view, into the tables below. Rows come in while a check sees none:
+        description: `By Postgres' statistics; for a view, into its one table. Rows come in while a check sees none:
           it may be blind.`,
         unit: "none",
         size: [8, 8],
