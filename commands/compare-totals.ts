@@ -1,6 +1,7 @@
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { reconcilerMetric, seriesKey } from "../lib/events.ts";
+import { fetchFailure } from "../lib/log.ts";
 import { readGroup } from "../lib/pushgateway.ts";
 import type { Settings } from "../lib/settings.ts";
 import { orRemedy, Problem } from "./ledger-checkup.ts";
@@ -15,13 +16,16 @@ const page = "docs/failover.md";
  */
 export async function compareTotals({ sql }: Database, { pushgateway, stage }: Settings): Promise<[true, string]> {
   const group = { job: "veza_reconciler", stage };
-  // Where the gateway cannot be reached, the trial push says why.
-  const shown = await readGroup(pushgateway, group, deadline("the Pushgateway", 5_000)).catch(() => []);
+  let unread = "";
+  const shown = await readGroup(pushgateway, group, deadline("the Pushgateway", 5_000)).catch((error) => {
+    unread = `the gateway cannot be read: ${fetchFailure(error)}`;
+    return [];
+  });
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
     sql<{ name: string; labels: Record<string, string>; value: number; ahead: number }[]>`
       select name, labels, value::float8, ahead::float8 from ledger_metrics.totals`,
-    "npm run migrate, then config/postgres/roles.sql",
+    "npm run migrate",
   );
   const totalOf = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
   const falls = shown.filter(
@@ -45,10 +49,8 @@ export async function compareTotals({ sql }: Database, { pushgateway, stage }: S
     );
   }
   if (shown.length > 0) return [true, "as the gateway shows them"];
-  return [
-    true,
-    `not compared: the gateway shows none ${stage ? `of stage ${stage}` : "without a stage; is STAGE missing?"}`,
-  ];
+  const none = `the gateway shows none ${stage ? `of stage ${stage}` : "without a stage; is STAGE missing?"}`;
+  return [true, `not compared: ${unread || none}`];
 }
 
 /** Tells whether a failover can lose what was committed. All that a login without further rights can see of it. */

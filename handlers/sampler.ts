@@ -47,7 +47,7 @@ async function tick(): Promise<Counts> {
 
     const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
     await publishTotals(connections, pushgateway, stage, publishDeadline).catch((error) =>
-      log("warn", "reconciler totals not published", errorFields(error)),
+      log("warn", "totals not published", errorFields(error)),
     );
     return counts;
   } finally {

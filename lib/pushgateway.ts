@@ -66,14 +66,15 @@ export async function push(
 }
 
 /**
- * Reads what the gateway shows of a group: the series that were pushed, with their own labels. Returns no series where
- * there is no page to read, as on VictoriaMetrics. Rejects when the gateway cannot be reached or shows over 8 MiB.
+ * Reads what the gateway shows of a group: the series that were pushed, with their own labels. The page of
+ * VictoriaMetrics has none. Rejects when there is no page, when the gateway cannot be reached, or shows over 8 MiB.
  */
 export async function readGroup({ url, authorization }: PushgatewayTarget, { job, stage }: Group, signal: AbortSignal) {
   const headers = { ...(authorization && { authorization }) };
   const answer = await fetch(`${url}/metrics`, { headers, redirect: "error", signal });
   const page = await readAnswer(answer, 8 * 1024 * 1024);
-  const lines = answer.ok ? page.matchAll(new RegExp(`^(veza_\\w+){(.*\\bjob="${job}".*)} (\\S+)$`, "gm")) : [];
+  if (!answer.ok) throw new Error(`/metrics answered ${answer.status}`);
+  const lines = page.matchAll(new RegExp(`^(veza_\\w+){(.*\\bjob="${job}".*)} (\\S+)$`, "gm"));
   return [...lines].flatMap(([, name = "", pairs = "", value]) => {
     const found = [...pairs.matchAll(/(\w+)="(.*?)"/g)].map(([, key, label]) => [key, label]);
     const { job: _, stage: itsStage, instance, ...labels } = Object.fromEntries(found);

@@ -4,6 +4,7 @@ import type { Sql } from "postgres";
 import { type Connections, type Database, withDeadline } from "./database.ts";
 import { deadline, twice, withAnyOf } from "./deadline.ts";
 import { exposeTotals, type Increment, reconcilerMetric, seriesKey, type Total } from "./events.ts";
+import { fetchFailure, log } from "./log.ts";
 import { isRefusal, type PushgatewayTarget, push, readGroup } from "./pushgateway.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -145,7 +146,11 @@ async function publishOnce(
     if (lock.length > 0) {
       // While a server runs, its totals do not fall. A page that cannot be read keeps nobody from pushing.
       if (isNewServer && server.before !== "1") {
-        expectNoFall(totals, await within((signal) => readGroup(gateway, group, signal)).catch(() => []));
+        const shown = await within((signal) => readGroup(gateway, group, signal)).catch((error) => {
+          log("warn", "totals not compared with the gateway", { reason: fetchFailure(error) });
+          return [];
+        });
+        expectNoFall(totals, shown);
       }
       const metrics = await exposeTotals(totals);
       for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();

@@ -11,7 +11,7 @@ import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "./hel
 import { runProgram } from "./helpers/processes.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
-import { closedPort } from "./helpers/servers.ts";
+import { closedPort, httpServer } from "./helpers/servers.ts";
 import { createTemplate } from "./helpers/template.ts";
 
 /** A server of this file's own: remedies change roles, which belong to all databases of a server. */
@@ -169,6 +169,14 @@ it("goes on to the gateway when Postgres cannot be reached, and says so of both"
     `✗ Pushgateway the push failed: connect ECONNREFUSED 127.0.0.1:${closedPort}`,
   ]);
   expect(remedies).toHaveLength(2);
+});
+
+it("compares no totals with a gateway that it may not read, and says so", async () => {
+  const url = await httpServer((request, response) => {
+    request.resume().on("end", () => response.writeHead(request.method === "GET" ? 403 : 200).end());
+  });
+  const { lines } = await doctor(["receiver"], { DATABASE_URL: database.receiverUrl, PUSHGATEWAY_URL: url });
+  expect(lines).toContain("✓ totals on the gateway not compared: the gateway cannot be read: /metrics answered 403");
 });
 
 it("names the settings that are wrong, and the secret that cannot be read", async () => {

@@ -82,7 +82,7 @@ async function tick(database: Restartable, gateway: Restartable): Promise<unknow
   setEnvironment(settingsOn(database, gateway, "sampler"));
   await sampler({} as ScheduledEvent, {} as Context, () => {});
   setEnvironment(settingsOn(database, gateway));
-  return log.filter(({ message }) => message === "reconciler totals not published").map(({ reason }) => reason);
+  return log.filter(({ message }) => message === "totals not published").map(({ reason }) => reason);
 }
 
 async function run(script: string, args: string[], database: Restartable, gateway: Restartable) {

@@ -123,7 +123,7 @@ it("warns once when the schema of the totals is missing, and pushes its gauges a
   expect(log.filter(({ level }) => level !== "info")).toEqual([
     {
       level: "warn",
-      message: "reconciler totals not published",
+      message: "totals not published",
       code: "42P01",
       reason: 'relation "ledger_metrics.totals" does not exist',
     },

@@ -11,6 +11,7 @@ import { type Increment, parseEvents, tally } from "../lib/events.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
 import { createDatabase, lend, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
+import { captureLog } from "./helpers/log.ts";
 import { runScript } from "./helpers/processes.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { httpServer, tcpServer } from "./helpers/servers.ts";
@@ -458,18 +459,35 @@ push_time_seconds{${labels}} 1.8e+09
       (response: http.ServerResponse) =>
         void response.end(page(6, 'instance="x",job="veza_reconciler",stage="totals"')),
     ],
-    ["no page", (response: http.ServerResponse) => void response.writeHead(404).end(page(6))],
-    ["nothing at all", (response: http.ServerResponse) => response.destroy()],
-    [
-      "no end of a page",
-      (response: http.ServerResponse) => void response.end(`${"#".repeat(8 * 1024 * 1024)}\n${page(6)}`),
-    ],
-    ["a page too late", (response: http.ServerResponse) => void response.flushHeaders()],
   ])("pushes when the gateway shows %s", async (_, answer) => {
+    const log = captureLog();
     await add();
     const { url, requests } = await gatewayShowing(answer);
     expect(await publishTo(url)).toBe(true);
     expect(requests).toEqual(["GET", "PUT"]);
+    expect(log).toEqual([]);
+  });
+
+  it.each([
+    ["no page", "/metrics answered 404", (response: http.ServerResponse) => void response.writeHead(404).end(page(6))],
+    ["nothing at all", "other side closed", (response: http.ServerResponse) => response.destroy()],
+    [
+      "no end of a page",
+      "the answer is too long",
+      (response: http.ServerResponse) => void response.end(`${"#".repeat(8 * 1024 * 1024)}\n${page(6)}`),
+    ],
+    [
+      "a page too late",
+      "the Pushgateway: no answer within 1500 ms",
+      (response: http.ServerResponse) => void response.flushHeaders(),
+    ],
+  ])("pushes when the gateway shows %s, and says that nothing was compared", async (_, reason, answer) => {
+    const log = captureLog();
+    await add();
+    const { url, requests } = await gatewayShowing(answer);
+    expect(await publishTo(url)).toBe(true);
+    expect(requests).toEqual(["GET", "PUT"]);
+    expect(log).toEqual([{ level: "warn", message: "totals not compared with the gateway", reason }]);
   });
 
   it("looks once while the server runs; the sampler may not note that, and looks until a receiver does", async () => {
