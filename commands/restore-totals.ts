@@ -27,7 +27,9 @@ const options = {
 const { prometheus, within } = readArguments();
 try {
   const settings = await loadSettings("receiver");
-  const raised = await raiseTotals(settings, () => (prometheus ? askPrometheus(settings) : askGateway(settings)));
+  // Before the transaction: a Prometheus may take longer than Postgres lets one idle.
+  const highest = prometheus && (await askPrometheus(settings));
+  const raised = await raiseTotals(settings, async () => highest ?? (await askGateway(settings)));
   for (const line of raised) console.log(line);
   console.log(
     raised.length ? "Next, send again what may be lost: docs/failover.md." : "Every total is as high as shown.",

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { deadline } from "../lib/deadline.ts";
 import { parseEvents, tally } from "../lib/events.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
@@ -103,6 +103,26 @@ it("takes user and password from the address of Prometheus, and shows neither", 
   const { exitCode, output } = await restore(["--prometheus", withPassword]);
   expect({ exitCode, output }).toEqual({ exitCode: 1, output: "Nothing was raised: Prometheus: status 401\n" });
   expect(seen).toEqual([`Basic ${Buffer.from("monitor:p@ss").toString("base64")}`]);
+});
+
+it("asks Prometheus before its transaction, which may not idle for that long", async () => {
+  await count("a");
+  const role = "alter role veza_ledger_receiver in database";
+  const name = new URL(database.adminUrl).pathname.slice(1);
+  await database.admin.unsafe(`${role} ${name} set idle_in_transaction_session_timeout = '300ms'`);
+  onTestFinished(async () => {
+    await database.admin.unsafe(`${role} ${name} reset idle_in_transaction_session_timeout`);
+  });
+  const url = await httpServer((request, response) => {
+    const isAsked = request.url?.includes("veza_reconciler_orphan_refunds_total");
+    const result = isAsked ? [{ metric: {}, value: [0, "7"] }] : [];
+    setTimeout(() => response.end(JSON.stringify({ data: { result } })), 100);
+  });
+  const { exitCode, output } = await restore(["--prometheus", url]);
+  expect({ exitCode, output }).toEqual({
+    exitCode: 0,
+    output: expect.stringContaining("veza_reconciler_orphan_refunds_total: 1 → 7\n"),
+  });
 });
 
 it.each([
