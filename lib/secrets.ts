@@ -81,7 +81,7 @@ async function readAll(ids: string[]): Promise<Texts> {
     }
   };
   try {
-    const entries = (await Promise.all(ids.map(read))).flat();
+    const entries = (await Promise.all(ids.map(read))).flat().filter(([, value]) => value !== null);
     return Object.fromEntries(entries.map(([name, value]) => [name, `${value}`]));
   } finally {
     client.destroy();

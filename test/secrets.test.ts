@@ -81,6 +81,13 @@ describe("as settings", () => {
     });
   });
 
+  it("are missing where they are null, as Terraform writes what has no value", async () => {
+    await fakeSecretsManager({ [app]: { DATABASE_URL: url, PUSHGATEWAY_TOKEN: null, CA_CERTIFICATES: null } });
+    setEnvironment({ SECRET_ID: app });
+    const { pushgateway } = await loadSettings("sampler");
+    expect(pushgateway).toEqual({ url: "https://push.internal" });
+  });
+
   it("are not asked for when SECRET_ID is not set", async () => {
     const { reads } = await fakeSecretsManager({});
     setEnvironment({ SECRET_ID: undefined, DATABASE_URL: url });
