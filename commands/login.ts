@@ -38,7 +38,12 @@ export function loginProblem(error: unknown, { host, port, database, username, t
       case "57P03":
         return "wait until Postgres has started, then run it again";
     }
-    if (/CERT|UNABLE_TO/.test(codeOf(error))) return "put its certificate authority into CA_CERTIFICATES";
+    if (/CERT|UNABLE_TO/.test(codeOf(error))) {
+      return (
+        "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: README, Deploy, step 1); " +
+        "for the functions, put your own authority into CA_CERTIFICATES"
+      );
+    }
     if (/SSL|ECONNRESET/.test(codeOf(error)) && tls !== "off") {
       return `turn TLS on in Postgres, or use ?sslmode=disable where nobody can listen; is port ${port} Postgres' own?`;
     }
