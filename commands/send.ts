@@ -35,7 +35,9 @@ names the secret in AWS Secrets Manager that holds WEBHOOK_SECRET. Without them
 the delivery goes to the stack that \`npm start\` runs.
 
 exit code  0  counted, now or before; or checked, with --dry-run
-           1  refused, and not counted: the same delivery is refused again
+           1  refused, and not counted: the answer says why. After a 401, 403,
+              404 or 405, mend the secret, clock or URL, and send it again with
+              the same id
            2  nothing was sent: the call or a setting is wrong
            3  not confirmed: send it again with the same id`;
 

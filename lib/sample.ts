@@ -89,7 +89,7 @@ export const sampleFamilies: Family[] = [
     sampleTimestampMetric,
     "Unix time at which the tick started, by the sampler's clock; the counts are no older than that.",
   ),
-  family("gauge", sampleDurationMetric, "Seconds from the start of the tick until the last check had its answer."),
+  family("gauge", sampleDurationMetric, "Seconds from the start of the tick until the last answer of Postgres."),
 ];
 
 /** When a tick started, in Unix seconds, how long it sampled, and which database. */

@@ -9,8 +9,8 @@
 -- after a change there: it hands the settings on to the other roles. Run it again after AWS' rotation with alternating
 -- users, too. A login such as veza_ledger_sampler_clone inherits the grants and none of the settings.
 --
--- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's statements run
--- one after the other: statement_timeout times their number fits into the sampler's 8 s for Postgres.
+-- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's counts run one
+-- after the other: statement_timeout times their number fits into its 8 s for Postgres. Evidence comes behind them.
 
 \set ON_ERROR_STOP on
 
