@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, chown, constants, cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, constants, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -88,6 +88,7 @@ export async function keepPostgres(
       await running.end();
       await keeping;
       await running.end();
+      await removeSharedMemory(cluster);
       await keeper.end();
     },
   };
@@ -126,7 +127,9 @@ export async function runCluster(
   flags: string[],
   { keepsFolder, signal }: { keepsFolder: boolean; signal?: AbortSignal | undefined },
 ): Promise<Supervised> {
-  const args = ["-D", path.join(folder, "data"), "-p", String(port), "-h", "127.0.0.1", "-k", "", ...flags];
+  // Sockets and shared memory are in the data folder, or nowhere: a server that is killed leaves nothing elsewhere.
+  const places = ["-k", "", "-c", "dynamic_shared_memory_type=mmap"];
+  const args = ["-D", path.join(folder, "data"), "-p", String(port), "-h", "127.0.0.1", ...places, ...flags];
   const server = await supervise(program, args, {
     user,
     env: environment(),
@@ -145,6 +148,16 @@ export async function runCluster(
   await server.end();
   signal?.throwIfAborted();
   throw new Error(`PostgreSQL did not start:\n${server.output()}`);
+}
+
+/**
+ * Removes the System V segment of 56 bytes of a server that was killed, and that will not start again: the next start
+ * would remove it. Line 7 of its postmaster.pid has the segment's id.
+ */
+export async function removeSharedMemory({ folder }: Cluster): Promise<void> {
+  const file = await readFile(path.join(folder, "data/postmaster.pid"), "utf8").catch(() => "");
+  const [, id] = file.split("\n")[6]?.trim().split(/\s+/) ?? [];
+  if (id) await run("ipcrm", ["-m", id]).catch(() => {});
 }
 
 /**

@@ -7,7 +7,7 @@ import postgresClient from "postgres";
 import { onTestFinished } from "vitest";
 import { createDemoLedger } from "../../local/demo-ledger.ts";
 import { freePort } from "../../local/ports.ts";
-import { createCluster, runCluster } from "../../local/postgres.ts";
+import { createCluster, removeSharedMemory, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import type { Supervised } from "../../local/supervise.ts";
 
@@ -40,6 +40,7 @@ export async function restartablePostgres(
   onTestFinished(async () => {
     isOver = true;
     await server?.end();
+    await removeSharedMemory(cluster);
     await rm(cluster.folder, { recursive: true, force: true, maxRetries: 20 });
   });
   const start = async () => {
