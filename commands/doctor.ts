@@ -2,7 +2,6 @@ import { parseArgs } from "node:util";
 import { checks } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
-import { errorFields } from "../lib/log.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-totals.ts";
@@ -34,10 +33,13 @@ const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>
        npm run doctor -- sampler --sql
        npm run doctor -- postgres://… [--schema <name>]
 
-  postgres:// counts on a ledger where nothing is installed yet: reads it, and changes nothing
-  --schema    the ledger's schema, where the login's search_path does not lead to it
+  postgres:// counts on a ledger where nothing is installed yet: reads it, and
+              changes nothing. The password may be in PGPASSWORD instead
+  --schema    the ledger's schema, where the login's search_path does not lead
+              to it
   --settled   statuses that are settled: nobody waits for such rows
-  --sql       prints the sampler's statements, to paste into psql`;
+  --sql       prints the sampler's statements, to paste into psql
+  -h, --help  prints this`;
 
 const { role, settled, printsSql, schema } = readArguments();
 if (printsSql) {
@@ -45,12 +47,7 @@ if (printsSql) {
   process.exit();
 }
 if (isUrl(role)) {
-  const isComplete = await firstLook(role, schema, settled).catch((error) => {
-    const { remedy = "run it again" } = error as Partial<Problem>;
-    console.error(`✗ ${errorFields(error).reason}\n  → ${remedy}`);
-    return false;
-  });
-  process.exit(isComplete ? 0 : 1);
+  process.exit((await firstLook(role, schema, settled)) ? 0 : 1);
 }
 const databaseTimeoutMs = 20_000;
 const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
@@ -67,8 +64,13 @@ function readArguments(): { role: string; settled: string[]; printsSql: boolean;
         sql: { type: "boolean", default: false },
         settled: { type: "string", multiple: true, default: [] },
         schema: { type: "string" },
+        help: { type: "boolean", short: "h" },
       },
     });
+    if (values.help) {
+      console.log(usage);
+      process.exit();
+    }
     const [role = "both", ...more] = positionals;
     const roles = values.sql ? ["sampler"] : ["both", "sampler", "receiver"];
     const settled = values.settled.flatMap((text) => text.split(","));

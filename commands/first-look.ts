@@ -1,22 +1,39 @@
 import { runChecks } from "../lib/checks.ts";
-import type { Database } from "../lib/database.ts";
+import { codeOf, type Database } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
-import { type Ask, ago, lookAtCheck, lookAtServer, lookAtTables, type Problem } from "./ledger-checkup.ts";
+import { type Ask, ago, lookAtCheck, lookAtServer, lookAtTables, orRemedy, Problem } from "./ledger-checkup.ts";
 import { loginProblem } from "./login.ts";
 
 const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
 
 /**
- * Counts on a ledger where nothing of this service is installed, and prints how it reads, the counts, their oldest
- * rows, and what makes them doubtful. Resolves to whether each check has a count. Throws a SettingsError for a wrong
- * URL, and a Problem when Postgres cannot be reached.
+ * Counts on a ledger where nothing of this service is installed. Prints how it reads, the counts, their oldest rows,
+ * and what makes them doubtful; or why it cannot, with the remedy. Resolves to whether each check has a count.
  */
 export async function firstLook(url: string, schema: string | undefined, settled: string[]): Promise<boolean> {
-  const target = parseDatabaseUrl(url);
+  try {
+    return await lookAt(url, schema, settled);
+  } catch (error) {
+    const { remedy = "run it again" } = error as Partial<Problem>;
+    print(errorFields(error).reason, "✗");
+    print(remedy, "→");
+    return false;
+  }
+}
+
+const passwordRemedy =
+  "write the characters / # ? % @ of a password as %2F %23 %3F %25 %40; or leave the password out of the URL, " +
+  "and set PGPASSWORD";
+
+async function lookAt(url: string, schema: string | undefined, settled: string[]): Promise<boolean> {
+  const target = await orRemedy(
+    Promise.try(() => parseDatabaseUrl(url)),
+    passwordRemedy,
+  );
   console.log(
     `Reads ${target.database} on ${target.host} as ${target.username}.\n` +
       `One read-only session, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
@@ -24,16 +41,23 @@ export async function firstLook(url: string, schema: string | undefined, settled
   );
   const limit = deadline("Postgres", totalTimeoutMs);
   const database = await connect(async () => target, "veza-ledger-first-look", limit).catch((error) => {
-    throw loginProblem(error, target);
+    const problem = loginProblem(error, target);
+    throw codeOf(error) === "28P01" ? new Problem(problem.message, `check them; ${passwordRemedy}`) : problem;
   });
   try {
-    return await orAbort(look(database, schema, settled, limit), limit);
+    return await orAbort(look(database, target.username, schema, settled, limit), limit);
   } finally {
     await database.close();
   }
 }
 
-async function look(database: Database, schema: string | undefined, settled: string[], limit: AbortSignal) {
+async function look(
+  database: Database,
+  username: string,
+  schema: string | undefined,
+  settled: string[],
+  limit: AbortSignal,
+): Promise<boolean> {
   await database.sql.unsafe(`
     set default_transaction_read_only = on;
     set statement_timeout = '${questionSeconds}s'; set lock_timeout = '500ms';
@@ -51,7 +75,11 @@ async function look(database: Database, schema: string | undefined, settled: str
 
   const doubts = await doubtsAbout(database, settled);
   if (doubts.length > 0) console.log("\nWhat makes a count doubtful:\n");
-  for (const doubt of doubts) print(doubt, "!");
+  for (const doubt of doubts) {
+    print(doubt, "!");
+    const [, table] = /permission denied for table (\w+)$/.exec(doubt) ?? [];
+    if (table) print(`grant select on ${table} to ${username}`, "→");
+  }
   console.log(
     doubts.length > 0
       ? "\nAnother schema? --schema <name>. A status for which nobody waits?\n" +

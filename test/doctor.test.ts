@@ -235,6 +235,13 @@ it("prints the sampler's statements to paste, without any settings, and they cou
   for (const { id } of checks) expect(program.output()).toContain(`-- ${id}\n`);
 });
 
+it("says how it is used, when asked", async () => {
+  expect(await doctor(["--help"], {})).toMatchObject({
+    exitCode: 0,
+    lines: expect.arrayContaining([expect.stringMatching(/^usage: npm run doctor/)]),
+  });
+});
+
 it.each([["everything"], ["sampler", "receiver"], ["--fast"], ["--sql"], ["receiver", "--sql"]])(
   "says how it is used, to %s",
   async (...role) => {

@@ -14,12 +14,15 @@ beforeEach(async () => {
 });
 
 /** As the tables' owner, without any setting of the functions. */
-async function look(...options: string[]) {
+const look = (...options: string[]) => lookWith({}, ...options);
+
+async function lookWith(environment: Record<string, string>, ...options: string[]) {
   const program = runScript("commands/doctor.ts", options, {
     DATABASE_URL: undefined,
     PUSHGATEWAY_URL: undefined,
     WEBHOOK_SECRET: undefined,
     SECRET_ID: undefined,
+    ...environment,
   });
   await program.exited;
   return { exitCode: program.child.exitCode, text: program.output() };
@@ -62,8 +65,38 @@ it("waits for no lock, and for no server that is mute", async () => {
   const startedAt = Date.now();
   const mute = await look(`postgres://someone:secret@127.0.0.1:${await tcpServer(() => {})}/ledger`);
   expect([mute.exitCode, Date.now() - startedAt < 15_000]).toEqual([1, true]);
-  expect(mute.text).toMatch(/✗ .*\n {2}→ /);
+  expect(mute.text).toMatch(/^ +✗ {2}\w.*\n +→ {2}\w/m);
   expect(mute.text).not.toContain("secret");
+});
+
+it("says what to do about a URL that cannot be read, and about a wrong password, which it never shows", async () => {
+  for (const url of ["postgres://me:s3cr#et@127.0.0.1/x", "postgres://me:s3c/ret@127.0.0.1/x"]) {
+    const { exitCode, text } = await look(url);
+    expect([exitCode, text.replaceAll(/\s+/g, " ")]).toEqual([
+      1,
+      " ✗ DATABASE_URL must be like postgres://user:password@host:5432/database, with a single host " +
+        "→ write the characters / # ? % @ of a password as %2F %23 %3F %25 %40; " +
+        "or leave the password out of the URL, and set PGPASSWORD ",
+    ]);
+    expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+  }
+  await database.admin.unsafe("drop role if exists me; create role me login password 's3c/ret#'");
+  onTestFinished(async () => void (await database.admin.unsafe("drop owned by me; drop role me")));
+  const url = database.adminUrl.replace("postgres:postgres@", "me@");
+  const wrong = await lookWith({ PGPASSWORD: "s3cret" }, url);
+  const said = wrong.text.replaceAll(/\s+/g, " ");
+  expect([wrong.exitCode, said]).toEqual([
+    1,
+    expect.stringMatching(/✗ password authentication .* → check them; write/),
+  ]);
+  expect(said).not.toMatch(/s3c|alter role/);
+
+  const lowly = await lookWith({ PGPASSWORD: "s3c/ret#" }, url);
+  expect(lowly.exitCode).toBe(1);
+  const grants = [...lowly.text.matchAll(/→ {2}(grant .*)/g)].map(([, grant = ""]) => grant);
+  expect(grants).toHaveLength(3);
+  for (const grant of grants) await database.admin.unsafe(grant);
+  expect(await lookWith({ PGPASSWORD: "s3c/ret#" }, url)).toMatchObject({ exitCode: 0 });
 });
 
 it("writes nothing, also where the login could: its session is read-only", async () => {
