@@ -72,8 +72,8 @@ async function readStack(): Promise<Stack> {
   };
   return get().catch((error) => {
     throw new Error(
-      `No stack answers at ${base}: ${fetchFailure(error)}. Run npm start in another terminal; ` +
-        "where it prints another address, set RECEIVER_URL to that.",
+      `No stack answers at ${base}: ${fetchFailure(error)}.\n` +
+        "Run npm start in another terminal; where it prints another address,\nset RECEIVER_URL to that.",
     );
   });
 }
@@ -176,7 +176,7 @@ async function sendTwice(_: DemoStack, sql: Sql): Promise<void> {
     if (status !== 200) throw new Error(`The receiver answered ${status}: ${answer}`);
     return JSON.parse(answer).status;
   };
-  seen(`${await send()}, then ${await send()}; the total was ${before}, and is ${await total()}`);
+  seen(`${await send()}, then ${await send()}; repaired ${phase}: ${before} before, ${await total()} now`);
 }
 
 async function wipeGateway({ demo, everySeconds, stage }: DemoStack): Promise<void> {
@@ -188,7 +188,7 @@ async function wipeGateway({ demo, everySeconds, stage }: DemoStack): Promise<vo
   }
   say(
     "both groups are deleted from the Pushgateway, as by its restart.",
-    "the page after the next tick: its lines and the totals go on.",
+    "the page after the next tick: the totals go on; a tick may be missing.",
     "the gateway is a cache: what counts is in Postgres.",
   );
   /** The gateway's counters: how many repaired rows it shows, or undefined while a group is missing. */
@@ -214,7 +214,8 @@ async function wipeGateway({ demo, everySeconds, stage }: DemoStack): Promise<vo
   }
   if (after === undefined) throw new Error(`It was not seen within ${limitSeconds} s.`);
   const seconds = Math.ceil((Date.now() - wipedAt) / 1000);
-  seen(`filled again after ${seconds} s. Repaired rows: ${before} before, ${after} now`);
+  const goesOn = after === before ? "" : " (sweeps go on)";
+  seen(`filled again after ${seconds} s. Repaired rows: ${before} before, ${after} now${goesOn}`);
 }
 
 async function killPostgres(stack: DemoStack, sql: Sql): Promise<void> {
