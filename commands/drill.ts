@@ -59,8 +59,9 @@ to ${gateway.url}. What should happen now:
   in 6 minutes  The alert fires, and Alertmanager shows it.
                 If not: Prometheus names no Alertmanager under "alerting".
   in 7 minutes  The page arrives. Its text begins with "A drill".
-                If not: see where the route leads to: amtool config routes test
-                severity=page alertname=${alert} stage=drill
+                If not: see where the route leads to:
+amtool --alertmanager.url=http://localhost:9093 config routes test \\
+  severity=page alertname=${alert} stage=drill
 
 Press Enter when the page has arrived, or Ctrl-C to give up.
 It waits for ${pageMinutes} minutes.
@@ -85,7 +86,8 @@ Press Enter when that has arrived. It waits for ${endMinutes} minutes.
 Ctrl-C deletes the group at once.`);
     if (await hold(gateway, 0, restMinutes, ["interrupt"])) {
       console.log(`Prometheus may not have seen the 0. Then the alert stays for a day. Silence it:
-amtool silence add --duration=1d --comment=drill stage=drill`);
+amtool --alertmanager.url=http://localhost:9093 silence add --duration=1d \\
+  --comment=drill stage=drill`);
     }
   }
   await deleteGroup(gateway);
