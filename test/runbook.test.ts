@@ -2,9 +2,9 @@ import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { load } from "js-yaml";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../commands/sql.ts";
-import { createDatabase, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
 
 const folder = "docs/runbook";
 /** The pages by their names, without `.md`. A page about an alert has the alert's name. */
@@ -140,13 +140,14 @@ describe("the SQL", () => {
     for (const sql of all) await expect(oncall.unsafe(sql), sql).resolves.toBeDefined();
   });
 
-  it("shows who holds a lock, and what they do", async () => {
-    const holder = await database.admin.reserve();
-    await holder.unsafe("begin; lock table orders in access exclusive mode");
+  it("shows who holds a lock, and what they do, and nobody in a copy of the database", async () => {
+    const copy = await createDatabase(); // From the same template: its tables have the same object ids.
+    onTestFinished(() => copy.remove());
+    await lockTable(copy, "orders");
+    const unlock = await lockTable(database, "orders");
     const [sql = ""] = sqlIn(pages.reasons);
     const rows = await oncall.unsafe(sql);
-    await holder.unsafe("rollback");
-    holder.release();
+    await unlock();
     expect(rows).toMatchObject([{ locked: "orders", query: expect.stringContaining("lock table orders") }]);
   });
 
