@@ -93,7 +93,9 @@ async function startStack() {
     SECRET_ID: undefined,
   });
   const endsAt = Date.now() + seconds * 1000;
-  return { database, gateway, toDatabase, toGateway, admin, secret, password, settingsOf, endsAt };
+  /** How many outages of Postgres and the gateway there are at this moment: nobody can publish. */
+  const outages = { count: 0 };
+  return { database, gateway, toDatabase, toGateway, admin, secret, password, settingsOf, endsAt, outages };
 }
 
 type Receivers = Awaited<ReturnType<typeof startReceivers>>;
@@ -126,22 +128,29 @@ async function startReceivers({ settingsOf }: Stack) {
   };
 }
 
-/** Watches the gateway all the time: for how long was a counter lower than before? After a wipe it is absent. */
-function startObserver({ gateway }: Stack) {
+/**
+ * Watches the gateway all the time: for how long was a counter lower than before, while Postgres and the gateway
+ * answered? After a wipe it is absent.
+ */
+function startObserver({ gateway, outages }: Stack) {
   const highest: chaos.Totals = {};
   const falls: number[] = [];
-  let fellAtMs: number | undefined;
+  let fellForMs: number | undefined;
+  let lastAtMs = 0;
   let scrapes = 0;
   let isOver = false;
   const observe = async () => {
+    const isOutage = outages.count > 0;
     const series = await scrape("chaos", `http://127.0.0.1:${gateway.port}`);
     scrapes += 1;
     const counters = Object.entries(series).filter(([name]) => /_total|_count$/.test(name));
+    const passedMs = isOutage ? 0 : performance.now() - lastAtMs;
+    lastAtMs = performance.now();
     if (counters.some(([name, value]) => value < (highest[name] ?? 0))) {
-      fellAtMs ??= performance.now();
-    } else if (fellAtMs) {
-      falls.push(performance.now() - fellAtMs);
-      fellAtMs = undefined;
+      fellForMs = fellForMs === undefined ? 0 : fellForMs + passedMs;
+    } else if (fellForMs !== undefined) {
+      falls.push(fellForMs + passedMs);
+      fellForMs = undefined;
     }
     for (const [name, value] of counters) highest[name] = Math.max(value, highest[name] ?? 0);
     return series;
@@ -211,7 +220,8 @@ function startSenders({ secret, endsAt }: Stack, receivers: Receivers) {
  * Strikes until the time is over, and until each fault has repaired what it broke. The faults are dealt like cards, so
  * that each kind has its turn. They overlap: none waits for the one before. Resolves to how often each kind has struck.
  */
-async function strike({ database, gateway, toDatabase, toGateway, admin, endsAt }: Stack, receivers: Receivers) {
+async function strike(stack: Stack, receivers: Receivers) {
+  const { database, gateway, toDatabase, toGateway, admin, endsAt, outages } = stack;
   // What is being restarted is left alone until it is there again.
   const restarting = new Set<unknown>();
   const restart = async (part: unknown, ms: number, stop: () => Promise<void>, start: () => Promise<unknown>) => {
@@ -222,7 +232,12 @@ async function strike({ database, gateway, toDatabase, toGateway, admin, endsAt 
     await start();
     restarting.delete(part);
   };
-  const restartServer = (server: Restartable, ms: number) => restart(server, ms, server.kill, server.start);
+  const during = async (outage: Promise<void>) => {
+    outages.count += 1;
+    await outage;
+    outages.count -= 1;
+  };
+  const restartServer = (server: Restartable, ms: number) => during(restart(server, ms, server.kill, server.start));
   const restartReceiver = (index: number, ms: number) =>
     restart(
       index,
@@ -246,11 +261,11 @@ async function strike({ database, gateway, toDatabase, toGateway, admin, endsAt 
   const faults: Record<string, { cards: number; strike(ms: number, choice: number): unknown }> = {
     "Postgres cut": { cards: 3, strike: (_, choice) => toDatabase.cut(choice < 0.5) },
     "Postgres answer lost": { cards: 3, strike: (_, choice) => toDatabase.cutAfterNextPiece(choice < 0.5) },
-    "Postgres muted": { cards: 1, strike: (ms) => toDatabase.mute(ms) },
+    "Postgres muted": { cards: 1, strike: (ms) => during(toDatabase.mute(ms)) },
     "Postgres killed": { cards: 1, strike: (ms) => restartServer(database, ms) },
     "gateway cut": { cards: 3, strike: (_, choice) => toGateway.cut(choice < 0.5) },
     "gateway answer lost": { cards: 3, strike: (_, choice) => toGateway.cutAfterNextPiece(choice < 0.5) },
-    "gateway muted": { cards: 1, strike: (ms) => toGateway.mute(ms) },
+    "gateway muted": { cards: 1, strike: (ms) => during(toGateway.mute(ms)) },
     "gateway wiped": { cards: 1, strike: (ms) => restartServer(gateway, ms) },
     "receiver killed": { cards: 3, strike: (ms, choice) => restartReceiver(any(choice), ms) },
     "receiver stopped": { cards: 3, strike: (ms, choice) => stopReceiver(any(choice), ms, ms > 300) },
