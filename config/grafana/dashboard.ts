@@ -107,6 +107,9 @@ const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${ofStage}}
 /** Seconds since a Unix time, at least 1: 0 means "never", as in the metrics. */
 const ageOf = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 const hourly = (metric: string, by: string) => `sum by (${by}) (increase(${metric}{${ofStage}}[1h]))`;
+/** No value where the total fell: increase(), good for a first hour, counts all that a dropped partition has left. */
+const insertedInAnHour = (series: string) =>
+  `sum by (stage) (${series} - ${series} offset 1h >= 0 or increase(${series}[1h]) unless ${series} offset 1h)`;
 const quantile = (q: number) =>
   `histogram_quantile(${q}, sum by (le, stage) (rate(${reconcilerMetric.sweepDuration}_bucket{${ofStage}}[1h])))`;
 
@@ -597,13 +600,13 @@ const evidencePanels = (): AnyPanel[] => [
       timeSeries({
         title: "Rows inserted in the last hour",
         description: `By Postgres' statistics; for a view, into its one table. Rows come in while a check sees none:
-          it may be blind.`,
+          it may be blind. A gap of an hour: the statistics, or a partition, were dropped.`,
         unit: "none",
         size: [8, 8],
         links: runbook("VezaLedgerCheckBlind"),
         targets: checkOfTable.map(({ table }) =>
           range(
-            whileTicking(hourly(evidenceMetric.inserts, "stage").replace("{", `{table="${table}", `)),
+            whileTicking(insertedInAnHour(`${evidenceMetric.inserts}{table="${table}", ${ofStage}}`)),
             `${table} {{stage}}`,
           ),
         ),
