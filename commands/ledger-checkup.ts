@@ -246,11 +246,14 @@ async function estimatedStatuses(sql: Sql, table: string): Promise<Row[]> {
         union
         select inhrelid from parts join pg_inherits on inhparent = part
       )
-      select relkind = 'v' as is_view, reltuples::float8 as rows,
+      select relkind = 'v' as is_view,
+        -- Before PostgreSQL 14, a partitioned table has no estimate and no time of an ANALYZE of its own.
+        (select coalesce(sum(greatest(leaf.reltuples, 0)), 0)::float8
+          from parts join pg_class as leaf on leaf.oid = part where leaf.relkind <> 'p') as rows,
         relowner::regrole::text as owner, pg_class.oid::regclass::text as name,
         (select coalesce(sum(pg_stat_get_mod_since_analyze(part)), 0)::float8 from parts) as changes,
-        exists (select from parts where pg_stat_get_last_autoanalyze_time(part) > pg_stat_get_last_analyze_time(oid))
-          as is_behind,
+        exists (select from parts where pg_stat_get_last_autoanalyze_time(part)
+          > coalesce(pg_stat_get_last_analyze_time(oid), pg_stat_get_last_analyze_time(part))) as is_behind,
         exists (select from pg_stats where tablename = relname and schemaname = relnamespace::regnamespace::text
           and attname = 'status' and most_common_vals is not null) as has_list
       from pg_class where oid = to_regclass(${table})`,
