@@ -240,7 +240,7 @@ describe.each([
       ]);
       if (!profile.ca) return;
       const [problem] = await doctor("receiver", { DATABASE_URL: url.replace("verify-full", "disable") });
-      expect(problem?.line).toMatch(/^✗ Postgres no pg_hba\.conf entry .*no encryption$/);
+      expect(problem?.line).toMatch(/^✗ Postgres no pg_hba\.conf entry .*(no encryption|SSL off)$/);
       expect(problem?.remedy).toMatch(/^use \?sslmode=verify-full in DATABASE_URL/);
       const [unknown] = await doctor("receiver", { NODE_EXTRA_CA_CERTS: "" });
       // The other looks of this test apply it.

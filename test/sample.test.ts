@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks, type Outcome } from "../lib/checks.ts";
-import { createDatabase, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, knowsInvokerViews, type TestDatabase } from "./helpers/database.ts";
 import { forEachCheck, insertRows, onTable } from "./helpers/models.ts";
 import { sampleOf } from "./helpers/sample.ts";
 
@@ -54,6 +54,7 @@ it.each([
     "create view orders as select * from rows; alter view orders owner to %I",
   ],
 ])("fails a count that row-level security would shorten, through %s, as a login without settings", async (_, view) => {
+  if (view.includes("security_invoker") && !(await knowsInvokerViews(database))) return;
   const login = `bare_${randomBytes(4).toString("hex")}`;
   await run(`
     create role ${login} login password 'x' in role veza_ledger_sampler;
