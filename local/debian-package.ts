@@ -100,7 +100,9 @@ async function unpackAll(folder: string, root: string): Promise<string[]> {
   const needed: string[] = [];
   for (const archive of await archivesIn(folder)) {
     await run("dpkg-deb", ["-x", archive, root]);
-    const { stdout } = await run("dpkg-deb", ["-f", archive, "Depends"]);
+    // What it leaves in its temporary folder when it is interrupted is deleted with this folder.
+    const env = { ...process.env, TMPDIR: folder };
+    const { stdout } = await run("dpkg-deb", ["-f", archive, "Depends"], { env });
     needed.push(...(stdout.match(/\b(libjs|fonts)-[a-z0-9.+-]+/g) ?? []));
     await rm(archive);
   }
