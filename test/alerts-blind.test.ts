@@ -41,6 +41,14 @@ it.each([
   300_000,
 );
 
+it("VezaLedgerCheckBlind knows the checks without rows outside, whose absence means no evidence", async () => {
+  const rule = (await blindRules()).rules.find(({ record }) => record === "veza_ledger:check_answered");
+  const [, named = ""] =
+    /or\s+last_over_time\(veza_ledger_check_success\{check="([\w|]+)"\}/.exec(rule?.expr ?? "") ?? [];
+  const ofAnyAge = checks.filter(({ staleAfter }) => staleAfter === undefined);
+  expect(named.split("|")).toEqual(ofAnyAge.map(({ id }) => id));
+});
+
 it("VezaLedgerCheckBlind knows the table of each check whose rows come in by inserts", async () => {
   const rule = (await blindRules()).rules.find(({ record }) => record === "veza_ledger:check_inserts:rise");
   const ofPair = /table="(\w+)"\}\[10m\] offset 5m\)\s+\), 0\), "check", "(\w+)"/g;
