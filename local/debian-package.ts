@@ -16,9 +16,10 @@ export async function hasDebianPackages(): Promise<boolean> {
 }
 
 /**
- * Unpacks a package of Debian or Ubuntu into a folder without installing it, along with the packages that have scripts
- * and fonts for its web pages. Needs no root, takes no lock of the system, and changes nothing in the system. Where the
- * package lists are missing, old, or being updated, it fetches lists of its own, and deletes them afterwards.
+ * Unpacks a package of Debian or Ubuntu into a folder without installing it. So it does with the scripts and fonts of
+ * its web pages, and with the libraries of PgBouncer. Needs no root, takes no lock of the system, and changes
+ * nothing in the system. Where the package lists are missing, old, or being updated, it fetches lists of its own, and
+ * deletes them afterwards.
  *
  * Throws an Error with apt's reason, or when `signal` aborts; nothing is left in the folder then.
  */
@@ -39,7 +40,7 @@ export async function unpackDebianPackage(name: string, root: string, signal?: A
       if (needed.length === 0) break;
       for (const other of needed) seen.add(other);
       // Without them its pages are plain, and it runs all the same.
-      await downloadPackages(apt, needed, "the scripts and fonts of its pages").catch(() => signal?.throwIfAborted());
+      await downloadPackages(apt, needed, "the packages that it needs").catch(() => signal?.throwIfAborted());
     }
     await rename(unpacked, root).catch((error) => {
       if (!/^(ENOTEMPTY|EEXIST)$/.test(error.code)) throw error; // Another process was faster.
@@ -94,7 +95,7 @@ async function fetchLists({ folder, settings, signal }: Apt): Promise<Apt> {
 }
 
 /**
- * Unpacks the downloaded packages and deletes their archives. Resolves to the names of packages that their pages need.
+ * Unpacks the downloaded packages and deletes their archives. Resolves to the names of packages that they need.
  */
 async function unpackAll(folder: string, root: string): Promise<string[]> {
   const needed: string[] = [];
@@ -103,7 +104,7 @@ async function unpackAll(folder: string, root: string): Promise<string[]> {
     // What it leaves in its temporary folder when it is interrupted is deleted with this folder.
     const env = { ...process.env, TMPDIR: folder };
     const { stdout } = await run("dpkg-deb", ["-f", archive, "Depends"], { env });
-    needed.push(...(stdout.match(/\b(libjs|fonts)-[a-z0-9.+-]+/g) ?? []));
+    needed.push(...(stdout.match(/\b(libjs-|fonts-|libevent-|libcares)[a-z0-9.+-]+/g) ?? []));
     await rm(archive);
   }
   return needed;

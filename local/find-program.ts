@@ -7,8 +7,9 @@ import { findOnPath, isExecutable } from "./find-on-path.ts";
 interface Source {
   /** What the program is called on the PATH. */
   names: string[];
-  /** The Debian package that has it, in /usr/bin. */
+  /** The Debian package that has it, in /usr/bin unless `folder` says otherwise. */
   debianPackage: string;
+  folder?: string;
   /** Where else to get it. */
   elsewhere: string;
   /** What to do without it. */
@@ -52,6 +53,13 @@ const sources = {
     elsewhere: "https://prometheus.io/download/#alertmanager",
     otherwise: "do without the tests of notifications",
   },
+  pgbouncer: {
+    names: ["pgbouncer"],
+    debianPackage: "pgbouncer",
+    folder: "usr/sbin",
+    elsewhere: "https://www.pgbouncer.org",
+    otherwise: "do without the tests on a pooler",
+  },
   "prometheus-sql-exporter": {
     names: ["prometheus-sql-exporter"],
     debianPackage: "prometheus-sql-exporter",
@@ -78,14 +86,14 @@ export interface FoundProgram {
  * Throws an Error that says why the program could not be fetched and where to get it, or the reason of `signal`.
  */
 export async function findProgram(name: ProgramName, signal?: AbortSignal): Promise<FoundProgram> {
-  const { names, debianPackage, elsewhere, otherwise }: Source = sources[name];
+  const { names, debianPackage, folder = "usr/bin", elsewhere, otherwise }: Source = sources[name];
   const onPath = await findOnPath(names);
   if (onPath) return { file: onPath };
 
   const unpacked = (cache: string) => {
     const root = path.join(cache, debianPackage);
     const isRenamed = name === "pushgateway" || name === "alertmanager";
-    return { file: path.join(root, "usr/bin", isRenamed ? debianPackage : name), root };
+    return { file: path.join(root, folder, isRenamed ? debianPackage : name), root };
   };
   for (const program of cacheFolders().map(unpacked)) if (await isExecutable(program.file)) return program;
   try {

@@ -1,0 +1,64 @@
+import { chmod, mkdtemp, readdir, writeFile } from "node:fs/promises";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { onTestFinished } from "vitest";
+import { findProgram } from "../../local/find-program.ts";
+import { freePort } from "../../local/ports.ts";
+import { supervise } from "../../local/supervise.ts";
+
+/**
+ * Starts a real PgBouncer on 127.0.0.1 before the server of this connection string; it ends with the test. It has two
+ * server connections for each login and database. `passwords` are of the logins that it lets in. Resolves to its port.
+ */
+export async function startPgbouncer(
+  serverUrl: string,
+  passwords: Record<string, string>,
+  poolMode: "transaction" | "statement" = "transaction",
+): Promise<number> {
+  const { file, root } = await findProgram("pgbouncer");
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-pgbouncer-"));
+  await chmod(folder, 0o755); // It refuses to run as root, and reads its files as nobody.
+  const port = await freePort();
+  const users = Object.entries(passwords).map(([login, password]) => `"${login}" "${password}"\n`);
+  await writeFile(path.join(folder, "users"), users.join(""), { mode: 0o644 });
+  await writeFile(
+    path.join(folder, "pgbouncer.ini"),
+    `[databases]
+* = host=127.0.0.1 port=${new URL(serverUrl).port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = ${folder}/users
+pool_mode = ${poolMode}
+default_pool_size = 2
+`,
+    { mode: 0o644 },
+  );
+  const libraries = root ? path.join(root, "usr/lib") : "";
+  const triplet = root && (await readdir(libraries)).find((name) => name.includes("-linux-"));
+  const asNobody = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
+  const bouncer = await supervise(file, [...asNobody, path.join(folder, "pgbouncer.ini")], {
+    env: { ...process.env, ...(triplet && { LD_LIBRARY_PATH: path.join(libraries, triplet) }) },
+    endSignal: "SIGINT",
+    folder,
+  });
+  onTestFinished(() => bouncer.end("SIGKILL"));
+  for (const until = Date.now() + 10_000; Date.now() < until && bouncer.exitCode() === undefined; await sleep(20)) {
+    if (await takesConnections(port)) return port;
+  }
+  throw new Error(`PgBouncer did not start:\n${bouncer.output()}`);
+}
+
+function takesConnections(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
