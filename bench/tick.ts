@@ -11,6 +11,7 @@ import postgres from "postgres";
 import { connect } from "../commands/connect.ts";
 import { checks, questionOf, runChecks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
+import { askOn } from "../lib/question.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
@@ -122,7 +123,8 @@ function openSampler(url: string) {
   const tickDeadline = deadline("Postgres", 8_000);
   const connecting = connect(async () => parseDatabaseUrl(url), "bench", tickDeadline);
   const ask = async () => {
-    for (const outcome of await runChecks(await connecting, tickDeadline)) if ("error" in outcome) throw outcome.error;
+    for (const outcome of await runChecks(askOn(await connecting, tickDeadline)))
+      if ("error" in outcome) throw outcome.error;
   };
   return { ask, close: async () => (await connecting).close() };
 }

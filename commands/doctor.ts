@@ -1,21 +1,27 @@
 import { parseArgs } from "node:util";
 import { checks } from "../lib/checks.ts";
-import type { Database } from "../lib/database.ts";
-import { deadline, orAbort } from "../lib/deadline.ts";
+import { type Database, isConnectionLost } from "../lib/database.ts";
+import { deadline, orAbort, stayAwake, withAnyOf } from "../lib/deadline.ts";
+import { askOn } from "../lib/question.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
+import "./closed-pipe.ts";
 import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-totals.ts";
 import { firstLook } from "./first-look.ts";
 import { tryPush } from "./gateway-checkup.ts";
 import {
-  type Ask,
+  briefly,
+  carefully,
   lookAtCheck,
   lookAtCounts,
+  lookAtIndexes,
   lookAtServer,
-  lookAtTables,
+  lookThroughTable,
   orRemedy,
   Problem,
   statements,
+  type Take,
+  tables,
 } from "./ledger-checkup.ts";
 import {
   lookAtLogin,
@@ -47,10 +53,11 @@ if (printsSql) {
   process.exit();
 }
 if (isUrl(role)) {
-  process.exit((await firstLook(role, schema, settled)) ? 0 : 1);
+  process.exit((await stayAwake(firstLook(role, schema, settled))) ? 0 : 1);
 }
 const databaseTimeoutMs = 20_000;
 const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
+await stayAwake(examine());
 
 function isUrl(role: string): boolean {
   return /^postgres(ql)?:/.test(role);
@@ -100,28 +107,28 @@ async function step<T>(name: string, look: () => Promise<[T, string]>): Promise<
   }
 }
 
-const loading = loadSettings(functions.receiver ? "receiver" : "sampler");
-const secretProblem = await loading.then(
-  () => undefined,
-  (error) => (error instanceof SecretsError ? error : undefined),
-);
-if (process.env.SECRET_ID) {
-  await step("secret", async () => {
-    if (secretProblem) {
-      throw new Problem(
-        secretProblem.message,
-        "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +
-          'the last good secret meanwhile, and log "secrets not read again"',
-      );
-    }
-    return [true, `${process.env.SECRET_ID} is readable`];
-  });
-}
-const settings = secretProblem
-  ? undefined
-  : await step("settings", async () => [await orRemedy(loading, "see docs/settings.md"), "valid"]);
-
-if (settings) {
+async function examine(): Promise<void> {
+  const loading = loadSettings(functions.receiver ? "receiver" : "sampler");
+  const secretProblem = await loading.then(
+    () => undefined,
+    (error) => (error instanceof SecretsError ? error : undefined),
+  );
+  if (process.env.SECRET_ID) {
+    await step("secret", async () => {
+      if (secretProblem) {
+        throw new Problem(
+          secretProblem.message,
+          "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +
+            'the last good secret meanwhile, and log "secrets not read again"',
+        );
+      }
+      return [true, `${process.env.SECRET_ID} is readable`];
+    });
+  }
+  const settings = secretProblem
+    ? undefined
+    : await step("settings", async () => [await orRemedy(loading, "see docs/settings.md"), "valid"]);
+  if (!settings) return;
   const target = settings.database;
   const databaseDeadline = deadline("Postgres", databaseTimeoutMs);
   const findDatabase = async (fresh: boolean) => (fresh ? (await loadSettings("sampler", { fresh })).database : target);
@@ -136,33 +143,38 @@ if (settings) {
   }
 }
 
-/** Asks Postgres. The first step that is late is the last. */
+/** Asks Postgres. The first step that is late, or that loses the connection, is the last. */
 async function lookThrough(database: Database, settings: Settings, databaseDeadline: AbortSignal): Promise<void> {
-  const ask: Ask = async (name, look) => {
-    if (databaseDeadline.aborted) return undefined;
+  const take: Take = async (name, look) => {
+    if (databaseDeadline.aborted || database.lost.aborted) return undefined;
     const late = new Problem(
       `Postgres has not answered within ${databaseTimeoutMs / 1000} s`,
       "look for locks and for load there, and whether the network drops idle connections; then run it again",
     );
     return step(name, () =>
-      orAbort(look(), databaseDeadline).catch((error) => {
-        throw databaseDeadline.aborted ? late : error;
+      withAnyOf([databaseDeadline, database.lost], (signal) => orAbort(look(), signal)).catch(async (error) => {
+        if (databaseDeadline.aborted) throw late;
+        if (!isConnectionLost(error)) throw error;
+        await database.close();
+        throw new Problem("the connection to Postgres was lost", "run it again");
       }),
     );
   };
   // With the login of somebody else, every remedy would be for the wrong role.
-  if (!(await ask("login", () => lookAtLogin(database, functions)))) return;
-  await ask("role's settings", () => lookAtSettings(database, functions));
-  if (functions.sampler) await ask("ways to read", () => lookAtReading(database));
-  await ask("rights", () => lookAtRights(database, functions));
+  if (!(await take("login", () => lookAtLogin(database, functions)))) return;
+  await take("role's settings", () => lookAtSettings(database, functions));
+  if (functions.sampler) await take("ways to read", () => lookAtReading(database));
+  await take("rights", () => lookAtRights(database, functions));
   if (functions.sampler) {
-    await ask("server", () => lookAtServer(database));
-    await lookAtTables(database, settled, ask);
-    for (const check of checks) await ask(`check ${check.id}`, () => lookAtCheck(database, check));
-    await ask("counts", () => lookAtCounts(database, databaseDeadline));
+    const ask = askOn(database, databaseDeadline, briefly);
+    const known = { settled, isClockRight: Boolean(await take("server", () => lookAtServer(ask))) };
+    for (const table of tables) await lookThroughTable(ask, table, known, take);
+    for (const check of checks) await take(`check ${check.id}`, () => lookAtCheck(ask, check, known));
+    await take("indexes", () => lookAtIndexes(ask, checks, settings.database));
+    await take("counts", () => lookAtCounts(askOn(database, databaseDeadline, carefully)));
   }
-  if (await ask("totals", () => lookAtTotals(database, functions))) {
-    await ask("totals on the gateway", () => compareTotals(database, settings));
+  if (await take("totals", () => lookAtTotals(database, functions))) {
+    await take("totals on the gateway", () => compareTotals(database, settings));
   }
-  await ask("standby", () => lookAtStandby(database));
+  await take("standby", () => lookAtStandby(database));
 }

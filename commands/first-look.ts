@@ -1,11 +1,25 @@
-import { runChecks } from "../lib/checks.ts";
-import { codeOf, type Database } from "../lib/database.ts";
+import { type Check, checks, type Outcome, runChecks } from "../lib/checks.ts";
+import { codeOf, type DatabaseTarget } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
+import { type Ask, askOn } from "../lib/question.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
-import { type Ask, ago, lookAtCheck, lookAtServer, lookAtTables, orRemedy, Problem } from "./ledger-checkup.ts";
+import {
+  ago,
+  carefully,
+  checksOf,
+  lookAtCheck,
+  lookAtIndexes,
+  lookAtServer,
+  lookThroughTable,
+  orRemedy,
+  Problem,
+  type Take,
+  tables,
+} from "./ledger-checkup.ts";
 import { loginProblem } from "./login.ts";
+import { columnsRead, missingRights, tableNamed } from "./rights.ts";
 
 const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
@@ -36,70 +50,38 @@ async function lookAt(url: string, schema: string | undefined, settled: string[]
   );
   console.log(
     `Reads ${target.database} on ${target.host} as ${target.username}.\n` +
-      `One read-only session, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
-      "written, and nothing is sent anywhere else.\n",
+      `Read-only transactions, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
+      "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
   );
   const limit = deadline("Postgres", totalTimeoutMs);
   const database = await connect(async () => target, "veza-ledger-first-look", limit).catch((error) => {
-    const problem = loginProblem(error, target);
+    const problem = loginProblem(error, target, "the URL");
     throw codeOf(error) === "28P01" ? new Problem(problem.message, `check them; ${passwordRemedy}`) : problem;
   });
+  const settings = {
+    ...carefully,
+    statement_timeout: `${questionSeconds}s`,
+    lock_timeout: "500ms",
+    timezone: "UTC",
+    ...(schema && { search_path: `"${schema.replaceAll('"', '""')}", public` }),
+  };
+  // A server that went away is noticed with the next question.
+  const ask: Ask = (question) =>
+    askOn(database, deadline("Postgres", (questionSeconds + 2) * 1_000), settings)(question);
   try {
-    return await orAbort(look(database, target.username, schema, settled, limit), limit);
+    return await orAbort(look(ask, target, settled), limit);
   } finally {
     await database.close();
   }
 }
 
-async function look(
-  database: Database,
-  username: string,
-  schema: string | undefined,
-  settled: string[],
-  limit: AbortSignal,
-): Promise<boolean> {
-  await database.sql.unsafe(`
-    set default_transaction_read_only = on;
-    set statement_timeout = '${questionSeconds}s'; set lock_timeout = '500ms';
-    set row_security = off; set timezone = 'UTC'`);
-  if (schema) await database.sql`select set_config('search_path', quote_ident(${schema}), false)`;
-
-  const outcomes = await runChecks(database, limit);
-  for (const outcome of outcomes) {
-    const { id, help } = outcome.check;
-    const isKnown = "count" in outcome;
-    const age = isKnown && outcome.oldestSeconds ? ago(Date.now() / 1000 - outcome.oldestSeconds) : undefined;
-    console.log(`${(isKnown ? String(outcome.count) : "?").padStart(8)}  ${id}${age ? `, the oldest ${age} old` : ""}`);
-    print(isKnown ? `${help.split(";")[0]}.` : `Unknown: ${errorFields(outcome.error).reason}`);
-  }
-
-  const doubts = await doubtsAbout(database, settled);
-  if (doubts.length > 0) console.log("\nWhat makes a count doubtful:\n");
-  for (const doubt of doubts) {
-    print(doubt, "!");
-    const [, table] = /permission denied for table (\w+)$/.exec(doubt) ?? [];
-    if (table) print(`grant select on ${table} to ${username}`, "→");
-  }
-  console.log(
-    doubts.length > 0
-      ? "\nAnother schema? --schema <name>. A status for which nobody waits?\n" +
-          "--settled <status>. What each means: docs/what-counts.md"
-      : "\nNothing makes these counts doubtful that can be seen from here.",
-  );
-  return outcomes.every((outcome) => "count" in outcome);
-}
-
-/** Prints a text below a count, in lines for a terminal of 80 columns. */
-function print(text: string, mark = ""): void {
-  const lines = text.match(/.{1,69}(?: |$)|\S+/g) ?? [];
-  for (const [index, line] of lines.entries())
-    console.log(`${(index === 0 ? mark : "").padStart(8)}  ${line.trimEnd()}`);
-}
-
-/** What the doctor would print as ✗ or !, of the ledger alone: its remedies are for roles that are not there yet. */
-async function doubtsAbout(database: Database, settled: string[]): Promise<string[]> {
-  const doubts: string[] = [];
-  const ask: Ask = (name, look) =>
+/**
+ * Takes looks as the doctor does, and keeps the message of each Problem in `doubts`. The remedies are for roles that
+ * are not there yet.
+ */
+const keeping =
+  (doubts: string[]): Take =>
+  (name, look) =>
     look().then(
       ([result]) => result,
       ({ message, isDoubt }: Problem) => {
@@ -107,9 +89,94 @@ async function doubtsAbout(database: Database, settled: string[]): Promise<strin
         return isDoubt ? null : undefined;
       },
     );
-  await ask("server", () => lookAtServer(database));
-  for (const check of await lookAtTables(database, settled, ask)) {
-    await ask(`check ${check.id}`, () => lookAtCheck(database, check));
+
+async function look(ask: Ask, target: DatabaseTarget, settled: string[]): Promise<boolean> {
+  const all: string[] = [];
+  const printDoubts = (doubts: string[]) => {
+    all.push(...doubts);
+    for (const doubt of doubts) print(doubt, "!");
+  };
+
+  const ofServer: string[] = [];
+  const known = { settled, isClockRight: Boolean(await keeping(ofServer)("server", () => lookAtServer(ask))) };
+  printDoubts(ofServer);
+  const counted: Check[] = [];
+  let hasAllColumns = true;
+  for (const table of tables) {
+    const ofTable: string[] = [];
+    const isReadable = await lookThroughTable(ask, table, known, keeping(ofTable));
+    for (const check of checksOf(table)) {
+      const ofCheck: string[] = [];
+      // One after the other: each may take as long as the server is given.
+      const [outcome = { check, error: new Error("no answer") }] = await runChecks(ask, [check]);
+      if ("count" in outcome) counted.push(check);
+      if (isReadable && "count" in outcome) {
+        await keeping(ofCheck)(`check ${check.id}`, () => lookAtCheck(ask, check, known));
+      }
+      printCount(outcome, ofTable.length + ofCheck.length > 0);
+      printDoubts(ofCheck);
+    }
+    printDoubts(ofTable);
+    if (!(await hasColumns(ask, table))) hasAllColumns = false;
+    console.log();
   }
-  return doubts;
+  for (const grant of await missingRights(ask, target.username, ["veza_ledger_sampler"]).catch(() => [])) {
+    print(grant, "→");
+  }
+  const ofIndexes: string[] = [];
+  await keeping(ofIndexes)("indexes", () => lookAtIndexes(ask, counted, target));
+  printDoubts(ofIndexes);
+  console.log(
+    all.length > 0
+      ? "Another schema? --schema <name>. A status for which nobody waits?\n" +
+          "--settled <status>. What each doubt means: docs/what-counts.md"
+      : "Nothing makes these counts doubtful that can be seen from here.",
+  );
+  return counted.length === checks.length && hasAllColumns;
+}
+
+/** Prints a count with its oldest row, and with a question mark where something makes it doubtful. */
+function printCount(outcome: Outcome, isDoubtful: boolean): void {
+  const { id, help } = outcome.check;
+  const isKnown = "count" in outcome;
+  const age = isKnown && outcome.oldestSeconds ? ago(Date.now() / 1000 - outcome.oldestSeconds) : undefined;
+  const count = isKnown ? `${outcome.count}${isDoubtful ? " ?" : ""}` : "?";
+  console.log(`${count.padStart(8)}  ${id}${age ? `, the oldest ${age} old` : ""}`);
+  print(isKnown ? `${help.split(";")[0]}.` : `Unknown: ${errorFields(outcome.error).reason}`);
+}
+
+/**
+ * Says whether a table has the columns that the checks read. Otherwise prints both side by side, and the view that
+ * bridges them.
+ */
+async function hasColumns(ask: Ask, table: string): Promise<boolean> {
+  const [row] = await ask(`
+    select jsonb_agg(attname order by attnum) as found,
+      (select format('%I.%I', nspname, relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where pg_class.oid = attrelid) as name
+    from pg_attribute where attrelid = ${tableNamed(table)} and attnum > 0 and not attisdropped group by attrelid`);
+  if (!row) return true; // There is no such table, which has been said.
+  const expected = await columnsRead(table);
+  if (expected.every((column) => row.found.includes(column))) return true;
+  const others = row.found.filter((column: string) => !expected.includes(column));
+  const indent = " ".repeat(10);
+  const lines = expected.map((column) => [column, row.found.includes(column) ? column : "-"]);
+  console.log(`${"!".padStart(8)}  ${table} has other columns than the checks read:`);
+  for (const [left = "", right] of [["the checks read", "the table has"], ...lines, ["-", others.join(", ")]]) {
+    console.log(`${indent}  ${left.padEnd(24)} ${right}`);
+  }
+  const bridged = expected.map((column) => (row.found.includes(column) ? column : `<column> as ${column}`));
+  console.log(`${"→".padStart(8)}  bridge them by a view, and look again with --schema veza_ledger_views:
+${indent}  create schema if not exists veza_ledger_views;
+${indent}  create view veza_ledger_views.${table} as
+${indent}    select ${bridged.join(`,\n${indent}      `)}
+${indent}    from ${row.name};`);
+  return false;
+}
+
+/** Prints a text below a count, in lines for a terminal of 80 columns. */
+function print(text: string, mark = ""): void {
+  const lines = text.match(/.{1,69}(?: |$)|\S+/g) ?? [];
+  for (const [index, line] of lines.entries())
+    console.log(`${(index === 0 ? mark : "").padStart(8)}  ${line.trimEnd()}`);
 }

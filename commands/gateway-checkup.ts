@@ -25,12 +25,13 @@ export async function tryPush(gateway: PushgatewayTarget, stage: string | undefi
     throw new Problem(errorFields(error).reason, remedyFor(error));
   });
   const headers = gateway.authorization ? { authorization: gateway.authorization } : undefined;
+  const allReads = AbortSignal.timeout(5_000);
   const ask = (url: string, method: string) =>
     fetch(url, {
       method,
       headers: { ...headers, connection: "close" },
       redirect: "error",
-      signal: AbortSignal.timeout(3_000),
+      signal: AbortSignal.any([allReads, AbortSignal.timeout(3_000)]),
     });
   const shown: (boolean | undefined)[] = [];
   for (let read = 0; read < reads; read += 1) {

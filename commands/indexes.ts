@@ -12,40 +12,45 @@ const create = `\
 -- Written by \`npm run indexes\` from lib/checks.ts: one partial index for each check, over the rows in its state. A
 -- check then reads these rows and no others, however large the table is. Optional, safe to run again. As the owner:
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
--- The query writes the statements, and psql's \\gexec runs them, in the tables behind the sampler's search_path. On a
--- partitioned table, each partition gets its index, and a partition of tomorrow inherits it. CONCURRENTLY blocks no
--- writes, and fails in a transaction. After an interruption, drop the invalid index and run this file again.
+-- The query writes the statements, and psql's \\gexec runs them, in the tables behind the sampler's search_path. It
+-- sets nothing for the session, which may be a pooler's. On a partitioned table, each partition gets its index, and a
+-- partition of tomorrow inherits it. CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption,
+-- drop the invalid index and run this file again.
 
 \\set ON_ERROR_STOP on
-
-select set_config('search_path', substr(entry, length('search_path=') + 1), false) as search_path
-from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
-where rolname = 'veza_ledger_sampler' and entry like 'search_path=%'
-  and setdatabase in (0, (select oid from pg_database where datname = current_database()))
-order by setdatabase desc limit 1;
 
 with given (name, relation, expression, state) as (values
 ${given.join(",\n")}
 ),
--- Behind a view that the roles read, its table has the index.
+-- As the sampler finds tables: by its role's setting, or else as this session does.
+path (schema, position) as (
+  select replace(trim(both '" ' from entry), '$user', session_user), position
+  from unnest(string_to_array(coalesce((
+    select substr(entry, length('search_path=') + 1)
+    from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
+    where rolname = 'veza_ledger_sampler' and entry like 'search_path=%'
+      and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+    order by setdatabase desc limit 1), current_setting('search_path')), ',')) with ordinality as path (entry, position)
+),
+-- Behind a view that the roles read, the table of the same name has the index. A view of another table has none here.
 found as (
-  select given.*, coalesce(
-    (select oid from pg_class join unnest(current_schemas(false)) with ordinality as path (entry, position)
-      on relnamespace = entry::regnamespace
-      where relname = relation and relkind in ('r', 'p', 'm') order by position limit 1),
-    relation::regclass) as root
+  select given.*, (
+    select pg_class.oid from path join pg_namespace on nspname = schema
+      join pg_class on relnamespace = pg_namespace.oid
+    where relname = relation and relkind in ('r', 'p', 'm') order by position limit 1) as root
   from given
 ),
 -- A table by itself, or a partitioned table with all that is below it.
 parts as (
-  select found.*, root as relid, null as parent, 0 as level, true as is_leaf
+  select found.*, root as relid, null::oid as parent, 0 as level, true as is_leaf
   from found join pg_class on oid = root where relkind <> 'p' and not relispartition
   union all
   select found.*, relid, parentrelid, level, isleaf from found, pg_partition_tree(root)
 ),
 named as (
   select parts.*, case level when 0 then name else name || '_' || relid::oid end as index,
-    case level when 1 then name else name || '_' || parent::oid end as parent_index, nspname
+    case level when 1 then name else name || '_' || parent::oid end as parent_index, nspname,
+    format('%I.%I', nspname, relname) as table
   from parts join pg_class on pg_class.oid = relid join pg_namespace on pg_namespace.oid = relnamespace
 ),
 missing as (
@@ -54,18 +59,21 @@ missing as (
     where indrelid = relid and relname = parent_index)
 )
 select statement from (
-  select format('create index if not exists %I on only %s (%s) where %s', index, relid::regclass, expression, state),
+  select format('create index if not exists %I on only %s (%s) where %s', index, "table", expression, state),
     1, level
   from missing where not is_leaf
   union all
-  select format('create index concurrently if not exists %I on %s (%s) where %s', index, relid::regclass, expression,
-      state), 2, level
+  select format('create index concurrently if not exists %I on %s (%s) where %s', index, "table", expression, state),
+    2, level
   from missing where is_leaf
   union all
   select format('alter index %I.%I attach partition %I.%I', above.nspname, parent_index, missing.nspname, index),
     3, -level
   from missing join (select relid as oid, nspname from (select distinct relid, nspname from named) as each) as above
     on above.oid = parent
+  union all
+  select format('do $do$ begin raise warning %L; end $do$', 'no table ' || relation || ': nothing to index'), 4, 0
+  from found where root is null group by relation
 ) as work (statement, step, position)
 order by step, position \\gexec
 `;
@@ -76,8 +84,8 @@ const drop = `\
 
 \\set ON_ERROR_STOP on
 
-select format('drop index %s%s', case relkind when 'i' then 'concurrently ' end, oid::regclass)
-from pg_class
+select format('drop index %s%I.%I', case relkind when 'i' then 'concurrently ' end, nspname, relname)
+from pg_class join pg_namespace on pg_namespace.oid = relnamespace
 where relkind in ('i', 'I') and not relispartition
   and relname ~ '^veza_ledger_(${checks.map(({ id }) => id).join("|")})(_\\d+)?$' \\gexec
 `;

@@ -2,37 +2,45 @@ import { codeOf, type DatabaseTarget } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
 import { Problem } from "./ledger-checkup.ts";
 
-/** What an error of connecting or logging in means, and what mends it: Node's codes, then Postgres' SQLSTATE. */
-export function loginProblem(error: unknown, { host, port, database, username, tls }: DatabaseTarget): Problem {
+/**
+ * What an error of connecting or logging in means, and what mends it: Node's codes, then Postgres' SQLSTATE. `url` is
+ * where the target was named.
+ */
+export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATABASE_URL"): Problem {
+  const { host, port, tls } = target;
   const { reason } = errorFields(error);
+  const identifier = (name: string) => (/^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
+  const [database, username] = [identifier(target.database), identifier(target.username)];
+  // By the name of Postgres' own function: its messages come in the server's language.
+  const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";
   const alter = (change: string) => `as a login that may create roles: alter role ${username} ${change}`;
   const remedy = () => {
     switch (codeOf(error)) {
       case "ENOTFOUND":
       case "EAI_AGAIN":
-        return "check the host in DATABASE_URL, and this network's DNS";
+        return `check the host in ${url}, and this network's DNS`;
       case "ECONNREFUSED":
-        return "check host and port in DATABASE_URL, and whether Postgres runs and listens there";
+        return `check host and port in ${url}, and whether Postgres runs and listens there`;
       case "ERR_TLS_CERT_ALTNAME_INVALID":
-        return "name the host in DATABASE_URL as its certificate does";
+        return `name the host in ${url} as its certificate does`;
       case "3D000":
-        return "name the ledger's database in DATABASE_URL; psql -l lists them";
+        return `name the ledger's database in ${url}; psql -l lists them`;
       case "42501":
         return `as the owner of ${database}: grant connect on database ${database} to ${username}`;
       case "28P01":
         return (
-          "the password is wrong, has expired, or was never set. Put the same into the secret and into Postgres: " +
-          alter("password 'NEW' valid until 'infinity'")
+          "the password is wrong, has expired, or was never set. Put the right one into the secret; or set a new " +
+          `one, for every database of this server: ${alter("password 'NEW' valid until 'infinity'")}`
         );
       case "28000":
-        if (/not permitted to log in/.test(reason)) return alter("login");
+        if (isAboutRole) return alter("login");
         return tls === "off"
-          ? "use ?sslmode=verify-full in DATABASE_URL, or let this address in by pg_hba.conf"
+          ? `use ?sslmode=verify-full in ${url}, or let this address in by pg_hba.conf`
           : "let this address and login in by pg_hba.conf; with IAM, check the token's region and rds-db:connect";
       case "53300":
-        return /for role/.test(reason)
+        return isAboutRole
           ? `see who has them: select pid, application_name, state, backend_start from pg_stat_activity ` +
-              `where usename = '${username}'; or ${alter("connection limit 50")}`
+              `where usename = '${target.username}'; or ${alter("connection limit 50")}`
           : "see who has them: select usename, application_name, count(*) from pg_stat_activity group by 1, 2; " +
               "end what is idle, or raise max_connections";
       case "57P03":

@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import type { Row } from "postgres";
 import { readSqlFile } from "./sql.ts";
 
 // What each role needs: the grants of config/postgres/roles.sql, read from there.
@@ -28,6 +28,13 @@ export async function readGrants(): Promise<Grant[]> {
   );
 }
 
+/** The columns of a table that the checks read. */
+export async function columnsRead(table: string): Promise<string[]> {
+  const grants = await readGrants();
+  const ofSampler = grants.filter(({ names, roles }) => names.includes(table) && roles.includes("veza_ledger_sampler"));
+  return ofSampler.flatMap(({ privileges }) => privileges.flatMap(({ columns }) => columns));
+}
+
 /** The roles of roles.sql whose rights a login of this name needs; for any other name, the roles that you expect. */
 export function basesOf(login: string, expected: string[] = []): string[] {
   const name = login.replace(/_clone$/, "");
@@ -46,14 +53,19 @@ export const tableNamed = (name: string): string => `(
   where relname = '${name}' and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1)`;
 
 /** SQL: the name of a role by its oid. The owner of a database acts as pg_database_owner there, and nobody else. */
-const ownerName = (oid: string) => `(select rolname from pg_roles where pg_roles.oid = case ${oid}::regrole::text
+export const ownerName = (oid: string) => `(select rolname from pg_roles where pg_roles.oid = case ${oid}::regrole::text
   when 'pg_database_owner' then (select datdba from pg_database where datname = current_database()) else ${oid} end)`;
 
 /**
  * Compares the rights of a login with the rights of these roles of roles.sql. Returns the missing grants, each as
  * `as <owner>: grant … to <grantee>`. Leaves out tables and columns that are not there.
  */
-export async function missingRights(sql: Sql, login: string, bases: string[], grantee = login): Promise<string[]> {
+export async function missingRights(
+  ask: (question: string) => PromiseLike<Row[]>,
+  login: string,
+  bases: string[],
+  grantee = login,
+): Promise<string[]> {
   const lacks: string[] = [
     `select ${ownerName("datdba")} as owner, format('grant connect on database %I to %I', datname, grantee) as grant
      from pg_database, given where datname = current_database() and not has_database_privilege(login, oid, 'connect')`,
@@ -83,11 +95,10 @@ export async function missingRights(sql: Sql, login: string, bases: string[], gr
       }
     }
   }
-  const rows = await sql.unsafe(
-    `with given as (select $1::name as login, $2::name as grantee)
-     select distinct on ("grant") * from (${lacks.join("\nunion all\n")}) as lacking (owner, "grant")`,
-    [login, grantee],
-  );
+  const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
+  const rows = await ask(`
+    with given as (select ${literal(login)}::name as login, ${literal(grantee)}::name as grantee)
+    select distinct on ("grant") * from (${lacks.join("\nunion all\n")}) as lacking (owner, "grant")`);
   return rows.map(({ owner, grant }) => `as ${owner}: ${grant}`);
 }
 

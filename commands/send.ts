@@ -8,6 +8,7 @@ import { fetchFailure } from "../lib/log.ts";
 import { readSecrets } from "../lib/secrets.ts";
 import { parseWebhookSecrets } from "../lib/settings.ts";
 import { plainId } from "../lib/signature.ts";
+import "./closed-pipe.ts";
 import { deliver } from "./deliver.ts";
 import { demoSecret, receiverPort } from "./demo-receiver.ts";
 

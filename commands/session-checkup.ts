@@ -29,11 +29,8 @@ export async function reach(
     throw loginProblem(error, target);
   });
   try {
-    const [row] = await orRemedy(
-      database.sql`select current_setting('server_version') as version,
-        current_setting('server_version_num')::int / 10000 as major`,
-      "run it again",
-    );
+    const [row] = await database.sql`select current_setting('server_version') as version,
+        current_setting('server_version_num')::int / 10000 as major`;
     if (row?.major < oldestVersion) {
       throw new Problem(`PostgreSQL ${row?.version} is too old`, `use PostgreSQL ${oldestVersion} or later`);
     }
@@ -65,7 +62,7 @@ const owners: Record<string, string> = {
 
 /** Says whose login this is. Throws a Problem when it belongs to somebody else: every other remedy would mislead. */
 export async function lookAtLogin({ sql }: Database, { sampler, receiver }: Functions): Promise<[string, string]> {
-  const [row] = await orRemedy(sql`select session_user as login`, "run it again");
+  const [row] = await sql`select session_user as login`;
   const login = String(row?.login);
   const base = login.replace(/_clone$/, "");
   const fits = ["veza_ledger", !receiver && "veza_ledger_sampler", !sampler && "veza_ledger_receiver"];
@@ -83,7 +80,7 @@ const shortestMs = { statement_timeout: 500, lock_timeout: 200 };
 
 /** Throws a Problem when the session lacks a setting of roles.sql, or has an unworkable value. */
 export async function lookAtSettings({ sql }: Database, { sampler, receiver }: Functions): Promise<[true, string]> {
-  const rows = await orRemedy(sql`select name, setting, session_user as login from pg_settings`, "run it again");
+  const rows = await sql`select name, setting, session_user as login from pg_settings`;
   const settings = Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
   const login = String(rows[0]?.login);
   const unset: Record<string, string> = {
@@ -108,8 +105,7 @@ export async function lookAtSettings({ sql }: Database, { sampler, receiver }: F
 
 /** Throws a Problem when a role of roles.sql reads the ledger in another way than the sampler's role. */
 export async function lookAtReading({ sql }: Database): Promise<[true, string]> {
-  const rows = await orRemedy(
-    sql`
+  const rows = await sql`
       with entries as (
         select rolname, split_part(entry, '=', 1) as name, substr(entry, strpos(entry, '=') + 1) as value, setdatabase
         from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
@@ -136,9 +132,7 @@ export async function lookAtReading({ sql }: Database): Promise<[true, string]> 
       where theirs.value is distinct from ours.value
         -- The limits of a role are its own.
         and name !~ '^(default_transaction_.*|synchronous_commit|.*_timeout|role)$'
-      order by role, name`,
-    "run it again",
-  );
+      order by role, name`;
   const [first] = rows;
   if (!first) return [true, "all roles read the ledger as veza_ledger_sampler does"];
   const { role, name, theirs, ours } = first;
@@ -149,13 +143,10 @@ export async function lookAtReading({ sql }: Database): Promise<[true, string]> 
 /** Throws a Problem with the grants that a function's login lacks, or that people on call lack. */
 export async function lookAtRights({ sql }: Database, { sampler, receiver }: Functions): Promise<[true, string]> {
   const bases = [sampler && "veza_ledger_sampler", receiver && "veza_ledger_receiver"].filter((base) => base !== false);
-  const [row] = await orRemedy(
-    sql`select session_user as login, to_regrole('veza_ledger_oncall') is not null as has_oncall`,
-    "run it again",
-  );
+  const [row] = await sql`select session_user as login, to_regrole('veza_ledger_oncall') is not null as has_oncall`;
   const login = String(row?.login);
   const look = async (role: string, needs: string[], grantee: string) => {
-    const missing = await orRemedy(missingRights(sql, role, needs, grantee), "run it again");
+    const missing = await missingRights((question) => sql.unsafe(question), role, needs, grantee);
     if (missing.length === 0) return;
     throw new Problem(`${role} lacks rights`, missing.length > 3 ? "npm run migrate" : missing.join("; "));
   };
@@ -167,14 +158,12 @@ export async function lookAtRights({ sql }: Database, { sampler, receiver }: Fun
 /** Records a delivery, locks and reads the totals, and takes both back. Throws a Problem when that fails. */
 export async function lookAtTotals({ sql }: Database, { receiver }: Functions): Promise<[true, string]> {
   const migrate = "npm run migrate";
-  const [row] = await orRemedy(
-    sql`select to_regnamespace('ledger_metrics') is null as is_missing, pg_is_in_recovery() as is_replica,
+  const [row] =
+    await sql`select to_regnamespace('ledger_metrics') is null as is_missing, pg_is_in_recovery() as is_replica,
       current_setting('synchronous_commit') = 'off' as forgets,
       (select source from pg_settings where name = 'default_transaction_read_only') as read_only_by,
-      session_user as login, current_database() as database, datdba::regrole::text as owner
-      from pg_database where datname = current_database()`,
-    "run it again",
-  );
+      quote_ident(session_user) as login, quote_ident(datname) as database, datdba::regrole::text as owner
+      from pg_database where datname = current_database()`;
   if (row?.is_replica) throw new Problem("not published from a replica", "name the primary in DATABASE_URL");
   if (row?.is_missing) throw new Problem('schema "ledger_metrics" does not exist', migrate);
   const attempt = async (may: string, begin: string, work: () => PromiseLike<unknown>) => {

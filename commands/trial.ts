@@ -65,7 +65,7 @@ export async function tryRole({ sql }: Database, role: string, { setRole = false
       await sql.unsafe("rollback");
     }
   };
-  const missing = await attempt(() => missingRights(sql, role, basesOf(role)));
+  const missing = await attempt(() => missingRights((question) => sql.unsafe(question), role, basesOf(role)));
   if (missing.length > 0) throw new Problem("lacks rights", missing.join("; "));
   const { attempts, summary } = duties[role] ?? { attempts: [], summary: "nothing" };
   for (const [what, work] of attempts) {

@@ -1,5 +1,6 @@
-import { codeOf, type Database, isConnectionLost, withDeadline } from "./database.ts";
+import { codeOf } from "./database.ts";
 import { type Family, family, type Series } from "./exposition.ts";
+import type { Ask } from "./question.ts";
 
 /** One ledger check. Its statements, its index, its fixtures and the doctor's looks come from here. */
 export interface Check {
@@ -118,27 +119,25 @@ export type Outcome = { check: Check } & (Count | { error: unknown });
 
 /**
  * Runs the checks, pipelined on one connection: one round trip, and a second one for a check whose oldest row cannot be
- * had. Never rejects: a check that fails, or has no answer when `deadline` aborts, yields its error and leaves the
- * others alone.
+ * had. Never rejects: a check that fails, or has no answer in time, yields its error and leaves the others alone.
  */
-export function runChecks(database: Database, deadline: AbortSignal, which = checks): Promise<Outcome[]> {
+export function runChecks(ask: Ask, which = checks): Promise<Outcome[]> {
   return Promise.all(
     which.map(async (check) => {
-      const found = await runCheck(database, check, deadline).catch((error) => ({ error }));
+      const found = await runCheck(ask, check).catch((error) => ({ error }));
       return { check, ...found };
     }),
   );
 }
 
-async function runCheck(database: Database, check: Check, deadline: AbortSignal): Promise<Count> {
-  const ask = async (statement: string) =>
-    countIn((await withDeadline(database, deadline, (session) => session.unsafe(statement), isConnectionLost))[0]);
+async function runCheck(ask: Ask, check: Check): Promise<Count> {
+  const count = async (withOldest: boolean) => countIn((await ask(questionOf(check, { withOldest })))[0]);
   try {
-    return await ask(questionOf(check, { withOldest: true }));
+    return await count(true);
   } catch (error) {
     // SQLSTATE class 42 or 22: the schema or a value does not suit the statement, and perhaps only its `oldest`.
     if (!/^(42|22)/.test(codeOf(error))) throw error;
-    return await ask(questionOf(check, { withOldest: false }));
+    return await count(false);
   }
 }
 

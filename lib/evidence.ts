@@ -1,7 +1,8 @@
 import { type Check, checks, stateOf } from "./checks.ts";
-import { type Database, isConnectionLost, withDeadline } from "./database.ts";
+import { isConnectionLost } from "./database.ts";
 import { type Family, family, type Series } from "./exposition.ts";
 import { errorFields, log } from "./log.ts";
+import type { Ask } from "./question.ts";
 
 // Evidence is measured beside the counts, in the same round trip: could the tick have seen a stuck row, and what do the
 // optional tables say? It never makes a count fail.
@@ -95,16 +96,11 @@ const outbox = `
   from ledger_metrics_outbox where parked_at is null and sent_at is null`;
 
 /** Asks for all evidence, pipelined. Never rejects: what cannot be measured is absent, with a warning in the log. */
-export async function readEvidence(
-  database: Database,
-  deadline: AbortSignal,
-  { hasAmounts, hasOutbox }: Optional,
-): Promise<Series[]> {
+export async function readEvidence(ask: Ask, { hasAmounts, hasOutbox }: Optional): Promise<Series[]> {
   const questions = [...checks.map(evidenceOf), insertsOfTables, hasAmounts && amounts, hasOutbox && outbox];
-  const ask = async (question: string) => {
+  const read = async (question: string) => {
     try {
-      const rows = await withDeadline(database, deadline, (sql) => sql.unsafe(question), isConnectionLost);
-      return rows.flatMap(({ name, labels, value }) =>
+      return (await ask(question)).flatMap(({ name, labels, value }) =>
         value === null ? [] : [{ name, labels, value: Number(value) }],
       );
     } catch (error) {
@@ -112,5 +108,5 @@ export async function readEvidence(
       return [];
     }
   };
-  return (await Promise.all(questions.filter((question) => question !== false).map(ask))).flat();
+  return (await Promise.all(questions.filter((question) => question !== false).map(read))).flat();
 }

@@ -3,6 +3,7 @@ import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } 
 import { type Connections, type DatabaseTarget, isConnectionLost, withDeadline } from "./database.ts";
 import { evidenceFamilies, readEvidence } from "./evidence.ts";
 import { expose, type Family, family, type Series } from "./exposition.ts";
+import { askOn } from "./question.ts";
 
 /** What a tick measured. */
 export interface Sample {
@@ -19,12 +20,11 @@ export function clockDifferenceSeconds(now: number, askedAtSeconds: number): num
 }
 
 /**
- * SQL: the first question of each session. It makes row-level security an error instead of fewer rows, also behind a
- * view, and asks whether answers can be believed. It costs nothing: postgres.js sends a first query alone in any case.
+ * SQL: the first question of each session asks whether answers can be believed. It costs nothing: postgres.js sends a
+ * first query alone in any case.
  */
 const witness = `
-  select set_config('row_security', 'off', false), pg_is_in_recovery() as is_replica,
-    extract(epoch from clock_timestamp())::numeric as now,
+  select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
     coalesce(has_any_column_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
     exists (select from pg_class where relname = 'amounts_at_risk' and has_table_privilege(oid, 'select')
       and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics')) as "hasAmounts"`;
@@ -35,10 +35,10 @@ const witness = `
  * errors.
  */
 export async function takeSample(connections: Connections, deadline: AbortSignal): Promise<Sample> {
-  const first = await ask(connections, deadline, checks);
+  const first = await sampleOnce(connections, deadline, checks);
   const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
   if (unanswered.length === 0 || deadline.aborted) return first;
-  const { outcomes, evidence } = await ask(
+  const { outcomes, evidence } = await sampleOnce(
     connections,
     deadline,
     unanswered.map(({ check }) => check),
@@ -47,7 +47,7 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
   return { outcomes: first.outcomes.map(latest), evidence };
 }
 
-async function ask(connections: Connections, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
+async function sampleOnce(connections: Connections, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
   const fail = (error: unknown) => (check: Check) => ({ check, error });
   try {
     return await connections.use(async (database) => {
@@ -55,19 +55,20 @@ async function ask(connections: Connections, deadline: AbortSignal, which: reado
       const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(witness));
       if (!seen) throw new Error("Postgres left the first question unanswered");
       if (seen.is_replica) throw new Error("a replica: name the primary");
+      const ask = askOn(database, deadline);
       const difference = clockDifferenceSeconds(seen.now, askedAtSeconds);
       if (difference > maxClockDifferenceSeconds) {
         const apart = fail(new Error(`the clocks of Postgres and the sampler are ${Math.round(difference)} s apart`));
         const timeless = which.filter(({ staleAfter }) => !staleAfter);
-        const outcomes = await runChecks(database, deadline, timeless);
+        const outcomes = await runChecks(ask, timeless);
         return {
           outcomes: which.map((check) => outcomes.find((found) => found.check === check) ?? apart(check)),
           evidence: [],
         };
       }
       const [outcomes, evidence] = await Promise.all([
-        runChecks(database, deadline, which),
-        readEvidence(database, deadline, { hasOutbox: seen.hasOutbox, hasAmounts: seen.hasAmounts }),
+        runChecks(ask, which),
+        readEvidence(ask, { hasOutbox: seen.hasOutbox, hasAmounts: seen.hasAmounts }),
       ]);
       return { outcomes, evidence };
     });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { connect } from "../commands/connect.ts";
 import { checks, type Outcome, runChecks, seriesOf } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
+import { askOn } from "../lib/question.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { countsOf, forEachCheck, insertRows, modelOf, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { sampleAs } from "./helpers/sample.ts";
@@ -155,15 +156,11 @@ describe("a check that fails leaves the others right", () => {
 });
 
 it("takes only a count for a count", async () => {
-  const { signal: lost } = new AbortController();
-  const checksDeadline = deadline("test", 1_000);
-  const answering = (row: object | undefined) => ({ sql: { unsafe: async () => [row] }, lost }) as never;
+  const answering = (row: object | undefined) => async () => [row] as never;
   const sound = { count: "7", oldest: "1.5", time_type: "timestamp with time zone", hides_rows: false };
-  expect(await runChecks(answering(sound), checksDeadline)).toMatchObject(
-    checks.map(() => ({ count: 7, oldestSeconds: 1.5 })),
-  );
+  expect(await runChecks(answering(sound))).toMatchObject(checks.map(() => ({ count: 7, oldestSeconds: 1.5 })));
   const most = { ...sound, count: "9007199254740991" };
-  expect(counts(await runChecks(answering(most), checksDeadline))).toMatchObject({
+  expect(counts(await runChecks(answering(most)))).toMatchObject({
     stuck_orders: Number.MAX_SAFE_INTEGER,
   });
   for (const row of [
@@ -179,7 +176,7 @@ it("takes only a count for a count", async () => {
     { ...sound, hides_rows: true },
     { ...sound, hides_rows: undefined },
   ]) {
-    expect(counts(await runChecks(answering(row), checksDeadline))).toMatchObject({ stuck_orders: "failed" });
+    expect(counts(await runChecks(answering(row)))).toMatchObject({ stuck_orders: "failed" });
   }
 });
 
@@ -240,7 +237,7 @@ it.each([
   const connection = await connect(async () => target, "test", checksDeadline);
   for (let tick = 0; tick < 3; tick += 1) {
     roundTrips = 0;
-    const outcomes = await runChecks(connection, checksDeadline);
+    const outcomes = await runChecks(askOn(connection, checksDeadline));
     const failed = change && onTable("seller_transfers", "failed", needs("updated_at"));
     expect(counts(outcomes)).toEqual({ ...allZero, ...failed });
     expect(roundTrips).toBeGreaterThanOrEqual(expected);

@@ -7,9 +7,9 @@ import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { doctor } from "./helpers/doctor.ts";
 import { scrape } from "./helpers/gateway.ts";
-import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
+import { insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { runProgram } from "./helpers/processes.ts";
-import { startProxy } from "./helpers/proxy.ts";
+import { startProxy, type TcpProxy } from "./helpers/proxy.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort, httpServer } from "./helpers/servers.ts";
 import { createTemplate } from "./helpers/template.ts";
@@ -48,19 +48,18 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
   await run("revoke select (updated_at) on seller_transfers from veza_ledger_sampler");
   await run("alter table orders rename hyperswitch_payment_id to gone");
   const ill = await doctor(["sampler"], settings);
-  const unindexed = "no index serves it: it reads the whole table every minute"; // A doubt: the tables are small.
+  const missing = 'column "hyperswitch_payment_id" does not exist';
+  const denied = "permission denied for table seller_transfers";
   const problems: Record<string, string> = {
-    ...forEachCheck(() => unindexed),
-    ...onTable("orders", 'column "hyperswitch_payment_id" does not exist', readsProviderId),
-    ...onTable("seller_transfers", "permission denied for table seller_transfers", needs("updated_at")),
+    ...onTable("orders", missing, readsProviderId),
+    failed_transfers: `counts, and does not know the oldest row: ${denied}`,
+    ...onTable("seller_transfers", denied, needs("updated_at")),
   };
-  const remedies: Record<string, string> = {
-    [unindexed]: 'psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner',
-    'column "hyperswitch_payment_id" does not exist':
-      "the column is missing: migrate the ledger, or let the role read a view instead: docs/what-counts.md",
-    "permission denied for table seller_transfers": "the role may not read it: npm run migrate",
+  const lineOf = ({ id }: { id: string }) => {
+    if (!problems[id]) return `✓ check ${id} can be asked`;
+    return `${id === "failed_transfers" ? "!" : "✗"} check ${id} ${problems[id]}`;
   };
-  const byStatus = "create index concurrently on seller_transfers (status) where status = 'permanently_failed'";
+  const unserved = checks.map(({ id }) => id).filter((id) => problems[id] !== missing && problems[id] !== denied);
   const timesOf = (table: string) =>
     [...new Set(checks.filter((check) => check.table === table).map(({ time }) => time))].map(
       (time) => `✓ time of ${table} ${time} is a timestamp with time zone`,
@@ -85,7 +84,8 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
       "! table seller_transfers a table in public, and empty",
       "✓ status of seller_transfers no row, so no status",
       ...timesOf("seller_transfers"),
-      ...checks.map(({ id }) => `${problems[id] === unindexed ? "!" : "✗"} check ${id} ${problems[id]}`),
+      ...checks.map(lineOf),
+      `! indexes none serves ${unserved.join(", ")}: the whole table is read every minute`, // The tables are small.
       expect.stringMatching(/^✓ counts orphan_refunds.*|unknown: \d$/),
       "✓ totals ledger_metrics is there, and readable",
       expect.stringMatching(/^✓ totals on the gateway not compared: the gateway shows none /),
@@ -96,7 +96,15 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
     remedies: [
       "as postgres: grant select (updated_at) on public.seller_transfers to veza_ledger_sampler",
       "if the ledger is elsewhere: name its database, or set the role's search_path",
-      ...checks.map(({ id }) => (id === "failed_transfers" ? byStatus : remedies[problems[id] ?? ""])),
+      ...checks.flatMap(({ id }) => {
+        if (problems[id] === missing) {
+          return "the column is missing: migrate the ledger, or let the role read a view instead: docs/what-counts.md";
+        }
+        return problems[id] ? "the role may not read it: npm run migrate" : [];
+      }),
+      expect.stringMatching(
+        /^psql "postgres:\/\/postgres@127.0.0.1:\d+\/ledger_\w+" -f config\/postgres\/indexes.sql$/,
+      ),
     ],
   });
 
@@ -196,10 +204,14 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   ]);
 });
 
-it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () => {
-  const proxy = await startProxy(targetOf(database.samplerUrl).port, {
+it.each<[string, (proxy: TcpProxy) => void, string]>([
+  ["goes mute, for 20 s", (proxy) => void proxy.mute(60_000), "Postgres has not answered within 20 s"],
+  ["hangs up", (proxy) => proxy.cut(false), "the connection to Postgres was lost"],
+  ["resets the connection", (proxy) => proxy.cut(true), "the connection to Postgres was lost"],
+])("waits for a Postgres that %s, and goes on to the gateway", async (_, fail, problem) => {
+  const proxy: TcpProxy = await startProxy(targetOf(database.samplerUrl).port, {
     allow: (chunk) => {
-      if (chunk.includes("pg_settings")) proxy.mute(60_000);
+      if (chunk.includes("pg_settings")) fail(proxy);
       return true;
     },
   });
@@ -213,7 +225,7 @@ it("gives a Postgres that goes mute 20 s, and goes on to the gateway", async () 
     expect.stringMatching(/^✓ Postgres/),
     expect.stringMatching(/^✓ TLS/),
     expect.stringMatching(/^✓ login/),
-    "✗ role's settings Postgres has not answered within 20 s",
+    `✗ role's settings ${problem}`,
     expect.stringMatching(/^✓ Pushgateway/),
     expect.stringMatching(/^✓ Pushgateway's memory/),
   ]);

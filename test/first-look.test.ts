@@ -1,8 +1,12 @@
+import { exec } from "node:child_process";
+import { promisify } from "node:util";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { tables } from "../commands/ledger-checkup.ts";
 import { checks } from "../lib/checks.ts";
-import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { insertRows } from "./helpers/models.ts";
 import { runScript } from "./helpers/processes.ts";
+import { startProxy, type TcpProxy } from "./helpers/proxy.ts";
 import { tcpServer } from "./helpers/servers.ts";
 
 let database: TestDatabase;
@@ -32,7 +36,7 @@ it("counts on a ledger where nothing is installed, with the oldest rows and what
   for (const [index, check] of checks.entries()) await database.admin.unsafe(insertRows(check, index + 1));
   const { exitCode, text } = await look(database.adminUrl);
   expect(exitCode, text).toBe(0);
-  expect(text).toMatch(/^Reads ledger_\w+ on 127\.0\.0\.1 as postgres\.\nOne read-only session/);
+  expect(text).toMatch(/^Reads ledger_\w+ on 127\.0\.0\.1 as postgres\.\nRead-only transactions/);
   for (const [index, { id }] of checks.entries()) {
     expect(text).toMatch(new RegExp(`^ +${index + 1}  ${id}, the oldest \\d+ (min|h|days) old\\n {10}\\w.*`, "m"));
   }
@@ -46,6 +50,7 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   const elsewhere = await look(database.adminUrl);
   expect(elsewhere.exitCode).toBe(1);
   expect(elsewhere.text).toMatch(/^ +\? {2}orphan_refunds\n +Unknown: relation "refunds" does not exist$/m);
+  expect(elsewhere.text).toMatch(/^ +0 \? {2}stuck_orders$/m);
   const doubts = elsewhere.text.replaceAll(/\n +(?!!)/g, " ");
   expect(doubts).toMatch(/! +status of orders: neither watched nor known to be settled: 'requires_capture' 1/);
   expect(doubts).toMatch(/! +refunds: it is in shop, where the role does not look/);
@@ -60,7 +65,7 @@ it("waits for no lock, and for no server that is mute", async () => {
   const locked = await look(database.adminUrl);
   expect(locked.exitCode).toBe(1);
   expect(locked.text).toMatch(/^ +\? {2}stuck_orders\n +Unknown: canceling statement due to lock timeout$/m);
-  expect(locked.text).toMatch(/^ +0 {2}stuck_refunds$/m);
+  expect(locked.text).toMatch(/^ +0 \? {2}stuck_refunds$/m);
 
   const startedAt = Date.now();
   const mute = await look(`postgres://someone:secret@127.0.0.1:${await tcpServer(() => {})}/ledger`);
@@ -68,6 +73,29 @@ it("waits for no lock, and for no server that is mute", async () => {
   expect(mute.text).toMatch(/^ +✗ {2}\w.*\n +→ {2}\w/m);
   expect(mute.text).not.toContain("secret");
 });
+
+it("says so within 30 s when the link dies: refused, reset or silent, at the log-in, a count or a look", async () => {
+  const moments = ["SCRAM-SHA-256", "row_security_active('refunds')", "explain select count"];
+  const ways = { FIN: cut(false), RST: cut(true), silence: (proxy: TcpProxy) => void proxy.mute(60_000) };
+  const cases = moments.flatMap((moment) => Object.entries(ways).map(([way, die]) => ({ moment, way, die })));
+  await Promise.all(
+    cases.map(async ({ moment, way, die }) => {
+      const proxy: TcpProxy = await startProxy(targetOf(database.adminUrl).port, {
+        allow: (chunk) => {
+          if (new RegExp(moment.replaceAll(/[()]/g, "\\$&")).test(chunk.toString("latin1"))) die(proxy);
+          return true;
+        },
+      });
+      const startedAt = Date.now();
+      const { exitCode, text } = await look(database.adminUrl.replace(/:\d+\//, `:${proxy.port}/`));
+      const seconds = (Date.now() - startedAt) / 1000;
+      expect({ way, moment, exitCode, isLate: seconds > 30 }).toEqual({ way, moment, exitCode: 1, isLate: false });
+      expect(text, `${way} ${moment}`).toMatch(/no answer within|connection|CONNECT|hung up|ECONNRESET|closed|ended/);
+    }),
+  );
+});
+
+const cut = (reset: boolean) => (proxy: TcpProxy) => proxy.cut(reset);
 
 it("says what to do about a URL that cannot be read, and about a wrong password, which it never shows", async () => {
   for (const url of ["postgres://me:s3cr#et@127.0.0.1/x", "postgres://me:s3c/ret@127.0.0.1/x"]) {
@@ -93,10 +121,69 @@ it("says what to do about a URL that cannot be read, and about a wrong password,
 
   const lowly = await lookWith({ PGPASSWORD: "s3c/ret#" }, url);
   expect(lowly.exitCode).toBe(1);
-  const grants = [...lowly.text.matchAll(/→ {2}(grant .*)/g)].map(([, grant = ""]) => grant);
+  const grants = grantsIn(lowly.text);
   expect(grants).toHaveLength(3);
   for (const grant of grants) await database.admin.unsafe(grant);
   expect(await lookWith({ PGPASSWORD: "s3c/ret#" }, url)).toMatchObject({ exitCode: 0 });
+});
+
+/** The statements behind `→ as <owner>:`, which may go over several lines. */
+const grantsIn = (text: string) =>
+  text
+    .replaceAll(/\n {10}(?=\S)/g, " ")
+    .split("\n")
+    .flatMap((line) => /→ {2}as postgres: (grant .*)/.exec(line)?.[1] ?? []);
+
+it.each([
+  ["in a schema that the login may not use", "Read-Only", "create schema veza", ["--schema", "veza"]],
+  ["in public, with a login that has to be quoted", "Read-Only", "", []],
+])("prints every grant that is missing: %s", async (_, login, change, options) => {
+  await database.admin.unsafe(`${change}; drop role if exists "${login}"; create role "${login}" login password 'x'`);
+  onTestFinished(async () => void (await database.admin.unsafe(`drop owned by "${login}"; drop role "${login}"`)));
+  if (change) for (const table of tables) await database.admin.unsafe(`alter table ${table} set schema veza`);
+  const url = database.adminUrl.replace("postgres:postgres@", `${login}:x@`);
+  const { exitCode, text } = await look(url, ...options);
+  expect(exitCode).toBe(1);
+  for (const grant of grantsIn(text)) await database.admin.unsafe(grant);
+  expect(await look(url, ...options)).toMatchObject({ exitCode: 0 });
+});
+
+it("names all that a doubtful 0 hangs on, below it: the statuses that the table has", async () => {
+  await database.admin.unsafe("insert into seller_transfers (status) select 'failed' from generate_series(1, 12)");
+  const { text } = await look(database.adminUrl);
+  const [, below = ""] = text.split("0 ?  failed_transfers\n");
+  expect(below.split("\n").slice(1, 3)).toEqual([
+    "       !  failed_transfers: no row, type or constraint knows the status",
+    "          'permanently_failed', but failed 12",
+  ]);
+});
+
+it("shows other columns beside the columns that the checks read, and the view that bridges them", async () => {
+  await database.admin.unsafe(`
+    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', now() - interval '1 day');
+    alter table orders rename status to state; alter table orders rename hyperswitch_payment_id to payment`);
+  const { exitCode, text } = await look(database.adminUrl);
+  expect(exitCode).toBe(1);
+  expect(text).toMatch(
+    /^ +status +-\n +hyperswitch_payment_id +-\n +created_at +created_at\n +- +id, state, payment, updated_at$/m,
+  );
+  const [, view = ""] = /(create schema[^;]*;[^;]*;)/.exec(text) ?? [];
+  await database.admin.unsafe(
+    view.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper"),
+  );
+  const bridged = await look(database.adminUrl, "--schema", "veza_ledger_views");
+  expect(bridged.text).toMatch(/^ +1 {2}stuck_orders, the oldest 24 h old$/m);
+});
+
+it("looks at the tables of public behind a schema of views", async () => {
+  await database.admin.unsafe("create schema veza_ledger_views; create view veza_ledger_views.orders as table orders");
+  expect(await look(database.adminUrl, "--schema", "veza_ledger_views")).toMatchObject({ exitCode: 0 });
+});
+
+it("names the URL and not a setting that nobody gave, and ends quietly when its pipe is closed", async () => {
+  expect((await look("postgres://me:x@127.0.0.1:1/x")).text).toMatch(/check host and port in the URL/);
+  const { stderr, stdout } = await promisify(exec)(`node commands/doctor.ts ${database.adminUrl} | head -1`);
+  expect([stdout, stderr]).toEqual([expect.stringMatching(/^Reads .*\n$/), ""]);
 });
 
 it("writes nothing, also where the login could: its session is read-only", async () => {

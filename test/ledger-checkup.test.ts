@@ -1,8 +1,13 @@
+import { exec } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { lookAtServer, lookAtStatuses } from "../commands/ledger-checkup.ts";
+import { briefly, lookAtCheck, lookAtServer, lookAtStatuses } from "../commands/ledger-checkup.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks, stateOf } from "../lib/checks.ts";
+import type { Database } from "../lib/database.ts";
+import { deadline } from "../lib/deadline.ts";
+import { askOn } from "../lib/question.ts";
 import { startPostgres } from "../local/postgres.ts";
 import {
   createDatabase,
@@ -14,22 +19,35 @@ import {
 } from "./helpers/database.ts";
 import { doctor } from "./helpers/doctor.ts";
 import { insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
+import { startProxy } from "./helpers/proxy.ts";
+import { sampleAs } from "./helpers/sample.ts";
 import { createTemplate } from "./helpers/template.ts";
 
 /** A server of this file's own: remedies change roles, which belong to all databases of a server. */
 let serverUrl: string;
 let database: TestDatabase;
+/** Another ledger on the same server, whose counts no remedy may move. */
+let otherStage: TestDatabase;
 beforeAll(async () => {
   const server = await startPostgres(0, ["-c", "wal_level=logical", "-c", "autovacuum_naptime=1"]);
   serverUrl = server.superuserUrl;
   await createTemplate(serverUrl);
-  return () => server.stop();
+  otherStage = await createDatabase(serverUrl);
+  for (const check of checks) await otherStage.admin.unsafe(insertRows(check, 7));
+  return async () => {
+    await otherStage.remove();
+    await server.stop();
+  };
 });
 beforeEach(async () => {
   database = await createDatabase(serverUrl);
   onTestFinished(() => database.remove());
+  onTestFinished(async () => {
+    expect(await sampleAs(otherStage.samplerUrl)).toMatchObject(checks.map(() => ({ count: 7 })));
+  });
 });
 
+const asker = (connection: Database) => askOn(connection, deadline("test", 20_000), briefly);
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 
 /** Rows of every kind, just written, and the indexes. */
@@ -51,6 +69,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   /** One line for each check of a table, as the doctor prints them. */
   const linesOf = (table: string, line: string, isAffected?: Parameters<typeof onTable>[2]) =>
     Object.entries(onTable(table, line, isAffected)).map(([id, line]) => line.replace("ID", id));
+  /** The line about the checks on orders that no index serves. */
+  const unserved = (mark: string) =>
+    `${mark} indexes none serves ${ofOrders.map(({ id }) => id).join(", ")}: the whole table is read every minute`;
   /** Drops the indexes of the checks on orders. */
   const dropIndexes = async (isAffected?: Parameters<typeof onTable>[2]) => {
     for (const id of Object.keys(onTable("orders", 0, isAffected))) await run(`drop index if exists veza_ledger_${id}`);
@@ -151,18 +172,25 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect(unset.ill).toEqual([
       "✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata",
     ]);
-    const remedy =
-      "alter role veza_ledger_sampler set timezone = 'UTC'; then npm run migrate; " +
+    const toSet = (zone: string) =>
+      `alter role veza_ledger_sampler ${inDatabase()} set timezone = '${zone}'; then npm run migrate; ` +
       "or name the zone of the process that writes created_at";
-    expect(unset.remedies).toEqual([remedy]);
-    const setZone = async (zone: string) => {
-      await run((remedy.split(";")[0] ?? "").replace("UTC", zone));
+    expect(unset.remedies).toEqual([toSet("UTC")]);
+    const apply = async (remedy = "") => {
+      await run(remedy.split(";")[0] ?? "");
       await migrate();
     };
+    const setZone = (zone: string) => apply(toSet(zone));
 
     await setZone("UTC");
     const ahead = await check();
-    expect(ahead).toMatchObject({ exitCode: 1, remedies: [remedy] });
+    expect(ahead).toMatchObject({
+      exitCode: 1,
+      remedies: [expect.stringMatching(/set timezone = '[A-Z]\w+\/\w+'; then/)],
+    });
+    await apply(ahead.remedies[0]);
+    await isWell();
+    await setZone("UTC");
     expect(ahead.ill).toEqual([
       expect.stringMatching(
         /^✗ time of orders created_at has no zone, and is read as UTC, by which the newest row is (\d+ min|2 h) ahead$/,
@@ -172,7 +200,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     expect((await check()).ill).toHaveLength(1);
     await setZone("Asia/Tokyo");
     const behind = await check();
-    expect(behind).toMatchObject({ exitCode: 0, remedies: [`if it is younger: ${remedy}`] });
+    expect(behind).toMatchObject({ exitCode: 0, remedies: [`if it is younger: ${toSet("UTC")}`] });
     expect(behind.ill).toEqual([expect.stringMatching(/^! .* the newest row is [78] h old$/)]);
     await setZone("Europe/Paris");
     await isWell();
@@ -222,21 +250,71 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const ill = await check();
     expect(ill).toMatchObject({
       exitCode: 0,
-      ill: [expect.stringMatching(/^! table orders a table in public, rows: about \d+; there is another one in veza$/)],
+      ill: ["! table orders a table in public, and empty; there is another one in veza"],
     });
+    const remedy = `alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`;
     expect(ill.remedies).toEqual([
-      "if that is the ledger: alter role veza_ledger_sampler set search_path = veza, public; then npm run migrate. " +
-        "Else rename or drop it",
+      `if that is the ledger: ${remedy}; then npm run migrate. If both are, a view of both: docs/what-counts.md`,
     ]);
-    await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`);
+    await run(remedy);
     await migrate();
     const found = await check();
-    expect(found.lines).toContain("✓ check stuck_orders columns readable, an index serves it");
+    expect(found.lines).toContain("✓ check stuck_orders can be asked");
     expect(found.ill).toEqual([
       expect.stringMatching(/^! table orders a table in veza, rows: about \d+; there is another one in public$/),
     ]);
     await run("drop table public.orders");
     await isWell();
+  });
+
+  it("a ledger of two regions, of which either table alone is half", async () => {
+    await run(`create schema us; create table us.orders (like orders including all); insert into us.orders
+      (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', now() - interval '1 hour')`);
+    const ill = await check();
+    expect(ill.ill).toEqual([
+      expect.stringMatching(/^! table orders a table in public, .*; there is another one in us$/),
+    ]);
+    expect(ill.remedies[0]).toMatch(/If both are, a view of both: docs\/what-counts.md$/);
+    const page = await readFile("docs/what-counts.md", "utf8");
+    const ofBoth =
+      /create schema veza_ledger_views;[^`]*union all[^`]*/.exec(page.slice(page.indexOf("of both")))?.[0] ?? "";
+    await run(ofBoth.replace("in database ledger", inDatabase()));
+    await migrate();
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    const both = await check();
+    expect(both.lines).toContainEqual(expect.stringMatching(/^✓ table orders a view in veza_ledger_views/));
+    expect(both.lines).toContainEqual(expect.stringMatching(/^✓ counts .*stuck_orders 1,/));
+  });
+
+  it("an index on the table of another name behind a view", async () => {
+    await dropIndexes();
+    await run("alter table orders rename to purchases; create view orders as select * from purchases");
+    await migrate();
+    const { ill, remedies } = await check();
+    expect(ill).toEqual([unserved("!")]);
+    for (const remedy of (remedies[0] ?? "").split("; ")) await run(remedy.replace("as postgres: ", ""));
+    await isWell();
+  });
+
+  it("row-level security in another language than English", async () => {
+    await run("alter table orders rename to rows; alter table rows enable row level security");
+    await run("create view orders as select * from rows; alter table rows force row level security");
+    const owner = `owner_of_${targetOf(database.adminUrl).database}`;
+    await run(`create role ${owner}; alter view orders owner to ${owner}; alter table rows owner to ${owner}`);
+    onTestFinished(() => run(`drop owned by ${owner} cascade; drop role ${owner}`));
+    await migrate();
+    const english = Buffer.from("query would be affected by row-level security policy");
+    const french = Buffer.from("la requete serait affectee par la politique de ligne".padEnd(english.length));
+    const proxy = await startProxy(targetOf(database.samplerUrl).port, {
+      answer: (chunk) => {
+        for (let at = chunk.indexOf(english); at >= 0; at = chunk.indexOf(english)) french.copy(chunk, at);
+        return chunk;
+      },
+    });
+    const url = database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
+    const { ill, remedies } = await doctor(["sampler"], { ...settings(), DATABASE_URL: url });
+    expect(ill.join()).toMatch(/la requete serait affectee/);
+    expect(remedies[0]).toBe(`alter role ${owner} bypassrls: the view asks with its owner's rights`);
   });
 
   it("a table that the role's search_path does not lead to", async () => {
@@ -246,7 +324,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       '✗ table orders it is in veza, where the role does not look: its search_path is "$user", public',
     );
     expect(ill.remedies).toContain(
-      "alter role veza_ledger_sampler set search_path = veza, public; then npm run migrate",
+      `alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public; then npm run migrate`,
     );
     await run("drop table if exists refunds");
     expect((await check()).ill).toContain("✗ table refunds there is no such table");
@@ -279,7 +357,11 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       exitCode: 0,
       ill: [
         expect.stringMatching(/^! status of orders neither watched nor known to be settled: 'awaiting_payment' \d+$/),
-        ...linesOf("orders", "! check ID no row, type or constraint knows the status 'pending'", isPending),
+        ...linesOf(
+          "orders",
+          "! check ID no row, type or constraint knows the status 'pending', but paid 1, awaiting_payment 1",
+          isPending,
+        ),
       ],
       remedies: [
         `if nobody waits for such rows: --settled 'awaiting_payment'; if a release has renamed a status, ${rename}`,
@@ -321,14 +403,14 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const ill = await check();
     expect(ill.ill).toEqual([
       "✗ time of seller_transfers there is no updated_at",
-      "! check failed_transfers no index serves it: it reads the whole table every minute",
-      ...linesOf("seller_transfers", '✗ check ID column "updated_at" does not exist', needs("updated_at")),
-    ]);
-    expect(ill.remedies[1]).toMatch(/^create index/);
-    await run(ill.remedies[1] ?? "");
-    expect((await check()).ill[1]).toBe(
       '! check failed_transfers counts, and does not know the oldest row: column "updated_at" does not exist',
-    );
+      ...linesOf("seller_transfers", '✗ check ID column "updated_at" does not exist', needs("updated_at")),
+      "! indexes none serves failed_transfers: the whole table is read every minute",
+    ]);
+    const remedy = ill.remedies.at(-1) ?? "";
+    expect(remedy).toMatch(/^as postgres: create index concurrently on public.seller_transfers /);
+    await run(remedy.replace("as postgres: ", ""));
+    expect((await check()).ill).toEqual(ill.ill.slice(0, -1));
     await run("alter table seller_transfers add updated_at timestamptz default now()");
     await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql", "config/postgres/indexes.sql"]);
     await isWell();
@@ -407,7 +489,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     );
     await makeView("created_at", `${instead} as created_at`);
     await createIndexes("created_at", instead).catch(() => {}); // to_timestamp() is not immutable for an index.
-    expect((await check()).ill.filter((line) => !/no index serves it/.test(line))).toEqual([]);
+    expect((await check()).ill.filter((line) => !/none serves/.test(line))).toEqual([]);
   });
 
   it("rows at infinity, also where the time has no zone", async () => {
@@ -444,7 +526,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
     expect(await check()).toMatchObject({
       exitCode: 1,
-      ill: linesOf("orders", "✗ check ID no index serves it: it reads the whole table every minute"),
+      ill: [unserved("✗")],
     });
   });
 
@@ -452,31 +534,25 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await dropIndexes();
     for (const { time } of ofOrders) await run(`create index on orders (${time})`);
     await run("analyze orders; update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass");
-    expect((await check()).ill).toEqual(
-      linesOf("orders", "✗ check ID no index serves it: it reads the whole table every minute"),
-    );
+    expect((await check()).ill).toEqual([unserved("✗")]);
   });
 
   it("an index that an interruption has left invalid", async () => {
     await run("update pg_index set indisvalid = false where indexrelid = 'veza_ledger_stuck_orders'::regclass");
     const ill = await check();
-    expect(ill.ill).toEqual(["! check stuck_orders no index serves it: it reads the whole table every minute"]);
+    expect(ill.ill).toEqual(["! indexes none serves stuck_orders: the whole table is read every minute"]);
     expect(ill.remedies).toEqual([
-      "as the owner: drop index veza_ledger_stuck_orders; then " +
-        'psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner',
+      expect.stringMatching(/ -c 'drop index public.veza_ledger_stuck_orders' -f config\/postgres\/indexes.sql$/),
     ]);
-    await run("drop index veza_ledger_stuck_orders");
-    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    await promisify(exec)(ill.remedies[0] ?? "", { env: { ...process.env, PGPASSWORD: "postgres" } });
     await isWell();
   });
 
   it("an index that does not serve what a view computes", async () => {
     await makeView("status", "lower(trim(status)) as status");
     const ill = await check();
-    expect(ill.ill).toEqual(linesOf("orders", "! check ID no index serves it: it reads the whole table every minute"));
-    expect(new Set(ill.remedies)).toEqual(
-      new Set(["an index on what the view computes, on the table behind it: docs/what-counts.md"]),
-    );
+    expect(ill.ill).toEqual([unserved("!")]);
+    expect(ill.remedies).toEqual(["an index on what the view computes, on the table behind it: docs/what-counts.md"]);
     await createIndexes("status", "lower(trim(status))");
     await isWell();
   });
@@ -541,10 +617,8 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await dropIndexes();
     await migrate();
     const unindexed = await check();
-    expect(new Set(unindexed.remedies)).toEqual(
-      new Set(['psql "$DATABASE_URL" -f config/postgres/indexes.sql, as the owner']),
-    );
-    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    expect(unindexed.remedies).toEqual([expect.stringMatching(/^psql ".*" -f config\/postgres\/indexes.sql$/)]);
+    await promisify(exec)(unindexed.remedies[0] ?? "", { env: { ...process.env, PGPASSWORD: "postgres" } });
     expect((await check()).lines).toContainEqual(
       expect.stringMatching(/^✓ table orders a partitioned table in public/),
     );
@@ -565,15 +639,29 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   });
 });
 
+it("a wrong clock of Postgres, in one line: no row is ahead by it", async () => {
+  const ask = asker(await openConnection(database.samplerUrl));
+  await fill();
+  for (const check of checks) await run(insertRows(check, 1, { age: "-10 minutes" }));
+  const linesWith = async (isClockRight: boolean) => {
+    const lines: unknown[] = [];
+    const known = { settled: [], isClockRight };
+    for (const check of checks) await lookAtCheck(ask, check, known).catch(({ message }) => lines.push(message));
+    return lines;
+  };
+  expect(await linesWith(true)).toHaveLength(checks.length);
+  expect(await linesWith(false)).toEqual([]);
+});
+
 it("a clock of Postgres with which the sampler would not count", async () => {
   const connection = await openConnection(database.samplerUrl);
   vi.useFakeTimers({ toFake: ["Date"] });
   onTestFinished(() => void vi.useRealTimers());
   const now = Date.now();
-  await expect(lookAtServer(connection)).resolves.toEqual([true, "the primary"]);
+  await expect(lookAtServer(asker(connection))).resolves.toEqual([true, "the primary"]);
   for (const sign of [1, -1]) {
     vi.setSystemTime(now + sign * 600_000);
-    await expect(lookAtServer(connection)).rejects.toMatchObject({
+    await expect(lookAtServer(asker(connection))).rejects.toMatchObject({
       message: expect.stringMatching(/^the clocks of Postgres and this machine are (59|60)\d s apart$/),
       remedy: "correct the wrong one: docs/runbook/reasons.md",
       isDoubt: true,
@@ -588,13 +676,13 @@ describe("statuses of a table that cannot be read in time", () => {
     const look = async () => {
       const unlock = await lockTable(database, "orders");
       try {
-        return await lookAtStatuses(connection, "orders", []);
+        return await lookAtStatuses(asker(connection), "orders", []);
       } finally {
         await unlock();
       }
     };
     await run("alter table orders set (autovacuum_enabled = off)");
-    const analyze = { remedy: "as postgres: analyze orders", isDoubt: true };
+    const analyze = { remedy: "as postgres: analyze public.orders", isDoubt: true };
     await expect(look()).rejects.toMatchObject({ message: "too many rows to read, and no statistics", ...analyze });
     await run("analyze orders");
     await expect(look()).resolves.toEqual([true, "pending 500"]);
@@ -611,7 +699,7 @@ describe("statuses of what has no statistics of its own", () => {
     const unlock = await lockTable(database, behind);
     const connection = await openConnection(database.samplerUrl);
     try {
-      return await lookAtStatuses(connection, "orders", []).catch(({ message, remedy }) => [message, remedy]);
+      return await lookAtStatuses(asker(connection), "orders", []).catch(({ message, remedy }) => [message, remedy]);
     } finally {
       await unlock();
     }
@@ -626,7 +714,7 @@ describe("statuses of what has no statistics of its own", () => {
     // Postgres takes a second to know of the changes before.
     const isNow = async (seen: unknown[], change = "select") =>
       expect.poll(() => run(change).then(() => look("some_orders"))).toEqual(seen);
-    const analyze = "as postgres: analyze orders";
+    const analyze = "as postgres: analyze public.orders";
     await isNow([true, "pending 100"], "analyze orders");
     await run("insert into orders select 'requires_capture' from generate_series(1, 500)");
     await isNow([expect.stringMatching(/^the statistics are \d+ changes old$/), analyze]);
@@ -645,7 +733,7 @@ describe("statuses of what has no statistics of its own", () => {
     );
     expect(await look("all_orders")).toEqual([
       "too many rows to read, and no statistics",
-      "as postgres: select status, count(*) from orders group by 1",
+      "as postgres: select status, count(*) from public.orders group by 1",
     ]);
   });
 });

@@ -3,6 +3,7 @@ import type postgres from "postgres";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { checks, type Outcome, runChecks, stateOf } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
+import { askOn } from "../lib/question.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { type Model, modelOf, providerIds } from "./helpers/models.ts";
 
@@ -256,7 +257,8 @@ function sample(): Promise<Outcome[]> {
     turn = answer.catch(() => {});
     return answer;
   };
-  return runChecks({ sql: { unsafe }, lost: new AbortController().signal } as never, deadline("Postgres", 60_000));
+  const database = { sql: { unsafe }, lost: new AbortController().signal } as never;
+  return runChecks(askOn(database, deadline("Postgres", 60_000)));
 }
 
 it("counts what a model counts, on random ledgers", { timeout: 120_000 + seconds * 2_000 }, async () => {

@@ -3,7 +3,7 @@
 
 \set ON_ERROR_STOP on
 
-select format('drop index %s%s', case relkind when 'i' then 'concurrently ' end, oid::regclass)
-from pg_class
+select format('drop index %s%I.%I', case relkind when 'i' then 'concurrently ' end, nspname, relname)
+from pg_class join pg_namespace on pg_namespace.oid = relnamespace
 where relkind in ('i', 'I') and not relispartition
   and relname ~ '^veza_ledger_(stuck_orders|stuck_refunds|failed_transfers|orphan_refunds|pending_reversals)(_\d+)?$' \gexec
