@@ -11,7 +11,13 @@ const markdown: TextlintPluginCreator = createRequire(import.meta.url)("@textlin
 // npm run lint: checks pages and the comments of code by the rules of style in CONTRIBUTING.md.
 const checked = [
   ...["*.md", "{docs,docs/runbook,clients/go}/*.md", "serverless.yml"],
-  ...["{handlers,lib,deploy,commands,.ci}/*", "{local,bench}/*.ts", "test/**/*.ts", "config/**/*.{yml,ts}"],
+  ...[
+    "{handlers,lib,deploy,.ci}/*",
+    "{local,bench}/*.ts",
+    "commands/**/*.{ts,js}",
+    "test/**/*.ts",
+    "config/**/*.{yml,ts}",
+  ],
 ];
 
 const maxLineLength = 120;

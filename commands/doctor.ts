@@ -1,37 +1,10 @@
 import { parseArgs } from "node:util";
-import { checks } from "../lib/checks.ts";
-import { type Database, isConnectionLost } from "../lib/database.ts";
-import { deadline, orAbort, stayAwake, withAnyOf } from "../lib/deadline.ts";
-import { askOn } from "../lib/question.ts";
-import { SecretsError } from "../lib/secrets.ts";
-import { loadSettings, type Settings } from "../lib/settings.ts";
+import { checks, questionOf } from "../lib/checks.ts";
+import { deadline, stayAwake } from "../lib/deadline.ts";
 import "./closed-pipe.ts";
-import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-totals.ts";
 import { firstLook } from "./first-look.ts";
-import { tryPush } from "./gateway-checkup.ts";
-import {
-  briefly,
-  carefully,
-  lookAtCheck,
-  lookAtCounts,
-  lookAtIndexes,
-  lookAtServer,
-  lookThroughTable,
-  orRemedy,
-  Problem,
-  statements,
-  type Take,
-  tables,
-} from "./ledger-checkup.ts";
-import {
-  lookAtLogin,
-  lookAtReading,
-  lookAtRights,
-  lookAtSettings,
-  lookAtTls,
-  lookAtTotals,
-  reach,
-} from "./session-checkup.ts";
+import { postgresTimeoutMs, type Scene, takeLooks } from "./look.ts";
+import { looks } from "./looks.ts";
 
 // npm run doctor: looks, with the functions' own settings and code, for everything that would keep them from working.
 // Prints one line each. What it writes to the database, it takes back.
@@ -55,8 +28,6 @@ if (printsSql) {
 if (isUrl(role)) {
   process.exit((await stayAwake(firstLook(role, schema, settled))) ? 0 : 1);
 }
-const databaseTimeoutMs = 20_000;
-const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
 await stayAwake(examine());
 
 function isUrl(role: string): boolean {
@@ -89,92 +60,24 @@ function readArguments(): { role: string; settled: string[]; printsSql: boolean;
   process.exit(2);
 }
 
-/**
- * Prints one line about what a step found: its fact, or its Problem, which is an `!` when it is a doubt. Resolves to
- * its result; to null after a doubt, and to undefined after any other Problem.
- */
-async function step<T>(name: string, look: () => Promise<[T, string]>): Promise<T | null | undefined> {
-  try {
-    const [result, fact] = await look();
-    console.log(`✓ ${name.padEnd(28)} ${fact}`);
-    return result;
-  } catch (error) {
-    const { message, remedy = "run it again", isDoubt = false } = error as Problem;
-    console.log(`${isDoubt ? "!" : "✗"} ${name.padEnd(28)} ${message}\n  ${" ".repeat(28)} → ${remedy}`);
-    if (isDoubt) return null;
-    process.exitCode = 1;
-    return undefined;
-  }
-}
-
+/** Takes all looks, and prints one line about each, with its remedy below it. */
 async function examine(): Promise<void> {
-  const loading = loadSettings(functions.receiver ? "receiver" : "sampler");
-  const secretProblem = await loading.then(
-    () => undefined,
-    (error) => (error instanceof SecretsError ? error : undefined),
-  );
-  if (process.env.SECRET_ID) {
-    await step("secret", async () => {
-      if (secretProblem) {
-        throw new Problem(
-          secretProblem.message,
-          "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +
-            'the last good secret meanwhile, and log "secrets not read again"',
-        );
-      }
-      return [true, `${process.env.SECRET_ID} is readable`];
-    });
+  const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
+  const scene = { functions, settled, limit: deadline("Postgres", postgresTimeoutMs) } as Scene;
+  for await (const [{ name }, { mark, fact, remedy }] of takeLooks(looks, scene)) {
+    console.log(`${mark} ${name.padEnd(28)} ${fact}${remedy ? `\n  ${" ".repeat(28)} → ${remedy}` : ""}`);
+    if (mark === "✗") process.exitCode = 1;
   }
-  const settings = secretProblem
-    ? undefined
-    : await step("settings", async () => [await orRemedy(loading, "see docs/settings.md"), "valid"]);
-  if (!settings) return;
-  const target = settings.database;
-  const databaseDeadline = deadline("Postgres", databaseTimeoutMs);
-  const findDatabase = async (fresh: boolean) => (fresh ? (await loadSettings("sampler", { fresh })).database : target);
-  const database = await step("Postgres", () => reach(target, findDatabase, databaseDeadline));
-  if (database) {
-    await step("TLS", () => lookAtTls(target));
-    await lookThrough(database, settings, databaseDeadline);
-    await database.close();
-  }
-  if (await step("Pushgateway", () => tryPush(settings.pushgateway, settings.stage))) {
-    await step("Pushgateway's memory", () => lookAtPersistence(settings));
-  }
+  await scene.database?.close();
 }
 
-/** Asks Postgres. The first step that is late, or that loses the connection, is the last. */
-async function lookThrough(database: Database, settings: Settings, databaseDeadline: AbortSignal): Promise<void> {
-  const take: Take = async (name, look) => {
-    if (databaseDeadline.aborted || database.lost.aborted) return undefined;
-    const late = new Problem(
-      `Postgres has not answered within ${databaseTimeoutMs / 1000} s`,
-      "look for locks and for load there, and whether the network drops idle connections; then run it again",
-    );
-    return step(name, () =>
-      withAnyOf([databaseDeadline, database.lost], (signal) => orAbort(look(), signal)).catch(async (error) => {
-        if (databaseDeadline.aborted) throw late;
-        if (!isConnectionLost(error)) throw error;
-        await database.close();
-        throw new Problem("the connection to Postgres was lost", "run it again");
-      }),
-    );
-  };
-  // With the login of somebody else, every remedy would be for the wrong role.
-  if (!(await take("login", () => lookAtLogin(database, functions)))) return;
-  await take("role's settings", () => lookAtSettings(database, functions));
-  if (functions.sampler) await take("ways to read", () => lookAtReading(database));
-  await take("rights", () => lookAtRights(database, functions));
-  if (functions.sampler) {
-    const ask = askOn(database, databaseDeadline, briefly);
-    const known = { settled, isClockRight: Boolean(await take("server", () => lookAtServer(ask))) };
-    for (const table of tables) await lookThroughTable(ask, table, known, take);
-    for (const check of checks) await take(`check ${check.id}`, () => lookAtCheck(ask, check, known));
-    await take("indexes", () => lookAtIndexes(ask, checks, settings.database));
-    await take("counts", () => lookAtCounts(askOn(database, databaseDeadline, carefully)));
-  }
-  if (await take("totals", () => lookAtTotals(database, functions))) {
-    await take("totals on the gateway", () => compareTotals(database, settings));
-  }
-  await take("standby", () => lookAtStandby(database));
+/** Every statement of the sampler, to paste into psql. */
+function statements(): string {
+  const texts = [
+    "-- Ask as the sampler's login: its rights, search_path, zone and row_security decide what it sees.",
+    ...checks.map((check) => `-- ${check.id}\n${questionOf(check, { withOldest: true })};`),
+    "-- The counts alone, for a check whose oldest row cannot be had.",
+    ...checks.map((check) => `-- ${check.id}\n${questionOf(check, { withOldest: false })};`),
+  ];
+  return texts.join("\n\n");
 }

@@ -1,24 +1,24 @@
-import { type Check, checks, type Outcome, runChecks } from "../lib/checks.ts";
-import { codeOf, type DatabaseTarget } from "../lib/database.ts";
+import { type Outcome, runChecks } from "../lib/checks.ts";
+import { codeOf } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import { type Ask, askOn } from "../lib/question.ts";
-import { parseDatabaseUrl } from "../lib/settings.ts";
+import { parseDatabaseUrl, type Settings } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
+import { loginProblem } from "./login.ts";
 import {
   ago,
   carefully,
   checksOf,
-  lookAtCheck,
-  lookAtIndexes,
-  lookAtServer,
-  lookThroughTable,
+  type Finding,
   orRemedy,
   Problem,
-  type Take,
+  type Scene,
   tables,
-} from "./ledger-checkup.ts";
-import { loginProblem } from "./login.ts";
+  takeLooks,
+  timesOf,
+} from "./look.ts";
+import { ledgerLooks } from "./looks.ts";
 import { columnsRead, missingRights, tableNamed } from "./rights.ts";
 
 const questionSeconds = 10;
@@ -68,71 +68,69 @@ async function lookAt(url: string, schema: string | undefined, settled: string[]
   // A server that went away is noticed with the next question.
   const ask: Ask = (question) =>
     askOn(database, deadline("Postgres", (questionSeconds + 2) * 1_000), settings)(question);
+  const functions = { sampler: true, receiver: false };
+  const scene = {
+    functions,
+    settled,
+    settings: { database: target } as Settings,
+    database,
+    ask,
+    limit,
+    isClockRight: true,
+  };
   try {
-    return await orAbort(look(ask, target, settled), limit);
+    return await orAbort(look(scene), limit);
   } finally {
     await database.close();
   }
 }
 
-/**
- * Takes looks as the doctor does, and keeps the message of each Problem in `doubts`. The remedies are for roles that
- * are not there yet.
- */
-const keeping =
-  (doubts: string[]): Take =>
-  (name, look) =>
-    look().then(
-      ([result]) => result,
-      ({ message, isDoubt }: Problem) => {
-        doubts.push(`${name.replace(/^(table|check) /, "")}: ${message}`);
-        return isDoubt ? null : undefined;
-      },
-    );
-
-async function look(ask: Ask, target: DatabaseTarget, settled: string[]): Promise<boolean> {
-  const all: string[] = [];
-  const printDoubts = (doubts: string[]) => {
-    all.push(...doubts);
-    for (const doubt of doubts) print(doubt, "!");
+/** Counts, takes the looks that need no role of roles.sql, and prints both, by table. */
+async function look(scene: Scene): Promise<boolean> {
+  const { ask } = scene;
+  const outcomes = new Map<string, Outcome>();
+  for (const table of tables) {
+    for (const check of checksOf(table)) {
+      // One after the other: each may take as long as the server is given.
+      for (const outcome of await runChecks(ask, [check])) outcomes.set(check.id, outcome);
+    }
+  }
+  const doubts = new Map<string, Finding>();
+  for await (const [{ name }, finding] of takeLooks(ledgerLooks, scene)) {
+    if (finding.mark !== "✓") doubts.set(name, finding);
+  }
+  /** Remedies are for roles that are not there yet. */
+  const printDoubt = (name: string) => {
+    const doubt = doubts.get(name);
+    if (doubt) print(`${name.replace(/^(table|check) /, "")}: ${doubt.fact}`, "!");
   };
 
-  const ofServer: string[] = [];
-  const known = { settled, isClockRight: Boolean(await keeping(ofServer)("server", () => lookAtServer(ask))) };
-  printDoubts(ofServer);
-  const counted: Check[] = [];
-  let hasAllColumns = true;
+  printDoubt("server");
+  let isKnown = [...outcomes.values()].every((outcome) => "count" in outcome);
   for (const table of tables) {
-    const ofTable: string[] = [];
-    const isReadable = await lookThroughTable(ask, table, known, keeping(ofTable));
-    for (const check of checksOf(table)) {
-      const ofCheck: string[] = [];
-      // One after the other: each may take as long as the server is given.
-      const [outcome = { check, error: new Error("no answer") }] = await runChecks(ask, [check]);
-      if ("count" in outcome) counted.push(check);
-      if (isReadable && "count" in outcome) {
-        await keeping(ofCheck)(`check ${check.id}`, () => lookAtCheck(ask, check, known));
-      }
-      printCount(outcome, ofTable.length + ofCheck.length > 0);
-      printDoubts(ofCheck);
+    const ofTable = [`table ${table}`, `status of ${table}`, ...timesOf(table).map(() => `time of ${table}`)];
+    for (const { id } of checksOf(table)) {
+      const outcome = outcomes.get(id) as Outcome;
+      printCount(
+        outcome,
+        [`check ${id}`, ...ofTable].some((name) => doubts.has(name)),
+      );
+      if ("count" in outcome) printDoubt(`check ${id}`);
     }
-    printDoubts(ofTable);
-    if (!(await hasColumns(ask, table))) hasAllColumns = false;
+    for (const name of ofTable) printDoubt(name);
+    if (!(await hasColumns(ask, table))) isKnown = false;
     console.log();
   }
-  for (const grant of await missingRights(ask, target.username, ["veza_ledger_sampler"]).catch(() => [])) {
-    print(grant, "→");
-  }
-  const ofIndexes: string[] = [];
-  await keeping(ofIndexes)("indexes", () => lookAtIndexes(ask, counted, target));
-  printDoubts(ofIndexes);
+  const { username } = scene.settings.database;
+  for (const grant of await missingRights(ask, username, ["veza_ledger_sampler"]).catch(() => [])) print(grant, "→");
+  printDoubt("indexes");
   console.log(
-    all.length > 0
+    doubts.size > 0
       ? "Another schema? --schema <name>. A status for which nobody waits?\n" +
           "--settled <status>. What each doubt means: docs/what-counts.md"
       : "Nothing makes these counts doubtful that can be seen from here.",
   );
-  return counted.length === checks.length && hasAllColumns;
+  return isKnown;
 }
 
 /** Prints a count with its oldest row, and with a question mark where something makes it doubtful. */

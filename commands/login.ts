@@ -1,6 +1,6 @@
 import { codeOf, type DatabaseTarget } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
-import { Problem } from "./ledger-checkup.ts";
+import { Problem } from "./look.ts";
 
 /**
  * What an error of connecting or logging in means, and what mends it: Node's codes, then Postgres' SQLSTATE. `url` is

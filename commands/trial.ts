@@ -4,7 +4,7 @@ import type { Database } from "../lib/database.ts";
 import { tally } from "../lib/events.ts";
 import { errorFields } from "../lib/log.ts";
 import { lockAndReadTotals, recordDelivery } from "../lib/totals.ts";
-import { Problem } from "./ledger-checkup.ts";
+import { Problem } from "./look.ts";
 import { basesOf, missingRights } from "./rights.ts";
 
 // Tries what a role has to do, and takes it back.

@@ -1,7 +1,7 @@
 import { exec } from "node:child_process";
 import { promisify } from "node:util";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
-import { tables } from "../commands/ledger-checkup.ts";
+import { tables } from "../commands/look.ts";
 import { checks } from "../lib/checks.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { insertRows } from "./helpers/models.ts";

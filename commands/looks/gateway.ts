@@ -1,9 +1,9 @@
 import { randomInt } from "node:crypto";
 import { Gauge, Registry } from "prom-client";
-import { deadline } from "../lib/deadline.ts";
-import { errorFields } from "../lib/log.ts";
-import { groupUrl, type PushgatewayTarget, PushRefused, push } from "../lib/pushgateway.ts";
-import { Problem } from "./ledger-checkup.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { errorFields } from "../../lib/log.ts";
+import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
+import { type Finding, type Scene, well, wrong } from "../look.ts";
 
 const metric = "veza_ledger_doctor";
 /**
@@ -12,18 +12,20 @@ const metric = "veza_ledger_doctor";
 const reads = 8;
 
 /**
- * Pushes a group of its own, reads it back on several connections, and deletes it. Throws a Problem when the gateway
- * refuses it, or when a read does not show it: then there are several gateways.
+ * Pushes a group of its own, reads it back on several connections, and deletes it. When a read does not show it, there
+ * are several gateways.
  */
-export async function tryPush(gateway: PushgatewayTarget, stage: string | undefined): Promise<[true, string]> {
+export async function lookAtGateway({ settings: { pushgateway: gateway, stage } }: Scene): Promise<Finding> {
   const value = randomInt(1, 2 ** 32);
   // A group of this run alone: another doctor at the same time would replace it.
   const group = { job: `${metric}_${value}`, stage };
   const registry = new Registry();
   new Gauge({ name: metric, help: "A trial push; deleted at once.", registers: [registry] }).set(value);
-  await push(gateway, group, await registry.metrics(), deadline("the Pushgateway", 3_000)).catch((error) => {
-    throw new Problem(errorFields(error).reason, remedyFor(error));
-  });
+  try {
+    await push(gateway, group, await registry.metrics(), deadline("the Pushgateway", 3_000));
+  } catch (error) {
+    return wrong(errorFields(error).reason, remedyFor(error as Error));
+  }
   const headers = gateway.authorization ? { authorization: gateway.authorization } : undefined;
   const allReads = AbortSignal.timeout(5_000);
   const ask = (url: string, method: string) =>
@@ -44,13 +46,13 @@ export async function tryPush(gateway: PushgatewayTarget, stage: string | undefi
   const deleted = await ask(groupUrl(gateway, group), "DELETE").catch(() => undefined);
   const lost = shown.filter((isShown) => isShown === false).length;
   if (lost > 0) {
-    throw new Problem(
+    return wrong(
       `${lost} of ${reads} reads did not show what was pushed: several gateways answer at this URL`,
       "name one of them in PUSHGATEWAY_URL: each has numbers of its own",
     );
   }
   const kept = deleted?.ok ? "" : `; the group ${group.job} could not be deleted again`;
-  return [true, `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`];
+  return well(`accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`);
 }
 
 /** Whether a page in the text format has this value of the metric, whatever form the gateway gives to numbers. */

@@ -1,0 +1,20 @@
+import { type Outcome, runChecks } from "../../lib/checks.ts";
+import { askOn } from "../../lib/question.ts";
+import { ago, carefully, type Finding, type Scene, well } from "../look.ts";
+
+/** Says what counts now, and which alerts that makes: on day one, they fire without anything new being wrong. */
+export async function lookAtCounts({ database, limit }: Scene): Promise<Finding> {
+  const outcomes = await runChecks(askOn(database, limit, carefully));
+  const texts = outcomes.flatMap((outcome) => ("error" in outcome || outcome.count === 0 ? [] : [textOf(outcome)]));
+  const unknown = outcomes.filter((outcome) => "error" in outcome).length;
+  if (unknown > 0) texts.push(`unknown: ${unknown}`);
+  return well(texts.length === 0 ? "0 everywhere: no alert about money fires" : texts.join("; "));
+}
+
+function textOf({ check, count, oldestSeconds = 0 }: Exclude<Outcome, { error: unknown }>): string {
+  const age = Date.now() / 1000 - oldestSeconds;
+  const oldest = oldestSeconds > 0 ? `, the oldest ${ago(age)} old` : "";
+  const alert = `VezaLedger${check.id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
+  const tooOld = oldestSeconds > 0 && age > 86_400 ? ", and VezaLedgerRowsTooOld unless that alert pages" : "";
+  return `${check.id} ${count}${oldest}: ${alert} fires${tooOld}`;
+}
