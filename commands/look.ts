@@ -68,8 +68,8 @@ export interface Look {
 }
 
 /**
- * Takes the looks one after the other. Yields what each has found; a skipped look yields nothing. A look on Postgres that
- * is late, or that loses the connection, is the last on Postgres.
+ * Takes the looks one after the other. Yields what each has found; a skipped look yields nothing. A look on Postgres
+ * that is late, or that loses the connection, is the last on Postgres.
  */
 export async function* takeLooks(looks: Look[], scene: Scene): AsyncGenerator<[Look, Finding]> {
   const passed = new Set<string>();
