@@ -3,7 +3,7 @@ import { checks, questionOf } from "../lib/checks.ts";
 import { deadline, stayAwake } from "../lib/deadline.ts";
 import "./closed-pipe.ts";
 import { firstLook } from "./first-look.ts";
-import { postgresTimeoutMs, type Scene, takeLooks } from "./look.ts";
+import { type Print, postgresTimeoutMs, type Scene, takeLooks } from "./look.ts";
 import { looks } from "./looks.ts";
 
 // npm run doctor: looks, with the functions' own settings and code, for everything that would keep them from working.
@@ -20,55 +20,48 @@ const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>
   --sql       prints the sampler's statements, to paste into psql
   -h, --help  prints this`;
 
-const { role, settled, printsSql, schema } = readArguments();
-if (printsSql) {
-  console.log(statements());
-  process.exit();
-}
-if (isUrl(role)) {
-  process.exit((await stayAwake(firstLook(role, schema, settled))) ? 0 : 1);
-}
-await stayAwake(examine());
+const options = {
+  sql: { type: "boolean", default: false },
+  settled: { type: "string", multiple: true, default: [] as string[] },
+  schema: { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
 
-function isUrl(role: string): boolean {
-  return /^postgres(ql)?:/.test(role);
-}
-
-function readArguments(): { role: string; settled: string[]; printsSql: boolean; schema: string | undefined } {
+/** Runs the command, with the settings of this process. Resolves to its exit code. */
+export async function run(args: string[], out: Pick<Console, "log" | "error">): Promise<number> {
   try {
-    const { positionals, values } = parseArgs({
-      allowPositionals: true,
-      options: {
-        sql: { type: "boolean", default: false },
-        settled: { type: "string", multiple: true, default: [] },
-        schema: { type: "string" },
-        help: { type: "boolean", short: "h" },
-      },
-    });
-    if (values.help) {
-      console.log(usage);
-      process.exit();
-    }
+    const { positionals, values } = parseArgs({ args, allowPositionals: true, options });
     const [role = "both", ...more] = positionals;
-    const roles = values.sql ? ["sampler"] : ["both", "sampler", "receiver"];
     const settled = values.settled.flatMap((text) => text.split(","));
-    const isKnown = roles.includes(role) && !values.schema;
-    const { sql: printsSql, schema } = values;
-    if ((isKnown || (isUrl(role) && !printsSql)) && more.length === 0) return { role, settled, printsSql, schema };
-  } catch {}
-  console.error(usage);
-  process.exit(2);
+    if (values.help) return show(out.log, usage, 0);
+    if (more.length === 0 && /^postgres(ql)?:/.test(role) && !values.sql) {
+      return (await firstLook(role, values.schema, settled, out.log)) ? 0 : 1;
+    }
+    if (more.length === 0 && values.sql && role === "sampler") return show(out.log, statements(), 0);
+    if (more.length === 0 && !values.sql && !values.schema && /^(both|sampler|receiver)$/.test(role)) {
+      return await examine({ sampler: role !== "receiver", receiver: role !== "sampler" }, settled, out.log);
+    }
+  } catch (error) {
+    if (!(error instanceof TypeError && "code" in error)) throw error; // parseArgs says what it does not know.
+  }
+  return show(out.error, usage, 2);
 }
 
-/** Takes all looks, and prints one line about each, with its remedy below it. */
-async function examine(): Promise<void> {
-  const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
+function show(print: Print, text: string, exitCode: number): number {
+  print(text);
+  return exitCode;
+}
+
+/** Takes all looks, and prints one line about each, with its remedy below it. Resolves to 1 when something is wrong. */
+async function examine(functions: Scene["functions"], settled: string[], print: Print): Promise<number> {
   const scene = { functions, settled, limit: deadline("Postgres", postgresTimeoutMs) } as Scene;
+  let exitCode = 0;
   for await (const [{ name }, { mark, fact, remedy }] of takeLooks(looks, scene)) {
-    console.log(`${mark} ${name.padEnd(28)} ${fact}${remedy ? `\n  ${" ".repeat(28)} → ${remedy}` : ""}`);
-    if (mark === "✗") process.exitCode = 1;
+    print(`${mark} ${name.padEnd(28)} ${fact}${remedy ? `\n  ${" ".repeat(28)} → ${remedy}` : ""}`);
+    if (mark === "✗") exitCode = 1;
   }
   await scene.database?.close();
+  return exitCode;
 }
 
 /** Every statement of the sampler, to paste into psql. */
@@ -81,3 +74,5 @@ function statements(): string {
   ];
   return texts.join("\n\n");
 }
+
+if (import.meta.main) process.exit(await stayAwake(run(process.argv.slice(2), console)));

@@ -12,6 +12,7 @@ import {
   checksOf,
   type Finding,
   orRemedy,
+  type Print,
   Problem,
   type Scene,
   tables,
@@ -28,13 +29,18 @@ const totalTimeoutMs = 60_000;
  * Counts on a ledger where nothing of this service is installed. Prints how it reads, the counts, their oldest rows,
  * and what makes them doubtful; or why it cannot, with the remedy. Resolves to whether each check has a count.
  */
-export async function firstLook(url: string, schema: string | undefined, settled: string[]): Promise<boolean> {
+export async function firstLook(
+  url: string,
+  schema: string | undefined,
+  settled: string[],
+  print: Print,
+): Promise<boolean> {
   try {
-    return await lookAt(url, schema, settled);
+    return await lookAt(url, schema, settled, print);
   } catch (error) {
     const { remedy = "run it again" } = error as Partial<Problem>;
-    print(errorFields(error).reason, "✗");
-    print(remedy, "→");
+    print(wrapped(errorFields(error).reason, "✗"));
+    print(wrapped(remedy, "→"));
     return false;
   }
 }
@@ -43,12 +49,12 @@ const passwordRemedy =
   "write the characters / # ? % @ of a password as %2F %23 %3F %25 %40; or leave the password out of the URL, " +
   "and set PGPASSWORD";
 
-async function lookAt(url: string, schema: string | undefined, settled: string[]): Promise<boolean> {
+async function lookAt(url: string, schema: string | undefined, settled: string[], print: Print): Promise<boolean> {
   const target = await orRemedy(
     Promise.try(() => parseDatabaseUrl(url)),
     passwordRemedy,
   );
-  console.log(
+  print(
     `Reads ${target.database} on ${target.host} as ${target.username}.\n` +
       `Read-only transactions, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
       "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
@@ -79,14 +85,14 @@ async function lookAt(url: string, schema: string | undefined, settled: string[]
     isClockRight: true,
   };
   try {
-    return await orAbort(look(scene), limit);
+    return await orAbort(look(scene, print), limit);
   } finally {
     await database.close();
   }
 }
 
 /** Counts, takes the looks that need no role of roles.sql, and prints both, by table. */
-async function look(scene: Scene): Promise<boolean> {
+async function look(scene: Scene, print: Print): Promise<boolean> {
   const { ask } = scene;
   const outcomes = new Map<string, Outcome>();
   for (const table of tables) {
@@ -102,7 +108,7 @@ async function look(scene: Scene): Promise<boolean> {
   /** Remedies are for roles that are not there yet. */
   const printDoubt = (name: string) => {
     const doubt = doubts.get(name);
-    if (doubt) print(`${name.replace(/^(table|check) /, "")}: ${doubt.fact}`, "!");
+    if (doubt) print(wrapped(`${name.replace(/^(table|check) /, "")}: ${doubt.fact}`, "!"));
   };
 
   printDoubt("server");
@@ -111,20 +117,21 @@ async function look(scene: Scene): Promise<boolean> {
     const ofTable = [`table ${table}`, `status of ${table}`, ...timesOf(table).map(() => `time of ${table}`)];
     for (const { id } of checksOf(table)) {
       const outcome = outcomes.get(id) as Outcome;
-      printCount(
-        outcome,
-        [`check ${id}`, ...ofTable].some((name) => doubts.has(name)),
-      );
+      const isDoubtful = [`check ${id}`, ...ofTable].some((name) => doubts.has(name));
+      print(countOf(outcome, isDoubtful));
       if ("count" in outcome) printDoubt(`check ${id}`);
     }
     for (const name of ofTable) printDoubt(name);
-    if (!(await hasColumns(ask, table))) isKnown = false;
-    console.log();
+    const bridge = await bridgeOf(ask, table);
+    if (bridge) print(bridge);
+    if (bridge) isKnown = false;
+    print("");
   }
   const { username } = scene.settings.database;
-  for (const grant of await missingRights(ask, username, ["veza_ledger_sampler"]).catch(() => [])) print(grant, "→");
+  for (const grant of await missingRights(ask, username, ["veza_ledger_sampler"]).catch(() => []))
+    print(wrapped(grant, "→"));
   printDoubt("indexes");
-  console.log(
+  print(
     doubts.size > 0
       ? "Another schema? --schema <name>. A status for which nobody waits?\n" +
           "--settled <status>. What each doubt means: docs/what-counts.md"
@@ -133,48 +140,50 @@ async function look(scene: Scene): Promise<boolean> {
   return isKnown;
 }
 
-/** Prints a count with its oldest row, and with a question mark where something makes it doubtful. */
-function printCount(outcome: Outcome, isDoubtful: boolean): void {
+/** A count with its oldest row, and with a question mark where something makes it doubtful. */
+function countOf(outcome: Outcome, isDoubtful: boolean): string {
   const { id, help } = outcome.check;
   const isKnown = "count" in outcome;
   const age = isKnown && outcome.oldestSeconds ? ago(Date.now() / 1000 - outcome.oldestSeconds) : undefined;
   const count = isKnown ? `${outcome.count}${isDoubtful ? " ?" : ""}` : "?";
-  console.log(`${count.padStart(8)}  ${id}${age ? `, the oldest ${age} old` : ""}`);
-  print(isKnown ? `${help.split(";")[0]}.` : `Unknown: ${errorFields(outcome.error).reason}`);
+  const meaning = isKnown ? `${help.split(";")[0]}.` : `Unknown: ${errorFields(outcome.error).reason}`;
+  return `${count.padStart(8)}  ${id}${age ? `, the oldest ${age} old` : ""}\n${wrapped(meaning)}`;
 }
 
 /**
- * Says whether a table has the columns that the checks read. Otherwise prints both side by side, and the view that
- * bridges them.
+ * Where a table lacks columns that the checks read: its columns beside them, and the view that bridges them. Otherwise
+ * undefined.
  */
-async function hasColumns(ask: Ask, table: string): Promise<boolean> {
+async function bridgeOf(ask: Ask, table: string): Promise<string | undefined> {
   const [row] = await ask(`
     select jsonb_agg(attname order by attnum) as found,
       (select format('%I.%I', nspname, relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
         where pg_class.oid = attrelid) as name
     from pg_attribute where attrelid = ${tableNamed(table)} and attnum > 0 and not attisdropped group by attrelid`);
-  if (!row) return true; // There is no such table, which has been said.
+  if (!row) return undefined; // There is no such table, which has been said.
   const expected = await columnsRead(table);
-  if (expected.every((column) => row.found.includes(column))) return true;
-  const others = row.found.filter((column: string) => !expected.includes(column));
-  const indent = " ".repeat(10);
-  const lines = expected.map((column) => [column, row.found.includes(column) ? column : "-"]);
-  console.log(`${"!".padStart(8)}  ${table} has other columns than the checks read:`);
-  for (const [left = "", right] of [["the checks read", "the table has"], ...lines, ["-", others.join(", ")]]) {
-    console.log(`${indent}  ${left.padEnd(24)} ${right}`);
-  }
-  const bridged = expected.map((column) => (row.found.includes(column) ? column : `<column> as ${column}`));
-  console.log(`${"→".padStart(8)}  bridge them by a view, and look again with --schema veza_ledger_views:
-${indent}  create schema if not exists veza_ledger_views;
-${indent}  create view veza_ledger_views.${table} as
-${indent}    select ${bridged.join(`,\n${indent}      `)}
-${indent}    from ${row.name};`);
-  return false;
+  const has = (column: string) => row.found.includes(column);
+  if (expected.every(has)) return undefined;
+  const others = row.found.filter((column: string) => !expected.includes(column)).join(", ");
+  const pairs = [
+    ["the checks read", "the table has"],
+    ...expected.map((column) => [column, has(column) ? column : "-"]),
+  ];
+  const selected = expected.map((column) => (has(column) ? column : `<column> as ${column}`));
+  const indent = " ".repeat(12);
+  return [
+    wrapped(`${table} has other columns than the checks read:`, "!"),
+    ...[...pairs, ["-", others]].map(([left = "", right]) => `${indent}${left.padEnd(24)} ${right}`),
+    wrapped("bridge them by a view, and look again with --schema veza_ledger_views:", "→"),
+    `${indent}create schema if not exists veza_ledger_views;`,
+    `${indent}create view veza_ledger_views.${table} as`,
+    `${indent}  select ${selected.join(`,\n${indent}    `)}`,
+    `${indent}  from ${row.name};`,
+  ].join("\n");
 }
 
-/** Prints a text below a count, in lines for a terminal of 80 columns. */
-function print(text: string, mark = ""): void {
+/** A text below a count, in lines for a terminal of 80 columns. */
+function wrapped(text: string, mark = ""): string {
   const lines = text.match(/.{1,69}(?: |$)|\S+/g) ?? [];
-  for (const [index, line] of lines.entries())
-    console.log(`${(index === 0 ? mark : "").padStart(8)}  ${line.trimEnd()}`);
+  return lines.map((line, index) => `${(index === 0 ? mark : "").padStart(8)}  ${line.trimEnd()}`).join("\n");
 }

@@ -36,6 +36,9 @@ export async function orRemedy<T>(work: PromiseLike<T>, remedy: string): Promise
   }
 }
 
+/** Prints a line. */
+export type Print = (line: string) => void;
+
 /** For all looks on Postgres together. */
 export const postgresTimeoutMs = 20_000;
 

@@ -5,7 +5,7 @@ import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
-import { doctor } from "./helpers/doctor.ts";
+import { doctor, inItsOwnProcess } from "./helpers/doctor.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { runProgram } from "./helpers/processes.ts";
@@ -216,9 +216,8 @@ it.each<[string, (proxy: TcpProxy) => void, string]>([
     },
   });
   const startedAt = performance.now();
-  const { exitCode, lines } = await doctor(["sampler"], {
-    DATABASE_URL: database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`),
-  });
+  const url = database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
+  const { exitCode, lines } = await doctor(["sampler"], { DATABASE_URL: url }, inItsOwnProcess);
   expect(performance.now() - startedAt).toBeLessThan(30_000);
   expect(exitCode).toBe(1);
   expect(lines.slice(1)).toEqual([

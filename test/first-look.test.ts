@@ -1,11 +1,12 @@
 import { exec } from "node:child_process";
 import { promisify } from "node:util";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { run } from "../commands/doctor.ts";
 import { tables } from "../commands/look.ts";
 import { checks } from "../lib/checks.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { inItsOwnProcess, inProcess } from "./helpers/doctor.ts";
 import { insertRows } from "./helpers/models.ts";
-import { runScript } from "./helpers/processes.ts";
 import { startProxy, type TcpProxy } from "./helpers/proxy.ts";
 import { tcpServer } from "./helpers/servers.ts";
 
@@ -17,19 +18,19 @@ beforeEach(async () => {
   await database.admin.unsafe("drop schema ledger_metrics cascade");
 });
 
+const nothing = {
+  DATABASE_URL: undefined,
+  PUSHGATEWAY_URL: undefined,
+  WEBHOOK_SECRET: undefined,
+  SECRET_ID: undefined,
+};
+
 /** As the tables' owner, without any setting of the functions. */
 const look = (...options: string[]) => lookWith({}, ...options);
 
 async function lookWith(environment: Record<string, string>, ...options: string[]) {
-  const program = runScript("commands/doctor.ts", options, {
-    DATABASE_URL: undefined,
-    PUSHGATEWAY_URL: undefined,
-    WEBHOOK_SECRET: undefined,
-    SECRET_ID: undefined,
-    ...environment,
-  });
-  await program.exited;
-  return { exitCode: program.child.exitCode, text: program.output() };
+  const { exitCode, output } = await inProcess(run, options, { ...nothing, ...environment });
+  return { exitCode, text: `${output}\n` };
 }
 
 it("counts on a ledger where nothing is installed, with the oldest rows and what each count means", async () => {
@@ -87,7 +88,8 @@ it("says so within 30 s when the link dies: refused, reset or silent, at the log
         },
       });
       const startedAt = Date.now();
-      const { exitCode, text } = await look(database.adminUrl.replace(/:\d+\//, `:${proxy.port}/`));
+      const url = database.adminUrl.replace(/:\d+\//, `:${proxy.port}/`);
+      const { exitCode, output: text } = await inItsOwnProcess(run, [url], nothing);
       const seconds = (Date.now() - startedAt) / 1000;
       expect({ way, moment, exitCode, isLate: seconds > 30 }).toEqual({ way, moment, exitCode: 1, isLate: false });
       expect(text, `${way} ${moment}`).toMatch(/no answer within|connection|CONNECT|hung up|ECONNRESET|closed|ended/);

@@ -1,10 +1,36 @@
 import { inject } from "vitest";
+import { run } from "../../commands/doctor.ts";
+import { setEnvironment } from "./environment.ts";
 import { runScript } from "./processes.ts";
 import { newSecret } from "./receiver.ts";
 
+/** Runs a command in this process, with these variables. Resolves to its exit code, and to what it printed. */
+export async function inProcess(
+  command: typeof run,
+  args: string[],
+  variables: Record<string, string | undefined>,
+): Promise<{ exitCode: number; output: string }> {
+  const before = Object.fromEntries(Object.keys(variables).map((name) => [name, process.env[name]]));
+  const lines: string[] = [];
+  const print = (line: string) => void lines.push(line);
+  setEnvironment(variables);
+  try {
+    return { exitCode: await command(args, { log: print, error: print }), output: lines.join("\n") };
+  } finally {
+    setEnvironment(before);
+  }
+}
+
+/** The same in a process with nothing else in it, which a lost connection could end early. */
+export async function inItsOwnProcess(_: typeof run, args: string[], variables: Record<string, string | undefined>) {
+  const program = runScript("commands/doctor.ts", args, variables);
+  await program.exited;
+  return { exitCode: program.child.exitCode ?? -1, output: program.output().trim() };
+}
+
 /** Runs the doctor; its lines without the remedies, which start with an arrow, and these by themselves. */
-export async function doctor(role: string[], settings: Record<string, string | undefined>) {
-  const program = runScript("commands/doctor.ts", role, {
+export async function doctor(role: string[], settings: Record<string, string | undefined>, start = inProcess) {
+  const { exitCode, output } = await start(run, role, {
     DATABASE_URL: undefined,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),
     WEBHOOK_SECRET: newSecret(),
@@ -12,11 +38,10 @@ export async function doctor(role: string[], settings: Record<string, string | u
     STAGE: "doctor",
     ...settings,
   });
-  await program.exited;
-  const lines = program.output().trim().split("\n");
+  const lines = output.split("\n");
   const isRemedy = (line: string) => line.trim().startsWith("→");
   return {
-    exitCode: program.child.exitCode,
+    exitCode,
     lines: lines.filter((line) => !isRemedy(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
     ill: lines.filter((line) => /^[!✗]/.test(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
     remedies: lines.filter(isRemedy).map((line) => line.trim().slice(2)),
