@@ -29,7 +29,8 @@ const limit = deadline("Postgres", 25_000);
 /** What mends an error of Postgres, by its SQLSTATE, in whatever language it is. Errors of roles.sql bring a hint. */
 const remedies: Record<string, string> = {
   "42703": "migrate the ledger first, or let the role read a view: docs/what-counts.md",
-  "55P03": "somebody works on ledger_metrics: run it again",
+  "55P03": "somebody else works on ledger_metrics or on the roles: run it again",
+  XX000: "somebody else works on the roles: run it again", // Two migrations at once, in databases of one server.
   "0A000": "name the primary in DATABASE_URL", // A replica.
   "25006": "name the primary in DATABASE_URL",
 };

@@ -68,8 +68,8 @@ begin
         errcode = 'undefined_table',
         hint = 'it may be the wrong database: name the ledger''s in DATABASE_URL, or migrate the ledger first';
     end if;
-    fault := format('the table %s is in the schema %s, and the search_path is %s',
-      array_to_string(missing, ', '), places, current_setting('search_path'));
+    fault := format('the search_path, %s, does not lead to the schema %s, which has %s',
+      current_setting('search_path'), places, array_to_string(missing, ', '));
     cure := case when chosen is null then format('npm run migrate -- --schema %s', replace(places, '"', ''))
       else format('as %s: alter role veza_ledger_sampler in database %I set search_path = %s, public',
         current_user, here.datname, places) end;
@@ -121,10 +121,11 @@ begin
     select 'a superuser', format('alter role %I createrole', current_user) from me where not makes_roles
     union all
     -- From PostgreSQL 16 on, CREATEROLE is a right to one's own roles only.
-    select maker, format('grant %s to %I with admin option', string_agg(quote_ident(rolname), ', '), current_user)
+    select maker, format('grant %s to %I with admin option', string_agg(quote_ident(rolname), ', ' order by rolname),
+      current_user)
     from (
-      select rolname, coalesce((select min(member::regrole::text) from pg_auth_members
-        where roleid = pg_roles.oid and admin_option), 'a superuser') as maker
+      select rolname, coalesce((select members.rolname from pg_auth_members join pg_roles as members on members.oid = member
+        where roleid = pg_roles.oid and admin_option order by member limit 1), 'a superuser') as maker
       from pg_roles where regexp_replace(rolname, '_clone$', '') = any (names)
         and version >= 160000 and not pg_has_role(pg_roles.oid, 'usage with admin option')
     ) as made group by maker
