@@ -26,7 +26,7 @@ const roles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncal
 /** For all of it, so that a dead link is told within 30 s. */
 const limit = deadline("Postgres", 25_000);
 
-/** What mends an error of Postgres, by its SQLSTATE, in whatever language it is. Errors of roles.sql bring a hint. */
+/** What mends an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
 const remedies: Record<string, string> = {
   "42703": "migrate the ledger first, or let the role read a view: docs/what-counts.md",
   "55P03": "somebody else works on ledger_metrics or on the roles: run it again",
@@ -152,7 +152,7 @@ async function apply(sql: Sql, statements: string): Promise<void> {
     const { severity, hint, message } = error as Error & { severity?: string; hint?: string };
     if (severity !== "ERROR") throw error; // The session has ended, maybe while it waited for its commit.
     outcome = untouched;
-    const remedy = hint ?? remedies[codeOf(error)] ?? "correct it";
+    const remedy = remedies[codeOf(error)] ?? hint ?? "correct it";
     throw new Problem(message, /run (migrate|it again)/.test(remedy) ? remedy : `${remedy}; then run it again`);
   }
 }

@@ -520,6 +520,13 @@ describe("beside the ledger of another stage on the same server", () => {
         "  → it may be the wrong database: name the ledger's in DATABASE_URL, or migrate the ledger first; " +
         "then run it again\nNothing was changed.\n",
     ]);
+    for (const schema of ["eu", "us"]) {
+      await run("empty", `create schema ${schema}`);
+      await run("empty", `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`);
+    }
+    expect((await migrate(server.superuserUrl.replace(/\w+$/, "empty")))[1]).toMatch(
+      /→ choose eu or us, or make a view of them all: docs\/what-counts\.md; npm run migrate -- --schema eu or us\n/,
+    );
   });
 
   it("the documented rollback stops at its first error, and leaves the roles to prod until they are the last", async ({

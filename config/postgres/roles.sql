@@ -70,9 +70,11 @@ begin
     end if;
     fault := format('the search_path, %s, does not lead to the schema %s, which has %s',
       current_setting('search_path'), places, array_to_string(missing, ', '));
-    cure := case when chosen is null then format('npm run migrate -- --schema %s', replace(places, '"', ''))
-      else format('as %s: alter role veza_ledger_sampler in database %I set search_path = %s, public',
-        current_user, here.datname, places) end;
+    cure := case when places ~ ' or ' then format('choose %s, or make a view of them all: docs/what-counts.md; ', places)
+        else '' end
+      || case when chosen is null then format('npm run migrate -- --schema %s', replace(places, '"', ''))
+        else format('as %s: alter role veza_ledger_sampler in database %I set search_path = %s, public',
+          current_user, here.datname, places) end;
   end if;
 
   with ledger as (
@@ -124,7 +126,8 @@ begin
     select maker, format('grant %s to %I with admin option', string_agg(quote_ident(rolname), ', ' order by rolname),
       current_user)
     from (
-      select rolname, coalesce((select members.rolname from pg_auth_members join pg_roles as members on members.oid = member
+      select rolname, coalesce((
+        select helper.rolname from pg_auth_members join pg_roles as helper on helper.oid = member
         where roleid = pg_roles.oid and admin_option order by member limit 1), 'a superuser') as maker
       from pg_roles where regexp_replace(rolname, '_clone$', '') = any (names)
         and version >= 160000 and not pg_has_role(pg_roles.oid, 'usage with admin option')
@@ -133,9 +136,9 @@ begin
   select coalesce(
       min(format('as %s: %s', who, statement)) filter (where statement = 'npm run migrate'),
       string_agg(format('as %s: %s', who, statement), '; ' order by statement, who) filter (where who is not null)),
-    coalesce(fault, format(case when makes_roles then '%I may not give the rights that the roles need'
-      else '%I may not create roles; run it as a login that may, such as the master user of RDS, or give it what it lacks'
-      end, current_user))
+    coalesce(fault, format('%I may not ', current_user) || case
+      when makes_roles then 'give the rights that the roles need'
+      else 'create roles; run it as a login that may, such as the master user of RDS, or give it what it lacks' end)
   into grants, fault from me left join steps on true group by makes_roles;
   cure := concat_ws('; ', grants, cure);
   if cure <> '' then
