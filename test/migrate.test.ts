@@ -255,14 +255,18 @@ describe("beside the ledger of another stage on the same server", () => {
   }
   const join = (name: string) => run(name, "grant veza_app to master", "master");
   const leave = (name: string) => run(name, "revoke veza_app from master", "master");
-  /** What the sampler counts. */
-  async function countsOf(name: string): Promise<Record<string, unknown>> {
-    const outcomes = await sampleAs(as("veza_ledger_sampler", name));
+  async function countsOf(name: string, login = "veza_ledger_sampler"): Promise<Record<string, unknown>> {
+    const outcomes = await sampleAs(as(login, name));
     return Object.fromEntries(
       outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? outcome.error : outcome.count]),
     );
   }
   const prodCounts = { ...Object.fromEntries(checks.map(({ id }) => [id, 0])), stuck_orders: 3 };
+  async function expectProdAsBefore(): Promise<void> {
+    for (const login of ["veza_ledger_sampler", "veza_ledger"]) {
+      expect(await countsOf("prod", login), login).toEqual(prodCounts);
+    }
+  }
 
   beforeAll(async () => {
     server = await startPostgres(0);
@@ -286,12 +290,11 @@ describe("beside the ledger of another stage on the same server", () => {
     await run("prod", "alter database prod set search_path = veza_v1, public");
     await runSqlFiles(as("master", "prod"), ["config/postgres/schema.sql", "config/postgres/roles.sql"]);
     await run("prod", "alter database prod reset search_path");
-    await leave("prod");
-    for (const role of ["sampler", "receiver", "oncall"]) {
-      await run("prod", `alter role veza_ledger_${role} password 'veza_ledger_${role}'`);
-    }
     await run("prod", "alter role veza_ledger_sampler in database prod set timezone = 'Europe/Paris'", "master");
-    expect(await countsOf("prod")).toEqual(prodCounts);
+    await runSqlFiles(as("master", "prod"), ["config/postgres/roles.sql"]);
+    await leave("prod");
+    for (const role of roles.split(", ")) await run("prod", `alter role ${role} password '${role}'`);
+    await expectProdAsBefore();
     return () => server.stop();
   });
 
@@ -468,7 +471,7 @@ describe("beside the ledger of another stage on the same server", () => {
     expect(output.match(/^✗.*\n.*/gm)).toBe(null);
     expect(mended).toBe(0);
     expect(await countsOf(name)).toEqual({ ...prodCounts, stuck_orders: 1 });
-    expect(await countsOf("prod")).toEqual(prodCounts);
+    await expectProdAsBefore();
   });
 
   it("a role that has another password keeps it, for prod's functions, and one without gets it", async () => {
@@ -570,7 +573,7 @@ describe("beside the ledger of another stage on the same server", () => {
       expect(await rollBack("last")).toEqual([0, expect.stringMatching(/NOTICE: +the roles stay, .*: prod(, |$)/m)]);
       expect(await left("last")).toEqual(roles.split(", "));
     }
-    expect(await countsOf("prod")).toEqual(prodCounts);
+    await expectProdAsBefore();
     const receiver = await openConnection(as("veza_ledger_receiver", "prod"));
     await expect(tryRole(receiver, "veza_ledger_receiver")).resolves.toBe("a delivery, a publish");
 

@@ -44,7 +44,8 @@ begin
   end if;
 
   select string_agg(distinct datname, ', ') into rest
-  from pg_shdepend join pg_database on pg_database.oid = case classid when 'pg_database'::regclass then objid else dbid end
+  from pg_shdepend join pg_database
+    on pg_database.oid = case classid when 'pg_database'::regclass then objid else dbid end
   where refclassid = 'pg_authid'::regclass and refobjid = any (logins);
   if rest is not null then
     raise notice 'the roles stay, since they have rights in another database: %', rest;
