@@ -36,6 +36,8 @@ const deaths: Record<string, (proxy: TcpProxy) => void> = {
   "a FIN": (proxy) => proxy.cut(false),
   "an RST": (proxy) => proxy.cut(true),
   silence: (proxy) => void proxy.mute(40_000),
+  "a FATAL error": () =>
+    void admin`select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'`.execute(),
 };
 interface Moment {
   /** The link dies at the first piece that has this text, which is not passed on. */
@@ -108,11 +110,17 @@ async function start(death: string, name: string) {
   };
 }
 
-it.each(Object.keys(deaths))(
-  "a link that dies by %s, at each moment: the sentence is true, the exit code 1, within 30 s",
-  async (death) => {
+const allMoments = Object.keys(moments);
+it.each([
+  ["a FIN", allMoments],
+  ["an RST", allMoments],
+  ["silence", allMoments],
+  ["a FATAL error", ["in the commit"]],
+])(
+  "a session that ends by %s, at each moment: the sentence is true, the exit code 1, within 30 s",
+  async (death, names) => {
     const checks: (() => Promise<void>)[] = [];
-    for (const name of Object.keys(moments)) checks.push(await start(death, name));
+    for (const name of names) checks.push(await start(death, name));
     for (const check of checks) await check();
   },
 );
