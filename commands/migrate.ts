@@ -1,12 +1,11 @@
 import { readFile } from "node:fs/promises";
-import { createInterface } from "node:readline/promises";
-import { Writable } from "node:stream";
 import { parseArgs, parseEnv } from "node:util";
 import type { Sql } from "postgres";
-import { codeOf, type Database, type DatabaseTarget } from "../lib/database.ts";
-import { deadline, orAbort } from "../lib/deadline.ts";
+import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../lib/database.ts";
+import { deadline, stayAwake } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
+import "./closed-pipe.ts";
 import { connect } from "./connect.ts";
 import { loginProblem } from "./login.ts";
 import { Problem } from "./look.ts";
@@ -19,14 +18,23 @@ const usage = `usage: npm run migrate [-- <options>]
 
   --schema <name>           the ledger's schema, where your search_path does not lead to it
   --password-from <file>    has lines such as veza_ledger_sampler=…, for roles without a password
-  --password-from prompt    asks for them
   --iam                     the functions log in by IAM: grants them rds_iam, where there is that role
   --dry-run                 prints the SQL, and connects to nothing
 
 DATABASE_URL names the ledger's database, and a login that may create roles.`;
 
 const roles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall", "veza_ledger"];
-const timeoutMs = 30_000;
+/** For all of it, so that a dead link is told within 30 s. */
+const limit = deadline("Postgres", 25_000);
+
+/** What mends an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
+const remedies: Record<string, string> = {
+  "42703": "migrate the ledger first, or let the role read a view: docs/what-counts.md",
+  "55P03": "somebody else works on ledger_metrics or on the roles: run it again",
+  XX000: "somebody else works on the roles: run it again", // Two migrations at once, in databases of one server.
+  "0A000": "name the primary in DATABASE_URL", // A replica.
+  "25006": "name the primary in DATABASE_URL",
+};
 
 const grantIam = `\
 do $$
@@ -51,14 +59,15 @@ if (!url) {
   console.error(`DATABASE_URL is missing.\n\n${usage}`);
   process.exit(1);
 }
-let isMigrated = false;
+const untouched = "\nNothing was changed.";
+let outcome = untouched;
 try {
-  await migrate(parseDatabaseUrl(url));
+  await stayAwake(migrate(parseDatabaseUrl(url)));
 } catch (error) {
-  const { remedy = isMigrated ? "run it again" : "correct it, then run it again" } = error as Partial<Problem>;
-  const before = isMigrated ? "" : "\nNothing was changed.";
-  console.error(`✗ ${errorFields(error).reason}\n  → ${remedy}${before}`);
-  process.exitCode = 1;
+  const { remedy = outcome === untouched ? "correct it, then run it again" : "run it again" } =
+    error as Partial<Problem>;
+  console.error(`✗ ${errorFields(error).reason}\n  → ${remedy}${outcome}`);
+  process.exit(1); // What waits for a lost connection would go on.
 }
 
 function readArguments() {
@@ -78,53 +87,54 @@ function readArguments() {
   }
 }
 
-/** Migrates in one transaction, then tries each role. Throws a Problem when the migration fails. */
+/** Migrates in one transaction, then tries each role. Rejects when the migration fails, or its connection is lost. */
 async function migrate(target: DatabaseTarget): Promise<void> {
-  const given: Passwords = from === undefined || from === "prompt" ? new Map() : await readPasswords(from);
+  const given: Passwords = from === undefined ? new Map() : await readPasswords(from);
   const database = await open(target);
-  const { sql } = database;
   try {
-    const { known, lacking } = await lookForPasswords(sql);
-    if (from === "prompt") await askForPasswords(lacking, given);
-    const set = new Map([...given].filter(([role]) => lacking.includes(role)));
-    await apply(sql, await statementsOf(set));
-    isMigrated = true;
-    say("✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
-    for (const role of set.keys()) say("✓", "password", `${role} has the given one`);
-    if (iam && (await sql`select from pg_roles where rolname = 'rds_iam'`).length === 0) {
-      say("!", "IAM", "there is no role rds_iam, so nothing was granted", "run it on RDS, or leave --iam out");
-    }
-    for (const role of roles) await tryOut(role, database, target, given.get(role), known);
-    const [row] = await sql`select pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'usage') as sees_queries`;
-    if (!row?.sees_queries) {
-      const grant = "as a superuser, or with the admin option on it: grant pg_read_all_stats to veza_ledger_oncall";
-      say("!", "veza_ledger_oncall", "sees who holds a lock, and not the query", grant);
-    }
+    await withDeadline(database, limit, () => migrateOn(database, target, given));
   } finally {
     await database.close();
   }
 }
 
-async function open(target: DatabaseTarget): Promise<Database> {
-  const connecting = connect(async () => target, "veza-ledger-migrate", deadline("Postgres", timeoutMs));
-  const database = await connecting.catch((error) => {
+async function migrateOn(database: Database, target: DatabaseTarget, given: Passwords): Promise<void> {
+  const { sql } = database;
+  const [row] = await sql`select current_setting('server_version_num')::int as version`;
+  if (row?.version < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it: no older one was tried");
+  const { known, lacking } = await lookForPasswords(sql);
+  const set = new Map([...given].filter(([role]) => lacking.includes(role)));
+  await apply(sql, await statementsOf(set));
+  say("✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
+  for (const role of set.keys()) say("✓", "password", `${role} has the given one`);
+  if (iam && (await sql`select from pg_roles where rolname = 'rds_iam'`).length === 0) {
+    say("!", "IAM", "there is no role rds_iam, so nothing was granted", "run it on RDS, or leave --iam out");
+  }
+  for (const role of roles) await tryOut(role, database, target, given.get(role), known);
+  const [may] = await sql`select pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'usage') as see_queries`;
+  if (!may?.see_queries) {
+    const grant = "as a superuser, or with the admin option on it: grant pg_read_all_stats to veza_ledger_oncall";
+    say("!", "veza_ledger_oncall", "sees who holds a lock, and not the query", grant);
+  }
+}
+
+function open(target: DatabaseTarget): Promise<Database> {
+  return connect(async () => target, "veza-ledger-migrate", limit).catch((error) => {
     throw loginProblem(error, target);
   });
-  const [row] = await database.sql`select current_setting('server_version_num')::int as version`;
-  if (row?.version < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it: no older one was tried");
-  return database;
 }
 
 /** The SQL of one migration, as one transaction. */
 async function statementsOf(passwords: Passwords): Promise<string> {
-  const parts = ["schema", "roles"].map(async (name) => {
-    const text = await readSqlFile(`config/postgres/${name}.sql`);
-    return text.replaceAll(/^(begin|commit);\n/gm, "");
-  });
+  const textOf = async (name: string) =>
+    (await readSqlFile(`config/postgres/${name}.sql`)).replaceAll(/^(begin|commit);\n/gm, "");
+  const [looks, changes] = (await textOf("roles")).split("-- From here on, something changes.\n");
   return [
     "begin read write;",
-    schema === undefined ? "" : startIn(schema),
-    ...(await Promise.all(parts)),
+    schema === undefined ? "" : `set local search_path = "${schema.replaceAll('"', '""')}", public;`,
+    looks,
+    await textOf("schema"),
+    changes,
     iam ? grantIam : "",
     ...[...passwords].map(([role, password]) => `alter role ${role} password '${scramVerifier(password)}';`),
     "commit;",
@@ -133,63 +143,18 @@ async function statementsOf(passwords: Passwords): Promise<string> {
     .join("\n");
 }
 
-/** SQL: looks for the ledger in this schema. Fails when the sampler's role has a search_path without it. */
-function startIn(schema: string): string {
-  const literal = `'${schema.replaceAll("'", "''")}'`;
-  return `\
-do $$
-declare
-  chosen text;
-  which text;
-begin
-  select substr(entry, length('search_path=') + 1),
-    case setdatabase when 0 then '' else format(' in database %I', current_database()) end into chosen, which
-  from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
-  where rolname = 'veza_ledger_sampler' and entry like 'search_path=%'
-    and setdatabase in (0, (select oid from pg_database where datname = current_database()))
-  order by setdatabase desc limit 1;
-  if ${literal} <> all (string_to_array(replace(chosen, '"', ''), ', ')) then
-    raise exception 'veza_ledger_sampler looks for the ledger in %, and not in %', chosen, ${literal}
-      using hint = format('alter role veza_ledger_sampler%s reset search_path', which);
-  end if;
-  perform set_config('search_path', quote_ident(${literal}) || ', public', true);
-end
-$$;
-`;
-}
-
-/** Runs the migration. Throws a Problem with what mends it. */
+/** Runs the migration. Throws a Problem with what mends it where Postgres has refused it. */
 async function apply(sql: Sql, statements: string): Promise<void> {
+  outcome = "\nIt is unknown whether it was changed.";
   try {
-    await orAbort(sql.unsafe(statements), deadline("Postgres", timeoutMs));
+    await sql.unsafe(statements);
+    outcome = "";
   } catch (error) {
-    await sql.unsafe("rollback");
-    throw new Problem(errorFields(error).reason, await remedyFor(error as Error & { hint?: string }, sql));
-  }
-}
-
-async function remedyFor(error: Error & { hint?: string }, sql: Sql): Promise<string> {
-  if (error.hint) return `${error.hint}; then run it again`;
-  if (/^permission denied for database/.test(error.message)) {
-    const [row] = await sql`select datdba::regrole::text as owner, format('grant create on database %I to %I', datname,
-      current_user) as grant from pg_database where datname = current_database()`;
-    return `as ${row?.owner}: ${row?.grant}; then run it again`;
-  }
-  const [, closed] = /^permission denied for schema (\w+)$/.exec(error.message) ?? [];
-  if (closed) {
-    const [row] = await sql`select nspowner::regrole::text as owner from pg_namespace where nspname = ${closed}`;
-    return `run it as ${row?.owner}, which made that schema`;
-  }
-  switch (codeOf(error)) {
-    case "42703":
-      return "migrate the ledger first, or let the role read a view: docs/what-counts.md";
-    case "55P03":
-      return "somebody works on ledger_metrics: run it again";
-    case "0A000": // A replica.
-    case "25006":
-      return "name the primary in DATABASE_URL";
-    default:
-      return "correct it, then run it again";
+    const { severity, hint, message } = error as Error & { severity?: string; hint?: string };
+    if (severity !== "ERROR") throw error; // The session has ended, maybe while it waited for its commit.
+    outcome = untouched;
+    const remedy = remedies[codeOf(error)] ?? hint ?? "correct it";
+    throw new Problem(message, /run (migrate|it again)/.test(remedy) ? remedy : `${remedy}; then run it again`);
   }
 }
 
@@ -218,20 +183,6 @@ async function readPasswords(file: string): Promise<Passwords> {
   return new Map(passwords);
 }
 
-/** Asks without an echo. From a pipe, each line is one answer. */
-async function askForPasswords(lacking: string[], given: Passwords): Promise<void> {
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const reader = createInterface({ input: process.stdin, output: silent, terminal: process.stdin.isTTY });
-  const lines = reader[Symbol.asyncIterator]();
-  for (const role of lacking) {
-    process.stderr.write(`Password of ${role} (empty: none): `);
-    const { value = "" } = await lines.next();
-    process.stderr.write("\n");
-    if (value) given.set(role, value);
-  }
-  reader.close();
-}
-
 /** Tries a role, by its own log-in where its password was given, and says what came of it. */
 async function tryOut(
   role: string,
@@ -248,12 +199,9 @@ async function tryOut(
       return;
     }
     const own = { ...target, username: role, password };
-    const connecting = connect(async () => own, "veza-ledger-migrate", deadline("Postgres", timeoutMs));
-    const login = await connecting.catch((error) => {
-      const other = "has another password than the given one, and keeps it";
-      throw codeOf(error) === "28P01"
-        ? new Problem(other, `use that password, or set a new one: alter role ${role} password 'NEW'`)
-        : loginProblem(error, own);
+    const connecting = connect(async () => own, "veza-ledger-migrate", limit);
+    const login = await connecting.catch(async (error) => {
+      throw (await refusedProblem(error, database.sql, role)) ?? loginProblem(error, own);
     });
     try {
       say("✓", role, `logged in, and tried: ${await tryRole(login, role)}`);
@@ -261,10 +209,28 @@ async function tryOut(
       await login.close();
     }
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
+    if (!(error instanceof Problem) || database.lost.aborted) throw error;
     say("✗", role, error.message, error.remedy);
     process.exitCode = 1;
   }
+}
+
+/** Why Postgres refuses a role with its given password. Only a superuser could see whether it has another password. */
+async function refusedProblem(error: unknown, sql: Sql, role: string): Promise<Problem | undefined> {
+  if (!/^28/.test(codeOf(error))) return undefined;
+  const [row] = await sql`select current_user as me, not rolcanlogin as is_closed, rolvaliduntil < now() as is_expired
+    from pg_roles where rolname = ${role}`;
+  const alter = (change: string) => `as ${row?.me}: alter role ${role} ${change}`;
+  if (row?.is_closed) return new Problem("may not log in", `${alter("login")}; then run it again`);
+  if (row?.is_expired) {
+    return new Problem("has an expired password", `${alter("valid until 'infinity'")}; then run it again`);
+  }
+  if (codeOf(error) !== "28P01") return undefined;
+  return new Problem(
+    "has another password than the given one, or none, and keeps what it has",
+    "give the password that it has: each database of this server has the same roles, and a new one locks out the " +
+      `functions of the others. Where it has none, ${alter("password 'NEW'")}; then run it again`,
+  );
 }
 
 function say(mark: string, what: string, fact: string, remedy?: string): void {

@@ -126,7 +126,8 @@ describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
     const sent = await bash(ping.replace(/https:\S+/, url), { WEBHOOK_SECRET });
     expect(sent).toEqual([0, expect.stringContaining("Recorded. It is on the gateway.")]);
 
-    const [remove = ""] = /^for file in [\s\S]*?^done$/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
+    const [remove = ""] =
+      /^psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
     expect(remove).toContain("rollback.sql");
     const [removed, left] = await bash(remove);
     expect([removed, left.match(/^.*ERROR.*$/gm)]).toEqual([0, null]);

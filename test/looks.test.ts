@@ -340,7 +340,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await run(`alter role veza_ledger_sampler ${inDatabase()} set search_path = shop, public;
       alter role veza_ledger_sampler ${inDatabase()} set timezone = 'Pacific/Honolulu'`);
     await expect(migrate()).rejects.toMatchObject({
-      hint: `alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`,
+      hint: `as postgres: alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`,
     });
     for (const setting of ["search_path = veza, public", "timezone = 'UTC'"]) {
       const remedy = (await check()).remedies.find((text) => text.startsWith("alter role")) ?? "";

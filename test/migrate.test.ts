@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import postgres from "postgres";
@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { runSqlFiles } from "../commands/sql.ts";
 import { tryRole } from "../commands/trial.ts";
 import { checks } from "../lib/checks.ts";
+import { findOnPath } from "../local/find-on-path.ts";
 import { type LocalPostgres, startPostgres } from "../local/postgres.ts";
 import { createDatabase, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
-import { runProgram } from "./helpers/processes.ts";
-import { assertRights } from "./helpers/sample.ts";
+import { runProgram, runScript } from "./helpers/processes.ts";
+import { assertRights, sampleAs } from "./helpers/sample.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -22,14 +23,8 @@ const tables = () => database.admin`select relname from pg_class
   where relnamespace = to_regnamespace('ledger_metrics') and relkind = 'r' order by relname`;
 
 /** Runs `npm run migrate` to its end, and resolves to its exit code and what it has printed. */
-async function migrate(url: string | undefined, args: string[] = [], input = ""): Promise<[number | null, string]> {
-  const { child, exited, output } = runProgram(
-    process.execPath,
-    ["commands/migrate.ts", ...args],
-    { DATABASE_URL: url },
-    "pipe",
-  );
-  child.stdin?.end(input);
+async function migrate(url: string | undefined, args: string[] = []): Promise<[number | null, string]> {
+  const { child, exited, output } = runScript("commands/migrate.ts", args, { DATABASE_URL: url });
   await exited;
   return [child.exitCode, output()];
 }
@@ -154,20 +149,12 @@ describe("passwords", () => {
     const again = await file("veza_ledger_sampler=fourth", "veza_ledger_oncall=three");
     const [code, second] = await migrate(url, ["--password-from", again]);
     expect(code).toBe(1);
-    expect(second).toMatch(/^✗ veza_ledger_sampler +has another password than the given one, and keeps it\n {2}→ use/m);
+    expect(second).toMatch(
+      /^✗ veza_ledger_sampler +has another password than the given one, or none, .*\n {2}→ give the password that/m,
+    );
     expect(second).toMatch(/^✓ veza_ledger_oncall +logged in/m);
     expect(await mayLogIn(as("veza_ledger_sampler:one"))).toBe(true);
     expect(printed + second).not.toMatch(/two\$|fourth|three/);
-  });
-
-  it("are asked for, and an empty answer leaves a role without", async () => {
-    const { url, as } = withoutRoles();
-    const [exitCode, printed] = await migrate(url, ["--password-from", "prompt"], "one\ntwo\nthree\n");
-    expect([exitCode, printed]).toEqual([0, expect.stringContaining("Password of veza_ledger (empty: none): ")]);
-    expect(await mayLogIn(as("veza_ledger_oncall:three"))).toBe(true);
-    expect(await mayLogIn(as("veza_ledger:"))).not.toBe(true);
-    const [, second] = await migrate(url, ["--password-from", "prompt"]);
-    expect(second.match(/Password of \w+/g)).toEqual(["Password of veza_ledger"]);
   });
 
   it("are not needed with IAM: rds_iam is granted where it is there", async () => {
@@ -191,11 +178,14 @@ it("changes nothing when one statement fails, and says what mends it", async () 
   expect([exitCode, printed]).toEqual([
     1,
     '✗ column "hyperswitch_refund_id" of relation "refunds" does not exist\n' +
-      "  → migrate the ledger first, or let the role read a view: docs/what-counts.md\nNothing was changed.\n",
+      "  → migrate the ledger first, or let the role read a view: docs/what-counts.md; then run it again\n" +
+      "Nothing was changed.\n",
   ]);
   expect(await admin`select to_regnamespace('ledger_metrics') as found`).toEqual([{ found: null }]);
   await admin.unsafe("drop table refunds");
-  expect((await migrate(adminUrl))[1]).toMatch(/has no table refunds\n {2}→ name the ledger's database, or migrate/);
+  expect((await migrate(adminUrl))[1]).toMatch(
+    /has no table refunds\n {2}→ it may be the wrong database: name the ledger's/,
+  );
 });
 
 it("migrates a ledger whose people on call lack a column, and says so", async () => {
@@ -230,6 +220,368 @@ it.each([
   expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(0);
 });
 
+describe("beside the ledger of another stage on the same server", () => {
+  let server: LocalPostgres;
+  let isBefore16: boolean;
+  const as = (login: string, name: string) =>
+    server.superuserUrl.replace("postgres:postgres@", `${login}:${login}@`).replace(/\w+$/, name);
+  /** Runs statements as the superuser, or as somebody else. */
+  async function run(name: string, statements: string, who = "postgres"): Promise<void> {
+    const sql = postgres(as("postgres", name), { max: 1, onnotice: () => {} });
+    await sql.unsafe(`set role "${who}"`);
+    await sql.unsafe(statements).finally(() => sql.end());
+  }
+  /** A ledger with one stuck order, as a careful company has it: PUBLIC may do nothing. */
+  async function makeLedger(name: string, schema = "veza"): Promise<void> {
+    await run("postgres", `create database "${name}" owner master`);
+    await run(
+      name,
+      `revoke all on database "${name}" from public; revoke all on schema public from public;
+       grant connect on database "${name}" to veza_app; create schema ${schema} authorization veza_app`,
+    );
+    await run(name, `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`, "veza_app");
+    await run(
+      name,
+      `insert into ${schema}.orders (status, hyperswitch_payment_id, created_at)
+       values ('pending', 'pay', '-infinity')`,
+    );
+  }
+  /** `role=password` lines in a file; gone with the test. */
+  async function passwords(...lines: string[]): Promise<string> {
+    const folder = await mkdtemp(path.join(tmpdir(), "veza-passwords-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    await writeFile(path.join(folder, "passwords"), lines.join("\n"));
+    return path.join(folder, "passwords");
+  }
+  const join = (name: string) => run(name, "grant veza_app to master", "master");
+  const leave = (name: string) => run(name, "revoke veza_app from master", "master");
+  async function countsOf(name: string, login = "veza_ledger_sampler"): Promise<Record<string, unknown>> {
+    const outcomes = await sampleAs(as(login, name));
+    return Object.fromEntries(
+      outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? outcome.error : outcome.count]),
+    );
+  }
+  const prodCounts = { ...Object.fromEntries(checks.map(({ id }) => [id, 0])), stuck_orders: 3 };
+  async function expectProdAsBefore(): Promise<void> {
+    for (const login of ["veza_ledger_sampler", "veza_ledger"]) {
+      expect(await countsOf("prod", login), login).toEqual(prodCounts);
+    }
+  }
+
+  beforeAll(async () => {
+    server = await startPostgres(0);
+    await run("postgres", `create role master login createrole createdb password 'master'`);
+    await run("postgres", `create role veza_app login password 'veza_app'`, "master");
+    await run("postgres", `create role "Read-Only" login createrole password 'Read-Only'`);
+    const sql = postgres(server.superuserUrl, { max: 1 });
+    const [row] = await sql`select current_setting('server_version_num')::int < 160000 as is_before_16`;
+    isBefore16 = row?.is_before_16;
+    await sql.end();
+    await makeLedger("prod", "veza_v1");
+    // Its times have no zone, and are written in Paris: in UTC, two of the three would lie ahead.
+    await run(
+      "prod",
+      `alter table veza_v1.orders alter created_at drop default, alter created_at type timestamp;
+       insert into veza_v1.orders (status, hyperswitch_payment_id, created_at)
+         select 'pending', 'pay', (now() - interval '40 minutes') at time zone 'Europe/Paris'
+         from generate_series(1, 2)`,
+    );
+    await join("prod");
+    await run("prod", "alter database prod set search_path = veza_v1, public");
+    await runSqlFiles(as("master", "prod"), ["config/postgres/schema.sql", "config/postgres/roles.sql"]);
+    await run("prod", "alter database prod reset search_path");
+    await run("prod", "alter role veza_ledger_sampler in database prod set timezone = 'Europe/Paris'", "master");
+    await runSqlFiles(as("master", "prod"), ["config/postgres/roles.sql"]);
+    await leave("prod");
+    for (const role of roles.split(", ")) await run("prod", `alter role ${role} password '${role}'`);
+    await expectProdAsBefore();
+    return () => server.stop();
+  });
+
+  interface Case {
+    login?: string;
+    args?: string[];
+    /** What came before, in this database. */
+    before?: (name: string) => Promise<unknown>;
+    says: string;
+    /** What is printed as remedies, with NAME for the database's name. PostgreSQL before 16 may need less. */
+    remedies: string[];
+  }
+  const toSchema = ["--schema", "veza"];
+  const roles = "veza_ledger, veza_ledger_oncall, veza_ledger_receiver, veza_ledger_sampler";
+  const tables = "orders, refunds, seller_transfers";
+  /** Prod finds its ledger by a setting for the whole server. */
+  const lookInWholeServer =
+    "alter role veza_ledger_sampler in database prod reset search_path;" +
+    "alter role veza_ledger_sampler set search_path = veza_v1, public";
+  const setPath = 'as master: alter role veza_ledger_sampler in database "NAME" set search_path = veza, public';
+  const cases: [string, Case][] = [
+    [
+      "a ledger in another schema, by a login that does not own it",
+      {
+        says: `the search_path, "$user", public, does not lead to the schema veza, which has ${tables}`,
+        remedies: ["as master: grant veza_app to master", "npm run migrate -- --schema veza"],
+      },
+    ],
+    [
+      "run again once the membership was revoked",
+      {
+        before: async (name) => {
+          await join(name);
+          expect(await migrate(as("master", name), toSchema)).toEqual([0, expect.stringContaining("✓ migrated")]);
+          await leave(name);
+        },
+        says: "master may not give the rights that the roles need",
+        remedies: ["as master: grant veza_app to master", "then run it again"],
+      },
+    ],
+    [
+      "a login that has rights to nothing, and a name in need of quotes",
+      {
+        login: "Read-Only",
+        args: toSchema,
+        before: (name) => run(name, `grant connect on database "${name}" to "Read-Only"`),
+        says: '"Read-Only" may not give the rights that the roles need',
+        remedies: [
+          'as master: grant connect on database "NAME" to "Read-Only" with grant option',
+          'as master: grant create on database "NAME" to "Read-Only"',
+          `as veza_app: grant select on veza.${tables.replaceAll(", ", ", veza.")} to "Read-Only" with grant option`,
+          'as veza_app: grant usage on schema veza to "Read-Only" with grant option',
+          `as master: grant ${roles} to "Read-Only" with admin option`,
+          "then run it again",
+        ],
+      },
+    ],
+    [
+      "a login that may not create roles",
+      {
+        login: "veza_app",
+        args: toSchema,
+        says: "veza_app may not create roles; run it as a login that may, such as the master user of RDS, or give it",
+        remedies: [
+          "as a superuser: alter role veza_app createrole",
+          'as master: grant connect on database "NAME" to veza_app with grant option',
+          'as master: grant create on database "NAME" to veza_app',
+          `as master: grant ${roles} to veza_app with admin option`,
+          "then run it again",
+        ],
+      },
+    ],
+    [
+      "what another login has made",
+      {
+        login: "Read-Only",
+        args: toSchema,
+        before: async (name) => {
+          await join(name);
+          expect(await migrate(as("master", name), toSchema)).toEqual([0, expect.stringContaining("✓ migrated")]);
+          await run(name, `grant connect on database "${name}" to "Read-Only"`);
+        },
+        says: '"Read-Only" may not give the rights that the roles need',
+        remedies: ["as master: npm run migrate"],
+      },
+    ],
+    ...[
+      ["in this database", 'alter role veza_ledger_sampler in database "NAME" set search_path = veza_v1, public'],
+      ["as prod's does", lookInWholeServer],
+    ].map(([where, statements = ""]): [string, Case] => [
+      `a role that looks elsewhere, ${where}`,
+      {
+        before: async (name) => {
+          await join(name);
+          await run(name, statements.replace("NAME", name));
+        },
+        says: `the search_path, veza_v1, public, does not lead to the schema veza, which has ${tables}`,
+        remedies: [setPath, "then run it again"],
+      },
+    ]),
+    [
+      "--schema against the role's search_path",
+      {
+        args: toSchema,
+        before: async (name) => {
+          await join(name);
+          await run(name, lookInWholeServer);
+        },
+        says: "veza_ledger_sampler looks for the ledger in veza_v1, public, and not in veza",
+        remedies: [setPath, "then run it again"],
+      },
+    ],
+    ...(
+      [
+        ["may not log in", "nologin", "login"],
+        ["has an expired password", "valid until '2020-01-01'", "valid until 'infinity'"],
+      ] as const
+    ).map(([says, change, cure]): [string, Case] => [
+      `a role that ${says}`,
+      {
+        args: [...toSchema, "--password-from", "veza_ledger_receiver"],
+        before: async (name) => {
+          await join(name);
+          await run(name, `alter role veza_ledger_receiver ${change}`);
+        },
+        says: `veza_ledger_receiver ${says}`,
+        remedies: [`as master: alter role veza_ledger_receiver ${cure}`, "then run it again"],
+      },
+    ]),
+  ];
+
+  /** Does what a remedy says, as it is printed. Resolves to the last run of the command. */
+  async function apply(remedy: string, name: string, login: string, args: string[]): Promise<unknown> {
+    let last: unknown;
+    for (const step of remedy.split(/; (?=as |npm )|; then /)) {
+      const [, who = login, statement = step] = /^as (.+?): (.+)$/.exec(step) ?? [];
+      if (statement === "run it again") last = await migrate(as(login, name), args);
+      else if (statement.startsWith("npm run migrate"))
+        last = await migrate(as(who, name), statement.split(" ").slice(4));
+      else await run(name, statement, who === "a superuser" ? "postgres" : who);
+    }
+    return last;
+  }
+
+  let staging = 0;
+  it.each(cases)("%s: what is printed is done as it stands, and prod counts as before", async (_, given) => {
+    const { login = "master", before, says, remedies } = given;
+    staging += 1;
+    const name = `staging-${staging}`;
+    onTestFinished(async () => {
+      await run("postgres", `drop database "${name}" with (force)`);
+      await run(
+        "prod",
+        `alter role veza_ledger_sampler reset search_path; alter role veza_app nocreaterole;
+         alter role veza_ledger_sampler in database prod set search_path = veza_v1, public;
+         revoke veza_app, master from "Read-Only"`,
+      );
+      await leave("prod");
+    });
+    await makeLedger(name);
+    await before?.(name);
+    const args = [...(given.args ?? [])];
+    const role = args.indexOf("--password-from") + 1;
+    if (role > 0) args[role] = await passwords(`${args[role]}=${args[role]}`);
+    const [exitCode, printed] = await migrate(as(login, name), args);
+    const [, said = "", remedy = ""] = /^✗ (.*)\n {2}→ (.*)$/m.exec(printed) ?? [];
+    expect([exitCode, said.replaceAll(/ +/g, " ")]).toEqual([1, expect.stringContaining(says)]);
+    const expected = remedies
+      .map((step) => step.replaceAll("NAME", name))
+      .filter((step) => !isBefore16 || !/admin/.test(step));
+    if (!isBefore16 || !remedies.some((step) => step.includes("veza_app:"))) expect(remedy).toBe(expected.join("; "));
+
+    const [mended, output] = (await apply(remedy, name, login, args)) as [number, string];
+    expect(output.match(/^✗.*\n.*/gm)).toBe(null);
+    expect(mended).toBe(0);
+    expect(await countsOf(name)).toEqual({ ...prodCounts, stuck_orders: 1 });
+    await expectProdAsBefore();
+  });
+
+  it("a role that has another password keeps it, for prod's functions, and one without gets it", async () => {
+    await makeLedger("second");
+    await join("second");
+    const role = "veza_ledger_receiver";
+    const given = async (password: string) =>
+      migrate(as("master", "second"), [...toSchema, "--password-from", await passwords(`${role}=${password}`)]);
+    const refused =
+      /^✗ veza_ledger_receiver +has another password than the given one, or none, and keeps what it has\n {2}→ (.*)$/m;
+    const loggedIn = [0, expect.stringMatching(/^✓ veza_ledger_receiver +logged in, and tried/m)];
+    expect(await given("wrong")).toEqual([1, expect.stringMatching(refused)]);
+    await openConnection(as(role, "prod"));
+    expect(await given(role)).toEqual(loggedIn);
+
+    await run("prod", `alter role ${role} password null`);
+    const [, remedy = ""] = refused.exec((await given(role))[1]) ?? [];
+    const [, who = "", statement = ""] = /Where it has none, as (\w+): (.*); then run it again$/.exec(remedy) ?? [];
+    await run("second", statement.replace("NEW", role), who);
+    expect(await given(role)).toEqual(loggedIn);
+    await leave("second");
+  });
+
+  it("two migrations at once, in two databases: one is told to run again", async () => {
+    await makeLedger("late");
+    await join("late");
+    const other = postgres(as("postgres", "prod"), { max: 1 });
+    await other.unsafe("begin; alter role veza_ledger_receiver set lock_timeout = '2s'");
+    const migrating = migrate(as("master", "late"), toSchema);
+    const admin = postgres(as("postgres", "prod"), { max: 1 });
+    const waiting = () => admin`select from pg_stat_activity where wait_event_type = 'Lock'`;
+    await expect.poll(waiting, { interval: 20 }).toHaveLength(1);
+    await other.unsafe("commit");
+    expect(await migrating).toEqual([
+      1,
+      "✗ tuple concurrently updated\n  → somebody else works on the roles: run it again\nNothing was changed.\n",
+    ]);
+    expect(await migrate(as("master", "late"), toSchema)).toEqual([0, expect.stringContaining("✓ migrated")]);
+    await Promise.all([other.end(), admin.end()]);
+    await run("postgres", "drop database late with (force)");
+    await leave("prod");
+  });
+
+  it("an empty database may be the wrong one, which comes before any right", async () => {
+    await run("postgres", "create database empty");
+    expect(await migrate(as("Read-Only", "empty"))).toEqual([
+      1,
+      "✗ the database empty has no table orders, refunds, seller_transfers\n" +
+        "  → it may be the wrong database: name the ledger's in DATABASE_URL, or migrate the ledger first; " +
+        "then run it again\nNothing was changed.\n",
+    ]);
+    for (const schema of ["eu", "us"]) {
+      await run("empty", `create schema ${schema}`);
+      await run("empty", `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`);
+    }
+    expect((await migrate(server.superuserUrl.replace(/\w+$/, "empty")))[1]).toMatch(
+      /→ choose eu or us, or make a view of them all: docs\/what-counts\.md; npm run migrate -- --schema eu or us\n/,
+    );
+  });
+
+  it("the documented rollback stops at its first error, and leaves the roles to prod until they are the last", async ({
+    skip,
+  }) => {
+    skip(!(await findOnPath(["psql"])), "psql could not be had");
+    const [command = ""] =
+      /^psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
+    const rollBack = async (name: string) => {
+      const filled = command.replace(/postgres:\S+/, as("master", name));
+      const { child, exited, output } = runProgram("bash", ["-c", filled], {});
+      await exited;
+      return [child.exitCode, output()];
+    };
+    await makeLedger("last");
+    await join("last");
+    await migrate(as("master", "last"), toSchema);
+    await run("last", "insert into ledger_metrics.totals values ('kept', '{}', 5)");
+    const left = async (name: string) => {
+      const sql = postgres(as("postgres", name), { max: 1 });
+      const rows = await sql`
+        select nspname as name from pg_namespace where nspname = 'ledger_metrics'
+        union all select rolname from pg_roles where rolname ~ '^veza_ledger'
+        union all select 'settings' from pg_db_role_setting join pg_database on oid = setdatabase
+          where datname = ${name} and setrole <> 0
+        union all select 'rights' from pg_shdepend join pg_database on oid = dbid
+          where datname = ${name} and refobjid in (select oid from pg_roles where rolname ~ '^veza_ledger')`;
+      await sql.end();
+      return [...new Set(rows.map((row) => row.name))].sort();
+    };
+    const all = ["ledger_metrics", "rights", "settings", ...roles.split(", ")];
+    expect(await left("last")).toEqual(all);
+
+    await leave("last");
+    const refused = /ERROR: +master could not take all rights back: .*\nHINT: +Run it as the login that ran roles\.sql/;
+    expect(await rollBack("last")).toEqual([3, expect.stringMatching(refused)]);
+    expect(await left("last")).toEqual(all);
+
+    await join("last");
+    for (const _ of ["once", "again"]) {
+      expect(await rollBack("last")).toEqual([0, expect.stringMatching(/NOTICE: +the roles stay, .*: prod(, |$)/m)]);
+      expect(await left("last")).toEqual(roles.split(", "));
+    }
+    await expectProdAsBefore();
+    const receiver = await openConnection(as("veza_ledger_receiver", "prod"));
+    await expect(tryRole(receiver, "veza_ledger_receiver")).resolves.toBe("a delivery, a publish");
+
+    for (const name of ["second", "prod"]) expect(await rollBack(name)).toMatchObject([0, expect.any(String)]);
+    expect(await left("prod")).toEqual([]);
+  });
+});
+
 it("prints its SQL for a review, which can be run as it is", async () => {
   const { admin, adminUrl, remove } = await createDatabase();
   onTestFinished(remove);
@@ -248,7 +600,9 @@ it("prints its SQL for a review, which can be run as it is", async () => {
   );
   const [, refused] = await migrate(adminUrl, ["--schema", "veza"]);
   expect(refused).toMatch(/looks for the ledger in other, public, and not in veza$/m);
-  expect(refused).toMatch(/^ {2}→ alter role veza_ledger_sampler in database \w+ reset search_path; then/m);
+  expect(refused).toMatch(
+    /^ {2}→ as postgres: alter role veza_ledger_sampler in database \w+ set search_path = veza, public; then/m,
+  );
 });
 
 it.each([["--fast"], ["now"]])("says how it is used, to %s", async (argument) => {

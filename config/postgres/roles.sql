@@ -16,29 +16,138 @@
 
 begin;
 
+-- What is missing, all at once, with the statements that mend it. Nothing has changed before: `npm run migrate` runs
+-- this block ahead of schema.sql. Later, a grant by a login that may not give it would be a mere warning in Postgres.
 do $$
 declare
-  names name[] := '{veza_ledger_sampler, veza_ledger_receiver, veza_ledger, veza_ledger_oncall}';
-  strangers text;
+  names text[] := '{veza_ledger_sampler, veza_ledger_receiver, veza_ledger, veza_ledger_oncall}';
+  readers text[] := '{veza_ledger_sampler, veza_ledger_oncall}';
+  tables text[] := '{orders, refunds, seller_transfers, ledger_metrics_outbox}';
+  optional text[] := '{ledger_metrics_outbox}';
+  version int := current_setting('server_version_num');
+  here pg_database := (select pg_database from pg_database where datname = current_database());
+  -- By `npm run migrate -- --schema`, or by `set`.
+  given text := (select trim(both '" ' from split_part(setting, ',', 1)) from pg_settings
+    where name = 'search_path' and source = 'session');
+  chosen text;
+  missing text[];
+  found oid[];
+  places text;
+  fault text;
+  cure text;
+  grants text;
 begin
-  if not (select rolcreaterole or rolsuper from pg_roles where rolname = current_user) then
-    raise exception '% may not create roles', current_user using
-      errcode = 'insufficient_privilege',
-      hint = format('run it as a login that may, such as the master user of RDS; or as a superuser: alter role %I createrole',
-        current_user);
+  -- A path for this database alone wins.
+  select substr(entry, length('search_path=') + 1) into chosen
+  from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
+  where rolname = 'veza_ledger_sampler' and setdatabase in (0, here.oid) and entry like 'search_path=%'
+  order by setdatabase desc limit 1;
+  if chosen is not null
+    and given <> all (select trim(both '" ' from entry) from unnest(string_to_array(chosen, ',')) as entry) then
+    raise exception 'veza_ledger_sampler looks for the ledger in %, and not in %', chosen, given using
+      hint = format('as %s: alter role veza_ledger_sampler in database %I set search_path = %I, public',
+        current_user, here.datname, given);
   end if;
-  -- From PostgreSQL 16 on, CREATEROLE is a right to one's own roles only.
-  select string_agg(format('%I', rolname), ', ') into strangers from pg_roles
-  where rolname = any (names) and not pg_has_role(oid, 'usage with admin option')
-    and current_setting('server_version_num')::int >= 160000;
-  if strangers is not null then
-    raise exception '% may not change the roles that somebody else has made: %', current_user, strangers using
-      errcode = 'insufficient_privilege',
-      hint = format('as the login that made them, or a superuser: grant %s to %I with admin option', strangers, current_user);
+  perform set_config('search_path', chosen, true) where chosen is not null;
+
+  -- Also in schemas without USAGE, into which to_regclass() does not look.
+  select array_agg(oid), array_agg(name) filter (where oid is null and name <> all (optional)) into found, missing
+  from unnest(tables) as name left join lateral (
+    select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+      join unnest(string_to_array(current_setting('search_path'), ',')) with ordinality as path (entry, position)
+        on nspname = replace(trim(both '" ' from entry), '$user', current_user)
+    where relname = name and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1
+  ) as first on true;
+  if missing is not null then
+    select string_agg(distinct quote_ident(nspname), ' or '),
+      case count(distinct nspname) when 1 then found || array_agg(pg_class.oid) else found end into places, found
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = any (missing) and relkind in ('r', 'p', 'v', 'm', 'f') and nspname !~ '^(pg_|information_schema$)';
+    if places is null then
+      raise exception 'the database % has no table %', here.datname, array_to_string(missing, ', ') using
+        errcode = 'undefined_table',
+        hint = 'it may be the wrong database: name the ledger''s in DATABASE_URL, or migrate the ledger first';
+    end if;
+    fault := format('the search_path, %s, does not lead to the schema %s, which has %s',
+      current_setting('search_path'), places, array_to_string(missing, ', '));
+    cure := case when places ~ ' or ' then format('choose %s, or make a view of them all: docs/what-counts.md; ', places)
+        else '' end
+      || case when chosen is null then format('npm run migrate -- --schema %s', replace(places, '"', ''))
+        else format('as %s: alter role veza_ledger_sampler in database %I set search_path = %s, public',
+          current_user, here.datname, places) end;
+  end if;
+
+  with ledger as (
+    select pg_class.oid, relowner, relnamespace, format('%I.%I', nspname, relname) as name
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where pg_class.oid = any (found) or nspname = 'ledger_metrics' and relkind = 'v'
+  ),
+  lacking (owner, statement) as (
+    select nspowner, format('grant usage on schema %I to %I with grant option', nspname, current_user)
+    from pg_namespace where oid in (select relnamespace from ledger) and nspname <> 'ledger_metrics'
+      and not has_schema_privilege(oid, 'usage with grant option')
+      -- What all have already is a mere warning, as long as this login has it as well.
+      and not (has_schema_privilege(oid, 'usage') and (select bool_and(has_schema_privilege(
+        coalesce(to_regrole(reader), 0), pg_namespace.oid, 'usage')) from unnest(readers) as reader))
+    union all
+    select relowner, format('grant select on %s to %I with grant option', string_agg(name, ', ' order by name),
+      current_user)
+    from ledger where not has_table_privilege(oid, 'select with grant option') group by relowner
+    union all
+    select here.datdba, format('grant connect on database %I to %I with grant option', here.datname, current_user)
+    where not has_database_privilege(here.oid, 'connect with grant option')
+      and not (select bool_and(has_database_privilege(coalesce(to_regrole(name), 0), here.oid, 'connect'))
+        from unnest(names) as name)
+    union all
+    select here.datdba, format('grant create on database %I to %I', here.datname, current_user)
+    where not has_database_privilege(here.oid, 'create')
+      and not exists (select from pg_namespace where nspname = 'ledger_metrics')
+    union all
+    select owner, 'npm run migrate' from (
+      select nspowner from pg_namespace where nspname = 'ledger_metrics'
+      union select relowner from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+      where nspname = 'ledger_metrics' and relkind <> 'v'
+    ) as made (owner) where not pg_has_role(owner, 'usage')
+  ),
+  me as (select rolcreaterole or rolsuper as makes_roles from pg_roles where rolname = current_user),
+  steps (who, statement) as (
+    select distinct
+      case when may_join then current_user else rolname end,
+      case when may_join then format('grant %I to %I', rolname, current_user) else statement end
+    from lacking, me, pg_roles, lateral (select statement <> 'npm run migrate'
+      and (pg_has_role(pg_roles.oid, 'usage with admin option')
+        or (version < 160000 and makes_roles and not rolsuper)) as may_join) as helps
+    -- The owner of a database is the only member of pg_database_owner, and nobody can join it.
+    where pg_roles.oid = case owner::regrole::text when 'pg_database_owner' then here.datdba else owner end
+    union all
+    select 'a superuser', format('alter role %I createrole', current_user) from me where not makes_roles
+    union all
+    -- From PostgreSQL 16 on, CREATEROLE is a right to one's own roles only.
+    select maker, format('grant %s to %I with admin option', string_agg(quote_ident(rolname), ', ' order by rolname),
+      current_user)
+    from (
+      select rolname, coalesce((
+        select helper.rolname from pg_auth_members join pg_roles as helper on helper.oid = member
+        where roleid = pg_roles.oid and admin_option order by member limit 1), 'a superuser') as maker
+      from pg_roles where regexp_replace(rolname, '_clone$', '') = any (names)
+        and version >= 160000 and not pg_has_role(pg_roles.oid, 'usage with admin option')
+    ) as made group by maker
+  )
+  select coalesce(
+      min(format('as %s: %s', who, statement)) filter (where statement = 'npm run migrate'),
+      string_agg(format('as %s: %s', who, statement), '; ' order by statement, who) filter (where who is not null)),
+    coalesce(fault, format('%I may not ', current_user) || case
+      when makes_roles then 'give the rights that the roles need'
+      else 'create roles; run it as a login that may, such as the master user of RDS, or give it what it lacks' end)
+  into grants, fault from me left join steps on true group by makes_roles;
+  cure := concat_ws('; ', grants, cure);
+  if cure <> '' then
+    raise exception '%', fault using errcode = 'insufficient_privilege', hint = cure;
   end if;
 end
 $$;
 
+-- From here on, something changes.
 do $$
 declare
   login text;
@@ -102,7 +211,9 @@ begin
     where exists (select from pg_settings where lower(name) = given.setting)
       -- A zone that somebody has chosen stays.
       and not (given.setting = 'timezone' and exists (
-        select from pg_db_role_setting, unnest(setconfig) as chosen where setrole = pg_roles.oid and chosen ilike 'timezone=%'))
+        select from pg_db_role_setting, unnest(setconfig) as chosen
+        where setrole = pg_roles.oid and chosen ilike 'timezone=%'
+          and setdatabase in (0, (select oid from pg_database where datname = current_database()))))
   loop
     execute format('alter role %I set %I = %L', login, setting, value);
     -- A setting for this database alone would win.
@@ -113,90 +224,21 @@ begin
 end
 $$;
 
--- Where the ledger is, and whether its rights may be given. A grant by somebody who may not give it is a mere warning
--- in Postgres. Here it is an error, with the statement that mends it.
+-- So that the role finds what this session has found.
 do $$
 declare
-  tables text[] := '{orders, refunds, seller_transfers}';
-  here pg_database := (select pg_database from pg_database where datname = current_database());
-  chosen text;
-  which text;
-  missing text;
-  place name;
-  is_open boolean;
-  thing record;
+  place text := (select string_agg(distinct quote_ident(nspname), ', ')
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))
+      and nspname <> 'public');
 begin
-  -- One for this database alone wins.
-  select substr(entry, length('search_path=') + 1),
-    case setdatabase when 0 then '' else format(' in database %I', here.datname) end into chosen, which
-  from pg_db_role_setting, unnest(setconfig) as entry
-  where setrole = 'veza_ledger_sampler'::regrole and setdatabase in (0, here.oid) and entry like 'search_path=%'
-  order by setdatabase desc limit 1;
-  if chosen is not null then
-    perform set_config('search_path', chosen, true);
-  end if;
-
-  select name into missing from unnest(tables) as name where to_regclass(name) is null limit 1;
-  if missing is not null then
-    select nspname, has_schema_privilege(pg_namespace.oid, 'usage') as opens into place, is_open
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where relname = missing and relkind in ('r', 'p', 'v', 'm', 'f') and nspname !~ '^(pg_|information_schema)'
-    order by opens, nspname limit 1;
-    if place is null then
-      raise exception 'the database % has no table %', here.datname, missing
-        using errcode = 'undefined_table', hint = 'name the ledger''s database, or migrate the ledger first';
-    elsif is_open then
-      raise exception 'the table % is in the schema %, and the search_path is %', missing, place,
-        current_setting('search_path') using errcode = 'undefined_table', hint = case
-          when chosen is null then format('npm run migrate -- --schema %s', place)
-          else format('alter role veza_ledger_sampler%s set search_path = %I, public', which, place)
-        end;
-    end if;
-  end if;
-
-  for thing in
-    with found as (select to_regclass(name) as oid from unnest(tables) as name),
-    things (kind, name, owner, may_give, otherwise) as (
-      select 'schema', nspname::text, nspowner, has_schema_privilege(oid, 'usage with grant option')
-          or (has_schema_privilege('veza_ledger_sampler', oid, 'usage') and has_schema_privilege('veza_ledger_oncall', oid, 'usage')),
-        format('grant usage on schema %I to %I with grant option', nspname, current_user)
-      from pg_namespace where nspname = place or oid in (select relnamespace from pg_class join found using (oid))
-      union all
-      select 'table', oid::regclass::text, relowner, has_table_privilege(oid, 'select with grant option'),
-        format('grant select on %s to %I with grant option',
-          string_agg(oid::regclass::text, ', ') over (partition by relowner), current_user)
-      from pg_class join found using (oid)
-      union all
-      select 'table', oid::regclass::text, relowner, false, 'run this'
-      from pg_class where oid in (to_regclass('ledger_metrics.deliveries'), to_regclass('ledger_metrics.totals'))
-      union all
-      select 'database', here.datname, here.datdba, has_database_privilege(here.oid, 'connect with grant option')
-          or not exists (select from unnest('{sampler, receiver, oncall}'::text[]) as role
-            where not has_database_privilege('veza_ledger_' || role, here.oid, 'connect')),
-        format('grant connect on database %I to %I with grant option', here.datname, current_user)
-    )
-    select kind, name, rolname as owner, otherwise, pg_has_role(pg_roles.oid, 'usage with admin option')
-      or (current_setting('server_version_num')::int < 160000 and not rolsuper) as may_join
-    -- The owner of a database is the only member of pg_database_owner, and nobody can join it.
-    from things join pg_roles on pg_roles.oid = case owner::regrole::text when 'pg_database_owner' then here.datdba else owner end
-    where not may_give and not pg_has_role(pg_roles.oid, 'usage')
-  loop
-    raise exception '% may not give rights to the % %, which belongs to %', current_user, thing.kind, thing.name, thing.owner
-      using errcode = 'insufficient_privilege', hint = case
-        when thing.may_join then format('as %s: grant %I to %I', current_user, thing.owner, current_user)
-        else format('as %s: %s', thing.owner, thing.otherwise)
-      end;
-  end loop;
-
-  -- So that the role finds what this session has found.
-  if chosen is null then
-    select string_agg(distinct quote_ident(nspname), ', ') into chosen
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid in (select to_regclass(name) from unnest(tables) as name) and nspname <> 'public';
-    if chosen is not null then
-      perform set_config('search_path', chosen || ', public', true);
-      execute format('alter role veza_ledger_sampler in database %I set search_path from current', here.datname);
-    end if;
+  if place is not null and not exists (
+    select from pg_db_role_setting, unnest(setconfig) as entry
+    where setrole = 'veza_ledger_sampler'::regrole and entry like 'search_path=%'
+      and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+  ) then
+    perform set_config('search_path', place || ', public', true);
+    execute format('alter role veza_ledger_sampler in database %I set search_path from current', current_database());
   end if;
 end
 $$;
