@@ -4,6 +4,7 @@ import type { Database } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
+import { lookAtAccepted } from "./accepted.ts";
 import { compareTotals, lookAtPersistence, lookAtStandby } from "./compare-totals.ts";
 import { firstLook } from "./first-look.ts";
 import { tryPush } from "./gateway-checkup.ts";
@@ -160,6 +161,7 @@ async function lookThrough(database: Database, settings: Settings, databaseDeadl
     await lookAtTables(database, settled, ask);
     for (const check of checks) await ask(`check ${check.id}`, () => lookAtCheck(database, check));
     await ask("counts", () => lookAtCounts(database, databaseDeadline));
+    await ask("accepted rows", () => lookAtAccepted(database));
   }
   if (await ask("totals", () => lookAtTotals(database, functions))) {
     await ask("totals on the gateway", () => compareTotals(database, settings));

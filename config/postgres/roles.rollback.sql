@@ -36,7 +36,7 @@ begin
 end
 $$;
 revoke all on schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
-revoke all on ledger_metrics.deliveries, ledger_metrics.totals, ledger_metrics.amounts_at_risk
+revoke all on ledger_metrics.deliveries, ledger_metrics.totals, ledger_metrics.amounts_at_risk, ledger_metrics.accepted
   from veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
 revoke all on all sequences in schema ledger_metrics from veza_ledger_sampler, veza_ledger_receiver;
 drop role if exists veza_ledger, veza_ledger_clone, veza_ledger_sampler_clone, veza_ledger_receiver_clone;
