@@ -1,5 +1,6 @@
 import { checks } from "../lib/checks.ts";
 import { type Look, tables, timesOf } from "./look.ts";
+import { lookAtAccepted } from "./looks/accepted.ts";
 import { lookAtCheck } from "./looks/check.ts";
 import { lookAtCounts } from "./looks/counts.ts";
 import { lookAtGateway } from "./looks/gateway.ts";
@@ -47,6 +48,7 @@ export const looks: Look[] = [
   { name: "rights", behind: ["login"], on: "Postgres", look: lookAtRights },
   ...ledgerLooks.map((look): Look => ({ ...look, behind: ["login", ...(look.behind ?? [])], for: "sampler" })),
   { name: "counts", behind: ["login"], on: "ledger", for: "sampler", look: lookAtCounts },
+  { name: "accepted rows", behind: ["login"], on: "ledger", for: "sampler", look: lookAtAccepted },
   { name: "totals", behind: ["login"], on: "Postgres", look: lookAtTotals },
   { name: "totals on the gateway", behind: ["totals"], on: "Postgres", look: lookAtShown },
   { name: "standby", behind: ["login"], on: "Postgres", look: lookAtStandby },

@@ -28,11 +28,12 @@ export async function readGrants(): Promise<Grant[]> {
   );
 }
 
-/** The columns of a table that the checks read. */
+/** The columns of a table that the checks read. Accepted rows alone need its `id`. */
 export async function columnsRead(table: string): Promise<string[]> {
   const grants = await readGrants();
   const ofSampler = grants.filter(({ names, roles }) => names.includes(table) && roles.includes("veza_ledger_sampler"));
-  return ofSampler.flatMap(({ privileges }) => privileges.flatMap(({ columns }) => columns));
+  const columns = ofSampler.flatMap(({ privileges }) => privileges.flatMap(({ columns }) => columns));
+  return columns.filter((column) => column !== "id");
 }
 
 /** The roles of roles.sql whose rights a login of this name needs; for any other name, the roles that you expect. */
@@ -67,7 +68,7 @@ export async function missingRights(
   grantee = login,
 ): Promise<string[]> {
   const lacks: string[] = [
-    `select ${ownerName("datdba")} as owner, format('grant connect on database %I to %I', datname, grantee) as grant
+    `select ${ownerName("datdba")}, 'connect', null, format(' on database %I to %I', datname, grantee)
      from pg_database, given where datname = current_database() and not has_database_privilege(login, oid, 'connect')`,
   ];
   for (const { privileges, kind, names, roles } of await readGrants()) {
@@ -84,9 +85,9 @@ export async function missingRights(
           from pg_class where oid = ${oid}) as found`;
         lacks.push(
           columns.length === 0
-            ? `select ${ownerName("relowner")}, format('grant ${privilege} on %s to %I', name, grantee)
+            ? `select ${ownerName("relowner")}, '${privilege}', null, format(' on %s to %I', name, grantee)
                from ${table}, given where not has_table_privilege(login, oid, '${privilege}')`
-            : `select ${ownerName("relowner")}, format('grant ${privilege} (%s) on %s to %I', missing, name, grantee)
+            : `select ${ownerName("relowner")}, '${privilege}', missing, format(' on %s to %I', name, grantee)
                from ${table}, given, lateral (select string_agg(quote_ident(attname), ', ' order by attnum) as missing
                  from pg_attribute where attrelid = oid and attname in ('${columns.join("', '")}') and not attisdropped
                  and not has_column_privilege(login, attrelid, attnum, '${privilege}')) as columns
@@ -98,12 +99,14 @@ export async function missingRights(
   const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
   const rows = await ask(`
     with given as (select ${literal(login)}::name as login, ${literal(grantee)}::name as grantee)
-    select distinct on ("grant") * from (${lacks.join("\nunion all\n")}) as lacking (owner, "grant")`);
+    select owner, format('grant %s%s%s', privilege, ' (' || string_agg(distinct columns, ', ') || ')', target) as grant
+    from (${lacks.join("\nunion all\n")}) as lacking (owner, privilege, columns, target)
+    group by owner, privilege, target order by target, privilege`);
   return rows.map(({ owner, grant }) => `as ${owner}: ${grant}`);
 }
 
 const lackOfSchema = (which: string) => `
-  select ${ownerName("nspowner")}, format('grant usage on schema %I to %I', nspname, grantee)
+  select ${ownerName("nspowner")}, 'usage', null, format(' on schema %I to %I', nspname, grantee)
   from pg_namespace, given where ${which} and not has_schema_privilege(login, oid, 'usage')`;
 
 /** SQL: the oid of `schema.table`, also where the schema may not be used. */

@@ -19,6 +19,10 @@ export function clockDifferenceSeconds(now: number, askedAtSeconds: number): num
   return Math.max(askedAtSeconds - now, now - Date.now() / 1000);
 }
 
+const mayRead = (relation: string) => `exists (
+      select from pg_class where relname = '${relation}' and has_table_privilege(oid, 'select')
+        and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics'))`;
+
 /**
  * SQL: the first question of each session asks whether answers can be believed. It costs nothing: postgres.js sends a
  * first query alone in any case.
@@ -26,8 +30,7 @@ export function clockDifferenceSeconds(now: number, askedAtSeconds: number): num
 const witness = `
   select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
     coalesce(has_any_column_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
-    exists (select from pg_class where relname = 'amounts_at_risk' and has_table_privilege(oid, 'select')
-      and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics')) as "hasAmounts"`;
+    ${mayRead("amounts_at_risk")} as "hasAmounts", ${mayRead("accepted")} as "hasAccepted"`;
 
 /**
  * Runs the checks, with the evidence beside them. When the session ends in mid-tick, retries unanswered checks once on
@@ -68,7 +71,7 @@ async function sampleOnce(connections: Connections, deadline: AbortSignal, which
       }
       const [outcomes, evidence] = await Promise.all([
         runChecks(ask, which),
-        readEvidence(ask, { hasOutbox: seen.hasOutbox, hasAmounts: seen.hasAmounts }),
+        readEvidence(ask, { hasOutbox: seen.hasOutbox, hasAmounts: seen.hasAmounts, hasAccepted: seen.hasAccepted }),
       ]);
       return { outcomes, evidence };
     });

@@ -62,6 +62,8 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0, database
       `veza_ledger_check_success{check="${id}"} 1`,
       `veza_ledger_amount_at_risk{check="${id}", currency="EUR"} 310.2`,
       `veza_ledger_oldest_item_timestamp_seconds{check="${id}"} ${count && tick - 3600}`,
+      `veza_ledger_accepted_rows{check="${id}"} ${count ? 0 : 1}`,
+      `veza_ledger_oldest_unaccepted_timestamp_seconds{check="${id}"} ${tick - 3600}`,
     ]),
   ];
   const reconciler = [
@@ -116,13 +118,14 @@ it.each([
       const rows = await rowsOf(expr);
       const isKnown = (stage = "") => stage !== silent && stage !== gone;
       const isAmount = expr.includes("amount_at_risk");
+      const isBeside = isAmount || expr.includes("accepted");
       const each = title === "Latest push" ? ["veza_ledger", "veza_reconciler"] : isAmount ? ["EUR"] : [""];
       expect(
         rows.map(({ labels: { job, currency, stage } }) => `${job ?? currency ?? ""} ${stage}`),
         title,
       ).toEqual(
-        // An amount that is unknown is absent, and the count beside it says unknown.
-        each.flatMap((one) => stages.filter((stage) => !isAmount || isKnown(stage)).map((stage) => `${one} ${stage}`)),
+        // Amounts and accepted rows that are unknown are absent, and the count beside them says unknown.
+        each.flatMap((one) => stages.filter((stage) => !isBeside || isKnown(stage)).map((stage) => `${one} ${stage}`)),
       );
       if (title.startsWith("Would")) continue; // Recorded once in 5 minutes.
       const known = rows.filter(({ labels }) => isKnown(labels.stage));

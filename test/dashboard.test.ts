@@ -133,7 +133,7 @@ it("shows purple and not grey on every tile whose series are gone", () => {
     const mappings = JSON.stringify(fieldConfig?.defaults.mappings);
     expect(mappings, title).toContain('"-1":{"text":"unknown","color":"purple"');
     for (const { expr } of targets) {
-      if (expr.includes("amount_at_risk")) continue; // Below the count, which says unknown for both.
+      if (/amount_at_risk|accepted/.test(expr)) continue; // Below the count, which says unknown for both.
       expect(expr, title).toMatch(/^max by \((job, )?stage\) \(label_replace\(max_over_time\(.*\[1d\]\) /);
       expect(expr, title).toMatch(/ \* 0 - 1, .* or -1 \* absent_over_time\(.*\[1d\]\)\)$/);
     }

@@ -87,6 +87,7 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
       ...checks.map(lineOf),
       `! indexes none serves ${unserved.join(", ")}: the whole table is read every minute`, // The tables are small.
       expect.stringMatching(/^✓ counts orphan_refunds.*|unknown: \d$/),
+      "✓ accepted rows none",
       "✓ totals ledger_metrics is there, and readable",
       expect.stringMatching(/^✓ totals on the gateway not compared: the gateway shows none /),
       "✓ standby none is connected",

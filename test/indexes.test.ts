@@ -25,13 +25,13 @@ async function pagesAt(rows: number, type: string) {
 }
 
 it.each(["timestamptz", "timestamp"])(
-  "lets counts and evidence read as much of a large ledger as of a small one, with times of type %s",
+  "lets counts and evidence read no more of a large ledger than of a small one, with times of type %s",
   async (type) => {
     const small = await pagesAt(5_000, type);
     const large = await pagesAt(200_000, type);
     expect(large.withoutIndexes).toBeGreaterThan(10 * small.withoutIndexes);
     const lacking = "config/postgres/indexes.sql: npm run indexes";
-    expect(large.healthy, lacking).toBe(small.healthy);
+    expect(large.healthy, lacking).toBeLessThanOrEqual(small.healthy);
     // A few pages for each count, for its evidence, and for the list of tables.
     expect(large.healthy, lacking).toBeLessThan(20 * checks.length);
     expect(large.withStuckRows - large.healthy).toBeLessThan(25);

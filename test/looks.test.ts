@@ -2,15 +2,11 @@ import { exec } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { briefly, type Scene } from "../commands/look.ts";
 import { lookAtCheck } from "../commands/looks/check.ts";
 import { lookAtServer } from "../commands/looks/server.ts";
 import { lookAtStatuses } from "../commands/looks/statuses.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks, stateOf } from "../lib/checks.ts";
-import type { Database } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
-import { askOn } from "../lib/question.ts";
 import { startPostgres } from "../local/postgres.ts";
 import {
   createDatabase,
@@ -20,7 +16,7 @@ import {
   type TestDatabase,
   targetOf,
 } from "./helpers/database.ts";
-import { doctor } from "./helpers/doctor.ts";
+import { doctor, sceneOf } from "./helpers/doctor.ts";
 import { insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { sampleAs } from "./helpers/sample.ts";
@@ -50,8 +46,6 @@ beforeEach(async () => {
   });
 });
 
-const sceneOf = (connection: Database, isClockRight = true): Scene =>
-  ({ ask: askOn(connection, deadline("test", 20_000), briefly), settled: [] as string[], isClockRight }) as Scene;
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 
 /** Rows of every kind, just written, and the indexes. */

@@ -19,7 +19,7 @@ import { type Running, startAlertmanager, startPrometheus, startPushgateway } fr
 // minute is in alerts.yml.
 const minuteMs = 400;
 const dayMinutes = 72;
-const lastMinute = 150;
+const lastMinute = 170;
 
 /**
  * What one stage's functions would push in a minute. By default all is well: no row, all answers, a sweep every 5
@@ -62,7 +62,10 @@ const incidents: Incident[] = [
   {
     stage: "well",
     title: "all is well, and the reconciler repairs what comes up",
-    play: (minute) => ({ repaired: { stuck_orders: minute }, counts: { stuck_orders: minute % 7 === 3 ? 1 : 0 } }),
+    play: (minute) => ({
+      repaired: { stuck_orders: Math.floor(minute / 15) },
+      counts: { stuck_orders: minute % 7 === 3 ? 1 : 0 },
+    }),
     receives: [],
   },
   {
@@ -84,7 +87,19 @@ const incidents: Incident[] = [
     }),
     receives: [
       [15, "page StuckOrders fires"],
-      [45, "page StuckOrders ends"],
+      [115, "page StuckOrders ends"],
+    ],
+  },
+  {
+    stage: "late_again_and_again",
+    title: "one order a minute passes 30 minutes, and each sweep repairs all of them",
+    play: (minute) => ({
+      ...count("stuck_orders", during(minute, 10, 56) ? minute % 5 : 0),
+      repaired: { stuck_orders: Math.max(0, Math.min(minute, 55) - 9) - (during(minute, 10, 56) ? minute % 5 : 0) },
+    }),
+    receives: [
+      [21, "page StuckOrders fires"],
+      [125, "page StuckOrders ends"],
     ],
   },
   {
@@ -96,10 +111,8 @@ const incidents: Incident[] = [
       repaired: { orphan_refunds: orphansFailedAt(minute) },
     }),
     receives: [
-      [15, "ticket ReconcilerFailingOrphans fires"],
       [22, "page OrphanRefunds fires"],
-      [22, "ticket ReconcilerFailingOrphans ends"],
-      [110, "page OrphanRefunds ends"],
+      [125, "page OrphanRefunds ends"],
     ],
   },
   {
@@ -112,7 +125,7 @@ const incidents: Incident[] = [
     }),
     receives: [
       [10, "page OrphanRefunds fires"],
-      [80, "page OrphanRefunds ends"],
+      [95, "page OrphanRefunds ends"],
     ],
   },
   {
@@ -153,7 +166,7 @@ const incidents: Incident[] = [
     play: (minute) => (during(minute, 10, 40) ? { away: "silent" } : {}),
     receives: [
       [14, "page SamplerSilent fires"],
-      [42, "page SamplerSilent ends"],
+      [50, "page SamplerSilent ends"],
     ],
   },
   {
@@ -161,14 +174,14 @@ const incidents: Incident[] = [
     title: "the gateway is gone while orders are stuck",
     play: (minute) => ({
       ...count("stuck_orders", during(minute, 5, 70) ? 3 : 0),
-      repaired: { stuck_orders: minute },
+      repaired: { stuck_orders: Math.floor(minute / 15) },
       ...(during(minute, 25, 55) && { away: "wiped" }),
     }),
     receives: [
       [15, "page StuckOrders fires"],
       [29, "page SamplerSilent fires"],
-      [57, "page SamplerSilent ends"],
-      [70, "page StuckOrders ends"],
+      [65, "page SamplerSilent ends"],
+      [85, "page StuckOrders ends"],
     ],
   },
   {
@@ -181,17 +194,20 @@ const incidents: Incident[] = [
     ],
   },
   {
-    stage: "repairs_nothing",
-    title: "the reconciler sweeps, and repairs nothing",
+    stage: "ends_in_silence",
+    title: "a ticket ends while the sampler is silent, and so does a dead reconciler",
     play: (minute) => ({
       ...count("stuck_refunds", during(minute, 5, 60) ? 2 : 0),
-      repaired: { stuck_orders: minute },
+      ...(during(minute, 10, 60) && { lastSweep: 10 }),
+      ...(during(minute, 40, 60) && { away: "silent" }),
     }),
     receives: [
       [15, "ticket StuckRefunds fires"],
-      [35, "ticket ReconcilerRepairsNothing fires"],
-      [60, "ticket ReconcilerRepairsNothing ends"],
-      [60, "ticket StuckRefunds ends"],
+      [25, "ticket ReconcilerDead fires"],
+      [44, "page SamplerSilent fires"],
+      [60, "ticket ReconcilerDead ends"],
+      [70, "page SamplerSilent ends"],
+      [75, "ticket StuckRefunds ends"],
     ],
   },
   {
@@ -200,7 +216,7 @@ const incidents: Incident[] = [
     play: (minute) => count("pending_reversals", during(minute, 5, 40) ? 8 : 0),
     receives: [
       [15, "ticket PendingReversals fires"],
-      [40, "ticket PendingReversals ends"],
+      [55, "ticket PendingReversals ends"],
     ],
   },
   {
@@ -210,7 +226,7 @@ const incidents: Incident[] = [
     receives: [
       [10, "ticket FailedTransfers fires"],
       [dayMinutes + 2, "page RowsTooOld fires"],
-      [100, "ticket FailedTransfers ends"],
+      [115, "ticket FailedTransfers ends"],
       [100, "page RowsTooOld ends"],
     ],
   },
@@ -223,8 +239,8 @@ const incidents: Incident[] = [
       sweeps: minute < 20 ? 500 : 200,
     }),
     receives: [
-      [20, "ticket CounterReset fires"],
-      [80, "ticket CounterReset ends"],
+      [20, "ticket AnotherWriter fires"],
+      [80, "ticket AnotherWriter ends"],
     ],
   },
   {
@@ -232,24 +248,24 @@ const incidents: Incident[] = [
     title: "a count was above 0 for one minute, and an hour later an incident begins",
     play: (minute) => ({
       ...count("stuck_orders", minute === 5 ? 1 : during(minute, 85, 130) ? 5 : 0),
-      repaired: { stuck_orders: minute },
+      repaired: { stuck_orders: Math.floor(minute / 15) },
     }),
     receives: [
       [95, "page StuckOrders fires"],
-      [130, "page StuckOrders ends"],
+      [145, "page StuckOrders ends"],
     ],
   },
   {
     stage: "waits",
     title: "what waits until the morning is silenced, and still says when there is more of it",
     play: (minute) => ({
-      ...count("stuck_orders", during(minute, 5, 85) ? 3 : during(minute, 85, 120) ? 1000 : 0),
-      repaired: { stuck_orders: minute },
+      ...count("stuck_refunds", during(minute, 5, 85) ? 3 : during(minute, 85, 120) ? 1000 : 0),
+      repaired: { stuck_orders: Math.floor(minute / 15) },
     }),
     receives: [
-      [15, "page StuckOrders fires"],
-      [95, "page BacklogGrowing fires"],
-      [120, "page BacklogGrowing ends"],
+      [15, "ticket StuckRefunds fires"],
+      [95, "ticket BacklogGrowing fires"],
+      [120, "ticket BacklogGrowing ends"],
     ],
   },
   {
@@ -261,7 +277,7 @@ const incidents: Incident[] = [
 ];
 /** When somebody follows the runbook: what else they do at this minute, by stage. */
 const commands: { minute: number; stage: string; page: string; command: string }[] = [
-  { minute: 25, stage: "waits", page: "VezaLedgerStuckOrders", command: "amtool" },
+  { minute: 25, stage: "waits", page: "README", command: "amtool" },
   { minute: 25, stage: "retired", page: "VezaLedgerSamplerSilent", command: "STAGE=old" },
 ];
 
@@ -333,16 +349,21 @@ async function listen(): Promise<typeof phone> {
         annotations: Record<string, string>;
       }[];
     };
-    const before = firing.get(groupKey) ?? new Set();
-    const now = new Set(alerts.filter(({ status }) => status === "firing").map(({ fingerprint }) => fingerprint));
-    firing.set(groupKey, now);
-    const isNew = [...now].some((fingerprint) => !before.has(fingerprint));
-    const change = isNew ? "fires" : now.size === 0 ? "ends" : now.size < before.size ? "ends in part" : "";
-    const { alertname = "", stage = "" } = alerts[0]?.labels ?? {};
-    const what = `${request.url?.slice(1)} ${alertname.replace("VezaLedger", "")} ${change}`;
-    const summaries = alerts.map(({ annotations }) => annotations.summary ?? "");
-    received[stage] ??= [];
-    if (change) received[stage].push({ minute: minuteNow(), what, summaries });
+    // One about a silent sampler is about all stages.
+    for (const [stage, ofStage = []] of Object.entries(Object.groupBy(alerts, ({ labels }) => labels.stage ?? ""))) {
+      const key = `${groupKey} ${stage}`;
+      const before = firing.get(key) ?? new Set();
+      const now = new Set(ofStage.filter(({ status }) => status === "firing").map(({ fingerprint }) => fingerprint));
+      firing.set(key, now);
+      const isNew = [...now].some((fingerprint) => !before.has(fingerprint));
+      const isLess = now.size < before.size;
+      const change = isNew ? "fires" : isLess ? (now.size === 0 ? "ends" : "ends in part") : "";
+      const { alertname = "" } = ofStage[0]?.labels ?? {};
+      const what = `${request.url?.slice(1)} ${alertname.replace("VezaLedger", "")} ${change}`;
+      const summaries = alerts.map(({ annotations }) => annotations.summary ?? "");
+      received[stage] ??= [];
+      if (change) received[stage].push({ minute: minuteNow(), what, summaries });
+    }
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -420,7 +441,7 @@ async function query(expr: string): Promise<object[]> {
 async function follow(stage: string, page: string, begin: string): Promise<void> {
   const text = await readFile(`docs/runbook/${page}.md`, "utf8");
   const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = ""]) => block);
-  const command = blocks.find((block) => block.startsWith(begin));
+  const command = blocks.find((block) => block.trim().startsWith(begin));
   if (!command) throw new Error(`${page} has no command that begins with ${begin}`);
   const here = command
     .replaceAll("http://localhost:9093", alertmanager.url)
@@ -448,17 +469,23 @@ describe("a person receives, when", () => {
   });
 });
 
-it("says how many orphan refunds were failed, and which counters fell", () => {
+it("says how many rows are stuck and how many were repaired or failed, and who else writes", () => {
   const summaries = (stage: string, what: string) =>
     received[stage]?.find((one) => one.what === what)?.summaries.sort() ?? [];
+  expect(summaries("late_again_and_again", "page StuckOrders fires")).toEqual([
+    expect.stringMatching(/^Orders stuck in pending: [0-4], and (1\d|2\d) repaired late in the last hour/),
+  ]);
   expect(summaries("orphans_failed_at_once", "page OrphanRefunds fires")).toEqual([
-    expect.stringMatching(/^Refunds never sent to the provider: [01] pending, [3-6] marked as failed in the last hour/),
+    expect.stringMatching(/^Orphan refunds: [01] pending, and [3-6] failed in the last hour/),
   ]);
-  expect(summaries("restored", "ticket CounterReset fires")).toEqual([
-    "The counter veza_reconciler_actions_total went backwards (restored)",
-    "The counter veza_reconciler_orphan_refunds_total went backwards (restored)",
-    "The counter veza_reconciler_sweep_duration_seconds went backwards (restored)",
+  expect(summaries("restored", "ticket AnotherWriter fires")).toEqual([
+    "Somebody else writes to veza_reconciler: a counter fell (restored)",
   ]);
+});
+
+it("sends one page about a gateway that is gone for two stages, and not one for each", () => {
+  const [first] = received.sampler_dead ?? [];
+  expect(first?.summaries).toHaveLength(2); // Of the stage that was retired in the same minute, too.
 });
 
 it("leaves no alert of a retired stage behind after a day", async () => {

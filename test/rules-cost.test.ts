@@ -20,7 +20,7 @@ const windows = ["1h", "3h", "6h", "12h", "1d"];
  * Per stage and evaluation: of the groups that are evaluated each time, and of the group that is evaluated every 5
  * minutes.
  */
-const maxSamples = { often: 80_000, blind: 60_000 };
+const maxSamples = { often: 50_000, blind: 60_000 };
 
 it("the rules read no more samples than they may, for one stage with two weeks of scrapes", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-cost-"));
@@ -84,6 +84,8 @@ function history(now: number): string {
   const scraped: Record<string, string[]> = {
     ...Object.fromEntries(checks.map(({ metric }) => [metric, [ofSampler]])),
     [oldestItemMetric]: ofChecks,
+    [evidenceMetric.accepted]: ofChecks,
+    [evidenceMetric.oldestUnaccepted]: ofChecks,
     [checkSuccessMetric]: ofChecks,
     [sampleTimestampMetric]: [ofSampler],
     [infoMetric]: [ofSampler],
@@ -100,6 +102,14 @@ function history(now: number): string {
     [lastRun]: [ofReconciler],
     push_time_seconds: [ofSampler, ofReconciler],
     push_failure_time_seconds: [ofSampler, ofReconciler],
+    // Recorded at each evaluation.
+    "veza_reconciler:actions:rise_1h": phases.map((phase) => `${ofReconciler},phase="${phase}"`),
+    "veza_reconciler:orphan_refunds:rise_1h": [ofReconciler],
+    "veza_ledger:check_open:rows": ofChecks,
+    "veza_ledger:check_growing:rows": ofChecks,
+    ALERTS: checks.map(
+      ({ id }) => `${ofSampler},check="${id}",alertname="VezaLedgerBacklogGrowing",alertstate="firing"`,
+    ),
   };
   const recorded: Record<string, string[]> = {
     "veza_ledger:check_newest:max": ofChecks,

@@ -4,7 +4,9 @@ import { load } from "js-yaml";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../commands/sql.ts";
+import { checks } from "../lib/checks.ts";
 import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
+import { alertOf } from "./helpers/models.ts";
 
 const folder = "docs/runbook";
 /** The pages by their names, without `.md`. A page about an alert has the alert's name. */
@@ -111,7 +113,6 @@ describe("the SQL", () => {
     ["VezaLedgerOrphanRefunds", 4],
     ["VezaLedgerFailedTransfers", 1],
     ["VezaLedgerPendingReversals", 1],
-    ["VezaLedgerReconcilerFailingOrphans", 1],
   ])("of %s lists and counts the rows that it is about, in one query", async (alert, count) => {
     const [list = ""] = sqlIn(pages[alert]);
     const rows = await oncall.unsafe(list);
@@ -138,6 +139,17 @@ describe("the SQL", () => {
     const all = Object.values(pages).flatMap((page) => sqlIn(page));
     expect(all.length).toBeGreaterThan(12);
     for (const sql of all) await expect(oncall.unsafe(sql), sql).resolves.toBeDefined();
+  });
+
+  it("of the pages lets people on call accept a row, list what is accepted, and take it back", async () => {
+    const [list = "", takeBack = ""] = sqlIn(pages.README);
+    for (const { id } of checks) {
+      const accept = sqlIn(pages[alertOf({ id })]).find((sql) => sql.includes("ledger_metrics.accepted"));
+      await oncall.unsafe(accept ?? "");
+      expect(await oncall.unsafe(list)).toContainEqual(expect.objectContaining({ check: id, id: "ID" }));
+      await oncall.unsafe(takeBack.replace("stuck_refunds", id));
+    }
+    expect(await oncall.unsafe(list)).toEqual([]);
   });
 
   it("shows who holds a lock, and what they do, and nobody in a copy of the database", async () => {

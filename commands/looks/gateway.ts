@@ -33,7 +33,7 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
       method,
       headers: { ...headers, connection: "close" },
       redirect: "error",
-      signal: AbortSignal.any([allReads, AbortSignal.timeout(3_000)]),
+      signal: method === "GET" ? allReads : AbortSignal.timeout(3_000),
     });
   const shown: (boolean | undefined)[] = [];
   for (let read = 0; read < reads; read += 1) {

@@ -102,6 +102,8 @@ const unknownChecks = `${knownWithinADay} - (${countedNow} or ${knownWithinADay}
 const orUnknown = (known: string, series: string, by = "stage") =>
   `max by (${by}) (label_replace(max_over_time(${series}[1d]) * 0 - 1, "is", "unknown", "", "") or ${known}` +
   ` or -1 * absent_over_time(${series}[1d]))`;
+/** Draws a gap while the sampler is silent, and not the gateway's last value. */
+const whileTicking = (expr: string) => `(${expr}) and on (stage) ${fresh}`;
 /** A check's count while the sampler ticks. */
 const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${ofStage}}) and on (stage) ${fresh}`;
 /** Seconds since a Unix time, at least 1: 0 means "never", as in the metrics. */
@@ -246,6 +248,10 @@ function tileWidth(index: number): number {
   return Math.floor(24 / perLine) + (wider ? 1 : 0);
 }
 
+const acceptedRows = ({ id }: Check) =>
+  whileTicking(`max by (stage) (${evidenceMetric.accepted}{check="${id}", ${ofStage}}) > 0`);
+const oldestUnaccepted = `min by (stage) (${evidenceMetric.oldestUnaccepted}{${ofStage}} > 0)`;
+
 /**
  * Stages and amounts beside each other where there is room: below each other, six of them would be too small to read.
  * An amount has no colour: the thresholds are for the count.
@@ -255,7 +261,8 @@ function checkPanel(check: Check, index: number): Stat {
   return stat({
     title: titleOf(check.id),
     description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Beside the
-      count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md).`,
+      count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md), and how many of
+      them somebody has **accepted**: the alerts leave these out.`,
     unit: "none",
     size: [tileWidth(index), 7],
     links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(pages ? [] : ["VezaLedgerRowsTooOld"])),
@@ -265,10 +272,12 @@ function checkPanel(check: Check, index: number): Stat {
         `max by (stage, currency) (${evidenceMetric.amount}{check="${check.id}", ${ofStage}}) and on (stage) ${fresh}`,
         "{{currency}} {{stage}}",
       ),
+      instant(acceptedRows(check), "accepted {{stage}}"),
     ],
   })
     .orientation(common.VizOrientation.Auto)
     .overrideByQuery("B", [{ id: "decimals", value: 2 }, ...colored("transparent")])
+    .overrideByQuery("C", colored("transparent"))
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds(pages ? { 1: "red" } : { 1: "orange", 10: "red" }));
 }
@@ -353,7 +362,7 @@ const trustPanels = (): AnyPanel[] => [
       Pushgateway (VictoriaMetrics keeps no push times).`,
     unit: "none",
     size: [5, 6],
-    links: runbook("VezaLedgerPushRefused"),
+    links: runbook("VezaLedgerAnotherWriter"),
     targets: [
       instant(
         orUnknown(
@@ -382,6 +391,42 @@ const trustPanels = (): AnyPanel[] => [
     ],
   })
     .overrideByQuery("A", colored("#3274D9"))
+    .min(0),
+];
+
+const moneyPanels = (): AnyPanel[] => [
+  timeSeries({
+    title: "Money at risk",
+    description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and
+      where the owner of the ledger does not show it (docs/amounts.md).`,
+    unit: "none",
+    size: [16, 8],
+    links: runbook("VezaLedgerRowsTooOld"),
+    targets: [
+      range(whileTicking(`sum by (stage, currency) (${evidenceMetric.amount}{${ofStage}})`), "{{currency}} {{stage}}"),
+    ],
+  })
+    .noValue("unknown or none: no amounts")
+    .min(0),
+  ranked
+    .reduce(
+      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+      timeSeries({
+        title: "Accepted rows",
+        description: `Rows that somebody knows of: the counts have them, the alerts leave them out until a day. Beside
+          them, for how many hours the oldest row that nobody has accepted has waited. The runbook says how to accept a
+          row; \`npm run doctor -- sampler\` lists who did it and why.`,
+        unit: "none",
+        size: [8, 8],
+        links: [link("Runbook: accept a row that is known", pageOf("README"))],
+        targets: [
+          ...ranked.map((check) => range(acceptedRows(check), `${titleOf(check.id)} {{stage}}`)),
+          range(whileTicking(`(time() - ${oldestUnaccepted}) / 3600`), "hours of the oldest other {{stage}}"),
+        ],
+      }),
+    )
+    .overrideByQuery(refId(ranked.length), colored("#808890"))
+    .noValue("unknown or none: nothing accepted")
     .min(0),
 ];
 
@@ -437,14 +482,14 @@ const reconcilerPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last sweep",
     description: `Time since the reconciler's latest sweep ended, as the reconciler reported it. **never**: no sweep was
-      reported yet. **unknown**: no totals within a day. Far above the usual pause: see whether the reconciler runs, and
-      whether its deliveries are answered with 200.`,
+      reported yet. **unknown**: no totals within a day, or the sampler is silent. Far above the usual pause: see
+      whether the reconciler runs, and whether its deliveries are answered with 200.`,
     unit: "s",
     size: [5, 8],
     links: runbook("VezaLedgerReconcilerDead"),
     targets: [
       instant(
-        orUnknown(`${ageOf(lastRun)} or ${lastRun} == 0`, `${reconcilerMetric.lastRun}{${ofStage}}`),
+        orUnknown(whileTicking(`${ageOf(lastRun)} or ${lastRun} == 0`), `${reconcilerMetric.lastRun}{${ofStage}}`),
         "{{stage}}",
       ),
     ],
@@ -461,7 +506,7 @@ const reconcilerPanels = (): AnyPanel[] => [
           the whole total means that a counter was reset.`,
         unit: "none",
         size: [11, 8],
-        links: runbook("VezaLedgerReconcilerRepairsNothing", "VezaLedgerCounterReset"),
+        links: runbook("VezaLedgerStuckOrders", "VezaLedgerAnotherWriter"),
         targets: phases.map((phase) =>
           range(
             hourly(reconcilerMetric.actions, "stage").replace("{", `{phase="${phase}", `),
@@ -477,7 +522,7 @@ const reconcilerPanels = (): AnyPanel[] => [
       counts the hour before it. Each refund is a crash between our two steps: find it in the backend's log.`,
     unit: "none",
     size: [8, 8],
-    links: runbook("VezaLedgerReconcilerFailingOrphans"),
+    links: runbook("VezaLedgerOrphanRefunds"),
     targets: [range(hourly(reconcilerMetric.orphanRefunds, "stage"), "failed {{stage}}")],
   })
     .overrideByQuery("A", colored(adviceOn("orphan_refunds").color))
@@ -532,8 +577,6 @@ const reconcilerPanels = (): AnyPanel[] => [
 ];
 
 const outboxOldest = `max by (stage) (${evidenceMetric.outboxOldest}{${ofStage}})`;
-/** Draws a gap while the sampler is silent, and not the gateway's last value. */
-const whileTicking = (expr: string) => `(${expr}) and on (stage) ${fresh}`;
 
 /** 0 or 1 from the rules, 2 where the alert fires. */
 const watched = ({ id }: Check) =>
@@ -652,27 +695,14 @@ const evidencePanels = (): AnyPanel[] => [
     .overrideByQuery("B", colored("#E0439B"))
     .overrideByQuery("C", colored("#808890"))
     .min(0),
-  timeSeries({
-    title: "Money at risk",
-    description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and
-      where the owner of the ledger does not show it (docs/amounts.md).`,
-    unit: "none",
-    size: [8, 8],
-    links: runbook("VezaLedgerRowsTooOld"),
-    targets: [
-      range(whileTicking(`sum by (stage, currency) (${evidenceMetric.amount}{${ofStage}})`), "{{currency}} {{stage}}"),
-    ],
-  })
-    .noValue("unknown or none: no amounts")
-    .min(0),
   frame(new Table(), {
     title: "Who counts",
     description: `Each sampler that was seen within an hour: the database that it counts, its region and its version.
       Two rows of one stage with a last tick of seconds ago: two samplers overwrite each other's numbers. After a
       deployment, the version before it stays for an hour.`,
     unit: "s",
-    size: [16, 8],
-    links: runbook("VezaLedgerTwoSamplers"),
+    size: [24, 8],
+    links: runbook("VezaLedgerAnotherWriter"),
     targets: [instant(`sort_desc(time() - ${lastTickOfEach})`, "{{database}}").format(PromQueryFormat.Table)],
   })
     .noValue("unknown: no sampler within an hour")
@@ -742,7 +772,7 @@ export function ledgerDashboard(): grafana.Dashboard {
     ]);
   const rows: [title: string, panels: AnyPanel[]][] = [
     ["What fires, and can I believe this?", [firingPanel(), ...trustPanels()]],
-    ["Is money stuck?", ranked.map(checkPanel)],
+    ["Is money stuck?", [...ranked.map(checkPanel), ...moneyPanels()]],
     ["How bad is it?", detailPanels()],
     ["Is the reconciler winning?", reconcilerPanels()],
     ["Could a check have missed something?", evidencePanels()],

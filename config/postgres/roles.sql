@@ -311,7 +311,7 @@ grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledg
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
 grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver;
 grant select on ledger_metrics.totals, ledger_metrics.published_since to veza_ledger_sampler;
-grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler;
+grant select on ledger_metrics.amounts_at_risk, ledger_metrics.accepted to veza_ledger_sampler;
 
 -- The receiver sees its own schema only. Deleting is for deliveries that are past their 14 days.
 grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
@@ -323,8 +323,13 @@ grant select, update on ledger_metrics.published_since to veza_ledger_receiver;
 -- Add the columns in which your schema keeps amounts and error texts.
 grant usage on schema ledger_metrics to veza_ledger_oncall;
 grant select on ledger_metrics.deliveries, ledger_metrics.totals to veza_ledger_oncall;
+grant select, insert ("check", id, until, why), delete on ledger_metrics.accepted to veza_ledger_oncall;
 do $$
 begin
+  -- Of a ledger without this column, no row can be accepted.
+  grant select (id) on orders to veza_ledger_sampler;
+  grant select (id) on refunds to veza_ledger_sampler;
+  grant select (id) on seller_transfers to veza_ledger_sampler;
   grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
   grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
   grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;

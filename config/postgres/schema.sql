@@ -65,6 +65,22 @@ comment on sequence ledger_metrics.published_since is
   'When the server started that last published the totals, in microseconds of Unix time; 1 for never. '
   'On another server, a publisher first looks whether the gateway shows more.';
 
+-- Rows that a person has accepted until a day: the alerts leave them out, the gauges do not. The roles let people on call
+-- insert the first four columns, and delete. So nobody on call can set when a row was accepted.
+create table if not exists ledger_metrics.accepted (
+  "check" text not null,
+  id text not null,
+  until timestamptz not null,
+  why text not null check (why ~ '\S'),
+  accepted_at timestamptz not null default now(),
+  accepted_by text not null default session_user,
+  primary key ("check", id, accepted_at),
+  constraint at_most_14_days check (until <= accepted_at + interval '336 hours')
+);
+comment on table ledger_metrics.accepted is
+  'Rows of the ledger that somebody knows of: no alert tells of them until a day, at most 14 days ahead.';
+comment on column ledger_metrics.accepted.id is 'The row''s id in the table of the check, as text.';
+
 -- The money in the rows that the checks count, as far as you want it shown. Empty until you replace it:
 -- docs/amounts.md.
 do $$

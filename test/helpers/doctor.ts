@@ -1,5 +1,9 @@
 import { inject } from "vitest";
 import { run } from "../../commands/doctor.ts";
+import { briefly, type Scene } from "../../commands/look.ts";
+import type { Database } from "../../lib/database.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { askOn } from "../../lib/question.ts";
 import { setEnvironment } from "./environment.ts";
 import { runScript } from "./processes.ts";
 import { newSecret } from "./receiver.ts";
@@ -46,4 +50,10 @@ export async function doctor(role: string[], settings: Record<string, string | u
     ill: lines.filter((line) => /^[!✗]/.test(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
     remedies: lines.filter(isRemedy).map((line) => line.trim().slice(2)),
   };
+}
+
+/** What a single look needs of the scene. */
+export function sceneOf(database: Database, isClockRight = true): Scene {
+  const ask = askOn(database, deadline("test", 20_000), briefly);
+  return { database, ask, settled: [] as string[], isClockRight } as Scene;
 }
