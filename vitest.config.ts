@@ -17,6 +17,7 @@ const unit = [
   "settings",
   "signature",
   "terminal",
+  "unsigned",
 ].map((name) => `test/${name}.test.ts`);
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */

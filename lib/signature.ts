@@ -10,8 +10,9 @@ export interface SignedHeaders {
 
 const toleranceSeconds = 300;
 const malformed = "webhook-signature: must be v1,<44 characters of base64>";
-/** An alarm in serverless.yml looks for its first words. */
-const mismatch = "webhook-signature: does not match; did the body change after signing, or do the secrets differ?";
+/** The reason of a refusal whose headers are well formed: no secret has made the signature. */
+export const mismatch =
+  "webhook-signature: does not match; did the body change after signing, or do the secrets differ?";
 
 /**
  * Reads the three headers of a delivery. Each must be present, the timestamp at most 300 s from now, and one signature
@@ -36,18 +37,17 @@ export function readSignedHeaders(headers: Record<string, unknown>): SignedHeade
  * must be the HMAC-SHA256 of id, timestamp and body under one of the secrets, and the timestamp at most 300 s from now.
  * During a rotation both the old and the new secret are valid. Pass the body as it was received, before any parsing.
  *
- * Returns the delivery's id. Throws a Refusal: 401, or 400 for a malformed id.
+ * Throws a Refusal: 401.
  */
 export function verifySignature(
   { id, timestamp, signature }: SignedHeaders,
   body: string,
   secrets: readonly string[],
-): string {
+): void {
   const signed = { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature };
   for (const secret of secrets) {
     try {
-      new Webhook(secret).verify(body, signed, { jsonParse: false });
-      return plainId(id);
+      return void new Webhook(secret).verify(body, signed, { jsonParse: false });
     } catch (error) {
       if (!(error instanceof WebhookVerificationError)) throw error;
     }

@@ -23,8 +23,8 @@ const signed = (body: string, timestamp = now()) => headersOf("msg_1", timestamp
 const verify = (headers: Record<string, string | undefined>, body: string, secrets: string[]) =>
   verifySignature(readSignedHeaders(headers), body, secrets);
 
-it("accepts what is signed, and returns its id", () => {
-  expect(verify(signed('{"ä":1}'), '{"ä":1}', [secret])).toBe("msg_1");
+it("accepts what is signed", () => {
+  verify(signed('{"ä":1}'), '{"ä":1}', [secret]);
 });
 
 it("accepts the example of the specification's reference implementation, but for its age", () => {
@@ -42,11 +42,11 @@ it("accepts the example of the specification's reference implementation, but for
 
 it("accepts either of two secrets, and a header with several signatures, during a rotation", () => {
   const other = newSecret();
-  expect(verify(signed("{}"), "{}", [other, secret])).toBe("msg_1");
-  expect(verify(signed("{}"), "{}", [secret, other])).toBe("msg_1");
+  verify(signed("{}"), "{}", [other, secret]);
+  verify(signed("{}"), "{}", [secret, other]);
   const timestamp = now();
   const both = `${sign("msg_1", timestamp, "{}", other)} ${sign("msg_1", timestamp, "{}")} v2,later`;
-  expect(verify(headersOf("msg_1", timestamp, both), "{}", [secret])).toBe("msg_1");
+  verify(headersOf("msg_1", timestamp, both), "{}", [secret]);
 });
 
 describe("at a standing clock", () => {
@@ -54,7 +54,7 @@ describe("at a standing clock", () => {
   afterEach(() => void vi.useRealTimers());
 
   it.each([-300, 0, 300])("accepts a timestamp %i s from now", (seconds) => {
-    expect(verify(signed("{}", now() + seconds), "{}", [secret])).toBe("msg_1");
+    verify(signed("{}", now() + seconds), "{}", [secret]);
   });
 
   it.each([-301, 301])("refuses a timestamp %i s from now", (seconds) => {
