@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Alarm, stateOf } from "./helpers/alarm.ts";
+import { type Alarm, extraPeriods, stateOf } from "./helpers/alarm.ts";
 import { type Packaged, packageService, type Resources, unzip } from "./helpers/packages.ts";
 
 const properties = (resources: Resources, id: string) => resources[id]?.Properties ?? {};
@@ -154,21 +154,31 @@ describe("with the defaults", () => {
     }
   });
 
-  it("raises the alarm on silence 5 minutes after the latest tick, and not before the first", async () => {
-    const silent = packaged.resources.SamplerSilentAlarm?.Properties as unknown as Alarm;
-    const minutes = (count: number, ticks?: number) => Array(count).fill(ticks);
-    expect(stateOf(silent, minutes(60))).toBe("INSUFFICIENT_DATA");
-    const running = [...minutes(60), ...minutes(10, 1)];
-    expect(stateOf(silent, running)).toBe("OK");
-    expect(stateOf(silent, [...running, ...minutes(4)])).toBe("OK");
-    for (const silence of [5, 10, 600]) expect(stateOf(silent, [...running, ...minutes(silence)])).toBe("ALARM");
-    expect(stateOf(silent, [...running, ...minutes(600), ...minutes(10, 1)])).toBe("OK");
+  const alarm = (id: string) => packaged.resources[id]?.Properties as unknown as Alarm;
+  const minutes = (count: number, value?: number) => Array(count).fill(value);
+
+  it.each(extraPeriods)("raises the alarm on a silent sampler, if CloudWatch looks at %i periods more", (extra) => {
+    const silent = alarm("SamplerSilentAlarm");
+    const latest = 5 + extra;
+    expect(stateOf(silent, minutes(latest), extra)).toBe("ALARM"); // It never ran, or was silent before the alarm.
+    expect(stateOf(silent, [...minutes(60), 1], extra)).toBe("OK"); // A new stack, after its first tick.
+    const running = minutes(60, 1);
+    expect(stateOf(silent, [...running, ...minutes(4)], extra)).toBe("OK");
+    for (const silence of [latest, 30, 600]) {
+      expect(stateOf(silent, [...running, ...minutes(silence)], extra)).toBe("ALARM");
+    }
+    // A sampler that stops while CloudWatch itself has nothing to show.
+    expect(stateOf(silent, [1, 1, ...minutes(28), ...minutes(1)], extra)).toBe("ALARM");
+    expect(stateOf(silent, [...running, ...minutes(600), 1], extra)).toBe("OK");
   });
 
-  it("raises the alarm on throttling for more than a burst", async () => {
-    const throttles = packaged.resources.ReceiverThrottlesAlarm?.Properties as unknown as Alarm;
-    expect(stateOf(throttles, [undefined, 50, 50, undefined, undefined])).toBe("OK");
-    expect(stateOf(throttles, [undefined, 1, undefined, 1, 1])).toBe("ALARM");
+  it.each(extraPeriods)("raises no alarm on a burst, if CloudWatch looks at %i periods more", (extra) => {
+    const throttles = alarm("ReceiverThrottlesAlarm");
+    expect(stateOf(throttles, [...minutes(20), 50, 50], extra)).toBe("OK");
+    expect(stateOf(throttles, [...minutes(20), 1, undefined, 1, 1], extra)).toBe("ALARM");
+    const mismatches = alarm("ReceiverMismatchesAlarm");
+    expect(stateOf(mismatches, [...minutes(20), 5, 5], extra)).toBe("OK");
+    expect(stateOf(mismatches, [...minutes(20), 1, 1, 1], extra)).toBe("ALARM");
   });
 });
 
