@@ -2,9 +2,10 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Alarm, extraPeriods, stateOf } from "./helpers/alarm.ts";
-import { type Packaged, packageService, type Resources, unzip } from "./helpers/packages.ts";
+import { type Packaged, packageService, type Resources, untilWeEnd, unzip } from "./helpers/packages.ts";
+import { isAlive, runProgram } from "./helpers/processes.ts";
 
 const properties = (resources: Resources, id: string) => resources[id]?.Properties ?? {};
 const policyOf = (resources: Resources, role: string) => {
@@ -376,6 +377,17 @@ it("changes nothing when the same is deployed again", async () => {
     const [before, after] = await Promise.all([packaged, again].map((made) => readFile(path.join(made.folder, name))));
     expect(after?.equals(before as Buffer)).toBe(true);
   }
+});
+
+it("ends a packaging with the process that waits for it, even by SIGKILL", async () => {
+  const script = `const args = ["-c", process.argv[1], "sh", "sh", "-c", "echo $$ >&2; exec sleep 1000"];
+    require("node:child_process").execFile("/bin/sh", args).stderr.pipe(process.stdout);`;
+  const waiting = runProgram(process.execPath, ["-e", script, untilWeEnd], {});
+  const pid = Number(await waiting.printed(/^(\d+)\n/));
+  onTestFinished(() => void (isAlive(pid) && process.kill(pid, "SIGKILL")));
+  expect(isAlive(pid)).toBe(true);
+  waiting.child.kill("SIGKILL");
+  await expect.poll(() => isAlive(pid)).toBe(false);
 });
 
 it("leaves nothing in the temporary folder", async () => {
