@@ -18,6 +18,7 @@ const unit = [
   "signature",
   "terminal",
   "unsigned",
+  "workflow",
 ].map((name) => `test/${name}.test.ts`);
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
