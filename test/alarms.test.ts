@@ -109,7 +109,7 @@ it.each([
   ["as it is", () => withPasswords({})],
   [
     "without a URL, and with nothing reserved",
-    () => withPasswords({ urlAuthorizer: "off", receiverConcurrency: "off", samplerConcurrency: "off" }),
+    () => withPasswords({ urlAuthorizer: "off", receiverConcurrency: "off" }),
   ],
   ["with IAM, and no secret for the sampler", () => withoutPasswords({ urlAuthorizer: "aws_iam" })],
 ])("raises each alarm by its cause, and none without, in the template %s", async (_, makeVariant) => {

@@ -198,7 +198,6 @@ it("takes every option a deployer may set", async () => {
     securityGroupIds: "sg-0123abcd",
     alarmTopicArn: topic,
     receiverConcurrency: "off",
-    samplerConcurrency: "off",
     urlAuthorizer: "aws_iam",
     permissionsBoundaryArn: boundary,
     tags: { team: "payments" },
@@ -288,7 +287,6 @@ it("names every param that is wrong, in one error, and shows no credentials", as
     subnetIds: "subnet-1",
     alarmTopicArn: "arn:aws:sns:eu-west-1:123456789012:on-call",
     receiverConcurrency: "0",
-    samplerConcurrency: "none",
     urlAuthorizer: "AWS_IAM",
     permissionsBoundaryArn: "boundary",
     tags: { "cost-centre": 42 },
@@ -302,7 +300,6 @@ it("names every param that is wrong, in one error, and shows no credentials", as
     "subnetIds and securityGroupIds belong together",
     "alarmTopicArn must be the ARN of an SNS topic in eu-central-1",
     "receiverConcurrency must be",
-    "samplerConcurrency must be",
     "urlAuthorizer must be none, aws_iam or off",
     "permissionsBoundaryArn must be",
     "tags must be",
@@ -350,18 +347,12 @@ it.each([
     ["prod", { samplerSecretId: "", pushgatewayUrl: "https://push.internal" }, []],
     "samplerSecretId may be empty only with databaseUrl and pushgatewayUrl",
   ],
-  [
-    "a region without function URLs",
-    ["prod", { region: "eu-south-2" }, []],
-    "urlAuthorizer must be off in eu-south-2, which has no function URLs",
-  ],
 ] as const)("refuses params for %s", async (name, [stage, params, args], message) => {
   expect(await refusal(path.join(folder, name), stage, params, [...args])).toContain(message);
 });
 
 it("makes no URL where none is wanted", async () => {
-  const params = { region: "eu-south-2", urlAuthorizer: "off" };
-  const { resources } = await packageService(path.join(folder, "no-url"), "prod", params);
+  const { resources } = await packageService(path.join(folder, "no-url"), "prod", { urlAuthorizer: "off" });
   expect(ofType(resources, "AWS::Lambda::Url")).toEqual([]);
   expect(ofType(resources, "AWS::Lambda::Permission").filter(({ Properties }) => Properties.Principal === "*")).toEqual(
     [],
