@@ -131,7 +131,7 @@ if (settings) {
     await lookThrough(database, settings, databaseDeadline);
     await database.close();
   }
-  if (await step("Pushgateway", () => tryPush(settings.pushgateway, settings.stage))) {
+  if ((await step("Pushgateway", () => tryPush(settings.pushgateway, settings.stage))) !== undefined) {
     await step("Pushgateway's memory", () => lookAtPersistence(settings));
   }
 }

@@ -3,6 +3,7 @@ import { Gauge, Registry } from "prom-client";
 import { deadline } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import { groupUrl, type PushgatewayTarget, PushRefused, push } from "../lib/pushgateway.ts";
+import { isLocalHost } from "../lib/settings.ts";
 import { Problem } from "./ledger-checkup.ts";
 
 const metric = "veza_ledger_doctor";
@@ -13,7 +14,7 @@ const reads = 8;
 
 /**
  * Pushes a group of its own, reads it back on several connections, and deletes it. Throws a Problem when the gateway
- * refuses it, or when a read does not show it: then there are several gateways.
+ * refuses it, or when a read does not show it: then there are several gateways. Credentials in cleartext are a doubt.
  */
 export async function tryPush(gateway: PushgatewayTarget, stage: string | undefined): Promise<[true, string]> {
   const value = randomInt(1, 2 ** 32);
@@ -49,7 +50,16 @@ export async function tryPush(gateway: PushgatewayTarget, stage: string | undefi
     );
   }
   const kept = deleted?.ok ? "" : `; the group ${group.job} could not be deleted again`;
-  return [true, `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`];
+  const fact = `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`;
+  const { protocol, hostname } = new URL(gateway.url);
+  if (gateway.authorization && protocol === "http:" && !isLocalHost(hostname)) {
+    throw new Problem(
+      `${fact}; its credentials go there in cleartext`,
+      "write https:// in PUSHGATEWAY_URL, and have TLS before the gateway",
+      true,
+    );
+  }
+  return [true, fact];
 }
 
 /** Whether a page in the text format has this value of the metric, whatever form the gateway gives to numbers. */
