@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { newSecret } from "./helpers/receiver.ts";
@@ -21,7 +22,7 @@ const signed = (body: string, timestamp = now()) => headersOf("msg_1", timestamp
 
 /** As the receiver does, with a look at the secrets only for headers that can be right. */
 const verify = (headers: Record<string, string | undefined>, body: string, secrets: string[]) =>
-  verifySignature(readSignedHeaders(headers), body, secrets);
+  verifySignature(readSignedHeaders(headers), Buffer.from(body), secrets);
 
 it("accepts what is signed", () => {
   verify(signed('{"ä":1}'), '{"ä":1}', [secret]);
@@ -47,6 +48,24 @@ it("accepts either of two secrets, and a header with several signatures, during 
   const timestamp = now();
   const both = `${sign("msg_1", timestamp, "{}", other)} ${sign("msg_1", timestamp, "{}")} v2,later`;
   verify(headersOf("msg_1", timestamp, both), "{}", [secret]);
+});
+
+it("verifies a large body, which the package would copy, by the same rules", () => {
+  const [large, timestamp] = ["é".repeat(200_000), now()];
+  const signature = new Webhook(secret).sign("msg_1", new Date(timestamp * 1000), large);
+  const verifyLarge =
+    (given: string, id = "msg_1", body = large) =>
+    () =>
+      verify(headersOf(id, `0${timestamp}`, given), body, [newSecret(), secret]);
+  verifyLarge(signature)();
+  verifyLarge(`v2,later v1,short ${signature}`)();
+  for (const forged of [
+    verifyLarge(signature, "msg_2"),
+    verifyLarge(signature, "msg_1", `${large} `),
+    verifyLarge(`v1,${"A".repeat(43)}=`),
+  ]) {
+    expect(forged).toThrow("webhook-signature: does not match");
+  }
 });
 
 describe("at a standing clock", () => {
