@@ -26,20 +26,20 @@ export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(ev
 async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURLResult> {
   let stage: string | null | undefined; // Known once the signature is right, and told to no other caller.
   try {
-    const body = readBody(event);
+    const bytes = readBody(event);
     const signed = readSignedHeaders(event.headers ?? {});
     const settings = await loadSettings("receiver");
-    verifySignature(signed, body, settings.webhookSecrets);
+    verifySignature(signed, bytes, settings.webhookSecrets);
     noteMatch();
     stage = settings.stage ?? null;
-    if (body.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
+    if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const id = plainId(signed.id);
-    const events = parseEvents(body.toString("utf8"));
+    const events = parseEvents(bytes.toString("utf8"));
     // The time is clamped, and the event counts; but somebody has to set the sender's clock right.
     const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
     if (ahead_seconds > maxAheadSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
-    const status = await record(id, body, events);
+    const status = await record(id, bytes, events);
     const published = await publish(settings);
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
