@@ -17,6 +17,8 @@ const unit = [
   "settings",
   "signature",
   "terminal",
+  "unsigned",
+  "workflow",
 ].map((name) => `test/${name}.test.ts`);
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */

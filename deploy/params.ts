@@ -16,17 +16,11 @@ type Block = Record<string, unknown>;
 const textParams = [
   ...(["region", "databaseUrl", "databaseResourceId", "samplerSecretId", "receiverSecretId", "kmsKeyArn"] as const),
   ...(["pushgatewayUrl", "subnetIds", "securityGroupIds", "alarmTopicArn", "receiverConcurrency"] as const),
-  ...(["samplerConcurrency", "urlAuthorizer", "permissionsBoundaryArn"] as const),
+  ...(["urlAuthorizer", "permissionsBoundaryArn"] as const),
 ];
 
 /** A stage's params: texts are trimmed, and empty when the param is not set. */
 type Params = Record<(typeof textParams)[number], string> & { tags: unknown };
-
-// https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html, as of November 2026.
-const regionsWithoutUrls = [
-  ...["ap-east-2", "ap-south-2", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7"],
-  ...["ca-west-1", "eu-central-2", "eu-south-2", "il-central-1", "me-central-1"],
-];
 
 /**
  * Checks the params of a stage in serverless.yml, and returns what `custom.deploy` derives from them. `undefined`
@@ -42,7 +36,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
 
   const subnetIds = list(params.subnetIds);
   const inVpc = subnetIds.length > 0;
-  const concurrency = (param: string) => (param === "off" ? undefined : Number(param));
+  const reserves = params.receiverConcurrency !== "off";
   const environment = (functionName: FunctionName, secretId: string) => ({
     ...(secretId && { SECRET_ID: secretId }),
     STAGE: stage,
@@ -59,8 +53,8 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     receiverRole: role("receiver", `${service}-${stage}-receiver`, params.receiverSecretId, params),
     vpc: inVpc ? { subnetIds, securityGroupIds: list(params.securityGroupIds) } : undefined,
     url: { none: true, aws_iam: { authorizer: "aws_iam" }, off: undefined }[params.urlAuthorizer],
-    samplerConcurrency: concurrency(params.samplerConcurrency),
-    receiverConcurrency: concurrency(params.receiverConcurrency),
+    samplerConcurrency: reserves ? 1 : undefined,
+    receiverConcurrency: reserves ? Number(params.receiverConcurrency) : undefined,
     alarmActions: list(params.alarmTopicArn),
   };
 }
@@ -156,14 +150,11 @@ function checkValues(params: Params, longestName: string): void {
     !params.alarmTopicArn || arnOf("sns", `${region}:\\d{12}:\\S+`).test(params.alarmTopicArn),
     `alarmTopicArn must be the ARN of an SNS topic in ${region}, or empty`,
   );
-  for (const name of ["receiverConcurrency", "samplerConcurrency"] as const) {
-    must(/^([1-9]\d*|off)$/.test(params[name]), `${name} must be a whole number above 0, or off`);
-  }
-  must(/^(none|aws_iam|off)$/.test(params.urlAuthorizer), "urlAuthorizer must be none, aws_iam or off");
   must(
-    params.urlAuthorizer === "off" || !regionsWithoutUrls.includes(region),
-    `urlAuthorizer must be off in ${region}, which has no function URLs: callers invoke the receiver itself there`,
+    /^([1-9]\d*|off)$/.test(params.receiverConcurrency),
+    "receiverConcurrency must be a whole number above 0, or off",
   );
+  must(/^(none|aws_iam|off)$/.test(params.urlAuthorizer), "urlAuthorizer must be none, aws_iam or off");
   must(
     !params.permissionsBoundaryArn || arnOf("iam", ":(\\d{12}|aws):policy/\\S+").test(params.permissionsBoundaryArn),
     "permissionsBoundaryArn must be the ARN of a policy, or empty",

@@ -6,8 +6,9 @@ import { parseEvents, type ReconcilerEvent, tally } from "../lib/events.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
-import { maxIdLength, readSignedHeaders, verifySignature } from "../lib/signature.ts";
+import { maxIdLength, plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { type DeliveryStatus, publishTotals, recordDelivery } from "../lib/totals.ts";
+import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
 
 const maxBodyBytes = 256 * 1024;
 /** Of the function's 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare. */
@@ -23,16 +24,17 @@ const connections = keepConnections(findDatabase, "veza-ledger-receiver", { isSt
 export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
 
 async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURLResult> {
-  let stage: string | null | undefined; // Told to callers whose signature is right, refused or not.
+  let stage: string | null | undefined; // Known once the signature is right, and told to no other caller.
   try {
     const bytes = readBody(event);
-    const body = bytes.toString("utf8");
     const signed = readSignedHeaders(event.headers ?? {});
-    if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const settings = await loadSettings("receiver");
-    const id = verifySignature(signed, body, settings.webhookSecrets);
+    verifySignature(signed, bytes, settings.webhookSecrets);
+    noteMatch();
     stage = settings.stage ?? null;
-    const events = parseEvents(body);
+    if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
+    const id = plainId(signed.id);
+    const events = parseEvents(bytes.toString("utf8"));
     // The time is clamped, and the event counts; but somebody has to set the sender's clock right.
     const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
@@ -44,7 +46,8 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
   } catch (error) {
     const id = String(event?.headers?.["webhook-id"] ?? "").slice(0, maxIdLength) || undefined; // Unverified.
     if (error instanceof Refusal) {
-      log("warn", "delivery refused", { id, status: error.status, error: error.message });
+      if (stage === undefined) logUnsigned(error);
+      else log("warn", "delivery refused", { id, status: error.status, error: error.message });
       return answer(error.status, { error: error.message, stage }, error.status === 405 ? { allow: "POST" } : {});
     }
     log("error", "delivery not confirmed", { id, ...errorFields(error) });

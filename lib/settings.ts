@@ -97,7 +97,9 @@ function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undef
     problems.push("DATABASE_URL: sslmode is the only parameter allowed");
   }
   const tls = parseSslmode(url, problems);
-  const usesIam = !url.password && !isLocalHost(url.hostname) && Boolean(process.env.AWS_REGION);
+  const { AWS_REGION, PGPASSWORD = "" } = process.env;
+  const ownPassword = decode(url.password) || PGPASSWORD; // Unlike a command line, ps shows no environment.
+  const usesIam = !ownPassword && !isLocalHost(url.hostname) && Boolean(AWS_REGION);
   if (usesIam && tls === "off") {
     problems.push("DATABASE_URL has no password: on AWS it logs in by IAM, which needs TLS, so sslmode=verify-full");
   }
@@ -106,7 +108,7 @@ function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undef
     port: Number(url.port || 5432),
     database: decode(url.pathname.slice(1)),
     username: decode(url.username),
-    password: usesIam ? undefined : decode(url.password),
+    password: usesIam ? undefined : ownPassword,
     tls,
   };
 }

@@ -61,9 +61,9 @@ export function note(stack: Stack, message: string, fields: Record<string, unkno
     const { duration_seconds: seconds, ...counts } = fields as Record<string, number>;
     stack.tick = { at, seconds: seconds ?? 0, counts };
   }
-  if (!message.startsWith("delivery")) return;
+  if (!/^(delivery|request)\b/.test(message)) return;
   const { id, status, events, published } = fields;
-  const outcome = message === "delivery" ? String(status) : `${message.slice("delivery ".length)} ${status ?? ""}`;
+  const outcome = message === "delivery" ? String(status) : `${message.replace(/^\w+ /, "")} ${status ?? ""}`;
   stack.deliveries.unshift({ at, status: outcome.trim(), id, events, published });
   stack.deliveries.length = Math.min(stack.deliveries.length, maxDeliveries);
 }

@@ -77,6 +77,7 @@ export function terminalLine(at: Date, level: "info" | "warn" | "error", message
       );
       return `${known}  ${paint("dim", cut(text("id"), maxColumns - widthOf(known) - 2))}`;
     }
+    case "request refused":
     case "delivery refused":
       return words(
         paint("yellow", "refused"),

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { signedHeaders } from "../commands/deliver.ts";
-import { type Alarm, metricOf, stateOf } from "./helpers/alarm.ts";
+import { type Alarm, extraPeriods, stateOf } from "./helpers/alarm.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { matchesFilter } from "./helpers/filter-pattern.ts";
 import { type Invocation, startLambda } from "./helpers/lambda.ts";
@@ -72,7 +72,7 @@ type Seen = { by: FunctionName; invocation?: Invocation }[];
 
 /** What CloudWatch would count in a period for the metric that an alarm looks at. */
 function countOf(resources: Resources, alarm: Alarm, seen: Seen): number {
-  const { Namespace, MetricName = "", Dimensions } = metricOf(alarm);
+  const { Namespace, MetricName, Dimensions } = alarm;
   if (Namespace === "AWS/Lambda") {
     const names: Record<string, FunctionName> = {
       SamplerLambdaFunction: "sampler",
@@ -109,7 +109,7 @@ it.each([
   ["as it is", () => withPasswords({})],
   [
     "without a URL, and with nothing reserved",
-    () => withPasswords({ urlAuthorizer: "off", receiverConcurrency: "off", samplerConcurrency: "off" }),
+    () => withPasswords({ urlAuthorizer: "off", receiverConcurrency: "off" }),
   ],
   ["with IAM, and no secret for the sampler", () => withoutPasswords({ urlAuthorizer: "aws_iam" })],
 ])("raises each alarm by its cause, and none without, in the template %s", async (_, makeVariant) => {
@@ -143,14 +143,17 @@ it.each([
       { ...delivery(" ".repeat(300_000)), headers: {} },
       delivery("[]", { headers: { "webhook-signature": "v1,guess" } }),
       delivery("[]", { atMs: Date.now() - 3_600_000 }),
+      // Forged, as far as a stranger can.
+      delivery("[]", { headers: { "webhook-signature": `v1,${"A".repeat(43)}=` } }),
+      delivery(" ".repeat(300_000), { headers: { "webhook-signature": `v1,${"A".repeat(43)}=` } }),
+      { ...delivery("[]"), body: ["no text"] },
     ])),
   ];
   if (!secrets.sampler) expect(manager.reads).not.toContain(`veza-ledger-metrics/${stage}/sampler`);
 
   const mute = { PUSHGATEWAY_URL: `http://127.0.0.1:${await tcpServer(() => {})}` };
   const unreachable = { DATABASE_URL: `postgres://u:p@127.0.0.1:${closedPort}/l` };
-  const foreign = signedHeaders(newSecret(), "msg_1", new Date(), "[]");
-  const [failedTicks, failed, unconfirmed, refused, mismatched] = await Promise.all([
+  const [failedTicks, failed, unconfirmed, refused] = await Promise.all([
     invoke("sampler", [{}], { PUSHGATEWAY_URL: `http://127.0.0.1:${closedPort}` }),
     invoke("receiver", [delivery("[]")], mute, 2_000),
     invoke("receiver", [delivery("[]"), delivery("[]")], unreachable),
@@ -160,20 +163,26 @@ it.each([
       delivery(" ".repeat(300_000)),
       delivery(Array(1_001).fill(orphanRefund())),
     ]),
-    invoke("receiver", [delivery("[]", { headers: foreign })]),
   ]);
 
-  // Half an hour passes for the process when the file is there.
+  // Half an hour passes for a process when the file is there.
+  const halfAnHourMs = 1_860_000;
   const later = path.join(folder, "later");
   const clock = `import fs from "node:fs"; const now = Date.now;
-    Date.now = () => now() + (fs.existsSync(${JSON.stringify(later)}) ? 1_860_000 : 0);`;
-  const receiver = await start("receiver", {
-    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}`,
+    Date.now = () => now() + (fs.existsSync(${JSON.stringify(later)}) ? ${halfAnHourMs} : 0);`;
+  const aging = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}` };
+  const receiver = await start("receiver", aging);
+  const deceived = await start("receiver", aging);
+  const bySomebodyElse = (atMs: number) => ({
+    ...delivery("[]"),
+    headers: signedHeaders(newSecret(), "msg_1", new Date(atMs), "[]"),
   });
   await receiver.invoke(delivery("[]"));
+  const once = await deceived.invoke(bySomebodyElse(Date.now()));
   await writeFile(later, "");
+  const stillMismatched = await deceived.invoke(bySomebodyElse(Date.now() + halfAnHourMs));
   manager.failure = { __type: "InvalidRequestException", message: "" };
-  const old = await receiver.invoke(delivery("[]", { atMs: Date.now() + 1_860_000 }));
+  const old = await receiver.invoke(delivery("[]", { atMs: Date.now() + halfAnHourMs }));
 
   const causes: Record<string, Seen> = {
     SamplerSilentAlarm: [],
@@ -182,18 +191,26 @@ it.each([
     ReceiverThrottlesAlarm: [{ by: "receiver" }],
     ReceiverUnavailableAlarm: unconfirmed,
     ReceiverRefusalsAlarm: refused,
-    ReceiverMismatchesAlarm: mismatched,
+    ReceiverMismatchesAlarm: [{ by: "receiver", invocation: stillMismatched }],
     OldSecretsAlarm: [{ by: "receiver", invocation: old }],
   };
   const alarms = Object.entries(resources).filter(([, { Type }]) => Type === "AWS::CloudWatch::Alarm");
   expect(alarms.map(([id]) => id).sort()).toEqual(Object.keys(causes).sort());
   for (const [id, { Properties }] of alarms) {
     const alarm = Properties as unknown as Alarm;
-    const periods = alarm.DatapointsToAlarm ?? alarm.EvaluationPeriods;
     const series = (seen: Seen, length: number) => Array(length).fill(countOf(resources, alarm, seen) || undefined);
-    const quiet = series(well, 10);
-    expect([id, stateOf(alarm, quiet)]).toEqual([id, "OK"]);
-    expect([id, stateOf(alarm, [...quiet, ...series(causes[id] ?? [], periods)])]).toEqual([id, "ALARM"]);
+    const quiet = series([...well, { by: "receiver", invocation: once }], 20);
+    const cause = causes[id] ?? [];
+    for (const extra of extraPeriods) {
+      const caused = series(
+        cause,
+        (alarm.DatapointsToAlarm ?? alarm.EvaluationPeriods) + (cause.length > 0 ? 0 : extra),
+      );
+      expect([id, stateOf(alarm, quiet, extra)]).toEqual([id, "OK"]);
+      expect([id, stateOf(alarm, [...quiet, ...caused], extra)]).toEqual([id, "ALARM"]);
+      // Also where nothing was ever seen before.
+      expect([id, stateOf(alarm, caused, extra)]).toEqual([id, "ALARM"]);
+    }
   }
   expect(countOf(resources, resources.ReceiverRefusalsAlarm?.Properties as never, refused)).toBe(4);
 });

@@ -1,7 +1,9 @@
 import { execFile } from "node:child_process";
 import { createHash, createHmac } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { SignatureV4 } from "@smithy/signature-v4";
@@ -10,16 +12,80 @@ import { beforeAll, expect, inject, it, onTestFinished } from "vitest";
 import { signedHeaders } from "../commands/deliver.ts";
 import { demoSecret } from "../commands/demo-receiver.ts";
 import { handler } from "../handlers/receiver.ts";
+import { findOnPath } from "../local/find-on-path.ts";
 import { createDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { captureLog } from "./helpers/log.ts";
+import { packageService } from "./helpers/packages.ts";
+import { runProgram } from "./helpers/processes.ts";
 import { httpServer } from "./helpers/servers.ts";
 
 let page: string;
+let events: string;
 beforeAll(async () => {
   page = await readFile("docs/deploy.md", "utf8");
+  events = await readFile("docs/events.md", "utf8");
 });
-const example = (pattern: RegExp) => pattern.exec(page)?.[1] ?? "";
+const example = (text: string, pattern: RegExp) => pattern.exec(text)?.[1] ?? "";
+
+it("is read in ten minutes: 250 lines of 120 characters at most, but for tables", () => {
+  const lines = page.trimEnd().split("\n");
+  expect(lines.length).toBeLessThanOrEqual(250);
+  expect(lines.filter((line) => line.length > 120 && !line.startsWith("|"))).toEqual([]);
+});
+
+/** Runs commands of the page in this folder, with programs of these names that are shell scripts. */
+async function runIn(folder: string, commands: string, programs: Record<string, string>) {
+  const bin = await mkdtemp(path.join(tmpdir(), "veza-page-"));
+  onTestFinished(() => rm(bin, { recursive: true }));
+  for (const [name, script] of Object.entries(programs)) {
+    await writeFile(path.join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  const program = runProgram("bash", ["-uo", "pipefail", "-c", `cd '${folder}'\n${commands}`], {
+    PATH: `${bin}:${process.env.PATH}`,
+  });
+  await program.exited;
+  return program.output();
+}
+
+const jq = await findOnPath(["jq"]);
+it.skipIf(!jq)("shows a change of the template before it is deployed, and nothing where there is none", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-page-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const packaged = await packageService(folder, "prod");
+  const deployed = JSON.parse(await readFile(packaged.template, "utf8"));
+  const commands = example(page, /```sh\n(plain\(\)[\s\S]*?)```/);
+  const look = async () => {
+    const file = path.join(folder, "as-deployed.json");
+    await writeFile(file, JSON.stringify(deployed));
+    // Stand in for AWS' command line, and for packaging, which has been done.
+    return await runIn(path.dirname(packaged.folder), commands, { aws: `cat '${file}'`, npm: "" });
+  };
+  deployed.Resources.SamplerLambdaFunction.Properties.Code.S3Key = "as/it/was.zip";
+  expect(await look()).toBe("nothing but code\n");
+  deployed.Resources.SamplerLambdaFunction.Properties.MemorySize = 128;
+  expect(await look()).toMatch(/^\d+c\d+\n< +"MemorySize": 128,\n---\n> +"MemorySize": 256,\n$/);
+});
+
+it("makes the deployer's role and policies from the files in deploy/, with the account's number", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-page-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  await cp("deploy", path.join(folder, "deploy"), { recursive: true });
+  const commands = example(page, /```sh\n(account=[\s\S]*?)```/);
+  const aws = `case "$1 $2" in
+    "sts get-caller-identity") echo 210987654321 ;;
+    *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
+  esac`;
+  const printed = await runIn(folder, commands, { aws });
+  expect(printed.match(/^iam .*/gm)?.map((line) => line.split(" ")[1])).toEqual([
+    ...["create-policy", "create-policy", "create-role", "attach-role-policy"],
+  ]);
+  expect(printed).toContain("--policy-arn arn:aws:iam::210987654321:policy/deploy-veza-ledger-metrics");
+  expect(printed).toContain("210987654321:oidc-provider");
+  expect(await readFile(path.join(folder, "deploy/workflow.yml"), "utf8")).toContain("210987654321:role/deploy-veza");
+  expect(printed).not.toContain("123456789012");
+  expect((await readdir(path.join(folder, "deploy"))).filter((name) => name.endsWith(".bak"))).toEqual([]);
+});
 
 it("shows the smallest event that the receiver takes when it is invoked directly", async () => {
   captureLog();
@@ -31,7 +97,7 @@ it("shows the smallest event that the receiver takes when it is invoked directly
     WEBHOOK_SECRET: demoSecret,
     STAGE: "direct",
   });
-  const event = JSON.parse(example(/```json\n(\{\n {2}"headers"[\s\S]*?)```/));
+  const event = JSON.parse(example(events, /```json\n(\{\n {2}"headers"[\s\S]*?)```/));
   const id = event.headers["webhook-id"];
   const at = new Date(Number(event.headers["webhook-timestamp"]) * 1000);
   expect(event.headers).toEqual({ ...signedHeaders(demoSecret, id, at, event.body), "content-type": undefined });
@@ -41,26 +107,6 @@ it("shows the smallest event that the receiver takes when it is invoked directly
     statusCode: 200,
     body: expect.stringMatching(/^{"status":"recorded","published":true,/),
   });
-});
-
-it("lets the deployer do with roles what CloudFormation does to them", () => {
-  const { Statement } = JSON.parse(example(/```json\n(\{\n {2}"Version"[\s\S]*?)```/));
-  const [roles] = Statement.filter(({ Resource }: { Resource: unknown }) => /:role\//.test(String(Resource)));
-  const patterns = roles.Action.map((action: string) => new RegExp(`^${action.replaceAll("*", ".*")}$`));
-  // The handlers of AWS::IAM::Role in AWS' resource schema, for the template's properties; tags come with `tags`.
-  const called = [
-    ...["CreateRole", "PutRolePolicy", "GetRolePolicy", "TagRole", "UntagRole", "GetRole", "ListAttachedRolePolicies"],
-    ...[
-      "ListRolePolicies",
-      "UpdateAssumeRolePolicy",
-      "PutRolePermissionsBoundary",
-      "DetachRolePolicy",
-      "DeleteRolePolicy",
-    ],
-    ...["DeleteRole", "PassRole", "DeleteRolePermissionsBoundary"],
-  ];
-  const isAllowed = (action: string) => patterns.some((pattern: RegExp) => pattern.test(`iam:${action}`));
-  expect(called.filter((action) => !isAllowed(action))).toEqual([]);
 });
 
 /** Node's SHA-256 in the shape that AWS' signer asks for. */
@@ -111,7 +157,7 @@ it("has a curl example whose Signature Version 4 is what AWS' own signer makes",
   });
   await promisify(execFile)(
     "bash",
-    ["-euo", "pipefail", "-c", example(/```sh\n(curl -sS "\$url" --aws-sigv4[\s\S]*?)```/)],
+    ["-euo", "pipefail", "-c", example(events, /```sh\n(curl -sS "\$url" --aws-sigv4[\s\S]*?)```/)],
     {
       env: {
         PATH: process.env.PATH,

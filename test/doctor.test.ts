@@ -1,5 +1,5 @@
 import postgres from "postgres";
-import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
+import { beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
@@ -186,6 +186,20 @@ it("compares no totals with a gateway that it may not read, and says so", async 
   });
   const { lines } = await doctor(["receiver"], { DATABASE_URL: database.receiverUrl, PUSHGATEWAY_URL: url });
   expect(lines).toContain("✓ totals on the gateway not compared: the gateway cannot be read: /metrics answered 403");
+});
+
+it("doubts a gateway elsewhere that is sent credentials in cleartext", async () => {
+  const here = inject("pushgatewayUrl");
+  const elsewhere = here.replace("127.0.0.1", "0.0.0.0"); // Settings take it for another machine.
+  const look = (url: string) => doctor(["receiver"], { DATABASE_URL: database.receiverUrl, PUSHGATEWAY_URL: url });
+  const sent = await look(elsewhere.replace("//", "//user:hunter2@"));
+  const doubt = "! Pushgateway accepts a push and shows it; its credentials go there in cleartext";
+  expect(sent.lines.slice(-2)).toEqual([doubt, expect.stringContaining("✓ Pushgateway's memory")]);
+  expect(sent.remedies).toContain("write https:// in PUSHGATEWAY_URL, and have TLS before the gateway");
+  expect(sent.lines.join()).not.toContain("hunter2");
+  for (const url of [elsewhere, here.replace("//", "//user:hunter2@")]) {
+    expect((await look(url)).lines).toContain("✓ Pushgateway accepts a push and shows it");
+  }
 });
 
 it("names the settings that are wrong, and the secret that cannot be read", async () => {

@@ -1,4 +1,7 @@
+import { mkdtemp, rm } from "node:fs/promises";
 import http from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
 import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
@@ -7,7 +10,9 @@ import { handler } from "../handlers/receiver.ts";
 import { serve } from "../local/function-url.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
+import { matchesFilter } from "./helpers/filter-pattern.ts";
 import { captureLog } from "./helpers/log.ts";
+import { packageService } from "./helpers/packages.ts";
 import { newSecret } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 
@@ -140,21 +145,80 @@ const givenAway = new RegExp(
   "i",
 );
 
-it("answers 10,000 generated requests as documented, and counts only what was signed and valid", {
-  timeout: 120_000,
-}, async () => {
-  const log = captureLog();
+/** Leaves the receiver this secret alone. Resolves to the names of all secrets that it reads. */
+async function withSecretsManager(secretId: string): Promise<string[]> {
   const { reads } = await fakeSecretsManager({
-    receiver: { DATABASE_URL: database.receiverUrl, PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret },
+    [secretId]: {
+      DATABASE_URL: database.receiverUrl,
+      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+      WEBHOOK_SECRET: secret,
+    },
   });
   setEnvironment({
     DATABASE_URL: undefined,
     PUSHGATEWAY_URL: undefined,
     WEBHOOK_SECRET: undefined,
-    SECRET_ID: "receiver",
+    SECRET_ID: secretId,
     STAGE: "hostile",
   });
   onTestFinished(() => setEnvironment({ SECRET_ID: undefined }));
+  return reads;
+}
+
+/** The patterns of the template's filters, which the alarms on the log count by. */
+async function filterPatterns(): Promise<string[]> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-hostile-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const { resources } = await packageService(folder, "hostile");
+  const filters = Object.values(resources).filter(({ Type }) => Type === "AWS::Logs::MetricFilter");
+  return filters.map(({ Properties }) => String(Properties.FilterPattern));
+}
+
+it("reads no secret for 5,000 malformed requests, and sets off no alarm by them and by 5,000 forged ones", {
+  timeout: 120_000,
+}, async () => {
+  const patterns = await filterPatterns();
+  expect(patterns.length).toBeGreaterThan(3);
+  const log = captureLog();
+  const reads = await withSecretsManager("unsigned");
+  const statuses: Record<number, number> = {};
+  const refuse = async (made: Attempt) => {
+    const { statusCode, body } = await call(eventOf(made).event);
+    expect(Object.keys(JSON.parse(body))).toEqual(["error"]);
+    statuses[statusCode] = (statuses[statusCode] ?? 0) + 1;
+  };
+  await fc.assert(
+    fc.asyncProperty(attempt, (made) => refuse({ ...made, signed: false })),
+    { numRuns: 5_000 },
+  );
+  expect(reads).toEqual([]);
+
+  const forged = fc.oneof(
+    oneOf(`v1,${"A".repeat(43)}=`, `v1,${"A".repeat(43)}= v1,short`),
+    fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => `v1,${Buffer.from(bytes).toString("base64")}`),
+  );
+  await fc.assert(
+    fc.asyncProperty(attempt, forged, (made, signature) => refuse({ ...made, signed: false, signature })),
+    { numRuns: 5_000 },
+  );
+  expect(reads).toEqual(["unsigned"]);
+  expect(Object.keys(statuses)).toEqual(["401", "405"]);
+  const lines = log.map(({ level, ...message }) => JSON.stringify({ level: level.toUpperCase(), message }));
+  const matched = lines.filter((line) => patterns.some((pattern) => matchesFilter(pattern, line)));
+  expect(matched).toEqual([]);
+  // Five reasons, in the minutes that this takes.
+  expect(lines.length).toBeLessThanOrEqual(5 * 3);
+  expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(200);
+  const sessions = await database.admin`
+    select from pg_stat_activity where application_name like 'veza-ledger%' and datname = current_database()`;
+  expect(sessions).toHaveLength(0);
+});
+
+it("answers 8,000 generated requests as documented, and counts only what was signed and valid", {
+  timeout: 120_000,
+}, async () => {
+  const log = captureLog();
+  const reads = await withSecretsManager("generated");
 
   const statuses: Record<number, number> = {};
   const counted = { deliveries: 0, orphans: 0, actions: 0, sweeps: 0 };
@@ -180,15 +244,6 @@ it("answers 10,000 generated requests as documented, and counts only what was si
       if (type === "reconciler.sweep") counted.sweeps += 1;
     }
   };
-
-  // First only what is not signed: it costs no connection.
-  await fc.assert(
-    fc.asyncProperty(attempt, (made) => check({ ...made, signed: false })),
-    { numRuns: 2_000 },
-  );
-  const sessions = await database.admin`
-    select from pg_stat_activity where application_name like 'veza-ledger%' and datname = current_database()`;
-  expect(sessions).toHaveLength(0);
 
   globalThis.gc?.();
   const before = process.memoryUsage().heapUsed;

@@ -2,9 +2,10 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Alarm, stateOf } from "./helpers/alarm.ts";
-import { type Packaged, packageService, type Resources, unzip } from "./helpers/packages.ts";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { type Alarm, extraPeriods, stateOf } from "./helpers/alarm.ts";
+import { type Packaged, packageService, type Resources, untilWeEnd, unzip } from "./helpers/packages.ts";
+import { isAlive, runProgram } from "./helpers/processes.ts";
 
 const properties = (resources: Resources, id: string) => resources[id]?.Properties ?? {};
 const policyOf = (resources: Resources, role: string) => {
@@ -154,21 +155,31 @@ describe("with the defaults", () => {
     }
   });
 
-  it("raises the alarm on silence 5 minutes after the latest tick, and not before the first", async () => {
-    const silent = packaged.resources.SamplerSilentAlarm?.Properties as unknown as Alarm;
-    const minutes = (count: number, ticks?: number) => Array(count).fill(ticks);
-    expect(stateOf(silent, minutes(60))).toBe("INSUFFICIENT_DATA");
-    const running = [...minutes(60), ...minutes(10, 1)];
-    expect(stateOf(silent, running)).toBe("OK");
-    expect(stateOf(silent, [...running, ...minutes(4)])).toBe("OK");
-    for (const silence of [5, 10, 600]) expect(stateOf(silent, [...running, ...minutes(silence)])).toBe("ALARM");
-    expect(stateOf(silent, [...running, ...minutes(600), ...minutes(10, 1)])).toBe("OK");
+  const alarm = (id: string) => packaged.resources[id]?.Properties as unknown as Alarm;
+  const minutes = (count: number, value?: number) => Array(count).fill(value);
+
+  it.each(extraPeriods)("raises the alarm on a silent sampler, if CloudWatch looks at %i periods more", (extra) => {
+    const silent = alarm("SamplerSilentAlarm");
+    const latest = 5 + extra;
+    expect(stateOf(silent, minutes(latest), extra)).toBe("ALARM"); // It never ran, or was silent before the alarm.
+    expect(stateOf(silent, [...minutes(60), 1], extra)).toBe("OK"); // A new stack, after its first tick.
+    const running = minutes(60, 1);
+    expect(stateOf(silent, [...running, ...minutes(4)], extra)).toBe("OK");
+    for (const silence of [latest, 30, 600]) {
+      expect(stateOf(silent, [...running, ...minutes(silence)], extra)).toBe("ALARM");
+    }
+    // A sampler that stops while CloudWatch itself has nothing to show.
+    expect(stateOf(silent, [1, 1, ...minutes(28), ...minutes(1)], extra)).toBe("ALARM");
+    expect(stateOf(silent, [...running, ...minutes(600), 1], extra)).toBe("OK");
   });
 
-  it("raises the alarm on throttling for more than a burst", async () => {
-    const throttles = packaged.resources.ReceiverThrottlesAlarm?.Properties as unknown as Alarm;
-    expect(stateOf(throttles, [undefined, 50, 50, undefined, undefined])).toBe("OK");
-    expect(stateOf(throttles, [undefined, 1, undefined, 1, 1])).toBe("ALARM");
+  it.each(extraPeriods)("raises no alarm on a burst, if CloudWatch looks at %i periods more", (extra) => {
+    const throttles = alarm("ReceiverThrottlesAlarm");
+    expect(stateOf(throttles, [...minutes(20), 50, 50], extra)).toBe("OK");
+    expect(stateOf(throttles, [...minutes(20), 1, undefined, 1, 1], extra)).toBe("ALARM");
+    const mismatches = alarm("ReceiverMismatchesAlarm");
+    expect(stateOf(mismatches, [...minutes(20), 5, 5], extra)).toBe("OK");
+    expect(stateOf(mismatches, [...minutes(20), 1, 1, 1], extra)).toBe("ALARM");
   });
 });
 
@@ -187,7 +198,6 @@ it("takes every option a deployer may set", async () => {
     securityGroupIds: "sg-0123abcd",
     alarmTopicArn: topic,
     receiverConcurrency: "off",
-    samplerConcurrency: "off",
     urlAuthorizer: "aws_iam",
     permissionsBoundaryArn: boundary,
     tags: { team: "payments" },
@@ -277,7 +287,6 @@ it("names every param that is wrong, in one error, and shows no credentials", as
     subnetIds: "subnet-1",
     alarmTopicArn: "arn:aws:sns:eu-west-1:123456789012:on-call",
     receiverConcurrency: "0",
-    samplerConcurrency: "none",
     urlAuthorizer: "AWS_IAM",
     permissionsBoundaryArn: "boundary",
     tags: { "cost-centre": 42 },
@@ -291,7 +300,6 @@ it("names every param that is wrong, in one error, and shows no credentials", as
     "subnetIds and securityGroupIds belong together",
     "alarmTopicArn must be the ARN of an SNS topic in eu-central-1",
     "receiverConcurrency must be",
-    "samplerConcurrency must be",
     "urlAuthorizer must be none, aws_iam or off",
     "permissionsBoundaryArn must be",
     "tags must be",
@@ -339,18 +347,12 @@ it.each([
     ["prod", { samplerSecretId: "", pushgatewayUrl: "https://push.internal" }, []],
     "samplerSecretId may be empty only with databaseUrl and pushgatewayUrl",
   ],
-  [
-    "a region without function URLs",
-    ["prod", { region: "eu-south-2" }, []],
-    "urlAuthorizer must be off in eu-south-2, which has no function URLs",
-  ],
 ] as const)("refuses params for %s", async (name, [stage, params, args], message) => {
   expect(await refusal(path.join(folder, name), stage, params, [...args])).toContain(message);
 });
 
 it("makes no URL where none is wanted", async () => {
-  const params = { region: "eu-south-2", urlAuthorizer: "off" };
-  const { resources } = await packageService(path.join(folder, "no-url"), "prod", params);
+  const { resources } = await packageService(path.join(folder, "no-url"), "prod", { urlAuthorizer: "off" });
   expect(ofType(resources, "AWS::Lambda::Url")).toEqual([]);
   expect(ofType(resources, "AWS::Lambda::Permission").filter(({ Properties }) => Properties.Principal === "*")).toEqual(
     [],
@@ -366,6 +368,17 @@ it("changes nothing when the same is deployed again", async () => {
     const [before, after] = await Promise.all([packaged, again].map((made) => readFile(path.join(made.folder, name))));
     expect(after?.equals(before as Buffer)).toBe(true);
   }
+});
+
+it("ends a packaging with the process that waits for it, even by SIGKILL", async () => {
+  const script = `const args = ["-c", process.argv[1], "sh", "sh", "-c", "echo $$ >&2; exec sleep 1000"];
+    require("node:child_process").execFile("/bin/sh", args).stderr.pipe(process.stdout);`;
+  const waiting = runProgram(process.execPath, ["-e", script, untilWeEnd], {});
+  const pid = Number(await waiting.printed(/^(\d+)\n/));
+  onTestFinished(() => void (isAlive(pid) && process.kill(pid, "SIGKILL")));
+  expect(isAlive(pid)).toBe(true);
+  waiting.child.kill("SIGKILL");
+  await expect.poll(() => isAlive(pid)).toBe(false);
 });
 
 it("leaves nothing in the temporary folder", async () => {

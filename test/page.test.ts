@@ -53,7 +53,8 @@ describe("the stack's address", () => {
     const { stack, url } = await startPage();
     note(stack, "tick", { stuck_orders: 4, stuck_refunds: -1, duration_seconds: 0.012 });
     note(stack, "delivery", { id: "msg_1", status: "recorded", events: 2, published: true });
-    note(stack, "delivery refused", { id: "msg_2", status: 401, error: "webhook-signature: does not match" });
+    note(stack, "delivery refused", { id: "msg_2", status: 409, error: "webhook-id: was recorded for other events" });
+    note(stack, "request refused", { status: 401, error: "webhook-signature: does not match" });
     note(stack, "delivery not confirmed", { id: "msg_3", reason: "refused" });
     note(stack, "totals not published, the next tick will", { reason: "refused" });
     const { body, type } = await get(url, "/stack.json");
@@ -63,7 +64,8 @@ describe("the stack's address", () => {
       tick: { seconds: 0.012, counts: { stuck_orders: 4, stuck_refunds: -1 } },
       deliveries: [
         { status: "not confirmed", id: "msg_3" },
-        { status: "refused 401", id: "msg_2" },
+        { status: "refused 401" },
+        { status: "refused 409", id: "msg_2" },
         { status: "recorded", id: "msg_1", events: 2, published: true },
       ],
     });

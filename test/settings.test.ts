@@ -74,6 +74,13 @@ describe("without a password", () => {
     expect(parseOn(region, url).password).toBe("");
   });
 
+  it("takes PGPASSWORD, also on AWS, as psql does", () => {
+    setEnvironment({ PGPASSWORD: "s3c/ret#" });
+    onTestFinished(() => setEnvironment({ PGPASSWORD: undefined }));
+    expect(parseOn("eu-central-1", "postgres://u@db.internal/l").password).toBe("s3c/ret#");
+    expect(parseOn("eu-central-1", "postgres://u:p@db.internal/l").password).toBe("p");
+  });
+
   it("asks for TLS on AWS", () => {
     expect(() => parseOn("eu-central-1", "postgres://u@db.internal/l?sslmode=disable")).toThrow(
       "DATABASE_URL has no password: on AWS it logs in by IAM, which needs TLS, so sslmode=verify-full",

@@ -87,15 +87,10 @@ it.each([
   [
     "warn",
     "delivery refused",
-    { id: "msg_1", status: 401, error: "webhook-signature: does not match" },
-    "refused  401 webhook-signature: does not match msg_1",
+    { id: "msg_1", status: 400, error: "the body is not JSON" },
+    "refused  400 the body is not JSON msg_1",
   ],
-  [
-    "warn",
-    "delivery refused",
-    { id: undefined, status: 405, error: "only POST is allowed" },
-    "refused  405 only POST is allowed",
-  ],
+  ["warn", "request refused", { status: 405, error: "only POST is allowed" }, "refused  405 only POST is allowed"],
   [
     "error",
     "check failed",

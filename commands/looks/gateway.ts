@@ -3,7 +3,8 @@ import { Gauge, Registry } from "prom-client";
 import { deadline } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
-import { type Finding, type Scene, well, wrong } from "../look.ts";
+import { isLocalHost } from "../../lib/settings.ts";
+import { doubt, type Finding, type Scene, well, wrong } from "../look.ts";
 
 const metric = "veza_ledger_doctor";
 /**
@@ -13,7 +14,7 @@ const reads = 8;
 
 /**
  * Pushes a group of its own, reads it back on several connections, and deletes it. When a read does not show it, there
- * are several gateways.
+ * are several gateways. Credentials in cleartext are a doubt.
  */
 export async function lookAtGateway({ settings: { pushgateway: gateway, stage } }: Scene): Promise<Finding> {
   const value = randomInt(1, 2 ** 32);
@@ -52,7 +53,15 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
     );
   }
   const kept = deleted?.ok ? "" : `; the group ${group.job} could not be deleted again`;
-  return well(`accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`);
+  const fact = `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`;
+  const { protocol, hostname } = new URL(gateway.url);
+  if (gateway.authorization && protocol === "http:" && !isLocalHost(hostname)) {
+    return doubt(
+      `${fact}; its credentials go there in cleartext`,
+      "write https:// in PUSHGATEWAY_URL, and have TLS before the gateway",
+    );
+  }
+  return well(fact);
 }
 
 /** Whether a page in the text format has this value of the metric, whatever form the gateway gives to numbers. */

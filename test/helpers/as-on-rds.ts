@@ -18,6 +18,34 @@ export interface AsOnRds {
   stop(): Promise<void>;
 }
 
+type Run = (statements: string, login?: string, database?: string) => Promise<unknown>;
+
+/** Makes the logins, the database and the schema of such a server. */
+async function fill(run: Run): Promise<void> {
+  await run("create role master login createrole createdb password 'master'", "postgres", "postgres");
+  await run("create database ledger owner master", "postgres", "postgres");
+  await run("create role veza_app login password 'veza_app'", "master");
+  await run(`
+    revoke all on database ledger from public;
+    revoke all on schema public from public;
+    grant connect on database ledger to veza_app;
+    create schema veza authorization veza_app;
+    alter role veza_app set search_path = veza`);
+}
+
+/** Fills an empty server that trusts everybody in the same way, and with the role that stands for IAM there. */
+export async function fillWithIam(superuserUrl: string): Promise<void> {
+  const urlOf = (login: string, database: string) =>
+    Object.assign(new URL(superuserUrl), { username: login, pathname: database }).href;
+  const run: Run = async (statements, login = "postgres", database = "ledger") => {
+    const sql = postgres(urlOf(login, database), { max: 1, onnotice: () => {} });
+    await sql.unsafe(statements).finally(() => sql.end());
+  };
+  await fill(run);
+  await run("create role rds_iam; grant rds_iam to master with admin option");
+  await runSqlFiles(urlOf("veza_app", "ledger"), ["local/ledger.sql"]);
+}
+
 /**
  * A PostgreSQL that is set up as a careful company has it on RDS. The login `master` may create roles, is no superuser,
  * and does not own the tables. PUBLIC has no right to the database or the schema `public`. The ledger is in the schema
@@ -43,15 +71,7 @@ export async function startAsOnRds(): Promise<AsOnRds> {
       await sql.end();
     }
   };
-  await run("create role master login createrole createdb password 'master'", "postgres", "postgres");
-  await run("create database ledger owner master", "postgres", "postgres");
-  await run("create role veza_app login password 'veza_app'", "master");
-  await run(`
-    revoke all on database ledger from public;
-    revoke all on schema public from public;
-    grant connect on database ledger to veza_app;
-    create schema veza authorization veza_app;
-    alter role veza_app set search_path = veza`);
+  await fill(run);
   await runSqlFiles(urlOf("veza_app", "ledger", "require"), ["local/ledger.sql"]);
   return {
     address,

@@ -7,6 +7,21 @@ import { projectFolder } from "./processes.ts";
 
 const run = promisify(execFile);
 
+/**
+ * Runs a program that ends with this process at the latest, whose end closes file descriptor 0. A packaging whose
+ * folder is deleted, by the end of a failed test, waits for ever.
+ */
+export const untilWeEnd = `
+exec 3<&0
+"$@" </dev/null 3<&- &
+program=$!
+{ while read -r _ <&3; do :; done; kill -KILL $program; } >/dev/null 2>&1 &
+guard=$!
+wait $program
+status=$?
+kill $guard
+exit $status`;
+
 /** Resources of the generated CloudFormation by their logical ids. */
 export type Resources = Record<string, { Type: string; Properties: Record<string, unknown> }>;
 
@@ -57,7 +72,7 @@ export async function packageService(
   const temporary = path.join(folder, "temporary");
   const cache = path.join(projectFolder, ".cache"); // Compiling the schema of serverless.yml is half the work.
   await mkdir(temporary, { recursive: true });
-  await run(command, ["package", "--stage", stage, ...args], {
+  await run("/bin/sh", ["-c", untilWeEnd, "sh", command, "package", "--stage", stage, ...args], {
     cwd: service,
     env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary, SLS_SCHEMA_CACHE_BASE_DIR: cache },
   });

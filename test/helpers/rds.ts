@@ -32,14 +32,17 @@ interface Rds {
   certificatesFile: string;
   /** The tokens that came, and why the refused ones were refused. */
   logins: { token: string; problem: string | undefined }[];
+  /** Where to connect to it without a front, as the superuser. */
+  superuserUrl: string;
 }
 
 /**
  * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles. It takes
  * connections with TLS only, asks for a password in clear text, and verifies this token as AWS documents Signature
- * Version 4. It leaves out: what a policy allows, whether `rds_iam` was granted, and tokens of more than one account.
+ * Version 4. Logins of others have their name as their password. It leaves out: what a policy allows, whether `rds_iam`
+ * was granted, and tokens of more than one account.
  */
-export async function startRds(): Promise<Rds> {
+export async function startRds(fill = createTemplate): Promise<Rds> {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-rds-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   await chmod(folder, 0o755);
@@ -48,7 +51,7 @@ export async function startRds(): Promise<Rds> {
   await writeFile(access, "host all all 127.0.0.1/32 trust\n", { mode: 0o644 });
   const server = await startPostgres(0, ["-c", `hba_file=${access}`]);
   onTestFinished(() => server.stop());
-  await createTemplate(server.superuserUrl);
+  await fill(server.superuserUrl);
 
   const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
   const [key, cert] = await Promise.all([readFile(keyFile), readFile(certFile)]);
@@ -64,8 +67,9 @@ export async function startRds(): Promise<Rds> {
     await take(client, 1);
     const token = (await takeMessage(client)).toString("utf8", 4).replace(/\0$/, "");
     const [, username = ""] = /\0user\0([^\0]*)/.exec(startup.toString("latin1", 7)) ?? [];
-    const problem = problemOf(token, `${host}:${port}`, username);
-    logins.push({ token, problem });
+    const isIam = username.startsWith("veza_ledger_");
+    const problem = isIam ? problemOf(token, `${host}:${port}`, username) : token !== username && "another password";
+    if (isIam) logins.push({ token, problem: problem || undefined });
     if (problem) return client.end(fatal(`PAM authentication failed for user "${username}"`));
     const upstream = net.connect({ port: server.port, host: "127.0.0.1" });
     upstream.on("error", () => client.destroy());
@@ -79,6 +83,7 @@ export async function startRds(): Promise<Rds> {
     certificates: await readFile(ca, "utf8"),
     certificatesFile: ca,
     logins,
+    superuserUrl: server.superuserUrl,
   };
 }
 
