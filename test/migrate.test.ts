@@ -52,7 +52,8 @@ it("npm run migrate can be run again: it waits for no writer, and keeps the tota
 it("npm run migrate keeps the numbers of an earlier version, or gives up when it cannot have the table", async () => {
   await database.admin.unsafe(`
     alter table ledger_metrics.totals drop column ahead;
-    drop sequence ledger_metrics.published_since;
+    create sequence ledger_metrics.published_since;
+    grant select, update on ledger_metrics.published_since to veza_ledger_receiver;
     alter table ledger_metrics.totals rename to samples;
     alter index ledger_metrics.totals_pkey rename to samples_pkey;
     create sequence ledger_metrics.pushes`);
@@ -69,6 +70,8 @@ it("npm run migrate keeps the numbers of an earlier version, or gives up when it
   const receiver = postgres(database.receiverUrl, { max: 1 });
   const totals = await receiver`select name, value, ahead from ledger_metrics.totals`;
   expect(totals).toEqual([{ name: "kept", value: "6", ahead: "0" }]);
+  // A receiver of an earlier version, which is still there, publishes with it.
+  expect(await receiver`select setval('ledger_metrics.published_since', 7)::int`).toEqual([{ setval: 7 }]);
   await receiver.end();
   const left = await database.admin`select relname from pg_class
     where relnamespace = to_regnamespace('ledger_metrics') and relname ~ 'samples|pushes'`;

@@ -10,11 +10,11 @@ import { deadline } from "../lib/deadline.ts";
 import { type Increment, parseEvents, tally } from "../lib/events.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
 import { createDatabase, lend, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
-import { scrape, wipe } from "./helpers/gateway.ts";
+import { gatewayTaking, scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
 import { runScript } from "./helpers/processes.ts";
 import { startProxy } from "./helpers/proxy.ts";
-import { httpServer, tcpServer } from "./helpers/servers.ts";
+import { httpServer } from "./helpers/servers.ts";
 import { encrypted } from "./helpers/tls.ts";
 
 const stage = "totals";
@@ -237,13 +237,13 @@ it("publishes the totals, and every other series as 0", async () => {
     veza_reconciler_orphan_refunds_total: 4,
     'veza_reconciler_actions_total{phase="stuck_orders"}': 0,
   });
-  expect(Object.keys(series)).toHaveLength(18);
+  expect(Object.keys(series)).toHaveLength(19);
 });
 
 it("lets the sampler's read-only role publish too", async () => {
   await wipe(stage);
   await publish(await open(database.samplerUrl), 3_000);
-  expect(Object.keys(await scrape(stage))).toHaveLength(18);
+  expect(Object.keys(await scrape(stage))).toHaveLength(19);
 });
 
 it("never pushes older totals after newer ones: whoever is late reads after it has the lock", async () => {
@@ -253,12 +253,10 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const slowGateway = await httpServer(async (request, response) => {
+  const slowGateway = await gatewayTaking(async (orphans, response) => {
     arrived += 1;
     if (arrived === 1) await released;
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
+    pushed.push(orphans);
     response.end();
   });
   // Under a stricter default of the database's, the waiting publisher must not see the totals from before its wait.
@@ -287,8 +285,8 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const holding = await httpServer(async (request, response) => {
-    pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(await text(request))?.[1]));
+  const holding = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
     await released;
     response.end();
   });
@@ -319,9 +317,8 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
  */
 async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
   const pushed: number[] = [];
-  const url = await httpServer(async (request, response) => {
-    const body = await text(request).catch(() => "incomplete");
-    if (body !== "incomplete") pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
+  const url = await gatewayTaking((orphans, response) => {
+    pushed.push(orphans);
     response.end();
   });
   const other = await open();
@@ -362,8 +359,8 @@ it.each([
   expect(pushed).toEqual([2, 2]);
 });
 
-it("publishes again at once when it may have pushed without a lock: stopped while it connects", async () => {
-  const { printed, pushed } = await stopPublisher("connecting", "");
+it("publishes again at once when it has pushed without a lock: stopped while it sends", async () => {
+  const { printed, pushed } = await stopPublisher("sending", "");
   expect(printed).toBe("published: true");
   expect(pushed.at(-1)).toBe(2);
 });
@@ -373,13 +370,13 @@ it.each([
   ["breaks its answer off", (response: http.ServerResponse) => response.destroy()],
   ["does not answer", () => {}],
 ])("publishes again at once, with what came meanwhile, when the gateway %s", async (_, fail) => {
-  const pushed: string[] = [];
+  const pushed: number[] = [];
   const connection = await open();
   const add = (id: string) =>
     recordDelivery(connection.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
   const recorder = await open();
-  const url = await httpServer(async (request, response) => {
-    pushed.push(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(await text(request))?.[1] ?? "");
+  const url = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
     if (pushed.length > 1) return void response.end();
     await recordDelivery(recorder.sql, delivery("b", [increment("veza_reconciler_orphan_refunds_total", 1)]));
     fail(response);
@@ -388,121 +385,115 @@ it.each([
   const startedAt = performance.now();
   expect(await publish(connection, 20_000, { url })).toBe(true);
   expect(performance.now() - startedAt).toBeLessThan(3_000);
-  expect(pushed).toEqual(["1", "2"]);
+  expect(pushed).toEqual([1, 2]);
 });
 
-describe("before its first push from another server than the last one", () => {
+describe("pushes no counter below what the gateway shows", () => {
   const orphans = "veza_reconciler_orphan_refunds_total";
-  const moveServer = (since: number) => database.admin`select setval('ledger_metrics.published_since', ${since})`;
-  const publishTo = async (url: string, role = database.receiverUrl) =>
-    publish(await open(role), 5_000, { url }, role).catch(({ message }) => message);
-  beforeEach(() => moveServer(1_700_000_000_000_000));
-
-  /** What a Pushgateway shows of a group. */
-  const page = (orphansShown: number, labels = 'instance="",job="veza_reconciler",stage="totals"', lastRun = 0) => `
-# TYPE ${orphans} counter
-${orphans}{${labels}} ${orphansShown}
-veza_reconciler_last_run_timestamp{${labels}} ${lastRun}
-push_time_seconds{${labels}} 1.8e+09
-`;
-  /** A gateway that shows this. Returns its URL, and how often it was looked at and pushed to. */
-  async function gatewayShowing(answer: (response: http.ServerResponse) => void) {
-    const requests: string[] = [];
-    const url = await httpServer(async (request, response) => {
-      requests.push(`${request.method}`);
-      await text(request);
-      if (request.method === "GET") answer(response);
-      else response.end();
-    });
-    return { url, requests };
-  }
-  const add = async () => {
+  const labels = 'instance="",job="veza_reconciler",stage="totals"';
+  beforeEach(async () => {
     const { sql } = await open();
     await recordDelivery(sql, delivery("a", [increment(orphans, 5)]));
-  };
-
-  it("refuses to let a counter fall, and says what to do", async () => {
-    await add();
-    const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
-    expect(await publishTo(url)).toBe(`${orphans} would fall from 6 to 5: npm run restore-totals`);
-    expect(await publishTo(url, database.samplerUrl)).toBe(`${orphans} would fall from 6 to 5: npm run restore-totals`);
-    expect(requests).toEqual(["GET", "GET", "GET", "GET"]);
   });
 
-  it("refuses it of a series without a total, too", async () => {
-    const { url } = await gatewayShowing((response) => void response.end(page(1)));
-    expect(await publishTo(url)).toBe(`${orphans} would fall from 1 to 0: npm run restore-totals`);
-  });
-
-  it.each([
-    ["the same", (response: http.ServerResponse) => void response.end(page(5))],
-    ["less", (response: http.ServerResponse) => void response.end(page(4))],
-    [
-      "a later run alone, which is a gauge",
-      (response: http.ServerResponse) => void response.end(page(5, undefined, 2e9)),
-    ],
-    [
-      "more, of another stage",
-      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler",stage="b"')),
-    ],
-    [
-      "more, of no stage",
-      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler"')),
-    ],
-    [
-      "more, of another job",
-      (response: http.ServerResponse) =>
-        void response.end(page(6, 'instance="",job="veza_reconciler2",stage="totals"')),
-    ],
-    [
-      "more, of a larger group",
-      (response: http.ServerResponse) =>
-        void response.end(page(6, 'instance="x",job="veza_reconciler",stage="totals"')),
-    ],
-  ])("pushes when the gateway shows %s", async (_, answer) => {
+  /** Publishes to a gateway that answers so. Resolves to the outcome, the requests, what was pushed, and the log. */
+  async function publishTo(answer: (response: http.ServerResponse) => void, role = database.receiverUrl) {
     const log = captureLog();
-    await add();
-    const { url, requests } = await gatewayShowing(answer);
-    expect(await publishTo(url)).toBe(true);
-    expect(requests).toEqual(["GET", "PUT"]);
-    expect(log).toEqual([]);
-  });
+    const requests: string[] = [];
+    let pushed = "";
+    const url = await httpServer(async (request, response) => {
+      requests.push(`${request.method}`);
+      const body = await text(request);
+      if (request.method === "GET") return answer(response);
+      pushed = body;
+      response.end();
+    });
+    const outcome = await publish(await open(role), 5_000, { url }, role).catch(({ message }) => message);
+    const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(pushed)?.[1]);
+    return { outcome, requests, orphans: value(orphans), held: value("veza_reconciler_counters_held"), log };
+  }
+  const showing = (page: string) => (response: http.ServerResponse) => void response.end(page);
+  const answering = (status: number) => (response: http.ServerResponse) =>
+    void response.writeHead(status, { location: "/" }).end(`${orphans}{${labels}} 6\n`);
+
+  it.each([["receiver"], ["sampler"]] as const)(
+    "as %s, tells which and by how much, and writes nothing",
+    async (role) => {
+      const page = `# TYPE ${orphans} counter\n${orphans}{${labels}} 7\n`;
+      expect(await publishTo(showing(page), database[`${role}Url`])).toEqual({
+        outcome: true,
+        requests: ["GET", "PUT"],
+        orphans: 7,
+        held: 1,
+        log: [{ level: "warn", message: "counters held", by: { [`${orphans}{}`]: 2 } }],
+      });
+      expect(await totals()).toEqual({ [orphans]: "5" });
+    },
+  );
 
   it.each([
-    ["no page", "/metrics answered 404", (response: http.ServerResponse) => void response.writeHead(404).end(page(6))],
-    ["nothing at all", "other side closed", (response: http.ServerResponse) => response.destroy()],
+    ["the same", `${orphans}{${labels}} 5`],
+    ["less", `${orphans}{${labels}} 4`],
+    ["a later run, which would silence an alert", `veza_reconciler_last_run_timestamp{${labels}} 2e+09`],
+    ["no number", `${orphans}{${labels}} NaN`],
+    ["no end", `${orphans}{${labels}} +Inf`],
+    ["more, of another stage", `${orphans}{instance="",job="veza_reconciler",stage="b"} 6`],
+    ["more, of no stage", `${orphans}{instance="",job="veza_reconciler"} 6`],
+    ["more, of another job", `${orphans}{instance="",job="veza_reconciler2",stage="totals"} 6`],
+    ["more, of a larger group", `${orphans}{instance="x",job="veza_reconciler",stage="totals"} 6`],
+    ["a series of an earlier version", `veza_reconciler_gone_total{${labels}} 6`],
+    ["no group, as VictoriaMetrics", "vm_app_version 1"],
+    ["more, on a line in the middle of a line", `${"x".repeat(100_000)} ${orphans}{${labels}} 6`],
+  ])("holds nothing when it shows %s", async (_, line) => {
+    const expected = { outcome: true, requests: ["GET", "PUT"], orphans: 5, held: 0, log: [] };
+    expect(await publishTo(showing(`${line}\n`))).toEqual(expected);
+  });
+
+  it.each([401, 403, 404, 405, 410, 501, 301, 302, 307])(
+    "and has nothing to compare when its page is answered with %i",
+    async (status) => {
+      expect(await publishTo(answering(status))).toMatchObject({ outcome: true, orphans: 5, held: 0, log: [] });
+    },
+  );
+
+  it.each([
+    ["is answered with 500", answering(500), "the Pushgateway answered 500: no /metrics"],
+    ["is answered with 503", answering(503), "the Pushgateway answered 503: no /metrics"],
+    ["is answered with 408", answering(408), "the Pushgateway answered 408: no /metrics"],
+    ["is answered with 429", answering(429), "the Pushgateway answered 429: no /metrics"],
+    ["breaks off", (response: http.ServerResponse) => response.destroy(), "/metrics of the gateway: other side closed"],
     [
-      "no end of a page",
-      "the answer is too long",
-      (response: http.ServerResponse) => void response.end(`${"#".repeat(8 * 1024 * 1024)}\n${page(6)}`),
-    ],
-    [
-      "a page too late",
+      "does not end",
+      (response: http.ServerResponse) => void response.write(`${orphans}{${labels}} 5\n`),
       "the Pushgateway: no answer within 1500 ms",
-      (response: http.ServerResponse) => void response.flushHeaders(),
     ],
-  ])("pushes when the gateway shows %s, and says that nothing was compared", async (_, reason, answer) => {
-    const log = captureLog();
-    await add();
-    const { url, requests } = await gatewayShowing(answer);
-    expect(await publishTo(url)).toBe(true);
-    expect(requests).toEqual(["GET", "PUT"]);
-    expect(log).toEqual([{ level: "warn", message: "totals not compared with the gateway", reason }]);
+  ])("and fails as a push does, after two attempts, when its page %s", async (_, answer, outcome) => {
+    expect(await publishTo(answer)).toMatchObject({ outcome, requests: ["GET", "GET"], log: [] });
   });
 
-  it("looks once while the server runs; the sampler may not note that, and looks until a receiver does", async () => {
-    const { url, requests } = await gatewayShowing((response) => void response.end(page(0)));
-    for (const role of [database.samplerUrl, database.samplerUrl, database.receiverUrl, database.samplerUrl]) {
-      expect(await publishTo(url, role)).toBe(true);
-    }
-    expect(requests).toEqual(["GET", "PUT", "GET", "PUT", "GET", "PUT", "PUT"]);
+  it("and reads a page of 5 MB within 1.5 s, whose lines come in pieces", async () => {
+    const others = `${`veza_other{job="veza_reconciler",stage="totals",n="a"} 1\n`.repeat(50_000)}`;
+    const page = `${others}${orphans}{${labels}} 6\n${others}`;
+    expect(page.length).toBeGreaterThan(5_000_000);
+    const answer = (response: http.ServerResponse) => {
+      for (let start = 0; start < page.length; start += 10_007) response.write(page.slice(start, start + 10_007));
+      response.end();
+    };
+    expect(await publishTo(answer)).toMatchObject({ outcome: true, orphans: 6, held: 1 });
   });
 
-  it("has none to look at before the first push of all", async () => {
-    await moveServer(1);
-    const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
-    expect(await publishTo(url)).toBe(true);
-    expect(requests).toEqual(["PUT"]);
+  it("to the last digit, whatever precision a role has", async () => {
+    const sum = "veza_reconciler_sweep_duration_seconds_sum";
+    const { sql } = await open();
+    await recordDelivery(sql, delivery("b", [increment(sum, 0.1)]));
+    await recordDelivery(sql, delivery("c", [increment(sum, 1_234_567_890.2)]));
+    const name = targetOf(database.adminUrl).database;
+    await database.admin.unsafe(`alter role veza_ledger_receiver in database ${name} set extra_float_digits = -5`);
+    onTestFinished(
+      async () => void (await database.admin.unsafe(`alter role veza_ledger_receiver in database ${name} reset all`)),
+    );
+    const { held } = await publishTo(showing(`${sum}{${labels}} 1.2345678903e+09\n`));
+    expect(held).toBe(0);
   });
 });
 
@@ -557,10 +548,11 @@ it.each([
     2,
   ],
 ])("has no push under way any more when %s", async (_, timeoutMs, strike, message, pushes) => {
-  const port = await tcpServer(() => {});
+  const url = await gatewayTaking(() => {});
   const changes: string[] = [];
   const realFetch = globalThis.fetch;
   vi.spyOn(globalThis, "fetch").mockImplementation((...args) => {
+    if (args[1]?.method !== "PUT") return realFetch(...args);
     changes.push("started");
     // Its end takes a moment, as it may on a loaded machine.
     return realFetch(...args).finally(() => sleep(100).then(() => changes.push("settled")));
@@ -570,7 +562,7 @@ it.each([
   const connection = await open();
   const [row] = await connection.sql`select pg_backend_pid() as pid`;
   const startedAt = performance.now();
-  const publishing = publish(connection, timeoutMs, { url: `http://127.0.0.1:${port}` });
+  const publishing = publish(connection, timeoutMs, { url });
   const outcome = publishing.catch((error) => ({ message: error.message, changes: [...changes] }));
   await expect.poll(() => changes).toEqual(["started"]);
   await strike(row?.pid);
