@@ -8,7 +8,7 @@ import { orRemedy, Problem } from "./ledger-checkup.ts";
 
 // What the doctor looks at around the totals: has Postgres kept what the gateway shows, and will it after a failover?
 
-const page = "docs/failover.md";
+const page = "docs/lost-and-wrong-events.md";
 
 /**
  * Compares the gateway with the totals. Throws a Problem when counters are held above their totals, or the gateway's
@@ -22,14 +22,11 @@ export async function compareTotals({ sql }: Database, { pushgateway, stage }: S
   );
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
-    sql<{ name: string; labels: Record<string, string>; value: string; ahead: number }[]>`
-      select name, labels, value::text, ahead::float8 from ledger_metrics.totals`,
+    sql<(Total & { ahead: number })[]>`
+      select name, labels, to_jsonb(value) as value, ahead::float8 from ledger_metrics.totals`,
     "npm run migrate",
   );
-  const held = heldCounters(
-    totals.map((total) => ({ ...total, value: Number(total.value) })),
-    shown,
-  );
+  const held = heldCounters(totals, shown);
   if (held[0]) {
     const { name, value, total } = held[0];
     throw new Problem(

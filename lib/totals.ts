@@ -86,16 +86,15 @@ function digestOf(increments: Increment[]): string {
 export const lockKey = "1986361953, 1";
 
 /**
- * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken, to their
- * last digit: a role could round them, and their counters would be held.
+ * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken, and as
+ * JSON: a role's extra_float_digits could round a float8, and its counter would be held.
  */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
-  set local extra_float_digits = 1;
   select pg_advisory_xact_lock(${lockKey}) where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
-  select name, labels, value::float8 from ledger_metrics.totals`;
+  select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;
 
 /** To read what the gateway shows and push. */
 export const pushTimeoutMs = 1_500;

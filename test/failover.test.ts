@@ -23,7 +23,7 @@ import { captureLog } from "./helpers/log.ts";
 import { runScript } from "./helpers/processes.ts";
 import { newSecret, post } from "./helpers/receiver.ts";
 
-// What each failover, restore and mix-up costs, on real servers: docs/failover.md.
+// What each failover, restore and mix-up costs, on real servers: docs/lost-and-wrong-events.md.
 
 const stage = "failover";
 const secret = newSecret();

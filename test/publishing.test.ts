@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
-import { createDatabase, lend, openConnection, type TestDatabase } from "./helpers/database.ts";
+import { createDatabase, lend, openConnection, type TestDatabase, waitingPublishers } from "./helpers/database.ts";
 import { gatewayTaking } from "./helpers/gateway.ts";
 
 // Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
@@ -24,8 +24,7 @@ async function settle(gates: Gates, isOver: boolean[]): Promise<void> {
   for (;;) {
     const busy = isOver.filter((over, index) => !over && !gates[index]).length;
     if (busy === 0) return;
-    const waiting = await database.admin`select from pg_locks where locktype = 'advisory' and not granted
-      and database = (select oid from pg_database where datname = current_database())`;
+    const waiting = await waitingPublishers(database);
     if (waiting.length === busy && isOver.filter((over, index) => !over && !gates[index]).length === busy) return;
   }
 }

@@ -7,7 +7,7 @@ import { signedHeaders } from "../commands/deliver.ts";
 import { handler } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { serve } from "../local/function-url.ts";
-import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { createDatabase, lockTable, type TestDatabase, targetOf, waitingPublishers } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { gatewayTaking, scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
@@ -482,10 +482,7 @@ it("publishes what any number of deliveries have recorded with two pushes: one p
   captureLog();
   const count = 5; // Within the 1.5 s that a push may take, on a loaded machine too.
   const pushed: number[] = [];
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
   const holding = await gatewayTaking(async (orphans, response) => {
     pushed.push(orphans);
     await released;
@@ -497,9 +494,7 @@ it("publishes what any number of deliveries have recorded with two pushes: one p
   const publishing = [deliver()];
   await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
   publishing.push(deliver());
-  const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
-    and database = (select oid from pg_database where datname = current_database())`;
-  await expect.poll(waiting, { interval: 10 }).toHaveLength(1);
+  await expect.poll(() => waitingPublishers(database), { interval: 10 }).toHaveLength(1);
   const others = await Promise.all(Array.from({ length: count - 2 }, deliver));
   expect(others.map(({ json }) => json.published)).toEqual(Array(count - 2).fill(false));
   release();

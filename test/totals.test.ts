@@ -9,7 +9,14 @@ import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { type Increment, parseEvents, tally } from "../lib/events.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
-import { createDatabase, lend, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
+import {
+  createDatabase,
+  lend,
+  openConnection,
+  type TestDatabase,
+  targetOf,
+  waitingPublishers,
+} from "./helpers/database.ts";
 import { gatewayTaking, scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
 import { runScript } from "./helpers/processes.ts";
@@ -29,8 +36,11 @@ afterAll(() => database?.remove());
 
 const open = (url = database.receiverUrl) => openConnection(url);
 
+const orphans = "veza_reconciler_orphan_refunds_total";
 const increment = (name: string, value: number, labels = {}): Increment => ({ name, labels, value });
 const delivery = (id: string, increments: Increment[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
+const record = ({ sql }: Database, id: string, count = 1) =>
+  recordDelivery(sql, delivery(id, [increment(orphans, count)]));
 const totals = async () =>
   Object.fromEntries(
     (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
@@ -44,6 +54,13 @@ const publish = (connection: Database, timeoutMs: number, target = gateway, url?
     deadline("test", timeoutMs),
   );
 
+/** Gives the receiver's role a setting in this database, until the test is finished. */
+async function setForReceiver(name: string, value: string): Promise<void> {
+  const role = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
+  await database.admin.unsafe(`${role} set ${name} = '${value}'`);
+  onTestFinished(async () => void (await database.admin.unsafe(`${role} reset ${name}`)));
+}
+
 /** Takes the publishers' lock. Resolves to what gives it back. */
 async function takeLock(): Promise<() => Promise<void>> {
   const holder = await database.admin.reserve();
@@ -55,9 +72,7 @@ async function takeLock(): Promise<() => Promise<void>> {
   };
 }
 
-/** The sessions that wait for the publishers' lock. */
-const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
-  and database = (select oid from pg_database where datname = current_database())`;
+const waiting = () => waitingPublishers(database);
 
 it("adds a delivery once, however often it comes", async () => {
   const { sql } = await open();
@@ -230,13 +245,10 @@ it("does not deadlock when deliveries are named in opposite orders", async () =>
 
 it("publishes the totals, and every other series as 0", async () => {
   const connection = await open();
-  await recordDelivery(connection.sql, delivery("a", [increment("veza_reconciler_orphan_refunds_total", 4)]));
+  await record(connection, "a", 4);
   await publish(connection, 3_000);
   const series = await scrape(stage);
-  expect(series).toMatchObject({
-    veza_reconciler_orphan_refunds_total: 4,
-    'veza_reconciler_actions_total{phase="stuck_orders"}': 0,
-  });
+  expect(series).toMatchObject({ [orphans]: 4, 'veza_reconciler_actions_total{phase="stuck_orders"}': 0 });
   expect(Object.keys(series)).toHaveLength(19);
 });
 
@@ -249,10 +261,7 @@ it("lets the sampler's read-only role publish too", async () => {
 it("never pushes older totals after newer ones: whoever is late reads after it has the lock", async () => {
   const pushed: number[] = [];
   let arrived = 0;
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
   const slowGateway = await gatewayTaking(async (orphans, response) => {
     arrived += 1;
     if (arrived === 1) await released;
@@ -260,20 +269,14 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
     response.end();
   });
   // Under a stricter default of the database's, the waiting publisher must not see the totals from before its wait.
-  const receiverHere = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
-  await database.admin.unsafe(`${receiverHere} set default_transaction_isolation = 'repeatable read'`);
-  onTestFinished(async () => {
-    await database.admin.unsafe(`${receiverHere} reset default_transaction_isolation`);
-  });
+  await setForReceiver("default_transaction_isolation", "repeatable read");
   const [first, second, recorder] = await Promise.all([open(), open(), open()]);
-  const add = (id: string) =>
-    recordDelivery(recorder.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
-  await add("a");
+  await record(recorder, "a");
   const publishingOne = publish(first, 5_000, { url: slowGateway });
   await expect.poll(() => arrived).toBe(1);
   const publishingTwo = publish(second, 5_000, { url: slowGateway });
   await expect.poll(waiting).toHaveLength(1);
-  await add("b");
+  await record(recorder, "b");
   release();
   await Promise.all([publishingOne, publishingTwo]);
   expect(pushed).toEqual([1, 2]);
@@ -281,25 +284,18 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
 
 it("lets one publisher wait for the lock, and those that find it waiting leave their numbers to it", async () => {
   const pushed: number[] = [];
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
   const holding = await gatewayTaking(async (orphans, response) => {
     pushed.push(orphans);
     await released;
     response.end();
   });
   // The second one waits until the last has come, however loaded the machine is.
-  const receiverHere = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
-  await database.admin.unsafe(`${receiverHere} set lock_timeout = '20s'`);
-  onTestFinished(async () => {
-    await database.admin.unsafe(`${receiverHere} reset lock_timeout`);
-  });
+  await setForReceiver("lock_timeout", "20s");
   const recorder = await open();
   const publishings: Promise<boolean>[] = [];
   for (let index = 0; index < 4; index += 1) {
-    await recordDelivery(recorder.sql, delivery(`d${index}`, [increment("veza_reconciler_orphan_refunds_total", 1)]));
+    await record(recorder, `d${index}`);
     publishings.push(publish(await open(), 20_000, { url: holding }));
     // The first one has read the totals when its push arrives.
     await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
@@ -312,9 +308,7 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
   expect(pushed).toEqual([1, 4]);
 });
 
-/**
- * Lets a publisher stop with totals of 1 in its hands, and lose its session and its lock, while another publishes 2.
- */
+/** Lets a publisher stop with totals of 1 in its hands, and lose its session and lock, while another publishes 2. */
 async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
   const pushed: number[] = [];
   const url = await gatewayTaking((orphans, response) => {
@@ -322,9 +316,7 @@ async function stopPublisher(place: string, how: string): Promise<{ printed: str
     response.end();
   });
   const other = await open();
-  const add = (id: string) =>
-    recordDelivery(other.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
-  await add("a");
+  await record(other, "a");
   const giveLockBack = await takeLock();
   const { child, printed } = runScript("test/programs/stopping-publisher.ts", [place], {
     DATABASE_URL: how ? encrypted(database.receiverUrl) : database.receiverUrl,
@@ -340,7 +332,7 @@ async function stopPublisher(place: string, how: string): Promise<{ printed: str
       select pid from pg_stat_activity where application_name = 'stopping' and state = 'idle in transaction'`;
     return sessions.length === 1 && sessions;
   }, 15_000);
-  await add("b");
+  await record(other, "b");
   await database.admin`select pg_terminate_backend(${lockHolder?.pid ?? 0})`;
   // Its process gives the lock back before it closes its socket.
   await expect.poll(() => existsSync(`/proc/${lockHolder?.pid}`)).toBe(false);
@@ -371,17 +363,14 @@ it.each([
   ["does not answer", () => {}],
 ])("publishes again at once, with what came meanwhile, when the gateway %s", async (_, fail) => {
   const pushed: number[] = [];
-  const connection = await open();
-  const add = (id: string) =>
-    recordDelivery(connection.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
-  const recorder = await open();
+  const [connection, recorder] = [await open(), await open()];
   const url = await gatewayTaking(async (orphans, response) => {
     pushed.push(orphans);
     if (pushed.length > 1) return void response.end();
-    await recordDelivery(recorder.sql, delivery("b", [increment("veza_reconciler_orphan_refunds_total", 1)]));
+    await record(recorder, "b");
     fail(response);
   });
-  await add("a");
+  await record(connection, "a");
   const startedAt = performance.now();
   expect(await publish(connection, 20_000, { url })).toBe(true);
   expect(performance.now() - startedAt).toBeLessThan(3_000);
@@ -389,12 +378,8 @@ it.each([
 });
 
 describe("pushes no counter below what the gateway shows", () => {
-  const orphans = "veza_reconciler_orphan_refunds_total";
   const labels = 'instance="",job="veza_reconciler",stage="totals"';
-  beforeEach(async () => {
-    const { sql } = await open();
-    await recordDelivery(sql, delivery("a", [increment(orphans, 5)]));
-  });
+  beforeEach(async () => void (await record(await open(), "a", 5)));
 
   /** Publishes to a gateway that answers so. Resolves to the outcome, the requests, what was pushed, and the log. */
   async function publishTo(answer: (response: http.ServerResponse) => void, role = database.receiverUrl) {
@@ -487,11 +472,7 @@ describe("pushes no counter below what the gateway shows", () => {
     const { sql } = await open();
     await recordDelivery(sql, delivery("b", [increment(sum, 0.1)]));
     await recordDelivery(sql, delivery("c", [increment(sum, 1_234_567_890.2)]));
-    const name = targetOf(database.adminUrl).database;
-    await database.admin.unsafe(`alter role veza_ledger_receiver in database ${name} set extra_float_digits = -5`);
-    onTestFinished(
-      async () => void (await database.admin.unsafe(`alter role veza_ledger_receiver in database ${name} reset all`)),
-    );
+    await setForReceiver("extra_float_digits", "-5");
     const { held } = await publishTo(showing(`${sum}{${labels}} 1.2345678903e+09\n`));
     expect(held).toBe(0);
   });
