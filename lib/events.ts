@@ -165,7 +165,7 @@ export function heldCounters(totals: Total[], shown: Total[]): (Total & { total:
   return zeros
     .filter(({ name }) => name !== lastRun)
     .map((zero) => ({ ...zero, value: shownOf(zero), total: totalOf(zero) }))
-    .filter(({ value, total }) => value > total && value < Number.POSITIVE_INFINITY);
+    .filter(({ value, total }) => value > total);
 }
 
 /** The totals in Prometheus' text format, held or not. A series without a total is 0, so that its first event shows. */
