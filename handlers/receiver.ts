@@ -2,17 +2,19 @@ import { hash } from "node:crypto";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { isConnectionError, keepConnections, withDeadline } from "../lib/database.ts";
 import { deadline, stayAwake, twice } from "../lib/deadline.ts";
-import { parseEvents, type ReconcilerEvent, tally } from "../lib/events.ts";
+import { parseEvents, tally } from "../lib/events.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { maxIdLength, plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
-import { type DeliveryStatus, publishTotals, recordDelivery } from "../lib/totals.ts";
+import { type Delivery, type DeliveryStatus, publishTotals, recordDelivery } from "../lib/totals.ts";
 import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
 
 const maxBodyBytes = 256 * 1024;
 /** Of the function's 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare. */
 const recordTimeoutMs = 5_000;
+/** A kept connection may have died unnoticed. */
+const keptTimeoutMs = 1_500;
 const publishTimeoutMs = 3_500;
 /** As far as clocks may differ: what a signature tolerates. */
 const maxAheadSeconds = 300;
@@ -39,7 +41,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
     if (ahead_seconds > maxAheadSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
-    const status = await record(id, bytes, events);
+    const status = await record({ id, bodyDigest: hash("sha256", bytes), increments: tally(events) });
     const published = await publish(settings);
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
@@ -63,14 +65,16 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
   return Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
 }
 
-/** Tries once more when the connection fails: it may have died unnoticed, and recording twice counts once. */
-async function record(id: string, body: Buffer, events: ReconcilerEvent[]): Promise<DeliveryStatus> {
-  const delivery = { id, bodyDigest: hash("sha256", body), increments: tally(events) };
+/** Tries once more when the connection fails, or a kept one is late: recording twice counts once. */
+async function record(delivery: Delivery): Promise<DeliveryStatus> {
   const recordDeadline = deadline("Postgres", recordTimeoutMs);
-  return await twice(
-    () => connections.use((database) => withDeadline(database, recordDeadline, (sql) => recordDelivery(sql, delivery))),
-    (error) => recordDeadline.aborted || !isConnectionError(error),
-  );
+  let late: AbortSignal | undefined;
+  const attempt = () =>
+    connections.use((database) => {
+      late = database.usedAtMs ? deadline("Postgres", keptTimeoutMs) : undefined;
+      return withDeadline(database, late ?? recordDeadline, (sql) => recordDelivery(sql, delivery));
+    });
+  return await twice(attempt, (error) => recordDeadline.aborted || !(late?.aborted || isConnectionError(error)));
 }
 
 /** Says whether this call has published. Never rejects. */

@@ -24,6 +24,8 @@ export interface Database {
   sql: postgres.Sql;
   /** Aborts at the moment when the connection is lost, and its locks with it. */
   lost: AbortSignal;
+  /** When it was last given back, unless it is new. */
+  usedAtMs?: number;
   /** Ends the connection now. Queries without an answer are rejected. */
   close(): Promise<void>;
 }
@@ -31,9 +33,9 @@ export interface Database {
 /** A pool of connections. */
 export interface Connections {
   /**
-   * Lends a free, fresh connection, else a new connection, which logs in with its first query. Settles as `work` does.
-   * When Postgres refuses the password (28P01), calls `work` once more: with the password that `findDatabase` gives now
-   * or, when that is the same, with the last password that logged in.
+   * Lends a free, fresh connection, else a new one, which logs in with its first query. Settles as `work` does. When
+   * Postgres refuses the password (28P01), calls `work` once more: with the password that `findDatabase` gives now or,
+   * when that is the same, with the last password that logged in.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
@@ -51,18 +53,18 @@ const freshMs = 10_000;
  * wait for a synchronous standby was cancelled gives no other sign.
  */
 export function keepConnections(findDatabase: FindDatabase, name: string, { isStrict = false } = {}): Connections {
-  let free: { database: Database; usedAtMs: number }[] = [];
+  let free: Database[] = [];
   /** The last login from `findDatabase` that worked, for a rotation that changes the secret before Postgres. */
   let proven: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
-  const close = async (some: typeof free) => {
-    free = free.filter((entry) => !some.includes(entry));
-    await Promise.allSettled(some.map(({ database }) => database.close()));
+  const close = async (some: Database[]) => {
+    free = free.filter((database) => !some.includes(database));
+    await Promise.allSettled(some.map((database) => database.close()));
   };
   return {
     async use(work) {
       const attempt = async (target: DatabaseTarget, isCurrent = true) => {
-        void close(free.filter(({ database, usedAtMs }) => database.lost.aborted || Date.now() - usedAtMs > freshMs));
-        const kept = free.pop()?.database;
+        void close(free.filter(({ lost, usedAtMs = 0 }) => lost.aborted || Date.now() - usedAtMs > freshMs));
+        const kept = free.pop();
         const database =
           kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name, isStrict);
         try {
@@ -70,7 +72,9 @@ export function keepConnections(findDatabase: FindDatabase, name: string, { isSt
           if (!kept && isCurrent) proven = { username: target.username, password: target.password, atMs: Date.now() };
           return result;
         } finally {
-          free.push({ database, usedAtMs: Date.now() });
+          database.usedAtMs = Date.now();
+          free.push(database);
+          if (database.lost.aborted) void close(free); // What has ended it may have ended the others.
         }
       };
       const refused = await findDatabase(false);
@@ -156,7 +160,8 @@ export async function withDeadline<T>(
   try {
     return await withAnyOf([deadline, database.lost], (signal) => orAbort(work(database.sql), signal));
   } catch (error) {
-    if (deadline.aborted || hasFailed(error) || isFatal(error)) await database.close();
+    const isFatal = (error as { severity?: unknown }).severity === "FATAL"; // It ended or refused the session.
+    if (deadline.aborted || hasFailed(error) || isFatal) await database.close();
     throw error;
   }
 }
@@ -175,11 +180,6 @@ export function isConnectionError(error: unknown): boolean {
  */
 export function isConnectionLost(error: unknown): boolean {
   return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
-}
-
-/** Whether Postgres has ended the session, or refused to begin it. */
-function isFatal(error: unknown): boolean {
-  return (error as { severity?: unknown }).severity === "FATAL";
 }
 
 export function codeOf(error: unknown): string {

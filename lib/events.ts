@@ -14,8 +14,10 @@ export const reconcilerMetric = {
   sweepDuration: "veza_reconciler_sweep_duration_seconds",
   /** Merges by greatest; every other series merges by sum. */
   lastRun: "veza_reconciler_last_run_timestamp",
+  /** No total: tells how many are held. */
+  held: "veza_reconciler_counters_held",
 } as const;
-const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
+const { actions, orphanRefunds, sweepDuration, lastRun, held: countersHeld } = reconcilerMetric;
 
 export const maxEvents = 1_000;
 /** Upper bounds of the histogram's buckets, in seconds. */
@@ -135,6 +137,7 @@ export const reconcilerFamilies: Family[] = [
   family("counter", orphanRefunds, "Orphan refunds that the reconciler marked as failed."),
   family("histogram", sweepDuration, "Duration of a sweep of the reconciler, in seconds."),
   family("gauge", lastRun, "Unix time at which the reconciler's latest sweep ended; 0 before the first."),
+  family("gauge", countersHeld, "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise."),
 ];
 
 const series = (name: string, labels: Record<string, string> = {}): Total => ({ name, labels, value: 0 });
@@ -147,13 +150,29 @@ const zeros = [
   series(lastRun),
 ];
 
-/** The totals in Prometheus' text format. A series without a total is 0, so that its first increment shows. */
-export function exposeTotals(totals: Total[]): Promise<string> {
-  const totalOf = new Map(totals.map((total) => [seriesKey(total.name, total.labels), total]));
-  return expose(
-    reconcilerFamilies,
-    zeros.map((zero) => totalOf.get(seriesKey(zero.name, zero.labels)) ?? zero),
-  );
+/** Looks up values by series; 0 for a series that is not among these. */
+function valueIn(totals: Total[]): (series: Total) => number {
+  const values = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
+  return ({ name, labels }) => values.get(seriesKey(name, labels)) ?? 0;
+}
+
+/**
+ * Returns the counters that are shown higher (`value`) than Postgres has them (`total`): it has lost what it had
+ * committed, as after a failover. The last run may fall: a forged time would silence VezaLedgerReconcilerDead.
+ */
+export function heldCounters(totals: Total[], shown: Total[]): (Total & { total: number })[] {
+  const [totalOf, shownOf] = [valueIn(totals), valueIn(shown)];
+  return zeros
+    .filter(({ name }) => name !== lastRun)
+    .map((zero) => ({ ...zero, value: shownOf(zero), total: totalOf(zero) }))
+    .filter(({ value, total }) => value > total);
+}
+
+/** The totals in Prometheus' text format, held or not. A series without a total is 0, so that its first event shows. */
+export function exposeTotals(totals: Total[], held: Total[] = []): Promise<string> {
+  const valueAt = valueIn([...totals, ...held]);
+  const all = zeros.map((zero) => ({ ...zero, value: valueAt(zero) }));
+  return expose(reconcilerFamilies, [...all, { ...series(countersHeld), value: held.length }]);
 }
 
 /** Identifies a series. None has two labels, so their order does not matter. */

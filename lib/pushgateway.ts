@@ -1,3 +1,4 @@
+import type { Series } from "./exposition.ts";
 import { fetchFailure } from "./log.ts";
 
 /** A Pushgateway, or another server with its API: base URL without credentials, and the Authorization header. */
@@ -26,9 +27,10 @@ export class PushRefused extends Error {
   }
 }
 
-/** Whether the gateway would refuse another push as well: it answered, with less than 500. */
+/** Whether the gateway would refuse another request as well: by 501, or less than 500 other than time-out and limit. */
 export function isRefusal(error: unknown): boolean {
-  return error instanceof PushRefused && error.status < 500;
+  if (!(error instanceof PushRefused)) return false;
+  return error.status === 501 || (error.status < 500 && error.status !== 408 && error.status !== 429);
 }
 
 /**
@@ -38,57 +40,60 @@ export function isRefusal(error: unknown): boolean {
  * Resolves when the gateway has answered 2xx. Rejects with PushRefused when it answers anything else, and with an Error
  * when it is unreachable, redirects, or `deadline` aborts. The request is over by then.
  */
-export async function push(
-  gateway: PushgatewayTarget,
-  group: Group,
-  metrics: string,
-  deadline: AbortSignal,
-): Promise<void> {
-  let answer: Response;
-  let text: string;
-  try {
-    answer = await fetch(groupUrl(gateway, group), {
-      method: "PUT",
-      redirect: "error",
-      headers: {
-        "content-type": "text/plain; version=0.0.4; charset=utf-8",
-        ...(gateway.authorization && { authorization: gateway.authorization }),
-      },
-      body: metrics,
-      signal: deadline,
-    });
-    text = await readAnswer(answer);
-  } catch (error) {
-    if (deadline.aborted) throw deadline.reason;
-    throw new Error(`the push failed: ${fetchFailure(error)}`);
-  }
-  if (!answer.ok) throw new PushRefused(answer.status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
+export async function push(gateway: PushgatewayTarget, group: Group, metrics: string, deadline: AbortSignal) {
+  const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8", ...credentials(gateway) };
+  const options: RequestInit = { method: "PUT", redirect: "error", headers, body: metrics, signal: deadline };
+  let text = "";
+  const { ok, status } = await request(groupUrl(gateway, group), options, "the push failed", (piece) => {
+    text += piece;
+    if (text.length > 16 * 1024) throw new Error("the answer is too long");
+  });
+  if (!ok) throw new PushRefused(status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
 }
 
 /**
- * Reads what the gateway shows of a group: the series that were pushed, with their own labels. The page of
- * VictoriaMetrics has none. Rejects when there is no page, when the gateway cannot be reached, or shows over 8 MiB.
+ * Reads what the gateway shows of a group: the series that were pushed, with their own labels. It shows none on
+ * VictoriaMetrics, and none where the page is refused or elsewhere, as `unread` says then. Rejects when the page may
+ * come another time: on a 5xx, 408 or 429, when it breaks off, or when `deadline` aborts.
  */
-export async function readGroup({ url, authorization }: PushgatewayTarget, { job, stage }: Group, signal: AbortSignal) {
-  const headers = { ...(authorization && { authorization }) };
-  const answer = await fetch(`${url}/metrics`, { headers, redirect: "error", signal });
-  const page = await readAnswer(answer, 8 * 1024 * 1024);
-  if (!answer.ok) throw new Error(`/metrics answered ${answer.status}`);
-  const lines = page.matchAll(new RegExp(`^(veza_\\w+){(.*\\bjob="${job}".*)} (\\S+)$`, "gm"));
-  return [...lines].flatMap(([, name = "", pairs = "", value]) => {
-    const found = [...pairs.matchAll(/(\w+)="(.*?)"/g)].map(([, key, label]) => [key, label]);
-    const { job: _, stage: itsStage, instance, ...labels } = Object.fromEntries(found);
-    return itsStage === stage && !instance ? [{ name, labels, value: Number(value) }] : [];
+export async function readGroup(gateway: PushgatewayTarget, { job, stage }: Group, deadline: AbortSignal) {
+  const shown: Series[] = [];
+  const options: RequestInit = { redirect: "manual", headers: credentials(gateway), signal: deadline };
+  let rest = "";
+  const answer = await request(`${gateway.url}/metrics`, options, "/metrics of the gateway", (piece) => {
+    rest += piece;
+    let start = 0;
+    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n", start)) {
+      if (rest.startsWith("veza_", start)) shown.push(...parseLine(rest.slice(start, end), job, stage));
+      start = end + 1;
+    }
+    rest = rest.slice(start, start + 4_096); // None of ours is longer, and a line without an end takes no memory.
   });
+  if (answer.ok) return { shown, unread: "" };
+  const refused = new PushRefused(answer.status, "no /metrics");
+  if (isRefusal(refused)) return { shown: [], unread: refused.message };
+  throw refused;
 }
 
-/** Reads the answer to its end: a push whose answer breaks off has failed. */
-async function readAnswer(answer: Response, maxBytes = 16 * 1024): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of answer.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > maxBytes) throw new Error("the answer is too long");
+/** The series on a line of a page, with its own labels, if it is of this group. */
+function parseLine(line: string, job: string, stage: string | undefined): Series[] {
+  const [, name = "", pairs = "", value] = /^(\w+){(.*)} (\S+)$/.exec(line) ?? [];
+  const found = [...pairs.matchAll(/(\w+)="(.*?)"/g)].map(([, key, label]) => [key, label]);
+  const { job: itsJob, stage: itsStage, instance, ...labels } = Object.fromEntries(found);
+  return itsJob === job && itsStage === stage && !instance ? [{ name, labels, value: Number(value) }] : [];
+}
+
+const credentials = ({ authorization }: PushgatewayTarget) => ({ ...(authorization && { authorization }) });
+
+/** Sends a request, and hands the answer's text over by pieces. Rejects when it does not come to its end. */
+async function request(url: string, options: RequestInit, what: string, take: (piece: string) => void) {
+  try {
+    const answer = await fetch(url, options);
+    const decoder = new TextDecoder();
+    for await (const chunk of answer.body ?? []) take(decoder.decode(chunk, { stream: true }));
+    return answer;
+  } catch (error) {
+    if (options.signal?.aborted) throw options.signal.reason;
+    throw new Error(`${what}: ${fetchFailure(error)}`);
   }
-  return text;
 }

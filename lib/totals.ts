@@ -3,8 +3,8 @@ import { setImmediate } from "node:timers/promises";
 import type { Sql } from "postgres";
 import { type Connections, type Database, withDeadline } from "./database.ts";
 import { deadline, twice, withAnyOf } from "./deadline.ts";
-import { exposeTotals, type Increment, reconcilerMetric, seriesKey, type Total } from "./events.ts";
-import { fetchFailure, log } from "./log.ts";
+import { exposeTotals, heldCounters, type Increment, reconcilerMetric, seriesKey, type Total } from "./events.ts";
+import { log } from "./log.ts";
 import { isRefusal, type PushgatewayTarget, push, readGroup } from "./pushgateway.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -86,23 +86,18 @@ function digestOf(increments: Increment[]): string {
 export const lockKey = "1986361953, 1";
 
 /**
- * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken. `since`
- * says when this server started, and `before` when the server of the last publish did; 1 is never.
+ * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken, and as
+ * JSON: a role's extra_float_digits could round a float8, and its counter would be held.
  */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
   select pg_advisory_xact_lock(${lockKey}) where not exists (
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
-  select name, labels, value::float8 from ledger_metrics.totals;
-  select last_value as before, (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint as since
-  from ledger_metrics.published_since`;
+  select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;
 
-/** SQL: notes which server has published, where the role may. The sampler's may not. */
-const noteServer = (since: string) => `select setval('ledger_metrics.published_since', ${since})
-  where has_sequence_privilege('ledger_metrics.published_since', 'update');`;
-
-const pushTimeoutMs = 1_500;
+/** To read what the gateway shows and push. */
+export const pushTimeoutMs = 1_500;
 /** Turns of the event loop. Node notices after three that a connection has ended right behind an answer. */
 const turnsToNoticeTheEnd = 5;
 
@@ -110,70 +105,44 @@ const turnsToNoticeTheEnd = 5;
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
  * and to false when it leaves that to a publisher that waits for the lock already, and so reads the totals later.
  *
- * The lock lets one publisher at a time read and push. A push of older totals after newer totals would look like a
- * counter reset, and increase() would count everything again.
+ * No counter is pushed below what the gateway shows: increase() would count all of it again. What Postgres has lost is
+ * held there until it was sent again, with a warning.
  *
+ * The lock lets one publisher at a time read and push. A push of older totals after newer totals would be a fall, too.
  * A publisher that fails may still have pushed older totals: its push arrives late, or its process was stopped and lost
- * the session, and so the lock. So it publishes once more at once, unless the gateway refuses or `deadline` has
- * aborted. Rejects as the second attempt does: the role's lock_timeout has passed, the totals cannot be read, the push
- * fails or takes over 1.5 s, or the connection is lost. Always rejects on a replica, which knows nothing of the lock.
+ * the session, and so the lock. So it publishes once more at once, unless the gateway refuses or `publishDeadline` has
+ * aborted. Rejects as the second attempt does: the role's lock_timeout has passed, the totals cannot be read, page and
+ * push fail or take over 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
  */
 export function publishTotals(
   connections: Connections,
   gateway: PushgatewayTarget,
   stage: string | undefined,
-  deadline: AbortSignal,
-): Promise<boolean> {
-  const attempt = () => connections.use((database) => publishOnce(database, gateway, stage, deadline));
-  return twice(attempt, (error) => isRefusal(error) || deadline.aborted);
-}
-
-type Locked = [unknown, unknown[], Total[], [{ before: string; since: string }]];
-
-async function publishOnce(
-  database: Database,
-  gateway: PushgatewayTarget,
-  stage: string | undefined,
   publishDeadline: AbortSignal,
 ): Promise<boolean> {
   const group = { job: "veza_reconciler", stage };
-  const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
-  const within = <T>(work: (signal: AbortSignal) => Promise<T>) =>
-    withAnyOf([publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)], work);
-  try {
-    const [, lock, totals, [server]] = (await ask(lockAndReadTotals)) as unknown as Locked;
-    const isNewServer = server.before !== server.since;
-    if (lock.length > 0) {
-      // While a server runs, its totals do not fall. A page that cannot be read keeps nobody from pushing.
-      if (isNewServer && server.before !== "1") {
-        const shown = await within((signal) => readGroup(gateway, group, signal)).catch((error) => {
-          log("warn", "totals not compared with the gateway", { reason: fetchFailure(error) });
-          return [];
-        });
-        expectNoFall(totals, shown);
-      }
-      const metrics = await exposeTotals(totals);
-      for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
-      await within((signal) => push(gateway, group, metrics, signal));
+  const attempt = async (database: Database) => {
+    const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
+    try {
+      const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Total[]];
+      const compareAndPush = async (signal: AbortSignal) => {
+        const held = heldCounters(totals, (await readGroup(gateway, group, signal)).shown);
+        const metrics = await exposeTotals(totals, held);
+        for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
+        await push(gateway, group, metrics, signal);
+        return held;
+      };
+      const signals = [publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)];
+      const held = lock.length > 0 ? await withAnyOf(signals, compareAndPush) : [];
+      await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
+      const by = held.map(({ name, labels, value, total }) => [seriesKey(name, labels), value - total]);
+      if (held.length > 0) log("warn", "counters held", { by: Object.fromEntries(by) });
+      return lock.length > 0;
+    } catch (error) {
+      await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
+      throw error;
     }
-    // An answer proves that the connection, and so the lock, was kept until now.
-    await ask(`${isNewServer && lock.length > 0 ? noteServer(server.since) : ""} commit`);
-    return lock.length > 0;
-  } catch (error) {
-    await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
-    throw error;
-  }
-}
-
-/**
- * Throws when the gateway shows a counter above its total: Postgres has lost what it had committed, as after a failover
- * to a standby that lagged, or a restore. Pushed, the counter would fall, and increase() would count all of it again.
- */
-function expectNoFall(totals: Total[], shown: Total[]): void {
-  const totalOf = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
-  for (const { name, labels, value } of shown) {
-    const total = totalOf.get(seriesKey(name, labels)) ?? 0;
-    if (value <= total || name === reconcilerMetric.lastRun) continue; // A gauge may fall.
-    throw new Error(`${name} would fall from ${value} to ${total}: npm run restore-totals`);
-  }
+  };
+  const isFinal = (error: unknown) => isRefusal(error) || publishDeadline.aborted;
+  return twice(() => connections.use(attempt), isFinal);
 }

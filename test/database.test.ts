@@ -309,6 +309,13 @@ describe("kept connections", () => {
     expect(lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
   });
 
+  it("are closed, all that are free, when one of them is lost: what ended it may have ended the others", async () => {
+    const connections = keep();
+    const lent = await connections.use(async (first) => [first, await open(connections)]);
+    await connections.use((first) => first.close());
+    await expect.poll(() => lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
+  });
+
   it("are not kept when they could not be made", async () => {
     let port = closedPort;
     const connections = keep(() => port);

@@ -180,12 +180,15 @@ it("goes on to the gateway when Postgres cannot be reached, and says so of both"
   expect(remedies).toHaveLength(2);
 });
 
-it("compares no totals with a gateway that it may not read, and says so", async () => {
+it.each([
+  [403, "✓ totals on the gateway not compared: the Pushgateway answered 403: no /metrics"],
+  [503, "✗ totals on the gateway the Pushgateway answered 503: no /metrics"],
+])("says why it compares no totals with a gateway whose page is answered with %i", async (status, line) => {
   const url = await httpServer((request, response) => {
-    request.resume().on("end", () => response.writeHead(request.method === "GET" ? 403 : 200).end());
+    request.resume().on("end", () => response.writeHead(request.method === "GET" ? status : 200).end());
   });
   const { lines } = await doctor(["receiver"], { DATABASE_URL: database.receiverUrl, PUSHGATEWAY_URL: url });
-  expect(lines).toContain("✓ totals on the gateway not compared: the gateway cannot be read: /metrics answered 403");
+  expect(lines).toContain(line);
 });
 
 it("doubts a gateway elsewhere that is sent credentials in cleartext", async () => {

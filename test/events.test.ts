@@ -132,7 +132,7 @@ describe("refuses, naming the field,", () => {
 it("shows every series as 0 before the first event", async () => {
   const text = await exposeTotals([]);
   const series = text.split("\n").filter((line) => line && !line.startsWith("#"));
-  expect(series).toHaveLength(3 + 1 + 11 + 2 + 1);
+  expect(series).toHaveLength(3 + 1 + 11 + 2 + 1 + 1);
   expect(series.filter((line) => !line.endsWith(" 0"))).toEqual([]);
 });
 

@@ -19,8 +19,8 @@ async function startReceivers(count: number, stage: string): Promise<{ urls: str
     const body = await text(request);
     await sleep(Math.random() * 20);
     const { method = "", url = "" } = request;
-    const answer = await fetch(inject("pushgatewayUrl") + url, { method, body });
-    response.writeHead(answer.status).end();
+    const answer = await fetch(inject("pushgatewayUrl") + url, method === "GET" ? {} : { method, body });
+    response.writeHead(answer.status).end(await answer.text());
   });
   const receivers = Array.from({ length: count }, () =>
     runScript("test/programs/receiver.ts", [], {

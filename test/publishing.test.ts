@@ -1,11 +1,10 @@
-import { text } from "node:stream/consumers";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
-import { createDatabase, lend, openConnection, type TestDatabase } from "./helpers/database.ts";
-import { httpServer } from "./helpers/servers.ts";
+import { createDatabase, lend, openConnection, type TestDatabase, waitingPublishers } from "./helpers/database.ts";
+import { gatewayTaking } from "./helpers/gateway.ts";
 
 // Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
 
@@ -16,7 +15,6 @@ beforeAll(async () => {
 afterAll(() => database?.remove());
 
 const stepsOfOne = 4;
-const series = "veza_reconciler_orphan_refunds_total";
 
 /** What keeps a caller from its next step, if anything does. */
 type Gates = ((() => void) | undefined)[];
@@ -26,8 +24,7 @@ async function settle(gates: Gates, isOver: boolean[]): Promise<void> {
   for (;;) {
     const busy = isOver.filter((over, index) => !over && !gates[index]).length;
     if (busy === 0) return;
-    const waiting = await database.admin`select from pg_locks where locktype = 'advisory' and not granted
-      and database = (select oid from pg_database where datname = current_database())`;
+    const waiting = await waitingPublishers(database);
     if (waiting.length === busy && isOver.filter((over, index) => !over && !gates[index]).length === busy) return;
   }
 }
@@ -42,9 +39,9 @@ async function run(connections: Database[], gateway: Gateway, order: number[]) {
       gates[caller] = resolve;
     });
   const pushed: number[] = [];
-  gateway.take = async (caller, metrics) => {
+  gateway.take = async (caller, orphans) => {
     await atGate(caller);
-    pushed.push(Number(new RegExp(`^${series} (\\d+)$`, "m").exec(metrics)?.[1]));
+    pushed.push(orphans);
   };
 
   const answers = connections.map(async (connection, caller) => {
@@ -53,7 +50,7 @@ async function run(connections: Database[], gateway: Gateway, order: number[]) {
       return connection.sql.unsafe(statements);
     };
     const gated = { ...connection, sql: { unsafe } } as unknown as Database;
-    const increments = [{ name: series, labels: {}, value: 1 }];
+    const increments = [{ name: "veza_reconciler_orphan_refunds_total", labels: {}, value: 1 }];
     await recordDelivery(gated.sql, { id: `${caller}`, bodyDigest: "", increments });
     const connections = lend(gated, () => Promise.reject(new Error("the connection was lost")));
     const isPublished = await publishTotals(connections, gateway, `${caller}`, deadline("test", 60_000));
@@ -72,13 +69,13 @@ async function run(connections: Database[], gateway: Gateway, order: number[]) {
 /** Hands each push to `take`, with its caller, whose stage is its number. */
 interface Gateway {
   url: string;
-  take: (caller: number, metrics: string) => Promise<void>;
+  take: (caller: number, orphans: number) => Promise<void>;
 }
 
 async function startGateway(): Promise<Gateway> {
   const gateway: Gateway = { url: "", take: async () => {} };
-  gateway.url = await httpServer(async (request, response) => {
-    await gateway.take(Number(request.url?.split("/").at(-1)), await text(request));
+  gateway.url = await gatewayTaking(async (orphans, response, request) => {
+    await gateway.take(Number(request.url?.split("/").at(-1)), orphans);
     response.end();
   });
   return gateway;

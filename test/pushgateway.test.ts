@@ -160,8 +160,11 @@ describe("with a faulty gateway", () => {
 
   it.each([
     [400, true],
+    [408, false],
+    [429, false],
     [499, true],
     [500, false],
+    [501, true],
     [503, false],
   ])("says why after %i, in one line, and whether that is a refusal: %s", async (status, refused) => {
     const base = await httpServer((_, response) => void response.writeHead(status).end("bad\nnews"));

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { getEventListeners } from "node:events";
-import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
@@ -8,10 +7,11 @@ import { signedHeaders } from "../commands/deliver.ts";
 import { handler } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
 import { serve } from "../local/function-url.ts";
-import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
+import { createDatabase, lockTable, type TestDatabase, targetOf, waitingPublishers } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
-import { scrape, wipe } from "./helpers/gateway.ts";
+import { gatewayTaking, scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
+import { startProxy } from "./helpers/proxy.ts";
 import { newSecret, post } from "./helpers/receiver.ts";
 import { fakeSecretsManager } from "./helpers/secrets.ts";
 import { closedPort, httpServer, tcpServer } from "./helpers/servers.ts";
@@ -303,6 +303,22 @@ it("records on a new connection when the one it kept has died", async () => {
   expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
 });
 
+it("records within 2 s when the links that it kept died without a sign", async () => {
+  captureLog();
+  const { port } = targetOf(database.receiverUrl);
+  const proxy = await startProxy(port);
+  setEnvironment({ DATABASE_URL: database.receiverUrl.replace(`:${port}/`, `:${proxy.port}/`) });
+  const atOnce = Array.from({ length: 4 }, () => post(server.url, secret, body));
+  expect((await Promise.all(atOnce)).map(({ status }) => status)).toEqual(Array(4).fill(200));
+  for (let round = 0; round < 3; round += 1) {
+    proxy.silence();
+    const startedAt = performance.now();
+    expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+  }
+  expect(await recorded()).toEqual({ deliveries: 7, orphans: 7 });
+});
+
 describe("when Postgres warns", () => {
   /** Has Postgres warn of each new row, as it warns of a commit that no standby has confirmed. */
   async function warnOfRows(table: string) {
@@ -470,12 +486,9 @@ it("publishes what any number of deliveries have recorded with two pushes: one p
   captureLog();
   const count = 5; // Within the 1.5 s that a push may take, on a loaded machine too.
   const pushed: number[] = [];
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  const holding = await httpServer(async (request, response) => {
-    pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(await text(request))?.[1]));
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const holding = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
     await released;
     response.end();
   });
@@ -485,9 +498,7 @@ it("publishes what any number of deliveries have recorded with two pushes: one p
   const publishing = [deliver()];
   await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
   publishing.push(deliver());
-  const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
-    and database = (select oid from pg_database where datname = current_database())`;
-  await expect.poll(waiting, { interval: 10 }).toHaveLength(1);
+  await expect.poll(() => waitingPublishers(database), { interval: 10 }).toHaveLength(1);
   const others = await Promise.all(Array.from({ length: count - 2 }, deliver));
   expect(others.map(({ json }) => json.published)).toEqual(Array(count - 2).fill(false));
   release();

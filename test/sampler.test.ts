@@ -5,7 +5,7 @@ import { type Check, checks } from "../lib/checks.ts";
 import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
-import { scrape, wipe } from "./helpers/gateway.ts";
+import { gatewayTaking, scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
 import { forEachCheck, onTable } from "./helpers/models.ts";
 import { startProxy } from "./helpers/proxy.ts";
@@ -371,7 +371,7 @@ describe("with a faulty gateway", () => {
   it("pushes once more after a 5xx, and not after a refusal", async () => {
     captureLog();
     const statuses = [503, 200, 200, 400];
-    const url = await httpServer((_, response) => void response.writeHead(statuses.shift() ?? 500).end());
+    const url = await gatewayTaking((_, response) => response.writeHead(statuses.shift() ?? 500).end());
     setEnvironment({ PUSHGATEWAY_URL: url });
     await tick();
     await expect(tick()).rejects.toThrow("answered 400");

@@ -9,12 +9,19 @@ import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { type Increment, parseEvents, tally } from "../lib/events.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
-import { createDatabase, lend, openConnection, type TestDatabase, targetOf } from "./helpers/database.ts";
-import { scrape, wipe } from "./helpers/gateway.ts";
+import {
+  createDatabase,
+  lend,
+  openConnection,
+  type TestDatabase,
+  targetOf,
+  waitingPublishers,
+} from "./helpers/database.ts";
+import { gatewayTaking, scrape, wipe } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
 import { runScript } from "./helpers/processes.ts";
 import { startProxy } from "./helpers/proxy.ts";
-import { httpServer, tcpServer } from "./helpers/servers.ts";
+import { httpServer } from "./helpers/servers.ts";
 import { encrypted } from "./helpers/tls.ts";
 
 const stage = "totals";
@@ -29,8 +36,11 @@ afterAll(() => database?.remove());
 
 const open = (url = database.receiverUrl) => openConnection(url);
 
+const orphans = "veza_reconciler_orphan_refunds_total";
 const increment = (name: string, value: number, labels = {}): Increment => ({ name, labels, value });
 const delivery = (id: string, increments: Increment[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
+const record = ({ sql }: Database, id: string, count = 1) =>
+  recordDelivery(sql, delivery(id, [increment(orphans, count)]));
 const totals = async () =>
   Object.fromEntries(
     (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
@@ -44,6 +54,13 @@ const publish = (connection: Database, timeoutMs: number, target = gateway, url?
     deadline("test", timeoutMs),
   );
 
+/** Gives the receiver's role a setting in this database, until the test is finished. */
+async function setForReceiver(name: string, value: string): Promise<void> {
+  const role = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
+  await database.admin.unsafe(`${role} set ${name} = '${value}'`);
+  onTestFinished(async () => void (await database.admin.unsafe(`${role} reset ${name}`)));
+}
+
 /** Takes the publishers' lock. Resolves to what gives it back. */
 async function takeLock(): Promise<() => Promise<void>> {
   const holder = await database.admin.reserve();
@@ -55,9 +72,7 @@ async function takeLock(): Promise<() => Promise<void>> {
   };
 }
 
-/** The sessions that wait for the publishers' lock. */
-const waiting = () => database.admin`select from pg_locks where locktype = 'advisory' and not granted
-  and database = (select oid from pg_database where datname = current_database())`;
+const waiting = () => waitingPublishers(database);
 
 it("adds a delivery once, however often it comes", async () => {
   const { sql } = await open();
@@ -230,52 +245,38 @@ it("does not deadlock when deliveries are named in opposite orders", async () =>
 
 it("publishes the totals, and every other series as 0", async () => {
   const connection = await open();
-  await recordDelivery(connection.sql, delivery("a", [increment("veza_reconciler_orphan_refunds_total", 4)]));
+  await record(connection, "a", 4);
   await publish(connection, 3_000);
   const series = await scrape(stage);
-  expect(series).toMatchObject({
-    veza_reconciler_orphan_refunds_total: 4,
-    'veza_reconciler_actions_total{phase="stuck_orders"}': 0,
-  });
-  expect(Object.keys(series)).toHaveLength(18);
+  expect(series).toMatchObject({ [orphans]: 4, 'veza_reconciler_actions_total{phase="stuck_orders"}': 0 });
+  expect(Object.keys(series)).toHaveLength(19);
 });
 
 it("lets the sampler's read-only role publish too", async () => {
   await wipe(stage);
   await publish(await open(database.samplerUrl), 3_000);
-  expect(Object.keys(await scrape(stage))).toHaveLength(18);
+  expect(Object.keys(await scrape(stage))).toHaveLength(19);
 });
 
 it("never pushes older totals after newer ones: whoever is late reads after it has the lock", async () => {
   const pushed: number[] = [];
   let arrived = 0;
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  const slowGateway = await httpServer(async (request, response) => {
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const slowGateway = await gatewayTaking(async (orphans, response) => {
     arrived += 1;
     if (arrived === 1) await released;
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
+    pushed.push(orphans);
     response.end();
   });
   // Under a stricter default of the database's, the waiting publisher must not see the totals from before its wait.
-  const receiverHere = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
-  await database.admin.unsafe(`${receiverHere} set default_transaction_isolation = 'repeatable read'`);
-  onTestFinished(async () => {
-    await database.admin.unsafe(`${receiverHere} reset default_transaction_isolation`);
-  });
+  await setForReceiver("default_transaction_isolation", "repeatable read");
   const [first, second, recorder] = await Promise.all([open(), open(), open()]);
-  const add = (id: string) =>
-    recordDelivery(recorder.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
-  await add("a");
+  await record(recorder, "a");
   const publishingOne = publish(first, 5_000, { url: slowGateway });
   await expect.poll(() => arrived).toBe(1);
   const publishingTwo = publish(second, 5_000, { url: slowGateway });
   await expect.poll(waiting).toHaveLength(1);
-  await add("b");
+  await record(recorder, "b");
   release();
   await Promise.all([publishingOne, publishingTwo]);
   expect(pushed).toEqual([1, 2]);
@@ -283,25 +284,18 @@ it("never pushes older totals after newer ones: whoever is late reads after it h
 
 it("lets one publisher wait for the lock, and those that find it waiting leave their numbers to it", async () => {
   const pushed: number[] = [];
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  const holding = await httpServer(async (request, response) => {
-    pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(await text(request))?.[1]));
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const holding = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
     await released;
     response.end();
   });
   // The second one waits until the last has come, however loaded the machine is.
-  const receiverHere = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
-  await database.admin.unsafe(`${receiverHere} set lock_timeout = '20s'`);
-  onTestFinished(async () => {
-    await database.admin.unsafe(`${receiverHere} reset lock_timeout`);
-  });
+  await setForReceiver("lock_timeout", "20s");
   const recorder = await open();
   const publishings: Promise<boolean>[] = [];
   for (let index = 0; index < 4; index += 1) {
-    await recordDelivery(recorder.sql, delivery(`d${index}`, [increment("veza_reconciler_orphan_refunds_total", 1)]));
+    await record(recorder, `d${index}`);
     publishings.push(publish(await open(), 20_000, { url: holding }));
     // The first one has read the totals when its push arrives.
     await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
@@ -314,20 +308,15 @@ it("lets one publisher wait for the lock, and those that find it waiting leave t
   expect(pushed).toEqual([1, 4]);
 });
 
-/**
- * Lets a publisher stop with totals of 1 in its hands, and lose its session and its lock, while another publishes 2.
- */
+/** Lets a publisher stop with totals of 1 in its hands, and lose its session and lock, while another publishes 2. */
 async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
   const pushed: number[] = [];
-  const url = await httpServer(async (request, response) => {
-    const body = await text(request).catch(() => "incomplete");
-    if (body !== "incomplete") pushed.push(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]));
+  const url = await gatewayTaking((orphans, response) => {
+    pushed.push(orphans);
     response.end();
   });
   const other = await open();
-  const add = (id: string) =>
-    recordDelivery(other.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
-  await add("a");
+  await record(other, "a");
   const giveLockBack = await takeLock();
   const { child, printed } = runScript("test/programs/stopping-publisher.ts", [place], {
     DATABASE_URL: how ? encrypted(database.receiverUrl) : database.receiverUrl,
@@ -343,7 +332,7 @@ async function stopPublisher(place: string, how: string): Promise<{ printed: str
       select pid from pg_stat_activity where application_name = 'stopping' and state = 'idle in transaction'`;
     return sessions.length === 1 && sessions;
   }, 15_000);
-  await add("b");
+  await record(other, "b");
   await database.admin`select pg_terminate_backend(${lockHolder?.pid ?? 0})`;
   // Its process gives the lock back before it closes its socket.
   await expect.poll(() => existsSync(`/proc/${lockHolder?.pid}`)).toBe(false);
@@ -362,8 +351,8 @@ it.each([
   expect(pushed).toEqual([2, 2]);
 });
 
-it("publishes again at once when it may have pushed without a lock: stopped while it connects", async () => {
-  const { printed, pushed } = await stopPublisher("connecting", "");
+it("publishes again at once when it has pushed without a lock: stopped while it sends", async () => {
+  const { printed, pushed } = await stopPublisher("sending", "");
   expect(printed).toBe("published: true");
   expect(pushed.at(-1)).toBe(2);
 });
@@ -373,136 +362,123 @@ it.each([
   ["breaks its answer off", (response: http.ServerResponse) => response.destroy()],
   ["does not answer", () => {}],
 ])("publishes again at once, with what came meanwhile, when the gateway %s", async (_, fail) => {
-  const pushed: string[] = [];
-  const connection = await open();
-  const add = (id: string) =>
-    recordDelivery(connection.sql, delivery(id, [increment("veza_reconciler_orphan_refunds_total", 1)]));
-  const recorder = await open();
-  const url = await httpServer(async (request, response) => {
-    pushed.push(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(await text(request))?.[1] ?? "");
+  const pushed: number[] = [];
+  const [connection, recorder] = [await open(), await open()];
+  const url = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
     if (pushed.length > 1) return void response.end();
-    await recordDelivery(recorder.sql, delivery("b", [increment("veza_reconciler_orphan_refunds_total", 1)]));
+    await record(recorder, "b");
     fail(response);
   });
-  await add("a");
+  await record(connection, "a");
   const startedAt = performance.now();
   expect(await publish(connection, 20_000, { url })).toBe(true);
   expect(performance.now() - startedAt).toBeLessThan(3_000);
-  expect(pushed).toEqual(["1", "2"]);
+  expect(pushed).toEqual([1, 2]);
 });
 
-describe("before its first push from another server than the last one", () => {
-  const orphans = "veza_reconciler_orphan_refunds_total";
-  const moveServer = (since: number) => database.admin`select setval('ledger_metrics.published_since', ${since})`;
-  const publishTo = async (url: string, role = database.receiverUrl) =>
-    publish(await open(role), 5_000, { url }, role).catch(({ message }) => message);
-  beforeEach(() => moveServer(1_700_000_000_000_000));
+describe("pushes no counter below what the gateway shows", () => {
+  const labels = 'instance="",job="veza_reconciler",stage="totals"';
+  beforeEach(async () => void (await record(await open(), "a", 5)));
 
-  /** What a Pushgateway shows of a group. */
-  const page = (orphansShown: number, labels = 'instance="",job="veza_reconciler",stage="totals"', lastRun = 0) => `
-# TYPE ${orphans} counter
-${orphans}{${labels}} ${orphansShown}
-veza_reconciler_last_run_timestamp{${labels}} ${lastRun}
-push_time_seconds{${labels}} 1.8e+09
-`;
-  /** A gateway that shows this. Returns its URL, and how often it was looked at and pushed to. */
-  async function gatewayShowing(answer: (response: http.ServerResponse) => void) {
+  /** Publishes to a gateway that answers so. Resolves to the outcome, the requests, what was pushed, and the log. */
+  async function publishTo(answer: (response: http.ServerResponse) => void, role = database.receiverUrl) {
+    const log = captureLog();
     const requests: string[] = [];
+    let pushed = "";
     const url = await httpServer(async (request, response) => {
       requests.push(`${request.method}`);
-      await text(request);
-      if (request.method === "GET") answer(response);
-      else response.end();
+      const body = await text(request);
+      if (request.method === "GET") return answer(response);
+      pushed = body;
+      response.end();
     });
-    return { url, requests };
+    const outcome = await publish(await open(role), 5_000, { url }, role).catch(({ message }) => message);
+    const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(pushed)?.[1]);
+    return { outcome, requests, orphans: value(orphans), held: value("veza_reconciler_counters_held"), log };
   }
-  const add = async () => {
-    const { sql } = await open();
-    await recordDelivery(sql, delivery("a", [increment(orphans, 5)]));
-  };
+  const showing = (page: string) => (response: http.ServerResponse) => void response.end(page);
+  const answering = (status: number) => (response: http.ServerResponse) =>
+    void response.writeHead(status, { location: "/" }).end(`${orphans}{${labels}} 6\n`);
 
-  it("refuses to let a counter fall, and says what to do", async () => {
-    await add();
-    const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
-    expect(await publishTo(url)).toBe(`${orphans} would fall from 6 to 5: npm run restore-totals`);
-    expect(await publishTo(url, database.samplerUrl)).toBe(`${orphans} would fall from 6 to 5: npm run restore-totals`);
-    expect(requests).toEqual(["GET", "GET", "GET", "GET"]);
-  });
-
-  it("refuses it of a series without a total, too", async () => {
-    const { url } = await gatewayShowing((response) => void response.end(page(1)));
-    expect(await publishTo(url)).toBe(`${orphans} would fall from 1 to 0: npm run restore-totals`);
-  });
-
-  it.each([
-    ["the same", (response: http.ServerResponse) => void response.end(page(5))],
-    ["less", (response: http.ServerResponse) => void response.end(page(4))],
-    [
-      "a later run alone, which is a gauge",
-      (response: http.ServerResponse) => void response.end(page(5, undefined, 2e9)),
-    ],
-    [
-      "more, of another stage",
-      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler",stage="b"')),
-    ],
-    [
-      "more, of no stage",
-      (response: http.ServerResponse) => void response.end(page(6, 'instance="",job="veza_reconciler"')),
-    ],
-    [
-      "more, of another job",
-      (response: http.ServerResponse) =>
-        void response.end(page(6, 'instance="",job="veza_reconciler2",stage="totals"')),
-    ],
-    [
-      "more, of a larger group",
-      (response: http.ServerResponse) =>
-        void response.end(page(6, 'instance="x",job="veza_reconciler",stage="totals"')),
-    ],
-  ])("pushes when the gateway shows %s", async (_, answer) => {
-    const log = captureLog();
-    await add();
-    const { url, requests } = await gatewayShowing(answer);
-    expect(await publishTo(url)).toBe(true);
-    expect(requests).toEqual(["GET", "PUT"]);
-    expect(log).toEqual([]);
-  });
+  it.each([["receiver"], ["sampler"]] as const)(
+    "as %s, tells which and by how much, and writes nothing",
+    async (role) => {
+      const page = `# TYPE ${orphans} counter\n${orphans}{${labels}} 7\n`;
+      expect(await publishTo(showing(page), database[`${role}Url`])).toEqual({
+        outcome: true,
+        requests: ["GET", "PUT"],
+        orphans: 7,
+        held: 1,
+        log: [{ level: "warn", message: "counters held", by: { [`${orphans}{}`]: 2 } }],
+      });
+      expect(await totals()).toEqual({ [orphans]: "5" });
+    },
+  );
 
   it.each([
-    ["no page", "/metrics answered 404", (response: http.ServerResponse) => void response.writeHead(404).end(page(6))],
-    ["nothing at all", "other side closed", (response: http.ServerResponse) => response.destroy()],
+    ["the same", `${orphans}{${labels}} 5`],
+    ["less", `${orphans}{${labels}} 4`],
+    ["a later run, which would silence an alert", `veza_reconciler_last_run_timestamp{${labels}} 2e+09`],
+    ["no number", `${orphans}{${labels}} NaN`],
+    ["no end", `${orphans}{${labels}} +Inf`],
+    ["more, of another stage", `${orphans}{instance="",job="veza_reconciler",stage="b"} 6`],
+    ["more, of no stage", `${orphans}{instance="",job="veza_reconciler"} 6`],
+    ["more, of another job", `${orphans}{instance="",job="veza_reconciler2",stage="totals"} 6`],
+    ["more, of a larger group", `${orphans}{instance="x",job="veza_reconciler",stage="totals"} 6`],
+    ["a series of an earlier version", `veza_reconciler_gone_total{${labels}} 6`],
+    ["no group, as VictoriaMetrics", "vm_app_version 1"],
+  ])("holds nothing when it shows %s", async (_, line) => {
+    const expected = { outcome: true, requests: ["GET", "PUT"], orphans: 5, held: 0, log: [] };
+    expect(await publishTo(showing(`${line}\n`))).toEqual(expected);
+  });
+
+  it.each([401, 403, 404, 405, 410, 501, 301, 302, 307])(
+    "and has nothing to compare when its page is answered with %i",
+    async (status) => {
+      expect(await publishTo(answering(status))).toMatchObject({ outcome: true, orphans: 5, held: 0, log: [] });
+    },
+  );
+
+  it.each([
+    ["is answered with 500", answering(500), "the Pushgateway answered 500: no /metrics"],
+    ["is answered with 503", answering(503), "the Pushgateway answered 503: no /metrics"],
+    ["is answered with 408", answering(408), "the Pushgateway answered 408: no /metrics"],
+    ["is answered with 429", answering(429), "the Pushgateway answered 429: no /metrics"],
+    ["breaks off", (response: http.ServerResponse) => response.destroy(), "/metrics of the gateway: other side closed"],
     [
-      "no end of a page",
-      "the answer is too long",
-      (response: http.ServerResponse) => void response.end(`${"#".repeat(8 * 1024 * 1024)}\n${page(6)}`),
-    ],
-    [
-      "a page too late",
+      "does not end",
+      (response: http.ServerResponse) => void response.write(`${orphans}{${labels}} 5\n`),
       "the Pushgateway: no answer within 1500 ms",
-      (response: http.ServerResponse) => void response.flushHeaders(),
     ],
-  ])("pushes when the gateway shows %s, and says that nothing was compared", async (_, reason, answer) => {
-    const log = captureLog();
-    await add();
-    const { url, requests } = await gatewayShowing(answer);
-    expect(await publishTo(url)).toBe(true);
-    expect(requests).toEqual(["GET", "PUT"]);
-    expect(log).toEqual([{ level: "warn", message: "totals not compared with the gateway", reason }]);
+  ])("and fails as a push does, after two attempts, when its page %s", async (_, answer, outcome) => {
+    expect(await publishTo(answer)).toMatchObject({ outcome, requests: ["GET", "GET"], log: [] });
   });
 
-  it("looks once while the server runs; the sampler may not note that, and looks until a receiver does", async () => {
-    const { url, requests } = await gatewayShowing((response) => void response.end(page(0)));
-    for (const role of [database.samplerUrl, database.samplerUrl, database.receiverUrl, database.samplerUrl]) {
-      expect(await publishTo(url, role)).toBe(true);
-    }
-    expect(requests).toEqual(["GET", "PUT", "GET", "PUT", "GET", "PUT", "PUT"]);
+  it("and reads a page of 5 MB within 1.5 s, whose lines come in pieces, and lines without an end", async () => {
+    const others = `veza_other{job="veza_reconciler",stage="totals",n="a"} 1\n`.repeat(50_000);
+    const pieces = [
+      `${others}${orphans}{${labels}`,
+      `} 6\n${others}`,
+      "x".repeat(200_000),
+      `${orphans}{${labels}} 7\n`,
+    ];
+    expect(pieces.join("").length).toBeGreaterThan(5_000_000);
+    const answer = async (response: http.ServerResponse) => {
+      for (const piece of pieces) await new Promise((resolve) => response.write(piece, () => setTimeout(resolve, 50)));
+      response.end();
+    };
+    expect(await publishTo(answer)).toMatchObject({ outcome: true, orphans: 6, held: 1 });
   });
 
-  it("has none to look at before the first push of all", async () => {
-    await moveServer(1);
-    const { url, requests } = await gatewayShowing((response) => void response.end(page(6)));
-    expect(await publishTo(url)).toBe(true);
-    expect(requests).toEqual(["PUT"]);
+  it("to the last digit, whatever precision a role has", async () => {
+    const sum = "veza_reconciler_sweep_duration_seconds_sum";
+    const { sql } = await open();
+    await recordDelivery(sql, delivery("b", [increment(sum, 0.1)]));
+    await recordDelivery(sql, delivery("c", [increment(sum, 1_234_567_890.2)]));
+    await setForReceiver("extra_float_digits", "-5");
+    const { held } = await publishTo(showing(`${sum}{${labels}} 1.2345678903e+09\n`));
+    expect(held).toBe(0);
   });
 });
 
@@ -557,10 +533,11 @@ it.each([
     2,
   ],
 ])("has no push under way any more when %s", async (_, timeoutMs, strike, message, pushes) => {
-  const port = await tcpServer(() => {});
+  const url = await gatewayTaking(() => {});
   const changes: string[] = [];
   const realFetch = globalThis.fetch;
   vi.spyOn(globalThis, "fetch").mockImplementation((...args) => {
+    if (args[1]?.method !== "PUT") return realFetch(...args);
     changes.push("started");
     // Its end takes a moment, as it may on a loaded machine.
     return realFetch(...args).finally(() => sleep(100).then(() => changes.push("settled")));
@@ -570,7 +547,7 @@ it.each([
   const connection = await open();
   const [row] = await connection.sql`select pg_backend_pid() as pid`;
   const startedAt = performance.now();
-  const publishing = publish(connection, timeoutMs, { url: `http://127.0.0.1:${port}` });
+  const publishing = publish(connection, timeoutMs, { url });
   const outcome = publishing.catch((error) => ({ message: error.message, changes: [...changes] }));
   await expect.poll(() => changes).toEqual(["started"]);
   await strike(row?.pid);

@@ -1,40 +1,33 @@
 import { deadline } from "../../lib/deadline.ts";
-import { reconcilerMetric, seriesKey } from "../../lib/events.ts";
-import { fetchFailure } from "../../lib/log.ts";
+import { heldCounters, type Total } from "../../lib/events.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
+import { lockKey, pushTimeoutMs } from "../../lib/totals.ts";
 import { doubt, type Finding, orRemedy, type Scene, well, wrong } from "../look.ts";
 
-const page = "docs/failover.md";
+const page = "docs/lost-and-wrong-events.md";
 
 /**
- * Compares the gateway with the totals. A counter above its total is wrong, and a total ahead of what was recorded is a
- * doubt.
+ * Compares the gateway with the totals. It is wrong when counters are held above their totals, or the gateway's page
+ * does not come in time. A total ahead of what was recorded is a doubt.
  */
-export async function lookAtShown({ database: { sql }, settings }: Scene): Promise<Finding> {
-  const { pushgateway, stage } = settings;
-  const group = { job: "veza_reconciler", stage };
-  let unread = "";
-  const shown = await readGroup(pushgateway, group, deadline("the Pushgateway", 5_000)).catch((error) => {
-    unread = `the gateway cannot be read: ${fetchFailure(error)}`;
-    return [];
-  });
+export async function lookAtShown({ database: { sql }, settings: { pushgateway, stage } }: Scene): Promise<Finding> {
+  const limit = deadline("the Pushgateway", pushTimeoutMs);
+  const { shown, unread } = await orRemedy(
+    readGroup(pushgateway, { job: "veza_reconciler", stage }, limit),
+    `have the gateway show its page to this login within ${pushTimeoutMs} ms: until then no totals are published`,
+  );
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
-    sql<{ name: string; labels: Record<string, string>; value: number; ahead: number }[]>`
-      select name, labels, value::float8, ahead::float8 from ledger_metrics.totals`,
+    sql<(Total & { ahead: number })[]>`
+      select name, labels, to_jsonb(value) as value, ahead::float8 from ledger_metrics.totals`,
     "npm run migrate",
   );
-  const totalOf = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
-  const falls = shown.filter(
-    ({ name, labels, value }) =>
-      name !== reconcilerMetric.lastRun && value > (totalOf.get(seriesKey(name, labels)) ?? 0),
-  );
-  const [fall] = falls;
-  if (fall) {
-    const total = totalOf.get(seriesKey(fall.name, fall.labels)) ?? 0;
+  const held = heldCounters(totals, shown);
+  if (held[0]) {
+    const { name, value, total } = held[0];
     return wrong(
-      `events are lost: the gateway shows ${fall.name} ${fall.value}, and Postgres ${total} (${falls.length} such)`,
-      `npm run restore-totals, then send again what is lost: ${page}`,
+      `events are lost: the gateway shows ${name} ${value}, and Postgres has ${total} (${held.length} such)`,
+      `send again what was lost: ${page}. So that it outlasts the gateway, as veza_ledger_receiver:${raising(held)}`,
     );
   }
   const ahead = totals.filter((total) => total.ahead > 0);
@@ -47,4 +40,16 @@ export async function lookAtShown({ database: { sql }, settings }: Scene): Promi
   if (shown.length > 0) return well("as the gateway shows them");
   const none = `the gateway shows none ${stage ? `of stage ${stage}` : "without a stage; is STAGE missing?"}`;
   return well(`not compared: ${unread || none}`);
+}
+
+/** SQL, one statement on one line: raises these totals to what is shown, ahead of what was recorded, under the lock. */
+function raising(held: Total[]): string {
+  const rows = held.map(({ name, labels, value }) => `('${name}', '${JSON.stringify(labels)}'::jsonb, ${value})`);
+  return `
+    with locked as materialized (select pg_advisory_xact_lock(${lockKey}))
+    insert into ledger_metrics.totals as total (name, labels, value, ahead)
+    select name, labels, value, value from locked, (values ${rows.join(", ")}) as shown (name, labels, value)
+    order by name, labels on conflict (name, labels) do update set value = excluded.value,
+      ahead = total.ahead + excluded.value - total.value where total.value < excluded.value;
+  `.replaceAll(/\s+/g, " ");
 }

@@ -8,6 +8,6 @@ export async function lookAtStandby({ database: { sql } }: Scene): Promise<Findi
   if (row.synchronous) return well(`${row.standbys} connected, synchronous_standby_names is set`);
   return doubt(
     "asynchronous: a failover to it loses what was answered in the seconds before",
-    "set synchronous_standby_names, or know the way back: docs/failover.md",
+    "set synchronous_standby_names, or know the way back: docs/lost-and-wrong-events.md",
   );
 }

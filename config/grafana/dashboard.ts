@@ -503,18 +503,23 @@ const reconcilerPanels = (): AnyPanel[] => [
         title: "Rows repaired in the last hour",
         description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. Counts
           above that do not fall while this is 0: the reconciler does not find those rows, or fails on them. A jump by
-          the whole total means that a counter was reset.`,
+          the whole total means that a counter was reset. While **counters are held**, repairs do not show: Postgres has
+          lost events.`,
         unit: "none",
         size: [11, 8],
-        links: runbook("VezaLedgerStuckOrders", "VezaLedgerAnotherWriter"),
-        targets: phases.map((phase) =>
-          range(
-            hourly(reconcilerMetric.actions, "stage").replace("{", `{phase="${phase}", `),
-            `${titleOf(phase)} {{stage}}`,
+        links: runbook("VezaLedgerStuckOrders", "VezaLedgerAnotherWriter", "VezaLedgerEventsLost"),
+        targets: [
+          ...phases.map((phase) =>
+            range(
+              hourly(reconcilerMetric.actions, "stage").replace("{", `{phase="${phase}", `),
+              `${titleOf(phase)} {{stage}}`,
+            ),
           ),
-        ),
+          range(`max by (stage) (${reconcilerMetric.held}{${ofStage}}) > 0`, "counters held {{stage}}"),
+        ],
       }),
     )
+    .overrideByQuery(refId(phases.length), colored("#E0439B"))
     .min(0),
   timeSeries({
     title: "Orphan refunds failed in the last hour",

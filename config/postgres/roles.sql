@@ -310,13 +310,12 @@ grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledg
 grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledger_sampler;
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
 grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver;
-grant select on ledger_metrics.totals, ledger_metrics.published_since to veza_ledger_sampler;
+grant select on ledger_metrics.totals to veza_ledger_sampler;
 grant select on ledger_metrics.amounts_at_risk, ledger_metrics.accepted to veza_ledger_sampler;
 
 -- The receiver sees its own schema only. Deleting is for deliveries that are past their 14 days.
 grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
 grant select, insert, update (value, ahead) on ledger_metrics.totals to veza_ledger_receiver;
-grant select, update on ledger_metrics.published_since to veza_ledger_receiver;
 
 -- People on call read what the runbook's queries read, and no more. A person's own login can have these rights too, by
 -- `grant veza_ledger_oncall to alice`, but then not the role's settings.

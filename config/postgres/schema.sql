@@ -58,12 +58,8 @@ $$;
 comment on table ledger_metrics.totals is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
 comment on column ledger_metrics.totals.ahead is
-  'How far value is ahead of what was recorded, after restore-totals or a correction. Deliveries fill that up first.';
-
-create sequence if not exists ledger_metrics.published_since;
-comment on sequence ledger_metrics.published_since is
-  'When the server started that last published the totals, in microseconds of Unix time; 1 for never. '
-  'On another server, a publisher first looks whether the gateway shows more.';
+  'How far value is ahead of what was recorded, after a repaired loss or a correction. Deliveries fill that up first.';
+-- The sequence published_since of an earlier version stays: its receivers publish with it until they are replaced.
 
 -- Rows that a person has accepted until a day: the alerts leave them out, the gauges do not. The roles let people on call
 -- insert the first four columns, and delete. So nobody on call can set when a row was accepted.

@@ -65,6 +65,11 @@ export async function lockTable(database: TestDatabase, table: string): Promise<
   return unlock;
 }
 
+/** The sessions that wait for the publishers' lock. */
+export const waitingPublishers = ({ admin }: TestDatabase) => admin`select from pg_locks
+  where locktype = 'advisory' and not granted
+    and database = (select oid from pg_database where datname = current_database())`;
+
 /** One connection, closed when the test is finished. */
 export async function openConnection(url: string): Promise<Database> {
   const connection = await connect(async () => targetOf(url), "test", deadline("test", 5_000));

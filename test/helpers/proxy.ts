@@ -12,6 +12,8 @@ export interface TcpProxy {
   cutAfterNextPiece(reset: boolean): void;
   /** Takes a cut back that has not come yet. */
   calm(): void;
+  /** Passes nothing on any more on the connections that there are, and ends none of them. */
+  silence(): void;
   /** Passes nothing on for so long. What a side sent that has hung up meanwhile is dropped. */
   mute(ms: number): Promise<void>;
 }
@@ -69,6 +71,9 @@ export async function startProxy(targetPort: number, options: ProxyOptions = {})
     },
     calm() {
       cutNext = undefined;
+    },
+    silence() {
+      for (const pair of pairs) for (const socket of pair) socket.removeAllListeners("data").resume();
     },
     async mute(ms) {
       muted ??= sleep(ms).then(() => {

@@ -20,8 +20,10 @@ if (place === "rendering") {
     stop();
     return metrics.call(this);
   };
-} else if (place === "connecting") {
-  subscribe("undici:client:connected", stop);
+} else if (place === "sending") {
+  subscribe("undici:client:sendHeaders", (sent) => {
+    if ((sent as { request: { method: string } }).request.method === "PUT") stop();
+  });
 }
 const gateway = { url: process.env.PUSHGATEWAY_URL ?? "" };
 await publishTotals(connections, gateway, "stopping", deadline("the test", 20_000)).then(

@@ -6,10 +6,11 @@ import { parseEvents, tally } from "../lib/events.ts";
 import { publishTotals, recordDelivery } from "../lib/totals.ts";
 import { createDatabase, lend, openConnection, type TestDatabase } from "./helpers/database.ts";
 import { scrape, wipe } from "./helpers/gateway.ts";
+import { runProgram } from "./helpers/processes.ts";
 
-// The SQL of docs/corrections.md and docs/failover.md, as the role that they name.
+// The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/failover.test.ts has the losses.
 
-const stage = "corrections";
+const stage = "wrong";
 const timestamp = "2026-01-31T12:00:00Z";
 const action = { type: "reconciler.action", timestamp, data: { phase: "stuck_orders" } };
 const orphan = { type: "reconciler.orphan_refund", timestamp };
@@ -22,8 +23,8 @@ let statements: string[];
 beforeAll(async () => {
   database = await createDatabase();
   asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
-  const pages = await Promise.all(["corrections", "failover"].map((name) => readFile(`docs/${name}.md`, "utf8")));
-  statements = pages.flatMap((page) => [...page.matchAll(/^ *```sql\n([\s\S]*?)^ *```/gm)].map(([, sql = ""]) => sql));
+  const page = await readFile("docs/lost-and-wrong-events.md", "utf8");
+  statements = [...page.matchAll(/^```sql\n([\s\S]*?)^```/gm)].map(([, sql = ""]) => sql);
 });
 beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
@@ -98,16 +99,17 @@ it("changes no total of another kind", async () => {
   });
 });
 
-it("lowers a total at once, when that is wanted", async () => {
+it("lowers a total at once by the page's deletion of the group, in one transaction", async () => {
   await count("right", action);
   expect(await count("wrong", action)).toMatchObject({ [actions]: 2 });
-  expect(await run("value - 1")).toBe(1);
-  expect(await count("nothing")).toMatchObject({ [actions]: 1 });
-});
-
-it("settles what cannot be sent again after a restore, so that the next event shows", async () => {
-  await count("lost", action, action);
-  await database.admin`update ledger_metrics.totals set ahead = 2`;
-  expect(await run("set ahead = 0")).toBe(1);
-  expect(await count("next", action)).toMatchObject({ [actions]: 3 });
+  const deletion = statements.find((sql) => sql.includes("DELETE"));
+  const lowered = deletion
+    ?.replace("commit", "update ledger_metrics.totals set value = value - 1;\ncommit")
+    .replace(/https:\S+/, `${inject("pushgatewayUrl")}/metrics/job/veza_reconciler/stage/${stage}`);
+  const psql = runProgram("psql", [database.receiverUrl, "-v", "ON_ERROR_STOP=1"], {}, "pipe");
+  psql.child.stdin?.end(lowered);
+  await psql.exited;
+  expect(psql.child.exitCode, psql.output()).toBe(0);
+  expect(await scrape(stage)).toEqual({});
+  expect(await count("nothing")).toMatchObject({ [actions]: 1, veza_reconciler_counters_held: 0 });
 });
