@@ -1,5 +1,6 @@
-import { codeOf, type DatabaseTarget } from "../lib/database.ts";
+import { codeOf } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
+import type { DatabaseTarget } from "../lib/login.ts";
 import { Problem } from "./look.ts";
 
 /**

@@ -3,21 +3,7 @@ import net from "node:net";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
 import { iamToken } from "./iam-token.ts";
-import { log } from "./log.ts";
-
-/** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
-export interface DatabaseTarget {
-  host: string;
-  port: number;
-  database: string;
-  username: string;
-  /** `undefined`: each connection logs in with an IAM token of its own. */
-  password: string | undefined;
-  tls: "verified" | "unverified" | "off";
-}
-
-/** Finds where to connect; called with `fresh = true` after Postgres has refused the password. */
-export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
+import { type DatabaseTarget, type FindDatabase, rememberLogin } from "./login.ts";
 
 /** One connection. Once lost, it stays lost. */
 export interface Database {
@@ -34,8 +20,7 @@ export interface Database {
 export interface Connections {
   /**
    * Lends a free, fresh connection, else a new one, which logs in with its first query. Settles as `work` does. When
-   * Postgres refuses the password (28P01), calls `work` once more: with the password that `findDatabase` gives now or,
-   * when that is the same, with the last password that logged in.
+   * Postgres refuses the password, calls `work` once more on another login: see login.ts.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
@@ -54,42 +39,28 @@ const freshMs = 10_000;
  */
 export function keepConnections(findDatabase: FindDatabase, name: string, { isStrict = false } = {}): Connections {
   let free: Database[] = [];
-  /** The last login from `findDatabase` that worked, for a rotation that changes the secret before Postgres. */
-  let proven: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
+  const logIn = rememberLogin(findDatabase);
   const close = async (some: Database[]) => {
     free = free.filter((database) => !some.includes(database));
     await Promise.allSettled(some.map((database) => database.close()));
   };
   return {
-    async use(work) {
-      const attempt = async (target: DatabaseTarget, isCurrent = true) => {
+    use: (work) =>
+      logIn(async (target, loggedIn) => {
         void close(free.filter(({ lost, usedAtMs = 0 }) => lost.aborted || Date.now() - usedAtMs > freshMs));
         const kept = free.pop();
         const database =
           kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name, isStrict);
         try {
           const result = await work(database);
-          if (!kept && isCurrent) proven = { username: target.username, password: target.password, atMs: Date.now() };
+          if (!kept) loggedIn();
           return result;
         } finally {
           database.usedAtMs = Date.now();
           free.push(database);
           if (database.lost.aborted) void close(free); // What has ended it may have ended the others.
         }
-      };
-      const refused = await findDatabase(false);
-      return attempt(refused).catch(async (error) => {
-        if (codeOf(error) !== "28P01") throw error;
-        const fresh = await findDatabase(true);
-        if (!proven || proven.password === refused.password || fresh.password !== refused.password) {
-          return attempt(fresh);
-        }
-        const { atMs, ...login } = proven;
-        const age_seconds = Math.round((Date.now() - atMs) / 1000);
-        log("warn", "Postgres refuses the password in the secret, the last good one stays in use", { age_seconds });
-        return attempt({ ...fresh, ...login }, false);
-      });
-    },
+      }),
     close: () => close(free),
   };
 }

@@ -1,6 +1,6 @@
 import { SignatureV4 } from "@smithy/signature-v4";
-import type { DatabaseTarget } from "./database.ts";
 import { deadline, orAbort } from "./deadline.ts";
+import type { DatabaseTarget } from "./login.ts";
 import { loadSdk } from "./secrets.ts";
 
 /**

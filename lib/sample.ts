@@ -1,8 +1,9 @@
 import { hash } from "node:crypto";
 import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
-import { type Connections, type DatabaseTarget, isConnectionLost, withDeadline } from "./database.ts";
+import { type Connections, isConnectionLost, withDeadline } from "./database.ts";
 import { evidenceFamilies, readEvidence } from "./evidence.ts";
 import { expose, type Family, family, type Series } from "./exposition.ts";
+import type { DatabaseTarget } from "./login.ts";
 import { askOn } from "./question.ts";
 
 /** What a tick measured. */

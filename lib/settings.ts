@@ -1,7 +1,7 @@
 // Unlike decodeURIComponent, unescape leaves a stray % as it is.
 import { unescape as decode } from "node:querystring";
 import { trustCertificates } from "./certificates.ts";
-import type { DatabaseTarget } from "./database.ts";
+import type { DatabaseTarget } from "./login.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
 import { readSecrets, type Texts } from "./secrets.ts";
 

@@ -3,15 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../commands/connect.ts";
-import {
-  type Connections,
-  type Database,
-  type DatabaseTarget,
-  isConnectionError,
-  keepConnections,
-  withDeadline,
-} from "../lib/database.ts";
+import { type Connections, type Database, isConnectionError, keepConnections, withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
+import type { DatabaseTarget } from "../lib/login.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
 import { setEnvironment } from "./helpers/environment.ts";
 import { captureLog } from "./helpers/log.ts";
