@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -132,8 +132,11 @@ describe("deploy/deployer.json", () => {
   it("allows what Serverless calls, when it deploys what was built", async () => {
     const { url, calls } = await fakeCloudFormation(account);
     const service = path.join(packages[0]?.folder ?? "", "..");
-    const build = path.join(service, "build"); // The default folder is emptied.
-    await cp(packages[0]?.folder ?? "", build, { recursive: true });
+    // What the workflow's artifact has, and nothing else of the build.
+    const build = path.join(service, "build");
+    await rename(packages[0]?.folder ?? "", path.join(folder, "built"));
+    const isInArtifact = (file: string) => file === path.join(folder, "built") || /\.(json|zip)$/.test(file);
+    await cp(path.join(folder, "built"), build, { recursive: true, filter: isInArtifact });
     const archives = ["sampler", "receiver"].map((name) => path.join(build, `${name}.zip`));
     const before = await Promise.all(archives.map((file) => readFile(file)));
     const command = path.join(projectFolder, "node_modules/.bin/serverless");

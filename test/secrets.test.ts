@@ -238,10 +238,10 @@ it("are not read for a request that cannot be right", async () => {
     { requestContext: { http: { method: "POST" } }, headers: {}, body: "[]" },
     { requestContext: { http: { method: "POST" } }, headers: old, body: "[]" },
     { requestContext: { http: { method: "POST" } }, headers: { ...headers, "webhook-signature": "v1,?" }, body: "[]" },
-    { requestContext: { http: { method: "POST" } }, headers, body: " ".repeat(256 * 1024 + 1) },
+    { requestContext: { http: { method: "POST" } }, headers: old, body: " ".repeat(256 * 1024 + 1) },
   ]) {
     const answer = await receiver(event as unknown as LambdaFunctionURLEvent, {} as Context, () => {});
-    expect(answer).toMatchObject({ statusCode: expect.toSatisfy((status) => [401, 405, 413].includes(status)) });
+    expect(answer).toMatchObject({ statusCode: expect.toSatisfy((status) => [401, 405].includes(status)) });
   }
   expect(fake.reads).toEqual([]);
 });

@@ -4,6 +4,7 @@ import path from "node:path";
 import { load } from "js-yaml";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { findOnPath } from "../local/find-on-path.ts";
+import manifest from "../package.json" with { type: "json" };
 import { runProgram } from "./helpers/processes.ts";
 
 // What an attacker of a pipeline looks for first, as the linter zizmor does.
@@ -99,6 +100,15 @@ describe("deploy/workflow.yml", () => {
     expect(steps.find(({ uses }) => uses?.includes("credentials@"))?.with?.["role-to-assume"]).toBe(
       "arn:aws:iam::123456789012:role/deploy-veza-ledger-metrics",
     );
+  });
+
+  it("lists all that the functions are made of, also what the tools need as well", async () => {
+    const { jobs } = await read("deploy/workflow.yml");
+    const { run = "" } = jobs.build?.steps[indexOf(jobs.build, /^npm sbom/)] ?? {};
+    const sbom = runProgram("sh", ["-c", run.replace(/ >.*/, "")], {});
+    await sbom.exited;
+    const listed = JSON.parse(sbom.output()).components.map(({ name }: { name: string }) => name);
+    expect(listed).toEqual(expect.arrayContaining(Object.keys(manifest.dependencies)));
   });
 
   it.skipIf(!jq).each([
