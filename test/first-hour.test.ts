@@ -158,7 +158,7 @@ describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
     );
 
     const [remove = ""] =
-      /^psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
+      /^.*psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
     expect(remove).toContain("rollback.sql");
     const [removed, left] = await bash(remove);
     expect([removed, left.match(/^.*ERROR.*$/gm)]).toEqual([0, null]);
