@@ -19,12 +19,15 @@ const usage = `usage: npm run migrate [-- <options>]
 
   --schema <name>           the ledger's schema, where your search_path does not lead to it
   --password-from <file>    has lines such as veza_ledger_sampler=…, for roles without a password
+  --one-login               makes veza_ledger too, for both functions in one process without AWS
   --iam                     the functions log in by IAM: grants them rds_iam, where there is that role
   --dry-run                 prints the SQL, and connects to nothing
 
 DATABASE_URL names the ledger's database, and a login that may create roles.`;
 
-const roles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall", "veza_ledger"];
+const allRoles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall", "veza_ledger"];
+/** Whether it is made, when it is not there. */
+const isWanted = (role: string) => role !== "veza_ledger" || oneLogin;
 /** For all of it, so that a dead link is told within 30 s. */
 const limit = deadline("Postgres", 25_000);
 
@@ -43,6 +46,10 @@ begin
   if exists (select from pg_roles where rolname = 'rds_iam') then
     grant rds_iam to veza_ledger_sampler, veza_ledger_receiver;
   end if;
+exception
+  when insufficient_privilege then
+    raise exception '%', sqlerrm using errcode = 'insufficient_privilege',
+      hint = format('as the master user: grant rds_iam to %I with admin option', current_user);
 end
 $$;
 `;
@@ -50,7 +57,7 @@ $$;
 /** Passwords as they were given, by role. */
 type Passwords = Map<string, string>;
 
-const { schema, from, iam, isDryRun } = readArguments();
+const { schema, from, iam, oneLogin, isDryRun } = readArguments();
 if (isDryRun) {
   console.log(await statementsOf(new Map()));
   process.exit();
@@ -78,10 +85,11 @@ function readArguments() {
         schema: { type: "string" },
         "password-from": { type: "string" },
         iam: { type: "boolean", default: false },
+        "one-login": { type: "boolean", default: false },
         "dry-run": { type: "boolean", default: false },
       },
     });
-    return { ...values, from: values["password-from"], isDryRun: values["dry-run"] };
+    return { ...values, from: values["password-from"], oneLogin: values["one-login"], isDryRun: values["dry-run"] };
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${usage}`);
     process.exit(2);
@@ -105,13 +113,18 @@ async function migrateOn(database: Database, target: DatabaseTarget, given: Pass
   if (row?.version < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it: no older one was tried");
   const { known, lacking } = await lookForPasswords(sql);
   const set = new Map([...given].filter(([role]) => lacking.includes(role)));
+  if (set.has("veza_ledger") && !known.includes("veza_ledger") && !oneLogin) {
+    throw new Problem("veza_ledger is not there, and nobody needs it on AWS", "without AWS, add --one-login");
+  }
   await apply(sql, await statementsOf(set));
   say("✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
   for (const role of set.keys()) say("✓", "password", `${role} has the given one`);
   if (iam && (await sql`select from pg_roles where rolname = 'rds_iam'`).length === 0) {
     say("!", "IAM", "there is no role rds_iam, so nothing was granted", "run it on RDS, or leave --iam out");
   }
-  for (const role of roles) await tryOut(role, database, target, given.get(role), known);
+  for (const role of allRoles.filter((role) => known.includes(role) || isWanted(role))) {
+    await tryOut(role, database, target, given.get(role), known);
+  }
   const [may] = await sql`select pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'usage') as see_queries`;
   if (!may?.see_queries) {
     const grant = "as a superuser, or with the admin option on it: grant pg_read_all_stats to veza_ledger_oncall";
@@ -132,6 +145,7 @@ async function statementsOf(passwords: Passwords): Promise<string> {
   const [looks, changes] = (await textOf("roles")).split("-- From here on, something changes.\n");
   return [
     "begin read write;",
+    oneLogin ? "set local veza_ledger.one_login = on;" : "",
     schema === undefined ? "" : `set local search_path = "${schema.replaceAll('"', '""')}", public;`,
     looks,
     await textOf("schema"),
@@ -161,12 +175,13 @@ async function apply(sql: Sql, statements: string): Promise<void> {
 
 /** Which roles certainly have no password, and which of them are there. Postgres shows passwords to superusers only. */
 async function lookForPasswords(sql: Sql): Promise<{ known: string[]; lacking: string[] }> {
-  const known = (await sql`select rolname from pg_roles where rolname in ${sql(roles)}`).map(({ rolname }) => rolname);
+  const there = await sql`select rolname from pg_roles where rolname in ${sql(allRoles)}`;
+  const known = there.map(({ rolname }) => rolname);
   const [row] = await sql`select has_column_privilege('pg_authid', 'rolpassword', 'select') as visible`;
   const without = row?.visible
     ? (await sql`select rolname from pg_authid where rolpassword is null`).map(({ rolname }) => rolname)
     : [];
-  return { known, lacking: roles.filter((role) => !known.includes(role) || without.includes(role)) };
+  return { known, lacking: allRoles.filter((role) => !known.includes(role) || without.includes(role)) };
 }
 
 async function readPasswords(file: string): Promise<Passwords> {
@@ -174,10 +189,10 @@ async function readPasswords(file: string): Promise<Passwords> {
     throw new Problem(error.message, "name a file with lines such as veza_ledger_sampler=…");
   });
   const passwords = Object.entries(parseEnv(text)) as [string, string][];
-  const strangers = passwords.filter(([role, password]) => !roles.includes(role) || !password);
+  const strangers = passwords.filter(([role, password]) => !allRoles.includes(role) || !password);
   if (strangers.length > 0 || passwords.length === 0) {
     throw new Problem(
-      `each line of ${file} has to give the password of one of ${roles.join(", ")}`,
+      `each line of ${file} has to give the password of one of ${allRoles.join(", ")}`,
       "write lines such as veza_ledger_sampler=…",
     );
   }

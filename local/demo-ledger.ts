@@ -10,6 +10,7 @@ export const restartSeconds = (everySeconds: number): number => Math.ceil(everyS
 export async function createDemoLedger(adminUrl: string): Promise<void> {
   await runSqlFiles(adminUrl, [
     "local/ledger.sql",
+    "local/one-login.sql",
     "config/postgres/schema.sql",
     "config/postgres/roles.sql",
     "config/postgres/indexes.sql",

@@ -38,14 +38,14 @@ export async function localRules(pageUrl: string): Promise<string> {
 
 /** A stack that has not ticked yet. A check's page of the runbook is the page of its own alert. */
 export function newStack(rules: string, everySeconds: number, stage: string): Stack {
-  const { groups } = load(rules) as { groups: { rules: { expr: string; annotations: { runbook_url: string } }[] }[] };
-  const alerts = groups.flatMap((group) => group.rules);
+  const { groups } = load(rules) as { groups: { rules: { expr: string; annotations?: { runbook_url: string } }[] }[] };
+  const alerts = groups.flatMap((group) => group.rules).filter(({ annotations }) => annotations);
   return {
     checks: checks.map(({ id, metric, help }) => ({
       id,
       metric,
       meaning: help.split(";")[0] ?? "",
-      runbook: alerts.find(({ expr }) => expr.includes(metric))?.annotations.runbook_url,
+      runbook: alerts.find(({ expr }) => expr.includes(metric))?.annotations?.runbook_url,
     })),
     everySeconds,
     stage,

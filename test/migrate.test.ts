@@ -96,6 +96,17 @@ it("roles.sql lets the sampler and people on call into whatever schema the ledge
   expect(allowed.map(({ name }) => name).sort()).toEqual(["veza_ledger_oncall", "veza_ledger_sampler"]);
 });
 
+it("makes a login for both functions where it is asked for one, and not on AWS", async () => {
+  const server = await startPostgres(0);
+  onTestFinished(() => server.stop());
+  await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
+  const [, without] = await migrate(server.superuserUrl);
+  expect(without).not.toMatch(/veza_ledger /);
+  const tried = /^✓ veza_ledger +tried: 5 counts, a delivery, a publish/m;
+  expect(await migrate(server.superuserUrl, ["--one-login"])).toEqual([0, expect.stringMatching(tried)]);
+  expect(await migrate(server.superuserUrl)).toEqual([0, expect.stringMatching(tried)]);
+});
+
 describe("passwords", () => {
   /** A server of their own, since roles belong to a whole server. */
   let server: LocalPostgres;
@@ -291,7 +302,8 @@ describe("beside the ledger of another stage on the same server", () => {
     );
     await join("prod");
     await run("prod", "alter database prod set search_path = veza_v1, public");
-    await runSqlFiles(as("master", "prod"), ["config/postgres/schema.sql", "config/postgres/roles.sql"]);
+    const files = ["local/one-login.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"];
+    await runSqlFiles(as("master", "prod"), files);
     await run("prod", "alter database prod reset search_path");
     await run("prod", "alter role veza_ledger_sampler in database prod set timezone = 'Europe/Paris'", "master");
     await runSqlFiles(as("master", "prod"), ["config/postgres/roles.sql"]);
@@ -540,7 +552,7 @@ describe("beside the ledger of another stage on the same server", () => {
   }) => {
     skip(!(await findOnPath(["psql"])), "psql could not be had");
     const [command = ""] =
-      /^psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
+      /^.*psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
     const rollBack = async (name: string) => {
       const filled = command.replace(/postgres:\S+/, as("master", name));
       const { child, exited, output } = runProgram("bash", ["-c", filled], {});
@@ -670,8 +682,8 @@ it("every file of SQL can be applied twice, and taken back", async () => {
   await runSqlFiles(url, ["local/ledger.sql"]);
   for (let round = 0; round < 2; round += 1) {
     for (const name of [...applied, ...applied]) await runSqlFiles(url, [`config/postgres/${name}.sql`]);
-    expect(await left(), "4 roles, a schema, and an index for each check: npm run indexes").toHaveLength(
-      4 + 1 + checks.length,
+    expect(await left(), "3 roles, a schema, and an index for each check: npm run indexes").toHaveLength(
+      3 + 1 + checks.length,
     );
     for (const name of applied.toReversed()) await runSqlFiles(url, [`config/postgres/${name}.rollback.sql`]);
     expect(await left()).toEqual([]);

@@ -14,7 +14,12 @@ let admin: postgres.Sql;
 beforeAll(async () => {
   const server = await startPostgres(0);
   url = server.superuserUrl;
-  await runSqlFiles(url, ["local/ledger.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"]);
+  await runSqlFiles(url, [
+    "local/ledger.sql",
+    "local/one-login.sql",
+    "config/postgres/schema.sql",
+    "config/postgres/roles.sql",
+  ]);
   admin = postgres(url, { max: 4, onnotice: () => {} });
   for (const login of logins) {
     await admin.unsafe(`alter role ${login} password 'secret'`);

@@ -1,7 +1,8 @@
--- A role for each function with no more than it needs, veza_ledger for both where they share a login, and
--- veza_ledger_oncall for people. `npm run migrate` runs this file after schema.sql, sets passwords, and tries the
--- roles. By hand, in the ledger's database, as a login that may create roles:
+-- A role for each function with no more than it needs, and veza_ledger_oncall for people. `npm run migrate` runs this
+-- file after schema.sql, sets passwords, and tries the roles. By hand, in the ledger's database, as a login that may
+-- create roles:
 --   psql "$DATABASE_URL" -f config/postgres/schema.sql -f config/postgres/roles.sql
+-- Where both functions share a login, it makes veza_ledger too: with PGOPTIONS='-c veza_ledger.one_login=on'.
 -- Safe to run again. It finds the ledger where veza_ledger_sampler does: by the role's own search_path or, at first, by
 -- yours (PGOPTIONS='-c search_path=veza,public'). It sets no password: \password veza_ledger_sampler in psql does.
 --
@@ -20,7 +21,9 @@ begin;
 -- this block ahead of schema.sql. Later, a grant by a login that may not give it would be a mere warning in Postgres.
 do $$
 declare
-  names text[] := '{veza_ledger_sampler, veza_ledger_receiver, veza_ledger, veza_ledger_oncall}';
+  names text[] := array_remove('{veza_ledger_sampler, veza_ledger_receiver, veza_ledger, veza_ledger_oncall}',
+    case when to_regrole('veza_ledger') is null and current_setting('veza_ledger.one_login', true) is distinct from 'on'
+      then 'veza_ledger' end);
   readers text[] := '{veza_ledger_sampler, veza_ledger_oncall}';
   tables text[] := '{orders, refunds, seller_transfers, ledger_metrics_outbox}';
   optional text[] := '{ledger_metrics_outbox}';
@@ -160,10 +163,12 @@ begin
   if not exists (select from pg_roles where rolname = 'veza_ledger_receiver') then
     create role veza_ledger_receiver login connection limit 20;
   end if;
-  if not exists (select from pg_roles where rolname = 'veza_ledger') then
+  if current_setting('veza_ledger.one_login', true) = 'on' and to_regrole('veza_ledger') is null then
     create role veza_ledger login connection limit 23;
   end if;
-  grant veza_ledger_sampler, veza_ledger_receiver to veza_ledger;
+  if to_regrole('veza_ledger') is not null then
+    grant veza_ledger_sampler, veza_ledger_receiver to veza_ledger;
+  end if;
   if not exists (select from pg_roles where rolname = 'veza_ledger_oncall') then
     create role veza_ledger_oncall login connection limit 10;
   end if;

@@ -7,6 +7,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
   await sql`create database ledger`;
   await runSqlFiles(serverUrl.replace(/\w+$/, "ledger"), [
     "local/ledger.sql",
+    "local/one-login.sql",
     "config/postgres/schema.sql",
     "config/postgres/roles.sql",
   ]);
