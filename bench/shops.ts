@@ -90,12 +90,14 @@ const shops: Shop[] = [
     keepsTicks: true,
   },
   { name: "drops partitions", ordersADay: 200, rate: byDay, dropsPartitions: true },
-  ...[1_000, 200, 50].map((ordersADay) => ({
-    name: `${ordersADay.toLocaleString("en")} a day, renamed`,
-    ordersADay,
-    rate: byDay,
-    renamedAt: noonOf(31),
-  })),
+  ...[1_000, 200, 50].flatMap((ordersADay) =>
+    ["noon", "night"].map((time) => ({
+      name: `${ordersADay.toLocaleString("en")} a day, renamed at ${time}`,
+      ordersADay,
+      rate: byDay,
+      renamedAt: time === "noon" ? noonOf(31) : 31 + 22 / 24,
+    })),
+  ),
 ];
 
 /** Mulberry32: numbers from 0 to 1, the same for the same seed. */
