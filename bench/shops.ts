@@ -9,8 +9,9 @@ import { evidenceMetric } from "../lib/evidence.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
 import { findProgram } from "../local/find-program.ts";
 
-// npm run bench:shops [-- <seed> …]: plays six weeks of 14 shops, and of renamed statuses, to VezaLedgerCheckBlind
-// by Prometheus' own promtool, and prints each time that it fires. Takes some minutes for each seed.
+// npm run bench:shops [-- <seed> …]: plays six weeks of 19 shops, and of renamed statuses, to VezaLedgerCheckBlind
+// by Prometheus' own promtool, and prints each time that it fires. Each order is a transfer to a seller, too. It takes
+// some minutes for each seed.
 const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0) seeds.push(1);
 
@@ -40,6 +41,9 @@ interface Shop {
 const byDay = (_: number, hour: number) => 1 - 0.9 * Math.cos((2 * Math.PI * (hour - 3)) / 24);
 const isWeekend = (day: number) => day % 7 >= 5;
 const noonOf = (day: number) => day + 0.5;
+const closedAtNight = (hour: number) => (hour < 8 || hour >= 22 ? 0 : 1.7);
+/** From this day on, clocks differ by an hour. */
+const clocksChangeOn = 27;
 
 const shops: Shop[] = [
   { name: "1,000 a day", ordersADay: 1_000, rate: byDay },
@@ -49,7 +53,20 @@ const shops: Shop[] = [
   { name: "10 a day", ordersADay: 10, rate: byDay },
   { name: "3 a day", ordersADay: 3, rate: byDay },
   { name: "weekdays", ordersADay: 500, rate: (day, hour) => (isWeekend(day) ? 0.02 : byDay(day, hour)) },
-  { name: "closed at night", ordersADay: 500, rate: (_, hour) => (hour < 8 || hour >= 22 ? 0 : 1.7) },
+  { name: "closed at night", ordersADay: 500, rate: (_, hour) => closedAtNight(hour) },
+  {
+    name: "closed at night, clocks forward",
+    ordersADay: 500,
+    rate: (day, hour) => closedAtNight((hour + (day >= clocksChangeOn ? 1 : 0)) % 24),
+  },
+  {
+    name: "closed at night, clocks back",
+    ordersADay: 500,
+    rate: (day, hour) => closedAtNight((hour + (day >= clocksChangeOn ? 23 : 0)) % 24),
+  },
+  { name: "a bank holiday", ordersADay: 300, rate: (day, hour) => (day === 32 ? 0 : byDay(day, hour)) },
+  { name: "month-end peaks", ordersADay: 200, rate: (day, hour) => byDay(day, hour) * (day % 30 === 29 ? 8 : 1) },
+  { name: "Fridays alone", ordersADay: 200, rate: (day, hour) => (day % 7 === 4 ? byDay(day, hour) : 0) },
   { name: "grows by 10 % a week", ordersADay: 300, rate: (day, hour) => byDay(day, hour) * 1.1 ** (day / 7) },
   { name: "slumps by 60 % in week 5", ordersADay: 300, rate: (day, hour) => byDay(day, hour) * (day >= 30 ? 0.4 : 1) },
   {
@@ -73,12 +90,14 @@ const shops: Shop[] = [
     keepsTicks: true,
   },
   { name: "drops partitions", ordersADay: 200, rate: byDay, dropsPartitions: true },
-  ...[1_000, 200, 50].map((ordersADay) => ({
-    name: `${ordersADay.toLocaleString("en")} a day, renamed`,
-    ordersADay,
-    rate: byDay,
-    renamedAt: noonOf(31),
-  })),
+  ...[1_000, 200, 50].flatMap((ordersADay) =>
+    ["noon", "night"].map((time) => ({
+      name: `${ordersADay.toLocaleString("en")} a day, renamed at ${time}`,
+      ordersADay,
+      rate: byDay,
+      renamedAt: time === "noon" ? noonOf(31) : 31 + 22 / 24,
+    })),
+  ),
 ];
 
 /** Mulberry32: numbers from 0 to 1, the same for the same seed. */
@@ -159,14 +178,20 @@ function seriesOf(shop: Shop, random: () => number) {
     of(evidenceMetric.newest, check, ({ newest }) => newest),
     of(evidenceMetric.outside, `${check}, reason="no_time"`, ({ at }) => (at === undefined ? undefined : 0)),
     of(evidenceMetric.inserts, ', table="orders"', ({ inserted }) => inserted),
+    of(evidenceMetric.inserts, ', table="seller_transfers"', ({ inserted }) => inserted),
     of(checkSuccessMetric, check, ({ at }) => (at === undefined ? undefined : 1)),
   ];
 }
 
+const ofTransfers = ", transfers";
+
 /** When the alert fires, by shop, in minutes: promtool prints what it has not expected. */
 async function playAll(seed: number): Promise<Map<string, number[]>> {
   const random = randomFrom(seed);
-  const expr = 'sum by (stage) (ALERTS{alertname="VezaLedgerCheckBlind", alertstate="firing"})';
+  const firing = 'ALERTS{alertname="VezaLedgerCheckBlind", alertstate="firing"';
+  const expr =
+    `sum by (stage) (${firing}, check!=""}) or ` +
+    `sum by (stage) (label_replace(${firing}, table!=""}, "stage", "$1${ofTransfers}", "stage", "(.*)"))`;
   const looks = Array.from({ length: minutes / lookMinutes }, (_, look) => `${look * lookMinutes}m`);
   const test = {
     interval: "1m",
@@ -185,16 +210,17 @@ async function playAll(seed: number): Promise<Map<string, number[]>> {
     const { stdout, stderr } = await promisify(execFile)(program, ["test", "rules", "tests.yml"], options).catch(
       (error: { stdout: string; stderr: string }) => error,
     );
-    const firing = new Map<string, number[]>(shops.map(({ name }) => [name, []]));
+    const names = ["", ofTransfers].flatMap((of) => shops.map(({ name }) => name + of));
+    const episodesOf = new Map<string, number[]>(names.map((name) => [name, []]));
     let minute = -1;
     for (const line of `${stdout}\n${stderr}`.split("\n")) {
       const [, time] = /time: (\S+),$/.exec(line) ?? [];
       if (time) minute = minutesOf(time);
       if (!line.includes("got:")) continue;
-      for (const [, name = ""] of line.matchAll(/stage="([^"]+)"/g)) firing.get(name)?.push(minute);
+      for (const [, name = ""] of line.matchAll(/stage="([^"]+)"/g)) episodesOf.get(name)?.push(minute);
     }
     if (minute === -1 && !stdout.includes("SUCCESS")) throw new Error(stderr || stdout);
-    return firing;
+    return episodesOf;
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -226,5 +252,5 @@ function episodes(firing: number[]): string {
 
 for (const seed of seeds) {
   console.log(`seed ${seed}`);
-  for (const [name, firing] of await playAll(seed)) console.log(`  ${name.padEnd(30)} ${episodes(firing)}`);
+  for (const [name, firing] of await playAll(seed)) console.log(`  ${name.padEnd(44)} ${episodes(firing)}`);
 }

@@ -47,6 +47,17 @@ it("VezaLedgerCheckBlind knows the checks without rows outside, whose absence me
     /or\s+last_over_time\(veza_ledger_check_success\{check="([\w|]+)"\}/.exec(rule?.expr ?? "") ?? [];
   const ofAnyAge = checks.filter(({ staleAfter }) => staleAfter === undefined);
   expect(named.split("|")).toEqual(ofAnyAge.map(({ id }) => id));
+  const rules = await readFile("config/alertmanager/ledger.yml", "utf8");
+  const absent = /veza_ledger_check_success\{check!="([\w|]+)"\}\[10m\]\) == 1\s+unless/.exec(rules)?.[1];
+  expect(absent).toBe(named);
+});
+
+it("VezaLedgerCheckBlind leaves a table whose inserts a check expects to that check", async () => {
+  const { rules } = await blindRules();
+  const rule = rules.find(({ expr }) => expr.includes("veza_ledger:table_inserts:rise{"));
+  const [, leftOut = ""] = /table!~"([\w|]+)"/.exec(rule?.expr ?? "") ?? [];
+  const byCreation = checks.filter(({ time }) => time === "created_at").map(({ table }) => table);
+  expect(leftOut.split("|")).toEqual([...new Set(byCreation)]);
 });
 
 it("VezaLedgerCheckBlind knows the table of each check whose rows come in by inserts", async () => {

@@ -7,7 +7,7 @@ import { checksOf, doubt, type Finding, Problem, type Scene, view, well } from "
 const settledWords = new Set(
   (
     "paid completed complete succeeded success settled captured processed fulfilled shipped delivered closed " +
-    "archived failed declined rejected cancelled canceled voided expired abandoned refunded partially_refunded " +
+    "archived failed declined rejected cancelled canceled voided abandoned refunded partially_refunded " +
     "reversed disputed"
   ).split(" "),
 );
