@@ -60,12 +60,6 @@ const sources = {
     elsewhere: "https://www.pgbouncer.org",
     otherwise: "do without the tests on a pooler",
   },
-  "prometheus-sql-exporter": {
-    names: ["prometheus-sql-exporter"],
-    debianPackage: "prometheus-sql-exporter",
-    elsewhere: "https://github.com/justwatchcom/sql_exporter",
-    otherwise: "do without the comparison",
-  },
   "victoria-metrics": { names: ["victoria-metrics", "victoria-metrics-prod"], ...victoriaMetrics },
   vmalert: { names: ["vmalert", "vmalert-prod"], ...victoriaMetrics },
   "vmalert-tool": { names: ["vmalert-tool", "vmalert-tool-prod"], ...victoriaMetrics },

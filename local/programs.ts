@@ -128,30 +128,6 @@ async function relocateAlertmanager(file: string, root: string, folder: string):
 }
 
 /**
- * Starts Debian's SQL exporter on 127.0.0.1, from `preferredPort` on. It asks the queries one after the other on one
- * connection, waits for `interval`, such as `1m`, and begins again. A scrape asks nothing and gets the last answers,
- * one series for each column in `values`.
- */
-export async function startSqlExporter(
-  preferredPort: number,
-  job: {
-    databaseUrl: string;
-    interval: string;
-    queries: { name: string; help: string; query: string; values: string[] }[];
-  },
-): Promise<Running> {
-  const { file } = await findProgram("prometheus-sql-exporter");
-  const port = await freePort(preferredPort);
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-sql-exporter-"));
-  const { databaseUrl, interval, queries } = job;
-  const jobs = [{ name: "ledger", interval, connections: [databaseUrl], queries }];
-  await writeFile(path.join(folder, "exporter.yml"), JSON.stringify({ jobs })); // JSON is YAML.
-  const args = [`--web.listen-address=127.0.0.1:${port}`, `--config.file=${folder}/exporter.yml`];
-  const env = { GOGC: "40", GOMAXPROCS: "4", LOGLEVEL: "WARN" }; // As Debian runs it.
-  return start(file, args, `http://127.0.0.1:${port}`, "/metrics", { folder, env });
-}
-
-/**
  * Starts Grafana on 127.0.0.1 with the project's dashboard, where `grafana-server` or `grafana` is on the PATH.
  * Otherwise resolves to undefined. Everybody may look at it without a log-in.
  */

@@ -44,7 +44,7 @@ export async function createOutbox(adminUrl: string): Promise<void> {
  * Plays a reconciler on the demo ledger until `stop` aborts. Every 15 s it repairs a row of one phase, breaks another
  * row, and puts its events into the outbox, in one transaction. A sender posts what is in the outbox, the oldest
  * delivery first, and again under the same id until the receiver has confirmed it. It stands for the Go client, with
- * the same table. Left out: several senders, parking, and purging.
+ * the same table, and leaves deliveries of others alone. Left out: several senders, parking, and purging.
  */
 export async function simulateReconciler(
   adminUrl: string,
@@ -72,7 +72,7 @@ export async function simulateReconciler(
     const [due] = await ask(
       (sql) => sql`
       select id, body, (count(*) over ())::int as waiting from ledger_metrics_outbox
-      where sent_at is null and parked_at is null order by seq limit 1`,
+      where sent_at is null and parked_at is null and id like 'sweep\\_%' order by seq limit 1`,
     );
     if (!due) return false;
     const { id, body, waiting } = due;

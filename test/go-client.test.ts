@@ -1,10 +1,13 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type http from "node:http";
 import path from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { demoSecret, receiverPort } from "../commands/demo-receiver.ts";
 import { runSqlFiles } from "../commands/sql.ts";
+import { postgresPort } from "../local/defaults.ts";
 import { restartablePushgateway } from "./chaos/servers.ts";
 import { createDatabase, lockTable, type TestDatabase } from "./helpers/database.ts";
 import { scrape } from "./helpers/gateway.ts";
@@ -13,8 +16,10 @@ import {
   goIsHere,
   makeGopath,
   modulePath,
+  pgx,
   raceDetectorIsHere,
   run,
+  sourcesOf,
   staticcheckIsHere,
   withModules,
 } from "./helpers/go.ts";
@@ -25,7 +30,7 @@ import { httpServer } from "./helpers/servers.ts";
 const say = (line: string) => process.stdout.write(`go-client: ${line}\n`);
 const packages = Object.entries({
   "golang-go": goIsHere,
-  "golang-github-lib-pq-dev golang-github-jackc-pgx-v4-dev": driversAreHere,
+  "golang-github-lib-pq-dev and golang-github-jackc-pgx-v5-dev (or -v4-dev)": driversAreHere,
   "go-staticcheck": staticcheckIsHere,
   "gcc libc6-dev": raceDetectorIsHere,
 });
@@ -35,14 +40,34 @@ if (missing.length > 0) say(`what needs Debian's ${missing.join(" ")} is skipped
 /** A first build compiles Go's own library as well. */
 const timeout = 300_000;
 
+let gopath: Awaited<ReturnType<typeof makeGopath>>;
+/** Path of a program that was built. */
+const built = (name: string) => path.join(gopath.folder, "bin", name);
+const inGopath = (command: string, args: string[], environment: Record<string, string> = {}, folder = "") =>
+  run(command, args, { ...gopath.environment, ...environment }, path.join(gopath.folder, folder));
+/** Runs the tests of a package that was built. */
+const runTests = (name: string, args: string[], environment: Record<string, string>) =>
+  inGopath(built(`${name}.test`), ["-test.timeout=5m", ...args], environment, name);
+
+beforeAll(async () => {
+  if (!goIsHere) return;
+  const examples = driversAreHere ? await readmeBlocks("go") : [];
+  gopath = await makeGopath(Object.fromEntries(examples.map((code, index) => [`readme${index}`, code])));
+  // All that the tests run, in one build.
+  const tests = driversAreHere ? ["./ledgermetrics", "./ledgermetricspgx"] : ["./ledgermetrics"];
+  await inGopath("go", ["test", "-c", "-o", "bin/", ...tests]);
+  if (driversAreHere) await inGopath("go", ["build", "-o", "bin/reconciler", "./test"]);
+}, timeout);
+afterAll(() => gopath?.remove());
+
 describe.skipIf(!goIsHere)("the Go client", { timeout }, () => {
   it("is formatted as gofmt does it", async () => {
     expect(await run("gofmt", ["-l", "."], {})).toBe("");
   });
 
-  it("passes go vet and its own tests, and depends on nothing", async () => {
-    await run("go", ["vet", "./..."], withModules);
-    expect(await run("go", ["test", "-count=1", "./..."], withModules)).toMatch(/^ok /);
+  it("passes its own tests without Postgres, and depends on nothing", async () => {
+    expect(await runTests("ledgermetrics", [], {})).toMatch(/^PASS$/m);
+    await run("go", ["build", "./..."], withModules);
     expect(await run("go", ["list", "-m", "all"], withModules)).toBe(`${modulePath}\n`);
   });
 
@@ -54,17 +79,6 @@ describe.skipIf(!goIsHere)("the Go client", { timeout }, () => {
 });
 
 describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () => {
-  let gopath: Awaited<ReturnType<typeof makeGopath>>;
-  let reconciler: string;
-  const inGopath = (command: "go" | "staticcheck", args: string[], environment: Record<string, string> = {}) =>
-    run(command, args, { ...gopath.environment, ...environment }, gopath.folder);
-  beforeAll(async () => {
-    gopath = await makeGopath();
-    reconciler = path.join(gopath.folder, "reconciler");
-    await inGopath("go", ["build", "-o", reconciler, "./test"]);
-  }, timeout);
-  afterAll(() => gopath?.remove());
-
   /** A database of its own, with the outbox beside the repairs. */
   async function createOutbox() {
     const database = await createDatabase();
@@ -99,9 +113,26 @@ describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () =
     await runSqlFiles(adminUrl, ["clients/go/outbox.sql", "clients/go/outbox.sql"]);
     expect(await columns()).toEqual(newColumns);
     expect(await indexes()).toEqual(newIndexes);
-    expect(await admin`select id, sent_at, parts from ledger_metrics_outbox`).toEqual([
-      { id: "waiting", sent_at: null, parts: 0 },
+    expect(await admin`select id, sent_at from ledger_metrics_outbox`).toEqual([{ id: "waiting", sent_at: null }]);
+
+    // As the version had it that split refused deliveries.
+    await admin.unsafe(`alter table ledger_metrics_outbox add column parts integer not null default 0;
+      insert into ledger_metrics_outbox (id, body, parts, parked_at) values
+        ('sweep', '[]', 1, null), ('sweep/part-1', '[]', 0, now())`);
+    await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]);
+    expect(await columns()).toEqual(newColumns);
+    expect(await admin`select id from ledger_metrics_outbox where parked_at is not null`).toEqual([
+      { id: "sweep/part-1" },
     ]);
+  });
+
+  it("refuses to hide the deliveries of an earlier version in another schema", async () => {
+    const database = await createDatabase();
+    onTestFinished(() => database.remove());
+    await database.admin.unsafe("create schema shop; create table shop.ledger_metrics_outbox (id text)");
+    await expect(runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"])).rejects.toThrow(
+      "the outbox is public.ledger_metrics_outbox, and an earlier version made shop.ledger_metrics_outbox",
+    );
   });
 
   it("is taken away by its rollback, but not with deliveries that are not counted", async () => {
@@ -135,43 +166,43 @@ describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () =
     }
   });
 
-  it("passes go vet and its tests on a real Postgres, with either driver", async () => {
-    await inGopath("go", ["vet", "./..."]);
-    const { goUrl } = await createOutbox();
-    for (const DRIVER of ["postgres", "pgx"]) {
-      const environment = { DATABASE_URL: goUrl, DRIVER };
-      const printed = await inGopath("go", ["test", "-count=1", "-v", "./ledgermetrics"], environment);
-      expect(printed).not.toMatch(/^--- SKIP/m);
-      say(`${DRIVER}: ${/^claiming .*/m.exec(printed)?.[0]}`);
+  it("passes its tests on a real Postgres, with either driver", async () => {
+    const printed = await Promise.all(
+      (["postgres", "pgx", undefined] as const).map(async (driver) => {
+        const { goUrl } = await createOutbox();
+        const environment = { DATABASE_URL: goUrl, DRIVER: driver ?? "" };
+        return await runTests(driver ? "ledgermetrics" : "ledgermetricspgx", ["-test.v"], environment);
+      }),
+    );
+    for (const [index, output] of printed.entries()) {
+      expect(output).toMatch(/^PASS$/m);
+      expect(output).not.toMatch(/^--- SKIP/m);
+      if (index < 2) say(`${["lib/pq", pgx][index]}: ${/^claiming .*/m.exec(output)?.[0]}`);
     }
-    expect(await inGopath("go", ["test", "-count=1", "./test"], { DATABASE_URL: goUrl })).toMatch(/^ok /);
+  });
+
+  it("passes go vet, with the examples of its README", async () => {
+    expect(await readmeBlocks("go")).toHaveLength(2);
+    await inGopath("go", ["vet", "./..."]);
   });
 
   it.skipIf(!staticcheckIsHere)("passes staticcheck", async () => {
     expect(await inGopath("staticcheck", ["./..."])).toBe("");
   });
 
-  it("compiles the examples of its README", async () => {
-    const examples = await readmeBlocks("go");
-    expect(examples.length).toBeGreaterThan(1);
-    for (const [index, code] of examples.entries()) {
-      const folder = path.join(gopath.folder, `readme${index}`);
-      await mkdir(folder);
-      await writeFile(path.join(folder, "example.go"), code.replaceAll("pgx/v5", "pgx/v4"));
-      await inGopath("go", ["vet", `./readme${index}`]);
-    }
-  });
-
-  it("takes no database for a transaction: that does not compile", async () => {
-    const folder = path.join(gopath.folder, "nocommit");
-    await mkdir(folder);
-    const code = (type: string) => `package nocommit
-import ("context"; "database/sql"; "${modulePath}/ledgermetrics")
-func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.Enqueue(ctx, tx, "id") }`;
-    await writeFile(path.join(folder, "nocommit.go"), code("Tx"));
-    await inGopath("go", ["vet", "./nocommit"]);
-    await writeFile(path.join(folder, "nocommit.go"), code("DB"));
-    await expect(inGopath("go", ["vet", "./nocommit"])).rejects.toThrow("missing method Commit");
+  it.each([
+    ["sql.DB", "ledgermetrics", "missing method Commit"],
+    ["pgxpool.Pool", "ledgermetricspgx", "missing method Commit"],
+    ["sql.Tx", "ledgermetricspgx", "*sql.Tx does not implement pgx.Tx"],
+  ])("takes no *%s for a transaction of %s: that does not compile", async (type, client, reason) => {
+    const folder = await mkdtemp(path.join(gopath.folder, "wrong"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const library = type.startsWith("sql.") ? "database/sql" : `github.com/jackc/${pgx}/pgxpool`;
+    const code = `package wrong
+import ("context"; "${library}"; "${modulePath}/${client}")
+func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(ctx, tx, "id") }`;
+    await writeFile(path.join(folder, "wrong.go"), code);
+    await expect(inGopath("go", ["build", `./${path.basename(folder)}`])).rejects.toThrow(reason);
   });
 
   it("can run every statement of its README", async () => {
@@ -191,11 +222,28 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     return { program, url: await program.printed(/receiver (\S+)/) };
   }
 
+  it("is found whatever the search_path says", async () => {
+    const database = await createOutbox();
+    const { admin, goUrl } = database;
+    await admin.unsafe(
+      "create schema shop; create table shop.repairs (sweep int primary key, orders int, orphans int)",
+    );
+    const secret = newSecret();
+    const { url } = await startReceiver(database, inject("pushgatewayUrl"), "go_schema", secret);
+    runProgram(built("reconciler"), ["1", "3"], {
+      DATABASE_URL: `${goUrl}&search_path=shop`,
+      RECEIVER_URL: url,
+      WEBHOOK_SECRET: secret,
+    });
+    const sent = () => admin`select id from ledger_metrics_outbox where sent_at is not null`;
+    await expect.poll(sent).toHaveLength(3);
+  });
+
   it("does in its examples what they say, with the real receiver", async () => {
     const database = await createOutbox();
     const [stage, secret] = ["go_examples", newSecret()];
     const { url } = await startReceiver(database, inject("pushgatewayUrl"), stage, secret);
-    const printed = await inGopath("go", ["test", "-count=1", "-v", "-run", "^Example", "./ledgermetrics"], {
+    const printed = await runTests("ledgermetrics", ["-test.v", "-test.run=^Example"], {
       DATABASE_URL: database.goUrl,
       DRIVER: "postgres",
       RECEIVER_URL: url,
@@ -213,7 +261,43 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     });
   });
 
-  it("parks a bad event alone, and what has a taken id, with the real receiver's reasons", async () => {
+  it("runs the example of its README beside npm start", async () => {
+    const withoutSettings = { DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, WEBHOOK_SECRET: undefined };
+    const stack = runScript("local/start.ts", [], { ...withoutSettings, SECRET_ID: undefined, STAGE: undefined });
+    const databaseUrl = await stack.printed(/^ *Postgres +(\S+)/m);
+    const receiverUrl = await stack.printed(/^ *Receiver +(\S+)/m);
+    await stack.printed(/Ctrl-C stops everything/);
+    // Its go.mod, with the library from where Debian puts it instead of a module proxy.
+    const mod = await readFile("clients/go/example/go.mod", "utf8");
+    const modFile = path.join(gopath.folder, "example.mod");
+    const replace = `replace github.com/lib/pq => ${sourcesOf("github.com/lib/pq")}\n`;
+    await writeFile(modFile, mod.replace("=> ../", `=> ${path.resolve("clients/go")}`) + replace);
+    // Built, because `go run` would leave the program behind when it is killed.
+    await run("go", ["build", "-modfile", modFile, "-o", built("example"), "."], withModules, "clients/go/example");
+    const example = runProgram(built("example"), [], {
+      DATABASE_URL: `${databaseUrl}?sslmode=disable`,
+      RECEIVER_URL: receiverUrl,
+    });
+    const id = await example.printed(/counted (sweep-\d+)/);
+    const sql = postgres(databaseUrl, { max: 1 });
+    onTestFinished(() => sql.end());
+    expect(
+      await sql`select jsonb_array_length(body::jsonb) as events from ledger_metrics_outbox
+      where id = ${id} and sent_at is not null`,
+    ).toEqual([{ events: 2 }]);
+    expect(
+      await sql`select from orders where status = 'paid' and updated_at > now() - interval '1 minute'`,
+    ).not.toEqual([]);
+    // Without these settings, it finds npm start.
+    const source = await readFile("clients/go/example/main.go", "utf8");
+    for (const text of [`127.0.0.1:${postgresPort}/`, `127.0.0.1:${receiverPort}/`, demoSecret]) {
+      expect(source).toContain(text);
+    }
+    stack.child.kill("SIGTERM");
+    await stack.exited;
+  });
+
+  it("parks what the real receiver refuses, as a whole, with its reason and its events in words", async () => {
     const database = await createOutbox();
     const { admin } = database;
     const [stage, secret] = ["go_parked", newSecret()];
@@ -225,38 +309,59 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     });
     const enqueue = (id: string, body: unknown) =>
       admin`insert into ledger_metrics_outbox (id, body) values (${id}, ${JSON.stringify(body)})`;
-    await enqueue(
-      "sweep",
-      Array.from({ length: 1_000 }, (_, index) => event(index === 699 ? "new_phase" : "stuck_orders")),
-    );
+    const sweep = Array.from({ length: 1_000 }, (_, index) => event(index === 699 ? "new_phase" : "stuck_orders"));
+    await enqueue("sweep", sweep);
     await enqueue("too-many", Array(1_500).fill(event("stuck_refunds")));
     expect((await post(url, secret, JSON.stringify(event("stuck_orders")), { id: "taken" })).status).toBe(200);
     await enqueue("taken", [event("stuck_orders"), event("stuck_orders")]);
-    runProgram(reconciler, [], { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret });
+    await enqueue("good", [event("stuck_refunds")]);
+    runProgram(built("reconciler"), [], { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret });
     const waiting = () => admin`select from ledger_metrics_outbox where sent_at is null and parked_at is null`;
     await expect.poll(waiting).toHaveLength(0);
 
-    const parked =
-      await admin`select id, body, last_error from ledger_metrics_outbox where parked_at is not null order by id`;
+    const parked = await admin`select id, jsonb_array_length(body::jsonb) as events, last_error
+      from ledger_metrics_outbox where parked_at is not null order by id`;
+    const refused = (reason: string, notCounted: string) =>
+      expect.stringMatching(
+        new RegExp(`^ledgermetrics: delivery \\S+ rejected with ${reason}.*; not counted: ${notCounted}$`),
+      );
     expect(parked).toEqual([
       {
-        id: "sweep/part-1",
-        body: JSON.stringify([event("new_phase")]),
-        last_error: expect.stringContaining("delivery sweep rejected with 400: [699].data.phase: must be one of"),
+        id: "sweep",
+        events: 1_000,
+        last_error: refused(
+          "400: \\[699\\]\\.data\\.phase: must be one of",
+          "1 action new_phase, 999 actions stuck_orders",
+        ),
       },
-      {
-        id: "taken",
-        body: JSON.stringify([event("stuck_orders"), event("stuck_orders")]),
-        last_error: expect.stringContaining("delivery taken rejected with 409: webhook-id: "),
-      },
+      { id: "taken", events: 2, last_error: refused("409: webhook-id: ", "2 actions stuck_orders") },
+      { id: "too-many", events: 1_500, last_error: refused("413: over 1000 events", "1500 actions stuck_refunds") },
     ]);
     const counted = async (phase: string) => (await scrape(stage))[`veza_reconciler_actions_total{phase="${phase}"}`];
-    expect([await counted("stuck_orders"), await counted("stuck_refunds")]).toEqual([1_000, 1_500]);
+    expect([await counted("stuck_orders"), await counted("stuck_refunds")]).toEqual([1, 1]);
 
-    // As the README says, after somebody has found that these events are to be counted too.
-    const [remedy = ""] = (await readmeBlocks("sql")).filter((statement) => statement.includes("-again"));
-    await admin.unsafe(remedy.replaceAll("…", "taken"));
-    await expect.poll(() => counted("stuck_orders")).toBe(1_002);
+    // As the README says: somebody has mended the body, and found that the other events are to be counted too.
+    const remedies = (await readmeBlocks("sql")).filter((statement) => statement.includes("parked_at = null"));
+    expect(remedies).toHaveLength(2);
+    await admin`update ledger_metrics_outbox set body = replace(body, 'new_phase', 'stuck_orders') where id = 'sweep'`;
+    await admin.unsafe((remedies[0] ?? "").replaceAll("…", "sweep"));
+    await admin.unsafe((remedies[1] ?? "").replaceAll("…", "taken"));
+    await expect.poll(() => counted("stuck_orders")).toBe(1_003);
+  });
+
+  it("has nothing refused by the real receiver that Enqueue takes", async () => {
+    const database = await createOutbox();
+    const secret = newSecret();
+    const { url } = await startReceiver(database, inject("pushgatewayUrl"), "go_taken", secret);
+    const printed = await runTests("ledgermetrics", ["-test.v", "-test.run=^TestTheReceiver"], {
+      DATABASE_URL: database.goUrl,
+      DRIVER: "pgx",
+      RECEIVER_URL: url,
+      WEBHOOK_SECRET: secret,
+    });
+    expect(printed).toMatch(/^--- PASS: TestTheReceiver/m);
+    const [{ sent } = {}] = await database.admin`select count(*)::int as sent from ledger_metrics.deliveries`;
+    expect(sent).toBeGreaterThan(100);
   });
 
   it("drains many deliveries a second, and sends them again without counting them twice", async () => {
@@ -270,7 +375,7 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
       insert into ledger_metrics_outbox (id, body) select 'row-' || n, ${body} from generate_series(1, ${rows}) n`;
     const waiting = async () => (await admin`select from ledger_metrics_outbox where sent_at is null limit 1`).length;
     const startedAt = performance.now();
-    runProgram(reconciler, [], { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret });
+    runProgram(built("reconciler"), [], { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret });
     await expect.poll(waiting, { timeout, interval: 20 }).toBe(0);
     const seconds = (performance.now() - startedAt) / 1000;
     say(`${rows} deliveries in ${seconds.toFixed(1)} s: ${Math.round(rows / seconds)} a second`);
@@ -304,7 +409,7 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
 
     const reconcilers: Program[] = [];
     const startReconciler = (args: number[] = [], environment: Record<string, string> = {}) => {
-      const program = runProgram(reconciler, args.map(String), {
+      const program = runProgram(built("reconciler"), args.map(String), {
         DATABASE_URL: database.goUrl,
         RECEIVER_URL: toReceiver.url,
         WEBHOOK_SECRET: secret,
@@ -477,10 +582,15 @@ func repair(ctx context.Context, tx *sql.${type}) error { return ledgermetrics.E
     expect(counted).toMatchObject(due);
 
     const logged = (text: string) => reconcilers.flatMap(({ output }) => output().match(new RegExp(text, "g")) ?? []);
-    await expect.poll(() => logged("delivery refused, see what is parked").length).toBe(1);
+    await expect.poll(() => logged("delivery refused and parked").length).toBe(1);
     const parked = await admin`select id, attempts, last_error from ledger_metrics_outbox where parked_at is not null`;
     expect(parked).toEqual([
-      { id: "wrong", attempts: 1, last_error: "delivery wrong rejected with 400: [0].timestamp: is missing" },
+      {
+        id: "wrong",
+        attempts: 1,
+        last_error:
+          "ledgermetrics: delivery wrong rejected with 400: [0].timestamp: is missing; not counted: 1 action ",
+      },
     ]);
   });
 });

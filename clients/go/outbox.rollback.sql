@@ -5,12 +5,12 @@ set local lock_timeout = '5s';
 
 do $$
 begin
-  if to_regclass('ledger_metrics_outbox') is null then return; end if;
-  lock table ledger_metrics_outbox in access exclusive mode;
-  if exists (select from ledger_metrics_outbox where sent_at is null) then
+  if to_regclass('public.ledger_metrics_outbox') is null then return; end if;
+  lock table public.ledger_metrics_outbox in access exclusive mode;
+  if exists (select from public.ledger_metrics_outbox where sent_at is null) then
     raise exception 'ledger_metrics_outbox has deliveries that are not counted; send them, or delete them, first';
   end if;
-  drop table ledger_metrics_outbox;
+  drop table public.ledger_metrics_outbox;
 end $$;
 
 commit;

@@ -1,12 +1,25 @@
 -- The reconciler's outbox: deliveries that wait, are parked, or were sent in the last 14 days. It is in the database of
--- the repairs, so that both commit together. Safe to run again, and over the table of an earlier version: run it before
--- the new client starts. outbox.rollback.sql takes it away again.
+-- the repairs, so that both commit together, and in the schema public, whatever the search_path. Safe to run again, and
+-- over the table of an earlier version: run it before the new client starts. outbox.rollback.sql takes it away again.
 
 begin;
 -- While this waits for its lock, repairs wait behind it. It fails instead; run it again.
 set local lock_timeout = '5s';
 
-create table if not exists ledger_metrics_outbox (
+-- An earlier version made the table where the search_path said, and another table here would hide its deliveries.
+do $$
+declare
+  elsewhere constant text := (
+    select min(format('%I.%I', nspname, relname)) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = 'ledger_metrics_outbox' and relkind = 'r' and nspname <> 'public');
+begin
+  if elsewhere is not null then
+    raise exception 'the outbox is public.ledger_metrics_outbox, and an earlier version made %', elsewhere
+      using hint = format('Stop the earlier client, and: alter table %s set schema public', elsewhere);
+  end if;
+end $$;
+
+create table if not exists public.ledger_metrics_outbox (
   id text primary key check (length(id) between 1 and 256 and id !~ '[^\x21-\x2d\x2f-\x7e]'),
   -- Text, to be read and mended by hand; every attempt sends the same bytes.
   body text not null check (octet_length(body) <= 262144),
@@ -16,40 +29,38 @@ create table if not exists ledger_metrics_outbox (
   last_error text,
   parked_at timestamptz
 );
-alter table ledger_metrics_outbox
+alter table public.ledger_metrics_outbox
   add column if not exists claimed_until timestamptz,
   add column if not exists sent_at timestamptz,
   add column if not exists first_sent_at timestamptz,
   add column if not exists seq bigint not null generated always as identity,
   add column if not exists digest text,
-  add column if not exists parts integer not null default 0;
+  -- An earlier version split refused deliveries. Parts that it split off are rows like any other.
+  drop column if exists parts;
 -- Leaves room on each page for the claimed versions of its rows, so that claims need no new index entries.
-alter table ledger_metrics_outbox set (fillfactor = 50);
+alter table public.ledger_metrics_outbox set (fillfactor = 50);
 
-comment on table ledger_metrics_outbox is
+comment on table public.ledger_metrics_outbox is
   'Reconciler events for veza-ledger-metrics. Waiting: sent_at and parked_at are null. Sent rows stay for 14 days.';
-comment on column ledger_metrics_outbox.claimed_until is
+comment on column public.ledger_metrics_outbox.claimed_until is
   'Not null: a process is sending it. If the process dies, another process sends it from this time on.';
-comment on column ledger_metrics_outbox.sent_at is
+comment on column public.ledger_metrics_outbox.sent_at is
   'Not null: the receiver has counted it, and said so at this time.';
-comment on column ledger_metrics_outbox.first_sent_at is
+comment on column public.ledger_metrics_outbox.first_sent_at is
   'As sent_at, but stays when it is sent again. The receiver keeps the id for 14 days from here.';
-comment on column ledger_metrics_outbox.parked_at is
+comment on column public.ledger_metrics_outbox.parked_at is
   'Not null: the receiver refused it for good, and last_error says why. It waits for a person.';
-comment on column ledger_metrics_outbox.seq is
+comment on column public.ledger_metrics_outbox.seq is
   'The order of the inserts, and of sending rows that are due at the same time.';
-comment on column ledger_metrics_outbox.digest is
+comment on column public.ledger_metrics_outbox.digest is
   'Identifies the events that were enqueued, without their order and timestamps.';
-comment on column ledger_metrics_outbox.parts is
-  'How many parts were split off its body. They are the rows <id>/part-1 and so on.';
-
-create index if not exists ledger_metrics_outbox_waiting on ledger_metrics_outbox (next_attempt_at, seq)
+create index if not exists ledger_metrics_outbox_waiting on public.ledger_metrics_outbox (next_attempt_at, seq)
   where sent_at is null and parked_at is null;
-create index if not exists ledger_metrics_outbox_parked on ledger_metrics_outbox (parked_at)
+create index if not exists ledger_metrics_outbox_parked on public.ledger_metrics_outbox (parked_at)
   where parked_at is not null;
-create index if not exists ledger_metrics_outbox_sent on ledger_metrics_outbox (sent_at)
+create index if not exists ledger_metrics_outbox_sent on public.ledger_metrics_outbox (sent_at)
   where sent_at is not null;
 -- The first version's.
-drop index if exists ledger_metrics_outbox_due;
+drop index if exists public.ledger_metrics_outbox_due;
 
 commit;

@@ -1,21 +1,27 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, glob, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { projectFolder } from "./processes.ts";
 
-/** Where Debian's packages of Go libraries put their sources. */
-const debianSources = "/usr/share/gocode";
 export const modulePath = "github.com/veza/veza-ledger-metrics/clients/go";
-const drivers = ["github.com/lib/pq", "github.com/jackc/pgx/v4/stdlib"];
+/** Where libraries are: in the folders of GOPATH, and where Debian's packages put them. */
+const libraries = [...(process.env.GOPATH ?? "").split(path.delimiter).filter(Boolean), "/usr/share/gocode"];
+/** Path of a library's sources, or undefined where it is not installed. */
+export const sourcesOf = (library: string): string | undefined =>
+  libraries.map((folder) => path.join(folder, "src", library)).find((folder) => existsSync(folder));
+
+/** pgx 5, or 4 where Debian has no other: what the client uses of them is the same. */
+export const pgx = sourcesOf("github.com/jackc/pgx/v5") ? "pgx/v5" : "pgx/v4";
+const drivers = ["github.com/lib/pq", `github.com/jackc/${pgx}/stdlib`];
 
 /** Debian's name of it, and its own. */
 const staticcheck = await findOnPath(["go-staticcheck", "staticcheck"]);
 export const goIsHere = (await findOnPath(["go"])) !== undefined;
-export const driversAreHere = drivers.every((driver) => existsSync(path.join(debianSources, "src", driver)));
+export const driversAreHere = drivers.every((driver) => sourcesOf(driver));
 export const staticcheckIsHere = staticcheck !== undefined;
 /** The race detector needs a compiler for C, with the headers of its library. */
 export const raceDetectorIsHere = (await findOnPath(["gcc"])) !== undefined && existsSync("/usr/include/stdlib.h");
@@ -34,25 +40,34 @@ const offline = {
 export const withModules = { ...offline, GO111MODULE: "on" };
 
 /**
- * A copy of the client in a GOPATH where it finds Debian's libraries, without a module proxy. Its tests have drivers
- * there: `postgres` and `pgx`.
+ * A copy of the client in a GOPATH where it finds these libraries, without a module proxy. Its tests have two drivers
+ * there, `postgres` and `pgx`. `examples` are programs beside it, by the names of their folders.
  */
-export async function makeGopath() {
+export async function makeGopath(examples: Record<string, string>) {
   const gopath = await mkdtemp(path.join(tmpdir(), "veza-gopath-"));
   const folder = path.join(gopath, "src", modulePath);
   await cp(clientFolder, folder, { recursive: true });
-  const imports = drivers.map((driver) => `import _ "${driver}"\n`).join("");
-  await writeFile(path.join(folder, "ledgermetrics/driver_test.go"), `package ledgermetrics\n\n${imports}`);
+  if (driversAreHere) {
+    const imports = drivers.map((driver) => `import _ "${driver}"\n`).join("");
+    await writeFile(path.join(folder, "ledgermetrics/driver_test.go"), `package ledgermetrics\n\n${imports}`);
+  }
+  for (const [name, code] of Object.entries(examples)) {
+    await mkdir(path.join(folder, name));
+    await writeFile(path.join(folder, name, "example.go"), code);
+  }
+  for await (const file of glob(path.join(folder, "**/*.go"))) {
+    await writeFile(file, (await readFile(file, "utf8")).replaceAll("jackc/pgx/v5", `jackc/${pgx}`));
+  }
   return {
     folder,
-    environment: { ...offline, GO111MODULE: "off", GOPATH: `${gopath}:${debianSources}` },
+    environment: { ...offline, GO111MODULE: "off", GOPATH: [gopath, ...libraries].join(path.delimiter) },
     remove: () => rm(gopath, { recursive: true, force: true }),
   };
 }
 
-/** Runs a program of Go's. Resolves to what it printed, or rejects with that when it fails. */
+/** Runs a program. Resolves to what it printed, or rejects with that when it fails. */
 export async function run(
-  command: "go" | "gofmt" | "staticcheck",
+  command: string,
   args: string[],
   environment: Record<string, string>,
   cwd = clientFolder,

@@ -47,19 +47,19 @@ type Client struct {
 func NewClient(receiverURL, secret string) (*Client, error) {
 	target, err := url.Parse(receiverURL)
 	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
-		return nil, errors.New("receiver URL: must start with http:// or https:// and name a host")
+		return nil, errors.New("ledgermetrics: receiver URL: must start with http:// or https:// and name a host")
 	}
 	var keys [][]byte
 	for _, text := range strings.Fields(secret) {
 		encoded, hasPrefix := strings.CutPrefix(text, "whsec_")
 		key, err := base64.StdEncoding.DecodeString(encoded)
 		if !hasPrefix || err != nil || len(key) < 24 || len(key) > 64 {
-			return nil, errors.New("secret: must be whsec_ and 24 to 64 bytes in base64")
+			return nil, errors.New("ledgermetrics: secret: must be whsec_ and 24 to 64 bytes in base64")
 		}
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("secret: is empty")
+		return nil, errors.New("ledgermetrics: secret: is empty")
 	}
 	return &Client{HTTPClient: newHTTPClient(), url: receiverURL, keys: keys}, nil
 }
@@ -86,10 +86,17 @@ type RejectedError struct {
 	Retryable bool
 	// RetryAfter is how long the receiver asked to wait, an hour at most. It is 0 when the receiver did not ask.
 	RetryAfter time.Duration
+	// NotCounted says the delivery's events in words, such as "2 actions stuck_orders, 1 sweep (1.84s)". It is empty
+	// when the delivery is retryable, or cannot be read.
+	NotCounted string
 }
 
 func (e *RejectedError) Error() string {
-	return fmt.Sprintf("delivery %s rejected with %d: %s", e.ID, e.Status, e.Reason)
+	text := fmt.Sprintf("ledgermetrics: delivery %s rejected with %d: %s", e.ID, e.Status, e.Reason)
+	if e.NotCounted != "" {
+		text += "; not counted: " + e.NotCounted
+	}
+	return text
 }
 
 // Send signs and posts a delivery once, without an outbox; [Enqueue] says what the id and the events may be. Without
@@ -135,7 +142,7 @@ func (c *Client) post(ctx context.Context, id, body string) error {
 	if err != nil {
 		return noAnswer(id, err)
 	}
-	return judge(id, response, answer)
+	return judge(id, body, response, answer)
 }
 
 // sign returns one v1 signature for each secret.
@@ -151,9 +158,9 @@ func (c *Client) sign(id, timestamp, body string) string {
 
 // judge turns an answer into what Send returns. Only the receiver's own JSON counts a delivery or ends it, because a
 // load balancer or a wrong URL can answer 200, 400 or 409 too.
-func judge(id string, response *http.Response, body []byte) error {
+func judge(id, body string, response *http.Response, answerBody []byte) error {
 	var answer struct{ Status, Error string }
-	if json.Unmarshal(body, &answer) != nil {
+	if json.Unmarshal(answerBody, &answer) != nil {
 		answer.Status, answer.Error = "", ""
 	}
 	status := response.StatusCode
@@ -163,12 +170,15 @@ func judge(id string, response *http.Response, body []byte) error {
 	rejected := &RejectedError{
 		ID:         id,
 		Status:     status,
-		Reason:     shorten(answer.Error),
+		Reason:     shorten(answer.Error, maxReasonRunes),
 		Retryable:  answer.Error == "" || !isFinal(status),
 		RetryAfter: retryAfter(response.Header.Get("Retry-After")),
 	}
 	if answer.Error == "" {
 		rejected.Reason = "not an answer of the receiver; is it running, and is the URL right?"
+	}
+	if !rejected.Retryable {
+		rejected.NotCounted = inWords(body)
 	}
 	return rejected
 }
@@ -202,16 +212,16 @@ func noAnswer(id string, err error) error {
 	if errors.As(err, &withURL) {
 		err = withURL.Err
 	}
-	return fmt.Errorf("delivery %s not confirmed: %w", id, err)
+	return fmt.Errorf("ledgermetrics: delivery %s not confirmed: %w", id, err)
 }
 
 // shorten makes any text fit for an error message, a log and a column of the outbox.
-func shorten(text string) string {
+func shorten(text string, maxRunes int) string {
 	runes := []rune(strings.Map(func(char rune) rune {
 		if char < ' ' || char == 0x7f {
 			return ' '
 		}
 		return char
 	}, text))
-	return string(runes[:min(len(runes), maxReasonRunes)])
+	return string(runes[:min(len(runes), maxRunes)])
 }

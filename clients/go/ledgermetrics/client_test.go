@@ -92,7 +92,7 @@ func TestSendGivesTheReasonInOneShortLine(t *testing.T) {
 		fmt.Fprintf(w, `{"error":"[2].data.phase:\n is missing%s"}`, strings.Repeat("ä", 1000))
 	})
 	err := client.Send(ctx, "sweep-1")
-	want := "delivery sweep-1 rejected with 400: [2].data.phase:  is missingää"
+	want := "ledgermetrics: delivery sweep-1 rejected with 400: [2].data.phase:  is missingää"
 	if !strings.HasPrefix(fmt.Sprint(err), want) {
 		t.Errorf("%v, want %s…", err, want)
 	}
@@ -212,13 +212,13 @@ func TestSendEndsWithItsContext(t *testing.T) {
 
 func TestNewClientNamesWhatIsWrongAndNoSecret(t *testing.T) {
 	for _, c := range [][3]string{
-		{"receiver.internal", testSecret, "receiver URL: "},
-		{"ftp://receiver.internal", testSecret, "receiver URL: "},
-		{"http://", testSecret, "receiver URL: "},
-		{"http://127.0.0.1", "", "secret: "},
-		{"http://127.0.0.1", "hidden", "secret: "},
-		{"http://127.0.0.1", "whsec_hidden", "secret: "},
-		{"http://127.0.0.1", testSecret + " whsec_aGlkZGVu", "secret: "},
+		{"receiver.internal", testSecret, "ledgermetrics: receiver URL: "},
+		{"ftp://receiver.internal", testSecret, "ledgermetrics: receiver URL: "},
+		{"http://", testSecret, "ledgermetrics: receiver URL: "},
+		{"http://127.0.0.1", "", "ledgermetrics: secret: "},
+		{"http://127.0.0.1", "hidden", "ledgermetrics: secret: "},
+		{"http://127.0.0.1", "whsec_hidden", "ledgermetrics: secret: "},
+		{"http://127.0.0.1", testSecret + " whsec_aGlkZGVu", "ledgermetrics: secret: "},
 	} {
 		_, err := NewClient(c[0], c[1])
 		if err == nil || !strings.HasPrefix(err.Error(), c[2]) || strings.Contains(err.Error(), "hidden") {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -148,4 +150,42 @@ func TestTheTableRefusesWhatNoReceiverTakes(t *testing.T) {
 		t.Error("took a body that is too long")
 	}
 	insert(t, db, "!-/~#2", strings.Repeat("x", 262144))
+}
+
+// What else can be refused: an id that another sender has used, a body that a person wrote, and a receiver of another
+// version.
+func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
+	db := open(t)
+	client, err := NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliveries := map[string][]Event{
+		strings.Repeat("~", maxIDLength): many(maxEvents, Action(OrphanRefunds)),
+		"!":                              {SweepEnded(0), SweepEnded(maxSweepDuration), SweepEnded(1), {kind: "reconciler.orphan_refund"}},
+		"ahead":                          {{kind: "reconciler.sweep", at: time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)}},
+	}
+	for range 200 {
+		id := ""
+		for range 1 + rand.N(maxIDLength) {
+			id += string('!' + rand.N('~'-'!'+1))
+		}
+		id = strings.ReplaceAll(id, ".", "-")
+		for range 1 + rand.N(5) {
+			deliveries[id] = append(deliveries[id], []Event{
+				Action([]Phase{StuckOrders, StuckRefunds, OrphanRefunds}[rand.N(3)]), OrphanRefund(),
+				SweepEnded(rand.N(maxSweepDuration)),
+			}[rand.N(3)])
+		}
+	}
+	tx := begin(t, db)
+	for id, events := range deliveries {
+		if err := Enqueue(ctx, tx, id, events...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, NewOutbox(db, client), Drained{Counted: len(deliveries)})
 }

@@ -1,6 +1,7 @@
 package ledgermetrics
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -24,13 +25,13 @@ const (
 const (
 	maxEvents        = 1_000
 	maxSweepDuration = 24 * time.Hour
-	// The receiver takes 256 characters. The others are for the ids of parts, when a delivery has to be split.
+	// The receiver takes 256 characters. The others are for a person who has to give a parked row another id.
 	maxIDLength = 240
 )
 
 // ErrInvalid is in the chain of each error about input that the receiver would refuse: an unknown phase, a negative
 // duration, an id with a space. The call has touched neither the transaction nor the network.
-var ErrInvalid = errors.New("invalid input")
+var ErrInvalid = errors.New("ledgermetrics: invalid input")
 
 // Event is one thing that the reconciler did. It is a plain value: copy it, keep it, enqueue it again. [Action],
 // [OrphanRefund] and [SweepEnded] make events; the zero value is not valid.
@@ -140,4 +141,48 @@ func digest(body string) (string, error) {
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// inWords says what a body adds to the counters, for people: "2 actions stuck_orders, 1 sweep (1.84s)". It returns ""
+// for a body that is not an array of events.
+func inWords(body string) string {
+	var events []struct {
+		Type string
+		Data struct {
+			Phase           string
+			DurationSeconds float64 `json:"duration_seconds"`
+		}
+	}
+	if json.Unmarshal([]byte(body), &events) != nil {
+		return ""
+	}
+	type noun struct{ one, many string }
+	counts := map[noun]int{}
+	var swept time.Duration
+	for _, event := range events {
+		switch event.Type {
+		case "reconciler.action":
+			counts[noun{"action " + event.Data.Phase, "actions " + event.Data.Phase}]++
+		case "reconciler.orphan_refund":
+			counts[noun{"orphan refund", "orphan refunds"}]++
+		case "reconciler.sweep":
+			counts[noun{"sweep", "sweeps"}]++
+			swept += time.Duration(event.Data.DurationSeconds * float64(time.Second))
+		default:
+			counts[noun{event.Type, event.Type}]++
+		}
+	}
+	var words []string
+	for noun, count := range counts {
+		name := noun.many
+		if count == 1 {
+			name = noun.one
+		}
+		if noun.one == "sweep" {
+			name += fmt.Sprintf(" (%s)", swept.Round(time.Millisecond))
+		}
+		words = append(words, fmt.Sprintf("%d %s", count, name))
+	}
+	slices.Sort(words)
+	return shorten(cmp.Or(strings.Join(words, ", "), "no events"), maxReasonRunes)
 }

@@ -120,3 +120,26 @@ func TestTheDigestIsOfWhatAnEventAdds(t *testing.T) {
 		t.Errorf("%s, %v", byHand, err)
 	}
 }
+
+func TestABodyInWords(t *testing.T) {
+	event := func(kind, data string) string { return fmt.Sprintf(`{"type":%q,"data":%s}`, kind, data) }
+	order, orphan := event("reconciler.action", `{"phase":"stuck_orders"}`), event("reconciler.orphan_refund", "null")
+	sweep := event("reconciler.sweep", `{"duration_seconds":1.84}`)
+	for body, want := range map[string]string{
+		"[" + order + "]": "1 action stuck_orders",
+		"[" + order + "," + order + "," + orphan + "]": "1 orphan refund, 2 actions stuck_orders",
+		"[" + sweep + "]": "1 sweep (1.84s)",
+		"[" + sweep + "," + orphan + "," + sweep + "]": "1 orphan refund, 2 sweeps (3.68s)",
+		"[" + event("reconciler.other", "{}") + "]":    "1 reconciler.other",
+		"[]":   "no events",
+		"[":    "",
+		"[1]":  "",
+		"null": "no events",
+		order:  "",
+		`[{"type":"` + strings.Repeat("x", 1000) + `"}]`: "1 " + strings.Repeat("x", maxReasonRunes-2),
+	} {
+		if got := inWords(body); got != want {
+			t.Errorf("%.60s: %q, want %q", body, got, want)
+		}
+	}
+}

@@ -41,7 +41,7 @@ func Example() {
 	}
 	outbox := ledgermetrics.NewOutbox(db, client)
 
-	err = ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+	err = ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
 		_, err := tx.ExecContext(ctx, "update orders set status = 'paid' where id = $1", 4711)
 		return "stuck-order-4711", []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.StuckOrders)}, err
 	})
@@ -62,7 +62,7 @@ func ExampleInTx() {
 	db := openLedger()
 	defer db.Close()
 	failOrphan := func(refundID int) error {
-		return ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+		return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
 			_, err := tx.ExecContext(ctx, "update refunds set status = 'failed' where id = $1", refundID)
 			if err != nil {
 				return "", nil, err
@@ -83,14 +83,12 @@ func ExampleInTx() {
 	// 1 <nil>
 }
 
-// Another isolation level is the first thing that the work asks for.
+// Another isolation level is an option, as for sql.DB.BeginTx.
 func ExampleInTx_serializable() {
 	db := openLedger()
 	defer db.Close()
-	err := ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
-		if _, err := tx.ExecContext(ctx, "set transaction isolation level serializable"); err != nil {
-			return "", nil, err
-		}
+	options := &sql.TxOptions{Isolation: sql.LevelSerializable}
+	err := ledgermetrics.InTx(ctx, db, options, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
 		result, err := tx.ExecContext(ctx, "update refunds set status = 'failed' where id = $1 and status = 'pending'", 17)
 		if err != nil {
 			return "", nil, err
@@ -151,7 +149,7 @@ func ExampleEnqueue_errors() {
 	fmt.Println(errors.Is(err, ledgermetrics.ErrIDTaken), err)
 	// Output:
 	// true
-	// true delivery sweep-42-3: the outbox has other events under this id
+	// true ledgermetrics: the outbox has other events under this id: delivery sweep-42-3 has 501 actions stuck_refunds, and was given 1 orphan refund
 }
 
 func ExampleOutbox_Run() {

@@ -13,27 +13,28 @@ const (
 	maxAttempts = 10
 	minPause    = 10 * time.Millisecond
 	maxPause    = time.Second
-	// For a rollback after the caller's context has ended.
-	rollbackTimeout = 5 * time.Second
 )
 
 // InTx runs work in a transaction, enqueues the events that work returns, under their id, and commits: the repair and
-// its events together, or neither. Work that returns no events needs no id.
+// its events together, or neither. Work that returns no events needs no id. The options are as for [sql.DB.BeginTx];
+// nil means the session's own isolation level.
 //
-// After a serialization failure (40001) or a deadlock (40P01), InTx rolls back and calls work again, up to 10 times,
-// with a pause of up to a second in between. So make the events inside work, and keep nothing outside. InTx returns any
-// other error as it is, and nothing is committed, except when the connection was lost during the commit: then only
-// Postgres knows. Do the same work again in this case, under the same id.
-//
-// The isolation level is the session's. For another level, begin work with "set transaction isolation level".
-func InTx(ctx context.Context, db *sql.DB, work func(tx *sql.Tx) (id string, events []Event, err error)) error {
-	return retry(ctx, func() error {
-		tx, err := db.BeginTx(ctx, nil)
+// InTx calls work again as [Retry] does, so make the events inside work, and keep nothing outside. It returns any error
+// as it is, and nothing is committed, except when the connection was lost during the commit: then only Postgres knows.
+// Do the same work again in this case, under the same id.
+func InTx(
+	ctx context.Context,
+	db *sql.DB,
+	options *sql.TxOptions,
+	work func(ctx context.Context, tx *sql.Tx) (id string, events []Event, err error),
+) error {
+	return Retry(ctx, func() error {
+		tx, err := db.BeginTx(ctx, options)
 		if err != nil {
 			return err
 		}
 		defer tx.Rollback() // After a commit it does nothing.
-		id, events, err := work(tx)
+		id, events, err := work(ctx, tx)
 		if err == nil && len(events) > 0 {
 			err = Enqueue(ctx, tx, id, events...)
 		}
@@ -44,50 +45,23 @@ func InTx(ctx context.Context, db *sql.DB, work func(tx *sql.Tx) (id string, eve
 	})
 }
 
-// InPgxTx is [InTx] for pgx, version 4 or 5. The pool is a *pgxpool.Pool or a *pgx.Conn.
-func InPgxTx[T PgxTx[Tag, Row], Tag PgxTag, Row PgxRow](
-	ctx context.Context,
-	pool interface {
-		Begin(ctx context.Context) (T, error)
-	},
-	work func(tx T) (id string, events []Event, err error),
-) error {
-	return retry(ctx, func() error {
-		tx, err := pool.Begin(ctx)
-		if err != nil {
-			return err
-		}
-		defer func() { // After a commit it does nothing.
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
-			defer cancel()
-			tx.Rollback(ctx)
-		}()
-		id, events, err := work(tx)
-		if err == nil && len(events) > 0 {
-			err = EnqueuePgx[Tag, Row](ctx, tx, id, events...)
-		}
-		if err != nil {
-			return err
-		}
-		return tx.Commit(ctx)
-	})
-}
-
-// retry calls attempt until it returns nil or an error other than a conflict of transactions.
-func retry(ctx context.Context, attempt func() error) error {
+// Retry calls attempt, and calls it again after a serialization failure (40001) or a deadlock (40P01): up to 10 times,
+// with a pause of up to a second in between. An attempt is one whole transaction; it has ended when it returns. Retry
+// returns any other error as it is. [InTx] retries by itself.
+func Retry(ctx context.Context, attempt func() error) error {
 	for failures := 1; ; failures++ {
 		err := attempt()
 		if !isConflict(err) {
 			return err
 		}
 		if failures == maxAttempts {
-			return fmt.Errorf("gave up after %d attempts: %w", failures, err)
+			return fmt.Errorf("ledgermetrics: gave up after %d attempts: %w", failures, err)
 		}
 		pause := time.NewTimer(rand.N(min(minPause<<failures, maxPause)))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
-			return fmt.Errorf("%w before the next attempt: %w", ctx.Err(), err)
+			return fmt.Errorf("ledgermetrics: %w before the next attempt: %w", ctx.Err(), err)
 		case <-pause.C:
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestInTxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 	db := open(t)
 	withRepairs(t, db)
 	repair := func(number int, id string, err error, events ...Event) error {
-		return InTx(ctx, db, func(tx *sql.Tx) (string, []Event, error) {
+		return InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []Event, error) {
 			if _, err := tx.Exec("insert into repairs values ($1)", number); err != nil {
 				return "", nil, err
 			}
@@ -47,12 +48,14 @@ func TestInTxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 	if err := repair(4, "repair-4", nil, Action("stuck")); !errors.Is(err, ErrInvalid) {
 		t.Error(err)
 	}
-	if err := repair(5, "repair-1", nil, OrphanRefund(), OrphanRefund()); !errors.Is(err, ErrIDTaken) {
+	err := repair(5, "repair-1", nil, OrphanRefund(), OrphanRefund())
+	if !errors.Is(err, ErrIDTaken) || !strings.HasSuffix(err.Error(),
+		"delivery repair-1 has 1 orphan refund, and was given 2 orphan refunds") {
 		t.Error(err)
 	}
 	func() {
 		defer func() { recover() }()
-		InTx(ctx, db, func(tx *sql.Tx) (string, []Event, error) {
+		InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []Event, error) {
 			tx.Exec("insert into repairs values (6)")
 			panic("in mid-repair")
 		})
@@ -78,13 +81,11 @@ func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 		go func() {
 			defer group.Done()
 			isFirst := true
-			err := InTx(ctx, db, func(tx *sql.Tx) (string, []Event, error) {
+			options := &sql.TxOptions{Isolation: sql.LevelSerializable}
+			err := InTx(ctx, db, options, func(ctx context.Context, tx *sql.Tx) (string, []Event, error) {
 				mutex.Lock()
 				attempts++
 				mutex.Unlock()
-				if _, err := tx.Exec("set transaction isolation level serializable"); err != nil {
-					return "", nil, err
-				}
 				var before int
 				if err := tx.QueryRow("select status::int from repairs where id = 0").Scan(&before); err != nil {
 					return "", nil, err
@@ -121,7 +122,7 @@ func TestInTxRetriesADeadlock(t *testing.T) {
 		go func() {
 			defer group.Done()
 			attempts := 0
-			err := InTx(ctx, db, func(tx *sql.Tx) (string, []Event, error) {
+			err := InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []Event, error) {
 				attempts++
 				if _, err := tx.Exec("update repairs set status = 'done' where id = $1", 1+worker); err != nil {
 					return "", nil, err
@@ -147,7 +148,7 @@ func TestTwoReconcilersThatFailTheSameOrphansCountEachOnce(t *testing.T) {
 	withRepairs(t, db)
 	run(t, db, "insert into repairs select * from generate_series(1, 60)")
 	failOrphan := func(number int) error {
-		return InTx(ctx, db, func(tx *sql.Tx) (string, []Event, error) {
+		return InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []Event, error) {
 			_, err := tx.Exec("update repairs set status = 'failed' where id = $1", number)
 			return fmt.Sprintf("orphan-refund-%d", number), []Event{Action(OrphanRefunds), OrphanRefund()}, err
 		})
@@ -170,12 +171,12 @@ func TestTwoReconcilersThatFailTheSameOrphansCountEachOnce(t *testing.T) {
 
 func TestRetryGivesUpAfterTenAttemptsAndKeepsTheReason(t *testing.T) {
 	attempts := 0
-	err := retry(ctx, func() error {
+	err := Retry(ctx, func() error {
 		attempts++
 		return fmt.Errorf("repair: %w", conflict("40001"))
 	})
 	var reason conflict
-	if attempts != 10 || !errors.As(err, &reason) || err.Error() != "gave up after 10 attempts: repair: conflict 40001" {
+	if attempts != 10 || !errors.As(err, &reason) || err.Error() != "ledgermetrics: gave up after 10 attempts: repair: conflict 40001" {
 		t.Errorf("%d attempts, %v", attempts, err)
 	}
 }
@@ -183,7 +184,7 @@ func TestRetryGivesUpAfterTenAttemptsAndKeepsTheReason(t *testing.T) {
 func TestRetryDoesNotRepeatWhatIsNoConflict(t *testing.T) {
 	for _, failure := range []error{nil, errors.New("no"), conflict("23505"), conflict("25P02")} {
 		attempts := 0
-		err := retry(ctx, func() error {
+		err := Retry(ctx, func() error {
 			attempts++
 			return failure
 		})
@@ -196,7 +197,7 @@ func TestRetryDoesNotRepeatWhatIsNoConflict(t *testing.T) {
 func TestRetryEndsWithItsContext(t *testing.T) {
 	ended, cancel := context.WithCancel(ctx)
 	startedAt := time.Now()
-	err := retry(ended, func() error {
+	err := Retry(ended, func() error {
 		cancel()
 		return conflict("40P01")
 	})

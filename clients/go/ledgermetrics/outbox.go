@@ -44,6 +44,9 @@ const (
 // Outbox sends what was enqueued until it is counted. Any number of processes may do so side by side. An Outbox is safe
 // for concurrent use.
 type Outbox struct {
+	// Hooks tell your own metrics what becomes of deliveries. Set them before the first Run or Drain.
+	Hooks Hooks
+
 	db     *sql.DB
 	client *Client
 
@@ -56,6 +59,17 @@ type Outbox struct {
 	inFlightLimit int
 	throttledAt   time.Time
 	purgedAt      time.Time
+}
+
+// Hooks are called when the outbox has written down what became of a delivery, one after the other in each Run or
+// Drain, which goes on when they return. A hook that is nil is not called.
+type Hooks struct {
+	// Sent: it is counted, now or before.
+	Sent func(id string)
+	// Failed: the answer did not count it, or there was no answer. It will be sent again.
+	Failed func(id string, err error)
+	// Parked: the receiver refused it for good. It waits for a person.
+	Parked func(id string, err *RejectedError)
 }
 
 // position is a place in the order in which deliveries are due.
@@ -124,10 +138,10 @@ func (o *Outbox) Run(ctx context.Context) {
 
 // Drain sends what is due, about 10,000 deliveries at most, the longest due first and several at a time.
 //
-// The row of a counted delivery stays for 14 days, for ResendSince. An event that the receiver refuses for good is
-// parked and logged, and the rest of its delivery is sent. After any other failure, the delivery is due again between
-// half a second and about a minute later, or when the receiver said. Drain then ends and returns the error, because the
-// next delivery would hardly fare better. It also ends with ctx.
+// The row of a counted delivery stays for 14 days, for ResendSince. A delivery that the receiver refuses for good is
+// parked as a whole, and logged. After any other failure, the delivery is due again between half a second and about a
+// minute later, or when the receiver said. Drain then ends and returns the error, because the next delivery would
+// hardly fare better. It also ends with ctx.
 //
 // Drain holds neither a connection nor a transaction during a request. It claims deliveries for a minute: when the
 // process dies, another process sends them after that.
@@ -169,7 +183,7 @@ func (o *Outbox) claim(ctx context.Context) (batch []delivery, inFlight int, err
 	batch, now, err := o.claimAfter(ctx, o.cursor, size)
 	if err != nil {
 		o.lookAtAllAt = time.Time{}
-		return nil, 0, fmt.Errorf("outbox not read: %w", err)
+		return nil, 0, fmt.Errorf("ledgermetrics: outbox not read: %w", err)
 	}
 	if looksAtAll {
 		o.lookAtAllAt = time.Now().Add(max(lookAtAllEvery, lookAtAllFactor*time.Since(startedAt)))
@@ -216,14 +230,14 @@ func (o *Outbox) claimAfter(ctx context.Context, cursor position, size int) ([]d
 func claimSQL(limit int) string {
 	return fmt.Sprintf(`
 		with due as materialized (
-			select id from ledger_metrics_outbox
+			select id from public.ledger_metrics_outbox
 			where sent_at is null and parked_at is null and next_attempt_at <= now()
 				and (next_attempt_at, seq) > ($1::timestamptz, $2::bigint)
 				and (claimed_until is null or claimed_until <= now())
 			order by next_attempt_at, seq limit %d
 			for update skip locked
 		), claimed as (
-			update ledger_metrics_outbox as outbox set claimed_until = now() + interval '%d seconds'
+			update public.ledger_metrics_outbox as outbox set claimed_until = now() + interval '%d seconds'
 			from due where outbox.id = due.id
 			returning outbox.id, outbox.body, outbox.attempts, outbox.next_attempt_at, outbox.seq, outbox.claimed_until
 		)

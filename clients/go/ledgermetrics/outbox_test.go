@@ -140,15 +140,22 @@ func TestDrainSlowsDownWhenItIsToldTo(t *testing.T) {
 
 func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 	db := open(t)
-	insert(t, db, "invalid", "[1]")
-	insert(t, db, "taken", "[2]")
-	insert(t, db, "good", "[3]")
+	orphan := `{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}`
+	insert(t, db, "invalid", "["+orphan+`,{"type":"reconciler.orphan"}]`)
+	insert(t, db, "large", "["+orphan+","+orphan+"]")
+	insert(t, db, "taken", "["+orphan+"]")
+	insert(t, db, "not-json", "[")
+	insert(t, db, "good", "[]")
 	sent := 0
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		sent++
 		switch r.Header.Get("webhook-id") {
 		case "invalid":
-			answer(w, 400, `{"error":"[0].type: is missing"}`)
+			answer(w, 400, `{"error":"[1].type: must be another"}`)
+		case "large":
+			answer(w, 413, `{"error":"over 1 events"}`)
+		case "not-json":
+			answer(w, 400, `{"error":"the body is not JSON"}`)
 		case "taken":
 			answer(w, 409, `{"error":"webhook-id: was recorded before for other events"}`)
 		default:
@@ -158,20 +165,24 @@ func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 	var log strings.Builder
 	client.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	outbox := NewOutbox(db, client)
-	drain(t, outbox, Drained{Counted: 1, Parked: 2})
+	drain(t, outbox, Drained{Counted: 1, Parked: 4})
 	drain(t, outbox, Drained{})
-	if sent != 3 {
+	if sent != 5 {
 		t.Errorf("sent %d times", sent)
 	}
-	expect(t, db, `select id, body, attempts, parked_at is not null, sent_at, last_error from ledger_metrics_outbox
-		where id <> 'good' order by id`,
-		`(invalid,[1],1,t,,"delivery invalid rejected with 400: [0].type: is missing") `+
-			`(taken,[2],1,t,,"delivery taken rejected with 409: webhook-id: was recorded before for other events")`)
+	expect(t, db, `select id, jsonb_array_length(case id when 'not-json' then '[]' else body end::jsonb), attempts,
+		parked_at is not null, sent_at, last_error from ledger_metrics_outbox where id <> 'good' order by id`,
+		`(invalid,2,1,t,,"ledgermetrics: delivery invalid rejected with 400: [1].type: must be another; `+
+			`not counted: 1 orphan refund, 1 reconciler.orphan") `+
+			`(large,2,1,t,,"ledgermetrics: delivery large rejected with 413: over 1 events; not counted: 2 orphan refunds") `+
+			`(not-json,0,1,t,,"ledgermetrics: delivery not-json rejected with 400: the body is not JSON") `+
+			`(taken,1,1,t,,"ledgermetrics: delivery taken rejected with 409: `+
+			`webhook-id: was recorded before for other events; not counted: 1 orphan refund")`)
 	for _, want := range []string{
-		`id=invalid error="[0].type: is missing"`,
-		`id=taken error="webhook-id: was recorded before for other events"`,
+		`id=invalid error="[1].type: must be another" not_counted="1 orphan refund, 1 reconciler.orphan"`,
+		`id=taken error="webhook-id: was recorded before for other events" not_counted="1 orphan refund"`,
 	} {
-		if strings.Count(log.String(), `level=ERROR msg="delivery refused, see what is parked" `+want) != 1 {
+		if strings.Count(log.String(), `level=ERROR msg="delivery refused and parked" `+want) != 1 {
 			t.Errorf("logged %s, want %s", log.String(), want)
 		}
 	}
@@ -180,6 +191,46 @@ func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 	run(t, db, "update ledger_metrics_outbox set parked_at = null, next_attempt_at = now() where id = 'invalid'")
 	outbox.client = answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
 	drain(t, outbox, Drained{Counted: 1})
+}
+
+func TestHooksTellWhatBecameOfEachDelivery(t *testing.T) {
+	db := open(t)
+	for _, id := range []string{"sent", "parked", "failed"} {
+		insert(t, db, id, "[]")
+	}
+	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("webhook-id") {
+		case "sent":
+			recorded(w)
+		case "parked":
+			answer(w, 409, `{"error":"webhook-id: was recorded before for other events"}`)
+		default:
+			answer(w, 503, `{"error":"not confirmed"}`)
+		}
+	}))
+	if _, err := outbox.Drain(ctx); err == nil { // Without hooks.
+		t.Error("no error")
+	}
+	run(t, db, "update ledger_metrics_outbox set sent_at = null, parked_at = null, next_attempt_at = now() - interval '1 s'")
+	var told []string
+	tell := func(what ...any) { told = append(told, strings.TrimSpace(fmt.Sprintln(what...))) }
+	outbox.Hooks = Hooks{
+		Sent: func(id string) {
+			tell("sent", id, rows(t, db, "select id from ledger_metrics_outbox where sent_at is not null"))
+		},
+		Failed: func(id string, err error) { tell("failed", id, err) },
+		Parked: func(id string, err *RejectedError) { tell("parked", id, err.Status, err.NotCounted) },
+	}
+	outbox.lookAtAllAt = time.Time{}
+	if _, err := outbox.Drain(ctx); err == nil {
+		t.Error("no error")
+	}
+	want := []string{
+		"sent sent (sent)", "parked parked 409 no events", "failed failed ledgermetrics: delivery failed rejected with 503: not confirmed",
+	}
+	if fmt.Sprint(told) != fmt.Sprint(want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
 }
 
 func TestDrainBacksOffAndTouchesNoOther(t *testing.T) {
@@ -203,7 +254,7 @@ func TestDrainBacksOffAndTouchesNoOther(t *testing.T) {
 		t.Errorf("%+v, %v", drained, err)
 	}
 	// 8 s to 10 s after the fifth attempt, counted from when it was answered.
-	expect(t, db, `select id, attempts, parked_at, claimed_until, last_error like 'delivery slow rejected with 502: %',
+	expect(t, db, `select id, attempts, parked_at, claimed_until, last_error like '%: delivery slow rejected with 502: %',
 		next_attempt_at - now() between interval '1 second' and interval '10 seconds'
 		from ledger_metrics_outbox where id = 'slow'`, "(slow,5,,,t,t)")
 	expect(t, db, "select attempts, claimed_until, last_error from ledger_metrics_outbox where id = 'other'", "(0,,)")

@@ -14,8 +14,8 @@ const (
 
 // The oldest first, and a few at a time: no process waits for a purge, and a purge waits for no process.
 var purgeSQL = fmt.Sprintf(`
-	delete from ledger_metrics_outbox where id in (
-		select id from ledger_metrics_outbox where sent_at < now() - interval '14 days'
+	delete from public.ledger_metrics_outbox where id in (
+		select id from public.ledger_metrics_outbox where sent_at < now() - interval '14 days'
 		order by sent_at limit %d
 		for update skip locked
 	)`, maxPurged)
@@ -23,7 +23,7 @@ var purgeSQL = fmt.Sprintf(`
 // It ends all claims, because a receiver that is gone may have answered those deliveries. It leaves out what was first
 // sent over 13 days ago, because the receiver may have forgotten those ids.
 const resendSQL = `
-	update ledger_metrics_outbox set sent_at = null, claimed_until = null, next_attempt_at = now()
+	update public.ledger_metrics_outbox set sent_at = null, claimed_until = null, next_attempt_at = now()
 	where (sent_at >= $1 and first_sent_at > now() - interval '13 days') or claimed_until is not null`
 
 // ResendSince makes every delivery due again that was counted since then, and returns their number. Call it when the
@@ -33,7 +33,7 @@ const resendSQL = `
 // A delivery that was first sent over 13 days ago stays as it is: the receiver keeps ids for 14 days.
 func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error) {
 	var count int64
-	err := retry(ctx, func() error {
+	err := Retry(ctx, func() error {
 		return o.inTx(ctx, func(tx *sql.Tx) error {
 			result, err := tx.ExecContext(ctx, resendSQL, since)
 			if err != nil {
@@ -44,7 +44,7 @@ func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error
 		})
 	})
 	if err != nil {
-		return 0, fmt.Errorf("outbox not sent again: %w", err)
+		return 0, fmt.Errorf("ledgermetrics: outbox not sent again: %w", err)
 	}
 	return count, nil
 }
@@ -69,7 +69,7 @@ func (o *Outbox) purge(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("outbox not purged: %w", err)
+		return fmt.Errorf("ledgermetrics: outbox not purged: %w", err)
 	}
 	if count < maxPurged {
 		o.mutex.Lock()

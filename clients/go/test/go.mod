@@ -1,12 +1,11 @@
 // What needs a Postgres driver is a module of its own, so that the client depends on nothing. The project's tests build
-// it in GOPATH mode, with the drivers that Debian ships.
+// it in GOPATH mode, with the driver that Debian ships.
 module github.com/veza/veza-ledger-metrics/clients/go/test
 
 go 1.22
 
 require (
-	github.com/jackc/pgx/v4 v4.18.1
-	github.com/lib/pq v1.10.9
+	github.com/lib/pq v1.10.2
 	github.com/veza/veza-ledger-metrics/clients/go v0.2.0
 )
 

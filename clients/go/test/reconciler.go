@@ -64,7 +64,7 @@ func main() {
 
 // repair does one sweep's work and enqueues what it did, in one transaction. What is repaired already is left alone.
 func repair(ctx context.Context, db *sql.DB, number int) error {
-	return ledgermetrics.InTx(ctx, db, func(tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+	return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
 		orders, orphans := 1+number%5, number%3
 		if os.Getenv("REBUILD") == "" {
 			result, err := tx.ExecContext(ctx,
