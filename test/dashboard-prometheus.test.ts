@@ -69,6 +69,7 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0, database
   const reconciler = [
     `veza_reconciler_last_run_timestamp ${tick}`,
     "veza_reconciler_orphan_refunds_total 0",
+    "veza_reconciler_counters_held 1",
     ...phases.map((phase) => `veza_reconciler_actions_total{phase="${phase}"} 0`),
     ...["3.2", "+Inf"].map((le) => `veza_reconciler_sweep_duration_seconds_bucket{le="${le}"} 1`),
   ];

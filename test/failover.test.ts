@@ -1,6 +1,7 @@
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import postgres from "postgres";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
@@ -22,6 +23,7 @@ import { scrape } from "./helpers/gateway.ts";
 import { captureLog } from "./helpers/log.ts";
 import { runScript } from "./helpers/processes.ts";
 import { newSecret, post } from "./helpers/receiver.ts";
+import { httpServer } from "./helpers/servers.ts";
 
 // What each failover, restore and mix-up costs, on real servers: docs/lost-and-wrong-events.md.
 
@@ -141,7 +143,6 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   const [primary, { gateway, history, seen }] = await Promise.all([startPrimary(), startWatched()]);
   const standby = await startStandby(primary);
   const onStandby = sessionOn(standby);
-  setEnvironment(settingsOn(primary, gateway));
   await tick(primary, gateway);
   await seen(0);
   const [early, late] = [named("early", 5), named("late", 20)];
@@ -163,8 +164,8 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   const log = captureLog();
   expect(await send(["between"])).toEqual({ between: "recorded" });
   expect(log[0]).toEqual({ level: "warn", message: "counters held", by: { [`${orphans}{}`]: 19 } });
-  const sweep = JSON.stringify({ type: "reconciler.sweep", timestamp: "2026-01-31", data: { duration_seconds: 1 } });
-  expect((await post(url, secret, sweep.replace("-31", "-31T12:00:00Z"))).json).toMatchObject({ published: true });
+  const sweep = { type: "reconciler.sweep", timestamp: "2026-01-31T12:00:00Z", data: { duration_seconds: 1 } };
+  expect((await post(url, secret, JSON.stringify(sweep))).json).toMatchObject({ published: true });
   expect(await tick(standby, gateway)).toBe(19);
   expect(await scrape(stage, `http://127.0.0.1:${gateway.port}`)).toMatchObject({
     ...{ [orphans]: 25, veza_reconciler_counters_held: 1, veza_reconciler_sweep_duration_seconds_count: 1 },
@@ -316,6 +317,26 @@ it("holds on a gateway of 5 MB, and holds a wrong number until its group is dele
   });
   expect(await tick(server, gateway)).toBe(0);
   expect(await shown(gateway)).toBe(0);
+});
+
+it("lets a counter fall after a loss where nothing is compared, as behind an ingress for pushes alone", async () => {
+  const [server, { gateway, seen }] = await Promise.all([startPrimary(), startWatched()]);
+  const ingressUrl = await httpServer(async (request, response) => {
+    const { method = "", url } = request;
+    const body = await text(request);
+    const passed = method === "PUT" && (await fetch(`http://127.0.0.1:${gateway.port}${url}`, { method, body }));
+    response.writeHead(passed ? passed.status : 405).end();
+  });
+  const ingress = { ...gateway, port: Number(new URL(ingressUrl).port) };
+  await tick(server, ingress);
+  await seen(0);
+  await send(named("counted", 5));
+  await seen(5);
+  await sessionOn(server)`update ledger_metrics.totals set value = 3`;
+  const notCompared = "✓ totals on the gateway not compared: the Pushgateway answered 405: no /metrics";
+  expect(await doctor(server, ingress, "totals on")).toEqual([notCompared]);
+  expect(await tick(server, ingress)).toBe(0);
+  expect(await seen(3)).toEqual({ falls: 1, increase: 5 + 3 });
 });
 
 it("sees a killed gateway with a file serve old totals until the next tick, which the doctor warns of", async () => {
