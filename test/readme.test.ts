@@ -28,9 +28,9 @@ it.each(pages)("%s links to pages and headings that are there", async (page) => 
   }
 });
 
-it("the README is short: 180 lines of 120 characters at most", async () => {
+it("the README is short: 185 lines of 120 characters at most", async () => {
   const lines = (await readFile("README.md", "utf8")).trimEnd().split("\n");
-  expect(lines.length).toBeLessThanOrEqual(180);
+  expect(lines.length).toBeLessThanOrEqual(185);
   expect(lines.filter((line) => line.length > 120)).toEqual([]);
 });
 
