@@ -3,6 +3,7 @@ import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionUR
 import { isConnectionError, keepConnections, withDeadline } from "../lib/database.ts";
 import { deadline, stayAwake, twice } from "../lib/deadline.ts";
 import { parseEvents, tally } from "../lib/events.ts";
+import { keptTimeoutMs, publishTimeoutMs, recordTimeoutMs } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
@@ -11,11 +12,6 @@ import { type Delivery, type DeliveryStatus, publishTotals, recordDelivery } fro
 import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
 
 const maxBodyBytes = 256 * 1024;
-/** Of the function's 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare. */
-const recordTimeoutMs = 5_000;
-/** A kept connection may have died unnoticed. */
-const keptTimeoutMs = 1_500;
-const publishTimeoutMs = 3_500;
 /** As far as clocks may differ: what a signature tolerates. */
 const maxAheadSeconds = 300;
 

@@ -1,16 +1,12 @@
 import type { Handler } from "aws-lambda";
 import { keepConnections } from "../lib/database.ts";
 import { deadline, stayAwake, twice } from "../lib/deadline.ts";
+import { publishTimeoutMs, pushTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { isRefusal, push } from "../lib/pushgateway.ts";
 import { exposeSample, takeSample } from "../lib/sample.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { publishTotals } from "../lib/totals.ts";
-
-/** Budget of the function's 25 s: 4 for settings, 8 for Postgres, twice 3 to push, 3.5 to publish, 3.5 spare. */
-export const databaseTimeoutMs = 8_000;
-const pushTimeoutMs = 3_000;
-const publishTimeoutMs = 3_500;
 
 const findDatabase = async (fresh: boolean) => (await loadSettings("sampler", { fresh })).database;
 const connections = keepConnections(findDatabase, "veza-ledger-sampler");
@@ -30,7 +26,7 @@ async function tick(): Promise<Counts> {
   const startedAt = performance.now();
   const { database, pushgateway, stage } = await loadSettings("sampler");
   try {
-    const sample = await takeSample(connections, deadline("Postgres", databaseTimeoutMs));
+    const sample = await takeSample(connections, deadline("Postgres", sampleTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;
     const counts: Counts = {};
     for (const outcome of sample.outcomes) {

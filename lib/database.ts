@@ -3,6 +3,7 @@ import net from "node:net";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
 import { iamToken } from "./iam-token.ts";
+import { dialTimeoutMs } from "./limits.ts";
 import { type DatabaseTarget, type FindDatabase, rememberLogin } from "./login.ts";
 
 /** One connection. Once lost, it stays lost. */
@@ -100,7 +101,7 @@ function open(target: DatabaseTarget, name: string, isStrict: boolean): Database
     max: 1,
     prepare: false, // Poolers in transaction mode lose prepared statements; PgBouncer keeps them since 1.21.
     fetch_types: false, // Would cost a query after every log-in, for array types.
-    connect_timeout: 3,
+    connect_timeout: dialTimeoutMs / 1000,
     max_lifetime: null, // Would end a connection by its age, also in the middle of a push.
     connection: { application_name: name },
     onparameter: () => {

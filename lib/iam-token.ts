@@ -1,5 +1,6 @@
 import { SignatureV4 } from "@smithy/signature-v4";
 import { deadline, orAbort } from "./deadline.ts";
+import { credentialsTimeoutMs } from "./limits.ts";
 import type { DatabaseTarget } from "./login.ts";
 import { loadSdk } from "./secrets.ts";
 
@@ -17,6 +18,6 @@ export async function iamToken({ host, port, username }: DatabaseTarget): Promis
   const address = `${host}:${port}`;
   const request = { method: "GET", protocol: "https:", hostname: host, path: "/", headers: { host: address } };
   const signing = signer.presign({ ...request, query: { Action: "connect", DBUser: username } }, { expiresIn: 900 });
-  const { query } = await orAbort(signing, deadline("AWS credentials", 2_000));
+  const { query } = await orAbort(signing, deadline("AWS credentials", credentialsTimeoutMs));
   return `${address}/?${new URLSearchParams(query as Record<string, string>)}`.replaceAll("+", "%20");
 }

@@ -1,4 +1,5 @@
 import { deadline, orAbort } from "./deadline.ts";
+import { secretsTimeoutMs } from "./limits.ts";
 import { log } from "./log.ts";
 
 /** A secret could not be read. The message names it, the cause and a remedy, and shows nothing of its value. */
@@ -6,7 +7,6 @@ export class SecretsError extends Error {}
 
 export type Texts = Record<string, string | undefined>;
 
-const timeoutMs = 2_000;
 const maxAgeMs = 5 * 60_000;
 /** After a failed read: with good texts in the cache, and without. */
 const retryAfterMs = 30_000;
@@ -69,7 +69,7 @@ function read(ids: string, good?: Cache["good"]): Cache {
 async function readAll(ids: string[]): Promise<Texts> {
   const { SecretsManagerClient, GetSecretValueCommand } = await loadSdk();
   const client = new SecretsManagerClient({});
-  const readDeadline = deadline("Secrets Manager", timeoutMs);
+  const readDeadline = deadline("Secrets Manager", secretsTimeoutMs);
   const read = async (id: string) => {
     try {
       const sending = client.send(new GetSecretValueCommand({ SecretId: id }), { abortSignal: readDeadline });

@@ -4,6 +4,7 @@ import type { Sql } from "postgres";
 import { type Connections, type Database, withDeadline } from "./database.ts";
 import { deadline, twice, withAnyOf } from "./deadline.ts";
 import { exposeTotals, heldCounters, type Increment, reconcilerMetric, seriesKey, type Total } from "./events.ts";
+import { comparePushTimeoutMs } from "./limits.ts";
 import { log } from "./log.ts";
 import { isRefusal, type PushgatewayTarget, push, readGroup } from "./pushgateway.ts";
 import { Refusal } from "./refusal.ts";
@@ -96,8 +97,6 @@ export const lockAndReadTotals = `
       and database = (select oid from pg_database where datname = current_database()));
   select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;
 
-/** To read what the gateway shows and push. */
-export const pushTimeoutMs = 1_500;
 /** Turns of the event loop. Node notices after three that a connection has ended right behind an answer. */
 const turnsToNoticeTheEnd = 5;
 
@@ -132,7 +131,7 @@ export function publishTotals(
         await push(gateway, group, metrics, signal);
         return held;
       };
-      const signals = [publishDeadline, database.lost, deadline("the Pushgateway", pushTimeoutMs)];
+      const signals = [publishDeadline, database.lost, deadline("the Pushgateway", comparePushTimeoutMs)];
       const held = lock.length > 0 ? await withAnyOf(signals, compareAndPush) : [];
       await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
       const by = held.map(({ name, labels, value, total }) => [seriesKey(name, labels), value - total]);

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { indexFiles } from "../commands/indexes.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { ledgerDashboard } from "../config/grafana/dashboard.ts";
-import { databaseTimeoutMs } from "../handlers/sampler.ts";
 import { checks, questionOf, rowsOf } from "../lib/checks.ts";
 import { phases } from "../lib/events.ts";
+import { sampleTimeoutMs } from "../lib/limits.ts";
 import { createDatabase, type TestDatabase } from "./helpers/database.ts";
 import { alertOf, modelOf, models } from "./helpers/models.ts";
 
@@ -46,9 +46,9 @@ it.each(["veza_ledger_sampler", "veza_ledger"])(
       select extract(epoch from split_part(setting, '=', 2)::interval) * 1000 as timeout_ms
       from pg_db_role_setting, unnest(setconfig) as setting
       where setrole = ${login}::regrole and setdatabase = 0 and setting like 'statement_timeout=%'`;
-    const longest = Math.floor(databaseTimeoutMs / checks.length);
+    const longest = Math.floor(sampleTimeoutMs / checks.length);
     const lacking =
-      `config/postgres/roles.sql: ${checks.length} checks have ${databaseTimeoutMs} ms. ` +
+      `config/postgres/roles.sql: ${checks.length} checks have ${sampleTimeoutMs} ms. ` +
       `Lower the statement_timeout of ${login} to ${longest} ms or less`;
     expect(Number(row?.timeout_ms), lacking).toBeGreaterThan(0);
     expect(Number(row?.timeout_ms), lacking).toBeLessThanOrEqual(longest);

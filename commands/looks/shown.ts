@@ -1,7 +1,8 @@
 import { deadline } from "../../lib/deadline.ts";
 import { heldCounters, type Total } from "../../lib/events.ts";
+import { comparePushTimeoutMs } from "../../lib/limits.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
-import { lockKey, pushTimeoutMs } from "../../lib/totals.ts";
+import { lockKey } from "../../lib/totals.ts";
 import { doubt, type Finding, orRemedy, type Scene, well, wrong } from "../look.ts";
 
 const page = "docs/lost-and-wrong-events.md";
@@ -11,10 +12,10 @@ const page = "docs/lost-and-wrong-events.md";
  * does not come in time. A total ahead of what was recorded is a doubt.
  */
 export async function lookAtShown({ database: { sql }, settings: { pushgateway, stage } }: Scene): Promise<Finding> {
-  const limit = deadline("the Pushgateway", pushTimeoutMs);
+  const limit = deadline("the Pushgateway", comparePushTimeoutMs);
   const { shown, unread } = await orRemedy(
     readGroup(pushgateway, { job: "veza_reconciler", stage }, limit),
-    `have the gateway show its page to this login within ${pushTimeoutMs} ms: until then no totals are published`,
+    `have the gateway show its page within ${comparePushTimeoutMs} ms: until then no totals are published`,
   );
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
