@@ -89,6 +89,7 @@ async function readAddPush(senders: number): Promise<Result> {
 
 async function deliver(processes: number, load: Load): Promise<Result> {
   await sql`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
+  await fetch(`${gateway.url}/metrics/job/veza_reconciler`, { method: "DELETE" }); // Else its counters would be held.
   const options = { env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "inherit", "ipc"] as never };
   const receivers = Array.from({ length: processes }, () =>
     fork(path.join(import.meta.dirname, "receiver.ts"), [], options),
