@@ -153,6 +153,9 @@ it("takes every alert from its cause to firing, and back", { timeout: 120_000 },
   await expect.poll(keepTicking, waiting).not.toContain("VezaLedgerStuckOrders");
 
   await database.admin`truncate ledger_metrics.totals`;
+  await expect.poll(keepTicking, waiting).toContain("VezaLedgerEventsLost");
+  expect(await firing()).not.toContain("VezaLedgerAnotherWriter");
+  await fetch(`${gateway.url}/metrics/job/veza_reconciler/stage/${stage}`, { method: "DELETE" });
   await expect.poll(kinds("VezaLedgerAnotherWriter", "reason"), waiting).toContain("a counter fell");
 
   await database.admin`alter table orders rename hyperswitch_payment_id to gone`;

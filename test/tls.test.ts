@@ -23,7 +23,8 @@ async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres;
 async function startTlsGateway(key: Buffer, cert: Buffer): Promise<string> {
   const front = https.createServer({ key, cert }, async (request, response) => {
     const { method = "", url = "" } = request;
-    const answer = await fetch(inject("pushgatewayUrl") + url, { method, body: await buffer(request) });
+    const body = await buffer(request);
+    const answer = await fetch(inject("pushgatewayUrl") + url, { method, ...(body.length > 0 && { body }) });
     response.writeHead(answer.status).end(await answer.text());
   });
   front.listen(0, "127.0.0.1");

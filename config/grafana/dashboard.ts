@@ -515,7 +515,7 @@ const reconcilerPanels = (): AnyPanel[] => [
               `${titleOf(phase)} {{stage}}`,
             ),
           ),
-          range(`max by (stage) (${reconcilerMetric.held}{${ofStage}}) > 0`, "counters held {{stage}}"),
+          range(`max by (stage) (${reconcilerMetric.held}{${ofStage}})`, "counters held {{stage}}"),
         ],
       }),
     )
