@@ -79,7 +79,7 @@ it("the schema can be rolled back, and applied again", async () => {
   await runSqlFiles(database.adminUrl, ["config/postgres/schema.rollback.sql"]);
   expect(await tables()).toEqual([]);
   expect(await migrate(database.adminUrl)).toEqual([0, inPlace]);
-  expect(await tables()).toEqual([{ relname: "deliveries" }, { relname: "totals" }]);
+  expect(await tables()).toEqual([{ relname: "accepted" }, { relname: "deliveries" }, { relname: "totals" }]);
 });
 
 it("roles.sql lets the sampler and people on call into whatever schema the ledger is in", async () => {
@@ -266,7 +266,7 @@ it("says what is missing, and shows no password when it fails", async () => {
 it.each([
   ["sampler", "update orders set status = 'paid'", "cannot execute UPDATE in a read-only transaction"],
   ["sampler", "set transaction read write; update orders set status = 'paid'", "permission denied for table orders"],
-  ["sampler", "select id from orders", "permission denied for table orders"],
+  ["sampler", "select updated_at from orders", "permission denied for table orders"],
   ["sampler", "select * from ledger_metrics.deliveries", "permission denied for table deliveries"],
   ["receiver", "select status from orders", "permission denied for table orders"],
   ["receiver", "delete from ledger_metrics.totals", "permission denied for table totals"],
