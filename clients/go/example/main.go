@@ -36,11 +36,7 @@ func main() {
 		log.Fatal(err)
 	}
 	outbox := ledgermetrics.NewOutbox(db, client)
-	outbox.Hooks = ledgermetrics.Hooks{
-		Sent:   func(id string) { log.Println("counted", id) },
-		Failed: func(_ string, err error) { log.Println("will send again:", err) },
-		Parked: func(_ string, err *ledgermetrics.RejectedError) { log.Println("parked:", err) },
-	}
+	outbox.Hooks.Sent = func(id string) { log.Println("counted", id) } // Run logs what fails, and what is parked.
 	go outbox.Run(ctx)
 	for ; ; time.Sleep(5 * time.Second) {
 		if err := sweep(ctx, db); err != nil {

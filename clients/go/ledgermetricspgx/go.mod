@@ -5,7 +5,7 @@ module github.com/veza/veza-ledger-metrics/clients/go/ledgermetricspgx
 go 1.22
 
 require (
-	github.com/jackc/pgx/v5 v5.5.0
+	github.com/jackc/pgx/v5 v5.5.4
 	github.com/veza/veza-ledger-metrics/clients/go v0.2.0
 )
 
