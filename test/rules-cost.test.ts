@@ -115,6 +115,7 @@ function history(now: number): string {
     "veza_ledger:check_newest:max": ofChecks,
     "veza_ledger:check_answered": ofChecks,
     "veza_ledger:check_inserts:rise": ofChecks,
+    "veza_ledger:table_inserts:rise": [...new Set(checks.map(({ table }) => `${ofSampler},table="${table}"`))],
     "veza_ledger:check_seen:slots": ofWindows,
     "veza_ledger:check_expected:slots": ofWindows,
   };
