@@ -633,7 +633,8 @@ async function passOn(request: http.IncomingMessage, body: Buffer, response: htt
   const { method = "", url = "", headers } = request;
   const kept = Object.entries(headers).filter(([name]) => /^(webhook-|content-type)/.test(name));
   try {
-    const answer = await fetch(new URL(url, target), { method, headers: kept as [string, string][], body });
+    const sent = { method, headers: kept as [string, string][], ...(body.length > 0 && { body }) };
+    const answer = await fetch(new URL(url, target), sent);
     const text = await answer.text();
     const retryAfter = answer.headers.get("retry-after");
     response.writeHead(answer.status, retryAfter ? { "retry-after": retryAfter } : {}).end(text);
