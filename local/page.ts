@@ -38,8 +38,10 @@ export async function localRules(pageUrl: string): Promise<string> {
 
 /** A stack that has not ticked yet. A check's page of the runbook is the page of its own alert. */
 export function newStack(rules: string, everySeconds: number, stage: string): Stack {
-  const { groups } = load(rules) as { groups: { rules: { expr: string; annotations: { runbook_url: string } }[] }[] };
-  const alerts = groups.flatMap((group) => group.rules);
+  const { groups } = load(rules) as {
+    groups: { rules: { alert?: string; expr: string; annotations: { runbook_url: string } }[] }[];
+  };
+  const alerts = groups.flatMap((group) => group.rules).filter(({ alert }) => alert);
   return {
     checks: checks.map(({ id, metric, help }) => ({
       id,
