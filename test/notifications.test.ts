@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { checkSuccessMetric, checks, oldestItemMetric } from "../lib/checks.ts";
 import { phases, reconcilerMetric } from "../lib/events.ts";
+import { evidenceMetric } from "../lib/evidence.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
 import { findProgram } from "../local/find-program.ts";
 import { type Running, startAlertmanager, startPrometheus, startPushgateway } from "../local/programs.ts";
@@ -36,6 +37,8 @@ interface Minute {
   orphansFailed?: number;
   sweeps?: number;
   lastSweep?: number;
+  /** The counts succeed, and their evidence times out. */
+  isStarved?: boolean;
   /** The sampler pushes nothing; or the gateway has lost everything, too. */
   away?: "silent" | "wiped";
 }
@@ -208,6 +211,15 @@ const incidents: Incident[] = [
       [60, "ticket ReconcilerDead ends"],
       [70, "page SamplerSilent ends"],
       [75, "ticket StuckRefunds ends"],
+    ],
+  },
+  {
+    stage: "evidence_starves",
+    title: "the counts succeed, and their evidence times out",
+    play: (minute) => ({ isStarved: during(minute, 10, 100) }),
+    receives: [
+      [80, "ticket CheckBlind fires"],
+      [100, "ticket CheckBlind ends"],
     ],
   },
   {
@@ -408,7 +420,7 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
   const unixTime = (ofMinute: number) => (startedAt + ofMinute * minuteMs) / 1000;
   const { counts = {}, failing = [], repaired = {}, orphansFailed = 0, sweeps = minute } = state;
   const { oldest = minute - 31, lastSweep = minute - (minute % 5) } = state;
-  const ofChecks = checks.flatMap(({ id, metric }) => {
+  const ofChecks = checks.flatMap(({ id, metric, staleAfter }) => {
     if (failing.includes(id as Id)) return [`${metric} -1`, `${checkSuccessMetric}{check="${id}"} 0`];
     const rows = counts[id as Id] ?? 0;
     const time = rows ? unixTime(oldest) : 0;
@@ -416,6 +428,7 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
       `${metric} ${rows}`,
       `${checkSuccessMetric}{check="${id}"} 1`,
       `${oldestItemMetric}{check="${id}"} ${time}`,
+      ...(staleAfter && !state.isStarved ? [`${evidenceMetric.outside}{check="${id}", reason="no_time"} 0`] : []),
     ];
   });
   await send("veza_ledger", [...ofChecks, `${sampleTimestampMetric} ${Date.now() / 1000}`]);
