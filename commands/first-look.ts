@@ -128,8 +128,7 @@ async function look(scene: Scene, print: Print): Promise<boolean> {
     print("");
   }
   const { username } = scene.settings.database;
-  for (const grant of await missingRights(ask, username, ["veza_ledger_sampler"]).catch(() => []))
-    print(wrapped(grant, "→"));
+  for (const grant of await missingRights(ask, username, ["veza_ledger_sampler"])) print(wrapped(grant, "→"));
   printDoubt("indexes");
   print(
     doubts.size > 0

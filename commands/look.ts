@@ -140,7 +140,8 @@ export function remedyFor(error: unknown): string {
 export function setTo({ login, database }: Row, setting: string): string {
   const reader = login.replace(/^veza_ledger(_sampler)?(_clone)?$/, "veza_ledger_sampler");
   const isHandedOn = reader !== login || login === "veza_ledger_sampler";
-  return `alter role ${reader} in database ${database} set ${setting}${isHandedOn ? "; then npm run migrate" : ""}`;
+  const alter = `as a login that may create roles: alter role ${reader} in database ${database} set ${setting}`;
+  return isHandedOn ? `${alter}; then npm run migrate` : alter;
 }
 /** SQL: the login and database that setTo() needs. */
 export const here = "quote_ident(session_user) as login, quote_ident(current_database()) as database";

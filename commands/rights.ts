@@ -14,7 +14,7 @@ interface Grant {
 /** The statements `grant … on …` of roles.sql. */
 export async function readGrants(): Promise<Grant[]> {
   const text = (await readSqlFile("config/postgres/roles.sql")).replaceAll(/^--.*$/gm, "");
-  const list = (names = "") => names.split(",").map((name) => name.trim());
+  const list = (names = "") => names.split(",").map((name) => name.trim().replaceAll('"', ""));
   return [...text.matchAll(/^ *grant ([^;]+?)\s+on (schema )?([^;]+?)\s+to ([^;]+);/gm)].map(
     ([, privileges = "", schema, names, roles]) => ({
       privileges: [...privileges.matchAll(/(\w+)(?: \(([^)]*)\))?/g)].map(([, name = "", columns]) => ({

@@ -84,7 +84,9 @@ function acceptedOf(check: Check): string {
   with accepted as materialized (
     select id from ledger_metrics.accepted where "check" = '${check.id}' and until > now()
   ),
-  counted as (select ${check.time} as time, id::text in (select id from accepted) as is_accepted ${rowsOf(check)})
+  counted as (
+    select ${check.time} as time, coalesce(id::text in (select id from accepted), false) as is_accepted ${rowsOf(check)}
+  )
   select series.* from (
     select count(*) filter (where is_accepted) as accepted, count(*) filter (where not is_accepted) as open,
       extract(epoch from (min(time) filter (where not is_accepted and isfinite(time)))::timestamptz) as oldest

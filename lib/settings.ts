@@ -31,16 +31,6 @@ export async function loadSettings(functionName: FunctionName, { fresh = false }
   return parseSettings(await loadTexts(fresh), functionName);
 }
 
-/** Reads and validates the gateway alone, from the same places, for a command without a database. Throws alike. */
-export async function loadPushgateway(): Promise<PushgatewayTarget> {
-  const texts = await loadTexts(false);
-  const problems: string[] = [];
-  const target = parsePushgateway(texts, problems);
-  trust(texts, problems);
-  if (!target || problems.length > 0) throw new SettingsError(problems.join("; "));
-  return target;
-}
-
 async function loadTexts(fresh: boolean): Promise<Texts> {
   const texts: Texts = process.env.SECRET_ID ? { ...(await readSecrets(process.env.SECRET_ID, fresh)) } : {};
   for (const name of settingNames) texts[name] = process.env[name] || texts[name];

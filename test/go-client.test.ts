@@ -270,8 +270,8 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
     // Its go.mod, with the library from where Debian puts it instead of a module proxy.
     const mod = await readFile("clients/go/example/go.mod", "utf8");
     const modFile = path.join(gopath.folder, "example.mod");
-    const replace = `replace github.com/lib/pq => ${sourcesOf("github.com/lib/pq")}\n`;
-    await writeFile(modFile, mod.replace("=> ../", `=> ${path.resolve("clients/go")}`) + replace);
+    const replace = `replace github.com/lib/pq => "${sourcesOf("github.com/lib/pq")}"\n`;
+    await writeFile(modFile, mod.replace("=> ../", `=> "${path.resolve("clients/go")}"`) + replace);
     // Built, because `go run` would leave the program behind when it is killed.
     await run("go", ["build", "-modfile", modFile, "-o", built("example"), "."], withModules, "clients/go/example");
     const example = runProgram(built("example"), [], {

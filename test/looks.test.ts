@@ -62,6 +62,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
   const settings = () => ({ DATABASE_URL: database.samplerUrl, WEBHOOK_SECRET: undefined });
   const check = () => doctor(["sampler"], settings());
   const isWell = async () => expect(await check()).toMatchObject({ exitCode: 0, ill: [] });
+  const whoever = "as a login that may create roles: ";
+  /** Runs the statement that a remedy begins with, as the superuser. */
+  const apply = (remedy = "") => run((remedy.split(";")[0] ?? "").replace(/^as [^:]*: /, ""));
   const inDatabase = () => `in database ${targetOf(database.adminUrl).database}`;
   const ofOrders = checks.filter(({ table }) => table === "orders");
   /** One line for each check of a table, as the doctor prints them. */
@@ -102,7 +105,8 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       ...linesOf("orders", affected),
     ]);
     expect(ill.remedies).toEqual([
-      "alter role veza_ledger_sampler bypassrls, or let the role read a view instead: docs/what-counts.md",
+      "as a superuser: alter role veza_ledger_sampler bypassrls; " +
+        "or let the role read a view instead: docs/what-counts.md",
       ...linesOf("orders", "see its table, above"),
     ]);
     await run("alter role veza_ledger_sampler bypassrls");
@@ -132,9 +136,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await run(
       `grant usage on schema veza_ledger_views to ${owner}; alter view veza_ledger_views.orders owner to ${owner}`,
     );
-    const remedy = `alter role ${owner} bypassrls: the view asks with its owner's rights`;
+    const remedy = `as a superuser: alter role ${owner} bypassrls; the view asks with its owner's rights`;
     expect((await check()).remedies).toEqual([remedy, ...linesOf("orders", "see its table, above")]);
-    await run(remedy.split(":")[0] ?? "");
+    await apply(remedy);
     await isWell();
   });
 
@@ -171,14 +175,13 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       "✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata",
     ]);
     const toSet = (zone: string) =>
-      `alter role veza_ledger_sampler ${inDatabase()} set timezone = '${zone}'; then npm run migrate; ` +
+      `${whoever}alter role veza_ledger_sampler ${inDatabase()} set timezone = '${zone}'; then npm run migrate; ` +
       "or name the zone of the process that writes created_at";
     expect(unset.remedies).toEqual([toSet("UTC")]);
-    const apply = async (remedy = "") => {
-      await run(remedy.split(";")[0] ?? "");
+    const setZone = async (zone: string) => {
+      await apply(toSet(zone));
       await migrate();
     };
-    const setZone = (zone: string) => apply(toSet(zone));
 
     await setZone("UTC");
     const ahead = await check();
@@ -187,6 +190,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       remedies: [expect.stringMatching(/set timezone = '[A-Z]\w+\/\w+'; then/)],
     });
     await apply(ahead.remedies[0]);
+    await migrate();
     await isWell();
     await setZone("UTC");
     expect(ahead.ill).toEqual([
@@ -250,11 +254,11 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       exitCode: 0,
       ill: ["! table orders a table in public, and empty; there is another one in veza"],
     });
-    const remedy = `alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`;
+    const remedy = `${whoever}alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`;
     expect(ill.remedies).toEqual([
       `if that is the ledger: ${remedy}; then npm run migrate. If both are, a view of both: docs/what-counts.md`,
     ]);
-    await run(remedy);
+    await apply(remedy);
     await migrate();
     const found = await check();
     expect(found.lines).toContain("✓ check stuck_orders can be asked");
@@ -312,7 +316,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     const url = database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
     const { ill, remedies } = await doctor(["sampler"], { ...settings(), DATABASE_URL: url });
     expect(ill.join()).toMatch(/la requete serait affectee/);
-    expect(remedies[0]).toBe(`alter role ${owner} bypassrls: the view asks with its owner's rights`);
+    expect(remedies[0]).toBe(`as a superuser: alter role ${owner} bypassrls; the view asks with its owner's rights`);
   });
 
   it("a table that the role's search_path does not lead to", async () => {
@@ -322,7 +326,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       '✗ table orders it is in veza, where the role does not look: its search_path is "$user", public',
     );
     expect(ill.remedies).toContain(
-      `alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public; then npm run migrate`,
+      `${whoever}alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public; then npm run migrate`,
     );
     await run("drop table if exists refunds");
     expect((await check()).ill).toContain("✗ table refunds there is no such table");
@@ -337,9 +341,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
       hint: `as postgres: alter role veza_ledger_sampler ${inDatabase()} set search_path = veza, public`,
     });
     for (const setting of ["search_path = veza, public", "timezone = 'UTC'"]) {
-      const remedy = (await check()).remedies.find((text) => text.startsWith("alter role")) ?? "";
+      const remedy = (await check()).remedies.find((text) => text.startsWith(whoever)) ?? "";
       expect(remedy).toContain(`alter role veza_ledger_sampler ${inDatabase()} set ${setting}; then npm run migrate`);
-      await run(remedy.split(";")[0] ?? "");
+      await apply(remedy);
       await migrate();
     }
     await isWell();

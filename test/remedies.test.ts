@@ -191,6 +191,14 @@ describe.each([
       );
     });
 
+    it("what people on call need to accept a row", async () => {
+      await profile.run("revoke insert on ledger_metrics.accepted from veza_ledger_oncall");
+      const [rights] = await doctor("sampler");
+      expect(rights?.remedy).toMatch(/: grant insert \("check", id, until, why\) on ledger_metrics\.accepted to \w+$/);
+      await apply(rights?.remedy ?? "");
+      expect(await doctor("sampler")).toEqual([]);
+    });
+
     it("a schema that the role may not use, which is not a wrong search_path", async () => {
       await profile.run(`revoke all on schema ${profile.schema} from public, veza_ledger_sampler`);
       const lines = await mend("sampler");

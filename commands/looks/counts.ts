@@ -2,13 +2,13 @@ import { type Outcome, runChecks } from "../../lib/checks.ts";
 import { askOn } from "../../lib/question.ts";
 import { ago, carefully, type Finding, type Scene, well } from "../look.ts";
 
-/** Says what counts now, and which alerts that makes: on day one, they fire without anything new being wrong. */
+/** Says what counts now, and which alerts that makes unless rows are accepted: on day one, they fire for old rows. */
 export async function lookAtCounts({ database, limit }: Scene): Promise<Finding> {
   const outcomes = await runChecks(askOn(database, limit, carefully));
   const texts = outcomes.flatMap((outcome) => ("error" in outcome || outcome.count === 0 ? [] : [textOf(outcome)]));
   const unknown = outcomes.filter((outcome) => "error" in outcome).length;
   if (unknown > 0) texts.push(`unknown: ${unknown}`);
-  return well(texts.length === 0 ? "0 everywhere: no alert about money fires" : texts.join("; "));
+  return well(texts.length === 0 ? "0 everywhere: nothing is stuck now" : texts.join("; "));
 }
 
 function textOf({ check, count, oldestSeconds = 0 }: Exclude<Outcome, { error: unknown }>): string {

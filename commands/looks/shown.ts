@@ -1,5 +1,5 @@
 import { deadline } from "../../lib/deadline.ts";
-import { heldCounters, type Total } from "../../lib/events.ts";
+import { heldCounters, seriesKey, type Total } from "../../lib/events.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
 import { lockKey } from "../../lib/totals.ts";
@@ -15,7 +15,7 @@ export async function lookAtShown({ database: { sql }, settings: { pushgateway, 
   const limit = deadline("the Pushgateway", comparePushTimeoutMs);
   const { shown, unread } = await orRemedy(
     readGroup(pushgateway, { job: "veza_reconciler", stage }, limit),
-    `have the gateway show its page within ${comparePushTimeoutMs} ms: until then no totals are published`,
+    `have the gateway show /metrics within ${comparePushTimeoutMs} ms, or no totals are published`,
   );
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
@@ -36,6 +36,15 @@ export async function lookAtShown({ database: { sql }, settings: { pushgateway, 
     return doubt(
       `${ahead[0].name} is ${ahead[0].ahead} ahead of what was recorded (${ahead.length} such)`,
       `send again what was lost, or, after a correction, wait: the next events fill it up. ${page}`,
+    );
+  }
+  const behind = totals.filter(({ name, labels, value }) =>
+    shown.some((one) => seriesKey(one.name, one.labels) === seriesKey(name, labels) && one.value < value),
+  );
+  if (behind[0]) {
+    return doubt(
+      `the gateway shows less than Postgres: ${behind[0].name} (${behind.length} such)`,
+      'run it again in a minute; if it stays, the log says why: "totals not published"',
     );
   }
   if (shown.length > 0) return well("as the gateway shows them");

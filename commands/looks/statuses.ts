@@ -2,6 +2,7 @@ import type { Row } from "postgres";
 import { codeOf } from "../../lib/database.ts";
 import type { Ask } from "../../lib/question.ts";
 import { checksOf, doubt, type Finding, Problem, type Scene, view, well } from "../look.ts";
+import { ownerName } from "../rights.ts";
 
 /** Words for rows that nobody waits for. */
 const settledWords = new Set(
@@ -64,7 +65,7 @@ async function estimatedStatuses(ask: Ask, table: string): Promise<Row[]> {
       -- Before PostgreSQL 14, a partitioned table has no estimate and no time of an ANALYZE of its own.
       (select coalesce(sum(greatest(leaf.reltuples, 0)), 0)::float8
         from parts join pg_class as leaf on leaf.oid = part where leaf.relkind <> 'p') as rows,
-      relowner::regrole::text as owner,
+      ${ownerName("relowner")} as owner,
       (select format('%I.%I', nspname, relname) from pg_namespace where oid = relnamespace) as name,
       (select coalesce(sum(pg_stat_get_mod_since_analyze(part)), 0)::float8 from parts) as changes,
       exists (select from parts where pg_stat_get_last_autoanalyze_time(part)

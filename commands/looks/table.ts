@@ -55,8 +55,8 @@ const hidden = ({ schema, asker, login }: Row) =>
   wrong(
     `row-level security is on in ${schema}, so that its counts are unknown`,
     asker
-      ? `alter role ${asker} bypassrls: the view asks with its owner's rights`
-      : `alter role ${login} bypassrls, or ${view}`,
+      ? `as a superuser: alter role ${asker} bypassrls; the view asks with its owner's rights`
+      : `as a superuser: alter role ${login} bypassrls; or ${view}`,
   );
 
 /** What is wrong with where it is. */

@@ -75,9 +75,11 @@ begin
       current_setting('search_path'), places, array_to_string(missing, ', '));
     cure := case when places ~ ' or ' then format('choose %s, or make a view of them all: docs/what-counts.md; ', places)
         else '' end
-      || case when chosen is null then format('npm run migrate -- --schema %s', replace(places, '"', ''))
-        else format('as %s: alter role veza_ledger_sampler in database %I set search_path = %s, public',
-          current_user, here.datname, places) end;
+      || (select string_agg(case
+          when chosen is null then format('npm run migrate -- --schema %s', replace(place, '"', ''))
+          else format('as %s: alter role veza_ledger_sampler in database %I set search_path = %s, public', current_user,
+            here.datname, place)
+        end, ' or ') from unnest(string_to_array(places, ' or ')) as place);
   end if;
 
   with ledger as (
@@ -322,24 +324,46 @@ grant select on ledger_metrics.amounts_at_risk, ledger_metrics.accepted to veza_
 grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
 grant select, insert, update (value, ahead) on ledger_metrics.totals to veza_ledger_receiver;
 
--- People on call read what the runbook's queries read, and no more. A person's own login can have these rights too, by
+-- People on call read what the runbook's queries read, and accept rows; they may no more. A person's own login can have these rights too, by
 -- `grant veza_ledger_oncall to alice`, but then not the role's settings.
 -- Add the columns in which your schema keeps amounts and error texts.
 grant usage on schema ledger_metrics to veza_ledger_oncall;
 grant select on ledger_metrics.deliveries, ledger_metrics.totals to veza_ledger_oncall;
 grant select, insert ("check", id, until, why), delete on ledger_metrics.accepted to veza_ledger_oncall;
+-- Each by itself: a ledger without one of these columns keeps the rest. Counting needs none of them. Accepted rows need
+-- `id`, and the runbook needs the others; `npm run migrate` says what is missing.
 do $$
 begin
-  -- Of a ledger without this column, no row can be accepted.
-  grant select (id) on orders to veza_ledger_sampler;
-  grant select (id) on refunds to veza_ledger_sampler;
-  grant select (id) on seller_transfers to veza_ledger_sampler;
-  grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
-  grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
-  grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
-exception
-  -- The functions need none of it. `npm run migrate` says what is missing.
-  when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+  begin
+    grant select (id) on orders to veza_ledger_sampler;
+  exception
+    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+  end;
+  begin
+    grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
+  exception
+    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+  end;
+  begin
+    grant select (id) on refunds to veza_ledger_sampler;
+  exception
+    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+  end;
+  begin
+    grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
+  exception
+    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+  end;
+  begin
+    grant select (id) on seller_transfers to veza_ledger_sampler;
+  exception
+    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+  end;
+  begin
+    grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
+  exception
+    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
+  end;
 end
 $$;
 
