@@ -91,15 +91,19 @@ describe("after each command, the pool's settings are as before, and the applica
     await program.exited;
     return program.output();
   };
+  const files = ["schema.sql", "roles.sql", "indexes.sql"];
+  const rollbacks = ["indexes.rollback.sql", "roles.rollback.sql", "schema.rollback.sql"];
+  const psql = async (url: string, ...names: string[]) => {
+    const args = names.flatMap((name) => ["-f", `config/postgres/${name}`]);
+    return (await promisify(execFile)("psql", [url, ...args])).stdout;
+  };
   it.each([
     ["the first look", () => command("doctor", [shopUrl])],
     ["the first look into a schema", () => command("doctor", [shopUrl, "--schema", "public"])],
     ["the doctor", () => command("doctor", [], shopUrl)],
     ["migrate", () => command("migrate", [], adminUrl)],
-    [
-      "indexes.sql by psql",
-      () => promisify(execFile)("psql", [shopUrl, "-f", "config/postgres/indexes.sql"]).then(({ stdout }) => stdout),
-    ],
+    ["indexes.sql by psql", () => psql(shopUrl, "indexes.sql")],
+    ["all files by psql, and their rollbacks", () => psql(adminUrl, ...files, ...rollbacks)],
   ])("%s", async (_, use) => {
     await run("alter role veza_ledger_sampler set search_path = public, pg_catalog");
     const before = [await settingsOf(shopUrl), await settingsOf(adminUrl)];
