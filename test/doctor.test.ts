@@ -5,7 +5,7 @@ import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startReplica } from "./chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "./helpers/database.ts";
-import { doctor, inItsOwnProcess } from "./helpers/doctor.ts";
+import { doctor, fill, inItsOwnProcess } from "./helpers/doctor.ts";
 import { scrape } from "./helpers/gateway.ts";
 import { insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { runProgram } from "./helpers/processes.ts";
@@ -29,16 +29,6 @@ beforeEach(async () => {
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
-
-/** Rows of every kind, just written, and the indexes. */
-async function fill(): Promise<void> {
-  await run(`
-    insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay');
-    insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref');
-    insert into seller_transfers (status) values ('completed')`);
-  for (const check of checks) await run(insertRows(check, 1, { age: "0 seconds" }));
-  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
-}
 
 it("finds what is missing for the sampler, and after the remedies nothing", async () => {
   // A small table that the planner knows to be small: it would read all of it, index or not.
@@ -111,7 +101,7 @@ it("finds what is missing for the sampler, and after the remedies nothing", asyn
 
   await run("alter table orders rename gone to hyperswitch_payment_id");
   await runSqlFiles(database.adminUrl, ["config/postgres/roles.sql"]);
-  await fill();
+  await fill(database);
   expect(await doctor(["sampler"], settings)).toMatchObject({ exitCode: 0, ill: [], remedies: [] });
   expect(await scrape("doctor-alone")).toEqual({});
 });

@@ -16,7 +16,7 @@ import {
   type TestDatabase,
   targetOf,
 } from "./helpers/database.ts";
-import { doctor, sceneOf } from "./helpers/doctor.ts";
+import { doctor, fill, sceneOf } from "./helpers/doctor.ts";
 import { insertRows, needs, onTable, readsProviderId } from "./helpers/models.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { sampleAs } from "./helpers/sample.ts";
@@ -47,16 +47,6 @@ beforeEach(async () => {
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
-
-/** Rows of every kind, just written, and the indexes. */
-async function fill(): Promise<void> {
-  await run(`
-    insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay');
-    insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref');
-    insert into seller_transfers (status) values ('completed')`);
-  for (const check of checks) await run(insertRows(check, 1, { age: "0 seconds" }));
-  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
-}
 
 describe("finds what makes a count wrong or unknown, and nothing after its remedy:", () => {
   const settings = () => ({ DATABASE_URL: database.samplerUrl, WEBHOOK_SECRET: undefined });
@@ -93,7 +83,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     await run(sql.replace(`${column}`, instead).replace("in database ledger", inDatabase()));
     await migrate();
   }
-  beforeEach(fill);
+  beforeEach(() => fill(database));
 
   it("row-level security: a role that it does not apply to, or a view", async () => {
     await run("alter table orders enable row level security");
@@ -643,7 +633,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
 
 it("a wrong clock of Postgres, in one line: no row is ahead by it", async () => {
   const connection = await openConnection(database.samplerUrl);
-  await fill();
+  await fill(database);
   for (const check of checks) await run(insertRows(check, 1, { age: "-10 minutes" }));
   const linesWith = async (isClockRight: boolean) => {
     const findings = checks.map((check) => lookAtCheck(sceneOf(connection, isClockRight), check));

@@ -1,13 +1,16 @@
 import { exec } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import http from "node:http";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { run } from "../commands/doctor.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { checks } from "../lib/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { startAsOnRds } from "./helpers/as-on-rds.ts";
+import { inProcess } from "./helpers/doctor.ts";
 import { insertRows } from "./helpers/models.ts";
 import { runScript } from "./helpers/processes.ts";
 import { newSecret } from "./helpers/receiver.ts";
@@ -47,6 +50,12 @@ async function asOnRds(): Promise<Profile> {
   return { ...rds, admin: "master", schema: "veza", owner: "veza_app" };
 }
 
+const settings = () => ({
+  SECRET_ID: undefined,
+  PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+  WEBHOOK_SECRET: newSecret(),
+  STAGE: "remedies",
+});
 const functions = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall"];
 
 describe.each([
@@ -64,10 +73,7 @@ describe.each([
     const program = runScript(`commands/${name}.ts`, args, {
       NODE_EXTRA_CA_CERTS: profile.ca,
       DATABASE_URL: undefined,
-      SECRET_ID: undefined,
-      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-      WEBHOOK_SECRET: newSecret(),
-      STAGE: "remedies",
+      ...settings(),
       ...environment,
     });
     await program.exited;
@@ -77,8 +83,10 @@ describe.each([
 
   /** What the doctor finds: its lines that are not ✓, each with its remedy. */
   async function doctor(role: "sampler" | "receiver", environment: Record<string, string> = {}) {
-    const { output } = await command("doctor", [role], {
+    const { output } = await inProcess(run, [role], {
+      CA_CERTIFICATES: profile.ca && (await readFile(profile.ca, "utf8")),
       DATABASE_URL: profile.as(`veza_ledger_${role}`),
+      ...settings(),
       ...environment,
     });
     const found = [...output.matchAll(/^([!✗] .*)\n +→ (.*)$/gm)];
@@ -254,7 +262,7 @@ describe.each([
       const [problem] = await doctor("receiver", { DATABASE_URL: url.replace("verify-full", "disable") });
       expect(problem?.line).toMatch(/^✗ Postgres no pg_hba\.conf entry .*(no encryption|SSL off)$/);
       expect(problem?.remedy).toMatch(/^use \?sslmode=verify-full in DATABASE_URL/);
-      const [unknown] = await doctor("receiver", { NODE_EXTRA_CA_CERTS: "" });
+      const [unknown] = await doctor("receiver", { CA_CERTIFICATES: "" });
       // The other looks of this test apply it.
       expect(unknown?.remedy).toMatch(/^name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca\.pem /);
     });
@@ -304,14 +312,12 @@ describe.each([
 describe("the gateway", () => {
   /** What the doctor says of a gateway, without Postgres. */
   async function look(url: string): Promise<[string, string]> {
-    const program = runScript("commands/doctor.ts", ["sampler"], {
+    const { output } = await inProcess(run, ["sampler"], {
+      ...settings(),
       DATABASE_URL: "postgres://u:p@127.0.0.1:4/x",
-      SECRET_ID: undefined,
       PUSHGATEWAY_URL: url,
-      STAGE: "remedies",
     });
-    await program.exited;
-    const [, line = "", remedy = ""] = /^(. Pushgateway .*)\n?(?: +→ (.*))?$/m.exec(program.output()) ?? [];
+    const [, line = "", remedy = ""] = /^(. Pushgateway .*)\n?(?: +→ (.*))?$/m.exec(output) ?? [];
     return [line.replaceAll(/ {2,}/g, " "), remedy];
   }
   const shown = "✓ Pushgateway accepts a push and shows it";

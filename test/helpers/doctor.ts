@@ -1,10 +1,14 @@
 import { inject } from "vitest";
 import { run } from "../../commands/doctor.ts";
 import { briefly, type Scene } from "../../commands/look.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/question.ts";
+import type { TestDatabase } from "./database.ts";
 import { setEnvironment } from "./environment.ts";
+import { insertRows } from "./models.ts";
 import { runScript } from "./processes.ts";
 import { newSecret } from "./receiver.ts";
 
@@ -56,4 +60,14 @@ export async function doctor(role: string[], settings: Record<string, string | u
 export function sceneOf(database: Database, isClockRight = true): Scene {
   const ask = askOn(database, deadline("test", 20_000), briefly);
   return { database, ask, settled: [] as string[], isClockRight } as Scene;
+}
+
+/** Rows of every kind, just written, and the indexes. */
+export async function fill({ admin, adminUrl }: TestDatabase): Promise<void> {
+  await admin.unsafe(`
+    insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay');
+    insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref');
+    insert into seller_transfers (status) values ('completed')`);
+  for (const check of checks) await admin.unsafe(insertRows(check, 1, { age: "0 seconds" }));
+  await runSqlFiles(adminUrl, ["config/postgres/indexes.sql"]);
 }
