@@ -102,7 +102,7 @@ it("makes a login for both functions where it is asked for one, and not on AWS",
   await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
   const [, without] = await migrate(server.superuserUrl);
   expect(without).not.toMatch(/veza_ledger /);
-  const tried = /^✓ veza_ledger +tried: 5 counts, a delivery, a publish/m;
+  const tried = /^✓ veza_ledger +tried: \d+ counts, a delivery, a publish/m;
   expect(await migrate(server.superuserUrl, ["--one-login"])).toEqual([0, expect.stringMatching(tried)]);
   expect(await migrate(server.superuserUrl)).toEqual([0, expect.stringMatching(tried)]);
 });

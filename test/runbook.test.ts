@@ -145,6 +145,7 @@ describe("the SQL", () => {
     const [list = "", takeBack = ""] = sqlIn(pages.README);
     for (const { id } of checks) {
       const accept = sqlIn(pages[alertOf({ id })]).find((sql) => sql.includes("ledger_metrics.accepted"));
+      expect(accept, `docs/runbook/${alertOf({ id })}.md: a statement that accepts a row`).toBeDefined();
       await oncall.unsafe(accept ?? "");
       expect(await oncall.unsafe(list)).toContainEqual(expect.objectContaining({ check: id, id: "ID" }));
       await oncall.unsafe(takeBack.replace("stuck_refunds", id));
