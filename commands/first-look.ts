@@ -1,4 +1,4 @@
-import { type Outcome, runChecks } from "../lib/checks.ts";
+import { checks, type Outcome, runChecks } from "../lib/checks.ts";
 import { codeOf } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
@@ -95,11 +95,9 @@ async function lookAt(url: string, schema: string | undefined, settled: string[]
 async function look(scene: Scene, print: Print): Promise<boolean> {
   const { ask } = scene;
   const outcomes = new Map<string, Outcome>();
-  for (const table of tables) {
-    for (const check of checksOf(table)) {
-      // One after the other: each may take as long as the server is given.
-      for (const outcome of await runChecks(ask, [check])) outcomes.set(check.id, outcome);
-    }
+  for (const check of checks) {
+    // One after the other: each may take as long as the server is given.
+    for (const outcome of await runChecks(ask, [check])) outcomes.set(check.id, outcome);
   }
   const doubts = new Map<string, Finding>();
   for await (const [{ name }, finding] of takeLooks(ledgerLooks, scene)) {
@@ -123,8 +121,10 @@ async function look(scene: Scene, print: Print): Promise<boolean> {
     }
     for (const name of ofTable) printDoubt(name);
     const bridge = await bridgeOf(ask, table);
-    if (bridge) print(bridge);
-    if (bridge) isKnown = false;
+    if (bridge) {
+      print(bridge);
+      isKnown = false;
+    }
     print("");
   }
   const { username } = scene.settings.database;

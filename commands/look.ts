@@ -64,8 +64,8 @@ export interface Look {
   behind?: string[];
   /** Whose; without it, everybody's. */
   for?: "sampler" | "receiver";
-  /** What it looks at. */
-  on?: "Postgres" | "ledger" | "gateway";
+  /** It shares Postgres' time with the others, and ends with the connection. */
+  on?: "Postgres";
   /** Resolves to undefined where there is nothing to look at. */
   look(scene: Scene): Promise<Finding | undefined>;
 }
@@ -77,7 +77,7 @@ export interface Look {
 export async function* takeLooks(looks: Look[], scene: Scene): AsyncGenerator<[Look, Finding]> {
   const passed = new Set<string>();
   for (const each of looks) {
-    const isOnPostgres = each.on === "Postgres" || each.on === "ledger";
+    const isOnPostgres = each.on === "Postgres";
     if (each.for && !scene.functions[each.for]) continue;
     if (each.behind?.some((name) => !passed.has(name))) continue;
     if (isOnPostgres && (scene.limit.aborted || scene.database?.lost.aborted)) continue;

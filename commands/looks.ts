@@ -26,15 +26,17 @@ export const ledgerLooks: Look[] = [
   ...tables.flatMap((table): Look[] => [
     { name: `table ${table}`, look: (scene) => lookAtTable(scene, table) },
     { name: `status of ${table}`, behind: [`table ${table}`], look: (scene) => lookAtStatuses(scene, table) },
-    ...timesOf(table).map((time) => ({
-      name: `time of ${table}`,
-      behind: [`table ${table}`],
-      look: (scene: Parameters<typeof lookAtTime>[0]) => lookAtTime(scene, table, time),
-    })),
+    ...timesOf(table).map(
+      (time): Look => ({
+        name: `time of ${table}`,
+        behind: [`table ${table}`],
+        look: (scene) => lookAtTime(scene, table, time),
+      }),
+    ),
   ]),
   ...checks.map((check): Look => ({ name: `check ${check.id}`, look: (scene) => lookAtCheck(scene, check) })),
   { name: "indexes", look: lookAtIndexes },
-].map((look) => ({ ...look, on: "ledger" }));
+].map((look) => ({ ...look, on: "Postgres" }));
 
 /** The doctor's looks, in their order. */
 export const looks: Look[] = [
@@ -47,11 +49,11 @@ export const looks: Look[] = [
   { name: "ways to read", behind: ["login"], on: "Postgres", for: "sampler", look: lookAtReading },
   { name: "rights", behind: ["login"], on: "Postgres", look: lookAtRights },
   ...ledgerLooks.map((look): Look => ({ ...look, behind: ["login", ...(look.behind ?? [])], for: "sampler" })),
-  { name: "counts", behind: ["login"], on: "ledger", for: "sampler", look: lookAtCounts },
-  { name: "accepted rows", behind: ["login"], on: "ledger", for: "sampler", look: lookAtAccepted },
+  { name: "counts", behind: ["login"], on: "Postgres", for: "sampler", look: lookAtCounts },
+  { name: "accepted rows", behind: ["login"], on: "Postgres", for: "sampler", look: lookAtAccepted },
   { name: "totals", behind: ["login"], on: "Postgres", look: lookAtTotals },
   { name: "totals on the gateway", behind: ["totals"], on: "Postgres", look: lookAtShown },
   { name: "standby", behind: ["login"], on: "Postgres", look: lookAtStandby },
-  { name: "Pushgateway", behind: ["settings"], on: "gateway", look: lookAtGateway },
-  { name: "Pushgateway's memory", behind: ["Pushgateway"], on: "gateway", look: lookAtPersistence },
+  { name: "Pushgateway", behind: ["settings"], look: lookAtGateway },
+  { name: "Pushgateway's memory", behind: ["Pushgateway"], look: lookAtPersistence },
 ];
