@@ -7,11 +7,10 @@ import { keptTimeoutMs, publishTimeoutMs, recordTimeoutMs } from "../lib/limits.
 import { errorFields, log } from "../lib/log.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
-import { maxIdLength, plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
+import { maxBodyBytes, maxIdLength, plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { type Delivery, type DeliveryStatus, publishTotals, recordDelivery } from "../lib/totals.ts";
 import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
 
-const maxBodyBytes = 256 * 1024;
 /** As far as clocks may differ: what a signature tolerates. */
 const maxAheadSeconds = 300;
 

@@ -41,7 +41,7 @@ export function readSignedHeaders(headers: Record<string, unknown>): SignedHeade
  * Throws a Refusal: 401.
  */
 export function verifySignature(headers: SignedHeaders, body: Buffer, secrets: readonly string[]): void {
-  const isSigned = body.byteLength > largeBytes ? isSignedLarge : isSignedBy;
+  const isSigned = body.byteLength > maxBodyBytes ? isSignedLarge : isSignedBy;
   if (!secrets.some((secret) => isSigned(headers, body, secret))) throw new Refusal(401, mismatch);
 }
 
@@ -57,8 +57,6 @@ function isSignedBy({ id, timestamp, signature }: SignedHeaders, body: Buffer, s
 }
 
 /** The package copies a body several times. Strangers may send 6 MB, and a function has 256 MiB. */
-const largeBytes = 256 * 1024;
-
 function isSignedLarge({ id, timestamp, signature }: SignedHeaders, body: Buffer, secret: string): boolean {
   const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
   const digest = createHmac("sha256", key)
@@ -73,6 +71,9 @@ function isSignedLarge({ id, timestamp, signature }: SignedHeaders, body: Buffer
 }
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
+
+/** Maximum size of a delivery's body. A larger one is verified all the same, so that its sender may be told. */
+export const maxBodyBytes = 256 * 1024;
 
 /** Maximum length of a delivery's id, in characters. */
 export const maxIdLength = 256;
