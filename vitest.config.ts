@@ -19,13 +19,13 @@ const unit = [
   "terminal",
   "unsigned",
   "workflow",
-].map((name) => `test/${name}.test.ts`);
+].map((name) => `test/*/${name}.test.ts`);
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
-const docs = ["test/add-a-check.test.ts", "test/walk.test.ts"];
+const docs = ["test/docs/add-a-check.test.ts", "test/docs/walk.test.ts"];
 
 /** Plays hours in seconds, on a real Prometheus: it has the machine to itself. */
-const alone = "test/notifications.test.ts";
+const alone = "test/alerts/notifications.test.ts";
 
 export default defineConfig({
   test: {

@@ -35,7 +35,7 @@ export async function runTests(
   titles: string,
 ): Promise<{ passed: number; failures: string[] }> {
   const report = path.join(folder, "report.json");
-  const files = names.map((name) => `test/${name}.test.ts`);
+  const files = names.map((name) => `/${name}.test.ts`);
   const args = ["run", "-t", titles, "--reporter=json", `--outputFile=${report}`, ...files];
   const { PATH, HOME } = process.env; // Without what this vitest tells its workers.
   const options = { cwd: folder, env: { PATH, HOME, TRUTH_SECONDS: "3" }, maxBuffer: 64 * 1024 * 1024 };

@@ -12,7 +12,7 @@ import (
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
 
-// test/go-client.test.ts runs these examples against a real receiver and a PostgreSQL with the ledger and outbox.sql.
+// test/go/go-client.test.ts runs these examples against a real receiver and a PostgreSQL with the ledger and outbox.sql.
 var ctx = context.Background()
 
 func openLedger() *sql.DB {

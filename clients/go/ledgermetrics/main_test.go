@@ -13,7 +13,7 @@ import (
 )
 
 // The outbox's tests need a PostgreSQL with outbox.sql and a driver, named by DATABASE_URL and DRIVER, and the examples
-// need a receiver too. test/go-client.test.ts sets all that up. Without it, only the other tests run.
+// need a receiver too. test/go/go-client.test.ts sets all that up. Without it, only the other tests run.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if os.Getenv("DATABASE_URL") == "" || os.Getenv("RECEIVER_URL") == "" {
@@ -73,7 +73,7 @@ func insert(t *testing.T, db *sql.DB, id, body string) {
 }
 
 // answering returns a client whose receiver answers as a test needs it, like proxies, load balancers and Lambda too.
-// The real receiver is in test/go-client.test.ts.
+// The real receiver is in test/go/go-client.test.ts.
 func answering(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)

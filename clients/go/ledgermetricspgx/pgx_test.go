@@ -13,7 +13,7 @@ import (
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
 
-// test/go-client.test.ts runs these tests, with pgx 4 in place of 5 where Debian has no other.
+// test/go/go-client.test.ts runs these tests, with pgx 4 in place of 5 where Debian has no other.
 var (
 	_ DB     = (*pgxpool.Pool)(nil)
 	_ DB     = (*pgx.Conn)(nil)

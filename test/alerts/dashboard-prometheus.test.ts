@@ -1,0 +1,212 @@
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { checks } from "../../lib/checks.ts";
+import { phases } from "../../lib/events.ts";
+import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
+import { exportedMetrics } from "../helpers/metrics.ts";
+import { hurried } from "../helpers/rules.ts";
+
+// Every query of the dashboard on a real Prometheus, which has all rules loaded and scrapes two stages from a real
+// Pushgateway. Instead of the sampler, the tests push both groups of a stage: so a last tick can be ten minutes ago at
+// once.
+const stages = ["prod", "staging"];
+const waiting = { timeout: 20_000, interval: 250 };
+/** An alert that is a page and a ticket about the same, whatever the shipped rules have. */
+const twice = `
+  - name: twice
+    rules:
+      - { alert: VezaLedgerTwice, expr: vector(1), labels: { severity: ticket } }
+      - { alert: VezaLedgerTwice, expr: vector(1), for: 1s, labels: { severity: page } }
+`;
+type Labels = Record<string, string>;
+interface Panel {
+  type: string;
+  title: string;
+  targets?: { expr: string }[];
+}
+let panels: Panel[];
+let gateway: Running;
+let prometheus: Running;
+
+beforeAll(async () => {
+  panels = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")).panels;
+  const rules = hurried(await readFile("config/alertmanager/ledger.yml", "utf8")) + twice;
+  gateway = await startPushgateway(0);
+  for (const stage of stages) await push(stage);
+  prometheus = await startPrometheus(0, { pushgatewayUrl: gateway.url, rules, interval: "500ms" });
+});
+afterAll(() => Promise.all([prometheus?.stop(), gateway?.stop()]));
+
+async function changeGroup(job: string, stage: string, method: "PUT" | "DELETE", lines: string[] = []): Promise<void> {
+  const url = `${gateway.url}/metrics/job/${job}/stage/${stage}`;
+  const response = await fetch(url, { method, body: lines.length > 0 ? `${lines.join("\n")}\n` : null });
+  expect(response.ok, await response.text()).toBe(true);
+}
+
+/** Pushes both groups of a stage, with this many rows for each check, as the sampler of this database. */
+async function push(stage: string, { lastTickAgoSeconds = 0, count = 0, database = "ledger@1" } = {}): Promise<void> {
+  const tick = Date.now() / 1000 - lastTickAgoSeconds;
+  const sampler = [
+    `veza_ledger_sample_timestamp_seconds ${tick}`,
+    "veza_ledger_sample_duration_seconds 0.02",
+    `veza_ledger_sampler_info{version="1", region="eu", database="${database}"} 1`,
+    ...["waiting", "parked"].map((state) => `veza_ledger_outbox_rows{state="${state}"} 0`),
+    "veza_ledger_outbox_oldest_timestamp_seconds 0",
+    ...["no_time", "ahead"].map((reason) => `veza_ledger_rows_outside{check="stuck_orders", reason="${reason}"} 0`),
+    ...[...new Set(checks.map(({ table }) => table))].map(
+      (table) => `veza_ledger_table_inserts_total{table="${table}"} 7`,
+    ),
+    ...checks.flatMap(({ id, metric }) => [
+      `${metric} ${count}`,
+      `veza_ledger_newest_item_timestamp_seconds{check="${id}"} ${tick - 60}`,
+      `veza_ledger_check_success{check="${id}"} 1`,
+      `veza_ledger_amount_at_risk{check="${id}", currency="EUR"} 310.2`,
+      `veza_ledger_oldest_item_timestamp_seconds{check="${id}"} ${count && tick - 3600}`,
+      `veza_ledger_accepted_rows{check="${id}"} ${count ? 0 : 1}`,
+      `veza_ledger_oldest_unaccepted_timestamp_seconds{check="${id}"} ${tick - 3600}`,
+    ]),
+  ];
+  const reconciler = [
+    `veza_reconciler_last_run_timestamp ${tick}`,
+    "veza_reconciler_orphan_refunds_total 0",
+    "veza_reconciler_counters_held 1",
+    ...phases.map((phase) => `veza_reconciler_actions_total{phase="${phase}"} 0`),
+    ...["3.2", "+Inf"].map((le) => `veza_reconciler_sweep_duration_seconds_bucket{le="${le}"} 1`),
+  ];
+  const names = [...sampler, ...reconciler].map((line) => line.replace(/(_bucket)?[{ ].*/, ""));
+  expect(names, "a metric is not pushed here").toEqual(expect.arrayContaining(exportedMetrics));
+  await changeGroup("veza_ledger", stage, "PUT", sampler);
+  await changeGroup("veza_reconciler", stage, "PUT", reconciler);
+}
+
+/** Asks Prometheus' API. */
+async function ask<Data>(path: string, parameters: Record<string, string> = {}): Promise<Data> {
+  const response = await fetch(`${prometheus.url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+  const { status, error, data } = (await response.json()) as { status: string; error?: string; data: Data };
+  if (status !== "success") throw new Error(`${path}: ${error}`);
+  return data;
+}
+
+/** What Grafana sends where "All" is selected as the stage. */
+const filled = (expr: string) => expr.replaceAll("$stage", ".*").replaceAll("$__interval", "10s");
+
+async function rowsOf(expr: string): Promise<{ labels: Labels; value: number }[]> {
+  const { result } = await ask<{ result: { metric: Labels; value: [number, string] }[] }>("query", {
+    query: filled(expr),
+  });
+  return result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }));
+}
+
+const queryOf = (name: string) => panels.find(({ title }) => title === name)?.targets?.[0]?.expr ?? "";
+
+it.each([
+  { state: "both are known", values: [0, 0] },
+  { state: "the first is silent", silent: "prod", values: [-1, 0] },
+  { state: "the second is silent", silent: "staging", values: [0, -1] },
+  { state: "the first is gone", gone: "prod", values: [-1, 0] },
+  { state: "the second is gone", gone: "staging", values: [0, -1] },
+])("has one row for each stage on every tile, in one order, when $state", async ({ silent, gone, values }) => {
+  for (const stage of stages) await push(stage, { lastTickAgoSeconds: stage === silent ? 600 : 0 });
+  if (gone) for (const job of ["veza_ledger", "veza_reconciler"]) await changeGroup(job, gone, "DELETE");
+  const counts = async () =>
+    Object.fromEntries((await rowsOf(queryOf("Orphan refunds"))).map(({ labels, value }) => [labels.stage, value]));
+  await expect.poll(counts, waiting).toEqual(Object.fromEntries(stages.map((stage, index) => [stage, values[index]])));
+
+  const tiles = panels.filter(({ type }) => type === "stat");
+  expect(tiles.length).toBeGreaterThan(checks.length);
+  for (const { title, targets = [] } of tiles) {
+    for (const { expr } of targets) {
+      const rows = await rowsOf(expr);
+      const isKnown = (stage = "") => stage !== silent && stage !== gone;
+      const isAmount = expr.includes("amount_at_risk");
+      const isBeside = isAmount || expr.includes("accepted");
+      const each = title === "Latest push" ? ["veza_ledger", "veza_reconciler"] : isAmount ? ["EUR"] : [""];
+      expect(
+        rows.map(({ labels: { job, currency, stage } }) => `${job ?? currency ?? ""} ${stage}`),
+        title,
+      ).toEqual(
+        // Amounts and accepted rows that are unknown are absent, and the count beside them says unknown.
+        each.flatMap((one) => stages.filter((stage) => !isBeside || isKnown(stage)).map((stage) => `${one} ${stage}`)),
+      );
+      if (title.startsWith("Would")) continue; // Recorded once in 5 minutes.
+      const known = rows.filter(({ labels }) => isKnown(labels.stage));
+      for (const { value } of known) expect(value, title).not.toBe(-1);
+    }
+  }
+});
+
+it("draws one line for each stage on every chart", async () => {
+  for (const stage of stages) await push(stage);
+  const linesOf = async (expr: string) => {
+    const end = Date.now() / 1000;
+    const range = { query: filled(expr), start: String(end - 10), end: String(end), step: "1" };
+    return (await ask<{ result: { metric: Labels }[] }>("query_range", range)).result.map(({ metric }) => metric);
+  };
+  for (const { title, type, targets = [] } of panels) {
+    for (const { expr } of targets) {
+      const lines = () => linesOf(expr).then((all) => all.map(({ stage, le }) => le ?? stage));
+      if (type === "timeseries") await expect.poll(lines, { ...waiting, message: title }).toEqual(stages);
+      // All stages together, in one row for each bucket.
+      if (type === "heatmap") await expect.poll(lines, waiting).toEqual(["+Inf", "3.2"]);
+    }
+  }
+});
+
+it("names each sampler that was seen within an hour, and how long ago it ticked", { timeout: 60_000 }, async () => {
+  const samplers = async () => {
+    const rows = await rowsOf(queryOf("Who counts"));
+    return rows.map(({ labels, value }) => [labels.stage, labels.database, Math.floor(value / 1000)]).sort();
+  };
+  const own = stages.map((stage) => [stage, "ledger@1", 0]);
+  // The query looks once in 15 s, as often as Prometheus scrapes outside of tests.
+  await expect.poll(samplers, { ...waiting, timeout: 25_000 }).toEqual(own);
+  await push("prod", { lastTickAgoSeconds: 1500, database: "twin@2" });
+  await expect.poll(samplers, { ...waiting, timeout: 25_000 }).toEqual([...own, ["prod", "twin@2", 1]].sort());
+});
+
+it("lists each alert that fires in one row, the longest first, with its severity and since when", async () => {
+  await push("staging", { count: 3 });
+  await push("prod", { count: 1, lastTickAgoSeconds: 600 });
+  const expected = ["StuckOrders", "OrphanRefunds", "StuckRefunds", "FailedTransfers", "PendingReversals"]
+    .flatMap((count) => stages.map((stage) => `VezaLedger${count} ${stage}`))
+    .concat("VezaLedgerSamplerSilent prod", "VezaLedgerTwice");
+
+  // Tried until it holds: an alert may begin to fire between two questions.
+  await vi.waitFor(async () => {
+    const { alerts } = await ask<{ alerts: { labels: Labels; state: string; activeAt: string }[] }>("alerts");
+    const firing = alerts.filter(({ state }) => state === "firing");
+    const rows = await rowsOf(queryOf("Firing alerts"));
+    const names = rows.map(({ labels }) => nameOf(labels)).sort();
+    expect(names).toEqual([...new Set(firing.map(({ labels }) => nameOf(labels)))].sort());
+    expect(names).toEqual(expect.arrayContaining(expected));
+
+    const ages = rows.map(({ value }) => value);
+    expect(ages).toEqual(ages.toSorted((a, b) => b - a));
+    for (const { labels, value } of rows) {
+      const same = firing.filter((alert) => nameOf(alert.labels) === nameOf(labels));
+      const severity = same.some((alert) => alert.labels.severity === "page") ? "page" : "ticket";
+      expect(labels.severity, nameOf(labels)).toBe(severity);
+      const began = same
+        .filter((alert) => alert.labels.severity === severity)
+        .map(({ activeAt }) => Date.parse(activeAt));
+      expect(Math.abs(Date.now() - Math.min(...began) - value * 1000), nameOf(labels)).toBeLessThan(5_000);
+    }
+  }, waiting);
+});
+
+it("lists an alert, too, where the rule engine does not say since when", async () => {
+  const expr = queryOf("Firing alerts");
+  const without = expr.replaceAll("ALERTS_FOR_STATE", "ALERTS_OF_NOBODY");
+  expect(without).not.toBe(expr);
+  await vi.waitFor(async () => {
+    const [rows, all] = [await rowsOf(without), await rowsOf(expr)];
+    expect(all.length).toBeGreaterThan(10);
+    expect(rows.map(({ labels }) => nameOf(labels)).sort()).toEqual(all.map(({ labels }) => nameOf(labels)).sort());
+    expect(new Set(rows.map(({ value }) => value))).toEqual(new Set([-1]));
+  }, waiting);
+});
+
+/** What is told apart in the table. */
+function nameOf({ alertname, check, stage }: Labels): string {
+  return [alertname, check, stage].filter(Boolean).join(" ");
+}

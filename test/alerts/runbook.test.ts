@@ -1,0 +1,177 @@
+import { access, readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { load } from "js-yaml";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { checks } from "../../lib/checks.ts";
+import { createDatabase, lockTable, type TestDatabase } from "../helpers/database.ts";
+import { alertOf } from "../helpers/models.ts";
+
+const folder = "docs/runbook";
+/** The pages by their names, without `.md`. A page about an alert has the alert's name. */
+let pages: Record<string, string>;
+let severities: Record<string, Set<string>>;
+beforeAll(async () => {
+  const files = await readdir(folder);
+  const texts = await Promise.all(files.map((file) => readFile(path.join(folder, file), "utf8")));
+  pages = Object.fromEntries(files.map((file, index) => [path.parse(file).name, texts[index] ?? ""]));
+  const { groups } = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as {
+    groups: { rules: { alert: string; labels: { severity: string } }[] }[];
+  };
+  severities = {};
+  for (const { alert, labels } of groups.flatMap(({ rules }) => rules.filter(({ alert }) => alert))) {
+    severities[alert] = (severities[alert] ?? new Set()).add(labels.severity);
+  }
+});
+
+const sqlIn = (page = "") => [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = ""]) => sql);
+
+it("has a page for each alert, and none for an alert that is not there, and an index that names them all", () => {
+  const alerts = Object.keys(pages).filter((name) => name.startsWith("VezaLedger"));
+  expect(alerts.sort()).toEqual(Object.keys(severities).sort());
+  const [, index = ""] = /## What do you see\?\n([\s\S]*?)\n## /.exec(pages.README ?? "") ?? [];
+  for (const alert of alerts) expect(index.split(`[${alert}](${alert}.md)`), alert).toHaveLength(2);
+});
+
+it("answers the same questions in the same order for each alert, in a read of two minutes", () => {
+  for (const [alert, ofAlert] of Object.entries(severities)) {
+    const page = pages[alert] ?? "";
+    expect(page.split("\n")[0]).toBe(`# ${alert}`);
+    const order = [...page.matchAll(/\*\*(What it means|Now|How much|Wait or act|Fixed when|Who)\.\*\*/g)];
+    expect(
+      order.map(([, question]) => question),
+      alert,
+    ).toEqual(["What it means", "Now", "How much", "Wait or act", "Fixed when", "Who"]);
+    const [, firstParagraph = ""] = page.split("\n\n");
+    const named = [...firstParagraph.toLowerCase().matchAll(/\*\*(page|ticket)\.\*\*/g)].map(([, name]) => name);
+    expect(new Set(named), alert).toEqual(ofAlert);
+    // Severities aside, the one sentence that matters to somebody who has just woken up.
+    expect(firstParagraph.replaceAll(/\*\*\w+\.\*\*/g, ""), alert).toMatch(/\w.*[.:]/s);
+    // 200 words a minute, commands and queries included.
+    expect(page.match(/\S+/g)?.length, alert).toBeLessThan(410);
+  }
+});
+
+it("begins what to do now with a command to paste", () => {
+  for (const alert of Object.keys(severities)) {
+    const [, first = ""] = /\*\*Now\.\*\*\n\n1\. ([\s\S]*?)\n(?:2\. |\*\*)/.exec(pages[alert] ?? "") ?? [];
+    expect(first, alert).toMatch(/```(sql|sh)\n/);
+  }
+});
+
+it("has a line to fill in for everybody that it says to call", () => {
+  const [, table = ""] = /\| who \|.*\n\|---.*\n((?:\|.*\n)+)/.exec(pages.README ?? "") ?? [];
+  const roles = [...table.matchAll(/^\| ([^|]+?) \|/gm)].map(([, role = ""]) => role);
+  expect(roles.length).toBeGreaterThan(4);
+  for (const alert of Object.keys(severities)) {
+    const [, who = ""] = /\*\*Who\.\*\*([\s\S]*)/.exec(pages[alert] ?? "") ?? [];
+    const known = [...roles, "the owner of the ticket", "the check's own alert"];
+    expect(
+      known.some((role) => who.toLowerCase().includes(role.toLowerCase())),
+      alert,
+    ).toBe(true);
+  }
+});
+
+it("links to pages, files and sections that are there, in lines of at most 120 characters", async () => {
+  const anchorsOf = (page = "") =>
+    [...page.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) => title.toLowerCase().replaceAll(" ", "-"));
+  for (const [name, page] of Object.entries(pages)) {
+    for (const [, file = "", anchor] of page.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
+      await access(path.join(folder, file));
+      const target = file ? path.join(folder, file) : `${folder}/${name}.md`;
+      if (anchor) expect(anchorsOf(await readFile(target, "utf8")), `${name} to ${target}`).toContain(anchor);
+    }
+    for (const line of page.split("\n")) expect(line.length, `${name}: ${line}`).toBeLessThanOrEqual(120);
+  }
+});
+
+describe("the SQL", () => {
+  let database: TestDatabase;
+  let oncall: postgres.Sql;
+  beforeAll(async () => {
+    database = await createDatabase();
+    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "config/postgres/roles.sql"]);
+    await database.admin.unsafe(`
+      alter role veza_ledger_oncall password 'oncall';
+      insert into orders (status, hyperswitch_payment_id, created_at) values
+        ('pending', 'p', now() - interval '1 hour'), ('paid', 'p', now() - interval '1 hour');
+      insert into refunds (status, hyperswitch_refund_id, created_at) values
+        ('pending', 'r', now() - interval '1 hour'), ('pending', 'r', now() - interval '2 days'),
+        ('pending', null, now() - interval '1 hour'), ('pending', '', now() - interval '1 hour'),
+        ('pending', '', now() - interval '2 hours'), ('pending', null, now()), ('failed', null, now());
+      insert into seller_transfers (status, updated_at) values ('permanently_failed', now()),
+        ('reversal_pending', now() - interval '1 hour'), ('reversal_pending', now())`);
+    oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+  });
+  afterAll(() => Promise.all([oncall?.end(), database?.remove()]));
+
+  it.each([
+    ["VezaLedgerStuckOrders", 1],
+    ["VezaLedgerStuckRefunds", 2],
+    ["VezaLedgerOrphanRefunds", 4],
+    ["VezaLedgerFailedTransfers", 1],
+    ["VezaLedgerPendingReversals", 1],
+  ])("of %s lists and counts the rows that it is about, in one query", async (alert, count) => {
+    const [list = ""] = sqlIn(pages[alert]);
+    const rows = await oncall.unsafe(list);
+    expect(rows).toHaveLength(count);
+    expect(Object.values(rows[0] ?? {}).map(Number)[0]).toBe(count);
+    expect(rows[0]).toHaveProperty("id");
+    expect(list).toContain("YOUR_AMOUNT_COLUMN");
+    // Where a schema has amounts, and the role may read them. The primary key stands in for the column.
+    const withSum = list.replaceAll(/-- ,/g, ",").replaceAll("YOUR_AMOUNT_COLUMN", "id");
+    expect(Number((await oncall.unsafe(withSum))[0]?.amount)).toBeGreaterThan(0);
+  });
+
+  it("of VezaLedgerOrphanRefunds lists refunds that the reconciler has failed, beside pending refunds", async () => {
+    const rows = await oncall.unsafe(sqlIn(pages.VezaLedgerOrphanRefunds)[0] ?? "");
+    expect(rows.map(({ status }) => status).sort()).toEqual(["failed", "pending", "pending", "pending"]);
+  });
+
+  it("of VezaLedgerRowsTooOld lists what has waited for over a day", async () => {
+    const [list = ""] = sqlIn(pages.VezaLedgerRowsTooOld);
+    expect(await oncall.unsafe(list)).toMatchObject([{ what: "stuck refund" }]);
+  });
+
+  it("runs as veza_ledger_oncall, all of it", async () => {
+    const all = Object.values(pages).flatMap((page) => sqlIn(page));
+    expect(all.length).toBeGreaterThan(12);
+    for (const sql of all) await expect(oncall.unsafe(sql), sql).resolves.toBeDefined();
+  });
+
+  it("of the pages lets people on call accept a row, list what is accepted, and take it back", async () => {
+    const [list = "", takeBack = ""] = sqlIn(pages.README);
+    for (const { id } of checks) {
+      const accept = sqlIn(pages[alertOf({ id })]).find((sql) => sql.includes("ledger_metrics.accepted"));
+      expect(accept, `docs/runbook/${alertOf({ id })}.md: a statement that accepts a row`).toBeDefined();
+      await oncall.unsafe(accept ?? "");
+      expect(await oncall.unsafe(list)).toContainEqual(expect.objectContaining({ check: id, id: "ID" }));
+      await oncall.unsafe(takeBack.replace("stuck_refunds", id));
+    }
+    expect(await oncall.unsafe(list)).toEqual([]);
+  });
+
+  it("shows who holds a lock, and what they do, and nobody in a copy of the database", async () => {
+    const copy = await createDatabase(); // From the same template: its tables have the same object ids.
+    onTestFinished(() => copy.remove());
+    await lockTable(copy, "orders");
+    const unlock = await lockTable(database, "orders");
+    const [sql = ""] = sqlIn(pages.reasons);
+    const rows = await oncall.unsafe(sql);
+    await unlock();
+    expect(rows).toMatchObject([{ locked: "orders", query: expect.stringContaining("lock table orders") }]);
+  });
+
+  it.each([
+    ["update orders set status = 'paid'", "cannot execute UPDATE in a read-only transaction"],
+    ["begin read write; update orders set status = 'paid'", "permission denied for table orders"],
+    ["begin read write; delete from ledger_metrics.deliveries", "permission denied for table deliveries"],
+    ["select pg_sleep(20)", "canceling statement due to statement timeout"],
+  ])("changes nothing and ends: %s", async (statement, message) => {
+    const session = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+    await expect(session.unsafe(statement)).rejects.toThrow(message);
+    await session.end();
+  });
+});

@@ -1,0 +1,182 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { Context, ScheduledEvent } from "aws-lambda";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { handler as sampler } from "../../handlers/sampler.ts";
+import { findProgram, type ProgramName } from "../../local/find-program.ts";
+import { freePort } from "../../local/ports.ts";
+import { type Supervised, supervise } from "../../local/supervise.ts";
+import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { captureLog } from "../helpers/log.ts";
+import { hurried } from "../helpers/rules.ts";
+
+// The service with nothing but a URL changed: it pushes to VictoriaMetrics, and vmalert evaluates the shipped rules,
+// with the times cut as in prometheus.test.ts. There is no Pushgateway and no scrape here: what nobody pushes any more
+// is just old.
+const waiting = { timeout: 45_000, interval: 500 };
+let folder: string;
+let database: TestDatabase;
+let victoria: { url: string; program: Supervised };
+let vmalert: { url: string; program: Supervised };
+let panels: { type: string; title: string; targets?: { expr: string }[] }[];
+
+beforeAll(async () => {
+  panels = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")).panels;
+  folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-victoria-"));
+  database = await createDatabase();
+  victoria = await start("victoria-metrics", [
+    `-storageDataPath=${folder}/data`,
+    // It would keep the last half minute to itself.
+    "-search.latencyOffset=0s",
+  ]);
+  const rules = path.join(folder, "ledger.yml");
+  await writeFile(rules, hurried(await readFile("config/alertmanager/ledger.yml", "utf8")));
+  vmalert = await start("vmalert", [
+    `-rule=${rules}`,
+    `-datasource.url=${victoria.url}`,
+    `-remoteWrite.url=${victoria.url}`,
+    `-remoteRead.url=${victoria.url}`,
+    "-notifier.blackhole",
+    "-rule.evalDelay=0s", // It would look at what was half a minute ago.
+    "-evaluationInterval=1s",
+  ]);
+}, 180_000);
+afterAll(async () => {
+  await vmalert?.program.end();
+  await victoria?.program.end();
+  await database?.remove();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Starts one of VictoriaMetrics' programs on a free port, and waits until it answers. */
+async function start(name: ProgramName, args: string[]): Promise<{ url: string; program: Supervised }> {
+  const { file } = await findProgram(name);
+  const port = await freePort(0);
+  const program = await supervise(file, [`-httpListenAddr=127.0.0.1:${port}`, ...args], {});
+  const url = `http://127.0.0.1:${port}`;
+  const healthy = async () => expect((await fetch(`${url}/health`)).status, program.output()).toBe(200);
+  await vi.waitFor(healthy, { timeout: 30_000, interval: 100 });
+  return { url, program };
+}
+
+/** One tick of a stage's sampler. */
+async function tick(stage: string): Promise<void> {
+  setEnvironment({
+    DATABASE_URL: database.samplerUrl,
+    PUSHGATEWAY_URL: `${victoria.url}/api/v1/import/prometheus`,
+    STAGE: stage,
+    SECRET_ID: undefined,
+  });
+  await sampler({} as ScheduledEvent, {} as Context, () => {});
+}
+
+interface Alert {
+  name: string;
+  state: string;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+}
+
+async function firing(): Promise<Alert[]> {
+  const response = await fetch(`${vmalert.url}/api/v1/alerts`);
+  const { data } = (await response.json()) as { data: { alerts: Alert[] } };
+  return data.alerts.filter(({ state }) => state === "firing");
+}
+
+/** What fires now, as `alert stage`. */
+const names = async () => (await firing()).map(({ name, labels }) => `${name} ${labels.stage}`);
+
+it("reports the one of two stages whose sampler dies, and ends no alert by it", { timeout: 240_000 }, async () => {
+  captureLog();
+  await database.admin.unsafe(`
+    insert into orders (status, hyperswitch_payment_id, created_at)
+    values ('pending', 'p', now() - interval '2 hours')`);
+  const tickBoth = async () => {
+    await tick("dies");
+    await tick("lives");
+    return names();
+  };
+  await expect
+    .poll(tickBoth, waiting)
+    .toEqual(expect.arrayContaining(["dies", "lives"].map((stage) => `VezaLedgerStuckOrders ${stage}`)));
+  expect(await names()).not.toContain("VezaLedgerSamplerSilent dies");
+  const stuck = (await firing()).find(({ name }) => name === "VezaLedgerStuckOrders");
+  expect(stuck?.annotations).toMatchObject({
+    summary: expect.stringMatching(
+      /^Orders stuck in pending: 1, and (0|unknown) repaired late in the last hour \((dies|lives)\)$/,
+    ),
+    description: expect.stringMatching(/The oldest is 2h 0m \d+s old\.$/),
+    dashboard_url: expect.stringMatching(/\/d\/veza-ledger\?var-stage=(dies|lives)$/),
+  });
+
+  const tickOne = async () => {
+    await tick("lives");
+    return names();
+  };
+  await expect.poll(tickOne, waiting).toContain("VezaLedgerSamplerSilent dies");
+  const after = await tickOne();
+  expect(after).toEqual(
+    expect.arrayContaining(["dies", "lives"].map((stage) => `VezaLedgerReconcilerDead ${stage}`)), // It never ran.
+  );
+  expect(after).toContain("VezaLedgerStuckOrders dies");
+  expect(after).not.toContain("VezaLedgerSamplerSilent lives");
+
+  await database.admin`update orders set status = 'paid'`;
+  await expect.poll(tickOne, waiting).not.toContain("VezaLedgerStuckOrders lives");
+  expect(await tickOne()).toContain("VezaLedgerStuckOrders dies");
+});
+
+it("evaluates every rule without an error", async () => {
+  const rules = async () => {
+    const response = await fetch(`${vmalert.url}/api/v1/rules`);
+    const { data } = (await response.json()) as {
+      data: { groups: { rules: { health: string; lastError: string }[] }[] };
+    };
+    return data.groups.flatMap(({ rules }) => rules.map(({ health, lastError }) => `${health} ${lastError}`));
+  };
+  const { length } = await rules();
+  expect(length).toBeGreaterThan(10);
+  await expect.poll(rules).toEqual(Array(length).fill("ok "));
+});
+
+it("answers every query of the dashboard, and knows nothing about a stage that it never saw", async () => {
+  captureLog();
+  await tick("lives");
+  const stuck = panels.find(({ title }) => title === "Stuck orders")?.targets?.[0]?.expr ?? "";
+  await expect.poll(async () => (await query(stuck, "lives")).map(({ value }) => value)).toEqual([0]);
+  for (const { type, title, targets = [] } of panels) {
+    for (const { expr } of targets) {
+      await query(expr, ".*");
+      const ofNobody = await query(expr, "nobody");
+      // Amounts and accepted rows that are unknown are absent, and the count beside them says unknown.
+      const expected = /amount_at_risk|accepted/.test(expr) ? [] : [{ labels: {}, value: -1 }];
+      if (type === "stat") expect(ofNobody, title).toEqual(expected);
+    }
+  }
+});
+
+it("lists on the dashboard every alert that fires", async () => {
+  const listed = async () => {
+    const expr = panels.find(({ title }) => title === "Firing alerts")?.targets?.[0]?.expr ?? "";
+    return (await query(expr, ".*")).map(({ labels }) => `${labels.alertname} ${labels.stage}`);
+  };
+  await vi.waitFor(async () => {
+    const fires = [...new Set(await names())];
+    expect(fires.length).toBeGreaterThan(2);
+    expect(await listed()).toEqual(expect.arrayContaining(fires));
+  }, waiting);
+});
+
+async function query(expr: string, stage: string): Promise<{ labels: Record<string, string>; value: number }[]> {
+  const filled = expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m");
+  const response = await fetch(`${victoria.url}/api/v1/query?query=${encodeURIComponent(filled)}`);
+  const { status, error, data } = (await response.json()) as {
+    status: string;
+    error?: string;
+    data: { result: { metric: Record<string, string>; value: [number, string] }[] };
+  };
+  expect(status, error).toBe("success");
+  return data.result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }));
+}

@@ -1,0 +1,82 @@
+import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
+import { afterEach, expect, inject, it, onTestFinished, vi } from "vitest";
+import { signedHeaders } from "../../commands/deliver.ts";
+import { handler as receiver } from "../../handlers/receiver.ts";
+import { handler as sampler } from "../../handlers/sampler.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { captureLog } from "../helpers/log.ts";
+import { forEachCheck } from "../helpers/models.ts";
+import { awsCredentials, startRds } from "../helpers/rds.ts";
+import { newSecret } from "../helpers/receiver.ts";
+
+const secret = newSecret();
+afterEach(() => {
+  vi.useRealTimers();
+  setEnvironment({ AWS_REGION: undefined, CA_CERTIFICATES: undefined });
+});
+
+/** Both functions' settings without a password, on AWS. */
+async function start() {
+  const rds = await startRds();
+  const use = (username: string, changes: Record<string, string | undefined> = {}) =>
+    setEnvironment({
+      ...awsCredentials,
+      DATABASE_URL: rds.urlOf(username),
+      CA_CERTIFICATES: rds.certificates,
+      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+      WEBHOOK_SECRET: secret,
+      STAGE: "iam",
+      SECRET_ID: undefined,
+      ...changes,
+    });
+  return { rds, use };
+}
+
+const tick = () => sampler({}, {} as Context, () => {});
+const deliver = () => {
+  const headers = signedHeaders(secret, `msg_${Math.random()}`.replace(".", ""), new Date(), "[]");
+  const event = { requestContext: { http: { method: "POST" } }, headers, body: "[]" };
+  return receiver(event as unknown as LambdaFunctionURLEvent, {} as Context, () => {});
+};
+
+it("logs both functions in without a password, with a token that AWS would take, for each connection", async () => {
+  captureLog();
+  vi.useFakeTimers({ toFake: ["Date"] });
+  const { rds, use } = await start();
+  const minutes = [0, 16]; // A token is good for 15.
+  for (const minute of minutes) {
+    vi.setSystemTime(Date.now() + minute * 60_000);
+    use("veza_ledger_sampler");
+    expect(await tick()).toMatchObject({ failed_transfers: 0 }); // It counts no minutes, unlike the others.
+    use("veza_ledger_receiver");
+    expect(await deliver()).toMatchObject({ statusCode: 200, body: expect.stringContaining('"published":true') });
+  }
+  expect(rds.logins.map(({ problem }) => problem)).toEqual(Array(4).fill(undefined));
+  expect(new Set(rds.logins.map(({ token }) => token)).size).toBe(4);
+});
+
+it.each([
+  ["another account's key", { AWS_SECRET_ACCESS_KEY: "another" }, "another signature"],
+  ["another region", { AWS_REGION: "eu-west-1" }, "X-Amz-Credential is not AKIDEXAMPLE"],
+])("reports what RDS says to a token of %s", async (_, changes, problem) => {
+  const log = captureLog();
+  const { rds, use } = await start();
+  use("veza_ledger_sampler", changes);
+  expect(await tick()).toEqual(forEachCheck(() => -1));
+  const reason = 'PAM authentication failed for user "veza_ledger_sampler"';
+  expect(log).toContainEqual(expect.objectContaining({ message: "check failed", code: "28000", reason }));
+  expect(rds.logins[0]?.problem).toContain(problem);
+  expect(JSON.stringify(log)).not.toMatch(/X-Amz|secret\/access/);
+});
+
+it("says that there are no credentials, within 2 s", async () => {
+  const log = captureLog();
+  const nothing = { AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined, AWS_SESSION_TOKEN: undefined };
+  const nowhere = { AWS_CONFIG_FILE: "/nowhere", AWS_SHARED_CREDENTIALS_FILE: "/nowhere" };
+  setEnvironment({ ...nowhere, AWS_EC2_METADATA_DISABLED: "true" });
+  onTestFinished(() => setEnvironment({ AWS_EC2_METADATA_DISABLED: undefined }));
+  const { use } = await start();
+  use("veza_ledger_sampler", nothing);
+  expect(await tick()).toEqual(forEachCheck(() => -1));
+  expect(log[0]).toMatchObject({ reason: expect.stringContaining("Could not load credentials from any providers") });
+});

@@ -1,0 +1,273 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
+import { signedHeaders } from "../../commands/deliver.ts";
+import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { matchesFilter } from "../helpers/filter-pattern.ts";
+import { scrape, wipe } from "../helpers/gateway.ts";
+import { type Invocation, type Lambda, startLambda } from "../helpers/lambda.ts";
+import { forEachCheck } from "../helpers/models.ts";
+import { type FunctionName, type Packaged, packageService, unzip } from "../helpers/packages.ts";
+import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
+import { newSecret } from "../helpers/receiver.ts";
+import { assertRights } from "../helpers/sample.ts";
+import { fakeSecretsManager } from "../helpers/secrets.ts";
+import { tcpServer } from "../helpers/servers.ts";
+import { encrypted } from "../helpers/tls.ts";
+
+// The archives that are deployed, run as Lambda runs them: with the template's settings, each in a process with nothing
+// else in it, which is frozen between two events.
+const stage = "lambda";
+const secret = newSecret();
+let folder: string;
+let packaged: Packaged;
+let database: TestDatabase;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "veza-lambda-"));
+  packaged = await packageService(folder, stage);
+  database = await createDatabase();
+  await assertRights(database);
+  await database.admin`
+    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '1 hour')`;
+});
+afterAll(async () => {
+  await database?.remove();
+  await rm(folder, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  await wipe(stage);
+  await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
+});
+
+/** Starts a function behind a proxy to Postgres, with its settings in Secrets Manager. */
+async function start(
+  name: FunctionName,
+  gatewayUrl = inject("pushgatewayUrl"),
+  options: Parameters<typeof startLambda>[3] = {},
+): Promise<Lambda & { proxy: TcpProxy; reads: string[] }> {
+  const url = name === "sampler" ? database.samplerUrl : database.receiverUrl;
+  const { port } = targetOf(url);
+  const proxy = await startProxy(port);
+  const { reads } = await fakeSecretsManager({
+    [`veza-ledger-metrics/${stage}/${name}`]: {
+      DATABASE_URL: encrypted(url.replace(`:${port}/`, `:${proxy.port}/`)),
+      PUSHGATEWAY_URL: gatewayUrl,
+      WEBHOOK_SECRET: secret,
+    },
+  });
+  return { ...(await startLambda(packaged, name, {}, options)), proxy, reads };
+}
+
+const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
+
+/** An event as a function URL makes it, signed now. */
+function delivery(content: unknown = orphanRefund(), id = `msg_${randomUUID()}`, headers = {}) {
+  const body = JSON.stringify(content);
+  return {
+    version: "2.0",
+    rawPath: "/",
+    requestContext: { http: { method: "POST" } },
+    headers: { ...signedHeaders(secret, id, new Date(), body), ...headers },
+    body,
+    isBase64Encoded: false,
+  };
+}
+
+/** A delivery's answer: the status, and what the body says. */
+function answerOf({ result, error }: Invocation): [number, Record<string, unknown>] {
+  if (!result) throw new Error(JSON.stringify(error));
+  const { statusCode, body } = result as { statusCode: number; body: string };
+  return [statusCode, JSON.parse(body)];
+}
+
+const counts = { ...forEachCheck(() => 0), stuck_orders: 1 };
+const recorded = [200, { status: "recorded", published: true, stage }];
+const lines = ({ log }: Invocation): Record<string, unknown>[] => log.map((line) => JSON.parse(line));
+
+it("counts, cold and warm, with settings from Secrets Manager, and leaves nothing open", async () => {
+  const sampler = await start("sampler");
+  const cold = await sampler.invoke({});
+  expect(cold).toMatchObject({ result: counts, isCold: true, open: [] });
+  expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
+  const warm = await sampler.invoke({});
+  expect(warm).toMatchObject({ result: counts, isCold: false, pid: cold.pid, open: [] });
+  expect(sampler.reads).toEqual([`veza-ledger-metrics/${stage}/sampler`]);
+  await expect.poll(() => sessionsOf("veza-ledger-sampler")).toBe(0);
+});
+
+it("records, cold and warm, and leaves open the connection that it keeps", async () => {
+  const receiver = await start("receiver");
+  for (const isCold of [true, false]) {
+    const invocation = await receiver.invoke(delivery());
+    expect(answerOf(invocation)).toEqual(recorded);
+    expect(invocation.isCold).toBe(isCold);
+    expect(invocation.open).toEqual(["TCPSocketWrap"]);
+  }
+  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+});
+
+async function sessionsOf(name: string): Promise<number> {
+  const [row] = await database.admin`
+    select count(*)::int from pg_stat_activity where application_name = ${name} and datname = current_database()`;
+  return row?.count;
+}
+
+it("logs in Lambda's JSON format, with nothing but its own lines", async () => {
+  const tick = await (await start("sampler")).invoke({});
+  const receiver = await start("receiver");
+  const invocation = await receiver.invoke(delivery(orphanRefund(), "msg_log"));
+  const requestId = expect.stringMatching(/^[\w-]{36}$/);
+  const timestamp = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  expect(lines(tick)).toEqual([
+    {
+      timestamp,
+      level: "INFO",
+      requestId,
+      message: { message: "tick", ...counts, duration_seconds: expect.any(Number) },
+    },
+  ]);
+  const message = { message: "delivery", id: "msg_log", status: "recorded", events: 1, published: true };
+  expect(lines(invocation)).toEqual([{ timestamp, level: "INFO", requestId, message }]);
+});
+
+it("counts refusals of signed deliveries, by the filter in the template, and nothing else", async () => {
+  const pattern = String(packaged.resources.ReceiverRefusals?.Properties.FilterPattern);
+  const receiver = await start("receiver");
+  const send = async (event: object) => {
+    const invocation = await receiver.invoke(event);
+    const [status] = answerOf(invocation);
+    return [status, invocation.log.filter((line) => matchesFilter(pattern, line)).length];
+  };
+  expect(await send(delivery({ ...orphanRefund(), type: "reconciler.action", data: { phase: "new" } }))).toEqual([
+    400, 1,
+  ]);
+  expect(await send(delivery(orphanRefund(), "msg_filter"))).toEqual([200, 0]);
+  expect(await send(delivery([orphanRefund(), orphanRefund()], "msg_filter"))).toEqual([409, 1]);
+  expect(await send(delivery(orphanRefund(), "msg_filter", { "webhook-signature": undefined }))).toEqual([401, 0]);
+  const foreign = signedHeaders(newSecret(), "not.an.id", new Date(), JSON.stringify(orphanRefund()));
+  expect(await send(delivery(orphanRefund(), "not.an.id", foreign))).toEqual([401, 0]);
+  expect(await send({})).toEqual([405, 0]);
+});
+
+it("names the settings that are missing, as an error of the invocation", async () => {
+  await fakeSecretsManager({ [`veza-ledger-metrics/${stage}/sampler`]: {} });
+  const sampler = await startLambda(packaged, "sampler");
+  const failed = await sampler.invoke({});
+  const errorMessage = "DATABASE_URL is missing; PUSHGATEWAY_URL is missing";
+  expect(failed).toMatchObject({ error: { errorMessage }, open: [] });
+  expect(lines(failed)).toMatchObject([{ level: "ERROR", message: { errorMessage } }]);
+});
+
+it("fails at its start when a part of the archive is missing", async () => {
+  const root = await unzip(packaged, "sampler");
+  await rename(path.join(root, "handlers/lib"), path.join(root, "handlers/gone"));
+  onTestFinished(() => rename(path.join(root, "handlers/gone"), path.join(root, "handlers/lib")));
+  const sampler = await startLambda(packaged, "sampler", {}, { folder: root });
+  expect(await sampler.invoke({})).toMatchObject({
+    error: { errorMessage: expect.stringContaining("Cannot find module") },
+  });
+  expect(sampler.process()).toBe(undefined);
+});
+
+it("goes on after it was frozen for 12 s, while its link to Postgres was reset", async () => {
+  const [sampler, receiver] = [await start("sampler"), await start("receiver")];
+  const before = [await sampler.invoke({}), await receiver.invoke(delivery())];
+  for (const { proxy } of [sampler, receiver]) proxy.cut(true);
+  await sleep(12_000);
+  const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery())];
+  expect([tick.pid, delivered.pid]).toEqual(before.map(({ pid }) => pid));
+  expect(tick.result).toEqual(counts);
+  expect(answerOf(delivered)).toEqual(recorded);
+  expect([...lines(tick), ...lines(delivered)].map(({ level }) => level)).toEqual(["INFO", "INFO"]);
+  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+});
+
+it.each(["goes on", "is stopped meanwhile"])(
+  "answers 50 of 50 deliveries after its link to Postgres was reset, when the process %s",
+  async (what) => {
+    const receiver = await start("receiver");
+    expect(answerOf(await receiver.invoke(delivery()))).toEqual(recorded);
+    const statuses: unknown[] = [];
+    const pids = new Set<number>();
+    for (let round = 0; round < 50; round += 1) {
+      // Before the delivery, at the same time, or a moment later.
+      const answering = round % 3 === 0 ? undefined : receiver.invoke(delivery());
+      if (what !== "goes on") receiver.process()?.kill("SIGSTOP");
+      if (round % 3 === 2) await sleep(round / 25);
+      receiver.proxy.cut(true);
+      if (answering) receiver.process()?.kill("SIGCONT");
+      const invocation = await (answering ?? receiver.invoke(delivery()));
+      statuses.push(invocation.error ?? answerOf(invocation)[0]);
+      pids.add(invocation.pid);
+    }
+    expect(statuses).toEqual(Array(50).fill(200));
+    expect(pids.size).toBe(1);
+  },
+);
+
+it("answers inside its time-out when Postgres and the gateway are both mute", async () => {
+  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
+  const [sampler, receiver] = [await start("sampler", muteUrl), await start("receiver", muteUrl)];
+  for (const { proxy } of [sampler, receiver]) void proxy.mute(60_000);
+  const [tick, delivered] = await Promise.all([sampler.invoke({}), receiver.invoke(delivery())]);
+  expect(tick.error).toEqual({
+    errorType: "Error",
+    errorMessage: expect.stringContaining("no answer within"),
+    stackTrace: expect.anything(),
+  });
+  expect(answerOf(delivered)[0]).toBe(503);
+  expect(tick.open).toEqual([]);
+});
+
+it("counts a delivery once when its time-out ends the process after it was recorded", async () => {
+  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
+  // Shorter than the receiver waits for a gateway.
+  const receiver = await start("receiver", muteUrl, { timeoutMs: 3_000 });
+  const event = orphanRefund();
+  const { error } = await receiver.invoke(delivery(event, "msg_late"));
+  expect(error).toEqual({ errorType: "Sandbox.Timedout", errorMessage: "Task timed out after 3.00 seconds" });
+  expect(receiver.process()).toBe(undefined);
+  const again = await (await start("receiver")).invoke(delivery(event, "msg_late"));
+  expect(answerOf(again)).toEqual([200, { status: "duplicate", published: true, stage }]);
+  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 1 });
+});
+
+it("leaves a quarter of its memory free, at the largest deliveries too", async () => {
+  const [sampler, receiver] = [await start("sampler"), await start("receiver")];
+  const events = Array.from({ length: 1000 }, () => ({ ...orphanRefund(), padding: "x".repeat(150) }));
+  const peaks: Record<string, number> = {};
+  for (let round = 0; round < 30; round += 1) {
+    const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery(events))];
+    expect(tick.result).toEqual(counts);
+    expect(answerOf(delivered)).toEqual(recorded);
+    Object.assign(peaks, { sampler: tick.maxMemoryMib, receiver: delivered.maxMemoryMib });
+  }
+  for (const [name, peakMib] of Object.entries(peaks)) {
+    expect(peakMib, name).toBeGreaterThan(20);
+    expect(peakMib, name).toBeLessThan(receiver.memoryMib * 0.75);
+  }
+});
+
+it("has room for a stranger's requests of 6 MB, forged as well as can be", async () => {
+  const NODE_OPTIONS = "--max-old-space-size=64 --max-semi-space-size=4"; // Collects garbage early.
+  const receiver = await startLambda(packaged, "receiver", {
+    NODE_OPTIONS,
+    SECRET_ID: undefined,
+    DATABASE_URL: database.receiverUrl,
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    WEBHOOK_SECRET: secret,
+  });
+  const forged = delivery([]);
+  Object.assign(forged, { body: "é".repeat(2_900_000) });
+  let peakMib = 0;
+  for (let round = 0; round < 20; round += 1) {
+    const refused = await receiver.invoke(forged);
+    expect(answerOf(refused)[0]).toBe(401);
+    peakMib = refused.maxMemoryMib;
+  }
+  // About 128 here, and over 158 when each body is copied as often as the package does.
+  expect(peakMib).toBeLessThan(145);
+});

@@ -1,0 +1,302 @@
+import { randomUUID } from "node:crypto";
+import type { Context, LambdaFunctionURLEvent, ScheduledEvent } from "aws-lambda";
+import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { signedHeaders } from "../../commands/deliver.ts";
+import { handler as receiver } from "../../handlers/receiver.ts";
+import { handler as sampler } from "../../handlers/sampler.ts";
+import { readSecrets } from "../../lib/secrets.ts";
+import { loadSettings } from "../../lib/settings.ts";
+import { createDatabase } from "../helpers/database.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { captureLog } from "../helpers/log.ts";
+import { newSecret } from "../helpers/receiver.ts";
+import { fakeSecretsManager } from "../helpers/secrets.ts";
+import { closedPort, tcpServer } from "../helpers/servers.ts";
+
+/** Names that no earlier test has read. */
+let app: string;
+let rds: string;
+beforeEach(() => {
+  app = `app-${randomUUID()}`;
+  rds = `rds-${randomUUID()}`;
+  vi.useFakeTimers({ toFake: ["Date"] });
+});
+afterEach(() => vi.useRealTimers());
+
+/** Lets the clock go on, which is stopped otherwise. */
+const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+/** An error after which the SDK does not retry by itself. */
+const outage = { __type: "InvalidRequestException", message: "hunter2" };
+
+it("reads several secrets, and keeps them for 5 minutes", async () => {
+  const secrets = { [app]: { STAGE: "prod", port: 5432 }, [rds]: { password: "first" } };
+  const { reads } = await fakeSecretsManager(secrets);
+  const read = () => readSecrets(`${app}, ${rds}`, false);
+  expect(await read()).toEqual({ STAGE: "prod", port: "5432", password: "first" });
+  expect(reads.toSorted()).toEqual([app, rds]);
+  secrets[rds] = { password: "second" };
+  pass(299);
+  expect(await read()).toMatchObject({ password: "first" });
+  pass(2);
+  expect(await read()).toMatchObject({ password: "second" });
+  expect(reads).toHaveLength(4);
+});
+
+it("leaves no connection open", async () => {
+  const { sockets } = await fakeSecretsManager({ [app]: {} });
+  await readSecrets(app, false);
+  expect(sockets.size).toBe(1);
+  const [socket] = sockets;
+  await expect.poll(() => socket?.destroyed, { timeout: 2_000 }).toBe(true); // Node keeps an idle one for 5 s.
+});
+
+it("reads at once when it is asked for fresh ones", async () => {
+  const secrets = { [app]: { password: "first" } };
+  await fakeSecretsManager(secrets);
+  await readSecrets(app, false);
+  secrets[app] = { password: "second" };
+  expect(await readSecrets(app, false)).toEqual({ password: "first" });
+  expect(await readSecrets(app, true)).toEqual({ password: "second" });
+});
+
+it("reads once for all that ask at the same time", async () => {
+  const { reads } = await fakeSecretsManager({ [app]: { password: "first" } });
+  await Promise.all(Array.from({ length: 50 }, (_, index) => readSecrets(app, index % 2 === 0)));
+  expect(reads).toEqual([app]);
+});
+
+describe("as settings", () => {
+  const url = "postgres://u:p@127.0.0.1:5432/ledger";
+  beforeEach(() =>
+    setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: "https://push.internal", STAGE: undefined }),
+  );
+
+  it("give what the environment lacks", async () => {
+    await fakeSecretsManager({ [app]: { STAGE: "prod", PUSHGATEWAY_URL: "http://not-this-one", DATABASE_URL: url } });
+    setEnvironment({ SECRET_ID: app });
+    expect(await loadSettings("sampler")).toMatchObject({
+      database: { host: "127.0.0.1", username: "u" },
+      pushgateway: { url: "https://push.internal" },
+      stage: "prod",
+    });
+  });
+
+  it("are missing where they are null, as Terraform writes what has no value", async () => {
+    await fakeSecretsManager({ [app]: { DATABASE_URL: url, PUSHGATEWAY_TOKEN: null, CA_CERTIFICATES: null } });
+    setEnvironment({ SECRET_ID: app });
+    const { pushgateway } = await loadSettings("sampler");
+    expect(pushgateway).toEqual({ url: "https://push.internal" });
+  });
+
+  it("are not asked for when SECRET_ID is not set", async () => {
+    const { reads } = await fakeSecretsManager({});
+    setEnvironment({ SECRET_ID: undefined, DATABASE_URL: url });
+    await loadSettings("sampler", { fresh: true });
+    expect(reads).toEqual([]);
+  });
+});
+
+describe("while they cannot be read", () => {
+  it("has the last good ones stay in use, asks every 30 s, and warns each time", async () => {
+    const log = captureLog();
+    const secrets = { [app]: { password: "first" } };
+    const fake = await fakeSecretsManager(secrets);
+    await readSecrets(app, false);
+    fake.failure = outage;
+    pass(301);
+    for (let seconds = 0; seconds < 600; seconds += 1) {
+      expect(await readSecrets(app, false)).toEqual({ password: "first" });
+      pass(1);
+    }
+    expect(fake.reads).toHaveLength(1 + 20);
+    expect(log).toHaveLength(20);
+    expect(log[0]).toEqual({
+      level: "warn",
+      message: "secrets not read again, the last ones stay in use",
+      age_seconds: 301,
+      reason: `SECRET_ID: ${app} could not be read: InvalidRequestException`,
+    });
+    fake.failure = undefined;
+    secrets[app] = { password: "second" };
+    pass(30);
+    expect(await readSecrets(app, false)).toEqual({ password: "second" });
+    pass(299);
+    await readSecrets(app, false);
+    expect(fake.reads).toHaveLength(1 + 20 + 1);
+  });
+
+  it("takes no old ones for an answer when those were refused", async () => {
+    captureLog();
+    const fake = await fakeSecretsManager({ [app]: { password: "first" } });
+    await readSecrets(app, false);
+    fake.failure = outage;
+    await expect(readSecrets(app, true)).rejects.toThrow("InvalidRequestException");
+    await expect(readSecrets(app, true)).rejects.toThrow("InvalidRequestException");
+    expect(fake.reads).toHaveLength(3);
+    expect(await readSecrets(app, false)).toEqual({ password: "first" });
+  });
+
+  it("asks every 5 s when there are none yet", async () => {
+    const fake = await fakeSecretsManager({ [app]: { password: "first" } });
+    fake.failure = outage;
+    for (let seconds = 0; seconds < 10; seconds += 1) {
+      await expect(readSecrets(app, false)).rejects.toThrow("InvalidRequestException");
+      pass(1);
+    }
+    expect(fake.reads).toHaveLength(2);
+    fake.failure = undefined;
+    expect(await readSecrets(app, false)).toEqual({ password: "first" });
+  });
+
+  it("costs no tick and no delivery in 30 minutes", async () => {
+    const log = captureLog();
+    const webhookSecret = newSecret();
+    const database = await createDatabase();
+    onTestFinished(() => database.remove());
+    const shared = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "outage" };
+    const fake = await fakeSecretsManager({
+      [app]: { ...shared, DATABASE_URL: database.samplerUrl },
+      [rds]: { ...shared, DATABASE_URL: database.receiverUrl, WEBHOOK_SECRET: webhookSecret },
+    });
+    const names = ["DATABASE_URL", "PUSHGATEWAY_URL", "WEBHOOK_SECRET", "STAGE"];
+    setEnvironment(Object.fromEntries(names.map((name) => [name, undefined])));
+    const body = () => JSON.stringify({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
+    const deliver = async (minute: number) => {
+      setEnvironment({ SECRET_ID: rds });
+      const text = body();
+      const headers = signedHeaders(webhookSecret, `msg_${minute}`, new Date(), text);
+      const event = { requestContext: { http: { method: "POST" } }, headers, body: text };
+      return receiver(event as unknown as LambdaFunctionURLEvent, {} as Context, () => {});
+    };
+    const tick = async () => {
+      setEnvironment({ SECRET_ID: app });
+      await sampler({} as ScheduledEvent, {} as Context, () => {});
+    };
+    // Two functions in one process would share what is kept: each has minutes of its own.
+    await tick();
+    for (let minute = 0; minute < 30; minute += 1) {
+      await tick();
+      pass(60);
+      fake.failure = outage;
+    }
+    fake.failure = undefined;
+    expect(await deliver(0)).toMatchObject({ statusCode: 200 });
+    fake.failure = outage;
+    for (let minute = 1; minute <= 30; minute += 1) {
+      pass(60);
+      expect(await deliver(minute)).toMatchObject({ statusCode: 200 });
+    }
+    // The clock of Postgres did not go on with the test's clock.
+    const errors = log.filter(({ level, reason }) => level === "error" && !/^the clocks/.test(String(reason)));
+    expect(errors).toEqual([]);
+    expect(log.filter(({ message }) => message === "tick")).toHaveLength(31);
+    const [row] = await database.admin`select value::int from ledger_metrics.totals`;
+    expect(row).toEqual({ value: 31 });
+  });
+});
+
+it("costs no tick in a rotation that changes the secret first, and Postgres later", async () => {
+  const log = captureLog();
+  const database = await createDatabase();
+  const username = `rotating_${randomUUID().slice(0, 8)}`;
+  await database.admin.unsafe(`create role ${username} login password 'old' in role veza_ledger_sampler`);
+  onTestFinished(async () => {
+    await database.admin.unsafe(`drop role ${username}`);
+    await database.remove();
+  });
+  const secrets: Record<string, object> = {};
+  const store = (password: string) => {
+    const DATABASE_URL = database.samplerUrl.replace("veza_ledger_sampler:sampler", `${username}:${password}`);
+    secrets[app] = { DATABASE_URL, PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "rotation" };
+  };
+  await fakeSecretsManager(secrets);
+  setEnvironment({ SECRET_ID: app, DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, STAGE: undefined });
+  const tick = () => sampler({} as ScheduledEvent, {} as Context, () => {});
+  store("old");
+  await tick();
+  store("new");
+  pass(301);
+  await tick();
+  await database.admin.unsafe(`alter role ${username} password 'new'`);
+  await tick();
+  // Other counts are unknown while the clock of the test is ahead.
+  const counts = log.filter(({ message }) => message === "tick").map(({ failed_transfers }) => failed_transfers);
+  expect(counts).toEqual([0, 0, 0]);
+});
+
+it("are not read for a request that cannot be right", async () => {
+  captureLog();
+  const fake = await fakeSecretsManager({ [app]: {} });
+  setEnvironment({ SECRET_ID: app });
+  const headers = signedHeaders(newSecret(), "msg_1", new Date(), "[]");
+  const old = signedHeaders(newSecret(), "msg_1", new Date(Date.now() - 600_000), "[]");
+  for (const event of [
+    null,
+    {},
+    { requestContext: { http: { method: "GET" } }, headers, body: "[]" },
+    { requestContext: { http: { method: "POST" } }, body: "[]" },
+    { requestContext: { http: { method: "POST" } }, headers: {}, body: "[]" },
+    { requestContext: { http: { method: "POST" } }, headers: old, body: "[]" },
+    { requestContext: { http: { method: "POST" } }, headers: { ...headers, "webhook-signature": "v1,?" }, body: "[]" },
+    { requestContext: { http: { method: "POST" } }, headers: old, body: " ".repeat(256 * 1024 + 1) },
+  ]) {
+    const answer = await receiver(event as unknown as LambdaFunctionURLEvent, {} as Context, () => {});
+    expect(answer).toMatchObject({ statusCode: expect.toSatisfy((status) => [401, 405].includes(status)) });
+  }
+  expect(fake.reads).toEqual([]);
+});
+
+describe("says what is wrong and what to do, and nothing of a secret, when", () => {
+  const denied =
+    "User: arn:aws:sts::123456789012:assumed-role/x is not authorized to perform: secretsmanager:GetSecretValue";
+  it.each([
+    ["it is not there", undefined, {}, "ResourceNotFoundException: no secret of this name in this account and region"],
+    ["it is not JSON", undefined, { value: "hunter2" }, "it is not a JSON object"],
+    ["it is null", undefined, { value: null }, "it is not a JSON object"],
+    [
+      "the role may not read it",
+      { __type: "AccessDeniedException", message: denied },
+      {},
+      "AccessDeniedException, IAM: the role lacks secretsmanager:GetSecretValue on it",
+    ],
+    [
+      "the role may not use its key",
+      { __type: "AccessDeniedException", message: "Access to KMS is not allowed" },
+      {},
+      "AccessDeniedException, KMS: the role lacks kms:Decrypt on the secret's key (kmsKeyArn)",
+    ],
+    [
+      "the credentials are old",
+      { __type: "ExpiredTokenException", message: "hunter2" },
+      {},
+      "ExpiredTokenException: there are no valid AWS credentials here",
+    ],
+  ])("%s", async (_, failure, { value }: { value?: unknown }, cause) => {
+    const fake = await fakeSecretsManager(value === undefined ? {} : { [app]: value });
+    if (failure) fake.failure = failure;
+    const error = await readSecrets(app, false).catch((reason: Error) => reason);
+    expect(error).toMatchObject({ message: `SECRET_ID: ${app} could not be read: ${cause}` });
+  });
+
+  it("nobody listens, or the connection is reset", async () => {
+    await fakeSecretsManager({});
+    setEnvironment({ AWS_ENDPOINT_URL: `http://127.0.0.1:${closedPort}` });
+    await expect(readSecrets(app, false)).rejects.toThrow(/: \w*Error, ECONNREFUSED$/);
+    setEnvironment({ AWS_ENDPOINT_URL: `http://127.0.0.1:${await tcpServer((socket) => socket.resetAndDestroy())}` });
+    await expect(readSecrets(rds, false)).rejects.toThrow(/: \w*Error, ECONNRESET$/);
+  });
+
+  it("no region is set", async () => {
+    await fakeSecretsManager({});
+    setEnvironment({ AWS_REGION: undefined, AWS_DEFAULT_REGION: undefined, AWS_CONFIG_FILE: "/nowhere" });
+    await expect(readSecrets(app, false)).rejects.toThrow(/: no AWS region is set: set AWS_REGION$/);
+  });
+
+  it("nothing comes for 2 s", async () => {
+    await fakeSecretsManager({});
+    setEnvironment({ AWS_ENDPOINT_URL: `http://127.0.0.1:${await tcpServer(() => {})}` });
+    const startedAt = performance.now();
+    await expect(readSecrets(app, false)).rejects.toThrow("no answer within 2000 ms");
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+});

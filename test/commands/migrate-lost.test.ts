@@ -1,0 +1,126 @@
+import postgres from "postgres";
+import { beforeAll, expect, it } from "vitest";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { startPostgres } from "../../local/postgres.ts";
+import { runScript } from "../helpers/processes.ts";
+import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
+
+// npm run migrate, in a process with nothing else in it, whose link to Postgres dies: it says what it knows, and ends.
+
+/** A server of this file's own, whose commits can be made to wait. */
+let url: string;
+let admin: postgres.Sql;
+beforeAll(async () => {
+  const server = await startPostgres(0);
+  url = server.superuserUrl;
+  await runSqlFiles(url, ["local/ledger.sql"]);
+  admin = postgres(url.replace(/\w+$/, "template1"), { max: 1, onnotice: () => {} });
+  return async () => {
+    await admin.end();
+    await server.stop();
+  };
+});
+
+/** Lets commits wait for a standby that there is not, or no longer. */
+async function holdCommits(isHeld: boolean): Promise<void> {
+  await admin.unsafe(`alter system set synchronous_standby_names = '${isHeld ? "nobody" : ""}'`);
+  await admin`select pg_reload_conf()`;
+  await expect
+    .poll(async () => (await admin`show synchronous_standby_names`)[0])
+    .toEqual({
+      synchronous_standby_names: isHeld ? "nobody" : "",
+    });
+}
+/** Ways of a link to die. */
+const deaths: Record<string, (proxy: TcpProxy) => void> = {
+  "a FIN": (proxy) => proxy.cut(false),
+  "an RST": (proxy) => proxy.cut(true),
+  silence: (proxy) => void proxy.mute(40_000),
+  "a FATAL error": () =>
+    void admin`select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'`.execute(),
+};
+interface Moment {
+  /** The link dies at the first piece that has this text, which is not passed on. */
+  inRequest?: string;
+  inAnswer?: string;
+  /** The link dies while the commit waits. */
+  inCommit?: true;
+  says: RegExp;
+  has: boolean;
+}
+const nothing = /^✗ .+\n {2}→ .*run it again\nNothing was changed\.\n$/;
+const unknown = /^✗ .+\n {2}→ run it again\nIt is unknown whether it was changed\.\n$/;
+const moments: Record<string, Moment> = {
+  "before the SQL is sent": { inRequest: "rolpassword", says: nothing, has: false },
+  "in the SQL": { inRequest: "create schema if not exists", says: unknown, has: false },
+  "in the commit": { inCommit: true, says: unknown, has: true },
+  "after the commit": { inAnswer: "COMMIT", says: unknown, has: true },
+  "in a try-out": {
+    inRequest: "set local role veza_ledger_receiver",
+    says: /^✓ migrated .*\n✓ veza_ledger_sampler .*\n✗ .+\n {2}→ run it again\n$/,
+    has: true,
+  },
+};
+
+/** Starts the command on a ledger of its own. Resolves when its link is dead. */
+async function start(death: string, name: string) {
+  const { inRequest, inAnswer, inCommit, says, has } = moments[name] as Moment;
+  const database = `${death} ${name}`.replaceAll(/\W/g, "").toLowerCase();
+  await admin.unsafe(`create database ${database} template postgres`);
+  let die = () => {};
+  const dead = new Promise<void>((resolve) => {
+    die = () => {
+      deaths[death]?.(proxy);
+      die = () => {};
+      resolve();
+    };
+  });
+  const proxy: TcpProxy = await startProxy(Number(new URL(url).port), {
+    allow(chunk) {
+      if (inRequest && chunk.includes(inRequest)) die();
+      return true;
+    },
+    answer(chunk) {
+      if (!inAnswer || !chunk.includes(inAnswer)) return chunk;
+      die();
+      return Buffer.alloc(0);
+    },
+  });
+  if (inCommit) await holdCommits(true);
+  const startedMs = Date.now();
+  const program = runScript("commands/migrate.ts", [], {
+    DATABASE_URL: url.replace(/:\d+\/.*/, `:${proxy.port}/${database}`),
+  });
+  const ended = program.exited.then(() => Date.now() - startedMs);
+  if (inCommit) {
+    const waiting = () => admin`select from pg_stat_activity where wait_event = 'SyncRep'`;
+    await expect.poll(waiting).toHaveLength(1);
+    die();
+    await holdCommits(false);
+  }
+  await Promise.race([dead, ended.then(() => expect.fail(`${name}: ${program.output()}`))]);
+  return async () => {
+    const tookMs = await ended;
+    expect([program.child.exitCode, program.output()], name).toEqual([1, expect.stringMatching(says)]);
+    expect(tookMs, name).toBeLessThan(30_000);
+    const sql = postgres(url.replace(/\w+$/, database), { max: 1 });
+    const isMigrated = async () => (await sql`select from pg_namespace where nspname = 'ledger_metrics'`).length > 0;
+    await expect.poll(isMigrated, { message: name }).toBe(has);
+    await sql.end();
+  };
+}
+
+const allMoments = Object.keys(moments);
+it.each([
+  ["a FIN", allMoments],
+  ["an RST", allMoments],
+  ["silence", allMoments],
+  ["a FATAL error", ["in the commit"]],
+])(
+  "a session that ends by %s, at each moment: the sentence is true, the exit code 1, within 30 s",
+  async (death, names) => {
+    const checks: (() => Promise<void>)[] = [];
+    for (const name of names) checks.push(await start(death, name));
+    for (const check of checks) await check();
+  },
+);

@@ -1,0 +1,361 @@
+import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { connect } from "../../commands/connect.ts";
+import {
+  type Connections,
+  type Database,
+  isConnectionError,
+  keepConnections,
+  withDeadline,
+} from "../../lib/database.ts";
+import { deadline } from "../../lib/deadline.ts";
+import type { DatabaseTarget } from "../../lib/login.ts";
+import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { captureLog } from "../helpers/log.ts";
+import { startProxy } from "../helpers/proxy.ts";
+import { closedPort, fullPort, tcpServer } from "../helpers/servers.ts";
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createDatabase();
+});
+afterAll(() => database?.remove());
+
+async function open(port?: number, timeoutMs = 1_000, tls: DatabaseTarget["tls"] = "off"): Promise<Database> {
+  const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };
+  const connection = await connect(async () => target, "test", deadline("Postgres", timeoutMs));
+  onTestFinished(() => connection.close());
+  return connection;
+}
+
+/** Rejections that nobody can catch would end the process; vitest reports them, and this names them. */
+const uncaught: unknown[] = [];
+process.on("uncaughtException", (error) => uncaught.push(error));
+
+async function timed(work: Promise<unknown>): Promise<{ error: Error; ms: number }> {
+  const startedAt = performance.now();
+  const error = await work.then(
+    () => new Error("it was done"),
+    (reason) => reason,
+  );
+  return { error, ms: performance.now() - startedAt };
+}
+
+it("ends at the deadline when the server says nothing", async () => {
+  const port = await tcpServer(() => {});
+  const { error, ms } = await timed(open(port));
+  expect(error.message).toBe("Postgres: no answer within 1000 ms");
+  expect(ms).toBeLessThan(1_900);
+});
+
+it.each([
+  ["before start-up", (socket: net.Socket) => socket.end()],
+  ["during start-up", (socket: net.Socket) => socket.once("data", () => socket.end())],
+])("dials once when the server hangs up %s", async (_, treat) => {
+  let dials = 0;
+  const port = await tcpServer((socket) => {
+    dials += 1;
+    treat(socket);
+  });
+  const { error, ms } = await timed(open(port));
+  expect(error.message).toContain("Postgres hung up during start-up");
+  expect(ms).toBeLessThan(900);
+  expect(dials).toBe(1);
+});
+
+it("rejects at once when the server resets the connection during start-up", async () => {
+  const port = await tcpServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
+  const { error, ms } = await timed(open(port));
+  expect(error).toMatchObject({ code: "ECONNRESET" });
+  expect(ms).toBeLessThan(900);
+});
+
+it("rejects at once when the connection is refused", async () => {
+  const { error, ms } = await timed(open(closedPort));
+  expect(error).toMatchObject({ code: "ECONNREFUSED" });
+  expect(ms).toBeLessThan(900);
+});
+
+it("asks for a fresh password when the server refuses the one it has, once", async () => {
+  const asked: boolean[] = [];
+  const target = (rightWhenFresh: boolean) => async (fresh: boolean) => {
+    asked.push(fresh);
+    return { ...targetOf(database.receiverUrl), ...(!(fresh && rightWhenFresh) && { password: "old" }) };
+  };
+  const connection = await connect(target(true), "test", deadline("Postgres", 1_000));
+  expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
+  await connection.close();
+  expect(asked).toEqual([false, true]);
+
+  asked.length = 0;
+  const { error } = await timed(connect(target(false), "test", deadline("Postgres", 1_000)));
+  expect(error).toMatchObject({ code: "28P01" });
+  expect(asked).toEqual([false, true]);
+});
+
+describe("in a rotation that has changed the secret and not yet Postgres", () => {
+  const right = () => targetOf(database.receiverUrl);
+  const wrong = (changes: Partial<DatabaseTarget> = {}) => ({ ...right(), password: "not yet", ...changes });
+  /** Connections whose secret says `current`, and how often they have read it. */
+  function keep(current: () => DatabaseTarget) {
+    const asked: boolean[] = [];
+    const connections = keepConnections(async (fresh) => {
+      asked.push(fresh);
+      return current();
+    }, "test");
+    onTestFinished(() => connections.close());
+    const ask = async () => {
+      await connections.close(); // As after each tick.
+      return connections.use((lent) =>
+        withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select current_database() as name`),
+      );
+    };
+    return { ask, asked };
+  }
+
+  it("logs in with the last password that did, and says so until the new one does", async () => {
+    const log = captureLog();
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    let current = right();
+    const { ask, asked } = keep(() => current);
+    await ask();
+    current = wrong();
+    for (const age_seconds of [60, 120]) {
+      vi.setSystemTime(Date.now() + 60_000);
+      await ask();
+      const message = "Postgres refuses the password in the secret, the last good one stays in use";
+      expect(log.splice(0)).toEqual([{ level: "warn", message, age_seconds }]);
+    }
+    expect(asked).toEqual([false, false, true, false, true]);
+    current = right();
+    await ask();
+    expect(log).toEqual([]);
+  });
+
+  it("takes no more than the login from memory: the secret may name another database by now", async () => {
+    captureLog();
+    let current = right();
+    const { ask } = keep(() => current);
+    await ask();
+    current = wrong({ database: "postgres" });
+    expect(await ask()).toEqual([{ name: "postgres" }]);
+  });
+
+  it("is refused when no password is good", async () => {
+    const log = captureLog();
+    let current = wrong();
+    const { ask } = keep(() => current);
+    await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+    await database.admin`create role database_turning login password 'first' in role veza_ledger_receiver`;
+    onTestFinished(async () => void (await database.admin`drop role database_turning`));
+    current = { ...right(), username: "database_turning", password: "first" };
+    await ask();
+    await database.admin`alter role database_turning password 'second'`;
+    await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+    expect(log).toEqual([]);
+  });
+});
+
+it("rejects what has no answer yet when it is closed, and leaves no session", async () => {
+  const connection = await open();
+  const [row] = await connection.sql`select pg_backend_pid() as pid`;
+  const sleeping = timed(connection.sql`select pg_sleep(30)`);
+  const waiting = timed(connection.sql`select 1`);
+  await connection.close();
+  expect((await sleeping).error).toMatchObject({ code: "CONNECTION_DESTROYED" });
+  expect((await waiting).error).toBeInstanceOf(Error);
+  expect(connection.lost.aborted).toBe(true);
+  await expect
+    .poll(() => database.admin`select from pg_stat_activity where pid = ${row?.pid}`, { timeout: 5_000 })
+    .toHaveLength(0);
+});
+
+it.each([
+  ["off", true],
+  ["off", false],
+  ["unverified", true],
+  ["unverified", false],
+] as const)("tells at once that its connection is lost, idle or not (TLS: %s, reset: %s)", async (tls, reset) => {
+  const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
+  const [idle, busy] = await Promise.all([open(port, 5_000, tls), open(port, 5_000, tls)]);
+  const asking = timed(withDeadline(busy, deadline("test", 20_000), (sql) => sql`select pg_sleep(20)`));
+  await sleep(50);
+  cut(reset);
+  const { error, ms } = await asking;
+  expect(error).toSatisfy(isConnectionError);
+  expect(ms).toBeLessThan(2_000);
+  await expect.poll(() => [idle.lost.aborted, busy.lost.aborted], { timeout: 5_000 }).toEqual([true, true]);
+});
+
+it.each(["off", "unverified"] as const)(
+  "survives its loss at any moment of a transaction, with TLS %s",
+  async (tls) => {
+    const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
+    for (let round = 0; round < 100; round += 1) {
+      const connection = await open(port, 5_000, tls);
+      const { error } = await timed(
+        withDeadline(connection, deadline("test", 5_000), async (sql) => {
+          setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
+          for (;;) {
+            await sql.unsafe("begin; select 1");
+            if (round % 2) await new Promise(setImmediate);
+            await sql.unsafe("commit");
+          }
+        }),
+      );
+      expect(error).toSatisfy(isConnectionError);
+      await expect(connection.sql`select 1`).rejects.toThrow();
+    }
+    expect(uncaught).toEqual([]);
+  },
+);
+
+it("rejects a query that waits for its turn when the connection is lost", async () => {
+  const connection = await open();
+  const [row] = await connection.sql`select pg_backend_pid() as pid`;
+  const holding = timed(withDeadline(connection, deadline("test", 5_000), (sql) => sql`select pg_sleep(20)`));
+  // More than postgres.js sends ahead of the answers.
+  const waiting = Array.from({ length: 150 }, () => timed(connection.sql`select 1`));
+  await database.admin`select pg_terminate_backend(${row?.pid})`;
+  expect((await holding).error).toSatisfy(isConnectionError);
+  const { error, ms } = (await waiting.at(-1)) as Awaited<ReturnType<typeof timed>>;
+  expect(error).toMatchObject({ code: "CONNECTION_DESTROYED" });
+  expect(ms).toBeLessThan(2_000);
+});
+
+it("lets go of its socket when the server does not answer the end of the connection", async () => {
+  let gone = false;
+  const port = await tcpServer(
+    (client) => {
+      const { host, port } = targetOf(database.receiverUrl);
+      const server = net.connect({ host, port });
+      client.pipe(server, { end: false });
+      server.pipe(client, { end: false });
+      // Goes on talking: a socket that is closed for good answers with a reset, and a half-open socket does not.
+      client.on("end", () => setInterval(() => client.write("."), 10).unref());
+      client.on("close", () => {
+        gone = true;
+        server.destroy();
+      });
+    },
+    { allowHalfOpen: true },
+  );
+  const connection = await open(port);
+  await connection.close();
+  await expect.poll(() => gone).toBe(true);
+});
+
+it("ends a query at its deadline, and the connection with it", async () => {
+  const connection = await open();
+  const { error, ms } = await timed(
+    withDeadline(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)")),
+  );
+  expect(error.message).toBe("test: no answer within 200 ms");
+  expect(ms).toBeLessThan(2_000);
+  expect(connection.lost.aborted).toBe(true);
+});
+
+describe("kept connections", () => {
+  const soon = () => deadline("Postgres", 1_000);
+  const open = async (connections: Connections) =>
+    connections.use(async (database) => {
+      await withDeadline(database, soon(), (sql) => sql`select 1`);
+      return database;
+    });
+  function keep(port?: () => number) {
+    const target = () => ({ ...targetOf(database.receiverUrl), ...(port && { port: port() }) });
+    const connections = keepConnections(async () => target(), "test");
+    onTestFinished(() => connections.close());
+    return connections;
+  }
+
+  it("are lent again while they are fresh and not lost", async () => {
+    const connections = keep();
+    const first = await open(connections);
+    expect(await open(connections)).toBe(first);
+    await first.close();
+    const second = await open(connections);
+    expect(second).not.toBe(first);
+    expect(await second.sql`select 1 as one`).toEqual([{ one: 1 }]);
+
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    vi.setSystemTime(Date.now() + 9_000);
+    expect(await open(connections)).toBe(second);
+    vi.setSystemTime(Date.now() + 9_000);
+    expect(await open(connections)).toBe(second);
+    vi.setSystemTime(Date.now() + 11_000);
+    expect(await open(connections)).not.toBe(second);
+    await expect.poll(() => second.lost.aborted).toBe(true);
+  });
+
+  it("are lent to one caller at a time, and taken back from a failed one", async () => {
+    const connections = keep();
+    const lent = await connections.use(async (first) => [first, await open(connections)] as const);
+    expect(lent[0]).not.toBe(lent[1]);
+    const failing = connections.use(async () => Promise.reject(new Error("no")));
+    await expect(failing).rejects.toThrow("no");
+    expect(lent).toContain(await open(connections));
+  });
+
+  it("are closed, all that are free", async () => {
+    const connections = keep();
+    const lent = await connections.use(async (first) => [first, await open(connections)]);
+    await connections.close();
+    expect(lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
+  });
+
+  it("are closed, all that are free, when one of them is lost: what ended it may have ended the others", async () => {
+    const connections = keep();
+    const lent = await connections.use(async (first) => [first, await open(connections)]);
+    await connections.use((first) => first.close());
+    await expect.poll(() => lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
+  });
+
+  it("are not kept when they could not be made", async () => {
+    let port = closedPort;
+    const connections = keep(() => port);
+    await expect(open(connections)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    port = targetOf(database.receiverUrl).port;
+    await open(connections);
+  });
+});
+
+it("keeps a connection however old it is: its age would end it in the middle of a push", async () => {
+  setEnvironment({ PGMAX_LIFETIME: "1" }); // In seconds; postgres.js would take half an hour at least.
+  onTestFinished(() => setEnvironment({ PGMAX_LIFETIME: undefined }));
+  const connection = await open();
+  await new Promise<void>((resolve) => {
+    const control = postgres(database.receiverUrl, { max: 1, onclose: () => resolve() });
+    control`select 1`.catch(() => {});
+  });
+  expect(connection.lost.aborted).toBe(false);
+  expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
+});
+
+it("ends its dialling when the deadline comes before the connection", async () => {
+  const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
+  const dial = vi.spyOn(net.Socket.prototype, "connect");
+  onTestFinished(() => dial.mockRestore());
+  const { error } = await timed(connect(async () => target, "test", deadline("Postgres", 100)));
+  expect(error.message).toBe("Postgres: no answer within 100 ms");
+  expect((dial.mock.contexts as net.Socket[]).map(({ connecting, destroyed }) => ({ connecting, destroyed }))).toEqual([
+    { connecting: false, destroyed: true },
+  ]);
+});
+
+it("ends its log-in when the deadline comes before the answer", async () => {
+  let open = 0;
+  const port = await tcpServer((socket) => {
+    open += 1;
+    socket.resume().on("close", () => {
+      open -= 1;
+    });
+  });
+  await timed(connect(async () => ({ ...targetOf(database.receiverUrl), port }), "test", deadline("Postgres", 100)));
+  await expect.poll(() => open).toBe(0);
+});

@@ -1,0 +1,194 @@
+import { execFile } from "node:child_process";
+import { glob, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import fc from "fast-check";
+import postgres from "postgres";
+import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { checks } from "../../lib/checks.ts";
+import { startPostgres } from "../../local/postgres.ts";
+import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { countsOf, forEachCheck, insertRows } from "../helpers/models.ts";
+import { startPgbouncer } from "../helpers/pgbouncer.ts";
+import { runScript } from "../helpers/processes.ts";
+import { sampleAs } from "../helpers/sample.ts";
+import { createTemplate } from "../helpers/template.ts";
+
+// A pooler in transaction mode hands a session's settings to the next client: nothing here may leave one behind.
+
+/** A server of this file's own: roles belong to all databases of a server. */
+let serverUrl: string;
+let database: TestDatabase;
+/** The database through the pooler, as the login that the application shares with others, and as the administrator. */
+let shopUrl: string;
+let adminUrl: string;
+beforeAll(async () => {
+  const server = await startPostgres(0);
+  serverUrl = server.superuserUrl;
+  await createTemplate(serverUrl);
+  const sql = postgres(serverUrl, { max: 1 });
+  await sql`create role shop login password 'shop'`;
+  await sql.end();
+  return () => server.stop();
+});
+
+const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+const throughPool = (url: string, port: number) => url.replace(/:\d+\//, `:${port}/`);
+
+/** A ledger of the login `shop`, which an application writes through the pooler. */
+beforeEach(async () => {
+  database = await createDatabase(serverUrl);
+  onTestFinished(() => database.remove());
+  for (const { table } of checks) await run(`alter table ${table} owner to shop`);
+  await run("grant create on schema public to shop; grant all on all tables in schema ledger_metrics to shop");
+  const port = await startPgbouncer(serverUrl, { shop: "shop", postgres: "postgres" });
+  shopUrl = throughPool(database.adminUrl.replace("postgres:postgres@", "shop:shop@"), port);
+  adminUrl = throughPool(database.adminUrl, port);
+});
+
+/** All settings of both server connections of a login's pool: two transactions at the same time have one each. */
+async function settingsOf(url: string): Promise<object[]> {
+  const sql = postgres(url, { max: 2, prepare: false, fetch_types: false });
+  onTestFinished(() => sql.end());
+  const both = Promise.withResolvers<void>();
+  let waiting = 2;
+  const read = () =>
+    sql.begin(async (transaction) => {
+      const rows = await transaction.unsafe(`
+        select name, setting, source, pg_backend_pid() as pid from pg_settings
+        where name not in ('application_name', 'transaction_isolation', 'transaction_read_only')
+          and name !~ '^plpgsql' -- They appear when a session loads the language.`);
+      waiting -= 1;
+      if (waiting === 0) both.resolve();
+      await both.promise;
+      return rows;
+    });
+  const sessions = await Promise.all([read(), read()]);
+  expect(new Set(sessions.map(([row]) => row?.pid)).size).toBe(2);
+  return sessions.map((rows) => rows.map(({ name, setting, source }) => ({ name, setting, source })));
+}
+
+/** What the application does all day: it writes. Until `isOver`, and at least once. */
+async function sell(url: string, isOver = () => true): Promise<void> {
+  const sql = postgres(url, { max: 4, prepare: false, fetch_types: false });
+  const sale = () => sql.unsafe("insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay')");
+  do {
+    await Promise.all(Array.from({ length: 8 }, sale));
+    await sleep(5);
+  } while (!isOver());
+  await sql.end();
+}
+
+describe("after each command, the pool's settings are as before, and the application writes:", () => {
+  const environment = {
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    WEBHOOK_SECRET: `whsec_${Buffer.alloc(24).toString("base64")}`,
+    SECRET_ID: undefined,
+    STAGE: "pooler",
+  };
+  const command = async (file: string, args: string[], url?: string) => {
+    const program = runScript(`commands/${file}.ts`, args, { ...environment, DATABASE_URL: url });
+    await program.exited;
+    return program.output();
+  };
+  const files = ["schema.sql", "roles.sql", "indexes.sql"];
+  const rollbacks = ["indexes.rollback.sql", "roles.rollback.sql", "schema.rollback.sql"];
+  const psql = async (url: string, ...names: string[]) => {
+    const args = names.flatMap((name) => ["-f", `config/postgres/${name}`]);
+    return (await promisify(execFile)("psql", [url, ...args])).stdout;
+  };
+  it.each([
+    ["the first look", () => command("doctor", [shopUrl])],
+    ["the first look into a schema", () => command("doctor", [shopUrl, "--schema", "public"])],
+    ["the doctor", () => command("doctor", [], shopUrl)],
+    ["migrate", () => command("migrate", [], adminUrl)],
+    ["indexes.sql by psql", () => psql(shopUrl, "indexes.sql")],
+    ["all files by psql, and their rollbacks", () => psql(adminUrl, ...files, ...rollbacks)],
+  ])("%s", async (_, use) => {
+    await run("alter role veza_ledger_sampler set search_path = public, pg_catalog");
+    const before = [await settingsOf(shopUrl), await settingsOf(adminUrl)];
+    const output = await use();
+    expect(output).toMatch(/orders|CREATE INDEX|migrated/);
+    await sell(shopUrl);
+    expect([await settingsOf(shopUrl), await settingsOf(adminUrl)], output).toEqual(before);
+  });
+});
+
+it("50 ticks beside other traffic count no hidden row as 0, and hide none from the application", async () => {
+  await run(`
+    alter table orders rename to all_orders;
+    alter table all_orders enable row level security;
+    alter table all_orders force row level security;
+    create policy few on all_orders using (status = 'paid');
+    create view orders as select * from all_orders;
+    alter view orders owner to shop`);
+  for (const check of checks) await run(insertRows(check, 5).replace("into orders", "into all_orders"));
+  const before = await settingsOf(shopUrl);
+  let isOver = false;
+  const selling = sell(shopUrl, () => isOver);
+  try {
+    for (let tick = 0; tick < 50; tick += 1) {
+      for (const outcome of await sampleAs(shopUrl)) {
+        const expected = outcome.check.table === "orders" ? { error: { code: "42501" } } : { count: 5 };
+        expect(outcome, `tick ${tick}`).toMatchObject(expected);
+      }
+    }
+  } finally {
+    isOver = true;
+    await selling;
+  }
+  expect(await settingsOf(shopUrl)).toEqual(before);
+});
+
+it("counts what the model counts on 100 random ledgers, through the pool and beside other traffic", async () => {
+  let isOver = false;
+  const selling = sell(shopUrl, () => isOver);
+  const change = fc.record({
+    check: fc.constantFrom(...checks),
+    status: fc.constantFrom("pending", "paid", "permanently_failed", "reversal_pending"),
+    hasProviderId: fc.boolean(),
+    rows: fc.integer({ min: 1, max: 5 }),
+  });
+  const property = fc.asyncProperty(fc.array(change, { maxLength: 6 }), async (changes) => {
+    await run("delete from orders where status <> 'paid'; truncate refunds, seller_transfers");
+    const expected = forEachCheck(() => 0);
+    for (const { check, rows, ...change } of changes) {
+      await run(insertRows(check, rows, change));
+      for (const [id, count] of Object.entries(countsOf(check, [change])))
+        expected[id] = (expected[id] ?? 0) + rows * count;
+    }
+    const counted = (await sampleAs(shopUrl)).map((outcome) => [outcome.check.id, "count" in outcome && outcome.count]);
+    expect(Object.fromEntries(counted)).toEqual(expected);
+  });
+  try {
+    await fc.assert(property, { numRuns: 100 });
+  } finally {
+    isOver = true;
+    await selling;
+  }
+});
+
+it("sets nothing for a session, in any SQL of the project", async () => {
+  const files = ["lib", "handlers", "commands", "config/postgres", "clients/go"];
+  const found: string[] = [];
+  let seen = 0;
+  for await (const file of glob(files.map((folder) => `${folder}/**/*.{ts,sql,go}`))) {
+    if (file.endsWith("_test.go")) continue;
+    const text = await readFile(file, "utf8");
+    seen += text.match(/set_config\(|\bset local\b/gi)?.length ?? 0;
+    // A statement begins a text or a line of a file, or follows another.
+    const forSession =
+      /set_config\([^()]*(\([^()]*\)[^()]*)*,\s*false\s*\)|[;"'`]\s*set (?!local\b|transaction\b)\w+ (=|to) /gi;
+    found.push(...(text.match(forSession) ?? []).map((match) => `${file}: ${match}`));
+    if (file.endsWith(".sql")) found.push(...(text.match(/^set (?!local\b|transaction\b).*/gim) ?? []));
+  }
+  expect(found).toEqual([]);
+  expect(seen).toBeGreaterThan(10);
+});
+
+it("counts through a pooler in statement mode, too", async () => {
+  const port = await startPgbouncer(serverUrl, { shop: "shop" }, "statement");
+  for (const check of checks) await run(insertRows(check, 5));
+  const outcomes = await sampleAs(throughPool(shopUrl, port));
+  expect(outcomes).toMatchObject(checks.map(() => ({ count: 5 })));
+});

@@ -1,0 +1,200 @@
+import tls, { rootCertificates } from "node:tls";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { parseSettings, SettingsError } from "../../lib/settings.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { newSecret } from "../helpers/receiver.ts";
+
+const secret = newSecret();
+const [certificate = "", otherCertificate = ""] = rootCertificates;
+const good = {
+  DATABASE_URL: "postgres://user:hunter2@db.internal:6432/ledger",
+  PUSHGATEWAY_URL: "https://push.internal/prefix/",
+  WEBHOOK_SECRET: secret,
+};
+const parse = (changes: Record<string, string | undefined>, role: "sampler" | "receiver" = "receiver") =>
+  parseSettings({ ...good, ...changes }, role);
+
+it("reads the settings", () => {
+  expect(parse({ STAGE: "prod-eu_1", PUSHGATEWAY_TOKEN: "token" })).toEqual({
+    database: {
+      host: "db.internal",
+      port: 6432,
+      database: "ledger",
+      username: "user",
+      password: "hunter2",
+      tls: "verified",
+    },
+    pushgateway: { url: "https://push.internal/prefix", authorization: "Bearer token" },
+    webhookSecrets: [secret],
+    stage: "prod-eu_1",
+  });
+});
+
+it("asks the sampler for no webhook secret", () => {
+  expect(parse({ WEBHOOK_SECRET: undefined }, "sampler").webhookSecrets).toEqual([]);
+});
+
+it("takes several webhook secrets, separated by spaces", () => {
+  const [shortest, longest] = [newSecret(24), newSecret(64)];
+  expect(parse({ WEBHOOK_SECRET: ` ${shortest}  ${longest}\n` }).webhookSecrets).toEqual([shortest, longest]);
+});
+
+it.each([
+  ["postgres://u:p@db.internal/l", "verified"],
+  ["postgres://u:p@db.internal/l?sslmode=verify-full", "verified"],
+  ["postgres://u:p@127.0.0.1/l?sslmode=verify-ca", "verified"],
+  ["postgresql://u:p@db.internal/l?sslmode=require", "unverified"],
+  ["postgres://u:p@db.internal/l?sslmode=disable", "off"],
+  ["postgres://u:p@localhost/l", "off"],
+  ["postgres://u:p@127.0.0.1/l", "off"],
+  ["postgres://u:p@[::1]/l", "off"],
+  ["postgres://u:p@localhost.example.com/l", "verified"],
+])("%s: TLS %s", (url, tls) => {
+  expect(parse({ DATABASE_URL: url }).database.tls).toBe(tls);
+});
+
+describe("without a password", () => {
+  const parseOn = (region: string | undefined, url: string) => {
+    setEnvironment({ AWS_REGION: region });
+    onTestFinished(() => setEnvironment({ AWS_REGION: undefined }));
+    return parse({ DATABASE_URL: url }).database;
+  };
+
+  it.each(["postgres://u@db.internal/l", "postgres://u:@db.internal/l?sslmode=require"])(
+    "logs in by IAM on AWS: %s",
+    (url) => {
+      expect(parseOn("eu-central-1", url)).toMatchObject({ password: undefined, username: "u" });
+    },
+  );
+
+  it.each([
+    ["this machine", "eu-central-1", "postgres://u@127.0.0.1/l"],
+    ["a server elsewhere, not on AWS", undefined, "postgres://u@db.internal/l?sslmode=disable"],
+  ])("lets %s trust the user", (_, region, url) => {
+    expect(parseOn(region, url).password).toBe("");
+  });
+
+  it("takes PGPASSWORD, also on AWS, as psql does", () => {
+    setEnvironment({ PGPASSWORD: "s3c/ret#" });
+    onTestFinished(() => setEnvironment({ PGPASSWORD: undefined }));
+    expect(parseOn("eu-central-1", "postgres://u@db.internal/l").password).toBe("s3c/ret#");
+    expect(parseOn("eu-central-1", "postgres://u:p@db.internal/l").password).toBe("p");
+  });
+
+  it("asks for TLS on AWS", () => {
+    expect(() => parseOn("eu-central-1", "postgres://u@db.internal/l?sslmode=disable")).toThrow(
+      "DATABASE_URL has no password: on AWS it logs in by IAM, which needs TLS, so sslmode=verify-full",
+    );
+  });
+});
+
+it("decodes user, password and database, and knows the default port", () => {
+  expect(parse({ DATABASE_URL: "postgres://us%40er:p%2Fss%25@db/my%20db" }).database).toMatchObject({
+    username: "us@er",
+    password: "p/ss%",
+    database: "my db",
+    port: 5432,
+  });
+});
+
+it("takes a % that is not the start of an escape for itself", () => {
+  expect(parse({ DATABASE_URL: "postgres://%ff:100%x@db/d" }).database).toMatchObject({ password: "100%x" });
+});
+
+it("builds the database from an RDS secret's keys, TLS verified", () => {
+  const rds = { host: "db.rds", port: "5433", username: "u", password: "p@/:", dbname: "ledger", engine: "postgres" };
+  expect(parse({ ...rds, DATABASE_URL: undefined }).database).toEqual({
+    host: "db.rds",
+    port: 5433,
+    username: "u",
+    password: "p@/:",
+    database: "ledger",
+    tls: "verified",
+  });
+});
+
+it("trusts a bundle of certificates, comments included, beside its own, until it is told another bundle", () => {
+  const own = tls.getCACertificates("default").length;
+  const trust = vi.spyOn(tls, "setDefaultCACertificates");
+  onTestFinished(() => void trust.mockRestore());
+  const both = `# Amazon\n${certificate}\n\n# another\n${otherCertificate}\n`;
+  for (const bundle of [both, certificate, certificate, both, undefined]) parse({ CA_CERTIFICATES: bundle });
+  const trusted = trust.mock.calls.map(([all]) => all.slice(own));
+  expect(trusted).toEqual([[certificate, otherCertificate], [certificate], [certificate, otherCertificate], []]);
+});
+
+describe("names what is wrong, and no value:", () => {
+  it.each([
+    ["a missing database", { DATABASE_URL: undefined }, "DATABASE_URL is missing"],
+    ["another protocol", { DATABASE_URL: "mysql://u:hunter2@h/d" }, "DATABASE_URL must be like postgres://"],
+    ["several hosts", { DATABASE_URL: "postgres://u:hunter2@a:1,b:2/d" }, "DATABASE_URL must be like postgres://"],
+    ["no user", { DATABASE_URL: "postgres://hunter2/d" }, "DATABASE_URL must be like postgres://"],
+    ["no database", { DATABASE_URL: "postgres://u:hunter2@h/" }, "DATABASE_URL must be like postgres://"],
+    ["no host", { DATABASE_URL: "postgres:///hunter2" }, "DATABASE_URL must be like postgres://"],
+    [
+      "another parameter",
+      { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" },
+      "DATABASE_URL: sslmode is the only parameter",
+    ],
+    [
+      "an unknown sslmode",
+      { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=prefer" },
+      "DATABASE_URL: sslmode must be",
+    ],
+    [
+      "half an RDS secret",
+      { DATABASE_URL: undefined, host: "hunter2" },
+      "DATABASE_URL is missing, and username, password, dbname in the secret",
+    ],
+    ["no gateway", { PUSHGATEWAY_URL: undefined }, "PUSHGATEWAY_URL is missing"],
+    ["a gateway without scheme", { PUSHGATEWAY_URL: "hunter2:9091" }, "PUSHGATEWAY_URL must be an http or https URL"],
+    ["a gateway with a query", { PUSHGATEWAY_URL: "http://h?hunter2" }, "PUSHGATEWAY_URL must not have a query"],
+    ["a gateway with a fragment", { PUSHGATEWAY_URL: "http://h#hunter2" }, "PUSHGATEWAY_URL must not have a query or"],
+    [
+      "two kinds of auth",
+      { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" },
+      "set PUSHGATEWAY_TOKEN or a user in",
+    ],
+    ["a token with a line break", { PUSHGATEWAY_TOKEN: "hunter2\n" }, "PUSHGATEWAY_TOKEN must be printable ASCII"],
+    [
+      "a gateway's password without a user",
+      { PUSHGATEWAY_URL: "http://:hunter2@push.internal" },
+      "PUSHGATEWAY_URL has a password and no user",
+    ],
+    ["a certificate that is none", { CA_CERTIFICATES: "hunter2" }, "CA_CERTIFICATES must be certificates in PEM"],
+    [
+      "one certificate that is none, after one that is",
+      { CA_CERTIFICATES: `${certificate}\n-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----` },
+      "CA_CERTIFICATES must be certificates in PEM",
+    ],
+    ["a certificate cut short", { CA_CERTIFICATES: certificate.slice(0, -10) }, "CA_CERTIFICATES must be"],
+    [
+      "a certificate cut short after one that is whole",
+      { CA_CERTIFICATES: `${certificate}\n${otherCertificate.slice(0, -10)}` },
+      "CA_CERTIFICATES must be",
+    ],
+    ["no webhook secret", { WEBHOOK_SECRET: " " }, "WEBHOOK_SECRET is missing"],
+    ["a webhook secret without prefix", { WEBHOOK_SECRET: "hunter2hunter2hunter2hunter2" }, "WEBHOOK_SECRET must be"],
+    [
+      "a short webhook secret",
+      { WEBHOOK_SECRET: "whsec_hunter2=" },
+      "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes",
+    ],
+    ["a secret of 23 bytes", { WEBHOOK_SECRET: newSecret(23) }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
+    ["a secret of 65 bytes", { WEBHOOK_SECRET: newSecret(65) }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
+    ["an empty webhook secret", { WEBHOOK_SECRET: "whsec_" }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
+    ["a bad one beside a good one", { WEBHOOK_SECRET: `${secret} whsec_hunter2` }, "WEBHOOK_SECRET must be whsec_"],
+    ["a stage with a slash", { STAGE: "hunter2/" }, "STAGE may hold letters"],
+  ])("%s", (_, changes, message) => {
+    const refused = () => parse(changes);
+    expect(refused).toThrow(SettingsError);
+    expect(refused).toThrow(message);
+    expect(refused).not.toThrow("hunter2");
+  });
+
+  it("names everything that is missing in one error", () => {
+    expect(() => parseSettings({}, "receiver")).toThrow(
+      "DATABASE_URL is missing; PUSHGATEWAY_URL is missing; WEBHOOK_SECRET is missing",
+    );
+  });
+});

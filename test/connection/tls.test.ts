@@ -1,0 +1,101 @@
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import https from "node:https";
+import type net from "node:net";
+import { buffer } from "node:stream/consumers";
+import { expect, inject, it, onTestFinished } from "vitest";
+import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
+import { tlsFlags } from "../helpers/certificates.ts";
+import { runScript } from "../helpers/processes.ts";
+import { createTemplate } from "../helpers/template.ts";
+import { makeCertificates } from "../helpers/tls.ts";
+
+async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres; ca: string; gatewayUrl: string }> {
+  const certificates = await makeCertificates(names);
+  const { ca, key, cert } = certificates;
+  const gatewayUrl = await startTlsGateway(await readFile(key), await readFile(cert));
+  const server = await startPostgres(0, tlsFlags(certificates));
+  onTestFinished(() => server.stop());
+  return { server, ca, gatewayUrl };
+}
+
+/** The tests' Pushgateway behind TLS: what comes is handed on, and so is the answer. */
+async function startTlsGateway(key: Buffer, cert: Buffer): Promise<string> {
+  const front = https.createServer({ key, cert }, async (request, response) => {
+    const { method = "", url = "" } = request;
+    const body = await buffer(request);
+    const answer = await fetch(inject("pushgatewayUrl") + url, { method, ...(body.length > 0 && { body }) });
+    response.writeHead(answer.status).end(await answer.text());
+  });
+  front.listen(0, "127.0.0.1");
+  await once(front, "listening");
+  onTestFinished(() => {
+    front.close();
+    front.closeAllConnections();
+  });
+  return `https://127.0.0.1:${(front.address() as net.AddressInfo).port}`;
+}
+
+/** In a process of its own, since Node reads NODE_EXTRA_CA_CERTS at its start. */
+async function connectTo(url: string, ca?: string): Promise<string> {
+  const program = runScript("test/programs/connect.ts", [], { DATABASE_URL: url, NODE_EXTRA_CA_CERTS: ca });
+  await program.exited;
+  return program.output().trim();
+}
+
+it("takes a server whose certificate it can verify, and refuses any other", async () => {
+  const { server, ca } = await startTlsPostgres("IP:127.0.0.1,DNS:localhost");
+  const verified = `${server.superuserUrl}?sslmode=verify-full`;
+  expect(await connectTo(verified, ca)).toBe("connected, encrypted: true");
+  expect(await connectTo(verified.replace("127.0.0.1", "localhost"), ca)).toBe("connected, encrypted: true");
+  expect(await connectTo(verified)).toMatch(/^refused: (UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)$/);
+  expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toBe("connected, encrypted: true");
+  expect(await connectTo(server.superuserUrl)).toBe("connected, encrypted: false");
+});
+
+it("refuses a server whose certificate is for another host", async () => {
+  const { server, ca } = await startTlsPostgres("DNS:postgres.example.com");
+  for (const host of ["127.0.0.1", "localhost"]) {
+    const url = `${server.superuserUrl.replace("127.0.0.1", host)}?sslmode=verify-full`;
+    expect(await connectTo(url, ca)).toBe("refused: ERR_TLS_CERT_ALTNAME_INVALID");
+  }
+});
+
+it("refuses a server that does not speak TLS", async () => {
+  const server = await startPostgres(0);
+  onTestFinished(() => server.stop());
+  expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toMatch(/^refused: /);
+});
+
+it("trusts certificate authorities of one's own, for Postgres and the gateway, and only the given ones", async () => {
+  const { server, ca, gatewayUrl } = await startTlsPostgres("IP:127.0.0.1");
+  await createTemplate(server.superuserUrl);
+  /** In a process of its own: a connection that was kept would not be verified again. */
+  const tick = async (settings: { database: "verified" | "plain"; gateway: string; certificates?: string }) => {
+    const sslmode = settings.database === "verified" ? "verify-full" : "disable";
+    const program = runScript("test/programs/tick.ts", [], {
+      DATABASE_URL: `postgres://veza_ledger_sampler:sampler@127.0.0.1:${server.port}/ledger?sslmode=${sslmode}`,
+      PUSHGATEWAY_URL: settings.gateway,
+      CA_CERTIFICATES: settings.certificates,
+      STAGE: "tls",
+      SECRET_ID: undefined,
+    });
+    await program.exited;
+    return program.output();
+  };
+  const certificates = await readFile(ca, "utf8");
+  const other = await readFile((await makeCertificates("IP:127.0.0.1")).ca, "utf8");
+  const isCounted = /^counts .*"stuck_orders":0,/m;
+  expect(await tick({ database: "verified", gateway: gatewayUrl, certificates })).toMatch(isCounted);
+  expect(await tick({ database: "verified", gateway: gatewayUrl, certificates: other + certificates })).toMatch(
+    isCounted,
+  );
+  for (const wrong of [undefined, other]) {
+    const given = wrong ? { certificates: wrong } : {};
+    const database = await tick({ database: "verified", gateway: inject("pushgatewayUrl"), ...given });
+    expect(database).toMatch(/"code":"(UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)"/);
+    expect(database).toMatch(/^counts .*"stuck_orders":-1,/m);
+    const gateway = await tick({ database: "plain", gateway: gatewayUrl, ...given });
+    expect(gateway).toMatch(/^failed: the push failed: .*certificate/m);
+  }
+});

@@ -1,0 +1,156 @@
+import { readFile } from "node:fs/promises";
+import postgres from "postgres";
+import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { checks, rowsOf } from "../../lib/checks.ts";
+import { startPostgres } from "../../local/postgres.ts";
+import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { insertRows } from "../helpers/models.ts";
+import { sampleAs } from "../helpers/sample.ts";
+import { createTemplate } from "../helpers/template.ts";
+
+// Each remedy of docs/what-counts.md: the sampler, the login that AWS' rotation makes, and people on call see the same
+// rows, before and after a rotation.
+
+/** A server of this file's own: roles belong to all databases of a server. */
+let serverUrl: string;
+let database: TestDatabase;
+beforeAll(async () => {
+  const server = await startPostgres(0);
+  serverUrl = server.superuserUrl;
+  await createTemplate(serverUrl);
+  return () => server.stop();
+});
+beforeEach(async () => {
+  database = await createDatabase(serverUrl);
+  onTestFinished(async () => {
+    await database.admin.unsafe(`
+      drop role if exists veza_ledger_sampler_clone;
+      alter role veza_ledger_sampler reset search_path;
+      alter role veza_ledger_sampler set timezone = 'UTC'`);
+    await runSqlFiles(serverUrl.replace(/\w+$/, "ledger"), ["config/postgres/roles.sql"]);
+    await database.remove();
+  });
+  await run("alter role veza_ledger_oncall password 'oncall'");
+});
+
+const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+const migrate = () => runSqlFiles(database.adminUrl, ["config/postgres/schema.sql", "config/postgres/roles.sql"]);
+/** As AWS' rotation with alternating users makes the second login. */
+const rotate = () => run("create role veza_ledger_sampler_clone login password 'sampler' in role veza_ledger_sampler");
+
+const orders = checks.filter(({ table }) => table === "orders");
+
+/** How many orders of each check this login sees. */
+async function gauge(login: string): Promise<Record<string, unknown>> {
+  const outcomes = await sampleAs(database.samplerUrl.replace("veza_ledger_sampler:", `${login}:`));
+  const ofOrders = outcomes.filter(({ check }) => check.table === "orders");
+  return Object.fromEntries(
+    ofOrders.map((outcome) => [outcome.check.id, "error" in outcome ? outcome.error : outcome.count]),
+  );
+}
+
+/** How many orders of each check people on call list. */
+async function listed(): Promise<Record<string, unknown>> {
+  const sql = postgres(database.samplerUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+  const counts: Record<string, unknown> = {};
+  for (const check of orders) {
+    counts[check.id] = (await sql.unsafe(`select id, ${check.time} ${rowsOf(check)} order by ${check.time}`)).length;
+  }
+  await sql.end();
+  return counts;
+}
+
+/** The view that docs/what-counts.md tells to make, with another way to have a column if its table lists that. */
+async function makeView(column = "created_at", instead = "created_at", schema = "public") {
+  const page = await readFile("docs/what-counts.md", "utf8");
+  expect(page).toContain(`\`${instead}\``);
+  const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
+  const { database: name } = targetOf(database.adminUrl);
+  await run(sql.replace(column, instead).replace("database ledger", `database ${name}`).replaceAll("public", schema));
+}
+const change = (type: string, using: string) =>
+  run(`alter table orders alter created_at drop default, alter created_at type ${type} using ${using}`);
+const stuck = () => Promise.all(orders.map((check) => run(insertRows(check, 2))));
+
+it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
+  [
+    "a zone",
+    () => change("timestamp", "created_at at time zone 'Asia/Tokyo'"),
+    () => run("alter role veza_ledger_sampler set timezone = 'Asia/Tokyo'"),
+  ],
+  [
+    "Unix time",
+    () => change("bigint", "extract(epoch from created_at)"),
+    () => makeView("created_at", "to_timestamp(created_at) as created_at"),
+  ],
+  [
+    "a date",
+    async () => {
+      await run("alter table orders add inserted_at timestamptz; update orders set inserted_at = created_at");
+      await change("date", "created_at");
+    },
+    () => makeView("created_at", "inserted_at as created_at"),
+  ],
+  [
+    "a renamed status",
+    () => run("update orders set status = 'awaiting_payment'"),
+    () => makeView("status", "replace(status, 'awaiting_payment', 'pending') as status"),
+  ],
+  [
+    "a status in capitals",
+    () => run("update orders set status = initcap(status) || ' '"),
+    () => makeView("status", "lower(trim(status)) as status"),
+  ],
+  [
+    "an id that is a number",
+    () => run("alter table orders alter hyperswitch_payment_id type bigint using 1"),
+    () => makeView("hyperswitch_payment_id", "hyperswitch_payment_id::text as hyperswitch_payment_id"),
+  ],
+  [
+    "no time",
+    () => run("alter table orders alter created_at drop not null; update orders set created_at = null"),
+    () => makeView("created_at", "coalesce(created_at, '-infinity') as created_at"),
+  ],
+  [
+    "milliseconds taken for seconds",
+    () => run("update orders set created_at = to_timestamp(extract(epoch from created_at) * 1000)"),
+    () => makeView("created_at", "to_timestamp(extract(epoch from created_at) / 1000) as created_at"),
+  ],
+  [
+    "row-level security",
+    () => run("alter table orders enable row level security; alter table orders force row level security"),
+    () => makeView(),
+  ],
+  [
+    "another schema",
+    () => run("create schema veza; alter table orders set schema veza"),
+    () => run("alter role veza_ledger_sampler set search_path = veza, public"),
+  ],
+  [
+    "a renamed status in a schema that npm run migrate has found",
+    async () => {
+      await run(`create schema veza; alter table orders set schema veza;
+        alter table refunds set schema veza; alter table seller_transfers set schema veza;
+        alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database}
+          set search_path = veza, public;
+        update veza.orders set status = 'awaiting_payment'`);
+    },
+    () => makeView("status", "replace(status, 'awaiting_payment', 'pending') as status", "veza"),
+  ],
+])("%s: everybody counts the same after the remedy, and after a rotation", async (_, breaks, mends) => {
+  await stuck();
+  const truth = Object.fromEntries(orders.map(({ id }) => [id, 2]));
+  expect(await gauge("veza_ledger_sampler")).toEqual(truth);
+  await breaks();
+  expect(await gauge("veza_ledger_sampler")).not.toEqual(truth);
+  await mends();
+  await migrate();
+  expect(await gauge("veza_ledger_sampler")).toEqual(truth);
+  expect(await listed()).toEqual(truth);
+  await rotate();
+  await migrate();
+  expect(await gauge("veza_ledger_sampler_clone")).toEqual(truth);
+  expect(await gauge("veza_ledger_sampler")).toEqual(truth);
+  expect(await listed()).toEqual(truth);
+});

@@ -1,0 +1,82 @@
+import { randomBytes } from "node:crypto";
+import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
+import { checks, type Outcome } from "../../lib/checks.ts";
+import { createDatabase, knowsInvokerViews, type TestDatabase } from "../helpers/database.ts";
+import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
+import { sampleOf } from "../helpers/sample.ts";
+
+// What the first question of a session finds out: whether the answers after it can be believed.
+
+let database: TestDatabase;
+const broken = checks.map((check) => insertRows(check, 2)).join("\n");
+beforeEach(async () => {
+  database = await createDatabase();
+  onTestFinished(() => database.remove());
+  await run(broken);
+});
+
+const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+const counts = (outcomes: Outcome[]) =>
+  Object.fromEntries(
+    outcomes.map((outcome) => [
+      outcome.check.id,
+      "error" in outcome ? (outcome.error as Error).message : outcome.count,
+    ]),
+  );
+
+it.each([
+  ["ahead", 90],
+  ["behind", -90],
+])("fails each check that counts minutes when the sampler's clock is %s, and says by how much", async (_, minutes) => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const now = Date.now();
+  const countsAt = async (ms: number) => {
+    vi.setSystemTime(now + ms);
+    return counts((await sampleOf(database.samplerUrl)).outcomes);
+  };
+  const apart = expect.stringMatching(/^the clocks of Postgres and the sampler are 5(39|40)\d s apart$/);
+  expect(await countsAt(minutes * 60_000)).toEqual(forEachCheck(({ staleAfter }) => (staleAfter ? apart : 2)));
+  expect(await countsAt(Math.sign(minutes) * 40_000)).toEqual(forEachCheck(() => 2));
+});
+
+it("takes no evidence from a clock that is wrong: each row would be ahead, or none", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  vi.setSystemTime(Date.now() + 90 * 60_000);
+  expect((await sampleOf(database.samplerUrl)).evidence).toEqual([]);
+});
+
+it.each([
+  ["a view with security_invoker", "create view orders with (security_invoker) as select * from rows"],
+  [
+    "its owner's view over a table with FORCE",
+    "create view orders as select * from rows; alter view orders owner to %I",
+  ],
+])("fails a count that row-level security would shorten, through %s, as a login without settings", async (_, view) => {
+  if (view.includes("security_invoker") && !(await knowsInvokerViews(database))) return;
+  const login = `bare_${randomBytes(4).toString("hex")}`;
+  await run(`
+    create role ${login} login password 'x' in role veza_ledger_sampler;
+    alter table orders rename to rows;
+    alter table rows owner to ${login};
+    alter table rows enable row level security;
+    alter table rows force row level security;
+    ${view.replace("%I", login)};
+    grant select on orders, rows to veza_ledger_sampler`);
+  onTestFinished(() => run(`drop owned by ${login} cascade; drop role ${login}`));
+  const url = database.samplerUrl.replace("veza_ledger_sampler:sampler", `${login}:x`);
+  const { outcomes } = await sampleOf(url);
+  expect(counts(outcomes)).toEqual({
+    ...forEachCheck(() => 2),
+    ...onTable("orders", 'query would be affected by row-level security policy for table "rows"'),
+  });
+});
+
+it("is all unknown when Postgres leaves the first question unanswered", async () => {
+  const { takeSample } = await import("../../lib/sample.ts");
+  const answers = { sql: { unsafe: async () => [] }, lost: new AbortController().signal };
+  const connections = { use: (work: (database: never) => Promise<never>) => work(answers as never) };
+  const { outcomes } = await takeSample(connections as never, AbortSignal.timeout(1_000));
+  expect(counts(outcomes)).toEqual(forEachCheck(() => "Postgres left the first question unanswered"));
+});

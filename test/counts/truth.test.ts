@@ -1,0 +1,311 @@
+import fc from "fast-check";
+import type postgres from "postgres";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { checks, type Outcome, runChecks, stateOf } from "../../lib/checks.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { askOn } from "../../lib/question.ts";
+import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { type Model, modelOf, providerIds } from "../helpers/models.ts";
+
+// Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model
+// gives. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
+// microsecond. TRUTH_SECONDS says for how long, TRUTH_SEED repeats a run.
+
+const seconds = Number(process.env.TRUTH_SECONDS ?? 6);
+const seed = Number(process.env.TRUTH_SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+const say = (line: string) => process.stdout.write(`truth: ${line}\n`);
+
+type Table = Model["table"];
+const models = checks.map((check) => ({ id: check.id, ...modelOf(check) }));
+const tables = ["orders", "refunds", "seller_transfers"] as const;
+const unique = <T>(values: T[]): T[] => [...new Set(values)];
+const timesOf = (table: Table) => unique(models.filter((model) => model.table === table).map(({ time }) => time));
+const idOf = (table: Table) => providerIds[table] ?? "id";
+const watched = unique(models.map(({ status }) => status));
+const thresholds = unique(models.flatMap(({ staleAfterMinutes = [] }) => staleAfterMinutes));
+
+const zones = ["UTC", "Europe/Paris", "America/New_York", "America/St_Johns", "Asia/Kathmandu", "Pacific/Auckland"];
+const statuses = unique([...watched, "PENDING", "pending ", "paid", "failed"]);
+const ids = [null, "", " ", "pay_1", "\u00a0", "'; --", "NULL"];
+
+const minute = 60e6;
+const hour = 60 * minute;
+/** Go's: the first day of year 1. All times are in microseconds. */
+const zeroTime = Date.UTC(2000, 0, 1) * 1000 - 63_082_281_600e6;
+
+/** How long ago a row was written: around each threshold, also as another zone would shift it, or at any time. */
+const age = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc
+      .tuple(fc.constantFrom(...thresholds), fc.constantFrom(-1e6, -1, 0, 1, 1e6))
+      .map(([at, by]) => at * minute + by),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(fc.constantFrom(...thresholds), fc.integer({ min: -60, max: 60 }), fc.constantFrom(-1, 0, 1))
+      .map(([at, quarters, by]) => at * minute + quarters * 15 * minute + by),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.integer({ min: -2 * 24 * 60, max: 400 * 24 * 60 }).map((minutes) => minutes * minute + 1),
+  },
+);
+const time = fc.oneof(
+  { weight: 9, arbitrary: age.map((ago) => ({ ago })) },
+  { weight: 2, arbitrary: fc.constantFrom(null, "infinity" as const, "-infinity" as const, "zero" as const) },
+);
+const row = fc.record({
+  status: fc.oneof(fc.constantFrom(...watched), fc.constantFrom(...statuses)),
+  id: fc.constantFrom(...ids),
+  created_at: time,
+  updated_at: time,
+});
+type Time = { ago: number } | "infinity" | "-infinity" | "zero" | null;
+
+const shape = fc.record({
+  rows: fc.array(row, { maxLength: 25 }),
+  kind: fc.constantFrom("table", "view", "partitioned"),
+  timeType: fc.constantFrom(...Array(4).fill("timestamptz"), ...Array(4).fill("timestamp"), "date", "bigint"),
+  statusType: fc.constantFrom("text", "varchar(30)", "enum"),
+  fault: fc.oneof(
+    { weight: 10, arbitrary: fc.constant("none" as const) },
+    { weight: 1, arbitrary: fc.constantFrom("policy", "time dropped", "time revoked", "id revoked", "status renamed") },
+  ),
+});
+const ledger = fc.record({
+  orders: shape,
+  refunds: shape,
+  seller_transfers: shape,
+  /** Where the rows were written, and where they are read. */
+  writer: fc.constantFrom(...zones),
+  session: fc.option(fc.constantFrom(...zones)), // The writer's, if it is null.
+  hasIndexes: fc.boolean(),
+  hasRowSecurity: fc.boolean(),
+  floatDigits: fc.constantFrom(-15, 1, 3),
+});
+type Ledger = typeof ledger extends fc.Arbitrary<infer L> ? L : never;
+
+const formats = new Map(
+  zones.map((timeZone) => [
+    timeZone,
+    new Intl.DateTimeFormat("en-US", {
+      ...{ timeZone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric" },
+      ...{ hour: "numeric", minute: "numeric", second: "numeric" },
+    }),
+  ]),
+);
+
+/** How far the clocks of a zone are ahead of UTC at this time. */
+function offsetOf(zone: string, instant: number): number {
+  const at = Math.floor(instant / 1e6) * 1_000;
+  const parts = formats.get(zone)?.formatToParts(at) ?? [];
+  const [month = 0, day = 0, year = 0, h = 0, m = 0, s = 0] = parts
+    .filter(({ type }) => type !== "literal")
+    .map(({ value }) => Number(value));
+  return (Date.UTC(year, month - 1, day, h, m, s) - at) * 1_000;
+}
+
+/** The times at which the clocks of a zone show this. There are two when they are set back, and none when forward. */
+function instantsOf(zone: string, wall: number): number[] {
+  const offsets = new Set([offsetOf(zone, wall - 24 * hour), offsetOf(zone, wall + 24 * hour)]);
+  return [...offsets].map((offset) => wall - offset).filter((instant) => offsetOf(zone, instant) === wall - instant);
+}
+
+/** A time as Postgres takes it, without a zone. */
+function textOf(wall: number): string {
+  const micros = ((wall % 1e6) + 1e6) % 1e6;
+  const iso = new Date((wall - micros) / 1_000).toISOString();
+  return `${iso.slice(0, 19).replace("T", " ")}.${String(micros).padStart(6, "0")}`;
+}
+
+/** A time as it is written, and as it is read: null when there is no time, undefined when nobody could say. */
+function written(time: Time, timeType: string, now: number, { writer, session }: Ledger) {
+  if (time === null) return { text: null, at: null };
+  if (time === "infinity") return { text: "infinity", at: Number.POSITIVE_INFINITY };
+  if (time === "-infinity") return { text: "-infinity", at: Number.NEGATIVE_INFINITY };
+  if (time === "zero")
+    return { text: timeType === "timestamptz" ? `${textOf(zeroTime)}+00` : textOf(zeroTime), at: zeroTime };
+  const at = now - time.ago;
+  if (timeType === "timestamptz") return { text: `${textOf(at)}+00`, at };
+  const wall = at + offsetOf(writer, at);
+  const kept = timeType === "date" ? wall - (((wall % (24 * hour)) + 24 * hour) % (24 * hour)) : wall;
+  const [read, ...others] = instantsOf(session ?? writer, kept);
+  return { text: textOf(kept), at: others.length > 0 ? undefined : read };
+}
+
+type Expected = { count: number; oldest: number | undefined } | { failure: RegExp };
+type ReadRow = { status: string; id: string | null } & Record<Model["time"], number | null>;
+
+/** What a check has to say of a ledger. */
+function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>, now: number): Expected {
+  const { table, status, hasProviderId, time, staleAfterMinutes } = model;
+  const { kind, timeType, fault, statusType } = given[table];
+  const cannotRead = { "time dropped": "42703", "time revoked": "42501" }[fault as string];
+  // Of several reasons, the first that Postgres finds. A view reads with its owner's rights.
+  const reasons = [
+    ...(fault === "policy" && kind !== "view" ? ["42501", "row-level"] : []),
+    ...(fault === "status renamed" && statusType === "enum" ? ["22P02"] : []),
+    ...(fault === "id revoked" && hasProviderId !== undefined ? ["42501"] : []),
+    ...(staleAfterMinutes !== undefined && cannotRead ? [cannotRead] : []),
+    ...(staleAfterMinutes !== undefined && timeType === "bigint" ? ["42883"] : []),
+    ...(staleAfterMinutes !== undefined && timeType === "date" ? ["is a date"] : []),
+  ];
+  if (reasons.length > 0) return { failure: new RegExp(reasons.join("|")) };
+  const hasId = ({ id }: ReadRow) => id !== null && id !== "";
+  const isStale = ({ [time]: at }: ReadRow, minutes: number) => at !== null && at < now - minutes * minute;
+  const counted = rows[table].filter(
+    (row) =>
+      fault !== "status renamed" &&
+      row.status === status &&
+      (hasProviderId === undefined || hasId(row) === hasProviderId) &&
+      (staleAfterMinutes === undefined || isStale(row, staleAfterMinutes)),
+  );
+  const times = counted.map((row) => row[time]).filter((at) => at !== null && Number.isFinite(at)) as number[];
+  const oldest = cannotRead || timeType === "bigint" || times.length === 0 ? undefined : Math.min(...times);
+  return { count: counted.length, oldest: counted.length === 0 ? 0 : oldest };
+}
+
+let database: TestDatabase;
+let session: postgres.ReservedSql;
+beforeAll(async () => {
+  database = await createDatabase();
+  session = await database.admin.reserve();
+});
+afterAll(async () => {
+  session?.release();
+  await database?.remove();
+});
+
+/** Builds the ledger, with the rows as the writer's zone has them. Resolves to the rows as they have to be read. */
+async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[]>> {
+  const read: Record<Table, ReadRow[]> = { orders: [], refunds: [], seller_transfers: [] };
+  const statements: string[] = [];
+  const run = (sql: string) => statements.push(sql);
+  run(`create schema truth; grant usage on schema truth to veza_ledger_sampler; set local search_path = truth`);
+  for (const table of tables) {
+    const { rows, kind, timeType, fault } = given[table];
+    const isEnum = given[table].statusType === "enum";
+    const statusType = isEnum ? `${table}_status` : given[table].statusType;
+    if (isEnum) run(`create type ${statusType} as enum (${statuses.map((status) => `'${status}'`).join(", ")})`);
+    const [times, id] = [timesOf(table), idOf(table)];
+    const base = kind === "view" ? `real_${table}` : table;
+    run(`create table ${base} (n int, status ${statusType}, ${id} text, ${times.map((time) => `${time} ${timeType}`)})
+      ${kind === "partitioned" ? "partition by hash (n)" : ""}`);
+    if (kind === "partitioned")
+      run(`create table ${table}_0 partition of ${table} for values with (modulus 2, remainder 0);
+        create table ${table}_1 partition of ${table} for values with (modulus 2, remainder 1)`);
+    const known = rows
+      .map(({ status, id, created_at, updated_at }) => ({
+        ...{ status, id },
+        created: written(created_at, timeType, now, given),
+        updated: written(updated_at, timeType, now, given),
+      }))
+      .filter(({ created, updated }) => created.at !== undefined && updated.at !== undefined);
+    read[table] = known.map(({ status, id, created, updated }) => ({
+      ...{ status, id },
+      created_at: created.at as number | null,
+      updated_at: updated.at as number | null,
+    }));
+    const values = JSON.stringify(
+      known.map(({ status, id, created, updated }, n) => ({
+        ...{ n, status, id },
+        created_at: created.text,
+        updated_at: updated.text,
+      })),
+    );
+    const timesAsWritten = times.map((time) => (timeType === "bigint" ? "0" : `${time}::${timeType}`));
+    const literal = Buffer.from(values).toString("base64");
+    run(`insert into ${base} select n, status::${statusType}, id, ${timesAsWritten}
+      from jsonb_to_recordset(convert_from(decode('${literal}', 'base64'), 'utf8')::jsonb)
+        as row (n int, status text, id text, created_at text, updated_at text)`);
+    for (const check of given.hasIndexes ? checks.filter((check) => check.table === table) : [])
+      run(`create index on ${base} (${check.time}) where ${stateOf(check)}`);
+    if (fault === "time dropped") for (const time of times) run(`alter table ${base} drop ${time} cascade`);
+    if (fault === "policy")
+      run(`alter table ${base} enable row level security; create policy few on ${base} using (n = 0)`);
+    if (fault === "status renamed") {
+      for (const status of isEnum ? statuses : [])
+        run(`alter type ${statusType} rename value '${status}' to 'once ${status}'`);
+      if (!isEnum) run(`update ${base} set status = 'once ' || status`);
+    }
+    if (kind === "view") run(`create view ${table} as select * from ${base}`);
+    const columns = ["status", ...(fault === "id revoked" ? [] : [id]), ...(/^time/.test(fault) ? [] : times)];
+    run(`grant select (${columns.join(", ")}) on ${table} to veza_ledger_sampler`);
+  }
+  await session.unsafe(statements.join(";"));
+  return read;
+}
+
+/**
+ * Runs the checks on the transaction's session, each behind a savepoint, since a failed check would end the
+ * transaction.
+ */
+function sample(): Promise<Outcome[]> {
+  let turn: Promise<unknown> = Promise.resolve();
+  const unsafe = (sql: string) => {
+    const answer = turn.then(async () => {
+      await session.unsafe("savepoint check_begins");
+      try {
+        return await session.unsafe(sql);
+      } finally {
+        await session.unsafe("rollback to check_begins");
+      }
+    });
+    turn = answer.catch(() => {});
+    return answer;
+  };
+  const database = { sql: { unsafe }, lost: new AbortController().signal } as never;
+  return runChecks(askOn(database, deadline("Postgres", 60_000)));
+}
+
+it("counts what a model counts, on random ledgers", { timeout: 120_000 + seconds * 2_000 }, async () => {
+  const figures = { ledgers: 0, gauges: 0, "failed by rule": 0, "above 0": 0 };
+  const property = fc.asyncProperty(ledger, async (given) => {
+    await session.unsafe("begin");
+    try {
+      // In whole numbers: before PostgreSQL 14, extract() yields a float of 15 digits.
+      const [clock] = await session`
+        select (extract(epoch from date_trunc('second', now()))::bigint * 1000000
+          + extract(microseconds from now())::bigint % 1000000)::text as now,
+          current_setting('server_version_num')::int < 140000 as has_floats`;
+      const now = Number(clock?.now);
+      const rows = await build(given, now);
+      await session.unsafe(`set local role veza_ledger_sampler; set local timezone = '${given.session ?? given.writer}';
+        set local row_security = ${given.hasRowSecurity ? "on" : "off"};
+        set local extra_float_digits = ${given.floatDigits};
+        set local enable_seqscan = ${given.hasIndexes ? "off" : "on"}`);
+      const outcomes = await sample();
+      expect(outcomes).toHaveLength(checks.length);
+      for (const outcome of outcomes) {
+        const wanted = expectedOf(modelOf(outcome.check), given, rows, now);
+        const { code, message } = ("error" in outcome ? outcome.error : {}) as { code?: string; message?: string };
+        if ("failure" in wanted) {
+          expect(`${code} ${message}`, outcome.check.id).toMatch(wanted.failure);
+          figures["failed by rule"] += 1;
+        } else {
+          if ("error" in outcome) throw outcome.error;
+          expect(outcome.count, outcome.check.id).toBe(wanted.count);
+          // Before there were zones, clocks differ by more than they do today: only the day is certain then.
+          const tolerance = (wanted.oldest ?? 0) < 0 ? 86_400 : clock?.has_floats ? 1e-5 : 2e-6;
+          if (wanted.oldest === undefined) expect(outcome.oldestSeconds, outcome.check.id).toBeUndefined();
+          else
+            expect(Math.abs(Number(outcome.oldestSeconds) - wanted.oldest / 1e6), outcome.check.id).toBeLessThan(
+              tolerance,
+            );
+          if (wanted.count > 0) figures["above 0"] += 1;
+        }
+        figures.gauges += 1;
+      }
+      figures.ledgers += 1;
+    } finally {
+      await session.unsafe("rollback");
+    }
+  });
+  say(`TRUTH_SEED=${seed} TRUTH_SECONDS=${seconds}`);
+  await fc.assert(property, { seed, numRuns: 1e7, interruptAfterTimeLimit: seconds * 1_000 });
+  say(`${JSON.stringify(figures)}, no difference`);
+  expect(figures["above 0"]).toBeGreaterThan(figures.gauges / 10);
+});

@@ -1,0 +1,115 @@
+import { readFile } from "node:fs/promises";
+import postgres from "postgres";
+import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
+import { deadline } from "../../lib/deadline.ts";
+import { parseEvents, tally } from "../../lib/events.ts";
+import { publishTotals, recordDelivery } from "../../lib/totals.ts";
+import { createDatabase, lend, openConnection, type TestDatabase } from "../helpers/database.ts";
+import { scrape, wipe } from "../helpers/gateway.ts";
+import { runProgram } from "../helpers/processes.ts";
+
+// The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
+
+const stage = "wrong";
+const timestamp = "2026-01-31T12:00:00Z";
+const action = { type: "reconciler.action", timestamp, data: { phase: "stuck_orders" } };
+const orphan = { type: "reconciler.orphan_refund", timestamp };
+const sweep = { type: "reconciler.sweep", timestamp, data: { duration_seconds: 1.84 } };
+const actions = 'veza_reconciler_actions_total{phase="stuck_orders"}';
+
+let database: TestDatabase;
+let asReceiver: postgres.Sql;
+let statements: string[];
+beforeAll(async () => {
+  database = await createDatabase();
+  asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
+  const page = await readFile("docs/lost-and-wrong-events.md", "utf8");
+  statements = [...page.matchAll(/^```sql\n([\s\S]*?)^```/gm)].map(([, sql = ""]) => sql);
+});
+beforeEach(async () => {
+  await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
+  await wipe(stage);
+});
+afterAll(() => Promise.all([asReceiver?.end(), database?.remove()]));
+
+/** Records these events under an id of their own, and publishes. Returns what the gateway shows then. */
+async function count(id: string, ...events: object[]): Promise<Record<string, number>> {
+  const connection = await openConnection(database.receiverUrl);
+  const increments = tally(parseEvents(JSON.stringify(events)));
+  await recordDelivery(connection.sql, { id, bodyDigest: "", increments });
+  const lent = lend(connection, () => openConnection(database.receiverUrl));
+  await publishTotals(lent, { url: inject("pushgatewayUrl") }, stage, deadline("test", 5_000));
+  return scrape(stage);
+}
+
+/** Runs the statements of a page that have all of these words. Returns how many totals they changed. */
+async function run(...words: string[]): Promise<number> {
+  const [statement = "", ...more] = statements.filter((sql) => words.every((word) => sql.includes(word)));
+  expect(more).toEqual([]);
+  const rows = async () =>
+    (await database.admin`select * from ledger_metrics.totals`).map((row) => JSON.stringify(row));
+  const before = await rows();
+  await asReceiver.unsafe(statement);
+  return (await rows()).filter((row) => !before.includes(row)).length;
+}
+
+it.each([
+  ["an action", action, ["ahead + 1", "actions_total"], 1],
+  ["an orphan refund", orphan, ["ahead + 1", "orphan_refunds_total"], 1],
+  ["a sweep", sweep, ["ahead + case", "sweep_duration"], 2 + 6],
+])(
+  "takes back %s: the next one of its kind does not show, and the one after it does",
+  async (_, event, words, changed) => {
+    const before = await count("before", event, event);
+    const wrong = await count("wrong", event);
+    expect(await run(...words)).toBe(changed);
+    expect(await count("nothing")).toEqual(wrong);
+    expect(await count("next", event)).toEqual(wrong);
+    const after = await count("after", event);
+    const increase = (from: Record<string, number>, to: Record<string, number>) =>
+      Object.fromEntries(
+        Object.entries(to).map(([name, value]) => [name, Number((value - (from[name] ?? 0)).toFixed(9))]),
+      );
+    expect(increase(wrong, after)).toEqual(increase(before, wrong));
+  },
+);
+
+it("changes no total of another kind", async () => {
+  const all = [
+    action,
+    orphan,
+    sweep,
+    { ...action, data: { phase: "stuck_refunds" } },
+    { ...sweep, data: { duration_seconds: 0.3 } },
+  ];
+  await count("all", ...all);
+  await run("ahead + case", "sweep_duration");
+  await run("ahead + 1", "actions_total");
+  const ahead = await database.admin`
+    select name || coalesce(labels ->> 'le', labels ->> 'phase', '') as series, ahead::float8
+    from ledger_metrics.totals where ahead > 0`;
+  const buckets = ["3.2", "6.4", "12.8", "25.6", "51.2", "+Inf"].map(
+    (le) => `veza_reconciler_sweep_duration_seconds_bucket${le}`,
+  );
+  expect(Object.fromEntries(ahead.map(({ series, ahead }) => [series, ahead]))).toEqual({
+    ...Object.fromEntries(buckets.map((bucket) => [bucket, 1])),
+    veza_reconciler_actions_totalstuck_orders: 1,
+    veza_reconciler_sweep_duration_seconds_sum: 1.84,
+    veza_reconciler_sweep_duration_seconds_count: 1,
+  });
+});
+
+it("lowers a total at once by the page's deletion of the group, in one transaction", async () => {
+  await count("right", action);
+  expect(await count("wrong", action)).toMatchObject({ [actions]: 2 });
+  const deletion = statements.find((sql) => sql.includes("DELETE"));
+  const lowered = deletion
+    ?.replace("commit", "update ledger_metrics.totals set value = value - 1;\ncommit")
+    .replace(/https:\S+/, `${inject("pushgatewayUrl")}/metrics/job/veza_reconciler/stage/${stage}`);
+  const psql = runProgram("psql", [database.receiverUrl, "-v", "ON_ERROR_STOP=1"], {}, "pipe");
+  psql.child.stdin?.end(lowered);
+  await psql.exited;
+  expect(psql.child.exitCode, psql.output()).toBe(0);
+  expect(await scrape(stage)).toEqual({});
+  expect(await count("nothing")).toMatchObject({ [actions]: 1, veza_reconciler_counters_held: 0 });
+});

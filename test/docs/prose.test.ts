@@ -1,0 +1,42 @@
+import { expect, it } from "vitest";
+import { problemsIn } from "../../.ci/prose.ts";
+
+/** A sentence of `count` words, on lines of ten. */
+const sentence = (count: number) => `Word${" word".repeat(count - 1)}.`.replaceAll(/(( ?\w+){10}) /g, "$1\n");
+
+it("finds a sentence of over 30 words in a page", async () => {
+  expect(await problemsIn("page.md", `${sentence(30)} ${sentence(30)}`)).toEqual([]);
+  expect(await problemsIn("page.md", `# Title\n\n${sentence(31)} ${sentence(2)}`)).toEqual([
+    expect.stringMatching(/^page\.md:3: a sentence of 31 words: "Word word/),
+  ]);
+});
+
+it("counts code, and a link to a file, as one word, even where they begin a sentence", async () => {
+  const page = `${sentence(30)} \`npm run lint\` ${sentence(29)} [a/b.ts](a/b.ts) ${sentence(29)}`;
+  expect(await problemsIn("page.md", page)).toEqual([]);
+});
+
+it.each([
+  ["a line comment", "a.ts", `const a = "\`";\n// ${sentence(31).replaceAll("\n", "\n// ")}\n`],
+  ["a block comment", "a.cjs", `let a;\n/**\n * ${sentence(31).replaceAll("\n", "\n * ")}\n */\n`],
+  ["a comment of a script", "run", `ls\n  # ${sentence(31).replaceAll("\n", "\n  # ")}\n`],
+])("finds it in %s", async (_, file, source) => {
+  const [problem, ...more] = await problemsIn(file, source);
+  expect(problem).toMatch(/^\S+:[23]: a sentence of 31 words/);
+  expect(more).toEqual([]);
+});
+
+it("does not read code as prose", async () => {
+  expect(await problemsIn("a.ts", `const text = "It is whoever it.";\n// Short.\n`)).toEqual([]);
+});
+
+it("finds a line of over 120 characters, except in a table", async () => {
+  const long = "x".repeat(121);
+  expect(await problemsIn("a.ts", `const a = 1;\n"${long}";\n`)).toEqual(["a.ts:2: 124 characters in a line"]);
+  expect(await problemsIn("page.md", `| ${long} |\n|---|\n\n${long.slice(1)}\n`)).toEqual([]);
+});
+
+it.each(["whoever", "those that", "another one", "the one who", "that of"])("finds the habit %s", async (habit) => {
+  expect(await problemsIn("page.md", `It is ${habit} it.`)).toHaveLength(1);
+  expect(await problemsIn("page.md", `It is \`${habit}\` it.`)).toEqual([]);
+});

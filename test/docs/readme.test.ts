@@ -1,0 +1,46 @@
+import { access, readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { expect, it } from "vitest";
+import { parseEvents } from "../../lib/events.ts";
+
+const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "clients/go/README.md"];
+for (const name of await readdir("docs")) if (name.endsWith(".md")) pages.push(`docs/${name}`);
+
+/** A heading's anchor, as GitHub and Forgejo make it. */
+const anchorOf = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+    .trim()
+    .replaceAll(" ", "-");
+
+async function anchorsIn(file: string): Promise<string[]> {
+  const text = (await readFile(file, "utf8")).replaceAll(/^ *```[\s\S]*?^ *```/gm, "");
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => anchorOf(heading));
+}
+
+it.each(pages)("%s links to pages and headings that are there", async (page) => {
+  for (const [, link = ""] of (await readFile(page, "utf8")).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+    const [file, anchor] = link.split("#");
+    const target = file ? path.join(path.dirname(page), file) : page;
+    await access(target);
+    if (anchor) expect(await anchorsIn(target), `${page}: ${link}`).toContain(anchor);
+  }
+});
+
+it("the README is short: 185 lines of 120 characters at most", async () => {
+  const lines = (await readFile("README.md", "utf8")).trimEnd().split("\n");
+  expect(lines.length).toBeLessThanOrEqual(185);
+  expect(lines.filter((line) => line.length > 120)).toEqual([]);
+});
+
+it("docs/events.md has an example of all events that the receiver takes", async () => {
+  const example = /```json\n([\s\S]*?)```/.exec(await readFile("docs/events.md", "utf8"))?.[1] ?? "";
+  expect(parseEvents(example)).toHaveLength(3);
+});
+
+it("each page of docs/ says in its first lines for whom it is", async () => {
+  for (const page of pages.filter((name) => name.startsWith("docs/"))) {
+    expect((await readFile(page, "utf8")).split("\n").slice(0, 5).join("\n"), page).toMatch(/^For /m);
+  }
+});

@@ -1,0 +1,80 @@
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { expect, it } from "vitest";
+import { copyProject, runTests } from "../helpers/copy.ts";
+import { type Program, runProgram } from "../helpers/processes.ts";
+
+// npm run test:docs: a newcomer's walk through the README and docs/on-call.md, command by command, in a copy of the
+// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
+// fresh copy.
+
+/** The commands of the part of a page under a heading, as they are printed. */
+async function commandsOf(page: string, heading: string): Promise<string[]> {
+  const [, part = ""] =
+    new RegExp(`^${heading}$([\\s\\S]*?)(?=^## |$(?![\\s\\S]))`, "m").exec(await readFile(page, "utf8")) ?? [];
+  return [...part.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block = ""]) =>
+    block.replaceAll("\\\n", "").trimEnd().split("\n"),
+  );
+}
+
+it("leads to both promises seen kept, to counts on one's own ledger, to alerts, and to tests", async (context) => {
+  const folder = await copyProject(context);
+  const environment = {
+    CI: undefined,
+    VITEST: undefined,
+    NODE_ENV: undefined,
+    DATABASE_URL: undefined,
+    PUSHGATEWAY_URL: undefined,
+    WEBHOOK_SECRET: undefined,
+    SECRET_ID: undefined,
+    STAGE: undefined,
+  };
+  const run = (command: string, more: Record<string, string> = {}, stdin: "ignore" | "pipe" = "ignore") =>
+    runProgram("bash", ["-c", `cd '${folder}' && ${command}`], { ...environment, ...more }, stdin);
+  const outputOf = async (program: Program) => {
+    await program.exited;
+    expect(program.child.exitCode, program.output()).toBe(0);
+    return program.output();
+  };
+
+  const [start = "", ...demos] = await commandsOf("README.md", "## Try it");
+  expect(start).toBe("npm ci && npm start");
+  const stack = run(`exec ${start.replace("npm ci && ", "")}`);
+  context.onTestFinished(async () => {
+    stack.child.kill("SIGINT");
+    await stack.exited;
+  });
+  const page = await stack.printed(/^Page +(\S+)/m);
+  const gateway = await stack.printed(/^Pushgateway +(\S+)/m);
+  const ledger = await stack.printed(/^Postgres +(\S+)/m);
+  await stack.printed(/"message":"tick","stuck_orders":\d/);
+  expect(await (await fetch(page)).text()).toContain("<html");
+
+  expect(demos.length).toBeGreaterThan(2);
+  for (const command of demos) {
+    expect(command).toMatch(/^npm run demo/);
+    const text = await outputOf(run(command, { RECEIVER_URL: page }));
+    if (command.includes(" -- ")) expect(text).toMatch(/^Proves /m);
+  }
+  const [first = ""] = /npm run doctor -- postgres:\/\/[^`]+/.exec(await readFile("README.md", "utf8")) ?? [];
+  expect(await outputOf(run(first.replace(/postgres:.*/, `'${ledger}'`)))).toMatch(
+    /^ +\d+ {2}stuck_orders, the oldest /m,
+  );
+
+  const [links = "", ...lines] = await commandsOf("docs/on-call.md", "# Alerts and dashboard");
+  await outputOf(run(links));
+  expect(await readFile(path.join(folder, "config/alertmanager/ledger.yml"), "utf8")).toContain("grafana.internal");
+  const drill = lines.join("\n").replace("https://push.example.com", gateway).replace("sleep 120", "");
+  expect(drill).toMatch(/^drill=/);
+  const drilling = run(drill, {}, "pipe");
+  drilling.child.stdin?.write("\n");
+  await outputOf(drilling);
+
+  stack.child.kill("SIGINT");
+  expect(await outputOf(stack)).toContain("Nothing is left running");
+
+  const tests = ["dashboard", "readme", "runbook", "complete", "alerts", "prose", "terminal"];
+  const { passed, failures } = await runTests(folder, tests, "^(?!.*by the tool of)");
+  expect(failures).toEqual([]);
+  expect(passed).toBeGreaterThan(100);
+});

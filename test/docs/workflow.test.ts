@@ -1,0 +1,131 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { load } from "js-yaml";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { findOnPath } from "../../local/find-on-path.ts";
+import manifest from "../../package.json" with { type: "json" };
+import { runProgram } from "../helpers/processes.ts";
+
+// What an attacker of a pipeline looks for first, as the linter zizmor does.
+
+interface Step {
+  name?: string;
+  uses?: string;
+  run?: string;
+  with?: Record<string, unknown>;
+}
+interface Job {
+  needs?: string;
+  environment?: string;
+  permissions?: Record<string, string>;
+  "timeout-minutes"?: number;
+  steps: Step[];
+}
+interface Workflow {
+  on: Record<string, unknown>;
+  permissions: Record<string, string>;
+  jobs: Record<string, Job>;
+}
+
+const files = ["deploy/workflow.yml"];
+for (const name of await readdir(".github/workflows")) files.push(`.github/workflows/${name}`);
+const read = async (file: string) => {
+  const text = await readFile(file, "utf8");
+  return { text, ...(load(text) as Workflow) };
+};
+
+const jq = await findOnPath(["jq"]);
+
+describe.each(files)("%s", (file) => {
+  it("pins each action to a commit, and says which version that is", async () => {
+    const lines = (await read(file)).text.split("\n").filter((line) => line.includes("uses:"));
+    expect(lines.length).toBeGreaterThan(1);
+    for (const line of lines) expect(line).toMatch(/uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+  });
+
+  it("gives its jobs no right that they do not need, and never runs for a stranger's code with secrets", async () => {
+    const { text, on, permissions, jobs } = await read(file);
+    expect(Object.keys(on)).not.toContain("pull_request_target");
+    expect(Object.keys(on)).not.toContain("workflow_run");
+    expect(text).not.toMatch(/\bsecrets\b/);
+    expect([{}, { contents: "read" }]).toContainEqual(permissions);
+    for (const job of Object.values(jobs)) {
+      expect(job["timeout-minutes"]).toBeLessThanOrEqual(30);
+      const { contents = "read", "id-token": token, ...others } = job.permissions ?? permissions;
+      expect([contents, others]).toEqual(["read", {}]);
+      if (token) expect(job).toMatchObject({ environment: expect.any(String), needs: expect.any(String) });
+      for (const { uses = "", run = "", ...step } of job.steps) {
+        if (uses.startsWith("actions/checkout@")) expect(step.with).toMatchObject({ "persist-credentials": false });
+        // An expression in a script is replaced before a shell sees it.
+        expect(run).not.toContain("${{");
+        if (token) expect(run).not.toMatch(/npm (ci|install)(?! --ignore-scripts)/);
+      }
+    }
+  });
+});
+
+describe("deploy/workflow.yml", () => {
+  const indexOf = (job: Job | undefined, pattern: RegExp) =>
+    job?.steps.findIndex(({ uses = "", run = "" }) => pattern.test(uses) || pattern.test(run)) ?? -1;
+
+  it("builds without credentials, with a list of what is in it, and deploys what it has built", async () => {
+    const { jobs } = await read("deploy/workflow.yml");
+    const { build, deploy } = jobs;
+    expect(build?.permissions).toEqual({ contents: "read" });
+    expect(indexOf(build, /credentials@/)).toBe(-1);
+    for (const [job, patterns] of [
+      [build, [/^npm ci$/, /^npm run package /, /^npm sbom .*>build\//, /upload-artifact@/]],
+      [deploy, [/--ignore-scripts/, /download-artifact@/, /configure-aws-credentials@/, /--package build$/, /invoke/]],
+    ] as const) {
+      const places = patterns.map((pattern) => indexOf(job, pattern));
+      expect(places).toEqual([...places].sort((a, b) => a - b));
+      expect(places).not.toContain(-1);
+    }
+    // A cache could hold what another workflow has written.
+    for (const job of [build, deploy]) {
+      const node = job?.steps[indexOf(job, /setup-node@/)];
+      expect(node?.with).toEqual({ "node-version-file": ".nvmrc", "package-manager-cache": false });
+    }
+  });
+
+  it("has the role that deploy/trust.json lets its environment assume", async () => {
+    const { jobs } = await read("deploy/workflow.yml");
+    const { environment, steps } = jobs.deploy ?? { steps: [] };
+    const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
+    const { StringEquals } = trust.Statement[0].Condition;
+    expect(StringEquals["token.actions.githubusercontent.com:sub"]).toMatch(
+      new RegExp(`^repo:[\\w-]+/[\\w-]+:environment:${environment}$`),
+    );
+    expect(steps.find(({ uses }) => uses?.includes("credentials@"))?.with?.["role-to-assume"]).toBe(
+      "arn:aws:iam::123456789012:role/deploy-veza-ledger-metrics",
+    );
+  });
+
+  it("lists all that the functions are made of, also what the tools need as well", async () => {
+    const { jobs } = await read("deploy/workflow.yml");
+    const { run = "" } = jobs.build?.steps[indexOf(jobs.build, /^npm sbom/)] ?? {};
+    const sbom = runProgram("sh", ["-c", run.replace(/ >.*/, "")], {});
+    await sbom.exited;
+    const listed = JSON.parse(sbom.output()).components.map(({ name }: { name: string }) => name);
+    expect(listed).toEqual(expect.arrayContaining(Object.keys(manifest.dependencies)));
+  });
+
+  it.skipIf(!jq).each([
+    ["counts", "None", '{"stuck_orders":4,"orphan_refunds":0}', 0],
+    ["a count is unknown", "None", '{"stuck_orders":-1,"orphan_refunds":0}', 1],
+    ["the sampler fails", "Unhandled", '{"errorMessage":"the push failed"}', 1],
+  ])("ends with success or failure when %s", async (_, error, printed, exitCode) => {
+    const { jobs } = await read("deploy/workflow.yml");
+    const { run = "" } = jobs.deploy?.steps.at(-1) ?? {};
+    const folder = await mkdtemp(path.join(tmpdir(), "veza-workflow-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    // Stands in for AWS' command line: the last argument is the file for the function's answer.
+    const aws = `#!/bin/sh\neval "file=\\\${$#}"\nprintf %s '${printed}' >"$file"\necho ${error}\n`;
+    await writeFile(path.join(folder, "aws"), aws, { mode: 0o755 });
+    const script = `cd '${folder}'\n${run}`; // As GitHub runs it.
+    const step = runProgram("bash", ["-e", "-c", script], { PATH: `${folder}:${process.env.PATH}` });
+    await step.exited;
+    expect([step.child.exitCode, step.output()]).toEqual([exitCode, expect.stringContaining(printed)]);
+  });
+});

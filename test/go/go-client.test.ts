@@ -1,0 +1,655 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import type http from "node:http";
+import path from "node:path";
+import { buffer } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { demoSecret, receiverPort } from "../../commands/demo-receiver.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { postgresPort } from "../../local/defaults.ts";
+import { restartablePushgateway } from "../chaos/servers.ts";
+import { createDatabase, lockTable, type TestDatabase } from "../helpers/database.ts";
+import { scrape } from "../helpers/gateway.ts";
+import {
+  driversAreHere,
+  goIsHere,
+  makeGopath,
+  modulePath,
+  pgx,
+  raceDetectorIsHere,
+  run,
+  sourcesOf,
+  staticcheckIsHere,
+  withModules,
+} from "../helpers/go.ts";
+import { type Program, runProgram, runScript } from "../helpers/processes.ts";
+import { newSecret, post } from "../helpers/receiver.ts";
+import { httpServer } from "../helpers/servers.ts";
+
+const say = (line: string) => process.stdout.write(`go-client: ${line}\n`);
+const packages = Object.entries({
+  "golang-go": goIsHere,
+  "golang-github-lib-pq-dev and golang-github-jackc-pgx-v5-dev (or -v4-dev)": driversAreHere,
+  "go-staticcheck": staticcheckIsHere,
+  "gcc libc6-dev": raceDetectorIsHere,
+});
+const missing = packages.filter(([, isHere]) => !isHere).map(([name]) => name);
+if (missing.length > 0) say(`what needs Debian's ${missing.join(" ")} is skipped`);
+
+/** A first build compiles Go's own library as well. */
+const timeout = 300_000;
+
+let gopath: Awaited<ReturnType<typeof makeGopath>>;
+/** Path of a program that was built. */
+const built = (name: string) => path.join(gopath.folder, "bin", name);
+const inGopath = (command: string, args: string[], environment: Record<string, string> = {}, folder = "") =>
+  run(command, args, { ...gopath.environment, ...environment }, path.join(gopath.folder, folder));
+/** Runs the tests of a package that was built. */
+const runTests = (name: string, args: string[], environment: Record<string, string>) =>
+  inGopath(built(`${name}.test`), ["-test.timeout=5m", ...args], environment, name);
+
+beforeAll(async () => {
+  if (!goIsHere) return;
+  const examples = driversAreHere ? await readmeBlocks("go") : [];
+  gopath = await makeGopath(Object.fromEntries(examples.map((code, index) => [`readme${index}`, code])));
+  // All that the tests run, in one build.
+  const tests = driversAreHere ? ["./ledgermetrics", "./ledgermetricspgx"] : ["./ledgermetrics"];
+  await inGopath("go", ["test", "-c", "-o", "bin/", ...tests]);
+  if (driversAreHere) await inGopath("go", ["build", "-o", "bin/reconciler", "./test"]);
+}, timeout);
+afterAll(() => gopath?.remove());
+
+describe.skipIf(!goIsHere)("the Go client", { timeout }, () => {
+  it("is formatted as gofmt does it", async () => {
+    expect(await run("gofmt", ["-l", "."], {})).toBe("");
+  });
+
+  it("passes its own tests without Postgres, and depends on nothing", async () => {
+    expect(await runTests("ledgermetrics", [], {})).toMatch(/^PASS$/m);
+    await run("go", ["build", "./..."], withModules);
+    expect(await run("go", ["list", "-m", "all"], withModules)).toBe(`${modulePath}\n`);
+  });
+
+  it("has the name of its package at the end of its import path", async () => {
+    expect(await run("go", ["list", "-f", "{{.ImportPath}} {{.Name}}", "./..."], withModules)).toBe(
+      `${modulePath}/ledgermetrics ledgermetrics\n`,
+    );
+  });
+});
+
+describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () => {
+  /** A database of its own, with the outbox beside the repairs. */
+  async function createOutbox() {
+    const database = await createDatabase();
+    onTestFinished(() => database.remove());
+    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "clients/go/outbox.sql"]);
+    return { ...database, goUrl: `${database.adminUrl}?sslmode=disable&application_name=reconciler` };
+  }
+
+  it("comes over the table of its first version, and over itself", async () => {
+    const database = await createDatabase();
+    onTestFinished(() => database.remove());
+    const { admin, adminUrl } = database;
+    const columns = () => admin`select column_name, column_default, is_nullable, data_type
+      from information_schema.columns where table_name = 'ledger_metrics_outbox' order by column_name`;
+    const indexes = () => admin`select indexdef from pg_indexes where tablename = 'ledger_metrics_outbox' order by 1`;
+    await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]);
+    const [newColumns, newIndexes] = [await columns(), await indexes()];
+    await runSqlFiles(adminUrl, ["clients/go/outbox.rollback.sql"]);
+
+    await admin.unsafe(`
+      create table ledger_metrics_outbox (
+        id text primary key check (length(id) between 1 and 256 and id !~ '[^\\x21-\\x2d\\x2f-\\x7e]'),
+        body text not null check (octet_length(body) <= 262144),
+        created_at timestamptz not null default now(),
+        attempts integer not null default 0,
+        next_attempt_at timestamptz not null default now(),
+        last_error text,
+        parked_at timestamptz
+      );
+      create index ledger_metrics_outbox_due on ledger_metrics_outbox (next_attempt_at) where parked_at is null;
+      insert into ledger_metrics_outbox (id, body) values ('waiting', '[]')`);
+    await runSqlFiles(adminUrl, ["clients/go/outbox.sql", "clients/go/outbox.sql"]);
+    expect(await columns()).toEqual(newColumns);
+    expect(await indexes()).toEqual(newIndexes);
+    expect(await admin`select id, sent_at from ledger_metrics_outbox`).toEqual([{ id: "waiting", sent_at: null }]);
+
+    // As the version had it that split refused deliveries.
+    await admin.unsafe(`alter table ledger_metrics_outbox add column parts integer not null default 0;
+      insert into ledger_metrics_outbox (id, body, parts, parked_at) values
+        ('sweep', '[]', 1, null), ('sweep/part-1', '[]', 0, now())`);
+    await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]);
+    expect(await columns()).toEqual(newColumns);
+    expect(await admin`select id from ledger_metrics_outbox where parked_at is not null`).toEqual([
+      { id: "sweep/part-1" },
+    ]);
+  });
+
+  it("refuses to hide the deliveries of an earlier version in another schema", async () => {
+    const database = await createDatabase();
+    onTestFinished(() => database.remove());
+    await database.admin.unsafe("create schema shop; create table shop.ledger_metrics_outbox (id text)");
+    await expect(runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"])).rejects.toThrow(
+      "the outbox is public.ledger_metrics_outbox, and an earlier version made shop.ledger_metrics_outbox",
+    );
+  });
+
+  it("is taken away by its rollback, but not with deliveries that are not counted", async () => {
+    const { admin, adminUrl } = await createOutbox();
+    const rollback = () => runSqlFiles(adminUrl, ["clients/go/outbox.rollback.sql"]);
+    await admin`insert into ledger_metrics_outbox (id, body, parked_at) values ('parked', '[]', now())`;
+    await expect(rollback()).rejects.toThrow("has deliveries that are not counted");
+    expect(await admin`select from ledger_metrics_outbox`).toHaveLength(1);
+    await admin`update ledger_metrics_outbox set parked_at = null, sent_at = now()`;
+    await rollback();
+    await rollback();
+    expect(await admin`select from pg_class where relname like 'ledger_metrics_outbox%'`).toHaveLength(0);
+  });
+
+  it("can be counted by state from its partial indexes", async () => {
+    const { admin } = await createOutbox();
+    await admin`insert into ledger_metrics_outbox (id, body, sent_at) select 'sent-' || n, '[]', now()
+      from generate_series(1, 20000) n`;
+    await admin`insert into ledger_metrics_outbox (id, body, parked_at) values ('parked', '[]', now())`;
+    await admin`insert into ledger_metrics_outbox (id, body) values ('waiting', '[]')`;
+    await admin`analyze ledger_metrics_outbox`;
+    for (const [state, condition] of [
+      ["waiting", "sent_at is null and parked_at is null"],
+      ["parked", "parked_at is not null"],
+    ]) {
+      const count = `select count(*)::int, min(created_at) is not null as has_oldest from ledger_metrics_outbox
+        where ${condition}`;
+      expect(await admin.unsafe(count), state).toEqual([{ count: 1, has_oldest: true }]);
+      const plan = await admin.unsafe(`explain ${count}`);
+      expect(JSON.stringify(plan), state).toContain(`ledger_metrics_outbox_${state}`);
+    }
+  });
+
+  it("passes its tests on a real Postgres, with either driver", async () => {
+    const printed = await Promise.all(
+      (["postgres", "pgx", undefined] as const).map(async (driver) => {
+        const { goUrl } = await createOutbox();
+        const environment = { DATABASE_URL: goUrl, DRIVER: driver ?? "" };
+        return await runTests(driver ? "ledgermetrics" : "ledgermetricspgx", ["-test.v"], environment);
+      }),
+    );
+    for (const [index, output] of printed.entries()) {
+      expect(output).toMatch(/^PASS$/m);
+      expect(output).not.toMatch(/^--- SKIP/m);
+      if (index < 2) say(`${["lib/pq", pgx][index]}: ${/^claiming .*/m.exec(output)?.[0]}`);
+    }
+  });
+
+  it("passes go vet, with the examples of its README", async () => {
+    expect(await readmeBlocks("go")).toHaveLength(2);
+    await inGopath("go", ["vet", "./..."]);
+  });
+
+  it.skipIf(!staticcheckIsHere)("passes staticcheck", async () => {
+    expect(await inGopath("staticcheck", ["./..."])).toBe("");
+  });
+
+  it.each([
+    ["sql.DB", "ledgermetrics", "missing method Commit"],
+    ["pgxpool.Pool", "ledgermetricspgx", "missing method Commit"],
+    ["sql.Tx", "ledgermetricspgx", "*sql.Tx does not implement pgx.Tx"],
+  ])("takes no *%s for a transaction of %s: that does not compile", async (type, client, reason) => {
+    const folder = await mkdtemp(path.join(gopath.folder, "wrong"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const library = type.startsWith("sql.") ? "database/sql" : `github.com/jackc/${pgx}/pgxpool`;
+    const code = `package wrong
+import ("context"; "${library}"; "${modulePath}/${client}")
+func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(ctx, tx, "id") }`;
+    await writeFile(path.join(folder, "wrong.go"), code);
+    await expect(inGopath("go", ["build", `./${path.basename(folder)}`])).rejects.toThrow(reason);
+  });
+
+  it("can run every statement of its README", async () => {
+    const { admin } = await createOutbox();
+    for (const statement of await readmeBlocks("sql")) await admin.unsafe(statement);
+  });
+
+  /** A receiver in a process of its own, on a gateway. */
+  async function startReceiver(database: TestDatabase, gatewayUrl: string, stage: string, secret: string) {
+    const program = runScript("test/programs/receiver.ts", [], {
+      DATABASE_URL: database.receiverUrl,
+      PUSHGATEWAY_URL: gatewayUrl,
+      WEBHOOK_SECRET: secret,
+      STAGE: stage,
+      SECRET_ID: undefined,
+    });
+    return { program, url: await program.printed(/receiver (\S+)/) };
+  }
+
+  it("is found whatever the search_path says", async () => {
+    const database = await createOutbox();
+    const { admin, goUrl } = database;
+    await admin.unsafe(
+      "create schema shop; create table shop.repairs (sweep int primary key, orders int, orphans int)",
+    );
+    const secret = newSecret();
+    const { url } = await startReceiver(database, inject("pushgatewayUrl"), "go_schema", secret);
+    runProgram(built("reconciler"), ["1", "3"], {
+      DATABASE_URL: `${goUrl}&search_path=shop`,
+      RECEIVER_URL: url,
+      WEBHOOK_SECRET: secret,
+    });
+    const sent = () => admin`select id from ledger_metrics_outbox where sent_at is not null`;
+    await expect.poll(sent).toHaveLength(3);
+  });
+
+  it("does in its examples what they say, with the real receiver", async () => {
+    const database = await createOutbox();
+    const [stage, secret] = ["go_examples", newSecret()];
+    const { url } = await startReceiver(database, inject("pushgatewayUrl"), stage, secret);
+    const printed = await runTests("ledgermetrics", ["-test.v", "-test.run=^Example"], {
+      DATABASE_URL: database.goUrl,
+      DRIVER: "postgres",
+      RECEIVER_URL: url,
+      WEBHOOK_SECRET: secret,
+    });
+    const source = await readFile("clients/go/ledgermetrics/example_test.go", "utf8");
+    expect(printed.match(/^--- PASS: Example/gm)).toHaveLength(source.match(/^\t\/\/ Output:/gm)?.length ?? 0);
+    expect(await scrape(stage)).toMatchObject({
+      'veza_reconciler_actions_total{phase="stuck_orders"}': 1,
+      'veza_reconciler_actions_total{phase="stuck_refunds"}': 2_500,
+      'veza_reconciler_actions_total{phase="orphan_refunds"}': 1,
+      veza_reconciler_orphan_refunds_total: 1,
+      veza_reconciler_sweep_duration_seconds_count: 1,
+      veza_reconciler_sweep_duration_seconds_sum: 1.84,
+    });
+  });
+
+  it("runs the example of its README beside npm start", async () => {
+    const withoutSettings = { DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, WEBHOOK_SECRET: undefined };
+    const stack = runScript("local/start.ts", [], { ...withoutSettings, SECRET_ID: undefined, STAGE: undefined });
+    const databaseUrl = await stack.printed(/^ *Postgres +(\S+)/m);
+    const receiverUrl = await stack.printed(/^ *Receiver +(\S+)/m);
+    await stack.printed(/Ctrl-C stops everything/);
+    // Its go.mod, with the library from where Debian puts it instead of a module proxy.
+    const mod = await readFile("clients/go/example/go.mod", "utf8");
+    const modFile = path.join(gopath.folder, "example.mod");
+    const replace = `replace github.com/lib/pq => "${sourcesOf("github.com/lib/pq")}"\n`;
+    await writeFile(modFile, mod.replace("=> ../", `=> "${path.resolve("clients/go")}"`) + replace);
+    // Built, because `go run` would leave the program behind when it is killed.
+    await run("go", ["build", "-modfile", modFile, "-o", built("example"), "."], withModules, "clients/go/example");
+    const example = runProgram(built("example"), [], {
+      DATABASE_URL: `${databaseUrl}?sslmode=disable`,
+      RECEIVER_URL: receiverUrl,
+    });
+    const id = await example.printed(/counted (sweep-\d+)/);
+    const sql = postgres(databaseUrl, { max: 1 });
+    onTestFinished(() => sql.end());
+    expect(
+      await sql`select jsonb_array_length(body::jsonb) as events from ledger_metrics_outbox
+      where id = ${id} and sent_at is not null`,
+    ).toEqual([{ events: 2 }]);
+    expect(
+      await sql`select from orders where status = 'paid' and updated_at > now() - interval '1 minute'`,
+    ).not.toEqual([]);
+    // Without these settings, it finds npm start.
+    const source = await readFile("clients/go/example/main.go", "utf8");
+    for (const text of [`127.0.0.1:${postgresPort}/`, `127.0.0.1:${receiverPort}/`, demoSecret]) {
+      expect(source).toContain(text);
+    }
+    stack.child.kill("SIGTERM");
+    await stack.exited;
+  });
+
+  it("parks what the real receiver refuses, as a whole, with its reason and its events in words", async () => {
+    const database = await createOutbox();
+    const { admin } = database;
+    const [stage, secret] = ["go_parked", newSecret()];
+    const { url } = await startReceiver(database, inject("pushgatewayUrl"), stage, secret);
+    const event = (phase: string) => ({
+      type: "reconciler.action",
+      timestamp: "2026-01-31T12:00:00Z",
+      data: { phase },
+    });
+    const enqueue = (id: string, body: unknown) =>
+      admin`insert into ledger_metrics_outbox (id, body) values (${id}, ${JSON.stringify(body)})`;
+    const sweep = Array.from({ length: 1_000 }, (_, index) => event(index === 699 ? "new_phase" : "stuck_orders"));
+    await enqueue("sweep", sweep);
+    await enqueue("too-many", Array(1_500).fill(event("stuck_refunds")));
+    expect((await post(url, secret, JSON.stringify(event("stuck_orders")), { id: "taken" })).status).toBe(200);
+    await enqueue("taken", [event("stuck_orders"), event("stuck_orders")]);
+    await enqueue("good", [event("stuck_refunds")]);
+    runProgram(built("reconciler"), [], { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret });
+    const waiting = () => admin`select from ledger_metrics_outbox where sent_at is null and parked_at is null`;
+    await expect.poll(waiting).toHaveLength(0);
+
+    const parked = await admin`select id, jsonb_array_length(body::jsonb) as events, last_error
+      from ledger_metrics_outbox where parked_at is not null order by id`;
+    const refused = (reason: string, notCounted: string) =>
+      expect.stringMatching(
+        new RegExp(`^ledgermetrics: delivery \\S+ rejected with ${reason}.*; not counted: ${notCounted}$`),
+      );
+    expect(parked).toEqual([
+      {
+        id: "sweep",
+        events: 1_000,
+        last_error: refused(
+          "400: \\[699\\]\\.data\\.phase: must be one of",
+          "1 action new_phase, 999 actions stuck_orders",
+        ),
+      },
+      { id: "taken", events: 2, last_error: refused("409: webhook-id: ", "2 actions stuck_orders") },
+      { id: "too-many", events: 1_500, last_error: refused("413: over 1000 events", "1500 actions stuck_refunds") },
+    ]);
+    const counted = async (phase: string) => (await scrape(stage))[`veza_reconciler_actions_total{phase="${phase}"}`];
+    expect([await counted("stuck_orders"), await counted("stuck_refunds")]).toEqual([1, 1]);
+
+    // As the README says: somebody has mended the body, and found that the other events are to be counted too.
+    const remedies = (await readmeBlocks("sql")).filter((statement) => statement.includes("parked_at = null"));
+    expect(remedies).toHaveLength(2);
+    await admin`update ledger_metrics_outbox set body = replace(body, 'new_phase', 'stuck_orders') where id = 'sweep'`;
+    await admin.unsafe((remedies[0] ?? "").replaceAll("…", "sweep"));
+    await admin.unsafe((remedies[1] ?? "").replaceAll("…", "taken"));
+    await expect.poll(() => counted("stuck_orders")).toBe(1_003);
+  });
+
+  it("has nothing refused by the real receiver that Enqueue takes", async () => {
+    const database = await createOutbox();
+    const secret = newSecret();
+    const { url } = await startReceiver(database, inject("pushgatewayUrl"), "go_taken", secret);
+    const printed = await runTests("ledgermetrics", ["-test.v", "-test.run=^TestTheReceiver"], {
+      DATABASE_URL: database.goUrl,
+      DRIVER: "pgx",
+      RECEIVER_URL: url,
+      WEBHOOK_SECRET: secret,
+    });
+    expect(printed).toMatch(/^--- PASS: TestTheReceiver/m);
+    const [{ sent } = {}] = await database.admin`select count(*)::int as sent from ledger_metrics.deliveries`;
+    expect(sent).toBeGreaterThan(100);
+  });
+
+  it("drains many deliveries a second, and sends them again without counting them twice", async () => {
+    const rows = Number(process.env.OUTBOX_ROWS ?? 1_000);
+    const database = await createOutbox();
+    const { admin } = database;
+    const [stage, secret] = ["go_rate", newSecret()];
+    const { url } = await startReceiver(database, inject("pushgatewayUrl"), stage, secret);
+    const body = '[{"type":"reconciler.action","timestamp":"2026-01-31T12:00:00Z","data":{"phase":"stuck_orders"}}]';
+    await admin`
+      insert into ledger_metrics_outbox (id, body) select 'row-' || n, ${body} from generate_series(1, ${rows}) n`;
+    const waiting = async () => (await admin`select from ledger_metrics_outbox where sent_at is null limit 1`).length;
+    const startedAt = performance.now();
+    runProgram(built("reconciler"), [], { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret });
+    await expect.poll(waiting, { timeout, interval: 20 }).toBe(0);
+    const seconds = (performance.now() - startedAt) / 1000;
+    say(`${rows} deliveries in ${seconds.toFixed(1)} s: ${Math.round(rows / seconds)} a second`);
+
+    await admin.unsafe(
+      `update ledger_metrics_outbox set sent_at = null, next_attempt_at = now() where sent_at is not null`,
+    );
+    await expect.poll(waiting, { timeout, interval: 20 }).toBe(0);
+    expect(await admin`select attempts, count(*)::int from ledger_metrics.deliveries group by attempts`).toEqual([
+      { attempts: 2, count: rows },
+    ]);
+    expect(await scrape(stage)).toMatchObject({ 'veza_reconciler_actions_total{phase="stuck_orders"}': rows });
+  });
+
+  it("counts each repair exactly once, whatever fails on the way", async () => {
+    const stage = "go_client";
+    const database = await createOutbox();
+    const { admin } = database;
+    await admin`create table repairs (sweep int primary key, orders int not null, orphans int not null)`;
+    let secret = newSecret();
+    const gateway = await restartablePushgateway();
+    const gatewayUrl = `http://127.0.0.1:${gateway.port}`;
+    const toGateway = await startFront(() => gatewayUrl);
+
+    let receiver: Awaited<ReturnType<typeof startReceiver>>;
+    const restartReceiver = async () => {
+      receiver = await startReceiver(database, toGateway.url, stage, secret);
+    };
+    const killReceiver = () => kill(receiver.program);
+    const toReceiver = await startFront(() => receiver.url);
+
+    const reconcilers: Program[] = [];
+    const startReconciler = (args: number[] = [], environment: Record<string, string> = {}) => {
+      const program = runProgram(built("reconciler"), args.map(String), {
+        DATABASE_URL: database.goUrl,
+        RECEIVER_URL: toReceiver.url,
+        WEBHOOK_SECRET: secret,
+        ...environment,
+      });
+      reconcilers.push(program);
+      return program;
+    };
+    const killReconcilers = () => Promise.all(reconcilers.splice(0).map(kill));
+    let last = 0;
+    /** 40 more sweeps in a process of its own, which goes on draining beside the others. */
+    const repair = async () => {
+      const program = startReconciler([last + 1, last + 40]);
+      last += 40;
+      await program.printed(/repaired/);
+    };
+    const waiting = async (condition = "true") =>
+      (
+        await admin.unsafe(
+          `select from ledger_metrics_outbox where sent_at is null and parked_at is null and ${condition}`,
+        )
+      ).length;
+    /** As if a minute had passed: what has failed, or was claimed by a dead process, is due again. */
+    const minutePasses = () => admin`update ledger_metrics_outbox set
+      claimed_until = claimed_until - interval '1 minute', next_attempt_at = next_attempt_at - interval '1 minute'
+      where sent_at is null`;
+    const emptied = () => expect.poll(() => waiting(), { timeout: 60_000 }).toBe(0);
+    const sentAgain = async () => (await admin`select from ledger_metrics.deliveries where attempts > 1`).length;
+    const faults: string[] = [];
+
+    await restartReceiver();
+    await repair();
+    await emptied();
+
+    faults.push("the receiver is down for a while");
+    await killReceiver();
+    await repair();
+    await expect.poll(() => waiting("last_error like '%not confirmed%'")).toBeGreaterThan(1);
+    await restartReceiver();
+    await emptied();
+
+    faults.push("the receiver is killed after it has recorded a delivery, and before it answers");
+    const beforePush = await sentAgain();
+    const atPush = toGateway.onNext(killReceiver);
+    await repair();
+    await atPush;
+    await restartReceiver();
+    await emptied();
+    expect(await sentAgain()).toBeGreaterThan(beforePush);
+
+    faults.push("the receiver is killed while it waits for Postgres");
+    const unlock = await lockTable(database, "ledger_metrics.deliveries");
+    const whileWaiting = toReceiver.onNext(async (pass) => {
+      const passed = pass();
+      await waitsForLock(database, passed);
+      await killReceiver();
+      await passed;
+    });
+    await repair();
+    await whileWaiting;
+    await unlock();
+    await restartReceiver();
+    await emptied();
+
+    faults.push("the gateway is down, and loses what it had");
+    await gateway.kill();
+    await repair();
+    await emptied();
+    await gateway.start();
+
+    faults.push("the reconciler is killed between its commits and any request");
+    await killReconcilers();
+    const killed = startReconciler([last + 1, last + 40], { KILL_AFTER: String(last + 40) });
+    last += 40;
+    await killed.exited;
+    expect(killed.child.signalCode).toBe("SIGKILL");
+    expect(await waiting()).toBe(40);
+    startReconciler();
+    await emptied();
+
+    faults.push("the reconcilers are killed in mid-request, which the receiver records nevertheless");
+    const beforeKill = await sentAgain();
+    const inRequest = toReceiver.onNext(async (pass) => {
+      await killReconcilers();
+      await pass();
+    });
+    await Promise.all([repair().catch(() => {}), inRequest]);
+    startReconciler();
+    await minutePasses();
+    await emptied();
+    expect(await sentAgain()).toBeGreaterThan(beforeKill);
+
+    faults.push("the reconcilers' sessions in Postgres end before they have written down what was sent");
+    const beforeEnd = await sentAgain();
+    const sessionsEnd = toReceiver.onNext(async (pass) => {
+      expect(
+        await admin`select state from pg_stat_activity where application_name = 'reconciler'
+          and datname = current_database() and state like 'idle in transaction%'`,
+        "no transaction is open during a request",
+      ).toEqual([]);
+      const unlockOutbox = await lockTable(database, "ledger_metrics_outbox");
+      await pass();
+      await expect
+        .poll(async () => {
+          await admin`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'reconciler'
+            and datname = current_database() and wait_event_type = 'Lock'`;
+          return reconcilers.map(({ output }) => output()).join();
+        })
+        .toContain("outbox not settled");
+      await unlockOutbox();
+    });
+    startReconciler();
+    await admin`update ledger_metrics_outbox set sent_at = null, next_attempt_at = now() where id = 'sweep-1'`;
+    await sessionsEnd;
+    await minutePasses();
+    await repair();
+    await emptied();
+    expect(await sentAgain()).toBeGreaterThan(beforeEnd);
+
+    faults.push("the secret is replaced, and the reconcilers are not told");
+    await killReceiver();
+    await repair();
+    secret = newSecret();
+    await restartReceiver();
+    await expect.poll(() => waiting("last_error like '%rejected with 401: webhook-signature: %'")).toBeGreaterThan(0);
+    await killReconcilers();
+    await minutePasses();
+    startReconciler();
+    await emptied();
+
+    faults.push("sweeps 1 to 40 are done once more, and their events made anew");
+    const before = await admin`select id, body, attempts from ledger_metrics_outbox order by id`;
+    await startReconciler([1, 40], { REBUILD: "1" }).printed(/repaired/);
+    expect(await admin`select id, body, attempts from ledger_metrics_outbox order by id`).toEqual(before);
+    // The receiver, too, takes a body that was built anew for a duplicate.
+    await admin`delete from ledger_metrics_outbox where id ~ '^sweep-([1-9]|[1-3][0-9]|40)$'`;
+    await startReconciler([1, 40], { REBUILD: "1" }).printed(/repaired/);
+    await emptied();
+
+    faults.push("a delivery that is wrong for ever");
+    await admin`insert into ledger_metrics_outbox (id, body) values ('wrong', '[{"type":"reconciler.action"}]')`;
+    await emptied();
+
+    // As after a failover that lost nothing.
+    await admin`update ledger_metrics_outbox set sent_at = null, next_attempt_at = now() where sent_at is not null`;
+    await emptied();
+
+    const [done] = await admin<Record<string, number>[]>`select count(*)::int as sweeps, sum(orders)::int as orders,
+      sum(orphans)::int as orphans, sum(sweep % 9)::int / 4.0::float8 as seconds from repairs`;
+    const { sweeps = 0, orders = 0, orphans = 0, seconds = 0 } = done ?? {};
+    const due: Record<string, number> = {
+      'veza_reconciler_actions_total{phase="stuck_orders"}': orders,
+      'veza_reconciler_actions_total{phase="orphan_refunds"}': orphans,
+      'veza_reconciler_actions_total{phase="stuck_refunds"}': 0,
+      veza_reconciler_orphan_refunds_total: orphans,
+      veza_reconciler_sweep_duration_seconds_count: sweeps,
+      veza_reconciler_sweep_duration_seconds_sum: seconds,
+    };
+    const counted = await scrape(stage, gatewayUrl);
+    const sent = await admin`select id from ledger_metrics.deliveries`;
+    expect(sent.length).toBe(sweeps);
+    const surplus = Object.entries(due).map(([series, value]) => (counted[series] ?? 0) - value);
+    const figures = {
+      lost: surplus.reduce((sum, difference) => sum + Math.max(0, -difference), 0),
+      twice: surplus.reduce((sum, difference) => sum + Math.max(0, difference), 0),
+    };
+    const events = orders + 2 * orphans + sweeps;
+    say(`${events} events of ${sweeps} sweeps, ${faults.length} faults, ${figures.lost} lost, ${figures.twice} twice`);
+    expect(figures).toEqual({ lost: 0, twice: 0 });
+    expect(counted).toMatchObject(due);
+
+    const logged = (text: string) => reconcilers.flatMap(({ output }) => output().match(new RegExp(text, "g")) ?? []);
+    await expect.poll(() => logged("delivery refused and parked").length).toBe(1);
+    const parked = await admin`select id, attempts, last_error from ledger_metrics_outbox where parked_at is not null`;
+    expect(parked).toEqual([
+      {
+        id: "wrong",
+        attempts: 1,
+        last_error:
+          "ledgermetrics: delivery wrong rejected with 400: [0].timestamp: is missing; not counted: 1 action ",
+      },
+    ]);
+  });
+});
+
+/** The blocks of code in the client's README that are in this language. */
+async function readmeBlocks(language: "go" | "sql"): Promise<string[]> {
+  const page = await readFile("clients/go/README.md", "utf8");
+  return [...page.matchAll(/```(\w+)\n([\s\S]*?)```/g)].flatMap(([, is, code = ""]) => (is === language ? [code] : []));
+}
+
+async function kill({ child, exited }: Program): Promise<void> {
+  child.kill("SIGKILL");
+  await exited;
+}
+
+type Pass = () => Promise<void>;
+
+/** A server in front of another server: passes requests on, and treats a request otherwise when it is told to. */
+async function startFront(target: () => string) {
+  let next: ((pass: Pass) => Promise<void>) | undefined;
+  const url = await httpServer(async (request, response) => {
+    const action = next ?? ((pass: Pass) => pass());
+    next = undefined;
+    const body = await buffer(request);
+    await action(() => passOn(request, body, response, target()));
+    if (!response.writableEnded) response.destroy(); // As when the process behind it has died.
+  });
+  return {
+    url,
+    /** Resolves when the next request has been treated like this. */
+    onNext: (action: (pass: Pass) => Promise<unknown>) =>
+      new Promise<void>((resolve, reject) => {
+        next = (pass) => action(pass).then(() => resolve(), reject);
+      }),
+  };
+}
+
+/** Answers as the target does, or not at all. */
+async function passOn(request: http.IncomingMessage, body: Buffer, response: http.ServerResponse, target: string) {
+  const { method = "", url = "", headers } = request;
+  const kept = Object.entries(headers).filter(([name]) => /^(webhook-|content-type)/.test(name));
+  try {
+    const sent = { method, headers: kept as [string, string][], ...(body.length > 0 && { body }) };
+    const answer = await fetch(new URL(url, target), sent);
+    const text = await answer.text();
+    const retryAfter = answer.headers.get("retry-after");
+    response.writeHead(answer.status, retryAfter ? { "retry-after": retryAfter } : {}).end(text);
+  } catch {
+    // Nobody is there, or not any more.
+  }
+}
+
+/** Resolves when the receiver's session in Postgres waits for a lock, or has given up. */
+async function waitsForLock({ admin }: TestDatabase, answered: Promise<void>): Promise<void> {
+  let isOver = false;
+  answered.then(() => {
+    isOver = true;
+  });
+  const session = () => admin`select from pg_stat_activity where application_name = 'veza-ledger-receiver'
+    and datname = current_database() and wait_event_type = 'Lock'`;
+  while (!isOver && (await session()).length === 0) await sleep(5);
+}

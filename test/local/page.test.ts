@@ -1,0 +1,175 @@
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { checks } from "../../lib/checks.ts";
+import { findOnPath } from "../../local/find-on-path.ts";
+import { serve } from "../../local/function-url.ts";
+import { answerPage, localRules, newStack, note } from "../../local/page.ts";
+import { alertOf } from "../helpers/models.ts";
+import { runScript } from "../helpers/processes.ts";
+
+const chromium = await findOnPath(["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);
+
+/** The page of a stack that has ticked once, beside a handler that says what came to it. */
+async function startPage() {
+  const stack = newStack(await localRules("http://127.0.0.1:8080/"), 10, "");
+  const handled: unknown[] = [];
+  const server = await serve(
+    async ({ requestContext }) => {
+      handled.push(requestContext.http.method);
+      return { statusCode: 200, body: "{}" };
+    },
+    0,
+    (request, response) => answerPage(stack, request, response),
+  );
+  onTestFinished(() => server.stop());
+  return { stack, url: server.url, handled };
+}
+
+/** Gets a path as it is, by another name of the host if need be. */
+async function get(url: string, rawPath: string, host = new URL(url).host) {
+  const request = http.get({ port: new URL(url).port, path: rawPath, headers: { host } });
+  const [response] = (await once(request, "response")) as [http.IncomingMessage];
+  let body = "";
+  for await (const chunk of response) body += chunk;
+  return { status: response.statusCode, type: response.headers["content-type"], headers: response.headers, body };
+}
+
+describe("the stack's address", () => {
+  it("answers a GET with the page, and leaves a POST to the receiver", async () => {
+    const { url, handled } = await startPage();
+    expect(await get(url, "/")).toMatchObject({ status: 200, type: "text/html; charset=utf-8" });
+    expect((await fetch(url, { method: "POST", body: "[]" })).status).toBe(200);
+    expect((await fetch(url, { method: "DELETE" })).status).toBe(200);
+    expect(handled).toEqual(["POST", "DELETE"]);
+  });
+
+  it("says what the checks are, and what the log has said of ticks and deliveries", async () => {
+    const { stack, url } = await startPage();
+    note(stack, "tick", { stuck_orders: 4, stuck_refunds: -1, duration_seconds: 0.012 });
+    note(stack, "delivery", { id: "msg_1", status: "recorded", events: 2, published: true });
+    note(stack, "delivery refused", { id: "msg_2", status: 409, error: "webhook-id: was recorded for other events" });
+    note(stack, "request refused", { status: 401, error: "webhook-signature: does not match" });
+    note(stack, "delivery not confirmed", { id: "msg_3", reason: "refused" });
+    note(stack, "totals not published, the next tick will", { reason: "refused" });
+    const { body, type } = await get(url, "/stack.json");
+    expect(type).toMatch(/^application\/json/);
+    expect(JSON.parse(body)).toMatchObject({
+      checks: checks.map(({ id, metric }) => ({ id, metric })),
+      tick: { seconds: 0.012, counts: { stuck_orders: 4, stuck_refunds: -1 } },
+      deliveries: [
+        { status: "not confirmed", id: "msg_3" },
+        { status: "refused 401" },
+        { status: "refused 409", id: "msg_2" },
+        { status: "recorded", id: "msg_1", events: 2, published: true },
+      ],
+    });
+    for (let index = 0; index < 20; index += 1) note(stack, "delivery", { status: "recorded" });
+    expect(stack.deliveries).toHaveLength(10);
+  });
+
+  it("serves the page of the runbook that each alert and each check links to", async () => {
+    const { stack, url } = await startPage();
+    const rules = await localRules(url);
+    const links = [...rules.matchAll(/runbook_url: (.*)/g)].map(([, link = ""]) => link);
+    expect(links.length).toBeGreaterThan(10);
+    for (const link of links) {
+      expect(link.startsWith(`${url}docs/`), link).toBe(true);
+      const { pathname, hash } = new URL(link);
+      const { status, type, body } = await get(url, pathname);
+      expect([status, type], link).toEqual([200, "text/plain; charset=utf-8"]);
+      expect(body.toLowerCase()).toContain(hash.slice(1) || path.basename(pathname, ".md").toLowerCase());
+    }
+    for (const { id, runbook } of stack.checks) expect(runbook, id).toContain(`docs/runbook/${alertOf({ id })}.md`);
+    expect(rules.match(/_url: .*/g)?.filter((link) => !link.includes(url))).toEqual([]);
+  });
+
+  it("leads to the dashboard, or to itself where no Grafana runs", async () => {
+    const { stack, url } = await startPage();
+    const location = async () => (await get(url, "/d/veza-ledger?var-stage=prod")).headers.location;
+    expect(await location()).toBe("/?var-stage=prod");
+    stack.links.Grafana = "http://127.0.0.1:3000/d/veza-ledger";
+    expect(await location()).toBe("http://127.0.0.1:3000/d/veza-ledger?var-stage=prod");
+  });
+
+  it.each([
+    "/nothing",
+    "/docs/",
+    "/docs/nothing.md",
+    "/docs/../package.json",
+    "/docs/%2e%2e/README.md",
+    "/docs/flow.svg",
+  ])("has nothing at %s", async (rawPath) => {
+    const { url } = await startPage();
+    expect((await get(url, rawPath)).status).toBe(404);
+  });
+
+  it("answers to names of this machine only, so that no other site can read it", async () => {
+    const { url, handled } = await startPage();
+    const { port } = new URL(url);
+    for (const host of [`localhost:${port}`, `[::1]:${port}`]) expect((await get(url, "/", host)).status).toBe(200);
+    for (const host of [`rebound.example:${port}`, "a b"]) {
+      const { status, body } = await get(url, "/stack.json", host);
+      expect([status, body]).toEqual([403, "Only from this machine.\n"]);
+    }
+    expect((await get(url, "http://rebound.example/stack.json")).status).toBe(403);
+    expect(handled).toEqual([]);
+  });
+});
+
+it("the page is one file of at most 250 lines, and loads nothing from elsewhere", async () => {
+  const page = await readFile("local/page.html", "utf8");
+  expect(page.split("\n").length - 1).toBeLessThanOrEqual(250);
+  expect(page).not.toMatch(/\b(src|href)="|@import|innerHTML|insertAdjacent|document\.write/);
+});
+
+// biome-ignore lint/suspicious/noConsole: says what is skipped.
+if (!chromium) console.log("The page is not looked at in a browser: there is no chromium on the PATH.");
+
+describe.skipIf(!chromium)("in a browser", () => {
+  /** What the page has become after some seconds, as HTML. */
+  async function render(url: string): Promise<string> {
+    const profile = await mkdtemp(path.join(tmpdir(), "veza-chromium-"));
+    onTestFinished(() => rm(profile, { recursive: true, force: true, maxRetries: 5 }));
+    const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+    const args = ["--headless", "--no-sandbox", ...quiet, "--disable-component-update", "--disable-sync"];
+    const { stdout } = await promisify(execFile)(
+      chromium ?? "",
+      [...args, `--user-data-dir=${profile}`, "--virtual-time-budget=6000", "--dump-dom", url],
+      { timeout: 60_000, maxBuffer: 4e6 },
+    );
+    return stdout.slice(stdout.indexOf("<body")).replaceAll(/\s+/g, " ");
+  }
+
+  it("shows counts, their last hour, alerts and deliveries of a real stack, and runs no text as a script", async () => {
+    const settings = { DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, SECRET_ID: undefined, STAGE: undefined };
+    const stack = runScript("local/start.ts", ["--every", "1"], { ...settings, WEBHOOK_SECRET: undefined });
+    const url = await stack.printed(/^Page +(\S+)/m);
+    const prometheus = await stack.printed(/^Prometheus +(\S+)/m);
+    await stack.printed(/"message":"tick"/);
+    const script = "<img/src=x/onerror=document[`title`]=`run`>";
+    const send = runScript("commands/send.ts", ["ping", "--id", script], { ...settings, RECEIVER_URL: url });
+    await send.exited;
+    expect(send.child.exitCode).toBe(0);
+    const pending = async () => (await fetch(`${prometheus}/api/v1/alerts`)).text();
+    await expect.poll(pending, { timeout: 60_000 }).toContain("VezaLedgerOrphanRefunds");
+
+    const shown = await render(url);
+    expect(shown).toMatch(/<h3>Failed transfers<\/h3><div class="count red">1<\/div>/);
+    for (const { id } of checks) {
+      const [, tile = ""] = new RegExp(`<article id="${id}">(.*?)</article>`).exec(shown) ?? [];
+      const [, line = ""] = /<path class="dim" d="(M[^"]+)"/.exec(tile) ?? [];
+      expect(line.split("H").length, id).toBeGreaterThan(100); // An hour of history, every 30 s.
+      expect(tile, id).toMatch(new RegExp(`<a href="${url}docs/runbook[^"]*">What to do: runbook</a>`));
+    }
+    expect(shown).toMatch(new RegExp(`<a href="${url}docs/runbook[^"]*">VezaLedgerOrphanRefunds</a>`));
+    expect(shown).toContain(`<a href="${prometheus}/`);
+    expect(shown).toContain("<td>&lt;img/src=x/onerror=document[`title`]=`run`&gt;</td>");
+    expect(shown).not.toContain("<img");
+  });
+});

@@ -1,0 +1,25 @@
+import { spawnSync } from "node:child_process";
+import { expect, it } from "vitest";
+import { exposeTotals, reconcilerFamilies } from "../../lib/events.ts";
+import { expose } from "../../lib/exposition.ts";
+import { sampleFamilies } from "../../lib/sample.ts";
+import { findProgram } from "../../local/find-program.ts";
+
+it("promtool finds nothing wrong with what both functions push", async () => {
+  const { file } = await findProgram("promtool");
+  const all = sampleFamilies.map(({ name }) => ({ name, labels: { check: "stuck_orders" }, value: 1 }));
+  const texts = [await expose(sampleFamilies, all), await exposeTotals([])];
+  for (const { name, type } of [...sampleFamilies, ...reconcilerFamilies]) {
+    expect(texts.join("\n")).toContain(`# TYPE ${name} ${type}\n`);
+  }
+  for (const input of texts) {
+    const { status, stdout, stderr } = spawnSync(file, ["check", "metrics"], { input, encoding: "utf8" });
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "", stderr: "" });
+  }
+});
+
+it("leaves a family without series out: an unmeasured metric is no 0", async () => {
+  const families = ["a", "b"].map((name) => ({ name, help: "A test.", type: "gauge" as const }));
+  const text = await expose(families, [{ name: "b", labels: {}, value: 0 }]);
+  expect(text).toBe("# HELP b A test.\n# TYPE b gauge\nb 0\n");
+});

@@ -1,0 +1,300 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
+import fc from "fast-check";
+import { Webhook } from "standardwebhooks";
+import { afterAll, beforeAll, expect, inject, it, onTestFinished } from "vitest";
+import { handler } from "../../handlers/receiver.ts";
+import { serve } from "../../local/function-url.ts";
+import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { matchesFilter } from "../helpers/filter-pattern.ts";
+import { captureLog } from "../helpers/log.ts";
+import { packageService } from "../helpers/packages.ts";
+import { newSecret } from "../helpers/receiver.ts";
+import { fakeSecretsManager } from "../helpers/secrets.ts";
+
+// Whatever a caller sends: only documented answers, nothing counted that was not signed and valid, no secret given
+// away.
+const secret = newSecret();
+const orphan = { type: "reconciler.orphan_refund", timestamp: "2026-01-31T12:00:00Z" };
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createDatabase();
+});
+afterAll(() => database?.remove());
+
+const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);
+
+/**
+ * Texts that have broken parsers: NUL, lone surrogates, right-to-left marks, keys of Object's prototype, large numbers.
+ */
+const nastyText = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 40 }),
+  oneOf("\u0000", "\ud800", "\u202e\ufeff", "__proto__", "constructor", "toString", "1e999", "-0", "é\u0301", "𝕏", ""),
+);
+const nastyValue = fc.oneof(
+  nastyText,
+  fc.jsonValue({ maxDepth: 3 }),
+  oneOf<unknown>(null, true, -1, 1e308, Number.MAX_SAFE_INTEGER, [], {}, [[]], { __proto__: null }),
+);
+const event = fc.record({
+  type: oneOf("reconciler.action", "reconciler.orphan_refund", "reconciler.sweep"),
+  timestamp: oneOf("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.123456789+05:30"),
+  data: oneOf({ phase: "stuck_orders", duration_seconds: 1.5 }),
+});
+const almostEvent = fc
+  .tuple(event, oneOf("type", "timestamp", "data", "__proto__", "extra"), nastyValue)
+  .map(([good, field, value]) =>
+    JSON.parse(`${JSON.stringify(good).slice(0, -1)},${JSON.stringify(field)}:${JSON.stringify(value)}}`),
+  );
+const body = fc.oneof(
+  { weight: 3, arbitrary: fc.oneof(event, fc.array(event, { maxLength: 4 })).map((value) => JSON.stringify(value)) },
+  {
+    weight: 4,
+    arbitrary: fc.oneof(almostEvent, fc.array(almostEvent, { maxLength: 3 })).map((value) => JSON.stringify(value)),
+  },
+  { weight: 2, arbitrary: nastyValue.map((value) => JSON.stringify(value) ?? "") },
+  { weight: 2, arbitrary: fc.tuple(event, fc.nat(90)).map(([value, end]) => JSON.stringify(value).slice(0, end)) },
+  { weight: 2, arbitrary: nastyText },
+  {
+    weight: 1,
+    arbitrary: oneOf(
+      "[".repeat(100_000),
+      `${'{"data":'.repeat(20_000)}1${"}".repeat(20_000)}`,
+      JSON.stringify(Array(1_001).fill(orphan)),
+      " ".repeat(256 * 1024 + 1),
+      `{"type":"reconciler.sweep","timestamp":"2026-01-31T12:00:00Z","data":{"duration_seconds":${"9".repeat(4_000)}}}`,
+    ),
+  },
+);
+
+interface Attempt {
+  method: string;
+  id: string;
+  body: string;
+  signed: boolean;
+  clockSeconds: number;
+  signature: string;
+  encoding: "plain" | "base64" | "wrong";
+  headers: Record<string, string>;
+}
+const attempt: fc.Arbitrary<Attempt> = fc.record({
+  method: fc.oneof(
+    { weight: 9, arbitrary: fc.constant("POST") },
+    { weight: 1, arbitrary: oneOf("GET", "PUT", "", "post", "TRACE") },
+  ),
+  id: fc.oneof({ weight: 4, arbitrary: fc.uuid() }, { weight: 1, arbitrary: nastyText }),
+  body,
+  signed: fc.boolean(),
+  clockSeconds: fc.oneof(
+    { weight: 6, arbitrary: fc.constant(0) },
+    { weight: 1, arbitrary: oneOf(-1e6, 1e6, -310, 310, -1e12) },
+  ),
+  signature: fc.oneof(nastyText, oneOf("v1,", "v1", "v2,AAAA", "v1,AAAA v1,BBBB", `v1,${"A".repeat(5_000)}`)),
+  encoding: fc.oneof(
+    { weight: 4, arbitrary: fc.constant("plain") },
+    { weight: 1, arbitrary: oneOf("base64", "wrong") },
+  ) as fc.Arbitrary<Attempt["encoding"]>,
+  headers: fc.dictionary(
+    oneOf("content-type", "content-encoding", "x-forwarded-for", "__proto__", "webhook-ID"),
+    nastyText,
+    { maxKeys: 2 },
+  ),
+});
+
+/** The event that a function URL would hand over, and whether its signature is good. */
+function eventOf(made: Attempt): { event: LambdaFunctionURLEvent; good: boolean } {
+  const at = new Date(Date.now() + made.clockSeconds * 1000);
+  const timestamp = String(Math.floor(at.getTime() / 1000));
+  const signature = made.signed ? new Webhook(secret).sign(made.id, at, made.body) : made.signature;
+  const isBase64Encoded = made.encoding !== "plain";
+  const sent = made.encoding === "base64" ? Buffer.from(made.body).toString("base64") : made.body;
+  return {
+    event: {
+      requestContext: { http: { method: made.method } },
+      headers: {
+        ...made.headers,
+        "webhook-id": made.id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": signature,
+      },
+      body: sent,
+      isBase64Encoded,
+    } as unknown as LambdaFunctionURLEvent,
+    good: made.signed && Math.abs(made.clockSeconds) <= 300,
+  };
+}
+
+const call = async (made: LambdaFunctionURLEvent) =>
+  (await handler(made, {} as Context, () => {})) as { statusCode: number; body: string };
+
+/** Nothing of this may be in an answer or a log line. */
+const givenAway = new RegExp(
+  [
+    secret.slice(6, 20).replaceAll("+", "\\+"), // base64: the one character that means something here
+    ":receiver@",
+    "postgres://",
+    "insert into",
+    "ledger_metrics\\.",
+    "\\bat \\S+\\.(ts|js):",
+    "node_modules",
+  ].join("|"),
+  "i",
+);
+
+/** Leaves the receiver this secret alone. Resolves to the names of all secrets that it reads. */
+async function withSecretsManager(secretId: string): Promise<string[]> {
+  const { reads } = await fakeSecretsManager({
+    [secretId]: {
+      DATABASE_URL: database.receiverUrl,
+      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+      WEBHOOK_SECRET: secret,
+    },
+  });
+  setEnvironment({
+    DATABASE_URL: undefined,
+    PUSHGATEWAY_URL: undefined,
+    WEBHOOK_SECRET: undefined,
+    SECRET_ID: secretId,
+    STAGE: "hostile",
+  });
+  onTestFinished(() => setEnvironment({ SECRET_ID: undefined }));
+  return reads;
+}
+
+/** The patterns of the template's filters, which the alarms on the log count by. */
+async function filterPatterns(): Promise<string[]> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-hostile-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const { resources } = await packageService(folder, "hostile");
+  const filters = Object.values(resources).filter(({ Type }) => Type === "AWS::Logs::MetricFilter");
+  return filters.map(({ Properties }) => String(Properties.FilterPattern));
+}
+
+it("reads no secret for 5,000 malformed requests, and sets off no alarm by them and by 5,000 forged ones", {
+  timeout: 120_000,
+}, async () => {
+  const patterns = await filterPatterns();
+  expect(patterns.length).toBeGreaterThan(3);
+  const log = captureLog();
+  const reads = await withSecretsManager("unsigned");
+  const statuses: Record<number, number> = {};
+  const refuse = async (made: Attempt) => {
+    const { statusCode, body } = await call(eventOf(made).event);
+    expect(Object.keys(JSON.parse(body))).toEqual(["error"]);
+    statuses[statusCode] = (statuses[statusCode] ?? 0) + 1;
+  };
+  await fc.assert(
+    fc.asyncProperty(attempt, (made) => refuse({ ...made, signed: false })),
+    { numRuns: 5_000 },
+  );
+  expect(reads).toEqual([]);
+
+  const forged = fc.oneof(
+    oneOf(`v1,${"A".repeat(43)}=`, `v1,${"A".repeat(43)}= v1,short`),
+    fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => `v1,${Buffer.from(bytes).toString("base64")}`),
+  );
+  await fc.assert(
+    fc.asyncProperty(attempt, forged, (made, signature) => refuse({ ...made, signed: false, signature })),
+    { numRuns: 5_000 },
+  );
+  expect(reads).toEqual(["unsigned"]);
+  expect(Object.keys(statuses)).toEqual(["401", "405"]);
+  const lines = log.map(({ level, ...message }) => JSON.stringify({ level: level.toUpperCase(), message }));
+  const matched = lines.filter((line) => patterns.some((pattern) => matchesFilter(pattern, line)));
+  expect(matched).toEqual([]);
+  // Five reasons, in the minutes that this takes.
+  expect(lines.length).toBeLessThanOrEqual(5 * 3);
+  expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(200);
+  const sessions = await database.admin`
+    select from pg_stat_activity where application_name like 'veza-ledger%' and datname = current_database()`;
+  expect(sessions).toHaveLength(0);
+});
+
+it("answers 8,000 generated requests as documented, and counts only what was signed and valid", {
+  timeout: 120_000,
+}, async () => {
+  const log = captureLog();
+  const reads = await withSecretsManager("generated");
+
+  const statuses: Record<number, number> = {};
+  const counted = { deliveries: 0, orphans: 0, actions: 0, sweeps: 0 };
+  const check = async (made: Attempt) => {
+    const { event, good } = eventOf(made);
+    const { statusCode, body } = await call(event);
+    statuses[statusCode] = (statuses[statusCode] ?? 0) + 1;
+    expect([200, 400, 401, 405, 409, 413]).toContain(statusCode);
+    expect(body).not.toMatch(givenAway);
+    const answer = JSON.parse(body);
+    if (statusCode !== 200) {
+      expect(Object.keys(answer)).toEqual(answer.stage ? ["error", "stage"] : ["error"]);
+      if (answer.stage) expect([answer.stage, statusCode]).toEqual(["hostile", expect.not.toBeOneOf([401, 405])]);
+      return;
+    }
+    expect(good).toBe(true);
+    expect(made.method).toBe("POST");
+    if (answer.status !== "recorded") return;
+    counted.deliveries += 1;
+    for (const { type } of [JSON.parse(made.body)].flat()) {
+      if (type === "reconciler.orphan_refund") counted.orphans += 1;
+      if (type === "reconciler.action") counted.actions += 1;
+      if (type === "reconciler.sweep") counted.sweeps += 1;
+    }
+  };
+
+  globalThis.gc?.();
+  const before = process.memoryUsage().heapUsed;
+  await fc.assert(fc.asyncProperty(attempt, check), { numRuns: 8_000 });
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(200 * 1024 * 1024);
+
+  expect(reads).toHaveLength(1);
+  expect(JSON.stringify(log)).not.toMatch(givenAway);
+  for (const status of [200, 400, 401, 405, 413]) expect(statuses[status]).toBeGreaterThan(20);
+  const [row] = await database.admin`
+    select (select count(*) from ledger_metrics.deliveries)::int as deliveries,
+      coalesce(sum(value) filter (where name = 'veza_reconciler_orphan_refunds_total'), 0)::int as orphans,
+      coalesce(sum(value) filter (where name = 'veza_reconciler_actions_total'), 0)::int as actions,
+      coalesce(sum(value) filter (where name = 'veza_reconciler_sweep_duration_seconds_count'), 0)::int as sweeps
+    from ledger_metrics.totals`;
+  expect(row).toEqual(counted);
+});
+
+it("answers requests that come over HTTP as documented too", async () => {
+  captureLog();
+  setEnvironment({
+    DATABASE_URL: database.receiverUrl,
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    WEBHOOK_SECRET: secret,
+  });
+  const server = await serve(handler, 0);
+  onTestFinished(() => server.stop());
+  const request = fc.record({
+    method: oneOf("POST", "POST", "GET", "PATCH", "OPTIONS"),
+    path: oneOf("/", "//", "/%00", "/?a=%ff", "/../../etc/passwd"),
+    headers: fc.dictionary(
+      oneOf("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "x-anything"),
+      fc.string({ maxLength: 30 }).map((text) => text.replaceAll(/[^\x20-\x7e]/g, "?")),
+      { maxKeys: 5 },
+    ),
+    body: fc.oneof(
+      fc.uint8Array({ maxLength: 200 }),
+      body.map((text) => Buffer.from(text)),
+    ),
+  });
+  await fc.assert(
+    fc.asyncProperty(request, async ({ method, path, headers, body }) => {
+      const options = { method, headers: { ...headers, "content-length": body.length }, agent: false };
+      const status = await new Promise<number | undefined>((resolve, reject) => {
+        const sent = http.request(`${server.url.slice(0, -1)}${path}`, options, (response) => {
+          response.resume().on("end", () => resolve(response.statusCode));
+        });
+        sent.on("error", reject).end(body);
+      });
+      expect([400, 401, 405, 413]).toContain(status);
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,193 @@
+import type http from "node:http";
+import { Gauge, Registry } from "prom-client";
+import { describe, expect, inject, it } from "vitest";
+import { deadline } from "../../lib/deadline.ts";
+import { isRefusal, PushRefused, push } from "../../lib/pushgateway.ts";
+import { parseSettings } from "../../lib/settings.ts";
+import { scrape } from "../helpers/gateway.ts";
+import { closedPort, httpServer, tcpServer } from "../helpers/servers.ts";
+
+function metricsWith(...names: string[]): Promise<string> {
+  const registry = new Registry();
+  for (const name of names) new Gauge({ name, help: "A test.", registers: [registry] }).set(1);
+  return registry.metrics();
+}
+
+const metrics = await metricsWith("veza_test");
+const pushDeadline = () => deadline("the Pushgateway", 1_000);
+const pushTo = (url: string, signal = pushDeadline()) =>
+  push({ url }, { job: "test", stage: undefined }, metrics, signal);
+
+async function outcomeOf(work: Promise<unknown>): Promise<{ error: unknown; ms: number }> {
+  const startedAt = performance.now();
+  const error = await work.then(
+    () => undefined,
+    (reason) => reason,
+  );
+  return { error, ms: performance.now() - startedAt };
+}
+
+describe("on a real gateway", () => {
+  const gateway = { url: inject("pushgatewayUrl") };
+
+  it("replaces the group: no series of an earlier push stays", async () => {
+    await push(gateway, { job: "test", stage: "ghosts" }, await metricsWith("veza_a", "veza_b"), pushDeadline());
+    expect(await scrape("ghosts")).toEqual({ veza_a: 1, veza_b: 1 });
+    await push(gateway, { job: "test", stage: "ghosts" }, await metricsWith("veza_b"), pushDeadline());
+    expect(await scrape("ghosts")).toEqual({ veza_b: 1 });
+  });
+
+  it("leaves another stage alone", async () => {
+    await push(gateway, { job: "test", stage: "one" }, await metricsWith("veza_a"), pushDeadline());
+    await push(gateway, { job: "test", stage: "two" }, await metricsWith("veza_b"), pushDeadline());
+    expect([await scrape("one"), await scrape("two")]).toEqual([{ veza_a: 1 }, { veza_b: 1 }]);
+  });
+
+  it("rejects with the gateway's reason when it refuses the push", async () => {
+    const broken = "not a metric line\n";
+    const { error } = await outcomeOf(push(gateway, { job: "test", stage: "broken" }, broken, pushDeadline()));
+    expect(error).toBeInstanceOf(PushRefused);
+    expect(String(error)).toContain("the Pushgateway answered 400: text format parsing error");
+  });
+});
+
+describe("on the wire", () => {
+  /** Takes one push with these settings and returns the request as it arrived. */
+  async function received(url: string, token?: string): Promise<http.IncomingMessage> {
+    let request: http.IncomingMessage | undefined;
+    const base = await httpServer((incoming, response) => {
+      request = incoming;
+      incoming.resume().on("end", () => response.end());
+    });
+    const settings = {
+      DATABASE_URL: "postgres://u@127.0.0.1/x",
+      PUSHGATEWAY_URL: url.replace("BASE", base.replace("http://", "")),
+      PUSHGATEWAY_TOKEN: token,
+    };
+    const { pushgateway } = parseSettings(settings, "sampler");
+    await push(pushgateway, { job: "veza_ledger", stage: "prod" }, metrics, pushDeadline());
+    if (!request) throw new Error("nothing arrived");
+    return request;
+  }
+
+  it("is a PUT of the group, as text", async () => {
+    const { method, url, headers } = await received("http://BASE");
+    expect([method, url]).toEqual(["PUT", "/metrics/job/veza_ledger/stage/prod"]);
+    expect(headers["content-length"]).toBe(String(Buffer.byteLength(metrics)));
+    expect(headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(headers.authorization).toBeUndefined();
+  });
+
+  it("keeps a path prefix such as VictoriaMetrics'", async () => {
+    const { url } = await received("http://BASE/api/v1/import/prometheus/");
+    expect(url).toBe("/api/v1/import/prometheus/metrics/job/veza_ledger/stage/prod");
+  });
+
+  it("sends user and password from the URL as basic auth", async () => {
+    const { headers } = await received("http://us%40er:p%C3%A4ss%3A@BASE");
+    expect(headers.authorization).toBe(`Basic ${Buffer.from("us@er:päss:").toString("base64")}`);
+  });
+
+  it("sends a token as bearer auth", async () => {
+    const { headers } = await received("http://BASE", "to-ken");
+    expect(headers.authorization).toBe("Bearer to-ken");
+  });
+});
+
+describe("with a faulty gateway", () => {
+  it("rejects when it refuses the connection", async () => {
+    const { error, ms } = await outcomeOf(pushTo(`http://127.0.0.1:${closedPort}`));
+    expect(String(error)).toContain("ECONNREFUSED");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("gives a mute one until the deadline, once", async () => {
+    let requests = 0;
+    const port = await tcpServer((socket) => {
+      socket.once("data", () => {
+        requests += 1;
+      });
+    });
+    const { error, ms } = await outcomeOf(pushTo(`http://127.0.0.1:${port}`));
+    expect(String(error)).toContain("the Pushgateway: no answer within 1000 ms");
+    expect(requests).toBe(1);
+    expect(ms).toBeLessThan(1_500);
+  });
+
+  it("gives one that drips its answer until the deadline", async () => {
+    const base = await httpServer((_, response) => {
+      response.writeHead(200, { "content-length": "100000" });
+      const drip = setInterval(() => response.write("."), 100);
+      response.on("close", () => clearInterval(drip));
+    });
+    const { error, ms } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("no answer within 1000 ms");
+    expect(ms).toBeLessThan(1_500);
+  });
+
+  it("takes an answer that breaks off for a failure", async () => {
+    const base = await httpServer((_, response) => {
+      response.writeHead(200, { "content-length": "100" });
+      response.write("half");
+      setTimeout(() => response.destroy(), 50);
+    });
+    const { error, ms } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("the push failed");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("takes an endless answer for a failure", async () => {
+    const base = await httpServer((_, response) => {
+      const flood = () => {
+        while (!response.destroyed && response.write("x".repeat(65_536)));
+      };
+      response.on("drain", flood);
+      flood();
+    });
+    const { error, ms } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("the answer is too long");
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("takes a redirect for a failure", async () => {
+    const base = await httpServer((request, response) => {
+      const isFirst = request.url?.startsWith("/metrics");
+      response.writeHead(isFirst ? 302 : 200, { location: "/elsewhere" }).end();
+    });
+    const { error } = await outcomeOf(pushTo(base));
+    expect(String(error)).toContain("the push failed: unexpected redirect");
+  });
+
+  it.each([
+    [400, true],
+    [408, false],
+    [429, false],
+    [499, true],
+    [500, false],
+    [501, true],
+    [503, false],
+  ])("says why after %i, in one line, and whether that is a refusal: %s", async (status, refused) => {
+    const base = await httpServer((_, response) => void response.writeHead(status).end("bad\nnews"));
+    const { error } = await outcomeOf(pushTo(base));
+    expect(error).toMatchObject({ status, message: `the Pushgateway answered ${status}: bad news` });
+    expect(isRefusal(error)).toBe(refused);
+  });
+
+  it("has ended its request when the caller's deadline aborts it", async () => {
+    let underWay = 0;
+    const port = await tcpServer((socket) => {
+      socket.once("data", () => {
+        underWay += 1;
+        socket.once("close", () => {
+          underWay -= 1;
+        });
+      });
+    });
+    const outcome = outcomeOf(pushTo(`http://127.0.0.1:${port}`, deadline("the caller", 300)));
+    await expect.poll(() => underWay).toBe(1);
+    const { error, ms } = await outcome;
+    expect(String(error)).toContain("the caller: no answer within 300 ms");
+    expect(ms).toBeLessThan(800);
+    await expect.poll(() => underWay).toBe(0);
+  });
+});

@@ -1,0 +1,540 @@
+import { randomUUID } from "node:crypto";
+import { getEventListeners } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { signedHeaders } from "../../commands/deliver.ts";
+import { handler } from "../../handlers/receiver.ts";
+import { handler as sampler } from "../../handlers/sampler.ts";
+import { serve } from "../../local/function-url.ts";
+import { createDatabase, lockTable, type TestDatabase, targetOf, waitingPublishers } from "../helpers/database.ts";
+import { setEnvironment } from "../helpers/environment.ts";
+import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
+import { captureLog } from "../helpers/log.ts";
+import { startProxy } from "../helpers/proxy.ts";
+import { newSecret, post } from "../helpers/receiver.ts";
+import { fakeSecretsManager } from "../helpers/secrets.ts";
+import { closedPort, httpServer, tcpServer } from "../helpers/servers.ts";
+
+const stage = "receiver";
+const secret = newSecret();
+const timestamp = new Date().toISOString();
+const orphan = { type: "reconciler.orphan_refund", timestamp };
+const body = JSON.stringify(orphan);
+const orphans = "veza_reconciler_orphan_refunds_total";
+
+let database: TestDatabase;
+let server: { url: string; stop(): Promise<void> };
+beforeAll(async () => {
+  database = await createDatabase();
+  server = await serve(handler, 0);
+});
+afterAll(async () => {
+  await server?.stop();
+  await database?.remove();
+});
+beforeEach(async () => {
+  setEnvironment({
+    DATABASE_URL: database.receiverUrl,
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    WEBHOOK_SECRET: secret,
+    STAGE: stage,
+    SECRET_ID: undefined,
+  });
+  await endSessions();
+  await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
+  await wipe(stage);
+});
+
+/** Ends the connection that the receiver keeps, so that it takes the settings of the next test. */
+async function endSessions(): Promise<void> {
+  await database.admin`select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name like 'veza-ledger-%' and datname = current_database()`;
+}
+
+const recorded = async () => {
+  const [row] = await database.admin`select count(*)::int as n from ledger_metrics.deliveries`;
+  const [total] = await database.admin`select value from ledger_metrics.totals where name = ${orphans}`;
+  return { deliveries: row?.n, orphans: Number(total?.value ?? 0) };
+};
+const nothing = { deliveries: 0, orphans: 0 };
+
+describe("answers", () => {
+  it("200 recorded, and the totals are on the gateway by then", async () => {
+    const log = captureLog();
+    const answer = await post(server.url, secret, body, { id: "msg_1" });
+    expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: true, stage } });
+    expect(answer.headers.get("content-type")).toBe("application/json");
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+    expect(await scrape(stage)).toMatchObject({
+      [orphans]: 1,
+      'veza_reconciler_actions_total{phase="stuck_orders"}': 0,
+    });
+    expect(log).toEqual([
+      { level: "info", message: "delivery", id: "msg_1", status: "recorded", events: 1, published: true },
+    ]);
+  });
+
+  it("200 duplicate to the same id and body, signed anew, and counts it once", async () => {
+    captureLog();
+    await post(server.url, secret, body, { id: "msg_1" });
+    const again = await post(server.url, secret, body, { id: "msg_1", at: new Date(Date.now() - 60_000) });
+    expect(again).toMatchObject({ status: 200, json: { status: "duplicate", published: true, stage } });
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it("200 duplicate to the same events in a body that was built anew", async () => {
+    captureLog();
+    await post(server.url, secret, body, { id: "msg_1" });
+    const anew = JSON.stringify([{ timestamp: "2026-01-31T12:00:00Z", type: "reconciler.orphan_refund" }]);
+    const answer = await post(server.url, secret, anew, { id: "msg_1" });
+    expect(answer).toMatchObject({ status: 200, json: { status: "duplicate" } });
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it("409 to the same id with other events, and counts nothing of them", async () => {
+    captureLog();
+    await post(server.url, secret, body, { id: "msg_1" });
+    const answer = await post(server.url, secret, JSON.stringify([orphan, orphan]), { id: "msg_1" });
+    expect(answer.status).toBe(409);
+    expect(answer.json).toEqual({ error: expect.stringContaining("webhook-id: was recorded for other events"), stage });
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
+  it("200 to a sweep whose time is ahead, with a warning when it is far ahead", async () => {
+    const log = captureLog();
+    const sweepIn = async (minutes: number) => {
+      const time = new Date(Date.now() + minutes * 60_000).toISOString();
+      const sweep = { type: "reconciler.sweep", timestamp: time, data: { duration_seconds: 1 } };
+      expect((await post(server.url, secret, JSON.stringify([sweep, orphan]), { id: `in_${minutes}` })).status).toBe(
+        200,
+      );
+    };
+    await sweepIn(4);
+    await sweepIn(10);
+    expect(log.filter(({ level }) => level === "warn")).toEqual([
+      { level: "warn", message: "a sweep's time is ahead", id: "in_10", ahead_seconds: expect.any(Number) },
+    ]);
+    expect(Math.abs(Number(log.find(({ level }) => level === "warn")?.ahead_seconds) - 600)).toBeLessThan(30);
+    const [run] = await database.admin`select value::float8 from ledger_metrics.totals where name like '%last_run%'`;
+    expect(run?.value).toBeLessThanOrEqual(Date.now() / 1000);
+  });
+
+  it("a stage of null where there is none", async () => {
+    captureLog();
+    setEnvironment({ STAGE: undefined });
+    const answer = await post(server.url, secret, "[]");
+    expect(answer.json).toEqual({ status: "recorded", published: true, stage: null });
+    await fetch(`${inject("pushgatewayUrl")}/metrics/job/veza_reconciler`, { method: "DELETE" });
+  });
+
+  it("no stage to those who cannot sign", async () => {
+    captureLog();
+    expect((await post(server.url, newSecret(), body)).json).toEqual({ error: expect.any(String) });
+  });
+
+  it.each([
+    ["not JSON", "{", "the body is not JSON"],
+    ["an unknown type", JSON.stringify([orphan, { ...orphan, type: "x" }]), "[1].type: must be one of "],
+    [
+      "a bad duration",
+      `{"type":"reconciler.sweep","timestamp":"${timestamp}","data":{"duration_seconds":-1}}`,
+      "data.d",
+    ],
+  ])("400 to %s, counts nothing, and logs whose delivery it was", async (_, bad, message) => {
+    const log = captureLog();
+    const answer = await post(server.url, secret, bad, { id: "msg_bad" });
+    expect(answer.status).toBe(400);
+    expect(answer.json.error).toContain(message);
+    expect(log).toEqual([
+      { level: "warn", message: "delivery refused", id: "msg_bad", status: 400, error: answer.json.error },
+    ]);
+    expect(await recorded()).toEqual(nothing);
+  });
+
+  it.each(["has.stop", "x".repeat(257), "two words", "umlaut-\u00e4"])("400 to the webhook-id %j", async (id) => {
+    const log = captureLog();
+    // The header arrives as Latin-1 text; the signature is made over what arrives.
+    const answer = await post(server.url, secret, body, { id });
+    expect(log).toMatchObject([{ message: "delivery refused", status: 400 }]);
+    expect(answer.json.error).toContain("webhook-id: must be 1 to 256 printable ASCII characters");
+    expect(answer.status).toBe(400);
+    expect(await recorded()).toEqual(nothing);
+  });
+
+  it.each([
+    ["no signature", () => ({ headers: { "webhook-signature": "" } }), "are required"],
+    ["a tampered body", () => ({ sent: `${body} ` }), "webhook-signature: does not match"],
+    ["a past timestamp", () => ({ at: new Date(Date.now() - 302_000) }), "webhook-timestamp: must be within 300 s"],
+    // Far enough ahead for a machine that is slow to send it.
+    ["a future timestamp", () => ({ at: new Date(Date.now() + 330_000) }), "webhook-timestamp: must be within 300 s"],
+  ])("401 to %s", async (_, options, message) => {
+    captureLog();
+    const answer = await post(server.url, secret, body, options());
+    expect(answer.status).toBe(401);
+    expect(answer.json.error).toContain(message);
+    expect(await recorded()).toEqual(nothing);
+  });
+
+  it("401 to another secret, and to what is not signed before it looks at the body", async () => {
+    captureLog();
+    expect((await post(server.url, newSecret(), "{")).status).toBe(401);
+  });
+
+  it("200 to either secret during a rotation, and 401 to the old one afterwards", async () => {
+    captureLog();
+    const next = newSecret();
+    setEnvironment({ WEBHOOK_SECRET: `${next} ${secret}` });
+    expect((await post(server.url, secret, body)).status).toBe(200);
+    expect((await post(server.url, next, body)).status).toBe(200);
+    setEnvironment({ WEBHOOK_SECRET: next });
+    expect((await post(server.url, secret, body)).status).toBe(401);
+    expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
+  });
+
+  it.each(["GET", "PUT", "DELETE", "OPTIONS"])("405 to %s", async (method) => {
+    captureLog();
+    const answer = await fetch(server.url, { method });
+    expect([answer.status, answer.headers.get("allow")]).toEqual([405, "POST"]);
+  });
+
+  it.each([5, true, null, { type: "Buffer" }])("400 to a call without HTTP whose body is %j", async (body) => {
+    captureLog();
+    const request = { requestContext: { http: { method: "POST" } }, body };
+    expect(await handler(request as never, {} as never, () => {})).toMatchObject({
+      statusCode: 400,
+      body: '{"error":"body: must be text"}',
+    });
+  });
+
+  it.each([4711, ["msg_1"], {}])("401 to a call without HTTP whose webhook-id is %j", async (id) => {
+    const log = captureLog();
+    const headers = { ...signedHeaders(secret, "msg_1", new Date(), body), "webhook-id": id };
+    const request = { requestContext: { http: { method: "POST" } }, headers, body };
+    expect(await handler(request as never, {} as never, () => {})).toMatchObject({ statusCode: 401 });
+    // At most a line without the id, which a stranger could make long.
+    for (const line of log) expect(Object.keys(line)).toEqual(["level", "message", "status", "error"]);
+  });
+
+  it("413 to a body over 256 KiB, and takes one of 256 KiB", async () => {
+    captureLog();
+    const padded = (bytes: number) => body.padEnd(bytes, " ");
+    const { status, json } = await post(server.url, secret, padded(256 * 1024 + 1));
+    expect([status, json.stage]).toEqual([413, stage]);
+    expect((await post(server.url, newSecret(), padded(256 * 1024 + 1))).status).toBe(401);
+    expect(await recorded()).toEqual(nothing);
+    expect((await post(server.url, secret, padded(256 * 1024))).status).toBe(200);
+  });
+
+  it("413 to over 1,000 events, and takes 1,000", async () => {
+    captureLog();
+    expect((await post(server.url, secret, JSON.stringify(Array(1_001).fill(orphan)))).status).toBe(413);
+    expect(await recorded()).toEqual(nothing);
+    expect((await post(server.url, secret, JSON.stringify(Array(1_000).fill(orphan)))).status).toBe(200);
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1_000 });
+  });
+
+  it("200 or 401 to a body that comes base64-encoded, as to any other", async () => {
+    captureLog();
+    const type = { headers: { "content-type": "application/octet-stream" } };
+    expect((await post(server.url, secret, body, type)).json).toEqual({ status: "recorded", published: true, stage });
+    expect((await post(server.url, secret, body, { ...type, sent: `${body} ` })).status).toBe(401);
+  });
+
+  it("401 to bytes that are not UTF-8, signed as they are", async () => {
+    captureLog();
+    const bytes = Buffer.from([0x22, 0xff, 0xfe, 0x22]);
+    const answer = await post(server.url, secret, bytes.toString("latin1"), { sent: bytes });
+    expect(answer.status).toBe(401);
+  });
+});
+
+describe("503 with retry-after, nothing recorded, and the same id is good again later:", () => {
+  async function expectUnavailable(limitMs: number, repair: () => Promise<unknown>) {
+    const log = captureLog();
+    const id = `msg_${randomUUID()}`;
+    const startedAt = performance.now();
+    const answer = await post(server.url, secret, body, { id });
+    expect(performance.now() - startedAt).toBeLessThan(limitMs);
+    expect(answer).toMatchObject({
+      status: 503,
+      json: { error: "not confirmed; send again with the same webhook-id" },
+    });
+    expect(answer.headers.get("retry-after")).toBe("5");
+    expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not confirmed", id }));
+    expect(JSON.stringify(log)).not.toContain(":receiver@");
+    await repair();
+    expect(await recorded()).toEqual(nothing);
+    expect(await post(server.url, secret, body, { id })).toMatchObject({ status: 200, json: { status: "recorded" } });
+  }
+  const reconnect = async () => setEnvironment({ DATABASE_URL: database.receiverUrl });
+
+  it("Postgres refuses the connection", async () => {
+    setEnvironment({ DATABASE_URL: `postgres://u:receiver@127.0.0.1:${closedPort}/x` });
+    await expectUnavailable(1_000, reconnect);
+  });
+
+  it("Postgres is mute", async () => {
+    setEnvironment({ DATABASE_URL: `postgres://u:receiver@127.0.0.1:${await tcpServer(() => {})}/x` });
+    await expectUnavailable(6_000, reconnect);
+  });
+
+  it("a table is locked", async () => {
+    const unlock = await lockTable(database, "ledger_metrics.deliveries");
+    await expectUnavailable(3_000, unlock);
+  });
+
+  it("the schema is missing", async () => {
+    await database.admin`alter schema ledger_metrics rename to elsewhere`;
+    await expectUnavailable(1_000, () => database.admin`alter schema elsewhere rename to ledger_metrics`);
+  });
+
+  it("a setting is missing", async () => {
+    setEnvironment({ WEBHOOK_SECRET: undefined });
+    await expectUnavailable(1_000, async () => setEnvironment({ WEBHOOK_SECRET: secret }));
+  });
+});
+
+it("records on a new connection when the one it kept has died", async () => {
+  captureLog();
+  await post(server.url, secret, body);
+  await endSessions();
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
+  expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
+});
+
+it("records within 2 s when the links that it kept died without a sign", async () => {
+  captureLog();
+  const { port } = targetOf(database.receiverUrl);
+  const proxy = await startProxy(port);
+  setEnvironment({ DATABASE_URL: database.receiverUrl.replace(`:${port}/`, `:${proxy.port}/`) });
+  const atOnce = Array.from({ length: 4 }, () => post(server.url, secret, body));
+  expect((await Promise.all(atOnce)).map(({ status }) => status)).toEqual(Array(4).fill(200));
+  for (let round = 0; round < 3; round += 1) {
+    proxy.silence();
+    const startedAt = performance.now();
+    expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+  }
+  expect(await recorded()).toEqual({ deliveries: 7, orphans: 7 });
+});
+
+describe("when Postgres warns", () => {
+  /** Has Postgres warn of each new row, as it warns of a commit that no standby has confirmed. */
+  async function warnOfRows(table: string) {
+    await database.admin.unsafe(`create function ledger_metrics.warn() returns trigger language plpgsql
+      as 'begin raise warning ''not replicated''; return null; end';
+      create trigger warn after insert on ledger_metrics.${table} for each row execute function ledger_metrics.warn()`);
+    onTestFinished(async () => {
+      await database.admin.unsafe("drop function if exists ledger_metrics.warn cascade");
+    });
+  }
+
+  it("ends the connection without a confirmation, and asks on the next one", async () => {
+    captureLog();
+    const sessions = async () => {
+      const rows = await database.admin`select pid from pg_stat_activity
+        where application_name = 'veza-ledger-receiver' and datname = current_database()`;
+      return rows.map(({ pid }) => pid);
+    };
+    await post(server.url, secret, "[]");
+    const [kept] = await sessions();
+    await warnOfRows("deliveries");
+    // The first attempt committed, whatever Postgres warned of. The second attempt finds its row.
+    expect((await post(server.url, secret, body)).json).toMatchObject({ status: "duplicate" });
+    await expect.poll(sessions).not.toContain(kept);
+    expect(await sessions()).toHaveLength(1);
+    expect(await recorded()).toEqual({ deliveries: 2, orphans: 1 });
+  });
+
+  it("answers 503 when it warns again", async () => {
+    const log = captureLog();
+    await warnOfRows("deliveries");
+    await database.admin`create trigger again before update on ledger_metrics.deliveries
+      for each statement execute function ledger_metrics.warn()`;
+    expect((await post(server.url, secret, body, { id: "msg_1" })).status).toBe(503);
+    expect(log).toContainEqual(
+      expect.objectContaining({ message: "delivery not confirmed", reason: "Postgres warned: not replicated" }),
+    );
+    await database.admin`drop function ledger_metrics.warn cascade`;
+    expect((await post(server.url, secret, body, { id: "msg_1" })).json).toMatchObject({ status: "duplicate" });
+  });
+
+  it("records all the same when it warns of the log-in alone", async () => {
+    captureLog();
+    const [row] = await database.admin`select current_setting('server_version_num')::int as version`;
+    // Before PostgreSQL 17, no collation that is always there has a version.
+    if (Number(row?.version) < 170_000) return;
+    const name = targetOf(database.adminUrl).database;
+    await database.admin`
+      update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8', datcollversion = 'old'
+      where datname = ${name}`;
+    const warnings: string[] = [];
+    const direct = postgres(database.receiverUrl, { max: 1, onnotice: ({ message }) => warnings.push(`${message}`) });
+    onTestFinished(() => direct.end());
+    await direct`select 1`;
+    expect(warnings).toEqual([expect.stringContaining("collation version mismatch")]);
+    expect((await post(server.url, secret, body)).json).toMatchObject({ status: "recorded", published: true });
+  });
+});
+
+it("leaves a server that can only be read, as after a failover, and records on the next connection", async () => {
+  captureLog();
+  const name = database.admin(targetOf(database.adminUrl).database);
+  await database.admin`alter database ${name} set default_transaction_read_only = on`;
+  await endSessions();
+  expect((await post(server.url, secret, body)).status).toBe(503);
+  // The session of the administrator knows nothing of it yet.
+  await database.admin`alter database ${name} reset default_transaction_read_only`;
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
+});
+
+it("records with the new password when it was rotated in Postgres and in the secret", async () => {
+  captureLog();
+  const settings = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };
+  const url = (password: string) =>
+    database.receiverUrl.replace("veza_ledger_receiver:receiver", `turning:${password}`);
+  const stored = { ...settings, DATABASE_URL: url("first") };
+  await fakeSecretsManager({ app: stored });
+  setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, WEBHOOK_SECRET: undefined, SECRET_ID: "app" });
+  await database.admin`create role turning login password 'first' in role veza_ledger_receiver`;
+  expect((await post(server.url, secret, body)).status).toBe(200);
+
+  await database.admin`alter role turning password 'second'`;
+  stored.DATABASE_URL = url("second");
+  await endSessions();
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
+});
+
+describe("with a faulty gateway it records, says published:false, and the next tick publishes:", () => {
+  it.each([
+    ["refuses", async () => `http://127.0.0.1:${closedPort}`],
+    ["is mute", async () => `http://127.0.0.1:${await tcpServer(() => {})}`],
+    ["answers 400", () => httpServer((_, response) => void response.writeHead(400).end("no"))],
+    ["redirects", () => httpServer((_, response) => void response.writeHead(302, { location: "/" }).end())],
+    [
+      "cuts its answer",
+      () =>
+        httpServer((_, response) => {
+          response.writeHead(200, { "content-length": "9" }).write("half");
+          response.destroy();
+        }),
+    ],
+    [
+      "drips its answer",
+      () =>
+        httpServer((_, response) => {
+          response.writeHead(200, { "content-length": "100000" });
+          const drip = setInterval(() => response.write("."), 100);
+          response.on("close", () => clearInterval(drip));
+        }),
+    ],
+  ])("it %s", async (_, startGateway) => {
+    captureLog();
+    setEnvironment({ PUSHGATEWAY_URL: await startGateway() });
+    const startedAt = performance.now();
+    const answer = await post(server.url, secret, body);
+    expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: false } });
+    expect(performance.now() - startedAt).toBeLessThan(4_500);
+    expect(await scrape(stage)).toEqual({});
+
+    setEnvironment({ PUSHGATEWAY_URL: inject("pushgatewayUrl"), DATABASE_URL: database.samplerUrl });
+    await sampler({} as never, {} as never, () => {});
+    expect(await scrape(stage)).toMatchObject({ [orphans]: 1 });
+  });
+});
+
+it("records at once, whoever waits for a mute gateway", async () => {
+  captureLog();
+  let pushes = 0;
+  const port = await tcpServer((socket) => {
+    socket.once("data", () => {
+      pushes += 1;
+    });
+  });
+  setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${port}` });
+  const first = post(server.url, secret, body);
+  await expect.poll(() => pushes).toBe(1);
+  const others = Array.from({ length: 8 }, () => post(server.url, secret, body));
+  await expect.poll(recorded, { timeout: 1_000 }).toEqual({ deliveries: 9, orphans: 9 });
+  const answers = await Promise.all([first, ...others]);
+  expect(answers.map(({ json }) => json)).toEqual(Array(9).fill({ status: "recorded", published: false, stage }));
+});
+
+it("lets no delivery wait for a mute Postgres longer than its own limit says, whoever it waits with", async () => {
+  captureLog();
+  const port = await tcpServer(() => {});
+  setEnvironment({ DATABASE_URL: database.receiverUrl.replace(/:\d+\//, `:${port}/`) });
+  const waits = [0, 1_000, 2_000].map(async (startMs) => {
+    await sleep(startMs);
+    const startedAt = performance.now();
+    const { status } = await post(server.url, secret, body);
+    return { status, isInTime: performance.now() - startedAt < 6_000 };
+  });
+  expect(await Promise.all(waits)).toEqual(Array(3).fill({ status: 503, isInTime: true }));
+});
+
+it("answers as documented whatever the path is", async () => {
+  captureLog();
+  for (const path of ["/", "//", "/x?y", "/%", "/?"]) {
+    const answer = await post(server.url.replace(/\/$/, path), secret, body);
+    expect(answer).toMatchObject({ status: 200, json: { status: "recorded" } });
+  }
+});
+
+it("publishes what any number of deliveries have recorded with two pushes: one publishes, one waits", async () => {
+  captureLog();
+  const count = 5; // Within the 1.5 s that a push may take, on a loaded machine too.
+  const pushed: number[] = [];
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const holding = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
+    await released;
+    response.end();
+  });
+  setEnvironment({ PUSHGATEWAY_URL: holding });
+  const deliver = () => post(server.url, secret, body);
+  // Two publishers that look for a waiting publisher at the same moment would both wait.
+  const publishing = [deliver()];
+  await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
+  publishing.push(deliver());
+  await expect.poll(() => waitingPublishers(database), { interval: 10 }).toHaveLength(1);
+  const others = await Promise.all(Array.from({ length: count - 2 }, deliver));
+  expect(others.map(({ json }) => json.published)).toEqual(Array(count - 2).fill(false));
+  release();
+  expect((await Promise.all(publishing)).map(({ json }) => json.published)).toEqual([true, true]);
+  expect(pushed).toEqual([1, count]);
+});
+
+it("leaves nothing behind on signals that live long, however many deliveries come", { timeout: 300_000 }, async () => {
+  captureLog();
+  const signals: AbortSignal[] = [];
+  const RealController = AbortController;
+  class CountedController extends RealController {
+    constructor() {
+      super();
+      signals.push(this.signal);
+    }
+  }
+  vi.stubGlobal("AbortController", CountedController);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const deliver = async (index: number) => {
+    const headers = signedHeaders(secret, `msg_${index}`, new Date(), body);
+    await handler({ headers, body, requestContext: { http: { method: "POST" } } } as never, {} as never, () => {});
+  };
+  let next = 0;
+  const sendAll = async (count: number) => {
+    for (let index = next++; index < count; index = next++) await deliver(index);
+  };
+  const count = Number(process.env.DELIVERIES ?? 1_000);
+  await Promise.all(Array.from({ length: 8 }, () => sendAll(count)));
+  expect((await recorded()).deliveries).toBe(count);
+  // Node keeps what follows from a signal by AbortSignal.any() in a set under a symbol.
+  const left = (signal: AbortSignal) => {
+    const hidden = Object.getOwnPropertySymbols(signal).find(({ description }) => description === "kDependantSignals");
+    const followers = hidden && (signal as unknown as Record<symbol, Set<unknown>>)[hidden];
+    return getEventListeners(signal, "abort").length + (followers?.size ?? 0);
+  };
+  expect(signals.length).toBeGreaterThan(count);
+  expect(Math.max(...signals.map(left))).toBeLessThanOrEqual(2);
+});

@@ -1,0 +1,165 @@
+import { readFile } from "node:fs/promises";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { eventsSchema, generatedSchema } from "../../commands/schema.ts";
+import { parseEvents } from "../../lib/events.ts";
+
+const matches = new Ajv2020().compile(eventsSchema());
+
+it("is what docs/ has; npm run schema writes it", async () => {
+  expect(await readFile("docs/events.schema.json", "utf8")).toBe(generatedSchema());
+});
+
+it("names the schema of each event, for generators of types", () => {
+  const ref = (name: string) => ({ $ref: `#/$defs/${name}` });
+  expect(eventsSchema()).toMatchObject({
+    anyOf: [ref("Event"), { type: "array", items: ref("Event") }],
+    $defs: {
+      ReconcilerAction: { properties: { type: { const: "reconciler.action" } } },
+      ReconcilerOrphanRefund: { properties: { type: { const: "reconciler.orphan_refund" } } },
+      ReconcilerSweep: { properties: { type: { const: "reconciler.sweep" } } },
+      Event: { oneOf: [ref("ReconcilerAction"), ref("ReconcilerOrphanRefund"), ref("ReconcilerSweep")] },
+    },
+  });
+});
+
+/** Whether the receiver takes a body. */
+function isTaken(body: unknown): boolean {
+  try {
+    return parseEvents(JSON.stringify(body)).length >= 0;
+  } catch {
+    return false;
+  }
+}
+
+describe("says of a body what the receiver says of it:", () => {
+  const timestamp = "2026-01-31T12:00:00Z";
+  const orphan = { type: "reconciler.orphan_refund", timestamp };
+  const action = (phase: unknown) => ({ type: "reconciler.action", timestamp, data: { phase } });
+  const sweep = (seconds: unknown) => ({ type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } });
+
+  it.each<[string, unknown, boolean]>([
+    ["one event", orphan, true],
+    ["an empty array", [], true],
+    ["1,000 events", Array(1_000).fill(orphan), true],
+    ["1,001 events", Array(1_001).fill(orphan), false],
+    [
+      "all kinds, and fields that are not described",
+      [{ ...orphan, note: "x" }, action("stuck_orders"), sweep(1.84)],
+      true,
+    ],
+    ["a phase that there is not", action("orders"), false],
+    ["no data", { type: "reconciler.action", timestamp }, false],
+    ["a negative duration", sweep(-1), false],
+    ["a duration as text", sweep("1.84"), false],
+    ["more than a day", sweep(86_401), false],
+    ["no type", { timestamp }, false],
+    ["another type", { ...orphan, type: "reconciler.orphan" }, false],
+    ["a time without a zone", { ...orphan, timestamp: "2026-01-31T12:00:00" }, false],
+    ["a day only", { ...orphan, timestamp: "2026-01-31" }, false],
+    ["a number", 1, false],
+    ["null", null, false],
+  ])("%s", (_, body, isValid) => {
+    expect({ schema: matches(body), receiver: isTaken(body) }).toEqual({ schema: isValid, receiver: isValid });
+  });
+  const orphanAt = (time: unknown) => ({ ...orphan, timestamp: time });
+  const agree = (body: unknown) => expect({ body, is: isTaken(body) }).toEqual({ body, is: matches(body) });
+  const settings = { numRuns: Number(process.env.SCHEMA_RUNS ?? 2_000) };
+
+  it("any text that the schema takes for a time", () => {
+    const pattern = new RegExp((eventsSchema() as Schema).$defs.ReconcilerSweep.properties.timestamp.pattern);
+    fc.assert(
+      fc.property(fc.stringMatching(pattern), (text) => {
+        const [event] = parseEvents(JSON.stringify(orphanAt(text)));
+        expect(event?.timestamp).toEqual(expect.any(Number));
+        expect(matches(orphanAt(text))).toBe(true);
+      }),
+      settings,
+    );
+  });
+
+  it("any time in the ways that it is written, when it exists, and the receiver reads that time", () => {
+    const pad = (value: number, length = 2) => String(value).padStart(length, "0");
+    const number = (min: number, max: number) => fc.integer({ min, max });
+    const zones = fc.tuple(fc.constantFrom("+", "-"), number(0, 25), number(0, 62), fc.constantFrom("", ":", "short"));
+    fc.assert(
+      fc.property(
+        fc.tuple(number(0, 9999), number(0, 24), number(0, 60), number(0, 61)),
+        fc.oneof(fc.tuple(number(0, 13), number(0, 32)), fc.constant([2, 29] as const)),
+        fc.constantFrom("T", "t", " ", "", "_"),
+        fc.option(fc.array(number(0, 9), { maxLength: 20 })),
+        fc.oneof(fc.constantFrom("Z", "z", ""), zones),
+        ([year, hour, minute, second], [month, day], separator, fraction, zone) => {
+          const [sign, hours, minutes, form] = typeof zone === "string" ? ["+", 0, 0, zone] : zone;
+          const isShort = form === "short";
+          const offset = typeof zone === "string" ? zone : `${sign}${pad(hours)}${isShort ? "" : form + pad(minutes)}`;
+          const date = `${pad(year, 4)}-${pad(month)}-${pad(day)}`;
+          const time = `${pad(hour)}:${pad(minute)}:${pad(second)}`;
+          const text = `${date}${separator}${time}${fraction ? `.${fraction.join("")}` : ""}${offset}`;
+          const days = [
+            31,
+            year % 4 || (year % 100 === 0 && year % 400) ? 28 : 29,
+            31,
+            30,
+            31,
+            30,
+            31,
+            31,
+            30,
+            31,
+            30,
+            31,
+          ];
+          const exists =
+            day >= 1 &&
+            day <= (days[month - 1] ?? 0) &&
+            hour < 24 &&
+            minute < 60 &&
+            second <= 60 &&
+            hours < 24 &&
+            (isShort || minutes < 60) &&
+            offset !== "" &&
+            fraction?.length !== 0 &&
+            /^[Tt ]$/.test(separator);
+          expect({ text, is: matches(orphanAt(text)) }).toEqual({ text, is: exists });
+          agree(orphanAt(text));
+          if (!exists) return;
+          const ahead = (sign === "-" ? -1 : 1) * (hours * 60 + (isShort ? 0 : minutes)) * 60;
+          const ms =
+            new Date(0).setUTCFullYear(year, month - 1, day) + (hour * 3600 + minute * 60 + second - ahead) * 1000;
+          expect(Math.abs((parseEvents(JSON.stringify(orphanAt(text)))[0]?.timestamp ?? 0) - ms)).toBeLessThan(1_001);
+        },
+      ),
+      settings,
+    );
+  });
+
+  it("any body that is almost one", () => {
+    const time = fc.oneof(fc.constantFrom(timestamp, "2026-02-29T12:00:00Z", "12:00", ""), fc.string(), fc.constant(0));
+    const duration = fc.oneof(fc.double(), fc.constantFrom(0, -0, 86_400, 86_401, "1", null));
+    const phase = fc.constantFrom("stuck_orders", "orphan_refunds", "stuck", 0, null, []);
+    const event = fc.record(
+      {
+        type: fc.constantFrom("reconciler.action", "reconciler.orphan_refund", "reconciler.sweep", "reconciler", 1),
+        timestamp: fc.oneof({ weight: 5, arbitrary: fc.constant(timestamp) }, time),
+        data: fc.oneof(
+          { weight: 5, arbitrary: fc.record({ phase, duration_seconds: duration }, { requiredKeys: [] }) },
+          fc.constantFrom(null, [], "", 1),
+        ),
+      },
+      { requiredKeys: [] },
+    );
+    let taken = 0;
+    const count = (body: unknown) => {
+      agree(body);
+      taken += Number(isTaken(body));
+    };
+    fc.assert(fc.property(fc.oneof(event, fc.array(event, { maxLength: 3 }), fc.jsonValue()), count), settings);
+    expect(taken).toBeGreaterThan(settings.numRuns / 20);
+  });
+});
+
+interface Schema {
+  $defs: { ReconcilerSweep: { properties: { timestamp: { pattern: string } } } };
+}

@@ -1,0 +1,573 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import type http from "node:http";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import type { Database } from "../../lib/database.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { type Increment, parseEvents, tally } from "../../lib/events.ts";
+import { publishTotals, recordDelivery } from "../../lib/totals.ts";
+import {
+  createDatabase,
+  lend,
+  openConnection,
+  type TestDatabase,
+  targetOf,
+  waitingPublishers,
+} from "../helpers/database.ts";
+import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
+import { captureLog } from "../helpers/log.ts";
+import { runScript } from "../helpers/processes.ts";
+import { startProxy } from "../helpers/proxy.ts";
+import { httpServer } from "../helpers/servers.ts";
+import { encrypted } from "../helpers/tls.ts";
+
+const stage = "totals";
+const gateway = { url: inject("pushgatewayUrl") };
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createDatabase();
+});
+beforeEach(() => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`);
+afterAll(() => database?.remove());
+
+const open = (url = database.receiverUrl) => openConnection(url);
+
+const orphans = "veza_reconciler_orphan_refunds_total";
+const increment = (name: string, value: number, labels = {}): Increment => ({ name, labels, value });
+const delivery = (id: string, increments: Increment[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
+const record = ({ sql }: Database, id: string, count = 1) =>
+  recordDelivery(sql, delivery(id, [increment(orphans, count)]));
+const totals = async () =>
+  Object.fromEntries(
+    (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
+  );
+/** Publishes on this connection, and on new ones when it is lost. */
+const publish = (connection: Database, timeoutMs: number, target = gateway, url?: string) =>
+  publishTotals(
+    lend(connection, () => open(url)),
+    target,
+    stage,
+    deadline("test", timeoutMs),
+  );
+
+/** Gives the receiver's role a setting in this database, until the test is finished. */
+async function setForReceiver(name: string, value: string): Promise<void> {
+  const role = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
+  await database.admin.unsafe(`${role} set ${name} = '${value}'`);
+  onTestFinished(async () => void (await database.admin.unsafe(`${role} reset ${name}`)));
+}
+
+/** Takes the publishers' lock. Resolves to what gives it back. */
+async function takeLock(): Promise<() => Promise<void>> {
+  const holder = await database.admin.reserve();
+  await holder`begin`;
+  await holder`select pg_advisory_xact_lock(1986361953, 1)`;
+  return async () => {
+    await holder`rollback`;
+    holder.release();
+  };
+}
+
+const waiting = () => waitingPublishers(database);
+
+it("adds a delivery once, however often it comes", async () => {
+  const { sql } = await open();
+  expect(await recordDelivery(sql, delivery("a", [increment("x", 2)]))).toBe("recorded");
+  expect(await recordDelivery(sql, delivery("a", [increment("x", 2)]))).toBe("duplicate");
+  expect(await recordDelivery(sql, delivery("b", [increment("x", 3)]))).toBe("recorded");
+  expect(await totals()).toEqual({ x: "5" });
+  expect(await database.admin`select id, attempts from ledger_metrics.deliveries order by id`).toEqual([
+    { id: "a", attempts: 2 },
+    { id: "b", attempts: 1 },
+  ]);
+});
+
+it("refuses a known id that adds something else, names both digests, and adds nothing", async () => {
+  const { sql } = await open();
+  await recordDelivery(sql, delivery("a", [increment("x", 2)]));
+  const [row] = await database.admin`select body_digest from ledger_metrics.deliveries`;
+  for (const others of [
+    [increment("x", 9)],
+    [increment("x", 2), increment("y", 1)],
+    [increment("x", 2, { le: "1" })],
+    [],
+  ]) {
+    await expect(recordDelivery(sql, delivery("a", others))).rejects.toMatchObject({
+      status: 409,
+      message: expect.stringMatching(
+        new RegExp(
+          `^webhook-id: was recorded for other events: ${row?.body_digest} is counted, and sums:[0-9a-f]{64} is not$`,
+        ),
+      ),
+    });
+  }
+  expect(await totals()).toEqual({ x: "2" });
+});
+
+it("takes a body that was built anew, in another order and with other times, for a replay", async () => {
+  const { sql } = await open();
+  const time = fc
+    .date({ min: new Date(0), max: new Date("9999-12-31T23:59:59Z"), noInvalidDate: true })
+    .map((date) => date.toISOString());
+  const action = fc
+    .constantFrom("stuck_orders", "orphan_refunds")
+    .map((phase) => ({ type: "reconciler.action", data: { phase } }));
+  const sweep = fc.double({ min: 0, max: 100, noNaN: true }).map((seconds) => ({
+    type: "reconciler.sweep",
+    data: { duration_seconds: seconds },
+  }));
+  const events = fc.array(fc.oneof(action, fc.constant({ type: "reconciler.orphan_refund" }), sweep), {
+    maxLength: 12,
+  });
+  const twoOrders = events.chain((made) => {
+    const order = fc.shuffledSubarray(made, { minLength: made.length });
+    return fc.tuple(fc.constant(made), order, fc.infiniteStream(time));
+  });
+  let count = 0;
+  await fc.assert(
+    fc.asyncProperty(twoOrders, async ([first, second, times]) => {
+      const id = `d${++count}`;
+      const send = (some: object[]) => {
+        const body = JSON.stringify(some.map((event) => ({ ...event, timestamp: times.next().value })));
+        return recordDelivery(sql, delivery(id, tally(parseEvents(body)), body));
+      };
+      expect([await send(first), await send(second)]).toEqual(["recorded", "duplicate"]);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+it("compares bodies with the rows of an earlier version, which had no other digest", async () => {
+  const { sql } = await open();
+  const bodyDigest = "5d41402abc4b2a76b9719d911017c592";
+  await database.admin`insert into ledger_metrics.deliveries (id, body_digest) values ('old', ${bodyDigest})`;
+  expect(await recordDelivery(sql, delivery("old", [increment("x", 1)], bodyDigest))).toBe("duplicate");
+  await expect(recordDelivery(sql, delivery("old", [increment("x", 1)], "another"))).rejects.toMatchObject({
+    status: 409,
+  });
+  expect(await totals()).toEqual({});
+});
+
+it("takes a missing answer for no answer", async () => {
+  await database.admin.unsafe(`
+    create function ledger_metrics.nothing() returns trigger language plpgsql as 'begin return null; end';
+    create trigger nothing before insert on ledger_metrics.deliveries
+      for each row execute function ledger_metrics.nothing()`);
+  onTestFinished(async () => {
+    await database.admin.unsafe("drop function ledger_metrics.nothing cascade");
+  });
+  const { sql } = await open();
+  await expect(recordDelivery(sql, delivery("a", [increment("x", 2)]))).rejects.toThrow(
+    "Postgres did not say whether it has recorded the delivery",
+  );
+});
+
+it("takes an id for text, whatever is in it", async () => {
+  const { sql } = await open();
+  const id = `'); drop table ledger_metrics.totals; --"\\$$`;
+  expect(await recordDelivery(sql, delivery(id, [increment("x", 1)]))).toBe("recorded");
+  expect(await database.admin`select id from ledger_metrics.deliveries`).toEqual([{ id }]);
+});
+
+it("adds fractions exactly, in whatever order they come", async () => {
+  const { sql } = await open();
+  for (const [index, value] of [0.1, 0.2, 1e15, 0.7].entries()) {
+    await recordDelivery(sql, delivery(`d${index}`, [increment("sum", value)]));
+  }
+  expect(await totals()).toEqual({ sum: "1000000000000001.0" });
+});
+
+it("keeps the latest run, also when an older one comes later", async () => {
+  const { sql } = await open();
+  const ending = (end: number) => delivery(`d${end}`, [increment("veza_reconciler_last_run_timestamp", end)]);
+  for (const end of [100, 300.5, 200]) await recordDelivery(sql, ending(end));
+  expect(await totals()).toEqual({ veza_reconciler_last_run_timestamp: "300.5" });
+});
+
+it("comes to the same totals, to the last digit, in whatever order and on however many connections", async () => {
+  const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
+  const { sql } = connections[0] ?? (await open());
+  const timestamp = "2026-01-31T12:00:00Z";
+  const event = fc.oneof(
+    fc
+      .constantFrom("stuck_orders", "orphan_refunds")
+      .map((phase) => ({ type: "reconciler.action", timestamp, data: { phase } })),
+    fc.constant({ type: "reconciler.orphan_refund", timestamp }),
+    fc.tuple(fc.double({ min: 0, max: 100, noNaN: true }), fc.nat(59)).map(([seconds, second]) => ({
+      type: "reconciler.sweep",
+      timestamp: timestamp.replace("00Z", `${String(second).padStart(2, "0")}Z`),
+      data: { duration_seconds: seconds },
+    })),
+  );
+  const batches = fc.array(fc.array(event, { minLength: 1, maxLength: 8 }), { minLength: 2, maxLength: 12 });
+  const stored = () => database.admin`select name, labels, value from ledger_metrics.totals order by name, labels`;
+  const empty = () => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
+
+  await fc.assert(
+    fc.asyncProperty(batches, fc.infiniteStream(fc.nat(1_000)), async (made, random) => {
+      const tallies = made.map((batch) => tally(parseEvents(JSON.stringify(batch))));
+      await empty();
+      for (const [index, some] of tallies.entries()) await recordDelivery(sql, delivery(`d${index}`, some));
+      const oneByOne = await stored();
+
+      await empty();
+      const order = [...tallies.keys()]
+        .map((index) => ({ index, at: random.next().value ?? 0 }))
+        .sort((a, b) => a.at - b.at);
+      await Promise.all(
+        order.map(({ index, at }) =>
+          recordDelivery(connections[at % connections.length]?.sql ?? sql, delivery(`d${index}`, tallies[index] ?? [])),
+        ),
+      );
+      expect(await stored()).toEqual(oneByOne);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+it("does not deadlock when deliveries are named in opposite orders", async () => {
+  const names = Array.from({ length: 20 }, (_, index) => `series_${index}`);
+  const connections = await Promise.all(Array.from({ length: 6 }, () => open()));
+  await Promise.all(
+    connections.map(async ({ sql }, sender) => {
+      for (let round = 0; round < 20; round += 1) {
+        const increments = names.map((name) => increment(name, 1));
+        await recordDelivery(sql, delivery(`${round}-${sender}`, sender % 2 ? increments.toReversed() : increments));
+      }
+    }),
+  );
+  expect(Object.values(await totals())).toEqual(Array(20).fill(String(20 * 6)));
+});
+
+it("publishes the totals, and every other series as 0", async () => {
+  const connection = await open();
+  await record(connection, "a", 4);
+  await publish(connection, 3_000);
+  const series = await scrape(stage);
+  expect(series).toMatchObject({ [orphans]: 4, 'veza_reconciler_actions_total{phase="stuck_orders"}': 0 });
+  expect(Object.keys(series)).toHaveLength(19);
+});
+
+it("lets the sampler's read-only role publish too", async () => {
+  await wipe(stage);
+  await publish(await open(database.samplerUrl), 3_000);
+  expect(Object.keys(await scrape(stage))).toHaveLength(19);
+});
+
+it("never pushes older totals after newer ones: whoever is late reads after it has the lock", async () => {
+  const pushed: number[] = [];
+  let arrived = 0;
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const slowGateway = await gatewayTaking(async (orphans, response) => {
+    arrived += 1;
+    if (arrived === 1) await released;
+    pushed.push(orphans);
+    response.end();
+  });
+  // Under a stricter default of the database's, the waiting publisher must not see the totals from before its wait.
+  await setForReceiver("default_transaction_isolation", "repeatable read");
+  const [first, second, recorder] = await Promise.all([open(), open(), open()]);
+  await record(recorder, "a");
+  const publishingOne = publish(first, 5_000, { url: slowGateway });
+  await expect.poll(() => arrived).toBe(1);
+  const publishingTwo = publish(second, 5_000, { url: slowGateway });
+  await expect.poll(waiting).toHaveLength(1);
+  await record(recorder, "b");
+  release();
+  await Promise.all([publishingOne, publishingTwo]);
+  expect(pushed).toEqual([1, 2]);
+});
+
+it("lets one publisher wait for the lock, and those that find it waiting leave their numbers to it", async () => {
+  const pushed: number[] = [];
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const holding = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
+    await released;
+    response.end();
+  });
+  // The second one waits until the last has come, however loaded the machine is.
+  await setForReceiver("lock_timeout", "20s");
+  const recorder = await open();
+  const publishings: Promise<boolean>[] = [];
+  for (let index = 0; index < 4; index += 1) {
+    await record(recorder, `d${index}`);
+    publishings.push(publish(await open(), 20_000, { url: holding }));
+    // The first one has read the totals when its push arrives.
+    await expect.poll(() => pushed, { interval: 10 }).toEqual([1]);
+    await expect.poll(waiting, { interval: 10 }).toHaveLength(Math.min(index, 1));
+  }
+  // Publishers that found another publisher waiting do not wait for it.
+  expect(await Promise.all(publishings.slice(2))).toEqual([false, false]);
+  release();
+  expect(await Promise.all(publishings)).toEqual([true, true, false, false]);
+  expect(pushed).toEqual([1, 4]);
+});
+
+/** Lets a publisher stop with totals of 1 in its hands, and lose its session and lock, while another publishes 2. */
+async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
+  const pushed: number[] = [];
+  const url = await gatewayTaking((orphans, response) => {
+    pushed.push(orphans);
+    response.end();
+  });
+  const other = await open();
+  await record(other, "a");
+  const giveLockBack = await takeLock();
+  const { child, printed } = runScript("test/programs/stopping-publisher.ts", [place], {
+    DATABASE_URL: how ? encrypted(database.receiverUrl) : database.receiverUrl,
+    PUSHGATEWAY_URL: url,
+  });
+  await expect.poll(waiting).toHaveLength(1);
+  if (place === "waiting") child.kill("SIGSTOP");
+  await giveLockBack();
+  const state = async () => /^State:\s+(\S)/m.exec(await readFile(`/proc/${child.pid}/status`, "utf8"))?.[1];
+  await expect.poll(state).toBe("T");
+  const [lockHolder] = await vi.waitUntil(async () => {
+    const sessions = await database.admin<{ pid: number }[]>`
+      select pid from pg_stat_activity where application_name = 'stopping' and state = 'idle in transaction'`;
+    return sessions.length === 1 && sessions;
+  }, 15_000);
+  await record(other, "b");
+  await database.admin`select pg_terminate_backend(${lockHolder?.pid ?? 0})`;
+  // Its process gives the lock back before it closes its socket.
+  await expect.poll(() => existsSync(`/proc/${lockHolder?.pid}`)).toBe(false);
+  await publish(other, 5_000, { url });
+  child.kill("SIGCONT");
+  return { printed: await printed(/^((?:published|rejected).*)$/m), pushed };
+}
+
+it.each([
+  ["waiting", ""],
+  ["rendering", ""],
+  ["rendering", " over TLS"],
+])("sees before it pushes that it has lost its lock when it was stopped while %s%s, and reads anew", async (...how) => {
+  const { printed, pushed } = await stopPublisher(...how);
+  expect(printed).toBe("published: true");
+  expect(pushed).toEqual([2, 2]);
+});
+
+it("publishes again at once when it has pushed without a lock: stopped while it sends", async () => {
+  const { printed, pushed } = await stopPublisher("sending", "");
+  expect(printed).toBe("published: true");
+  expect(pushed.at(-1)).toBe(2);
+});
+
+it.each([
+  ["answers 503", (response: http.ServerResponse) => void response.writeHead(503).end()],
+  ["breaks its answer off", (response: http.ServerResponse) => response.destroy()],
+  ["does not answer", () => {}],
+])("publishes again at once, with what came meanwhile, when the gateway %s", async (_, fail) => {
+  const pushed: number[] = [];
+  const [connection, recorder] = [await open(), await open()];
+  const url = await gatewayTaking(async (orphans, response) => {
+    pushed.push(orphans);
+    if (pushed.length > 1) return void response.end();
+    await record(recorder, "b");
+    fail(response);
+  });
+  await record(connection, "a");
+  const startedAt = performance.now();
+  expect(await publish(connection, 20_000, { url })).toBe(true);
+  expect(performance.now() - startedAt).toBeLessThan(3_000);
+  expect(pushed).toEqual([1, 2]);
+});
+
+describe("pushes no counter below what the gateway shows", () => {
+  const labels = 'instance="",job="veza_reconciler",stage="totals"';
+  beforeEach(async () => void (await record(await open(), "a", 5)));
+
+  /** Publishes to a gateway that answers so. Resolves to the outcome, the requests, what was pushed, and the log. */
+  async function publishTo(answer: (response: http.ServerResponse) => void, role = database.receiverUrl) {
+    const log = captureLog();
+    const requests: string[] = [];
+    let pushed = "";
+    const url = await httpServer(async (request, response) => {
+      requests.push(`${request.method}`);
+      const body = await text(request);
+      if (request.method === "GET") return answer(response);
+      pushed = body;
+      response.end();
+    });
+    const outcome = await publish(await open(role), 5_000, { url }, role).catch(({ message }) => message);
+    const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(pushed)?.[1]);
+    return { outcome, requests, orphans: value(orphans), held: value("veza_reconciler_counters_held"), log };
+  }
+  const showing = (page: string) => (response: http.ServerResponse) => void response.end(page);
+  const answering = (status: number) => (response: http.ServerResponse) =>
+    void response.writeHead(status, { location: "/" }).end(`${orphans}{${labels}} 6\n`);
+
+  it.each([["receiver"], ["sampler"]] as const)(
+    "as %s, tells which and by how much, and writes nothing",
+    async (role) => {
+      const page = `# TYPE ${orphans} counter\n${orphans}{${labels}} 7\n`;
+      expect(await publishTo(showing(page), database[`${role}Url`])).toEqual({
+        outcome: true,
+        requests: ["GET", "PUT"],
+        orphans: 7,
+        held: 1,
+        log: [{ level: "warn", message: "counters held", by: { [`${orphans}{}`]: 2 } }],
+      });
+      expect(await totals()).toEqual({ [orphans]: "5" });
+    },
+  );
+
+  it.each([
+    ["the same", `${orphans}{${labels}} 5`],
+    ["less", `${orphans}{${labels}} 4`],
+    ["a later run, which would silence an alert", `veza_reconciler_last_run_timestamp{${labels}} 2e+09`],
+    ["no number", `${orphans}{${labels}} NaN`],
+    ["no end", `${orphans}{${labels}} +Inf`],
+    ["more, of another stage", `${orphans}{instance="",job="veza_reconciler",stage="b"} 6`],
+    ["more, of no stage", `${orphans}{instance="",job="veza_reconciler"} 6`],
+    ["more, of another job", `${orphans}{instance="",job="veza_reconciler2",stage="totals"} 6`],
+    ["more, of a larger group", `${orphans}{instance="x",job="veza_reconciler",stage="totals"} 6`],
+    ["a series of an earlier version", `veza_reconciler_gone_total{${labels}} 6`],
+    ["no group, as VictoriaMetrics", "vm_app_version 1"],
+  ])("holds nothing when it shows %s", async (_, line) => {
+    const expected = { outcome: true, requests: ["GET", "PUT"], orphans: 5, held: 0, log: [] };
+    expect(await publishTo(showing(`${line}\n`))).toEqual(expected);
+  });
+
+  it.each([401, 403, 404, 405, 410, 501, 301, 302, 307])(
+    "and has nothing to compare when its page is answered with %i",
+    async (status) => {
+      expect(await publishTo(answering(status))).toMatchObject({ outcome: true, orphans: 5, held: 0, log: [] });
+    },
+  );
+
+  it.each([
+    ["is answered with 500", answering(500), "the Pushgateway answered 500: no /metrics"],
+    ["is answered with 503", answering(503), "the Pushgateway answered 503: no /metrics"],
+    ["is answered with 408", answering(408), "the Pushgateway answered 408: no /metrics"],
+    ["is answered with 429", answering(429), "the Pushgateway answered 429: no /metrics"],
+    ["breaks off", (response: http.ServerResponse) => response.destroy(), "/metrics of the gateway: other side closed"],
+    [
+      "does not end",
+      (response: http.ServerResponse) => void response.write(`${orphans}{${labels}} 5\n`),
+      "the Pushgateway: no answer within 1500 ms",
+    ],
+  ])("and fails as a push does, after two attempts, when its page %s", async (_, answer, outcome) => {
+    expect(await publishTo(answer)).toMatchObject({ outcome, requests: ["GET", "GET"], log: [] });
+  });
+
+  it("and reads a page of 5 MB within 1.5 s, whose lines come in pieces, and lines without an end", async () => {
+    const others = `veza_other{job="veza_reconciler",stage="totals",n="a"} 1\n`.repeat(50_000);
+    const pieces = [
+      `${others}${orphans}{${labels}`,
+      `} 6\n${others}`,
+      "x".repeat(200_000),
+      `${orphans}{${labels}} 7\n`,
+    ];
+    expect(pieces.join("").length).toBeGreaterThan(5_000_000);
+    const answer = async (response: http.ServerResponse) => {
+      for (const piece of pieces) await new Promise((resolve) => response.write(piece, () => setTimeout(resolve, 50)));
+      response.end();
+    };
+    expect(await publishTo(answer)).toMatchObject({ outcome: true, orphans: 6, held: 1 });
+  });
+
+  it("to the last digit, whatever precision a role has", async () => {
+    const sum = "veza_reconciler_sweep_duration_seconds_sum";
+    const { sql } = await open();
+    await recordDelivery(sql, delivery("b", [increment(sum, 0.1)]));
+    await recordDelivery(sql, delivery("c", [increment(sum, 1_234_567_890.2)]));
+    await setForReceiver("extra_float_digits", "-5");
+    const { held } = await publishTo(showing(`${sum}{${labels}} 1.2345678903e+09\n`));
+    expect(held).toBe(0);
+  });
+});
+
+it("fills up first what a total is ahead of what was recorded", async () => {
+  const { sql } = await open();
+  await recordDelivery(sql, delivery("a", [increment("x", 5)]));
+  await database.admin`update ledger_metrics.totals set value = value + 3, ahead = 3`;
+  const row = async () => (await database.admin`select value::float8, ahead::float8 from ledger_metrics.totals`)[0];
+  await recordDelivery(sql, delivery("b", [increment("x", 1.5)]));
+  expect(await row()).toEqual({ value: 8, ahead: 1.5 });
+  await recordDelivery(sql, delivery("b", [increment("x", 1.5)]));
+  expect(await row()).toEqual({ value: 8, ahead: 1.5 });
+  await recordDelivery(sql, delivery("c", [increment("x", 2)]));
+  expect(await row()).toEqual({ value: 8.5, ahead: 0 });
+});
+
+it("gives the lock back when the push fails", async () => {
+  const [connection, other] = await Promise.all([open(), open()]);
+  const refusing = { url: `${gateway.url}/nothing-is-here` };
+  await expect(publish(connection, 3_000, refusing)).rejects.toThrow("404");
+  await publish(other, 1_000);
+  await publish(connection, 1_000);
+});
+
+it("says why it failed, and not only that the connection is gone by then", async () => {
+  const { port } = targetOf(database.receiverUrl);
+  const cutting = await startProxy(port, { allow: (chunk) => !chunk.includes("pg_advisory_xact_lock") });
+  const url = database.receiverUrl.replace(`:${port}/`, `:${cutting.port}/`);
+  await expect(publish(await open(url), 3_000, gateway, url)).rejects.toMatchObject({
+    code: "ECONNRESET",
+  });
+});
+
+it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
+  onTestFinished(await takeLock());
+  await wipe(stage);
+  const connection = await open();
+  await expect(publish(connection, 10_000)).rejects.toMatchObject({
+    code: "55P03",
+  });
+  expect(await scrape(stage)).toEqual({});
+  expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
+});
+
+it.each([
+  ["its limit comes", 500, async () => {}, "test: no answer within 500 ms", 1],
+  [
+    "the connection, and with it the lock, is lost",
+    20_000,
+    async (pid: number) => void (await database.admin`select pg_terminate_backend(${pid})`),
+    "the Pushgateway: no answer within 1500 ms",
+    2,
+  ],
+])("has no push under way any more when %s", async (_, timeoutMs, strike, message, pushes) => {
+  const url = await gatewayTaking(() => {});
+  const changes: string[] = [];
+  const realFetch = globalThis.fetch;
+  vi.spyOn(globalThis, "fetch").mockImplementation((...args) => {
+    if (args[1]?.method !== "PUT") return realFetch(...args);
+    changes.push("started");
+    // Its end takes a moment, as it may on a loaded machine.
+    return realFetch(...args).finally(() => sleep(100).then(() => changes.push("settled")));
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+
+  const connection = await open();
+  const [row] = await connection.sql`select pg_backend_pid() as pid`;
+  const startedAt = performance.now();
+  const publishing = publish(connection, timeoutMs, { url });
+  const outcome = publishing.catch((error) => ({ message: error.message, changes: [...changes] }));
+  await expect.poll(() => changes).toEqual(["started"]);
+  await strike(row?.pid);
+  expect(await outcome).toEqual({ message, changes: Array(pushes).fill(["started", "settled"]).flat() });
+  expect(performance.now() - startedAt).toBeLessThan(4_000);
+});
+
+it("forgets deliveries after 14 days, at most 100 with each that comes, and none that is a replay", async () => {
+  const { sql } = await open();
+  await database.admin`
+    insert into ledger_metrics.deliveries (id, body_digest, received_at)
+    select 'old' || n, 'digest', now() - interval '14 days 1 minute' from generate_series(1, 149) as n
+    union all select 'oldest', 'digest', now() - interval '15 days'
+    union all select 'young', '', now() - interval '13 days 23 hours'`;
+  const left = async () => (await database.admin`select count(*)::int as n from ledger_metrics.deliveries`)[0]?.n;
+  expect(await recordDelivery(sql, delivery("oldest", [], "digest"))).toBe("duplicate");
+  expect(await left()).toBe(51);
+  expect(await recordDelivery(sql, delivery("new", []))).toBe("recorded");
+  expect(await database.admin`select id from ledger_metrics.deliveries order by id`).toEqual([
+    { id: "new" },
+    { id: "young" },
+  ]);
+});

@@ -1,0 +1,43 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { Refusal } from "../../lib/refusal.ts";
+import { mismatch } from "../../lib/signature.ts";
+import { captureLog } from "../helpers/log.ts";
+
+let logUnsigned: typeof import("../../lib/unsigned.ts").logUnsigned;
+let noteMatch: typeof import("../../lib/unsigned.ts").noteMatch;
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-01-31T12:00:00Z") });
+  vi.resetModules(); // As new as in a process of its own.
+  ({ logUnsigned, noteMatch } = await import("../../lib/unsigned.ts"));
+});
+afterEach(() => void vi.useRealTimers());
+
+const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+
+it("writes one line for a reason and minute, whatever the flood", () => {
+  const log = captureLog();
+  const [get, old] = [new Refusal(405, "only POST is allowed"), new Refusal(401, "webhook-timestamp: must be …")];
+  for (let second = 0; second < 120; second += 1) {
+    for (let index = 0; index < 100; index += 1) [get, old].forEach(logUnsigned);
+    pass(1);
+  }
+  expect(log).toHaveLength(4);
+  expect(log.slice(0, 2)).toEqual([
+    { level: "warn", message: "request refused", status: 405, error: "only POST is allowed" },
+    { level: "warn", message: "request refused", status: 401, error: "webhook-timestamp: must be …" },
+  ]);
+});
+
+it("says for how long no signature has matched", () => {
+  const log = captureLog();
+  const refuse = () => logUnsigned(new Refusal(401, mismatch));
+  refuse();
+  for (const seconds of [30, 30, 300]) {
+    pass(seconds);
+    refuse();
+  }
+  noteMatch();
+  pass(60);
+  refuse();
+  expect(log.map(({ unmatched_seconds }) => unmatched_seconds)).toEqual([0, 60, 360, 0]);
+});
