@@ -94,12 +94,20 @@ export async function keepPostgres(
   };
 }
 
-/** Makes a data folder. The superuser is `postgres`, and so is the password. */
+/**
+ * Makes a data folder. The superuser is `postgres`, and so is the password. The tests make one for all of them, and
+ * copy it: POSTGRES_TEMPLATE is its path.
+ */
 export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
   const user = await unprivilegedUser();
   const folder = await makeFolder(user);
   try {
     const programs = await findPrograms(folder, user);
+    const template = process.env.POSTGRES_TEMPLATE;
+    if (template) {
+      await run("cp", ["-a", template, path.join(folder, "data")]); // Keeps its owner.
+      return { folder, user, program: programs.postgres };
+    }
     const password = path.join(folder, "password");
     await writeFile(password, "postgres\n", { mode: 0o644 });
     const access = ["--username=postgres", `--pwfile=${password}`, "--auth=scram-sha-256"];

@@ -1,9 +1,12 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
 import { findProgram } from "../local/find-program.ts";
-import { startPostgres } from "../local/postgres.ts";
+import { freePort } from "../local/ports.ts";
+import { createCluster, runCluster } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { makeCertificatesIn, tlsFlags } from "./helpers/certificates.ts";
 import { createTemplate } from "./helpers/template.ts";
@@ -29,10 +32,18 @@ export default async function setup({ provide }: TestProject) {
     const pushgateway = await startPushgateway(0);
     started.push(pushgateway);
     const certificates = await makeCertificatesIn(folder, "IP:127.0.0.1,DNS:localhost");
-    const server = await startPostgres(0, ["-c", "max_connections=200", ...tlsFlags(certificates)]);
-    started.push(server);
-    await createTemplate(server.superuserUrl);
-    provide("adminUrl", server.superuserUrl);
+    const cluster = await createCluster();
+    // Whatever else starts a PostgreSQL copies this folder, which takes a tenth of initdb's time.
+    const template = path.join(cluster.folder, "template");
+    await promisify(execFile)("cp", ["-a", path.join(cluster.folder, "data"), template]);
+    const port = await freePort();
+    const flags = ["fsync=off", "max_connections=200"].flatMap((setting) => ["-c", setting]);
+    const server = await runCluster(cluster, port, [...flags, ...tlsFlags(certificates)], { keepsFolder: false });
+    started.push({ stop: () => server.end() });
+    process.env.POSTGRES_TEMPLATE = template;
+    const adminUrl = `postgres://postgres:postgres@127.0.0.1:${port}/postgres`;
+    await createTemplate(adminUrl);
+    provide("adminUrl", adminUrl);
     provide("pushgatewayUrl", pushgateway.url);
     return stop;
   } catch (error) {

@@ -17,15 +17,19 @@ export interface TestDatabase {
   remove(): Promise<void>;
 }
 
+const sessions = new Map<string, postgres.Sql>();
+/** The superuser's session on this server; it ends when it has had nothing to do for a second. */
+function sessionOn(serverUrl: string): postgres.Sql {
+  const session = sessions.get(serverUrl) ?? postgres(serverUrl, { max: 1, fetch_types: false, idle_timeout: 1 });
+  sessions.set(serverUrl, session);
+  return session;
+}
+
 /** A database of the calling test's own: the ledger's tables, the totals' schema and both roles, all as shipped. */
 export async function createDatabase(serverUrl = inject("adminUrl")): Promise<TestDatabase> {
   const name = `ledger_${randomBytes(6).toString("hex")}`;
-  const onServer = async (statement: string) => {
-    const server = postgres(serverUrl, { max: 1 });
-    await server.unsafe(statement);
-    await server.end();
-  };
-  await onServer(`create database ${name} template ledger`);
+  const server = sessionOn(serverUrl);
+  await server.unsafe(`create database ${name} template ledger`);
   const as = (login: string) => serverUrl.replace(/\w+$/, name).replace(/\/\/.*@/, `//${login}@`);
   const adminUrl = as("postgres:postgres");
   const admin = postgres(adminUrl, { max: 4, onnotice: () => {} });
@@ -37,7 +41,7 @@ export async function createDatabase(serverUrl = inject("adminUrl")): Promise<Te
     // At once: hundreds of databases together take a minute to delete.
     remove: async () => {
       await admin.end();
-      await onServer(`drop database ${name} with (force)`);
+      await server.unsafe(`drop database ${name} with (force)`);
     },
   };
 }
