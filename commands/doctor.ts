@@ -1,7 +1,6 @@
-import { parseArgs } from "node:util";
 import { checks, questionOf } from "../lib/checks.ts";
-import { deadline, stayAwake } from "../lib/deadline.ts";
-import "./closed-pipe.ts";
+import { deadline } from "../lib/deadline.ts";
+import { command, Misuse, start } from "./command.ts";
 import { firstLook } from "./first-look.ts";
 import { type Print, postgresTimeoutMs, type Scene, takeLooks } from "./look.ts";
 import { looks } from "./looks.ts";
@@ -24,33 +23,21 @@ const options = {
   sql: { type: "boolean", default: false },
   settled: { type: "string", multiple: true, default: [] as string[] },
   schema: { type: "string" },
-  help: { type: "boolean", short: "h" },
 } as const;
 
-/** Runs the command, with the settings of this process. Resolves to its exit code. */
-export async function run(args: string[], out: Pick<Console, "log" | "error">): Promise<number> {
-  try {
-    const { positionals, values } = parseArgs({ args, allowPositionals: true, options });
-    const [role = "both", ...more] = positionals;
-    const settled = values.settled.flatMap((text) => text.split(","));
-    if (values.help) return show(out.log, usage, 0);
-    if (more.length === 0 && /^postgres(ql)?:/.test(role) && !values.sql) {
-      return (await firstLook(role, values.schema, settled, out.log)) ? 0 : 1;
-    }
-    if (more.length === 0 && values.sql && role === "sampler") return show(out.log, statements(), 0);
-    if (more.length === 0 && !values.sql && !values.schema && /^(both|sampler|receiver)$/.test(role)) {
-      return await examine({ sampler: role !== "receiver", receiver: role !== "sampler" }, settled, out.log);
-    }
-  } catch (error) {
-    if (!(error instanceof TypeError && "code" in error)) throw error; // parseArgs says what it does not know.
+/** Looks at what the settings name, or counts on the ledger behind a URL. */
+export const run = command(usage, options, async ({ sql, settled, schema }, [role = "both", ...more], { log }) => {
+  const statuses = settled.flatMap((text) => text.split(","));
+  const isUrl = /^postgres(ql)?:/.test(role);
+  if (more.length > 0 || (sql && role !== "sampler") || (schema !== undefined && !isUrl)) {
+    throw new Misuse("these do not go together");
   }
-  return show(out.error, usage, 2);
-}
-
-function show(print: Print, text: string, exitCode: number): number {
-  print(text);
-  return exitCode;
-}
+  if (isUrl) return await firstLook(role, schema, statuses, log);
+  if (!/^(both|sampler|receiver)$/.test(role)) throw new Misuse(`not understood: ${role}`);
+  if (!sql) return await examine({ sampler: role !== "receiver", receiver: role !== "sampler" }, statuses, log);
+  log(statements());
+  return 0;
+});
 
 /** Takes all looks, and prints one line about each, with its remedy below it. Resolves to 1 when something is wrong. */
 async function examine(functions: Scene["functions"], settled: string[], print: Print): Promise<number> {
@@ -75,4 +62,4 @@ function statements(): string {
   return texts.join("\n\n");
 }
 
-if (import.meta.main) process.exit(await stayAwake(run(process.argv.slice(2), console)));
+if (import.meta.main) await start(run);

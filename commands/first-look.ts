@@ -27,21 +27,21 @@ const totalTimeoutMs = 60_000;
 
 /**
  * Counts on a ledger where nothing of this service is installed. Prints how it reads, the counts, their oldest rows,
- * and what makes them doubtful; or why it cannot, with the remedy. Resolves to whether each check has a count.
+ * and what makes them doubtful; or why it cannot, with the remedy. Resolves to the exit code.
  */
 export async function firstLook(
   url: string,
   schema: string | undefined,
   settled: string[],
   print: Print,
-): Promise<boolean> {
+): Promise<number> {
   try {
-    return await lookAt(url, schema, settled, print);
+    return (await lookAt(url, schema, settled, print)) ? 0 : 1;
   } catch (error) {
     const { remedy = "run it again" } = error as Partial<Problem>;
     print(wrapped(errorFields(error).reason, "✗"));
     print(wrapped(remedy, "→"));
-    return false;
+    return 1;
   }
 }
 

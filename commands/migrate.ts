@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
-import { parseArgs, parseEnv } from "node:util";
+import { parseEnv } from "node:util";
 import type { Sql } from "postgres";
 import { codeOf, type Database, withDeadline } from "../lib/database.ts";
-import { deadline, stayAwake } from "../lib/deadline.ts";
+import { deadline } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import type { DatabaseTarget } from "../lib/login.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
-import "./closed-pipe.ts";
+import { command, Misuse, type Out, start } from "./command.ts";
 import { connect } from "./connect.ts";
 import { loginProblem } from "./login.ts";
 import { Problem } from "./look.ts";
@@ -25,11 +25,31 @@ const usage = `usage: npm run migrate [-- <options>]
 
 DATABASE_URL names the ledger's database, and a login that may create roles.`;
 
+const options = {
+  schema: { type: "string" },
+  "password-from": { type: "string" },
+  "one-login": { type: "boolean", default: false },
+  iam: { type: "boolean", default: false },
+  "dry-run": { type: "boolean", default: false },
+} as const;
+
+/** One run of the command. */
+interface Migration {
+  schema: string | undefined;
+  oneLogin: boolean;
+  iam: boolean;
+  target: DatabaseTarget;
+  /** Passwords as they were given, by role. */
+  given: Passwords;
+  /** For all of it, so that a dead link is told within 30 s. */
+  limit: AbortSignal;
+  out: Out;
+  /** What a failure now leaves behind. */
+  aftermath: string;
+}
+type Passwords = Map<string, string>;
+
 const allRoles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall", "veza_ledger"];
-/** Whether it is made, when it is not there. */
-const isWanted = (role: string) => role !== "veza_ledger" || oneLogin;
-/** For all of it, so that a dead link is told within 30 s. */
-const limit = deadline("Postgres", 25_000);
 
 /** What mends an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
 const remedies: Record<string, string> = {
@@ -54,61 +74,54 @@ end
 $$;
 `;
 
-/** Passwords as they were given, by role. */
-type Passwords = Map<string, string>;
-
-const { schema, from, iam, oneLogin, isDryRun } = readArguments();
-if (isDryRun) {
-  console.log(await statementsOf(new Map()));
-  process.exit();
-}
-const url = process.env.DATABASE_URL;
-if (!url) {
-  console.error(`DATABASE_URL is missing.\n\n${usage}`);
-  process.exit(1);
-}
 const untouched = "\nNothing was changed.";
-let outcome = untouched;
-try {
-  await stayAwake(migrate(parseDatabaseUrl(url)));
-} catch (error) {
-  const { remedy = outcome === untouched ? "correct it, then run it again" : "run it again" } =
-    error as Partial<Problem>;
-  console.error(`✗ ${errorFields(error).reason}\n  → ${remedy}${outcome}`);
-  process.exit(1); // What waits for a lost connection would go on.
-}
 
-function readArguments() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        schema: { type: "string" },
-        "password-from": { type: "string" },
-        iam: { type: "boolean", default: false },
-        "one-login": { type: "boolean", default: false },
-        "dry-run": { type: "boolean", default: false },
-      },
-    });
-    return { ...values, from: values["password-from"], oneLogin: values["one-login"], isDryRun: values["dry-run"] };
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    process.exit(2);
+/** Migrates the database of DATABASE_URL, or prints its SQL. */
+export const run = command(usage, options, async (values, positionals, out) => {
+  if (positionals.length > 0) throw new Misuse(`not understood: ${positionals.join(" ")}`);
+  const asked = { schema: values.schema, oneLogin: values["one-login"], iam: values.iam };
+  if (values["dry-run"]) {
+    out.log(await statementsOf(asked, new Map()));
+    return 0;
   }
-}
-
-/** Migrates in one transaction, then tries each role. Rejects when the migration fails, or its connection is lost. */
-async function migrate(target: DatabaseTarget): Promise<void> {
-  const given: Passwords = from === undefined ? new Map() : await readPasswords(from);
-  const database = await open(target);
+  const url = process.env.DATABASE_URL;
+  if (!url) {
+    out.error(`DATABASE_URL is missing.\n\n${usage}`);
+    return 1;
+  }
+  const migration = { ...asked, out, limit: deadline("Postgres", 25_000), aftermath: untouched } as Migration;
   try {
-    await withDeadline(database, limit, () => migrateOn(database, target, given));
+    migration.target = parseDatabaseUrl(url);
+    migration.given = await readPasswords(values["password-from"]);
+    return (await migrate(migration)) ? 0 : 1;
+  } catch (error) {
+    const { aftermath } = migration;
+    const { remedy = aftermath === untouched ? "correct it, then run it again" : "run it again" } =
+      error as Partial<Problem>;
+    out.error(`✗ ${errorFields(error).reason}\n  → ${remedy}${aftermath}`);
+    return 1;
+  }
+});
+
+/**
+ * Migrates in one transaction, then tries each role. Resolves to whether each can do its work. Rejects when the
+ * migration fails, or its connection is lost.
+ */
+async function migrate(migration: Migration): Promise<boolean> {
+  const { target, limit } = migration;
+  const database = await connect(async () => target, "veza-ledger-migrate", limit).catch((error) => {
+    throw loginProblem(error, target);
+  });
+  try {
+    return await withDeadline(database, limit, () => migrateOn(database, migration));
   } finally {
     await database.close();
   }
 }
 
-async function migrateOn(database: Database, target: DatabaseTarget, given: Passwords): Promise<void> {
+async function migrateOn(database: Database, migration: Migration): Promise<boolean> {
   const { sql } = database;
+  const { given, oneLogin, iam, target, out } = migration;
   const [row] = await sql`select current_setting('server_version_num')::int as version`;
   if (row?.version < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it: no older one was tried");
   const { known, lacking } = await lookForPasswords(sql);
@@ -116,30 +129,30 @@ async function migrateOn(database: Database, target: DatabaseTarget, given: Pass
   if (set.has("veza_ledger") && !known.includes("veza_ledger") && !oneLogin) {
     throw new Problem("veza_ledger is not there, and nobody needs it on AWS", "without AWS, add --one-login");
   }
-  await apply(sql, await statementsOf(set));
-  say("✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
-  for (const role of set.keys()) say("✓", "password", `${role} has the given one`);
+  await apply(sql, await statementsOf(migration, set), migration);
+  say(out, "✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
+  for (const role of set.keys()) say(out, "✓", "password", `${role} has the given one`);
   if (iam && (await sql`select from pg_roles where rolname = 'rds_iam'`).length === 0) {
-    say("!", "IAM", "there is no role rds_iam, so nothing was granted", "run it on RDS, or leave --iam out");
+    say(out, "!", "IAM", "there is no role rds_iam, so nothing was granted", "run it on RDS, or leave --iam out");
   }
-  for (const role of allRoles.filter((role) => known.includes(role) || isWanted(role))) {
-    await tryOut(role, database, target, given.get(role), known);
+  let isWell = true;
+  for (const role of allRoles) {
+    const isMade = known.includes(role) || role !== "veza_ledger" || oneLogin;
+    if (isMade && !(await tryOut(role, database, migration, known))) isWell = false;
   }
   const [may] = await sql`select pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'usage') as see_queries`;
   if (!may?.see_queries) {
     const grant = "as a superuser, or with the admin option on it: grant pg_read_all_stats to veza_ledger_oncall";
-    say("!", "veza_ledger_oncall", "sees who holds a lock, and not the query", grant);
+    say(out, "!", "veza_ledger_oncall", "sees who holds a lock, and not the query", grant);
   }
-}
-
-function open(target: DatabaseTarget): Promise<Database> {
-  return connect(async () => target, "veza-ledger-migrate", limit).catch((error) => {
-    throw loginProblem(error, target);
-  });
+  return isWell;
 }
 
 /** The SQL of one migration, as one transaction. */
-async function statementsOf(passwords: Passwords): Promise<string> {
+async function statementsOf(
+  { schema, oneLogin, iam }: Pick<Migration, "schema" | "oneLogin" | "iam">,
+  passwords: Passwords,
+): Promise<string> {
   const textOf = async (name: string) =>
     (await readSqlFile(`config/postgres/${name}.sql`)).replaceAll(/^(begin|commit);\n/gm, "");
   const [looks, changes] = (await textOf("roles")).split("-- From here on, something changes.\n");
@@ -159,15 +172,15 @@ async function statementsOf(passwords: Passwords): Promise<string> {
 }
 
 /** Runs the migration. Throws a Problem with what mends it where Postgres has refused it. */
-async function apply(sql: Sql, statements: string): Promise<void> {
-  outcome = "\nIt is unknown whether it was changed.";
+async function apply(sql: Sql, statements: string, migration: Migration): Promise<void> {
+  migration.aftermath = "\nIt is unknown whether it was changed.";
   try {
     await sql.unsafe(statements);
-    outcome = "";
+    migration.aftermath = "";
   } catch (error) {
     const { severity, hint, message } = error as Error & { severity?: string; hint?: string };
     if (severity !== "ERROR") throw error; // The session has ended, maybe while it waited for its commit.
-    outcome = untouched;
+    migration.aftermath = untouched;
     const remedy = remedies[codeOf(error)] ?? hint ?? "correct it";
     throw new Problem(message, /run (migrate|it again)/.test(remedy) ? remedy : `${remedy}; then run it again`);
   }
@@ -184,7 +197,8 @@ async function lookForPasswords(sql: Sql): Promise<{ known: string[]; lacking: s
   return { known, lacking: allRoles.filter((role) => !known.includes(role) || without.includes(role)) };
 }
 
-async function readPasswords(file: string): Promise<Passwords> {
+async function readPasswords(file: string | undefined): Promise<Passwords> {
+  if (file === undefined) return new Map();
   const text = await readFile(file, "utf8").catch((error) => {
     throw new Problem(error.message, "name a file with lines such as veza_ledger_sampler=…");
   });
@@ -199,20 +213,20 @@ async function readPasswords(file: string): Promise<Passwords> {
   return new Map(passwords);
 }
 
-/** Tries a role, by its own log-in where its password was given, and says what came of it. */
+/** Tries a role, by its own log-in where its password was given, and says what came of it: whether it is well. */
 async function tryOut(
   role: string,
   database: Database,
-  target: DatabaseTarget,
-  password: string | undefined,
+  { given, iam, target, limit, out }: Migration,
   known: string[],
-): Promise<void> {
+): Promise<boolean> {
+  const password = given.get(role);
   try {
     if (password === undefined) {
       const did = await tryRole(database, role, { setRole: true });
       const isNew = !known.includes(role) && !(iam && /sampler|receiver/.test(role));
-      say("✓", role, `tried: ${did}${isNew ? ". It has no password yet" : ""}`);
-      return;
+      say(out, "✓", role, `tried: ${did}${isNew ? ". It has no password yet" : ""}`);
+      return true;
     }
     const own = { ...target, username: role, password };
     const connecting = connect(async () => own, "veza-ledger-migrate", limit);
@@ -220,14 +234,15 @@ async function tryOut(
       throw (await refusedProblem(error, database.sql, role)) ?? loginProblem(error, own);
     });
     try {
-      say("✓", role, `logged in, and tried: ${await tryRole(login, role)}`);
+      say(out, "✓", role, `logged in, and tried: ${await tryRole(login, role)}`);
     } finally {
       await login.close();
     }
+    return true;
   } catch (error) {
     if (!(error instanceof Problem) || database.lost.aborted) throw error;
-    say("✗", role, error.message, error.remedy);
-    process.exitCode = 1;
+    say(out, "✗", role, error.message, error.remedy);
+    return false;
   }
 }
 
@@ -249,6 +264,8 @@ async function refusedProblem(error: unknown, sql: Sql, role: string): Promise<P
   );
 }
 
-function say(mark: string, what: string, fact: string, remedy?: string): void {
-  console.log(`${mark} ${what.padEnd(20)} ${fact}${remedy ? `\n  → ${remedy}` : ""}`);
+function say({ log }: Out, mark: string, what: string, fact: string, remedy?: string): void {
+  log(`${mark} ${what.padEnd(20)} ${fact}${remedy ? `\n  → ${remedy}` : ""}`);
 }
+
+if (import.meta.main) await start(run);

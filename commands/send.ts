@@ -2,13 +2,12 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { parseEvents } from "../lib/events.ts";
 import { fetchFailure } from "../lib/log.ts";
 import { readSecrets } from "../lib/secrets.ts";
 import { parseWebhookSecrets } from "../lib/settings.ts";
 import { plainId } from "../lib/signature.ts";
-import "./closed-pipe.ts";
+import { command, Misuse, type Out, start } from "./command.ts";
 import { deliver } from "./deliver.ts";
 import { demoSecret, receiverPort } from "./demo-receiver.ts";
 
@@ -45,41 +44,42 @@ exit code  0  counted, now or before; or checked, with --dry-run
 const options = {
   id: { type: "string" },
   file: { type: "string" },
-  retry: { type: "boolean" },
-  "dry-run": { type: "boolean" },
-  help: { type: "boolean", short: "h" },
+  retry: { type: "boolean", default: false },
+  "dry-run": { type: "boolean", default: false },
 } as const;
 const exitCodes = { counted: 0, refused: 1, wrong: 2, unconfirmed: 3 } as const;
 const retryForMs = 10 * 60_000;
 const firstWaitMs = 5_000;
 const longestWaitMs = 60_000;
 
-const { body, id, retry, isDry } = await readArguments();
-const { url, secret } = await readDestination();
-if (isDry) {
-  check();
-} else {
-  await send();
+interface Delivery {
+  url: string;
+  secret: string;
+  id: string;
+  body: string;
 }
 
-/** Reads the delivery from the command line. Ends the process with a usage message when it makes no sense. */
-async function readArguments(): Promise<{ body: string; id: string; retry: boolean; isDry: boolean }> {
-  try {
-    const { values, positionals } = parseArgs({ options, allowPositionals: true });
-    if (values.help) {
-      console.log(usage);
-      process.exit(exitCodes.counted);
-    }
-    const { id = `msg_${randomUUID()}`, retry = false, "dry-run": isDry = false } = values;
-    plainId(id);
-    if (values.file !== undefined && positionals.length > 0) throw new Error("either --file or an event");
-    const file = positionals.join(" ") === "-" ? "-" : values.file;
-    const body =
-      file === undefined ? bodyOf(positionals) : await (file === "-" ? text(process.stdin) : readFile(file, "utf8"));
-    return { body, id, retry, isDry };
-  } catch (error) {
-    return stop(`${(error as Error).message}\n\n${usage}`);
+/** Posts the delivery that the arguments describe, to the receiver and with the secret that the settings name. */
+export const run = command(usage, options, async (values, positionals, out) => {
+  const { file, id = `msg_${randomUUID()}`, retry } = values;
+  const body = await readBody(file, positionals, id).catch(({ message }) => {
+    throw new Misuse(message);
+  });
+  const problems: string[] = [];
+  const destination = await readDestination(problems, out);
+  if (problems.length > 0) {
+    out.error(`${problems.join("; ")}.`);
+    return exitCodes.wrong;
   }
+  const delivery = { ...destination, id, body };
+  return values["dry-run"] ? check(delivery, out) : await send(delivery, retry, out);
+});
+
+async function readBody(file: string | undefined, positionals: string[], id: string): Promise<string> {
+  plainId(id);
+  if (file !== undefined && positionals.length > 0) throw new Error("either --file or an event");
+  if (file === "-" || positionals.join(" ") === "-") return await text(process.stdin);
+  return file === undefined ? bodyOf(positionals) : await readFile(file, "utf8");
 }
 
 function bodyOf([kind = "", value, ...more]: string[]): string {
@@ -92,66 +92,67 @@ function bodyOf([kind = "", value, ...more]: string[]): string {
   throw new Error(kind ? `not understood: ${[kind, value, ...more].filter(Boolean).join(" ")}` : "nothing to send");
 }
 
-/** Reads the settings. Ends the process when they are wrong, and names the setting without its value. */
-async function readDestination(): Promise<{ url: string; secret: string }> {
+/** Reads the settings. Adds to `problems` what is wrong with them, without their values. */
+async function readDestination(problems: string[], { error }: Out): Promise<{ url: string; secret: string }> {
   const { RECEIVER_URL, SECRET_ID } = process.env;
-  if (SECRET_ID && !RECEIVER_URL) stop("RECEIVER_URL is missing: SECRET_ID is not for the stack that npm start runs.");
+  if (SECRET_ID && !RECEIVER_URL) {
+    problems.push("RECEIVER_URL is missing: SECRET_ID is not for the stack that npm start runs");
+  }
   const url = RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
   const parsed = URL.parse(url);
-  if (!parsed || !/^https?:$/.test(parsed.protocol)) stop("RECEIVER_URL must begin with https:// or http://.");
-  if (parsed.username || parsed.password)
-    stop("RECEIVER_URL must not have a user or a password: deliveries are signed.");
-
-  const secrets = SECRET_ID ? await readSecrets(SECRET_ID, true).catch(({ message }) => stop(message)) : {};
-  const WEBHOOK_SECRET = process.env.WEBHOOK_SECRET || (SECRET_ID ? secrets.WEBHOOK_SECRET : demoSecret);
-  const problems: string[] = [];
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) problems.push("RECEIVER_URL must begin with https:// or http://");
+  if (parsed?.username || parsed?.password) {
+    problems.push("RECEIVER_URL must not have a user or a password: deliveries are signed");
+  }
+  const secrets = SECRET_ID
+    ? await readSecrets(SECRET_ID, true).catch(({ message }) => void problems.push(message))
+    : { WEBHOOK_SECRET: demoSecret };
+  if (!secrets) return { url, secret: "" };
+  const WEBHOOK_SECRET = process.env.WEBHOOK_SECRET || secrets.WEBHOOK_SECRET;
   const [secret = ""] = parseWebhookSecrets({ WEBHOOK_SECRET }, problems);
-  if (problems.length > 0) stop(`${problems.join("; ")}.`);
   if (WEBHOOK_SECRET !== WEBHOOK_SECRET?.trim()) {
-    console.error(
-      "WEBHOOK_SECRET has a space or a newline around it. It is left out here; not every sender does that.",
-    );
+    error("WEBHOOK_SECRET has a space or a newline around it. It is left out here; not every sender does that.");
   }
   return { url, secret };
 }
 
-function stop(message: string): never {
-  console.error(message);
-  process.exit(exitCodes.wrong);
-}
-
 /** Checks the events by the receiver's own rules. */
-function check(): void {
+function check({ url, id, body }: Delivery, { log }: Out): number {
   try {
     const count = parseEvents(body).length;
-    console.log(`Nothing was sent. It would post ${count} event${count === 1 ? "" : "s"} to ${url} (id ${id})`);
+    log(`Nothing was sent. It would post ${count} event${count === 1 ? "" : "s"} to ${url} (id ${id})`);
+    return exitCodes.counted;
   } catch (error) {
-    console.log(`Nothing was sent. It would be refused: ${(error as Error).message}`);
-    process.exitCode = exitCodes.refused;
+    log(`Nothing was sent. It would be refused: ${(error as Error).message}`);
+    return exitCodes.refused;
   }
 }
 
-async function send(): Promise<void> {
+async function send(delivery: Delivery, retry: boolean, { log }: Out): Promise<number> {
   const until = Date.now() + retryForMs;
   for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
-    const { outcome, text } = await attempt();
-    console.log(text);
-    process.exitCode = exitCodes[outcome];
-    if (outcome !== "unconfirmed") return;
+    const { outcome, text } = await attempt(delivery);
+    log(text);
+    if (outcome !== "unconfirmed") return exitCodes[outcome];
     if (!retry || Date.now() + waitMs > until) {
-      console.log(`Send it again with the same events and --id ${id}, or with --retry: it is counted once.`);
-      return;
+      log(`Send it again with the same events and --id ${delivery.id}, or with --retry: it is counted once.`);
+      return exitCodes[outcome];
     }
-    console.log(`Again in ${waitMs / 1000} s, with the same id.`);
+    log(`Again in ${waitMs / 1000} s, with the same id.`);
     await sleep(waitMs);
   }
 }
 
 /** Posts the delivery once. */
-async function attempt(): Promise<{ outcome: "counted" | "refused" | "unconfirmed"; text: string }> {
+async function attempt({
+  url,
+  secret,
+  id,
+  body,
+}: Delivery): Promise<{ outcome: "counted" | "refused" | "unconfirmed"; text: string }> {
   try {
     const { status, answer } = await deliver(url, secret, id, body);
-    const counted = status === 200 && describe(answer);
+    const counted = status === 200 && describe(answer, id);
     if (counted) return { outcome: "counted", text: counted };
     if (status >= 400 && status < 500 && status !== 429) {
       const advice = status === 409 ? "\nIts events are not counted. Send them under another id." : "";
@@ -165,7 +166,7 @@ async function attempt(): Promise<{ outcome: "counted" | "refused" | "unconfirme
 }
 
 /** Says what became of a delivery. Returns undefined when the answer is not a receiver's. */
-function describe(answer: string): string | undefined {
+function describe(answer: string, id: string): string | undefined {
   try {
     const { status, published, stage } = JSON.parse(answer);
     if (status !== "recorded" && status !== "duplicate") return undefined;
@@ -176,3 +177,5 @@ function describe(answer: string): string | undefined {
     return undefined;
   }
 }
+
+if (import.meta.main) await start(run);

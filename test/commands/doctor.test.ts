@@ -5,7 +5,7 @@ import { checks } from "../../lib/checks.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
-import { doctor, fill, inItsOwnProcess } from "../helpers/doctor.ts";
+import { doctor, elsewhere, fill } from "../helpers/doctor.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows, needs, onTable, readsProviderId } from "../helpers/models.ts";
 import { runProgram } from "../helpers/processes.ts";
@@ -225,7 +225,7 @@ it.each<[string, (proxy: TcpProxy) => void, string]>([
   });
   const startedAt = performance.now();
   const url = database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
-  const { exitCode, lines } = await doctor(["sampler"], { DATABASE_URL: url }, inItsOwnProcess);
+  const { exitCode, lines } = await doctor(["sampler"], { DATABASE_URL: url }, elsewhere);
   expect(performance.now() - startedAt).toBeLessThan(30_000);
   expect(exitCode).toBe(1);
   expect(lines.slice(1)).toEqual([

@@ -4,8 +4,8 @@ import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { run } from "../../commands/doctor.ts";
 import { tables } from "../../commands/look.ts";
 import { checks } from "../../lib/checks.ts";
+import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "../helpers/database.ts";
-import { inItsOwnProcess, inProcess } from "../helpers/doctor.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { tcpServer } from "../helpers/servers.ts";
@@ -89,7 +89,7 @@ it("says so within 30 s when the link dies: refused, reset or silent, at the log
       });
       const startedAt = Date.now();
       const url = database.adminUrl.replace(/:\d+\//, `:${proxy.port}/`);
-      const { exitCode, output: text } = await inItsOwnProcess(run, [url], nothing);
+      const { exitCode, output: text } = await inItsOwnProcess("doctor", [url], nothing);
       const seconds = (Date.now() - startedAt) / 1000;
       expect({ way, moment, exitCode, isLate: seconds > 30 }).toEqual({ way, moment, exitCode: 1, isLate: false });
       expect(text, `${way} ${moment}`).toMatch(/no answer within|connection|CONNECT|hung up|ECONNRESET|closed|ended/);

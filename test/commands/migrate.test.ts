@@ -3,13 +3,15 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { run } from "../../commands/migrate.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { tryRole } from "../../commands/trial.ts";
 import { checks } from "../../lib/checks.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
+import { inProcess } from "../helpers/commands.ts";
 import { createDatabase, openConnection, type TestDatabase, targetOf } from "../helpers/database.ts";
-import { runProgram, runScript } from "../helpers/processes.ts";
+import { runProgram } from "../helpers/processes.ts";
 import { assertRights, sampleAs } from "../helpers/sample.ts";
 
 let database: TestDatabase;
@@ -23,10 +25,9 @@ const tables = () => database.admin`select relname from pg_class
   where relnamespace = to_regnamespace('ledger_metrics') and relkind = 'r' order by relname`;
 
 /** Runs `npm run migrate` to its end, and resolves to its exit code and what it has printed. */
-async function migrate(url: string | undefined, args: string[] = []): Promise<[number | null, string]> {
-  const { child, exited, output } = runScript("commands/migrate.ts", args, { DATABASE_URL: url });
-  await exited;
-  return [child.exitCode, output()];
+async function migrate(url: string | undefined, args: string[] = []): Promise<[number, string]> {
+  const { exitCode, output } = await inProcess(run, args, { DATABASE_URL: url });
+  return [exitCode, `${output}\n`];
 }
 const inPlace = expect.stringMatching(
   /^✓ migrated +ledger_metrics, the roles and their rights are in place in \w+\n(✓ veza_ledger\w* +tried: .*\n){4}$/,
@@ -240,21 +241,21 @@ describe("beside the ledger of another stage on the same server", () => {
   const as = (login: string, name: string) =>
     server.superuserUrl.replace("postgres:postgres@", `${login}:${login}@`).replace(/\w+$/, name);
   /** Runs statements as the superuser, or as somebody else. */
-  async function run(name: string, statements: string, who = "postgres"): Promise<void> {
+  async function runOn(name: string, statements: string, who = "postgres"): Promise<void> {
     const sql = postgres(as("postgres", name), { max: 1, onnotice: () => {} });
     await sql.unsafe(`set role "${who}"`);
     await sql.unsafe(statements).finally(() => sql.end());
   }
   /** A ledger with one stuck order, as a careful company has it: PUBLIC may do nothing. */
   async function makeLedger(name: string, schema = "veza"): Promise<void> {
-    await run("postgres", `create database "${name}" owner master`);
-    await run(
+    await runOn("postgres", `create database "${name}" owner master`);
+    await runOn(
       name,
       `revoke all on database "${name}" from public; revoke all on schema public from public;
        grant connect on database "${name}" to veza_app; create schema ${schema} authorization veza_app`,
     );
-    await run(name, `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`, "veza_app");
-    await run(
+    await runOn(name, `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`, "veza_app");
+    await runOn(
       name,
       `insert into ${schema}.orders (status, hyperswitch_payment_id, created_at)
        values ('pending', 'pay', '-infinity')`,
@@ -267,8 +268,8 @@ describe("beside the ledger of another stage on the same server", () => {
     await writeFile(path.join(folder, "passwords"), lines.join("\n"));
     return path.join(folder, "passwords");
   }
-  const join = (name: string) => run(name, "grant veza_app to master", "master");
-  const leave = (name: string) => run(name, "revoke veza_app from master", "master");
+  const join = (name: string) => runOn(name, "grant veza_app to master", "master");
+  const leave = (name: string) => runOn(name, "revoke veza_app from master", "master");
   async function countsOf(name: string, login = "veza_ledger_sampler"): Promise<Record<string, unknown>> {
     const outcomes = await sampleAs(as(login, name));
     return Object.fromEntries(
@@ -284,16 +285,16 @@ describe("beside the ledger of another stage on the same server", () => {
 
   beforeAll(async () => {
     server = await startPostgres(0);
-    await run("postgres", `create role master login createrole createdb password 'master'`);
-    await run("postgres", `create role veza_app login password 'veza_app'`, "master");
-    await run("postgres", `create role "Read-Only" login createrole password 'Read-Only'`);
+    await runOn("postgres", `create role master login createrole createdb password 'master'`);
+    await runOn("postgres", `create role veza_app login password 'veza_app'`, "master");
+    await runOn("postgres", `create role "Read-Only" login createrole password 'Read-Only'`);
     const sql = postgres(server.superuserUrl, { max: 1 });
     const [row] = await sql`select current_setting('server_version_num')::int < 160000 as is_before_16`;
     isBefore16 = row?.is_before_16;
     await sql.end();
     await makeLedger("prod", "veza_v1");
     // Its times have no zone, and are written in Paris: in UTC, two of the three would lie ahead.
-    await run(
+    await runOn(
       "prod",
       `alter table veza_v1.orders alter created_at drop default, alter created_at type timestamp;
        insert into veza_v1.orders (status, hyperswitch_payment_id, created_at)
@@ -301,14 +302,14 @@ describe("beside the ledger of another stage on the same server", () => {
          from generate_series(1, 2)`,
     );
     await join("prod");
-    await run("prod", "alter database prod set search_path = veza_v1, public");
+    await runOn("prod", "alter database prod set search_path = veza_v1, public");
     const files = ["local/one-login.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"];
     await runSqlFiles(as("master", "prod"), files);
-    await run("prod", "alter database prod reset search_path");
-    await run("prod", "alter role veza_ledger_sampler in database prod set timezone = 'Europe/Paris'", "master");
+    await runOn("prod", "alter database prod reset search_path");
+    await runOn("prod", "alter role veza_ledger_sampler in database prod set timezone = 'Europe/Paris'", "master");
     await runSqlFiles(as("master", "prod"), ["config/postgres/roles.sql"]);
     await leave("prod");
-    for (const role of roles.split(", ")) await run("prod", `alter role ${role} password '${role}'`);
+    for (const role of roles.split(", ")) await runOn("prod", `alter role ${role} password '${role}'`);
     await expectProdAsBefore();
     return () => server.stop();
   });
@@ -355,7 +356,7 @@ describe("beside the ledger of another stage on the same server", () => {
       {
         login: "Read-Only",
         args: toSchema,
-        before: (name) => run(name, `grant connect on database "${name}" to "Read-Only"`),
+        before: (name) => runOn(name, `grant connect on database "${name}" to "Read-Only"`),
         says: '"Read-Only" may not give the rights that the roles need',
         remedies: [
           'as master: grant connect on database "NAME" to "Read-Only" with grant option',
@@ -390,7 +391,7 @@ describe("beside the ledger of another stage on the same server", () => {
         before: async (name) => {
           await join(name);
           expect(await migrate(as("master", name), toSchema)).toEqual([0, expect.stringContaining("✓ migrated")]);
-          await run(name, `grant connect on database "${name}" to "Read-Only"`);
+          await runOn(name, `grant connect on database "${name}" to "Read-Only"`);
         },
         says: '"Read-Only" may not give the rights that the roles need',
         remedies: ["as master: npm run migrate"],
@@ -404,7 +405,7 @@ describe("beside the ledger of another stage on the same server", () => {
       {
         before: async (name) => {
           await join(name);
-          await run(name, statements.replace("NAME", name));
+          await runOn(name, statements.replace("NAME", name));
         },
         says: `the search_path, veza_v1, public, does not lead to the schema veza, which has ${tables}`,
         remedies: [setPath, "then run it again"],
@@ -416,7 +417,7 @@ describe("beside the ledger of another stage on the same server", () => {
         args: toSchema,
         before: async (name) => {
           await join(name);
-          await run(name, lookInWholeServer);
+          await runOn(name, lookInWholeServer);
         },
         says: "veza_ledger_sampler looks for the ledger in veza_v1, public, and not in veza",
         remedies: [setPath, "then run it again"],
@@ -433,7 +434,7 @@ describe("beside the ledger of another stage on the same server", () => {
         args: [...toSchema, "--password-from", "veza_ledger_receiver"],
         before: async (name) => {
           await join(name);
-          await run(name, `alter role veza_ledger_receiver ${change}`);
+          await runOn(name, `alter role veza_ledger_receiver ${change}`);
         },
         says: `veza_ledger_receiver ${says}`,
         remedies: [`as master: alter role veza_ledger_receiver ${cure}`, "then run it again"],
@@ -449,7 +450,7 @@ describe("beside the ledger of another stage on the same server", () => {
       if (statement === "run it again") last = await migrate(as(login, name), args);
       else if (statement.startsWith("npm run migrate"))
         last = await migrate(as(who, name), statement.split(" ").slice(4));
-      else await run(name, statement, who === "a superuser" ? "postgres" : who);
+      else await runOn(name, statement, who === "a superuser" ? "postgres" : who);
     }
     return last;
   }
@@ -460,8 +461,8 @@ describe("beside the ledger of another stage on the same server", () => {
     staging += 1;
     const name = `staging-${staging}`;
     onTestFinished(async () => {
-      await run("postgres", `drop database "${name}" with (force)`);
-      await run(
+      await runOn("postgres", `drop database "${name}" with (force)`);
+      await runOn(
         "prod",
         `alter role veza_ledger_sampler reset search_path; alter role veza_app nocreaterole;
          alter role veza_ledger_sampler in database prod set search_path = veza_v1, public;
@@ -502,10 +503,10 @@ describe("beside the ledger of another stage on the same server", () => {
     await openConnection(as(role, "prod"));
     expect(await given(role)).toEqual(loggedIn);
 
-    await run("prod", `alter role ${role} password null`);
+    await runOn("prod", `alter role ${role} password null`);
     const [, remedy = ""] = refused.exec((await given(role))[1]) ?? [];
     const [, who = "", statement = ""] = /Where it has none, as (\w+): (.*); then run it again$/.exec(remedy) ?? [];
-    await run("second", statement.replace("NEW", role), who);
+    await runOn("second", statement.replace("NEW", role), who);
     expect(await given(role)).toEqual(loggedIn);
     await leave("second");
   });
@@ -526,12 +527,12 @@ describe("beside the ledger of another stage on the same server", () => {
     ]);
     expect(await migrate(as("master", "late"), toSchema)).toEqual([0, expect.stringContaining("✓ migrated")]);
     await Promise.all([other.end(), admin.end()]);
-    await run("postgres", "drop database late with (force)");
+    await runOn("postgres", "drop database late with (force)");
     await leave("prod");
   });
 
   it("an empty database may be the wrong one, which comes before any right", async () => {
-    await run("postgres", "create database empty");
+    await runOn("postgres", "create database empty");
     expect(await migrate(as("Read-Only", "empty"))).toEqual([
       1,
       "✗ the database empty has no table orders, refunds, seller_transfers\n" +
@@ -539,8 +540,8 @@ describe("beside the ledger of another stage on the same server", () => {
         "then run it again\nNothing was changed.\n",
     ]);
     for (const schema of ["eu", "us"]) {
-      await run("empty", `create schema ${schema}`);
-      await run("empty", `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`);
+      await runOn("empty", `create schema ${schema}`);
+      await runOn("empty", `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`);
     }
     expect((await migrate(server.superuserUrl.replace(/\w+$/, "empty")))[1]).toMatch(
       /→ choose eu or us, .*what-counts\.md; npm run migrate -- --schema eu or npm run migrate -- --schema us\n/,
@@ -562,7 +563,7 @@ describe("beside the ledger of another stage on the same server", () => {
     await makeLedger("last");
     await join("last");
     await migrate(as("master", "last"), toSchema);
-    await run("last", "insert into ledger_metrics.totals values ('kept', '{}', 5)");
+    await runOn("last", "insert into ledger_metrics.totals values ('kept', '{}', 5)");
     const left = async (name: string) => {
       const sql = postgres(as("postgres", name), { max: 1 });
       const rows = await sql`

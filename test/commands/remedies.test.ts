@@ -4,15 +4,16 @@ import http from "node:http";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
-import { run } from "../../commands/doctor.ts";
+import { run as runDoctor } from "../../commands/doctor.ts";
+import { run as runMigrate } from "../../commands/migrate.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
+import { trustCertificates } from "../../lib/certificates.ts";
 import { checks } from "../../lib/checks.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startAsOnRds } from "../helpers/as-on-rds.ts";
-import { inProcess } from "../helpers/doctor.ts";
+import { inProcess } from "../helpers/commands.ts";
 import { insertRows } from "../helpers/models.ts";
-import { runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
 
@@ -25,6 +26,7 @@ interface Profile {
   admin: string;
   schema: string;
   owner: string;
+  /** The certificate authority of its server, in PEM. */
   ca?: string;
   /** As the superuser. */
   run(statements: string): Promise<object>;
@@ -47,7 +49,7 @@ async function plain(): Promise<Profile> {
 
 async function asOnRds(): Promise<Profile> {
   const rds = await startAsOnRds();
-  return { ...rds, admin: "master", schema: "veza", owner: "veza_app" };
+  return { ...rds, ca: await readFile(rds.ca, "utf8"), admin: "master", schema: "veza", owner: "veza_app" };
 }
 
 const settings = () => ({
@@ -68,23 +70,16 @@ describe.each([
     return () => profile.stop();
   });
 
-  /** Runs a command of the project; its exit code, and what it printed. */
-  async function command(name: string, args: string[], environment: Record<string, string | undefined>) {
-    const program = runScript(`commands/${name}.ts`, args, {
-      NODE_EXTRA_CA_CERTS: profile.ca,
-      DATABASE_URL: undefined,
-      ...settings(),
-      ...environment,
-    });
-    await program.exited;
-    return { exitCode: program.child.exitCode, output: program.output() };
-  }
-  const migrate = (...args: string[]) => command("migrate", args, { DATABASE_URL: profile.as(profile.admin) });
+  const migrateAs = (url: string, ...args: string[]) => {
+    trustCertificates(profile.ca ?? ""); // As NODE_EXTRA_CA_CERTS makes a process do.
+    return inProcess(runMigrate, args, { DATABASE_URL: url });
+  };
+  const migrate = (...args: string[]) => migrateAs(profile.as(profile.admin), ...args);
 
   /** What the doctor finds: its lines that are not ✓, each with its remedy. */
   async function doctor(role: "sampler" | "receiver", environment: Record<string, string> = {}) {
-    const { output } = await inProcess(run, [role], {
-      CA_CERTIFICATES: profile.ca && (await readFile(profile.ca, "utf8")),
+    const { output } = await inProcess(runDoctor, [role], {
+      CA_CERTIFICATES: profile.ca,
       DATABASE_URL: profile.as(`veza_ledger_${role}`),
       ...settings(),
       ...environment,
@@ -126,7 +121,7 @@ describe.each([
     }
     if (profile.admin === "master") {
       // The owner of the tables, who may not create roles.
-      const { output } = await command("migrate", ["--schema", "veza"], { DATABASE_URL: profile.as("veza_app") });
+      const { output } = await migrateAs(profile.as("veza_app"), "--schema", "veza");
       expect(output).toMatch(/^✗ veza_app may not create roles; run it as a login that may, such as the master user /);
       expect(output).toContain(
         "→ as a superuser: alter role veza_app createrole; as master: grant connect on database ",
@@ -134,7 +129,7 @@ describe.each([
     }
     const { exitCode, output } = await migrate();
     if (profile.admin === "master") {
-      expect(output).toMatch(/Nothing was changed\.\n$/);
+      expect(output).toMatch(/Nothing was changed\.$/);
       const [, remedy = ""] = /→ (.*)$/m.exec(output) ?? [];
       expect(remedy).toBe("as master: grant veza_app to master; npm run migrate -- --schema veza");
       await apply(remedy);
@@ -148,20 +143,20 @@ describe.each([
   it("migrate as a login that did not make the roles, or the schema, names who can help", async ({ skip }) => {
     skip(profile.admin !== "master", "a superuser may do everything");
     await profile.run("create role stranger login createrole createdb password 'stranger'");
-    const as = (database: string) => ({ DATABASE_URL: profile.as("stranger").replace("/ledger?", `/${database}?`) });
+    const as = (database: string) => profile.as("stranger").replace("/ledger?", `/${database}?`);
     await profile.run("grant connect, create on database ledger to stranger");
-    expect((await command("migrate", [], as("ledger"))).output).toMatch(/→ as master: npm run migrate$/m);
+    expect((await migrateAs(as("ledger"))).output).toMatch(/→ as master: npm run migrate$/m);
 
     // Another ledger on the same server, for which the roles are there already.
     await profile.run("create database other owner stranger");
-    await runSqlFiles(as("other").DATABASE_URL.replace("verify-full", "require"), ["local/ledger.sql"]);
-    const { exitCode, output } = await command("migrate", [], as("other"));
+    await runSqlFiles(as("other").replace("verify-full", "require"), ["local/ledger.sql"]);
+    const { exitCode, output } = await migrateAs(as("other"));
     if (exitCode !== 0) {
       // From PostgreSQL 16 on.
       const [, grant = ""] = /→ as master: (.*); then run it again$/m.exec(output) ?? [];
       expect(grant).toMatch(/^grant (veza_ledger\w*(, )?){3} to stranger with admin option$/);
       await profile.run(grant);
-      expect(await command("migrate", [], as("other"))).toMatchObject({ exitCode: 0 });
+      expect(await migrateAs(as("other"))).toMatchObject({ exitCode: 0 });
     }
   });
 
@@ -312,7 +307,7 @@ describe.each([
 describe("the gateway", () => {
   /** What the doctor says of a gateway, without Postgres. */
   async function look(url: string): Promise<[string, string]> {
-    const { output } = await inProcess(run, ["sampler"], {
+    const { output } = await inProcess(runDoctor, ["sampler"], {
       ...settings(),
       DATABASE_URL: "postgres://u:p@127.0.0.1:4/x",
       PUSHGATEWAY_URL: url,

@@ -2,25 +2,28 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
+import { run } from "../../commands/send.ts";
+import { inProcess } from "../helpers/commands.ts";
 import { createDatabase } from "../helpers/database.ts";
-import { projectFolder, runProgram, runScript } from "../helpers/processes.ts";
+import { runProgram, runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 
 const secret = newSecret();
 
-async function send(receiverUrl: string | undefined, ...args: string[]) {
-  return sendWith({ RECEIVER_URL: receiverUrl }, args);
-}
+const send = (receiverUrl: string | undefined, ...args: string[]) => sendWith({ RECEIVER_URL: receiverUrl }, args);
 
-async function sendWith(environment: Record<string, string | undefined>, args: string[], input?: string) {
-  const script = [path.join(projectFolder, "commands/send.ts"), ...args];
-  const settings = { WEBHOOK_SECRET: secret, SECRET_ID: undefined, ...environment };
-  const program = runProgram(process.execPath, script, settings, input === undefined ? "ignore" : "pipe");
+const sendWith = (environment: Record<string, string | undefined>, args: string[]) =>
+  inProcess(run, args, { WEBHOOK_SECRET: secret, SECRET_ID: undefined, ...environment });
+
+/** Starts the program, with this text on its standard input. */
+async function pipe(receiverUrl: string, args: string[], input: string) {
+  const settings = { RECEIVER_URL: receiverUrl, WEBHOOK_SECRET: secret, SECRET_ID: undefined };
+  const program = runProgram(process.execPath, ["commands/send.ts", ...args], settings, "pipe");
   program.child.stdin?.end(input);
   await program.exited;
-  return { exitCode: program.child.exitCode, output: program.output() };
+  return { exitCode: program.child.exitCode, output: program.output().trim() };
 }
 
 /** The real receiver, in a process of its own, on a Postgres that is there. */
@@ -109,14 +112,14 @@ describe("with --dry-run, sends nothing, and", () => {
   const dry = (...args: string[]) => send(`http://127.0.0.1:${closedPort}/`, "--dry-run", "--id", "dry_1", ...args);
 
   it("says where it would post how many events", async () => {
-    const text = `Nothing was sent. It would post 1 event to http://127.0.0.1:${closedPort}/ (id dry_1)\n`;
+    const text = `Nothing was sent. It would post 1 event to http://127.0.0.1:${closedPort}/ (id dry_1)`;
     expect(await dry("action", "stuck_orders")).toEqual({ exitCode: 0, output: text });
     expect(await dry("ping")).toEqual({ exitCode: 0, output: text.replace("1 event", "0 events") });
   });
 
   it("says what would be refused", async () => {
     const text =
-      "Nothing was sent. It would be refused: data.phase: must be one of stuck_orders, stuck_refunds, orphan_refunds\n";
+      "Nothing was sent. It would be refused: data.phase: must be one of stuck_orders, stuck_refunds, orphan_refunds";
     expect(await dry("action", "refunds")).toEqual({ exitCode: 1, output: text });
   });
 });
@@ -126,7 +129,7 @@ describe("with a receiver", () => {
     const { url, sql } = await startReceiver();
     expect(await send(url, "ping")).toEqual({
       exitCode: 0,
-      output: expect.stringMatching(/^Recorded\. It is on the gateway\. \(id msg_\S+, stage send\)\n$/),
+      output: expect.stringMatching(/^Recorded\. It is on the gateway\. \(id msg_\S+, stage send\)$/),
     });
     expect(await sql`select 1 from ledger_metrics.deliveries`).toHaveLength(1);
     const [row] = await sql`select sum(value)::int as sum from ledger_metrics.totals`;
@@ -140,22 +143,22 @@ describe("with a receiver", () => {
     const counted = async () => (await sql`select value::int from ledger_metrics.totals`).map(({ value }) => value);
     expect(await send(url, "--file", file, "--id", "lost_1")).toEqual({
       exitCode: 0,
-      output: "Recorded. It is on the gateway. (id lost_1, stage send)\n",
+      output: "Recorded. It is on the gateway. (id lost_1, stage send)",
     });
     const duplicate = {
       exitCode: 0,
-      output: "Duplicate, counted once. It is on the gateway. (id lost_1, stage send)\n",
+      output: "Duplicate, counted once. It is on the gateway. (id lost_1, stage send)",
     };
     expect(await send(url, "--file", file, "--id", "lost_1")).toEqual(duplicate);
     const anew = `{"timestamp": "${timestamp}", "type": "reconciler.orphan_refund"}`;
     for (const args of [["-"], ["--file", "-"]]) {
-      expect(await sendWith({ RECEIVER_URL: url }, [...args, "--id", "lost_1"], anew)).toEqual(duplicate);
+      expect(await pipe(url, [...args, "--id", "lost_1"], anew)).toEqual(duplicate);
     }
     expect(await counted()).toEqual([1]);
     const { exitCode, output } = await send(url, "action", "stuck_orders", "--id", "lost_1");
     expect(exitCode).toBe(1);
     expect(output).toMatch(/^Refused: 409 {"error":"webhook-id: was recorded for other events: sums:/);
-    expect(output).toContain("\nIts events are not counted. Send them under another id.\n");
+    expect(output).toContain("\nIts events are not counted. Send them under another id.");
     expect(await counted()).toEqual([1]);
   });
 
@@ -165,7 +168,7 @@ describe("with a receiver", () => {
     expect((await demo()).output).toMatch(/^Recorded\. /);
     expect(await demo()).toEqual({
       exitCode: 0,
-      output: "Duplicate, counted once. It is on the gateway. (id demo1, stage send)\n",
+      output: "Duplicate, counted once. It is on the gateway. (id demo1, stage send)",
     });
   });
 
@@ -192,7 +195,7 @@ describe("with a receiver", () => {
       exitCode: 1,
       output:
         'Refused: 400 {"error":"data.phase: must be one of stuck_orders, stuck_refunds, orphan_refunds",' +
-        '"stage":"send"}\n',
+        '"stage":"send"}',
     });
   });
 
@@ -200,7 +203,7 @@ describe("with a receiver", () => {
     const { url } = await startReceiver(`http://127.0.0.1:${closedPort}`);
     expect(await send(url, "ping", "--id", "ping_1")).toEqual({
       exitCode: 0,
-      output: "Recorded. Another call or the next tick publishes it. (id ping_1, stage send)\n",
+      output: "Recorded. Another call or the next tick publishes it. (id ping_1, stage send)",
     });
   });
 });
@@ -211,7 +214,7 @@ it("says why there is no answer, and how to send it again", async () => {
   expect(exitCode).toBe(3);
   expect(output).toMatch(/^No answer from http:\/\/127\.0\.0\.1:4\/: .*ECONNREFUSED/);
   expect(output).toMatch(
-    /\nSend it again with the same events and --id ping_1, or with --retry: it is counted once\.\n$/,
+    /\nSend it again with the same events and --id ping_1, or with --retry: it is counted once\.$/,
   );
 });
 
@@ -230,7 +233,6 @@ it("sends again, with the same id and body, until it is confirmed", async () => 
       'Not confirmed: 503 {"error":"not confirmed"}',
       "Again in 5 s, with the same id.",
       "Duplicate, counted once. It is on the gateway. (id lost_2)",
-      "",
     ].join("\n"),
   });
   expect(requests).toEqual([requests[0], requests[0]]);

@@ -6,39 +6,18 @@ import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/question.ts";
+import { inItsOwnProcess, inProcess, type Ran } from "./commands.ts";
 import type { TestDatabase } from "./database.ts";
-import { setEnvironment } from "./environment.ts";
 import { insertRows } from "./models.ts";
-import { runScript } from "./processes.ts";
 import { newSecret } from "./receiver.ts";
 
-/** Runs a command in this process, with these variables. Resolves to its exit code, and to what it printed. */
-export async function inProcess(
-  command: typeof run,
-  args: string[],
-  variables: Record<string, string | undefined>,
-): Promise<{ exitCode: number; output: string }> {
-  const before = Object.fromEntries(Object.keys(variables).map((name) => [name, process.env[name]]));
-  const lines: string[] = [];
-  const print = (line: string) => void lines.push(line);
-  setEnvironment(variables);
-  try {
-    return { exitCode: await command(args, { log: print, error: print }), output: lines.join("\n") };
-  } finally {
-    setEnvironment(before);
-  }
-}
-
-/** The same in a process with nothing else in it, which a lost connection could end early. */
-export async function inItsOwnProcess(_: typeof run, args: string[], variables: Record<string, string | undefined>) {
-  const program = runScript("commands/doctor.ts", args, variables);
-  await program.exited;
-  return { exitCode: program.child.exitCode ?? -1, output: program.output().trim() };
-}
+type Start = (args: string[], variables: Record<string, string | undefined>) => Promise<Ran>;
+const here: Start = (args, variables) => inProcess(run, args, variables);
+export const elsewhere: Start = (args, variables) => inItsOwnProcess("doctor", args, variables);
 
 /** Runs the doctor; its lines without the remedies, which start with an arrow, and these by themselves. */
-export async function doctor(role: string[], settings: Record<string, string | undefined>, start = inProcess) {
-  const { exitCode, output } = await start(run, role, {
+export async function doctor(role: string[], settings: Record<string, string | undefined>, start = here) {
+  const { exitCode, output } = await start(role, {
     DATABASE_URL: undefined,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),
     WEBHOOK_SECRET: newSecret(),
