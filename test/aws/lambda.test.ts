@@ -1,16 +1,17 @@
+// The archives that are deployed, run as Lambda runs them: with the template's settings, each in a process with nothing
+// else in it, which is frozen between two events.
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rename, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
-import { matchesFilter } from "../helpers/filter-pattern.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { type Invocation, type Lambda, startLambda } from "../helpers/lambda.ts";
 import { forEachCheck } from "../helpers/models.ts";
-import { type FunctionName, type Packaged, packageService, unzip } from "../helpers/packages.ts";
+import { type FunctionName, type Packaged, packageService } from "../helpers/packages.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { assertRights } from "../helpers/sample.ts";
@@ -18,8 +19,6 @@ import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { tcpServer } from "../helpers/servers.ts";
 import { encrypted } from "../helpers/tls.ts";
 
-// The archives that are deployed, run as Lambda runs them: with the template's settings, each in a process with nothing
-// else in it, which is frozen between two events.
 const stage = "lambda";
 const secret = newSecret();
 let folder: string;
@@ -131,45 +130,6 @@ it("logs in Lambda's JSON format, with nothing but its own lines", async () => {
   ]);
   const message = { message: "delivery", id: "msg_log", status: "recorded", events: 1, published: true };
   expect(lines(invocation)).toEqual([{ timestamp, level: "INFO", requestId, message }]);
-});
-
-it("counts refusals of signed deliveries, by the filter in the template, and nothing else", async () => {
-  const pattern = String(packaged.resources.ReceiverRefusals?.Properties.FilterPattern);
-  const receiver = await start("receiver");
-  const send = async (event: object) => {
-    const invocation = await receiver.invoke(event);
-    const [status] = answerOf(invocation);
-    return [status, invocation.log.filter((line) => matchesFilter(pattern, line)).length];
-  };
-  expect(await send(delivery({ ...orphanRefund(), type: "reconciler.action", data: { phase: "new" } }))).toEqual([
-    400, 1,
-  ]);
-  expect(await send(delivery(orphanRefund(), "msg_filter"))).toEqual([200, 0]);
-  expect(await send(delivery([orphanRefund(), orphanRefund()], "msg_filter"))).toEqual([409, 1]);
-  expect(await send(delivery(orphanRefund(), "msg_filter", { "webhook-signature": undefined }))).toEqual([401, 0]);
-  const foreign = signedHeaders(newSecret(), "not.an.id", new Date(), JSON.stringify(orphanRefund()));
-  expect(await send(delivery(orphanRefund(), "not.an.id", foreign))).toEqual([401, 0]);
-  expect(await send({})).toEqual([405, 0]);
-});
-
-it("names the settings that are missing, as an error of the invocation", async () => {
-  await fakeSecretsManager({ [`veza-ledger-metrics/${stage}/sampler`]: {} });
-  const sampler = await startLambda(packaged, "sampler");
-  const failed = await sampler.invoke({});
-  const errorMessage = "DATABASE_URL is missing; PUSHGATEWAY_URL is missing";
-  expect(failed).toMatchObject({ error: { errorMessage }, open: [] });
-  expect(lines(failed)).toMatchObject([{ level: "ERROR", message: { errorMessage } }]);
-});
-
-it("fails at its start when a part of the archive is missing", async () => {
-  const root = await unzip(packaged, "sampler");
-  await rename(path.join(root, "handlers/lib"), path.join(root, "handlers/gone"));
-  onTestFinished(() => rename(path.join(root, "handlers/gone"), path.join(root, "handlers/lib")));
-  const sampler = await startLambda(packaged, "sampler", {}, { folder: root });
-  expect(await sampler.invoke({})).toMatchObject({
-    error: { errorMessage: expect.stringContaining("Cannot find module") },
-  });
-  expect(sampler.process()).toBe(undefined);
 });
 
 it("goes on after it was frozen for 12 s, while its link to Postgres was reset", async () => {

@@ -5,3 +5,12 @@ export function setEnvironment(variables: Record<string, string | undefined>): v
     else process.env[name] = value;
   }
 }
+
+/** For a program that is to find its settings nowhere. */
+export const withoutSettings: Record<string, undefined> = {
+  DATABASE_URL: undefined,
+  PUSHGATEWAY_URL: undefined,
+  WEBHOOK_SECRET: undefined,
+  SECRET_ID: undefined,
+  STAGE: undefined,
+};

@@ -43,11 +43,11 @@ export async function startLambda(
   packaged: Packaged,
   name: FunctionName,
   environment: Record<string, string | undefined> = {},
-  { timeoutMs = 0, folder = "" } = {},
+  { timeoutMs = 0 } = {},
 ): Promise<Lambda> {
   const { Handler, Timeout, MemorySize, Environment } = functionIn(packaged, name);
   const limitMs = timeoutMs || Timeout * 1000;
-  const root = folder || (await unzip(packaged, name));
+  const root = await unzip(packaged, name);
   const awsUrl = process.env.AWS_ENDPOINT_URL;
 
   let child: ChildProcess | undefined;

@@ -1,3 +1,4 @@
+// npm start: what it shows, what it refuses, and that it leaves nothing behind, whatever ends it.
 import { once } from "node:events";
 import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import net from "node:net";
@@ -10,16 +11,9 @@ import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
 import { createDatabase } from "../helpers/database.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 import { type Program, runProgram, runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
-
-const withoutSettings = {
-  DATABASE_URL: undefined,
-  PUSHGATEWAY_URL: undefined,
-  WEBHOOK_SECRET: undefined,
-  SECRET_ID: undefined,
-  STAGE: undefined,
-};
 
 /** A folder for the PATH with one program in it. */
 async function programFolder(name: string, source: string): Promise<string> {
@@ -47,31 +41,60 @@ require("node:http")
   .listen(process.env.GF_SERVER_HTTP_PORT, process.env.GF_SERVER_HTTP_ADDR);
 '`;
 
-/** A folder for temporary files, which everybody may use: where the stack runs as root, PostgreSQL has another user. */
-async function temporaryFolder(): Promise<string> {
+type Run = (environment: Record<string, string | undefined>) => Program;
+
+/** `npm start -- --every 1`, but for npm: with these settings, and with those that the test gives it. */
+const start =
+  (settings: Record<string, string> = {}, everySeconds = 1): Run =>
+  (environment) =>
+    runScript("local/start.ts", ["--every", String(everySeconds)], { ...environment, ...settings });
+
+/** Starts a stack in a temporary folder of its own. `leftovers` says which files and programs are left of it. */
+async function startStack(run: Run = start()) {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-local-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  // Everybody may use it: where the stack runs as root, PostgreSQL has another user.
   await chmod(folder, 0o1777);
-  return folder;
+  const stack = run({ ...withoutSettings, TMPDIR: folder });
+  const leftovers = async () => {
+    const files = (await readdir(folder)).filter((name) => name !== "node-compile-cache"); // npm's own.
+    const ps = runProgram("ps", ["-eo", "args"], {});
+    await ps.exited;
+    const lines = ps.output().split("\n");
+    return [...files, ...lines.filter((line) => line.includes(folder))];
+  };
+  return {
+    ...stack,
+    folder,
+    leftovers,
+    ticks: () => stack.printed(/"message":"tick"/),
+    /** The address that it has printed of one of its parts. */
+    address: (name: string) => stack.printed(new RegExp(`^${name} +(\\S+)`, "m")),
+    /** Ends it, and checks that it says so and leaves nothing. */
+    end: async (signal: NodeJS.Signals) => {
+      stack.child.kill(signal);
+      await stack.exited;
+      expect(stack.child.exitCode).toBe(0);
+      expect(stack.output()).toMatch(/\nStopped\. Nothing is left running\.\n$/);
+      expect(await leftovers()).toEqual([]);
+    },
+  };
 }
 
-it("shows the demo ledger's gauges and counters, and leaves nothing behind", async () => {
-  const folder = await temporaryFolder();
+const isGone = (url: string) => expect(fetch(url), url).rejects.toThrow("fetch failed");
+
+it("shows the demo ledger's gauges and counters, and leaves nothing behind after Ctrl-C", async () => {
   const grafana = await programFolder("grafana-server", grafanaStandIn);
-  const stack = runScript("local/start.ts", ["--every", "1"], {
-    ...withoutSettings,
-    TMPDIR: folder,
-    PATH: `${grafana}:${process.env.PATH}`,
-  });
-  await stack.printed(/"message":"tick"/);
-  const gatewayUrl = await stack.printed(/^Pushgateway +(\S+)/m);
-  const receiverUrl = await stack.printed(/^Receiver +(\S+)/m);
-  const postgresUrl = await stack.printed(/^Postgres +(\S+)/m);
+  const stack = await startStack(start({ PATH: `${grafana}:${process.env.PATH}` }));
+  await stack.ticks();
+  const gatewayUrl = await stack.address("Pushgateway");
+  const receiverUrl = await stack.address("Receiver");
+  const postgresUrl = await stack.address("Postgres");
   const metrics = async () => (await fetch(`${gatewayUrl}/metrics`)).text();
   const text = await metrics();
-  expect(await readdir(folder)).toHaveLength(3);
+  expect(await readdir(stack.folder)).toHaveLength(3);
 
-  expect(await stack.printed(/^Page +(\S+)/m)).toBe(receiverUrl);
+  expect(await stack.address("Page")).toBe(receiverUrl);
   expect(stack.output().split("\n")[0]).toMatch(/^Page /);
   const { links } = (await (await fetch(`${receiverUrl}stack.json`)).json()) as { links: Record<string, string> };
   const { Prometheus: graph = "", Alerts: alertsPage = "" } = links;
@@ -116,30 +139,17 @@ it("shows the demo ledger's gauges and counters, and leaves nothing behind", asy
   expect(send.output()).toMatch(/^Recorded\. It is on the gateway\. \(id msg_\S+\)\n$/);
   expect(await metrics()).toContain('job="veza_reconciler",phase="orphan_refunds"} 1\n');
 
-  stack.child.kill("SIGINT");
-  await stack.exited;
-  expect(stack.child.exitCode).toBe(0);
-  await expect(fetch(gatewayUrl)).rejects.toThrow("fetch failed");
-  await expect(fetch(receiverUrl)).rejects.toThrow("fetch failed");
-  await expect(fetch(alertsPage)).rejects.toThrow("fetch failed");
-  await expect(fetch(dashboard)).rejects.toThrow("fetch failed");
-  await expect(fetch(postgresUrl.replace("postgres:postgres@", "").replace("postgres:", "http:"))).rejects.toThrow(
-    "fetch failed",
-  );
-  expect(await readdir(folder)).toEqual([]);
+  await stack.end("SIGINT");
+  const database = postgresUrl.replace("postgres:postgres@", "").replace("postgres:", "http:");
+  for (const url of [gatewayUrl, receiverUrl, alertsPage, dashboard, database]) await isGone(url);
 });
 
 it("goes on without Prometheus where that does not start", async () => {
   const broken = await programFolder("prometheus", "#!/bin/sh\necho no space left >&2\nexit 1\n");
-  const stack = runScript("local/start.ts", ["--every", "1"], {
-    ...withoutSettings,
-    PATH: `${broken}:${process.env.PATH}`,
-  });
-  await stack.printed(/"message":"tick"/);
+  const stack = await startStack(start({ PATH: `${broken}:${process.env.PATH}` }));
+  await stack.ticks();
   expect(stack.output()).toMatch(/^Prometheus +not started: prometheus did not start:\n +no space left/m);
-  stack.child.kill("SIGINT");
-  await stack.exited;
-  expect(stack.child.exitCode).toBe(0);
+  await stack.end("SIGINT");
 });
 
 it("samples a database that it was given, writes nothing to it, and ends when a supervisor ends npm", async () => {
@@ -181,107 +191,66 @@ it.each([
 });
 
 describe("whatever ends it, no process and no folder is left behind:", () => {
-  /** Starts the stack in a temporary folder of its own. `leftovers` says what is left of it. */
-  async function startStack(run: (environment: Record<string, string | undefined>) => Program) {
-    const folder = await temporaryFolder();
-    const stack = run({ ...withoutSettings, TMPDIR: folder });
-    const urls = async () =>
-      Promise.all([/^Pushgateway +(\S+)/m, /^Receiver +(\S+)/m].map((pattern) => stack.printed(pattern)));
-    const leftovers = async () => {
-      const files = (await readdir(folder)).filter((name) => name !== "node-compile-cache"); // npm's own.
-      return [...files, ...(await programsIn(folder))];
-    };
-    return { stack, urls, leftovers };
-  }
-
-  /** The programs whose command line names this folder, as Postgres' and Prometheus' do. */
-  async function programsIn(folder: string): Promise<string[]> {
-    const ps = runProgram("ps", ["-eo", "args"], {});
-    await ps.exited;
-    return ps
-      .output()
-      .split("\n")
-      .filter((line) => line.includes(folder));
-  }
-
-  const start = (environment: Record<string, string | undefined>) =>
-    runScript("local/start.ts", ["--every", "1"], environment);
-
-  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s", async (signal) => {
-    const { stack, urls, leftovers } = await startStack(start);
-    await stack.printed(/"message":"tick"/);
-    const [gateway = ""] = await urls();
-    stack.child.kill(signal);
-    await stack.exited;
-    expect(stack.child.exitCode).toBe(0);
-    expect(stack.output()).toMatch(/\nStopped\. Nothing is left running\.\n$/);
-    expect(await leftovers()).toEqual([]);
-    await expect(fetch(gateway)).rejects.toThrow("fetch failed");
+  it("SIGTERM and SIGHUP, of two that run at the same time, on ports of their own", async () => {
+    const stacks = [await startStack(), await startStack()] as const;
+    await Promise.all(stacks.map((stack) => stack.ticks()));
+    const gateways = await Promise.all(stacks.map((stack) => stack.address("Pushgateway")));
+    expect(new Set(gateways).size).toBe(2);
+    expect(stacks.map((stack) => stack.output()).join("")).toMatch(/\(port 9091 is taken\)/);
+    await stacks[0].end("SIGTERM");
+    await stacks[1].end("SIGHUP");
+    for (const gateway of gateways) await isGone(gateway);
   });
 
   it.each([150, 400, 700, 1_000, 1_500, 2_000])("SIGINT %i ms after its start", async (ms) => {
-    const { stack, leftovers } = await startStack(start);
+    const stack = await startStack();
     await sleep(ms);
     stack.child.kill("SIGINT");
     await stack.exited;
     // Node itself is not up yet in the first moment, and then the signal's own way to end a process is right.
     expect([0, null]).toContain(stack.child.exitCode);
     expect(stack.output()).not.toMatch(/error|Error|initdb|Warning/);
-    expect(await leftovers()).toEqual([]);
+    expect(await stack.leftovers()).toEqual([]);
   });
 
-  it("SIGKILL, within 10 s", async () => {
-    const { stack, urls, leftovers } = await startStack(start);
-    await stack.printed(/"message":"tick"/);
-    const [gateway = ""] = await urls();
-    stack.child.kill("SIGKILL");
-    await stack.exited;
-    await expect.poll(leftovers, { timeout: 10_000 }).toEqual([]);
-    await expect(fetch(gateway)).rejects.toThrow("fetch failed");
-  });
-
-  it("SIGKILL while its PostgreSQL has died and waits to be started again, within 10 s", async () => {
-    const { stack, urls, leftovers } = await startStack((environment) =>
-      runScript("local/start.ts", ["--every", "30"], environment),
-    );
-    await stack.printed(/"message":"tick"/);
-    const [gateway = ""] = await urls();
-    const sql = postgres(await stack.printed(/^Postgres +(\S+)/m), { max: 1 });
+  /** Ends a stack's PostgreSQL, and waits until it is to be started again, in 35 s. */
+  async function killPostgres({ address, printed }: Awaited<ReturnType<typeof startStack>>) {
+    const sql = postgres(await address("Postgres"), { max: 1 });
     const [row] = await sql`select split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int as pid`;
     await sql.end();
     process.kill(row?.pid, "SIGKILL");
-    await stack.printed(/"PostgreSQL has ended, and starts again in 35 s"/);
+    await printed(/"PostgreSQL has ended, and starts again in 35 s"/);
+  }
+
+  it.each([
+    ["", async () => {}],
+    [" while its PostgreSQL has died and waits to be started again", killPostgres],
+  ])("SIGKILL%s, within 10 s", async (_, before) => {
+    const stack = await startStack(start({}, 30));
+    await stack.ticks();
+    const gateway = await stack.address("Pushgateway");
+    await before(stack);
     stack.child.kill("SIGKILL");
     await stack.exited;
-    await expect.poll(leftovers, { timeout: 10_000 }).toEqual([]);
-    await expect(fetch(gateway)).rejects.toThrow("fetch failed");
+    await expect.poll(stack.leftovers, { timeout: 10_000 }).toEqual([]);
+    await isGone(gateway);
   });
 
   it("SIGINT while its PostgreSQL has died", async () => {
-    const { stack, leftovers } = await startStack((environment) =>
-      runScript("local/start.ts", ["--every", "30"], environment),
-    );
-    await stack.printed(/"message":"tick"/);
-    const sql = postgres(await stack.printed(/^Postgres +(\S+)/m), { max: 1 });
-    const [row] = await sql`select split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int as pid`;
-    await sql.end();
-    process.kill(row?.pid, "SIGKILL");
-    await stack.printed(/"PostgreSQL has ended, and starts again in 35 s"/);
+    const stack = await startStack(start({}, 30));
+    await stack.ticks();
+    await killPostgres(stack);
     const startedAt = Date.now();
-    stack.child.kill("SIGINT");
-    await stack.exited;
+    await stack.end("SIGINT");
     expect(Date.now() - startedAt).toBeLessThan(15_000);
-    expect(stack.child.exitCode).toBe(0);
-    expect(stack.output()).toMatch(/\nStopped\. Nothing is left running\.\n$/);
-    expect(await leftovers()).toEqual([]);
   });
 
   it("a reader that has read enough", async () => {
-    const { stack, leftovers } = await startStack((environment) =>
+    const stack = await startStack((environment) =>
       runProgram("sh", ["-c", "npm start -- --every 1 | head -3"], environment),
     );
     await stack.exited;
-    await expect.poll(leftovers, { timeout: 10_000 }).toEqual([]);
+    await expect.poll(stack.leftovers, { timeout: 10_000 }).toEqual([]);
     expect(stack.output()).not.toMatch(/EPIPE|Error/);
   });
 
@@ -290,11 +259,11 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     await once(taken, "listening");
     onTestFinished(() => void taken.close());
     const { port } = taken.address() as net.AddressInfo;
-    const { stack, leftovers } = await startStack((environment) => start({ ...environment, PORT: String(port) }));
+    const stack = await startStack(start({ PORT: String(port) }));
     await stack.exited;
     expect(stack.child.exitCode).toBe(1);
     expect(stack.output()).toBe(`listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`);
-    expect(await leftovers()).toEqual([]);
+    expect(await stack.leftovers()).toEqual([]);
   });
 
   // `script` gives it a terminal, whose Ctrl-C reaches npm and Node alike, as a person's does. Its options are Linux'.
@@ -302,7 +271,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
   it.skipIf(process.platform !== "linux")(
     "Ctrl-C in a terminal, where ticks and deliveries are lines in columns",
     async () => {
-      const { stack, urls, leftovers } = await startStack((environment) =>
+      const stack = await startStack((environment) =>
         runProgram(
           "script",
           ["-qefc", "exec npm start -- --every 1", "/dev/null"],
@@ -311,9 +280,8 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
         ),
       );
       await stack.printed(/tick .*orders +4.*refunds +3/);
-      const [, receiver = ""] = await urls();
-      const send = runScript("commands/send.ts", ["sweep", "1.5"], { ...withoutSettings, RECEIVER_URL: receiver });
-      await send.exited;
+      const RECEIVER_URL = await stack.address("Receiver");
+      await runScript("commands/send.ts", ["sweep", "1.5"], { ...withoutSettings, RECEIVER_URL }).exited;
       await stack.printed(/delivery +recorded +1 event +published/);
       stack.child.stdin?.write("\u0003");
       await stack.exited;
@@ -322,22 +290,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
       expect(lines.at(-2)).toMatch(/Stopped\. Nothing is left running\./);
       expect(lines.filter((line) => line.startsWith("Next, in another terminal: "))).toHaveLength(1);
       expect(lines.filter((line) => line.length > 80)).toEqual([]);
-      expect(await leftovers()).toEqual([]);
+      expect(await stack.leftovers()).toEqual([]);
     },
   );
-});
-
-it("runs twice at the same time, on ports of their own", async () => {
-  const stacks = [1, 2].map(() => runScript("local/start.ts", ["--every", "1"], withoutSettings));
-  const gateways = await Promise.all(
-    stacks.map(async (stack) => {
-      await stack.printed(/"message":"tick"/);
-      return stack.printed(/^Pushgateway +(\S+)/m);
-    }),
-  );
-  expect(new Set(gateways).size).toBe(2);
-  expect(stacks.map((stack) => stack.output()).join("")).toMatch(/\(port 9091 is taken\)/);
-  for (const stack of stacks) stack.child.kill("SIGINT");
-  await Promise.all(stacks.map(({ exited }) => exited));
-  expect(stacks.map(({ child }) => child.exitCode)).toEqual([0, 0]);
 });
