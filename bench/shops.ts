@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { dump, load } from "js-yaml";
+import { blindnessMetric } from "../lib/blindness.ts";
 import { checkSuccessMetric } from "../lib/checks.ts";
-import { evidenceMetric } from "../lib/evidence.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
 import { findProgram } from "../local/find-program.ts";
 
@@ -175,10 +175,10 @@ function seriesOf(shop: Shop, random: () => number) {
   const check = ', check="stuck_orders"';
   return [
     of(sampleTimestampMetric, "", ({ at }) => at),
-    of(evidenceMetric.newest, check, ({ newest }) => newest),
-    of(evidenceMetric.outside, `${check}, reason="no_time"`, ({ at }) => (at === undefined ? undefined : 0)),
-    of(evidenceMetric.inserts, ', table="orders"', ({ inserted }) => inserted),
-    of(evidenceMetric.inserts, ', table="seller_transfers"', ({ inserted }) => inserted),
+    of(blindnessMetric.newest, check, ({ newest }) => newest),
+    of(blindnessMetric.outside, `${check}, reason="no_time"`, ({ at }) => (at === undefined ? undefined : 0)),
+    of(blindnessMetric.inserts, ', table="orders"', ({ inserted }) => inserted),
+    of(blindnessMetric.inserts, ', table="seller_transfers"', ({ inserted }) => inserted),
     of(checkSuccessMetric, check, ({ at }) => (at === undefined ? undefined : 1)),
   ];
 }

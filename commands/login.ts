@@ -1,6 +1,5 @@
-import { codeOf } from "../lib/database.ts";
+import { codeOf, type DatabaseTarget } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
-import type { DatabaseTarget } from "../lib/login.ts";
 import { Problem } from "./look.ts";
 
 /**

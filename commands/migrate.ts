@@ -1,10 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { parseEnv } from "node:util";
 import type { Sql } from "postgres";
-import { codeOf, type Database, withDeadline } from "../lib/database.ts";
+import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
-import type { DatabaseTarget } from "../lib/login.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { command, Misuse, type Out, start } from "./command.ts";
 import { connect } from "./connect.ts";

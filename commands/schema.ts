@@ -1,7 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { toJsonSchema } from "@valibot/to-json-schema";
-import { eventSchema, maxEvents } from "../lib/events.ts";
+import { eventSchema } from "../lib/events.ts";
+import { maxEvents } from "../lib/limits.ts";
 
 // npm run schema: generates docs/events.schema.json, the JSON Schema of a body, from the receiver's own schema.
 

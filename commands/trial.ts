@@ -1,9 +1,10 @@
 import type { Sql } from "postgres";
 import { checks, questionOf, rowsOf } from "../lib/checks.ts";
 import type { Database } from "../lib/database.ts";
+import { recordDelivery } from "../lib/deliveries.ts";
 import { tally } from "../lib/events.ts";
 import { errorFields } from "../lib/log.ts";
-import { lockAndReadTotals, recordDelivery } from "../lib/totals.ts";
+import { lockAndReadTotals } from "../lib/publish.ts";
 import { Problem } from "./look.ts";
 import { basesOf, missingRights } from "./rights.ts";
 

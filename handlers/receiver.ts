@@ -1,21 +1,20 @@
 import { hash } from "node:crypto";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
-import { isConnectionError, keepConnections, withDeadline } from "../lib/database.ts";
-import { deadline, stayAwake, twice } from "../lib/deadline.ts";
+import { type Connections, keepConnections } from "../lib/connections.ts";
+import { isConnectionError, withDeadline } from "../lib/database.ts";
+import { deadline, stayAwake } from "../lib/deadline.ts";
+import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/deliveries.ts";
 import { parseEvents, tally } from "../lib/events.ts";
-import { keptTimeoutMs, publishTimeoutMs, recordTimeoutMs } from "../lib/limits.ts";
+import { keptTimeoutMs, maxBodyBytes, maxIdLength, recordTimeoutMs, toleranceSeconds } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
+import { tryToPublish } from "../lib/publish.ts";
 import { Refusal } from "../lib/refusal.ts";
-import { loadSettings, type Settings } from "../lib/settings.ts";
-import { maxBodyBytes, maxIdLength, plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
-import { type Delivery, type DeliveryStatus, publishTotals, recordDelivery } from "../lib/totals.ts";
+import { retryOnce } from "../lib/retry.ts";
+import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
+import { plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
 
-/** As far as clocks may differ: what a signature tolerates. */
-const maxAheadSeconds = 300;
-
-const findDatabase = async (fresh: boolean) => (await loadSettings("receiver", { fresh })).database;
-const connections = keepConnections(findDatabase, "veza-ledger-receiver", { isStrict: true });
+const connectBy = keepConnections("veza-ledger-receiver", { isStrict: true });
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
 export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
@@ -35,9 +34,10 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     // The time is clamped, and the event counts; but somebody has to set the sender's clock right.
     const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
-    if (ahead_seconds > maxAheadSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
-    const status = await record({ id, bodyDigest: hash("sha256", bytes), increments: tally(events) });
-    const published = await publish(settings);
+    if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
+    const connections = connectBy(findDatabaseOf("receiver", settings));
+    const status = await record(connections, { id, bodyDigest: hash("sha256", bytes), increments: tally(events) });
+    const published = await tryToPublish(connections, settings);
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
   } catch (error) {
@@ -61,7 +61,7 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
 }
 
 /** Tries once more when the connection fails, or a kept one is late: recording twice counts once. */
-async function record(delivery: Delivery): Promise<DeliveryStatus> {
+async function record(connections: Connections, delivery: Delivery): Promise<DeliveryStatus> {
   const recordDeadline = deadline("Postgres", recordTimeoutMs);
   let late: AbortSignal | undefined;
   const attempt = () =>
@@ -69,18 +69,8 @@ async function record(delivery: Delivery): Promise<DeliveryStatus> {
       late = database.usedAtMs ? deadline("Postgres", keptTimeoutMs) : undefined;
       return withDeadline(database, late ?? recordDeadline, (sql) => recordDelivery(sql, delivery));
     });
-  return await twice(attempt, (error) => recordDeadline.aborted || !(late?.aborted || isConnectionError(error)));
-}
-
-/** Says whether this call has published. Never rejects. */
-async function publish({ pushgateway, stage }: Settings): Promise<boolean> {
-  try {
-    const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
-    return await publishTotals(connections, pushgateway, stage, publishDeadline);
-  } catch (error) {
-    log("warn", "totals not published", errorFields(error));
-    return false;
-  }
+  const mayHelp = (error: unknown) => !recordDeadline.aborted && (late?.aborted || isConnectionError(error));
+  return await retryOnce(attempt, mayHelp);
 }
 
 function answer(statusCode: number, body: object, headers: Record<string, string> = {}): LambdaFunctionURLResult {

@@ -1,15 +1,15 @@
 import type { Handler } from "aws-lambda";
-import { keepConnections } from "../lib/database.ts";
-import { deadline, stayAwake, twice } from "../lib/deadline.ts";
-import { publishTimeoutMs, pushTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
+import { keepConnections } from "../lib/connections.ts";
+import { deadline, stayAwake } from "../lib/deadline.ts";
+import { pushTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
-import { isRefusal, push } from "../lib/pushgateway.ts";
+import { tryToPublish } from "../lib/publish.ts";
+import { isTransient, push } from "../lib/pushgateway.ts";
+import { retryOnce } from "../lib/retry.ts";
 import { exposeSample, takeSample } from "../lib/sample.ts";
-import { loadSettings } from "../lib/settings.ts";
-import { publishTotals } from "../lib/totals.ts";
+import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
 
-const findDatabase = async (fresh: boolean) => (await loadSettings("sampler", { fresh })).database;
-const connections = keepConnections(findDatabase, "veza-ledger-sampler");
+const connectBy = keepConnections("veza-ledger-sampler");
 
 /**
  * One tick: takes a sample, pushes the gauges, and publishes the reconciler's totals again, which heals a wiped
@@ -24,7 +24,9 @@ type Counts = Record<string, number>;
 async function tick(): Promise<Counts> {
   const sampledAtSeconds = Date.now() / 1000;
   const startedAt = performance.now();
-  const { database, pushgateway, stage } = await loadSettings("sampler");
+  const settings = await loadSettings("sampler");
+  const { database, pushgateway, stage } = settings;
+  const connections = connectBy(findDatabaseOf("sampler", settings));
   try {
     const sample = await takeSample(connections, deadline("Postgres", sampleTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;
@@ -38,13 +40,10 @@ async function tick(): Promise<Counts> {
     const metrics = await exposeSample(sample, { sampledAtSeconds, durationSeconds, database });
     const pushGauges = () =>
       push(pushgateway, { job: "veza_ledger", stage }, metrics, deadline("the Pushgateway", pushTimeoutMs));
-    await twice(pushGauges, isRefusal);
+    await retryOnce(pushGauges, isTransient);
     log("info", "tick", { ...counts, duration_seconds: Number(durationSeconds.toFixed(3)) });
 
-    const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
-    await publishTotals(connections, pushgateway, stage, publishDeadline).catch((error) =>
-      log("warn", "totals not published", errorFields(error)),
-    );
+    await tryToPublish(connections, settings);
     return counts;
   } finally {
     // Lambda freezes the process until the next tick; a kept connection would not survive that.

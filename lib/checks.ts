@@ -1,5 +1,5 @@
 import { codeOf } from "./database.ts";
-import { type Family, family, type Series } from "./exposition.ts";
+import { type Family, family, type Series, series } from "./exposition.ts";
 import type { Ask } from "./question.ts";
 
 /** One ledger check. Its statements, its index, its fixtures and the doctor's looks come from here. */
@@ -169,8 +169,6 @@ export function seriesOf(outcomes: Outcome[]): Series[] {
     ];
   });
 }
-
-const series = (name: string, labels: Series["labels"], value: number): Series => ({ name, labels, value });
 
 export const checkFamilies: Family[] = [
   ...checks.map(({ metric, help }) => family("gauge", metric, help)),

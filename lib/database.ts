@@ -2,9 +2,18 @@ import { once } from "node:events";
 import net from "node:net";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
-import { iamToken } from "./iam-token.ts";
 import { dialTimeoutMs } from "./limits.ts";
-import { type DatabaseTarget, type FindDatabase, rememberLogin } from "./login.ts";
+
+/** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
+export interface DatabaseTarget {
+  host: string;
+  port: number;
+  database: string;
+  username: string;
+  /** `undefined`: each connection logs in with an IAM token of its own. */
+  password: string | undefined;
+  tls: "verified" | "unverified" | "off";
+}
 
 /** One connection. Once lost, it stays lost. */
 export interface Database {
@@ -17,57 +26,13 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/** A pool of connections. */
-export interface Connections {
-  /**
-   * Lends a free, fresh connection, else a new one, which logs in with its first query. Settles as `work` does. When
-   * Postgres refuses the password, calls `work` once more on another login: see login.ts.
-   */
-  use<T>(work: (database: Database) => Promise<T>): Promise<T>;
-  /** Closes the free connections. */
-  close(): Promise<void>;
-}
-
-/** Longer than any statement takes; shorter than the idle limit of a NAT or proxy on the way. */
-const freshMs = 10_000;
-
 /**
- * Makes a pool; `name` shows in pg_stat_activity. A connection that was last used over 10 s ago is replaced: it may
- * have died unnoticed while Lambda had frozen the process. A Lambda uses one at a time.
+ * Returns a connection, which is dialled with its first query; `name` shows in pg_stat_activity.
  *
  * With `isStrict`, a warning from Postgres ends the connection, and nothing under way is confirmed. A commit whose
  * wait for a synchronous standby was cancelled gives no other sign.
  */
-export function keepConnections(findDatabase: FindDatabase, name: string, { isStrict = false } = {}): Connections {
-  let free: Database[] = [];
-  const logIn = rememberLogin(findDatabase);
-  const close = async (some: Database[]) => {
-    free = free.filter((database) => !some.includes(database));
-    await Promise.allSettled(some.map((database) => database.close()));
-  };
-  return {
-    use: (work) =>
-      logIn(async (target, loggedIn) => {
-        void close(free.filter(({ lost, usedAtMs = 0 }) => lost.aborted || Date.now() - usedAtMs > freshMs));
-        const kept = free.pop();
-        const database =
-          kept ?? open({ ...target, password: target.password ?? (await iamToken(target)) }, name, isStrict);
-        try {
-          const result = await work(database);
-          if (!kept) loggedIn();
-          return result;
-        } finally {
-          database.usedAtMs = Date.now();
-          free.push(database);
-          if (database.lost.aborted) void close(free); // What has ended it may have ended the others.
-        }
-      }),
-    close: () => close(free),
-  };
-}
-
-/** A connection that is dialled with its first query. */
-function open(target: DatabaseTarget, name: string, isStrict: boolean): Database {
+export function open(target: DatabaseTarget, name: string, isStrict: boolean): Database {
   const { tls, ...login } = target;
   const lost = new AbortController();
   let isLoggedIn = false;
@@ -142,23 +107,16 @@ export async function withDeadline<T>(
  * Whether a write may succeed on another connection: this connection is lost, or its server is read-only (SQLSTATE
  * 25006 and 0A000), as after a failover.
  */
-export function isConnectionError(error: unknown): boolean {
-  return isConnectionLost(error) || /^(25006|0A000)$/.test(codeOf(error));
-}
+export const isConnectionError = (error: unknown): boolean =>
+  isConnectionLost(error) || /^(25006|0A000)$/.test(codeOf(error));
 
 /**
  * Whether the connection failed, and not the statement, by the code: Node's, postgres.js', or SQLSTATE class 08 and
  * 57P01 to 57P05 (the server ends the session).
  */
-export function isConnectionLost(error: unknown): boolean {
-  return /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
-}
+export const isConnectionLost = (error: unknown): boolean => /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
 
-export function codeOf(error: unknown): string {
-  return String((error as { code?: unknown }).code);
-}
+export const codeOf = (error: unknown): string => String((error as { code?: unknown }).code);
 
 /** With the code that postgres.js gives to a connection that has ended. */
-function closedError(message: string): Error {
-  return Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });
-}
+const closedError = (message: string) => Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });

@@ -49,13 +49,3 @@ export function deadline(waitingFor: string, timeoutMs: number): AbortSignal {
   setTimeout(() => controller.abort(new Error(`${waitingFor}: no answer within ${timeoutMs} ms`)), timeoutMs).unref();
   return controller.signal;
 }
-
-/** Makes an attempt, and another attempt when it fails, unless `isFinal` says of the error that this would fail too. */
-export async function twice<T>(attempt: () => Promise<T>, isFinal: (error: unknown) => boolean): Promise<T> {
-  try {
-    return await attempt();
-  } catch (error) {
-    if (isFinal(error)) throw error;
-    return await attempt();
-  }
-}

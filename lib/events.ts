@@ -1,12 +1,7 @@
 import * as v from "valibot";
-import { expose, type Family, family, type Series } from "./exposition.ts";
+import { keyOf, type Series, series } from "./exposition.ts";
+import { maxEvents } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
-
-/** One exposed series of the reconciler metrics and its value: a row of `ledger_metrics.totals`. */
-export type Total = Series;
-
-/** What events add to a total. The last run is no sum: its increment is the time of a run. */
-export type Increment = Total;
 
 export const reconcilerMetric = {
   actions: "veza_reconciler_actions_total",
@@ -17,11 +12,10 @@ export const reconcilerMetric = {
   /** No total: tells how many are held. */
   held: "veza_reconciler_counters_held",
 } as const;
-const { actions, orphanRefunds, sweepDuration, lastRun, held: countersHeld } = reconcilerMetric;
+const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
 
-export const maxEvents = 1_000;
 /** Upper bounds of the histogram's buckets, in seconds. */
-const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, Number.POSITIVE_INFINITY];
+export const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, Number.POSITIVE_INFINITY];
 export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxSweepSeconds = 86_400;
 
@@ -98,13 +92,17 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
   throw new Refusal(400, `${field}: ${issue.received === "undefined" ? "is missing" : issue.message}`);
 }
 
-/** Sums up what events add to the totals: one increment for each series that they change. */
-export function tally(events: ReconcilerEvent[]): Increment[] {
-  const increments = new Map<string, Increment>();
-  const add = (name: string, labels: Record<string, string>, value: number) => {
-    const key = seriesKey(name, labels);
-    const before = increments.get(key)?.value ?? 0;
-    increments.set(key, { name, labels, value: name === lastRun ? Math.max(before, value) : before + value });
+/**
+ * Sums up what events add to the totals: one increment for each series that they change. The last run is no sum: its
+ * increment is the time of a run.
+ */
+export function tally(events: ReconcilerEvent[]): Series[] {
+  const increments = new Map<string, Series>();
+  const add = (name: string, labels: Series["labels"], value: number) => {
+    const increment = series(name, labels, value);
+    const before = increments.get(keyOf(increment))?.value ?? 0;
+    increment.value = name === lastRun ? Math.max(before, value) : before + value;
+    increments.set(keyOf(increment), increment);
   };
   // In one order: sums of fractions depend on it, and the same events in another order are the same delivery.
   const secondsOf = (event: ReconcilerEvent) => (event.type === "reconciler.sweep" ? event.data.duration_seconds : 0);
@@ -131,56 +129,5 @@ export function tally(events: ReconcilerEvent[]): Increment[] {
   return [...increments.values()];
 }
 
-/** The exposed metrics, in the order of exposition. */
-export const reconcilerFamilies: Family[] = [
-  family("counter", actions, "Rows that the reconciler repaired, by phase of its sweep."),
-  family("counter", orphanRefunds, "Orphan refunds that the reconciler marked as failed."),
-  family("histogram", sweepDuration, "Duration of a sweep of the reconciler, in seconds."),
-  family("gauge", lastRun, "Unix time at which the reconciler's latest sweep ended; 0 before the first."),
-  family("gauge", countersHeld, "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise."),
-];
-
-const series = (name: string, labels: Record<string, string> = {}): Total => ({ name, labels, value: 0 });
-const zeros = [
-  ...phases.map((phase) => series(actions, { phase })),
-  series(orphanRefunds),
-  ...bounds.map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) })),
-  series(`${sweepDuration}_sum`),
-  series(`${sweepDuration}_count`),
-  series(lastRun),
-];
-
-/** Looks up values by series; 0 for a series that is not among these. */
-function valueIn(totals: Total[]): (series: Total) => number {
-  const values = new Map(totals.map(({ name, labels, value }) => [seriesKey(name, labels), value]));
-  return ({ name, labels }) => values.get(seriesKey(name, labels)) ?? 0;
-}
-
-/**
- * Returns the counters that are shown higher (`value`) than Postgres has them (`total`): it has lost what it had
- * committed, as after a failover. The last run may fall: a forged time would silence VezaLedgerReconcilerDead.
- */
-export function heldCounters(totals: Total[], shown: Total[]): (Total & { total: number })[] {
-  const [totalOf, shownOf] = [valueIn(totals), valueIn(shown)];
-  return zeros
-    .filter(({ name }) => name !== lastRun)
-    .map((zero) => ({ ...zero, value: shownOf(zero), total: totalOf(zero) }))
-    .filter(({ value, total }) => value > total);
-}
-
-/** The totals in Prometheus' text format, held or not. A series without a total is 0, so that its first event shows. */
-export function exposeTotals(totals: Total[], held: Total[] = []): Promise<string> {
-  const valueAt = valueIn([...totals, ...held]);
-  const all = zeros.map((zero) => ({ ...zero, value: valueAt(zero) }));
-  return expose(reconcilerFamilies, [...all, { ...series(countersHeld), value: held.length }]);
-}
-
-/** Identifies a series. None has two labels, so their order does not matter. */
-export function seriesKey(name: string, labels: Record<string, string>): string {
-  return name + JSON.stringify(labels);
-}
-
 /** The label `le` of a bucket's upper bound. */
-function labelOf(bound: number): string {
-  return bound === Number.POSITIVE_INFINITY ? "+Inf" : String(bound);
-}
+export const labelOf = (bound: number): string => String(bound).replace("Infinity", "+Inf");

@@ -7,6 +7,11 @@ export interface Series {
   value: number;
 }
 
+export const series = (name: string, labels: Series["labels"], value: number): Series => ({ name, labels, value });
+
+/** Identifies a series. None has two labels, so their order does not matter. */
+export const keyOf = ({ name, labels }: Series): string => name + JSON.stringify(labels);
+
 /** A metric, as its HELP and TYPE lines describe it. */
 export interface Family {
   name: string;
@@ -20,11 +25,11 @@ export const family = (type: Family["type"], name: string, help: string): Family
  * Returns series in Prometheus' text format, in the order of their families. A family without series is left out:
  * prom-client's own metrics would export an unmeasured 0. Its JSON form is also the only way to set a histogram.
  */
-export function expose(families: readonly Family[], series: readonly Series[]): Promise<string> {
+export function expose(families: readonly Family[], measured: readonly Series[]): Promise<string> {
   const metrics = families.map((family) => ({
     ...family,
     aggregator: "sum",
-    values: series
+    values: measured
       .filter(({ name }) => name.replace(family.type === "histogram" ? /_(bucket|sum|count)$/ : "", "") === family.name)
       .map(({ name: metricName, labels, value }) => ({ metricName, labels, value })),
   }));

@@ -1,7 +1,7 @@
 import { SignatureV4 } from "@smithy/signature-v4";
+import type { DatabaseTarget } from "./database.ts";
 import { deadline, orAbort } from "./deadline.ts";
 import { credentialsTimeoutMs } from "./limits.ts";
-import type { DatabaseTarget } from "./login.ts";
 import { loadSdk } from "./secrets.ts";
 
 /**

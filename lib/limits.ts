@@ -1,6 +1,6 @@
-// How long the functions wait, in milliseconds. config/postgres/roles.sql has the time-outs of statements, and
-// serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to publish,
-// 3.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
+// How long the functions wait, and how long what they keep is good. config/postgres/roles.sql has the time-outs of
+// statements, and serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push,
+// 3.5 to publish, 3.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;
@@ -19,3 +19,21 @@ export const keptTimeoutMs = 1_500;
 export const publishTimeoutMs = 3_500;
 /** Within a publish: to read what the gateway shows, and to push. */
 export const comparePushTimeoutMs = 1_500;
+
+/** How long an unused connection is lent again: over any statement, under the idle limit of a NAT or proxy. */
+export const connectionFreshMs = 10_000;
+/** How long secrets are kept, and when they are read again after a failed read: with good ones kept, and without. */
+export const secretsFreshMs = 5 * 60_000;
+export const secretsRetryMs = 30_000;
+export const secretsFirstRetryMs = 5_000;
+
+/** How far a signature's timestamp may be from our clock, and a sweep's end without a warning. */
+export const toleranceSeconds = 300;
+/** How far apart the clocks of Postgres and the sampler may be: further apart, they cannot tell minutes. */
+export const maxClockDifferenceSeconds = 60;
+
+/** Maximum size of a delivery's body. A larger one is verified all the same, so that its sender may be told. */
+export const maxBodyBytes = 256 * 1024;
+export const maxEvents = 1_000;
+/** Maximum length of a delivery's id, in characters. */
+export const maxIdLength = 256;

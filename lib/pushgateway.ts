@@ -1,10 +1,10 @@
-import type { Series } from "./exposition.ts";
+import { type Series, series } from "./exposition.ts";
 import { fetchFailure } from "./log.ts";
 
-/** A Pushgateway, or another server with its API: base URL without credentials, and the Authorization header. */
+/** A Pushgateway, or another server with its API: base URL without credentials, and headers that carry them. */
 export interface PushgatewayTarget {
   url: string;
-  authorization?: string;
+  headers?: { authorization: string };
 }
 
 /** The labels that a group of metrics is pushed under. */
@@ -14,9 +14,8 @@ export interface Group {
 }
 
 /** Where a group is on the gateway. */
-export function groupUrl(gateway: PushgatewayTarget, { job, stage }: Group): string {
-  return `${gateway.url}/metrics/job/${job}${stage ? `/stage/${stage}` : ""}`;
-}
+export const groupUrl = ({ url }: PushgatewayTarget, { job, stage }: Group): string =>
+  `${url}/metrics/job/${job}${stage ? `/stage/${stage}` : ""}`;
 
 /** The gateway answered, and the answer is a refusal. */
 export class PushRefused extends Error {
@@ -27,10 +26,10 @@ export class PushRefused extends Error {
   }
 }
 
-/** Whether the gateway would refuse another request as well: by 501, or less than 500 other than time-out and limit. */
-export function isRefusal(error: unknown): boolean {
-  if (!(error instanceof PushRefused)) return false;
-  return error.status === 501 || (error.status < 500 && error.status !== 408 && error.status !== 429);
+/** Whether another request may succeed: there was no answer, or it was 408, 429 or a 5xx other than 501. */
+export function isTransient(error: unknown): boolean {
+  if (!(error instanceof PushRefused)) return true;
+  return [408, 429].includes(error.status) || (error.status >= 500 && error.status !== 501);
 }
 
 /**
@@ -41,7 +40,7 @@ export function isRefusal(error: unknown): boolean {
  * when it is unreachable, redirects, or `deadline` aborts. The request is over by then.
  */
 export async function push(gateway: PushgatewayTarget, group: Group, metrics: string, deadline: AbortSignal) {
-  const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8", ...credentials(gateway) };
+  const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8", ...gateway.headers };
   const options: RequestInit = { method: "PUT", redirect: "error", headers, body: metrics, signal: deadline };
   let text = "";
   const { ok, status } = await request(groupUrl(gateway, group), options, "the push failed", (piece) => {
@@ -58,7 +57,7 @@ export async function push(gateway: PushgatewayTarget, group: Group, metrics: st
  */
 export async function readGroup(gateway: PushgatewayTarget, { job, stage }: Group, deadline: AbortSignal) {
   const shown: Series[] = [];
-  const headers = { "accept-encoding": "identity", ...credentials(gateway) }; // To pack a page takes twice as long.
+  const headers = { "accept-encoding": "identity", ...gateway.headers }; // To pack a page takes twice as long.
   const options: RequestInit = { redirect: "manual", headers, signal: deadline };
   let rest = "";
   const answer = await request(`${gateway.url}/metrics`, options, "/metrics of the gateway", (piece) => {
@@ -73,8 +72,8 @@ export async function readGroup(gateway: PushgatewayTarget, { job, stage }: Grou
   });
   if (answer.ok) return { shown, unread: "" };
   const refused = new PushRefused(answer.status, "no /metrics");
-  if (isRefusal(refused)) return { shown: [], unread: refused.message };
-  throw refused;
+  if (isTransient(refused)) throw refused;
+  return { shown: [], unread: refused.message };
 }
 
 /** The series on a line of a page, with its own labels, if it is of this group. */
@@ -82,10 +81,8 @@ function parseLine(line: string, job: string, stage: string | undefined): Series
   const [, name = "", pairs = "", value] = /^(\w+){(.*)} (\S+)$/.exec(line) ?? [];
   const found = [...pairs.matchAll(/(\w+)="(.*?)"/g)].map(([, key, label]) => [key, label]);
   const { job: itsJob, stage: itsStage, instance, ...labels } = Object.fromEntries(found);
-  return itsJob === job && itsStage === stage && !instance ? [{ name, labels, value: Number(value) }] : [];
+  return itsJob === job && itsStage === stage && !instance ? [series(name, labels, Number(value))] : [];
 }
-
-const credentials = ({ authorization }: PushgatewayTarget) => ({ ...(authorization && { authorization }) });
 
 /** Sends a request, and hands the answer's text over by pieces. Rejects when it does not come to its end. */
 async function request(url: string, options: RequestInit, what: string, take: (piece: Buffer) => void) {

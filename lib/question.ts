@@ -1,5 +1,7 @@
 import type { Row } from "postgres";
 import { type Database, isConnectionLost, withDeadline } from "./database.ts";
+import { type Series, series } from "./exposition.ts";
+import { errorFields, log } from "./log.ts";
 
 /** Asks the ledger one question, and resolves to its rows. Rejects as `withDeadline` does. */
 export type Ask = (question: string) => Promise<Row[]>;
@@ -19,4 +21,25 @@ export function askOn(database: Database, deadline: AbortSignal, settings: Recor
     const work = (session: Database["sql"]) => session.unsafe<Row[][]>(`select ${set};\n${question}`);
     return (await withDeadline(database, deadline, work, isConnectionLost)).at(-1) ?? [];
   };
+}
+
+/** SQL: `values` of one series, with its name, labels and value. */
+export const sqlSeries = (name: string, labels: object, value: string) =>
+  `('${name}', '${JSON.stringify(labels)}'::jsonb, ${value}::numeric)`;
+
+/** Asks a question that may fail: resolves to no row then, with a warning in the log. */
+export async function read(ask: Ask, question: string): Promise<Row[]> {
+  try {
+    return await ask(question);
+  } catch (error) {
+    if (!isConnectionLost(error)) log("warn", "evidence not read", errorFields(error));
+    return [];
+  }
+}
+
+/** Asks for rows of name, labels and value, pipelined. Never rejects: what cannot be measured is absent. */
+export async function measure(ask: Ask, questions: string[]): Promise<Series[]> {
+  const rows = (await Promise.all(questions.map((question) => read(ask, question)))).flat();
+  const known = rows.filter(({ value }) => value !== null);
+  return known.map(({ name, labels, value }) => series(name, labels, Number(value)));
 }

@@ -1,37 +1,19 @@
 import { hash } from "node:crypto";
+import { blindnessFamilies, measureBlindness } from "./blindness.ts";
 import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
-import { type Connections, isConnectionLost, withDeadline } from "./database.ts";
-import { evidenceFamilies, readEvidence } from "./evidence.ts";
-import { expose, type Family, family, type Series } from "./exposition.ts";
-import type { DatabaseTarget } from "./login.ts";
+import type { Connections } from "./connections.ts";
+import { type Database, type DatabaseTarget, isConnectionLost } from "./database.ts";
+import { expose, type Family, family, type Series, series } from "./exposition.ts";
+import { maxClockDifferenceSeconds } from "./limits.ts";
+import { measureOptional, optionalFamilies } from "./optional.ts";
 import { askOn } from "./question.ts";
+import { askWitness } from "./witness.ts";
 
-/** What a tick measured. */
+/** What a tick measured: the checks' outcomes, and beside them whether a check is blind, and what is optional. */
 export interface Sample {
   outcomes: Outcome[];
   evidence: Series[];
 }
-
-/** Clocks further apart than this cannot tell minutes. */
-export const maxClockDifferenceSeconds = 60;
-
-/** How far apart, in seconds, Postgres' clock and ours are at least, when it said `now` after `askedAtSeconds`. */
-export function clockDifferenceSeconds(now: number, askedAtSeconds: number): number {
-  return Math.max(askedAtSeconds - now, now - Date.now() / 1000);
-}
-
-const mayRead = (relation: string) => `exists (
-      select from pg_class where relname = '${relation}' and has_table_privilege(oid, 'select')
-        and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics'))`;
-
-/**
- * SQL: the first question of each session asks whether answers can be believed. It costs nothing: postgres.js sends a
- * first query alone in any case.
- */
-const witness = `
-  select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
-    coalesce(has_any_column_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
-    ${mayRead("amounts_at_risk")} as "hasAmounts", ${mayRead("accepted")} as "hasAccepted"`;
 
 /**
  * Runs the checks, with the evidence beside them. When the session ends in mid-tick, retries unanswered checks once on
@@ -42,44 +24,39 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
   const first = await sampleOnce(connections, deadline, checks);
   const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
   if (unanswered.length === 0 || deadline.aborted) return first;
-  const { outcomes, evidence } = await sampleOnce(
-    connections,
-    deadline,
-    unanswered.map(({ check }) => check),
-  );
-  const latest = (outcome: Outcome) => outcomes.find(({ check }) => check === outcome.check) ?? outcome;
-  return { outcomes: first.outcomes.map(latest), evidence };
+  const which = unanswered.map(({ check }) => check);
+  const second = await sampleOnce(connections, deadline, which);
+  return { outcomes: replaceIn(first.outcomes, second.outcomes), evidence: second.evidence };
 }
 
+const replaceIn = (outcomes: Outcome[], by: Outcome[]) =>
+  outcomes.map((outcome) => by.find(({ check }) => check === outcome.check) ?? outcome);
+
 async function sampleOnce(connections: Connections, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
-  const fail = (error: unknown) => (check: Check) => ({ check, error });
   try {
-    return await connections.use(async (database) => {
-      const askedAtSeconds = Date.now() / 1000;
-      const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(witness));
-      if (!seen) throw new Error("Postgres left the first question unanswered");
-      if (seen.is_replica) throw new Error("a replica: name the primary");
-      const ask = askOn(database, deadline);
-      const difference = clockDifferenceSeconds(seen.now, askedAtSeconds);
-      if (difference > maxClockDifferenceSeconds) {
-        const apart = fail(new Error(`the clocks of Postgres and the sampler are ${Math.round(difference)} s apart`));
-        const timeless = which.filter(({ staleAfter }) => !staleAfter);
-        const outcomes = await runChecks(ask, timeless);
-        return {
-          outcomes: which.map((check) => outcomes.find((found) => found.check === check) ?? apart(check)),
-          evidence: [],
-        };
-      }
-      const [outcomes, evidence] = await Promise.all([
-        runChecks(ask, which),
-        readEvidence(ask, { hasOutbox: seen.hasOutbox, hasAmounts: seen.hasAmounts, hasAccepted: seen.hasAccepted }),
-      ]);
-      return { outcomes, evidence };
-    });
+    return await connections.use((database) => sampleOn(database, deadline, which));
   } catch (error) {
-    return { outcomes: which.map(fail(error)), evidence: [] };
+    return { outcomes: allFailed(which, error), evidence: [] };
   }
 }
+
+async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
+  const { apart, ...optional } = await askWitness(database, deadline);
+  const ask = askOn(database, deadline);
+  if (apart > maxClockDifferenceSeconds) {
+    const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apart)} s apart`);
+    const timeless = which.filter(({ staleAfter }) => !staleAfter);
+    return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), evidence: [] };
+  }
+  const [outcomes, blindness, others] = await Promise.all([
+    runChecks(ask, which), // First, since Postgres answers in this order.
+    measureBlindness(ask),
+    measureOptional(ask, optional),
+  ]);
+  return { outcomes, evidence: [...blindness, ...others] };
+}
+
+const allFailed = (which: readonly Check[], error: unknown) => which.map((check) => ({ check, error }));
 
 export const infoMetric = "veza_ledger_sampler_info";
 export const sampleTimestampMetric = "veza_ledger_sample_timestamp_seconds";
@@ -87,7 +64,8 @@ export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
 
 export const sampleFamilies: Family[] = [
   ...checkFamilies,
-  ...evidenceFamilies,
+  ...blindnessFamilies,
+  ...optionalFamilies,
   family("gauge", infoMetric, "1; who counts: version, AWS region, and the database's name with a digest of its host."),
   family(
     "gauge",
@@ -114,8 +92,8 @@ export function exposeSample({ outcomes, evidence }: Sample, { database, ...tick
   return expose(sampleFamilies, [
     ...seriesOf(outcomes),
     ...evidence,
-    { name: infoMetric, labels: info, value: 1 },
-    { name: sampleTimestampMetric, labels: {}, value: tick.sampledAtSeconds },
-    { name: sampleDurationMetric, labels: {}, value: tick.durationSeconds },
+    series(infoMetric, info, 1),
+    series(sampleTimestampMetric, {}, tick.sampledAtSeconds),
+    series(sampleDurationMetric, {}, tick.durationSeconds),
   ]);
 }

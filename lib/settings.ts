@@ -1,9 +1,11 @@
 // Unlike decodeURIComponent, unescape leaves a stray % as it is.
 import { unescape as decode } from "node:querystring";
-import { trustCertificates } from "./certificates.ts";
-import type { DatabaseTarget } from "./login.ts";
+import { certificatesIn, trustCertificates } from "./certificates.ts";
+import type { DatabaseTarget } from "./database.ts";
+import { readSecrets } from "./kept-secrets.ts";
+import type { FindDatabase } from "./last-good-login.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
-import { readSecrets, type Texts } from "./secrets.ts";
+import type { Texts } from "./secrets.ts";
 
 export interface Settings {
   database: DatabaseTarget;
@@ -11,6 +13,8 @@ export interface Settings {
   /** Receiver only; empty for the sampler. */
   webhookSecrets: string[];
   stage: string | undefined;
+  /** Of authorities that this process trusts beside its own, in PEM. */
+  certificates: string[];
 }
 
 /** Settings are missing or wrong. The message names each of them, and never shows a value. */
@@ -18,17 +22,26 @@ export class SettingsError extends Error {}
 
 export type FunctionName = "sampler" | "receiver";
 
-const settingNames = [
-  ...["DATABASE_URL", "PUSHGATEWAY_URL", "PUSHGATEWAY_TOKEN"],
-  ...["WEBHOOK_SECRET", "STAGE", "CA_CERTIFICATES"],
-];
+const settingNames = "DATABASE_URL PUSHGATEWAY_URL PUSHGATEWAY_TOKEN WEBHOOK_SECRET STAGE CA_CERTIFICATES".split(" ");
 
 /**
  * Reads and validates the settings of one function, from the environment first, then from the Secrets Manager secrets
- * in SECRET_ID. `fresh` bypasses their cache. Throws as `parseSettings` does, or a SecretsError.
+ * in SECRET_ID. `fresh` bypasses their cache. From then on this process trusts CA_CERTIFICATES. Throws as
+ * `parseSettings` does, or a SecretsError.
  */
 export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
-  return parseSettings(await loadTexts(fresh), functionName);
+  const settings = parseSettings(await loadTexts(fresh), functionName);
+  trustCertificates(settings.certificates);
+  return settings;
+}
+
+/** Returns the database that an invocation has in its settings and, once its password was refused, reads them again. */
+export function findDatabaseOf(functionName: FunctionName, { database }: Settings): FindDatabase {
+  let latest = database;
+  return async (fresh) => {
+    if (fresh) latest = (await loadSettings(functionName, { fresh })).database;
+    return latest;
+  };
 }
 
 async function loadTexts(fresh: boolean): Promise<Texts> {
@@ -37,10 +50,7 @@ async function loadTexts(fresh: boolean): Promise<Texts> {
   return texts;
 }
 
-/**
- * Parses and validates settings, given as texts by name; from then on this process trusts CA_CERTIFICATES. Throws a
- * SettingsError with all problems at once.
- */
+/** Parses and validates settings, given as texts by name. Throws a SettingsError with all problems at once. */
 export function parseSettings(texts: Texts, functionName: FunctionName): Settings {
   const problems: string[] = [];
   const settings = {
@@ -48,16 +58,14 @@ export function parseSettings(texts: Texts, functionName: FunctionName): Setting
     pushgateway: parsePushgateway(texts, problems),
     webhookSecrets: functionName === "receiver" ? parseWebhookSecrets(texts, problems) : [],
     stage: texts.STAGE || undefined,
+    certificates: certificatesIn(texts.CA_CERTIFICATES ?? ""),
   };
-  trust(texts, problems);
+  if (!settings.certificates) {
+    problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
+  }
   if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
   return settings as Settings;
-}
-
-function trust(texts: Texts, problems: string[]): void {
-  if (trustCertificates(texts.CA_CERTIFICATES ?? "")) return;
-  problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
 }
 
 /** Parses a connection string by the rules of DATABASE_URL. Throws a SettingsError. */
@@ -113,9 +121,7 @@ function parseSslmode(url: URL, problems: string[]): DatabaseTarget["tls"] {
 }
 
 /** Whether a host name, with or without the brackets of a URL, certainly means this machine. */
-export function isLocalHost(host: string): boolean {
-  return /^(localhost|127(\.\d+){3}|::1|\[::1\])$/.test(host);
-}
+export const isLocalHost = (host: string): boolean => /^(localhost|127(\.\d+){3}|::1|\[::1\])$/.test(host);
 
 function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget | undefined {
   const { PUSHGATEWAY_URL: text, PUSHGATEWAY_TOKEN: token } = texts;
@@ -130,7 +136,7 @@ function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget |
   if (/[^\x21-\x7e]/.test(token ?? "")) problems.push("PUSHGATEWAY_TOKEN must be printable ASCII without spaces");
   const credentials = Buffer.from(`${decode(url.username)}:${decode(url.password)}`).toString("base64");
   const authorization = url.username ? `Basic ${credentials}` : token && `Bearer ${token}`;
-  return { url: url.origin + url.pathname.replace(/\/+$/, ""), ...(authorization && { authorization }) };
+  return { url: url.origin + url.pathname.replace(/\/+$/, ""), ...(authorization && { headers: { authorization } }) };
 }
 
 /** Standard Webhooks requires 24 to 64 random bytes. */

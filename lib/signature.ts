@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
+import { maxBodyBytes, maxIdLength, toleranceSeconds } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
 
 /** The three headers of a delivery, checked as far as that needs no secret. */
@@ -9,7 +10,7 @@ export interface SignedHeaders {
   signature: string;
 }
 
-const toleranceSeconds = 300;
+const notPlain = `webhook-id: must be 1 to ${maxIdLength} printable ASCII characters without spaces and full stops`;
 const malformed = "webhook-signature: must be v1,<44 characters of base64>";
 /** The reason of a refusal whose headers are well formed: no secret has made the signature. */
 export const mismatch =
@@ -59,11 +60,8 @@ function isSignedBy({ id, timestamp, signature }: SignedHeaders, body: Buffer, s
 /** The package copies a body several times. Strangers may send 6 MB, and a function has 256 MiB. */
 function isSignedLarge({ id, timestamp, signature }: SignedHeaders, body: Buffer, secret: string): boolean {
   const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
-  const digest = createHmac("sha256", key)
-    .update(`${id}.${Number(timestamp)}.`)
-    .update(body)
-    .digest("base64");
-  const expected = Buffer.from(`v1,${digest}`);
+  const hmac = createHmac("sha256", key).update(`${id}.${Number(timestamp)}.`);
+  const expected = Buffer.from(`v1,${hmac.update(body).digest("base64")}`);
   return signature.split(" ").some((given) => {
     const bytes = Buffer.from(given);
     return bytes.length === expected.length && timingSafeEqual(bytes, expected);
@@ -72,17 +70,8 @@ function isSignedLarge({ id, timestamp, signature }: SignedHeaders, body: Buffer
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 
-/** Maximum size of a delivery's body. A larger one is verified all the same, so that its sender may be told. */
-export const maxBodyBytes = 256 * 1024;
-
-/** Maximum length of a delivery's id, in characters. */
-export const maxIdLength = 256;
-
 /** Returns an id that is safe to log, without the full stop that ends it in the signed text. Throws a Refusal: 400. */
 export function plainId(id: string): string {
   if (/^[!-~]+$/.test(id) && id.length <= maxIdLength && !id.includes(".")) return id;
-  throw new Refusal(
-    400,
-    `webhook-id: must be 1 to ${maxIdLength} printable ASCII characters without spaces and full stops`,
-  );
+  throw new Refusal(400, notPlain);
 }

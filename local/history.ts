@@ -1,10 +1,11 @@
 import { connect } from "../commands/connect.ts";
 import { checks, questionOf, seriesOf } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
-import { exposeTotals, parseEvents, type Total, tally } from "../lib/events.ts";
-import { expose } from "../lib/exposition.ts";
+import { parseEvents, tally } from "../lib/events.ts";
+import { expose, type Series } from "../lib/exposition.ts";
 import { sampleFamilies, sampleTimestampMetric } from "../lib/sample.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
+import { exposeTotals } from "../lib/totals.ts";
 
 const minutes = 60;
 /** The reconciler repaired one row of these phases every so many minutes. */
@@ -35,7 +36,7 @@ export async function demoHistory(adminUrl: string, stage: string): Promise<Hist
   await close();
 
   let text = "";
-  let totals: Total[] = [];
+  let totals: Series[] = [];
   const events: object[] = [];
   for (let minute = 0; minute < minutes; minute += 1) {
     const atSeconds = startSeconds + minute * 60;

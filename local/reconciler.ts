@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
 import { deliver } from "../commands/deliver.ts";
 import { runSqlFiles } from "../commands/sql.ts";
-import { keepConnections, withDeadline } from "../lib/database.ts";
+import { keepConnections } from "../lib/connections.ts";
+import { withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { errorFields, fetchFailure, log } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
@@ -53,7 +54,7 @@ export async function simulateReconciler(
   stop: AbortSignal,
 ): Promise<void> {
   const target = parseDatabaseUrl(adminUrl);
-  const connections = keepConnections(async () => target, "veza-demo-reconciler");
+  const connections = keepConnections("veza-demo-reconciler")(async () => target);
   const ask = <T>(work: (sql: postgres.Sql) => PromiseLike<T>) =>
     connections.use((database) => withDeadline(database, deadline("Postgres", 5_000), work));
   const pause = (ms: number) => sleep(ms, true, { signal: stop }).catch(() => false);

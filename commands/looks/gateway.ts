@@ -27,12 +27,11 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   } catch (error) {
     return wrong(errorFields(error).reason, remedyFor(error as Error));
   }
-  const headers = gateway.authorization ? { authorization: gateway.authorization } : undefined;
   const allReads = AbortSignal.timeout(5_000);
   const ask = (url: string, method: string) =>
     fetch(url, {
       method,
-      headers: { ...headers, connection: "close" },
+      headers: { ...gateway.headers, connection: "close" },
       redirect: "error",
       signal: method === "GET" ? allReads : AbortSignal.timeout(3_000),
     });
@@ -55,7 +54,7 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   const kept = deleted?.ok ? "" : `; the group ${group.job} could not be deleted again`;
   const fact = `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`;
   const { protocol, hostname } = new URL(gateway.url);
-  if (gateway.authorization && protocol === "http:" && !isLocalHost(hostname)) {
+  if (gateway.headers && protocol === "http:" && !isLocalHost(hostname)) {
     return doubt(
       `${fact}; its credentials go there in cleartext`,
       "write https:// in PUSHGATEWAY_URL, and have TLS before the gateway",

@@ -1,6 +1,6 @@
+import { below } from "../../lib/blindness.ts";
 import { type Check, checks, questionOf, stateOf } from "../../lib/checks.ts";
-import { below } from "../../lib/evidence.ts";
-import type { DatabaseTarget } from "../../lib/login.ts";
+import type { DatabaseTarget } from "../../lib/database.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, rowsIn, type Scene, well, wrong } from "../look.ts";
 import { ownerName } from "../rights.ts";

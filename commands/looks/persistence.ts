@@ -2,8 +2,7 @@ import { type Finding, type Scene, well, wrong } from "../look.ts";
 
 /** Whether the Pushgateway keeps its groups in a file: killed, it starts with old totals, and counters fall. */
 export async function lookAtPersistence({ settings }: Scene): Promise<Finding> {
-  const { url, authorization } = settings.pushgateway;
-  const headers = authorization ? { authorization } : {};
+  const { url, headers = {} } = settings.pushgateway;
   const answer = await fetch(`${url}/api/v1/status`, { headers, signal: AbortSignal.timeout(5_000) }).catch(
     () => undefined,
   );

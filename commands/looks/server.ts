@@ -1,4 +1,5 @@
-import { clockDifferenceSeconds, maxClockDifferenceSeconds } from "../../lib/sample.ts";
+import { maxClockDifferenceSeconds } from "../../lib/limits.ts";
+import { clockDifferenceSeconds } from "../../lib/witness.ts";
 import { doubt, type Finding, type Scene, well, wrong } from "../look.ts";
 
 /**

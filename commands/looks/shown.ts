@@ -1,8 +1,9 @@
 import { deadline } from "../../lib/deadline.ts";
-import { heldCounters, seriesKey, type Total } from "../../lib/events.ts";
+import { keyOf, type Series } from "../../lib/exposition.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";
+import { lockKey } from "../../lib/publish.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
-import { lockKey } from "../../lib/totals.ts";
+import { heldCounters } from "../../lib/totals.ts";
 import { doubt, type Finding, orRemedy, type Scene, well, wrong } from "../look.ts";
 
 const page = "docs/lost-and-wrong-events.md";
@@ -19,7 +20,7 @@ export async function lookAtShown({ database: { sql }, settings: { pushgateway, 
   );
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
-    sql<(Total & { ahead: number })[]>`
+    sql<(Series & { ahead: number })[]>`
       select name, labels, to_jsonb(value) as value, ahead::float8 from ledger_metrics.totals`,
     "npm run migrate",
   );
@@ -38,9 +39,7 @@ export async function lookAtShown({ database: { sql }, settings: { pushgateway, 
       `send again what was lost, or, after a correction, wait: the next events fill it up. ${page}`,
     );
   }
-  const behind = totals.filter(({ name, labels, value }) =>
-    shown.some((one) => seriesKey(one.name, one.labels) === seriesKey(name, labels) && one.value < value),
-  );
+  const behind = totals.filter((total) => shown.some((one) => keyOf(one) === keyOf(total) && one.value < total.value));
   if (behind[0]) {
     return doubt(
       `the gateway shows less than Postgres: ${behind[0].name} (${behind.length} such)`,
@@ -53,7 +52,7 @@ export async function lookAtShown({ database: { sql }, settings: { pushgateway, 
 }
 
 /** SQL, one statement on one line: raises these totals to what is shown, ahead of what was recorded, under the lock. */
-function raising(held: Total[]): string {
+function raising(held: Series[]): string {
   const rows = held.map(({ name, labels, value }) => `('${name}', '${JSON.stringify(labels)}'::jsonb, ${value})`);
   return `
     with locked as materialized (select pg_advisory_xact_lock(${lockKey}))

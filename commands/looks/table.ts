@@ -1,6 +1,6 @@
 import type { Row } from "postgres";
+import { below } from "../../lib/blindness.ts";
 import { codeOf } from "../../lib/database.ts";
-import { below } from "../../lib/evidence.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
 import {

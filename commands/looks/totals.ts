@@ -1,6 +1,6 @@
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
-import { lockAndReadTotals } from "../../lib/totals.ts";
+import { lockAndReadTotals } from "../../lib/publish.ts";
 import { type Finding, Problem, type Scene, well, wrong } from "../look.ts";
 import { tryDelivery } from "../trial.ts";
 

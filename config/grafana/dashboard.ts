@@ -13,9 +13,10 @@ import { DataqueryBuilder, PromQueryFormat } from "@grafana/grafana-foundation-s
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
+import { blindnessMetric } from "../../lib/blindness.ts";
 import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { evidenceMetric } from "../../lib/evidence.ts";
+import { optionalMetric } from "../../lib/optional.ts";
 import { infoMetric, sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 
 /** One page for each alert, named after it, and README.md as the index. */
@@ -249,8 +250,8 @@ function tileWidth(index: number): number {
 }
 
 const acceptedRows = ({ id }: Check) =>
-  whileTicking(`max by (stage) (${evidenceMetric.accepted}{check="${id}", ${ofStage}}) > 0`);
-const oldestUnaccepted = `min by (stage) (${evidenceMetric.oldestUnaccepted}{${ofStage}} > 0)`;
+  whileTicking(`max by (stage) (${optionalMetric.accepted}{check="${id}", ${ofStage}}) > 0`);
+const oldestUnaccepted = `min by (stage) (${optionalMetric.oldestUnaccepted}{${ofStage}} > 0)`;
 
 /**
  * Stages and amounts beside each other where there is room: below each other, six of them would be too small to read.
@@ -269,7 +270,7 @@ function checkPanel(check: Check, index: number): Stat {
     targets: [
       instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}"),
       instant(
-        `max by (stage, currency) (${evidenceMetric.amount}{check="${check.id}", ${ofStage}}) and on (stage) ${fresh}`,
+        `max by (stage, currency) (${optionalMetric.amount}{check="${check.id}", ${ofStage}}) and on (stage) ${fresh}`,
         "{{currency}} {{stage}}",
       ),
       instant(acceptedRows(check), "accepted {{stage}}"),
@@ -403,7 +404,7 @@ const moneyPanels = (): AnyPanel[] => [
     size: [16, 8],
     links: runbook("VezaLedgerRowsTooOld"),
     targets: [
-      range(whileTicking(`sum by (stage, currency) (${evidenceMetric.amount}{${ofStage}})`), "{{currency}} {{stage}}"),
+      range(whileTicking(`sum by (stage, currency) (${optionalMetric.amount}{${ofStage}})`), "{{currency}} {{stage}}"),
     ],
   })
     .noValue("unknown or none: no amounts")
@@ -581,7 +582,7 @@ const reconcilerPanels = (): AnyPanel[] => [
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
 ];
 
-const outboxOldest = `max by (stage) (${evidenceMetric.outboxOldest}{${ofStage}})`;
+const outboxOldest = `max by (stage) (${optionalMetric.outboxOldest}{${ofStage}})`;
 
 /** 0 or 1 from the rules, 2 where the alert fires. */
 const watched = ({ id }: Check) =>
@@ -631,7 +632,7 @@ const evidencePanels = (): AnyPanel[] => [
         links: runbook("VezaLedgerCheckBlind"),
         targets: ranked.map(({ id }) =>
           range(
-            whileTicking(ageOf(`max by (stage) (${evidenceMetric.newest}{check="${id}", ${ofStage}})`)),
+            whileTicking(ageOf(`max by (stage) (${blindnessMetric.newest}{check="${id}", ${ofStage}})`)),
             `${titleOf(id)} {{stage}}`,
           ),
         ),
@@ -654,7 +655,7 @@ const evidencePanels = (): AnyPanel[] => [
         links: runbook("VezaLedgerCheckBlind"),
         targets: checkOfTable.map(({ table }) =>
           range(
-            whileTicking(insertedInAnHour(`${evidenceMetric.inserts}{table="${table}", ${ofStage}}`)),
+            whileTicking(insertedInAnHour(`${blindnessMetric.inserts}{table="${table}", ${ofStage}}`)),
             `${table} {{stage}}`,
           ),
         ),
@@ -670,7 +671,7 @@ const evidencePanels = (): AnyPanel[] => [
     links: runbook("VezaLedgerRowsOutside"),
     targets: ["no_time", "ahead"].map((reason) =>
       range(
-        whileTicking(`sum by (stage) (${evidenceMetric.outside}{reason="${reason}", ${ofStage}})`),
+        whileTicking(`sum by (stage) (${blindnessMetric.outside}{reason="${reason}", ${ofStage}})`),
         `${reason} {{stage}}`,
       ),
     ),
@@ -688,7 +689,7 @@ const evidencePanels = (): AnyPanel[] => [
     targets: [
       ...["waiting", "parked"].map((state) =>
         range(
-          whileTicking(`max by (stage) (${evidenceMetric.outboxRows}{state="${state}", ${ofStage}})`),
+          whileTicking(`max by (stage) (${optionalMetric.outboxRows}{state="${state}", ${ofStage}})`),
           `${state} {{stage}}`,
         ),
       ),

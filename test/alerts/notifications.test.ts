@@ -7,9 +7,9 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { blindnessMetric } from "../../lib/blindness.ts";
 import { checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { evidenceMetric } from "../../lib/evidence.ts";
 import { sampleTimestampMetric } from "../../lib/sample.ts";
 import { findProgram } from "../../local/find-program.ts";
 import { type Running, startAlertmanager, startPrometheus, startPushgateway } from "../../local/programs.ts";
@@ -428,7 +428,7 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
       `${metric} ${rows}`,
       `${checkSuccessMetric}{check="${id}"} 1`,
       `${oldestItemMetric}{check="${id}"} ${time}`,
-      ...(staleAfter && !state.isStarved ? [`${evidenceMetric.outside}{check="${id}", reason="no_time"} 0`] : []),
+      ...(staleAfter && !state.isStarved ? [`${blindnessMetric.outside}{check="${id}", reason="no_time"} 0`] : []),
     ];
   });
   await send("veza_ledger", [...ofChecks, `${sampleTimestampMetric} ${Date.now() / 1000}`]);

@@ -5,9 +5,10 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { load } from "js-yaml";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { blindnessMetric } from "../../lib/blindness.ts";
 import { checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { evidenceMetric } from "../../lib/evidence.ts";
+import { optionalMetric } from "../../lib/optional.ts";
 import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 import { findProgram } from "../../local/find-program.ts";
 import { freePort } from "../../local/ports.ts";
@@ -84,18 +85,18 @@ function history(now: number): string {
   const scraped: Record<string, string[]> = {
     ...Object.fromEntries(checks.map(({ metric }) => [metric, [ofSampler]])),
     [oldestItemMetric]: ofChecks,
-    [evidenceMetric.accepted]: ofChecks,
-    [evidenceMetric.oldestUnaccepted]: ofChecks,
+    [optionalMetric.accepted]: ofChecks,
+    [optionalMetric.oldestUnaccepted]: ofChecks,
     [checkSuccessMetric]: ofChecks,
     [sampleTimestampMetric]: [ofSampler],
     [infoMetric]: [ofSampler],
-    [evidenceMetric.newest]: ofChecks,
-    [evidenceMetric.outside]: ofChecks.flatMap((labels) =>
+    [blindnessMetric.newest]: ofChecks,
+    [blindnessMetric.outside]: ofChecks.flatMap((labels) =>
       ["no_time", "ahead"].map((is) => `${labels},reason="${is}"`),
     ),
-    [evidenceMetric.inserts]: [...new Set(checks.map(({ table }) => `${ofSampler},table="${table}"`))],
-    [evidenceMetric.outboxRows]: ["waiting", "parked"].map((state) => `${ofSampler},state="${state}"`),
-    [evidenceMetric.outboxOldest]: [ofSampler],
+    [blindnessMetric.inserts]: [...new Set(checks.map(({ table }) => `${ofSampler},table="${table}"`))],
+    [optionalMetric.outboxRows]: ["waiting", "parked"].map((state) => `${ofSampler},state="${state}"`),
+    [optionalMetric.outboxOldest]: [ofSampler],
     [actions]: phases.map((phase) => `${ofReconciler},phase="${phase}"`),
     [orphanRefunds]: [ofReconciler],
     [`${sweepDuration}_count`]: [ofReconciler],

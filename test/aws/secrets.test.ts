@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi
 import { signedHeaders } from "../../commands/deliver.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
-import { readSecrets } from "../../lib/secrets.ts";
+import { readSecrets } from "../../lib/kept-secrets.ts";
 import { loadSettings } from "../../lib/settings.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";

@@ -71,7 +71,7 @@ describe.each([
   });
 
   const migrateAs = (url: string, ...args: string[]) => {
-    trustCertificates(profile.ca ?? ""); // As NODE_EXTRA_CA_CERTS makes a process do.
+    trustCertificates(profile.ca ? [profile.ca] : []); // As NODE_EXTRA_CA_CERTS makes a process do.
     return inProcess(runMigrate, args, { DATABASE_URL: url });
   };
   const migrate = (...args: string[]) => migrateAs(profile.as(profile.admin), ...args);

@@ -3,15 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
-import {
-  type Connections,
-  type Database,
-  isConnectionError,
-  keepConnections,
-  withDeadline,
-} from "../../lib/database.ts";
+import { type Connections, keepConnections } from "../../lib/connections.ts";
+import { type Database, type DatabaseTarget, isConnectionError, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import type { DatabaseTarget } from "../../lib/login.ts";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -102,10 +96,10 @@ describe("in a rotation that has changed the secret and not yet Postgres", () =>
   /** Connections whose secret says `current`, and how often they have read it. */
   function keep(current: () => DatabaseTarget) {
     const asked: boolean[] = [];
-    const connections = keepConnections(async (fresh) => {
+    const connections = keepConnections("test")(async (fresh) => {
       asked.push(fresh);
       return current();
-    }, "test");
+    });
     onTestFinished(() => connections.close());
     const ask = async () => {
       await connections.close(); // As after each tick.
@@ -268,7 +262,7 @@ describe("kept connections", () => {
     });
   function keep(port?: () => number) {
     const target = () => ({ ...targetOf(database.receiverUrl), ...(port && { port: port() }) });
-    const connections = keepConnections(async () => target(), "test");
+    const connections = keepConnections("test")(async () => target());
     onTestFinished(() => connections.close());
     return connections;
   }

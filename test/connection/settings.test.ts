@@ -1,5 +1,6 @@
 import tls, { rootCertificates } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { trustCertificates } from "../../lib/certificates.ts";
 import { parseSettings, SettingsError } from "../../lib/settings.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { newSecret } from "../helpers/receiver.ts";
@@ -24,9 +25,10 @@ it("reads the settings", () => {
       password: "hunter2",
       tls: "verified",
     },
-    pushgateway: { url: "https://push.internal/prefix", authorization: "Bearer token" },
+    pushgateway: { url: "https://push.internal/prefix", headers: { authorization: "Bearer token" } },
     webhookSecrets: [secret],
     stage: "prod-eu_1",
+    certificates: [],
   });
 });
 
@@ -118,7 +120,9 @@ it("trusts a bundle of certificates, comments included, beside its own, until it
   const trust = vi.spyOn(tls, "setDefaultCACertificates");
   onTestFinished(() => void trust.mockRestore());
   const both = `# Amazon\n${certificate}\n\n# another\n${otherCertificate}\n`;
-  for (const bundle of [both, certificate, certificate, both, undefined]) parse({ CA_CERTIFICATES: bundle });
+  for (const bundle of [both, certificate, certificate, both, undefined]) {
+    trustCertificates(parse({ CA_CERTIFICATES: bundle }).certificates);
+  }
   const trusted = trust.mock.calls.map(([all]) => all.slice(own));
   expect(trusted).toEqual([[certificate, otherCertificate], [certificate], [certificate, otherCertificate], []]);
 });

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import { inject, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";
-import type { Connections, Database } from "../../lib/database.ts";
+import type { Connections } from "../../lib/connections.ts";
+import type { Database, DatabaseTarget } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import type { DatabaseTarget } from "../../lib/login.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 
 export interface TestDatabase {

@@ -1,12 +1,12 @@
 import type { Outcome } from "../../lib/checks.ts";
-import { keepConnections } from "../../lib/database.ts";
+import { keepConnections } from "../../lib/connections.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { type Sample, takeSample } from "../../lib/sample.ts";
 import { type TestDatabase, targetOf } from "./database.ts";
 
 /** A sample on a connection of its own, as this login. */
 export async function sampleOf(url: string): Promise<Sample> {
-  const connections = keepConnections(async () => targetOf(url), "test");
+  const connections = keepConnections("test")(async () => targetOf(url));
   const sample = await takeSample(connections, deadline("Postgres", 8_000));
   await connections.close();
   return sample;

@@ -1,9 +1,9 @@
 import { subscribe } from "node:diagnostics_channel";
 import { Registry } from "prom-client";
-import { keepConnections } from "../../lib/database.ts";
+import { keepConnections } from "../../lib/connections.ts";
 import { deadline } from "../../lib/deadline.ts";
+import { publishTotals } from "../../lib/publish.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
-import { publishTotals } from "../../lib/totals.ts";
 
 // Publishes the totals once, stops itself where argv says, and prints the outcome once it may go on.
 const [, , place] = process.argv;
@@ -13,7 +13,7 @@ const stop = () => {
   hasStopped = true;
 };
 const target = parseDatabaseUrl(process.env.DATABASE_URL ?? "");
-const connections = keepConnections(async () => target, "stopping");
+const connections = keepConnections("stopping")(async () => target);
 if (place === "rendering") {
   const { metrics } = Registry.prototype;
   Registry.prototype.metrics = function () {

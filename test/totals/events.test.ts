@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { Histogram, Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
-import { exposeTotals, parseEvents, type Total, tally } from "../../lib/events.ts";
+import { parseEvents, tally } from "../../lib/events.ts";
+import type { Series } from "../../lib/exposition.ts";
 import { Refusal } from "../../lib/refusal.ts";
+import { exposeTotals } from "../../lib/totals.ts";
 
 const timestamp = "2026-01-31T12:00:00Z";
 const action = (phase: unknown) => ({ type: "reconciler.action", timestamp, data: { phase } });
@@ -147,8 +149,8 @@ it("shows stored totals as prom-client shows the same observations", async () =>
     });
     // In the order of the tally, so that fractions add up alike.
     for (const duration of durations.toSorted((a, b) => a - b)) own.observe(duration);
-    const totals: Total[] = tally(durations.flatMap((duration) => parse(sweep(duration))));
-    const stored: Total[] = JSON.parse(JSON.stringify(totals));
+    const totals: Series[] = tally(durations.flatMap((duration) => parse(sweep(duration))));
+    const stored: Series[] = JSON.parse(JSON.stringify(totals));
     expect(await exposeTotals(stored)).toContain(await registry.metrics());
   };
   await shows([0, 0.05, 0.1, 0.100001, 1.84, 51.2, 51.3, 600]);

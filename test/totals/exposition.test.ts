@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
-import { exposeTotals, reconcilerFamilies } from "../../lib/events.ts";
 import { expose } from "../../lib/exposition.ts";
 import { sampleFamilies } from "../../lib/sample.ts";
+import { exposeTotals, reconcilerFamilies } from "../../lib/totals.ts";
 import { findProgram } from "../../local/find-program.ts";
 
 it("promtool finds nothing wrong with what both functions push", async () => {

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { publishTotals, recordDelivery } from "../../lib/totals.ts";
+import { recordDelivery } from "../../lib/deliveries.ts";
+import { publishTotals } from "../../lib/publish.ts";
 import { createDatabase, lend, openConnection, type TestDatabase, waitingPublishers } from "../helpers/database.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
 

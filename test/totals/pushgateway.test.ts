@@ -2,7 +2,7 @@ import type http from "node:http";
 import { Gauge, Registry } from "prom-client";
 import { describe, expect, inject, it } from "vitest";
 import { deadline } from "../../lib/deadline.ts";
-import { isRefusal, PushRefused, push } from "../../lib/pushgateway.ts";
+import { isTransient, PushRefused, push } from "../../lib/pushgateway.ts";
 import { parseSettings } from "../../lib/settings.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { closedPort, httpServer, tcpServer } from "../helpers/servers.ts";
@@ -159,18 +159,18 @@ describe("with a faulty gateway", () => {
   });
 
   it.each([
-    [400, true],
-    [408, false],
-    [429, false],
-    [499, true],
-    [500, false],
-    [501, true],
-    [503, false],
-  ])("says why after %i, in one line, and whether that is a refusal: %s", async (status, refused) => {
+    [400, false],
+    [408, true],
+    [429, true],
+    [499, false],
+    [500, true],
+    [501, false],
+    [503, true],
+  ])("says why after %i, in one line, and whether that may pass: %s", async (status, mayPass) => {
     const base = await httpServer((_, response) => void response.writeHead(status).end("bad\nnews"));
     const { error } = await outcomeOf(pushTo(base));
     expect(error).toMatchObject({ status, message: `the Pushgateway answered ${status}: bad news` });
-    expect(isRefusal(error)).toBe(refused);
+    expect(isTransient(error)).toBe(mayPass);
   });
 
   it("has ended its request when the caller's deadline aborts it", async () => {

@@ -7,8 +7,10 @@ import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { type Increment, parseEvents, tally } from "../../lib/events.ts";
-import { publishTotals, recordDelivery } from "../../lib/totals.ts";
+import { recordDelivery } from "../../lib/deliveries.ts";
+import { parseEvents, tally } from "../../lib/events.ts";
+import type { Series } from "../../lib/exposition.ts";
+import { publishTotals } from "../../lib/publish.ts";
 import {
   createDatabase,
   lend,
@@ -37,8 +39,8 @@ afterAll(() => database?.remove());
 const open = (url = database.receiverUrl) => openConnection(url);
 
 const orphans = "veza_reconciler_orphan_refunds_total";
-const increment = (name: string, value: number, labels = {}): Increment => ({ name, labels, value });
-const delivery = (id: string, increments: Increment[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
+const increment = (name: string, value: number, labels = {}): Series => ({ name, labels, value });
+const delivery = (id: string, increments: Series[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
 const record = ({ sql }: Database, id: string, count = 1) =>
   recordDelivery(sql, delivery(id, [increment(orphans, count)]));
 const totals = async () =>

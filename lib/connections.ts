@@ -1,0 +1,51 @@
+import { type Database, type DatabaseTarget, open } from "./database.ts";
+import { iamToken } from "./iam-token.ts";
+import { type FindDatabase, rememberLogin } from "./last-good-login.ts";
+import { connectionFreshMs } from "./limits.ts";
+
+/** How an invocation connects. */
+export interface Connections {
+  /**
+   * Lends a free, fresh connection, else a new one, which logs in with its first query. Settles as `work` does. When
+   * Postgres refuses the password, calls `work` once more on another login: see last-good-login.ts.
+   */
+  use<T>(work: (database: Database) => Promise<T>): Promise<T>;
+  /** Closes the free connections. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes a pool; `name` shows in pg_stat_activity, and `isStrict` is for `open`. Returns how an invocation uses it. A
+ * connection that was last used over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the
+ * process. A Lambda uses one at a time.
+ */
+export function keepConnections(name: string, { isStrict = false } = {}): (find: FindDatabase) => Connections {
+  let free: Database[] = [];
+  const logIn = rememberLogin();
+  const close = async (some: Database[]) => {
+    free = free.filter((database) => !some.includes(database));
+    await Promise.allSettled(some.map((database) => database.close()));
+  };
+  const takeFresh = () => {
+    void close(free.filter(({ lost, usedAtMs = 0 }) => lost.aborted || Date.now() - usedAtMs > connectionFreshMs));
+    return free.pop();
+  };
+  const openNew = async (target: DatabaseTarget) =>
+    open({ ...target, password: target.password ?? (await iamToken(target)) }, name, isStrict);
+  const lend = async <T>(database: Database, work: (database: Database) => Promise<T>) => {
+    try {
+      return await work(database);
+    } finally {
+      database.usedAtMs = Date.now();
+      free.push(database);
+      if (database.lost.aborted) void close(free); // What has ended it may have ended the others.
+    }
+  };
+  return (find) => ({
+    use: async (work) => {
+      const kept = takeFresh();
+      return await (kept ? lend(kept, work) : logIn(find, async (target) => lend(await openNew(target), work)));
+    },
+    close: () => close(free),
+  });
+}

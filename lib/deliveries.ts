@@ -1,0 +1,79 @@
+import { hash } from "node:crypto";
+import type { Sql } from "postgres";
+import { reconcilerMetric } from "./events.ts";
+import type { Series } from "./exposition.ts";
+import { Refusal } from "./refusal.ts";
+
+/** What became of a delivery: `recorded` now, or a `duplicate` of a delivery that added the same. */
+export type DeliveryStatus = "recorded" | "duplicate";
+
+export interface Delivery {
+  id: string;
+  /** SHA-256 of the body in hexadecimal. An earlier version compared bodies, and its rows are there for 14 days. */
+  bodyDigest: string;
+  /** What it adds to the totals, a series at most once. */
+  increments: Series[];
+}
+
+/** Above 1, since each delivery adds one id. */
+const maxPurged = 100;
+
+/**
+ * Records a delivery and adds its increments to the totals, or does neither: one statement, atomic without a
+ * transaction. A replay counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for
+ * other increments: these are lost, unless they are sent under another id.
+ *
+ * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on the same two
+ * rows.
+ *
+ * Also forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about
+ * three days, so no replay comes that late.
+ */
+export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: Delivery): Promise<DeliveryStatus> {
+  const digest = digestOf(increments);
+  // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
+  const literal = `'${Buffer.from(JSON.stringify({ id, digest, increments })).toString("base64")}'`;
+  const [row] = await sql.unsafe<{ known: string; isNew: boolean }[]>(`
+    with given as (
+      select id, digest, increments
+      from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
+        as delivery (id text, digest text, increments jsonb)
+    ), written as (
+      insert into ledger_metrics.deliveries as known (id, body_digest) select id, digest from given
+      on conflict (id) do update set attempts = known.attempts + 1
+      returning body_digest as known, attempts = 1 as "isNew"
+    ), added as (
+      insert into ledger_metrics.totals as total (name, labels, value)
+      select increment.*
+      from given, jsonb_to_recordset(increments) as increment (name text, labels jsonb, value numeric)
+      where (select "isNew" from written)
+      order by name, labels
+      on conflict (name, labels) do update set ahead = greatest(0, total.ahead - excluded.value),
+        value = case total.name
+          when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
+          else total.value + greatest(0, excluded.value - total.ahead)
+        end
+    ), purged as (
+      delete from ledger_metrics.deliveries where id in (
+        select old.id from ledger_metrics.deliveries as old, given
+        where received_at < now() - interval '14 days' and old.id <> given.id
+        order by received_at limit ${maxPurged}
+        for update of old skip locked
+      )
+    )
+    select known, "isNew" from written`);
+  if (!row) throw new Error("Postgres did not say whether it has recorded the delivery");
+  if (row.isNew) return "recorded";
+  if ([digest, bodyDigest].includes(row.known)) return "duplicate";
+  throw new Refusal(409, `webhook-id: was recorded for other events: ${row.known} is counted, and ${digest} is not`);
+}
+
+/**
+ * Identifies what a delivery adds, so that a body built anew with other timestamps is a replay. Leaves out the last
+ * run, which depends on the time of receipt.
+ */
+function digestOf(increments: Series[]): string {
+  const sums = increments.filter(({ name }) => name !== reconcilerMetric.lastRun);
+  const texts = sums.map(({ name, labels, value }) => JSON.stringify([name, labels, value]));
+  return `sums:${hash("sha256", texts.sort().join())}`;
+}

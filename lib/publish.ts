@@ -1,0 +1,88 @@
+import { setImmediate } from "node:timers/promises";
+import type { Connections } from "./connections.ts";
+import { type Database, withDeadline } from "./database.ts";
+import { deadline, withAnyOf } from "./deadline.ts";
+import { keyOf, type Series } from "./exposition.ts";
+import { comparePushTimeoutMs, publishTimeoutMs } from "./limits.ts";
+import { errorFields, log } from "./log.ts";
+import { type Group, isTransient, type PushgatewayTarget, push, readGroup } from "./pushgateway.ts";
+import { retryOnce } from "./retry.ts";
+import type { Settings } from "./settings.ts";
+import { exposeTotals, heldCounters } from "./totals.ts";
+
+/** Key of the publishers' lock: two arbitrary numbers, the same for all publishers. */
+export const lockKey = "1986361953, 1";
+
+/**
+ * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken, and as
+ * JSON: a role's extra_float_digits could round a float8, and its counter would be held.
+ */
+export const lockAndReadTotals = `
+  begin isolation level read committed read write;
+  select pg_advisory_xact_lock(${lockKey}) where not exists (
+    select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
+      and database = (select oid from pg_database where datname = current_database()));
+  select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;
+
+/** Turns of the event loop. Node notices after three that a connection has ended right behind an answer. */
+const turnsToNoticeTheEnd = 5;
+
+/**
+ * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
+ * and to false when it leaves that to a publisher that waits for the lock already, and so reads the totals later.
+ *
+ * No counter is pushed below what the gateway shows: increase() would count all of it again. What Postgres has lost is
+ * held there until it was sent again, with a warning.
+ *
+ * The lock lets one publisher at a time read and push. A push of older totals after newer totals would be a fall, too.
+ * A publisher that fails may still have pushed older totals: its push arrives late, or its process was stopped and lost
+ * the session, and so the lock. So it publishes once more at once, unless the gateway refuses or `publishDeadline` has
+ * aborted. Rejects as the second attempt does: the role's lock_timeout has passed, the totals cannot be read, page and
+ * push fail or take over 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
+ */
+export function publishTotals(
+  connections: Connections,
+  gateway: PushgatewayTarget,
+  stage: string | undefined,
+  publishDeadline: AbortSignal,
+): Promise<boolean> {
+  const group = { job: "veza_reconciler", stage };
+  const attempt = async (database: Database) => {
+    const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
+    try {
+      const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Series[]];
+      const isLocked = lock.length > 0;
+      const signals = [publishDeadline, database.lost, deadline("the Pushgateway", comparePushTimeoutMs)];
+      const held = isLocked ? await withAnyOf(signals, (signal) => compareAndPush(gateway, group, totals, signal)) : [];
+      await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
+      const by = held.map((counter) => [keyOf(counter), counter.value - counter.total]);
+      if (held.length > 0) log("warn", "counters held", { by: Object.fromEntries(by) });
+      return isLocked;
+    } catch (error) {
+      await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
+      throw error;
+    }
+  };
+  const mayHelp = (error: unknown) => isTransient(error) && !publishDeadline.aborted;
+  return retryOnce(() => connections.use(attempt), mayHelp);
+}
+
+/** Pushes the totals or, where the gateway shows more of a counter, what it shows. Resolves to the held counters. */
+async function compareAndPush(gateway: PushgatewayTarget, group: Group, totals: Series[], signal: AbortSignal) {
+  const held = heldCounters(totals, (await readGroup(gateway, group, signal)).shown);
+  const metrics = await exposeTotals(totals, held);
+  for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
+  await push(gateway, group, metrics, signal);
+  return held;
+}
+
+/** Publishes the totals, as a tick and a delivery do at their end. Says whether this call has pushed. Never rejects. */
+export async function tryToPublish(connections: Connections, { pushgateway, stage }: Settings): Promise<boolean> {
+  try {
+    const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
+    return await publishTotals(connections, pushgateway, stage, publishDeadline);
+  } catch (error) {
+    log("warn", "totals not published", errorFields(error));
+    return false;
+  }
+}

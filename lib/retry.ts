@@ -1,0 +1,11 @@
+type MayHelp = (error: unknown) => boolean | Promise<boolean>;
+
+/** Makes an attempt, and one more when it fails and `mayHelp` says of the error that another attempt may succeed. */
+export async function retryOnce<T>(attempt: () => Promise<T>, mayHelp: MayHelp): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (!(await mayHelp(error))) throw error;
+    return await attempt();
+  }
+}
