@@ -4,9 +4,11 @@ import { defineConfig } from "vitest/config";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
 const unit = [
+  "complete",
   "dashboard",
   "deadline",
   "events",
+  "generated",
   "log",
   "needs-node",
   "ports",

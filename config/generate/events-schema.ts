@@ -1,9 +1,7 @@
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
 import { toJsonSchema } from "@valibot/to-json-schema";
-import { eventSchema, maxEvents } from "../lib/events.ts";
+import { eventSchema, maxEvents } from "../../lib/events.ts";
 
-// npm run schema: generates docs/events.schema.json, the JSON Schema of a body, from the receiver's own schema.
+// docs/events.schema.json: the JSON Schema of a body, from the receiver's own schema.
 
 /** `reconciler.orphan_refund` becomes ReconcilerOrphanRefund. */
 function nameOf(type: string): string {
@@ -29,8 +27,3 @@ export function eventsSchema(): object {
     },
   };
 }
-
-/** The JSON Schema as docs/events.schema.json has it. */
-export const generatedSchema = (): string => `${JSON.stringify(eventsSchema(), null, 2)}\n`;
-
-if (import.meta.main) await writeFile(path.join(import.meta.dirname, "../docs/events.schema.json"), generatedSchema());
