@@ -6,9 +6,11 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
 const unit = [
+  "complete",
   "dashboard",
   "deadline",
   "events",
+  "generated",
   "log",
   "needs-node",
   "ports",

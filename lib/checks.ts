@@ -2,10 +2,13 @@ import { codeOf } from "./database.ts";
 import { type Family, family, type Series, series } from "./exposition.ts";
 import type { Ask } from "./question.ts";
 
-/** One ledger check. Its statements, its index, its fixtures and the doctor's looks come from here. */
-export interface Check {
+/**
+ * One ledger check, as the function runs it. config/checks.ts has what people need of it; `npm run generate` writes
+ * indexes, grants, rules, the dashboard and rows of the docs from both.
+ */
+export interface Check<Id extends string = CheckId> {
   /** Value of the label `check`, and the check's name in logs. */
-  id: string;
+  id: Id;
   metric: string;
   help: string;
   table: string;
@@ -23,7 +26,7 @@ export interface Check {
  * The checks. Their thresholds are constants on purpose, and not the reconciler's: it repairs, and these report to
  * people. An alert that fires while the reconciler is already at work is correct.
  */
-export const checks: readonly Check[] = [
+const declared = [
   {
     id: "stuck_orders",
     metric: "veza_ledger_stuck_orders_pending",
@@ -71,7 +74,10 @@ export const checks: readonly Check[] = [
     status: "reversal_pending",
     staleAfter: "30 minutes",
   },
-];
+] as const satisfies readonly Check<string>[];
+
+export type CheckId = (typeof declared)[number]["id"];
+export const checks: readonly Check[] = declared;
 
 export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
 export const checkSuccessMetric = "veza_ledger_check_success";

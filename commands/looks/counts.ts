@@ -1,3 +1,4 @@
+import { alertOf } from "../../config/checks.ts";
 import { type Outcome, runChecks } from "../../lib/checks.ts";
 import { askOn } from "../../lib/question.ts";
 import { ago, carefully, type Finding, type Scene, well } from "../look.ts";
@@ -14,7 +15,6 @@ export async function lookAtCounts({ database, limit }: Scene): Promise<Finding>
 function textOf({ check, count, oldestSeconds = 0 }: Exclude<Outcome, { error: unknown }>): string {
   const age = Date.now() / 1000 - oldestSeconds;
   const oldest = oldestSeconds > 0 ? `, the oldest ${ago(age)} old` : "";
-  const alert = `VezaLedger${check.id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
   const tooOld = oldestSeconds > 0 && age > 86_400 ? ", and VezaLedgerRowsTooOld unless that alert pages" : "";
-  return `${check.id} ${count}${oldest}: ${alert} fires${tooOld}`;
+  return `${check.id} ${count}${oldest}: ${alertOf(check)} fires${tooOld}`;
 }

@@ -1,4 +1,3 @@
-import { writeFile } from "node:fs/promises";
 import type { Builder } from "@grafana/grafana-foundation-sdk/cog";
 import * as common from "@grafana/grafana-foundation-sdk/common";
 import * as grafana from "@grafana/grafana-foundation-sdk/dashboard";
@@ -18,6 +17,7 @@ import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 import { optionalMetric } from "../../lib/optional.ts";
 import { infoMetric, sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
+import { alertOf, isPage, ranked, told } from "../checks.ts";
 
 /** One page for each alert, named after it, and README.md as the index. */
 const runbookUrl = "https://repository.example/docs/runbook";
@@ -28,40 +28,6 @@ const datasource = { type: "prometheus", uid: "${datasource}" };
 const ofStage = 'stage=~"$stage"';
 /** A gateway keeps the last numbers for ever. From this age on they are unknown, as in VezaLedgerSamplerSilent. */
 const staleAfterSeconds = 180;
-
-interface Advice {
-  /** The question to ask when the check counts something. */
-  hint: string;
-  /** Whether its alert is a page. Pages come first, and are red from 1; the others are orange below 10. */
-  pages?: true;
-  /** Colour of its lines in every panel. Green, orange, red and purple are taken: they say how bad something is. */
-  color: string;
-}
-const advice: Record<string, Advice> = {
-  stuck_orders: {
-    hint: "Do the provider's webhooks still arrive, and do we accept them?",
-    pages: true,
-    color: "#3274D9",
-  },
-  orphan_refunds: {
-    hint: "The worst of all: no provider was ever asked to pay these customers.",
-    pages: true,
-    color: "#E0439B",
-  },
-  stuck_refunds: {
-    hint: "Which final webhooks never came? The provider knows how these refunds ended.",
-    color: "#1FA5B5",
-  },
-  failed_transfers: { hint: "Nothing tries these again by itself: why does Stripe refuse them?", color: "#A39400" },
-  pending_reversals: { hint: "Does the reversal worker run?", color: "#808890" },
-};
-function adviceOn(id: string): Advice {
-  const found = advice[id];
-  if (!found) throw new Error(`config/grafana/dashboard.ts has no advice about ${id}`);
-  return found;
-}
-const rank = ({ id }: Check) => (advice[id]?.pages ? 0 : 1);
-const ranked = checks.toSorted((a, b) => rank(a) - rank(b));
 
 // PromQL. One series per stage everywhere, so that no stage hides another.
 
@@ -237,8 +203,6 @@ const blank: grafana.DynamicConfigValue = { id: "noValue", value: "" };
 const unknown: [string, string] = ["unknown", "purple"];
 const never: [string, string] = ["never", "red"];
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
-/** `stuck_orders` → `VezaLedgerStuckOrders`. */
-const alertOf = ({ id }: Check) => `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter) => letter.toUpperCase())}`;
 const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the
   sampler's last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
 
@@ -258,7 +222,7 @@ const oldestUnaccepted = `min by (stage) (${optionalMetric.oldestUnaccepted}{${o
  * An amount has no colour: the thresholds are for the count.
  */
 function checkPanel(check: Check, index: number): Stat {
-  const { hint, pages } = adviceOn(check.id);
+  const { hint } = told[check.id];
   return stat({
     title: titleOf(check.id),
     description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Beside the
@@ -266,7 +230,7 @@ function checkPanel(check: Check, index: number): Stat {
       them somebody has **accepted**: the alerts leave these out.`,
     unit: "none",
     size: [tileWidth(index), 7],
-    links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(pages ? [] : ["VezaLedgerRowsTooOld"])),
+    links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(isPage(check) ? [] : ["VezaLedgerRowsTooOld"])),
     targets: [
       instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}"),
       instant(
@@ -280,7 +244,7 @@ function checkPanel(check: Check, index: number): Stat {
     .overrideByQuery("B", [{ id: "decimals", value: 2 }, ...colored("transparent")])
     .overrideByQuery("C", colored("transparent"))
     .mappings([textFor({ "-1": unknown })])
-    .thresholds(thresholds(pages ? { 1: "red" } : { 1: "orange", 10: "red" }));
+    .thresholds(thresholds(isPage(check) ? { 1: "red" } : { 1: "orange", 10: "red" }));
 }
 
 /** Nine rows fit at this height: 36 pixels for a row, 34 for the header. More than nine scroll. */
@@ -411,7 +375,7 @@ const moneyPanels = (): AnyPanel[] => [
     .min(0),
   ranked
     .reduce(
-      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
       timeSeries({
         title: "Accepted rows",
         description: `Rows that somebody knows of: the counts have them, the alerts leave them out until a day. Beside
@@ -456,7 +420,7 @@ const detailPanels = (): AnyPanel[] => [
     .thresholds(thresholds({ 1: "orange", 86400: "red" })),
   ranked
     .reduce(
-      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
       timeSeries({
         title: "The counts over time",
         description: `The same counts as above: did it start suddenly, and does it go down again? A gap means unknown,
@@ -479,6 +443,9 @@ const detailPanels = (): AnyPanel[] => [
     .min(0),
 ];
 
+/** A phase has the colour of the check whose rows it repairs. */
+const colorOf = (phase: string) => Object.values(told).find(({ repairedBy }) => repairedBy === phase)?.color ?? "text";
+
 const reconcilerPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last sweep",
@@ -499,7 +466,7 @@ const reconcilerPanels = (): AnyPanel[] => [
     .thresholds(thresholds({ 600: "orange", 900: "red" })),
   phases
     .reduce(
-      (panel, phase, index) => panel.overrideByQuery(refId(index), colored(advice[phase]?.color ?? "text")),
+      (panel, phase, index) => panel.overrideByQuery(refId(index), colored(colorOf(phase))),
       timeSeries({
         title: "Rows repaired in the last hour",
         description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. Counts
@@ -531,7 +498,7 @@ const reconcilerPanels = (): AnyPanel[] => [
     links: runbook("VezaLedgerOrphanRefunds"),
     targets: [range(hourly(reconcilerMetric.orphanRefunds, "stage"), "failed {{stage}}")],
   })
-    .overrideByQuery("A", colored(adviceOn("orphan_refunds").color))
+    .overrideByQuery("A", colored(told.orphan_refunds.color))
     .min(0),
   timeSeries({
     title: "Duration of a sweep",
@@ -620,7 +587,7 @@ const evidencePanels = (): AnyPanel[] => [
       textFor({ "-1": unknown, 0: ["not watched", "blue"], 1: ["watched", "green"], 2: ["blind?", "orange"] }),
     ]),
   ranked.reduce(
-    (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+    (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
     timeSeries(
       {
         title: "Age of the newest row watched",
@@ -645,7 +612,7 @@ const evidencePanels = (): AnyPanel[] => [
   ),
   checkOfTable
     .reduce(
-      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(adviceOn(id).color)),
+      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
       timeSeries({
         title: "Rows inserted in the last hour",
         description: `By Postgres' statistics; for a view, into its one table. Rows come in while a check sees none:
@@ -807,9 +774,4 @@ function arrange(panels: grafana.Panel[]): void {
     Object.assign(gridPos, highest);
     bottoms.fill(highest.y + h, highest.x, highest.x + w);
   }
-}
-
-// npm run dashboard
-if (import.meta.main) {
-  await writeFile(new URL("ledger.json", import.meta.url), `${JSON.stringify(ledgerDashboard(), null, 2)}\n`);
 }

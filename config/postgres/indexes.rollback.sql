@@ -1,4 +1,4 @@
--- Written by `npm run indexes`. Takes indexes.sql back, without blocking writes, except on a partitioned table. The
+-- Written by `npm run generate`. Takes indexes.sql back, without blocking writes, except on a partitioned table. The
 -- checks work, and read more.
 
 \set ON_ERROR_STOP on

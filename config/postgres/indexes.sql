@@ -1,4 +1,4 @@
--- Written by `npm run indexes` from lib/checks.ts: one partial index for each check, over the rows in its state. A
+-- Written by `npm run generate` from lib/checks.ts: one partial index for each check, over the rows in its state. A
 -- check then reads these rows and no others, however large the table is. Optional, safe to run again. As the owner:
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
 -- The query writes the statements, and psql's \gexec runs them, in the tables behind the sampler's search_path. It

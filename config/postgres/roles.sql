@@ -12,6 +12,7 @@
 --
 -- The time-outs belong to the roles because poolers refuse them as start-up parameters. The sampler's counts run one
 -- after the other: statement_timeout times their number fits into its 8 s for Postgres. Evidence comes behind them.
+-- `npm run generate` writes what depends on the checks, between marks.
 
 \set ON_ERROR_STOP on
 
@@ -181,7 +182,9 @@ begin
       ('veza_ledger_sampler', 'default_transaction_read_only', 'on'),
       ('veza_ledger_sampler', 'synchronous_commit', 'on'),
       ('veza_ledger_sampler', 'default_transaction_isolation', 'read committed'),
+      -- generated: time of the sampler
       ('veza_ledger_sampler', 'statement_timeout', '1500ms'),
+      -- end of time of the sampler
       ('veza_ledger_sampler', 'lock_timeout', '500ms'),
       ('veza_ledger_sampler', 'idle_in_transaction_session_timeout', '10s'),
       -- A policy that hides rows makes a count fail. Otherwise it would be too small, and nobody would know.
@@ -204,7 +207,9 @@ begin
       -- For both functions in one process: what either of the two needs, and the shorter of the time-outs.
       ('veza_ledger', 'synchronous_commit', 'on'),
       ('veza_ledger', 'default_transaction_isolation', 'read committed'),
+      -- generated: time of both functions
       ('veza_ledger', 'statement_timeout', '1500ms'),
+      -- end of time of both functions
       ('veza_ledger', 'lock_timeout', '500ms'),
       ('veza_ledger', 'idle_in_transaction_session_timeout', '10s'),
       ('veza_ledger', 'idle_session_timeout', '1min'),
@@ -313,9 +318,11 @@ end
 $$;
 
 -- The sampler reads the columns that the checks need, and the totals.
+-- generated: columns that checks read
 grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledger_sampler;
 grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledger_sampler;
 grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
+-- end of columns that checks read
 grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver;
 grant select on ledger_metrics.totals to veza_ledger_sampler;
 grant select on ledger_metrics.amounts_at_risk, ledger_metrics.accepted to veza_ledger_sampler;
@@ -334,6 +341,7 @@ grant select, insert ("check", id, until, why), delete on ledger_metrics.accepte
 -- `id`, and the runbook needs the others; `npm run migrate` says what is missing.
 do $$
 begin
+  -- generated: columns that people read
   begin
     grant select (id) on orders to veza_ledger_sampler;
   exception
@@ -364,6 +372,7 @@ begin
   exception
     when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
   end;
+  -- end of columns that people read
 end
 $$;
 

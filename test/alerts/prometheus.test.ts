@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { load } from "js-yaml";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { alertOf } from "../../config/checks.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { checks } from "../../lib/checks.ts";
@@ -11,7 +12,7 @@ import { type Running, startPrometheus, startPushgateway } from "../../local/pro
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
-import { alertOf, insertRows, onTable, readsProviderId } from "../helpers/models.ts";
+import { insertRows, onTable, readsProviderId } from "../helpers/models.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
 import { hurried } from "../helpers/rules.ts";
 import { assertRights } from "../helpers/sample.ts";

@@ -4,9 +4,9 @@ import { load } from "js-yaml";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
+import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { createDatabase, lockTable, type TestDatabase } from "../helpers/database.ts";
-import { alertOf } from "../helpers/models.ts";
 
 const folder = "docs/runbook";
 /** The pages by their names, without `.md`. A page about an alert has the alert's name. */

@@ -683,7 +683,7 @@ it("every file of SQL can be applied twice, and taken back", async () => {
   await runSqlFiles(url, ["local/ledger.sql"]);
   for (let round = 0; round < 2; round += 1) {
     for (const name of [...applied, ...applied]) await runSqlFiles(url, [`config/postgres/${name}.sql`]);
-    expect(await left(), "3 roles, a schema, and an index for each check: npm run indexes").toHaveLength(
+    expect(await left(), "3 roles, a schema, and an index for each check: npm run generate").toHaveLength(
       3 + 1 + checks.length,
     );
     for (const name of applied.toReversed()) await runSqlFiles(url, [`config/postgres/${name}.rollback.sql`]);

@@ -31,7 +31,7 @@ it.each(["timestamptz", "timestamp"])(
     const small = await pagesAt(20_000, type);
     const large = await pagesAt(400_000, type);
     expect(large.withoutIndexes).toBeGreaterThan(10 * small.withoutIndexes);
-    const lacking = "config/postgres/indexes.sql: npm run indexes";
+    const lacking = "config/postgres/indexes.sql: npm run generate";
     expect(large.healthy, lacking).toBe(small.healthy);
     // A few pages for each count, for its evidence, and for the list of tables.
     expect(large.healthy, lacking).toBeLessThan(20 * checks.length);

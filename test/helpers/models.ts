@@ -1,4 +1,4 @@
-import { type Check, checks } from "../../lib/checks.ts";
+import { type Check, type CheckId, checks } from "../../lib/checks.ts";
 
 // What each check counts, said a second time, without SQL. Tests compare the statements with it, and make rows from it.
 
@@ -12,7 +12,7 @@ export interface Model {
   staleAfterMinutes?: number;
 }
 
-export const models: Record<string, Model> = {
+export const models: Record<CheckId, Model> = {
   stuck_orders: {
     table: "orders",
     status: "pending",
@@ -47,12 +47,8 @@ export const models: Record<string, Model> = {
   },
 };
 
-/** The model of a check. Throws when there is no model. */
-export function modelOf({ id }: Pick<Check, "id">): Model {
-  const model = models[id];
-  if (!model) throw new Error(`test/helpers/models.ts has no model of ${id}`);
-  return model;
-}
+/** The model of a check. */
+export const modelOf = ({ id }: Pick<Check, "id">): Model => models[id];
 
 /** The tables' columns for the id at the provider. */
 export const providerIds = {
@@ -120,9 +116,4 @@ export function countsOf(check: Pick<Check, "id">, changes: Omit<Change, "age">[
         (row.time === model.time && ageMinutesOf(row) > model.staleAfterMinutes));
     return rows.filter(isCounted).length;
   });
-}
-
-/** `stuck_orders` → `VezaLedgerStuckOrders`. */
-export function alertOf({ id }: Pick<Check, "id">): string {
-  return `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
 }

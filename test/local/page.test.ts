@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { serve } from "../../local/function-url.ts";
 import { answerPage, localRules, newStack, note } from "../../local/page.ts";
-import { alertOf } from "../helpers/models.ts";
 import { runScript } from "../helpers/processes.ts";
 
 const chromium = await findOnPath(["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);

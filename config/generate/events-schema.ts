@@ -1,10 +1,8 @@
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
 import { toJsonSchema } from "@valibot/to-json-schema";
-import { eventSchema } from "../lib/events.ts";
-import { maxEvents } from "../lib/limits.ts";
+import { eventSchema } from "../../lib/events.ts";
+import { maxEvents } from "../../lib/limits.ts";
 
-// npm run schema: generates docs/events.schema.json, the JSON Schema of a body, from the receiver's own schema.
+// docs/events.schema.json: the JSON Schema of a body, from the receiver's own schema.
 
 /** `reconciler.orphan_refund` becomes ReconcilerOrphanRefund. */
 function nameOf(type: string): string {
@@ -30,8 +28,3 @@ export function eventsSchema(): object {
     },
   };
 }
-
-/** The JSON Schema as docs/events.schema.json has it. */
-export const generatedSchema = (): string => `${JSON.stringify(eventsSchema(), null, 2)}\n`;
-
-if (import.meta.main) await writeFile(path.join(import.meta.dirname, "../docs/events.schema.json"), generatedSchema());

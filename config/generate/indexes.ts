@@ -1,15 +1,14 @@
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
-import { checks, stateOf } from "../lib/checks.ts";
+import { checks, stateOf } from "../../lib/checks.ts";
 
-// npm run indexes: writes the indexes of the checks, and their rollback, into config/postgres.
+// The indexes of the checks, and their rollback.
 
 const given = checks.map(
   (check) => `  ('veza_ledger_${check.id}', '${check.table}', '${check.time}', $$${stateOf(check)}$$)`,
 );
 
-const create = `\
--- Written by \`npm run indexes\` from lib/checks.ts: one partial index for each check, over the rows in its state. A
+/** config/postgres/indexes.sql */
+export const indexes = `\
+-- Written by \`npm run generate\` from lib/checks.ts: one partial index for each check, over the rows in its state. A
 -- check then reads these rows and no others, however large the table is. Optional, safe to run again. As the owner:
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
 -- The query writes the statements, and psql's \\gexec runs them, in the tables behind the sampler's search_path. It
@@ -78,8 +77,9 @@ select statement from (
 order by step, position \\gexec
 `;
 
-const drop = `\
--- Written by \`npm run indexes\`. Takes indexes.sql back, without blocking writes, except on a partitioned table. The
+/** config/postgres/indexes.rollback.sql */
+export const rollback = `\
+-- Written by \`npm run generate\`. Takes indexes.sql back, without blocking writes, except on a partitioned table. The
 -- checks work, and read more.
 
 \\set ON_ERROR_STOP on
@@ -89,14 +89,3 @@ from pg_class join pg_namespace on pg_namespace.oid = relnamespace
 where relkind in ('i', 'I') and not relispartition
   and relname ~ '^veza_ledger_(${checks.map(({ id }) => id).join("|")})(_\\d+)?$' \\gexec
 `;
-
-/** The text of each generated file, by its name in config/postgres. */
-export function indexFiles(): Record<string, string> {
-  return { "indexes.sql": create, "indexes.rollback.sql": drop };
-}
-
-if (import.meta.main) {
-  for (const [name, text] of Object.entries(indexFiles())) {
-    await writeFile(path.join(import.meta.dirname, "../config/postgres", name), text);
-  }
-}

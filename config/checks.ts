@@ -1,0 +1,79 @@
+import { type Check, type CheckId, checks } from "../lib/checks.ts";
+import type { phases } from "../lib/events.ts";
+
+/** What people need of a check. Its alert, its tile and its rows in the docs come from here: `npm run generate`. */
+interface Told {
+  /** A page wakes somebody; a ticket waits for office hours. */
+  severity: "page" | "ticket";
+  /** What the alert calls the rows, before their number. */
+  noun: string;
+  /** A sentence: what it means that rows count. */
+  means: string;
+  /** A sentence: what is lost meanwhile. */
+  lost: string;
+  /** The reconciler's phase that repairs these rows: many late repairs are the same incident. */
+  repairedBy?: (typeof phases)[number];
+  /** What to ask first, on the tile. */
+  hint: string;
+  /** Of its lines in every panel. Green, orange, red and purple are taken: they say how bad something is. */
+  color: `#${string}`;
+}
+
+/** By the check's id. */
+export const told: Record<CheckId, Told> = {
+  stuck_orders: {
+    severity: "page",
+    noun: "Orders stuck in pending",
+    means:
+      "Hyperswitch knows these payments, and after 30 minutes our orders do not know how they ended: its webhooks no " +
+      "longer arrive, or we reject them.",
+    lost: "Customers may have paid and see no order.",
+    repairedBy: "stuck_orders",
+    hint: "Do the provider's webhooks still arrive, and do we accept them?",
+    color: "#3274D9",
+  },
+  orphan_refunds: {
+    severity: "page",
+    noun: "Orphan refunds",
+    means: "Nobody asked Hyperswitch to pay these refunds: a process died between the row and the call.",
+    lost: "Customers wait for refunds that nobody sends.",
+    repairedBy: "orphan_refunds",
+    hint: "The worst of all: no provider was ever asked to pay these customers.",
+    color: "#E0439B",
+  },
+  stuck_refunds: {
+    severity: "ticket",
+    noun: "Refunds stuck in pending",
+    means: "Hyperswitch accepted these refunds over 30 minutes ago, and the final webhook never came.",
+    lost: "The customer may have the money while we say that it is on its way.",
+    repairedBy: "stuck_refunds",
+    hint: "Which final webhooks never came? The provider knows how these refunds ended.",
+    color: "#1FA5B5",
+  },
+  failed_transfers: {
+    severity: "ticket",
+    noun: "Transfers to sellers failed for good",
+    means: "The retry worker has given up on them: Stripe Connect refuses.",
+    lost: "The sellers are not paid until somebody looks.",
+    hint: "Nothing tries these again by itself: why does Stripe refuse them?",
+    color: "#A39400",
+  },
+  pending_reversals: {
+    severity: "ticket",
+    noun: "Reversals that do not end",
+    means: "These transfers have waited for their reversal for over 30 minutes: the reversal worker is stuck.",
+    lost: "Money does not come back from the sellers.",
+    hint: "Does the reversal worker run?",
+    color: "#808890",
+  },
+};
+
+export const isPage = ({ id }: Check): boolean => told[id].severity === "page";
+
+/** The checks as people read them: pages first. */
+export const ranked: readonly Check[] = checks.toSorted((a, b) => Number(isPage(b)) - Number(isPage(a)));
+
+/** The name of a check's own alert: `stuck_orders` → `VezaLedgerStuckOrders`. */
+export function alertOf({ id }: { id: string }): string {
+  return `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
+}

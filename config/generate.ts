@@ -1,0 +1,40 @@
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { amountsPage, readmePage, runbookIndex } from "./generate/docs.ts";
+import { eventsSchema } from "./generate/events-schema.ts";
+import { indexes, rollback } from "./generate/indexes.ts";
+import { rolesFile } from "./generate/roles.ts";
+import { rulesFile } from "./generate/rules.ts";
+import { ledgerDashboard } from "./grafana/dashboard.ts";
+
+// npm run generate: writes all that is made from the checks (lib/checks.ts and checks.ts), from the schema of events
+// (lib/events.ts) and from grafana/dashboard.ts. A test says when a file is stale: test/docs/generated.test.ts.
+
+const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
+
+/** For each file, its text from its text until now. Most files have generated parts between marks. */
+const files: Record<string, (text: string) => string | Promise<string>> = {
+  "config/alertmanager/ledger.yml": rulesFile,
+  "config/grafana/ledger.json": () => json(ledgerDashboard()),
+  "config/postgres/indexes.sql": () => indexes,
+  "config/postgres/indexes.rollback.sql": () => rollback,
+  "config/postgres/roles.sql": rolesFile,
+  "docs/amounts.md": amountsPage,
+  "docs/events.schema.json": () => json(eventsSchema()),
+  "docs/runbook/README.md": runbookIndex,
+  "README.md": readmePage,
+};
+
+/** The generated files as they should be and as they are, by their paths in the project. */
+export async function generate(): Promise<{ file: string; text: string; old: string }[]> {
+  return Promise.all(
+    Object.entries(files).map(async ([file, textFrom]) => {
+      const old = await readFile(path.join(import.meta.dirname, "..", file), "utf8");
+      return { file, text: await textFrom(old), old };
+    }),
+  );
+}
+
+if (import.meta.main) {
+  for (const { file, text } of await generate()) await writeFile(path.join(import.meta.dirname, "..", file), text);
+}

@@ -1,0 +1,39 @@
+import { checks, rowsOf } from "../../lib/checks.ts";
+import { alertOf, ranked, told } from "../checks.ts";
+import { between } from "./marks.ts";
+
+// What the pages of docs say about each check. The first mark of a table is in its header, the second in the first row
+// by hand: a line of its own would end the table.
+
+/** Rows of Markdown, behind the line below a header. */
+const rows = (cells: string[][]) =>
+  [Array(cells[0]?.length).fill("---"), ...cells].map((row) => `| ${row.join(" | ")} |\n`).join("");
+
+/** README.md with a row for the metric and a row for the alert of each check. */
+export function readmePage(text: string): string {
+  const counts = ranked.map(({ id, metric }) => [`\`${metric}\``, told[id].lost]);
+  const alerts = ranked.map((check) => {
+    const { repairedBy, severity } = told[check.id];
+    const orLate = repairedBy ? ", or many rows are repaired late in an hour" : "";
+    return [`\`${alertOf(check)}\``, `\`${check.id}\` is above 0${orLate}`, severity];
+  });
+  return between(between(text, "counts", rows(counts)), "alerts", rows(alerts));
+}
+
+/** docs/runbook/README.md with a row for each check. */
+export function runbookIndex(text: string): string {
+  const pages = ranked.map((check) => [told[check.id].noun, `[${alertOf(check)}](${alertOf(check)}.md)`]);
+  return between(text, "checks", rows(pages));
+}
+
+/** docs/amounts.md with the rows of each check in the view. */
+export function amountsPage(text: string): string {
+  const selects = checks.map((check, index) => {
+    const [name, currency, amount] =
+      index === 0 ? [`::text as "check"`, "::text as currency", " as amount"] : ["", "", ""];
+    const rows = rowsOf(check).replaceAll(/^(?=.{121})(.*) and (?=\w+ < now)/gm, "$1\n  and ");
+    return `select '${check.id}'${name}, currency${currency}, amount_cents / 100.0${amount}\n${rows}`;
+  });
+  const view = `create or replace view ledger_metrics.amounts_at_risk as\n${selects.join("\nunion all\n")};`;
+  return between(text, "view", `\n\`\`\`sql\n${view}\n\`\`\`\n`);
+}
