@@ -233,7 +233,7 @@ it("every alert has prefix, severity, texts, and links to the dashboard and to i
   }
 });
 
-it("the command of docs/on-call.md puts your addresses into every link, and leaves nothing else behind", async () => {
+it("the command of docs/deploy.md puts your addresses into every link, and leaves nothing else behind", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-links-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const files = [
@@ -265,7 +265,7 @@ it("the command of docs/on-call.md puts your addresses into every link, and leav
     );
   }
 
-  const [, command = ""] = /```sh\n(perl [\s\S]*?)```/.exec(await readFile("docs/on-call.md", "utf8")) ?? [];
+  const [, command = ""] = /```sh\n(perl [\s\S]*?)```/.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
   await promisify(execFile)("bash", ["-euo", "pipefail", "-c", command], { cwd: folder });
 
   for (const file of files) expect(await textOf(file), file).toBe(expected[file]);

@@ -5,7 +5,7 @@ import { type Running, startAlertmanager, startPrometheus, startPushgateway } fr
 import { runProgram } from "../helpers/processes.ts";
 import { hurried } from "../helpers/rules.ts";
 
-// The drill of docs/on-call.md, followed line by line, with Prometheus, Alertmanager and a pager.
+// The drill of docs/deploy.md, followed line by line, with Prometheus, Alertmanager and a pager.
 
 let gateway: Running;
 let prometheus: Running;
@@ -45,7 +45,7 @@ afterAll(async () => {
 });
 
 it("sends one page that says it is a drill, then its end, and leaves nothing behind", async () => {
-  const [, drill = ""] = /```sh\n(drill=[\s\S]*?)```/.exec(await readFile("docs/on-call.md", "utf8")) ?? [];
+  const [, drill = ""] = /```sh\n(drill=[\s\S]*?)```/.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
   // Beside the group of a sampler, whose metric has a type that the gateway holds all groups to.
   const sampler = "# TYPE veza_ledger_orphan_refund_rows gauge\nveza_ledger_orphan_refund_rows 0\n";
   await fetch(`${gateway.url}/metrics/job/veza_ledger/stage/prod`, { method: "PUT", body: sampler });

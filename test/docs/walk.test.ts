@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
 
-// npm run test:docs: a newcomer's walk through the README and docs/on-call.md, command by command, in a copy of the
+// npm run test:docs: a newcomer's walk through the README and docs/deploy.md, command by command, in a copy of the
 // project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
 // fresh copy.
 
@@ -61,7 +61,7 @@ it("leads to both promises seen kept, to counts on one's own ledger, to alerts, 
     /^ +\d+ {2}stuck_orders, the oldest /m,
   );
 
-  const [links = "", ...lines] = await commandsOf("docs/on-call.md", "# Alerts and dashboard");
+  const [links = "", ...lines] = await commandsOf("docs/deploy.md", "## Alerts and dashboard");
   await outputOf(run(links));
   expect(await readFile(path.join(folder, "config/alertmanager/ledger.yml"), "utf8")).toContain("grafana.internal");
   const drill = lines.join("\n").replace("https://push.example.com", gateway).replace("sleep 120", "");
