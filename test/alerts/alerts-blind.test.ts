@@ -40,7 +40,7 @@ it.each([
     await writeFile(path.join(folder, "tests.yml"), dump(file));
     expect(await unitTest(tool, folder, ["tests.yml"])).toMatch(/^ *SUCCESS$/m);
   },
-  300_000,
+  900_000,
 );
 
 it("VezaLedgerCheckBlind knows the checks without rows outside, whose absence means no evidence", async () => {

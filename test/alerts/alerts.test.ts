@@ -60,7 +60,7 @@ interface UnitTests {
 }
 
 describe("every alert fires when it should, not a minute earlier, and says what it should", () => {
-  const timeout = 300_000; // Seconds each, and longer on a machine that is busy.
+  const timeout = 900_000; // Seconds each, and longer on a machine that is busy.
   let folder: string;
   let files: string[];
   let tests: UnitTest[];
