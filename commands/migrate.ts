@@ -16,11 +16,15 @@ import { tryRole } from "./trial.ts";
 // npm run migrate: makes the schema, the roles and their rights in the database of DATABASE_URL, and tries each role.
 const usage = `usage: npm run migrate [-- <options>]
 
-  --schema <name>           the ledger's schema, where your search_path does not lead to it
-  --password-from <file>    has lines such as veza_ledger_sampler=…, for roles without a password
-  --one-login               makes veza_ledger too, for both functions in one process without AWS
-  --iam                     the functions log in by IAM: grants them rds_iam, where there is that role
-  --dry-run                 prints the SQL, and connects to nothing
+  --schema <name>         the ledger's schema, if your search_path lacks it
+  --password-from <file>  has lines such as veza_ledger_sampler=…, for roles
+                          without a password
+  --one-login             makes veza_ledger too, for both functions in one
+                          process without AWS
+  --iam                   the functions log in by IAM: grants them rds_iam,
+                          where there is that role
+  --dry-run               prints the SQL, and connects to nothing
+  -h, --help              prints this
 
 DATABASE_URL names the ledger's database, and a login that may create roles.`;
 

@@ -87,7 +87,8 @@ async function backfill(folder: string, history: string, signal: AbortSignal | u
   const text = path.join(folder, "history.txt");
   await writeFile(text, history);
   const args = ["tsdb", "create-blocks-from", "openmetrics", text, path.join(folder, "data")];
-  await run(file, args, { timeout: historyTimeoutMs, ...(signal && { signal }) });
+  const env = { ...process.env, TMPDIR: folder }; // It leaves its own folder there when it is interrupted.
+  await run(file, args, { env, timeout: historyTimeoutMs, ...(signal && { signal }) });
 }
 
 /**

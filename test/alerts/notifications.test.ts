@@ -314,7 +314,7 @@ beforeAll(async () => {
     await pushAll(0);
     expect(await query(sampleTimestampMetric)).toHaveLength(incidents.length);
   };
-  await vi.waitFor(hasScraped, { timeout: 20_000, interval: minuteMs });
+  await vi.waitFor(hasScraped, { timeout: 120_000, interval: minuteMs });
   await playAll();
   phone.stop(); // From here on, all samplers are silent.
 }, 600_000);

@@ -253,20 +253,3 @@ it("prints the sampler's statements to paste, without any settings, and they cou
   expect(answers).toEqual([...counts, ...counts]);
   for (const { id } of checks) expect(program.output()).toContain(`-- ${id}\n`);
 });
-
-it("says how it is used, when asked", async () => {
-  expect(await doctor(["--help"], {})).toMatchObject({
-    exitCode: 0,
-    lines: expect.arrayContaining([expect.stringMatching(/^usage: npm run doctor/)]),
-  });
-});
-
-it.each([["everything"], ["sampler", "receiver"], ["--fast"], ["--sql"], ["receiver", "--sql"]])(
-  "says how it is used, to %s",
-  async (...role) => {
-    expect(await doctor(role, {})).toMatchObject({
-      exitCode: 2,
-      lines: expect.arrayContaining([expect.stringMatching(/^usage: npm run doctor/)]),
-    });
-  },
-);

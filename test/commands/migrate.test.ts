@@ -621,10 +621,6 @@ it("prints its SQL for a review, which can be run as it is", async () => {
   );
 });
 
-it.each([["--fast"], ["now"]])("says how it is used, to %s", async (argument) => {
-  expect(await migrate(database.adminUrl, [argument])).toEqual([2, expect.stringContaining("usage: npm run migrate")]);
-});
-
 it("says what is missing, and shows no password when it fails", async () => {
   expect(await migrate(undefined)).toEqual([1, expect.stringContaining("DATABASE_URL is missing")]);
   const [exitCode, printed] = await migrate(database.samplerUrl);

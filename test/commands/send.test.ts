@@ -47,36 +47,6 @@ async function fileWith(text: string): Promise<string> {
 }
 
 it.each([
-  [[], "nothing to send"],
-  [["dance"], "not understood: dance"],
-  [["action"], "not understood: action"],
-  [["sweep"], "not understood: sweep"],
-  [["sweep", "long"], "not understood: sweep long"],
-  [["ping", "--file", "events.json"], "either --file or an event"],
-  [["--file", "/nowhere/events.json"], "ENOENT: no such file or directory, open '/nowhere/events.json'"],
-  [["ping", "--twice"], "Unknown option '--twice'"],
-  [["ping", "-"], "not understood: ping -"],
-  [
-    ["ping", "--id", "two words"],
-    "webhook-id: must be 1 to 256 printable ASCII characters without spaces and full stops",
-  ],
-])("says how it is used when called with %j", async (args, problem) => {
-  const { exitCode, output } = await send(undefined, ...args);
-  expect(exitCode).toBe(2);
-  expect(output.split("\n")[0]).toContain(problem);
-  const [, usage = ""] = output.split(/\n\n(?=usage: npm run send -- <what> \[--id <id>\] \[--retry\]\n)/);
-  expect(usage).not.toBe("");
-  expect(usage.split("\n").filter((line) => line.length > 80)).toEqual([]);
-});
-
-it.each(["--help", "-h"])("prints how it is used with %s", async (flag) => {
-  const { exitCode, output } = await send(undefined, flag);
-  expect(exitCode).toBe(0);
-  expect(output).toMatch(/^usage: npm run send /);
-  expect(output).toContain("exit code  0  counted, now or before");
-});
-
-it.each([
   [
     "a malformed secret",
     { WEBHOOK_SECRET: "whsec_short" },

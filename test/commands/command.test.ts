@@ -1,0 +1,51 @@
+import { expect, it } from "vitest";
+import { run as doctor } from "../../commands/doctor.ts";
+import { run as migrate } from "../../commands/migrate.ts";
+import { run as send } from "../../commands/send.ts";
+import { inProcess } from "../helpers/commands.ts";
+
+// How each command says how it is used.
+
+const commands = { doctor, migrate, send };
+type Name = keyof typeof commands;
+
+it.each<[Name, string[], string]>([
+  ["doctor", ["everything"], "not understood: everything"],
+  ["doctor", ["--fast"], "Unknown option '--fast'"],
+  ["doctor", ["sampler", "receiver"], "these do not go together"],
+  ["doctor", ["--sql"], "these do not go together"],
+  ["doctor", ["receiver", "--sql"], "these do not go together"],
+  ["doctor", ["sampler", "--schema", "veza"], "these do not go together"],
+  ["migrate", ["--fast"], "Unknown option '--fast'"],
+  ["migrate", ["now"], "not understood: now"],
+  ["send", [], "nothing to send"],
+  ["send", ["dance"], "not understood: dance"],
+  ["send", ["action"], "not understood: action"],
+  ["send", ["sweep"], "not understood: sweep"],
+  ["send", ["sweep", "long"], "not understood: sweep long"],
+  ["send", ["ping", "--file", "events.json"], "either --file or an event"],
+  ["send", ["--file", "/nowhere/events.json"], "ENOENT: no such file or directory, open '/nowhere/events.json'"],
+  ["send", ["ping", "--twice"], "Unknown option '--twice'"],
+  ["send", ["ping", "-"], "not understood: ping -"],
+  [
+    "send",
+    ["ping", "--id", "two words"],
+    "webhook-id: must be 1 to 256 printable ASCII characters without spaces and full stops",
+  ],
+])("npm run %s, called with %j, says why it does nothing, and how it is used", async (name, args, problem) => {
+  const { exitCode, output } = await inProcess(commands[name], args, {});
+  expect(exitCode).toBe(2);
+  const [said = "", usage] = output.split(`\n\nusage: npm run ${name} `);
+  expect(said).toContain(problem);
+  expect(usage).toBeDefined();
+});
+
+it.each<[Name, string]>([
+  ["doctor", "-h"],
+  ["migrate", "-h"],
+  ["send", "--help"],
+])("npm run %s prints how it is used with %s, for a terminal of 80 columns", async (name, flag) => {
+  const { exitCode, output } = await inProcess(commands[name], [flag], {});
+  expect([exitCode, output]).toEqual([0, expect.stringMatching(`^usage: npm run ${name} `)]);
+  expect(output.split("\n").filter((line) => line.length > 80)).toEqual([]);
+});
