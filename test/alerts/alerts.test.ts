@@ -19,6 +19,9 @@ interface Rule {
   annotations: { summary?: string; description?: string; dashboard_url?: string; runbook_url?: string };
 }
 
+// When alerts fire, and what they say: the unit tests of alerts.yml and alerts-….yml by both engines' tools. Beside
+// them, what the rules, the route and the links have in common.
+
 const rulesFile = "config/alertmanager/ledger.yml";
 const unitTestFiles = ["alerts", "alerts-texts", "alerts-day", "alerts-evidence", "alerts-blind"];
 let groups: { name: string; rules: Partial<Rule>[] }[];
@@ -199,26 +202,10 @@ it("the route sends pages and tickets to receivers of their own", async () => {
   expect([await routeOf("page"), await routeOf("ticket")]).toEqual(["pages", "tickets"]);
 });
 
-it("the two required pages are exactly as agreed: rows that nobody has accepted, for 10 and for 5 minutes", () => {
-  const agreed = (metric: string, check: string) => `last_over_time(
-  (
-    ${metric}
-      - ignoring (check) veza_ledger_accepted_rows{check="${check}"} >= 0
-    or
-    ${metric} + 0 >= 0
-  )[1d:30s]
-) > 0
-or
-`;
+it("the two required pages wait for as long as agreed; complete.test.ts has their conditions", () => {
   const pageOf = (name: string) => rules.find(({ alert, labels }) => alert === name && labels.severity === "page");
-  expect(pageOf("VezaLedgerStuckOrders")).toMatchObject({
-    expr: expect.stringContaining(agreed("veza_ledger_stuck_orders_pending", "stuck_orders")),
-    for: "10m",
-  });
-  expect(pageOf("VezaLedgerOrphanRefunds")).toMatchObject({
-    expr: expect.stringContaining(agreed("veza_ledger_orphan_refund_rows", "orphan_refunds")),
-    for: "5m",
-  });
+  expect(pageOf("VezaLedgerStuckOrders")?.for).toBe("10m");
+  expect(pageOf("VezaLedgerOrphanRefunds")?.for).toBe("5m");
 });
 
 it("every alert has prefix, severity, texts, and links to the dashboard and to its own page of the runbook", () => {

@@ -6,10 +6,10 @@ import { type Running, startPrometheus, startPushgateway } from "../../local/pro
 import { exportedMetrics } from "../helpers/metrics.ts";
 import { hurried } from "../helpers/rules.ts";
 
-// Every query of the dashboard on a real Prometheus, which has all rules loaded and scrapes two stages from a real
-// Pushgateway. Instead of the sampler, the tests push both groups of a stage: so a last tick can be ten minutes ago at
-// once.
-const stages = ["prod", "staging"];
+// Every query of the dashboard on a real Prometheus, which has all rules loaded and scrapes from a real Pushgateway two
+// stages and a set-up without a stage. Instead of the sampler, the tests push both groups of a stage: so a last tick
+// can be ten minutes ago at once.
+const stages = ["", "prod", "staging"];
 const waiting = { timeout: 20_000, interval: 250 };
 /** An alert that is a page and a ticket about the same, whatever the shipped rules have. */
 const twice = `
@@ -38,7 +38,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all([prometheus?.stop(), gateway?.stop()]));
 
 async function changeGroup(job: string, stage: string, method: "PUT" | "DELETE", lines: string[] = []): Promise<void> {
-  const url = `${gateway.url}/metrics/job/${job}/stage/${stage}`;
+  const url = `${gateway.url}/metrics/job/${job}${stage && `/stage/${stage}`}`;
   const response = await fetch(url, { method, body: lines.length > 0 ? `${lines.join("\n")}\n` : null });
   expect(response.ok, await response.text()).toBe(true);
 }
@@ -100,16 +100,16 @@ async function rowsOf(expr: string): Promise<{ labels: Labels; value: number }[]
 const queryOf = (name: string) => panels.find(({ title }) => title === name)?.targets?.[0]?.expr ?? "";
 
 it.each([
-  { state: "both are known", values: [0, 0] },
-  { state: "the first is silent", silent: "prod", values: [-1, 0] },
-  { state: "the second is silent", silent: "staging", values: [0, -1] },
-  { state: "the first is gone", gone: "prod", values: [-1, 0] },
-  { state: "the second is gone", gone: "staging", values: [0, -1] },
+  { state: "all are known", values: [0, 0, 0] },
+  { state: "one is silent", silent: "prod", values: [0, -1, 0] },
+  { state: "the last is silent", silent: "staging", values: [0, 0, -1] },
+  { state: "one is gone", gone: "prod", values: [0, -1, 0] },
+  { state: "the last is gone", gone: "staging", values: [0, 0, -1] },
 ])("has one row for each stage on every tile, in one order, when $state", async ({ silent, gone, values }) => {
   for (const stage of stages) await push(stage, { lastTickAgoSeconds: stage === silent ? 600 : 0 });
   if (gone) for (const job of ["veza_ledger", "veza_reconciler"]) await changeGroup(job, gone, "DELETE");
   const counts = async () =>
-    Object.fromEntries((await rowsOf(queryOf("Orphan refunds"))).map(({ labels, value }) => [labels.stage, value]));
+    Object.fromEntries((await rowsOf(queryOf("Orphan refunds"))).map(({ labels, value }) => [stageOf(labels), value]));
   await expect.poll(counts, waiting).toEqual(Object.fromEntries(stages.map((stage, index) => [stage, values[index]])));
 
   const tiles = panels.filter(({ type }) => type === "stat");
@@ -117,21 +117,33 @@ it.each([
   for (const { title, targets = [] } of tiles) {
     for (const { expr } of targets) {
       const rows = await rowsOf(expr);
-      const isKnown = (stage = "") => stage !== silent && stage !== gone;
+      const isKnown = (stage: string) => stage !== silent && stage !== gone;
       const isAmount = expr.includes("amount_at_risk");
       const isBeside = isAmount || expr.includes("accepted");
       const each = title === "Latest push" ? ["veza_ledger", "veza_reconciler"] : isAmount ? ["EUR"] : [""];
       expect(
-        rows.map(({ labels: { job, currency, stage } }) => `${job ?? currency ?? ""} ${stage}`),
+        rows.map(({ labels }) => `${labels.job ?? labels.currency ?? ""} ${stageOf(labels)}`),
         title,
       ).toEqual(
         // Amounts and accepted rows that are unknown are absent, and the count beside them says unknown.
-        each.flatMap((one) => stages.filter((stage) => !isBeside || isKnown(stage)).map((stage) => `${one} ${stage}`)),
+        each
+          .flatMap((one) => stages.filter((stage) => !isBeside || isKnown(stage)).map((stage) => `${one} ${stage}`))
+          .toSorted((a, b) => Number(b.endsWith(" ")) - Number(a.endsWith(" "))), // No stage comes first.
       );
       if (title.startsWith("Would")) continue; // Recorded once in 5 minutes.
-      const known = rows.filter(({ labels }) => isKnown(labels.stage));
+      const known = rows.filter(({ labels }) => isKnown(stageOf(labels)));
       for (const { value } of known) expect(value, title).not.toBe(-1);
     }
+  }
+});
+
+it("knows nothing about a stage that it never saw", async () => {
+  for (const { type, title, targets = [] } of panels) {
+    const values = async ({ expr }: { expr: string }) =>
+      (await rowsOf(expr.replaceAll("$stage", "nobody"))).map(({ value }) => value);
+    const answers = (await Promise.all(targets.map(values))).flat();
+    // Unknown, and not grey. An alert without a stage, here of a blind check, is everybody's.
+    if (type === "stat" && !title.startsWith("Would")) expect(new Set(answers), title).toEqual(new Set([-1]));
   }
 });
 
@@ -144,7 +156,7 @@ it("draws one line for each stage on every chart", async () => {
   };
   for (const { title, type, targets = [] } of panels) {
     for (const { expr } of targets) {
-      const lines = () => linesOf(expr).then((all) => all.map(({ stage, le }) => le ?? stage));
+      const lines = () => linesOf(expr).then((all) => all.map((labels) => labels.le ?? stageOf(labels)));
       if (type === "timeseries") await expect.poll(lines, { ...waiting, message: title }).toEqual(stages);
       // All stages together, in one row for each bucket.
       if (type === "heatmap") await expect.poll(lines, waiting).toEqual(["+Inf", "3.2"]);
@@ -155,7 +167,7 @@ it("draws one line for each stage on every chart", async () => {
 it("names each sampler that was seen within an hour, and how long ago it ticked", { timeout: 60_000 }, async () => {
   const samplers = async () => {
     const rows = await rowsOf(queryOf("Who counts"));
-    return rows.map(({ labels, value }) => [labels.stage, labels.database, Math.floor(value / 1000)]).sort();
+    return rows.map(({ labels, value }) => [stageOf(labels), labels.database, Math.floor(value / 1000)]).sort();
   };
   const own = stages.map((stage) => [stage, "ledger@1", 0]);
   // The query looks once in 15 s, as often as Prometheus scrapes outside of tests.
@@ -168,7 +180,7 @@ it("lists each alert that fires in one row, the longest first, with its severity
   await push("staging", { count: 3 });
   await push("prod", { count: 1, lastTickAgoSeconds: 600 });
   const expected = ["StuckOrders", "OrphanRefunds", "StuckRefunds", "FailedTransfers", "PendingReversals"]
-    .flatMap((count) => stages.map((stage) => `VezaLedger${count} ${stage}`))
+    .flatMap((count) => ["prod", "staging"].map((stage) => `VezaLedger${count} ${stage}`))
     .concat("VezaLedgerSamplerSilent prod", "VezaLedgerTwice");
 
   // Tried until it holds: an alert may begin to fire between two questions.
@@ -205,6 +217,9 @@ it("lists an alert, too, where the rule engine does not say since when", async (
     expect(new Set(rows.map(({ value }) => value))).toEqual(new Set([-1]));
   }, waiting);
 });
+
+/** Empty for a set-up without a stage. */
+const stageOf = (labels: Labels) => labels.stage ?? "";
 
 /** What is told apart in the table. */
 function nameOf({ alertname, check, stage }: Labels): string {

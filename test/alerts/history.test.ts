@@ -5,6 +5,8 @@ import { demoHistory } from "../../local/history.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 
+// The hour before `npm start` that local/history.ts makes up, so that graphs and alerts begin with a past.
+
 /** The values of one series, the oldest first. */
 function valuesOf(openMetrics: string, series: string): number[] {
   const lines = openMetrics.split("\n").filter((line) => line.startsWith(`${series} `));

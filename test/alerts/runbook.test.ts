@@ -8,6 +8,8 @@ import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { createDatabase, lockTable, type TestDatabase } from "../helpers/database.ts";
 
+// The pages of the runbook: their order, their links, and every statement of SQL as people on call run it.
+
 const folder = "docs/runbook";
 /** The pages by their names, without `.md`. A page about an alert has the alert's name. */
 let pages: Record<string, string>;

@@ -632,7 +632,7 @@ it("says what is missing, and shows no password when it fails", async () => {
 it.each([
   ["sampler", "update orders set status = 'paid'", "cannot execute UPDATE in a read-only transaction"],
   ["sampler", "set transaction read write; update orders set status = 'paid'", "permission denied for table orders"],
-  ["sampler", "select updated_at from orders", "permission denied for table orders"],
+  ["sampler", "select xmin from orders", "permission denied for table orders"],
   ["sampler", "select * from ledger_metrics.deliveries", "permission denied for table deliveries"],
   ["receiver", "select status from orders", "permission denied for table orders"],
   ["receiver", "delete from ledger_metrics.totals", "permission denied for table totals"],

@@ -94,7 +94,7 @@ it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
   ],
   [
     "a renamed status",
-    () => run("update orders set status = 'awaiting_payment'"),
+    () => run("update orders set status = 'awaiting_payment' where status = 'pending'"),
     () => makeView("status", "replace(status, 'awaiting_payment', 'pending') as status"),
   ],
   [
@@ -134,7 +134,7 @@ it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
         alter table refunds set schema veza; alter table seller_transfers set schema veza;
         alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database}
           set search_path = veza, public;
-        update veza.orders set status = 'awaiting_payment'`);
+        update veza.orders set status = 'awaiting_payment' where status = 'pending'`);
     },
     () => makeView("status", "replace(status, 'awaiting_payment', 'pending') as status", "veza"),
   ],
