@@ -54,7 +54,11 @@ async function run(connections: Database[], gateway: Gateway, order: number[]) {
     const increments = [{ name: "veza_reconciler_orphan_refunds_total", labels: {}, value: 1 }];
     await recordDelivery(gated.sql, { id: `${caller}`, bodyDigest: "", increments });
     const connections = lend(gated, () => Promise.reject(new Error("the connection was lost")));
-    const isPublished = await publishTotals(connections, gateway, `${caller}`, deadline("test", 60_000));
+    const isPublished = await publishTotals(
+      connections,
+      { pushgateway: gateway, stage: `${caller}` },
+      deadline("test", 60_000),
+    );
     isOver[caller] = true;
     return isPublished;
   });
