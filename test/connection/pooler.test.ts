@@ -1,3 +1,5 @@
+// A pooler in transaction mode hands a session's settings to the next client: nothing here may leave one behind.
+
 import { execFile } from "node:child_process";
 import { glob, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,8 +14,6 @@ import { startPgbouncer } from "../helpers/pgbouncer.ts";
 import { runScript } from "../helpers/processes.ts";
 import { sampleAs } from "../helpers/sample.ts";
 import { createTemplate } from "../helpers/template.ts";
-
-// A pooler in transaction mode hands a session's settings to the next client: nothing here may leave one behind.
 
 /** A server of this file's own: roles belong to all databases of a server. */
 let serverUrl: string;

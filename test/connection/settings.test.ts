@@ -1,3 +1,5 @@
+// Settings: what they are parsed to, and what is wrong with them.
+
 import tls, { rootCertificates } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { trustCertificates } from "../../lib/certificates.ts";

@@ -1,3 +1,5 @@
+// Each check's count and oldest row, on a real ledger, and what becomes of a check that fails.
+
 import net from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";

@@ -1,3 +1,5 @@
+// The sampler's ticks: what they push, log and throw, and within which limits.
+
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../../handlers/sampler.ts";

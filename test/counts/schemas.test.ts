@@ -1,10 +1,10 @@
+// Schemas and settings that a ledger may have, other than local/ledger.sql: each count is right, or fails.
+
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { checks, type Outcome } from "../../lib/checks.ts";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "../helpers/models.ts";
 import { sampleAs } from "../helpers/sample.ts";
-
-// Schemas and settings that a ledger may have, other than local/ledger.sql: each count is right, or fails.
 
 let database: TestDatabase;
 beforeEach(async () => {

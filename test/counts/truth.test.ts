@@ -1,3 +1,7 @@
+// Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model
+// gives. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
+// microsecond. TRUTH_SECONDS says for how long, TRUTH_SEED repeats a run.
+
 import fc from "fast-check";
 import type postgres from "postgres";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -6,10 +10,6 @@ import { deadline } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/question.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type Model, modelOf, providerIds } from "../helpers/models.ts";
-
-// Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model
-// gives. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
-// microsecond. TRUTH_SECONDS says for how long, TRUTH_SEED repeats a run.
 
 const seconds = Number(process.env.TRUTH_SECONDS ?? 6);
 const seed = Number(process.env.TRUTH_SEED ?? Math.floor(Math.random() * 2 ** 31));

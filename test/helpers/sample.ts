@@ -12,6 +12,15 @@ export async function sampleOf(url: string): Promise<Sample> {
   return sample;
 }
 
+/** The evidence of a sample, as on the gateway, without its first word. */
+export async function evidenceOf(url: string): Promise<Record<string, number>> {
+  const { evidence } = await sampleOf(url);
+  const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return Object.fromEntries(
+    evidence.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value]),
+  );
+}
+
 /** What the checks find. */
 export const sampleAs = async (url: string): Promise<Outcome[]> => (await sampleOf(url)).outcomes;
 

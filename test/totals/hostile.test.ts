@@ -1,3 +1,6 @@
+// Whatever a caller sends: only documented answers, nothing counted that was not signed and valid, no secret given
+// away.
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -13,9 +16,6 @@ import { captureLog } from "../helpers/log.ts";
 import { packageService } from "../helpers/packages.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
-
-// Whatever a caller sends: only documented answers, nothing counted that was not signed and valid, no secret given
-// away.
 
 const secret = newSecret();
 const orphan = { type: "reconciler.orphan_refund", timestamp: "2026-01-31T12:00:00Z" };

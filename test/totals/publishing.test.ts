@@ -1,3 +1,5 @@
+// Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
+
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Database } from "../../lib/database.ts";
@@ -6,8 +8,6 @@ import { recordDelivery } from "../../lib/deliveries.ts";
 import { publishTotals } from "../../lib/publish.ts";
 import { createDatabase, lend, openConnection, type TestDatabase, waitingPublishers } from "../helpers/database.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
-
-// Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
 
 let database: TestDatabase;
 beforeAll(async () => {

@@ -1,3 +1,5 @@
+// A push to a real gateway, on the wire, and to gateways with each fault.
+
 import type http from "node:http";
 import { Gauge, Registry } from "prom-client";
 import { describe, expect, inject, it } from "vitest";
@@ -6,8 +8,6 @@ import { isTransient, PushRefused, push } from "../../lib/pushgateway.ts";
 import { parseSettings } from "../../lib/settings.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { closedPort, httpServer, tcpServer } from "../helpers/servers.ts";
-
-// A push to a real gateway, on the wire, and to gateways with each fault.
 
 function metricsWith(...names: string[]): Promise<string> {
   const registry = new Registry();

@@ -1,3 +1,5 @@
+// The receiver over HTTP: what it answers, what is recorded and published by then, and within which limits.
+
 import { randomUUID } from "node:crypto";
 import { getEventListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,8 +17,6 @@ import { startProxy } from "../helpers/proxy.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer, tcpServer } from "../helpers/servers.ts";
-
-// The receiver over HTTP: what it answers, what is recorded and published by then, and within which limits.
 
 const stage = "receiver";
 const secret = newSecret();

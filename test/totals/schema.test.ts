@@ -1,11 +1,11 @@
+// The JSON Schema of a body, which docs/ has for generators of types, against what the receiver takes.
+
 import { readFile } from "node:fs/promises";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { eventsSchema, generatedSchema } from "../../commands/schema.ts";
 import { parseEvents } from "../../lib/events.ts";
-
-// The JSON Schema of a body, which docs/ has for generators of types, against what the receiver takes.
 
 const matches = new Ajv2020().compile(eventsSchema());
 

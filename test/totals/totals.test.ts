@@ -1,3 +1,5 @@
+// The totals in Postgres, and on the gateway: a delivery is recorded once, and the sums are published under the lock.
+
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
@@ -25,8 +27,6 @@ import { runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { encrypted } from "../helpers/tls.ts";
-
-// The totals in Postgres, and on the gateway: a delivery is recorded once, and the sums are published under the lock.
 
 const stage = "totals";
 const gateway = { url: inject("pushgatewayUrl") };
