@@ -1,17 +1,14 @@
 // The pool: which connections are lent again, and which are closed.
 
-import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, expect, it, onTestFinished, vi } from "vitest";
 import { type Connections, keepConnections } from "../../lib/connections.ts";
 import { withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, targetOf } from "../helpers/database.ts";
 import { closedPort } from "../helpers/servers.ts";
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database?.remove());
+const database = await createDatabase();
+afterAll(() => database.remove());
 
 const open = (connections: Connections) =>
   connections.use(async (lent) => {

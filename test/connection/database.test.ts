@@ -3,20 +3,17 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
-import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import { type Database, type DatabaseTarget, isConnectionError, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { fullPort, tcpServer } from "../helpers/servers.ts";
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database?.remove());
+const database = await createDatabase();
+afterAll(() => database.remove());
 
 async function open(port?: number, timeoutMs = 1_000, tls: DatabaseTarget["tls"] = "off"): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };

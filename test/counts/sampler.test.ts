@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFi
 import { handler } from "../../handlers/sampler.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { startReplica } from "../chaos/servers.ts";
-import { createDatabase, lockTable, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -18,17 +18,15 @@ import { closedPort, tcpServer } from "../helpers/servers.ts";
 
 const stage = "sampler";
 const functionTimeoutMs = 25_000;
-let database: TestDatabase;
-
+const database = await createDatabase();
+afterAll(() => database.remove());
 beforeAll(async () => {
-  database = await createDatabase();
   await assertRights(database);
   await database.admin.unsafe(`
     insert into orders (status, hyperswitch_payment_id, created_at)
       select 'pending', 'pay', now() - interval '1 hour' from generate_series(1, 3);
     insert into seller_transfers (status, updated_at) values ('permanently_failed', now())`);
 });
-afterAll(() => database?.remove());
 beforeEach(async () => {
   await wipe(stage);
   setEnvironment({

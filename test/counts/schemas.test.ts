@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { checks, type Outcome } from "../../lib/checks.ts";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { forEachCheck, insertRows, needs, onTable, readsProviderId } from "../helpers/models.ts";
-import { sampleAs } from "../helpers/sample.ts";
+import { countsIn, sampleAs } from "../helpers/sample.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -17,10 +17,7 @@ const run = async (statements: string): Promise<void> => void (await database.ad
 const sample = (url = database.samplerUrl) => sampleAs(url);
 
 const failure = (error: unknown) => (error as { code?: string }).code ?? (error as Error).message;
-const counts = (outcomes: Outcome[]) =>
-  Object.fromEntries(
-    outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? failure(outcome.error) : outcome.count]),
-  );
+const counts = (outcomes: Outcome[]) => countsIn(outcomes, failure);
 const oldest = (outcomes: Outcome[]) =>
   Object.fromEntries(
     outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? "failed" : outcome.oldestSeconds]),

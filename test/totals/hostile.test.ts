@@ -7,9 +7,9 @@ import path from "node:path";
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
 import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
-import { afterAll, beforeAll, expect, inject, it, onTestFinished } from "vitest";
+import { afterAll, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../../handlers/receiver.ts";
-import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { matchesFilter } from "../helpers/filter-pattern.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -19,11 +19,8 @@ import { fakeSecretsManager } from "../helpers/secrets.ts";
 
 const secret = newSecret();
 const orphan = { type: "reconciler.orphan_refund", timestamp: "2026-01-31T12:00:00Z" };
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database?.remove());
+const database = await createDatabase();
+afterAll(() => database.remove());
 
 const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);
 

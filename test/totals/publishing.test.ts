@@ -1,19 +1,16 @@
 // Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
 
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import { createDatabase, lend, openConnection, type TestDatabase, waitingPublishers } from "../helpers/database.ts";
+import { createDatabase, lend, openConnection, waitingPublishers } from "../helpers/database.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database?.remove());
+const database = await createDatabase();
+afterAll(() => database.remove());
 
 const stepsOfOne = 4;
 

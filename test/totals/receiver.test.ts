@@ -4,12 +4,12 @@ import { randomUUID } from "node:crypto";
 import { getEventListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { serve } from "../../local/function-url.ts";
-import { createDatabase, lockTable, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -25,15 +25,11 @@ const orphan = { type: "reconciler.orphan_refund", timestamp };
 const body = JSON.stringify(orphan);
 const orphans = "veza_reconciler_orphan_refunds_total";
 
-let database: TestDatabase;
-let server: { url: string; stop(): Promise<void> };
-beforeAll(async () => {
-  database = await createDatabase();
-  server = await serve(handler, 0);
-});
+const database = await createDatabase();
+const server = await serve(handler, 0);
 afterAll(async () => {
-  await server?.stop();
-  await database?.remove();
+  await server.stop();
+  await database.remove();
 });
 beforeEach(async () => {
   setEnvironment({

@@ -6,21 +6,14 @@ import type http from "node:http";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import {
-  createDatabase,
-  lend,
-  openConnection,
-  type TestDatabase,
-  targetOf,
-  waitingPublishers,
-} from "../helpers/database.ts";
+import { createDatabase, lend, openConnection, targetOf, waitingPublishers } from "../helpers/database.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { runScript } from "../helpers/processes.ts";
@@ -30,13 +23,9 @@ import { encrypted } from "../helpers/tls.ts";
 
 const stage = "totals";
 const gateway = { url: inject("pushgatewayUrl") };
-let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createDatabase();
-});
+const database = await createDatabase();
+afterAll(() => database.remove());
 beforeEach(() => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`);
-afterAll(() => database?.remove());
 
 const open = (url = database.receiverUrl) => openConnection(url);
 
