@@ -7,7 +7,7 @@ import { tryToPublish } from "../lib/publish.ts";
 import { isTransient, push } from "../lib/pushgateway.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { exposeSample, takeSample } from "../lib/sample.ts";
-import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
+import { loadSettings } from "../lib/settings.ts";
 
 const connectBy = keepConnections("veza-ledger-sampler");
 
@@ -26,7 +26,9 @@ async function tick(): Promise<Counts> {
   const startedAt = performance.now();
   const settings = await loadSettings("sampler");
   const { database, pushgateway, stage } = settings;
-  const connections = connectBy(findDatabaseOf("sampler", settings));
+  const connections = connectBy(
+    async (fresh) => (fresh ? await loadSettings("sampler", { fresh }) : settings).database,
+  );
   try {
     const sample = await takeSample(connections, deadline("Postgres", sampleTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;

@@ -26,12 +26,7 @@ function seenBy(check: Check): string {
   const { id, table, time, staleAfter } = check;
   const series = [
     sqlSeries(newest, { check: id }, "newest"),
-    ...(staleAfter
-      ? [
-          sqlSeries(outside, { check: id, reason: "no_time" }, "no_time"),
-          sqlSeries(outside, { check: id, reason: "ahead" }, "ahead"),
-        ]
-      : []),
+    ...(staleAfter ? ["no_time", "ahead"] : []).map((reason) => sqlSeries(outside, { check: id, reason }, reason)),
   ];
   return `
   select series.* from (

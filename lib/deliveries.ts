@@ -30,18 +30,19 @@ const maxPurged = 100;
  * three days, so no replay comes that late.
  */
 export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: Delivery): Promise<DeliveryStatus> {
-  const digest = digestOf(increments);
+  const [digest, words] = [digestOf(increments), wordsOf(increments)];
   // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
-  const literal = `'${Buffer.from(JSON.stringify({ id, digest, increments })).toString("base64")}'`;
-  const [row] = await sql.unsafe<{ known: string; isNew: boolean }[]>(`
+  const given = JSON.stringify({ id, digest, words, increments });
+  const literal = `'${Buffer.from(given).toString("base64")}'`;
+  const [row] = await sql.unsafe<{ known: string; counted: string | null; isNew: boolean }[]>(`
     with given as (
-      select id, digest, increments
+      select id, digest, words, increments
       from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
-        as delivery (id text, digest text, increments jsonb)
+        as delivery (id text, digest text, words text, increments jsonb)
     ), written as (
-      insert into ledger_metrics.deliveries as known (id, body_digest) select id, digest from given
+      insert into ledger_metrics.deliveries as known (id, body_digest, words) select id, digest, words from given
       on conflict (id) do update set attempts = known.attempts + 1
-      returning body_digest as known, attempts = 1 as "isNew"
+      returning body_digest as known, words as counted, attempts = 1 as "isNew"
     ), added as (
       insert into ledger_metrics.totals as total (name, labels, value)
       select increment.*
@@ -50,7 +51,7 @@ export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: D
       order by name, labels
       on conflict (name, labels) do update set ahead = greatest(0, total.ahead - excluded.value),
         value = case total.name
-          when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
+          when '${lastRun}' then greatest(total.value, excluded.value)
           else total.value + greatest(0, excluded.value - total.ahead)
         end
     ), purged as (
@@ -61,11 +62,30 @@ export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: D
         for update of old skip locked
       )
     )
-    select known, "isNew" from written`);
+    select known, counted, "isNew" from written`);
   if (!row) throw new Error("Postgres did not say whether it has recorded the delivery");
   if (row.isNew) return "recorded";
   if ([digest, bodyDigest].includes(row.known)) return "duplicate";
-  throw new Refusal(409, `webhook-id: was recorded for other events: ${row.known} is counted, and ${digest} is not`);
+  // An earlier version stored no words, and sweeps of other durations may come to the same words.
+  const [before, now] = row.counted && row.counted !== words ? [row.counted, words] : [row.known, digest];
+  const sums = `counted under this id: ${before}; this delivery: ${now}`;
+  throw new Refusal(409, `webhook-id: was recorded for other events: ${sums}`);
+}
+
+const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
+const nouns: Record<string, string> = {
+  [actions]: "action",
+  [orphanRefunds]: "orphan refund",
+  [`${sweepDuration}_count`]: "sweep",
+  [`${sweepDuration}_sum`]: "sweep second",
+};
+
+/** Says what a delivery adds, such as `2 actions stuck_orders, 1 sweep, 1.84 sweep seconds`. */
+function wordsOf(increments: Series[]): string {
+  const words = increments
+    .filter(({ name }) => nouns[name])
+    .map(({ name, labels, value }) => `${value} ${nouns[name]}${value === 1 ? "" : "s"} ${labels.phase ?? ""}`.trim());
+  return words.sort().join(", ") || "nothing";
 }
 
 /**
@@ -73,7 +93,7 @@ export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: D
  * run, which depends on the time of receipt.
  */
 function digestOf(increments: Series[]): string {
-  const sums = increments.filter(({ name }) => name !== reconcilerMetric.lastRun);
+  const sums = increments.filter(({ name }) => name !== lastRun);
   const texts = sums.map(({ name, labels, value }) => JSON.stringify([name, labels, value]));
   return `sums:${hash("sha256", texts.sort().join())}`;
 }

@@ -30,11 +30,7 @@ export const optionalFamilies: Family[] = [
 ];
 
 /** The optional relations that this session can read. The witness tells. */
-export interface Optional {
-  hasAmounts: boolean;
-  hasAccepted: boolean;
-  hasOutbox: boolean;
-}
+export type Optional = Record<"hasAmounts" | "hasAccepted" | "hasOutbox", boolean>;
 
 /** SQL: the checks with accepted rows. */
 const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;

@@ -10,6 +10,8 @@ import { retryOnce } from "./retry.ts";
 import type { Settings } from "./settings.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
 
+type Gateway = Pick<Settings, "pushgateway" | "stage">;
+
 /** Key of the publishers' lock: two arbitrary numbers, the same for all publishers. */
 export const lockKey = "1986361953, 1";
 
@@ -31,21 +33,14 @@ const turnsToNoticeTheEnd = 5;
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
  * and to false when it leaves that to a publisher that waits for the lock already, and so reads the totals later.
  *
- * No counter is pushed below what the gateway shows: increase() would count all of it again. What Postgres has lost is
- * held there until it was sent again, with a warning.
- *
- * The lock lets one publisher at a time read and push. A push of older totals after newer totals would be a fall, too.
+ * The lock lets one publisher at a time read and push. A push of older totals after newer totals would be a fall.
  * A publisher that fails may still have pushed older totals: its push arrives late, or its process was stopped and lost
  * the session, and so the lock. So it publishes once more at once, unless the gateway refuses or `publishDeadline` has
  * aborted. Rejects as the second attempt does: the role's lock_timeout has passed, the totals cannot be read, page and
  * push fail or take over 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
  */
-export function publishTotals(
-  connections: Connections,
-  gateway: PushgatewayTarget,
-  stage: string | undefined,
-  publishDeadline: AbortSignal,
-): Promise<boolean> {
+export function publishTotals(connections: Connections, to: Gateway, publishDeadline: AbortSignal): Promise<boolean> {
+  const { pushgateway, stage } = to;
   const group = { job: "veza_reconciler", stage };
   const attempt = async (database: Database) => {
     const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
@@ -53,7 +48,9 @@ export function publishTotals(
       const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Series[]];
       const isLocked = lock.length > 0;
       const signals = [publishDeadline, database.lost, deadline("the Pushgateway", comparePushTimeoutMs)];
-      const held = isLocked ? await withAnyOf(signals, (signal) => compareAndPush(gateway, group, totals, signal)) : [];
+      const held = isLocked
+        ? await withAnyOf(signals, (signal) => compareAndPush(pushgateway, group, totals, signal))
+        : [];
       await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
       const by = held.map((counter) => [keyOf(counter), counter.value - counter.total]);
       if (held.length > 0) log("warn", "counters held", { by: Object.fromEntries(by) });
@@ -67,7 +64,10 @@ export function publishTotals(
   return retryOnce(() => connections.use(attempt), mayHelp);
 }
 
-/** Pushes the totals or, where the gateway shows more of a counter, what it shows. Resolves to the held counters. */
+/**
+ * Pushes no counter below what the gateway shows: increase() would count all of it again. What Postgres has lost is
+ * held there until it was sent again. Resolves to these counters.
+ */
 async function compareAndPush(gateway: PushgatewayTarget, group: Group, totals: Series[], signal: AbortSignal) {
   const held = heldCounters(totals, (await readGroup(gateway, group, signal)).shown);
   const metrics = await exposeTotals(totals, held);
@@ -77,10 +77,9 @@ async function compareAndPush(gateway: PushgatewayTarget, group: Group, totals: 
 }
 
 /** Publishes the totals, as a tick and a delivery do at their end. Says whether this call has pushed. Never rejects. */
-export async function tryToPublish(connections: Connections, { pushgateway, stage }: Settings): Promise<boolean> {
+export async function tryToPublish(connections: Connections, to: Gateway): Promise<boolean> {
   try {
-    const publishDeadline = deadline("publishing the totals", publishTimeoutMs);
-    return await publishTotals(connections, pushgateway, stage, publishDeadline);
+    return await publishTotals(connections, to, deadline("publishing the totals", publishTimeoutMs));
   } catch (error) {
     log("warn", "totals not published", errorFields(error));
     return false;

@@ -1,7 +1,5 @@
-type MayHelp = (error: unknown) => boolean | Promise<boolean>;
-
 /** Makes an attempt, and one more when it fails and `mayHelp` says of the error that another attempt may succeed. */
-export async function retryOnce<T>(attempt: () => Promise<T>, mayHelp: MayHelp): Promise<T> {
+export async function retryOnce<T>(attempt: () => Promise<T>, mayHelp: (error: unknown) => boolean | Promise<boolean>) {
   try {
     return await attempt();
   } catch (error) {

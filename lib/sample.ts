@@ -21,23 +21,15 @@ export interface Sample {
  * errors.
  */
 export async function takeSample(connections: Connections, deadline: AbortSignal): Promise<Sample> {
-  const first = await sampleOnce(connections, deadline, checks);
+  const sampleOf = (which: readonly Check[]): Promise<Sample> =>
+    connections
+      .use((database) => sampleOn(database, deadline, which))
+      .catch((error) => ({ outcomes: allFailed(which, error), evidence: [] }));
+  const first = await sampleOf(checks);
   const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
   if (unanswered.length === 0 || deadline.aborted) return first;
-  const which = unanswered.map(({ check }) => check);
-  const second = await sampleOnce(connections, deadline, which);
+  const second = await sampleOf(unanswered.map(({ check }) => check));
   return { outcomes: replaceIn(first.outcomes, second.outcomes), evidence: second.evidence };
-}
-
-const replaceIn = (outcomes: Outcome[], by: Outcome[]) =>
-  outcomes.map((outcome) => by.find(({ check }) => check === outcome.check) ?? outcome);
-
-async function sampleOnce(connections: Connections, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
-  try {
-    return await connections.use((database) => sampleOn(database, deadline, which));
-  } catch (error) {
-    return { outcomes: allFailed(which, error), evidence: [] };
-  }
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
@@ -57,6 +49,9 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
 }
 
 const allFailed = (which: readonly Check[], error: unknown) => which.map((check) => ({ check, error }));
+
+const replaceIn = (outcomes: Outcome[], by: Outcome[]) =>
+  outcomes.map((outcome) => by.find(({ check }) => check === outcome.check) ?? outcome);
 
 export const infoMetric = "veza_ledger_sampler_info";
 export const sampleTimestampMetric = "veza_ledger_sample_timestamp_seconds";

@@ -3,7 +3,6 @@ import { unescape as decode } from "node:querystring";
 import { certificatesIn, trustCertificates } from "./certificates.ts";
 import type { DatabaseTarget } from "./database.ts";
 import { readSecrets } from "./kept-secrets.ts";
-import type { FindDatabase } from "./last-good-login.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
 import type { Texts } from "./secrets.ts";
 
@@ -33,15 +32,6 @@ export async function loadSettings(functionName: FunctionName, { fresh = false }
   const settings = parseSettings(await loadTexts(fresh), functionName);
   trustCertificates(settings.certificates);
   return settings;
-}
-
-/** Returns the database that an invocation has in its settings and, once its password was refused, reads them again. */
-export function findDatabaseOf(functionName: FunctionName, { database }: Settings): FindDatabase {
-  let latest = database;
-  return async (fresh) => {
-    if (fresh) latest = (await loadSettings(functionName, { fresh })).database;
-    return latest;
-  };
 }
 
 async function loadTexts(fresh: boolean): Promise<Texts> {
@@ -139,17 +129,18 @@ function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget |
   return { url: url.origin + url.pathname.replace(/\/+$/, ""), ...(authorization && { headers: { authorization } }) };
 }
 
-/** Standard Webhooks requires 24 to 64 random bytes. */
 export function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
   const secrets = (texts.WEBHOOK_SECRET ?? "").split(/\s+/).filter(Boolean);
   if (secrets.length === 0) problems.push("WEBHOOK_SECRET is missing");
-  for (const secret of secrets) {
-    const [, key = ""] = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(secret) ?? [];
-    const bytes = key.length % 4 === 0 ? Buffer.from(key, "base64").length : 0;
-    if (bytes < 24 || bytes > 64) {
-      problems.push("WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64; several are separated by spaces");
-      break;
-    }
+  if (!secrets.every(isWebhookSecret)) {
+    problems.push("WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64; several are separated by spaces");
   }
   return secrets;
+}
+
+/** Standard Webhooks requires 24 to 64 random bytes. */
+function isWebhookSecret(secret: string): boolean {
+  const [, key = ""] = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(secret) ?? [];
+  const { length } = Buffer.from(key, "base64");
+  return key.length % 4 === 0 && length >= 24 && length <= 64;
 }

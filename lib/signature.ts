@@ -4,11 +4,7 @@ import { maxBodyBytes, maxIdLength, toleranceSeconds } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
 
 /** The three headers of a delivery, checked as far as that needs no secret. */
-export interface SignedHeaders {
-  id: string;
-  timestamp: string;
-  signature: string;
-}
+export type SignedHeaders = Record<"id" | "timestamp" | "signature", string>;
 
 const notPlain = `webhook-id: must be 1 to ${maxIdLength} printable ASCII characters without spaces and full stops`;
 const malformed = "webhook-signature: must be v1,<44 characters of base64>";
@@ -37,9 +33,7 @@ export function readSignedHeaders(headers: Record<string, unknown>): SignedHeade
 /**
  * Verifies a delivery by the rules of Standard Webhooks (https://www.standardwebhooks.com). One of the `v1` signatures
  * must be the HMAC-SHA256 of id, timestamp and body under one of the secrets, and the timestamp at most 300 s from now.
- * During a rotation both the old and the new secret are valid. Pass the body as it was received, before any parsing.
- *
- * Throws a Refusal: 401.
+ * During a rotation both the old and the new secret are valid. Pass the body as it was received. Throws a Refusal: 401.
  */
 export function verifySignature(headers: SignedHeaders, body: Buffer, secrets: readonly string[]): void {
   const isSigned = body.byteLength > maxBodyBytes ? isSignedLarge : isSignedBy;

@@ -14,11 +14,8 @@ export const reconcilerFamilies: Family[] = [
 
 const zeros = [
   ...phases.map((phase) => series(actions, { phase }, 0)),
-  series(orphanRefunds, {}, 0),
   ...bounds.map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 0)),
-  series(`${sweepDuration}_sum`, {}, 0),
-  series(`${sweepDuration}_count`, {}, 0),
-  series(lastRun, {}, 0),
+  ...[orphanRefunds, `${sweepDuration}_sum`, `${sweepDuration}_count`, lastRun].map((name) => series(name, {}, 0)),
 ];
 
 /** Looks up values by series; 0 for a series that is not among these. */

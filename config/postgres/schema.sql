@@ -17,11 +17,22 @@ create table if not exists ledger_metrics.deliveries (
   received_at timestamptz not null default now(),
   attempts integer not null default 1
 );
+-- ALTER TABLE … ADD COLUMN IF NOT EXISTS would lock the table against deliveries before it looks.
+do $$
+begin
+  if not exists (select from pg_attribute where attrelid = 'ledger_metrics.deliveries'::regclass and attname = 'words')
+  then
+    alter table ledger_metrics.deliveries add column words text;
+  end if;
+end
+$$;
 comment on table ledger_metrics.deliveries is
   'One row per webhook-id that was recorded: a retry finds its id here and is not counted again. Kept for 14 days.';
 comment on column ledger_metrics.deliveries.body_digest is
   '"sums:" and the SHA-256, in hexadecimal, of what the delivery added. '
   'An earlier version wrote the SHA-256 of the body.';
+comment on column ledger_metrics.deliveries.words is
+  'What the delivery added, for people: a refusal of other events under this id says it. An earlier version wrote none.';
 comment on column ledger_metrics.deliveries.attempts is
   'How often the delivery came; only its first attempt changed anything else.';
 
@@ -47,7 +58,6 @@ create table if not exists ledger_metrics.totals (
   value numeric not null,
   primary key (name, labels)
 );
--- ALTER TABLE … ADD COLUMN IF NOT EXISTS would lock the table against deliveries before it looks.
 do $$
 begin
   if not exists (select from pg_attribute where attrelid = 'ledger_metrics.totals'::regclass and attname = 'ahead') then

@@ -1,3 +1,5 @@
+// Deliveries and ticks while everything around them fails: CHAOS_SECONDS says for how long, CHAOS_SEED repeats a run.
+
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";

@@ -1,3 +1,5 @@
+// Random deliveries, how they are sent, and what they have to add up to.
+
 import { setTimeout as sleep } from "node:timers/promises";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { phases } from "../../lib/events.ts";

@@ -1,3 +1,5 @@
+// Real servers that can be killed and started again.
+
 import { execFile } from "node:child_process";
 import { appendFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";

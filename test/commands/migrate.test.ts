@@ -48,6 +48,8 @@ it("npm run migrate can be run again: it waits for no writer, and keeps the tota
 it("npm run migrate keeps the numbers of an earlier version, or gives up when it cannot have the table", async () => {
   await database.admin.unsafe(`
     alter table ledger_metrics.totals drop column ahead;
+    alter table ledger_metrics.deliveries drop column words;
+    insert into ledger_metrics.deliveries (id, body_digest) values ('old', 'of its body');
     create sequence ledger_metrics.published_since;
     grant select, update on ledger_metrics.published_since to veza_ledger_receiver;
     alter table ledger_metrics.totals rename to samples;
@@ -66,6 +68,7 @@ it("npm run migrate keeps the numbers of an earlier version, or gives up when it
   const receiver = postgres(database.receiverUrl, { max: 1 });
   const totals = await receiver`select name, value, ahead from ledger_metrics.totals`;
   expect(totals).toEqual([{ name: "kept", value: "6", ahead: "0" }]);
+  expect(await receiver`select id, words from ledger_metrics.deliveries`).toEqual([{ id: "old", words: null }]);
   // A receiver of an earlier version, which is still there, publishes with it.
   expect(await receiver`select setval('ledger_metrics.published_since', 7)::int`).toEqual([{ setval: 7 }]);
   await receiver.end();

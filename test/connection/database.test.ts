@@ -1,22 +1,19 @@
+// One connection: how it is dialled, lost and closed, and what becomes of its queries then.
+
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
-import { type Connections, keepConnections } from "../../lib/connections.ts";
 import { type Database, type DatabaseTarget, isConnectionError, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
-import { captureLog } from "../helpers/log.ts";
 import { startProxy } from "../helpers/proxy.ts";
-import { closedPort, fullPort, tcpServer } from "../helpers/servers.ts";
+import { fullPort, tcpServer } from "../helpers/servers.ts";
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database?.remove());
+const database = await createDatabase();
+afterAll(() => database.remove());
 
 async function open(port?: number, timeoutMs = 1_000, tls: DatabaseTarget["tls"] = "off"): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };
@@ -38,120 +35,31 @@ async function timed(work: Promise<unknown>): Promise<{ error: Error; ms: number
   return { error, ms: performance.now() - startedAt };
 }
 
-it("ends at the deadline when the server says nothing", async () => {
-  const port = await tcpServer(() => {});
-  const { error, ms } = await timed(open(port));
-  expect(error.message).toBe("Postgres: no answer within 1000 ms");
-  expect(ms).toBeLessThan(1_900);
-});
-
 it.each([
-  ["before start-up", (socket: net.Socket) => socket.end()],
-  ["during start-up", (socket: net.Socket) => socket.once("data", () => socket.end())],
-])("dials once when the server hangs up %s", async (_, treat) => {
+  ["says nothing", () => {}, "Postgres: no answer within 1000 ms", 1_900],
+  ["hangs up before start-up", (socket: net.Socket) => socket.end(), "Postgres hung up during start-up", 900],
+  [
+    "hangs up during start-up",
+    (socket: net.Socket) => socket.once("data", () => socket.end()),
+    "Postgres hung up during start-up",
+    900,
+  ],
+  [
+    "resets the connection during start-up",
+    (socket: net.Socket) => socket.once("data", () => socket.resetAndDestroy()),
+    "ECONNRESET",
+    900,
+  ],
+])("dials once, and rejects in time, when the server %s", async (_, treat, reason, limitMs) => {
   let dials = 0;
   const port = await tcpServer((socket) => {
     dials += 1;
     treat(socket);
   });
   const { error, ms } = await timed(open(port));
-  expect(error.message).toContain("Postgres hung up during start-up");
-  expect(ms).toBeLessThan(900);
+  expect(error.message).toContain(reason);
+  expect(ms).toBeLessThan(limitMs);
   expect(dials).toBe(1);
-});
-
-it("rejects at once when the server resets the connection during start-up", async () => {
-  const port = await tcpServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
-  const { error, ms } = await timed(open(port));
-  expect(error).toMatchObject({ code: "ECONNRESET" });
-  expect(ms).toBeLessThan(900);
-});
-
-it("rejects at once when the connection is refused", async () => {
-  const { error, ms } = await timed(open(closedPort));
-  expect(error).toMatchObject({ code: "ECONNREFUSED" });
-  expect(ms).toBeLessThan(900);
-});
-
-it("asks for a fresh password when the server refuses the one it has, once", async () => {
-  const asked: boolean[] = [];
-  const target = (rightWhenFresh: boolean) => async (fresh: boolean) => {
-    asked.push(fresh);
-    return { ...targetOf(database.receiverUrl), ...(!(fresh && rightWhenFresh) && { password: "old" }) };
-  };
-  const connection = await connect(target(true), "test", deadline("Postgres", 1_000));
-  expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
-  await connection.close();
-  expect(asked).toEqual([false, true]);
-
-  asked.length = 0;
-  const { error } = await timed(connect(target(false), "test", deadline("Postgres", 1_000)));
-  expect(error).toMatchObject({ code: "28P01" });
-  expect(asked).toEqual([false, true]);
-});
-
-describe("in a rotation that has changed the secret and not yet Postgres", () => {
-  const right = () => targetOf(database.receiverUrl);
-  const wrong = (changes: Partial<DatabaseTarget> = {}) => ({ ...right(), password: "not yet", ...changes });
-  /** Connections whose secret says `current`, and how often they have read it. */
-  function keep(current: () => DatabaseTarget) {
-    const asked: boolean[] = [];
-    const connections = keepConnections("test")(async (fresh) => {
-      asked.push(fresh);
-      return current();
-    });
-    onTestFinished(() => connections.close());
-    const ask = async () => {
-      await connections.close(); // As after each tick.
-      return connections.use((lent) =>
-        withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select current_database() as name`),
-      );
-    };
-    return { ask, asked };
-  }
-
-  it("logs in with the last password that did, and says so until the new one does", async () => {
-    const log = captureLog();
-    vi.useFakeTimers({ toFake: ["Date"] });
-    onTestFinished(() => void vi.useRealTimers());
-    let current = right();
-    const { ask, asked } = keep(() => current);
-    await ask();
-    current = wrong();
-    for (const age_seconds of [60, 120]) {
-      vi.setSystemTime(Date.now() + 60_000);
-      await ask();
-      const message = "Postgres refuses the password in the secret, the last good one stays in use";
-      expect(log.splice(0)).toEqual([{ level: "warn", message, age_seconds }]);
-    }
-    expect(asked).toEqual([false, false, true, false, true]);
-    current = right();
-    await ask();
-    expect(log).toEqual([]);
-  });
-
-  it("takes no more than the login from memory: the secret may name another database by now", async () => {
-    captureLog();
-    let current = right();
-    const { ask } = keep(() => current);
-    await ask();
-    current = wrong({ database: "postgres" });
-    expect(await ask()).toEqual([{ name: "postgres" }]);
-  });
-
-  it("is refused when no password is good", async () => {
-    const log = captureLog();
-    let current = wrong();
-    const { ask } = keep(() => current);
-    await expect(ask()).rejects.toMatchObject({ code: "28P01" });
-    await database.admin`create role database_turning login password 'first' in role veza_ledger_receiver`;
-    onTestFinished(async () => void (await database.admin`drop role database_turning`));
-    current = { ...right(), username: "database_turning", password: "first" };
-    await ask();
-    await database.admin`alter role database_turning password 'second'`;
-    await expect(ask()).rejects.toMatchObject({ code: "28P01" });
-    expect(log).toEqual([]);
-  });
 });
 
 it("rejects what has no answer yet when it is closed, and leaves no session", async () => {
@@ -251,72 +159,6 @@ it("ends a query at its deadline, and the connection with it", async () => {
   expect(error.message).toBe("test: no answer within 200 ms");
   expect(ms).toBeLessThan(2_000);
   expect(connection.lost.aborted).toBe(true);
-});
-
-describe("kept connections", () => {
-  const soon = () => deadline("Postgres", 1_000);
-  const open = async (connections: Connections) =>
-    connections.use(async (database) => {
-      await withDeadline(database, soon(), (sql) => sql`select 1`);
-      return database;
-    });
-  function keep(port?: () => number) {
-    const target = () => ({ ...targetOf(database.receiverUrl), ...(port && { port: port() }) });
-    const connections = keepConnections("test")(async () => target());
-    onTestFinished(() => connections.close());
-    return connections;
-  }
-
-  it("are lent again while they are fresh and not lost", async () => {
-    const connections = keep();
-    const first = await open(connections);
-    expect(await open(connections)).toBe(first);
-    await first.close();
-    const second = await open(connections);
-    expect(second).not.toBe(first);
-    expect(await second.sql`select 1 as one`).toEqual([{ one: 1 }]);
-
-    vi.useFakeTimers({ toFake: ["Date"] });
-    onTestFinished(() => void vi.useRealTimers());
-    vi.setSystemTime(Date.now() + 9_000);
-    expect(await open(connections)).toBe(second);
-    vi.setSystemTime(Date.now() + 9_000);
-    expect(await open(connections)).toBe(second);
-    vi.setSystemTime(Date.now() + 11_000);
-    expect(await open(connections)).not.toBe(second);
-    await expect.poll(() => second.lost.aborted).toBe(true);
-  });
-
-  it("are lent to one caller at a time, and taken back from a failed one", async () => {
-    const connections = keep();
-    const lent = await connections.use(async (first) => [first, await open(connections)] as const);
-    expect(lent[0]).not.toBe(lent[1]);
-    const failing = connections.use(async () => Promise.reject(new Error("no")));
-    await expect(failing).rejects.toThrow("no");
-    expect(lent).toContain(await open(connections));
-  });
-
-  it("are closed, all that are free", async () => {
-    const connections = keep();
-    const lent = await connections.use(async (first) => [first, await open(connections)]);
-    await connections.close();
-    expect(lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
-  });
-
-  it("are closed, all that are free, when one of them is lost: what ended it may have ended the others", async () => {
-    const connections = keep();
-    const lent = await connections.use(async (first) => [first, await open(connections)]);
-    await connections.use((first) => first.close());
-    await expect.poll(() => lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
-  });
-
-  it("are not kept when they could not be made", async () => {
-    let port = closedPort;
-    const connections = keep(() => port);
-    await expect(open(connections)).rejects.toMatchObject({ code: "ECONNREFUSED" });
-    port = targetOf(database.receiverUrl).port;
-    await open(connections);
-  });
 });
 
 it("keeps a connection however old it is: its age would end it in the middle of a push", async () => {

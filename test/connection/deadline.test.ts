@@ -1,3 +1,5 @@
+// Deadlines: what gives up, what keeps the process alive, and what leaves no listener behind.
+
 import { execFile } from "node:child_process";
 import { getEventListeners } from "node:events";
 import { promisify } from "node:util";

@@ -1,3 +1,5 @@
+// The form of a line in the log, and the reasons that it gives.
+
 import { afterEach, expect, it, vi } from "vitest";
 import { errorFields, fetchFailure } from "../../lib/log.ts";
 

@@ -1,20 +1,19 @@
+// A pooler in transaction mode hands a session's settings to the next client: nothing here may leave one behind.
+
 import { execFile } from "node:child_process";
 import { glob, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import fc from "fast-check";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
-import { countsOf, forEachCheck, insertRows } from "../helpers/models.ts";
+import { insertRows } from "../helpers/models.ts";
 import { startPgbouncer } from "../helpers/pgbouncer.ts";
 import { runScript } from "../helpers/processes.ts";
 import { sampleAs } from "../helpers/sample.ts";
 import { createTemplate } from "../helpers/template.ts";
-
-// A pooler in transaction mode hands a session's settings to the next client: nothing here may leave one behind.
 
 /** A server of this file's own: roles belong to all databases of a server. */
 let serverUrl: string;
@@ -138,34 +137,6 @@ it("50 ticks beside other traffic count no hidden row as 0, and hide none from t
     await selling;
   }
   expect(await settingsOf(shopUrl)).toEqual(before);
-});
-
-it("counts what the model counts on 100 random ledgers, through the pool and beside other traffic", async () => {
-  let isOver = false;
-  const selling = sell(shopUrl, () => isOver);
-  const change = fc.record({
-    check: fc.constantFrom(...checks),
-    status: fc.constantFrom("pending", "paid", "permanently_failed", "reversal_pending"),
-    hasProviderId: fc.boolean(),
-    rows: fc.integer({ min: 1, max: 5 }),
-  });
-  const property = fc.asyncProperty(fc.array(change, { maxLength: 6 }), async (changes) => {
-    await run("delete from orders where status <> 'paid'; truncate refunds, seller_transfers");
-    const expected = forEachCheck(() => 0);
-    for (const { check, rows, ...change } of changes) {
-      await run(insertRows(check, rows, change));
-      for (const [id, count] of Object.entries(countsOf(check, [change])))
-        expected[id] = (expected[id] ?? 0) + rows * count;
-    }
-    const counted = (await sampleAs(shopUrl)).map((outcome) => [outcome.check.id, "count" in outcome && outcome.count]);
-    expect(Object.fromEntries(counted)).toEqual(expected);
-  });
-  try {
-    await fc.assert(property, { numRuns: 100 });
-  } finally {
-    isOver = true;
-    await selling;
-  }
 });
 
 it("sets nothing for a session, in any SQL of the project", async () => {

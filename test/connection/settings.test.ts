@@ -1,3 +1,5 @@
+// Settings: what they are parsed to, and what is wrong with them.
+
 import tls, { rootCertificates } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { trustCertificates } from "../../lib/certificates.ts";
@@ -128,75 +130,56 @@ it("trusts a bundle of certificates, comments included, beside its own, until it
 });
 
 describe("names what is wrong, and no value:", () => {
-  it.each([
-    ["a missing database", { DATABASE_URL: undefined }, "DATABASE_URL is missing"],
-    ["another protocol", { DATABASE_URL: "mysql://u:hunter2@h/d" }, "DATABASE_URL must be like postgres://"],
-    ["several hosts", { DATABASE_URL: "postgres://u:hunter2@a:1,b:2/d" }, "DATABASE_URL must be like postgres://"],
-    ["no user", { DATABASE_URL: "postgres://hunter2/d" }, "DATABASE_URL must be like postgres://"],
-    ["no database", { DATABASE_URL: "postgres://u:hunter2@h/" }, "DATABASE_URL must be like postgres://"],
-    ["no host", { DATABASE_URL: "postgres:///hunter2" }, "DATABASE_URL must be like postgres://"],
-    [
-      "another parameter",
-      { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" },
-      "DATABASE_URL: sslmode is the only parameter",
-    ],
-    [
-      "an unknown sslmode",
-      { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=prefer" },
-      "DATABASE_URL: sslmode must be",
-    ],
-    [
-      "half an RDS secret",
-      { DATABASE_URL: undefined, host: "hunter2" },
-      "DATABASE_URL is missing, and username, password, dbname in the secret",
-    ],
-    ["no gateway", { PUSHGATEWAY_URL: undefined }, "PUSHGATEWAY_URL is missing"],
-    ["a gateway without scheme", { PUSHGATEWAY_URL: "hunter2:9091" }, "PUSHGATEWAY_URL must be an http or https URL"],
-    ["a gateway with a query", { PUSHGATEWAY_URL: "http://h?hunter2" }, "PUSHGATEWAY_URL must not have a query"],
-    ["a gateway with a fragment", { PUSHGATEWAY_URL: "http://h#hunter2" }, "PUSHGATEWAY_URL must not have a query or"],
-    [
-      "two kinds of auth",
-      { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" },
-      "set PUSHGATEWAY_TOKEN or a user in",
-    ],
-    ["a token with a line break", { PUSHGATEWAY_TOKEN: "hunter2\n" }, "PUSHGATEWAY_TOKEN must be printable ASCII"],
-    [
-      "a gateway's password without a user",
-      { PUSHGATEWAY_URL: "http://:hunter2@push.internal" },
-      "PUSHGATEWAY_URL has a password and no user",
-    ],
-    ["a certificate that is none", { CA_CERTIFICATES: "hunter2" }, "CA_CERTIFICATES must be certificates in PEM"],
-    [
-      "one certificate that is none, after one that is",
-      { CA_CERTIFICATES: `${certificate}\n-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----` },
-      "CA_CERTIFICATES must be certificates in PEM",
-    ],
-    ["a certificate cut short", { CA_CERTIFICATES: certificate.slice(0, -10) }, "CA_CERTIFICATES must be"],
-    [
-      "a certificate cut short after one that is whole",
-      { CA_CERTIFICATES: `${certificate}\n${otherCertificate.slice(0, -10)}` },
-      "CA_CERTIFICATES must be",
-    ],
-    ["no webhook secret", { WEBHOOK_SECRET: " " }, "WEBHOOK_SECRET is missing"],
-    ["a webhook secret without prefix", { WEBHOOK_SECRET: "hunter2hunter2hunter2hunter2" }, "WEBHOOK_SECRET must be"],
-    [
-      "a short webhook secret",
-      { WEBHOOK_SECRET: "whsec_hunter2=" },
-      "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes",
-    ],
-    ["a secret of 23 bytes", { WEBHOOK_SECRET: newSecret(23) }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
-    ["a secret of 65 bytes", { WEBHOOK_SECRET: newSecret(65) }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
-    ["an empty webhook secret", { WEBHOOK_SECRET: "whsec_" }, "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes"],
-    ["a bad one beside a good one", { WEBHOOK_SECRET: `${secret} whsec_hunter2` }, "WEBHOOK_SECRET must be whsec_"],
-    ["a stage with a slash", { STAGE: "hunter2/" }, "STAGE may hold letters"],
-  ])("%s", (_, changes, message) => {
+  const likeThis = "DATABASE_URL must be like postgres://";
+  const bytes = "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64";
+  const pem = "CA_CERTIFICATES must be certificates in PEM";
+  it.each<[string, string | undefined, string]>([
+    ["DATABASE_URL", undefined, "DATABASE_URL is missing"],
+    ["DATABASE_URL", "mysql://u:hunter2@h/d", likeThis],
+    ["DATABASE_URL", "postgres://u:hunter2@a:1,b:2/d", likeThis],
+    ["DATABASE_URL", "postgres://hunter2/d", likeThis],
+    ["DATABASE_URL", "postgres://u:hunter2@h/", likeThis],
+    ["DATABASE_URL", "postgres:///hunter2", likeThis],
+    ["DATABASE_URL", "postgres://u:p@h/d?hunter2=1", "DATABASE_URL: sslmode is the only parameter"],
+    ["DATABASE_URL", "postgres://u:hunter2@h/d?sslmode=prefer", "DATABASE_URL: sslmode must be"],
+    ["PUSHGATEWAY_URL", undefined, "PUSHGATEWAY_URL is missing"],
+    ["PUSHGATEWAY_URL", "hunter2:9091", "PUSHGATEWAY_URL must be an http or https URL"],
+    ["PUSHGATEWAY_URL", "http://h?hunter2", "PUSHGATEWAY_URL must not have a query"],
+    ["PUSHGATEWAY_URL", "http://h#hunter2", "PUSHGATEWAY_URL must not have a query or a fragment"],
+    ["PUSHGATEWAY_URL", "http://:hunter2@push.internal", "PUSHGATEWAY_URL has a password and no user"],
+    ["PUSHGATEWAY_TOKEN", "hunter2\n", "PUSHGATEWAY_TOKEN must be printable ASCII"],
+    ["WEBHOOK_SECRET", " ", "WEBHOOK_SECRET is missing"],
+    ["WEBHOOK_SECRET", "hunter2hunter2hunter2hunter2", bytes],
+    ["WEBHOOK_SECRET", "whsec_hunter2=", bytes],
+    ["WEBHOOK_SECRET", "whsec_", bytes],
+    ["WEBHOOK_SECRET", newSecret(23), bytes],
+    ["WEBHOOK_SECRET", newSecret(65), bytes],
+    ["WEBHOOK_SECRET", `${secret} whsec_hunter2`, bytes],
+    ["STAGE", "hunter2/", "STAGE may hold letters"],
+    ["CA_CERTIFICATES", "hunter2", pem],
+    ["CA_CERTIFICATES", `${certificate}\n-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----`, pem],
+    ["CA_CERTIFICATES", certificate.slice(0, -10), pem],
+    ["CA_CERTIFICATES", `${certificate}\n${otherCertificate.slice(0, -10)}`, pem],
+  ])("%s", (name, value, message) => expectRefusal({ [name]: value }, message));
+
+  const expectRefusal = (changes: Record<string, string | undefined>, message: string) => {
     const refused = () => parse(changes);
     expect(refused).toThrow(SettingsError);
     expect(refused).toThrow(message);
     expect(refused).not.toThrow("hunter2");
+  };
+
+  it("half an RDS secret", () => {
+    const message = "DATABASE_URL is missing, and username, password, dbname in the secret";
+    expectRefusal({ DATABASE_URL: undefined, host: "hunter2" }, message);
   });
 
-  it("names everything that is missing in one error", () => {
+  it("two kinds of auth", () => {
+    const both = { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" };
+    expectRefusal(both, "set PUSHGATEWAY_TOKEN or a user in PUSHGATEWAY_URL");
+  });
+
+  it("everything that is missing, in one error", () => {
     expect(() => parseSettings({}, "receiver")).toThrow(
       "DATABASE_URL is missing; PUSHGATEWAY_URL is missing; WEBHOOK_SECRET is missing",
     );

@@ -1,3 +1,5 @@
+// Certificates of Postgres and the gateway, each verified in a process of its own.
+
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import https from "node:https";

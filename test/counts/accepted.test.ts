@@ -1,3 +1,5 @@
+// The doctor's list of the rows that somebody has accepted.
+
 import { expect, it, onTestFinished } from "vitest";
 import { lookAtAccepted } from "../../commands/looks/accepted.ts";
 import { createDatabase, openConnection } from "../helpers/database.ts";

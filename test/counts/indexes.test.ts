@@ -1,3 +1,5 @@
+// indexes.sql: a tick reads as much of a large ledger as of a small one.
+
 import { expect, it, onTestFinished } from "vitest";
 import { fillLedger, pagesOfTick } from "../../bench/ledger.ts";
 import { runSqlFiles } from "../../commands/sql.ts";

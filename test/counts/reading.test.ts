@@ -1,3 +1,6 @@
+// Each remedy of docs/what-counts.md: the sampler, the login that AWS' rotation makes, and people on call see the same
+// rows, before and after a rotation.
+
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
@@ -8,9 +11,6 @@ import { createDatabase, type TestDatabase, targetOf } from "../helpers/database
 import { insertRows } from "../helpers/models.ts";
 import { sampleAs } from "../helpers/sample.ts";
 import { createTemplate } from "../helpers/template.ts";
-
-// Each remedy of docs/what-counts.md: the sampler, the login that AWS' rotation makes, and people on call see the same
-// rows, before and after a rotation.
 
 /** A server of this file's own: roles belong to all databases of a server. */
 let serverUrl: string;

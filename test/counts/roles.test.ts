@@ -1,3 +1,5 @@
+// roles.sql: the settings that each login gets, and its clone.
+
 import postgres from "postgres";
 import { beforeAll, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";

@@ -1,15 +1,14 @@
-import fc from "fast-check";
-import type postgres from "postgres";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { checks, type Outcome, runChecks, stateOf } from "../../lib/checks.ts";
-import { deadline } from "../../lib/deadline.ts";
-import { askOn } from "../../lib/question.ts";
-import { createDatabase, type TestDatabase } from "../helpers/database.ts";
-import { type Model, modelOf, providerIds } from "../helpers/models.ts";
-
 // Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model
 // gives. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
 // microsecond. TRUTH_SECONDS says for how long, TRUTH_SEED repeats a run.
+
+import fc from "fast-check";
+import { afterAll, expect, it } from "vitest";
+import { checks, type Outcome, runChecks, stateOf } from "../../lib/checks.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { askOn } from "../../lib/question.ts";
+import { createDatabase } from "../helpers/database.ts";
+import { type Model, modelOf, providerIds } from "../helpers/models.ts";
 
 const seconds = Number(process.env.TRUTH_SECONDS ?? 6);
 const seed = Number(process.env.TRUTH_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -168,15 +167,11 @@ function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>,
   return { count: counted.length, oldest: counted.length === 0 ? 0 : oldest };
 }
 
-let database: TestDatabase;
-let session: postgres.ReservedSql;
-beforeAll(async () => {
-  database = await createDatabase();
-  session = await database.admin.reserve();
-});
+const database = await createDatabase();
+const session = await database.admin.reserve();
 afterAll(async () => {
-  session?.release();
-  await database?.remove();
+  session.release();
+  await database.remove();
 });
 
 /** Builds the ledger, with the rows as the writer's zone has them. Resolves to the rows as they have to be read. */

@@ -12,8 +12,23 @@ export async function sampleOf(url: string): Promise<Sample> {
   return sample;
 }
 
+/** The evidence of a sample, as on the gateway, without its first word. */
+export async function evidenceOf(url: string): Promise<Record<string, number>> {
+  const { evidence } = await sampleOf(url);
+  const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return Object.fromEntries(
+    evidence.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value]),
+  );
+}
+
 /** What the checks find. */
 export const sampleAs = async (url: string): Promise<Outcome[]> => (await sampleOf(url)).outcomes;
+
+/** What each check found, by its id: a count, or what `failed` makes of its error. */
+export const countsIn = (outcomes: Outcome[], failed: (error: unknown) => unknown): Record<string, unknown> =>
+  Object.fromEntries(
+    outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? failed(outcome.error) : outcome.count]),
+  );
 
 /** Throws when the sampler's role may not ask a check: tests that fail because of that would not say so. */
 export async function assertRights({ samplerUrl }: TestDatabase): Promise<void> {

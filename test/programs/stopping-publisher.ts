@@ -25,8 +25,8 @@ if (place === "rendering") {
     if ((sent as { request: { method: string } }).request.method === "PUT") stop();
   });
 }
-const gateway = { url: process.env.PUSHGATEWAY_URL ?? "" };
-await publishTotals(connections, gateway, "stopping", deadline("the test", 20_000)).then(
+const gateway = { pushgateway: { url: process.env.PUSHGATEWAY_URL ?? "" }, stage: "stopping" };
+await publishTotals(connections, gateway, deadline("the test", 20_000)).then(
   (isPublished) => console.log(`published: ${isPublished}`),
   (error) => console.log(`rejected: ${error.message}`),
 );

@@ -1,3 +1,5 @@
+// The example of docs/events.md, as it is on the page.
+
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";

@@ -1,3 +1,5 @@
+// Events: which bodies are taken or refused, and what each event adds to the totals.
+
 import fc from "fast-check";
 import { Histogram, Registry } from "prom-client";
 import { describe, expect, it } from "vitest";

@@ -1,3 +1,5 @@
+// Bursts to several processes at once: each delivery is counted once, and shown without a tick.
+
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, inject, it, onTestFinished } from "vitest";

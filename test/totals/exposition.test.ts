@@ -1,3 +1,5 @@
+// The text that both functions push, by promtool.
+
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
 import { expose } from "../../lib/exposition.ts";

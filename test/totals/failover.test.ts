@@ -1,3 +1,5 @@
+// What each failover, restore and mix-up costs, on real servers: docs/lost-and-wrong-events.md.
+
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -24,8 +26,6 @@ import { captureLog } from "../helpers/log.ts";
 import { runScript } from "../helpers/processes.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
-
-// What each failover, restore and mix-up costs, on real servers: docs/lost-and-wrong-events.md.
 
 const stage = "failover";
 const secret = newSecret();

@@ -1,19 +1,16 @@
+// Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
+
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import { createDatabase, lend, openConnection, type TestDatabase, waitingPublishers } from "../helpers/database.ts";
+import { createDatabase, lend, openConnection, waitingPublishers } from "../helpers/database.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
 
-// Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
-
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database?.remove());
+const database = await createDatabase();
+afterAll(() => database.remove());
 
 const stepsOfOne = 4;
 
@@ -54,7 +51,11 @@ async function run(connections: Database[], gateway: Gateway, order: number[]) {
     const increments = [{ name: "veza_reconciler_orphan_refunds_total", labels: {}, value: 1 }];
     await recordDelivery(gated.sql, { id: `${caller}`, bodyDigest: "", increments });
     const connections = lend(gated, () => Promise.reject(new Error("the connection was lost")));
-    const isPublished = await publishTotals(connections, gateway, `${caller}`, deadline("test", 60_000));
+    const isPublished = await publishTotals(
+      connections,
+      { pushgateway: gateway, stage: `${caller}` },
+      deadline("test", 60_000),
+    );
     isOver[caller] = true;
     return isPublished;
   });

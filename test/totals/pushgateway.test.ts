@@ -1,3 +1,5 @@
+// A push to a real gateway, on the wire, and to gateways with each fault.
+
 import type http from "node:http";
 import { Gauge, Registry } from "prom-client";
 import { describe, expect, inject, it } from "vitest";
@@ -83,79 +85,59 @@ describe("on the wire", () => {
     expect(url).toBe("/api/v1/import/prometheus/metrics/job/veza_ledger/stage/prod");
   });
 
-  it("sends user and password from the URL as basic auth", async () => {
-    const { headers } = await received("http://us%40er:p%C3%A4ss%3A@BASE");
-    expect(headers.authorization).toBe(`Basic ${Buffer.from("us@er:päss:").toString("base64")}`);
-  });
-
-  it("sends a token as bearer auth", async () => {
-    const { headers } = await received("http://BASE", "to-ken");
-    expect(headers.authorization).toBe("Bearer to-ken");
+  it.each([
+    [
+      "user and password from the URL",
+      "http://us%40er:p%C3%A4ss%3A@BASE",
+      "",
+      `Basic ${Buffer.from("us@er:päss:").toString("base64")}`,
+    ],
+    ["a token", "http://BASE", "to-ken", "Bearer to-ken"],
+  ])("sends %s", async (_, url, token, authorization) => {
+    expect((await received(url, token)).headers.authorization).toBe(authorization);
   });
 });
 
 describe("with a faulty gateway", () => {
-  it("rejects when it refuses the connection", async () => {
-    const { error, ms } = await outcomeOf(pushTo(`http://127.0.0.1:${closedPort}`));
-    expect(String(error)).toContain("ECONNREFUSED");
-    expect(ms).toBeLessThan(1_000);
-  });
-
-  it("gives a mute one until the deadline, once", async () => {
-    let requests = 0;
-    const port = await tcpServer((socket) => {
-      socket.once("data", () => {
-        requests += 1;
-      });
-    });
-    const { error, ms } = await outcomeOf(pushTo(`http://127.0.0.1:${port}`));
-    expect(String(error)).toContain("the Pushgateway: no answer within 1000 ms");
-    expect(requests).toBe(1);
-    expect(ms).toBeLessThan(1_500);
-  });
-
-  it("gives one that drips its answer until the deadline", async () => {
-    const base = await httpServer((_, response) => {
-      response.writeHead(200, { "content-length": "100000" });
-      const drip = setInterval(() => response.write("."), 100);
-      response.on("close", () => clearInterval(drip));
-    });
-    const { error, ms } = await outcomeOf(pushTo(base));
-    expect(String(error)).toContain("no answer within 1000 ms");
-    expect(ms).toBeLessThan(1_500);
-  });
-
-  it("takes an answer that breaks off for a failure", async () => {
-    const base = await httpServer((_, response) => {
-      response.writeHead(200, { "content-length": "100" });
-      response.write("half");
-      setTimeout(() => response.destroy(), 50);
-    });
-    const { error, ms } = await outcomeOf(pushTo(base));
-    expect(String(error)).toContain("the push failed");
-    expect(ms).toBeLessThan(1_000);
-  });
-
-  it("takes an endless answer for a failure", async () => {
-    const base = await httpServer((_, response) => {
-      const flood = () => {
-        while (!response.destroyed && response.write("x".repeat(65_536)));
-      };
-      response.on("drain", flood);
-      flood();
-    });
-    const { error, ms } = await outcomeOf(pushTo(base));
-    expect(String(error)).toContain("the answer is too long");
-    expect(ms).toBeLessThan(1_000);
-  });
-
-  it("takes a redirect for a failure", async () => {
-    const base = await httpServer((request, response) => {
-      const isFirst = request.url?.startsWith("/metrics");
-      response.writeHead(isFirst ? 302 : 200, { location: "/elsewhere" }).end();
-    });
-    const { error } = await outcomeOf(pushTo(base));
-    expect(String(error)).toContain("the push failed: unexpected redirect");
+  const answered = (listener: http.RequestListener) => () => httpServer(listener);
+  const drip = (response: http.ServerResponse) => {
+    response.writeHead(200, { "content-length": "100000" });
+    const dripping = setInterval(() => response.write("."), 100);
+    response.on("close", () => clearInterval(dripping));
+  };
+  const flood = (response: http.ServerResponse) => {
+    while (!response.destroyed && response.write("x".repeat(65_536)));
+  };
+  it.each([
+    ["refuses the connection", async () => `http://127.0.0.1:${closedPort}`, "ECONNREFUSED", 900],
+    ["drips its answer", answered((_, response) => drip(response)), "no answer within 1000 ms", 1_500],
+    [
+      "breaks its answer off",
+      answered((_, response) => {
+        response.writeHead(200, { "content-length": "100" }).write("half");
+        setTimeout(() => response.destroy(), 50);
+      }),
+      "the push failed",
+      900,
+    ],
+    [
+      "never ends its answer",
+      answered((_, response) => flood(response.on("drain", () => flood(response)))),
+      "the answer is too long",
+      900,
+    ],
+    [
+      "redirects",
+      answered(({ url }, response) => {
+        response.writeHead(url?.startsWith("/metrics") ? 302 : 200, { location: "/elsewhere" }).end();
+      }),
+      "the push failed: unexpected redirect",
+      900,
+    ],
+  ])("takes it for a failure in time when it %s", async (_, start, reason, limitMs) => {
+    const { error, ms } = await outcomeOf(pushTo(await start()));
+    expect(String(error)).toContain(reason);
+    expect(ms).toBeLessThan(limitMs);
   });
 
   it.each([
@@ -173,10 +155,11 @@ describe("with a faulty gateway", () => {
     expect(isTransient(error)).toBe(mayPass);
   });
 
-  it("has ended its request when the caller's deadline aborts it", async () => {
-    let underWay = 0;
+  it("gives a mute one until the deadline, once, and has ended its request by then", async () => {
+    let [requests, underWay] = [0, 0];
     const port = await tcpServer((socket) => {
       socket.once("data", () => {
+        requests += 1;
         underWay += 1;
         socket.once("close", () => {
           underWay -= 1;
@@ -189,5 +172,6 @@ describe("with a faulty gateway", () => {
     expect(String(error)).toContain("the caller: no answer within 300 ms");
     expect(ms).toBeLessThan(800);
     await expect.poll(() => underWay).toBe(0);
+    expect(requests).toBe(1);
   });
 });

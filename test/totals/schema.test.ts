@@ -1,3 +1,5 @@
+// The JSON Schema of a body, which docs/ has for generators of types, against what the receiver takes.
+
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -31,33 +33,17 @@ function isTaken(body: unknown): boolean {
 describe("says of a body what the receiver says of it:", () => {
   const timestamp = "2026-01-31T12:00:00Z";
   const orphan = { type: "reconciler.orphan_refund", timestamp };
-  const action = (phase: unknown) => ({ type: "reconciler.action", timestamp, data: { phase } });
-  const sweep = (seconds: unknown) => ({ type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } });
 
   it.each<[string, unknown, boolean]>([
-    ["one event", orphan, true],
     ["an empty array", [], true],
     ["1,000 events", Array(1_000).fill(orphan), true],
     ["1,001 events", Array(1_001).fill(orphan), false],
-    [
-      "all kinds, and fields that are not described",
-      [{ ...orphan, note: "x" }, action("stuck_orders"), sweep(1.84)],
-      true,
-    ],
-    ["a phase that there is not", action("orders"), false],
-    ["no data", { type: "reconciler.action", timestamp }, false],
-    ["a negative duration", sweep(-1), false],
-    ["a duration as text", sweep("1.84"), false],
-    ["more than a day", sweep(86_401), false],
-    ["no type", { timestamp }, false],
-    ["another type", { ...orphan, type: "reconciler.orphan" }, false],
-    ["a time without a zone", { ...orphan, timestamp: "2026-01-31T12:00:00" }, false],
-    ["a day only", { ...orphan, timestamp: "2026-01-31" }, false],
+    ["fields that are not described", { ...orphan, note: "x" }, true],
     ["a number", 1, false],
-    ["null", null, false],
   ])("%s", (_, body, isValid) => {
     expect({ schema: matches(body), receiver: isTaken(body) }).toEqual({ schema: isValid, receiver: isValid });
   });
+
   const orphanAt = (time: unknown) => ({ ...orphan, timestamp: time });
   const agree = (body: unknown) => expect({ body, is: isTaken(body) }).toEqual({ body, is: matches(body) });
   const settings = { numRuns: Number(process.env.SCHEMA_RUNS ?? 2_000) };
@@ -92,23 +78,12 @@ describe("says of a body what the receiver says of it:", () => {
           const date = `${pad(year, 4)}-${pad(month)}-${pad(day)}`;
           const time = `${pad(hour)}:${pad(minute)}:${pad(second)}`;
           const text = `${date}${separator}${time}${fraction ? `.${fraction.join("")}` : ""}${offset}`;
-          const days = [
-            31,
-            year % 4 || (year % 100 === 0 && year % 400) ? 28 : 29,
-            31,
-            30,
-            31,
-            30,
-            31,
-            31,
-            30,
-            31,
-            30,
-            31,
-          ];
+          const days = new Date(new Date(0).setUTCFullYear(year, month, 0)).getUTCDate();
           const exists =
+            month >= 1 &&
+            month <= 12 &&
             day >= 1 &&
-            day <= (days[month - 1] ?? 0) &&
+            day <= days &&
             hour < 24 &&
             minute < 60 &&
             second <= 60 &&

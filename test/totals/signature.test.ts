@@ -1,3 +1,5 @@
+// Signatures by the rules of Standard Webhooks.
+
 import { createHmac } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";

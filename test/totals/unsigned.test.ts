@@ -1,3 +1,5 @@
+// What is logged of requests that nobody has signed.
+
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Refusal } from "../../lib/refusal.ts";
 import { mismatch } from "../../lib/signature.ts";

@@ -1,11 +1,13 @@
+// What a ledger may have besides: the money at risk, rows that a person has accepted, and an outbox.
+
 import postgres from "postgres";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
-import { insertRows, modelOf } from "../helpers/models.ts";
-import { assertRights, sampleOf } from "../helpers/sample.ts";
+import { insertRows } from "../helpers/models.ts";
+import { assertRights, evidenceOf, sampleOf } from "../helpers/sample.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -15,108 +17,9 @@ beforeEach(async () => {
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
-
-/** The evidence of a sample, as on the gateway, without its first word. */
-async function evidence(): Promise<Record<string, number>> {
-  const { evidence } = await sampleOf(database.samplerUrl);
-  const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
-  return Object.fromEntries(
-    evidence.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value]),
-  );
-}
+const evidence = () => evidenceOf(database.samplerUrl);
 const newest = (check: string) => `newest_item_timestamp_seconds{check=${check}}`;
 const outside = (check: string, reason: string) => `rows_outside{check=${check},reason=${reason}}`;
-const inserts = (table: string) => `table_inserts_total{table=${table}}`;
-
-it.each(checks)("of $id: its newest row up to now, of any age, and rows that it can never count", async (check) => {
-  const { id, table, time, staleAfter } = check;
-  const first = await evidence();
-  expect(first).not.toHaveProperty(newest(id));
-  if (staleAfter) expect(first).toMatchObject({ [outside(id, "no_time")]: 0, [outside(id, "ahead")]: 0 });
-
-  await run(`
-    ${insertRows(check, 1, { age: "3 days" })}
-    ${insertRows(check, 1, { age: "90 seconds" })}
-    ${insertRows(check, 1, { age: "-1 minutes" })}
-    ${insertRows(check, 2, { age: "-6 minutes" })}
-    ${insertRows(check, 1, { age: "3 days", status: "settled" })}`);
-  const isWritable = `alter table ${table} alter ${time} drop not null`;
-  await run(`${isWritable};
-    ${insertRows(check, 3, { age: "4 days" })}
-    update ${table} set ${time} = null
-      where ${time} between now() - interval '97 hours' and now() - interval '95 hours';
-    ${insertRows(check, 1, { age: "5 days" })}
-    update ${table} set ${time} = 'infinity' where ${time} < now() - interval '119 hours'`);
-  const seen = await evidence();
-  expect(Math.abs((seen[newest(id)] ?? 0) - (Date.now() / 1000 - 90))).toBeLessThan(30);
-  if (staleAfter) expect(seen).toMatchObject({ [outside(id, "no_time")]: 3, [outside(id, "ahead")]: 3 });
-  else expect(Object.keys(seen).filter((name) => name.includes(`rows_outside{check=${id}`))).toEqual([]);
-  expect(await evidence()).toMatchObject({ [newest(id)]: expect.any(Number) });
-});
-
-it("is absent where it has no finite time", async () => {
-  await run("insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', '-infinity')");
-  expect(await evidence()).not.toHaveProperty(newest("stuck_orders"));
-});
-
-it("counts inserts by Postgres' statistics: into all partitions, and into the table of a view", async () => {
-  const [check] = checks;
-  if (!check) throw new Error("there are no checks");
-  const { table } = modelOf(check);
-  // An idle session tells Postgres its numbers after 10 s; before PostgreSQL 15, with its next statement.
-  const everySession = () => Promise.all(Array.from({ length: 4 }, () => run("select pg_sleep(0.1)")));
-  const counted = async () => {
-    await everySession();
-    return (await evidence())[inserts(table)];
-  };
-  const flushed = (expected: number) => expect.poll(counted, { timeout: 30_000 }).toBe(expected);
-  await flushed(0);
-  await run(insertRows(check, 7));
-  await flushed(7);
-  await run(`
-    alter table ${table} rename to old_rows;
-    create table ${table} (like old_rows including identity including defaults) partition by list (status);
-    create table pending_rows partition of ${table} for values in ('pending');
-    create table other_rows partition of ${table} default;
-    grant select on ${table} to veza_ledger_sampler;
-    ${insertRows(check, 3)}
-    ${insertRows(check, 2, { status: "settled" })}`);
-  await flushed(5);
-  await run(`
-    alter table ${table} rename to parts;
-    create view kept as select * from parts;
-    create view ${table} as select * from kept;
-    grant select on ${table} to veza_ledger_sampler`);
-  expect(await evidence()).toHaveProperty(inserts(table), 5);
-  await run("create or replace view kept as select * from parts union all select * from old_rows");
-  expect(await evidence()).not.toHaveProperty(inserts(table));
-});
-
-it("counts no inserts where Postgres keeps no statistics, or looks elsewhere", async () => {
-  await run("alter table refunds rename to copied; create view refunds as select 'pending' as status");
-  const tables = async () => Object.keys(await evidence()).filter((name) => name.startsWith("table_inserts"));
-  expect((await tables()).sort()).toEqual([inserts("orders"), inserts("seller_transfers")]);
-  await run("do $$ begin execute format('alter database %I set track_counts = off', current_database()); end $$");
-  expect(await tables()).toEqual([]);
-});
-
-it("never fails a count: what cannot be had is absent, and one line says why", async () => {
-  const log = captureLog();
-  await run("alter table seller_transfers drop column updated_at");
-  const { outcomes, evidence } = await sampleOf(database.samplerUrl);
-  const failed = outcomes.filter((outcome) => "error" in outcome).map(({ check }) => check.id);
-  expect(failed).toEqual(["pending_reversals"]);
-  expect(evidence.map(({ labels }) => labels.check)).not.toContain("failed_transfers");
-  expect(evidence.map(({ labels }) => labels.table)).toContain("seller_transfers");
-  expect(log).toEqual(
-    ["failed_transfers", "pending_reversals"].map(() => ({
-      level: "warn",
-      message: "evidence not read",
-      code: "42703",
-      reason: expect.stringContaining("updated_at"),
-    })),
-  );
-});
 
 it("says what the owner's view puts at risk, and is silent where it is missing or may not be read", async () => {
   const log = captureLog();
@@ -231,18 +134,6 @@ describe("rows that somebody has accepted", () => {
     await run("truncate ledger_metrics.accepted");
     expect(withAccepted - (await fastest())).toBeLessThan(100);
   });
-});
-
-it("is read in one scan of the table, where the table has no index", async () => {
-  const scans = async () => {
-    await database.admin`select pg_stat_clear_snapshot()`;
-    const [row] = await database.admin`select seq_scan from pg_stat_user_tables where relname = 'orders'`;
-    return Number(row?.seq_scan);
-  };
-  const before = await scans();
-  await evidence();
-  const onOrders = checks.filter(({ table }) => table === "orders").length;
-  await expect.poll(scans, { timeout: 30_000 }).toBe(before + 2 * onOrders); // A count, and its evidence.
 });
 
 it("says how many deliveries wait in the outbox or are parked, and since when, where there is one", async () => {

@@ -1,11 +1,11 @@
+// What the first question of a session finds out: whether the answers after it can be believed.
+
 import { randomBytes } from "node:crypto";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks, type Outcome } from "../../lib/checks.ts";
 import { createDatabase, knowsInvokerViews, type TestDatabase } from "../helpers/database.ts";
 import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
-import { sampleOf } from "../helpers/sample.ts";
-
-// What the first question of a session finds out: whether the answers after it can be believed.
+import { countsIn, sampleOf } from "../helpers/sample.ts";
 
 let database: TestDatabase;
 const broken = checks.map((check) => insertRows(check, 2)).join("\n");
@@ -16,13 +16,7 @@ beforeEach(async () => {
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
-const counts = (outcomes: Outcome[]) =>
-  Object.fromEntries(
-    outcomes.map((outcome) => [
-      outcome.check.id,
-      "error" in outcome ? (outcome.error as Error).message : outcome.count,
-    ]),
-  );
+const counts = (outcomes: Outcome[]) => countsIn(outcomes, (error) => (error as Error).message);
 
 it.each([
   ["ahead", 90],

@@ -1,0 +1,79 @@
+// Which password logs in when Postgres refuses the one in the secret: the secret's new one, or the last good one.
+
+import { afterAll, expect, it, onTestFinished, vi } from "vitest";
+import { keepConnections } from "../../lib/connections.ts";
+import { type DatabaseTarget, withDeadline } from "../../lib/database.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { createDatabase, targetOf } from "../helpers/database.ts";
+import { captureLog } from "../helpers/log.ts";
+
+const database = await createDatabase();
+afterAll(() => database.remove());
+
+const right = () => targetOf(database.receiverUrl);
+const wrong = (changes: Partial<DatabaseTarget> = {}) => ({ ...right(), password: "not yet", ...changes });
+/** Connections whose secret says `current`, and how often they have read it. */
+function keep(current: (fresh: boolean) => DatabaseTarget) {
+  const asked: boolean[] = [];
+  const connections = keepConnections("test")(async (fresh) => {
+    asked.push(fresh);
+    return current(fresh);
+  });
+  onTestFinished(() => connections.close());
+  const ask = async () => {
+    await connections.close(); // As after each tick.
+    return connections.use((lent) =>
+      withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select current_database() as name`),
+    );
+  };
+  return { ask, asked };
+}
+
+it("logs in with the password that the secret has by now, read again once", async () => {
+  const { ask, asked } = keep((fresh) => (fresh ? right() : wrong()));
+  await ask();
+  expect(asked).toEqual([false, true]);
+});
+
+it("logs in with the last password that did, and says so until the new one does", async () => {
+  const log = captureLog();
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  let current = right();
+  const { ask, asked } = keep(() => current);
+  await ask();
+  current = wrong();
+  for (const age_seconds of [60, 120]) {
+    vi.setSystemTime(Date.now() + 60_000);
+    await ask();
+    const message = "Postgres refuses the password in the secret, the last good one stays in use";
+    expect(log.splice(0)).toEqual([{ level: "warn", message, age_seconds }]);
+  }
+  expect(asked).toEqual([false, false, true, false, true]);
+  current = right();
+  await ask();
+  expect(log).toEqual([]);
+});
+
+it("takes no more than the login from memory: the secret may name another database by now", async () => {
+  captureLog();
+  let current = right();
+  const { ask } = keep(() => current);
+  await ask();
+  current = wrong({ database: "postgres" });
+  expect(await ask()).toEqual([{ name: "postgres" }]);
+});
+
+it("is refused when no password is good", async () => {
+  const log = captureLog();
+  let current = wrong();
+  const { ask } = keep(() => current);
+  await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+  await database.admin`create role database_turning login password 'first' in role veza_ledger_receiver`;
+  onTestFinished(async () => void (await database.admin`drop role database_turning`));
+  current = { ...right(), username: "database_turning", password: "first" };
+  await ask();
+  await database.admin`alter role database_turning password 'second'`;
+  await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+  expect(log).toEqual([]);
+});
