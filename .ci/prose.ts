@@ -1,14 +1,16 @@
+import { execFile } from "node:child_process";
 import { globSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { promisify } from "node:util";
 import { TextlintKernel, type TextlintPluginCreator, type TextlintRuleModule } from "@textlint/kernel";
 import jsTokens from "js-tokens";
 
 // require(), because Node and Vitest disagree on the default export of this package in CommonJS.
 const markdown: TextlintPluginCreator = createRequire(import.meta.url)("@textlint/textlint-plugin-markdown").default;
 
-// npm run lint: checks pages and the comments of code by the rules of style in CONTRIBUTING.md.
+// npm run lint: checks pages, the comments of code and subjects of commits by the rules in CONTRIBUTING.md.
 const checked = [
   ...["*.md", "{docs,docs/runbook,clients/go}/*.md", "serverless.yml"],
   ...[
@@ -22,6 +24,9 @@ const checked = [
 
 const maxLineLength = 120;
 const maxWords = 30;
+const maxSubjectLength = 72;
+/** Subjects of earlier commits were written without that limit. */
+const limitedSince = "2026-11-26T23:36:00Z";
 
 /** Words that stand for a noun, and what to write instead. */
 const habits: [RegExp, string][] = [
@@ -90,6 +95,13 @@ export async function problemsIn(file: string, source: string): Promise<string[]
   return [...tooLong, ...messages.map(({ line, message }) => `${file}:${line}: ${message}`)];
 }
 
+/** Lines of hash and subject for the latest commits whose subject is over 72 characters; none without a repository. */
+export async function longSubjects(folder: string): Promise<string[]> {
+  const log = ["-C", folder, "log", "--max-count=50", `--since=${limitedSince}`, "--format=%h %s"];
+  const { stdout } = await promisify(execFile)("git", log).catch(() => ({ stdout: "" }));
+  return stdout.split("\n").filter((line) => line.slice(line.indexOf(" ") + 1).length > maxSubjectLength);
+}
+
 if (import.meta.main) {
   const cwd = path.join(import.meta.dirname, "..");
   for (const file of globSync(checked, { cwd }).sort()) {
@@ -97,5 +109,9 @@ if (import.meta.main) {
       console.error(problem);
       process.exitCode = 1;
     }
+  }
+  for (const subject of await longSubjects(cwd)) {
+    console.error(`commit ${subject}: over ${maxSubjectLength} characters`);
+    process.exitCode = 1;
   }
 }

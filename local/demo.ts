@@ -16,7 +16,7 @@ import { shortNames } from "./terminal.ts";
 
 // npm run demo: breaks one thing of the demo that `npm start` runs, and waits until it shows.
 const demos: Record<string, { what: string; play(stack: DemoStack, sql: Sql): Promise<void> }> = {
-  "break-refunds": { what: "renames a column: two counts are unknown; again: mended", play: breakRefunds },
+  "break-refunds": { what: "renames a column: two counts are unknown; again: repaired", play: breakRefunds },
   "lock-orders": { what: "locks a table: its count is unknown, the others are right", play: lockOrders },
   "send-twice": { what: "sends a delivery twice: it counts once", play: sendTwice },
   "wipe-gateway": { what: "empties the Pushgateway: the next tick fills it again", play: wipeGateway },
@@ -138,7 +138,7 @@ async function breakRefunds(stack: DemoStack, sql: Sql): Promise<void> {
   );
   await sql.unsafe(`alter table refunds rename ${column} to ${column}_renamed`);
   seen(describe(await tickWith(stack, isUnknown(["stuck_refunds", "orphan_refunds"]))));
-  console.log("Run it again to mend it.");
+  console.log("Run it again to repair it.");
 }
 
 async function lockOrders(stack: DemoStack, sql: Sql): Promise<void> {

@@ -4,6 +4,7 @@ import path from "node:path";
 import { load } from "js-yaml";
 import { checks } from "../lib/checks.ts";
 import { isLocalHost } from "../lib/settings.ts";
+import { docsPage } from "./docs-page.ts";
 
 /** What the page shows and `npm run demo` needs, served as /stack.json. */
 export interface Stack {
@@ -69,7 +70,7 @@ export function note(stack: Stack, message: string, fields: Record<string, unkno
 }
 
 /**
- * Answers a GET: the page at /, what it shows at /stack.json, the pages of docs/ as text, and the way to the dashboard.
+ * Answers a GET: the page at /, what it shows at /stack.json, the pages of docs/ as HTML, and the way to the dashboard.
  * Leaves any other method to the receiver, and resolves to false. On a demo ledger a PUT to /outage takes the receiver
  * away: it hangs up. A browser sends no PUT for a page from elsewhere.
  */
@@ -105,10 +106,8 @@ export async function answerPage(
     return send(200, "text/html", await readFile(path.join(import.meta.dirname, "page.html")));
   }
   if (url.pathname === "/stack.json") return send(200, "application/json", JSON.stringify(stack));
-  if (/^\/docs\/[\w/-]+\.md$/.test(url.pathname)) {
-    const text = await readFile(path.join(project, url.pathname)).catch(() => undefined);
-    if (text) return send(200, "text/plain", text);
-  }
+  const page = await docsPage(url.pathname);
+  if (page) return send(200, page.type, page.body);
   if (url.pathname === "/d/veza-ledger") {
     response.writeHead(302, { location: (stack.links.Grafana ?? "/") + url.search }).end();
     return true;

@@ -25,11 +25,15 @@ type Phase = keyof typeof repairs;
 /** New trouble, so that the demo never runs dry. */
 const breakages: Record<Phase, string> = {
   stuck_orders: `insert into orders (status, hyperswitch_payment_id, created_at)
-    values ('pending', 'pay_' || gen_random_uuid(), now() - interval '31 minutes')`,
+    values ('pending', 'demo_pay_' || gen_random_uuid(), now() - interval '31 minutes')`,
   stuck_refunds: `insert into refunds (status, hyperswitch_refund_id, created_at)
-    values ('pending', 'ref_' || gen_random_uuid(), now() - interval '31 minutes')`,
+    values ('pending', 'demo_ref_' || gen_random_uuid(), now() - interval '31 minutes')`,
   orphan_refunds: "insert into refunds (status, created_at) values ('pending', now() - interval '6 minutes')",
 };
+
+/** A worker of reversals that does its work. */
+const reversals = `update seller_transfers set status = 'reversed' where status = 'reversal_pending';
+  insert into seller_transfers (status) values ('reversal_pending')`;
 
 const sweepEverySeconds = 15;
 /** The phase of orphan refunds has its turn every 25 minutes: more than two of them in an hour would be an alert. */
@@ -109,6 +113,7 @@ async function simulateSweep(sql: postgres.TransactionSql, phase: Phase): Promis
   const repaired = await sql.unsafe(repairs[phase]);
   const broken = phase === "orphan_refunds" ? phase : Math.random() < 0.5 ? "stuck_orders" : "stuck_refunds";
   await sql.unsafe(breakages[broken]);
+  await sql.unsafe(reversals);
   const timestamp = new Date().toISOString();
   const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(3));
   const events = [

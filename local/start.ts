@@ -9,7 +9,7 @@ import { handler as sampler } from "../handlers/sampler.ts";
 import { errorFields, log, writeLogWith } from "../lib/log.ts";
 import { isLocalHost, loadSettings } from "../lib/settings.ts";
 import { grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
-import { createDemoLedger, demoCluster, restartSeconds } from "./demo-ledger.ts";
+import { createDemoLedger, demoCluster, restartSeconds, showAmounts } from "./demo-ledger.ts";
 import { serve } from "./function-url.ts";
 import { countsGraph } from "./graph.ts";
 import { demoHistory } from "./history.ts";
@@ -75,9 +75,12 @@ async function run(): Promise<void> {
     adminUrl = postgres.superuserUrl;
     await createDemoLedger(adminUrl);
     await createOutbox(adminUrl);
+    await showAmounts(adminUrl);
     process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
     process.env.WEBHOOK_SECRET ||= demoSecret;
     table.push(["Postgres", adminUrl, ifNotAt(postgresPort, adminUrl) || "a demo ledger"]);
+    const onCallUrl = `postgres://veza_ledger_oncall:local@127.0.0.1:${postgres.port}/postgres`;
+    table.push(["On call", `psql ${onCallUrl}`, "the runbook's queries run there"]);
   }
   let gateway: Running | undefined;
   if (!process.env.PUSHGATEWAY_URL && !process.env.SECRET_ID) {

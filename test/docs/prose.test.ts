@@ -1,5 +1,9 @@
-import { expect, it } from "vitest";
-import { problemsIn } from "../../.ci/prose.ts";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { expect, it, onTestFinished } from "vitest";
+import { longSubjects, problemsIn } from "../../.ci/prose.ts";
 
 /** A sentence of `count` words, on lines of ten. */
 const sentence = (count: number) => `Word${" word".repeat(count - 1)}.`.replaceAll(/(( ?\w+){10}) /g, "$1\n");
@@ -39,4 +43,16 @@ it("finds a line of over 120 characters, except in a table", async () => {
 it.each(["whoever", "those that", "another one", "the one who", "that of"])("finds the habit %s", async (habit) => {
   expect(await problemsIn("page.md", `It is ${habit} it.`)).toHaveLength(1);
   expect(await problemsIn("page.md", `It is \`${habit}\` it.`)).toEqual([]);
+});
+
+it("finds a commit's subject of over 72 characters, and nothing to read where there is no repository", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-commits-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  expect(await longSubjects(folder)).toEqual([]);
+  const git = (...args: string[]) =>
+    execFileSync("git", ["-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.com", ...args]);
+  git("init", "--quiet");
+  expect(await longSubjects(folder)).toEqual([]);
+  for (const length of [72, 73]) git("commit", "--quiet", "--allow-empty", "-m", `${"x".repeat(length)}\n\nwhy`);
+  expect(await longSubjects(folder)).toEqual([expect.stringMatching(/^\w+ x{73}$/)]);
 });

@@ -126,7 +126,7 @@ it("shows the demo ledger's gauges and counters, and leaves nothing behind after
     ["veza_ledger_stuck_refunds_pending", 3],
     ["veza_ledger_failed_transfers_at_max_retry", 1],
     ["veza_ledger_orphan_refund_rows", 2],
-    ["veza_ledger_reversal_pending_transfers", 2],
+    ["veza_ledger_reversal_pending_transfers", 0],
   ]) {
     expect(text).toContain(`${metric}{instance="",job="veza_ledger"} ${count}\n`);
   }

@@ -82,11 +82,35 @@ describe("the stack's address", () => {
       expect(link.startsWith(`${url}docs/`), link).toBe(true);
       const { pathname, hash } = new URL(link);
       const { status, type, body } = await get(url, pathname);
-      expect([status, type], link).toEqual([200, "text/plain; charset=utf-8"]);
-      expect(body.toLowerCase()).toContain(hash.slice(1) || path.basename(pathname, ".md").toLowerCase());
+      expect([status, type], link).toEqual([200, "text/html; charset=utf-8"]);
+      expect(body).toContain(`id="${hash.slice(1) || path.basename(pathname, ".md").toLowerCase()}"`);
     }
     for (const { id, runbook } of stack.checks) expect(runbook, id).toContain(`docs/runbook/${alertOf({ id })}.md`);
     expect(rules.match(/_url: .*/g)?.filter((link) => !link.includes(url))).toEqual([]);
+  });
+
+  it("shows the documentation as HTML, in which every link and image leads somewhere", async () => {
+    const { url } = await startPage();
+    const pages = new Map<string, string>();
+    const links: string[] = ["/docs/runbook/README.md"];
+    for (const link of links) {
+      const { origin, pathname, hash } = new URL(link, url);
+      if (origin !== new URL(url).origin) continue;
+      if (!pages.has(pathname)) {
+        const { status, body } = await get(url, pathname);
+        expect(status, link).toBe(200);
+        pages.set(pathname, body);
+        for (const [, found = ""] of body.matchAll(/(?:href|src)="([^"]+)"/g)) {
+          links.push(new URL(found, new URL(pathname, url)).href);
+        }
+      }
+      if (hash) expect(pages.get(pathname), link).toContain(`id="${hash.slice(1)}"`);
+    }
+    expect(pages.size).toBeGreaterThan(25);
+    expect(pages.get("/docs/runbook/VezaLedgerStuckOrders.md")).toMatch(
+      /<h2 id="now">Now<\/h2>\n<ol>[\s\S]*<pre><code/,
+    );
+    for (const [name, body] of pages) if (name !== "/") expect(body, name).not.toMatch(/<script/i);
   });
 
   it("leads to the dashboard, or to itself where no Grafana runs", async () => {
@@ -102,8 +126,10 @@ describe("the stack's address", () => {
     "/docs/",
     "/docs/nothing.md",
     "/docs/../package.json",
-    "/docs/%2e%2e/README.md",
-    "/docs/flow.svg",
+    "/docs/%2e%2e/package.json",
+    "/docs/events.schema.json",
+    "/package.json",
+    "/local/start.ts",
   ])("has nothing at %s", async (rawPath) => {
     const { url } = await startPage();
     expect((await get(url, rawPath)).status).toBe(404);
@@ -158,13 +184,22 @@ describe.skipIf(!chromium)("in a browser", () => {
     expect(send.child.exitCode).toBe(0);
     const pending = async () => (await fetch(`${prometheus}/api/v1/alerts`)).text();
     await expect.poll(pending, { timeout: 60_000 }).toContain("VezaLedgerOrphanRefunds");
+    const beside = async (name: string) => (await fetch(`${prometheus}/api/v1/query?query=${name}`)).text();
+    for (const name of ["veza_ledger_amount_at_risk", "veza_ledger_newest_item_timestamp_seconds"]) {
+      await expect.poll(() => beside(name), { timeout: 60_000 }).toContain("failed_transfers");
+    }
 
     const shown = await render(url);
-    expect(shown).toMatch(/<h3>Failed transfers<\/h3><div class="count red">1<\/div>/);
+    expect(shown).toMatch(/<h3>Failed transfers<\/h3><div class="count red">1<small>\d+\.\d\d EUR<\/small><\/div>/);
+    expect(shown).toMatch(/<h3>Pending reversals<\/h3><div class="count green">0<\/div>/);
+    expect(shown).toMatch(/<p id="demo"> <b>A demo:/);
+    expect(shown).toMatch(/<td><span class="dim">firing in \d+ (s|min)<\/span><\/td><td>page<\/td>/);
     for (const { id } of checks) {
       const [, tile = ""] = new RegExp(`<article id="${id}">(.*?)</article>`).exec(shown) ?? [];
       const [, line = ""] = /<path class="dim" d="(M[^"]+)"/.exec(tile) ?? [];
       expect(line.split("H").length, id).toBeGreaterThan(100); // An hour of history, every 30 s.
+      expect(tile, id).toMatch(/<div class="newest dim">newest row \d+ (s|min|h|days) old<\/div>/);
+      expect(tile, id).toMatch(/<span class="dim">\d+<\/span><svg.*<\/svg><span class="dim">0<\/span>/);
       expect(tile, id).toMatch(new RegExp(`<a href="${url}docs/runbook[^"]*">What to do: runbook</a>`));
     }
     expect(shown).toMatch(new RegExp(`<a href="${url}docs/runbook[^"]*">VezaLedgerOrphanRefunds</a>`));
