@@ -158,7 +158,8 @@ async function bridgeOf(ask: Ask, table: string): Promise<string | undefined> {
     select jsonb_agg(attname order by attnum) as found,
       (select format('%I.%I', nspname, relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
         where pg_class.oid = attrelid) as name
-    from pg_attribute where attrelid = ${tableNamed(`'${table}'`)} and attnum > 0 and not attisdropped group by attrelid`);
+    from pg_attribute where attrelid = ${tableNamed(`'${table}'`)} and attnum > 0 and not attisdropped
+    group by attrelid`);
   if (!row) return undefined; // There is no such table, which has been said.
   const expected = await columnsRead(table);
   const has = (column: string) => row.found.includes(column);
