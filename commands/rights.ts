@@ -1,5 +1,5 @@
 import type { Row } from "postgres";
-import { readSqlFile } from "./sql.ts";
+import { literal, readSqlFile } from "./sql.ts";
 
 // What each role needs: the grants of config/postgres/roles.sql, read from there.
 
@@ -72,7 +72,6 @@ export async function missingRights(
   const wanted = grants.flatMap(({ kind, names, privileges }) =>
     names.flatMap((name) => privileges.map(({ name: privilege, columns }) => ({ kind, name, privilege, columns }))),
   );
-  const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
   const rows = await ask(`
     with given as (select ${literal(login)}::name as login),
     wanted as (
