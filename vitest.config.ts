@@ -1,8 +1,8 @@
 import "./commands/needs-node.js";
-import { readFileSync, statfsSync } from "node:fs";
 import path from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { useTemporaryFolder } from "./test/helpers/temporary-folder.ts";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
 const unit = [
@@ -39,18 +39,7 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-/**
- * Whether temporary files have room in this folder in memory, and programs run there. Each test database is 300 files,
- * which take a journaling file system up to 0.3 s of CPU time.
- */
-function isRoomy(folder: string): boolean {
-  const mounts = process.platform === "linux" ? readFileSync("/proc/mounts", "utf8") : "";
-  const [, options] = new RegExp(`^tmpfs ${folder} tmpfs (\\S+)`, "m").exec(mounts) ?? [];
-  if (!options || options.includes("noexec")) return false;
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize > 4 * 2 ** 30;
-}
-if (!process.env.TMPDIR && isRoomy("/dev/shm")) process.env.TMPDIR = "/dev/shm";
+useTemporaryFolder();
 
 export default defineConfig({
   test: {

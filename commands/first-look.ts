@@ -11,6 +11,7 @@ import {
   carefully,
   checksOf,
   type Finding,
+  findingOf,
   orRemedy,
   type Print,
   Problem,
@@ -21,6 +22,7 @@ import {
 } from "./look.ts";
 import { ledgerLooks } from "./looks.ts";
 import { columnsRead, missingRights, tableNamed } from "./rights.ts";
+import { quoted } from "./sql.ts";
 
 const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
@@ -38,8 +40,8 @@ export async function firstLook(
   try {
     return (await lookAt(url, schema, settled, print)) ? 0 : 1;
   } catch (error) {
-    const { remedy = "run it again" } = error as Partial<Problem>;
-    print(wrapped(errorFields(error).reason, "✗"));
+    const { fact, remedy } = findingOf(error);
+    print(wrapped(fact, "✗"));
     print(wrapped(remedy, "→"));
     return 1;
   }
@@ -69,7 +71,7 @@ async function lookAt(url: string, schema: string | undefined, settled: string[]
     statement_timeout: `${questionSeconds}s`,
     lock_timeout: "500ms",
     timezone: "UTC",
-    ...(schema && { search_path: `"${schema.replaceAll('"', '""')}", public` }),
+    ...(schema && { search_path: `${quoted(schema)}, public` }),
   };
   // A server that went away is noticed with the next question.
   const ask: Ask = (question) =>
@@ -158,7 +160,8 @@ async function bridgeOf(ask: Ask, table: string): Promise<string | undefined> {
     select jsonb_agg(attname order by attnum) as found,
       (select format('%I.%I', nspname, relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
         where pg_class.oid = attrelid) as name
-    from pg_attribute where attrelid = ${tableNamed(table)} and attnum > 0 and not attisdropped group by attrelid`);
+    from pg_attribute where attrelid = ${tableNamed(`'${table}'`)} and attnum > 0 and not attisdropped
+    group by attrelid`);
   if (!row) return undefined; // There is no such table, which has been said.
   const expected = await columnsRead(table);
   const has = (column: string) => row.found.includes(column);

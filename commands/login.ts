@@ -1,6 +1,7 @@
 import { codeOf, type DatabaseTarget } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
 import { Problem } from "./look.ts";
+import { quoted } from "./sql.ts";
 
 /**
  * What an error of connecting or logging in means, and what mends it: Node's codes, then Postgres' SQLSTATE. `url` is
@@ -9,7 +10,7 @@ import { Problem } from "./look.ts";
 export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATABASE_URL"): Problem {
   const { host, port, tls } = target;
   const { reason } = errorFields(error);
-  const identifier = (name: string) => (/^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
+  const identifier = (name: string) => (/^[a-z_][a-z0-9_]*$/.test(name) ? name : quoted(name));
   const [database, username] = [identifier(target.database), identifier(target.username)];
   // By the name of Postgres' own function: its messages come in the server's language.
   const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";

@@ -104,9 +104,10 @@ async function lookOnPostgres({ look }: Look, scene: Scene): Promise<Finding | u
   }
 }
 
-function findingOf(error: unknown): Finding {
+/** What an error says of a look that it ended. */
+export function findingOf(error: unknown): Finding & { remedy: string } {
   const { remedy = "run it again" } = error as Partial<Problem>;
-  return wrong(errorFields(error).reason, remedy);
+  return { mark: "✗", fact: errorFields(error).reason, remedy };
 }
 
 /** Settings of a question: it writes nothing, waits for little, and numbers arrive to the last digit. */

@@ -10,7 +10,7 @@ import { connect } from "./connect.ts";
 import { loginProblem } from "./login.ts";
 import { Problem } from "./look.ts";
 import { scramVerifier } from "./scram.ts";
-import { readSqlFile } from "./sql.ts";
+import { quoted, readSqlFile } from "./sql.ts";
 import { tryRole } from "./trial.ts";
 
 // npm run migrate: makes the schema, the roles and their rights in the database of DATABASE_URL, and tries each role.
@@ -162,7 +162,7 @@ async function statementsOf(
   return [
     "begin read write;",
     oneLogin ? "set local veza_ledger.one_login = on;" : "",
-    schema === undefined ? "" : `set local search_path = "${schema.replaceAll('"', '""')}", public;`,
+    schema === undefined ? "" : `set local search_path = ${quoted(schema)}, public;`,
     looks,
     await textOf("schema"),
     changes,
@@ -254,16 +254,14 @@ async function refusedProblem(error: unknown, sql: Sql, role: string): Promise<P
   if (!/^28/.test(codeOf(error))) return undefined;
   const [row] = await sql`select current_user as me, not rolcanlogin as is_closed, rolvaliduntil < now() as is_expired
     from pg_roles where rolname = ${role}`;
-  const alter = (change: string) => `as ${row?.me}: alter role ${role} ${change}`;
-  if (row?.is_closed) return new Problem("may not log in", `${alter("login")}; then run it again`);
-  if (row?.is_expired) {
-    return new Problem("has an expired password", `${alter("valid until 'infinity'")}; then run it again`);
-  }
+  const alter = (change: string) => `as ${row?.me}: alter role ${role} ${change}; then run it again`;
+  if (row?.is_closed) return new Problem("may not log in", alter("login"));
+  if (row?.is_expired) return new Problem("has an expired password", alter("valid until 'infinity'"));
   if (codeOf(error) !== "28P01") return undefined;
   return new Problem(
     "has another password than the given one, or none, and keeps what it has",
     "give the password that it has: each database of this server has the same roles, and a new one locks out the " +
-      `functions of the others. Where it has none, ${alter("password 'NEW'")}; then run it again`,
+      `functions of the others. Where it has none, ${alter("password 'NEW'")}`,
   );
 }
 

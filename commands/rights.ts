@@ -1,5 +1,5 @@
 import type { Row } from "postgres";
-import { readSqlFile } from "./sql.ts";
+import { literal, readSqlFile } from "./sql.ts";
 
 // What each role needs: the grants of config/postgres/roles.sql, read from there.
 
@@ -44,14 +44,15 @@ export function basesOf(login: string, expected: string[] = []): string[] {
 }
 
 /**
- * SQL: the oid of the table that the session's search_path leads to, or NULL. Looks into schemas without USAGE, too:
- * to_regclass() skips them, as if the table were not there.
+ * SQL: the oid of the table with this name, which is SQL too: `schema.table`, or where the session's search_path leads.
+ * Looks into schemas without USAGE: to_regclass() skips them, as if the table were not there.
  */
 export const tableNamed = (name: string): string => `(
   select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    join unnest(string_to_array(current_setting('search_path'), ',')) with ordinality as path (entry, position)
+    left join unnest(string_to_array(current_setting('search_path'), ',')) with ordinality as path (entry, position)
       on nspname = replace(trim(both '" ' from entry), '$user', session_user)
-  where relname = '${name}' and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1)`;
+  where (nspname || '.' || relname = ${name} or relname = ${name} and position is not null)
+    and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1)`;
 
 /** SQL: the name of a role by its oid. The owner of a database acts as pg_database_owner there, and nobody else. */
 export const ownerName = (oid: string) => `(select rolname from pg_roles where pg_roles.oid = case ${oid}::regrole::text
@@ -67,51 +68,38 @@ export async function missingRights(
   bases: string[],
   grantee = login,
 ): Promise<string[]> {
-  const lacks: string[] = [
-    `select ${ownerName("datdba")}, 'connect', null, format(' on database %I to %I', datname, grantee)
-     from pg_database, given where datname = current_database() and not has_database_privilege(login, oid, 'connect')`,
-  ];
-  for (const { privileges, kind, names, roles } of await readGrants()) {
-    if (!roles.some((role) => bases.includes(role))) continue;
-    for (const name of names) {
-      if (kind === "schema") {
-        lacks.push(lackOfSchema(`nspname = '${name}'`));
-        continue;
-      }
-      const oid = name.includes(".") ? `(${regclassWithoutRights(name)})` : tableNamed(name);
-      if (!name.includes(".")) lacks.push(lackOfSchema(`oid = (select relnamespace from pg_class where oid = ${oid})`));
-      for (const { name: privilege, columns } of privileges) {
-        const table = `(select oid, relowner, relnamespace::regnamespace || '.' || quote_ident(relname) as name
-          from pg_class where oid = ${oid}) as found`;
-        lacks.push(
-          columns.length === 0
-            ? `select ${ownerName("relowner")}, '${privilege}', null, format(' on %s to %I', name, grantee)
-               from ${table}, given where not has_table_privilege(login, oid, '${privilege}')`
-            : `select ${ownerName("relowner")}, '${privilege}', missing, format(' on %s to %I', name, grantee)
-               from ${table}, given, lateral (select string_agg(quote_ident(attname), ', ' order by attnum) as missing
-                 from pg_attribute where attrelid = oid and attname in ('${columns.join("', '")}') and not attisdropped
-                 and not has_column_privilege(login, attrelid, attnum, '${privilege}')) as columns
-               where missing is not null`,
-        );
-      }
-    }
-  }
-  const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
+  const grants = (await readGrants()).filter(({ roles }) => roles.some((role) => bases.includes(role)));
+  const wanted = grants.flatMap(({ kind, names, privileges }) =>
+    names.flatMap((name) => privileges.map(({ name: privilege, columns }) => ({ kind, name, privilege, columns }))),
+  );
   const rows = await ask(`
-    with given as (select ${literal(login)}::name as login, ${literal(grantee)}::name as grantee)
-    select owner, format('grant %s%s%s', privilege, ' (' || string_agg(distinct columns, ', ') || ')', target) as grant
-    from (${lacks.join("\nunion all\n")}) as lacking (owner, privilege, columns, target)
-    group by owner, privilege, target order by target, privilege`);
-  return rows.map(({ owner, grant }) => `as ${owner}: ${grant}`);
-}
-
-const lackOfSchema = (which: string) => `
-  select ${ownerName("nspowner")}, 'usage', null, format(' on schema %I to %I', nspname, grantee)
-  from pg_namespace, given where ${which} and not has_schema_privilege(login, oid, 'usage')`;
-
-/** SQL: the oid of `schema.table`, also where the schema may not be used. */
-function regclassWithoutRights(name: string): string {
-  const [schema, table] = name.split(".");
-  return `select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where nspname = '${schema}' and relname = '${table}'`;
+    with given as (select ${literal(login)}::name as login),
+    wanted as (
+      select * from jsonb_to_recordset(${literal(JSON.stringify(wanted))})
+        as wanted (kind text, name text, privilege text, columns text[])
+    ),
+    tables as (
+      select privilege, columns, pg_class.* from wanted join pg_class on oid = ${tableNamed("name")}
+      where kind = 'table'
+    ),
+    lacking (owner, privilege, columns, target) as (
+      select datdba, 'connect', null, format('database %I', datname)
+      from pg_database, given where datname = current_database() and not has_database_privilege(login, oid, 'connect')
+      union all
+      select nspowner, 'usage', null, format('schema %I', nspname)
+      from pg_namespace, given where not has_schema_privilege(login, oid, 'usage')
+        and (nspname in (select name from wanted where kind = 'schema') or oid in (select relnamespace from tables))
+      union all
+      select relowner, privilege, missing, format('%s.%I', relnamespace::regnamespace, relname)
+      from tables, given, lateral (
+        select string_agg(quote_ident(attname), ', ' order by attnum) as missing from pg_attribute
+        where attrelid = oid and not attisdropped
+          and case when attname = any (columns) then not has_column_privilege(login, attrelid, attnum, privilege) end
+      ) as by_column
+      where missing is not null or columns = '{}' and not has_table_privilege(login, oid, privilege)
+    )
+    select format('as %s: grant %s%s on %s to %I', ${ownerName("owner")}, privilege,
+      ' (' || string_agg(distinct columns, ', ') || ')', target, ${literal(grantee)}) as remedy
+    from lacking group by owner, privilege, target order by target, privilege`);
+  return rows.map(({ remedy }) => remedy);
 }

@@ -5,6 +5,10 @@ import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
 
+/** A name, and a text, as SQL has them. */
+export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
+export const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
+
 /** The text of a file of SQL, by its path from the project's top folder, without the lines that only psql knows. */
 export async function readSqlFile(file: string): Promise<string> {
   const text = await readFile(path.join(import.meta.dirname, "..", file), "utf8");

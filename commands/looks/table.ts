@@ -29,7 +29,7 @@ const kinds: Record<string, string> = {
 /** The table that a check finds under this name: where and what it is, how large, and whether rows are hidden. */
 export async function lookAtTable({ ask }: Scene, table: string): Promise<Finding> {
   const [row = {}] = await ask(`
-    with recursive found as (select ${tableNamed(table)} as oid),
+    with recursive found as (select ${tableNamed(`'${table}'`)} as oid),
     ${below("select oid from found")},
     named as (
       select pg_class.oid, quote_ident(relnamespace::regnamespace::name) as schema from pg_class

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { load } from "js-yaml";
 import postgres from "postgres";
-import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { beforeAll, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { type AsOnRds, fillWithIam, startAsOnRds } from "../helpers/as-on-rds.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
@@ -114,16 +114,17 @@ describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
   let rds: AsOnRds;
   let isMissing: unknown;
   beforeAll(async () => {
-    const own = process.env.POSTGRES_PACKAGE;
     const other = await packaged().catch((error) => {
       isMissing = error;
       return undefined;
     });
     if (isMissing) return;
-    if (other) process.env.POSTGRES_PACKAGE = other;
-    rds = await startAsOnRds();
-    if (own === undefined) delete process.env.POSTGRES_PACKAGE;
-    else process.env.POSTGRES_PACKAGE = own;
+    // The template of the tests' clusters is of their own version.
+    if (other !== process.env.POSTGRES_PACKAGE) {
+      vi.stubEnv("POSTGRES_PACKAGE", other);
+      vi.stubEnv("POSTGRES_TEMPLATE", undefined);
+    }
+    rds = await startAsOnRds().finally(() => vi.unstubAllEnvs());
     return () => rds.stop();
   });
 

@@ -21,13 +21,17 @@ beforeAll(async () => {
 });
 afterAll(() => database?.remove());
 
-const tables = () => database.admin`select relname from pg_class
-  where relnamespace = to_regnamespace('ledger_metrics') and relkind = 'r' order by relname`;
-
 /** Runs `npm run migrate` to its end, and resolves to its exit code and what it has printed. */
 async function migrate(url: string | undefined, args: string[] = []): Promise<[number, string]> {
   const { exitCode, output } = await inProcess(run, args, { DATABASE_URL: url });
   return [exitCode, `${output}\n`];
+}
+/** A file with these lines, such as `role=password`; gone with the test. */
+async function passwordFile(...lines: string[]): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-passwords-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  await writeFile(path.join(folder, "passwords"), lines.join("\n"));
+  return path.join(folder, "passwords");
 }
 const inPlace = expect.stringMatching(
   /^✓ migrated +ledger_metrics, the roles and their rights are in place in \w+\n(✓ veza_ledger\w* +tried: .*\n){4}$/,
@@ -75,13 +79,6 @@ it("npm run migrate keeps the numbers of an earlier version, or gives up when it
   const left = await database.admin`select relname from pg_class
     where relnamespace = to_regnamespace('ledger_metrics') and relname ~ 'samples|pushes'`;
   expect(left).toEqual([]);
-});
-
-it("the schema can be rolled back, and applied again", async () => {
-  await runSqlFiles(database.adminUrl, ["config/postgres/schema.rollback.sql"]);
-  expect(await tables()).toEqual([]);
-  expect(await migrate(database.adminUrl)).toEqual([0, inPlace]);
-  expect((await tables()).map(({ relname }) => relname)).toEqual(["accepted", "deliveries", "totals"]);
 });
 
 it("roles.sql lets the sampler and people on call into whatever schema the ledger is in", async () => {
@@ -138,21 +135,14 @@ describe("passwords", () => {
     await sql.end();
     return answer;
   };
-  const file = async (...lines: string[]) => {
-    const folder = await mkdtemp(path.join(tmpdir(), "veza-passwords-"));
-    onTestFinished(() => rm(folder, { recursive: true }));
-    await writeFile(path.join(folder, "passwords"), lines.join("\n"));
-    return path.join(folder, "passwords");
-  };
-
   it("from a file are set where there are none, never replaced, and never shown to the server", async () => {
     const { url, sql, as } = withoutRoles();
-    const first = await file("veza_ledger_sampler=one", "# the receiver's", "veza_ledger_receiver='two $#'");
+    const first = await passwordFile("veza_ledger_sampler=one", "# the receiver's", "veza_ledger_receiver='two $#'");
     const spaced = await migrate(url, ["--password-from", first]);
     expect(spaced).toEqual([1, expect.stringContaining("printable ASCII without spaces")]);
     expect(await sql`select from pg_roles where rolname ~ 'veza'`).toHaveLength(0);
 
-    const good = await file("veza_ledger_sampler=one", "veza_ledger_receiver='two$#'");
+    const good = await passwordFile("veza_ledger_sampler=one", "veza_ledger_receiver='two$#'");
     const [exitCode, printed] = await migrate(url, ["--password-from", good]);
     expect(exitCode).toBe(0);
     expect(printed).toMatch(
@@ -164,7 +154,7 @@ describe("passwords", () => {
     expect(stored[0]?.rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/);
     expect(await mayLogIn(as("veza_ledger_receiver:two$%23"))).toBe(true);
 
-    const again = await file("veza_ledger_sampler=fourth", "veza_ledger_oncall=three");
+    const again = await passwordFile("veza_ledger_sampler=fourth", "veza_ledger_oncall=three");
     const [code, second] = await migrate(url, ["--password-from", again]);
     expect(code).toBe(1);
     expect(second).toMatch(
@@ -263,13 +253,6 @@ describe("beside the ledger of another stage on the same server", () => {
       `insert into ${schema}.orders (status, hyperswitch_payment_id, created_at)
        values ('pending', 'pay', '-infinity')`,
     );
-  }
-  /** `role=password` lines in a file; gone with the test. */
-  async function passwords(...lines: string[]): Promise<string> {
-    const folder = await mkdtemp(path.join(tmpdir(), "veza-passwords-"));
-    onTestFinished(() => rm(folder, { recursive: true }));
-    await writeFile(path.join(folder, "passwords"), lines.join("\n"));
-    return path.join(folder, "passwords");
   }
   const join = (name: string) => runOn(name, "grant veza_app to master", "master");
   const leave = (name: string) => runOn(name, "revoke veza_app from master", "master");
@@ -477,7 +460,7 @@ describe("beside the ledger of another stage on the same server", () => {
     await before?.(name);
     const args = [...(given.args ?? [])];
     const role = args.indexOf("--password-from") + 1;
-    if (role > 0) args[role] = await passwords(`${args[role]}=${args[role]}`);
+    if (role > 0) args[role] = await passwordFile(`${args[role]}=${args[role]}`);
     const [exitCode, printed] = await migrate(as(login, name), args);
     const [, said = "", remedy = ""] = /^✗ (.*)\n {2}→ (.*)$/m.exec(printed) ?? [];
     expect([exitCode, said.replaceAll(/ +/g, " ")]).toEqual([1, expect.stringContaining(says)]);
@@ -498,7 +481,7 @@ describe("beside the ledger of another stage on the same server", () => {
     await join("second");
     const role = "veza_ledger_receiver";
     const given = async (password: string) =>
-      migrate(as("master", "second"), [...toSchema, "--password-from", await passwords(`${role}=${password}`)]);
+      migrate(as("master", "second"), [...toSchema, "--password-from", await passwordFile(`${role}=${password}`)]);
     const refused =
       /^✗ veza_ledger_receiver +has another password than the given one, or none, and keeps what it has\n {2}→ (.*)$/m;
     const loggedIn = [0, expect.stringMatching(/^✓ veza_ledger_receiver +logged in, and tried/m)];

@@ -209,15 +209,6 @@ describe.each([
       expect(lines.join("\n")).not.toMatch(/search_path/);
     });
 
-    it("one grant, which is named, and nothing else is", async () => {
-      await profile.run(`revoke select (updated_at) on ${inLedger("seller_transfers")} from veza_ledger_sampler`);
-      const [rights] = await doctor("sampler");
-      const statement = `grant select (updated_at) on ${inLedger("seller_transfers")} to veza_ledger_sampler`;
-      expect(rights?.remedy).toBe(`as ${profile.owner}: ${statement}`);
-      await apply(rights?.remedy ?? "");
-      expect(await doctor("sampler")).toEqual([]);
-    });
-
     it("a database that the role may not connect to", async () => {
       await profile.run("revoke all on database ledger from public, veza_ledger_sampler");
       const [problem, ...more] = await doctor("sampler");
