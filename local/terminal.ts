@@ -19,7 +19,7 @@ for (const { id } of checks) {
 }
 
 /** Joins parts by `gap` into lines of at most 80 columns. Each line but the first is indented by `indent`. */
-function fold(parts: string[], gap: string, indent: string): string {
+export function fold(parts: string[], gap: string, indent: string): string {
   let [text = "", ...others] = parts;
   let columns = widthOf(text);
   for (const part of others) {

@@ -31,8 +31,8 @@ export function amountsPage(text: string): string {
   const selects = checks.map((check, index) => {
     const [name, currency, amount] =
       index === 0 ? [`::text as "check"`, "::text as currency", " as amount"] : ["", "", ""];
-    const rows = rowsOf(check).replaceAll(/^(?=.{121})(.*) and (?=\w+ < now)/gm, "$1\n  and ");
-    return `select '${check.id}'${name}, currency${currency}, amount_cents / 100.0${amount}\n${rows}`;
+    const counted = rowsOf(check).replaceAll(/^(?=.{121})(.*) and (?=\w+ < now)/gm, "$1\n  and ");
+    return `select '${check.id}'${name}, currency${currency}, amount_cents / 100.0${amount}\n${counted}`;
   });
   const view = `create or replace view ledger_metrics.amounts_at_risk as\n${selects.join("\nunion all\n")};`;
   return between(text, "view", `\n\`\`\`sql\n${view}\n\`\`\`\n`);

@@ -1,4 +1,4 @@
-import { type Check, checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/checks.ts";
 import { sampleTimeoutMs } from "../../lib/limits.ts";
 import { between } from "./marks.ts";
 
@@ -13,29 +13,19 @@ function columnsIn(condition = ""): string[] {
 }
 
 const tables = [...new Set(checks.map(({ table }) => table))];
-
-/** The columns that the checks of a table read, each once. */
-function columnsOf(table: string): string[] {
-  const own = checks.filter((check) => check.table === table);
-  const columns = (read: (check: Check) => string[]) => own.flatMap(read);
-  return [
-    ...new Set([
-      "status",
-      ...columns(({ condition }) => columnsIn(condition)),
-      ...columns(({ time }) => [time]).sort(),
-    ]),
-  ];
-}
+const checksOf = (table: string) => checks.filter((check) => check.table === table);
+const stateOf = (table: string) => ["status", ...checksOf(table).flatMap(({ condition }) => columnsIn(condition))];
+const timesOf = (table: string) => checksOf(table).map(({ time }) => time);
 
 const grant = (columns: string[], table: string, role: string) =>
-  `grant select (${columns.join(", ")}) on ${table} to ${role};\n`;
+  `grant select (${[...new Set(columns)].join(", ")}) on ${table} to ${role};\n`;
 
-const counted = tables.map((table) => grant(columnsOf(table), table, "veza_ledger_sampler")).join("");
+const counted = tables
+  .map((table) => grant([...stateOf(table), ...timesOf(table).sort()], table, "veza_ledger_sampler"))
+  .join("");
 
-/** For people on call, all that the runbook's queries read. */
-const read = (table: string) => [
-  ...new Set(["id", ...columnsOf(table).filter((name) => !/_at$/.test(name)), "created_at", "updated_at"]),
-];
+/** What the runbook's queries read. */
+const read = (table: string) => ["id", ...stateOf(table), "created_at", "updated_at", ...timesOf(table)];
 
 const optional = tables
   .flatMap((table) => [grant(["id"], table, "veza_ledger_sampler"), grant(read(table), table, "veza_ledger_oncall")])

@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
-import { checks } from "../../lib/checks.ts";
+import { type Check, checks } from "../../lib/checks.ts";
 import { alertOf, isPage, ranked, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
 // What config/alertmanager/ledger.yml says about each check.
 
-const maxLineLength = 120;
+/** The rules of ledger.yml are indented by 6, and a line has 120 characters. */
+const maxLineLength = 120 - 6;
 
 /** How far back a check that may be blind is looked at, in hours, and as PromQL writes it. */
 const windows = [1, 3, 6, 12, 24].map((hours) => ({ hours, range: hours === 24 ? "1d" : `${hours}h` }));
@@ -62,46 +63,43 @@ const ofRule = (rule: string) =>
 
 /** Wraps a line that is too long. The text of an annotation is folded, so that a line break is a space. */
 function wrapped(line: string): string {
-  const { length } = /^ */.exec(line)?.[0] ?? "";
-  if (line.length <= maxLineLength) return line;
+  const [indent = ""] = /^ */.exec(line) ?? [];
   const end = line.lastIndexOf(" ", maxLineLength);
-  return `${line.slice(0, end)}\n${wrapped(" ".repeat(length) + line.slice(end + 1))}`;
+  if (line.length <= maxLineLength || end < indent.length) return line;
+  return `${line.slice(0, end)}\n${wrapped(indent + line.slice(end + 1))}`;
 }
 
-/** The alerts of the checks that have none by hand, from alert-of-a-check.yml. */
-function alertsOfChecks(template: string, byHand: string, indent: number): string {
-  const [, rule = ""] = /^(- alert: [\s\S]*)/m.exec(template) ?? [];
-  const alerts = ranked.flatMap((check) => {
-    const { severity, noun, means, lost, repairedBy } = told[check.id];
-    if (byHand.includes(`- alert: ${alertOf(check)}\n`)) return [];
-    const ifPhase = (word: string, text: string) => ((word === "if") === Boolean(repairedBy) ? text : "");
-    const words = {
-      ALERT: alertOf(check),
-      METRIC: check.metric,
-      CHECK: check.id,
-      SEVERITY: severity,
-      NOUN: noun,
-      MEANS: means,
-      LOST: lost,
-      PHASE: repairedBy ?? "",
-    };
-    return rule
-      .replaceAll(/^ *# (if|unless) PHASE\n([\s\S]*?)^ *# end\n/gm, (_, word: string, text: string) =>
-        ifPhase(word, text),
-      )
-      .replaceAll(/\b[A-Z]{4,}\b/g, (word) => words[word as keyof typeof words] ?? word)
-      .replaceAll(/^.*$/gm, (line) =>
-        wrapped(" ".repeat(indent) + line).replaceAll(new RegExp(`^ {${indent}}`, "gm"), ""),
-      );
-  });
-  return alerts.join("\n");
+/** The alert of a check by alert-of-a-check.yml. */
+function alertRule(check: Check, template: string): string {
+  const { severity, noun, means, lost, repairedBy } = told[check.id];
+  const words: Record<string, string> = {
+    ALERT: alertOf(check),
+    METRIC: check.metric,
+    CHECK: check.id,
+    SEVERITY: severity,
+    NOUN: noun,
+    MEANS: means,
+    LOST: lost,
+    PHASE: repairedBy ?? "",
+  };
+  const left = repairedBy ? "if" : "unless";
+  return template
+    .replaceAll(/^ *# (if|unless) PHASE\n([\s\S]*?)^ *# end\n/gm, (_, word, text) => (word === left ? text : ""))
+    .replaceAll(/\b[A-Z]+\b/g, (word) => words[word] ?? word)
+    .replaceAll(/^.+$/gm, wrapped);
+}
+
+/** The alerts of the checks that have none outside of the marks. */
+async function alertsOfChecks(rules: string): Promise<string> {
+  const template = await readFile(new URL("../alertmanager/alert-of-a-check.yml", import.meta.url), "utf8");
+  const byHand = between(rules, "alerts of checks", "");
+  const generated = ranked.filter((check) => !byHand.includes(`- alert: ${alertOf(check)}\n`));
+  return generated.map((check) => alertRule(check, template.slice(template.indexOf("- alert:")))).join("\n");
 }
 
 /** config/alertmanager/ledger.yml with what it says about each check. */
 export async function rulesFile(text: string): Promise<string> {
-  const template = await readFile(new URL("../alertmanager/alert-of-a-check.yml", import.meta.url), "utf8");
-  const byHand = between(text, "alerts of checks", "");
-  let rules = between(text, "alerts of checks", alertsOfChecks(template, byHand, 6));
+  let rules = between(text, "alerts of checks", await alertsOfChecks(text));
   rules = between(rules, "counts", openRows);
   rules = between(rules, "inserts", inserts);
   rules = between(rules, "windows seen", seen);

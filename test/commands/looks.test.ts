@@ -351,9 +351,9 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
         expect.stringMatching(/^! status of orders neither watched nor known to be settled: 'awaiting_payment' \d+$/),
         ...linesOf(
           "orders",
-          "! check ID no row, type or constraint knows the status 'pending', but paid 1, awaiting_payment 1",
+          "^! check ID no row, type or constraint knows the status 'pending', but .*\\bawaiting_payment 1$",
           isPending,
-        ),
+        ).map((line) => expect.stringMatching(line)),
       ],
       remedies: [
         `if nobody waits for such rows: --settled 'awaiting_payment'; if a release has renamed a status, ${rename}`,
@@ -424,7 +424,7 @@ describe("finds what makes a count wrong or unknown, and nothing after its remed
     ],
     [
       "renamed, and a constraint knows both",
-      "alter table orders add check (status in ('paid', 'pending', 'awaiting_payment')); " +
+      `alter table orders add check (status in (${known}, 'awaiting_payment')); ` +
         "update orders set status = 'awaiting_payment' where status = 'pending'",
       "awaiting_payment",
     ],

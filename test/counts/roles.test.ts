@@ -50,7 +50,7 @@ const both = {
   default_transaction_isolation: "read committed",
   idle_in_transaction_session_timeout: "10000",
 };
-/** A time-out of 0 is no time-out. test/docs/complete.test.ts says how long it may be. */
+/** A time-out of 0 is no time-out. config/generate/roles.ts says how long it is. */
 const statement_timeout = expect.stringMatching(/^[1-9]\d+$/);
 const forCounting = { statement_timeout, lock_timeout: "500", row_security: "off", TimeZone: "UTC" };
 const forEvents = { idle_session_timeout: "60000" };
