@@ -13,15 +13,13 @@ const connectBy = keepConnections("veza-ledger-sampler");
 
 /**
  * One tick: takes a sample, pushes the gauges, and publishes the reconciler's totals again, which heals a wiped
- * gateway. Returns the counts, for an engineer who invokes the function by hand. Throws when the gauges could not be
- * pushed: Lambda's error metric and the silence in Prometheus then raise the alarm.
+ * gateway. Returns the counts by the ids of the checks, -1 when unknown, for an engineer who invokes the function by
+ * hand. Throws when the gauges could not be pushed: Lambda's error metric and the silence in Prometheus then raise the
+ * alarm.
  */
-export const handler: Handler<unknown, Counts> = () => stayAwake(tick());
+export const handler: Handler<unknown, Record<string, number>> = () => stayAwake(tick());
 
-/** Counts by the ids of the checks; -1 when unknown. */
-type Counts = Record<string, number>;
-
-async function tick(): Promise<Counts> {
+async function tick(): Promise<Record<string, number>> {
   const sampledAtSeconds = Date.now() / 1000;
   const startedAt = performance.now();
   const settings = await loadSettings("sampler");
@@ -32,7 +30,7 @@ async function tick(): Promise<Counts> {
   try {
     const sample = await takeSample(connections, deadline("Postgres", sampleTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;
-    const counts: Counts = {};
+    const counts: Record<string, number> = {};
     for (const outcome of sample.outcomes) {
       const { id } = outcome.check;
       counts[id] = "error" in outcome ? -1 : outcome.count;

@@ -23,11 +23,9 @@ const maxPurged = 100;
  * transaction. A replay counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for
  * other increments: these are lost, unless they are sent under another id.
  *
- * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on the same two
- * rows.
- *
- * Also forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about
- * three days, so no replay comes that late.
+ * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on two rows. Also
+ * forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about three
+ * days, so no replay comes that late.
  */
 export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: Delivery): Promise<DeliveryStatus> {
   const [digest, words] = [digestOf(increments), wordsOf(increments)];

@@ -7,7 +7,6 @@ export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
 
 /**
  * Returns how to log in, with a memory of the last good password: a rotation may change the secret before Postgres.
- *
  * Settles as `attempt` does. When Postgres refuses the password (28P01), makes one more attempt: with the password that
  * `findDatabase` gives now or, when that is the same, with the last password that logged in.
  */

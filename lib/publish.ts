@@ -5,7 +5,7 @@ import { deadline, withAnyOf } from "./deadline.ts";
 import { keyOf, type Series } from "./exposition.ts";
 import { comparePushTimeoutMs, publishTimeoutMs } from "./limits.ts";
 import { errorFields, log } from "./log.ts";
-import { type Group, isTransient, type PushgatewayTarget, push, readGroup } from "./pushgateway.ts";
+import { isTransient, push, readGroup } from "./pushgateway.ts";
 import { retryOnce } from "./retry.ts";
 import type { Settings } from "./settings.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
@@ -40,17 +40,13 @@ const turnsToNoticeTheEnd = 5;
  * push fail or take over 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
  */
 export function publishTotals(connections: Connections, to: Gateway, publishDeadline: AbortSignal): Promise<boolean> {
-  const { pushgateway, stage } = to;
-  const group = { job: "veza_reconciler", stage };
   const attempt = async (database: Database) => {
     const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
     try {
       const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Series[]];
       const isLocked = lock.length > 0;
       const signals = [publishDeadline, database.lost, deadline("the Pushgateway", comparePushTimeoutMs)];
-      const held = isLocked
-        ? await withAnyOf(signals, (signal) => compareAndPush(pushgateway, group, totals, signal))
-        : [];
+      const held = isLocked ? await withAnyOf(signals, (signal) => compareAndPush(to, totals, signal)) : [];
       await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
       const by = held.map((counter) => [keyOf(counter), counter.value - counter.total]);
       if (held.length > 0) log("warn", "counters held", { by: Object.fromEntries(by) });
@@ -68,11 +64,12 @@ export function publishTotals(connections: Connections, to: Gateway, publishDead
  * Pushes no counter below what the gateway shows: increase() would count all of it again. What Postgres has lost is
  * held there until it was sent again. Resolves to these counters.
  */
-async function compareAndPush(gateway: PushgatewayTarget, group: Group, totals: Series[], signal: AbortSignal) {
-  const held = heldCounters(totals, (await readGroup(gateway, group, signal)).shown);
+async function compareAndPush({ pushgateway, stage }: Gateway, totals: Series[], signal: AbortSignal) {
+  const group = { job: "veza_reconciler", stage };
+  const held = heldCounters(totals, (await readGroup(pushgateway, group, signal)).shown);
   const metrics = await exposeTotals(totals, held);
   for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
-  await push(gateway, group, metrics, signal);
+  await push(pushgateway, group, metrics, signal);
   return held;
 }
 

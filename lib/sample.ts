@@ -71,15 +71,9 @@ export const sampleFamilies: Family[] = [
 ];
 
 /** When a tick started, in Unix seconds, how long it sampled, and which database. */
-export interface Tick {
-  sampledAtSeconds: number;
-  durationSeconds: number;
-  database: DatabaseTarget;
-}
+export type Tick = Record<"sampledAtSeconds" | "durationSeconds", number> & { database: DatabaseTarget };
 
-/**
- * Returns the sample in Prometheus' text format. The info tells two samplers apart that overwrite each other's group.
- */
+/** The sample in Prometheus' text format. Its info tells two samplers apart that overwrite each other's group. */
 export function exposeSample({ outcomes, evidence }: Sample, { database, ...tick }: Tick): Promise<string> {
   const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
   const digest = hash("sha256", `${database.host}:${database.port}`).slice(0, 8);

@@ -21,7 +21,7 @@ export async function fetchSecrets(ids: string[]): Promise<Texts> {
       const { SecretString } = await orAbort(sending, readDeadline);
       return Object.entries(JSON.parse(SecretString ?? ""));
     } catch (error) {
-      const why = readDeadline.aborted ? (error as Error).message : causeOf(error as AwsError);
+      const why = readDeadline.aborted ? (error as Error).message : causeOf(error as NodeJS.ErrnoException);
       throw new SecretsError(`SECRET_ID: ${id} could not be read: ${why}`);
     }
   };
@@ -33,14 +33,12 @@ export async function fetchSecrets(ids: string[]): Promise<Texts> {
   }
 }
 
-type AwsError = Error & { code?: string };
-
 /**
  * The cause and the remedy, by the error's name:
  * https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html. Never the message itself: a
  * JSON parser repeats a part of the secret in it.
  */
-function causeOf({ name, message, code }: AwsError): string {
+function causeOf({ name, message, code }: NodeJS.ErrnoException): string {
   switch (name) {
     case "AccessDeniedException":
       return /\bKMS\b/.test(message)

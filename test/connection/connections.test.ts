@@ -2,7 +2,7 @@
 
 import { afterAll, expect, it, onTestFinished, vi } from "vitest";
 import { type Connections, keepConnections } from "../../lib/connections.ts";
-import { withDeadline } from "../../lib/database.ts";
+import { type Database, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { createDatabase, targetOf } from "../helpers/database.ts";
 import { closedPort } from "../helpers/servers.ts";
@@ -71,4 +71,16 @@ it("keeps none that could not be made", async () => {
   await expect(open(connections)).rejects.toMatchObject({ code: "ECONNREFUSED" });
   port = targetOf(database.receiverUrl).port;
   await open(connections);
+});
+
+it("keeps none that Postgres has refused, and has closed it before it says so", async () => {
+  const target = { ...targetOf(database.receiverUrl), database: "nowhere" };
+  const connections = keepConnections("test")(async () => target);
+  let refused: Database | undefined;
+  const asking = connections.use((lent) => {
+    refused = lent;
+    return withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select 1`);
+  });
+  await expect(asking).rejects.toMatchObject({ code: "3D000" });
+  expect(refused?.lost.aborted).toBe(true);
 });

@@ -42,37 +42,27 @@ it("writes in another way once it is told to", async () => {
   ]);
 });
 
+const coded = (error: Error, code: unknown) => Object.assign(error, { code });
+
 it.each([
-  [
-    "a code and a message",
-    Object.assign(new Error("gone"), { code: "ECONNRESET" }),
-    { code: "ECONNRESET", reason: "gone" },
-  ],
-  ["a code alone", Object.assign(new Error(), { code: "ECONNRESET" }), { code: "ECONNRESET", reason: "ECONNRESET" }],
-  ["a code that is a number", Object.assign(new Error("gone"), { code: 7 }), { reason: "gone" }],
+  ["a code and a message", coded(new Error("gone"), "ECONNRESET"), { code: "ECONNRESET", reason: "gone" }],
+  ["a code alone", coded(new Error(), "ECONNRESET"), { code: "ECONNRESET", reason: "ECONNRESET" }],
+  ["a code that is a number", coded(new Error("gone"), 7), { reason: "gone" }],
   ["nothing but a text", "gone", { reason: "gone" }],
 ])("names an error's fields when it has %s", (_, error, fields) => {
   expect(errorFields(error)).toEqual(fields);
 });
 
+const opensslLine = "error:0A00010B:SSL routines:tls_validate_record_header:wrong version number";
 it.each([
-  ["its cause", new TypeError("fetch failed", { cause: new Error("connect ECONNREFUSED") }), "connect ECONNREFUSED"],
+  ["its cause", new Error("connect ECONNREFUSED"), "connect ECONNREFUSED"],
+  ["its cause's code, where that has no message", coded(new AggregateError([]), "ETIMEDOUT"), "ETIMEDOUT"],
+  ["its own message, where it has no cause", undefined, "fetch failed"],
   [
-    "its cause's code, where that has no message",
-    new TypeError("fetch failed", { cause: Object.assign(new AggregateError([]), { code: "ETIMEDOUT" }) }),
-    "ETIMEDOUT",
+    "no line of OpenSSL's source",
+    coded(new Error(opensslLine), "ERR_SSL_WRONG_VERSION_NUMBER"),
+    "the server does not speak TLS",
   ],
-  ["its own message, where it has no cause", new Error("the answer is too long"), "the answer is too long"],
-])("says why a fetch failed by %s", (_, error, reason) => {
-  expect(fetchFailure(error)).toBe(reason);
-});
-
-it("says of a server without TLS what it is, and not a line of OpenSSL's source", () => {
-  const cause = Object.assign(
-    new Error("error:0A00010B:SSL routines:tls_validate_record_header:wrong version number"),
-    {
-      code: "ERR_SSL_WRONG_VERSION_NUMBER",
-    },
-  );
-  expect(fetchFailure(new TypeError("fetch failed", { cause }))).toBe("the server does not speak TLS");
+])("says why a fetch failed by %s", (_, cause, reason) => {
+  expect(fetchFailure(new TypeError("fetch failed", { cause }))).toBe(reason);
 });

@@ -64,6 +64,8 @@ describe("rows that somebody has accepted", () => {
     await run(insertRows(check, 2, { age: "2 days" })); // The next rows are as open as ever.
     expect(await ofAccepted()).toEqual({ [rows(id)]: 1, [oldest(id)]: secondsAgo(172_800) });
     await accept(id, first?.id); // Twice is once.
+    const [second] = await database.admin.unsafe(`select id from ${table} where id <> ${first?.id}`);
+    await accept(id, second?.id, "now() - interval '1 second'"); // Its time is over.
     expect(await ofAccepted()).toMatchObject({ [rows(id)]: 1 });
 
     await run(`update ${table} set status = 'settled' where id = ${first?.id}`);

@@ -1,10 +1,9 @@
 // The receiver over HTTP: what it answers, what is recorded and published by then, and within which limits.
 
 import { randomUUID } from "node:crypto";
-import { getEventListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
-import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
@@ -407,37 +406,4 @@ it("lets no delivery wait for a mute Postgres longer than its own limit says, wh
     return { status, isInTime: performance.now() - startedAt < 6_000 };
   });
   expect(await Promise.all(waits)).toEqual(Array(3).fill({ status: 503, isInTime: true }));
-});
-
-it("leaves nothing behind on signals that live long, however many deliveries come", { timeout: 300_000 }, async () => {
-  captureLog();
-  const signals: AbortSignal[] = [];
-  const RealController = AbortController;
-  class CountedController extends RealController {
-    constructor() {
-      super();
-      signals.push(this.signal);
-    }
-  }
-  vi.stubGlobal("AbortController", CountedController);
-  onTestFinished(() => void vi.unstubAllGlobals());
-  const deliver = async (index: number) => {
-    const headers = signedHeaders(secret, `msg_${index}`, new Date(), body);
-    await handler({ headers, body, requestContext: { http: { method: "POST" } } } as never, {} as never, () => {});
-  };
-  let next = 0;
-  const sendAll = async (count: number) => {
-    for (let index = next++; index < count; index = next++) await deliver(index);
-  };
-  const count = Number(process.env.DELIVERIES ?? 1_000);
-  await Promise.all(Array.from({ length: 8 }, () => sendAll(count)));
-  expect((await recorded()).deliveries).toBe(count);
-  // Node keeps what follows from a signal by AbortSignal.any() in a set under a symbol.
-  const left = (signal: AbortSignal) => {
-    const hidden = Object.getOwnPropertySymbols(signal).find(({ description }) => description === "kDependantSignals");
-    const followers = hidden && (signal as unknown as Record<symbol, Set<unknown>>)[hidden];
-    return getEventListeners(signal, "abort").length + (followers?.size ?? 0);
-  };
-  expect(signals.length).toBeGreaterThan(count);
-  expect(Math.max(...signals.map(left))).toBeLessThanOrEqual(2);
 });
