@@ -1,3 +1,4 @@
+// The README's way from nothing to the first gauge and the first 200, as it is printed, on a database as RDS has it.
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -12,8 +13,6 @@ import { postgresPackage } from "../helpers/postgres-package.ts";
 import { runProgram, runScript } from "../helpers/processes.ts";
 import { awsCredentials, startRds } from "../helpers/rds.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
-
-// The README's way from nothing to the first gauge and the first 200, as it is printed, on a database as RDS has it.
 
 /** The commands of a page under a heading, block by block. */
 async function blocksOf(page: string, heading: string): Promise<string[]> {

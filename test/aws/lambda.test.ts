@@ -45,7 +45,6 @@ beforeEach(async () => {
 async function start(
   name: FunctionName,
   gatewayUrl = inject("pushgatewayUrl"),
-  options: Parameters<typeof startLambda>[3] = {},
 ): Promise<Lambda & { proxy: TcpProxy; reads: string[] }> {
   const url = name === "sampler" ? database.samplerUrl : database.receiverUrl;
   const { port } = targetOf(url);
@@ -57,7 +56,7 @@ async function start(
       WEBHOOK_SECRET: secret,
     },
   });
-  return { ...(await startLambda(packaged, name, {}, options)), proxy, reads };
+  return { ...(await startLambda(packaged, name)), proxy, reads };
 }
 
 const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
@@ -180,19 +179,6 @@ it("answers inside its time-out when Postgres and the gateway are both mute", as
   });
   expect(answerOf(delivered)[0]).toBe(503);
   expect(tick.open).toEqual([]);
-});
-
-it("counts a delivery once when its time-out ends the process after it was recorded", async () => {
-  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
-  // Shorter than the receiver waits for a gateway.
-  const receiver = await start("receiver", muteUrl, { timeoutMs: 3_000 });
-  const event = orphanRefund();
-  const { error } = await receiver.invoke(delivery(event, "msg_late"));
-  expect(error).toEqual({ errorType: "Sandbox.Timedout", errorMessage: "Task timed out after 3.00 seconds" });
-  expect(receiver.process()).toBe(undefined);
-  const again = await (await start("receiver")).invoke(delivery(event, "msg_late"));
-  expect(answerOf(again)).toEqual([200, { status: "duplicate", published: true, stage }]);
-  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 1 });
 });
 
 it("leaves a quarter of its memory free, at the largest deliveries too", async () => {

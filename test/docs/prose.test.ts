@@ -1,3 +1,4 @@
+// The rules of style that `npm run lint` checks.
 import { expect, it } from "vitest";
 import { problemsIn } from "../../.ci/prose.ts";
 
