@@ -1,4 +1,4 @@
-// The workflows of GitHub: what an attacker of a pipeline looks for first, as the linter zizmor does, and what they run.
+// The workflows of GitHub: what an attacker of a pipeline looks for first, as the linter zizmor does, and what runs.
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -86,7 +86,7 @@ describe("deploy/workflow.yml", async () => {
     expect(node?.with).toEqual({ "node-version-file": ".nvmrc", "package-manager-cache": false });
   });
 
-  it("builds without credentials, and deploys as the role that deploy/trust.json lets its environment assume", async () => {
+  it("builds without credentials, and deploys as the role that deploy/trust.json gives its environment", async () => {
     expect(build?.permissions).toEqual({ contents: "read" });
     expect(indexOf(build, /credentials@/)).toBe(-1);
     const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
