@@ -131,17 +131,34 @@ it("logs in Lambda's JSON format, with nothing but its own lines", async () => {
   expect(lines(invocation)).toEqual([{ timestamp, level: "INFO", requestId, message }]);
 });
 
-it("goes on after it was frozen for 12 s, while its link to Postgres was reset", async () => {
-  const [sampler, receiver] = [await start("sampler"), await start("receiver")];
-  const before = [await sampler.invoke({}), await receiver.invoke(delivery())];
-  for (const { proxy } of [sampler, receiver]) proxy.cut(true);
-  await sleep(12_000);
-  const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery())];
-  expect([tick.pid, delivered.pid]).toEqual(before.map(({ pid }) => pid));
-  expect(tick.result).toEqual(counts);
-  expect(answerOf(delivered)).toEqual(recorded);
-  expect([...lines(tick), ...lines(delivered)].map(({ level }) => level)).toEqual(["INFO", "INFO"]);
-  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+it("goes on after 12 s frozen with a reset link, and answers in time when Postgres and gateway are mute", async () => {
+  const frozen = [await start("sampler"), await start("receiver")] as const;
+  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
+  const waiting = [await start("sampler", muteUrl), await start("receiver", muteUrl)] as const;
+
+  const freeze = async ([sampler, receiver]: typeof frozen) => {
+    const before = [await sampler.invoke({}), await receiver.invoke(delivery())];
+    for (const { proxy } of frozen) proxy.cut(true);
+    await sleep(12_000);
+    const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery())];
+    expect([tick.pid, delivered.pid]).toEqual(before.map(({ pid }) => pid));
+    expect(tick.result).toEqual(counts);
+    expect(answerOf(delivered)).toEqual(recorded);
+    expect([...lines(tick), ...lines(delivered)].map(({ level }) => level)).toEqual(["INFO", "INFO"]);
+    expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+  };
+  const wait = async ([sampler, receiver]: typeof waiting) => {
+    for (const { proxy } of waiting) void proxy.mute(60_000);
+    const [tick, delivered] = await Promise.all([sampler.invoke({}), receiver.invoke(delivery())]);
+    expect(tick.error).toEqual({
+      errorType: "Error",
+      errorMessage: expect.stringContaining("no answer within"),
+      stackTrace: expect.anything(),
+    });
+    expect(answerOf(delivered)[0]).toBe(503);
+    expect(tick.open).toEqual([]);
+  };
+  await Promise.all([freeze(frozen), wait(waiting)]);
 });
 
 it.each(["goes on", "is stopped meanwhile"])(
@@ -166,20 +183,6 @@ it.each(["goes on", "is stopped meanwhile"])(
     expect(pids.size).toBe(1);
   },
 );
-
-it("answers inside its time-out when Postgres and the gateway are both mute", async () => {
-  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
-  const [sampler, receiver] = [await start("sampler", muteUrl), await start("receiver", muteUrl)];
-  for (const { proxy } of [sampler, receiver]) void proxy.mute(60_000);
-  const [tick, delivered] = await Promise.all([sampler.invoke({}), receiver.invoke(delivery())]);
-  expect(tick.error).toEqual({
-    errorType: "Error",
-    errorMessage: expect.stringContaining("no answer within"),
-    stackTrace: expect.anything(),
-  });
-  expect(answerOf(delivered)[0]).toBe(503);
-  expect(tick.open).toEqual([]);
-});
 
 it("leaves a quarter of its memory free, at the largest deliveries too", async () => {
   const [sampler, receiver] = [await start("sampler"), await start("receiver")];

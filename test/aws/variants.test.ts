@@ -48,10 +48,11 @@ let folder: string;
 const packages: Record<string, Packaged> = {};
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "veza-variants-"));
-  for (const [name, params] of Object.entries(variants)) {
+  const make = async ([name, params]: [string, object]) => {
     const all = { ...params, permissionsBoundaryArn: boundary };
     packages[name] = await packageService(path.join(folder, name), "prod", all);
-  }
+  };
+  await Promise.all(Object.entries(variants).map(make));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 const packaged = (name: string) => packages[name] as Packaged;
