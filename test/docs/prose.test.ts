@@ -1,4 +1,3 @@
-// The rules of style that `npm run lint` checks.
 import { expect, it } from "vitest";
 import { problemsIn } from "../../.ci/prose.ts";
 

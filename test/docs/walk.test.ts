@@ -1,11 +1,12 @@
-// npm run test:docs: a newcomer's walk through the README and docs/on-call.md, command by command, in a copy of the
-// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
-// fresh copy.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
+
+// npm run test:docs: a newcomer's walk through the README and docs/on-call.md, command by command, in a copy of the
+// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
+// fresh copy.
 
 /** The commands of the part of a page under a heading, as they are printed. */
 async function commandsOf(page: string, heading: string): Promise<string[]> {
