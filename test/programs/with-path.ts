@@ -10,12 +10,7 @@ import { recordTried } from "../helpers/tried.ts";
 
 // npm run test:programs [-- test files …]: what depends on Prometheus, Alertmanager, Pushgateway, VictoriaMetrics and
 // Go, on the versions that the PATH has. A whole run that passes writes its versions into docs/local.md.
-const tests = [
-  ...["alerts", "alerts-blind", "dashboard-prometheus", "drill", "exposition", "go-client", "prometheus"],
-  ...["pushgateway", "rules-cost", "victoria-metrics"],
-];
-/** Plays hours in seconds: nothing runs beside it. */
-const alone = "notifications";
+const tests = ["test/alerts/", "test/go/", "test/totals/exposition.test.ts", "test/totals/pushgateway.test.ts"];
 
 /** The version that a file of a Debian package has, by its changelog. */
 async function debianVersion(file: string, debianPackage: string): Promise<string | undefined> {
@@ -59,12 +54,7 @@ for (const [title, library, name] of [
 }
 console.log(`Go ${versions.Go}, lib/pq ${versions["lib/pq"]}, pgx ${versions.pgx}`);
 
-const run = (names: string[]) =>
-  spawnSync("vitest", ["run", ...names.map((name) => `/${name}.test.ts`)], { stdio: "inherit" }).status ?? 1;
 const wanted = process.argv.slice(2);
-if (wanted.length > 0) {
-  process.exitCode = run(wanted);
-} else {
-  process.exitCode = run(tests) || run([alone]);
-  if (process.exitCode === 0) await recordTried(versions);
-}
+const { status } = spawnSync("vitest", ["run", ...(wanted.length > 0 ? wanted : tests)], { stdio: "inherit" });
+process.exitCode = status ?? 1;
+if (status === 0 && wanted.length === 0) await recordTried(versions);
