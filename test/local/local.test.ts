@@ -43,7 +43,7 @@ require("node:http")
 
 type Run = (environment: Record<string, string | undefined>) => Program;
 
-/** `npm start -- --every 1`, but for npm: with these settings, and with the settings that the test gives it. */
+/** `npm start -- --every 1`, but for npm: with these settings, and the settings that the test gives it. */
 const start =
   (settings: Record<string, string> = {}, everySeconds = 1): Run =>
   (environment) =>
