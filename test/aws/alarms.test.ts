@@ -138,7 +138,8 @@ it.each([
   const aging = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}` };
 
   const known = orphanRefund();
-  const ticks = await (await start("sampler"))({}, {});
+  const sampler = await start("sampler", aging);
+  const ticks = await sampler({}, {});
   const receiver = await start("receiver", aging);
   const answered = await receiver(
     delivery(known, { id: "msg_known" }),
@@ -181,6 +182,10 @@ it.each([
   const stillMismatched = await deceived(bySomebodyElse(Date.now() + halfAnHourMs));
   manager.failure = { __type: "InvalidRequestException", message: "" };
   const old = await receiver(delivery("[]", { atMs: Date.now() + halfAnHourMs }));
+  // Secrets that cannot be read again cost no delivery and no tick.
+  const late = await sampler({});
+  expect(old[0]?.invocation?.result).toMatchObject({ statusCode: 200 });
+  expect(late[0]?.invocation).not.toHaveProperty("error");
 
   const causes: Record<string, Seen> = {
     SamplerSilentAlarm: [],

@@ -1,3 +1,4 @@
+// Both functions log in without a password, in front of a real PostgreSQL.
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
 import { afterEach, expect, inject, it, onTestFinished, vi } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";

@@ -45,7 +45,6 @@ beforeEach(async () => {
 async function start(
   name: FunctionName,
   gatewayUrl = inject("pushgatewayUrl"),
-  options: Parameters<typeof startLambda>[3] = {},
 ): Promise<Lambda & { proxy: TcpProxy; reads: string[] }> {
   const url = name === "sampler" ? database.samplerUrl : database.receiverUrl;
   const { port } = targetOf(url);
@@ -57,7 +56,7 @@ async function start(
       WEBHOOK_SECRET: secret,
     },
   });
-  return { ...(await startLambda(packaged, name, {}, options)), proxy, reads };
+  return { ...(await startLambda(packaged, name)), proxy, reads };
 }
 
 const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
@@ -132,17 +131,34 @@ it("logs in Lambda's JSON format, with nothing but its own lines", async () => {
   expect(lines(invocation)).toEqual([{ timestamp, level: "INFO", requestId, message }]);
 });
 
-it("goes on after it was frozen for 12 s, while its link to Postgres was reset", async () => {
-  const [sampler, receiver] = [await start("sampler"), await start("receiver")];
-  const before = [await sampler.invoke({}), await receiver.invoke(delivery())];
-  for (const { proxy } of [sampler, receiver]) proxy.cut(true);
-  await sleep(12_000);
-  const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery())];
-  expect([tick.pid, delivered.pid]).toEqual(before.map(({ pid }) => pid));
-  expect(tick.result).toEqual(counts);
-  expect(answerOf(delivered)).toEqual(recorded);
-  expect([...lines(tick), ...lines(delivered)].map(({ level }) => level)).toEqual(["INFO", "INFO"]);
-  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+it("goes on after 12 s frozen with a reset link, and answers in time when Postgres and gateway are mute", async () => {
+  const frozen = [await start("sampler"), await start("receiver")] as const;
+  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
+  const waiting = [await start("sampler", muteUrl), await start("receiver", muteUrl)] as const;
+
+  const freeze = async ([sampler, receiver]: typeof frozen) => {
+    const before = [await sampler.invoke({}), await receiver.invoke(delivery())];
+    for (const { proxy } of frozen) proxy.cut(true);
+    await sleep(12_000);
+    const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery())];
+    expect([tick.pid, delivered.pid]).toEqual(before.map(({ pid }) => pid));
+    expect(tick.result).toEqual(counts);
+    expect(answerOf(delivered)).toEqual(recorded);
+    expect([...lines(tick), ...lines(delivered)].map(({ level }) => level)).toEqual(["INFO", "INFO"]);
+    expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+  };
+  const wait = async ([sampler, receiver]: typeof waiting) => {
+    for (const { proxy } of waiting) void proxy.mute(60_000);
+    const [tick, delivered] = await Promise.all([sampler.invoke({}), receiver.invoke(delivery())]);
+    expect(tick.error).toEqual({
+      errorType: "Error",
+      errorMessage: expect.stringContaining("no answer within"),
+      stackTrace: expect.anything(),
+    });
+    expect(answerOf(delivered)[0]).toBe(503);
+    expect(tick.open).toEqual([]);
+  };
+  await Promise.all([freeze(frozen), wait(waiting)]);
 });
 
 it.each(["goes on", "is stopped meanwhile"])(
@@ -167,33 +183,6 @@ it.each(["goes on", "is stopped meanwhile"])(
     expect(pids.size).toBe(1);
   },
 );
-
-it("answers inside its time-out when Postgres and the gateway are both mute", async () => {
-  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
-  const [sampler, receiver] = [await start("sampler", muteUrl), await start("receiver", muteUrl)];
-  for (const { proxy } of [sampler, receiver]) void proxy.mute(60_000);
-  const [tick, delivered] = await Promise.all([sampler.invoke({}), receiver.invoke(delivery())]);
-  expect(tick.error).toEqual({
-    errorType: "Error",
-    errorMessage: expect.stringContaining("no answer within"),
-    stackTrace: expect.anything(),
-  });
-  expect(answerOf(delivered)[0]).toBe(503);
-  expect(tick.open).toEqual([]);
-});
-
-it("counts a delivery once when its time-out ends the process after it was recorded", async () => {
-  const muteUrl = `http://127.0.0.1:${await tcpServer(() => {})}`;
-  // Shorter than the receiver waits for a gateway.
-  const receiver = await start("receiver", muteUrl, { timeoutMs: 3_000 });
-  const event = orphanRefund();
-  const { error } = await receiver.invoke(delivery(event, "msg_late"));
-  expect(error).toEqual({ errorType: "Sandbox.Timedout", errorMessage: "Task timed out after 3.00 seconds" });
-  expect(receiver.process()).toBe(undefined);
-  const again = await (await start("receiver")).invoke(delivery(event, "msg_late"));
-  expect(answerOf(again)).toEqual([200, { status: "duplicate", published: true, stage }]);
-  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 1 });
-});
 
 it("leaves a quarter of its memory free, at the largest deliveries too", async () => {
   const [sampler, receiver] = [await start("sampler"), await start("receiver")];

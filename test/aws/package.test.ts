@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { type Alarm, extraPeriods, stateOf } from "../helpers/alarm.ts";
-import { type Packaged, packageService, untilWeEnd, unzip } from "../helpers/packages.ts";
+import { functionIn, type Packaged, packageService, untilWeEnd, unzip } from "../helpers/packages.ts";
 import { isAlive, runProgram } from "../helpers/processes.ts";
-import { functionOf, ofType, ownArn, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
+import { ofType, ownArn, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
 const stage = "artifact";
 const names = ["sampler", "receiver"] as const;
@@ -23,7 +23,7 @@ it.each([
   ["receiver", 15, 5],
 ] as const)("makes the %s as the README promises", (name, Timeout, ReservedConcurrentExecutions) => {
   const { resources } = packaged;
-  expect(functionOf(resources, name)).toMatchObject({
+  expect(functionIn(packaged, name)).toMatchObject({
     Runtime: "nodejs24.x",
     Architectures: ["arm64"],
     MemorySize: 256,
@@ -39,7 +39,7 @@ it.each([
     },
     Role: { "Fn::GetAtt": [name === "sampler" ? "SamplerRole" : "ReceiverRole", "Arn"] },
   });
-  expect(functionOf(resources, name)).not.toHaveProperty("VpcConfig");
+  expect(functionIn(packaged, name)).not.toHaveProperty("VpcConfig");
   // It may write its own log and read its own secret, and nothing else.
   expect(statementsOf(resources, name)).toEqual([
     {

@@ -1,16 +1,13 @@
 // Settings in AWS Secrets Manager: when they are read, kept and read again, and what is said when they cannot be had.
 import { randomUUID } from "node:crypto";
-import type { Context, LambdaFunctionURLEvent, ScheduledEvent } from "aws-lambda";
+import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
-import { signedHeaders } from "../../commands/deliver.ts";
-import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { readSecrets } from "../../lib/kept-secrets.ts";
 import { loadSettings } from "../../lib/settings.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
-import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, tcpServer } from "../helpers/servers.ts";
 
@@ -148,44 +145,6 @@ describe("while they cannot be read", () => {
     expect(fake.reads).toHaveLength(2);
     fake.failure = undefined;
     expect(await readSecrets(app, false)).toEqual({ password: "first" });
-  });
-
-  it("costs no tick and no delivery in 30 minutes", async () => {
-    const log = captureLog();
-    const webhookSecret = newSecret();
-    const database = await createDatabase();
-    onTestFinished(() => database.remove());
-    const shared = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "outage" };
-    const fake = await fakeSecretsManager({
-      [app]: { ...shared, DATABASE_URL: database.samplerUrl },
-      [rds]: { ...shared, DATABASE_URL: database.receiverUrl, WEBHOOK_SECRET: webhookSecret },
-    });
-    const calls: Record<string, () => unknown> = {
-      [app]: tick,
-      [rds]: async () => {
-        const body = JSON.stringify({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
-        const headers = signedHeaders(webhookSecret, `msg_${randomUUID()}`, new Date(), body);
-        const event = { requestContext: { http: { method: "POST" } }, headers, body };
-        const answer = await receiver(event as unknown as LambdaFunctionURLEvent, {} as Context, () => {});
-        expect(answer).toMatchObject({ statusCode: 200 });
-      },
-    };
-    // Two functions in one process would share what is kept: each has minutes of its own.
-    for (const [id, call] of Object.entries(calls)) {
-      setEnvironment({ ...withoutSettings, SECRET_ID: id });
-      fake.failure = undefined;
-      for (let minute = 0; minute <= 30; minute += 1) {
-        await call();
-        fake.failure = outage;
-        pass(60);
-      }
-    }
-    // The clock of Postgres did not go on with the test's clock.
-    const errors = log.filter(({ level, reason }) => level === "error" && !/^the clocks/.test(String(reason)));
-    expect(errors).toEqual([]);
-    expect(log.filter(({ message }) => message === "tick")).toHaveLength(31);
-    const [row] = await database.admin`select value::int from ledger_metrics.totals`;
-    expect(row).toEqual({ value: 31 });
   });
 });
 

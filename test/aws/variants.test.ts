@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fakeCloudFormation } from "../helpers/cloudformation.ts";
-import { type Packaged, packageService } from "../helpers/packages.ts";
+import { functionIn, type Packaged, packageService } from "../helpers/packages.ts";
 import { allows, type Policy } from "../helpers/policy.ts";
 import { projectFolder, runProgram } from "../helpers/processes.ts";
-import { findings, functionOf, ofType, ownArn, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
+import { findings, ofType, ownArn, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
 const account = "123456789012";
 const region = "eu-central-1";
@@ -48,10 +48,11 @@ let folder: string;
 const packages: Record<string, Packaged> = {};
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "veza-variants-"));
-  for (const [name, params] of Object.entries(variants)) {
+  const make = async ([name, params]: [string, object]) => {
     const all = { ...params, permissionsBoundaryArn: boundary };
     packages[name] = await packageService(path.join(folder, name), "prod", all);
-  }
+  };
+  await Promise.all(Object.entries(variants).map(make));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 const packaged = (name: string) => packages[name] as Packaged;
@@ -72,9 +73,10 @@ describe("the template", () => {
   });
 
   it("lets each function log in by IAM as its own role alone, and the sampler without a secret", () => {
-    const { resources } = packaged("with IAM, and no secret for the sampler");
+    const made = packaged("with IAM, and no secret for the sampler");
+    const { resources } = made;
     for (const name of names) {
-      const { Variables } = functionOf(resources, name).Environment as { Variables: Record<string, string> };
+      const { Variables } = functionIn(made, name).Environment;
       expect(Variables).toMatchObject({
         DATABASE_URL: `postgres://veza_ledger_${name}@ledger.cluster-abc.eu-central-1.rds.amazonaws.com:5432/ledger`,
         PUSHGATEWAY_URL: "https://push.internal",
@@ -93,12 +95,13 @@ describe("the template", () => {
   });
 
   it("takes the other options that a deployer may set", () => {
-    const { resources } = packaged("in a VPC, with a key, without a URL");
+    const made = packaged("in a VPC, with a key, without a URL");
+    const { resources } = made;
     for (const name of names) {
-      expect(functionOf(resources, name)).toMatchObject({
+      expect(functionIn(made, name)).toMatchObject({
         VpcConfig: { SubnetIds: ["subnet-0123abcd", "subnet-4567abcd"], SecurityGroupIds: ["sg-0123abcd"] },
       });
-      expect(functionOf(resources, name)).not.toHaveProperty("ReservedConcurrentExecutions");
+      expect(functionIn(made, name)).not.toHaveProperty("ReservedConcurrentExecutions");
       expect(roleOf(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
     }
     expect(statementsOf(resources, "sampler").slice(1)).toMatchObject([

@@ -1,3 +1,4 @@
+// The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
@@ -8,8 +9,6 @@ import { publishTotals } from "../../lib/publish.ts";
 import { createDatabase, lend, openConnection, type TestDatabase } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { runProgram } from "../helpers/processes.ts";
-
-// The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
 
 const stage = "wrong";
 const timestamp = "2026-01-31T12:00:00Z";

@@ -1,3 +1,4 @@
+// The workflows of GitHub: what an attacker of a pipeline looks for first, as the linter zizmor does, and what runs.
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -6,8 +7,6 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { findOnPath } from "../../local/find-on-path.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { runProgram } from "../helpers/processes.ts";
-
-// What an attacker of a pipeline looks for first, as the linter zizmor does.
 
 interface Step {
   name?: string;
@@ -20,6 +19,7 @@ interface Job {
   environment?: string;
   permissions?: Record<string, string>;
   "timeout-minutes"?: number;
+  strategy?: { matrix: { task: string[] } };
   steps: Step[];
 }
 interface Workflow {
@@ -65,46 +65,42 @@ describe.each(files)("%s", (file) => {
   });
 });
 
-describe("deploy/workflow.yml", () => {
+describe("deploy/workflow.yml", async () => {
+  const { build, deploy } = (await read("deploy/workflow.yml")).jobs;
   const indexOf = (job: Job | undefined, pattern: RegExp) =>
     job?.steps.findIndex(({ uses = "", run = "" }) => pattern.test(uses) || pattern.test(run)) ?? -1;
 
-  it("builds without credentials, with a list of what is in it, and deploys what it has built", async () => {
-    const { jobs } = await read("deploy/workflow.yml");
-    const { build, deploy } = jobs;
-    expect(build?.permissions).toEqual({ contents: "read" });
-    expect(indexOf(build, /credentials@/)).toBe(-1);
-    for (const [job, patterns] of [
-      [build, [/^npm ci$/, /^npm run package /, /^npm sbom .*>build\//, /upload-artifact@/]],
-      [deploy, [/--ignore-scripts/, /download-artifact@/, /configure-aws-credentials@/, /--package build$/, /invoke/]],
-    ] as const) {
-      const places = patterns.map((pattern) => indexOf(job, pattern));
-      expect(places).toEqual([...places].sort((a, b) => a - b));
-      expect(places).not.toContain(-1);
-    }
+  it.each([
+    ["build", build, [/^npm ci$/, /^npm run package /, /^npm sbom .*>build\//, /upload-artifact@/]],
+    [
+      "deploy",
+      deploy,
+      [/--ignore-scripts/, /download-artifact@/, /configure-aws-credentials@/, /--package build$/, /invoke/],
+    ],
+  ])("does what its job %s is for, in this order, and without a cache", (_, job, patterns) => {
+    const places = patterns.map((pattern) => indexOf(job, pattern));
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    expect(places).not.toContain(-1);
     // A cache could hold what another workflow has written.
-    for (const job of [build, deploy]) {
-      const node = job?.steps[indexOf(job, /setup-node@/)];
-      expect(node?.with).toEqual({ "node-version-file": ".nvmrc", "package-manager-cache": false });
-    }
+    const node = job?.steps[indexOf(job, /setup-node@/)];
+    expect(node?.with).toEqual({ "node-version-file": ".nvmrc", "package-manager-cache": false });
   });
 
-  it("has the role that deploy/trust.json lets its environment assume", async () => {
-    const { jobs } = await read("deploy/workflow.yml");
-    const { environment, steps } = jobs.deploy ?? { steps: [] };
+  it("builds without credentials, and deploys as the role that deploy/trust.json gives its environment", async () => {
+    expect(build?.permissions).toEqual({ contents: "read" });
+    expect(indexOf(build, /credentials@/)).toBe(-1);
     const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
     const { StringEquals } = trust.Statement[0].Condition;
     expect(StringEquals["token.actions.githubusercontent.com:sub"]).toMatch(
-      new RegExp(`^repo:[\\w-]+/[\\w-]+:environment:${environment}$`),
+      new RegExp(`^repo:[\\w-]+/[\\w-]+:environment:${deploy?.environment}$`),
     );
-    expect(steps.find(({ uses }) => uses?.includes("credentials@"))?.with?.["role-to-assume"]).toBe(
+    expect(deploy?.steps[indexOf(deploy, /credentials@/)]?.with?.["role-to-assume"]).toBe(
       "arn:aws:iam::123456789012:role/deploy-veza-ledger-metrics",
     );
   });
 
   it("lists all that the functions are made of, also what the tools need as well", async () => {
-    const { jobs } = await read("deploy/workflow.yml");
-    const { run = "" } = jobs.build?.steps[indexOf(jobs.build, /^npm sbom/)] ?? {};
+    const { run = "" } = build?.steps[indexOf(build, /^npm sbom/)] ?? {};
     const sbom = runProgram("sh", ["-c", run.replace(/ >.*/, "")], {});
     await sbom.exited;
     const listed = JSON.parse(sbom.output()).components.map(({ name }: { name: string }) => name);
@@ -116,8 +112,7 @@ describe("deploy/workflow.yml", () => {
     ["a count is unknown", "None", '{"stuck_orders":-1,"orphan_refunds":0}', 1],
     ["the sampler fails", "Unhandled", '{"errorMessage":"the push failed"}', 1],
   ])("ends with success or failure when %s", async (_, error, printed, exitCode) => {
-    const { jobs } = await read("deploy/workflow.yml");
-    const { run = "" } = jobs.deploy?.steps.at(-1) ?? {};
+    const { run = "" } = deploy?.steps.at(-1) ?? {};
     const folder = await mkdtemp(path.join(tmpdir(), "veza-workflow-"));
     onTestFinished(() => rm(folder, { recursive: true }));
     // Stands in for AWS' command line: the last argument is the file for the function's answer.
@@ -128,4 +123,11 @@ describe("deploy/workflow.yml", () => {
     await step.exited;
     expect([step.child.exitCode, step.output()]).toEqual([exitCode, expect.stringContaining(printed)]);
   });
+});
+
+it(".github/workflows/weekly.yml tries the programs of its container, and each PostgreSQL from 13 on", async () => {
+  const { steps, strategy } = (await read(".github/workflows/weekly.yml")).jobs.versions as Job;
+  expect(steps.at(-1)?.run).toMatch(/^npm run \$TASK\b/);
+  const servers = [13, 14, 15, 16, 17, 18].map((major) => `test:postgres -- ${major}`);
+  expect(strategy?.matrix.task).toEqual(["test:programs", ...servers]);
 });

@@ -2,12 +2,9 @@ import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
 import { expect } from "vitest";
 import type { FunctionName, Resources } from "./packages.ts";
 
-const names = { sampler: "Sampler", receiver: "Receiver" };
-
-/** Properties of a function, or of its role, in the generated CloudFormation. */
-export const functionOf = (resources: Resources, name: FunctionName) =>
-  resources[`${names[name]}LambdaFunction`]?.Properties ?? {};
-export const roleOf = (resources: Resources, name: FunctionName) => resources[`${names[name]}Role`]?.Properties ?? {};
+/** The properties of a function's role in the generated CloudFormation. */
+export const roleOf = (resources: Resources, name: FunctionName) =>
+  resources[{ sampler: "SamplerRole", receiver: "ReceiverRole" }[name]]?.Properties ?? {};
 
 /** The statements of the policy of a function's role. */
 export function statementsOf(resources: Resources, name: FunctionName): { Action: unknown; Resource: unknown }[] {

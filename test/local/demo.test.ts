@@ -1,19 +1,13 @@
+// npm run demo: what each demo shows beside npm start, and that it touches nothing else.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { createDatabase } from "../helpers/database.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 import { projectFolder, runProgram, runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
-
-const withoutSettings = {
-  DATABASE_URL: undefined,
-  PUSHGATEWAY_URL: undefined,
-  WEBHOOK_SECRET: undefined,
-  SECRET_ID: undefined,
-  STAGE: undefined,
-};
 
 /** Runs `npm run demo`, and checks that nothing of it is wider than a terminal. */
 async function demo(receiverUrl: string | undefined, ...args: string[]) {

@@ -1,3 +1,4 @@
+// Where the programs come from: the PATH, a cache, or a package of Debian.
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";

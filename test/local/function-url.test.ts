@@ -1,3 +1,4 @@
+// The stand-in for a function URL: its limits.
 import { once } from "node:events";
 import net from "node:net";
 import { text } from "node:stream/consumers";

@@ -1,3 +1,4 @@
+// Free ports: nobody listens there, and no other process has been given them.
 import { once } from "node:events";
 import net from "node:net";
 import { expect, it, onTestFinished } from "vitest";

@@ -1,3 +1,4 @@
+// The PostgreSQL of npm start, which is started again when it dies.
 import { execFile } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { promisify } from "node:util";

@@ -1,3 +1,4 @@
+// The supervisor of a program: it ends the program with this process, and deletes its folder.
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
