@@ -40,6 +40,13 @@ const habits: [RegExp, string][] = [
   [/\b(is|are|was|were) none\b/gi, "write: is no …"],
 ];
 
+/** Words of another language's syntax, which pages have instead of these. */
+const foreign: [RegExp, string][] = [
+  [/\banew\b/gi, "write: again"],
+  [/\bmend(s|ed|ing)?\b/gi, "write: fix or repair"],
+  [/\bfalls? away\b/gi, "say what is not needed"],
+];
+
 /** A node of textlint's syntax tree, as far as it is read here. */
 interface Node {
   type: string;
@@ -53,7 +60,8 @@ function textOf(node: Node): string {
   return node.type === "Code" || (node.type === "Link" && !text.includes(" ")) ? "X" : text;
 }
 
-const style: TextlintRuleModule = ({ Syntax, RuleError, report }) => {
+const style: TextlintRuleModule = ({ Syntax, RuleError, report, getFilePath }) => {
+  const listed = getFilePath()?.endsWith(".md") ? [...habits, ...foreign] : habits;
   const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
   const check = (node: Parameters<typeof report>[0]) => {
     const text = textOf(node as Node).replaceAll(/\s+/g, " ");
@@ -61,7 +69,7 @@ const style: TextlintRuleModule = ({ Syntax, RuleError, report }) => {
       const words = segment.trim().split(" ").length;
       if (words > maxWords) report(node, new RuleError(`a sentence of ${words} words: "${segment.slice(0, 60)}…"`));
     }
-    for (const [habit, advice] of habits) {
+    for (const [habit, advice] of listed) {
       for (const [found] of text.matchAll(habit)) report(node, new RuleError(`"${found}": ${advice}`));
     }
   };

@@ -21,7 +21,7 @@ end $$;
 
 create table if not exists public.ledger_metrics_outbox (
   id text primary key check (length(id) between 1 and 256 and id !~ '[^\x21-\x2d\x2f-\x7e]'),
-  -- Text, to be read and mended by hand; every attempt sends the same bytes.
+  -- Text, to be read and corrected by hand; every attempt sends the same bytes.
   body text not null check (octet_length(body) <= 262144),
   created_at timestamptz not null default now(),
   attempts integer not null default 0,

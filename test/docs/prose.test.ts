@@ -40,6 +40,13 @@ it("finds a line of over 120 characters, except in a table", async () => {
   expect(await problemsIn("page.md", `| ${long} |\n|---|\n\n${long.slice(1)}\n`)).toEqual([]);
 });
 
+it("finds translated words in pages, and leaves them to code", async () => {
+  for (const word of ["anew", "mended", "falls away"]) {
+    expect(await problemsIn("page.md", `It is ${word} it.`), word).toHaveLength(1);
+    expect(await problemsIn("a.ts", `// It is ${word} it.\n`), word).toEqual([]);
+  }
+});
+
 it.each(["whoever", "those that", "another one", "the one who", "that of"])("finds the habit %s", async (habit) => {
   expect(await problemsIn("page.md", `It is ${habit} it.`)).toHaveLength(1);
   expect(await problemsIn("page.md", `It is \`${habit}\` it.`)).toEqual([]);

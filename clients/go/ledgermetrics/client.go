@@ -69,7 +69,7 @@ func newHTTPClient() *http.Client {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
-		transport.MaxIdleConnsPerHost = maxInFlight // Instead of 2: the others would dial anew for each delivery.
+		transport.MaxIdleConnsPerHost = maxInFlight // Instead of 2: the others would dial again for each delivery.
 		client.Transport = transport
 	}
 	return client
@@ -124,14 +124,14 @@ func (c *Client) post(ctx context.Context, id, body string) error {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(body))
 	if err != nil {
-		return err
+		return noAnswer(id, err)
 	}
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("webhook-id", id)
 	request.Header.Set("webhook-timestamp", timestamp)
 	request.Header.Set("webhook-signature", c.sign(id, timestamp, body))
-	// An empty key is not sent. It lets net/http dial anew when the server has just closed an idle connection.
+	// An empty key is not sent. It lets net/http dial again when the server has just closed an idle connection.
 	request.Header["Idempotency-Key"] = []string{}
 	response, err := c.HTTPClient.Do(request)
 	if err != nil {
@@ -183,7 +183,7 @@ func judge(id, body string, response *http.Response, answerBody []byte) error {
 	return rejected
 }
 
-// isFinal reports whether a status is about the delivery itself, so that a retry cannot help. Everything else is mended
+// isFinal reports whether a status is about the delivery itself, so that a retry cannot help. Everything else is fixed
 // elsewhere: a clock, a rotation, a policy, a URL, load.
 func isFinal(status int) bool {
 	return status == http.StatusBadRequest || status == http.StatusConflict || status == http.StatusRequestEntityTooLarge

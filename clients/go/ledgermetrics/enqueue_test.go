@@ -86,7 +86,7 @@ func TestEnqueueTakesTheSameEventsForTheSame(t *testing.T) {
 	rebuilt := []Event{SweepEnded(time.Second), OrphanRefund(), Action(OrphanRefunds)}
 	rebuilt[0].at = rebuilt[0].at.Add(time.Hour)
 	if err := Enqueue(ctx, tx, "a", rebuilt...); err != nil {
-		t.Errorf("built anew: %v", err)
+		t.Errorf("rebuilt: %v", err)
 	}
 	if err := Enqueue(ctx, tx, "a", OrphanRefund()); !errors.Is(err, ErrIDTaken) {
 		t.Errorf("other events: %v", err)

@@ -120,7 +120,7 @@ func checkID(id string) error {
 	return nil
 }
 
-// digest identifies what the events of a body add to the counters. It is the same for a body that was built anew, with
+// digest identifies what the events of a body add to the counters. It is the same for a body that was rebuilt, with
 // other timestamps and in another order.
 func digest(body string) (string, error) {
 	var events []struct {

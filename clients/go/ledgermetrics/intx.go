@@ -19,9 +19,9 @@ const (
 // its events together, or neither. Work that returns no events needs no id. The options are as for [sql.DB.BeginTx];
 // nil means the session's own isolation level.
 //
-// InTx calls work again as [Retry] does, so make the events inside work, and keep nothing outside. It returns any error
-// as it is, and nothing is committed, except when the connection was lost during the commit: then only Postgres knows.
-// Do the same work again in this case, under the same id.
+// InTx calls work again as [Retry] does, so make the events inside work, and keep nothing outside. It returns work's
+// error as it is. After an error nothing is committed, except when the connection was lost during the commit: then only
+// Postgres knows. Do the same work again in this case, under the same id.
 func InTx(
 	ctx context.Context,
 	db *sql.DB,
@@ -31,7 +31,7 @@ func InTx(
 	return Retry(ctx, func() error {
 		tx, err := db.BeginTx(ctx, options)
 		if err != nil {
-			return err
+			return fmt.Errorf("ledgermetrics: transaction not begun: %w", err)
 		}
 		defer tx.Rollback() // After a commit it does nothing.
 		id, events, err := work(ctx, tx)
@@ -41,7 +41,10 @@ func InTx(
 		if err != nil {
 			return err
 		}
-		return tx.Commit()
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("ledgermetrics: transaction not committed: %w", err)
+		}
+		return nil
 	})
 }
 

@@ -4,6 +4,7 @@ package ledgermetricspgx
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,7 +37,7 @@ func InTx(
 	return ledgermetrics.Retry(ctx, func() error {
 		tx, err := db.BeginTx(ctx, options)
 		if err != nil {
-			return err
+			return fmt.Errorf("ledgermetricspgx: transaction not begun: %w", err)
 		}
 		defer func() { // After a commit it does nothing.
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
@@ -50,6 +51,9 @@ func InTx(
 		if err != nil {
 			return err
 		}
-		return tx.Commit(ctx)
+		if err := tx.Commit(ctx); err != nil {
+			return fmt.Errorf("ledgermetricspgx: transaction not committed: %w", err)
+		}
+		return nil
 	})
 }

@@ -2,7 +2,7 @@
 // ended. Usage: reconciler <first> <last>, the numbers of its sweeps; without them it only drains.
 //
 // KILL_AFTER=<number> of a sweep: it kills itself between that sweep's commit and any request. It drains nothing.
-// REBUILD=1: it enqueues sweeps that are repaired already once more, with bodies made anew.
+// REBUILD=1: it enqueues sweeps that are repaired already once more, with bodies made again.
 package main
 
 import (
