@@ -11,7 +11,10 @@ const rows = (cells: string[][]) =>
 
 /** README.md with a row for the metric and a row for the alert of each check. */
 export function readmePage(text: string): string {
-  const counts = ranked.map(({ id, metric }) => [`\`${metric}\``, told[id].lost]);
+  const counts = ranked.map(({ id, metric, help }) => {
+    const what = help.replace("; -1 when the count failed", "");
+    return [`\`${metric}\``, `${what} ${told[id].lost}`];
+  });
   const alerts = ranked.map((check) => {
     const { repairedBy, severity } = told[check.id];
     const orLate = repairedBy ? ", or many rows are repaired late in an hour" : "";
