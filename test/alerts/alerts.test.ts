@@ -74,7 +74,7 @@ describe("every alert fires when it should, not a minute earlier, and says what 
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  it.each([
+  it.concurrent.each([
     { engine: "Prometheus", tool: "promtool" as const },
     { engine: "VictoriaMetrics", tool: "vmalert-tool" as const },
   ])("by the tool of $engine", { timeout }, async ({ tool }) => {
