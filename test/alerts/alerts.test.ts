@@ -52,7 +52,7 @@ describe("every alert fires when it should, not a minute earlier, and says what 
     tests = [...texts.flatMap(unitTestsIn), ...testsOfChecks(await read("alerts-of-a-check"))];
   });
 
-  it.each([
+  it.concurrent.each([
     { engine: "Prometheus", tool: "promtool" as const },
     { engine: "VictoriaMetrics", tool: "vmalert-tool" as const },
   ])("by the tool of $engine", { timeout }, async ({ tool }) => {

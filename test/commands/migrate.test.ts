@@ -10,7 +10,7 @@ import { checks } from "../../lib/checks.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { createDatabase, openConnection, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, openConnection, type TestDatabase } from "../helpers/database.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { assertRights, sampleAs } from "../helpers/sample.ts";
 
@@ -79,22 +79,6 @@ it("npm run migrate keeps the numbers of an earlier version, or gives up when it
   const left = await database.admin`select relname from pg_class
     where relnamespace = to_regnamespace('ledger_metrics') and relname ~ 'samples|pushes'`;
   expect(left).toEqual([]);
-});
-
-it("roles.sql lets the sampler and people on call into whatever schema the ledger is in", async () => {
-  const { admin, adminUrl, remove } = await createDatabase();
-  onTestFinished(remove);
-  await admin.unsafe("create schema veza");
-  for (const table of new Set(checks.map(({ table }) => table))) {
-    await admin.unsafe(`alter table ${table} set schema veza`);
-  }
-  const { database: name } = targetOf(adminUrl);
-  await admin.unsafe(`alter database ${name} set search_path = veza, public`);
-  await runSqlFiles(adminUrl, ["config/postgres/roles.sql"]);
-  const allowed = await admin`
-    select rolname as name from pg_roles
-    where rolname ~ '^veza_ledger_(sampler|oncall)$' and has_schema_privilege(oid, 'veza', 'usage')`;
-  expect(allowed.map(({ name }) => name).sort()).toEqual(["veza_ledger_oncall", "veza_ledger_sampler"]);
 });
 
 it("makes a login for both functions where it is asked for one, and not on AWS", async () => {
@@ -190,10 +174,6 @@ it("changes nothing when one statement fails, and says what mends it", async () 
       "Nothing was changed.\n",
   ]);
   expect(await admin`select to_regnamespace('ledger_metrics') as found`).toEqual([{ found: null }]);
-  await admin.unsafe("drop table refunds");
-  expect((await migrate(adminUrl))[1]).toMatch(
-    /has no table refunds\n {2}→ it may be the wrong database: name the ledger's/,
-  );
 });
 
 it("migrates a ledger whose people on call lack a column, and says so", async () => {
@@ -597,14 +577,6 @@ it("prints its SQL for a review, which can be run as it is", async () => {
   const sampler = postgres(adminUrl.replace(/\/\/.*@/, "//veza_ledger_sampler:sampler@"), { max: 1 });
   expect(await sampler`select status from orders`).toEqual([]);
   await sampler.end();
-  await admin.unsafe(
-    `alter role veza_ledger_sampler in database ${targetOf(adminUrl).database} set search_path = other, public`,
-  );
-  const [, refused] = await migrate(adminUrl, ["--schema", "veza"]);
-  expect(refused).toMatch(/looks for the ledger in other, public, and not in veza$/m);
-  expect(refused).toMatch(
-    /^ {2}→ as postgres: alter role veza_ledger_sampler in database \w+ set search_path = veza, public; then/m,
-  );
 });
 
 it("says what is missing, and shows no password when it fails", async () => {
@@ -627,22 +599,6 @@ it.each([
   const sql = postgres(role === "sampler" ? database.samplerUrl : database.receiverUrl, { max: 1 });
   await expect(sql.unsafe(`begin; ${statement}`)).rejects.toThrow(message);
   await sql.end();
-});
-
-it.each([
-  ["default_transaction_isolation", "serializable", "read committed"],
-  ["synchronous_commit", "off", "on"],
-])("the receiver's %s does not depend on the database's default", async (setting, other, pinned) => {
-  const { database: name } = targetOf(database.adminUrl);
-  await database.admin.unsafe(`alter database ${name} set ${setting} = '${other}'`);
-  const shownTo = async (url: string) => {
-    const sql = postgres(url, { max: 1 });
-    const [row] = await sql`select current_setting(${setting}) as value`;
-    await sql.end();
-    return row?.value;
-  };
-  expect(await shownTo(database.adminUrl)).toBe(other);
-  expect(await shownTo(database.receiverUrl)).toBe(pinned);
 });
 
 it("every file of SQL can be applied twice, and taken back", async () => {

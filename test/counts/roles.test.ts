@@ -41,7 +41,7 @@ async function settingsOf(login: string) {
   const sql = postgres(as(login), { max: 1 });
   const rows = await sql`select name, setting from pg_settings where name in ('default_transaction_read_only',
     'default_transaction_isolation', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
-    'idle_session_timeout', 'row_security', 'TimeZone')`;
+    'idle_session_timeout', 'row_security', 'synchronous_commit', 'TimeZone')`;
   await sql.end();
   return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
 }
@@ -53,7 +53,7 @@ const both = {
 /** A time-out of 0 is no time-out. config/generate/roles.ts says how long it is. */
 const statement_timeout = expect.stringMatching(/^[1-9]\d+$/);
 const forCounting = { statement_timeout, lock_timeout: "500", row_security: "off", TimeZone: "UTC" };
-const forEvents = { idle_session_timeout: "60000" };
+const forEvents = { idle_session_timeout: "60000", synchronous_commit: "on" };
 const expected: Record<string, object> = {
   veza_ledger_sampler: { ...both, ...forCounting, default_transaction_read_only: "on" },
   veza_ledger_receiver: { ...both, ...forEvents, statement_timeout: "3000", lock_timeout: "2000" },
@@ -63,6 +63,7 @@ const expected: Record<string, object> = {
 it("gives every login its settings, whatever the database's own are, the shared one those of both", async () => {
   await admin.unsafe(`
     alter database postgres set default_transaction_isolation = 'serializable';
+    alter database postgres set synchronous_commit = off;
     alter database postgres set timezone = 'Europe/Paris'`);
   const [server] = await admin`select current_setting('server_version_num')::int as version`;
   const absent = server?.version < 140_000 ? { idle_session_timeout: undefined } : {}; // It came with PostgreSQL 14.

@@ -19,10 +19,12 @@ rm -rf "$1"`;
  * journaling file system up to 0.3 s of CPU time.
  */
 export function useTemporaryFolder(): void {
+  if (process.env.TEST_FOLDER) return; // Each project of vitest.config.ts reads that file again.
   const parent = process.env.TMPDIR || (isRoomy("/dev/shm") ? "/dev/shm" : tmpdir());
   const folder = mkdtempSync(path.join(parent, "tmp-"));
   chmodSync(folder, 0o1777); // PostgreSQL does not run as root.
   process.env.TMPDIR = folder;
+  process.env.TEST_FOLDER = folder;
   const guarding = spawn("/bin/sh", ["-c", guard, "sh", folder], {
     cwd: "/",
     stdio: ["pipe", "ignore", "ignore"],

@@ -13,9 +13,9 @@ const isThere = (folder: string) =>
   );
 
 it.each(["SIGINT", "SIGKILL"] as const)(
-  "is deleted after %s, behind the servers that end meanwhile",
+  "the temporary folder of a run is deleted after %s, behind the servers that end meanwhile",
   async (signal) => {
-    const run = runScript("test/programs/temporary-folder.ts", []);
+    const run = runScript("test/programs/temporary-folder.ts", [], { TEST_FOLDER: undefined });
     const folder = await run.printed(/folder (\S+)/);
     const server = path.join(folder, "veza-ledger-postgres-1");
     await mkdir(server);
