@@ -71,7 +71,7 @@ async function record(connections: Connections, delivery: Delivery): Promise<Del
       late = database.usedAtMs ? deadline("Postgres", keptTimeoutMs) : undefined;
       return withDeadline(database, late ?? recordDeadline, (sql) => recordDelivery(sql, delivery));
     });
-  const mayHelp = (error: unknown) => !recordDeadline.aborted && (late?.aborted || isConnectionError(error));
+  const mayHelp = (error: unknown) => Boolean(late?.aborted) || isConnectionError(error);
   return await retryOnce(attempt, mayHelp);
 }
 

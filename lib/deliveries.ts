@@ -55,6 +55,7 @@ export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: D
     ), purged as (
       delete from ledger_metrics.deliveries where id in (
         select old.id from ledger_metrics.deliveries as old, given
+        -- Not the given row: what becomes of a row that one statement changes twice cannot be predicted.
         where received_at < now() - interval '14 days' and old.id <> given.id
         order by received_at limit ${maxPurged}
         for update of old skip locked

@@ -107,24 +107,16 @@ export function tally(events: ReconcilerEvent[]): Series[] {
   // In one order: sums of fractions depend on it, and the same events in another order are the same delivery.
   const secondsOf = (event: ReconcilerEvent) => (event.type === "reconciler.sweep" ? event.data.duration_seconds : 0);
   for (const event of events.toSorted((a, b) => secondsOf(a) - secondsOf(b))) {
-    switch (event.type) {
-      case "reconciler.action":
-        add(actions, { phase: event.data.phase }, 1);
-        break;
-      case "reconciler.orphan_refund":
-        add(orphanRefunds, {}, 1);
-        break;
-      case "reconciler.sweep": {
-        const seconds = event.data.duration_seconds;
-        const reached = bounds.filter((bound) => seconds <= bound);
-        for (const bound of reached) add(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1);
-        add(`${sweepDuration}_sum`, {}, seconds);
-        add(`${sweepDuration}_count`, {}, 1);
-        // Clamp to now: a future time would silence ReconcilerDead until then. 0 stands for no run at all.
-        add(lastRun, {}, Math.max(0, Math.min(event.timestamp, Date.now())) / 1000);
-        break;
-      }
-    }
+    if (event.type === "reconciler.action") add(actions, { phase: event.data.phase }, 1);
+    if (event.type === "reconciler.orphan_refund") add(orphanRefunds, {}, 1);
+    if (event.type !== "reconciler.sweep") continue;
+    const seconds = event.data.duration_seconds;
+    const reached = bounds.filter((bound) => seconds <= bound);
+    for (const bound of reached) add(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1);
+    add(`${sweepDuration}_sum`, {}, seconds);
+    add(`${sweepDuration}_count`, {}, 1);
+    // Clamp to now: a future time would silence ReconcilerDead until then. 0 stands for no run at all.
+    add(lastRun, {}, Math.max(0, Math.min(event.timestamp, Date.now())) / 1000);
   }
   return [...increments.values()];
 }

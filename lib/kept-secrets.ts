@@ -33,11 +33,11 @@ export async function readSecrets(ids: string, fresh: boolean): Promise<Texts> {
 /** Starts a read. */
 function read(ids: string, good?: Cache["good"]): Cache {
   const readAtMs = Date.now();
-  const latest = fetchSecrets(ids.split(",").map((id) => id.trim())).then(
+  const latest = fetchSecrets(ids.split(",").map((id) => id.trim()));
+  latest.then(
     (texts) => {
       entry.good = { texts, readAtMs };
       entry.readAgainAtMs = readAtMs + secretsFreshMs;
-      return texts;
     },
     (error: SecretsError) => {
       entry.readAgainAtMs = Date.now() + (good ? secretsRetryMs : secretsFirstRetryMs);
@@ -45,7 +45,6 @@ function read(ids: string, good?: Cache["good"]): Cache {
         const age_seconds = Math.round((Date.now() - good.readAtMs) / 1000);
         log("warn", "secrets not read again, the last ones stay in use", { age_seconds, reason: error.message });
       }
-      throw error;
     },
   );
   const entry: Cache = { ids, latest, readAgainAtMs: Number.POSITIVE_INFINITY, ...(good && { good }) };

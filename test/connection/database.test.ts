@@ -5,7 +5,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
-import { type Database, type DatabaseTarget, isConnectionError, withDeadline } from "../../lib/database.ts";
+import {
+  type Database,
+  type DatabaseTarget,
+  isConnectionError,
+  isConnectionLost,
+  withDeadline,
+} from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { createDatabase, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
@@ -60,6 +66,20 @@ it.each([
   expect(error.message).toContain(reason);
   expect(ms).toBeLessThan(limitMs);
   expect(dials).toBe(1);
+});
+
+it.each([
+  ["ECONNRESET", true, true],
+  ["CONNECT_TIMEOUT", true, true],
+  ["08006, of a connection", true, true],
+  ["57P03, of a server that starts", true, true],
+  ["25006, of a server that can only be read", false, true],
+  ["0A000, of a server in recovery", false, true],
+  ["55P03, of a lock", false, false],
+  ["42P01, of a table", false, false],
+])("knows by the code %s whether the connection is lost, and whether another may help", (name, isLost, mayHelp) => {
+  const error = { code: name.split(",")[0] };
+  expect([isConnectionLost(error), isConnectionError(error)]).toEqual([isLost, mayHelp]);
 });
 
 it("rejects what has no answer yet when it is closed, and leaves no session", async () => {

@@ -1,9 +1,7 @@
 // Whatever a caller sends: only documented answers, nothing counted that was not signed and valid, no secret given
 // away.
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { readFile } from "node:fs/promises";
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
 import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
@@ -13,7 +11,6 @@ import { createDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { matchesFilter } from "../helpers/filter-pattern.ts";
 import { captureLog } from "../helpers/log.ts";
-import { packageService } from "../helpers/packages.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 
@@ -155,11 +152,8 @@ async function withSecretsManager(secretId: string): Promise<string[]> {
 
 /** The patterns of the template's filters, which the alarms on the log count by. */
 async function filterPatterns(): Promise<string[]> {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-hostile-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const { resources } = await packageService(folder, "hostile");
-  const filters = Object.values(resources).filter(({ Type }) => Type === "AWS::Logs::MetricFilter");
-  return filters.map(({ Properties }) => String(Properties.FilterPattern));
+  const template = await readFile("serverless.yml", "utf8");
+  return [...template.matchAll(/FilterPattern: (['"])(.*)\1$/gm)].map(([, , pattern = ""]) => pattern);
 }
 
 it("reads no secret for 5,000 malformed requests, and sets off no alarm by them and by 5,000 forged ones", {

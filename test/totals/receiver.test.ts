@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
-import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
@@ -206,6 +206,19 @@ describe("answers", () => {
     const answer = await post(server.url, secret, bytes.toString("latin1"), { sent: bytes });
     expect(answer.status).toBe(401);
   });
+});
+
+it("logs for how long no signature has matched, anew after each match", async () => {
+  const log = captureLog();
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  for (let time = 0; time < 2; time += 1) {
+    vi.setSystemTime(Date.now() + 120_000);
+    await post(server.url, newSecret(), body);
+    await post(server.url, secret, "[]");
+  }
+  const refused = log.filter(({ message }) => message === "request refused");
+  expect(refused.map(({ unmatched_seconds }) => unmatched_seconds)).toEqual([expect.any(Number), 0]);
 });
 
 describe("503 with retry-after, nothing recorded, and the same id is good again later:", () => {

@@ -447,10 +447,15 @@ it("fills up first what a total is ahead of what was recorded", async () => {
   expect(await row()).toEqual({ value: 8.5, ahead: 0 });
 });
 
-it("gives the lock back when the push fails", async () => {
+it("gives the lock back when its push is refused, and does not push again", async () => {
   const [connection, other] = await Promise.all([open(), open()]);
-  const refusing = { url: `${gateway.url}/nothing-is-here` };
-  await expect(publish(connection, 3_000, refusing)).rejects.toThrow("404");
+  let pushes = 0;
+  const url = await gatewayTaking((_, response) => {
+    pushes += 1;
+    response.writeHead(400).end();
+  });
+  await expect(publish(connection, 3_000, { url })).rejects.toThrow("the Pushgateway answered 400");
+  expect(pushes).toBe(1);
   await publish(other, 1_000);
   await publish(connection, 1_000);
 });
