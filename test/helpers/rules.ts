@@ -12,7 +12,7 @@ export function hurried(rules: string): string {
   return rules
     .replaceAll(/for: \d+m/g, "for: 1s")
     .replaceAll("interval: 5m", "interval: 1s")
-    .replaceAll(/\[1[dh]:(30s|1m)\]/g, "[10m:1s]")
+    .replaceAll(/\[(1d|1h|6h):(30s|1m)\]/g, "[10m:1s]")
     .replace("> 180", "> 4");
 }
 
