@@ -104,7 +104,7 @@ export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
   try {
     const programs = await findPrograms(folder, user);
     const template = process.env.POSTGRES_TEMPLATE;
-    if (template) {
+    if (template && (await isOfVersion(template, programs.postgres))) {
       await run("cp", ["-a", template, path.join(folder, "data")]); // Keeps its owner.
       return { folder, user, program: programs.postgres };
     }
@@ -126,6 +126,13 @@ export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Whether a data folder is of the major version of this program, which POSTGRES_PACKAGE may have changed. */
+async function isOfVersion(data: string, program: string): Promise<boolean> {
+  const { stdout } = await run(program, ["--version"], { env: environment() });
+  const major = (await readFile(path.join(data, "PG_VERSION"), "utf8")).trim();
+  return new RegExp(` ${major}\\D`).test(stdout);
 }
 
 /** Runs the server of a cluster on this port of 127.0.0.1, and waits until it takes connections. */

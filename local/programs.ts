@@ -101,7 +101,7 @@ export async function startAlertmanager(
 ): Promise<Running> {
   const found = await findProgram("alertmanager", signal);
   const port = await freePort(preferredPort);
-  const folder = await mkdtemp(path.join(tmpdir().length < 20 ? tmpdir() : "/tmp", "veza-am-"));
+  const folder = await mkdtemp(path.join(tmpdir().length < 19 ? tmpdir() : "/tmp", "veza-am-"));
   const file = found.root ? await relocateAlertmanager(found.file, found.root, folder) : found.file;
   await writeFile(path.join(folder, "alertmanager.yml"), configuration);
   const args = [

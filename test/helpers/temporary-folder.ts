@@ -21,7 +21,7 @@ rm -rf "$1"`;
 export function useTemporaryFolder(): void {
   if (process.env.TEST_FOLDER) return; // Each project of vitest.config.ts reads that file again.
   const parent = process.env.TMPDIR || (isRoomy("/dev/shm") ? "/dev/shm" : tmpdir());
-  const folder = mkdtempSync(path.join(parent, "tmp-"));
+  const folder = mkdtempSync(path.join(parent, "t-"));
   chmodSync(folder, 0o1777); // PostgreSQL does not run as root.
   process.env.TMPDIR = folder;
   process.env.TEST_FOLDER = folder;
