@@ -58,7 +58,9 @@ describe("every alert fires when it should, not a minute earlier, and says what 
   ])("by the tool of $engine", { timeout }, async ({ tool }) => {
     const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-alerts-"));
     onTestFinished(() => rm(folder, { recursive: true }));
-    const files = await writeTests(folder, tests, tool);
+    // vmalert-tool takes half a minute of CPU time for weeks of 5 minutes: CI has it, `npm test` has promtool's.
+    const isPlayed = ({ group }: UnitTest) => tool === "promtool" || process.env.CI || group !== "veza-ledger-blind";
+    const files = await writeTests(folder, tests.filter(isPlayed), tool);
     const output = await unitTest(tool, folder, files);
     expect(output).not.toMatch(/FAILED/);
     expect(output.match(/SUCCESS/g)).toHaveLength(files.length);
