@@ -88,7 +88,6 @@ export async function keepPostgres(
       await running.end();
       await keeping;
       await running.end();
-      await removeSharedMemory(cluster);
       await keeper.end();
     },
   };
@@ -163,16 +162,6 @@ export async function runCluster(
   await server.end();
   signal?.throwIfAborted();
   throw new Error(`PostgreSQL did not start:\n${server.output()}`);
-}
-
-/**
- * Removes the System V segment of 56 bytes of a server that was killed, and that will not start again: the next start
- * would remove it. Line 7 of its postmaster.pid has the segment's id.
- */
-export async function removeSharedMemory({ folder }: Cluster): Promise<void> {
-  const file = await readFile(path.join(folder, "data/postmaster.pid"), "utf8").catch(() => "");
-  const [, id] = file.split("\n")[6]?.trim().split(/\s+/) ?? [];
-  if (id) await run("ipcrm", ["-m", id]).catch(() => {});
 }
 
 /**

@@ -30,7 +30,8 @@ export interface SuperviseOptions {
 /**
  * Stands between this process and the program. On file descriptor 3 it says the program's process id, and is told the
  * signals to send. That connection closes when this process dies, even by SIGKILL; then the supervisor ends the
- * program.
+ * program. With its folder, a PostgreSQL that was killed loses the System V segment that it left: line 7 of its
+ * postmaster.pid has the key and the id.
  */
 const supervisor = `
 end=$1 folder=$2 keeps=$3
@@ -49,7 +50,10 @@ guard=$!
 wait $program
 status=$?
 kill $guard 2>/dev/null
-echo ended >&3 2>/dev/null && [ "$keeps" = true ] || rm -rf "$folder"
+if echo ended >&3 2>/dev/null && [ "$keeps" = true ]; then exit $status; fi
+set -- $(sed -n 7p "$folder/data/postmaster.pid" 2>/dev/null)
+[ -z "$2" ] || ipcrm -m "$2" 2>/dev/null
+rm -rf "$folder"
 exit $status`;
 
 const endTimeoutMs = 10_000;

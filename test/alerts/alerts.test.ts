@@ -63,7 +63,7 @@ describe("every alert fires when it should, not a minute earlier, and says what 
     const files = await writeTests(folder, tests.filter(isPlayed), tool);
     const output = await unitTest(tool, folder, files);
     expect(output).not.toMatch(/FAILED/);
-    expect(output.match(/SUCCESS/g)).toHaveLength(files.length);
+    expect(output.match(/SUCCESS/g), output).toHaveLength(files.length);
   });
 
   it("in each of the situations that a rule has to stand", () => {

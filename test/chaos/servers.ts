@@ -9,9 +9,9 @@ import postgresClient from "postgres";
 import { onTestFinished } from "vitest";
 import { createDemoLedger } from "../../local/demo-ledger.ts";
 import { freePort } from "../../local/ports.ts";
-import { createCluster, removeSharedMemory, runCluster } from "../../local/postgres.ts";
+import { createCluster, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
-import type { Supervised } from "../../local/supervise.ts";
+import { type Supervised, supervise } from "../../local/supervise.ts";
 
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {
@@ -42,7 +42,7 @@ export async function restartablePostgres(
   onTestFinished(async () => {
     isOver = true;
     await server?.end();
-    await removeSharedMemory(cluster);
+    await (await supervise("true", [], cluster)).exited; // Removes what a killed server has left, with the folder.
     await rm(cluster.folder, { recursive: true, force: true, maxRetries: 20 });
   });
   const start = async () => {

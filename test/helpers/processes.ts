@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
+import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
 
 export const projectFolder = path.join(import.meta.dirname, "..", "..");
@@ -70,4 +71,10 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Ids of the System V shared memory segments on this machine. */
+export async function sharedSegments(): Promise<number[]> {
+  const { stdout } = await promisify(execFile)("ipcs", ["-m"]);
+  return (stdout.match(/(?<=^\S+ +)\d+/gm) ?? []).map(Number);
 }

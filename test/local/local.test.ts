@@ -12,7 +12,7 @@ import { checks } from "../../lib/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
-import { type Program, runProgram, runScript } from "../helpers/processes.ts";
+import { type Program, runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 
 /** A folder for the PATH with one program in it. */
@@ -213,26 +213,30 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     expect(await stack.leftovers()).toEqual([]);
   });
 
-  /** Ends a stack's PostgreSQL, and waits until it is to be started again, in 35 s. */
+  /** Ends a stack's PostgreSQL, and waits until it is to be started again, in 35 s. Resolves to its segment's id. */
   async function killPostgres({ address, printed }: Awaited<ReturnType<typeof startStack>>) {
     const sql = postgres(await address("Postgres"), { max: 1 });
-    const [row] = await sql`select split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int as pid`;
+    const [row] = await sql`select regexp_split_to_array(pg_read_file('postmaster.pid'), '\\s+') as words`;
     await sql.end();
-    process.kill(row?.pid, "SIGKILL");
+    process.kill(Number(row?.words[0]), "SIGKILL");
     await printed(/"PostgreSQL has ended, and starts again in 35 s"/);
+    const segment = Number(row?.words.at(-3));
+    expect(await sharedSegments()).toContain(segment);
+    return segment;
   }
 
   it.each([
-    ["", async () => {}],
+    ["", async () => undefined],
     [" while its PostgreSQL has died and waits to be started again", killPostgres],
   ])("SIGKILL%s, within 10 s", async (_, before) => {
     const stack = await startStack(start({}, 30));
     await stack.ticks();
     const gateway = await stack.address("Pushgateway");
-    await before(stack);
+    const segment = await before(stack);
     stack.child.kill("SIGKILL");
     await stack.exited;
     await expect.poll(stack.leftovers, { timeout: 10_000 }).toEqual([]);
+    expect(await sharedSegments()).not.toContain(segment);
     await isGone(gateway);
   });
 
