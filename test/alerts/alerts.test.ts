@@ -52,12 +52,12 @@ describe("every alert fires when it should, not a minute earlier, and says what 
     tests = [...texts.flatMap(unitTestsIn), ...testsOfChecks(await read("alerts-of-a-check"))];
   });
 
-  it.concurrent.each([
+  it.concurrent.for([
     { engine: "Prometheus", tool: "promtool" as const },
     { engine: "VictoriaMetrics", tool: "vmalert-tool" as const },
-  ])("by the tool of $engine", { timeout }, async ({ tool }) => {
+  ])("by the tool of $engine", { timeout }, async ({ tool }, context) => {
     const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-alerts-"));
-    onTestFinished(() => rm(folder, { recursive: true }));
+    context.onTestFinished(() => rm(folder, { recursive: true }));
     // vmalert-tool takes half a minute of CPU time for weeks of 5 minutes: CI has it, `npm test` has promtool's.
     const isPlayed = ({ group }: UnitTest) => tool === "promtool" || process.env.CI || group !== "veza-ledger-blind";
     const files = await writeTests(folder, tests.filter(isPlayed), tool);
