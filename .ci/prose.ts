@@ -45,6 +45,7 @@ const foreign: [RegExp, string][] = [
   [/\banew\b/gi, "write: again"],
   [/\bmend(s|ed|ing)?\b/gi, "write: fix or repair"],
   [/\bfalls? away\b/gi, "say what is not needed"],
+  [/\bbeside\b/gi, "write: next to"],
 ];
 
 /** A node of textlint's syntax tree, as far as it is read here. */
