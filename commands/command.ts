@@ -29,9 +29,10 @@ export function command<Options extends ParseArgsOptionsConfig>(
       out.log(usage);
       return 0;
     } catch (error) {
-      const { code = "", message } = error as Error & { code?: string };
-      if (!(error instanceof Misuse) && !code.startsWith("ERR_PARSE_ARGS")) throw error;
-      out.error(`${message}\n\n${usage}`);
+      const { code, message } = error as Error & { code?: unknown };
+      if (!(error instanceof Misuse) && !String(code).startsWith("ERR_PARSE_ARGS")) throw error;
+      // An argument that was not understood may be a URL with a password.
+      out.error(`${message.replaceAll(/\S*(:\/\/|@)\S*/g, "…")}\n\n${usage}`);
       return 2;
     }
   };

@@ -40,6 +40,18 @@ it.each<[Name, string[], string]>([
   expect(usage).toBeDefined();
 });
 
+it.each<[Name, string[]]>([
+  ["doctor", ["postgre://owner:hunter2@host/ledger"]],
+  ["doctor", ["--postgres://owner:hunter2@host/ledger"]],
+  ["doctor", ["owner:hunter2@host"]],
+  ["migrate", ["postgres://owner:hunter2@host/ledger"]],
+  ["send", ["postgres://owner:hunter2@host/ledger"]],
+])("npm run %s, called with %j, repeats no password", async (name, args) => {
+  const { exitCode, output } = await inProcess(commands[name], args, {});
+  expect([exitCode, output]).toEqual([2, expect.stringContaining(`usage: npm run ${name} `)]);
+  expect(output).not.toContain("hunter2");
+});
+
 it.each<[Name, string]>([
   ["doctor", "-h"],
   ["migrate", "-h"],
