@@ -50,7 +50,7 @@ guard=$!
 wait $program
 status=$?
 kill $guard 2>/dev/null
-if echo ended >&3 2>/dev/null && [ "$keeps" = true ]; then exit $status; fi
+if echo ended >&3 2>/dev/null && [ "$keeps" = true ] || [ -z "$folder" ]; then exit $status; fi
 set -- $(sed -n 7p "$folder/data/postmaster.pid" 2>/dev/null)
 [ -z "$2" ] || ipcrm -m "$2" 2>/dev/null
 rm -rf "$folder"
