@@ -10,7 +10,7 @@ import { errorFields, log } from "../lib/log.ts";
 import { tryToPublish } from "../lib/publish.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { retryOnce } from "../lib/retry.ts";
-import { loadSettings } from "../lib/settings.ts";
+import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
 import { plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
 
@@ -35,9 +35,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
     if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
-    const connections = connectBy(
-      async (fresh) => (fresh ? await loadSettings("receiver", { fresh }) : settings).database,
-    );
+    const connections = connectBy(findDatabaseOf("receiver", settings));
     const status = await record(connections, { id, bodyDigest: hash("sha256", bytes), increments: tally(events) });
     const published = await tryToPublish(connections, settings);
     log("info", "delivery", { id, status, events: events.length, published });

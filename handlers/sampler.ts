@@ -7,7 +7,7 @@ import { tryToPublish } from "../lib/publish.ts";
 import { isTransient, push } from "../lib/pushgateway.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { exposeSample, takeSample } from "../lib/sample.ts";
-import { loadSettings } from "../lib/settings.ts";
+import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
 
 const connectBy = keepConnections("veza-ledger-sampler");
 
@@ -24,9 +24,7 @@ async function tick(): Promise<Record<string, number>> {
   const startedAt = performance.now();
   const settings = await loadSettings("sampler");
   const { database, pushgateway, stage } = settings;
-  const connections = connectBy(
-    async (fresh) => (fresh ? await loadSettings("sampler", { fresh }) : settings).database,
-  );
+  const connections = connectBy(findDatabaseOf("sampler", settings));
   try {
     const sample = await takeSample(connections, deadline("Postgres", sampleTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;

@@ -3,6 +3,7 @@ import { unescape as decode } from "node:querystring";
 import { certificatesIn, trustCertificates } from "./certificates.ts";
 import type { DatabaseTarget } from "./database.ts";
 import { readSecrets } from "./kept-secrets.ts";
+import type { FindDatabase } from "./last-good-login.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
 import type { Texts } from "./secrets.ts";
 
@@ -32,6 +33,18 @@ export async function loadSettings(functionName: FunctionName, { fresh = false }
   const settings = parseSettings(await loadTexts(fresh), functionName);
   trustCertificates(settings.certificates);
   return settings;
+}
+
+/**
+ * Returns how an invocation finds its database: as in its settings and, from a refused password on, as in the settings
+ * that were read again then.
+ */
+export function findDatabaseOf(functionName: FunctionName, settings: Settings): FindDatabase {
+  let latest = settings;
+  return async (fresh) => {
+    if (fresh) latest = await loadSettings(functionName, { fresh });
+    return latest.database;
+  };
 }
 
 async function loadTexts(fresh: boolean): Promise<Texts> {

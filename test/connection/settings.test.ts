@@ -3,7 +3,7 @@
 import tls, { rootCertificates } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { trustCertificates } from "../../lib/certificates.ts";
-import { parseSettings, SettingsError } from "../../lib/settings.ts";
+import { findDatabaseOf, loadSettings, parseSettings, SettingsError } from "../../lib/settings.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { newSecret } from "../helpers/receiver.ts";
 
@@ -32,6 +32,18 @@ it("reads the settings", () => {
     stage: "prod-eu_1",
     certificates: [],
   });
+});
+
+it("gives an invocation its database, and after a refused password the database read again", async () => {
+  const passwords = async (...asked: boolean[]) => {
+    const found: (string | undefined)[] = [];
+    for (const fresh of asked) found.push((await find(fresh)).password);
+    return found;
+  };
+  setEnvironment(good);
+  const find = findDatabaseOf("receiver", await loadSettings("receiver"));
+  setEnvironment({ DATABASE_URL: "postgres://user:rotated@db.internal/ledger" });
+  expect(await passwords(false, true, false)).toEqual(["hunter2", "rotated", "rotated"]);
 });
 
 it("asks the sampler for no webhook secret", () => {
