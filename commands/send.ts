@@ -104,6 +104,7 @@ async function readDestination(problems: string[], { error }: Out): Promise<{ ur
   if (parsed?.username || parsed?.password) {
     problems.push("RECEIVER_URL must not have a user or a password: deliveries are signed");
   }
+  if (problems.length > 0) return { url, secret: "" };
   const secrets = SECRET_ID
     ? await readSecrets(SECRET_ID, true).catch(({ message }) => void problems.push(message))
     : { WEBHOOK_SECRET: demoSecret };

@@ -1,6 +1,7 @@
 import { connect } from "../commands/connect.ts";
 import { runSqlFiles } from "../commands/sql.ts";
-import { checks, rowsOf } from "../lib/checks.ts";
+import { amountsView } from "../config/generate/docs.ts";
+import { checks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
@@ -22,21 +23,17 @@ export async function createDemoLedger(adminUrl: string): Promise<void> {
   ]);
 }
 
-/** Gives each row of the demo ledger an amount, and shows the amounts to the sampler by a view, as an owner would. */
+/** Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the view of docs/amounts.md. */
 export async function showAmounts(adminUrl: string): Promise<void> {
   const columns = [...new Set(checks.map(({ table }) => table))].map(
-    (table) => `alter table ${table} add amount_cents integer not null default (500 + random() * 20000)::integer;
-      grant select (amount_cents) on ${table} to veza_ledger_oncall;`,
-  );
-  const amounts = checks.map(
-    (check) => `select '${check.id}'::text as "check", 'EUR'::text as currency, amount_cents / 100.0 as amount
-      ${rowsOf(check)}`,
+    (table) => `alter table ${table} add amount_cents integer not null default (500 + random() * 20000)::integer,
+        add currency text not null default 'EUR';
+      grant select (amount_cents, currency) on ${table} to veza_ledger_oncall;`,
   );
   const target = parseDatabaseUrl(adminUrl);
   const { sql, close } = await connect(async () => target, "veza-demo-amounts", deadline("Postgres", 10_000));
   try {
-    await sql.unsafe(`${columns.join("")}
-      create or replace view ledger_metrics.amounts_at_risk as ${amounts.join(" union all ")}`);
+    await sql.unsafe(columns.join("") + amountsView());
   } finally {
     await close();
   }

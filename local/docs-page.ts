@@ -6,8 +6,8 @@ const project = path.join(import.meta.dirname, "..");
 const pagePattern = /^\/(?:(?:docs|docs\/runbook|clients\/go)\/)?[\w-]+\.md$/;
 const imageTypes: Record<string, string> = { ".png": "image/png", ".svg": "image/svg+xml" };
 
-/** The anchor of a heading, as GitHub makes it. */
-const anchorOf = (heading: string) =>
+/** The anchor of a heading, as GitHub and Forgejo make it. */
+export const anchorOf = (heading: string): string =>
   heading
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N} _-]/gu, "")

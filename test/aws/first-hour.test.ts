@@ -119,11 +119,7 @@ describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
       return undefined;
     });
     if (isMissing) return;
-    // The template of the tests' clusters is of their own version.
-    if (other !== process.env.POSTGRES_PACKAGE) {
-      vi.stubEnv("POSTGRES_PACKAGE", other);
-      vi.stubEnv("POSTGRES_TEMPLATE", undefined);
-    }
+    vi.stubEnv("POSTGRES_PACKAGE", other);
     rds = await startAsOnRds().finally(() => vi.unstubAllEnvs());
     return () => rds.stop();
   });
