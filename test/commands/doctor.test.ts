@@ -2,7 +2,6 @@ import postgres from "postgres";
 import { beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
-import { startPostgres } from "../../local/postgres.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { doctor, elsewhere, fill } from "../helpers/doctor.ts";
@@ -12,15 +11,14 @@ import { runProgram } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
-import { createTemplate } from "../helpers/template.ts";
+import { startLedgerServer } from "../helpers/template.ts";
 
 /** A server of this file's own: remedies change roles, which belong to all databases of a server. */
 let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
-  const server = await startPostgres(0);
+  const server = await startLedgerServer();
   serverUrl = server.superuserUrl;
-  await createTemplate(serverUrl);
   return () => server.stop();
 });
 beforeEach(async () => {

@@ -7,7 +7,6 @@ import { lookAtServer } from "../../commands/looks/server.ts";
 import { lookAtStatuses } from "../../commands/looks/statuses.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks, stateOf } from "../../lib/checks.ts";
-import { startPostgres } from "../../local/postgres.ts";
 import {
   createDatabase,
   knowsInvokerViews,
@@ -20,7 +19,7 @@ import { doctor, fill, sceneOf } from "../helpers/doctor.ts";
 import { insertRows, needs, onTable, readsProviderId } from "../helpers/models.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { sampleAs } from "../helpers/sample.ts";
-import { createTemplate } from "../helpers/template.ts";
+import { startLedgerServer } from "../helpers/template.ts";
 
 /** A server of this file's own: remedies change roles, which belong to all databases of a server. */
 let serverUrl: string;
@@ -28,9 +27,8 @@ let database: TestDatabase;
 /** Another ledger on the same server, whose counts no remedy may move. */
 let otherStage: TestDatabase;
 beforeAll(async () => {
-  const server = await startPostgres(0, ["-c", "wal_level=logical", "-c", "autovacuum_naptime=1"]);
+  const server = await startLedgerServer(["-c", "wal_level=logical", "-c", "autovacuum_naptime=1"]);
   serverUrl = server.superuserUrl;
-  await createTemplate(serverUrl);
   otherStage = await createDatabase(serverUrl);
   for (const check of checks) await otherStage.admin.unsafe(insertRows(check, 7));
   return async () => {

@@ -7,13 +7,12 @@ import { promisify } from "node:util";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/checks.ts";
-import { startPostgres } from "../../local/postgres.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startPgbouncer } from "../helpers/pgbouncer.ts";
 import { runScript } from "../helpers/processes.ts";
 import { sampleAs } from "../helpers/sample.ts";
-import { createTemplate } from "../helpers/template.ts";
+import { startLedgerServer } from "../helpers/template.ts";
 
 /** A server of this file's own: roles belong to all databases of a server. */
 let serverUrl: string;
@@ -22,9 +21,8 @@ let database: TestDatabase;
 let shopUrl: string;
 let adminUrl: string;
 beforeAll(async () => {
-  const server = await startPostgres(0);
+  const server = await startLedgerServer();
   serverUrl = server.superuserUrl;
-  await createTemplate(serverUrl);
   const sql = postgres(serverUrl, { max: 1 });
   await sql`create role shop login password 'shop'`;
   await sql.end();

@@ -6,19 +6,17 @@ import postgres from "postgres";
 import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
-import { startPostgres } from "../../local/postgres.ts";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { sampleAs } from "../helpers/sample.ts";
-import { createTemplate } from "../helpers/template.ts";
+import { startLedgerServer } from "../helpers/template.ts";
 
 /** A server of this file's own: roles belong to all databases of a server. */
 let serverUrl: string;
 let database: TestDatabase;
 beforeAll(async () => {
-  const server = await startPostgres(0);
+  const server = await startLedgerServer();
   serverUrl = server.superuserUrl;
-  await createTemplate(serverUrl);
   return () => server.stop();
 });
 beforeEach(async () => {
