@@ -51,7 +51,7 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 300_000,
     env: {
-      // Tests start the project's programs many times: Node keeps what it has compiled, beside other downloads.
+      // Tests start the project's programs many times: Node keeps what it has compiled, next to other downloads.
       NODE_COMPILE_CACHE: path.join(import.meta.dirname, ".cache/node-compiled"),
       // Programs in Go collect garbage less often: the rules' unit tests take a quarter less CPU time.
       GOGC: "400",

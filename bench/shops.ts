@@ -26,7 +26,7 @@ interface Shop {
   ordersADay: number;
   /** Orders at this minute against the mean, by day 0 to 41 (day 0 is a Monday) and hour of the day. */
   rate(day: number, hour: number): number;
-  /** Day from which new orders have a status that the check does not know. It is mended a week later. */
+  /** Day from which new orders have a status that the check does not know. It is fixed a week later. */
   renamedAt?: number;
   /** Minutes in which the sampler does not tick. */
   isAway?(minute: number): boolean;

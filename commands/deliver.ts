@@ -11,8 +11,8 @@ export function signedHeaders(secret: string, id: string, at: Date, body: string
 }
 
 /**
- * Signs a body, and posts it once. To retry, pass the same id and body again: each attempt is signed anew, and the
- * delivery counts once. Resolves to status and body of the answer; rejects without an answer within 20 s.
+ * Signs a body, and posts it once. To retry, pass the same id and body again: each attempt has its own signature, and
+ * the delivery counts once. Resolves to status and body of the answer; rejects without an answer within 20 s.
  */
 export async function deliver(
   url: string,

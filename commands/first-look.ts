@@ -152,7 +152,7 @@ function countOf(outcome: Outcome, isDoubtful: boolean): string {
 }
 
 /**
- * Where a table lacks columns that the checks read: its columns beside them, and the view that bridges them. Otherwise
+ * Where a table lacks columns that the checks read: its columns next to them, and the view that bridges them. Otherwise
  * undefined.
  */
 async function bridgeOf(ask: Ask, table: string): Promise<string | undefined> {

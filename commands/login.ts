@@ -4,7 +4,7 @@ import { Problem } from "./look.ts";
 import { quoted } from "./sql.ts";
 
 /**
- * What an error of connecting or logging in means, and what mends it: Node's codes, then Postgres' SQLSTATE. `url` is
+ * What an error of connecting or logging in means, and what fixes it: Node's codes, then Postgres' SQLSTATE. `url` is
  * where the target was named.
  */
 export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATABASE_URL"): Problem {

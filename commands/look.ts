@@ -18,7 +18,7 @@ export const well = (fact: string): Finding => ({ mark: "✓", fact });
 export const doubt = (fact: string, remedy: string): Finding => ({ mark: "!", fact, remedy });
 export const wrong = (fact: string, remedy: string): Finding => ({ mark: "✗", fact, remedy });
 
-/** What is wrong, and how to mend it, where a function has something else to return. */
+/** What is wrong, and how to fix it, where a function has something else to return. */
 export class Problem extends Error {
   readonly remedy: string;
   constructor(message: string, remedy: string) {
@@ -121,7 +121,7 @@ export const view = "let the role read a view instead: docs/what-counts.md";
 export const lock = "see who holds the lock: docs/runbook/reasons.md";
 export const correct = `correct these rows and what writes them, or ${view}`;
 
-/** What mends an error of reading the ledger, by its SQLSTATE. */
+/** What fixes an error of reading the ledger, by its SQLSTATE. */
 export function remedyFor(error: unknown): string {
   const remedies: Record<string, string> = {
     "42P01": "the table is missing, or its schema may not be used: see its table, above",

@@ -54,7 +54,7 @@ type Passwords = Map<string, string>;
 
 const allRoles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall", "veza_ledger"];
 
-/** What mends an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
+/** What fixes an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
 const remedies: Record<string, string> = {
   "42703": "migrate the ledger first, or let the role read a view: docs/what-counts.md",
   "55P03": "somebody else works on ledger_metrics or on the roles: run it again",
@@ -174,7 +174,7 @@ async function statementsOf(
     .join("\n");
 }
 
-/** Runs the migration. Throws a Problem with what mends it where Postgres has refused it. */
+/** Runs the migration. Throws a Problem with what fixes it where Postgres has refused it. */
 async function apply(sql: Sql, statements: string, migration: Migration): Promise<void> {
   migration.aftermath = "\nIt is unknown whether it was changed.";
   try {

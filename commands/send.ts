@@ -36,7 +36,7 @@ the delivery goes to the stack that \`npm start\` runs.
 
 exit code  0  counted, now or before; or checked, with --dry-run
            1  refused, and not counted: the answer says why. After a 401, 403,
-              404 or 405, mend the secret, clock or URL, and send it again with
+              404 or 405, fix the secret, clock or URL, and send it again with
               the same id
            2  nothing was sent: the call or a setting is wrong
            3  not confirmed: send it again with the same id`;

@@ -88,7 +88,7 @@ function wordsOf(increments: Series[]): string {
 }
 
 /**
- * Identifies what a delivery adds, so that a body built anew with other timestamps is a replay. Leaves out the last
+ * Identifies what a delivery adds, so that a body built again with other timestamps is a replay. Leaves out the last
  * run, which depends on the time of receipt.
  */
 function digestOf(increments: Series[]): string {

@@ -9,14 +9,14 @@ import { measureOptional, optionalFamilies } from "./optional.ts";
 import { askOn } from "./question.ts";
 import { askWitness } from "./witness.ts";
 
-/** What a tick measured: the checks' outcomes, and beside them whether a check is blind, and what is optional. */
+/** What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. */
 export interface Sample {
   outcomes: Outcome[];
   evidence: Series[];
 }
 
 /**
- * Runs the checks, with the evidence beside them. When the session ends in mid-tick, retries unanswered checks once on
+ * Runs the checks, with their evidence. When the session ends in mid-tick, retries unanswered checks once on
  * a new connection. Never rejects: without a connection, on a replica, or when `deadline` aborts, the outcomes are
  * errors.
  */

@@ -13,7 +13,7 @@ export interface Settings {
   /** Receiver only; empty for the sampler. */
   webhookSecrets: string[];
   stage: string | undefined;
-  /** Of authorities that this process trusts beside its own, in PEM. */
+  /** Of authorities that this process trusts in addition to its own, in PEM. */
   certificates: string[];
 }
 

@@ -106,7 +106,7 @@ export async function findProgram(name: ProgramName, signal?: AbortSignal): Prom
   }
 }
 
-/** Where fetched programs are kept: beside the sources, or in the user's own cache where the sources are read-only. */
+/** Where fetched programs are kept: next to the sources, or in the user's own cache where the sources are read-only. */
 function cacheFolders(): string[] {
   const ofUser = process.env.XDG_CACHE_HOME || path.join(homedir(), ".cache");
   return [path.join(import.meta.dirname, "..", ".cache"), path.join(ofUser, "veza-ledger-metrics")];

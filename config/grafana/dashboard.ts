@@ -87,7 +87,7 @@ const range = (expr: string, legend: string) => new DataqueryBuilder().expr(expr
 /** An instant query: the last value of a range query may be hours old when the series has ended. */
 const instant = (expr: string, legend: string) => new DataqueryBuilder().expr(expr).legendFormat(legend).instant();
 
-/** What every panel has. `links` are its links to the runbook, which open from the icon beside the title. */
+/** What every panel has. `links` are its links to the runbook, which open from the icon next to the title. */
 interface Frame {
   title: string;
   description: string;
@@ -156,7 +156,7 @@ const stat = (about: Frame) =>
       ),
     ]);
 
-/** Wide ones have their legend beside them, with one value: the highest where a tile has the current one. */
+/** Wide ones have their legend next to them, with one value: the highest where a tile has the current one. */
 const timeSeries = (about: Frame, calc: "max" | "lastNotNull" = "max") => {
   const isWide = about.size[0] > 12;
   const legend = new common.VizLegendOptionsBuilder()
@@ -218,16 +218,16 @@ const acceptedRows = ({ id }: Check) =>
 const oldestUnaccepted = `min by (stage) (${optionalMetric.oldestUnaccepted}{${ofStage}} > 0)`;
 
 /**
- * Stages and amounts beside each other where there is room: below each other, six of them would be too small to read.
+ * Stages and amounts next to each other where there is room: below each other, six of them would be too small to read.
  * An amount has no colour: the thresholds are for the count.
  */
 function checkPanel(check: Check, index: number): Stat {
   const { hint } = told[check.id];
   return stat({
     title: titleOf(check.id),
-    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Beside the
-      count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md), and how many of
-      them somebody has **accepted**: the alerts leave these out.`,
+    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Next to
+      the count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md), and how many
+      of them somebody has **accepted**: the alerts leave these out.`,
     unit: "none",
     size: [tileWidth(index), 7],
     links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(isPage(check) ? [] : ["VezaLedgerRowsTooOld"])),
@@ -253,7 +253,7 @@ const firingPanel = (): AnyPanel =>
     title: "Firing alerts",
     description: `The alerts that fire now for the selected stages: pages first, and the longest first. A click on a
       name opens its page of the runbook. **active for**: how long its condition has held. A page wakes somebody; a
-      ticket waits for office hours.\n\nThe list is empty, too, where no rules are loaded. Look at the tiles beside
+      ticket waits for office hours.\n\nThe list is empty, too, where no rules are loaded. Look at the tiles next to
       it.`,
     unit: "none",
     size: [14, 11],
@@ -378,7 +378,7 @@ const moneyPanels = (): AnyPanel[] => [
       (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
       timeSeries({
         title: "Accepted rows",
-        description: `Rows that somebody knows of: the counts have them, the alerts leave them out until a day. Beside
+        description: `Rows that somebody knows of: the counts have them, the alerts leave them out until a day. Next to
           them, for how many hours the oldest row that nobody has accepted has waited. The runbook says how to accept a
           row; \`npm run doctor -- sampler\` lists who did it and why.`,
         unit: "none",
@@ -648,7 +648,7 @@ const evidencePanels = (): AnyPanel[] => [
     .min(0),
   timeSeries({
     title: "Outbox of the reconciler",
-    description: `Deliveries that wait to be sent, and deliveries that were parked. Beside them, for how many minutes
+    description: `Deliveries that wait to be sent, and deliveries that were parked. Next to them, for how many minutes
       the oldest has waited. Empty where the outbox is in another database.`,
     unit: "none",
     size: [8, 8],
@@ -762,7 +762,7 @@ export function ledgerDashboard(): grafana.Dashboard {
 }
 
 /**
- * Puts each panel as far up as it fits, and then as far left. The builder cannot put two panels beside a taller one.
+ * Puts each panel as far up as it fits, and then as far left. The builder cannot put two panels next to a taller one.
  */
 function arrange(panels: grafana.Panel[]): void {
   const bottoms = Array<number>(24).fill(0);

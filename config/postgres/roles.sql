@@ -18,7 +18,7 @@
 
 begin;
 
--- What is missing, all at once, with the statements that mend it. Nothing has changed before: `npm run migrate` runs
+-- What is missing, all at once, with the statements that fix it. Nothing has changed before: `npm run migrate` runs
 -- this block ahead of schema.sql. Later, a grant by a login that may not give it would be a mere warning in Postgres.
 do $$
 declare

@@ -19,7 +19,7 @@ interface Rule {
   annotations: { summary?: string; description?: string; dashboard_url?: string; runbook_url?: string };
 }
 
-// When alerts fire, and what they say: the unit tests of alerts.yml and alerts-….yml by both engines' tools. Beside
+// When alerts fire, and what they say: the unit tests of alerts.yml and alerts-….yml by both engines' tools. Next to
 // them, what the rules, the route and the links have in common.
 
 const rulesFile = "config/alertmanager/ledger.yml";
@@ -90,7 +90,7 @@ describe("every alert fires when it should, not a minute earlier, and says what 
 });
 
 /**
- * Writes these tests into this folder: tests about the same alerts into one file, beside the rules of these alerts
+ * Writes these tests into this folder: tests about the same alerts into one file, next to the rules of these alerts
  * alone. A tool evaluates all rules that it is given, which would take six times as long. Resolves to the files' names.
  */
 async function writeTests(folder: string, all: UnitTest[], tool: "promtool" | "vmalert-tool"): Promise<string[]> {
@@ -106,7 +106,7 @@ async function writeTests(folder: string, all: UnitTest[], tool: "promtool" | "v
       await writeFile(path.join(folder, rulesName), rulesFor(asked(first), hasTexts(first), first.group));
       const tests = same.map(({ group: _, evaluation_interval: __, promql_expr_test, ...test }) => ({
         ...test,
-        // vmalert-tool has another name for what is asked beside the alerts.
+        // vmalert-tool has another name for what is asked next to the alerts.
         ...(promql_expr_test && tool === "promtool" ? { promql_expr_test } : {}),
       }));
       const { evaluation_interval } = first;

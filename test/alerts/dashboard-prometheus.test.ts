@@ -125,7 +125,7 @@ it.each([
         rows.map(({ labels }) => `${labels.job ?? labels.currency ?? ""} ${stageOf(labels)}`),
         title,
       ).toEqual(
-        // Amounts and accepted rows that are unknown are absent, and the count beside them says unknown.
+        // Amounts and accepted rows that are unknown are absent, and the count next to them says unknown.
         each
           .flatMap((one) => stages.filter((stage) => !isBeside || isKnown(stage)).map((stage) => `${one} ${stage}`))
           .toSorted((a, b) => Number(b.endsWith(" ")) - Number(a.endsWith(" "))), // No stage comes first.

@@ -46,7 +46,7 @@ afterAll(async () => {
 
 it("sends one page that says it is a drill, then its end, and leaves nothing behind", async () => {
   const [, drill = ""] = /```sh\n(drill=[\s\S]*?)```/.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
-  // Beside the group of a sampler, whose metric has a type that the gateway holds all groups to.
+  // Next to the group of a sampler, whose metric has a type that the gateway holds all groups to.
   const sampler = "# TYPE veza_ledger_orphan_refund_rows gauge\nveza_ledger_orphan_refund_rows 0\n";
   await fetch(`${gateway.url}/metrics/job/veza_ledger/stage/prod`, { method: "PUT", body: sampler });
   const here = drill.replace("https://push.example.com", gateway.url).replace("sleep 120", "sleep 3");

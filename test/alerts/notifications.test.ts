@@ -461,7 +461,7 @@ async function follow(stage: string, page: string, begin: string): Promise<void>
     .replaceAll("https://push.example.com", gateway.url)
     .replaceAll("stage=prod", `stage=${stage}`)
     .replaceAll("STAGE=old", `STAGE=${stage}`);
-  // Debian's package has it under the same name beside the server.
+  // Debian's package has it under the same name next to the server.
   const folder = path.dirname((await findProgram("amtool")).file);
   const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
   await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here], { env, timeout: 20_000 });

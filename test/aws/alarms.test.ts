@@ -33,7 +33,7 @@ function delivery(content: unknown, { id = `msg_${randomUUID()}`, atMs = Date.no
 
 interface Variant {
   params: object;
-  /** The environment of both functions, beside the template's. */
+  /** The environment of both functions, next to the template's. */
   environment?: Record<string, string>;
   /** The settings in each function's secret. */
   secrets: Partial<Record<FunctionName, Record<string, string>>>;

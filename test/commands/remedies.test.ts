@@ -91,7 +91,7 @@ describe.each([
   /** Applies a remedy as it is printed. Throws when it is no command. */
   async function apply(remedy: string): Promise<void> {
     for (const step of remedy.split(/; (?=as |npm )|; then /)) {
-      if (/see its|^run it again$/.test(step)) continue; // What another line mends.
+      if (/see its|^run it again$/.test(step)) continue; // What another line fixes.
       const [, who = "", statement] = /^as (.+?): (.+)$/.exec(step) ?? [];
       const [, owner] = /^psql "postgres:\/\/(\w+)@/.exec(step) ?? [];
       if (statement) {

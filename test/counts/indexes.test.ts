@@ -6,7 +6,7 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
 import { createDatabase } from "../helpers/database.ts";
 
-/** The pages of a tick on a ledger of so many settled rows, with indexes.sql, beside rows / 100 other tables. */
+/** The pages of a tick on a ledger of so many settled rows, with indexes.sql, next to rows / 100 other tables. */
 async function pagesAt(rows: number, type: string) {
   const database = await createDatabase();
   onTestFinished(() => database.remove());

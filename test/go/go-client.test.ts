@@ -338,7 +338,7 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
       (await scrape("go_parked"))[`veza_reconciler_actions_total{phase="${phase}"}`];
     expect([await counted("stuck_orders"), await counted("stuck_refunds")]).toEqual([1, 1]);
 
-    // As the README says: somebody has mended the body, and found that the other events are to be counted too.
+    // As the README says: somebody has fixed the body, and found that the other events are to be counted too.
     const remedies = (await readmeBlocks("sql")).filter((statement) => statement.includes("parked_at = null"));
     expect(remedies).toHaveLength(2);
     await admin`update ledger_metrics_outbox set body = replace(body, 'new_phase', 'stuck_orders') where id = 'sweep'`;
@@ -405,7 +405,7 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
     };
     const killReconcilers = () => Promise.all(reconcilers.splice(0).map(kill));
     let last = 0;
-    /** 40 more sweeps in a process of its own, which goes on draining beside the others. */
+    /** 40 more sweeps in a process of its own, which goes on draining next to the others. */
     const repair = async () => {
       const program = startReconciler([last + 1, last + 40]);
       last += 40;
@@ -510,7 +510,7 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
     const before = await admin`select id, body, attempts from ledger_metrics_outbox order by id`;
     await startReconciler([1, 40], { REBUILD: "1" }).printed(/repaired/);
     expect(await admin`select id, body, attempts from ledger_metrics_outbox order by id`).toEqual(before);
-    // The receiver, too, takes a body that was built anew for a duplicate.
+    // The receiver, too, takes a body that was built again for a duplicate.
     await admin`delete from ledger_metrics_outbox where id ~ '^sweep-([1-9]|[1-3][0-9]|40)$'`;
     await startReconciler([1, 40], { REBUILD: "1" }).printed(/repaired/);
     await emptied();

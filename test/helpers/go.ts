@@ -41,7 +41,7 @@ export const withModules = { ...offline, GO111MODULE: "on" };
 
 /**
  * A copy of the client in a GOPATH where it finds these libraries, without a module proxy. Its tests have two drivers
- * there, `postgres` and `pgx`. `examples` are programs beside it, by the names of their folders.
+ * there, `postgres` and `pgx`. `examples` are programs next to it, by the names of their folders.
  */
 export async function makeGopath(examples: Record<string, string>) {
   const gopath = await mkdtemp(path.join(tmpdir(), "veza-gopath-"));

@@ -9,7 +9,7 @@ export interface Answer {
   json: Record<string, unknown>;
 }
 
-/** Posts a body, signed anew with `secret` unless `headers` say otherwise. */
+/** Posts a body with a signature of its own, by `secret` unless `headers` say otherwise. */
 export async function post(
   url: string,
   secret: string,

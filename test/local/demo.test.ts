@@ -1,4 +1,4 @@
-// npm run demo: what each demo shows beside npm start, and that it touches nothing else.
+// npm run demo: what each demo shows next to npm start, and that it touches nothing else.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import postgres from "postgres";

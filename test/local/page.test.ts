@@ -15,7 +15,7 @@ import { runScript } from "../helpers/processes.ts";
 
 const chromium = await findOnPath(["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);
 
-/** The page of a stack that has ticked once, beside a handler that says what came to it. */
+/** The page of a stack that has ticked once, next to a handler that says what came to it. */
 async function startPage() {
   const stack = newStack(await localRules("http://127.0.0.1:8080/"), 10, "");
   const handled: unknown[] = [];

@@ -5,7 +5,7 @@ import { format } from "node:util";
 
 // The client side of Lambda's runtime: loads the handler that the environment names, asks for one event after the
 // other, and posts each result (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). It writes the log in
-// Lambda's JSON format. Nothing but the handler keeps this process alive while it works on an event. Beside each result
+// Lambda's JSON format. Nothing but the handler keeps this process alive while it works on an event. With each result,
 // it sends what the handler has left open, and the most memory that this process has had. Left out: log levels,
 // extensions, tracing, streams.
 const { AWS_LAMBDA_RUNTIME_API, LAMBDA_TASK_ROOT = "", _HANDLER = "" } = process.env;
