@@ -237,7 +237,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
   });
 });
 
-it("records on a new connection, within the same delivery, when the link that it kept died without a sign", async () => {
+it("records on a new connection at once when the link that it kept died without a sign", async () => {
   captureLog();
   const { port } = targetOf(database.receiverUrl);
   const proxy = await startProxy(port);

@@ -84,16 +84,18 @@ async function takeLock(): Promise<() => Promise<void>> {
 
 const waiting = () => waitingPublishers(database);
 
-it("adds a delivery once, however often it comes, and takes its id for text", async () => {
-  const { sql } = await open();
+it("adds a delivery once, however often it comes, also at once, and takes its id for text", async () => {
+  const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
   const id = `'); drop table ledger_metrics.totals; --"\\$$`;
-  expect(await recordDelivery(sql, delivery(id, [increment("x", 2)]))).toBe("recorded");
+  const four = await Promise.all(connections.map(({ sql }) => recordDelivery(sql, delivery(id, [increment("x", 2)]))));
+  expect(four.sort()).toEqual(["duplicate", "duplicate", "duplicate", "recorded"]);
+  const { sql } = await open();
   expect(await recordDelivery(sql, delivery(id, [increment("x", 2)]))).toBe("duplicate");
   expect(await recordDelivery(sql, delivery("b", [increment("x", 3)]))).toBe("recorded");
   expect(await totals()).toEqual({ x: "5" });
   expect(await database.admin`select id, attempts from ledger_metrics.deliveries order by attempts`).toEqual([
     { id: "b", attempts: 1 },
-    { id, attempts: 2 },
+    { id, attempts: 5 },
   ]);
 });
 
