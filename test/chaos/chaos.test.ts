@@ -3,20 +3,18 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
-import postgres from "postgres";
-import { expect, it, onTestFinished, vi } from "vitest";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { expect, it, vi } from "vitest";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { tlsFlags } from "../helpers/certificates.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
-import { type Program, runScript } from "../helpers/processes.ts";
+import { runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { encrypted, makeCertificates } from "../helpers/tls.ts";
 import * as chaos from "./deliveries.ts";
-import { type Restartable, restartablePostgres, restartablePushgateway } from "./servers.ts";
+import { type Restartable, restartableLedger, restartablePushgateway, sessionOn, settingsOn } from "./servers.ts";
 
 const seconds = Number(process.env.CHAOS_SECONDS ?? 12);
 const seed = Number(process.env.CHAOS_SEED ?? randomBytes(4).readUInt32LE());
@@ -35,7 +33,6 @@ it("counts each delivery once, and no counter falls for long, while everything a
   const struck = await strike(stack, receivers);
   await Promise.all([ticker.ended, senders.ended]);
 
-  await expectEveryReceiverToWork(stack, receivers, senders);
   await endReceivers(stack, receivers);
   expect(await ticker.tick()).toBe("done");
   const { series, falls, scrapes } = await observer.end();
@@ -44,12 +41,8 @@ it("counts each delivery once, and no counter falls for long, while everything a
   const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
   const events = deliveries.reduce((sum, { size }) => sum + size, 0);
   const { longestMs } = senders;
-  const figures = { deliveries: deliveries.length, events, answers, faults: struck, longestMs, ticks: ticker.ticks };
-  say(
-    JSON.stringify({ ...figures, scrapes, fallsMs: falls }, (_, value) =>
-      typeof value === "number" ? Math.round(value) : value,
-    ),
-  );
+  const { ticks } = ticker;
+  say(JSON.stringify({ deliveries: deliveries.length, events, answers, struck, longestMs, ticks, scrapes, falls }));
 
   await expectOnlyTheRecordedOnesCounted(stack, deliveries, series);
   // Only a receiver that was stopped in mid-push, and lost its lock meanwhile, may have pushed older numbers.
@@ -61,14 +54,13 @@ it("counts each delivery once, and no counter falls for long, while everything a
     expect.arrayContaining(Object.keys(answers)),
   );
   expect(longestMs).toBeLessThan(15_000);
-  expect(ticker.ticks.longestMs).toBeLessThan(25_000);
+  expect(ticks.longestMs).toBeLessThan(25_000);
   expect(receivers.crashes).toEqual([]);
-  expectNothingGivenAway(stack, receivers, ticker.log);
 
   // A run in which little happened would prove little.
   expect(Object.values(struck)).not.toContain(0);
   expect(events).toBeGreaterThan(seconds < 150 ? 1_000 : 100_000);
-  expect(Math.min(scrapes, ticker.ticks.done, answers["200 duplicate"] ?? 0)).toBeGreaterThan(2);
+  expect(Math.min(scrapes, ticks.done, answers["200 duplicate"] ?? 0)).toBeGreaterThan(2);
 });
 
 type Stack = Awaited<ReturnType<typeof startStack>>;
@@ -76,45 +68,32 @@ type Stack = Awaited<ReturnType<typeof startStack>>;
 /** A real Postgres and Pushgateway, each behind a proxy, and what the functions need to know of them. */
 async function startStack() {
   const flags = tlsFlags(await makeCertificates("IP:127.0.0.1"));
-  const [database, gateway] = await Promise.all([restartablePostgres(flags), restartablePushgateway()]);
+  const [database, gateway] = await Promise.all([restartableLedger(flags), restartablePushgateway()]);
   const [toDatabase, toGateway] = await Promise.all([startProxy(database.port), startProxy(gateway.port)]);
-  const adminUrl = `postgres://postgres:postgres@127.0.0.1:${database.port}/postgres`;
-  await runSqlFiles(adminUrl, ["local/ledger.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"]);
-  const admin = postgres(adminUrl, { max: 1 });
-  onTestFinished(() => admin.end({ timeout: 0 }));
+  const admin = sessionOn(database);
   const secret = newSecret();
-  const password = randomBytes(16).toString("hex");
-  await admin.unsafe(`alter role veza_ledger_sampler password '${password}'`);
-  await admin.unsafe(`alter role veza_ledger_receiver password '${password}'`);
-  const settingsOf = (role: string) => ({
-    DATABASE_URL: encrypted(`postgres://veza_ledger_${role}:${password}@127.0.0.1:${toDatabase.port}/postgres`),
-    PUSHGATEWAY_URL: `http://127.0.0.1:${toGateway.port}`,
-    PUSHGATEWAY_TOKEN: undefined,
-    WEBHOOK_SECRET: secret,
-    STAGE: "chaos",
-    SECRET_ID: undefined,
-  });
+  const settingsOf = (role: "sampler" | "receiver") => {
+    const settings = settingsOn(toDatabase, toGateway, role);
+    return { ...settings, DATABASE_URL: encrypted(settings.DATABASE_URL), WEBHOOK_SECRET: secret, STAGE: "chaos" };
+  };
   const endsAt = Date.now() + seconds * 1000;
   /** How many outages of Postgres and the gateway there are at this moment: nobody can publish. */
   const outages = { count: 0 };
-  return { database, gateway, toDatabase, toGateway, admin, secret, password, settingsOf, endsAt, outages };
+  return { database, gateway, toDatabase, toGateway, admin, secret, settingsOf, endsAt, outages };
 }
 
 type Receivers = Awaited<ReturnType<typeof startReceivers>>;
 
 /** Three receivers. A receiver that ends without having been killed has crashed. */
 async function startReceivers({ settingsOf }: Stack) {
-  const programs: Program[] = [];
   const crashes: string[] = [];
   const start = async () => {
     const program = runScript("test/programs/receiver.ts", [], settingsOf("receiver"));
-    programs.push(program);
     program.exited.then(() => program.child.signalCode !== "SIGKILL" && crashes.push(program.output()));
     return { program, url: await program.printed(/receiver (\S+)/) };
   };
   const running = await Promise.all([start(), start(), start()]);
   return {
-    programs,
     crashes,
     count: running.length,
     urlOf: (index: number) => running[index]?.url ?? "",
@@ -172,7 +151,7 @@ function startObserver({ gateway, outages }: Stack) {
 
 /** The sampler ticks about once a second. A tick may fail, and has to end in time. */
 function startTicker({ settingsOf, endsAt }: Stack) {
-  const log = captureLog();
+  captureLog();
   setEnvironment(settingsOf("sampler"));
   const ticks = { done: 0, failed: 0, longestMs: 0 };
   const tick = async () => {
@@ -188,32 +167,27 @@ function startTicker({ settingsOf, endsAt }: Stack) {
   const ended = (async () => {
     while (Date.now() < endsAt) await Promise.all([tick(), sleep(1000)]);
   })();
-  return { log, ticks, tick, ended };
+  return { ticks, tick, ended };
 }
-
-type Senders = ReturnType<typeof startSenders>;
 
 /** Eight senders. Each has random numbers of its own, so that a seed gives the same deliveries again. */
 function startSenders({ secret, endsAt }: Stack, receivers: Receivers) {
   const deliveries: chaos.Delivery[] = [];
-  const newDelivery = (id: string, random: () => number) => {
-    const { delivery, body } = chaos.randomDelivery(id, random);
-    deliveries.push(delivery);
-    const sendOnce = async (patience?: number, index = Math.floor(random() * receivers.count)) => {
-      const ms = await chaos.send(receivers.urlOf(index), secret, delivery, body, patience);
-      senders.longestMs = Math.max(senders.longestMs, ms);
-    };
-    return { delivery, sendOnce };
-  };
   const sendAll = async (index: number) => {
     const random = chaos.randomFrom(seed + 1 + index);
     for (let number = 0; Date.now() < endsAt; number += 1) {
-      const { delivery, sendOnce } = newDelivery(`chaos_${index}_${number}`, random);
+      const { delivery, body } = chaos.randomDelivery(`chaos_${index}_${number}`, random);
+      deliveries.push(delivery);
+      const sendOnce = async (patience?: number) => {
+        const url = receivers.urlOf(Math.floor(random() * receivers.count));
+        const ms = await chaos.send(url, secret, delivery, body, patience);
+        senders.longestMs = Math.max(senders.longestMs, ms);
+      };
       // Some give up at once. The others go on: 200 times is enough until everything is repaired.
       await chaos.sendUntilConfirmed(random() < 0.05 ? 1 : 200, random, delivery, sendOnce);
     }
   };
-  const senders = { deliveries, newDelivery, longestMs: 0, ended: Promise.resolve<unknown>(undefined) };
+  const senders = { deliveries, longestMs: 0, ended: Promise.resolve<unknown>(undefined) };
   senders.ended = Promise.all(Array.from({ length: 8 }, (_, index) => sendAll(index)));
   return senders;
 }
@@ -287,23 +261,6 @@ async function strike(stack: Stack, receivers: Receivers) {
   return struck;
 }
 
-/** Each by itself, at the first attempt. */
-async function expectEveryReceiverToWork(
-  { toDatabase, toGateway }: Stack,
-  receivers: Receivers,
-  { newDelivery }: Senders,
-): Promise<void> {
-  expect(receivers.crashes).toEqual([]);
-  // A cut that is still due would come now, and the attempt would be the second.
-  for (const proxy of [toDatabase, toGateway]) proxy.calm();
-  const random = chaos.randomFrom(seed - 1);
-  for (let index = 0; index < receivers.count; index += 1) {
-    const { delivery, sendOnce } = newDelivery(`chaos_last_${index}`, random);
-    await sendOnce(undefined, index);
-    expect(delivery.answers).toEqual(["200 recorded"]);
-  }
-}
-
 /** A delivery whose sender hung up may still be under way. It is over when no session is left. */
 async function endReceivers({ admin }: Stack, receivers: Receivers): Promise<void> {
   await Promise.all(Array.from({ length: receivers.count }, (_, index) => receivers.kill(index)));
@@ -331,11 +288,4 @@ async function expectOnlyTheRecordedOnesCounted(
       value::float8 from ledger_metrics.totals`;
   expect(Object.fromEntries(rows.map(({ series, value }) => [series, value]))).toEqual(expected);
   expect(series).toMatchObject(expected);
-}
-
-function expectNothingGivenAway({ secret, password }: Stack, { programs }: Receivers, samplerLog: unknown[]): void {
-  const output = programs.map((program) => program.output()).join("") + JSON.stringify(samplerLog);
-  expect(output).not.toMatch(/(^|\\n) +at /m);
-  const hidden = [secret.replace("whsec_", ""), password, "postgres://"];
-  expect(hidden.filter((text) => output.includes(text))).toEqual([]);
 }
