@@ -9,7 +9,7 @@ import { tlsFlags } from "../helpers/certificates.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
-import { runScript } from "../helpers/processes.ts";
+import { type Program, runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { encrypted, makeCertificates } from "../helpers/tls.ts";
@@ -26,7 +26,7 @@ it("counts each delivery once, and no counter falls for long, while everything a
 }, async () => {
   say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds}`);
   const stack = await startStack();
-  const receivers = await startReceivers(stack);
+  const receivers = await Promise.all(Array.from({ length: 3 }, () => startReceiver(stack)));
   const observer = startObserver(stack);
   const ticker = startTicker(stack);
   const senders = startSenders(stack, receivers);
@@ -55,7 +55,7 @@ it("counts each delivery once, and no counter falls for long, while everything a
   );
   expect(longestMs).toBeLessThan(15_000);
   expect(ticks.longestMs).toBeLessThan(25_000);
-  expect(receivers.crashes).toEqual([]);
+  expect(stack.crashes).toEqual([]);
 
   // A run in which little happened would prove little.
   expect(Object.values(struck)).not.toContain(0);
@@ -79,34 +79,32 @@ async function startStack() {
   const endsAt = Date.now() + seconds * 1000;
   /** How many outages of Postgres and the gateway there are at this moment: nobody can publish. */
   const outages = { count: 0 };
-  return { database, gateway, toDatabase, toGateway, admin, secret, settingsOf, endsAt, outages };
+  /** What receivers printed that ended by themselves. */
+  const crashes: string[] = [];
+  return { database, gateway, toDatabase, toGateway, admin, secret, settingsOf, endsAt, outages, crashes };
 }
 
-type Receivers = Awaited<ReturnType<typeof startReceivers>>;
+type Receiver = Awaited<ReturnType<typeof startReceiver>>;
 
-/** Three receivers. A receiver that ends without having been killed has crashed. */
-async function startReceivers({ settingsOf }: Stack) {
-  const crashes: string[] = [];
-  const start = async () => {
-    const program = runScript("test/programs/receiver.ts", [], settingsOf("receiver"));
-    program.exited.then(() => program.child.signalCode !== "SIGKILL" && crashes.push(program.output()));
-    return { program, url: await program.printed(/receiver (\S+)/) };
-  };
-  const running = await Promise.all([start(), start(), start()]);
-  return {
-    crashes,
-    count: running.length,
-    urlOf: (index: number) => running[index]?.url ?? "",
-    signal: (index: number, name: NodeJS.Signals) => running[index]?.program.child.kill(name),
-    async kill(index: number) {
-      const program = running[index]?.program;
-      program?.child.kill("SIGKILL");
-      await program?.exited;
+/** A receiver that can be killed and started again. It has crashed when it ends without having been killed. */
+async function startReceiver({ settingsOf, crashes }: Stack) {
+  let program: Program;
+  const receiver = {
+    url: "",
+    signal: (name: NodeJS.Signals) => program.child.kill(name),
+    async kill() {
+      program.child.kill("SIGKILL");
+      await program.exited;
     },
-    async start(index: number) {
-      running[index] = await start();
+    async start() {
+      const started = runScript("test/programs/receiver.ts", [], settingsOf("receiver"));
+      started.exited.then(() => started.child.signalCode !== "SIGKILL" && crashes.push(started.output()));
+      program = started;
+      receiver.url = await started.printed(/receiver (\S+)/);
     },
   };
+  await receiver.start();
+  return receiver;
 }
 
 /**
@@ -171,7 +169,7 @@ function startTicker({ settingsOf, endsAt }: Stack) {
 }
 
 /** Eight senders. Each has random numbers of its own, so that a seed gives the same deliveries again. */
-function startSenders({ secret, endsAt }: Stack, receivers: Receivers) {
+function startSenders({ secret, endsAt }: Stack, receivers: Receiver[]) {
   const deliveries: chaos.Delivery[] = [];
   const sendAll = async (index: number) => {
     const random = chaos.randomFrom(seed + 1 + index);
@@ -179,7 +177,7 @@ function startSenders({ secret, endsAt }: Stack, receivers: Receivers) {
       const { delivery, body } = chaos.randomDelivery(`chaos_${index}_${number}`, random);
       deliveries.push(delivery);
       const sendOnce = async (patience?: number) => {
-        const url = receivers.urlOf(Math.floor(random() * receivers.count));
+        const { url = "" } = receivers[Math.floor(random() * receivers.length)] ?? {};
         const ms = await chaos.send(url, secret, delivery, body, patience);
         senders.longestMs = Math.max(senders.longestMs, ms);
       };
@@ -196,16 +194,16 @@ function startSenders({ secret, endsAt }: Stack, receivers: Receivers) {
  * Strikes until the time is over, and until each fault has repaired what it broke. The faults are dealt like cards, so
  * that each kind has its turn. They overlap: none waits for the one before. Resolves to how often each kind has struck.
  */
-async function strike(stack: Stack, receivers: Receivers) {
+async function strike(stack: Stack, receivers: Receiver[]) {
   const { database, gateway, toDatabase, toGateway, admin, endsAt, outages } = stack;
   // What is being restarted is left alone until it is there again.
   const restarting = new Set<unknown>();
-  const restart = async (part: unknown, ms: number, stop: () => Promise<void>, start: () => Promise<unknown>) => {
+  const restart = async (part: Receiver | Restartable, ms: number) => {
     if (restarting.has(part)) return;
     restarting.add(part);
-    await stop();
+    await part.kill();
     await sleep(ms);
-    await start();
+    await part.start();
     restarting.delete(part);
   };
   const during = async (outage: Promise<void>) => {
@@ -213,38 +211,30 @@ async function strike(stack: Stack, receivers: Receivers) {
     await outage;
     outages.count -= 1;
   };
-  const restartServer = (server: Restartable, ms: number) => during(restart(server, ms, server.kill, server.start));
-  const restartReceiver = (index: number, ms: number) =>
-    restart(
-      index,
-      ms,
-      () => receivers.kill(index),
-      () => receivers.start(index),
-    );
   /** With `isLockLost`, the holder of the publishers' lock loses it meanwhile. */
-  const stopReceiver = async (index: number, ms: number, isLockLost: boolean) => {
-    if (restarting.has(index)) return;
-    receivers.signal(index, "SIGSTOP");
+  const stop = async (receiver: Receiver, ms: number, isLockLost: boolean) => {
+    if (restarting.has(receiver)) return;
+    receiver.signal("SIGSTOP");
     const endSessions = async () => {
       await sleep(20);
       await admin`select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'`;
     };
     if (isLockLost) endSessions().catch(() => {}); // Postgres may be down at this moment.
     await sleep(ms);
-    receivers.signal(index, "SIGCONT");
+    receiver.signal("SIGCONT");
   };
-  const any = (choice: number) => Math.floor(choice * receivers.count);
+  const any = (choice: number) => receivers[Math.floor(choice * receivers.length)] as Receiver;
   const faults: Record<string, { cards: number; strike(ms: number, choice: number): unknown }> = {
     "Postgres cut": { cards: 3, strike: (_, choice) => toDatabase.cut(choice < 0.5) },
     "Postgres answer lost": { cards: 3, strike: (_, choice) => toDatabase.cutAfterNextPiece(choice < 0.5) },
     "Postgres muted": { cards: 1, strike: (ms) => during(toDatabase.mute(ms)) },
-    "Postgres killed": { cards: 1, strike: (ms) => restartServer(database, ms) },
+    "Postgres killed": { cards: 1, strike: (ms) => during(restart(database, ms)) },
     "gateway cut": { cards: 3, strike: (_, choice) => toGateway.cut(choice < 0.5) },
     "gateway answer lost": { cards: 3, strike: (_, choice) => toGateway.cutAfterNextPiece(choice < 0.5) },
     "gateway muted": { cards: 1, strike: (ms) => during(toGateway.mute(ms)) },
-    "gateway wiped": { cards: 1, strike: (ms) => restartServer(gateway, ms) },
-    "receiver killed": { cards: 3, strike: (ms, choice) => restartReceiver(any(choice), ms) },
-    "receiver stopped": { cards: 3, strike: (ms, choice) => stopReceiver(any(choice), ms, ms > 300) },
+    "gateway wiped": { cards: 1, strike: (ms) => during(restart(gateway, ms)) },
+    "receiver killed": { cards: 3, strike: (ms, choice) => restart(any(choice), ms) },
+    "receiver stopped": { cards: 3, strike: (ms, choice) => stop(any(choice), ms, ms > 300) },
   };
   const random = chaos.randomFrom(seed);
   const struck = Object.fromEntries(Object.keys(faults).map((kind) => [kind, 0]));
@@ -262,8 +252,8 @@ async function strike(stack: Stack, receivers: Receivers) {
 }
 
 /** A delivery whose sender hung up may still be under way. It is over when no session is left. */
-async function endReceivers({ admin }: Stack, receivers: Receivers): Promise<void> {
-  await Promise.all(Array.from({ length: receivers.count }, (_, index) => receivers.kill(index)));
+async function endReceivers({ admin }: Stack, receivers: Receiver[]): Promise<void> {
+  await Promise.all(receivers.map((receiver) => receiver.kill()));
   const sessions = () => admin`select from pg_stat_activity where usename = 'veza_ledger_receiver'`;
   await vi.waitFor(async () => expect(await sessions()).toHaveLength(0), { timeout: 10_000 });
 }

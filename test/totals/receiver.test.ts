@@ -2,7 +2,6 @@
 
 import postgres from "postgres";
 import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
-import { signedHeaders } from "../../commands/deliver.ts";
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { serve } from "../../local/function-url.ts";
@@ -94,9 +93,6 @@ describe("answers", () => {
     expect(log.filter(({ level }) => level === "warn")).toEqual([
       { level: "warn", message: "a sweep's time is ahead", id: "in_10", ahead_seconds: expect.any(Number) },
     ]);
-    expect(Math.abs(Number(log.find(({ level }) => level === "warn")?.ahead_seconds) - 600)).toBeLessThan(30);
-    const [run] = await database.admin`select value::float8 from ledger_metrics.totals where name like '%last_run%'`;
-    expect(run?.value).toBeLessThanOrEqual(Date.now() / 1000);
   });
 
   it("a stage of null where there is none", async () => {
@@ -143,19 +139,6 @@ describe("answers", () => {
     captureLog();
     const answer = await fetch(server.url, { method });
     expect([answer.status, answer.headers.get("allow")]).toEqual([405, "POST"]);
-  });
-
-  it.each([
-    ["body is no text", { body: { type: "Buffer" } }, 400],
-    [
-      "webhook-id is no text",
-      { headers: { ...signedHeaders(secret, "msg_1", new Date(), body), "webhook-id": 1 } },
-      401,
-    ],
-  ])("a refusal to an invocation without HTTP whose %s", async (_, parts, statusCode) => {
-    captureLog();
-    const request = { requestContext: { http: { method: "POST" } }, body, ...parts };
-    expect(await handler(request as never, {} as never, () => {})).toMatchObject({ statusCode });
   });
 
   it("413 to a body over 256 KiB, and takes one of 256 KiB", async () => {

@@ -3,7 +3,7 @@
 import { createHmac } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { readSignedHeaders, verifySignature } from "../../lib/signature.ts";
+import { mismatch, readSignedHeaders, verifySignature } from "../../lib/signature.ts";
 import { newSecret } from "../helpers/receiver.ts";
 
 const secret = newSecret();
@@ -45,20 +45,14 @@ it("accepts either of two secrets, and a header with several signatures, during 
 
 it("verifies a large body, which the package would copy, by the same rules", () => {
   const [large, timestamp] = ["é".repeat(200_000), now()];
-  const signature = new Webhook(secret).sign("msg_1", new Date(timestamp * 1000), large);
-  const verifyLarge =
-    (given: string, id = "msg_1", body = large) =>
-    () =>
-      verify(headersOf(id, `0${timestamp}`, given), body, [newSecret(), secret]);
-  verifyLarge(signature)();
-  verifyLarge(`v2,later v1,short ${signature}`)();
-  for (const forged of [
-    verifyLarge(signature, "msg_2"),
-    verifyLarge(signature, "msg_1", `${large} `),
-    verifyLarge(`v1,${"A".repeat(43)}=`),
-  ]) {
-    expect(forged).toThrow("webhook-signature: does not match");
-  }
+  const right = new Webhook(secret).sign("msg_1", new Date(timestamp * 1000), large);
+  const verifyLarge = (signature: string, id = "msg_1", body = large) =>
+    verify(headersOf(id, `0${timestamp}`, signature), body, [newSecret(), secret]);
+  verifyLarge(right);
+  verifyLarge(`v2,later v1,short ${right}`);
+  expect(() => verifyLarge(right, "msg_2")).toThrow(mismatch);
+  expect(() => verifyLarge(right, "msg_1", `${large} `)).toThrow(mismatch);
+  expect(() => verifyLarge(`v1,${"A".repeat(43)}=`)).toThrow(mismatch);
 });
 
 it("takes a timestamp up to 300 s from now, and not 301 s", () => {
