@@ -1,5 +1,4 @@
-// Whatever a caller sends: only documented answers, nothing counted that was not signed and valid, no secret given
-// away.
+// Whatever a caller sends: only documented answers, only signed and valid events counted, no secret given away.
 
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
 import fc from "fast-check";

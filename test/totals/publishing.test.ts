@@ -99,7 +99,6 @@ const ordersOfTwo = Array.from({ length: 2 ** (2 * stepsOfOne) }, (_, bits) =>
 
 it("shows all, and pushes nothing older after anything newer, in every order of two callers", async () => {
   const run = await startCallers(2);
-  expect(ordersOfTwo).toHaveLength(70);
   for (const order of ordersOfTwo) await run(order);
 });
 
