@@ -26,19 +26,19 @@ it("counts each delivery once, and no counter falls for long, whatever fails", {
   const stack = await startStack();
   const receivers = await Promise.all(Array.from({ length: 3 }, () => startReceiver(stack)));
   const observer = startObserver(stack);
-  const ticker = startTicker(stack);
-  const senders = startSenders(stack, receivers);
-  const struck = await strike(stack, receivers);
+  const endsAt = Date.now() + seconds * 1000;
+  const ticker = startTicker(stack, endsAt);
+  const senders = startSenders(stack, receivers, endsAt);
+  const struck = await strike(stack, receivers, endsAt);
   await Promise.all([ticker.ended, senders.ended]);
 
   await endReceivers(stack, receivers);
   expect(await ticker.tick()).toBe("done");
   const { series, falls, scrapes } = await observer.end();
 
-  const { deliveries } = senders;
+  const { deliveries, longestMs } = senders;
   const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
   const events = deliveries.reduce((sum, { size }) => sum + size, 0);
-  const { longestMs } = senders;
   const { ticks } = ticker;
   say(JSON.stringify({ deliveries: deliveries.length, events, answers, struck, longestMs, ticks, scrapes, falls }));
 
@@ -74,12 +74,11 @@ async function startStack() {
     const settings = settingsOn(toDatabase, toGateway, role);
     return { ...settings, DATABASE_URL: encrypted(settings.DATABASE_URL), WEBHOOK_SECRET: secret, STAGE: "chaos" };
   };
-  const endsAt = Date.now() + seconds * 1000;
   /** How many outages of Postgres and the gateway there are at this moment: nobody can publish. */
   const outages = { count: 0 };
   /** What receivers printed that ended by themselves. */
   const crashes: string[] = [];
-  return { database, gateway, toDatabase, toGateway, admin, secret, settingsOf, endsAt, outages, crashes };
+  return { database, gateway, toDatabase, toGateway, admin, secret, settingsOf, outages, crashes };
 }
 
 type Receiver = Awaited<ReturnType<typeof startReceiver>>;
@@ -146,7 +145,7 @@ function startObserver({ gateway, outages }: Stack) {
 }
 
 /** The sampler ticks about once a second. A tick may fail, and has to end in time. */
-function startTicker({ settingsOf, endsAt }: Stack) {
+function startTicker({ settingsOf }: Stack, endsAt: number) {
   captureLog();
   setEnvironment(settingsOf("sampler"));
   const ticks = { done: 0, failed: 0, longestMs: 0 };
@@ -167,7 +166,7 @@ function startTicker({ settingsOf, endsAt }: Stack) {
 }
 
 /** Eight senders. Each has random numbers of its own, so that a seed gives the same deliveries again. */
-function startSenders({ secret, endsAt }: Stack, receivers: Receiver[]) {
+function startSenders({ secret }: Stack, receivers: Receiver[], endsAt: number) {
   const deliveries: chaos.Delivery[] = [];
   const sendAll = async (index: number) => {
     const random = chaos.randomFrom(seed + 1 + index);
@@ -192,8 +191,8 @@ function startSenders({ secret, endsAt }: Stack, receivers: Receiver[]) {
  * Strikes until the time is over, and until each fault has repaired what it broke. The faults are dealt like cards, so
  * that each kind has its turn. They overlap: none waits for the one before. Resolves to how often each kind has struck.
  */
-async function strike(stack: Stack, receivers: Receiver[]) {
-  const { database, gateway, toDatabase, toGateway, admin, endsAt, outages } = stack;
+async function strike(stack: Stack, receivers: Receiver[], endsAt: number) {
+  const { database, gateway, toDatabase, toGateway, admin, outages } = stack;
   // What is being restarted is left alone until it is there again.
   const restarting = new Set<unknown>();
   const restart = async (part: Receiver | Restartable, ms: number) => {

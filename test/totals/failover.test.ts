@@ -115,6 +115,7 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   const [early, late] = [named("early", 5), named("late", 20)];
   expect(await send(early)).toEqual(all(early, "recorded"));
   await expect.poll(async () => (await total(onStandby))?.value).toBe(5);
+  await tick(primary, gateway); // A busy machine may have published less.
   expect(await doctor(primary, gateway, "standby", "totals on")).toEqual([
     asShown,
     expect.stringMatching(/^! standby asynchronous: a failover to it loses what was answered in the seconds before/),
@@ -170,8 +171,8 @@ it("loses nothing that was confirmed with a synchronous standby, whoever cancels
   setEnvironment(receiverSettings(primary, gateway));
   const early = named("early", 5);
   expect(await send(early)).toEqual(all(early, "recorded"));
-  const line = "✓ standby 1 connected, synchronous_standby_names is set";
-  expect(await doctor(primary, gateway, "standby")).toEqual([line]);
+  const isSynchronous = "✓ standby 1 connected, synchronous_standby_names is set";
+  expect(await doctor(primary, gateway, "standby")).toEqual([isSynchronous]);
 
   await cutReplication(onStandby);
   const late = named("late", 8);
