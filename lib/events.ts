@@ -115,8 +115,8 @@ export function tally(events: ReconcilerEvent[]): Series[] {
     for (const bound of reached) add(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1);
     add(`${sweepDuration}_sum`, {}, seconds);
     add(`${sweepDuration}_count`, {}, 1);
-    // Clamp to now: a future time would silence ReconcilerDead until then. 0 stands for no run at all.
-    add(lastRun, {}, Math.max(0, Math.min(event.timestamp, Date.now())) / 1000);
+    // Clamp to now: a future time would silence ReconcilerDead until then.
+    add(lastRun, {}, Math.min(event.timestamp, Date.now()) / 1000);
   }
   return [...increments.values()];
 }

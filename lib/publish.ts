@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import type { Connections } from "./connections.ts";
 import { type Database, withDeadline } from "./database.ts";
 import { deadline, withAnyOf } from "./deadline.ts";
@@ -25,9 +24,6 @@ export const lockAndReadTotals = `
     select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
       and database = (select oid from pg_database where datname = current_database()));
   select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;
-
-/** Turns of the event loop. Node notices after three that a connection has ended right behind an answer. */
-const turnsToNoticeTheEnd = 5;
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
@@ -67,9 +63,7 @@ export function publishTotals(connections: Connections, to: Gateway, publishDead
 async function compareAndPush({ pushgateway, stage }: Gateway, totals: Series[], signal: AbortSignal) {
   const group = { job: "veza_reconciler", stage };
   const held = heldCounters(totals, (await readGroup(pushgateway, group, signal)).shown);
-  const metrics = await exposeTotals(totals, held);
-  for (let turn = 0; turn < turnsToNoticeTheEnd; turn += 1) await setImmediate();
-  await push(pushgateway, group, metrics, signal);
+  await push(pushgateway, group, await exposeTotals(totals, held), signal);
   return held;
 }
 

@@ -55,12 +55,25 @@ export async function push(gateway: PushgatewayTarget, group: Group, metrics: st
  * VictoriaMetrics, and none where the page is refused or elsewhere, as `unread` says then. Rejects when the page may
  * come another time: on a 5xx, 408 or 429, when it breaks off, or when `deadline` aborts.
  */
-export async function readGroup(gateway: PushgatewayTarget, { job, stage }: Group, deadline: AbortSignal) {
-  const shown: Series[] = [];
+export async function readGroup(gateway: PushgatewayTarget, group: Group, deadline: AbortSignal) {
   const headers = { "accept-encoding": "identity", ...gateway.headers }; // To pack a page takes twice as long.
   const options: RequestInit = { redirect: "manual", headers, signal: deadline };
+  const { shown, take } = seriesOf(group);
+  const answer = await request(`${gateway.url}/metrics`, options, "/metrics of the gateway", take);
+  if (answer.ok) return { shown, unread: "" };
+  const refused = new PushRefused(answer.status, "no /metrics");
+  if (isTransient(refused)) throw refused;
+  return { shown: [], unread: refused.message };
+}
+
+/**
+ * Takes a page of the gateway by pieces, cut anywhere, and collects a group's series in `shown`. Keeps at most one line
+ * of the page, whatever its size.
+ */
+export function seriesOf({ job, stage }: Group) {
+  const shown: Series[] = [];
   let rest = "";
-  const answer = await request(`${gateway.url}/metrics`, options, "/metrics of the gateway", (piece) => {
+  const take = (piece: Buffer) => {
     let start = 0;
     for (let end = piece.indexOf("\n"); end >= 0; end = piece.indexOf("\n", start)) {
       const mayBeOurs = rest || piece[start] === 118; // A "v". Memory is spared when few lines become text.
@@ -69,16 +82,13 @@ export async function readGroup(gateway: PushgatewayTarget, { job, stage }: Grou
       start = end + 1;
     }
     rest = (rest + piece.toString("latin1", start)).slice(0, 4_096); // None of ours is longer.
-  });
-  if (answer.ok) return { shown, unread: "" };
-  const refused = new PushRefused(answer.status, "no /metrics");
-  if (isTransient(refused)) throw refused;
-  return { shown: [], unread: refused.message };
+  };
+  return { shown, take };
 }
 
 /** The series on a line of a page, with its own labels, if it is of this group. */
 function parseLine(line: string, job: string, stage: string | undefined): Series[] {
-  const [, name = "", pairs = "", value] = /^(\w+){(.*)} (\S+)$/.exec(line) ?? [];
+  const [, name = "", pairs = "", value] = /^(veza_\w+){(.*)} (\S+)$/.exec(line) ?? [];
   const found = [...pairs.matchAll(/(\w+)="(.*?)"/g)].map(([, key, label]) => [key, label]);
   const { job: itsJob, stage: itsStage, instance, ...labels } = Object.fromEntries(found);
   return itsJob === job && itsStage === stage && !instance ? [series(name, labels, Number(value))] : [];

@@ -5,13 +5,14 @@ import { appendFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import postgresClient from "postgres";
+import postgres from "postgres";
 import { onTestFinished } from "vitest";
-import { createDemoLedger } from "../../local/demo-ledger.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
 import { freePort } from "../../local/ports.ts";
 import { createCluster, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { type Supervised, supervise } from "../../local/supervise.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {
@@ -61,37 +62,53 @@ export async function restartablePostgres(
   return { port, dataFolder, start, kill: async (signal = "SIGKILL") => server?.end(signal) };
 }
 
-/** Puts a copy of a stopped server's data in place of another's. */
-export async function copyData(from: string, to: string): Promise<void> {
-  await rm(to, { recursive: true, force: true });
-  await promisify(execFile)("cp", ["-a", from, to]); // Keeps the owner, whom fs.cp() would change to root.
-}
-
 /** A standby of a server, by streaming replication. The primary is restarted on the way. */
 export async function startStandby(primary: RestartablePostgres): Promise<RestartablePostgres> {
   await primary.kill();
-  const standby = await restartablePostgres([], async (dataFolder) => {
-    await copyData(primary.dataFolder, dataFolder);
+  return await restartablePostgres([], async (dataFolder) => {
+    await rm(dataFolder, { recursive: true });
+    await promisify(execFile)("cp", ["-a", primary.dataFolder, dataFolder]); // Keeps the owner, unlike fs.cp().
     await primary.start();
     const connection = `host=127.0.0.1 port=${primary.port} user=postgres password=postgres application_name=standby`;
     await appendFile(path.join(dataFolder, "postgresql.auto.conf"), `primary_conninfo = '${connection}'\n`);
     await writeFile(path.join(dataFolder, "standby.signal"), "");
   });
-  return standby;
 }
+
+const urlOn = ({ port }: { port: number }, login: string) => `postgres://${login}@127.0.0.1:${port}/postgres`;
+const superuserUrl = (server: Restartable) => urlOn(server, "postgres:postgres");
+
+/** A session of the superuser; it ends with the test. */
+export function sessionOn(server: Restartable): postgres.Sql {
+  const admin = postgres(superuserUrl(server), { max: 2, onnotice: () => {} });
+  onTestFinished(() => admin.end({ timeout: 0 }));
+  return admin;
+}
+
+/** A real PostgreSQL with an empty ledger. The sampler's and the receiver's password is `password`. */
+export async function restartableLedger(flags: string[] = []): Promise<RestartablePostgres> {
+  const server = await restartablePostgres(flags);
+  const files = ["local/ledger.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"];
+  await runSqlFiles(superuserUrl(server), files);
+  const admin = sessionOn(server);
+  for (const role of ["sampler", "receiver"]) await admin.unsafe(`alter role veza_ledger_${role} password 'password'`);
+  return server;
+}
+
+/** The settings of a function, except for the receiver's secret. */
+export const settingsOn = (database: { port: number }, gateway: { port: number }, role: "sampler" | "receiver") => ({
+  ...withoutSettings,
+  DATABASE_URL: urlOn(database, `veza_ledger_${role}:password`),
+  PUSHGATEWAY_URL: `http://127.0.0.1:${gateway.port}`,
+});
 
 /** A real PostgreSQL with an empty ledger that is in recovery, as a replica is. The URL is the sampler's. */
 export async function startReplica(): Promise<string> {
-  const server = await restartablePostgres();
-  const adminUrl = `postgres://postgres:postgres@127.0.0.1:${server.port}/postgres`;
-  await createDemoLedger(adminUrl);
-  const admin = postgresClient(adminUrl, { max: 1 });
-  await admin`alter role veza_ledger_sampler password 'sampler'`;
-  await admin`copy (select) to program 'cat > standby.signal'`; // In its data folder, where it looks when it starts.
-  await admin.end();
+  const server = await restartableLedger();
+  await sessionOn(server)`copy (select) to program 'cat > standby.signal'`; // In its data folder, for its next start.
   await server.kill();
   await server.start();
-  return adminUrl.replace("postgres:postgres@", "veza_ledger_sampler:sampler@");
+  return urlOn(server, "veza_ledger_sampler:password");
 }
 
 /** A real Pushgateway that keeps nothing, so that each start is a wipe, unless it gets a file. */

@@ -3,14 +3,20 @@ import { text } from "node:stream/consumers";
 import { inject } from "vitest";
 import { httpServer } from "./servers.ts";
 
-/** A gateway that shows nothing, and has each push answered, with the orphan refunds in it. Resolves to its URL. */
+/**
+ * A gateway that shows nothing, after `show`, and has each push answered, with the orphan refunds in it. Resolves to
+ * its URL.
+ */
 export const gatewayTaking = (
   answer: (orphans: number, response: http.ServerResponse, request: http.IncomingMessage) => unknown,
+  show: () => unknown = () => {},
 ): Promise<string> =>
   httpServer(async (request, response) => {
     const body = await text(request).catch(() => undefined);
-    if (request.method === "GET") response.end();
-    else if (body !== undefined) {
+    if (request.method === "GET") {
+      await show();
+      response.end();
+    } else if (body !== undefined) {
       await answer(Number(/^veza_reconciler_orphan_refunds_total (\d+)$/m.exec(body)?.[1]), response, request);
     }
   });

@@ -10,8 +10,6 @@ export interface TcpProxy {
   cut(reset: boolean): void;
   /** Passes one more piece of data on, then cuts: the server does what it was asked, and the answer is lost. */
   cutAfterNextPiece(reset: boolean): void;
-  /** Takes a cut back that has not come yet. */
-  calm(): void;
   /** Passes nothing on any more on the connections that there are, and ends none of them. */
   silence(): void;
   /** Passes nothing on for so long. What a side sent that has hung up meanwhile is dropped. */
@@ -68,9 +66,6 @@ export async function startProxy(targetPort: number, options: ProxyOptions = {})
     cut,
     cutAfterNextPiece(reset) {
       cutNext = () => cut(reset);
-    },
-    calm() {
-      cutNext = undefined;
     },
     silence() {
       for (const pair of pairs) for (const socket of pair) socket.removeAllListeners("data").resume();

@@ -1,13 +1,14 @@
-// A push to a real gateway, on the wire, and to gateways with each fault.
+// A push and a read: on a real gateway, on the wire, and with gateways that have each fault.
 
 import type http from "node:http";
+import fc from "fast-check";
 import { Gauge, Registry } from "prom-client";
 import { describe, expect, inject, it } from "vitest";
 import { deadline } from "../../lib/deadline.ts";
-import { isTransient, PushRefused, push } from "../../lib/pushgateway.ts";
+import { isTransient, PushRefused, push, readGroup, seriesOf } from "../../lib/pushgateway.ts";
 import { parseSettings } from "../../lib/settings.ts";
 import { scrape } from "../helpers/gateway.ts";
-import { closedPort, httpServer, tcpServer } from "../helpers/servers.ts";
+import { closedPort, httpServer } from "../helpers/servers.ts";
 
 function metricsWith(...names: string[]): Promise<string> {
   const registry = new Registry();
@@ -16,132 +17,107 @@ function metricsWith(...names: string[]): Promise<string> {
 }
 
 const metrics = await metricsWith("veza_test");
-const pushDeadline = () => deadline("the Pushgateway", 1_000);
-const pushTo = (url: string, signal = pushDeadline()) =>
-  push({ url }, { job: "test", stage: undefined }, metrics, signal);
-
-async function outcomeOf(work: Promise<unknown>): Promise<{ error: unknown; ms: number }> {
-  const startedAt = performance.now();
-  const error = await work.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  return { error, ms: performance.now() - startedAt };
-}
+const group = { job: "veza_reconciler", stage: "prod" };
+/** Far off, unless it is what a test waits for. */
+const limit = (ms = 60_000) => deadline("the Pushgateway", ms);
 
 describe("on a real gateway", () => {
-  const gateway = { url: inject("pushgatewayUrl") };
+  const pushed = async (text: string) => {
+    await push({ url: inject("pushgatewayUrl") }, { job: "test", stage: "real" }, text, limit());
+    return scrape("real");
+  };
 
   it("replaces the group: no series of an earlier push stays", async () => {
-    await push(gateway, { job: "test", stage: "ghosts" }, await metricsWith("veza_a", "veza_b"), pushDeadline());
-    expect(await scrape("ghosts")).toEqual({ veza_a: 1, veza_b: 1 });
-    await push(gateway, { job: "test", stage: "ghosts" }, await metricsWith("veza_b"), pushDeadline());
-    expect(await scrape("ghosts")).toEqual({ veza_b: 1 });
-  });
-
-  it("leaves another stage alone", async () => {
-    await push(gateway, { job: "test", stage: "one" }, await metricsWith("veza_a"), pushDeadline());
-    await push(gateway, { job: "test", stage: "two" }, await metricsWith("veza_b"), pushDeadline());
-    expect([await scrape("one"), await scrape("two")]).toEqual([{ veza_a: 1 }, { veza_b: 1 }]);
+    expect(await pushed(await metricsWith("veza_a", "veza_b"))).toEqual({ veza_a: 1, veza_b: 1 });
+    expect(await pushed(await metricsWith("veza_b"))).toEqual({ veza_b: 1 });
   });
 
   it("rejects with the gateway's reason when it refuses the push", async () => {
-    const broken = "not a metric line\n";
-    const { error } = await outcomeOf(push(gateway, { job: "test", stage: "broken" }, broken, pushDeadline()));
-    expect(error).toBeInstanceOf(PushRefused);
-    expect(String(error)).toContain("the Pushgateway answered 400: text format parsing error");
+    const refused = pushed("not a metric line\n");
+    await expect(refused).rejects.toThrow(PushRefused);
+    await expect(refused).rejects.toThrow("the Pushgateway answered 400: text format parsing error");
   });
 });
 
-describe("on the wire", () => {
-  /** Takes one push with these settings and returns the request as it arrived. */
-  async function received(url: string, token?: string): Promise<http.IncomingMessage> {
-    let request: http.IncomingMessage | undefined;
-    const base = await httpServer((incoming, response) => {
-      request = incoming;
-      incoming.resume().on("end", () => response.end());
-    });
-    const settings = {
-      DATABASE_URL: "postgres://u@127.0.0.1/x",
-      PUSHGATEWAY_URL: url.replace("BASE", base.replace("http://", "")),
-      PUSHGATEWAY_TOKEN: token,
-    };
-    const { pushgateway } = parseSettings(settings, "sampler");
-    await push(pushgateway, { job: "veza_ledger", stage: "prod" }, metrics, pushDeadline());
-    if (!request) throw new Error("nothing arrived");
-    return request;
-  }
-
-  it("is a PUT of the group, as text", async () => {
-    const { method, url, headers } = await received("http://BASE");
-    expect([method, url]).toEqual(["PUT", "/metrics/job/veza_ledger/stage/prod"]);
-    expect(headers["content-length"]).toBe(String(Buffer.byteLength(metrics)));
-    expect(headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
-    expect(headers.authorization).toBeUndefined();
+it.each([
+  ["without credentials", "http://BASE", "", "", undefined],
+  ["below a path prefix such as VictoriaMetrics'", "http://BASE/api/import/", "", "/api/import", undefined],
+  [
+    "with the user and password of the URL",
+    "http://us%40er:p%C3%A4ss%3A@BASE",
+    "",
+    "",
+    `Basic ${Buffer.from("us@er:päss:").toString("base64")}`,
+  ],
+  ["with a token", "http://BASE", "to-ken", "", "Bearer to-ken"],
+])("is a PUT of the group as text, %s", async (_, url, token, prefix, authorization) => {
+  let arrived: http.IncomingMessage | undefined;
+  const base = await httpServer((request, response) => {
+    arrived = request;
+    request.resume().on("end", () => response.end());
   });
-
-  it("keeps a path prefix such as VictoriaMetrics'", async () => {
-    const { url } = await received("http://BASE/api/v1/import/prometheus/");
-    expect(url).toBe("/api/v1/import/prometheus/metrics/job/veza_ledger/stage/prod");
-  });
-
-  it.each([
-    [
-      "user and password from the URL",
-      "http://us%40er:p%C3%A4ss%3A@BASE",
-      "",
-      `Basic ${Buffer.from("us@er:päss:").toString("base64")}`,
-    ],
-    ["a token", "http://BASE", "to-ken", "Bearer to-ken"],
-  ])("sends %s", async (_, url, token, authorization) => {
-    expect((await received(url, token)).headers.authorization).toBe(authorization);
-  });
+  const settings = {
+    DATABASE_URL: "postgres://u@127.0.0.1/x",
+    PUSHGATEWAY_URL: url.replace("BASE", base.replace("http://", "")),
+    PUSHGATEWAY_TOKEN: token || undefined,
+  };
+  await push(parseSettings(settings, "sampler").pushgateway, group, metrics, limit());
+  expect(arrived).toMatchObject({ method: "PUT", url: `${prefix}/metrics/job/veza_reconciler/stage/prod` });
+  expect(arrived?.headers["content-length"]).toBe(String(Buffer.byteLength(metrics)));
+  expect(arrived?.headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
+  expect(arrived?.headers.authorization).toBe(authorization);
 });
 
 describe("with a faulty gateway", () => {
-  const answered = (listener: http.RequestListener) => () => httpServer(listener);
-  const drip = (response: http.ServerResponse) => {
-    response.writeHead(200, { "content-length": "100000" });
+  const drip = (_: unknown, response: http.ServerResponse) => {
     const dripping = setInterval(() => response.write("."), 100);
     response.on("close", () => clearInterval(dripping));
   };
-  const flood = (response: http.ServerResponse) => {
-    while (!response.destroyed && response.write("x".repeat(65_536)));
+  const breakOff = (_: unknown, response: http.ServerResponse) => {
+    response.writeHead(200, { "content-length": "100" }).write("half");
+    setTimeout(() => response.destroy(), 50);
   };
+  const redirect = ({ url }: http.IncomingMessage, response: http.ServerResponse) =>
+    void response.writeHead(url === "/elsewhere" ? 200 : 302, { location: "/elsewhere" }).end();
+
+  it("takes an answer without an end for a failure of a push, and a refused connection", async () => {
+    const flood = (response: http.ServerResponse) => {
+      while (!response.destroyed && response.write("x".repeat(65_536)));
+    };
+    const flooding = await httpServer((_, response) => flood(response.on("drain", () => flood(response))));
+    await expect(push({ url: flooding }, group, metrics, limit())).rejects.toThrow("the answer is too long");
+    const closed = { url: `http://127.0.0.1:${closedPort}` };
+    await expect(push(closed, group, metrics, limit())).rejects.toThrow("the push failed: connect ECONNREFUSED");
+  });
+
   it.each([
-    ["refuses the connection", async () => `http://127.0.0.1:${closedPort}`, "ECONNREFUSED", 900],
-    ["drips its answer", answered((_, response) => drip(response)), "no answer within 1000 ms", 1_500],
+    ["is mute", () => {}, 300, "the Pushgateway: no answer within 300 ms", "no answer within 300 ms"],
+    ["drips its answer", drip, 300, "no answer within 300 ms", "no answer within 300 ms"],
     [
       "breaks its answer off",
-      answered((_, response) => {
-        response.writeHead(200, { "content-length": "100" }).write("half");
-        setTimeout(() => response.destroy(), 50);
-      }),
-      "the push failed",
-      900,
+      breakOff,
+      60_000,
+      "push failed: other side closed",
+      "/metrics of the gateway: other side",
     ],
-    [
-      "never ends its answer",
-      answered((_, response) => flood(response.on("drain", () => flood(response)))),
-      "the answer is too long",
-      900,
-    ],
-    [
-      "redirects",
-      answered(({ url }, response) => {
-        response.writeHead(url?.startsWith("/metrics") ? 302 : 200, { location: "/elsewhere" }).end();
-      }),
-      "the push failed: unexpected redirect",
-      900,
-    ],
-  ])("takes it for a failure in time when it %s", async (_, start, reason, limitMs) => {
-    const { error, ms } = await outcomeOf(pushTo(await start()));
-    expect(String(error)).toContain(reason);
-    expect(ms).toBeLessThan(limitMs);
+  ])("takes it for a failure of a push and of a read when it %s", async (_, listener, limitMs, pushing, reading) => {
+    const url = await httpServer(listener);
+    await expect(push({ url }, group, metrics, limit(limitMs))).rejects.toThrow(pushing);
+    await expect(readGroup({ url }, group, limit(limitMs))).rejects.toThrow(reading);
+  });
+
+  it("takes a redirect for a failed push, and for a page that is not there", async () => {
+    const url = await httpServer(redirect);
+    await expect(push({ url }, group, metrics, limit())).rejects.toThrow("the push failed: unexpected redirect");
+    const unread = "the Pushgateway answered 302: no /metrics";
+    expect(await readGroup({ url }, group, limit())).toEqual({ shown: [], unread });
   });
 
   it.each([
     [400, false],
+    [401, false],
+    [404, false],
+    [405, false],
     [408, true],
     [429, true],
     [499, false],
@@ -149,29 +125,65 @@ describe("with a faulty gateway", () => {
     [501, false],
     [503, true],
   ])("says why after %i, in one line, and whether that may pass: %s", async (status, mayPass) => {
-    const base = await httpServer((_, response) => void response.writeHead(status).end("bad\nnews"));
-    const { error } = await outcomeOf(pushTo(base));
+    const url = await httpServer((_, response) => void response.writeHead(status).end("bad\nnews"));
+    const error = await push({ url }, group, metrics, limit()).catch((reason) => reason);
     expect(error).toMatchObject({ status, message: `the Pushgateway answered ${status}: bad news` });
     expect(isTransient(error)).toBe(mayPass);
+    const unread = `the Pushgateway answered ${status}: no /metrics`;
+    const reading = readGroup({ url }, group, limit());
+    // A page that may come another time is waited for. Without a page there is nothing to compare.
+    if (mayPass) await expect(reading).rejects.toThrow(unread);
+    else expect(await reading).toEqual({ shown: [], unread });
+  });
+});
+
+describe("of a page, takes the series of its group alone,", () => {
+  const line = (labels: string, value: string) => `veza_a_total{instance="",${labels}} ${value}\n`;
+  const page = [
+    "# TYPE veza_a_total counter\n",
+    line('job="veza_reconciler",stage="prod"', "7"),
+    'push_time_seconds{instance="",job="veza_reconciler",stage="prod"} 1.7e+09\n',
+    line('job="veza_reconciler",phase="stuck_orders",stage="prod"', "2.5e+06"),
+    line('job="veza_reconciler",stage="b"', "1"),
+    line('job="veza_reconciler"', "8"),
+    line('job="veza_reconciler2",stage="prod"', "1"),
+    'veza_a_total{instance="x",job="veza_reconciler",stage="prod"} 1\n',
+    "vm_app_version 1\n",
+    line('job="veza_reconciler",le="+Inf",stage="prod"', "+Inf"),
+  ].join("");
+  const ofStage = [
+    { name: "veza_a_total", labels: {}, value: 7 },
+    { name: "veza_a_total", labels: { phase: "stuck_orders" }, value: 2_500_000 },
+    { name: "veza_a_total", labels: { le: "+Inf" }, value: Number.NaN },
+  ];
+  const read = (pieces: string[], of: Parameters<typeof seriesOf>[0] = group) => {
+    const { shown, take } = seriesOf(of);
+    for (const piece of pieces) take(Buffer.from(piece));
+    return shown;
+  };
+
+  it("with a stage and without", () => {
+    expect(read([page])).toEqual(ofStage);
+    const withoutStage = read([page], { ...group, stage: undefined });
+    expect(withoutStage).toEqual([{ name: "veza_a_total", labels: {}, value: 8 }]);
   });
 
-  it("gives a mute one until the deadline, once, and has ended its request by then", async () => {
-    let [requests, underWay] = [0, 0];
-    const port = await tcpServer((socket) => {
-      socket.once("data", () => {
-        requests += 1;
-        underWay += 1;
-        socket.once("close", () => {
-          underWay -= 1;
-        });
-      });
-    });
-    const outcome = outcomeOf(pushTo(`http://127.0.0.1:${port}`, deadline("the caller", 300)));
-    await expect.poll(() => underWay).toBe(1);
-    const { error, ms } = await outcome;
-    expect(String(error)).toContain("the caller: no answer within 300 ms");
-    expect(ms).toBeLessThan(800);
-    await expect.poll(() => underWay).toBe(0);
-    expect(requests).toBe(1);
+  it("wherever it is cut into pieces", () => {
+    const cuts = fc.array(fc.nat(page.length), { maxLength: 60 }).map((some) => some.sort((a, b) => a - b));
+    fc.assert(
+      fc.property(cuts, (ends) => {
+        const pieces = [...ends, page.length].map((end, index) => page.slice(ends[index - 1] ?? 0, end));
+        expect(read(pieces)).toEqual(ofStage);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("and keeps no more than a line, also of 600 MB without a line's end, which no text can hold", () => {
+    const { shown, take } = seriesOf(group);
+    const piece = Buffer.alloc(8 * 1024 * 1024, "v");
+    for (let bytes = 0; bytes < 600e6; bytes += piece.length) take(piece);
+    take(Buffer.from(`\n${page}`));
+    expect(shown).toEqual(ofStage);
   });
 });

@@ -1,10 +1,7 @@
 // The receiver over HTTP: what it answers, what is recorded and published by then, and within which limits.
 
-import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
-import { signedHeaders } from "../../commands/deliver.ts";
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { serve } from "../../local/function-url.ts";
@@ -14,8 +11,7 @@ import { scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
-import { fakeSecretsManager } from "../helpers/secrets.ts";
-import { closedPort, httpServer, tcpServer } from "../helpers/servers.ts";
+import { closedPort, tcpServer } from "../helpers/servers.ts";
 
 const stage = "receiver";
 const secret = newSecret();
@@ -75,8 +71,8 @@ describe("answers", () => {
   it("200 duplicate to the same id and events, and 409 to others, which it does not count", async () => {
     captureLog();
     await post(server.url, secret, body, { id: "msg_1" });
-    const anew = JSON.stringify([{ timestamp: "2026-01-31T12:00:00Z", type: "reconciler.orphan_refund" }]);
-    const again = await post(server.url, secret, anew, { id: "msg_1", at: new Date(Date.now() - 60_000) });
+    const rebuilt = JSON.stringify([{ timestamp: "2026-01-31T12:00:00Z", type: "reconciler.orphan_refund" }]);
+    const again = await post(server.url, secret, rebuilt, { id: "msg_1", at: new Date(Date.now() - 60_000) });
     expect(again).toMatchObject({ status: 200, json: { status: "duplicate", published: true, stage } });
     const { status, json } = await post(server.url, secret, JSON.stringify([orphan, orphan]), { id: "msg_1" });
     const sums = "counted under this id: 1 orphan refund; this delivery: 2 orphan refunds";
@@ -89,18 +85,14 @@ describe("answers", () => {
     const sweepIn = async (minutes: number) => {
       const time = new Date(Date.now() + minutes * 60_000).toISOString();
       const sweep = { type: "reconciler.sweep", timestamp: time, data: { duration_seconds: 1 } };
-      expect((await post(server.url, secret, JSON.stringify([sweep, orphan]), { id: `in_${minutes}` })).status).toBe(
-        200,
-      );
+      const { status } = await post(server.url, secret, JSON.stringify([sweep, orphan]), { id: `in_${minutes}` });
+      expect(status).toBe(200);
     };
     await sweepIn(4);
     await sweepIn(10);
     expect(log.filter(({ level }) => level === "warn")).toEqual([
       { level: "warn", message: "a sweep's time is ahead", id: "in_10", ahead_seconds: expect.any(Number) },
     ]);
-    expect(Math.abs(Number(log.find(({ level }) => level === "warn")?.ahead_seconds) - 600)).toBeLessThan(30);
-    const [run] = await database.admin`select value::float8 from ledger_metrics.totals where name like '%last_run%'`;
-    expect(run?.value).toBeLessThanOrEqual(Date.now() / 1000);
   });
 
   it("a stage of null where there is none", async () => {
@@ -111,27 +103,13 @@ describe("answers", () => {
     await fetch(`${inject("pushgatewayUrl")}/metrics/job/veza_reconciler`, { method: "DELETE" });
   });
 
-  it("no stage to those who cannot sign", async () => {
-    captureLog();
-    expect((await post(server.url, newSecret(), body)).json).toEqual({ error: expect.any(String) });
-  });
-
-  it.each([
-    ["not JSON", "{", "the body is not JSON"],
-    ["an unknown type", JSON.stringify([orphan, { ...orphan, type: "x" }]), "[1].type: must be one of "],
-    [
-      "a bad duration",
-      `{"type":"reconciler.sweep","timestamp":"${timestamp}","data":{"duration_seconds":-1}}`,
-      "data.d",
-    ],
-  ])("400 to %s, counts nothing, and logs whose delivery it was", async (_, bad, message) => {
+  it("400 to events of which one is wrong, counts none, and logs whose delivery it was", async () => {
     const log = captureLog();
-    const answer = await post(server.url, secret, bad, { id: "msg_bad" });
-    expect(answer.status).toBe(400);
-    expect(answer.json.error).toContain(message);
-    expect(log).toEqual([
-      { level: "warn", message: "delivery refused", id: "msg_bad", status: 400, error: answer.json.error },
-    ]);
+    const wrong = JSON.stringify([orphan, { ...orphan, type: "x" }]);
+    const { status, json } = await post(server.url, secret, wrong, { id: "msg_bad" });
+    expect([status, json.stage]).toEqual([400, stage]);
+    expect(json.error).toContain("[1].type: must be one of ");
+    expect(log).toEqual([{ level: "warn", message: "delivery refused", id: "msg_bad", status, error: json.error }]);
     expect(await recorded()).toEqual(nothing);
   });
 
@@ -146,16 +124,14 @@ describe("answers", () => {
   });
 
   it.each([
-    ["no signature", () => ({ headers: { "webhook-signature": "" } }), "are required"],
-    ["a tampered body", () => ({ sent: `${body} ` }), "webhook-signature: does not match"],
-    ["a past timestamp", () => ({ at: new Date(Date.now() - 302_000) }), "webhook-timestamp: must be within 300 s"],
-    // Far enough ahead for a machine that is slow to send it.
-    ["a future timestamp", () => ({ at: new Date(Date.now() + 330_000) }), "webhook-timestamp: must be within 300 s"],
+    ["no signature", { headers: { "webhook-signature": "" } }, "are required"],
+    ["a tampered body", { sent: `${body} ` }, "webhook-signature: does not match"],
+    ["a past timestamp", { at: new Date(Date.now() - 3_600_000) }, "webhook-timestamp: must be within 300 s"],
   ])("401 to %s", async (_, options, message) => {
     captureLog();
-    const answer = await post(server.url, secret, body, options());
-    expect(answer.status).toBe(401);
-    expect(answer.json.error).toContain(message);
+    const answer = await post(server.url, secret, body, options);
+    // Without the stage: nobody has signed.
+    expect([answer.status, answer.json]).toEqual([401, { error: expect.stringContaining(message) }]);
     expect(await recorded()).toEqual(nothing);
   });
 
@@ -163,24 +139,6 @@ describe("answers", () => {
     captureLog();
     const answer = await fetch(server.url, { method });
     expect([answer.status, answer.headers.get("allow")]).toEqual([405, "POST"]);
-  });
-
-  it.each([5, true, null, { type: "Buffer" }])("400 to a call without HTTP whose body is %j", async (body) => {
-    captureLog();
-    const request = { requestContext: { http: { method: "POST" } }, body };
-    expect(await handler(request as never, {} as never, () => {})).toMatchObject({
-      statusCode: 400,
-      body: '{"error":"body: must be text"}',
-    });
-  });
-
-  it.each([4711, ["msg_1"], {}])("401 to a call without HTTP whose webhook-id is %j", async (id) => {
-    const log = captureLog();
-    const headers = { ...signedHeaders(secret, "msg_1", new Date(), body), "webhook-id": id };
-    const request = { requestContext: { http: { method: "POST" } }, headers, body };
-    expect(await handler(request as never, {} as never, () => {})).toMatchObject({ statusCode: 401 });
-    // At most a line without the id, which a stranger could make long.
-    for (const line of log) expect(Object.keys(line)).toEqual(["level", "message", "status", "error"]);
   });
 
   it("413 to a body over 256 KiB, and takes one of 256 KiB", async () => {
@@ -193,22 +151,14 @@ describe("answers", () => {
     expect((await post(server.url, secret, padded(256 * 1024))).status).toBe(200);
   });
 
-  it("200 or 401 to a body that comes base64-encoded, as to any other", async () => {
+  it("200 to a body that comes base64-encoded, as to any other", async () => {
     captureLog();
     const type = { headers: { "content-type": "application/octet-stream" } };
     expect((await post(server.url, secret, body, type)).json).toEqual({ status: "recorded", published: true, stage });
-    expect((await post(server.url, secret, body, { ...type, sent: `${body} ` })).status).toBe(401);
-  });
-
-  it("401 to bytes that are not UTF-8, signed as they are", async () => {
-    captureLog();
-    const bytes = Buffer.from([0x22, 0xff, 0xfe, 0x22]);
-    const answer = await post(server.url, secret, bytes.toString("latin1"), { sent: bytes });
-    expect(answer.status).toBe(401);
   });
 });
 
-it("logs for how long no signature has matched, anew after each match", async () => {
+it("logs for how long no signature has matched, again from 0 after each match", async () => {
   const log = captureLog();
   vi.useFakeTimers({ toFake: ["Date"] });
   onTestFinished(() => void vi.useRealTimers());
@@ -222,81 +172,65 @@ it("logs for how long no signature has matched, anew after each match", async ()
 });
 
 describe("503 with retry-after, nothing recorded, and the same id is good again later:", () => {
-  async function expectUnavailable(limitMs: number, repair: () => Promise<unknown>) {
+  const connectTo = (port: number) =>
+    setEnvironment({ DATABASE_URL: database.receiverUrl.replace(/:\d+\//, `:${port}/`) });
+  const reconnect = async () => setEnvironment({ DATABASE_URL: database.receiverUrl });
+
+  async function expectUnavailable(reason: string, repair: () => Promise<unknown>) {
     const log = captureLog();
-    const id = `msg_${randomUUID()}`;
     const startedAt = performance.now();
-    const answer = await post(server.url, secret, body, { id });
-    expect(performance.now() - startedAt).toBeLessThan(limitMs);
-    expect(answer).toMatchObject({
-      status: 503,
-      json: { error: "not confirmed; send again with the same webhook-id" },
-    });
-    expect(answer.headers.get("retry-after")).toBe("5");
-    expect(log).toContainEqual(expect.objectContaining({ level: "error", message: "delivery not confirmed", id }));
+    const answer = await post(server.url, secret, body, { id: "msg_1" });
+    expect(performance.now() - startedAt).toBeLessThan(8_000); // 5 s to record, and not twice.
+    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "5"]);
+    expect(answer.json.error).toBe("not confirmed; send again with the same webhook-id");
+    expect(log).toEqual([expect.objectContaining({ level: "error", message: "delivery not confirmed", id: "msg_1" })]);
+    expect(log[0]?.reason).toContain(reason);
     expect(JSON.stringify(log)).not.toContain(":receiver@");
     await repair();
     expect(await recorded()).toEqual(nothing);
-    expect(await post(server.url, secret, body, { id })).toMatchObject({ status: 200, json: { status: "recorded" } });
+    const again = await post(server.url, secret, body, { id: "msg_1" });
+    expect(again).toMatchObject({ status: 200, json: { status: "recorded" } });
   }
-  const reconnect = async () => setEnvironment({ DATABASE_URL: database.receiverUrl });
 
   it("Postgres refuses the connection", async () => {
-    setEnvironment({ DATABASE_URL: `postgres://u:receiver@127.0.0.1:${closedPort}/x` });
-    await expectUnavailable(1_000, reconnect);
+    connectTo(closedPort);
+    await expectUnavailable(`connect ECONNREFUSED 127.0.0.1:${closedPort}`, reconnect);
+  });
+
+  it("Postgres is mute", async () => {
+    connectTo(await tcpServer(() => {}));
+    await expectUnavailable("Postgres: no answer within 5000 ms", reconnect);
   });
 
   it("a table is locked", async () => {
     const unlock = await lockTable(database, "ledger_metrics.deliveries");
-    await expectUnavailable(3_000, unlock);
+    await expectUnavailable("canceling statement due to lock timeout", unlock);
   });
 
   it("the schema is missing", async () => {
     await database.admin`alter schema ledger_metrics rename to elsewhere`;
-    await expectUnavailable(1_000, () => database.admin`alter schema elsewhere rename to ledger_metrics`);
+    const rename = () => database.admin`alter schema elsewhere rename to ledger_metrics`;
+    await expectUnavailable('relation "ledger_metrics.deliveries" does not exist', rename);
   });
 
   it("a setting is missing", async () => {
     setEnvironment({ WEBHOOK_SECRET: undefined });
-    await expectUnavailable(1_000, async () => setEnvironment({ WEBHOOK_SECRET: secret }));
+    await expectUnavailable("WEBHOOK_SECRET is missing", async () => setEnvironment({ WEBHOOK_SECRET: secret }));
   });
 });
 
-it("records on a new connection when the one it kept has died", async () => {
-  captureLog();
-  await post(server.url, secret, body);
-  await endSessions();
-  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
-  expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
-});
-
-it("records within 2 s when the links that it kept died without a sign", async () => {
+it("records on a new connection at once when the link that it kept died without a sign", async () => {
   captureLog();
   const { port } = targetOf(database.receiverUrl);
   const proxy = await startProxy(port);
   setEnvironment({ DATABASE_URL: database.receiverUrl.replace(`:${port}/`, `:${proxy.port}/`) });
-  const atOnce = Array.from({ length: 4 }, () => post(server.url, secret, body));
-  expect((await Promise.all(atOnce)).map(({ status }) => status)).toEqual(Array(4).fill(200));
-  for (let round = 0; round < 3; round += 1) {
-    proxy.silence();
-    const startedAt = performance.now();
-    expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
-    expect(performance.now() - startedAt).toBeLessThan(2_000);
-  }
-  expect(await recorded()).toEqual({ deliveries: 7, orphans: 7 });
+  await post(server.url, secret, body);
+  proxy.silence();
+  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
+  expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
 });
 
 describe("when Postgres warns", () => {
-  /** Has Postgres warn of each new row, as it warns of a commit that no standby has confirmed. */
-  async function warnOfRows(table: string) {
-    await database.admin.unsafe(`create function ledger_metrics.warn() returns trigger language plpgsql
-      as 'begin raise warning ''not replicated''; return null; end';
-      create trigger warn after insert on ledger_metrics.${table} for each row execute function ledger_metrics.warn()`);
-    onTestFinished(async () => {
-      await database.admin.unsafe("drop function if exists ledger_metrics.warn cascade");
-    });
-  }
-
   it("ends the connection without a confirmation, and asks on the next one", async () => {
     captureLog();
     const sessions = async () => {
@@ -306,25 +240,17 @@ describe("when Postgres warns", () => {
     };
     await post(server.url, secret, "[]");
     const [kept] = await sessions();
-    await warnOfRows("deliveries");
+    // As Postgres warns of a commit that no standby has confirmed.
+    await database.admin.unsafe(`create function ledger_metrics.warn() returns trigger language plpgsql
+      as 'begin raise warning ''not replicated''; return null; end';
+      create trigger warn after insert on ledger_metrics.deliveries
+        for each row execute function ledger_metrics.warn()`);
+    onTestFinished(async () => void (await database.admin`drop function ledger_metrics.warn cascade`));
     // The first attempt committed, whatever Postgres warned of. The second attempt finds its row.
     expect((await post(server.url, secret, body)).json).toMatchObject({ status: "duplicate" });
     await expect.poll(sessions).not.toContain(kept);
     expect(await sessions()).toHaveLength(1);
     expect(await recorded()).toEqual({ deliveries: 2, orphans: 1 });
-  });
-
-  it("answers 503 when it warns again", async () => {
-    const log = captureLog();
-    await warnOfRows("deliveries");
-    await database.admin`create trigger again before update on ledger_metrics.deliveries
-      for each statement execute function ledger_metrics.warn()`;
-    expect((await post(server.url, secret, body, { id: "msg_1" })).status).toBe(503);
-    expect(log).toContainEqual(
-      expect.objectContaining({ message: "delivery not confirmed", reason: "Postgres warned: not replicated" }),
-    );
-    await database.admin`drop function ledger_metrics.warn cascade`;
-    expect((await post(server.url, secret, body, { id: "msg_1" })).json).toMatchObject({ status: "duplicate" });
   });
 
   it("records all the same when it warns of the log-in alone", async () => {
@@ -356,67 +282,16 @@ it("leaves a server that can only be read, as after a failover, and records on t
   expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
 });
 
-it("records with the new password when it was rotated in Postgres and in the secret", async () => {
-  captureLog();
-  const settings = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };
-  const url = (password: string) =>
-    database.receiverUrl.replace("veza_ledger_receiver:receiver", `turning:${password}`);
-  const stored = { ...settings, DATABASE_URL: url("first") };
-  await fakeSecretsManager({ app: stored });
-  setEnvironment({ DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, WEBHOOK_SECRET: undefined, SECRET_ID: "app" });
-  await database.admin`create role turning login password 'first' in role veza_ledger_receiver`;
-  expect((await post(server.url, secret, body)).status).toBe(200);
-
-  await database.admin`alter role turning password 'second'`;
-  stored.DATABASE_URL = url("second");
-  await endSessions();
-  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
-});
-
-it.each([
-  ["refuses", async () => `http://127.0.0.1:${closedPort}`],
-  ["is mute", async () => `http://127.0.0.1:${await tcpServer(() => {})}`],
-  ["answers 400", () => httpServer((_, response) => void response.writeHead(400).end("no"))],
-])("records with a gateway that %s, says published:false, and the next tick publishes", async (_, startGateway) => {
-  captureLog();
-  setEnvironment({ PUSHGATEWAY_URL: await startGateway() });
-  const startedAt = performance.now();
+it("records with a mute gateway, says published:false, and the next tick publishes", async () => {
+  const log = captureLog();
+  setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${await tcpServer(() => {})}` });
   const answer = await post(server.url, secret, body);
   expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: false } });
-  expect(performance.now() - startedAt).toBeLessThan(4_500);
+  const reason = "the Pushgateway: no answer within 1500 ms";
+  expect(log[0]).toMatchObject({ level: "warn", message: "totals not published", reason });
   expect(await scrape(stage)).toEqual({});
 
   setEnvironment({ PUSHGATEWAY_URL: inject("pushgatewayUrl"), DATABASE_URL: database.samplerUrl });
   await sampler({} as never, {} as never, () => {});
   expect(await scrape(stage)).toMatchObject({ [orphans]: 1 });
-});
-
-it("records at once, whoever waits for a mute gateway", async () => {
-  captureLog();
-  let pushes = 0;
-  const port = await tcpServer((socket) => {
-    socket.once("data", () => {
-      pushes += 1;
-    });
-  });
-  setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${port}` });
-  const first = post(server.url, secret, body);
-  await expect.poll(() => pushes).toBe(1);
-  const others = Array.from({ length: 8 }, () => post(server.url, secret, body));
-  await expect.poll(recorded, { timeout: 1_000 }).toEqual({ deliveries: 9, orphans: 9 });
-  const answers = await Promise.all([first, ...others]);
-  expect(answers.map(({ json }) => json)).toEqual(Array(9).fill({ status: "recorded", published: false, stage }));
-});
-
-it("lets no delivery wait for a mute Postgres longer than its own limit says, whoever it waits with", async () => {
-  captureLog();
-  const port = await tcpServer(() => {});
-  setEnvironment({ DATABASE_URL: database.receiverUrl.replace(/:\d+\//, `:${port}/`) });
-  const waits = [0, 1_000, 2_000].map(async (startMs) => {
-    await sleep(startMs);
-    const startedAt = performance.now();
-    const { status } = await post(server.url, secret, body);
-    return { status, isInTime: performance.now() - startedAt < 6_000 };
-  });
-  expect(await Promise.all(waits)).toEqual(Array(3).fill({ status: 503, isInTime: true }));
 });

@@ -1,7 +1,5 @@
 // The totals in Postgres, and on the gateway: a delivery is recorded once, and the sums are published under the lock.
 
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import type http from "node:http";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,19 +11,18 @@ import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import { createDatabase, lend, openConnection, targetOf, waitingPublishers } from "../helpers/database.ts";
+import { createDatabase, lend, openConnection, targetOf } from "../helpers/database.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
-import { runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { httpServer } from "../helpers/servers.ts";
-import { encrypted } from "../helpers/tls.ts";
 
 const stage = "totals";
 const gateway = { url: inject("pushgatewayUrl") };
 const database = await createDatabase();
 afterAll(() => database.remove());
-beforeEach(() => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`);
+const empty = () => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
+beforeEach(empty);
 
 const open = (url = database.receiverUrl) => openConnection(url);
 
@@ -33,15 +30,25 @@ const orphans = "veza_reconciler_orphan_refunds_total";
 const increment = (name: string, value: number, labels = {}): Series => ({ name, labels, value });
 const delivery = (id: string, increments: Series[], bodyDigest = "of the body") => ({ id, bodyDigest, increments });
 const action = (phase: string) => ({ type: "reconciler.action", data: { phase } });
+const orphanRefund = { type: "reconciler.orphan_refund" };
 const sweep = (seconds: number) => ({ type: "reconciler.sweep", data: { duration_seconds: seconds } });
-const anyEvent = fc.oneof(
-  fc.constantFrom("stuck_orders", "orphan_refunds").map(action),
-  fc.constant({ type: "reconciler.orphan_refund" }),
-  fc.double({ min: 0, max: 100, noNaN: true }).map(sweep),
-);
-/** What these events add, each at its time. */
-const of = (events: object[], time = () => "2026-01-31T12:00:00Z") =>
-  tally(parseEvents(JSON.stringify(events.map((event) => ({ ...event, timestamp: time() })))));
+const anyTime = fc.nat(2_000_000_000).map((seconds) => new Date(seconds * 1_000).toISOString());
+const anyEvent = fc
+  .tuple(
+    fc.oneof(
+      fc.constantFrom("stuck_orders", "orphan_refunds").map(action),
+      fc.constant(orphanRefund),
+      fc.nat(10_000).map((hundredths) => sweep(hundredths / 100)),
+    ),
+    anyTime,
+  )
+  .map(([event, timestamp]) => ({ ...event, timestamp }));
+/** Makes arrays, each with the same in another order. */
+const twoOrders = <T>(arrays: fc.Arbitrary<T[]>) =>
+  arrays.chain((made) => fc.tuple(fc.constant(made), fc.shuffledSubarray(made, { minLength: made.length })));
+/** What these events add. */
+const of = (events: object[]) =>
+  tally(parseEvents(JSON.stringify(events.map((event) => ({ timestamp: "2026-01-31T12:00:00Z", ...event })))));
 const conflict = "webhook-id: was recorded for other events:";
 const record = ({ sql }: Database, id: string, count = 1) =>
   recordDelivery(sql, delivery(id, [increment(orphans, count)]));
@@ -57,45 +64,24 @@ const publish = (connection: Database, timeoutMs: number, target = gateway, url?
     deadline("test", timeoutMs),
   );
 
-/** Gives the receiver's role a setting in this database, until the test is finished. */
-async function setForReceiver(name: string, value: string): Promise<void> {
-  const role = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
-  await database.admin.unsafe(`${role} set ${name} = '${value}'`);
-  onTestFinished(async () => void (await database.admin.unsafe(`${role} reset ${name}`)));
-}
-
-/** Takes the publishers' lock. Resolves to what gives it back. */
-async function takeLock(): Promise<() => Promise<void>> {
-  const holder = await database.admin.reserve();
-  await holder`begin`;
-  await holder`select pg_advisory_xact_lock(1986361953, 1)`;
-  return async () => {
-    await holder`rollback`;
-    holder.release();
-  };
-}
-
-const waiting = () => waitingPublishers(database);
-
-it("adds a delivery once, however often it comes", async () => {
+it("adds a delivery once, however often it comes, also at once, and takes its id for text", async () => {
+  const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
+  const id = `'); drop table ledger_metrics.totals; --"\\$$`;
+  const four = await Promise.all(connections.map(({ sql }) => recordDelivery(sql, delivery(id, [increment("x", 2)]))));
+  expect(four.sort()).toEqual(["duplicate", "duplicate", "duplicate", "recorded"]);
   const { sql } = await open();
-  expect(await recordDelivery(sql, delivery("a", [increment("x", 2)]))).toBe("recorded");
-  expect(await recordDelivery(sql, delivery("a", [increment("x", 2)]))).toBe("duplicate");
+  expect(await recordDelivery(sql, delivery(id, [increment("x", 2)]))).toBe("duplicate");
   expect(await recordDelivery(sql, delivery("b", [increment("x", 3)]))).toBe("recorded");
   expect(await totals()).toEqual({ x: "5" });
-  expect(await database.admin`select id, attempts from ledger_metrics.deliveries order by id`).toEqual([
-    { id: "a", attempts: 2 },
+  expect(await database.admin`select id, attempts from ledger_metrics.deliveries order by attempts`).toEqual([
     { id: "b", attempts: 1 },
+    { id, attempts: 5 },
   ]);
 });
 
 it.each([
   ["more of it", [action("stuck_orders"), action("stuck_orders")], "2 actions stuck_orders"],
-  [
-    "more than it",
-    [action("stuck_orders"), { type: "reconciler.orphan_refund" }],
-    "1 action stuck_orders, 1 orphan refund",
-  ],
+  ["more than it", [action("stuck_orders"), orphanRefund], "1 action stuck_orders, 1 orphan refund"],
   ["another phase", [action("stuck_refunds")], "1 action stuck_refunds"],
   ["sweeps", [sweep(1.5), sweep(0.34)], "1.84 sweep seconds, 2 sweeps"],
   ["nothing", [], "nothing"],
@@ -109,81 +95,38 @@ it.each([
   expect(await totals()).toEqual({ veza_reconciler_actions_total: "1" });
 });
 
-it("names the digests where words cannot tell, or an earlier version wrote none", async () => {
+it("names the digests where words cannot tell", async () => {
   const { sql } = await open();
   await recordDelivery(sql, delivery("a", of([sweep(1), sweep(3)])));
-  const digests = /: counted under this id: sums:[0-9a-f]{64}; this delivery: sums:[0-9a-f]{64}$/;
-  const conflicting = () => recordDelivery(sql, delivery("a", of([sweep(2), sweep(2)])));
-  await expect(conflicting()).rejects.toThrow(digests);
-  await database.admin`update ledger_metrics.deliveries set words = null`;
-  await expect(conflicting()).rejects.toThrow(digests);
-});
-
-it("takes a body that was built anew, in another order and with other times, for a replay", async () => {
-  const { sql } = await open();
-  const time = fc
-    .date({ min: new Date(0), max: new Date("9999-12-31T23:59:59Z"), noInvalidDate: true })
-    .map((date) => date.toISOString());
-  const twoOrders = fc.array(anyEvent, { maxLength: 12 }).chain((made) => {
-    const order = fc.shuffledSubarray(made, { minLength: made.length });
-    return fc.tuple(fc.constant(made), order, fc.infiniteStream(time));
-  });
-  let count = 0;
-  await fc.assert(
-    fc.asyncProperty(twoOrders, async ([first, second, times]) => {
-      const id = `d${++count}`;
-      const send = (some: object[]) =>
-        recordDelivery(
-          sql,
-          delivery(
-            id,
-            of(some, () => times.next().value),
-          ),
-        );
-      expect([await send(first), await send(second)]).toEqual(["recorded", "duplicate"]);
-    }),
-    { numRuns: 200 },
+  await expect(recordDelivery(sql, delivery("a", of([sweep(2), sweep(2)])))).rejects.toThrow(
+    /: counted under this id: sums:[0-9a-f]{64}; this delivery: sums:[0-9a-f]{64}$/,
   );
 });
 
-it("compares bodies with the rows of an earlier version, which had no other digest", async () => {
+it("compares bodies with the rows of an earlier version, which had no other digest, and no words", async () => {
   const { sql } = await open();
   const bodyDigest = "5d41402abc4b2a76b9719d911017c592";
   await database.admin`insert into ledger_metrics.deliveries (id, body_digest) values ('old', ${bodyDigest})`;
   expect(await recordDelivery(sql, delivery("old", [increment("x", 1)], bodyDigest))).toBe("duplicate");
   await expect(recordDelivery(sql, delivery("old", [increment("x", 1)], "another"))).rejects.toMatchObject({
     status: 409,
+    message: expect.stringContaining(`${conflict} counted under this id: ${bodyDigest}; this delivery: sums:`),
   });
   expect(await totals()).toEqual({});
 });
 
-it("takes a missing answer for no answer", async () => {
-  await database.admin.unsafe(`
-    create function ledger_metrics.nothing() returns trigger language plpgsql as 'begin return null; end';
-    create trigger nothing before insert on ledger_metrics.deliveries
-      for each row execute function ledger_metrics.nothing()`);
-  onTestFinished(async () => {
-    await database.admin.unsafe("drop function ledger_metrics.nothing cascade");
-  });
+it("takes a body that was built again, in another order and with other times, for a replay", async () => {
   const { sql } = await open();
-  await expect(recordDelivery(sql, delivery("a", [increment("x", 2)]))).rejects.toThrow(
-    "Postgres did not say whether it has recorded the delivery",
+  let count = 0;
+  await fc.assert(
+    fc.asyncProperty(twoOrders(fc.array(anyEvent, { maxLength: 12 })), anyTime, async ([first, second], timestamp) => {
+      const id = `d${++count}`;
+      const again = second.map((event) => ({ ...event, timestamp }));
+      expect(await recordDelivery(sql, delivery(id, of(first)))).toBe("recorded");
+      expect(await recordDelivery(sql, delivery(id, of(again)))).toBe("duplicate");
+    }),
+    { numRuns: 200 },
   );
-});
-
-it("takes an id for text, whatever is in it", async () => {
-  const { sql } = await open();
-  const id = `'); drop table ledger_metrics.totals; --"\\$$`;
-  expect(await recordDelivery(sql, delivery(id, [increment("x", 1)]))).toBe("recorded");
-  expect(await database.admin`select id from ledger_metrics.deliveries`).toEqual([{ id }]);
-});
-
-it("adds fractions exactly, in whatever order they come", async () => {
-  const { sql } = await open();
-  for (const [index, value] of [0.1, 0.2, 1e15, 0.7].entries()) {
-    await recordDelivery(sql, delivery(`d${index}`, [increment("sum", value)]));
-  }
-  expect(await totals()).toEqual({ sum: "1000000000000001.0" });
 });
 
 it("keeps the latest run, also when an older one comes later", async () => {
@@ -195,28 +138,20 @@ it("keeps the latest run, also when an older one comes later", async () => {
 
 it("comes to the same totals, to the last digit, in whatever order and on however many connections", async () => {
   const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
-  const { sql } = connections[0] ?? (await open());
+  const recordAll = async (deliveries: ReturnType<typeof delivery>[], lanes: Database[]) => {
+    await empty();
+    const recording = lanes.map(async ({ sql }, lane) => {
+      for (const one of deliveries.filter((_, index) => index % lanes.length === lane)) await recordDelivery(sql, one);
+    });
+    await Promise.all(recording);
+    return database.admin`select name, labels, value from ledger_metrics.totals order by name, labels`;
+  };
   const batches = fc.array(fc.array(anyEvent, { minLength: 1, maxLength: 8 }), { minLength: 2, maxLength: 12 });
-  const stored = () => database.admin`select name, labels, value from ledger_metrics.totals order by name, labels`;
-  const empty = () => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
-
+  const deliveries = batches.map((made) => made.map((batch, index) => delivery(`d${index}`, of(batch))));
   await fc.assert(
-    fc.asyncProperty(batches, fc.infiniteStream(fc.nat(1_000)), async (made, random) => {
-      const tallies = made.map((batch) => of(batch, () => new Date(random.next().value ?? 0).toISOString()));
-      await empty();
-      for (const [index, some] of tallies.entries()) await recordDelivery(sql, delivery(`d${index}`, some));
-      const oneByOne = await stored();
-
-      await empty();
-      const order = [...tallies.keys()]
-        .map((index) => ({ index, at: random.next().value ?? 0 }))
-        .sort((a, b) => a.at - b.at);
-      await Promise.all(
-        order.map(({ index, at }) =>
-          recordDelivery(connections[at % connections.length]?.sql ?? sql, delivery(`d${index}`, tallies[index] ?? [])),
-        ),
-      );
-      expect(await stored()).toEqual(oneByOne);
+    fc.asyncProperty(twoOrders(deliveries), async ([first, second]) => {
+      const oneByOne = await recordAll(first, connections.slice(0, 1));
+      expect(await recordAll(second, connections)).toEqual(oneByOne);
     }),
     { numRuns: 60 },
   );
@@ -236,77 +171,36 @@ it("does not deadlock when deliveries are named in opposite orders", async () =>
   expect(Object.values(await totals())).toEqual(Array(20).fill(String(20 * 6)));
 });
 
-it("never pushes older totals after newer ones: whoever is late reads after it has the lock", async () => {
-  const pushed: number[] = [];
-  let arrived = 0;
-  const { promise: released, resolve: release } = Promise.withResolvers<void>();
-  const slowGateway = await gatewayTaking(async (orphans, response) => {
-    arrived += 1;
-    if (arrived === 1) await released;
-    pushed.push(orphans);
-    response.end();
-  });
-  // Under a stricter default of the database's, the waiting publisher must not see the totals from before its wait.
-  await setForReceiver("default_transaction_isolation", "repeatable read");
-  const [first, second, recorder] = await Promise.all([open(), open(), open()]);
-  await record(recorder, "a");
-  const publishingOne = publish(first, 5_000, { url: slowGateway });
-  await expect.poll(() => arrived).toBe(1);
-  const publishingTwo = publish(second, 5_000, { url: slowGateway });
-  await expect.poll(waiting).toHaveLength(1);
-  await record(recorder, "b");
-  release();
-  await Promise.all([publishingOne, publishingTwo]);
-  expect(pushed).toEqual([1, 2]);
-});
-
-/** Lets a publisher stop with totals of 1 in its hands, and lose its session and lock, while another publishes 2. */
-async function stopPublisher(place: string, how: string): Promise<{ printed: string; pushed: number[] }> {
-  const pushed: number[] = [];
-  const url = await gatewayTaking((orphans, response) => {
-    pushed.push(orphans);
-    response.end();
-  });
-  const other = await open();
-  await record(other, "a");
-  const giveLockBack = await takeLock();
-  const { child, printed } = runScript("test/programs/stopping-publisher.ts", [place], {
-    DATABASE_URL: how ? encrypted(database.receiverUrl) : database.receiverUrl,
-    PUSHGATEWAY_URL: url,
-  });
-  await expect.poll(waiting).toHaveLength(1);
-  if (place === "waiting") child.kill("SIGSTOP");
-  await giveLockBack();
-  const state = async () => /^State:\s+(\S)/m.exec(await readFile(`/proc/${child.pid}/status`, "utf8"))?.[1];
-  await expect.poll(state).toBe("T");
-  const [lockHolder] = await vi.waitUntil(async () => {
-    const sessions = await database.admin<{ pid: number }[]>`
-      select pid from pg_stat_activity where application_name = 'stopping' and state = 'idle in transaction'`;
-    return sessions.length === 1 && sessions;
-  }, 15_000);
-  await record(other, "b");
-  await database.admin`select pg_terminate_backend(${lockHolder?.pid ?? 0})`;
-  // Its process gives the lock back before it closes its socket.
-  await expect.poll(() => existsSync(`/proc/${lockHolder?.pid}`)).toBe(false);
-  await publish(other, 5_000, { url });
-  child.kill("SIGCONT");
-  return { printed: await printed(/^((?:published|rejected).*)$/m), pushed };
-}
-
 it.each([
-  ["waiting", ""],
-  ["rendering", ""],
-  ["rendering", " over TLS"],
-])("sees before it pushes that it has lost its lock when it was stopped while %s%s, and reads anew", async (...how) => {
-  const { printed, pushed } = await stopPublisher(...how);
-  expect(printed).toBe("published: true");
-  expect(pushed).toEqual([2, 2]);
-});
-
-it("publishes again at once when it has pushed without a lock: stopped while it sends", async () => {
-  const { printed, pushed } = await stopPublisher("sending", "");
-  expect(printed).toBe("published: true");
-  expect(pushed.at(-1)).toBe(2);
+  ["before it pushes", "GET", [2, 2]],
+  ["while it pushes", "PUT", [1, 2, 2]],
+  ["before it commits", "commit", [1, 2, 2]],
+])("publishes again at once when it has lost its session, and so the lock, %s", async (_, when, expected) => {
+  const [connection, other] = [await open(), await open()];
+  const [session] = await connection.sql`select pg_backend_pid() as pid`;
+  await record(other, "a");
+  let isOvertaken = false;
+  /** Another publisher takes the lock, and pushes newer totals, before the first step of this name. */
+  const overtake = async (step: string) => {
+    if (step !== when || isOvertaken) return;
+    isOvertaken = true;
+    await database.admin`select pg_terminate_backend(${session?.pid})`;
+    await record(other, "b");
+    await publish(other, 20_000, { url });
+  };
+  const pushed: number[] = [];
+  const url: string = await gatewayTaking(
+    async (orphans, response) => {
+      pushed.push(orphans);
+      await overtake("PUT");
+      response.end();
+    },
+    () => overtake("GET"),
+  );
+  const unsafe = (statements: string) => overtake(statements).then(() => connection.sql.unsafe(statements));
+  const overtaken = { ...connection, sql: { unsafe } } as unknown as Database;
+  expect(await publish(overtaken, 20_000, { url })).toBe(true);
+  expect(pushed).toEqual(expected);
 });
 
 it.each([
@@ -323,104 +217,44 @@ it.each([
     fail(response);
   });
   await record(connection, "a");
-  const startedAt = performance.now();
   expect(await publish(connection, 20_000, { url })).toBe(true);
-  expect(performance.now() - startedAt).toBeLessThan(3_000);
   expect(pushed).toEqual([1, 2]);
 });
 
-describe("pushes no counter below what the gateway shows", () => {
+describe("pushes no counter below what the gateway shows,", () => {
   const labels = 'instance="",job="veza_reconciler",stage="totals"';
   beforeEach(async () => void (await record(await open(), "a", 5)));
 
-  /** Publishes to a gateway that answers so. Resolves to the outcome, the requests, what was pushed, and the log. */
-  async function publishTo(answer: (response: http.ServerResponse) => void, role = database.receiverUrl) {
+  /** Publishes to a gateway with this page. Resolves to the outcome, the requests, what was pushed, and the log. */
+  async function publishTo(page: string, status = 200, role = database.receiverUrl) {
     const log = captureLog();
     const requests: string[] = [];
     let pushed = "";
     const url = await httpServer(async (request, response) => {
       requests.push(`${request.method}`);
-      const body = await text(request);
-      if (request.method === "GET") return answer(response);
-      pushed = body;
+      if (request.method === "GET") return void response.writeHead(status).end(page);
+      pushed = await text(request);
       response.end();
     });
-    const outcome = await publish(await open(role), 5_000, { url }, role).catch(({ message }) => message);
+    const outcome = await publish(await open(role), 20_000, { url }, role).catch(({ message }) => message);
     const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(pushed)?.[1]);
     return { outcome, requests, orphans: value(orphans), held: value("veza_reconciler_counters_held"), log };
   }
-  const showing = (page: string) => (response: http.ServerResponse) => void response.end(page);
-  const answering = (status: number) => (response: http.ServerResponse) =>
-    void response.writeHead(status, { location: "/" }).end(`${orphans}{${labels}} 6\n`);
 
-  it.each([["receiver"], ["sampler"]] as const)(
-    "as %s, tells which and by how much, and writes nothing",
-    async (role) => {
-      const page = `# TYPE ${orphans} counter\n${orphans}{${labels}} 7\n`;
-      expect(await publishTo(showing(page), database[`${role}Url`])).toEqual({
-        outcome: true,
-        requests: ["GET", "PUT"],
-        orphans: 7,
-        held: 1,
-        log: [{ level: "warn", message: "counters held", by: { [`${orphans}{}`]: 2 } }],
-      });
-      expect(await totals()).toEqual({ [orphans]: "5" });
-    },
-  );
-
-  it.each([
-    ["the same", `${orphans}{${labels}} 5`],
-    ["less", `${orphans}{${labels}} 4`],
-    ["a later run, which would silence an alert", `veza_reconciler_last_run_timestamp{${labels}} 2e+09`],
-    ["no number", `${orphans}{${labels}} NaN`],
-    ["no end", `${orphans}{${labels}} +Inf`],
-    ["more, of another stage", `${orphans}{instance="",job="veza_reconciler",stage="b"} 6`],
-    ["more, of no stage", `${orphans}{instance="",job="veza_reconciler"} 6`],
-    ["more, of another job", `${orphans}{instance="",job="veza_reconciler2",stage="totals"} 6`],
-    ["more, of a larger group", `${orphans}{instance="x",job="veza_reconciler",stage="totals"} 6`],
-    ["a series of an earlier version", `veza_reconciler_gone_total{${labels}} 6`],
-    ["no group, as VictoriaMetrics", "vm_app_version 1"],
-  ])("holds nothing when it shows %s", async (_, line) => {
-    const expected = { outcome: true, requests: ["GET", "PUT"], orphans: 5, held: 0, log: [] };
-    expect(await publishTo(showing(`${line}\n`))).toEqual(expected);
+  it.each(["receiver", "sampler"] as const)("as %s, tells which and by how much, and writes nothing", async (role) => {
+    expect(await publishTo(`${orphans}{${labels}} 7\n`, 200, database[`${role}Url`])).toEqual({
+      outcome: true,
+      requests: ["GET", "PUT"],
+      orphans: 7,
+      held: 1,
+      log: [{ level: "warn", message: "counters held", by: { [`${orphans}{}`]: 2 } }],
+    });
+    expect(await totals()).toEqual({ [orphans]: "5" });
   });
 
-  it.each([401, 403, 404, 405, 410, 501, 301, 302, 307])(
-    "and has nothing to compare when its page is answered with %i",
-    async (status) => {
-      expect(await publishTo(answering(status))).toMatchObject({ outcome: true, orphans: 5, held: 0, log: [] });
-    },
-  );
-
-  it.each([
-    ["is answered with 500", answering(500), "the Pushgateway answered 500: no /metrics"],
-    ["is answered with 503", answering(503), "the Pushgateway answered 503: no /metrics"],
-    ["is answered with 408", answering(408), "the Pushgateway answered 408: no /metrics"],
-    ["is answered with 429", answering(429), "the Pushgateway answered 429: no /metrics"],
-    ["breaks off", (response: http.ServerResponse) => response.destroy(), "/metrics of the gateway: other side closed"],
-    [
-      "does not end",
-      (response: http.ServerResponse) => void response.write(`${orphans}{${labels}} 5\n`),
-      "the Pushgateway: no answer within 1500 ms",
-    ],
-  ])("and fails as a push does, after two attempts, when its page %s", async (_, answer, outcome) => {
-    expect(await publishTo(answer)).toMatchObject({ outcome, requests: ["GET", "GET"], log: [] });
-  });
-
-  it("and reads a page of 5 MB within 1.5 s, whose lines come in pieces, and lines without an end", async () => {
-    const others = `veza_other{job="veza_reconciler",stage="totals",n="a"} 1\n`.repeat(50_000);
-    const pieces = [
-      `${others}${orphans}{${labels}`,
-      `} 6\n${others}`,
-      "x".repeat(200_000),
-      `${orphans}{${labels}} 7\n`,
-    ];
-    expect(pieces.join("").length).toBeGreaterThan(5_000_000);
-    const answer = async (response: http.ServerResponse) => {
-      for (const piece of pieces) await new Promise((resolve) => response.write(piece, () => setTimeout(resolve, 50)));
-      response.end();
-    };
-    expect(await publishTo(answer)).toMatchObject({ outcome: true, orphans: 6, held: 1 });
+  it("and fails as a push does, after two attempts, when the page does not come", async () => {
+    const outcome = "the Pushgateway answered 503: no /metrics";
+    expect(await publishTo("", 503)).toMatchObject({ outcome, requests: ["GET", "GET"], log: [] });
   });
 
   it("to the last digit, whatever precision a role has", async () => {
@@ -428,9 +262,10 @@ describe("pushes no counter below what the gateway shows", () => {
     const { sql } = await open();
     await recordDelivery(sql, delivery("b", [increment(sum, 0.1)]));
     await recordDelivery(sql, delivery("c", [increment(sum, 1_234_567_890.2)]));
-    await setForReceiver("extra_float_digits", "-5");
-    const { held } = await publishTo(showing(`${sum}{${labels}} 1.2345678903e+09\n`));
-    expect(held).toBe(0);
+    const role = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
+    await database.admin.unsafe(`${role} set extra_float_digits = -5`);
+    onTestFinished(async () => void (await database.admin.unsafe(`${role} reset extra_float_digits`)));
+    expect(await publishTo(`${sum}{${labels}} 1.2345678903e+09\n`)).toMatchObject({ held: 0, log: [] });
   });
 });
 
@@ -454,34 +289,32 @@ it("gives the lock back when its push is refused, and does not push again", asyn
     pushes += 1;
     response.writeHead(400).end();
   });
-  await expect(publish(connection, 3_000, { url })).rejects.toThrow("the Pushgateway answered 400");
+  await expect(publish(connection, 20_000, { url })).rejects.toThrow("the Pushgateway answered 400");
   expect(pushes).toBe(1);
-  await publish(other, 1_000);
-  await publish(connection, 1_000);
+  await publish(other, 20_000);
+  await publish(connection, 20_000);
 });
 
 it("says why it failed, and not only that the connection is gone by then", async () => {
   const { port } = targetOf(database.receiverUrl);
   const cutting = await startProxy(port, { allow: (chunk) => !chunk.includes("pg_advisory_xact_lock") });
   const url = database.receiverUrl.replace(`:${port}/`, `:${cutting.port}/`);
-  await expect(publish(await open(url), 3_000, gateway, url)).rejects.toMatchObject({
-    code: "ECONNRESET",
-  });
+  await expect(publish(await open(url), 20_000, gateway, url)).rejects.toMatchObject({ code: "ECONNRESET" });
 });
 
 it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
-  onTestFinished(await takeLock());
+  const holder = await database.admin.reserve();
+  await holder`begin; select pg_advisory_xact_lock(1986361953, 1)`.simple();
+  onTestFinished(() => holder`rollback`.then(() => holder.release()));
   await wipe(stage);
   const connection = await open();
-  await expect(publish(connection, 10_000)).rejects.toMatchObject({
-    code: "55P03",
-  });
+  await expect(publish(connection, 20_000)).rejects.toMatchObject({ code: "55P03" });
   expect(await scrape(stage)).toEqual({});
   expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
 });
 
 it.each([
-  ["its limit comes", 500, async () => {}, "test: no answer within 500 ms", 1],
+  ["its limit comes", 1_400, async () => {}, "test: no answer within 1400 ms", 1],
   [
     "the connection, and with it the lock, is lost",
     20_000,
@@ -503,13 +336,14 @@ it.each([
 
   const connection = await open();
   const [row] = await connection.sql`select pg_backend_pid() as pid`;
-  const startedAt = performance.now();
-  const publishing = publish(connection, timeoutMs, { url });
+  const dial = vi.fn(() => open());
+  const connections = lend(connection, dial);
+  const publishing = publishTotals(connections, { pushgateway: { url }, stage }, deadline("test", timeoutMs));
   const outcome = publishing.catch((error) => ({ message: error.message, changes: [...changes] }));
   await expect.poll(() => changes).toEqual(["started"]);
   await strike(row?.pid);
   expect(await outcome).toEqual({ message, changes: Array(pushes).fill(["started", "settled"]).flat() });
-  expect(performance.now() - startedAt).toBeLessThan(4_000);
+  expect(dial).toHaveBeenCalledTimes(pushes - 1);
 });
 
 it("forgets deliveries after 14 days, at most 100 with each that comes, and none that is a replay", async () => {

@@ -19,9 +19,9 @@ const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
 it("writes one line for a reason and minute, whatever the flood", () => {
   const log = captureLog();
   const [get, old] = [new Refusal(405, "only POST is allowed"), new Refusal(401, "webhook-timestamp: must be …")];
-  for (let second = 0; second < 120; second += 1) {
-    for (let index = 0; index < 100; index += 1) [get, old].forEach(logUnsigned);
-    pass(1);
+  for (let request = 0; request < 12_000; request += 1) {
+    [get, old].forEach(logUnsigned);
+    pass(0.01);
   }
   expect(log).toHaveLength(4);
   expect(log.slice(0, 2)).toEqual([
