@@ -1,12 +1,12 @@
+// npm run test:docs: a newcomer's walk through the README and docs/deploy.md, command by command, in a copy of the
+// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
+// fresh copy.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
-
-// npm run test:docs: a newcomer's walk through the README and docs/deploy.md, command by command, in a copy of the
-// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
-// fresh copy.
 
 /** The commands of the part of a page under a heading, as they are printed. */
 async function commandsOf(page: string, heading: string): Promise<string[]> {
@@ -19,16 +19,7 @@ async function commandsOf(page: string, heading: string): Promise<string[]> {
 
 it("leads to both promises seen kept, to counts on one's own ledger, to alerts, and to tests", async (context) => {
   const folder = await copyProject(context);
-  const environment = {
-    CI: undefined,
-    VITEST: undefined,
-    NODE_ENV: undefined,
-    DATABASE_URL: undefined,
-    PUSHGATEWAY_URL: undefined,
-    WEBHOOK_SECRET: undefined,
-    SECRET_ID: undefined,
-    STAGE: undefined,
-  };
+  const environment = { ...withoutSettings, CI: undefined, VITEST: undefined, NODE_ENV: undefined };
   const run = (command: string, more: Record<string, string> = {}, stdin: "ignore" | "pipe" = "ignore") =>
     runProgram("bash", ["-c", `cd '${folder}' && ${command}`], { ...environment, ...more }, stdin);
   const outputOf = async (program: Program) => {

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import type http from "node:http";
 import path from "node:path";
 import { onTestFinished } from "vitest";
+import { signedHeaders } from "../../commands/deliver.ts";
 import { type FunctionName, functionIn, type Packaged, unzip } from "./packages.ts";
 import { projectFolder } from "./processes.ts";
 import { httpServer } from "./servers.ts";
@@ -30,6 +31,19 @@ export interface Lambda {
   invoke(event: object): Promise<Invocation>;
   /** The process that works on an event now, or is frozen. */
   process(): ChildProcess | undefined;
+}
+
+export const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
+
+/** The smallest event that the receiver takes, with a body signed at `atMs`; `changes` replace right headers. */
+export function signedEvent(
+  secret: string,
+  content: unknown = orphanRefund(),
+  { id = `msg_${randomUUID()}`, atMs = Date.now(), headers: changes = {} } = {},
+) {
+  const body = typeof content === "string" ? content : JSON.stringify(content);
+  const { "content-type": _, ...headers } = signedHeaders(secret, id, new Date(atMs), body);
+  return { requestContext: { http: { method: "POST" } }, headers: { ...headers, ...changes }, body };
 }
 
 /**
