@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { httpServer } from "./servers.ts";
 
@@ -9,68 +8,51 @@ export interface Call {
 }
 
 /**
- * Stands in for CloudFormation, S3, Lambda and STS on 127.0.0.1, while Serverless deploys a stack that is not there
- * yet. Resolves to its URL, and to what it was asked. It makes nothing, and leaves out the calls of CloudFormation.
+ * Stands in for CloudFormation, S3, Lambda and STS on 127.0.0.1, while Serverless deploys to a stack that is there.
+ * Resolves to its URL, and to what it was asked. It makes nothing, and leaves out the calls of CloudFormation.
  */
 export async function fakeCloudFormation(account: string): Promise<{ url: string; calls: Call[] }> {
   const calls: Call[] = [];
-  let updates = 0;
   const url = await httpServer(async (request, response) => {
-    const body = await text(request);
-    const [, region = "", service = ""] =
-      /Credential=[^/]+\/\d+\/([^/]+)\/([^/]+)/.exec(request.headers.authorization ?? "") ?? [];
-    response.setHeader("content-type", "text/xml");
+    const parameters = new URLSearchParams(await text(request));
+    const { method, headers, url: target = "" } = request;
+    const [, region, service] = /Credential=[^/]+\/\d+\/([^/]+)\/([^/]+)/.exec(headers.authorization ?? "") ?? [];
     if (service === "s3") {
-      calls.push(callOfS3(request));
-      response.setHeader("etag", '"1"');
-      response.end("<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>");
+      const [, bucket, key] = /^\/([^/]+)\/([^?]*)/.exec(target) ?? [];
+      const resource = `arn:aws:s3:::${bucket}`;
+      // HEAD of a bucket asks for the right to list it.
+      if (!key) calls.push({ action: "s3:ListBucket", resource });
+      else calls.push({ action: method === "PUT" ? "s3:PutObject" : "s3:GetObject", resource: `${resource}/${key}` });
+      response.setHeader("etag", '"1"').end("<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>");
       return;
     }
     if (service === "lambda") {
-      const [, name] = /\/functions\/([^/]+)/.exec(request.url ?? "") ?? [];
+      const [, name] = /\/functions\/([^/]+)/.exec(target) ?? [];
       calls.push({ action: "lambda:GetFunction", resource: `arn:aws:lambda:${region}:${account}:function:${name}` });
-      response.setHeader("content-type", "application/json").end("{}");
+      response.end("{}");
       return;
     }
-    const parameters = new URLSearchParams(body);
     const action = parameters.get("Action") ?? "";
     const named = parameters.get("StackName") ?? ""; // By its name, or by its ARN.
     const stack = named.split("/")[1] ?? named;
     const arn = `arn:aws:cloudformation:${region}:${account}:stack/${stack}/1`;
     if (service === "cloudformation") calls.push({ action: `${service}:${action}`, resource: stack ? arn : "*" });
-    if (action === "DescribeStacks" && updates === 0) {
-      const message = `Stack with id ${stack} does not exist`;
-      response.writeHead(400);
-      response.end(
-        `<ErrorResponse><Error><Code>ValidationError</Code><Message>${message}</Message></Error></ErrorResponse>`,
-      );
-      return;
-    }
-    if (action === "ExecuteChangeSet") updates += 1;
-    const status = `${updates > 1 ? "UPDATE" : "CREATE"}_COMPLETE`;
     const answers: Record<string, string> = {
       GetCallerIdentity: `<Account>${account}</Account><Arn>arn:aws:iam::${account}:user/deployer</Arn>`,
       CreateChangeSet: `<Id>change</Id><StackId>${arn}</StackId>`,
       DescribeChangeSet: `<Status>CREATE_COMPLETE</Status><ExecutionStatus>AVAILABLE</ExecutionStatus>
         <StackId>${arn}</StackId>`,
       DescribeStacks: `<Stacks><member><StackName>${stack}</StackName>
-        <StackStatus>${status}</StackStatus></member></Stacks>`,
+        <StackStatus>UPDATE_COMPLETE</StackStatus></member></Stacks>`,
       DescribeStackResource: `<StackResourceDetail>
         <PhysicalResourceId>${stack}-bucket</PhysicalResourceId></StackResourceDetail>`,
-      DescribeStackEvents: `<StackEvents><member><EventId>${updates}</EventId><StackName>${stack}</StackName>
+      DescribeStackEvents: `<StackEvents><member><EventId>1</EventId><StackName>${stack}</StackName>
         <LogicalResourceId>${stack}</LogicalResourceId><PhysicalResourceId>${arn}</PhysicalResourceId>
-        <ResourceType>AWS::CloudFormation::Stack</ResourceType><ResourceStatus>${status}</ResourceStatus>
+        <ResourceType>AWS::CloudFormation::Stack</ResourceType><ResourceStatus>UPDATE_COMPLETE</ResourceStatus>
         <Timestamp>${new Date(Date.now() + 1000).toISOString()}</Timestamp></member></StackEvents>`,
     };
     const result = `<${action}Result>${answers[action] ?? ""}</${action}Result>`;
-    response.end(`<${action}Response>${result}</${action}Response>`);
+    response.setHeader("content-type", "text/xml").end(`<${action}Response>${result}</${action}Response>`);
   });
   return { url, calls };
-}
-
-function callOfS3({ method, url = "" }: IncomingMessage): Call {
-  const [, bucket = "", key = ""] = /^\/([^/]+)\/([^?]*)/.exec(url) ?? [];
-  // HEAD of a bucket asks for the right to list it.
-  if (!key) return { action: "s3:ListBucket", resource: `arn:aws:s3:::${bucket}` };
-  return { action: method === "PUT" ? "s3:PutObject" : "s3:GetObject", resource: `arn:aws:s3:::${bucket}/${key}` };
 }
