@@ -82,7 +82,7 @@ const rows = `insert into veza.orders (status, hyperswitch_payment_id, created_a
   ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`;
 
 describe.skipIf(!(await findOnPath(["psql"])))("leads, as printed, to the first gauge and the first 200:", () => {
-  it("the README's commands, and back", async () => {
+  it("the README's commands", async () => {
     const rds = await startAsOnRds();
     onTestFinished(() => rds.stop());
     await rds.run(rows);
@@ -104,12 +104,6 @@ describe.skipIf(!(await findOnPath(["psql"])))("leads, as printed, to the first 
     expect(await tick.printed(/^counts .*/m)).toContain('"stuck_orders":1,');
     expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
     await ping({ ...shared, SECRET_ID: "veza-ledger-metrics/prod/receiver" });
-
-    const page = await readFile("docs/deploy.md", "utf8");
-    const [remove = ""] = /^.*psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(page) ?? [];
-    expect(remove).toContain("rollback.sql");
-    await bash(remove);
-    expect(await rds.run("select rolname from pg_roles where rolname ~ 'veza_ledger'")).toHaveLength(0);
   });
 
   it("the page's commands for IAM, without a password", async () => {
@@ -125,10 +119,7 @@ describe.skipIf(!(await findOnPath(["psql"])))("leads, as printed, to the first 
     const address = rds.addressUrl.replace(/^.*\/\/|\/ledger$/g, "");
     const { filled, bash, keepSecrets, ping } = await startWalk(address, rds.certificatesFile, stage);
     // AWS' own variables are in the shell from the beginning.
-    await bash(migrate, awsCredentials);
-    const members = await admin`select member::regrole::text as name from pg_auth_members
-      where roleid = 'rds_iam'::regrole and member::regrole::text like 'veza%' group by 1 order by 1`;
-    expect(members.map(({ name }) => name)).toEqual(["veza_ledger_receiver", "veza_ledger_sampler"]);
+    expect(await bash(migrate, awsCredentials)).toMatch(/^✓ veza_ledger_sampler +tried: 5 counts, a publish$/m);
     expect(await bash(secret)).toBe("");
     expect(Object.keys(await keepSecrets())).toEqual(["veza-ledger-metrics/prod/receiver"]);
     expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);

@@ -63,16 +63,6 @@ const counts = { ...forEachCheck(() => 0), stuck_orders: 1 };
 const recorded = [200, { status: "recorded", published: true, stage }];
 const lines = ({ log }: Invocation): Record<string, unknown>[] => log.map((line) => JSON.parse(line));
 
-/** The log of an invocation that writes one line: this message in Lambda's JSON format. */
-const oneLine = (message: object) => [
-  {
-    timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
-    level: "INFO",
-    requestId: expect.stringMatching(/^[\w-]{36}$/),
-    message,
-  },
-];
-
 it("counts, cold and warm, with settings from Secrets Manager, logs one line, and leaves nothing open", async () => {
   const sampler = await start("sampler");
   const cold = await sampler.invoke({});
@@ -80,7 +70,8 @@ it("counts, cold and warm, with settings from Secrets Manager, logs one line, an
   expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
   const warm = await sampler.invoke({});
   expect(warm).toMatchObject({ result: counts, pid: cold.pid, open: [] });
-  expect(lines(cold)).toEqual(oneLine({ message: "tick", ...counts, duration_seconds: expect.any(Number) }));
+  const message = { message: "tick", ...counts, duration_seconds: expect.any(Number) };
+  expect(lines(cold)).toEqual([{ level: "INFO", message }]);
   expect(sampler.reads).toEqual([`veza-ledger-metrics/${stage}/sampler`]);
 });
 
@@ -91,7 +82,7 @@ it("records, cold and warm, logs one line, and leaves open the connection that i
     expect(answerOf(invocation)).toEqual(recorded);
     expect(invocation.open).toEqual(["TCPSocketWrap"]);
     const message = { message: "delivery", id, status: "recorded", events: 1, published: true };
-    expect(lines(invocation)).toEqual(oneLine(message));
+    expect(lines(invocation)).toEqual([{ level: "INFO", message }]);
   }
   expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
 });
@@ -115,11 +106,7 @@ it("goes on after 12 s frozen with a reset link, and answers in time when Postgr
   const wait = async ([sampler, receiver]: typeof waiting) => {
     for (const { proxy } of waiting) void proxy.mute(60_000);
     const [tick, delivered] = await Promise.all([sampler.invoke({}), receiver.invoke(delivery())]);
-    expect(tick.error).toEqual({
-      errorType: "Error",
-      errorMessage: expect.stringContaining("no answer within"),
-      stackTrace: expect.anything(),
-    });
+    expect(tick.error).toMatchObject({ errorMessage: expect.stringContaining("no answer within") });
     expect(answerOf(delivered)[0]).toBe(503);
     expect(tick.open).toEqual([]);
   };
@@ -152,16 +139,13 @@ it.each(["goes on", "is stopped meanwhile"])(
 it("leaves a quarter of its memory free, at the largest deliveries too", async () => {
   const [sampler, receiver] = [await start("sampler"), await start("receiver")];
   const events = Array.from({ length: 1000 }, () => ({ ...orphanRefund(), padding: "x".repeat(150) }));
-  const peaks: Record<string, number> = {};
+  const limitMib = functionIn(packaged, "receiver").MemorySize * 0.75; // The sampler has as much.
   for (let round = 0; round < 30; round += 1) {
     const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery(events))];
     expect(tick.result).toEqual(counts);
     expect(answerOf(delivered)).toEqual(recorded);
-    Object.assign(peaks, { sampler: tick.maxMemoryMib, receiver: delivered.maxMemoryMib });
-  }
-  for (const [name, peakMib] of Object.entries(peaks)) {
-    expect(peakMib, name).toBeGreaterThan(20);
-    expect(peakMib, name).toBeLessThan(functionIn(packaged, "receiver").MemorySize * 0.75);
+    expect(tick.maxMemoryMib).toBeLessThan(limitMib);
+    expect(delivered.maxMemoryMib).toBeLessThan(limitMib);
   }
 });
 
@@ -169,12 +153,10 @@ it("has room for a stranger's requests of 6 MB, forged as well as can be", async
   const NODE_OPTIONS = "--max-old-space-size=64 --max-semi-space-size=4"; // Collects garbage early.
   const receiver = await start("receiver", inject("pushgatewayUrl"), { NODE_OPTIONS });
   const forged = { ...delivery([]), body: "é".repeat(2_900_000) };
-  let peakMib = 0;
   for (let round = 0; round < 20; round += 1) {
     const refused = await receiver.invoke(forged);
     expect(answerOf(refused)[0]).toBe(401);
-    peakMib = refused.maxMemoryMib;
+    // About 128 here, and over 158 when each body is copied as often as the package does.
+    expect(refused.maxMemoryMib).toBeLessThan(145);
   }
-  // About 128 here, and over 158 when each body is copied as often as the package does.
-  expect(peakMib).toBeLessThan(145);
 });

@@ -4,7 +4,7 @@ import path from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { type Alarm, stateOf } from "../helpers/alarm.ts";
 import { functionIn, type Packaged, packageService, unzip } from "../helpers/packages.ts";
-import { ofType, ownArn, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
+import { arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
 const stage = "artifact";
 const names = ["sampler", "receiver"] as const;
@@ -40,12 +40,12 @@ it.each([
     {
       Effect: "Allow",
       Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
-      Resource: ownArn("logs", `log-group:/aws/lambda/veza-ledger-metrics-artifact-${name}:*`),
+      Resource: arn("logs", `log-group:/aws/lambda/veza-ledger-metrics-artifact-${name}:*`),
     },
     {
       Effect: "Allow",
       Action: "secretsmanager:GetSecretValue",
-      Resource: [ownArn("secretsmanager", `secret:veza-ledger-metrics/artifact/${name}-??????`)],
+      Resource: [arn("secretsmanager", `secret:veza-ledger-metrics/artifact/${name}-??????`)],
     },
   ]);
   expect(roleOf(resources, name)).not.toHaveProperty("ManagedPolicyArns");

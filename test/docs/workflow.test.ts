@@ -81,6 +81,8 @@ describe("deploy/workflow.yml", async () => {
   it("builds without credentials, and deploys as the role that deploy/trust.json gives its environment", async () => {
     expect(build?.permissions).toEqual({ contents: "read" });
     expect(indexOf(build, /credentials@/)).toBe(-1);
+    const made = { path: "build/*.json\nbuild/*.zip\n", "if-no-files-found": "error" };
+    expect(build?.steps[indexOf(build, /upload-artifact@/)]?.with).toMatchObject(made);
     const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
     const { StringEquals } = trust.Statement[0].Condition;
     expect(StringEquals["token.actions.githubusercontent.com:sub"]).toMatch(

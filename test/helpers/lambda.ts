@@ -47,7 +47,7 @@ export function signedEvent(
 
 /**
  * Stands in for AWS Lambda: it unpacks a function's archive, and runs it in a process of its own. The handler, the
- * environment, the time-out and the memory size are the template's. Gone with the test.
+ * environment and the time-out are the template's. Gone with the test.
  *
  * It leaves out: concurrent invocations, the throttled processor, the network, roles, /var/runtime with Amazon's roots,
  * and the retries of events. It measures memory, and does not end a process that needs too much.
