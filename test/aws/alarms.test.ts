@@ -6,7 +6,7 @@ import { expect, inject, it, onTestFinished } from "vitest";
 import { type Alarm, stateOf } from "../helpers/alarm.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { matchesFilter } from "../helpers/filter-pattern.ts";
-import { type Invocation, orphanRefund, signedEvent, startLambda } from "../helpers/lambda.ts";
+import { type Invocation, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { type FunctionName, packageService, type Resources } from "../helpers/packages.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { ofType } from "../helpers/resources.ts";
@@ -78,9 +78,8 @@ it("raises each alarm by its cause, and none without", async () => {
   // Half an hour passes for a process when the file is there.
   const halfAnHourMs = 1_860_000;
   const later = path.join(packaged.folder, "later");
-  const clock = `import fs from "node:fs"; const now = Date.now;
-    Date.now = () => now() + (fs.existsSync(${JSON.stringify(later)}) ? ${halfAnHourMs} : 0);`;
-  const aging = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}` };
+  const aging = preload(`import fs from "node:fs"; const now = Date.now;
+    Date.now = () => now() + (fs.existsSync(${JSON.stringify(later)}) ? ${halfAnHourMs} : 0);`);
   const [sampler, receiver, deceived] = [
     await start("sampler", aging),
     await start("receiver", aging),

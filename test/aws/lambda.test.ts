@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
 import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
-import { type Invocation, type Lambda, orphanRefund, signedEvent, startLambda } from "../helpers/lambda.ts";
+import { type Invocation, type Lambda, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { forEachCheck } from "../helpers/models.ts";
 import { type FunctionName, functionIn, type Packaged, packageService } from "../helpers/packages.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
@@ -16,6 +16,7 @@ import { encrypted } from "../helpers/tls.ts";
 
 const stage = "lambda";
 const secret = newSecret();
+const gateway = inject("pushgatewayUrl");
 let packaged: Packaged;
 let database: TestDatabase;
 beforeAll(async () => {
@@ -34,7 +35,7 @@ beforeEach(async () => {
 /** Starts a function behind a proxy to Postgres, with its settings in Secrets Manager. */
 async function start(
   name: FunctionName,
-  gatewayUrl = inject("pushgatewayUrl"),
+  gatewayUrl = gateway,
   environment: Record<string, string> = {},
 ): Promise<Lambda & { proxy: TcpProxy; reads: string[] }> {
   const url = name === "sampler" ? database.samplerUrl : database.receiverUrl;
@@ -136,6 +137,17 @@ it.each(["goes on", "is stopped meanwhile"])(
   },
 );
 
+it("answers when no link of a handler keeps the process alive, as when all of them are lost", async () => {
+  const unref = preload(`import net from "node:net"; const { connect } = net.Socket.prototype;
+    net.Socket.prototype.connect = function (...args) {
+      const isOfRuntime = process.env.RUNTIME_URL.endsWith(":" + args.flat()[0].port);
+      return isOfRuntime ? connect.apply(this, args) : connect.apply(this, args).unref();
+    };`);
+  const [sampler, receiver] = [await start("sampler", gateway, unref), await start("receiver", gateway, unref)];
+  expect((await sampler.invoke({})).result).toEqual(counts);
+  expect(answerOf(await receiver.invoke(delivery()))).toEqual(recorded);
+});
+
 it("leaves a quarter of its memory free, at the largest deliveries too", async () => {
   const [sampler, receiver] = [await start("sampler"), await start("receiver")];
   const events = Array.from({ length: 1000 }, () => ({ ...orphanRefund(), padding: "x".repeat(150) }));
@@ -151,7 +163,7 @@ it("leaves a quarter of its memory free, at the largest deliveries too", async (
 
 it("has room for a stranger's requests of 6 MB, forged as well as can be", async () => {
   const NODE_OPTIONS = "--max-old-space-size=64 --max-semi-space-size=4"; // Collects garbage early.
-  const receiver = await start("receiver", inject("pushgatewayUrl"), { NODE_OPTIONS });
+  const receiver = await start("receiver", gateway, { NODE_OPTIONS });
   const forged = { ...delivery([]), body: "é".repeat(2_900_000) };
   for (let round = 0; round < 20; round += 1) {
     const refused = await receiver.invoke(forged);

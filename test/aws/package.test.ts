@@ -2,6 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeAll, expect, it } from "vitest";
+import manifest from "../../package.json" with { type: "json" };
 import { type Alarm, stateOf } from "../helpers/alarm.ts";
 import { functionIn, type Packaged, packageService, unzip } from "../helpers/packages.ts";
 import { arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
@@ -29,6 +30,7 @@ it.each([
       Variables: {
         SECRET_ID: `veza-ledger-metrics/artifact/${name}`,
         STAGE: "artifact",
+        VERSION: manifest.version,
         NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
       },
     },

@@ -84,10 +84,11 @@ describe("deploy/workflow.yml", async () => {
     const made = { path: "build/*.json\nbuild/*.zip\n", "if-no-files-found": "error" };
     expect(build?.steps[indexOf(build, /upload-artifact@/)]?.with).toMatchObject(made);
     const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
-    const { StringEquals } = trust.Statement[0].Condition;
-    expect(StringEquals["token.actions.githubusercontent.com:sub"]).toMatch(
-      new RegExp(`^repo:[\\w-]+/[\\w-]+:environment:${deploy?.environment}$`),
-    );
+    const subject = new RegExp(`^repo:[\\w-]+/[\\w-]+:environment:${deploy?.environment}$`);
+    expect(trust.Statement[0].Condition.StringEquals).toEqual({
+      "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+      "token.actions.githubusercontent.com:sub": expect.stringMatching(subject),
+    });
     expect(deploy?.steps[indexOf(deploy, /credentials@/)]?.with?.["role-to-assume"]).toBe(
       "arn:aws:iam::123456789012:role/deploy-veza-ledger-metrics",
     );

@@ -32,6 +32,11 @@ export interface Lambda {
   process(): ChildProcess | undefined;
 }
 
+/** The environment of a process that runs this code before all else. */
+export const preload = (code: string) => ({
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
+});
+
 export const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
 
 /** The smallest event that the receiver takes, with a body signed at `atMs`; `changes` replace right headers. */
