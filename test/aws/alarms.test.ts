@@ -88,13 +88,10 @@ it("raises each alarm by its cause, and none without", async () => {
 
   const known = orphanRefund();
   const byAnother = (atMs: number) => signedEvent(newSecret(), "[]", { atMs });
+  // All that a stranger may send is in test/totals/hostile.test.ts.
   const quiet = [
     ...(await sampler({}, {})),
-    ...(await receiver(
-      delivery(known, { id: "msg_known" }),
-      delivery(known, { id: "msg_known" }),
-      {}, // All that a stranger may send is in test/totals/hostile.test.ts.
-    )),
+    ...(await receiver(delivery(known, { id: "msg_known" }), delivery(known, { id: "msg_known" }), {})),
     ...(await deceived(byAnother(Date.now()))),
   ];
   const refused = await receiver(
@@ -132,8 +129,7 @@ it("raises each alarm by its cause, and none without", async () => {
     ["OldSecrets", old, 1],
     ["OldSecrets", oldTick, 1],
   ];
-  const named = new Set(causes.map(([name]) => `${name}Alarm`));
-  expect(named.size).toBe(ofType(resources, "AWS::CloudWatch::Alarm").length);
+  expect(new Set(causes.map(([name]) => name)).size).toBe(ofType(resources, "AWS::CloudWatch::Alarm").length);
   for (const [name, cause, count] of causes) {
     const alarm = resources[`${name}Alarm`]?.Properties as unknown as Alarm;
     expect(countOf(resources, alarm, cause), name).toBe(count);

@@ -116,8 +116,7 @@ describe.skipIf(!(await findOnPath(["psql"])))("leads, as printed, to the first 
     expect(turnOn).toMatch(/^aws rds .*\naws rds .*\n$/); // RDS is not here.
     const migrate = prepare.replace(/^(curl|export) .*\n/gm, "");
     const stage = "first-hour-iam";
-    const address = rds.addressUrl.replace(/^.*\/\/|\/ledger$/g, "");
-    const { filled, bash, keepSecrets, ping } = await startWalk(address, rds.certificatesFile, stage);
+    const { filled, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
     // AWS' own variables are in the shell from the beginning.
     expect(await bash(migrate, awsCredentials)).toMatch(/^✓ veza_ledger_sampler +tried: 5 counts, a publish$/m);
     expect(await bash(secret)).toBe("");

@@ -96,7 +96,7 @@ it.each([
   ["OK", "ReceiverMismatches", "mismatches for 10 minutes", [...none(20), 5, 5]],
   ["ALARM", "ReceiverMismatches", "mismatches for 15 minutes", [...none(20), 1, 1, 1]],
   ["ALARM", "OldSecrets", "old secrets", [...none(20), 1]],
-])("has %s at the alarm %s after %s", (state, name, _, series) => {
+])("has the state %s of the alarm %s after %s", (state, name, _, series) => {
   expect(stateOf(packaged.resources[`${name}Alarm`]?.Properties as unknown as Alarm, series)).toBe(state);
 });
 
@@ -110,8 +110,9 @@ it("has the alarms that the docs name", async () => {
   }
 });
 
-it("changes nothing when the same is deployed again", async () => {
+it("changes nothing when the same is deployed again, and leaves nothing in the temporary folder", async () => {
   const again = await packageService(stage);
+  expect(await readdir(again.temporary)).toEqual([]);
   const withoutUploads = ({ resources }: Packaged) =>
     JSON.parse(JSON.stringify(resources, (name, value) => (name === "S3Key" ? "" : value)));
   expect(withoutUploads(again)).toEqual(withoutUploads(packaged));
@@ -120,10 +121,6 @@ it("changes nothing when the same is deployed again", async () => {
     const [before, after] = await Promise.all(archives);
     expect(after?.equals(before as Buffer)).toBe(true);
   }
-});
-
-it("leaves nothing in the temporary folder", async () => {
-  expect(await readdir(packaged.temporary)).toEqual([]);
 });
 
 it.each(names)("makes an archive of one small file for the %s, and maps for all code", async (name) => {

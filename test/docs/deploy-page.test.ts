@@ -1,5 +1,4 @@
 // The commands and examples of docs/deploy.md and docs/events.md, as they are printed.
-
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";

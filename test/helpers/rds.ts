@@ -25,8 +25,8 @@ export const awsCredentials = {
 interface Rds {
   /** DATABASE_URL of a role, without a password. */
   urlOf(username: string): string;
-  /** The same without a user. */
-  addressUrl: string;
+  /** `host:port`. */
+  address: string;
   /** Of the authority that has signed the server's certificate, as CA_CERTIFICATES wants it, and as a file. */
   certificates: string;
   certificatesFile: string;
@@ -78,7 +78,7 @@ export async function startRds(fill = createTemplate): Promise<Rds> {
   const port = await tcpServer((socket) => void logIn(socket).catch(() => socket.destroy()));
   return {
     urlOf: (username) => `postgres://${username}@${host}:${port}/ledger`,
-    addressUrl: `postgres://${host}:${port}/ledger`,
+    address: `${host}:${port}`,
     certificates: await readFile(ca, "utf8"),
     certificatesFile: ca,
     logins,
