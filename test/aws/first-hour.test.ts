@@ -1,19 +1,19 @@
 // The README's way from nothing to the first gauge and the first 200, as it is printed, on a database as RDS has it.
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { load } from "js-yaml";
 import postgres from "postgres";
-import { beforeAll, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { findOnPath } from "../../local/find-on-path.ts";
-import { type AsOnRds, fillWithIam, startAsOnRds } from "../helpers/as-on-rds.ts";
+import { fillWithIam, startAsOnRds } from "../helpers/as-on-rds.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
+import { startLambda } from "../helpers/lambda.ts";
 import { functionIn, packageService } from "../helpers/packages.ts";
-import { postgresPackage } from "../helpers/postgres-package.ts";
 import { runProgram, runScript } from "../helpers/processes.ts";
 import { awsCredentials, startRds } from "../helpers/rds.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 /** The commands of a page under a heading, block by block. */
 async function blocksOf(page: string, heading: string): Promise<string[]> {
@@ -24,176 +24,112 @@ async function blocksOf(page: string, heading: string): Promise<string[]> {
   );
 }
 
-interface Walk {
-  /** What the placeholders of a block stand for here. */
-  filled(block: string): string;
-  /** Runs a block as it is printed, but for its placeholders; it must succeed. Resolves to what it printed. */
-  bash(block: string, environment?: Record<string, string | undefined>): Promise<string>;
-  /** Gives what was made with AWS' command line to the stand-in for Secrets Manager. */
-  keepSecrets(): Promise<Record<string, Record<string, string>>>;
-}
-
 /** A shell in which a page's commands lead to this server, and `aws` is a fake that keeps the secrets it is given. */
-async function startWalk(address: string, ca: string, stage: string): Promise<Walk> {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-first-hour-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  await mkdir(path.join(folder, "secrets"));
-  await writeFile(
-    path.join(folder, "aws"),
+async function startWalk(address: string, ca: string, stage: string) {
+  const folder = await newFolder();
+  const secrets = path.join(folder, "secrets");
+  await mkdir(secrets);
+  const aws =
     `#!/bin/sh\n[ "$1 $2 $3 $5 $6" = "secretsmanager create-secret --name --secret-string file:///dev/stdin" ] || ` +
-      `exit 1\ncat >"${folder}/secrets/$(echo "$4" | tr / _)"\n`,
-  );
-  await chmod(path.join(folder, "aws"), 0o755);
+    `exit 1\ncat >"${secrets}/$(echo "$4" | tr / _)"\n`;
+  await writeFile(path.join(folder, "aws"), aws, { mode: 0o755 });
   onTestFinished(() => wipe(stage));
+  /** What the placeholders of a block stand for here. */
   const filled = (block: string) =>
     block
-      .replaceAll("master:password@host:5432/ledger", `master:master@${address}/ledger?sslmode=verify-full`)
       .replaceAll("HOST:5432/DATABASE", `${address}/ledger?sslmode=verify-full`)
       .replaceAll("PGPASSWORD=password", "PGPASSWORD=master")
       .replaceAll("psql postgres:", `PGSSLROOTCERT=${ca} psql postgres:`)
       .replaceAll("https://push.example.com", inject("pushgatewayUrl"))
       .replaceAll("--schema public", "--schema veza")
       .replaceAll(/(\.\/)?\bpasswords\b/g, path.join(folder, "passwords"));
+  /** Runs a block as it is printed, but for its placeholders; it must succeed. Resolves to what it printed. */
+  const bash = async (block: string, environment: Record<string, string | undefined> = {}) => {
+    const program = runProgram("bash", ["-euo", "pipefail", "-c", filled(block)], {
+      ...withoutSettings,
+      NODE_EXTRA_CA_CERTS: ca,
+      STAGE: stage,
+      PATH: `${folder}:${path.resolve("node_modules/.bin")}:${process.env.PATH}`,
+      ...environment,
+    });
+    await program.exited;
+    const output = program.output();
+    expect([program.child.exitCode, output.match(/^✗.*|^.*ERROR.*$/gm)], output).toEqual([0, null]);
+    return output;
+  };
   const given: Record<string, Record<string, string>> = {};
   await fakeSecretsManager(given);
-  return {
-    filled,
-    bash: async (block, environment = {}) => {
-      const program = runProgram("bash", ["-euo", "pipefail", "-c", filled(block)], {
-        ...withoutSettings,
-        NODE_EXTRA_CA_CERTS: ca,
-        STAGE: stage,
-        PATH: `${folder}:${path.resolve("node_modules/.bin")}:${process.env.PATH}`,
-        ...environment,
-      });
-      await program.exited;
-      const output = program.output();
-      expect([program.child.exitCode, output.match(/^✗.*|^.*ERROR.*$/gm)], output).toEqual([0, null]);
-      return output;
-    },
-    keepSecrets: async () => {
-      for (const file of await readdir(path.join(folder, "secrets"))) {
-        given[file.replaceAll("_", "/")] = JSON.parse(await readFile(path.join(folder, "secrets", file), "utf8"));
-      }
-      return given;
-    },
+  /** Gives what was made with AWS' command line to the stand-in for Secrets Manager. */
+  const keepSecrets = async () => {
+    for (const file of await readdir(secrets)) {
+      given[file.replaceAll("_", "/")] = JSON.parse(await readFile(path.join(secrets, file), "utf8"));
+    }
+    return given;
   };
-}
-
-/** The functions' first tick, and their first 200 by the README's ping, with these environments. */
-async function tryFunctions(
-  { bash }: Walk,
-  stage: string,
-  webhookSecret: string | undefined,
-  sampler: Record<string, string>,
-  receiver: Record<string, string>,
-) {
-  const tick = runScript("test/programs/tick.ts", [], { ...withoutSettings, ...sampler });
-  await tick.exited;
-  expect(tick.output()).toMatch(/^counts .*"stuck_orders":1,/m);
-  expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
-  const listening = runScript("test/programs/receiver.ts", [], { ...withoutSettings, ...receiver });
-  const url = await listening.printed(/receiver (\S+)/);
-  const [ping = ""] = /^.*npm run send -- ping$/m.exec((await blocksOf("README.md", "Deploy")).join("")) ?? [];
-  const sent = await bash(ping.replace(/https:\S+/, url), { WEBHOOK_SECRET: webhookSecret });
-  expect(sent).toContain("Recorded. It is on the gateway.");
+  /** The first 200 of a receiver with this environment, by the README's ping. */
+  const ping = async (environment: Record<string, string>) => {
+    const listening = runScript("test/programs/receiver.ts", [], { ...withoutSettings, ...environment });
+    const url = await listening.printed(/receiver (\S+)/);
+    const [command = ""] = /^.*npm run send -- ping$/m.exec((await blocksOf("README.md", "Deploy")).join("")) ?? [];
+    const { WEBHOOK_SECRET } = given["veza-ledger-metrics/prod/receiver"] ?? {};
+    const sent = await bash(command.replace(/https:\S+/, url), { WEBHOOK_SECRET });
+    expect(sent).toContain("Recorded. It is on the gateway.");
+  };
+  return { filled, bash, keepSecrets, ping };
 }
 
 const rows = `insert into veza.orders (status, hyperswitch_payment_id, created_at) values
   ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`;
 
-/** PostgreSQL's own, and the oldest that RDS still starts, where it can be had. */
-const versions: [string, () => Promise<string | undefined>][] = [
-  ["as installed", async () => process.env.POSTGRES_PACKAGE],
-  ["15", () => postgresPackage(15)],
-];
-
-const hasPsql = await findOnPath(["psql"]);
-
-describe.each(versions)("on PostgreSQL %s, as on RDS", (version, packaged) => {
-  let rds: AsOnRds;
-  let isMissing: unknown;
-  beforeAll(async () => {
-    const other = await packaged().catch((error) => {
-      isMissing = error;
-      return undefined;
-    });
-    if (isMissing) return;
-    vi.stubEnv("POSTGRES_PACKAGE", other);
-    rds = await startAsOnRds().finally(() => vi.unstubAllEnvs());
-    return () => rds.stop();
-  });
-
-  it("the README's commands, as printed, lead to the first gauge and the first 200, and back", async ({ skip }) => {
-    skip(Boolean(isMissing) || !hasPsql, `PostgreSQL ${version} or psql could not be had: ${isMissing}`);
+describe.skipIf(!(await findOnPath(["psql"])))("leads, as printed, to the first gauge and the first 200:", () => {
+  it("the README's commands", async () => {
+    const rds = await startAsOnRds();
+    onTestFinished(() => rds.stop());
     await rds.run(rows);
     const [onRds = "", migrate = "", secrets = "", look = ""] = await blocksOf("README.md", "Deploy");
     expect(onRds).toContain("NODE_EXTRA_CA_CERTS"); // Which the test has made itself.
     const [join = ""] = /^.*'grant veza_app to master'$/m.exec(onRds) ?? [];
-    const stage = `first-hour-${version.replaceAll(" ", "-")}`;
-    const walk = await startWalk(rds.address, rds.ca, stage);
-    const { bash } = walk;
+    const stage = "first-hour";
+    const { bash, keepSecrets, ping } = await startWalk(rds.address, rds.ca, stage);
 
     expect(await bash(join)).toContain("GRANT ROLE");
     expect(await bash(migrate)).toMatch(/^✓ veza_ledger_oncall +logged in, and tried/m);
     expect(await bash(secrets)).toBe("");
-    const given = await walk.keepSecrets();
+    await keepSecrets();
     expect(await bash(look)).toMatch(/^✓ login +veza_ledger_sampler$/m);
 
-    const [sampler = "", receiver = ""] = ["sampler", "receiver"].map((name) => `veza-ledger-metrics/prod/${name}`);
     const shared = { NODE_EXTRA_CA_CERTS: rds.ca, STAGE: stage };
-    await tryFunctions(
-      walk,
-      stage,
-      given[receiver]?.WEBHOOK_SECRET,
-      { ...shared, SECRET_ID: sampler },
-      { ...shared, SECRET_ID: receiver },
-    );
-
-    const [remove = ""] =
-      /^.*psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
-    expect(remove).toContain("rollback.sql");
-    await bash(remove);
-    expect(await rds.run("select rolname from pg_roles where rolname ~ 'veza_ledger'")).toHaveLength(0);
+    const sampler = { ...withoutSettings, ...shared, SECRET_ID: "veza-ledger-metrics/prod/sampler" };
+    const tick = runScript("test/programs/tick.ts", [], sampler);
+    expect(await tick.printed(/^counts .*/m)).toContain('"stuck_orders":1,');
+    expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
+    await ping({ ...shared, SECRET_ID: "veza-ledger-metrics/prod/receiver" });
   });
-});
 
-it.skipIf(!hasPsql)("the page's commands for IAM, as printed, lead there without a password", async () => {
-  const rds = await startRds(fillWithIam);
-  const admin = postgres(rds.superuserUrl.replace(/\w+$/, "ledger"), { max: 1 });
-  onTestFinished(() => admin.end());
-  await admin.unsafe(rows);
-  const [turnOn, prepare = "", secret = "", params = "", look = ""] = await blocksOf(
-    "docs/deploy.md",
-    "Log in without a password",
-  );
-  expect(turnOn).toMatch(/^aws rds .*\naws rds .*\n$/); // RDS is not here.
-  const migrate = prepare.replace(/^(curl|export) .*\n/gm, "");
-  const stage = "first-hour-iam";
-  const walk = await startWalk(rds.addressUrl.replace(/^.*\/\/|\/ledger$/g, ""), rds.certificatesFile, stage);
-  const { bash } = walk;
-  // AWS' own variables are in the shell from the beginning.
-  await bash(migrate, awsCredentials);
-  const members = await admin`select member::regrole::text as name from pg_auth_members
-    where roleid = 'rds_iam'::regrole and member::regrole::text like 'veza%' group by 1 order by 1`;
-  expect(members.map(({ name }) => name)).toEqual(["veza_ledger_receiver", "veza_ledger_sampler"]);
-  expect(await bash(secret)).toBe("");
-  const given = await walk.keepSecrets();
-  expect(Object.keys(given)).toEqual(["veza-ledger-metrics/prod/receiver"]);
-  expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);
+  it("the page's commands for IAM, without a password", async () => {
+    const rds = await startRds(fillWithIam);
+    const admin = postgres(rds.superuserUrl.replace(/\w+$/, "ledger"), { max: 1 });
+    onTestFinished(() => admin.end());
+    await admin.unsafe(rows);
+    const blocks = await blocksOf("docs/deploy.md", "Log in without a password");
+    const [turnOn, prepare = "", secret = "", params = "", look = ""] = blocks;
+    expect(turnOn).toMatch(/^aws rds .*\naws rds .*\n$/); // RDS is not here.
+    const migrate = prepare.replace(/^(curl|export) .*\n/gm, "");
+    const stage = "first-hour-iam";
+    const { filled, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
+    // AWS' own variables are in the shell from the beginning.
+    expect(await bash(migrate, awsCredentials)).toMatch(/^✓ veza_ledger_sampler +tried: 5 counts, a publish$/m);
+    expect(await bash(secret)).toBe("");
+    expect(Object.keys(await keepSecrets())).toEqual(["veza-ledger-metrics/prod/receiver"]);
+    expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);
 
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-first-hour-iam-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const block = load(walk.filled(params)) as { prod: object };
-  const packaged = await packageService(folder, "prod", block.prod);
-  const [sampler, receiver] = (["sampler", "receiver"] as const).map((name) => ({
-    ...functionIn(packaged, name).Environment.Variables,
-    ...awsCredentials,
-    NODE_EXTRA_CA_CERTS: rds.certificatesFile,
-    STAGE: stage,
-  }));
-  const webhookSecret = given["veza-ledger-metrics/prod/receiver"]?.WEBHOOK_SECRET;
-  await tryFunctions(walk, stage, webhookSecret, sampler ?? {}, receiver ?? {});
-  expect(rds.logins.length).toBeGreaterThan(3);
-  expect(rds.logins.filter(({ problem }) => problem)).toEqual([]);
+    const packaged = await packageService("prod", (load(filled(params)) as { prod: object }).prod);
+    const onAws = { ...awsCredentials, NODE_EXTRA_CA_CERTS: rds.certificatesFile, STAGE: stage };
+    const sampler = await startLambda(packaged, "sampler", onAws);
+    expect((await sampler.invoke({})).result).toMatchObject({ stuck_orders: 1 });
+    expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
+    await ping({ ...functionIn(packaged, "receiver").Environment.Variables, ...onAws });
+    expect(rds.logins.length).toBeGreaterThan(3);
+    expect(rds.logins.filter(({ problem }) => problem)).toEqual([]);
+  });
 });

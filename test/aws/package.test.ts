@@ -1,22 +1,18 @@
 // What `serverless package` makes with the default params: the template, its alarms, and the archives.
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
-import { type Alarm, extraPeriods, stateOf } from "../helpers/alarm.ts";
-import { functionIn, type Packaged, packageService, untilWeEnd, unzip } from "../helpers/packages.ts";
-import { isAlive, runProgram } from "../helpers/processes.ts";
-import { ofType, ownArn, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
+import { beforeAll, expect, it } from "vitest";
+import manifest from "../../package.json" with { type: "json" };
+import { type Alarm, stateOf } from "../helpers/alarm.ts";
+import { functionIn, type Packaged, packageService, unzip } from "../helpers/packages.ts";
+import { arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
 const stage = "artifact";
 const names = ["sampler", "receiver"] as const;
-let folder: string;
 let packaged: Packaged;
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), "veza-package-"));
-  packaged = await packageService(path.join(folder, "defaults"), stage);
+  packaged = await packageService(stage);
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 it.each([
   ["sampler", 25, 1],
@@ -34,6 +30,7 @@ it.each([
       Variables: {
         SECRET_ID: `veza-ledger-metrics/artifact/${name}`,
         STAGE: "artifact",
+        VERSION: manifest.version,
         NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
       },
     },
@@ -45,12 +42,12 @@ it.each([
     {
       Effect: "Allow",
       Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
-      Resource: ownArn("logs", `log-group:/aws/lambda/veza-ledger-metrics-artifact-${name}:*`),
+      Resource: arn("logs", `log-group:/aws/lambda/veza-ledger-metrics-artifact-${name}:*`),
     },
     {
       Effect: "Allow",
       Action: "secretsmanager:GetSecretValue",
-      Resource: [ownArn("secretsmanager", `secret:veza-ledger-metrics/artifact/${name}-??????`)],
+      Resource: [arn("secretsmanager", `secret:veza-ledger-metrics/artifact/${name}-??????`)],
     },
   ]);
   expect(roleOf(resources, name)).not.toHaveProperty("ManagedPolicyArns");
@@ -78,73 +75,60 @@ it("calls the sampler every minute, and the receiver by its URL", () => {
   ]);
 });
 
-const alarm = (id: string) => packaged.resources[id]?.Properties as unknown as Alarm;
-const minutes = (count: number, value?: number) => Array(count).fill(value);
+const none = (periods: number) => Array<undefined>(periods).fill(undefined);
+const minutely = Array(60).fill(1);
 
-it.each(extraPeriods)("raises the alarm on a silent sampler, if CloudWatch looks at %i periods more", (extra) => {
-  const silent = alarm("SamplerSilentAlarm");
-  const latest = 5 + extra;
-  expect(stateOf(silent, minutes(latest), extra)).toBe("ALARM"); // It never ran, or was silent before the alarm.
-  expect(stateOf(silent, [...minutes(60), 1], extra)).toBe("OK"); // A new stack, after its first tick.
-  const running = minutes(60, 1);
-  expect(stateOf(silent, [...running, ...minutes(4)], extra)).toBe("OK");
-  for (const silence of [latest, 30, 600]) {
-    expect(stateOf(silent, [...running, ...minutes(silence)], extra)).toBe("ALARM");
-  }
-  // A sampler that stops while CloudWatch itself has nothing to show.
-  expect(stateOf(silent, [1, 1, ...minutes(28), ...minutes(1)], extra)).toBe("ALARM");
-  expect(stateOf(silent, [...running, ...minutes(600), 1], extra)).toBe("OK");
-});
-
-it.each(extraPeriods)("raises no alarm on a burst, if CloudWatch looks at %i periods more", (extra) => {
-  const throttles = alarm("ReceiverThrottlesAlarm");
-  expect(stateOf(throttles, [...minutes(20), 50, 50], extra)).toBe("OK");
-  expect(stateOf(throttles, [...minutes(20), 1, undefined, 1, 1], extra)).toBe("ALARM");
-  const mismatches = alarm("ReceiverMismatchesAlarm");
-  expect(stateOf(mismatches, [...minutes(20), 5, 5], extra)).toBe("OK");
-  expect(stateOf(mismatches, [...minutes(20), 1, 1, 1], extra)).toBe("ALARM");
+it.each([
+  ["ALARM", "SamplerSilent", "a sampler that never ran", none(15)],
+  ["OK", "SamplerSilent", "the first tick of a new stack", [...none(60), 1]],
+  ["OK", "SamplerSilent", "4 minutes of silence", [...minutely, ...none(4)]],
+  ["ALARM", "SamplerSilent", "15 minutes of silence", [...minutely, ...none(15)]],
+  ["ALARM", "SamplerSilent", "10 hours of silence", [...minutely, ...none(600)]],
+  ["OK", "SamplerSilent", "the end of a silence", [...minutely, ...none(600), 1]],
+  ["OK", "SamplerErrors", "2 failed ticks of 5", [0, 1, 0, 1, 0]],
+  ["ALARM", "SamplerErrors", "3 failed ticks of 5", [1, 0, 1, 0, 1]],
+  ["ALARM", "ReceiverErrors", "a crash", [...none(20), 1]],
+  ["OK", "ReceiverThrottles", "a burst of 2 minutes", [...none(20), 50, 50]],
+  ["ALARM", "ReceiverThrottles", "3 throttled minutes of 5", [...none(20), 1, undefined, 1, 1]],
+  ["OK", "ReceiverUnavailable", "a delivery that is not confirmed", [...none(20), 1]],
+  ["ALARM", "ReceiverUnavailable", "2 deliveries that are not confirmed", [...none(20), 2]],
+  ["ALARM", "ReceiverRefusals", "a refused delivery", [...none(20), 1]],
+  ["OK", "ReceiverMismatches", "mismatches for 10 minutes", [...none(20), 5, 5]],
+  ["ALARM", "ReceiverMismatches", "mismatches for 15 minutes", [...none(20), 1, 1, 1]],
+  ["ALARM", "OldSecrets", "old secrets", [...none(20), 1]],
+])("has the state %s of the alarm %s after %s", (state, name, _, series) => {
+  expect(stateOf(packaged.resources[`${name}Alarm`]?.Properties as unknown as Alarm, series)).toBe(state);
 });
 
 it("has the alarms that the docs name", async () => {
   const named = (await readFile("docs/deploy.md", "utf8")).matchAll(/^\| `((?:sampler|receiver|old)-\w+)` \|/gm);
-  const alarms = ofType(packaged.resources, "AWS::CloudWatch::Alarm").map(({ AlarmName }) => AlarmName);
-  expect(alarms.sort()).toEqual([...named].map(([, name]) => `veza-ledger-metrics-artifact-${name}`).sort());
+  const alarms = ofType(packaged.resources, "AWS::CloudWatch::Alarm");
+  const expected = [...named].map(([, name]) => `veza-ledger-metrics-artifact-${name}`);
+  expect(alarms.map(({ AlarmName }) => AlarmName).sort()).toEqual(expected.sort());
+  for (const { Namespace, Statistic, Period } of alarms) {
+    expect([Statistic, Period]).toEqual(["Sum", Namespace === "AWS/Lambda" ? 60 : 300]);
+  }
 });
 
-it("changes nothing when the same is deployed again", async () => {
-  const again = await packageService(path.join(folder, "again"), stage);
+it("changes nothing when the same is deployed again, and leaves nothing in the temporary folder", async () => {
+  const again = await packageService(stage);
+  expect(await readdir(again.temporary)).toEqual([]);
   const withoutUploads = ({ resources }: Packaged) =>
     JSON.parse(JSON.stringify(resources, (name, value) => (name === "S3Key" ? "" : value)));
   expect(withoutUploads(again)).toEqual(withoutUploads(packaged));
   for (const name of names) {
-    const [before, after] = await Promise.all(
-      [packaged, again].map((made) => readFile(path.join(made.folder, `${name}.zip`))),
-    );
+    const archives = [packaged, again].map(({ folder }) => readFile(path.join(folder, `${name}.zip`)));
+    const [before, after] = await Promise.all(archives);
     expect(after?.equals(before as Buffer)).toBe(true);
   }
-});
-
-it("ends a packaging with the process that waits for it, even by SIGKILL", async () => {
-  const script = `const args = ["-c", process.argv[1], "sh", "sh", "-c", "echo $$ >&2; exec sleep 1000"];
-    require("node:child_process").execFile("/bin/sh", args).stderr.pipe(process.stdout);`;
-  const waiting = runProgram(process.execPath, ["-e", script, untilWeEnd], {});
-  const pid = Number(await waiting.printed(/^(\d+)\n/));
-  onTestFinished(() => void (isAlive(pid) && process.kill(pid, "SIGKILL")));
-  expect(isAlive(pid)).toBe(true);
-  waiting.child.kill("SIGKILL");
-  await expect.poll(() => isAlive(pid)).toBe(false);
-});
-
-it("leaves nothing in the temporary folder", async () => {
-  expect(await readdir(packaged.temporary)).toEqual([]);
 });
 
 it.each(names)("makes an archive of one small file for the %s, and maps for all code", async (name) => {
   const folder = await unzip(packaged, name);
   const all = await readdir(path.join(folder, "handlers"), { recursive: true, withFileTypes: true });
   const files = all.flatMap((file) => (file.isFile() ? [file.name] : []));
-  expect(files).toContain(`${name}.mjs`);
   const code = files.filter((file) => file.endsWith(".mjs"));
-  expect(files.filter((file) => file.endsWith(".map")).sort()).toEqual(code.map((file) => `${file}.map`).sort());
+  expect(code).toContain(`${name}.mjs`);
+  expect(files.sort()).toEqual(code.flatMap((file) => [file, `${file}.map`]).sort());
   expect(await readdir(folder)).toEqual(["handlers"]);
 });

@@ -1,12 +1,12 @@
+// npm run test:docs: a newcomer's walk through the README and docs/deploy.md, command by command, in a copy of the
+// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
+// fresh copy.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
-
-// npm run test:docs: a newcomer's walk through the README and docs/deploy.md, command by command, in a copy of the
-// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
-// fresh copy.
 
 /** The commands of the part of a page under a heading, as they are printed. */
 async function commandsOf(page: string, heading: string): Promise<string[]> {
@@ -17,20 +17,11 @@ async function commandsOf(page: string, heading: string): Promise<string[]> {
   );
 }
 
-it("leads to both promises seen kept, to counts on one's own ledger, to alerts, and to tests", async (context) => {
+it("leads to both promises seen kept, to counts on one's own ledger, to links, and to tests", async (context) => {
   const folder = await copyProject(context);
-  const environment = {
-    CI: undefined,
-    VITEST: undefined,
-    NODE_ENV: undefined,
-    DATABASE_URL: undefined,
-    PUSHGATEWAY_URL: undefined,
-    WEBHOOK_SECRET: undefined,
-    SECRET_ID: undefined,
-    STAGE: undefined,
-  };
-  const run = (command: string, more: Record<string, string> = {}, stdin: "ignore" | "pipe" = "ignore") =>
-    runProgram("bash", ["-c", `cd '${folder}' && ${command}`], { ...environment, ...more }, stdin);
+  const environment = { ...withoutSettings, CI: undefined, VITEST: undefined, NODE_ENV: undefined };
+  const run = (command: string, more: Record<string, string> = {}) =>
+    runProgram("bash", ["-c", `cd '${folder}' && ${command}`], { ...environment, ...more });
   const outputOf = async (program: Program) => {
     await program.exited;
     expect(program.child.exitCode, program.output()).toBe(0);
@@ -45,7 +36,6 @@ it("leads to both promises seen kept, to counts on one's own ledger, to alerts, 
     await stack.exited;
   });
   const page = await stack.printed(/^Page +(\S+)/m);
-  const gateway = await stack.printed(/^Pushgateway +(\S+)/m);
   const ledger = await stack.printed(/^Postgres +(\S+)/m);
   await stack.printed(/"message":"tick","stuck_orders":\d/);
   expect(await (await fetch(page)).text()).toContain("<html");
@@ -61,14 +51,9 @@ it("leads to both promises seen kept, to counts on one's own ledger, to alerts, 
     /^ +\d+ {2}stuck_orders, the oldest /m,
   );
 
-  const [links = "", ...lines] = await commandsOf("docs/deploy.md", "## Alerts and dashboard");
+  const [links = ""] = await commandsOf("docs/deploy.md", "## Alerts and dashboard");
   await outputOf(run(links));
   expect(await readFile(path.join(folder, "config/alertmanager/ledger.yml"), "utf8")).toContain("grafana.internal");
-  const drill = lines.join("\n").replace("https://push.example.com", gateway).replace("sleep 120", "");
-  expect(drill).toMatch(/^drill=/);
-  const drilling = run(drill, {}, "pipe");
-  drilling.child.stdin?.write("\n");
-  await outputOf(drilling);
 
   stack.child.kill("SIGINT");
   expect(await outputOf(stack)).toContain("Nothing is left running");

@@ -1,21 +1,22 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import type http from "node:http";
+import type { ServerResponse } from "node:http";
 import path from "node:path";
+import { createInterface } from "node:readline";
+import { json } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
+import { signedHeaders } from "../../commands/deliver.ts";
 import { type FunctionName, functionIn, type Packaged, unzip } from "./packages.ts";
 import { projectFolder } from "./processes.ts";
 import { httpServer } from "./servers.ts";
 
-/** What became of one invocation: the handler's result, or Lambda's error. */
+/** What became of one invocation: the handler's result, or an error. */
 export interface Invocation {
   result?: unknown;
   error?: { errorType: string; errorMessage: string };
   /** Of the process that worked on it. */
   pid: number;
-  /** Whether that process was started for it. */
-  isCold: boolean;
   /** Its log, line by line as it was written. */
   log: string[];
   /** What would have kept the process alive when the handler had answered, by Node's names. */
@@ -25,16 +26,33 @@ export interface Invocation {
 }
 
 export interface Lambda {
-  memoryMib: number;
   /** Sends one event. Thaws the process that the last one has left, or starts one; freezes it with the answer. */
   invoke(event: object): Promise<Invocation>;
   /** The process that works on an event now, or is frozen. */
   process(): ChildProcess | undefined;
 }
 
+/** The environment of a process that runs this code before all else. */
+export const preload = (code: string) => ({
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
+});
+
+export const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
+
+/** The smallest event that the receiver takes, with a body signed at `atMs`; `changes` replace right headers. */
+export function signedEvent(
+  secret: string,
+  content: unknown = orphanRefund(),
+  { id = `msg_${randomUUID()}`, atMs = Date.now(), headers: changes = {} } = {},
+) {
+  const body = typeof content === "string" ? content : JSON.stringify(content);
+  const { "content-type": _, ...headers } = signedHeaders(secret, id, new Date(atMs), body);
+  return { requestContext: { http: { method: "POST" } }, headers: { ...headers, ...changes }, body };
+}
+
 /**
  * Stands in for AWS Lambda: it unpacks a function's archive, and runs it in a process of its own. The handler, the
- * environment, the time-out and the memory size are the template's. Gone with the test.
+ * environment and the time-out are the template's. Gone with the test.
  *
  * It leaves out: concurrent invocations, the throttled processor, the network, roles, /var/runtime with Amazon's roots,
  * and the retries of events. It measures memory, and does not end a process that needs too much.
@@ -45,52 +63,31 @@ export async function startLambda(
   environment: Record<string, string | undefined> = {},
   { timeoutMs = 0 } = {},
 ): Promise<Lambda> {
-  const { Handler, Timeout, MemorySize, Environment } = functionIn(packaged, name);
-  const limitMs = timeoutMs || Timeout * 1000;
+  const { Handler, Timeout, Environment } = functionIn(packaged, name);
   const root = await unzip(packaged, name);
   const awsUrl = process.env.AWS_ENDPOINT_URL;
 
   let child: ChildProcess | undefined;
   let log: string[] = [];
   /** The event that is not answered yet. */
-  let event: { id: string; body: string; settle: (outcome: Partial<Invocation>) => void } | undefined;
+  let event: { body: string; settle: (outcome: Partial<Invocation>) => void } | undefined;
   /** The process that waits for an event. */
-  let waiting: http.ServerResponse | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let waiting: ServerResponse | undefined;
 
   const hand = () => {
     if (!event || !waiting) return;
-    waiting.setHeader("lambda-runtime-aws-request-id", event.id);
-    waiting.setHeader("lambda-runtime-deadline-ms", Date.now() + limitMs);
     waiting.end(event.body);
     waiting = undefined;
-    timer = setTimeout(async () => {
-      const errorMessage = `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`;
-      const { settle } = event ?? {};
-      await kill();
-      settle?.({ error: { errorType: "Sandbox.Timedout", errorMessage } });
-    }, limitMs);
   };
-
-  const api = await httpServer(async (request, response) => {
-    const endpoint = request.url?.split("/").at(-1);
-    if (endpoint === "next") {
+  const RUNTIME_URL = await httpServer(async (request, response) => {
+    if (request.method === "GET") {
       waiting = response;
       return hand();
     }
-    let text = "";
-    for await (const chunk of request) text += chunk;
-    // Without its own output.
-    const open = String(request.headers["x-open"] ?? "")
-      .split(",")
-      .filter((resource) => resource && resource !== "PipeWrap");
-    const maxMemoryMib = Number(request.headers["x-max-memory-kib"]) / 1024;
-    const body = JSON.parse(text);
-    // Frozen from here on, as between two events on Lambda. A process that could not start is replaced.
-    if (request.url?.endsWith("/init/error")) await kill();
-    else child?.kill("SIGSTOP");
-    response.writeHead(202).end();
-    event?.settle({ ...(endpoint === "response" ? { result: body } : { error: body }), open, maxMemoryMib });
+    const outcome = (await json(request)) as Partial<Invocation>;
+    child?.kill("SIGSTOP"); // Frozen from here on, as between two events on Lambda.
+    response.end();
+    event?.settle(outcome);
   });
 
   const start = () => {
@@ -102,7 +99,7 @@ export async function startLambda(
         NODE_EXTRA_CA_CERTS: undefined, // A file that only Lambda has.
         PATH: process.env.PATH,
         TZ: ":UTC",
-        AWS_LAMBDA_RUNTIME_API: api.replace("http://", ""),
+        RUNTIME_URL,
         AWS_LAMBDA_LOG_FORMAT: "JSON",
         AWS_LAMBDA_FUNCTION_NAME: name,
         LAMBDA_TASK_ROOT: root,
@@ -114,16 +111,10 @@ export async function startLambda(
         ...environment,
       },
     });
-    for (const stream of [started.stdout, started.stderr]) {
-      let rest = "";
-      stream.on("data", (chunk) => {
-        const lines = `${rest}${chunk}`.split("\n");
-        rest = lines.pop() ?? "";
-        log.push(...lines);
-      });
+    for (const input of [started.stdout, started.stderr]) {
+      createInterface({ input }).on("line", (line) => log.push(line));
     }
     started.once("close", (code, signal) => {
-      if (child !== started) return;
       child = waiting = undefined;
       const errorMessage = `the process has ended with ${code ?? signal}`;
       event?.settle({ error: { errorType: "Runtime.ExitError", errorMessage } });
@@ -131,29 +122,24 @@ export async function startLambda(
     child = started;
     return started;
   };
-  const kill = async () => {
-    const killed = child;
-    child = waiting = undefined;
-    killed?.kill("SIGKILL");
-    if (killed && killed.exitCode === null && killed.signalCode === null) await once(killed, "close");
-    clearTimeout(timer);
-  };
-  onTestFinished(kill);
+  onTestFinished(async () => {
+    if (child?.kill("SIGKILL")) await once(child, "close");
+  });
 
   async function invoke(payload: object): Promise<Invocation> {
-    const isCold = !child;
     const worker = child ?? start();
     log = [];
     const answered = new Promise<Partial<Invocation>>((settle) => {
-      event = { id: randomUUID(), body: JSON.stringify(payload), settle };
+      event = { body: JSON.stringify(payload), settle };
     });
     worker.kill("SIGCONT");
     hand();
+    const timer = setTimeout(() => worker.kill("SIGKILL"), timeoutMs || Timeout * 1000);
     const outcome = await answered;
     clearTimeout(timer);
     event = undefined;
-    return { pid: worker.pid ?? 0, isCold, log, open: [], maxMemoryMib: 0, ...outcome };
+    return { pid: worker.pid ?? 0, log, open: [], maxMemoryMib: 0, ...outcome };
   }
 
-  return { memoryMib: MemorySize, invoke, process: () => child };
+  return { invoke, process: () => child };
 }

@@ -4,14 +4,15 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { unzipSync } from "fflate";
 import { projectFolder } from "./processes.ts";
+import { newFolder } from "./temporary-folder.ts";
 
 const run = promisify(execFile);
 
 /**
  * Runs a program that ends with this process at the latest, whose end closes file descriptor 0. A packaging whose
- * folder is deleted, by the end of a failed test, waits for ever.
+ * folder is deleted, by the end of the tests, waits for ever.
  */
-export const untilWeEnd = `
+const untilWeEnd = `
 exec 3<&0
 "$@" </dev/null 3<&- &
 program=$!
@@ -49,22 +50,18 @@ export interface Packaged {
 const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfig.json"];
 
 /**
- * Runs `serverless package --stage …` in a copy of the project in this folder, as a deployer without AWS credentials
- * would. Its serverless.yml has these params for the stage; with `null` it has no params for it.
+ * Runs `serverless package --stage …` in a copy of the project, as a deployer without AWS credentials would. Its
+ * serverless.yml has these params for the stage.
  */
-export async function packageService(
-  folder: string,
-  stage: string,
-  params: object | null = {},
-  args: string[] = [],
-): Promise<Packaged> {
+export async function packageService(stage: string, params: object = {}, args: string[] = []): Promise<Packaged> {
+  const folder = await newFolder();
   const service = path.join(folder, "service");
   for (const part of parts) {
     await cp(path.join(projectFolder, part), path.join(service, part), { recursive: true });
   }
   await symlink(path.join(projectFolder, "node_modules"), path.join(service, "node_modules"));
   const configuration = await readFile(path.join(projectFolder, "serverless.yml"), "utf8");
-  const block = params ? `params:\n  ${stage}: ${JSON.stringify(params)}\n` : "params:\n";
+  const block = `params:\n  ${stage}: ${JSON.stringify(params)}\n`;
   const withoutStage = configuration.replace(`  ${stage}: {}\n`, "");
   await writeFile(path.join(service, "serverless.yml"), withoutStage.replace("params:\n", block));
   const withoutAws = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));

@@ -1,14 +1,14 @@
 import { createHash, createHmac } from "node:crypto";
 import { once } from "node:events";
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import tls from "node:tls";
 import { onTestFinished } from "vitest";
 import { startPostgres } from "../../local/postgres.ts";
 import { tcpServer } from "./servers.ts";
 import { createTemplate } from "./template.ts";
+import { newFolder } from "./temporary-folder.ts";
 import { makeCertificates } from "./tls.ts";
 
 /** Another address of this machine: settings take it for a server elsewhere. */
@@ -25,8 +25,8 @@ export const awsCredentials = {
 interface Rds {
   /** DATABASE_URL of a role, without a password. */
   urlOf(username: string): string;
-  /** The same without a user. */
-  addressUrl: string;
+  /** `host:port`. */
+  address: string;
   /** Of the authority that has signed the server's certificate, as CA_CERTIFICATES wants it, and as a file. */
   certificates: string;
   certificatesFile: string;
@@ -43,8 +43,7 @@ interface Rds {
  * was granted, and tokens of more than one account.
  */
 export async function startRds(fill = createTemplate): Promise<Rds> {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-rds-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const folder = await newFolder();
   await chmod(folder, 0o755);
   // Behind the front, where nobody else can connect, no password is asked for.
   const access = path.join(folder, "pg_hba.conf");
@@ -79,7 +78,7 @@ export async function startRds(fill = createTemplate): Promise<Rds> {
   const port = await tcpServer((socket) => void logIn(socket).catch(() => socket.destroy()));
   return {
     urlOf: (username) => `postgres://${username}@${host}:${port}/ledger`,
-    addressUrl: `postgres://${host}:${port}/ledger`,
+    address: `${host}:${port}`,
     certificates: await readFile(ca, "utf8"),
     certificatesFile: ca,
     logins,
@@ -140,14 +139,9 @@ function problemOf(token: string, address: string, username: string): string | u
   const signedAtMs = Date.parse(at.replace(/^(....)(..)(..T..)(..)(..Z)$/, "$1-$2-$3:$4:$5"));
   if (!(Math.abs(Date.now() - signedAtMs) < 900_000)) return "expired";
 
-  const encode = (text: string) =>
-    encodeURIComponent(text).replaceAll(
-      /[!'()*]/g,
-      (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-    );
   const query = [...parameters]
     .filter(([name]) => name !== "X-Amz-Signature")
-    .map(([name, value]) => `${encode(name)}=${encode(value)}`)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`) // None has !, ', (, ) or *.
     .sort()
     .join("&");
   const canonical = ["GET", "/", query, `host:${address}`, "", "host", sha256("")].join("\n");

@@ -1,21 +1,16 @@
 import type { Socket } from "node:net";
+import { json } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
 import { setEnvironment } from "./environment.ts";
 import { httpServer } from "./servers.ts";
-
-/** An error of AWS', by its type. */
-export interface Failure {
-  __type: string;
-  message: string;
-}
 
 interface FakeSecretsManager {
   /** The ids that were asked for. */
   reads: string[];
   /** All that ever came. */
   sockets: Set<Socket>;
-  /** While it is set, every request fails with it. */
-  failure?: Failure | undefined;
+  /** While it is set, every request fails with this error of AWS'. */
+  failure?: { __type: string; message: string } | undefined;
 }
 
 /**
@@ -25,9 +20,7 @@ interface FakeSecretsManager {
 export async function fakeSecretsManager(secrets: Record<string, unknown>): Promise<FakeSecretsManager> {
   const fake: FakeSecretsManager = { reads: [], sockets: new Set() };
   const url = await httpServer(async (request, response) => {
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    const { SecretId: id } = JSON.parse(body);
+    const { SecretId: id } = (await json(request)) as { SecretId: string };
     fake.reads.push(id);
     fake.sockets.add(request.socket);
     response.setHeader("content-type", "application/x-amz-json-1.1");
