@@ -1,9 +1,12 @@
 // Each variant of the template: it has what its params ask for, deploy/deployer.json allows what it needs, and
 // deploy/boundary.json what its roles may.
-import { readFile } from "node:fs/promises";
+import { cp, readFile, rename } from "node:fs/promises";
+import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { fakeCloudFormation } from "../helpers/cloudformation.ts";
 import { functionIn, type Packaged, packageService } from "../helpers/packages.ts";
 import { allows, type Policy } from "../helpers/policy.ts";
+import { projectFolder, runProgram } from "../helpers/processes.ts";
 import { account, arn, findings, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
 const stack = "veza-ledger-metrics-prod";
@@ -132,6 +135,33 @@ describe("deploy/deployer.json", () => {
   ])("allows what Serverless and CloudFormation call, on %s: %s", (resource, actions) => {
     const isRefused = (action: string) => !allows(deployer, action, resource, keys);
     expect(actions.split(" ").filter(isRefused)).toEqual([]);
+  });
+
+  it("allows what Serverless calls, when it deploys what was built", async () => {
+    const { url, calls } = await fakeCloudFormation(account);
+    const { folder } = packaged("plain");
+    const service = path.dirname(folder);
+    // What the workflow's artifact has, and nothing else of the build.
+    const isInArtifact = (file: string) => file === folder || /\.(json|zip)$/.test(file);
+    await cp(folder, path.join(service, "build"), { recursive: true, filter: isInArtifact });
+    await rename(folder, path.join(service, "built"));
+    const command = path.join(projectFolder, "node_modules/.bin/serverless");
+    const line = `cd '${service}' && exec '${command}' deploy --stage prod --package build`;
+    const deploying = runProgram("sh", ["-c", line], {
+      HOME: service,
+      AWS_ENDPOINT_URL: url,
+      AWS_ACCESS_KEY_ID: "test",
+      AWS_SECRET_ACCESS_KEY: "test",
+      SLS_AWS_MONITORING_FREQUENCY: "200", // In ms; it asks CloudFormation every 5 s otherwise.
+    });
+    await deploying.exited;
+    expect([deploying.child.exitCode, deploying.output()]).toEqual([0, expect.stringContaining("Service deployed")]);
+    const uploaded = calls.filter(({ action }) => action === "s3:PutObject").map(({ resource }) => resource);
+    expect(uploaded.map((resource) => path.basename(resource))).toEqual(
+      expect.arrayContaining(["compiled-cloudformation-template.json", "sampler.zip", "receiver.zip"]),
+    );
+    expect(calls.map(({ action }) => action)).toContain("cloudformation:ExecuteChangeSet");
+    expect(calls.filter(({ action, resource }) => !allows(deployer, action, resource))).toEqual([]);
   });
 
   const withoutBoundary = { ...keys, "iam:PermissionsBoundary": undefined };
