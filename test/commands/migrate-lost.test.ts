@@ -51,7 +51,7 @@ interface Moment {
 const nothing = /^✗ .+\n {2}→ .*run it again\nNothing was changed\.\n$/;
 const unknown = /^✗ .+\n {2}→ run it again\nIt is unknown whether it was changed\.\n$/;
 const moments: Record<string, Moment> = {
-  "before the SQL is sent": { inRequest: "rolpassword", says: nothing, has: false },
+  "before the SQL is sent": { inRequest: "rolname in", says: nothing, has: false },
   "in the SQL": { inRequest: "create schema if not exists", says: unknown, has: false },
   "in the commit": { inCommit: true, says: unknown, has: true },
   "after the commit": { inAnswer: "COMMIT", says: unknown, has: true },
