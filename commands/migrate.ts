@@ -53,8 +53,7 @@ const allRoles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_on
 /** What fixes an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
 const remedies: Record<string, string> = {
   "42703": "migrate the ledger first, or let the role read a view: docs/what-counts.md",
-  "55P03": "somebody else works on ledger_metrics or on the roles: run it again",
-  XX000: "somebody else works on the roles: run it again", // Two migrations at once, in databases of one server.
+  "55P03": "somebody else works on ledger_metrics: run it again",
   "0A000": "name the primary in DATABASE_URL", // A replica.
   "42704": "leave --iam out, or name a database of RDS in DATABASE_URL", // No role rds_iam.
 };
@@ -114,14 +113,13 @@ function logIn(target: DatabaseTarget, limit: AbortSignal): Promise<Database> {
 
 async function migrateOn(database: Database, migration: Migration): Promise<boolean> {
   const { sql } = database;
-  const { given, oneLogin, iam, target, out } = migration;
+  const { given, oneLogin, iam, out } = migration;
   const [row] = await sql`select current_setting('server_version_num')::int as version`;
   if (row?.version < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it: no older one was tried");
   const there = await sql`select rolname from pg_roles where rolname in ${sql(allRoles)}`;
   const known = there.map(({ rolname }) => rolname);
   const passwords = [...given].filter(([role]) => !known.includes(role));
   await apply(sql, await statementsOf(migration, passwords), migration);
-  say(out, "✓", "migrated", `ledger_metrics, the roles and their rights are in place in ${target.database}`);
   let isWell = true;
   for (const role of allRoles.filter((name) => name !== "veza_ledger" || oneLogin || known.includes(name))) {
     const needsPassword = !known.includes(role) && !given.has(role) && !(iam && /sampler|receiver/.test(role));
@@ -156,12 +154,14 @@ async function statementsOf({ schema, oneLogin, iam }: Migration, passwords: [st
     .join("\n");
 }
 
-/** Runs the migration. Throws a Problem with what fixes it where Postgres has refused it. */
+/** Runs the migration, and says so. Throws a Problem with what fixes it where Postgres has refused it. */
 async function apply(sql: Sql, statements: string, migration: Migration): Promise<void> {
   migration.aftermath = "\nIt is unknown whether it was changed.";
   try {
     await sql.unsafe(statements);
     migration.aftermath = "";
+    const inPlace = `ledger_metrics, the roles and their rights are in place in ${migration.target.database}`;
+    say(migration.out, "✓", "migrated", inPlace);
   } catch (error) {
     const { severity, hint, message } = error as Error & { severity?: string; hint?: string };
     if (severity !== "ERROR") throw error; // The session has ended, maybe while it waited for its commit.

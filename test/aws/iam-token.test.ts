@@ -56,18 +56,15 @@ it("logs both functions in without a password, with a token that AWS would take,
   expect(new Set(rds.logins.map(({ token }) => token)).size).toBe(4);
 });
 
-it.each([
-  ["another account's key", { AWS_SECRET_ACCESS_KEY: "another" }, "another signature"],
-  ["another region", { AWS_REGION: "eu-west-1" }, "X-Amz-Credential is not AKIDEXAMPLE"],
-])("reports what RDS says to a token of %s", async (_, changes, problem) => {
+it("reports what RDS says to a token that it does not take", async () => {
   const log = captureLog();
   const { rds, use } = await start();
-  use("veza_ledger_sampler", changes);
+  use("veza_ledger_sampler", { AWS_SECRET_ACCESS_KEY: "another" });
   expect(await tick()).toEqual(forEachCheck(() => -1));
   const reason = 'PAM authentication failed for user "veza_ledger_sampler"';
   expect(log).toContainEqual(expect.objectContaining({ message: "check failed", code: "28000", reason }));
-  expect(rds.logins[0]?.problem).toContain(problem);
-  expect(JSON.stringify(log)).not.toMatch(/X-Amz|secret\/access/);
+  expect(rds.logins[0]?.problem).toBe("another signature");
+  expect(JSON.stringify(log)).not.toMatch(/X-Amz|secret\/access|another/);
 });
 
 it("says that there are no credentials, within 2 s", async () => {
