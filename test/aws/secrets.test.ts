@@ -11,12 +11,10 @@ import { captureLog } from "../helpers/log.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, tcpServer } from "../helpers/servers.ts";
 
-/** Names that no earlier test has read. */
+/** A name that no earlier test has read. */
 let app: string;
-let rds: string;
 beforeEach(() => {
   app = `app-${randomUUID()}`;
-  rds = `rds-${randomUUID()}`;
   vi.useFakeTimers({ toFake: ["Date"] });
 });
 afterEach(() => vi.useRealTimers());
@@ -28,6 +26,7 @@ const tick = () => sampler({} as ScheduledEvent, {} as Context, () => {});
 const outage = { __type: "InvalidRequestException", message: "hunter2" };
 
 it("reads several secrets, leaves no connection open, and keeps them for 5 minutes", async () => {
+  const rds = `${app}-rds`;
   const secrets = { [app]: { STAGE: "prod", port: 5432 }, [rds]: { password: "first" } };
   const { reads, sockets } = await fakeSecretsManager(secrets);
   const read = (fresh = false) => readSecrets(`${app}, ${rds}`, fresh);

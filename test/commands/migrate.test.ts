@@ -27,11 +27,11 @@ async function migrate(url: string | undefined, args: string[] = []): Promise<[n
   const { exitCode, output } = await inProcess(run, args, { DATABASE_URL: url });
   return [exitCode, `${output}\n`];
 }
-/** A file with these lines, such as `role=password`; gone with the test. */
-async function passwordFile(...lines: string[]): Promise<string> {
+/** A file with this text; gone with the test. */
+async function passwordFile(text: string): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-passwords-"));
   onTestFinished(() => rm(folder, { recursive: true }));
-  await writeFile(path.join(folder, "passwords"), lines.join("\n"));
+  await writeFile(path.join(folder, "passwords"), text);
   return path.join(folder, "passwords");
 }
 const inPlace = expect.stringMatching(
@@ -98,21 +98,17 @@ describe("on a server without the roles", () => {
   });
 
   it("sets passwords from a file for new roles, never replaces one, and never shows one to the server", async () => {
-    const spaced = await passwordFile("veza_ledger_sampler=one", "# the receiver's", "veza_ledger_receiver='two $#'");
-    const refused = [1, expect.stringContaining("printable ASCII without spaces")];
-    expect(await migrateHere("--password-from", spaced)).toEqual(refused);
-    expect(await sql`select from pg_roles where rolname ~ 'veza'`).toHaveLength(0);
-
-    const good = await passwordFile("veza_ledger_sampler=one", "veza_ledger_receiver='two$#'");
+    // A password that came in clear text would then be stored in this way.
+    await sql`alter role postgres set password_encryption = 'md5'`;
+    const good = await passwordFile("veza_ledger_sampler=one\n# the receiver's\nveza_ledger_receiver='two$#'");
     const [exitCode, printed] = await migrateHere("--password-from", good);
     expect(exitCode).toBe(0);
     expect(printed).toMatch(/^✓ veza_ledger_receiver +logged in, and tried/m);
     expect(printed).toMatch(/^✓ veza_ledger_oncall +tried: .*\. It has no password yet$/m);
-    const stored = await sql`select from pg_authid where rolname ~ 'sampler|receiver' and rolpassword ~ '^SCRAM-SHA'`;
-    expect(stored).toHaveLength(2);
+    expect(await sql`select from pg_authid where rolname ~ 'veza' and rolpassword ~ '^SCRAM-SHA-256'`).toHaveLength(2);
     await logIn("veza_ledger_receiver:two$%23");
 
-    const other = await passwordFile("veza_ledger_sampler=fourth", "veza_ledger_receiver='two$#'");
+    const other = await passwordFile("veza_ledger_sampler=fourth\nveza_ledger_receiver='two$#'");
     const [code, second] = await migrateHere("--password-from", other);
     expect(code).toBe(1);
     expect(second).toMatch(/^✗ veza_ledger_sampler +password .*\n {2}→ .* Give the right one; or set a new one, for /m);
@@ -121,15 +117,19 @@ describe("on a server without the roles", () => {
     expect(printed + second).not.toMatch(/two\$|fourth/);
   });
 
+  const wantsRoles =
+    "has to give the password of one of veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall\n";
   it.each([
-    ["a stranger", "veza_ledger_sampler=one\npostgres=two"],
-    ["veza_ledger, and no --one-login", "veza_ledger=one"],
-    ["no password", "veza_ledger_sampler="],
-    ["nothing", "# later"],
-  ])("refuses a file of passwords with %s", async (_, lines) => {
-    const file = await passwordFile(lines);
-    const says = `✗ each line of ${file} has to give the password of one of veza_ledger_sampler, `;
-    expect(await migrateHere("--password-from", file)).toEqual([1, expect.stringContaining(says)]);
+    ["a stranger", "veza_ledger_sampler=one\npostgres=two", wantsRoles],
+    ["veza_ledger, and no --one-login", "veza_ledger=one", wantsRoles],
+    ["no password", "veza_ledger_sampler=", wantsRoles],
+    ["nothing", "# later", wantsRoles],
+    ["a space in a password", "veza_ledger_sampler='one two'", "a password must be printable ASCII without spaces"],
+  ])("changes nothing for a file of passwords with %s", async (_, text, problem) => {
+    const [exitCode, printed] = await migrateHere("--password-from", await passwordFile(text));
+    expect([exitCode, printed]).toEqual([1, expect.stringMatching(/\nNothing was changed\.\n$/)]);
+    expect(printed).toContain(problem);
+    expect(await sql`select from pg_roles where rolname ~ 'veza'`).toHaveLength(0);
   });
 
   it("runs each file of SQL twice, and takes it back", async () => {
@@ -179,12 +179,9 @@ it("migrates a ledger whose people on call lack a column, and says so", async ()
   const { admin, adminUrl, remove } = await createDatabase();
   onTestFinished(remove);
   await admin.unsafe("alter table orders rename id to number");
-  const [exitCode, printed] = await migrate(adminUrl);
-  expect(exitCode).toBe(1);
-  expect(printed).toMatch(/^✓ veza_ledger_sampler/m);
-  expect(printed).toMatch(
-    /^✗ veza_ledger_oncall +could not list stuck_orders: column "id" does not exist\n {2}→ let the/m,
-  );
+  const lacking =
+    /^✓ veza_ledger_receiver .*\n✗ veza_ledger_oncall +could not list stuck_orders: column "id" .*\n {2}→ let the/m;
+  expect(await migrate(adminUrl)).toEqual([1, expect.stringMatching(lacking)]);
 });
 
 it.each([
@@ -227,10 +224,8 @@ describe("next to the ledger of another stage on the same server", () => {
   const join = (name: string) => runOn(name, "grant veza_app to master", "master");
   const leave = (name: string) => runOn(name, "revoke veza_app from master", "master");
   const toSchema = ["--schema", "veza"];
-  const migrated = [0, expect.stringContaining("✓ migrated")];
   const migrateAsMaster = async (name: string, args = toSchema) =>
-    expect(await migrate(as("master", name), args)).toEqual(migrated);
-
+    expect(await migrate(as("master", name), args)).toEqual([0, expect.stringContaining("✓ migrated")]);
   const roles = "veza_ledger, veza_ledger_oncall, veza_ledger_receiver, veza_ledger_sampler";
   const countsOf = async (name: string, login = "veza_ledger_sampler") =>
     countsIn(await sampleAs(as(login, name)), (error) => error);
@@ -272,10 +267,10 @@ describe("next to the ledger of another stage on the same server", () => {
     what: string;
     login?: string;
     args?: string[];
-    /** What came before, in the database of this name. */
+    /** What came before, in the database staging-2. */
     before?: Step[];
     says: string;
-    /** What is printed as remedies, with NAME for the database's name. PostgreSQL before 16 may need less. */
+    /** What is printed as remedies. PostgreSQL before 16 may need less. */
     remedies: string[];
   }
   const tables = "orders, refunds, seller_transfers";
@@ -289,9 +284,8 @@ describe("next to the ledger of another stage on the same server", () => {
       `alter role veza_ledger_sampler in database prod reset search_path;
        alter role veza_ledger_sampler set search_path = veza_v1, public`,
     );
-  const leadsElsewhere = `the search_path, veza_v1, public, does not lead to the schema veza, which has ${tables}`;
   const setPath = [
-    'as master: alter role veza_ledger_sampler in database "NAME" set search_path = veza, public',
+    'as master: alter role veza_ledger_sampler in database "staging-2" set search_path = veza, public',
     "then run it again",
   ];
   it.each<Case>([
@@ -314,8 +308,8 @@ describe("next to the ledger of another stage on the same server", () => {
       before: [letIn],
       says: '"Read-Only" may not give the rights that the roles need',
       remedies: [
-        'as master: grant connect on database "NAME" to "Read-Only" with grant option',
-        'as master: grant create on database "NAME" to "Read-Only"',
+        'as master: grant connect on database "staging-2" to "Read-Only" with grant option',
+        'as master: grant create on database "staging-2" to "Read-Only"',
         `as veza_app: grant select on veza.${tables.replaceAll(", ", ", veza.")} to "Read-Only" with grant option`,
         'as veza_app: grant usage on schema veza to "Read-Only" with grant option',
         `as master: grant ${roles} to "Read-Only" with admin option`,
@@ -328,8 +322,8 @@ describe("next to the ledger of another stage on the same server", () => {
       says: "veza_app may not create roles; run it as a login that may, such as the master user of RDS, or give it",
       remedies: [
         "as a superuser: alter role veza_app createrole",
-        'as master: grant connect on database "NAME" to veza_app with grant option',
-        'as master: grant create on database "NAME" to veza_app',
+        'as master: grant connect on database "staging-2" to veza_app with grant option',
+        'as master: grant create on database "staging-2" to veza_app',
         `as master: grant ${roles} to veza_app with admin option`,
         "then run it again",
       ],
@@ -345,25 +339,18 @@ describe("next to the ledger of another stage on the same server", () => {
       what: "a role that looks elsewhere in this database",
       args: [],
       before: [join, lookElsewhere],
-      says: leadsElsewhere,
+      says: `the search_path, veza_v1, public, does not lead to the schema veza, which has ${tables}`,
       remedies: setPath,
     },
     {
-      what: "a role that looks elsewhere in the whole server",
-      args: [],
-      before: [join, lookElsewhereEverywhere],
-      says: leadsElsewhere,
-      remedies: setPath,
-    },
-    {
-      what: "--schema against the role's search_path",
+      what: "a role that looks elsewhere in the whole server, against --schema",
       before: [join, lookElsewhereEverywhere],
       says: "veza_ledger_sampler looks for the ledger in veza_v1, public, and not in veza",
       remedies: setPath,
     },
   ])("$what: what is printed is done as it stands, and prod counts as before", async (given) => {
-    const { what, login = "master", args = toSchema, before = [], says, remedies } = given;
-    const name = what.replaceAll(/\W+/g, "-").toLowerCase();
+    const { login = "master", args = toSchema, before = [], says, remedies } = given;
+    const name = "staging-2";
     onTestFinished(async () => {
       await runOn("postgres", `drop database "${name}" with (force)`);
       await runOn(
@@ -379,9 +366,7 @@ describe("next to the ledger of another stage on the same server", () => {
     const [exitCode, printed] = await migrate(as(login, name), args);
     const [, said = "", remedy = ""] = /^✗ (.*)\n {2}→ (.*)$/m.exec(printed) ?? [];
     expect([exitCode, said.replaceAll(/ +/g, " ")]).toEqual([1, expect.stringContaining(says)]);
-    const expected = remedies
-      .map((step) => step.replaceAll("NAME", name))
-      .filter((step) => !isBefore16 || !/admin/.test(step));
+    const expected = remedies.filter((step) => !isBefore16 || !/admin/.test(step));
     if (!isBefore16 || !remedies.some((step) => step.includes("veza_app:"))) expect(remedy).toBe(expected.join("; "));
 
     expect(await apply(remedy, name, login, args)).toEqual([0, expect.not.stringMatching(/^✗/m)]);
@@ -404,12 +389,9 @@ describe("next to the ledger of another stage on the same server", () => {
 
   it("an empty database may be the wrong one, which comes before any right", async () => {
     await runOn("postgres", "create database empty");
-    expect(await migrate(as("Read-Only", "empty"))).toEqual([
-      1,
-      `✗ the database empty has no table ${tables}\n` +
-        "  → it may be the wrong database: name the ledger's in DATABASE_URL, or migrate the ledger first; " +
-        "then run it again\nNothing was changed.\n",
-    ]);
+    const wrongDatabase =
+      /^✗ the database empty has no table orders, refunds, .*\n {2}→ it may be the wrong database: /;
+    expect(await migrate(as("Read-Only", "empty"))).toEqual([1, expect.stringMatching(wrongDatabase)]);
     for (const schema of ["eu", "us"]) {
       await runOn("empty", `create schema ${schema}`);
       await runOn("empty", `set search_path = ${schema}; ${await readFile("local/ledger.sql", "utf8")}`);
@@ -466,10 +448,9 @@ describe("next to the ledger of another stage on the same server", () => {
 });
 
 it("says what is missing, and shows no password when it fails", async () => {
-  const refusal = /^✗ .*\n {2}→ .*\nNothing was changed\.\n$/;
   expect(await migrate(undefined)).toEqual([1, expect.stringMatching(/^✗ DATABASE_URL is missing\n/)]);
   const [exitCode, printed] = await migrate(database.samplerUrl);
-  expect([exitCode, printed]).toEqual([1, expect.stringMatching(refusal)]);
+  expect([exitCode, printed]).toEqual([1, expect.stringMatching(/^✗ .*\n {2}→ .*\nNothing was changed\.\n$/)]);
   expect(printed).not.toContain(":sampler@");
 });
 

@@ -56,8 +56,7 @@ it("tries everything with ping, counts a file once under its id, and takes no ot
   const folder = await mkdtemp(path.join(tmpdir(), "veza-send-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = path.join(folder, "events.json");
-  const timestamp = new Date().toISOString();
-  await writeFile(file, ` [{"type":"reconciler.orphan_refund", "timestamp":"${timestamp}"}]\n`);
+  await writeFile(file, ` [{"type":"reconciler.orphan_refund", "timestamp":"${new Date().toISOString()}"}]\n`);
   const sendFile = () => send(url, "--file", file, "--id", "lost_1");
   const output = "It is on the gateway. (id lost_1, stage send)";
   expect(await sendFile()).toEqual({ exitCode: 0, output: `Recorded. ${output}` });
