@@ -202,7 +202,7 @@ async function tryOut(
     say(out, "✓", role, `${password === undefined ? "" : "logged in, and "}tried: it can do its work${more}`);
     return true;
   } catch (error) {
-    if (!(error instanceof Problem) || database.lost.aborted) throw error;
+    if (!(error instanceof Problem)) throw error;
     say(out, "✗", role, error.message, error.remedy);
     return false;
   }

@@ -61,14 +61,21 @@ async function readBody(file: string | undefined, positionals: string[], id: str
   return file === undefined ? bodyOf(positionals) : await readFile(file, "utf8");
 }
 
-function bodyOf([kind = "", value, ...more]: string[]): string {
+function bodyOf(args: string[]): string {
+  const [kind, value = ""] = args;
   const event = (data?: object) =>
     JSON.stringify({ type: `reconciler.${kind}`, timestamp: new Date().toISOString(), data });
-  if (kind === "action" && value && more.length === 0) return event({ phase: value });
-  if (kind === "sweep" && Number(value) >= 0 && more.length === 0) return event({ duration_seconds: Number(value) });
-  if (kind === "orphan_refund" && value === undefined) return event();
-  if (kind === "ping" && value === undefined) return "[]";
-  throw new Error(kind ? `not understood: ${[kind, value, ...more].filter(Boolean).join(" ")}` : "nothing to send");
+  switch (`${kind} ${args.length}`) {
+    case "ping 1":
+      return "[]";
+    case "orphan_refund 1":
+      return event();
+    case "action 2":
+      return event({ phase: value });
+    case "sweep 2":
+      if (value && Number(value) >= 0) return event({ duration_seconds: Number(value) });
+  }
+  throw new Error(kind ? `not understood: ${args.join(" ")}` : "nothing to send");
 }
 
 /** Reads the settings. Throws a SettingsError or a SecretsError, which shows no value. */

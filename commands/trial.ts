@@ -44,7 +44,7 @@ export function tryDelivery(sql: Sql): Promise<unknown> {
 export async function tryRole(sql: Sql, role: string): Promise<void> {
   for (const [what, work] of duties[role] ?? []) {
     try {
-      await sql.unsafe(`begin; ${becoming(role)}`);
+      await sql.unsafe(`begin read write; ${becoming(role)}`);
       await work(sql);
     } catch (error) {
       const remedy = role === "veza_ledger_oncall" ? view : `npm run doctor as ${role} says more`;

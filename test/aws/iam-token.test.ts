@@ -1,6 +1,6 @@
 // Both functions log in without a password, in front of a real PostgreSQL.
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
-import { afterEach, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterEach, expect, inject, it, vi } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
@@ -69,12 +69,14 @@ it("reports what RDS says to a token that it does not take", async () => {
 
 it("says that there are no credentials, within 2 s", async () => {
   const log = captureLog();
-  const nothing = { AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined, AWS_SESSION_TOKEN: undefined };
-  const nowhere = { AWS_CONFIG_FILE: "/nowhere", AWS_SHARED_CREDENTIALS_FILE: "/nowhere" };
-  setEnvironment({ ...nowhere, AWS_EC2_METADATA_DISABLED: "true" });
-  onTestFinished(() => setEnvironment({ AWS_EC2_METADATA_DISABLED: undefined }));
   const { use } = await start();
-  use("veza_ledger_sampler", nothing);
+  use("veza_ledger_sampler", {
+    AWS_ACCESS_KEY_ID: undefined,
+    AWS_SECRET_ACCESS_KEY: undefined,
+    AWS_CONFIG_FILE: "/nowhere",
+    AWS_SHARED_CREDENTIALS_FILE: "/nowhere",
+    AWS_EC2_METADATA_DISABLED: "true",
+  });
   expect(await tick()).toEqual(forEachCheck(() => -1));
   expect(log[0]).toMatchObject({ reason: expect.stringContaining("Could not load credentials from any providers") });
 });

@@ -19,6 +19,7 @@ it.each<[Name, string[], string]>([
   ["send", ["dance"], "not understood: dance"],
   ["send", ["action"], "not understood: action"],
   ["send", ["sweep", "long"], "not understood: sweep long"],
+  ["send", ["sweep", ""], "not understood: sweep"],
   ["send", ["ping", "--file", "events.json"], "either --file or an event"],
   ["send", ["--file", "/nowhere/events.json"], "ENOENT: no such file or directory, open '/nowhere/events.json'"],
   ["send", ["ping", "now"], "not understood: ping now"],

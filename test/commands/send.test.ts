@@ -88,7 +88,7 @@ it.each([
   [200, "<html>", 3, `Not confirmed: 200 <html>${again}`],
   [200, '{"status":"ok"}', 3, `Not confirmed: 200 {"status":"ok"}${again}`],
   [429, "{}", 3, `Not confirmed: 429 {}${again}`],
-  [503, "{}", 3, `Not confirmed: 503 {}${again}`],
+  [500, "{}", 3, `Not confirmed: 500 {}${again}`],
   [400, '{"error":"no"}', 1, 'Refused: 400 {"error":"no"}'],
   [409, "{}", 1, "Refused: 409 {}\nIts events are not counted. Send them under another id."],
 ])("has words and an exit code for the answer %d %s", async (status, answer, exitCode, output) => {
