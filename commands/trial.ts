@@ -67,9 +67,9 @@ const becoming = (role: string) => `
   select set_config(name, value, true) from (
     select split_part(entry, '=', 1) as name, substr(entry, strpos(entry, '=') + 1) as value
     from pg_db_role_setting, unnest(setconfig) as entry
-    where (setrole = '${role}'::regrole or setrole = 0)
+    where setrole = '${role}'::regrole
       and setdatabase in (0, (select oid from pg_database where datname = current_database()))
-    order by setrole <> 0, setdatabase <> 0
+    order by setdatabase
   ) as settings
   where name like '%.%' or exists (select from pg_settings where pg_settings.name = settings.name and context = 'user');
   select set_config('transaction_read_only', 'on', true)

@@ -66,8 +66,7 @@ it("npm run migrate keeps the numbers of 0.1.0, or gives up when it cannot have 
   await writer`commit`;
   expect(await migrate(database.adminUrl)).toEqual([0, inPlace]);
   const { sql: receiver } = await openConnection(database.receiverUrl);
-  const totals = await receiver`select name, value, ahead from ledger_metrics.totals`;
-  expect(totals).toEqual([{ name: "kept", value: "6", ahead: "0" }]);
+  expect(await receiver`select value, ahead from ledger_metrics.totals`).toEqual([{ value: "6", ahead: "0" }]);
   expect(await receiver`select id, words from ledger_metrics.deliveries`).toEqual([{ id: "old", words: null }]);
   expect(await database.admin`select from pg_class where relname ~ 'samples'`).toHaveLength(0);
 });
@@ -102,23 +101,20 @@ describe("on a server without the roles", () => {
     await sql`alter role postgres set password_encryption = 'md5'`;
     const good = await passwordFile("veza_ledger_sampler=one\n# the receiver's\nveza_ledger_receiver='two$#'");
     const [exitCode, printed] = await migrateHere("--password-from", good);
-    expect(exitCode).toBe(0);
-    expect(printed).toMatch(/^✓ veza_ledger_receiver +logged in, and tried/m);
+    expect([exitCode, printed]).toEqual([0, expect.stringMatching(/^✓ veza_ledger_receiver +logged in, and tried/m)]);
     expect(printed).toMatch(/^✓ veza_ledger_oncall +tried: .*\. It has no password yet$/m);
     expect(await sql`select from pg_authid where rolname ~ 'veza' and rolpassword ~ '^SCRAM-SHA-256'`).toHaveLength(2);
     await logIn("veza_ledger_receiver:two$%23");
 
     const other = await passwordFile("veza_ledger_sampler=fourth\nveza_ledger_receiver='two$#'");
     const [code, second] = await migrateHere("--password-from", other);
-    expect(code).toBe(1);
+    expect([code, second]).toEqual([1, expect.stringMatching(/^✓ veza_ledger_receiver +logged in/m)]);
     expect(second).toMatch(/^✗ veza_ledger_sampler +password .*\n {2}→ .* Give the right one; or set a new one, for /m);
-    expect(second).toMatch(/^✓ veza_ledger_receiver +logged in/m);
     await logIn("veza_ledger_sampler:one");
     expect(printed + second).not.toMatch(/two\$|fourth/);
   });
 
-  const wantsRoles =
-    "has to give the password of one of veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall\n";
+  const wantsRoles = "has to give the password of one of veza_ledger_sampler, veza_ledger_receiver, ";
   it.each([
     ["a stranger", "veza_ledger_sampler=one\npostgres=two", wantsRoles],
     ["veza_ledger, and no --one-login", "veza_ledger=one", wantsRoles],
@@ -173,12 +169,8 @@ it("changes nothing when one statement fails, and says what fixes it", async () 
   const { admin, adminUrl, remove } = await createDatabase();
   onTestFinished(remove);
   await admin.unsafe("drop schema ledger_metrics cascade; alter table refunds rename hyperswitch_refund_id to gone");
-  expect(await migrate(adminUrl)).toEqual([
-    1,
-    '✗ column "hyperswitch_refund_id" of relation "refunds" does not exist\n' +
-      "  → migrate the ledger first, or let the role read a view: docs/what-counts.md; then run it again\n" +
-      "Nothing was changed.\n",
-  ]);
+  const lacking = /^✗ column "hyperswitch_refund_id" .*\n {2}→ migrate the ledger first, .*\nNothing was changed\.\n$/;
+  expect(await migrate(adminUrl)).toEqual([1, expect.stringMatching(lacking)]);
   expect(await admin`select to_regnamespace('ledger_metrics') as found`).toEqual([{ found: null }]);
 });
 

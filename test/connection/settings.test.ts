@@ -43,13 +43,10 @@ it("gives an invocation its database, and after a refused password the database 
   expect(await passwordOf(false)).toBe("rotated");
 });
 
-it("asks the sampler for no webhook secret", () => {
-  expect(parse({ WEBHOOK_SECRET: undefined }, "sampler").webhookSecrets).toEqual([]);
-});
-
-it("takes several webhook secrets, separated by spaces", () => {
+it("takes several webhook secrets, separated by spaces, and asks the sampler for none", () => {
   const [shortest, longest] = [newSecret(24), newSecret(64)];
   expect(parse({ WEBHOOK_SECRET: ` ${shortest}  ${longest}\n` }).webhookSecrets).toEqual([shortest, longest]);
+  expect(parse({ WEBHOOK_SECRET: undefined }, "sampler").webhookSecrets).toEqual([]);
 });
 
 it.each([
