@@ -30,8 +30,8 @@ export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATA
         return `as the owner of ${database}: grant connect on database ${database} to ${username}`;
       case "28P01":
         return (
-          "the password is wrong, has expired, or was never set. Put the right one into the secret; or set a new " +
-          `one, for every database of this server: ${alter("password 'NEW' valid until 'infinity'")}`
+          "the password is wrong, has expired, or was never set. Give the right one; or set a new one, for every " +
+          `database of this server: ${alter("password 'NEW' valid until 'infinity'")}`
         );
       case "28000":
         if (isAboutRole) return alter("login");

@@ -1,41 +1,29 @@
 import type { Sql } from "postgres";
 import { checks, questionOf, rowsOf } from "../lib/checks.ts";
-import type { Database } from "../lib/database.ts";
 import { recordDelivery } from "../lib/deliveries.ts";
 import { tally } from "../lib/events.ts";
 import { errorFields } from "../lib/log.ts";
 import { lockAndReadTotals } from "../lib/publish.ts";
-import { Problem } from "./look.ts";
-import { basesOf, missingRights } from "./rights.ts";
+import { Problem, view } from "./look.ts";
 
 // Tries what a role has to do, and takes it back.
 
-type Attempt = [what: string, work: (sql: Sql) => PromiseLike<unknown>];
+type Duty = [what: string, work: (sql: Sql) => PromiseLike<unknown>];
 
-const countAll: Attempt[] = checks.map((check) => [
-  `count ${check.id}`,
-  (sql) => sql.unsafe(questionOf(check, { withOldest: true })),
-]);
-const publish: Attempt = ["publish", (sql) => sql.unsafe(lockAndReadTotals)];
-const deliver: Attempt = ["record a delivery", tryDelivery];
-const listAll: Attempt[] = [
-  ...checks.map(
-    (check): Attempt => [
-      `list ${check.id}`,
-      (sql) => sql.unsafe(`select id, ${check.time} ${rowsOf(check)} order by ${check.time} limit 1`),
-    ],
-  ),
-  ["read the totals", (sql) => sql.unsafe("select from ledger_metrics.totals, ledger_metrics.deliveries limit 1")],
-];
+const ask = (what: string, question: string): Duty => [what, (sql) => sql.unsafe(question)];
+const counts = checks.map((check) => ask(`count ${check.id}`, questionOf(check, { withOldest: true })));
+const deliver: Duty = ["record a delivery", tryDelivery];
+const publish = ask("publish", lockAndReadTotals);
+const lists = checks.map((check) =>
+  ask(`list ${check.id}`, `select id, ${check.time} ${rowsOf(check)} order by ${check.time} limit 1`),
+);
+const readTotals = ask("read the totals", "select from ledger_metrics.totals, ledger_metrics.deliveries limit 1");
 
-const duties: Record<string, { attempts: Attempt[]; summary: string }> = {
-  veza_ledger_sampler: { attempts: [...countAll, publish], summary: `${checks.length} counts, a publish` },
-  veza_ledger_receiver: { attempts: [deliver, publish], summary: "a delivery, a publish" },
-  veza_ledger: {
-    attempts: [...countAll, deliver, publish],
-    summary: `${checks.length} counts, a delivery, a publish`,
-  },
-  veza_ledger_oncall: { attempts: listAll, summary: "the runbook's lists, the totals" },
+const duties: Record<string, Duty[]> = {
+  veza_ledger_sampler: [...counts, publish],
+  veza_ledger_receiver: [deliver, publish],
+  veza_ledger: [...counts, deliver, publish],
+  veza_ledger_oncall: [...lists, readTotals],
 };
 
 /** Records a delivery of every kind of event, in the transaction that the caller takes back. */
@@ -50,31 +38,21 @@ export function tryDelivery(sql: Sql): Promise<unknown> {
 }
 
 /**
- * Tries all that `role` has to do, and takes it back: on its own connection or, with `setRole`, on the connection of a
- * login that may grant it. Resolves to what was tried. Throws a Problem with the missing grants, or the first failure.
+ * Tries all that `role` has to do, on the connection of a login that may grant it, and takes it back. Throws a Problem
+ * with the first failure.
  */
-export async function tryRole({ sql }: Database, role: string, { setRole = false } = {}): Promise<string> {
-  const begin = async () => {
-    await sql.unsafe("begin");
-    if (setRole) await sql.unsafe(becoming(role));
-  };
-  const attempt = async <T>(work: (sql: Sql) => PromiseLike<T>): Promise<T> => {
+export async function tryRole(sql: Sql, role: string): Promise<void> {
+  for (const [what, work] of duties[role] ?? []) {
     try {
-      await begin();
-      return await work(sql);
+      await sql.unsafe(`begin read write; ${becoming(role)}`);
+      await work(sql);
+    } catch (error) {
+      const remedy = role === "veza_ledger_oncall" ? view : `npm run doctor as ${role} says more`;
+      throw new Problem(`could not ${what}: ${errorFields(error).reason}`, remedy);
     } finally {
       await sql.unsafe("rollback");
     }
-  };
-  const missing = await attempt(() => missingRights((question) => sql.unsafe(question), role, basesOf(role)));
-  if (missing.length > 0) throw new Problem("lacks rights", missing.join("; "));
-  const { attempts, summary } = duties[role] ?? { attempts: [], summary: "nothing" };
-  for (const [what, work] of attempts) {
-    await attempt(work).catch((error) => {
-      throw new Problem(`could not ${what}: ${errorFields(error).reason}`, `npm run doctor as ${role} says more`);
-    });
   }
-  return summary;
 }
 
 /** SQL: from here to the end of the transaction, this session is the role, with the settings of its own sessions. */
@@ -89,9 +67,9 @@ const becoming = (role: string) => `
   select set_config(name, value, true) from (
     select split_part(entry, '=', 1) as name, substr(entry, strpos(entry, '=') + 1) as value
     from pg_db_role_setting, unnest(setconfig) as entry
-    where (setrole = '${role}'::regrole or setrole = 0)
+    where setrole = '${role}'::regrole
       and setdatabase in (0, (select oid from pg_database where datname = current_database()))
-    order by setrole <> 0, setdatabase <> 0
+    order by setdatabase
   ) as settings
   where name like '%.%' or exists (select from pg_settings where pg_settings.name = settings.name and context = 'user');
   select set_config('transaction_read_only', 'on', true)

@@ -19,5 +19,5 @@ export async function iamToken({ host, port, username }: DatabaseTarget): Promis
   const request = { method: "GET", protocol: "https:", hostname: host, path: "/", headers: { host: address } };
   const signing = signer.presign({ ...request, query: { Action: "connect", DBUser: username } }, { expiresIn: 900 });
   const { query } = await orAbort(signing, deadline("AWS credentials", credentialsTimeoutMs));
-  return `${address}/?${new URLSearchParams(query as Record<string, string>)}`.replaceAll("+", "%20");
+  return `${address}/?${new URLSearchParams(query as Record<string, string>)}`;
 }

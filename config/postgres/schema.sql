@@ -42,11 +42,10 @@ begin
   if to_regclass('ledger_metrics.deliveries_received_at') is null then
     create index deliveries_received_at on ledger_metrics.deliveries (received_at);
   end if;
-  -- Their names in an earlier version, and its counter of pushes.
+  -- Their names in 0.1.0.
   if to_regclass('ledger_metrics.samples') is not null then
     alter table ledger_metrics.samples rename to totals;
     alter index ledger_metrics.samples_pkey rename to totals_pkey;
-    drop sequence ledger_metrics.pushes;
   end if;
 end
 $$;
@@ -69,7 +68,6 @@ comment on table ledger_metrics.totals is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
 comment on column ledger_metrics.totals.ahead is
   'How far value is ahead of what was recorded, after a repaired loss or a correction. Deliveries fill that up first.';
--- The sequence published_since of an earlier version stays: its receivers publish with it until they are replaced.
 
 -- Rows that a person has accepted until a day: the alerts leave them out, the gauges do not. The roles let people on call
 -- insert the first four columns, and delete. So nobody on call can set when a row was accepted.

@@ -1,6 +1,6 @@
 // Both functions log in without a password, in front of a real PostgreSQL.
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
-import { afterEach, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterEach, expect, inject, it, vi } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
@@ -44,8 +44,8 @@ it("logs both functions in without a password, with a token that AWS would take,
   captureLog();
   vi.useFakeTimers({ toFake: ["Date"] });
   const { rds, use } = await start();
-  const minutes = [0, 16]; // A token is good for 15.
-  for (const minute of minutes) {
+  // A token is good for 15 minutes.
+  for (const minute of [0, 16]) {
     vi.setSystemTime(Date.now() + minute * 60_000);
     use("veza_ledger_sampler");
     expect(await tick()).toMatchObject({ failed_transfers: 0 }); // It counts no minutes, unlike the others.
@@ -56,28 +56,27 @@ it("logs both functions in without a password, with a token that AWS would take,
   expect(new Set(rds.logins.map(({ token }) => token)).size).toBe(4);
 });
 
-it.each([
-  ["another account's key", { AWS_SECRET_ACCESS_KEY: "another" }, "another signature"],
-  ["another region", { AWS_REGION: "eu-west-1" }, "X-Amz-Credential is not AKIDEXAMPLE"],
-])("reports what RDS says to a token of %s", async (_, changes, problem) => {
+it("reports what RDS says to a token that it does not take", async () => {
   const log = captureLog();
   const { rds, use } = await start();
-  use("veza_ledger_sampler", changes);
+  use("veza_ledger_sampler", { AWS_SECRET_ACCESS_KEY: "another" });
   expect(await tick()).toEqual(forEachCheck(() => -1));
   const reason = 'PAM authentication failed for user "veza_ledger_sampler"';
   expect(log).toContainEqual(expect.objectContaining({ message: "check failed", code: "28000", reason }));
-  expect(rds.logins[0]?.problem).toContain(problem);
-  expect(JSON.stringify(log)).not.toMatch(/X-Amz|secret\/access/);
+  expect(rds.logins[0]?.problem).toBe("another signature");
+  expect(JSON.stringify(log)).not.toMatch(/X-Amz|secret\/access|another/);
 });
 
 it("says that there are no credentials, within 2 s", async () => {
   const log = captureLog();
-  const nothing = { AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined, AWS_SESSION_TOKEN: undefined };
-  const nowhere = { AWS_CONFIG_FILE: "/nowhere", AWS_SHARED_CREDENTIALS_FILE: "/nowhere" };
-  setEnvironment({ ...nowhere, AWS_EC2_METADATA_DISABLED: "true" });
-  onTestFinished(() => setEnvironment({ AWS_EC2_METADATA_DISABLED: undefined }));
   const { use } = await start();
-  use("veza_ledger_sampler", nothing);
+  use("veza_ledger_sampler", {
+    AWS_ACCESS_KEY_ID: undefined,
+    AWS_SECRET_ACCESS_KEY: undefined,
+    AWS_CONFIG_FILE: "/nowhere",
+    AWS_SHARED_CREDENTIALS_FILE: "/nowhere",
+    AWS_EC2_METADATA_DISABLED: "true",
+  });
   expect(await tick()).toEqual(forEachCheck(() => -1));
   expect(log[0]).toMatchObject({ reason: expect.stringContaining("Could not load credentials from any providers") });
 });

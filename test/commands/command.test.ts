@@ -1,10 +1,9 @@
+// What each command says to a call that it does not understand, and to --help.
 import { expect, it } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
 import { run as migrate } from "../../commands/migrate.ts";
 import { run as send } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
-
-// How each command says how it is used.
 
 const commands = { doctor, migrate, send };
 type Name = keyof typeof commands;
@@ -14,24 +13,17 @@ it.each<[Name, string[], string]>([
   ["doctor", ["--fast"], "Unknown option '--fast'"],
   ["doctor", ["sampler", "receiver"], "these do not go together"],
   ["doctor", ["--sql"], "these do not go together"],
-  ["doctor", ["receiver", "--sql"], "these do not go together"],
   ["doctor", ["sampler", "--schema", "veza"], "these do not go together"],
-  ["migrate", ["--fast"], "Unknown option '--fast'"],
   ["migrate", ["now"], "not understood: now"],
   ["send", [], "nothing to send"],
   ["send", ["dance"], "not understood: dance"],
   ["send", ["action"], "not understood: action"],
-  ["send", ["sweep"], "not understood: sweep"],
   ["send", ["sweep", "long"], "not understood: sweep long"],
+  ["send", ["sweep", ""], "not understood: sweep"],
   ["send", ["ping", "--file", "events.json"], "either --file or an event"],
   ["send", ["--file", "/nowhere/events.json"], "ENOENT: no such file or directory, open '/nowhere/events.json'"],
-  ["send", ["ping", "--twice"], "Unknown option '--twice'"],
-  ["send", ["ping", "-"], "not understood: ping -"],
-  [
-    "send",
-    ["ping", "--id", "two words"],
-    "webhook-id: must be 1 to 256 printable ASCII characters without spaces and full stops",
-  ],
+  ["send", ["ping", "now"], "not understood: ping now"],
+  ["send", ["ping", "--id", "two words"], "webhook-id: must be 1 to 256 printable ASCII characters without spaces"],
 ])("npm run %s, called with %j, says why it does nothing, and how it is used", async (name, args, problem) => {
   const { exitCode, output } = await inProcess(commands[name], args, {});
   expect(exitCode).toBe(2);
@@ -40,14 +32,13 @@ it.each<[Name, string[], string]>([
   expect(usage).toBeDefined();
 });
 
-it.each<[Name, string[]]>([
-  ["doctor", ["postgre://owner:hunter2@host/ledger"]],
-  ["doctor", ["--postgres://owner:hunter2@host/ledger"]],
-  ["doctor", ["owner:hunter2@host"]],
-  ["migrate", ["postgres://owner:hunter2@host/ledger"]],
-  ["send", ["postgres://owner:hunter2@host/ledger"]],
-])("npm run %s, called with %j, repeats no password", async (name, args) => {
-  const { exitCode, output } = await inProcess(commands[name], args, {});
+it.each<[Name, string]>([
+  ["doctor", "--postgres://owner:hunter2@host/ledger"],
+  ["doctor", "owner:hunter2@host"],
+  ["migrate", "postgres://owner:hunter2@host/ledger"],
+  ["send", "postgres://owner:hunter2@host/ledger"],
+])("npm run %s, called with %s, repeats no password", async (name, argument) => {
+  const { exitCode, output } = await inProcess(commands[name], [argument], {});
   expect([exitCode, output]).toEqual([2, expect.stringContaining(`usage: npm run ${name} `)]);
   expect(output).not.toContain("hunter2");
 });
@@ -56,8 +47,7 @@ it.each<[Name, string]>([
   ["doctor", "-h"],
   ["migrate", "-h"],
   ["send", "--help"],
-])("npm run %s prints how it is used with %s, for a terminal of 80 columns", async (name, flag) => {
-  const { exitCode, output } = await inProcess(commands[name], [flag], {});
-  expect([exitCode, output]).toEqual([0, expect.stringMatching(`^usage: npm run ${name} `)]);
-  expect(output.split("\n").filter((line) => line.length > 80)).toEqual([]);
+])("npm run %s prints how it is used with %s", async (name, flag) => {
+  const usage = expect.stringMatching(`^usage: npm run ${name} `);
+  expect(await inProcess(commands[name], [flag], {})).toEqual({ exitCode: 0, output: usage });
 });

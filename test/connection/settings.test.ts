@@ -1,5 +1,4 @@
 // Settings: what they are parsed to, and what is wrong with them.
-
 import tls, { rootCertificates } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { trustCertificates } from "../../lib/certificates.ts";
@@ -35,24 +34,19 @@ it("reads the settings", () => {
 });
 
 it("gives an invocation its database, and after a refused password the database read again", async () => {
-  const passwords = async (...asked: boolean[]) => {
-    const found: (string | undefined)[] = [];
-    for (const fresh of asked) found.push((await find(fresh)).password);
-    return found;
-  };
   setEnvironment(good);
   const find = findDatabaseOf("receiver", await loadSettings("receiver"));
+  const passwordOf = async (fresh: boolean) => (await find(fresh)).password;
   setEnvironment({ DATABASE_URL: "postgres://user:rotated@db.internal/ledger" });
-  expect(await passwords(false, true, false)).toEqual(["hunter2", "rotated", "rotated"]);
+  expect(await passwordOf(false)).toBe("hunter2");
+  expect(await passwordOf(true)).toBe("rotated");
+  expect(await passwordOf(false)).toBe("rotated");
 });
 
-it("asks the sampler for no webhook secret", () => {
-  expect(parse({ WEBHOOK_SECRET: undefined }, "sampler").webhookSecrets).toEqual([]);
-});
-
-it("takes several webhook secrets, separated by spaces", () => {
+it("takes several webhook secrets, separated by spaces, and asks the sampler for none", () => {
   const [shortest, longest] = [newSecret(24), newSecret(64)];
   expect(parse({ WEBHOOK_SECRET: ` ${shortest}  ${longest}\n` }).webhookSecrets).toEqual([shortest, longest]);
+  expect(parse({ WEBHOOK_SECRET: undefined }, "sampler").webhookSecrets).toEqual([]);
 });
 
 it.each([
@@ -69,51 +63,42 @@ it.each([
   expect(parse({ DATABASE_URL: url }).database.tls).toBe(tls);
 });
 
-describe("without a password", () => {
-  const parseOn = (region: string | undefined, url: string) => {
-    setEnvironment({ AWS_REGION: region });
-    onTestFinished(() => setEnvironment({ AWS_REGION: undefined }));
+describe("without a password in DATABASE_URL", () => {
+  const parseOn = (region: string | undefined, url: string, password?: string) => {
+    setEnvironment({ AWS_REGION: region, PGPASSWORD: password });
+    onTestFinished(() => setEnvironment({ AWS_REGION: undefined, PGPASSWORD: undefined }));
     return parse({ DATABASE_URL: url }).database;
   };
-
-  it.each(["postgres://u@db.internal/l", "postgres://u:@db.internal/l?sslmode=require"])(
-    "logs in by IAM on AWS: %s",
-    (url) => {
-      expect(parseOn("eu-central-1", url)).toMatchObject({ password: undefined, username: "u" });
-    },
-  );
-
   it.each([
-    ["this machine", "eu-central-1", "postgres://u@127.0.0.1/l"],
-    ["a server elsewhere, not on AWS", undefined, "postgres://u@db.internal/l?sslmode=disable"],
-  ])("lets %s trust the user", (_, region, url) => {
-    expect(parseOn(region, url).password).toBe("");
-  });
-
-  it("takes PGPASSWORD, also on AWS, as psql does", () => {
-    setEnvironment({ PGPASSWORD: "s3c/ret#" });
-    onTestFinished(() => setEnvironment({ PGPASSWORD: undefined }));
-    expect(parseOn("eu-central-1", "postgres://u@db.internal/l").password).toBe("s3c/ret#");
-    expect(parseOn("eu-central-1", "postgres://u:p@db.internal/l").password).toBe("p");
+    ["logs in by IAM on AWS", "eu-central-1", "postgres://u@db.internal/l", undefined, undefined],
+    [
+      "takes an empty one for none",
+      "eu-central-1",
+      "postgres://u:@db.internal/l?sslmode=require",
+      undefined,
+      undefined,
+    ],
+    ["is trusted by this machine", "eu-central-1", "postgres://u@127.0.0.1/l", undefined, ""],
+    ["is trusted by a server elsewhere, not on AWS", undefined, "postgres://u@db.internal/l", undefined, ""],
+    ["takes PGPASSWORD as psql does, also on AWS", "eu-central-1", "postgres://u@db.internal/l", "s3c/#", "s3c/#"],
+    ["needs no PGPASSWORD where there is one", "eu-central-1", "postgres://u:p@db.internal/l", "s3c/#", "p"],
+  ])("%s", (_, region, url, given, password) => {
+    expect(parseOn(region, url, given)).toMatchObject({ password, username: "u" });
   });
 
   it("asks for TLS on AWS", () => {
-    expect(() => parseOn("eu-central-1", "postgres://u@db.internal/l?sslmode=disable")).toThrow(
-      "DATABASE_URL has no password: on AWS it logs in by IAM, which needs TLS, so sslmode=verify-full",
-    );
+    const refused = "DATABASE_URL has no password: on AWS it logs in by IAM, which needs TLS, so sslmode=verify-full";
+    expect(() => parseOn("eu-central-1", "postgres://u@db.internal/l?sslmode=disable")).toThrow(refused);
   });
 });
 
-it("decodes user, password and database, and knows the default port", () => {
+it("decodes user, password and database, takes a stray % for itself, and knows the default port", () => {
   expect(parse({ DATABASE_URL: "postgres://us%40er:p%2Fss%25@db/my%20db" }).database).toMatchObject({
     username: "us@er",
     password: "p/ss%",
     database: "my db",
     port: 5432,
   });
-});
-
-it("takes a % that is not the start of an escape for itself", () => {
   expect(parse({ DATABASE_URL: "postgres://%ff:100%x@db/d" }).database).toMatchObject({ password: "100%x" });
 });
 
@@ -145,55 +130,39 @@ describe("names what is wrong, and no value:", () => {
   const likeThis = "DATABASE_URL must be like postgres://";
   const bytes = "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64";
   const pem = "CA_CERTIFICATES must be certificates in PEM";
-  it.each<[string, string | undefined, string]>([
-    ["DATABASE_URL", undefined, "DATABASE_URL is missing"],
-    ["DATABASE_URL", "mysql://u:hunter2@h/d", likeThis],
-    ["DATABASE_URL", "postgres://u:hunter2@a:1,b:2/d", likeThis],
-    ["DATABASE_URL", "postgres://hunter2/d", likeThis],
-    ["DATABASE_URL", "postgres://u:hunter2@h/", likeThis],
-    ["DATABASE_URL", "postgres:///hunter2", likeThis],
-    ["DATABASE_URL", "postgres://u:p@h/d?hunter2=1", "DATABASE_URL: sslmode is the only parameter"],
-    ["DATABASE_URL", "postgres://u:hunter2@h/d?sslmode=prefer", "DATABASE_URL: sslmode must be"],
-    ["PUSHGATEWAY_URL", undefined, "PUSHGATEWAY_URL is missing"],
-    ["PUSHGATEWAY_URL", "hunter2:9091", "PUSHGATEWAY_URL must be an http or https URL"],
-    ["PUSHGATEWAY_URL", "http://h?hunter2", "PUSHGATEWAY_URL must not have a query"],
-    ["PUSHGATEWAY_URL", "http://h#hunter2", "PUSHGATEWAY_URL must not have a query or a fragment"],
-    ["PUSHGATEWAY_URL", "http://:hunter2@push.internal", "PUSHGATEWAY_URL has a password and no user"],
-    ["PUSHGATEWAY_TOKEN", "hunter2\n", "PUSHGATEWAY_TOKEN must be printable ASCII"],
-    ["WEBHOOK_SECRET", " ", "WEBHOOK_SECRET is missing"],
-    ["WEBHOOK_SECRET", "hunter2hunter2hunter2hunter2", bytes],
-    ["WEBHOOK_SECRET", "whsec_hunter2=", bytes],
-    ["WEBHOOK_SECRET", "whsec_", bytes],
-    ["WEBHOOK_SECRET", newSecret(23), bytes],
-    ["WEBHOOK_SECRET", newSecret(65), bytes],
-    ["WEBHOOK_SECRET", `${secret} whsec_hunter2`, bytes],
-    ["STAGE", "hunter2/", "STAGE may hold letters"],
-    ["CA_CERTIFICATES", "hunter2", pem],
-    ["CA_CERTIFICATES", `${certificate}\n-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----`, pem],
-    ["CA_CERTIFICATES", certificate.slice(0, -10), pem],
-    ["CA_CERTIFICATES", `${certificate}\n${otherCertificate.slice(0, -10)}`, pem],
-  ])("%s", (name, value, message) => expectRefusal({ [name]: value }, message));
-
-  const expectRefusal = (changes: Record<string, string | undefined>, message: string) => {
+  const noCertificate = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----";
+  it.each<[string, Record<string, string | undefined>]>([
+    ["DATABASE_URL is missing, and username, password, dbname in", { DATABASE_URL: undefined, host: "hunter2" }],
+    [
+      "DATABASE_URL is missing; PUSHGATEWAY_URL is missing; WEBHOOK_SECRET is missing",
+      { DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, WEBHOOK_SECRET: " " },
+    ],
+    [likeThis, { DATABASE_URL: "mysql://u:hunter2@h/d" }],
+    [likeThis, { DATABASE_URL: "postgres://u:hunter2@a:1,b:2/d" }],
+    [likeThis, { DATABASE_URL: "postgres://hunter2/d" }],
+    [likeThis, { DATABASE_URL: "postgres://u:hunter2@h/" }],
+    [likeThis, { DATABASE_URL: "postgres:///hunter2" }],
+    ["DATABASE_URL: sslmode is the only parameter", { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" }],
+    ["DATABASE_URL: sslmode must be one of disable", { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=prefer" }],
+    ["PUSHGATEWAY_URL must be an http or https URL", { PUSHGATEWAY_URL: "hunter2:9091" }],
+    ["PUSHGATEWAY_URL must not have a query", { PUSHGATEWAY_URL: "http://h?hunter2" }],
+    ["PUSHGATEWAY_URL must not have a query or a fragment", { PUSHGATEWAY_URL: "http://h#hunter2" }],
+    ["PUSHGATEWAY_URL has a password and no user", { PUSHGATEWAY_URL: "http://:hunter2@push.internal" }],
+    ["set PUSHGATEWAY_TOKEN or a user in", { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" }],
+    ["PUSHGATEWAY_TOKEN must be printable ASCII", { PUSHGATEWAY_TOKEN: "hunter2\n" }],
+    [bytes, { WEBHOOK_SECRET: "hunter2hunter2hunter2hunter2" }],
+    [bytes, { WEBHOOK_SECRET: secret.replace("=", "") }],
+    [bytes, { WEBHOOK_SECRET: newSecret(23) }],
+    [bytes, { WEBHOOK_SECRET: newSecret(65) }],
+    [bytes, { WEBHOOK_SECRET: `${secret} whsec_hunter2` }],
+    ["STAGE may hold letters", { STAGE: "hunter2/" }],
+    [pem, { CA_CERTIFICATES: "hunter2" }],
+    [pem, { CA_CERTIFICATES: `${certificate}\n${noCertificate}` }],
+    [pem, { CA_CERTIFICATES: `${certificate}\n${otherCertificate.slice(0, -10)}` }],
+  ])("%s", (message, changes) => {
     const refused = () => parse(changes);
     expect(refused).toThrow(SettingsError);
     expect(refused).toThrow(message);
     expect(refused).not.toThrow("hunter2");
-  };
-
-  it("half an RDS secret", () => {
-    const message = "DATABASE_URL is missing, and username, password, dbname in the secret";
-    expectRefusal({ DATABASE_URL: undefined, host: "hunter2" }, message);
-  });
-
-  it("two kinds of auth", () => {
-    const both = { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" };
-    expectRefusal(both, "set PUSHGATEWAY_TOKEN or a user in PUSHGATEWAY_URL");
-  });
-
-  it("everything that is missing, in one error", () => {
-    expect(() => parseSettings({}, "receiver")).toThrow(
-      "DATABASE_URL is missing; PUSHGATEWAY_URL is missing; WEBHOOK_SECRET is missing",
-    );
   });
 });
