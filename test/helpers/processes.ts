@@ -1,5 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
@@ -12,7 +14,8 @@ export interface Program {
   output(): string;
   /** Resolves with the first match in its output, or rejects with that output when it ends without one. */
   printed(pattern: RegExp): Promise<string>;
-  exited: Promise<unknown>;
+  /** Resolves at its end; its exit code is null when a signal ended it. */
+  exited: Promise<{ exitCode: number | null; output: string }>;
 }
 
 type Environment = Record<string, string | undefined>;
@@ -41,7 +44,7 @@ export function runProgram(
   };
   child.stdout?.on("data", append);
   child.stderr?.on("data", append);
-  const exited = once(child, "close");
+  const exited = once(child, "close").then(() => ({ exitCode: child.exitCode, output }));
   onTestFinished(async () => {
     child.kill("SIGKILL");
     await exited;
@@ -61,6 +64,14 @@ export function runProgram(
         look();
       }),
   };
+}
+
+/** A temporary folder, gone with the test. */
+export async function temporaryFolder(name: string): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), `veza-${name}-`));
+  // Tried again: what was started there may still be writing its last file.
+  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  return folder;
 }
 
 /** Whether there is a process with this id. */
