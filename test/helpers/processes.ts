@@ -26,7 +26,17 @@ export function runScript(file: string, args: string[], environment: Environment
 }
 
 /** Runs a program in the project's folder; it is killed with the test, if it still runs then. */
-export function runProgram(
+export function runProgram(...what: Parameters<typeof startProgram>): Program {
+  const program = startProgram(...what);
+  onTestFinished(async () => {
+    program.child.kill("SIGKILL");
+    await program.exited;
+  });
+  return program;
+}
+
+/** Runs a program in the project's folder, for several tests, which have to end it. */
+export function startProgram(
   command: string,
   args: string[],
   environment: Environment,
@@ -45,10 +55,6 @@ export function runProgram(
   child.stdout?.on("data", append);
   child.stderr?.on("data", append);
   const exited = once(child, "close").then(() => ({ exitCode: child.exitCode, output }));
-  onTestFinished(async () => {
-    child.kill("SIGKILL");
-    await exited;
-  });
   return {
     child,
     exited,
