@@ -29,6 +29,14 @@ it.each([
   expect(program.output()).toContain(reason);
 });
 
+it("sends its signal again to a program that does not listen yet", async () => {
+  const deafFirst = "trap '' TERM; echo deaf >&2; sleep 1; trap - TERM; exec sleep 600";
+  const program = await supervise("/bin/sh", ["-c", deafFirst]);
+  await expect.poll(program.output).toBe("deaf\n");
+  await program.end();
+  expect(program.exitCode()).toBe(128 + 15);
+});
+
 it("runs a program in a session of its own, out of reach of a terminal's Ctrl-C", async () => {
   const program = await supervise("sleep", ["600"]);
   onTestFinished(() => program.end());
