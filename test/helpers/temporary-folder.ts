@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, statfsSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -33,6 +34,9 @@ export function useTemporaryFolder(): void {
   guarding.unref();
   (guarding.stdin as Socket).unref();
 }
+
+/** A new folder in that folder, and gone with it. */
+export const newFolder = (): Promise<string> => mkdtemp(path.join(tmpdir(), "veza-"));
 
 /** Whether a folder is in memory, has 4 GB left, and lets programs run. */
 function isRoomy(folder: string): boolean {

@@ -4,8 +4,9 @@ import path from "node:path";
 import { beforeEach, expect, it } from "vitest";
 import { hasDebianPackages } from "../../local/debian-package.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
-import { projectFolder, runProgram, temporaryFolder } from "../helpers/processes.ts";
+import { projectFolder, runProgram } from "../helpers/processes.ts";
 import { closedPort } from "../helpers/servers.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const hasApt = await hasDebianPackages();
 
@@ -15,7 +16,7 @@ let home: string;
 let onPath: string;
 
 beforeEach(async () => {
-  const folder = await temporaryFolder("find");
+  const folder = await newFolder();
   [checkout = "", home = "", onPath = ""] = ["a checkout", "home", "bin"].map((name) => path.join(folder, name));
   for (const made of [home, onPath, path.join(checkout, "test")]) await mkdir(made, { recursive: true });
   for (const copied of ["lib", "local", "test/programs", "package.json"]) {

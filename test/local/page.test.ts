@@ -11,7 +11,8 @@ import { findOnPath } from "../../local/find-on-path.ts";
 import { serve } from "../../local/function-url.ts";
 import { answerPage, localRules, newStack, note, type Stack } from "../../local/page.ts";
 import { withoutSettings } from "../helpers/environment.ts";
-import { runScript, temporaryFolder } from "../helpers/processes.ts";
+import { runScript } from "../helpers/processes.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const chromium = await findOnPath(["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);
 
@@ -137,7 +138,7 @@ if (!chromium) console.log("The page is not looked at in a browser: there is no 
 describe.skipIf(!chromium)("in a browser", () => {
   /** What the page has become after some seconds, as HTML. */
   async function render(url: string): Promise<string> {
-    const profile = await temporaryFolder("chromium");
+    const profile = await newFolder();
     const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
     const args = ["--headless", "--no-sandbox", ...quiet, "--disable-component-update", "--disable-sync"];
     const { stdout } = await promisify(execFile)(

@@ -5,13 +5,14 @@ import { rm } from "node:fs/promises";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
 import { supervise } from "../../local/supervise.ts";
-import { isAlive, runScript, temporaryFolder } from "../helpers/processes.ts";
+import { isAlive, runScript } from "../helpers/processes.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 it.each([
   { signal: undefined, keepsFolder: false, exitCode: 128 + 15 },
   { signal: "SIGKILL", keepsFolder: true, exitCode: 128 + 9 },
 ] as const)("ends a program by $signal; its folder stays: $keepsFolder", async ({ signal, keepsFolder, exitCode }) => {
-  const folder = await temporaryFolder("supervised");
+  const folder = await newFolder();
   const program = await supervise("sleep", ["600"], { folder, keepsFolder });
   expect([isAlive(program.pid), program.exitCode()]).toEqual([true, undefined]);
   await program.end(signal);
