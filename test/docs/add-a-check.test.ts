@@ -1,4 +1,4 @@
-// npm run test:docs: docs/add-a-check.md on trial. Its example passes, and without a step, types or a test name the step.
+// npm run test:docs: docs/add-a-check.md on trial: its example passes; without a step, types or a test name the step.
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";

@@ -57,25 +57,21 @@ async function emptyApt(more: string): Promise<{ APT_CONFIG: string }> {
   return { APT_CONFIG: file };
 }
 
-it("takes a program from the PATH, under either name, before a cache", async () => {
+it("takes a program from the PATH, else from the cache next to the sources, else from the user's", async () => {
   const debianName = "prometheus-pushgateway";
-  await makeProgram(path.join(checkout, ".cache", debianName, "usr/bin"), debianName);
-  for (const name of [debianName, "pushgateway"]) {
-    const file = await makeProgram(onPath, name);
-    expect(await find("pushgateway")).toBe(found(file));
-  }
-});
-
-it("takes a program from the cache next to the sources, else from the user's", async () => {
   const elsewhere = path.join(home, "elsewhere");
   for (const [cache, environment] of [
     [path.join(home, ".cache/veza-ledger-metrics"), {}],
     [path.join(elsewhere, "veza-ledger-metrics"), { XDG_CACHE_HOME: elsewhere }],
     [path.join(checkout, ".cache"), {}],
   ] as const) {
-    const root = path.join(cache, "promtool");
-    const program = await makeProgram(path.join(root, "usr/bin"), "promtool");
-    expect(await find("promtool", environment)).toBe(found(program, root));
+    const root = path.join(cache, debianName);
+    const file = await makeProgram(path.join(root, "usr/bin"), debianName);
+    expect(await find("pushgateway", environment)).toBe(found(file, root));
+  }
+  for (const name of [debianName, "pushgateway"]) {
+    const file = await makeProgram(onPath, name);
+    expect(await find("pushgateway")).toBe(found(file));
   }
 });
 

@@ -9,7 +9,7 @@ import { checks } from "../../lib/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
-import { type Program, runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
+import { runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -39,20 +39,18 @@ require("node:http")
   .listen(process.env.GF_SERVER_HTTP_PORT, process.env.GF_SERVER_HTTP_ADDR);
 '`;
 
-type Run = (environment: Record<string, string | undefined>) => Program;
+const every = (seconds: number) => [process.execPath, "local/start.ts", "--every", String(seconds)];
 
-/** `npm start -- --every 1`, but for npm: with these settings, and the settings that the test gives it. */
-const start =
-  (settings: Record<string, string> = {}, everySeconds = 1): Run =>
-  (environment) =>
-    runScript("local/start.ts", ["--every", String(everySeconds)], { ...environment, ...settings });
-
-/** Starts a stack in a temporary folder of its own. `leftovers` says which files and programs are left of it. */
-async function startStack(run: Run = start()) {
+/**
+ * Starts a stack, by these settings and this command, in a temporary folder of its own. `leftovers` says which files
+ * and programs are left of it.
+ */
+async function startStack(settings: Record<string, string | undefined> = {}, command = every(1)) {
   const folder = await newFolder();
   // Everybody may use it: where the stack runs as root, PostgreSQL has another user.
   await chmod(folder, 0o1777);
-  const stack = run({ ...withoutSettings, TMPDIR: folder });
+  const [program = "", ...args] = command;
+  const stack = runProgram(program, args, { ...withoutSettings, ...settings, TMPDIR: folder }, "pipe");
   const leftovers = async () => {
     const files = (await readdir(folder)).filter((name) => name !== "node-compile-cache"); // npm's own.
     const { output } = await runProgram("ps", ["-eo", "args"], {}).exited;
@@ -79,7 +77,7 @@ async function startStack(run: Run = start()) {
 const isGone = (url: string) => expect(fetch(url), url).rejects.toThrow("fetch failed");
 
 it("shows the demo ledger's counts, with an hour of history, and leaves nothing behind after Ctrl-C", async () => {
-  const stack = await startStack(start({ PATH: await pathWith("grafana-server", grafanaStandIn) }));
+  const stack = await startStack({ PATH: await pathWith("grafana-server", grafanaStandIn) });
   await stack.ticks();
   const gateway = await stack.address("Pushgateway");
   const page = await stack.address("Page");
@@ -146,7 +144,7 @@ it("runs each query of the runbook as it is pasted into the psql that it prints"
 
 it("goes on without Prometheus where that does not start", async () => {
   const broken = await pathWith("prometheus", "#!/bin/sh\necho no space left >&2\nexit 1\n");
-  const stack = await startStack(start({ PATH: broken }));
+  const stack = await startStack({ PATH: broken });
   await stack.ticks();
   expect(stack.output()).toMatch(/^Prometheus +not started: prometheus did not start:\n +no space left/m);
   await stack.end("SIGINT");
@@ -213,7 +211,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
   it.each(["SIGKILL", "SIGINT"] as const)(
     "%s while its PostgreSQL has died, and starts again in 35 s",
     async (signal) => {
-      const stack = await startStack(start({}, 30));
+      const stack = await startStack({}, every(30));
       await stack.ticks();
       const gateway = await stack.address("Pushgateway");
       const sql = postgres(await stack.address("Postgres"), { max: 1 });
@@ -236,9 +234,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
   );
 
   it("a reader that has read enough", async () => {
-    const stack = await startStack((environment) =>
-      runProgram("sh", ["-c", "npm start -- --every 1 | head -3"], environment),
-    );
+    const stack = await startStack({}, ["sh", "-c", "npm start -- --every 1 | head -3"]);
     const { output } = await stack.exited;
     await expect.poll(stack.leftovers).toEqual([]);
     expect(output).not.toMatch(/EPIPE|Error/);
@@ -246,7 +242,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
 
   it("a failure half-way through its start", async () => {
     const { port: PORT } = new URL(await httpServer(() => {}));
-    const stack = await startStack(start({ PORT }));
+    const stack = await startStack({ PORT });
     const { exitCode, output } = await stack.exited;
     expect([exitCode, output]).toEqual([1, `listen EADDRINUSE: address already in use 127.0.0.1:${PORT}\n`]);
     expect(await stack.leftovers()).toEqual([]);
@@ -257,14 +253,8 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
   it.skipIf(process.platform !== "linux")(
     "Ctrl-C in a terminal, where ticks and deliveries are lines in columns",
     async () => {
-      const stack = await startStack((environment) =>
-        runProgram(
-          "script",
-          ["-qefc", "exec npm start -- --every 1", "/dev/null"],
-          { ...environment, CI: undefined, npm_config_update_notifier: "false" },
-          "pipe",
-        ),
-      );
+      const settings = { CI: undefined, npm_config_update_notifier: "false" };
+      const stack = await startStack(settings, ["script", "-qefc", "exec npm start -- --every 1", "/dev/null"]);
       await stack.printed(/tick .*orders +4.*refunds +3/);
       const RECEIVER_URL = await stack.address("Receiver");
       await runScript("commands/send.ts", ["sweep", "1.5"], { ...withoutSettings, RECEIVER_URL }).exited;
