@@ -56,7 +56,7 @@ it.each([
     /\n {11}reversals {3}0$/,
   ],
   ["an id is cut", "info", "delivery", { id: "x".repeat(40), status: "duplicate", events: 1000 }, /ed {2}x{21}…$/],
-  ["a long reason is folded by the word", "error", "check failed", { reason: "full ".repeat(20) }, /full\n {11}full/],
+  ["a long reason is folded by the word", "error", "check failed", { reason: "full ".repeat(60) }, /full\n {11}full/],
 ] as const)("fits 80 columns: %s", (_, level, message, fields, expected) => {
   const shown = line(level, message, fields);
   expect(widest(shown)).toBeLessThanOrEqual(80);
