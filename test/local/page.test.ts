@@ -144,7 +144,7 @@ describe.skipIf(!chromium)("in a browser", () => {
     const { stdout } = await promisify(execFile)(
       chromium ?? "",
       [...args, `--user-data-dir=${profile}`, "--virtual-time-budget=6000", "--dump-dom", url],
-      { timeout: 60_000, maxBuffer: 4e6 },
+      { timeout: 240_000, maxBuffer: 4e6 },
     );
     return stdout.slice(stdout.indexOf("<body")).replaceAll(/\s+/g, " ");
   }
