@@ -23,7 +23,7 @@ const demos: Record<string, { what: string; play(stack: DemoStack, sql: Sql): Pr
   "kill-postgres": { what: "kills the database: no count is a false 0, no total is lost", play: killPostgres },
   outage: { what: "takes the receiver away: deliveries wait in the outbox", play: takeReceiverAway },
 };
-const usage = `usage: npm run demo -- <what>, beside npm start in another terminal
+const usage = `usage: npm run demo -- <what>, next to npm start in another terminal
 
 ${Object.entries(demos)
   .map(([name, { what }]) => `  ${name.padEnd(14)} ${what}`)

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import type { Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 
 /** A program that runs in the background, and ends with this process at the latest. */
 export interface Supervised {
@@ -12,7 +11,10 @@ export interface Supervised {
   exited: Promise<void>;
   /** The last 4,000 characters that it wrote to standard error. */
   output(): string;
-  /** Sends it a signal and waits until it has ended and its folder is deleted. Kills it when that takes over 10 s. */
+  /**
+   * Sends it a signal, each second again, and waits until it has ended and its folder is deleted. Kills it when that
+   * takes over 10 s.
+   */
   end(signal?: NodeJS.Signals): Promise<void>;
 }
 
@@ -57,6 +59,8 @@ rm -rf "$folder"
 exit $status`;
 
 const endTimeoutMs = 10_000;
+/** A program that has just been started ignores SIGINT, as a shell's background does, until it has its own handler. */
+const signalEveryMs = 1_000;
 const shortName = (signal: NodeJS.Signals) => signal.replace(/^SIG/, "");
 
 /**
@@ -99,14 +103,11 @@ export async function supervise(
     output: () => output,
     async end(signal = endSignal) {
       if (exitCode() === undefined) tell(signal);
-      const late = new AbortController();
-      const killing = sleep(endTimeoutMs, undefined, { signal: late.signal }).then(
-        () => tell("SIGKILL"),
-        () => {},
-      );
+      const repeating = setInterval(() => tell(signal), signalEveryMs);
+      const killing = setTimeout(() => tell("SIGKILL"), endTimeoutMs);
       await exited;
-      late.abort();
-      await killing;
+      clearInterval(repeating);
+      clearTimeout(killing);
     },
   };
 }

@@ -34,9 +34,7 @@ alter table public.ledger_metrics_outbox
   add column if not exists sent_at timestamptz,
   add column if not exists first_sent_at timestamptz,
   add column if not exists seq bigint not null generated always as identity,
-  add column if not exists digest text,
-  -- An earlier version split refused deliveries. Parts that it split off are rows like any other.
-  drop column if exists parts;
+  add column if not exists digest text;
 -- Leaves room on each page for the claimed versions of its rows, so that claims need no new index entries.
 alter table public.ledger_metrics_outbox set (fillfactor = 50);
 

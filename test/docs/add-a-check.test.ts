@@ -1,12 +1,10 @@
+// npm run test:docs: docs/add-a-check.md on trial: its example passes; without a step, types or a test name the step.
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it, type TestContext } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
-
-// npm run test:docs: docs/add-a-check.md on trial. A copy of the project gets the recipe's example, and has to pass.
-// Where a step is left out, types or a test have to name the step.
 
 const example = path.resolve("docs/add-a-check.diff");
 const [, ...edited] = (await readFile(example, "utf8"))

@@ -1,3 +1,4 @@
+// What a check needs and neither TypeScript nor `npm run generate` holds: docs/add-a-check.md is the recipe.
 import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
 import { describe, expect, it } from "vitest";
@@ -5,8 +6,6 @@ import { alertOf, told } from "../../config/checks.ts";
 import { rulesFile } from "../../config/generate/rules.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { phases } from "../../lib/events.ts";
-
-// What a check needs and neither TypeScript nor `npm run generate` holds: docs/add-a-check.md is the recipe.
 
 const oneLine = (text: string) => text.replaceAll(/\s+/g, " ");
 const rulesText = await readFile("config/alertmanager/ledger.yml", "utf8");

@@ -1,9 +1,8 @@
+// What npm run generate writes is committed, and in step with what it is made from.
 import { expect, it } from "vitest";
 import { generate } from "../../config/generate.ts";
 
-// What `npm run generate` writes is committed, and in step with what it is made from.
-
-it("no generated file is stale: npm run generate writes them anew", async () => {
+it("no generated file is stale: npm run generate writes them again", async () => {
   const stale = (await generate()).filter(({ text, old }) => text !== old).map(({ file }) => file);
   expect(stale, "stale; run: npm run generate").toEqual([]);
 });

@@ -12,7 +12,8 @@ export interface Program {
   output(): string;
   /** Resolves with the first match in its output, or rejects with that output when it ends without one. */
   printed(pattern: RegExp): Promise<string>;
-  exited: Promise<unknown>;
+  /** Resolves at its end; its exit code is null when a signal ended it. */
+  exited: Promise<{ exitCode: number | null; output: string }>;
 }
 
 type Environment = Record<string, string | undefined>;
@@ -23,7 +24,17 @@ export function runScript(file: string, args: string[], environment: Environment
 }
 
 /** Runs a program in the project's folder; it is killed with the test, if it still runs then. */
-export function runProgram(
+export function runProgram(...what: Parameters<typeof startProgram>): Program {
+  const program = startProgram(...what);
+  onTestFinished(async () => {
+    program.child.kill("SIGKILL");
+    await program.exited;
+  });
+  return program;
+}
+
+/** Runs a program in the project's folder, for several tests, which have to end it. */
+export function startProgram(
   command: string,
   args: string[],
   environment: Environment,
@@ -41,11 +52,7 @@ export function runProgram(
   };
   child.stdout?.on("data", append);
   child.stderr?.on("data", append);
-  const exited = once(child, "close");
-  onTestFinished(async () => {
-    child.kill("SIGKILL");
-    await exited;
-  });
+  const exited = once(child, "close").then(() => ({ exitCode: child.exitCode, output }));
   return {
     child,
     exited,

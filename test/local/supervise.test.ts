@@ -1,69 +1,60 @@
 // The supervisor of a program: it ends the program with this process, and deletes its folder.
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { rm } from "node:fs/promises";
+import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
 import { supervise } from "../../local/supervise.ts";
 import { isAlive, runScript } from "../helpers/processes.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
-async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-supervised-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-it("ends a program with its signal, and deletes its folder", async () => {
-  const folder = await temporaryFolder();
-  const program = await supervise("sleep", ["60"], { folder });
-  expect(isAlive(program.pid)).toBe(true);
-  expect(program.exitCode()).toBeUndefined();
-  await program.end();
-  expect(isAlive(program.pid)).toBe(false);
-  expect(program.exitCode()).toBe(128 + 15);
-  expect(existsSync(folder)).toBe(false);
-});
-
-it("ends a program that has ended by itself, before or meanwhile", async () => {
-  const program = await supervise("/bin/sh", ["-c", "echo no space left >&2; exit 3"]);
-  await expect.poll(program.exitCode).toBe(3);
-  await program.end();
-  expect(program.output()).toBe("no space left\n");
-});
-
-it("says why a program cannot be run", async () => {
-  const program = await supervise("/nowhere/prometheus", []);
-  await expect.poll(() => program.exitCode()).toBe(127);
-  expect(program.output()).toContain("not found");
-});
-
-it("keeps the folder of a program that is to run again", async () => {
-  const folder = await temporaryFolder();
-  const program = await supervise("sleep", ["60"], { folder, keepsFolder: true });
-  await program.end("SIGKILL");
-  expect(program.exitCode()).toBe(128 + 9);
-  expect(existsSync(folder)).toBe(true);
-});
-
-it("runs a program in a session of its own, out of reach of a terminal's Ctrl-C", async () => {
-  const program = await supervise("/bin/sh", ["-c", "ps -o sid= -p $$ >&2; exec sleep 60"]);
-  onTestFinished(() => program.end("SIGKILL"));
-  await expect.poll(program.output).toMatch(/\d/);
-  const own = await supervise("/bin/sh", ["-c", `ps -o sid= -p ${process.pid} >&2`]);
-  await expect.poll(own.exitCode).toBe(0);
-  expect(Number(program.output())).not.toBe(Number(own.output()));
+it.each([
+  { signal: undefined, keepsFolder: false, exitCode: 128 + 15 },
+  { signal: "SIGKILL", keepsFolder: true, exitCode: 128 + 9 },
+] as const)("ends a program by $signal; its folder stays: $keepsFolder", async ({ signal, keepsFolder, exitCode }) => {
+  const folder = await newFolder();
+  const program = await supervise("sleep", ["600"], { folder, keepsFolder });
+  expect([isAlive(program.pid), program.exitCode()]).toEqual([true, undefined]);
+  await program.end(signal);
+  expect([isAlive(program.pid), program.exitCode()]).toEqual([false, exitCode]);
+  expect(existsSync(folder)).toBe(keepsFolder);
 });
 
 it.each([
-  ["that ends when it is asked to", "exec sleep 60"],
+  ["has ended by itself", "/bin/sh", ["-c", "echo no space left >&2; exit 3"], 3, "no space left\n"],
+  ["cannot be run", "/nowhere/prometheus", [], 127, "not found"],
+] as const)("says why, when a program %s, and can end it all the same", async (_, file, args, exitCode, reason) => {
+  const program = await supervise(file, [...args]);
+  await expect.poll(program.exitCode).toBe(exitCode);
+  await program.end();
+  expect(program.output()).toContain(reason);
+});
+
+it("sends its signal again to a program that does not listen yet", async () => {
+  const deafFirst = "trap '' TERM; echo deaf >&2; sleep 1; trap - TERM; exec sleep 600";
+  const program = await supervise("/bin/sh", ["-c", deafFirst]);
+  await expect.poll(program.output).toBe("deaf\n");
+  await program.end();
+  expect(program.exitCode()).toBe(128 + 15);
+});
+
+it("runs a program in a session of its own, out of reach of a terminal's Ctrl-C", async () => {
+  const program = await supervise("sleep", ["600"]);
+  onTestFinished(() => program.end());
+  const { stdout } = await promisify(execFile)("ps", ["-o", "sid=", "-p", `${program.pid},${process.pid}`]);
+  expect(new Set(stdout.trim().split(/\s+/)).size).toBe(2);
+});
+
+it.each([
+  ["that ends when it is asked to", "exec sleep 600"],
   ["that ignores the signal", "trap '' TERM; while :; do sleep 1; done"],
 ])("after SIGKILL of this process, ends a program %s and deletes its folder", async (_, command) => {
   const parent = runScript("test/programs/supervising.ts", [command]);
   const folder = await parent.printed(/ in (\S+)/);
-  const pid = Number(await parent.printed(/program (\d+)/));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const pid = Number(await parent.printed(/program (\d+)/));
   expect(isAlive(pid)).toBe(true);
   parent.child.kill("SIGKILL");
-  await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false);
+  await expect.poll(() => isAlive(pid)).toBe(false);
   await expect.poll(() => existsSync(folder)).toBe(false);
 });

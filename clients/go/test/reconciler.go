@@ -2,7 +2,6 @@
 // ended. Usage: reconciler <first> <last>, the numbers of its sweeps; without them it only drains.
 //
 // KILL_AFTER=<number> of a sweep: it kills itself between that sweep's commit and any request. It drains nothing.
-// REBUILD=1: it enqueues sweeps that are repaired already once more, with bodies made again.
 package main
 
 import (
@@ -66,15 +65,13 @@ func main() {
 func repair(ctx context.Context, db *sql.DB, number int) error {
 	return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
 		orders, orphans := 1+number%5, number%3
-		if os.Getenv("REBUILD") == "" {
-			result, err := tx.ExecContext(ctx,
-				"insert into repairs (sweep, orders, orphans) values ($1, $2, $3) on conflict do nothing", number, orders, orphans)
-			if err != nil {
-				return "", nil, err
-			}
-			if inserted, err := result.RowsAffected(); err != nil || inserted == 0 {
-				return "", nil, err
-			}
+		result, err := tx.ExecContext(ctx,
+			"insert into repairs (sweep, orders, orphans) values ($1, $2, $3) on conflict do nothing", number, orders, orphans)
+		if err != nil {
+			return "", nil, err
+		}
+		if inserted, err := result.RowsAffected(); err != nil || inserted == 0 {
+			return "", nil, err
 		}
 		events := []ledgermetrics.Event{ledgermetrics.SweepEnded(time.Duration(number%9) * 250 * time.Millisecond)}
 		for range orders {
