@@ -52,10 +52,7 @@ it("lends to one caller at a time, and takes back from a failed one", async () =
 
 it.each([
   ["it is told to", (connections: Connections) => connections.close()],
-  [
-    "one of them is lost: what ended it may have ended the others",
-    (connections: Connections) => connections.use((first) => first.close()),
-  ],
+  ["one of them is lost", (connections: Connections) => connections.use((first) => first.close())],
 ])("closes all that are free when %s", async (_, end) => {
   const connections = keep();
   const lent = await connections.use(async (first) => [first, await open(connections)]);

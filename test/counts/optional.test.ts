@@ -84,6 +84,16 @@ describe("rows that somebody has accepted", () => {
     expect(log[0]).toMatchObject({ message: "evidence not read", code: "42703" });
   });
 
+  it("are none of those without an id", async () => {
+    await run(`
+      ${insertRows({ id: "stuck_orders" }, 1, { age: "2 days" })}
+      alter table orders rename to rows;
+      create view orders as select null::text as id, status, hyperswitch_payment_id, created_at from rows;
+      grant select on orders to veza_ledger_sampler`);
+    await accept("stuck_orders", 1);
+    expect(await ofAccepted()).toEqual({ [rows("stuck_orders")]: 0, [oldest("stuck_orders")]: secondsAgo(172_800) });
+  });
+
   it("are accepted for 14 days at most, with a reason, by people on call, who set no time", async () => {
     await run("alter role veza_ledger_oncall password 'oncall'");
     const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });

@@ -42,10 +42,8 @@ const orders = checks.filter(({ table }) => table === "orders");
 /** How many orders of each check this login sees. */
 async function gauge(login: string): Promise<Record<string, unknown>> {
   const outcomes = await sampleAs(database.samplerUrl.replace("veza_ledger_sampler:", `${login}:`));
-  return countsIn(
-    outcomes.filter(({ check }) => check.table === "orders"),
-    (error) => error,
-  );
+  const ofOrders = outcomes.filter(({ check }) => check.table === "orders");
+  return countsIn(ofOrders, (error) => error);
 }
 
 /** How many orders of each check people on call list. */
