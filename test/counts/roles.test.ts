@@ -43,10 +43,7 @@ async function settingsOf(login: string): Promise<Record<string, string | null>>
   return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
 }
 
-const both = {
-  default_transaction_isolation: "read committed",
-  idle_in_transaction_session_timeout: "10s",
-};
+const both = { default_transaction_isolation: "read committed", idle_in_transaction_session_timeout: "10s" };
 /** A time-out of 0 is no time-out. config/generate/roles.ts says how long it is. */
 const statement_timeout = expect.stringMatching(/^[1-9]/);
 const forCounting = { statement_timeout, lock_timeout: "500ms", row_security: "off", TimeZone: "UTC" };
