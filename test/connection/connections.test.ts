@@ -2,7 +2,7 @@
 
 import { afterAll, expect, it, onTestFinished, vi } from "vitest";
 import { type Connections, keepConnections } from "../../lib/connections.ts";
-import { type Database, withDeadline } from "../../lib/database.ts";
+import { type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { createDatabase, targetOf } from "../helpers/database.ts";
 import { closedPort } from "../helpers/servers.ts";
@@ -15,9 +15,8 @@ const open = (connections: Connections) =>
     await withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select 1`);
     return lent;
   });
-function keep(port?: () => number) {
-  const target = async () => ({ ...targetOf(database.receiverUrl), ...(port && { port: port() }) });
-  const connections = keepConnections("test")(target);
+function keep(changes: Partial<DatabaseTarget> = {}) {
+  const connections = keepConnections("test")(async () => ({ ...targetOf(database.receiverUrl), ...changes }));
   onTestFinished(() => connections.close());
   return connections;
 }
@@ -33,10 +32,10 @@ it("lends a connection again while it is fresh and not lost", async () => {
 
   vi.useFakeTimers({ toFake: ["Date"] });
   onTestFinished(() => void vi.useRealTimers());
-  vi.setSystemTime(Date.now() + 9_000);
-  expect(await open(connections)).toBe(second);
-  vi.setSystemTime(Date.now() + 9_000);
-  expect(await open(connections)).toBe(second);
+  for (const use of ["first", "second"]) {
+    vi.setSystemTime(Date.now() + 9_000);
+    expect(await open(connections), use).toBe(second);
+  }
   vi.setSystemTime(Date.now() + 11_000);
   expect(await open(connections)).not.toBe(second);
   await expect.poll(() => second.lost.aborted).toBe(true);
@@ -51,31 +50,26 @@ it("lends to one caller at a time, and takes back from a failed one", async () =
   expect(lent).toContain(await open(connections));
 });
 
-it("closes all that are free", async () => {
+it.each([
+  ["it is told to", (connections: Connections) => connections.close()],
+  ["one of them is lost", (connections: Connections) => connections.use((first) => first.close())],
+])("closes all that are free when %s", async (_, end) => {
   const connections = keep();
   const lent = await connections.use(async (first) => [first, await open(connections)]);
-  await connections.close();
-  expect(lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
-});
-
-it("closes all that are free when one of them is lost: what ended it may have ended the others", async () => {
-  const connections = keep();
-  const lent = await connections.use(async (first) => [first, await open(connections)]);
-  await connections.use((first) => first.close());
+  await end(connections);
   await expect.poll(() => lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
 });
 
 it("keeps none that could not be made", async () => {
-  let port = closedPort;
-  const connections = keep(() => port);
+  const changes = { port: closedPort };
+  const connections = keep(changes);
   await expect(open(connections)).rejects.toMatchObject({ code: "ECONNREFUSED" });
-  port = targetOf(database.receiverUrl).port;
+  changes.port = targetOf(database.receiverUrl).port;
   await open(connections);
 });
 
 it("keeps none that Postgres has refused, and has closed it before it says so", async () => {
-  const target = { ...targetOf(database.receiverUrl), database: "nowhere" };
-  const connections = keepConnections("test")(async () => target);
+  const connections = keep({ database: "nowhere" });
   let refused: Database | undefined;
   const asking = connections.use((lent) => {
     refused = lent;

@@ -15,12 +15,8 @@ it.each([
     import { deadline, orAbort, stayAwake } from "./lib/deadline.ts";
     const waiting = orAbort(new Promise(() => {}), deadline("the test", 100));
     ${waiting}.catch((error) => console.log(error.message));`;
-  const options = { cwd: projectFolder };
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    ["--input-type=module-typescript", "-e", source],
-    options,
-  );
+  const args = ["--input-type=module-typescript", "-e", source];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: projectFolder });
   expect(stdout).toBe(printed);
 });
 

