@@ -1,5 +1,5 @@
 // The service with nothing but a URL changed: it pushes to VictoriaMetrics, and vmalert evaluates the shipped rules.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Context, ScheduledEvent } from "aws-lambda";
@@ -12,7 +12,7 @@ import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
-import { alertsOf, healthOfRules, rowsOf } from "../helpers/monitoring.ts";
+import { alertsOf, dashboard, healthOfRules, queryOf, rowsOf } from "../helpers/monitoring.ts";
 import { hurriedRules } from "../helpers/rules.ts";
 
 // There is no Pushgateway and no scrape here: what nobody pushes any more is just old.
@@ -21,10 +21,8 @@ let folder: string;
 let database: TestDatabase;
 let victoria: { url: string; program: Supervised };
 let vmalert: { url: string; program: Supervised };
-let panels: { type: string; title: string; targets?: { expr: string }[] }[];
 
 beforeAll(async () => {
-  panels = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")).panels;
   folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-victoria-"));
   database = await createDatabase();
   victoria = await start("victoria-metrics", [
@@ -73,16 +71,11 @@ async function tick(stage: string): Promise<void> {
   await sampler({} as ScheduledEvent, {} as Context, () => {});
 }
 
-interface Alert {
-  name: string;
-  state: string;
-  labels: Record<string, string>;
-  annotations: Record<string, string>;
-}
-const firing = async () => (await alertsOf<Alert>(vmalert.url)).filter(({ state }) => state === "firing");
-
 /** What fires now, as `alert stage`. */
-const names = async () => (await firing()).map(({ name, labels }) => `${name} ${labels.stage}`);
+async function names(): Promise<string[]> {
+  const alerts = await alertsOf<{ name: string; state: string; labels: Record<string, string> }>(vmalert.url);
+  return alerts.filter(({ state }) => state === "firing").map(({ name, labels }) => `${name} ${labels.stage}`);
+}
 
 /** Ticks in these stages, and tells what fires then. */
 const ticking =
@@ -98,13 +91,6 @@ it("reports the one of two stages whose sampler dies, and ends no alert by it", 
   await database.admin.unsafe(insertRows({ id: "stuck_orders" }, 1, { age: "2 hours" }));
   await expect.poll(ticking("dies", "lives"), waiting).toEqual(ofBoth("VezaLedgerStuckOrders"));
   expect(await names()).not.toContain("VezaLedgerSamplerSilent dies");
-  const stuck = (await firing()).find(({ name }) => name === "VezaLedgerStuckOrders");
-  expect(stuck?.annotations).toMatchObject({
-    summary: expect.stringMatching(/^Orders stuck in pending: 1, and (0|unknown) repaired late .* \((dies|lives)\)$/),
-    description: expect.stringMatching(/The oldest is 2h 0m \d+s old\.$/),
-    dashboard_url: expect.stringMatching(/\/d\/veza-ledger\?var-stage=(dies|lives)$/),
-  });
-
   await expect.poll(ticking("lives"), waiting).toContain("VezaLedgerSamplerSilent dies");
   const after = await ticking("lives")();
   expect(after).toEqual(ofBoth("VezaLedgerReconcilerDead")); // It never ran.
@@ -124,13 +110,11 @@ it("evaluates every rule without an error", async () => {
 const query = (expr: string, stage: string) =>
   rowsOf(victoria.url, expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m"));
 
-const queryOf = (name: string) => panels.find(({ title }) => title === name)?.targets?.[0]?.expr ?? "";
-
 it("answers every query of the dashboard, and knows nothing about a stage that it never saw", async () => {
   captureLog();
   await tick("lives");
   await expect.poll(() => query(queryOf("Stuck orders"), "lives")).toMatchObject([{ value: 0 }]);
-  for (const { type, title, targets = [] } of panels) {
+  for (const { type, title, targets = [] } of dashboard.panels) {
     for (const { expr } of targets) {
       await query(expr, ".*");
       const ofNobody = await query(expr, "nobody");

@@ -1,9 +1,28 @@
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
 
 type Labels = Record<string, string>;
+
+/** A panel of the dashboard, as far as tests look at it. */
+interface Panel {
+  type: string;
+  title: string;
+  fieldConfig?: { defaults: { mappings?: unknown[] } };
+  targets?: { expr: string }[];
+  links?: { url: string }[];
+}
+
+/** The shipped dashboard. A row is a panel without queries. */
+export const dashboard = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")) as {
+  panels: Panel[];
+  links: [{ url: string }];
+};
+
+/** The first query of the panel with this title. */
+export const queryOf = (name: string) => dashboard.panels.find(({ title }) => title === name)?.targets?.[0]?.expr ?? "";
 
 /** Asks the API of Prometheus, VictoriaMetrics or vmalert. */
 export async function ask<Data>(url: string, path: string, parameters: Record<string, string> = {}): Promise<Data> {
