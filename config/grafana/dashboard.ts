@@ -38,20 +38,16 @@ const lastRun = `max by (stage) (last_over_time(${reconcilerMetric.lastRun}{${of
 /** Selects series of our alerts, of the selected stages and of none. `matchers` start with a comma. */
 const alerts = (metric: string, matchers: string) =>
   `${metric}{alertname=~"VezaLedger.+", stage=~"$stage|"${matchers}}`;
-const firing = (severity: string) => alerts("ALERTS", `, alertstate="firing", severity${severity}`);
+const firing = (matchers = "") => alerts("ALERTS", `, alertstate="firing"${matchers}`);
 /** The pages that fire, for the marks over the charts. */
-const pages = (offset = "") => `max by (alertname, check, stage) (${firing('="page"')}${offset})`;
+const pages = (offset = "") => `max by (alertname, check, stage) (${firing(', severity="page"')}${offset})`;
 /**
- * Alerts that fire, each with the seconds for which its condition has held. -1 where the rule engine does not say, as
- * an older vmalert about a rule without `for:`.
+ * One row for each alert that fires, with the seconds for which its condition has held. The longest comes first. It is
+ * -1 where the rule engine does not say, as an older vmalert about a rule without `for:`.
  */
-const heldFor = (severity: string) =>
-  `max by (severity, alertname, check, stage) (time() - ${alerts("ALERTS_FOR_STATE", `, severity${severity}`)}` +
-  ` and ignoring (alertstate) ${firing(severity)} or ${firing(severity)} * 0 - 1)`;
-/** One row for each alert, check and stage: a page hides the ticket about the same. The longest comes first. */
 const firingAlerts =
-  `sort_desc(${heldFor('="page"')} or ${heldFor('!="page"')}` +
-  ` unless on (alertname, check, stage) ${firing('="page"')})`;
+  `sort_desc(max by (severity, alertname, check, stage) (time() - ${alerts("ALERTS_FOR_STATE", "")}` +
+  ` and ignoring (alertstate) ${firing()} or ${firing()} * 0 - 1))`;
 const ofBothJobs = `job=~"veza_ledger|veza_reconciler", ${ofStage}`;
 const successes = `${checkSuccessMetric}{${ofStage}}`;
 const knownWithinADay = `count by (stage) (max_over_time(${successes}[1d]))`;

@@ -1,46 +1,34 @@
+// When alerts fire, and what they say, by both engines' tools; and what the rules, the route and the links share.
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { dump, load } from "js-yaml";
+import { dump } from "js-yaml";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { alertOf, isPage, told } from "../../config/checks.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { findProgram, type ProgramName } from "../../local/find-program.ts";
 import { exportedMetrics } from "../helpers/metrics.ts";
-import { type UnitTest, unitTest, unitTestsIn } from "../helpers/rules.ts";
+import {
+  type AlertRule,
+  isAlert,
+  rulesFile,
+  shippedGroups,
+  type Text,
+  type UnitTest,
+  unitTest,
+  unitTestsIn,
+} from "../helpers/rules.ts";
 
-interface Rule {
-  alert: string;
-  expr: string;
-  for?: string;
-  labels: { severity: string };
-  annotations: { summary?: string; description?: string; dashboard_url?: string; runbook_url?: string };
-}
-
-// When alerts fire, and what they say: the unit tests of alerts.yml and alerts-….yml by both engines' tools. Next to
-// them, what the rules, the route and the links have in common.
-
-const rulesFile = "config/alertmanager/ledger.yml";
 const unitTestFiles = ["alerts", "alerts-texts", "alerts-day", "alerts-evidence", "alerts-blind"];
-let groups: { name: string; rules: Partial<Rule>[] }[];
-let rules: Rule[];
-beforeAll(async () => {
-  ({ groups } = load(await readFile(rulesFile, "utf8")) as { groups: typeof groups });
-  // Rules that record have no name as an alert.
-  rules = groups.flatMap((group) => group.rules).filter(({ alert }) => alert) as Rule[];
-});
+const groups = await shippedGroups();
+const alerts = groups.flatMap(({ rules }) => rules.filter(isAlert));
 
 async function run(program: ProgramName, args: string[]): Promise<string> {
   const { file } = await findProgram(program);
-  try {
-    const { stdout, stderr } = await promisify(execFile)(file, args);
-    return stdout + stderr;
-  } catch (error) {
-    const { stdout, stderr } = error as { stdout: string; stderr: string };
-    throw new Error(stdout + stderr);
-  }
+  const { stdout, stderr } = await promisify(execFile)(file, args);
+  return stdout + stderr;
 }
 
 describe("every alert fires when it should, not a minute earlier, and says what it should", () => {
@@ -66,44 +54,41 @@ describe("every alert fires when it should, not a minute earlier, and says what 
     expect(output.match(/SUCCESS/g), output).toHaveLength(files.length);
   });
 
-  it("in each of the situations that a rule has to stand", () => {
-    const asked: Record<string, Set<string>> = {};
-    const read = new Set<string>();
-    for (const { name, alert_rule_test } of tests) {
-      const situations = /\[(.*)\]$/.exec(name)?.[1]?.split(", ") ?? [];
-      for (const { alertname, exp_alerts } of alert_rule_test) {
-        for (const situation of situations) asked[situation] = (asked[situation] ?? new Set()).add(alertname);
-        if (exp_alerts.some(({ exp_annotations }) => exp_annotations)) read.add(alertname);
-      }
-    }
-    const names = new Set(rules.map(({ alert }) => alert));
-    expect(read, "has its texts compared").toEqual(names);
+  it("in each of the situations that a rule has to stand, and with its text", () => {
+    /** The names of these alerts, without the alerts that such tests ask about. */
+    const without = (of: AlertRule[], isSuch: (test: UnitTest) => boolean) => {
+      const inTests = new Set(tests.filter(isSuch).flatMap(asked));
+      return of.map(({ alert }) => alert).filter((name) => !inTests.has(name));
+    };
+    const hasBlanks = alerts.filter(({ annotations }) => annotations.summary?.includes("{{"));
+    expect(without(hasBlanks, (test) => partsRead(test).length > 0)).toEqual([]);
     // alerts-evidence.yml and alerts-blind.yml have a history for each situation of their alerts.
-    const own = groups.filter(({ name }) => /-(evidence|blind)$/.test(name)).flatMap((group) => group.rules);
-    for (const { alert = "" } of own) names.delete(alert);
+    const others = groups.filter(({ name }) => !/-(evidence|blind)$/.test(name)).flatMap(({ rules }) => rules);
+    const isAbout = (situation: string) => (test: UnitTest) => new RegExp(`\\[.*\\b${situation}\\b`).test(test.name);
     for (const situation of ["fires", "two stages", "vanished", "restart", "first", "wiped", "nothing"]) {
-      expect(asked[situation], situation).toEqual(names);
+      expect(without(others.filter(isAlert), isAbout(situation)), situation).toEqual([]);
     }
-    const aboutChecks = [...names].filter((name) => !/Sampler|Reconciler|Another/.test(name)).sort();
-    expect([...(asked.unknown ?? [])].sort()).toEqual(expect.arrayContaining(aboutChecks));
+    const ofChecks = others.filter(isAlert).filter(({ alert }) => !/Sampler|Reconciler|Another/.test(alert));
+    expect(without(ofChecks, isAbout("unknown"))).toEqual([]);
   });
 });
+
+/** The alerts that a test asks about. */
+const asked = ({ alert_rule_test }: UnitTest) => [...new Set(alert_rule_test.map(({ alertname }) => alertname))].sort();
 
 /**
  * Writes these tests into this folder: tests about the same alerts into one file, next to the rules of these alerts
  * alone. A tool evaluates all rules that it is given, which would take six times as long. Resolves to the files' names.
  */
 async function writeTests(folder: string, all: UnitTest[], tool: "promtool" | "vmalert-tool"): Promise<string[]> {
-  const asked = ({ alert_rule_test }: UnitTest) =>
-    [...new Set(alert_rule_test.map(({ alertname }) => alertname))].sort();
   const alike = Object.groupBy(all, (test) =>
-    [test.group, test.evaluation_interval, hasTexts(test), ...asked(test)].join(),
+    [test.group, test.evaluation_interval, ...partsRead(test), ...asked(test)].join(),
   );
   return Promise.all(
     Object.values(alike).map(async (same = [], index) => {
       const [first] = same as [UnitTest];
       const rulesName = `${index}-rules.yml`;
-      await writeFile(path.join(folder, rulesName), rulesFor(asked(first), hasTexts(first), first.group));
+      await writeFile(path.join(folder, rulesName), rulesFor(asked(first), partsRead(first), first.group));
       const tests = same.map(({ group: _, evaluation_interval: __, promql_expr_test, ...test }) => ({
         ...test,
         // vmalert-tool has another name for what is asked next to the alerts.
@@ -119,30 +104,37 @@ async function writeTests(folder: string, all: UnitTest[], tool: "promtool" | "v
   );
 }
 
-/** Whether a test compares texts. */
-const hasTexts = ({ alert_rule_test }: UnitTest) =>
-  alert_rule_test.some(({ exp_alerts }) => exp_alerts.some(({ exp_annotations }) => exp_annotations));
+/** The parts of texts that a test compares. */
+function partsRead({ alert_rule_test }: UnitTest): (keyof Text)[] {
+  const texts = alert_rule_test.flatMap(({ exp_alerts }) =>
+    exp_alerts.map(({ exp_annotations = {} }) => exp_annotations),
+  );
+  return (["summary", "description"] as const).filter((part) => texts.some((text) => part in text));
+}
 
-/** The shipped rules of these alerts, as YAML, without their links; and without any text, if no test looks at it. */
-function rulesFor(alerts: string[], withTexts: boolean, only?: string): string {
+/** The shipped rules of these alerts, as YAML, with these parts of their texts, and all rules that record. */
+function rulesFor(names: string[], parts: (keyof Text)[], only?: string): string {
   const chosen = groups
-    .filter(({ name }) => !only || name === only)
+    .filter(({ name, rules }) =>
+      only ? name === only : rules.some((rule) => isAlert(rule) && names.includes(rule.alert)),
+    )
     .map((group) => ({
       ...group,
       rules: group.rules
-        .filter(({ alert }) => !alert || alerts.includes(alert))
-        .map(({ annotations: { summary, description } = {}, ...rule }) =>
-          withTexts && rule.alert ? { ...rule, annotations: { summary, description } } : rule,
-        ),
+        .filter((rule) => !isAlert(rule) || names.includes(rule.alert))
+        .map((rule) => {
+          if (!isAlert(rule)) return rule;
+          return { ...rule, annotations: Object.fromEntries(parts.map((part) => [part, rule.annotations[part]])) };
+        }),
     }));
-  return dump({ groups: chosen.filter((group) => group.rules.some(({ alert }) => alert)) }, { noRefs: true });
+  return dump({ groups: chosen }, { noRefs: true });
 }
 
 /** The tests of alerts-of-a-check.yml, each for all checks at once: a tool evaluates all rules in any case. */
 function testsOfChecks(template: string): UnitTest[] {
   const perCheck = checks.map((check) => {
     const { severity, noun, means, lost, repairedBy } = told[check.id];
-    const own = rules.find(({ alert }) => alert === alertOf(check));
+    const own = alerts.find(({ alert }) => alert === alertOf(check));
     const minutes = Number.parseInt(own?.for ?? "", 10);
     const words = {
       METRIC: check.metric,
@@ -196,121 +188,47 @@ it("promtool, amtool and vmalert accept the examples", async () => {
   expect(await run("vmalert", ["-dryRun", `-rule=${rulesFile}`])).not.toMatch(/error|fatal/);
 });
 
-it("the route sends pages and tickets to receivers of their own", async () => {
-  const routeOf = async (severity: string) => {
-    const args = ["config", "routes", "test", "--config.file=config/alertmanager/alertmanager.yml"];
-    return (await run("amtool", [...args, `severity=${severity}`, "alertname=x"])).split("\n")[0];
-  };
-  expect([await routeOf("page"), await routeOf("ticket")]).toEqual(["pages", "tickets"]);
-});
-
 it("the two required pages wait for as long as agreed; complete.test.ts has their conditions", () => {
-  const pageOf = (name: string) => rules.find(({ alert, labels }) => alert === name && labels.severity === "page");
+  const pageOf = (name: string) => alerts.find(({ alert, labels }) => alert === name && labels.severity === "page");
   expect(pageOf("VezaLedgerStuckOrders")?.for).toBe("10m");
   expect(pageOf("VezaLedgerOrphanRefunds")?.for).toBe("5m");
 });
 
-it("every alert has prefix, severity, texts, and links to the dashboard and to its own page of the runbook", () => {
-  expect(rules.length).toBeGreaterThan(13);
-  for (const { alert, labels, annotations } of rules) {
-    expect(alert).toMatch(/^VezaLedger[A-Z]\w+$/);
-    expect(labels.severity).toMatch(/^(page|ticket)$/);
-    expect(annotations.summary).toMatch(/\w/);
-    expect(annotations.description).toMatch(/\.(\{\{ end \}\})?$/);
+it("every alert has links to the dashboard and to its own page of the runbook", () => {
+  for (const { alert, annotations } of alerts) {
     expect(annotations.dashboard_url).toMatch(/^https:\/\/[^/]+\/d\/veza-ledger/);
     expect(annotations.runbook_url).toMatch(new RegExp(`^https://.+/docs/runbook/${alert}\\.md$`));
   }
 });
 
-it("the command of docs/deploy.md puts your addresses into every link, and leaves nothing else behind", async () => {
+it("the command of docs/deploy.md leaves no address to replace in any file", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-links-"));
   onTestFinished(() => rm(folder, { recursive: true }));
-  const files = [
-    rulesFile,
-    "config/alertmanager/alert-of-a-check.yml",
-    "config/grafana/ledger.json",
-    "config/grafana/dashboard.ts",
-    "docs/runbook/reasons.md",
-  ];
-  // You may have run that command before these tests, so the first step is to take it back.
-  const { runbook_url = "", dashboard_url = "" } = rules[0]?.annotations ?? {};
-  const [repository = ""] = runbook_url.split("/docs/runbook/");
-  const [grafana = ""] = dashboard_url.split("/d/veza-ledger");
-  const textOf = (file: string) => readFile(path.join(folder, file), "utf8");
-  const yours = {
-    repository: "https://github.com/you/veza-ledger-metrics/blob/main",
-    grafana: "https://grafana.internal",
-  };
-  const expected: Record<string, string> = {};
-  for (const file of files) {
-    const linked = (await readFile(file, "utf8")).replaceAll(repository, "REPOSITORY").replaceAll(grafana, "GRAFANA");
-    expect(linked, file).toMatch(/REPOSITORY|GRAFANA/);
-    const fill = (by: typeof yours) => linked.replaceAll("REPOSITORY", by.repository).replaceAll("GRAFANA", by.grafana);
-    expected[file] = fill(yours);
-    await mkdir(path.join(folder, path.dirname(file)), { recursive: true });
-    await writeFile(
-      path.join(folder, file),
-      fill({ repository: "https://repository.example", grafana: "https://grafana.example" }),
-    );
-  }
-
+  for (const part of ["config", "docs"]) await cp(part, path.join(folder, part), { recursive: true });
   const [, command = ""] = /```sh\n(perl [\s\S]*?)```/.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
   await promisify(execFile)("bash", ["-euo", "pipefail", "-c", command], { cwd: folder });
 
-  for (const file of files) expect(await textOf(file), file).toBe(expected[file]);
-  const left = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
-  expect(left).toHaveLength(files.length);
-});
-
-it("the heatmap has each sweep in one cell, whenever it ended, and no sweep from before a stage was seen", async () => {
-  const { panels } = JSON.parse(await readFile("config/grafana/ledger.json", "utf8")) as {
-    panels: { type: string; interval: string; targets: { expr: string }[] }[];
-  };
-  const heatmap = panels.find(({ type }) => type === "heatmap");
-  expect(heatmap?.interval).toBe("30m");
-  const expr = heatmap?.targets[0]?.expr.replaceAll("$stage", ".*").replaceAll("$__interval", "30m");
-  const bucket = (stage: string) => `veza_reconciler_sweep_duration_seconds_bucket{stage="${stage}", le="3.2"}`;
-  const cells = [1807, 3607, 5407, 7207].map((seconds, column) => ({
-    expr,
-    eval_time: `${seconds}s`,
-    exp_samples: [{ labels: '{le="3.2"}', value: column === 1 || column === 2 ? 2 : 1 }],
-  }));
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-heatmap-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const file = path.join(folder, "heatmap.yml");
-  // A column begins and ends between two scrapes. One stage sweeps in the middle of each column. Another stage sweeps
-  // twice, just after a border. The third is first seen with 1000 sweeps.
-  const input_series = [
-    { series: bucket("middle"), values: "0x59 1x119 2x119 3x119 4x119" },
-    { series: bucket("border"), values: "0x120 1x119 2x360" },
-    { series: bucket("new"), values: "_x270 1000x360" },
-  ];
-  await writeFile(file, dump({ tests: [{ interval: "15s", input_series, promql_expr_test: cells }] }));
-  expect(await run("promtool", ["test", "rules", file])).toContain("SUCCESS");
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const file = path.join(entry.parentPath, entry.name);
+    expect(await readFile(file, "utf8"), file).not.toMatch(/https:\/\/(repository|grafana)\.example/);
+  }
 });
 
 describe("metric names", () => {
-  /** The metrics that a text names. Job names look the same, and so do the roles in SQL. */
-  const namedIn = (text: string) =>
-    (text.match(/\bveza_(?:ledger|reconciler)_\w+/g) ?? [])
+  /** The metrics that a file names. Job names look the same, and so do the roles in SQL. */
+  const namedIn = async (file: string) =>
+    ((await readFile(file, "utf8")).match(/\bveza_(?:ledger|reconciler)_\w+/g) ?? [])
       .map((name) => name.replace(/_(bucket|sum|count)$/, ""))
       .filter((name) => !/^veza_ledger_(sampler|receiver|oncall|local|doctor)$/.test(name));
-  const read = (file: string) => readFile(file, "utf8");
 
-  it.each([rulesFile, "docs/runbook", "README.md", "config/grafana/ledger.json"])(
-    "every one in %s is exported by the code",
-    async (file) => {
-      const isFolder = !path.extname(file);
-      const files = isFolder ? (await readdir(file)).map((name) => path.join(file, name)) : [file];
-      const names = (await Promise.all(files.map(read))).flatMap(namedIn);
-      expect(names.length).toBeGreaterThan(0);
-      expect(exportedMetrics, "metrics of lib/checks.ts and lib/events.ts").toEqual(expect.arrayContaining(names));
-    },
-  );
+  it("that the rules, the runbook, the README and the dashboard have are exported by the code", async () => {
+    const pages = (await readdir("docs/runbook")).map((name) => `docs/runbook/${name}`);
+    for (const file of [rulesFile, "README.md", "config/grafana/ledger.json", ...pages])
+      expect(exportedMetrics, file).toEqual(expect.arrayContaining(await namedIn(file)));
+  });
 
-  it("every one that the code exports is in the README and on the dashboard", async () => {
-    for (const file of ["README.md", "config/grafana/ledger.json"]) {
-      expect(namedIn(await read(file)), file).toEqual(expect.arrayContaining(exportedMetrics));
-    }
+  it.each(["README.md", "config/grafana/ledger.json"])("that the code exports are in %s", async (file) => {
+    expect(await namedIn(file)).toEqual(expect.arrayContaining(exportedMetrics));
   });
 });

@@ -1,3 +1,4 @@
+// The view of docs/amounts.md, as printed, and the amounts that the sampler shows by it.
 import { readFile } from "node:fs/promises";
 import { expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
@@ -5,8 +6,6 @@ import { checks } from "../../lib/checks.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { sampleOf } from "../helpers/sample.ts";
-
-// The view of docs/amounts.md, as printed, and the amounts that the sampler shows by it.
 
 it("shows the amounts of the rows that a check counts by the page's view, and none by the shipped view", async () => {
   const database = await createDatabase();

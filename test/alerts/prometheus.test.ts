@@ -1,6 +1,5 @@
-import { readFile } from "node:fs/promises";
+// From a row in Postgres to an alert that fires: the shipped rules, in a hurry, on a Prometheus that scrapes a gateway.
 import type { Context, ScheduledEvent } from "aws-lambda";
-import { load } from "js-yaml";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { alertOf } from "../../config/checks.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
@@ -13,12 +12,11 @@ import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, onTable, readsProviderId } from "../helpers/models.ts";
+import { healthOfRules, rowsOf, setGroup } from "../helpers/monitoring.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
-import { hurried } from "../helpers/rules.ts";
+import { hurriedRules } from "../helpers/rules.ts";
 import { assertRights } from "../helpers/sample.ts";
 
-// From a row in Postgres to an alert that fires, on a real Prometheus that scrapes a Pushgateway of its own. The rules
-// are the shipped rules, in a hurry.
 const stage = "prometheus";
 const secret = newSecret();
 const waiting = { timeout: 20_000, interval: 250 };
@@ -28,7 +26,7 @@ let prometheus: Running;
 let server: { url: string; stop(): Promise<void> };
 
 beforeAll(async () => {
-  const rules = hurried(await readFile("config/alertmanager/ledger.yml", "utf8"));
+  const rules = await hurriedRules();
   gateway = await startPushgateway(0);
   [database, prometheus, server] = await Promise.all([
     createDatabase(),
@@ -48,9 +46,9 @@ const settings = () => ({
   SECRET_ID: undefined,
 });
 
-/** One tick of a stage's sampler, as its own role. */
-async function tick(ofStage = stage): Promise<void> {
-  setEnvironment({ ...settings(), DATABASE_URL: database.samplerUrl, STAGE: ofStage });
+/** One tick of the sampler, as its own role. */
+async function tick(): Promise<void> {
+  setEnvironment({ ...settings(), DATABASE_URL: database.samplerUrl });
   await sampler({} as ScheduledEvent, {} as Context, () => {});
 }
 
@@ -61,104 +59,77 @@ async function deliver(...events: object[]): Promise<void> {
   expect(answer.json).toEqual({ status: "recorded", published: true, stage });
 }
 
-async function query(expr: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {
-  const response = await fetch(`${prometheus.url}/api/v1/query?query=${encodeURIComponent(expr)}`);
-  const { status, error, data } = (await response.json()) as { status: string; error?: string; data: { result: [] } };
-  if (status !== "success") throw new Error(`${expr}: ${error}`);
-  return data.result;
+/** What fires of the stage: the labels of this alert, or of each. */
+async function firing(alertname = ".+"): Promise<Record<string, string>[]> {
+  const alerts = `ALERTS{alertname=~"${alertname}", alertstate="firing", stage="${stage}"}`;
+  return (await rowsOf(prometheus.url, alerts)).map(({ labels }) => labels);
 }
 
-const firing = async () => {
-  const alerts = await query(`ALERTS{alertstate="firing", stage="${stage}"}`);
-  return alerts.map(({ metric }) => metric.alertname ?? "");
-};
+const names = async () => (await firing()).map(({ alertname }) => alertname);
 
-it("misses the sampler until its first tick", async () => {
-  captureLog();
-  const isAbsent = async () => (await query('ALERTS{alertname="VezaLedgerSamplerAbsent", alertstate="firing"}')).length;
-  await expect.poll(isAbsent, waiting).toBe(1);
-  await tick("first");
-  await expect.poll(isAbsent, waiting).toBe(0);
-});
+/** Ticks, and asks then. */
+const ticking =
+  <Answer>(ask: () => Promise<Answer>) =>
+  async () => {
+    await tick();
+    return ask();
+  };
 
 it("takes every alert from its cause to firing, and back", { timeout: 120_000 }, async () => {
   captureLog();
-  const keepTicking = async () => {
-    await tick();
-    return firing();
-  };
-  await expect.poll(keepTicking, waiting).toEqual(["VezaLedgerReconcilerDead"]); // It has never run.
+  await expect.poll(ticking(names), waiting).toEqual(["VezaLedgerReconcilerDead"]); // It has never run.
 
   await deliver(
     { type: "reconciler.action", data: { phase: "orphan_refunds" } },
     { type: "reconciler.orphan_refund" },
     { type: "reconciler.sweep", data: { duration_seconds: 1.84 } },
   );
-  /** What fires under this name, by one of its labels. */
-  const kinds = (alertname: string, label: string) => async () => {
-    await tick();
-    const alerts = await query(`ALERTS{alertname="${alertname}", alertstate="firing"}`);
-    return alerts.map(({ metric }) => metric[label]);
-  };
-  await expect.poll(kinds("VezaLedgerOrphanRefunds", "severity"), waiting).toEqual(["ticket"]);
-  await expect.poll(keepTicking, waiting).not.toContain("VezaLedgerReconcilerDead");
+  const orphans = ticking(() => firing("VezaLedgerOrphanRefunds"));
+  await expect.poll(orphans, waiting).toMatchObject([{ severity: "ticket" }]);
+  await expect.poll(ticking(names), waiting).not.toContain("VezaLedgerReconcilerDead");
 
   for (const check of checks) await database.admin.unsafe(insertRows(check, 1));
-  await expect.poll(keepTicking, waiting).toEqual(expect.arrayContaining(checks.map(alertOf)));
-  await expect.poll(kinds("VezaLedgerOrphanRefunds", "severity"), waiting).toEqual(["page"]); // It took over.
+  await expect.poll(ticking(names), waiting).toEqual(expect.arrayContaining(checks.map(alertOf)));
+  await expect.poll(orphans, waiting).toMatchObject([{ severity: "page" }]); // It took over.
 
   // The graph of `npm start`: the rules' own series are there too, with the labels of what they are about.
-  expect(await query('ALERTS_FOR_STATE{job="veza_ledger"}')).not.toEqual([]);
-  const counted = (await query(countsQuery)).filter(({ metric }) => metric.stage === stage);
-  expect(counted.map(({ metric }) => metric.__name__).sort()).toEqual(checks.map(({ metric }) => metric).sort());
+  expect(await rowsOf(prometheus.url, 'ALERTS_FOR_STATE{job="veza_ledger"}')).not.toEqual([]);
+  const counted = (await rowsOf(prometheus.url, countsQuery)).filter(({ labels }) => labels.stage === stage);
+  expect(counted.map(({ labels }) => labels.__name__).sort()).toEqual(checks.map(({ metric }) => metric).sort());
 
   await database.admin`update orders set status = 'paid'`;
-  await expect.poll(keepTicking, waiting).not.toContain("VezaLedgerStuckOrders");
+  await expect.poll(ticking(names), waiting).not.toContain("VezaLedgerStuckOrders");
 
   await database.admin`truncate ledger_metrics.totals`;
-  await expect.poll(keepTicking, waiting).toContain("VezaLedgerEventsLost");
-  expect(await firing()).not.toContain("VezaLedgerAnotherWriter");
-  await fetch(`${gateway.url}/metrics/job/veza_reconciler/stage/${stage}`, { method: "DELETE" });
-  await expect.poll(kinds("VezaLedgerAnotherWriter", "reason"), waiting).toContain("a counter fell");
+  await expect.poll(ticking(names), waiting).toContain("VezaLedgerEventsLost");
+  expect(await names()).not.toContain("VezaLedgerAnotherWriter");
+  await setGroup(gateway.url, "veza_reconciler", stage);
+  const writers = () => firing("VezaLedgerAnotherWriter");
+  await expect.poll(ticking(writers), waiting).toMatchObject([{ reason: "a counter fell" }]);
 
   await database.admin`alter table orders rename hyperswitch_payment_id to gone`;
-  await expect.poll(keepTicking, waiting).toContain("VezaLedgerCheckFailing");
-  const failing = await query(`ALERTS{alertname="VezaLedgerCheckFailing", alertstate="firing"}`);
-  expect(failing.find(({ metric }) => metric.check === "stuck_orders")?.metric.severity).toBe("page");
-  const failed = failing.map(({ metric }) => metric.check).sort();
+  await expect.poll(ticking(names), waiting).toContain("VezaLedgerCheckFailing");
+  const failing = await firing("VezaLedgerCheckFailing");
+  expect(failing).toContainEqual(expect.objectContaining({ check: "stuck_orders", severity: "page" }));
+  const failed = failing.map(({ check }) => check).sort();
   expect(failed).toEqual(Object.keys(onTable("orders", -1, readsProviderId)).sort());
 
   // A metric that another group has with another type. Debian's Pushgateway 1.11.0 refuses such a push too, but crashes
   // while it writes that to its log, and hangs up instead of answering 400.
-  const put = (job: string, type: string) =>
-    fetch(`${gateway.url}/metrics/job/${job}/stage/${stage}`, {
-      method: "PUT",
-      body: `# TYPE veza_contradicted ${type}\nveza_contradicted 1\n`,
-    }).then(
-      ({ status }) => status,
-      () => "hung up",
-    );
-  expect(await put("other", "gauge")).toBe(200);
-  expect([400, "hung up"]).toContain(await put("veza_ledger", "counter"));
-  const refused = `ALERTS{alertname="VezaLedgerAnotherWriter", alertstate="firing", reason="a push was refused"}`;
-  await expect.poll(() => query(refused), waiting).toHaveLength(1);
+  const contradicted = (type: string) => [`# TYPE veza_contradicted ${type}`, "veza_contradicted 1"];
+  await setGroup(gateway.url, "other", stage, contradicted("gauge"));
+  await expect(setGroup(gateway.url, "veza_ledger", stage, contradicted("counter"))).rejects.toThrow();
+  await expect.poll(writers, waiting).toContainEqual(expect.objectContaining({ reason: "a push was refused" }));
 
-  await expect.poll(firing, waiting).toContain("VezaLedgerSamplerSilent"); // Nobody ticks any more.
-  const before = await firing();
+  await expect.poll(names, waiting).toContain("VezaLedgerSamplerSilent"); // Nobody ticks any more.
+  const before = await names();
   expect(before).toEqual(expect.arrayContaining(["VezaLedgerStuckRefunds", "VezaLedgerCheckFailing"]));
   await gateway.stop();
-  await expect.poll(async () => (await query("up == 0")).length, waiting).toBe(1);
-  expect(await query("veza_ledger_stuck_refunds_pending")).toEqual([]);
-  expect(await firing()).toEqual(expect.arrayContaining(before)); // Silence ends nothing.
+  await expect.poll(() => rowsOf(prometheus.url, "up == 0"), waiting).toHaveLength(1);
+  expect(await rowsOf(prometheus.url, "veza_ledger_stuck_refunds_pending")).toEqual([]);
+  expect(await names()).toEqual(expect.arrayContaining(before)); // Silence ends nothing.
 });
 
-it("runs every rule's expression without an error", async () => {
-  const { groups } = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as {
-    groups: { rules: { expr: string }[] }[];
-  };
-  const rules = groups.flatMap(({ rules }) => rules);
-  for (const { expr } of rules) await query(expr);
-  const response = await fetch(`${prometheus.url}/api/v1/rules`);
-  const { data } = (await response.json()) as { data: { groups: { rules: { health: string }[] }[] } };
-  expect(data.groups.flatMap(({ rules }) => rules.map(({ health }) => health))).toEqual(rules.map(() => "ok"));
+it("runs every rule without an error", async () => {
+  expect(new Set(await healthOfRules(prometheus.url))).toEqual(new Set(["ok"]));
 });

@@ -1,9 +1,9 @@
+// What the rules cost a Prometheus: the samples that they read.
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { load } from "js-yaml";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
@@ -13,8 +13,8 @@ import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 import { findProgram } from "../../local/find-program.ts";
 import { freePort } from "../../local/ports.ts";
 import { supervise } from "../../local/supervise.ts";
-
-// What the rules cost a Prometheus: the samples that they read.
+import { ask } from "../helpers/monitoring.ts";
+import { shippedGroups } from "../helpers/rules.ts";
 
 const scrapeSeconds = 15;
 const daySeconds = 86_400;
@@ -53,18 +53,13 @@ it("the rules read no more samples than they may for each check, for one stage w
   const url = `http://127.0.0.1:${port}`;
   await vi.waitFor(async () => expect((await fetch(`${url}/-/ready`)).status).toBe(200), { timeout: 30_000 });
 
-  const { groups } = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as {
-    groups: { name: string; rules: { expr: string }[] }[];
-  };
-  const samples = async (expr: string) => {
-    const search = new URLSearchParams({ query: expr, time: String(now), stats: "all" });
-    const { data } = (await (await fetch(`${url}/api/v1/query?${search}`)).json()) as {
-      data: { stats: { samples: { totalQueryableSamples: number } } };
-    };
-    return data.stats.samples.totalQueryableSamples;
+  type Stats = { stats: { samples: { totalQueryableSamples: number } } };
+  const samples = async (query: string) => {
+    const { stats } = await ask<Stats>(url, "query", { query, time: String(now), stats: "all" });
+    return stats.samples.totalQueryableSamples;
   };
   const costs = { often: 0, blind: 0 };
-  for (const { name, rules } of groups) {
+  for (const { name, rules } of await shippedGroups()) {
     const of = await Promise.all(rules.map(({ expr }) => samples(expr)));
     costs[name === "veza-ledger-blind" ? "blind" : "often"] += of.reduce((sum, cost) => sum + cost, 0);
   }

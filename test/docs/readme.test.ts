@@ -6,7 +6,7 @@ import { parseEvents } from "../../lib/events.ts";
 import { anchorOf } from "../../local/docs-page.ts";
 
 const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "clients/go/README.md"];
-for (const name of await readdir("docs")) if (name.endsWith(".md")) pages.push(`docs/${name}`);
+for (const name of await readdir("docs", { recursive: true })) if (name.endsWith(".md")) pages.push(`docs/${name}`);
 
 async function anchorsIn(file: string): Promise<string[]> {
   const text = (await readFile(file, "utf8")).replaceAll(/^ *```[\s\S]*?^ *```/gm, "");
@@ -37,7 +37,7 @@ it("docs/events.md has an example of all events that the receiver takes", async 
 });
 
 it("each page of docs/ says in its first lines for whom it is", async () => {
-  for (const page of pages.filter((name) => name.startsWith("docs/"))) {
+  for (const page of pages.filter((name) => /^docs\/[^/]+$/.test(name))) {
     expect((await readFile(page, "utf8")).split("\n").slice(0, 5).join("\n"), page).toMatch(/^For /m);
   }
 });

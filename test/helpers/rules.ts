@@ -1,25 +1,51 @@
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { load } from "js-yaml";
 import { findProgram } from "../../local/find-program.ts";
 
+export const rulesFile = "config/alertmanager/ledger.yml";
+
+/** A rule that makes an alert. Rules that record have only an expression in common with it. */
+export interface AlertRule {
+  alert: string;
+  expr: string;
+  for?: string;
+  labels: { severity: string };
+  annotations: Text & { dashboard_url: string; runbook_url: string };
+}
+
+/** The groups of the shipped rules. */
+export async function shippedGroups(): Promise<{ name: string; rules: Pick<AlertRule, "expr">[] }[]> {
+  return (load(await readFile(rulesFile, "utf8")) as { groups: { name: string; rules: AlertRule[] }[] }).groups;
+}
+
+export const isAlert = (rule: object): rule is AlertRule => "alert" in rule;
+
+/** The shipped rules that make alerts. */
+export const shippedAlerts = async (): Promise<AlertRule[]> =>
+  (await shippedGroups()).flatMap(({ rules }) => rules.filter(isAlert));
+
 /**
  * The shipped rules in a hurry, for a test on a real engine. An alert has to hold for a second, and a sampler is silent
  * after 4 seconds. The last known value is looked for in every second of ten minutes.
  */
-export function hurried(rules: string): string {
-  return rules
+export async function hurriedRules(): Promise<string> {
+  return (await readFile(rulesFile, "utf8"))
     .replaceAll(/for: \d+m/g, "for: 1s")
     .replaceAll("interval: 5m", "interval: 1s")
     .replaceAll(/\[(1d|1h|6h):(30s|1m)\]/g, "[10m:1s]")
     .replace("> 180", "> 4");
 }
 
-/** What an alert says, by its labels; its texts too, where a test compares them. */
+/** The text of an alert: the parts that a test compares. */
+export type Text = { summary?: string; description?: string };
+
+/** An alert by its labels; its text too, where a test compares it. */
 interface ExpectedAlert {
-  exp_labels: Record<string, string>;
-  exp_annotations?: { summary: string; description: string };
+  exp_labels: Labels;
+  exp_annotations?: Text;
 }
 
 /** A unit test of rules, as promtool and vmalert-tool take it. */
@@ -36,9 +62,9 @@ export interface UnitTest {
 }
 
 type Labels = Record<string, string>;
-type ShortAlert = Labels | { labels: Labels; summary: string; description: string };
+type ShortAlert = Labels | ({ labels: Labels } & Text);
 
-/** Unit tests in the short form of test/alerts: series by name, and what fires by name and by time. */
+/** Unit tests in the short form of test/alerts: series by name, and what fires by name and by times. */
 interface ShortTests {
   group?: string;
   evaluation_interval: string;
@@ -50,7 +76,10 @@ interface ShortTests {
   })[];
 }
 
-/** The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job. */
+/**
+ * The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job, and
+ * `label="a|b"` is a series for each value.
+ */
 export function unitTestsIn(text: string): UnitTest[] {
   const { group, evaluation_interval, tests } = load(text) as ShortTests;
   return tests.map(({ series, alerts, interval = "1m", ...test }) => ({
@@ -58,15 +87,20 @@ export function unitTestsIn(text: string): UnitTest[] {
     evaluation_interval,
     ...test,
     interval,
-    input_series: Object.entries(series).map(([name, values]) => ({ series: withJob(name), values })),
+    input_series: Object.entries(series).flatMap(([names, values]) =>
+      eachOf(names).map((name) => ({ series: withJob(name), values })),
+    ),
     alert_rule_test: Object.entries(alerts).flatMap(([alertname, looks]) =>
-      Object.entries(looks).map(([eval_time, expected]) => ({
-        eval_time,
-        alertname,
-        exp_alerts: expected.map(expectedAlert),
-      })),
+      Object.entries(looks).flatMap(([times, expected]) =>
+        times.split(" ").map((eval_time) => ({ eval_time, alertname, exp_alerts: expected.map(expectedAlert) })),
+      ),
     ),
   }));
+}
+
+function eachOf(series: string): string[] {
+  const [before = "", values = "", after = ""] = series.split(/"([^"]*\|[^"]*)"/);
+  return values ? values.split("|").map((value) => `${before}"${value}"${after}`) : [series];
 }
 
 function withJob(series: string): string {
@@ -78,8 +112,8 @@ function withJob(series: string): string {
 
 function expectedAlert(alert: ShortAlert): ExpectedAlert {
   if (typeof alert.labels !== "object") return { exp_labels: { job: "veza_ledger", ...(alert as Labels) } };
-  const { labels, summary = "", description = "" } = alert as Exclude<ShortAlert, Labels>;
-  return { exp_labels: { job: "veza_ledger", ...labels }, exp_annotations: { summary, description } };
+  const { labels, ...exp_annotations } = alert as Exclude<ShortAlert, Labels>;
+  return { exp_labels: { job: "veza_ledger", ...labels }, exp_annotations };
 }
 
 /**
