@@ -36,12 +36,9 @@ export async function columnsRead(table: string): Promise<string[]> {
   return columns.filter((column) => column !== "id");
 }
 
-/** The roles of roles.sql whose rights a login of this name needs; for any other name, the roles that you expect. */
-export function basesOf(login: string, expected: string[] = []): string[] {
-  const name = login.replace(/_clone$/, "");
-  if (name === "veza_ledger") return ["veza_ledger_sampler", "veza_ledger_receiver"];
-  return /^veza_ledger_(sampler|receiver|oncall)$/.test(name) ? [name] : expected;
-}
+/** The roles of roles.sql whose rights a role of it needs. */
+export const basesOf = (role: string): string[] =>
+  role === "veza_ledger" ? ["veza_ledger_sampler", "veza_ledger_receiver"] : [role];
 
 /**
  * SQL: the oid of the table with this name, which is SQL too: `schema.table`, or where the session's search_path leads.

@@ -10,11 +10,11 @@ export interface AsOnRds {
   /** `host:port`. */
   address: string;
   /** A connection string, with the certificate verified as the tests' settings for RDS have it. */
-  as(login: string): string;
+  as(login: string, database?: string): string;
   /** The file of its certificate authority. */
   ca: string;
   /** Runs statements as the superuser, whom RDS keeps to itself. */
-  run(statements: string): Promise<postgres.RowList<postgres.Row[]>>;
+  run(statements: string, login?: string, database?: string): Promise<postgres.RowList<postgres.Row[]>>;
   stop(): Promise<void>;
 }
 
@@ -75,7 +75,7 @@ export async function startAsOnRds(): Promise<AsOnRds> {
   await runSqlFiles(urlOf("veza_app", "ledger", "require"), ["local/ledger.sql"]);
   return {
     address,
-    as: (login) => urlOf(login, "ledger", "verify-full"),
+    as: (login, database = "ledger") => urlOf(login, database, "verify-full"),
     ca: certificates.ca,
     run,
     stop: async () => {
