@@ -31,13 +31,12 @@ export async function lookAtCheck(scene: Scene, check: Check): Promise<Finding> 
 }
 
 /**
- * Rows in the state that a check watches without a time, or with a time over 5 min ahead. With a wrong clock or zone,
- * which other looks tell of, rows are at most 26 h ahead.
+ * Rows in the state that a check watches without a time, or with a time over 5 min ahead. With a wrong clock, of which
+ * another look tells, many rows are ahead, but none by a day.
  */
 async function lookOutside({ ask, isClockRight }: Scene, check: Check): Promise<Finding | undefined> {
   const { table, time, staleAfter } = check;
-  const isAhead = `${time} > now() + case when pg_typeof(${time}) = 'timestamp'::regtype or not ${isClockRight}
-    then interval '26 hours' else interval '5 minutes' end`;
+  const isAhead = `${time} > now() + interval '${isClockRight ? "5 minutes" : "1 day"}'`;
   const question = `
     select count(*) filter (where ${time} is null)::float8 as no_time, count(${time})::float8 as ahead
     from ${table} where ${stateOf(check)} and (${time} is null or ${isAhead})`;

@@ -26,7 +26,7 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   } catch (error) {
     return wrong(errorFields(error).reason, remedyFor(error as Error));
   }
-  const headers = { ...gateway.headers, connection: "close" };
+  const { headers = {} } = gateway;
   const ask = (url: string, method: string) =>
     fetch(url, { method, headers, redirect: "error", signal: AbortSignal.timeout(3_000) });
   const read = async () => (await ask(`${gateway.url}/metrics`, "GET")).text();

@@ -24,8 +24,8 @@ export async function lookAtTotals({ database: { sql }, functions }: Scene): Pro
     if (codeOf(error) === "25006") {
       return wrong(
         "default_transaction_read_only is on: each delivery is answered with 503",
-        `as a login that may create roles: begin read write; alter role ${row?.login} in database ${row?.database} ` +
-          "set default_transaction_read_only = off; commit",
+        "as a login that may create roles: begin read write; " +
+          `alter role ${row?.login} in database ${row?.database} set default_transaction_read_only = off; commit`,
       );
     }
     return wrong(errorFields(error).reason, codeOf(error) === "55P03" ? "run it again" : migrate);
