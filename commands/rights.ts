@@ -57,13 +57,12 @@ export const ownerName = (oid: string) => `(select rolname from pg_roles where p
 
 /**
  * Compares the rights of a login with the rights of these roles of roles.sql. Returns the missing grants, each as
- * `as <owner>: grant … to <grantee>`. Leaves out tables and columns that are not there.
+ * `as <owner>: grant … to <login>`. Leaves out tables and columns that are not there.
  */
 export async function missingRights(
   ask: (question: string) => PromiseLike<Row[]>,
   login: string,
   bases: string[],
-  grantee = login,
 ): Promise<string[]> {
   const grants = (await readGrants()).filter(({ roles }) => roles.some((role) => bases.includes(role)));
   const wanted = grants.flatMap(({ kind, names, privileges }) =>
@@ -96,7 +95,7 @@ export async function missingRights(
       where missing is not null or columns = '{}' and not has_table_privilege(login, oid, privilege)
     )
     select format('as %s: grant %s%s on %s to %I', ${ownerName("owner")}, privilege,
-      ' (' || string_agg(distinct columns, ', ') || ')', target, ${literal(grantee)}) as remedy
+      ' (' || string_agg(distinct columns, ', ') || ')', target, ${literal(login)}) as remedy
     from lacking group by owner, privilege, target order by target, privilege`);
   return rows.map(({ remedy }) => remedy);
 }

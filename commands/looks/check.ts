@@ -31,8 +31,8 @@ export async function lookAtCheck(scene: Scene, check: Check): Promise<Finding> 
 }
 
 /**
- * Rows in the state that a check watches without a time, or with a time over 5 min ahead. With a wrong clock, of which
- * another look tells, many rows are ahead, but none by a day.
+ * Rows in the state that a check watches without a time, or with a time over 5 min ahead. A wrong clock, which
+ * another look finds, puts many rows ahead, but none by a day.
  */
 async function lookOutside({ ask, isClockRight }: Scene, check: Check): Promise<Finding | undefined> {
   const { table, time, staleAfter } = check;

@@ -19,8 +19,9 @@ export async function lookAtOncall({ ask }: Scene): Promise<Finding | undefined>
 }
 
 async function compare(ask: Ask, login: string, roles: string[]): Promise<Finding> {
-  const isOurs = /^veza_ledger/.test(login);
-  const missing = await missingRights(ask, login, roles, isOurs ? login.replace(/_clone$/, "") : login);
+  const missing = await missingRights(ask, login, roles);
   if (missing.length === 0) return well("all that are needed");
-  return wrong(`${login} lacks rights`, isOurs && missing.length > 3 ? "npm run migrate" : missing.join("; "));
+  if (!/^veza_ledger/.test(login)) return wrong(`${login} lacks rights`, missing.join("; "));
+  const what = missing.map((statement) => /grant (.*) to /.exec(statement)?.[1]);
+  return wrong(`${login} lacks ${what.join(", ")}`, "npm run migrate");
 }

@@ -20,6 +20,12 @@ export interface AsOnRds {
 
 type Run = (statements: string, login?: string, database?: string) => Promise<unknown>;
 
+/** Runs statements on a connection of their own. */
+export async function runAt(url: string, statements: string, options: postgres.Options<Record<string, never>> = {}) {
+  const sql = postgres(url, { max: 1, onnotice: () => {}, ...options });
+  return await sql.unsafe(statements).finally(() => sql.end());
+}
+
 /** Makes the logins, the database and the schema of such a server. */
 async function fill(run: Run): Promise<void> {
   await run("create role master login createrole createdb password 'master'", "postgres", "postgres");
@@ -37,10 +43,7 @@ async function fill(run: Run): Promise<void> {
 export async function fillWithIam(superuserUrl: string): Promise<void> {
   const urlOf = (login: string, database: string) =>
     Object.assign(new URL(superuserUrl), { username: login, pathname: database }).href;
-  const run: Run = async (statements, login = "postgres", database = "ledger") => {
-    const sql = postgres(urlOf(login, database), { max: 1, onnotice: () => {} });
-    await sql.unsafe(statements).finally(() => sql.end());
-  };
+  const run: Run = (statements, login = "postgres", database = "ledger") => runAt(urlOf(login, database), statements);
   await fill(run);
   await run("create role rds_iam; grant rds_iam to master with admin option");
   await runSqlFiles(urlOf("veza_app", "ledger"), ["local/ledger.sql"]);
@@ -62,15 +65,8 @@ export async function startAsOnRds(): Promise<AsOnRds> {
   const address = `127.0.0.1:${server.port}`;
   const urlOf = (login: string, database: string, mode: string) =>
     `postgres://${login}:${login}@${address}/${database}?sslmode=${mode}`;
-  const run = async (statements: string, login = "postgres", database = "ledger") => {
-    const ssl = { rejectUnauthorized: false };
-    const sql = postgres(urlOf(login, database, "require"), { max: 1, ssl, onnotice: () => {} });
-    try {
-      return await sql.unsafe(statements);
-    } finally {
-      await sql.end();
-    }
-  };
+  const run = (statements: string, login = "postgres", database = "ledger") =>
+    runAt(urlOf(login, database, "require"), statements, { ssl: { rejectUnauthorized: false } });
   await fill(run);
   await runSqlFiles(urlOf("veza_app", "ledger", "require"), ["local/ledger.sql"]);
   return {

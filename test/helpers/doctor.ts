@@ -23,20 +23,17 @@ export async function doctor(role: string[], settings: Record<string, string | u
     STAGE: "doctor",
     ...settings,
   });
-  const lines = output.split("\n");
-  const isRemedy = (line: string) => line.trim().startsWith("→");
-  return {
-    exitCode,
-    lines: lines.filter((line) => !isRemedy(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
-    ill: lines.filter((line) => /^[!✗]/.test(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
-    remedies: lines.filter(isRemedy).map((line) => line.trim().slice(2)),
-  };
+  const all = output.split("\n").map((line) => line.replaceAll(/ {2,}/g, " "));
+  const isRemedy = (line: string) => line.startsWith(" → ");
+  const lines = all.filter((line) => !isRemedy(line));
+  const ill = lines.filter((line) => /^[!✗]/.test(line));
+  return { exitCode, lines, ill, remedies: all.filter(isRemedy).map((line) => line.slice(3)) };
 }
 
 /** What a single look needs of the scene. */
-export function sceneOf(database: Database, isClockRight = true): Scene {
+export function sceneOf(database: Database): Scene {
   const ask = askOn(database, deadline("test", 20_000), briefly);
-  return { database, ask, settled: [] as string[], isClockRight } as Scene;
+  return { database, ask, settled: [] as string[], isClockRight: true } as Scene;
 }
 
 /** SQL: rows of every kind. Each check counts one, or two where a row that was just written counts. */

@@ -1,11 +1,10 @@
 // The two kinds of server on which the doctor's remedies have to work as they are printed.
 import { readFile } from "node:fs/promises";
-import postgres from "postgres";
 import { run as runMigrate } from "../../commands/migrate.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { trustCertificates } from "../../lib/certificates.ts";
 import { startPostgres } from "../../local/postgres.ts";
-import { startAsOnRds } from "./as-on-rds.ts";
+import { runAt, startAsOnRds } from "./as-on-rds.ts";
 import { inProcess } from "./commands.ts";
 
 export interface Profile {
@@ -52,10 +51,7 @@ async function profileOn(server: Server, permit: (database: string) => Promise<u
 export async function plain(): Promise<Profile> {
   const server = await startPostgres(0);
   const url = (login: string, database: string) => `postgres://${login}:${login}@127.0.0.1:${server.port}/${database}`;
-  const run = async (statements: string, database: string) => {
-    const sql = postgres(url("postgres", database), { max: 1, onnotice: () => {} });
-    return await sql.unsafe(statements).finally(() => sql.end());
-  };
+  const run = (statements: string, database: string) => runAt(url("postgres", database), statements);
   await run("create database ledger", "postgres");
   await runSqlFiles(url("postgres", "ledger"), ["local/ledger.sql"]);
   const names = { admin: "postgres", owner: "postgres", schema: "public" };
