@@ -21,12 +21,12 @@ import { lookAtTable } from "./looks/table.ts";
 import { lookAtTime } from "./looks/time.ts";
 import { lookAtTotals } from "./looks/totals.ts";
 
-/** A look on Postgres, as a login that may be looked at. */
+/** A look on Postgres. With the wrong login, it would find what is wrong for another role. */
 const onPostgres = (name: string, look: Look["look"], more: Omit<Partial<Look>, "look"> = {}): Look => ({
   ...{ name, look, on: "Postgres", ...more },
   behind: ["login", ...(more.behind ?? [])],
 });
-/** A look at the ledger itself, with any login. */
+/** A look at the ledger itself, which a login of any role can take. */
 const onLedger = (name: string, look: Look["look"], behind: string[] = []): Look =>
   onPostgres(name, look, { behind, for: "sampler", isFirst: true });
 

@@ -210,7 +210,7 @@ const logins: Record<string, Row> = {
     brokenBy: `${withoutZone("UTC")}; revoke select (status, created_at) on orders from veza_ledger_sampler;
       revoke usage on schema ledger_metrics from veza_ledger_sampler`,
     says: [
-      "✗ rights veza_ledger_sampler lacks …select (created_at, status) on SCHEMA.orders…",
+      "✗ rights veza_ledger_sampler lacks …select (status, created_at) on SCHEMA.orders…",
       "! status of orders they cannot be read",
       "! time of orders created_at has no zone, and is read as UTC",
       ...each("orders", "✗ check ID permission denied for table orders"),
