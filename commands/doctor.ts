@@ -56,8 +56,6 @@ function statements(): string {
   const texts = [
     "-- Ask as the sampler's login: its rights, search_path, zone and row_security decide what it sees.",
     ...checks.map((check) => `-- ${check.id}\n${questionOf(check, { withOldest: true })};`),
-    "-- The counts alone, for a check whose oldest row cannot be had.",
-    ...checks.map((check) => `-- ${check.id}\n${questionOf(check, { withOldest: false })};`),
   ];
   return texts.join("\n\n");
 }

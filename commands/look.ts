@@ -1,6 +1,6 @@
 import type { Row } from "postgres";
-import { type Check, checks } from "../lib/checks.ts";
-import { codeOf, type Database, isConnectionLost } from "../lib/database.ts";
+import { type Check, checks, type Outcome } from "../lib/checks.ts";
+import { type Database, isConnectionLost } from "../lib/database.ts";
 import { orAbort, withAnyOf } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import type { Ask } from "../lib/question.ts";
@@ -50,8 +50,14 @@ export interface Scene {
   settings: Settings;
   /** The functions' own session, as they open it. */
   database: Database;
+  /** Who has logged in there. */
+  login: string;
   /** Asks about the ledger, briefly. */
   ask: Ask;
+  /** Asks what the sampler asks, which may take its time. */
+  count: Ask;
+  /** What the checks have found. */
+  outcomes: Outcome[];
   /** Whether Postgres' clock is right enough to tell the future by. */
   isClockRight: boolean;
   /** Aborts when Postgres has had all the time that it gets. */
@@ -60,12 +66,14 @@ export interface Scene {
 
 export interface Look {
   name: string;
-  /** Names of looks. It is skipped when one of them was skipped, or found something wrong. */
+  /** Names of looks. It is skipped when one of them, where it is taken at all, was skipped or found something wrong. */
   behind?: string[];
   /** Whose; without it, everybody's. */
   for?: "sampler" | "receiver";
   /** It shares Postgres' time with the others, and ends with the connection. */
   on?: "Postgres";
+  /** It needs no role of roles.sql, so that the first look takes it too. */
+  isFirst?: true;
   /** Resolves to undefined where there is nothing to look at. */
   look(scene: Scene): Promise<Finding | undefined>;
 }
@@ -75,14 +83,14 @@ export interface Look {
  * that is late, or that loses the connection, is the last on Postgres.
  */
 export async function* takeLooks(looks: Look[], scene: Scene): AsyncGenerator<[Look, Finding]> {
-  const passed = new Set<string>();
+  const notPassed = new Set(looks.map(({ name }) => name));
   for (const each of looks) {
     const isOnPostgres = each.on === "Postgres";
     if (each.for && !scene.functions[each.for]) continue;
-    if (each.behind?.some((name) => !passed.has(name))) continue;
+    if (each.behind?.some((name) => notPassed.has(name))) continue;
     if (isOnPostgres && (scene.limit.aborted || scene.database?.lost.aborted)) continue;
     const finding = await (isOnPostgres ? lookOnPostgres(each, scene) : each.look(scene)).catch(findingOf);
-    if (finding?.mark !== "✗") passed.add(each.name);
+    if (finding?.mark !== "✗") notPassed.delete(each.name);
     if (finding) yield [each, finding];
   }
 }
@@ -114,25 +122,8 @@ export function findingOf(error: unknown): Finding & { remedy: string } {
 export const carefully = { transaction_read_only: "on", extra_float_digits: "1" };
 export const briefly = { ...carefully, statement_timeout: "1500ms", lock_timeout: "500ms" };
 
-/** Whether row-level security has refused a question, by the name of Postgres' function: messages are translated. */
-export const isAboutPolicies = (error: unknown) => (error as { routine?: string }).routine === "check_enable_rls";
-
 export const view = "let the role read a view instead: docs/what-counts.md";
-export const lock = "see who holds the lock: docs/runbook/reasons.md";
 export const correct = `correct these rows and what writes them, or ${view}`;
-
-/** What fixes an error of reading the ledger, by its SQLSTATE. */
-export function remedyFor(error: unknown): string {
-  const remedies: Record<string, string> = {
-    "42P01": "the table is missing, or its schema may not be used: see its table, above",
-    "42703": `the column is missing: migrate the ledger, or ${view}`,
-    "42501": isAboutPolicies(error) ? "see its table, above" : "the role may not read it: npm run migrate",
-    "42883": `the column's type does not fit: ${view}`,
-    "22P02": `the column has no such value: ${view}`,
-    "55P03": lock,
-  };
-  return remedies[codeOf(error)] ?? "paste its query into psql: npm run doctor -- sampler --sql";
-}
 
 /**
  * Tells how to set one of the settings by which the ledger is read, for all roles of roles.sql at once. In this

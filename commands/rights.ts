@@ -36,12 +36,9 @@ export async function columnsRead(table: string): Promise<string[]> {
   return columns.filter((column) => column !== "id");
 }
 
-/** The roles of roles.sql whose rights a login of this name needs; for any other name, the roles that you expect. */
-export function basesOf(login: string, expected: string[] = []): string[] {
-  const name = login.replace(/_clone$/, "");
-  if (name === "veza_ledger") return ["veza_ledger_sampler", "veza_ledger_receiver"];
-  return /^veza_ledger_(sampler|receiver|oncall)$/.test(name) ? [name] : expected;
-}
+/** The roles of roles.sql whose rights a role of it needs. */
+export const basesOf = (role: string): string[] =>
+  role === "veza_ledger" ? ["veza_ledger_sampler", "veza_ledger_receiver"] : [role];
 
 /**
  * SQL: the oid of the table with this name, which is SQL too: `schema.table`, or where the session's search_path leads.
@@ -60,13 +57,12 @@ export const ownerName = (oid: string) => `(select rolname from pg_roles where p
 
 /**
  * Compares the rights of a login with the rights of these roles of roles.sql. Returns the missing grants, each as
- * `as <owner>: grant … to <grantee>`. Leaves out tables and columns that are not there.
+ * `as <owner>: grant … to <login>`. Leaves out tables and columns that are not there.
  */
 export async function missingRights(
   ask: (question: string) => PromiseLike<Row[]>,
   login: string,
   bases: string[],
-  grantee = login,
 ): Promise<string[]> {
   const grants = (await readGrants()).filter(({ roles }) => roles.some((role) => bases.includes(role)));
   const wanted = grants.flatMap(({ kind, names, privileges }) =>
@@ -99,7 +95,7 @@ export async function missingRights(
       where missing is not null or columns = '{}' and not has_table_privilege(login, oid, privilege)
     )
     select format('as %s: grant %s%s on %s to %I', ${ownerName("owner")}, privilege,
-      ' (' || string_agg(distinct columns, ', ') || ')', target, ${literal(grantee)}) as remedy
+      ' (' || string_agg(distinct columns, ', ') || ')', target, ${literal(login)}) as remedy
     from lacking group by owner, privilege, target order by target, privilege`);
   return rows.map(({ remedy }) => remedy);
 }

@@ -8,9 +8,7 @@ const owners: Record<string, string> = {
 };
 
 /** Whose login this is. With the login of somebody else, every other remedy would be for the wrong role. */
-export async function lookAtLogin({ database: { sql }, functions: { sampler, receiver } }: Scene): Promise<Finding> {
-  const [row] = await sql`select session_user as login`;
-  const login = String(row?.login);
+export async function lookAtLogin({ login, functions: { sampler, receiver } }: Scene): Promise<Finding> {
   const base = login.replace(/_clone$/, "");
   const fits = ["veza_ledger", !receiver && "veza_ledger_sampler", !sampler && "veza_ledger_receiver"];
   const owner = owners[base];

@@ -2,11 +2,9 @@ import { askOn } from "../../lib/question.ts";
 import { isLocalHost, loadSettings } from "../../lib/settings.ts";
 import { connect } from "../connect.ts";
 import { loginProblem } from "../login.ts";
-import { briefly, type Finding, orRemedy, type Scene, well, wrong } from "../look.ts";
+import { briefly, carefully, type Finding, orRemedy, type Scene, well, wrong } from "../look.ts";
 
-const oldestVersion = 13;
-
-/** Connects and logs in as the functions do. */
+/** Connects and logs in as the functions do. The looks after it find here how to ask, and as whom. */
 export async function lookAtPostgres(scene: Scene): Promise<Finding> {
   const target = scene.settings.database;
   const findDatabase = async (fresh: boolean) => (fresh ? (await loadSettings("sampler", { fresh })).database : target);
@@ -15,11 +13,9 @@ export async function lookAtPostgres(scene: Scene): Promise<Finding> {
   });
   scene.database = database;
   scene.ask = askOn(database, scene.limit, briefly);
-  const [row] = await database.sql`select current_setting('server_version') as version,
-    current_setting('server_version_num')::int / 10000 as major`;
-  if (row?.major < oldestVersion) {
-    return wrong(`PostgreSQL ${row?.version} is too old`, `use PostgreSQL ${oldestVersion} or later`);
-  }
+  scene.count = askOn(database, scene.limit, carefully);
+  const [row] = await database.sql`select session_user as login, current_setting('server_version') as version`;
+  scene.login = String(row?.login);
   // A pooler in statement mode hangs up when an answer leaves a transaction open.
   await orRemedy(
     database.sql.unsafe("begin").then(() => database.sql.unsafe("rollback")),

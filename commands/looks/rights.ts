@@ -1,21 +1,27 @@
+import type { Ask } from "../../lib/question.ts";
 import { type Finding, type Scene, well, wrong } from "../look.ts";
 import { missingRights } from "../rights.ts";
 
-/** Whether a function's login has all rights that it needs, and people on call have theirs. */
-export async function lookAtRights({ database: { sql }, functions }: Scene): Promise<Finding> {
-  const bases = (["sampler", "receiver"] as const)
-    .filter((name) => functions[name])
-    .map((name) => `veza_ledger_${name}`);
-  const [row] = await sql`select session_user as login, to_regrole('veza_ledger_oncall') is not null as has_oncall`;
-  const login = String(row?.login);
-  const needs = [{ role: login, bases, grantee: login.replace(/^(veza_ledger\w*)_clone$/, "$1") }];
+/** Whether the login has all rights that its functions need. */
+export async function lookAtRights({ ask, login, functions }: Scene): Promise<Finding> {
+  const needed = [
+    ...(functions.sampler ? ["veza_ledger_sampler"] : []),
+    ...(functions.receiver ? ["veza_ledger_receiver"] : []),
+  ];
+  return await compare(ask, login, needed);
+}
+
+/** Whether people on call have theirs, where there is their role. */
+export async function lookAtOncall({ ask }: Scene): Promise<Finding | undefined> {
   const oncall = "veza_ledger_oncall";
-  if (functions.sampler && row?.has_oncall) needs.push({ role: oncall, bases: [oncall], grantee: oncall });
-  for (const { role, bases, grantee } of needs) {
-    const missing = await missingRights((question) => sql.unsafe(question), role, bases, grantee);
-    if (missing.length > 0) {
-      return wrong(`${role} lacks rights`, missing.length > 3 ? "npm run migrate" : missing.join("; "));
-    }
-  }
-  return well(functions.sampler ? "all that are needed, and those of people on call" : "all that are needed");
+  const [row] = await ask(`select from pg_roles where rolname = '${oncall}'`);
+  return row && (await compare(ask, oncall, [oncall]));
+}
+
+async function compare(ask: Ask, login: string, roles: string[]): Promise<Finding> {
+  const missing = await missingRights(ask, login, roles);
+  if (missing.length === 0) return well("all that are needed");
+  if (!/^veza_ledger/.test(login)) return wrong(`${login} lacks rights`, missing.join("; "));
+  const what = missing.map((statement) => /grant (.*) to /.exec(statement)?.[1]);
+  return wrong(`${login} lacks ${what.join(", ")}`, "npm run migrate");
 }

@@ -3,15 +3,15 @@ import { clockDifferenceSeconds } from "../../lib/witness.ts";
 import { doubt, type Finding, type Scene, well, wrong } from "../look.ts";
 
 /**
- * Whether this is the primary: the sampler never counts on a replica. Whether the clocks are too far apart to count
- * minutes by is a doubt, since this machine's may be the wrong one.
+ * Whether this is the primary: on a replica, nothing is counted and nothing published. Whether the clocks are too far
+ * apart to count minutes by is a doubt, since this machine's may be the wrong one.
  */
 export async function lookAtServer(scene: Scene): Promise<Finding> {
   const askedAtSeconds = Date.now() / 1000;
   const [row] = await scene.ask(
     "select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp()) as now",
   );
-  if (row?.is_replica) return wrong("a replica: name the primary", "name the primary in DATABASE_URL");
+  if (row?.is_replica) return wrong("a replica, where nothing counts", "name the primary in DATABASE_URL");
   const difference = clockDifferenceSeconds(Number(row?.now), askedAtSeconds);
   scene.isClockRight = difference <= maxClockDifferenceSeconds;
   if (scene.isClockRight) return well("the primary");

@@ -1,7 +1,7 @@
 import type { Row } from "postgres";
 import { codeOf } from "../../lib/database.ts";
 import type { Ask } from "../../lib/question.ts";
-import { checksOf, doubt, type Finding, Problem, type Scene, view, well } from "../look.ts";
+import { ago, checksOf, doubt, type Finding, Problem, type Scene, view, well } from "../look.ts";
 import { ownerName } from "../rights.ts";
 
 /** Words for rows that nobody waits for. */
@@ -12,6 +12,9 @@ const settledWords = new Set(
     "reversed disputed"
   ).split(" "),
 );
+
+/** A release brings new statuses, which older statistics do not know. */
+const statisticsSeconds = 3_600;
 
 /**
  * Looks at every status that rows of a table have: exactly where the table can be read in time, else as Postgres'
@@ -50,38 +53,22 @@ export async function statusesOf(ask: Ask, table: string): Promise<Row[]> {
   }
 }
 
-/**
- * The statuses as of the last ANALYZE, with estimated rows. Throws a Problem when much has changed since. Autovacuum
- * analyzes partitions, and never the partitioned table.
- */
+/** The statuses as of the last ANALYZE, with estimated rows. Throws a Problem when that was long ago. */
 async function estimatedStatuses(ask: Ask, table: string): Promise<Row[]> {
-  const [row] = await ask(`
-    with recursive parts as (
-      select to_regclass('${table}')::oid as part
-      union
-      select inhrelid from parts join pg_inherits on inhparent = part
-    )
-    select relkind = 'v' as is_view,
-      -- Before PostgreSQL 14, a partitioned table has no estimate and no time of an ANALYZE of its own.
-      (select coalesce(sum(greatest(leaf.reltuples, 0)), 0)::float8
-        from parts join pg_class as leaf on leaf.oid = part where leaf.relkind <> 'p') as rows,
-      ${ownerName("relowner")} as owner,
+  const [row = {}] = await ask(`
+    select relkind = 'v' as is_view, ${ownerName("relowner")} as owner,
       (select format('%I.%I', nspname, relname) from pg_namespace where oid = relnamespace) as name,
-      (select coalesce(sum(pg_stat_get_mod_since_analyze(part)), 0)::float8 from parts) as changes,
-      exists (select from parts where pg_stat_get_last_autoanalyze_time(part)
-        > coalesce(pg_stat_get_last_analyze_time(oid), pg_stat_get_last_analyze_time(part))) as is_behind,
-      exists (select from pg_stats where tablename = relname and schemaname = relnamespace::regnamespace::text
-        and attname = 'status' and most_common_vals is not null) as has_list
+      extract(epoch from greatest(pg_stat_get_last_analyze_time(oid), pg_stat_get_last_autoanalyze_time(oid)))::float8
+        as analyzed
     from pg_class where oid = to_regclass('${table}')`);
-  const read = row?.is_view ? `select status, count(*) from ${row.name} group by 1` : `analyze ${row?.name}`;
-  const analyze = `as ${row?.owner}: ${read}`;
-  if (!row?.has_list) throw new Problem("too many rows to read, and no statistics", analyze);
-  if (row.changes > row.rows / 10) {
-    throw new Problem(`the statistics are ${row.changes.toLocaleString("en")} changes old`, analyze);
+  const age = Date.now() / 1000 - row.analyzed;
+  if (age > statisticsSeconds) {
+    const fact = `too many rows to read, and ${row.analyzed ? `the statistics are ${ago(age)} old` : "no statistics"}`;
+    const read = row.is_view ? `select status, count(*) from ${row.name} group by 1` : `analyze ${row.name}`;
+    throw new Problem(fact, `as ${row.owner}: ${read}`);
   }
-  if (row.is_behind) throw new Problem("the statistics are older than a partition's", analyze);
   return await ask(`
-    select status, frequency * ${row.rows}::float8 as rows
+    select status, frequency * greatest(reltuples, 0)::float8 as rows
     from pg_stats join pg_class on relname = tablename and relnamespace::regnamespace::text = schemaname,
       unnest(most_common_vals::text::text[], most_common_freqs) as known (status, frequency)
     where pg_class.oid = to_regclass('${table}') and attname = 'status'`);

@@ -3,22 +3,10 @@ import { below } from "../../lib/blindness.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
-import {
-  doubt,
-  type Finding,
-  here,
-  isAboutPolicies,
-  lock,
-  rowsIn,
-  type Scene,
-  setTo,
-  view,
-  well,
-  wrong,
-} from "../look.ts";
-import { ownerName, tableNamed } from "../rights.ts";
+import { doubt, type Finding, here, rowsIn, type Scene, setTo, view, well, wrong } from "../look.ts";
+import { tableNamed } from "../rights.ts";
 
-const kinds: Record<string, string> = {
+const kindNames: Record<string, string> = {
   r: "a table",
   p: "a partitioned table",
   v: "a view",
@@ -37,7 +25,7 @@ export async function lookAtTable({ ask }: Scene, table: string): Promise<Findin
         and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
     )
     select ${here}, current_setting('search_path') as search_path, found.oid is not null as exists,
-      quote_ident(nspname) as schema, relkind as kind, ${ownerName("nspowner")} as owner,
+      quote_ident(nspname) as schema, relkind as kind,
       has_schema_privilege(pg_namespace.oid, 'usage') as is_usable,
       (select relowner::regrole::text where relkind = 'v' and not exists (select from pg_options_to_table(reloptions)
         where option_name = 'security_invoker' and option_value::boolean)) as asker,
@@ -50,63 +38,49 @@ export async function lookAtTable({ ask }: Scene, table: string): Promise<Findin
   return lookAtPlace(row) ?? (await lookAtRows(ask, table, row));
 }
 
-const searchIn = (row: Row, schema: string) => setTo(row, `search_path = ${schema}, public`);
+const searchIn = (row: Row, schema: string) => setTo(row, `search_path = ${schema}, ${row.search_path}`);
+/** A view asks with its owner's rights, unless it says otherwise. */
 const hidden = ({ schema, asker, login }: Row) =>
   wrong(
     `row-level security is on in ${schema}, so that its counts are unknown`,
-    asker
-      ? `as a superuser: alter role ${asker} bypassrls; the view asks with its owner's rights`
-      : `as a superuser: alter role ${login} bypassrls; or ${view}`,
+    `as a superuser: alter role ${asker ?? login} bypassrls; or ${view}`,
   );
 
 /** What is wrong with where it is. */
 function lookAtPlace(row: Row): Finding | undefined {
-  if (!row.exists && !row.anywhere) return wrong("there is no such table", "migrate the ledger, or name its database");
-  if (!row.exists) {
-    return wrong(
-      `it is in ${row.anywhere}, where the role does not look: its search_path is ${row.search_path}`,
-      searchIn(row, row.anywhere),
-    );
+  const { exists, anywhere, search_path: path } = row;
+  if (!exists && !anywhere) return wrong("there is no such table", "migrate the ledger, or name its database");
+  if (!exists) {
+    const fact = `it is in ${anywhere}, where the role does not look: its search_path is ${path}`;
+    return wrong(fact, searchIn(row, anywhere));
   }
-  if (!row.is_usable) {
-    return wrong(
-      `it is in ${row.schema}, which the role may not use`,
-      `as ${row.owner}: grant usage on schema ${row.schema} to ${row.login.replace(/_clone$/, "")}`,
-    );
-  }
+  if (!row.is_usable) return wrong(`it is in ${row.schema}, which the role may not use`, "see rights, above");
   return row.hides_rows ? hidden(row) : undefined;
 }
 
 async function lookAtRows(ask: Ask, table: string, row: Row): Promise<Finding> {
-  let size: string;
+  let size = "and empty";
   try {
     const [plan] = await ask(`explain (format json) select from ${table}`);
     const [some] = await ask(`select exists (select from ${table}) as exist`);
     // The planner takes an empty table for one of ten pages.
-    size = some?.exist ? `rows: about ${Number(rowsIn(plan)).toLocaleString("en")}` : "and empty";
+    if (some?.exist) size = `rows: about ${Number(rowsIn(plan)).toLocaleString("en")}`;
   } catch (error) {
-    // Behind a view that asks as its caller, or whose owner the policies are forced on.
-    if (isAboutPolicies(error)) return hidden(row);
-    return wrong(errorFields(error).reason, codeOf(error) === "55P03" ? lock : "npm run migrate");
+    // Behind a view that asks as its caller, or whose owner the policies are forced on. Messages are translated.
+    if ((error as { routine?: string }).routine === "check_enable_rls") return hidden(row);
+    const seeLock = "see who holds the lock: docs/runbook/reasons.md";
+    return wrong(errorFields(error).reason, codeOf(error) === "55P03" ? seeLock : "see rights, above");
   }
-  const what = `${kinds[row.kind]} in ${row.schema}, ${size}`;
-  if (row.is_target) {
-    return doubt(`${what}; the target of a subscription: rows count when they arrive`, "name the publisher's database");
-  }
-  if (row.kinds.includes("f")) {
-    return doubt(`${what}; rows are on another server, by its clock`, "name the database that has the table itself");
-  }
-  if (row.kinds.includes("m")) {
-    const remedy = `let the role read the table, or ${view}`;
-    return doubt(`${what}; a materialized view counts as of its last refresh`, remedy);
-  }
-  if (row.others) {
-    const remedy = `if that is the ledger: ${searchIn(row, row.others)}`;
-    return doubt(
-      `${what}; there is another one in ${row.others}`,
-      `${remedy}. If both are, a view of both: docs/what-counts.md`,
-    );
-  }
-  if (size !== "and empty") return well(what);
-  return doubt(what, "if the ledger is elsewhere: name its database, or set the role's search_path");
+  const { kinds, others } = row;
+  const toOthers = `if that is the ledger: ${searchIn(row, others)}. If both are, a view of both: docs/what-counts.md`;
+  const doubts: [unknown, string, string][] = [
+    [row.is_target, "the target of a subscription: rows count when they arrive", "name the publisher's database"],
+    [kinds.includes("f"), "rows are on another server, by its clock", "name the database that has the table itself"],
+    [kinds.includes("m"), "a materialized view counts as of its last refresh", `read the table itself, or ${view}`],
+    [others, `there is another one in ${others}`, toOthers],
+    [size === "and empty", "is the ledger elsewhere?", "name its database, or set the role's search_path"],
+  ];
+  const found = doubts.find(([isSo]) => isSo);
+  const what = `${kindNames[row.kind]} in ${row.schema}, ${size}`;
+  return found ? doubt(`${what}; ${found[1]}`, found[2]) : well(what);
 }

@@ -1,3 +1,4 @@
+// What the doctor counts on a ledger where nothing is installed, what it prints, and that it changes nothing.
 import { exec } from "node:child_process";
 import { promisify } from "node:util";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
@@ -8,7 +9,6 @@ import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
 import { createDatabase, lockTable, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
-import { tcpServer } from "../helpers/servers.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -61,29 +61,27 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   expect([named.exitCode, named.text.match(/neither watched/)]).toEqual([0, null]);
 });
 
-it("waits for no lock, and for no server that is mute", async () => {
+it("waits for no lock", async () => {
   await lockTable(database, "orders");
   const locked = await look(database.adminUrl);
   expect(locked.exitCode).toBe(1);
   expect(locked.text).toMatch(/^ +\? {2}stuck_orders\n +Unknown: canceling statement due to lock timeout$/m);
   expect(locked.text).toMatch(/^ +0 \? {2}stuck_refunds$/m);
-
-  const startedAt = Date.now();
-  const mute = await look(`postgres://someone:secret@127.0.0.1:${await tcpServer(() => {})}/ledger`);
-  expect([mute.exitCode, Date.now() - startedAt < 15_000]).toEqual([1, true]);
-  expect(mute.text).toMatch(/^ +✗ {2}\w.*\n +→ {2}\w/m);
-  expect(mute.text).not.toContain("secret");
 });
 
 it("says so within 30 s when the link dies: refused, reset or silent, at the log-in, a count or a look", async () => {
   const moments = ["SCRAM-SHA-256", "row_security_active('refunds')", "explain select count"];
-  const ways = { FIN: cut(false), RST: cut(true), silence: (proxy: TcpProxy) => void proxy.mute(60_000) };
+  const ways: Record<string, (proxy: TcpProxy) => void> = {
+    FIN: (proxy) => proxy.cut(false),
+    RST: (proxy) => proxy.cut(true),
+    silence: (proxy) => void proxy.mute(60_000),
+  };
   const cases = moments.flatMap((moment) => Object.entries(ways).map(([way, die]) => ({ moment, way, die })));
   await Promise.all(
     cases.map(async ({ moment, way, die }) => {
       const proxy: TcpProxy = await startProxy(targetOf(database.adminUrl).port, {
         allow: (chunk) => {
-          if (new RegExp(moment.replaceAll(/[()]/g, "\\$&")).test(chunk.toString("latin1"))) die(proxy);
+          if (chunk.includes(moment)) die(proxy);
           return true;
         },
       });
@@ -97,8 +95,6 @@ it("says so within 30 s when the link dies: refused, reset or silent, at the log
   );
 });
 
-const cut = (reset: boolean) => (proxy: TcpProxy) => proxy.cut(reset);
-
 it("says what to do about a URL that cannot be read, and about a wrong password, which it never shows", async () => {
   for (const url of ["postgres://me:s3cr#et@127.0.0.1/x", "postgres://me:s3c/ret@127.0.0.1/x"]) {
     const { exitCode, text } = await look(url);
@@ -108,25 +104,14 @@ it("says what to do about a URL that cannot be read, and about a wrong password,
         "→ write the characters / # ? % @ of a password as %2F %23 %3F %25 %40; " +
         "or leave the password out of the URL, and set PGPASSWORD ",
     ]);
-    expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
   }
-  await database.admin.unsafe("drop role if exists me; create role me login password 's3c/ret#'");
-  onTestFinished(async () => void (await database.admin.unsafe("drop owned by me; drop role me")));
-  const url = database.adminUrl.replace("postgres:postgres@", "me@");
-  const wrong = await lookWith({ PGPASSWORD: "s3cret" }, url);
-  const said = wrong.text.replaceAll(/\s+/g, " ");
-  expect([wrong.exitCode, said]).toEqual([
+  const { exitCode, text } = await look(database.adminUrl.replace("postgres:postgres", "postgres:s3cret"));
+  expect([exitCode, text.replaceAll(/\s+/g, " ")]).toEqual([
     1,
     expect.stringMatching(/✗ password authentication .* → check them; write/),
   ]);
-  expect(said).not.toMatch(/s3c|alter role/);
-
-  const lowly = await lookWith({ PGPASSWORD: "s3c/ret#" }, url);
-  expect(lowly.exitCode).toBe(1);
-  const grants = grantsIn(lowly.text);
-  expect(grants).toHaveLength(3);
-  for (const grant of grants) await database.admin.unsafe(grant);
-  expect(await lookWith({ PGPASSWORD: "s3c/ret#" }, url)).toMatchObject({ exitCode: 0 });
+  expect(text).not.toMatch(/s3c|alter role/);
+  expect((await look("postgres://me:x@127.0.0.1:1/x")).text).toMatch(/check host and port in the URL/);
 });
 
 /** The statements behind `→ as <owner>:`, which may go over several lines. */
@@ -137,17 +122,21 @@ const grantsIn = (text: string) =>
     .flatMap((line) => /→ {2}as postgres: (grant .*)/.exec(line)?.[1] ?? []);
 
 it.each([
-  ["in a schema that the login may not use", "Read-Only", "create schema veza", ["--schema", "veza"]],
-  ["in public, with a login that has to be quoted", "Read-Only", "", []],
-])("prints every grant that is missing: %s", async (_, login, change, options) => {
-  await database.admin.unsafe(`${change}; drop role if exists "${login}"; create role "${login}" login password 'x'`);
-  onTestFinished(async () => void (await database.admin.unsafe(`drop owned by "${login}"; drop role "${login}"`)));
-  if (change) for (const table of tables) await database.admin.unsafe(`alter table ${table} set schema veza`);
-  const url = database.adminUrl.replace("postgres:postgres@", `${login}:x@`);
-  const { exitCode, text } = await look(url, ...options);
+  ["in a schema that the login may not use", "veza", ["--schema", "veza"]],
+  ["in public", "public", []],
+])("prints every grant that is missing: %s, to a login that has to be quoted", async (_, schema, options) => {
+  await database.admin.unsafe(
+    `create schema if not exists ${schema}; create role "Read-Only" login password 's3c/ret#'`,
+  );
+  onTestFinished(async () => void (await database.admin.unsafe('drop owned by "Read-Only"; drop role "Read-Only"')));
+  if (schema !== "public")
+    for (const table of tables) await database.admin.unsafe(`alter table ${table} set schema veza`);
+  const url = database.adminUrl.replace("postgres:postgres@", "Read-Only@");
+  const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, url, ...options);
+  const { exitCode, text } = await lookAsStranger();
   expect(exitCode).toBe(1);
   for (const grant of grantsIn(text)) await database.admin.unsafe(grant);
-  expect(await look(url, ...options)).toMatchObject({ exitCode: 0 });
+  expect(await lookAsStranger()).toMatchObject({ exitCode: 0 });
 });
 
 it("names all that a doubtful 0 hangs on, below it: the statuses that the table has", async () => {
@@ -160,16 +149,15 @@ it("names all that a doubtful 0 hangs on, below it: the statuses that the table 
   ]);
 });
 
-it("shows other columns beside the columns that the checks read, and the view that bridges them", async () => {
+it("tells the columns that a table has instead, and the view that bridges them", async () => {
   await database.admin.unsafe(`
     insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', now() - interval '1 day');
     alter table orders rename status to state; alter table orders rename hyperswitch_payment_id to payment`);
   const { exitCode, text } = await look(database.adminUrl);
   expect(exitCode).toBe(1);
-  expect(text).toMatch(
-    /^ +status +-\n +hyperswitch_payment_id +-\n +created_at +created_at\n +- +id, state, payment, updated_at$/m,
-  );
-  const [, view = ""] = /(create schema[^;]*;[^;]*;)/.exec(text) ?? [];
+  const said = text.replaceAll(/\s+/g, " ");
+  expect(said).toContain("there is no status, hyperswitch_payment_id, but id, state, payment, updated_at");
+  const [view = ""] = /create schema if not exists [^;]*; create view .*? from \S+/.exec(said) ?? [];
   await database.admin.unsafe(
     view.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper"),
   );
@@ -182,8 +170,7 @@ it("looks at the tables of public behind a schema of views", async () => {
   expect(await look(database.adminUrl, "--schema", "veza_ledger_views")).toMatchObject({ exitCode: 0 });
 });
 
-it("names the URL and not a setting that nobody gave, and ends quietly when its pipe is closed", async () => {
-  expect((await look("postgres://me:x@127.0.0.1:1/x")).text).toMatch(/check host and port in the URL/);
+it("ends quietly when its pipe is closed", async () => {
   const { stderr, stdout } = await promisify(exec)(`node commands/doctor.ts ${database.adminUrl} | head -1`);
   expect([stdout, stderr]).toEqual([expect.stringMatching(/^Reads .*\n$/), ""]);
 });

@@ -1,5 +1,6 @@
+// The rights of each role, as the doctor reads them from roles.sql.
 import { expect, it } from "vitest";
-import { basesOf, readGrants } from "../../commands/rights.ts";
+import { readGrants } from "../../commands/rights.ts";
 import { readSqlFile } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
 
@@ -28,13 +29,4 @@ it("knows every grant of roles.sql", async () => {
     );
     expect(columns).toEqual(expect.arrayContaining(["status", time]));
   }
-});
-
-it.each([
-  ["veza_ledger_sampler", ["veza_ledger_sampler"]],
-  ["veza_ledger_receiver_clone", ["veza_ledger_receiver"]],
-  ["veza_ledger_clone", ["veza_ledger_sampler", "veza_ledger_receiver"]],
-  ["somebody", ["expected"]],
-])("knows what %s needs", (login, bases) => {
-  expect(basesOf(login, ["expected"])).toEqual(bases);
 });

@@ -10,15 +10,21 @@ export interface AsOnRds {
   /** `host:port`. */
   address: string;
   /** A connection string, with the certificate verified as the tests' settings for RDS have it. */
-  as(login: string): string;
+  as(login: string, database?: string): string;
   /** The file of its certificate authority. */
   ca: string;
   /** Runs statements as the superuser, whom RDS keeps to itself. */
-  run(statements: string): Promise<postgres.RowList<postgres.Row[]>>;
+  run(statements: string, login?: string, database?: string): Promise<postgres.RowList<postgres.Row[]>>;
   stop(): Promise<void>;
 }
 
 type Run = (statements: string, login?: string, database?: string) => Promise<unknown>;
+
+/** Runs statements on a connection of their own. */
+export async function runAt(url: string, statements: string, options: postgres.Options<Record<string, never>> = {}) {
+  const sql = postgres(url, { max: 1, onnotice: () => {}, ...options });
+  return await sql.unsafe(statements).finally(() => sql.end());
+}
 
 /** Makes the logins, the database and the schema of such a server. */
 async function fill(run: Run): Promise<void> {
@@ -37,10 +43,7 @@ async function fill(run: Run): Promise<void> {
 export async function fillWithIam(superuserUrl: string): Promise<void> {
   const urlOf = (login: string, database: string) =>
     Object.assign(new URL(superuserUrl), { username: login, pathname: database }).href;
-  const run: Run = async (statements, login = "postgres", database = "ledger") => {
-    const sql = postgres(urlOf(login, database), { max: 1, onnotice: () => {} });
-    await sql.unsafe(statements).finally(() => sql.end());
-  };
+  const run: Run = (statements, login = "postgres", database = "ledger") => runAt(urlOf(login, database), statements);
   await fill(run);
   await run("create role rds_iam; grant rds_iam to master with admin option");
   await runSqlFiles(urlOf("veza_app", "ledger"), ["local/ledger.sql"]);
@@ -62,20 +65,13 @@ export async function startAsOnRds(): Promise<AsOnRds> {
   const address = `127.0.0.1:${server.port}`;
   const urlOf = (login: string, database: string, mode: string) =>
     `postgres://${login}:${login}@${address}/${database}?sslmode=${mode}`;
-  const run = async (statements: string, login = "postgres", database = "ledger") => {
-    const ssl = { rejectUnauthorized: false };
-    const sql = postgres(urlOf(login, database, "require"), { max: 1, ssl, onnotice: () => {} });
-    try {
-      return await sql.unsafe(statements);
-    } finally {
-      await sql.end();
-    }
-  };
+  const run = (statements: string, login = "postgres", database = "ledger") =>
+    runAt(urlOf(login, database, "require"), statements, { ssl: { rejectUnauthorized: false } });
   await fill(run);
   await runSqlFiles(urlOf("veza_app", "ledger", "require"), ["local/ledger.sql"]);
   return {
     address,
-    as: (login) => urlOf(login, "ledger", "verify-full"),
+    as: (login, database = "ledger") => urlOf(login, database, "verify-full"),
     ca: certificates.ca,
     run,
     stop: async () => {

@@ -1,13 +1,11 @@
 import { inject } from "vitest";
 import { run } from "../../commands/doctor.ts";
 import { briefly, type Scene } from "../../commands/look.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/question.ts";
 import { inItsOwnProcess, inProcess, type Ran } from "./commands.ts";
-import type { TestDatabase } from "./database.ts";
 import { insertRows } from "./models.ts";
 import { newSecret } from "./receiver.ts";
 
@@ -25,28 +23,22 @@ export async function doctor(role: string[], settings: Record<string, string | u
     STAGE: "doctor",
     ...settings,
   });
-  const lines = output.split("\n");
-  const isRemedy = (line: string) => line.trim().startsWith("→");
-  return {
-    exitCode,
-    lines: lines.filter((line) => !isRemedy(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
-    ill: lines.filter((line) => /^[!✗]/.test(line)).map((line) => line.replaceAll(/ {2,}/g, " ")),
-    remedies: lines.filter(isRemedy).map((line) => line.trim().slice(2)),
-  };
+  const all = output.split("\n").map((line) => line.replaceAll(/ {2,}/g, " "));
+  const isRemedy = (line: string) => line.startsWith(" → ");
+  const lines = all.filter((line) => !isRemedy(line));
+  const ill = lines.filter((line) => /^[!✗]/.test(line));
+  return { exitCode, lines, ill, remedies: all.filter(isRemedy).map((line) => line.slice(3)) };
 }
 
 /** What a single look needs of the scene. */
-export function sceneOf(database: Database, isClockRight = true): Scene {
+export function sceneOf(database: Database): Scene {
   const ask = askOn(database, deadline("test", 20_000), briefly);
-  return { database, ask, settled: [] as string[], isClockRight } as Scene;
+  return { database, ask, settled: [] as string[], isClockRight: true } as Scene;
 }
 
-/** Rows of every kind, just written, and the indexes. */
-export async function fill({ admin, adminUrl }: TestDatabase): Promise<void> {
-  await admin.unsafe(`
-    insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay');
-    insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref');
-    insert into seller_transfers (status) values ('completed')`);
-  for (const check of checks) await admin.unsafe(insertRows(check, 1, { age: "0 seconds" }));
-  await runSqlFiles(adminUrl, ["config/postgres/indexes.sql"]);
-}
+/** SQL: rows of every kind. Each check counts one, or two where a row that was just written counts. */
+export const rowsOfEveryKind = `
+  insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay');
+  insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref');
+  insert into seller_transfers (status) values ('completed');
+  ${checks.map((check) => insertRows(check, 1) + insertRows(check, 1, { age: "0 seconds" })).join("")}`;
