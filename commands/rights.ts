@@ -36,10 +36,6 @@ export async function columnsRead(table: string): Promise<string[]> {
   return columns.filter((column) => column !== "id");
 }
 
-/** The roles of roles.sql whose rights a role of it needs. */
-export const basesOf = (role: string): string[] =>
-  role === "veza_ledger" ? ["veza_ledger_sampler", "veza_ledger_receiver"] : [role];
-
 /**
  * SQL: the oid of the table with this name, which is SQL too: `schema.table`, or where the session's search_path leads.
  * Looks into schemas without USAGE: to_regclass() skips them, as if the table were not there.
