@@ -211,7 +211,7 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
   });
 
   it.each(["SIGKILL", "SIGINT"] as const)(
-    "%s while its PostgreSQL has died, and starts again in 35 s",
+    "%s while its PostgreSQL has died, and is to start again in 605 s",
     async (signal) => {
       const stack = await startStack({}, every(600));
       await stack.ticks();
