@@ -176,7 +176,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     setEnvironment({ DATABASE_URL: database.receiverUrl.replace(/:\d+\//, `:${port}/`) });
   const reconnect = async () => setEnvironment({ DATABASE_URL: database.receiverUrl });
 
-  async function expectUnavailable(reason: string, repair: () => Promise<unknown>) {
+  async function expectUnavailable(reason: string | RegExp, repair: () => Promise<unknown>) {
     const log = captureLog();
     const startedAt = performance.now();
     const answer = await post(server.url, secret, body, { id: "msg_1" });
@@ -184,7 +184,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "5"]);
     expect(answer.json.error).toBe("not confirmed; send again with the same webhook-id");
     expect(log).toEqual([expect.objectContaining({ level: "error", message: "delivery not confirmed", id: "msg_1" })]);
-    expect(log[0]?.reason).toContain(reason);
+    expect(log[0]?.reason).toMatch(reason);
     expect(JSON.stringify(log)).not.toContain(":receiver@");
     await repair();
     expect(await recorded()).toEqual(nothing);
@@ -199,7 +199,8 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
 
   it("Postgres is mute", async () => {
     connectTo(await tcpServer(() => {}));
-    await expectUnavailable("Postgres: no answer within 5000 ms", reconnect);
+    // In its second dial by then; in its first, if it noticed at once that the connection it kept was lost.
+    await expectUnavailable(/^Postgres: no answer within 5000 ms$|CONNECT_TIMEOUT/, reconnect);
   });
 
   it("a table is locked", async () => {
