@@ -5,9 +5,8 @@ import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { tables } from "../../commands/look.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
-import { doctor, rowsOfEveryKind } from "../helpers/doctor.ts";
+import { doctor } from "../helpers/doctor.ts";
 import { forEachCheck, insertRows, onTable, readsProviderId } from "../helpers/models.ts";
 import { asOnRds, type Profile, plain } from "../helpers/profiles.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
@@ -93,7 +92,8 @@ const ledger: Record<string, Row> = {
       alter role veza_ledger_sampler reset timezone; alter role veza_ledger_oncall reset timezone`,
     says: ["✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata"],
     remedy: setZone,
-    afterwards: "alter role veza_ledger_sampler set timezone = 'UTC'",
+    afterwards:
+      "alter role veza_ledger_sampler set timezone = 'UTC'; alter role veza_ledger_oncall set timezone = 'UTC'",
   },
   "a time that is written in a zone further east": {
     brokenBy: withoutZone("Asia/Tokyo"),
@@ -427,14 +427,15 @@ describe.each<[string, () => Promise<Profile>, Record<string, Row>]>([
   beforeAll(async () => {
     profile = await start();
     await profile.create("other");
-    for (const check of checks) await run(insertRows(check, 7), "other");
+    await run(
+      `truncate orders, refunds, seller_transfers; ${checks.map((check) => insertRows(check, 7)).join("")}`,
+      "other",
+    );
     return () => profile.stop();
   });
   beforeEach(async () => {
     database = `ledger_${randomBytes(6).toString("hex")}`;
     await profile.create(database);
-    await run(rowsOfEveryKind);
-    await runSqlFiles(profile.url(profile.owner, database), ["config/postgres/indexes.sql"]);
   });
 
   /** Runs the commands of a remedy as they are printed. */

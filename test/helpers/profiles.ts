@@ -6,6 +6,7 @@ import { trustCertificates } from "../../lib/certificates.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { runAt, startAsOnRds } from "./as-on-rds.ts";
 import { inProcess } from "./commands.ts";
+import { rowsOfEveryKind } from "./doctor.ts";
 
 export interface Profile {
   /** The login that migrates, and that may create roles. */
@@ -19,7 +20,7 @@ export interface Profile {
   url(login: string, database: string): string;
   /** As the superuser. */
   run(statements: string, database: string): Promise<object>;
-  /** Makes a ledger of its own: empty tables, migrated. */
+  /** Makes a ledger of its own: migrated, with indexes and rows of every kind. */
   create(database: string): Promise<void>;
   migrate(database: string, ...args: string[]): Promise<void>;
   stop(): Promise<void>;
@@ -27,20 +28,29 @@ export interface Profile {
 
 type Server = Pick<Profile, "admin" | "owner" | "schema" | "ca" | "url" | "run" | "stop">;
 
-/** Migrates the database `ledger`, and gives each role its name for a password. */
-async function profileOn(server: Server, permit: (database: string) => Promise<unknown>): Promise<Profile> {
-  const { admin, schema, ca, url, run } = server;
+/** Migrates and fills the database `ledger`, the template, and gives each role its name for a password. */
+async function profileOn(server: Server): Promise<Profile> {
+  const { admin, owner, schema, ca, url, run } = server;
   const migrate = async (database: string, ...args: string[]) => {
     trustCertificates(ca ? [ca] : []); // As NODE_EXTRA_CA_CERTS makes a process do.
     const { exitCode, output } = await inProcess(runMigrate, args, { DATABASE_URL: url(admin, database) });
     if (exitCode !== 0) throw new Error(output);
   };
+  // A template hands on neither who may connect nor the roles' settings there.
   const create = async (database: string) => {
     await run(`create database ${database} template ledger owner ${admin}`, "postgres");
-    await permit(database);
-    await migrate(database, "--schema", schema);
+    const copied = "from pg_database as made, pg_database as ledger";
+    const which = `made.datname = '${database}' and ledger.datname = 'ledger'`;
+    await run(
+      `update pg_database set datacl = ledger.datacl ${copied} where ${which} and pg_database.oid = made.oid;
+        insert into pg_db_role_setting select made.oid, setrole, setconfig ${copied}, pg_db_role_setting
+          where ${which} and setdatabase = ledger.oid`,
+      "postgres",
+    );
   };
   await migrate("ledger", "--schema", schema);
+  await run(`set search_path = ${schema}, public; ${rowsOfEveryKind}`, "ledger");
+  await runSqlFiles(url(owner, "ledger"), ["config/postgres/indexes.sql"]);
   for (const name of ["sampler", "receiver", "oncall"]) {
     await run(`alter role veza_ledger_${name} connection limit 50 password 'veza_ledger_${name}'`, "ledger");
   }
@@ -55,19 +65,14 @@ export async function plain(): Promise<Profile> {
   await run("create database ledger", "postgres");
   await runSqlFiles(url("postgres", "ledger"), ["local/ledger.sql"]);
   const names = { admin: "postgres", owner: "postgres", schema: "public" };
-  return await profileOn({ ...names, url, run, stop: () => server.stop() }, async () => {});
+  return await profileOn({ ...names, url, run, stop: () => server.stop() });
 }
 
 /** Where the administrator is no superuser and does not own the tables, and PUBLIC has no rights. */
 export async function asOnRds(): Promise<Profile> {
   const { as: url, run: runAs, ca, stop } = await startAsOnRds();
   const run = (statements: string, database: string) => runAs(statements, "postgres", database);
-  await runAs("grant veza_app to master", "master", "ledger");
+  await runAs("grant veza_app to master; grant create on database ledger to veza_app", "master", "ledger");
   const names = { admin: "master", owner: "veza_app", schema: "veza", ca: await readFile(ca, "utf8") };
-  const permit = (database: string) =>
-    run(
-      `revoke all on database ${database} from public; grant connect, create on database ${database} to veza_app`,
-      database,
-    );
-  return await profileOn({ ...names, url, run, stop }, permit);
+  return await profileOn({ ...names, url, run, stop });
 }
