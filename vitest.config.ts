@@ -29,7 +29,14 @@ const unit = [
 const docs = ["test/docs/add-a-check.test.ts", "test/docs/walk.test.ts"];
 
 /** Over a minute each, longest first: a fresh clone has no last run to order them by. */
-const longest = ["alerts/notifications", "alerts/alerts", "go/go-client", "commands/looks", "local/local", "local/demo"];
+const longest = [
+  "alerts/notifications",
+  "alerts/alerts",
+  "go/go-client",
+  "commands/looks",
+  "local/local",
+  "local/demo",
+];
 /** Starts these files first, then those that took longest in the last run. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
