@@ -7,16 +7,19 @@ import pLimit from "p-limit";
 
 /** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
 const maxRequestBytes = 512 * 1024;
+const requestTimeoutMs = 10_000;
 /** As the receiver's reserved concurrency on Lambda: each request may need a connection to Postgres. */
 const maxAtOnce = 5;
+const maxWaiting = 200;
 
 /** Says whether it has answered a request, or left it alone. */
 export type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => Promise<boolean>;
 
 /**
  * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free port: each request becomes an event of payload
- * format 2.0, as a function URL would make it. A request over 512 KiB gets 413. The handler works on five at once, as
- * on Lambda; the rest wait. Left out: AWS' own authorisation, throttling, and the handler's time-out.
+ * format 2.0, as a function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. The
+ * handler works on five at once, as on Lambda; up to 200 wait, and more get 503. Left out: AWS' own authorisation,
+ * throttling, and the handler's time-out.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,
@@ -24,7 +27,8 @@ export async function serve(
   answer: Answer = async () => false,
 ): Promise<{ url: string; stop(): Promise<void> }> {
   const limit = pLimit(maxAtOnce);
-  const server = http.createServer(async (request, response) => {
+  const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
+  const server = http.createServer(limits, async (request, response) => {
     try {
       if (await answer(request, response)) return;
       const chunks: Buffer[] = [];
@@ -36,6 +40,10 @@ export async function serve(
           return;
         }
         chunks.push(chunk);
+      }
+      if (limit.pendingCount >= maxWaiting) {
+        response.writeHead(503, { "retry-after": "5" }).end();
+        return;
       }
       const event = functionUrlEvent(request, Buffer.concat(chunks));
       const result = await limit(async () => handler(event, {} as Context, () => {}));
