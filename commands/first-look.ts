@@ -104,19 +104,18 @@ async function look(scene: Scene, print: Print): Promise<number> {
     print(wrapped(`${name.replace(/^(table|check) /, "")}: ${fact}`, "!"));
     // Other remedies are for roles that are not there yet.
     if (!/^(columns|rights)/.test(name)) return;
-    for (const step of remedy.split(/; (?=as )/)) print(wrapped(step, "→"));
+    for (const step of remedy.split(/; (?=as )|: (?=create )/)) {
+      const isSql = step.startsWith("create ");
+      print(wrapped(step, isSql ? "" : "→")); // To be pasted.
+    }
   };
   printDoubt("server");
   for (const table of tables) {
     const ofTable = ["table", "columns of", "status of", "time of"].map((what) => `${what} ${table}`);
     for (const outcome of outcomes.filter(({ check }) => check.table === table)) {
       const name = `check ${outcome.check.id}`;
-      print(
-        countOf(
-          outcome,
-          [name, ...ofTable].some((each) => doubts.has(each)),
-        ),
-      );
+      const isDoubtful = [name, ...ofTable].some((each) => doubts.has(each));
+      print(countOf(outcome, isDoubtful));
       if ("count" in outcome) printDoubt(name);
     }
     for (const name of ofTable) printDoubt(name);

@@ -55,7 +55,6 @@ const remedies: Record<string, string> = {
   "42703": "migrate the ledger first, or let the role read a view: docs/what-counts.md",
   "55P03": "somebody else works on ledger_metrics: run it again",
   "0A000": "name the primary in DATABASE_URL", // A replica.
-  "42704": "leave --iam out, or name a database of RDS in DATABASE_URL", // No role rds_iam.
 };
 
 const grantIam = `\
@@ -63,6 +62,9 @@ do $$
 begin
   grant rds_iam to veza_ledger_sampler, veza_ledger_receiver;
 exception
+  when undefined_object then
+    raise exception '%', sqlerrm using errcode = 'undefined_object',
+      hint = 'leave --iam out, or name a database of RDS in DATABASE_URL';
   when insufficient_privilege then
     raise exception '%', sqlerrm using errcode = 'insufficient_privilege',
       hint = format('as the master user: grant rds_iam to %I with admin option', current_user);

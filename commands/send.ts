@@ -113,7 +113,7 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     if (status < 400 || status >= 500 || status === 429) {
       return unconfirmed(`Not confirmed: ${status} ${answer.slice(0, 500)}`);
     }
-    const advice = status === 409 ? "\nIts events are not counted. Send them under another id." : "";
+    const advice = status === 409 ? "\nIts events are not counted. Send what was not counted under another id." : "";
     return { outcome: "refused", text: `Refused: ${status} ${answer}${advice}` };
   } catch (error) {
     const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";

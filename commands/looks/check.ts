@@ -47,7 +47,7 @@ async function lookOutside({ ask, isClockRight }: Scene, check: Check): Promise<
   return row?.ahead > 0 ? found(`rows whose ${time} is in the future ${effect}: ${row?.ahead}`, correct) : undefined;
 }
 
-/** Whether a row has the status, or the column's type or a constraint names it. True on an empty table. */
+/** Whether a row has the status, or type, constraint or statistics of the column name it. True on an empty table. */
 async function isStatusKnown(ask: Ask, { table, status }: Check): Promise<boolean> {
   // May take too long on a large table without its index; then the rest has to tell.
   const [row] = await ask(
@@ -57,7 +57,10 @@ async function isStatusKnown(ask: Ask, { table, status }: Check): Promise<boolea
   const [declared] = await ask(`
     select exists (select from pg_enum where enumtypid = atttypid and enumlabel = '${status}')
       or exists (select from pg_constraint where conrelid = attrelid and contype = 'c' and attnum = any (conkey)
-        and strpos(pg_get_constraintdef(pg_constraint.oid), quote_literal('${status}')) > 0) as known
+        and strpos(pg_get_constraintdef(pg_constraint.oid), quote_literal('${status}')) > 0)
+      or exists (select from pg_stats
+        where tablename = '${table}' and to_regclass(format('%I.%I', schemaname, tablename)) = attrelid
+        and pg_stats.attname = 'status' and '${status}' = any (most_common_vals::text::text[])) as known
     from pg_attribute where attrelid = to_regclass('${table}') and attname = 'status' and not attisdropped`);
   return declared?.known ?? false;
 }

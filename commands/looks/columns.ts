@@ -18,6 +18,6 @@ export async function lookAtColumns({ ask }: Scene, table: string): Promise<Find
   return wrong(
     `there is no ${missing.join(", ")}, but ${others.join(", ")}`,
     `migrate the ledger, or ${view}: create schema if not exists veza_ledger_views; ` +
-      `create view veza_ledger_views.${table} as select ${selected.join(", ")} from ${row?.name}`,
+      `create view veza_ledger_views.${table} as select ${selected.join(", ")} from ${row?.name};`,
   );
 }

@@ -6,7 +6,7 @@ import { lookAtCheck } from "../../commands/looks/check.ts";
 import { lookAtServer } from "../../commands/looks/server.ts";
 import { lookAtStatuses } from "../../commands/looks/statuses.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { checks } from "../../lib/checks.ts";
+import { type Check, checks } from "../../lib/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { createDatabase, lockTable, openConnection, type TestDatabase, targetOf } from "../helpers/database.ts";
@@ -224,6 +224,17 @@ it("reads the statuses of a table that takes too long from statistics of the las
   expect(await lookAtStatuses(scene, "orders").finally(unlock)).toMatchObject({
     remedy: "as postgres: select status, count(*) from public.orders group by 1",
   });
+});
+
+it("believes these statistics where the rows of a check take too long", async () => {
+  await run(`${rowsOfEveryKind} alter table orders set (autovacuum_enabled = off)`);
+  const scene = sceneOf(await openConnection(database.samplerUrl));
+  const ask = (question: string) => (question.startsWith("select exists") ? Promise.reject() : scene.ask(question));
+  const [first] = checks as [Check];
+  const look = () => lookAtCheck({ ...scene, ask }, first);
+  expect(await look()).toMatchObject({ mark: "!", fact: expect.stringContaining("knows the status 'pending'") });
+  await run("analyze orders");
+  expect(await look()).toEqual({ mark: "✓", fact: "can be asked" });
 });
 
 describe("of a gateway", () => {

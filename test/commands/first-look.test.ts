@@ -157,9 +157,10 @@ it("tells the columns that a table has instead, and the view that bridges them",
   expect(exitCode).toBe(1);
   const said = text.replaceAll(/\s+/g, " ");
   expect(said).toContain("there is no status, hyperswitch_payment_id, but id, state, payment, updated_at");
-  const [view = ""] = /create schema if not exists [^;]*; create view .*? from \S+/.exec(said) ?? [];
+  const [view = ""] = /^ +create schema if not exists [^;]*;[^;]*;$/m.exec(text) ?? [];
+  const sql = view.replaceAll(/\s+/g, " ");
   await database.admin.unsafe(
-    view.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper"),
+    sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper"),
   );
   const bridged = await look(database.adminUrl, "--schema", "veza_ledger_views");
   expect(bridged.text).toMatch(/^ +1 {2}stuck_orders, the oldest 24 h old$/m);

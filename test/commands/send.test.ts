@@ -90,7 +90,7 @@ it.each([
   [429, "{}", 3, `Not confirmed: 429 {}${again}`],
   [500, "{}", 3, `Not confirmed: 500 {}${again}`],
   [400, '{"error":"no"}', 1, 'Refused: 400 {"error":"no"}'],
-  [409, "{}", 1, "Refused: 409 {}\nIts events are not counted. Send them under another id."],
+  [409, "{}", 1, "Refused: 409 {}\nIts events are not counted. Send what was not counted under another id."],
 ])("has words and an exit code for the answer %d %s", async (status, answer, exitCode, output) => {
   const url = await httpServer(
     (request, response) => void request.resume().on("end", () => response.writeHead(status).end(answer)),
