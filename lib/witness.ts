@@ -1,9 +1,6 @@
+import { clockDifferenceSeconds } from "./clock.ts";
 import { type Database, withDeadline } from "./database.ts";
 import type { Optional } from "./optional.ts";
-
-/** How far apart, in seconds, Postgres' clock and ours are at least, when it said `now` after `askedAtSeconds`. */
-export const clockDifferenceSeconds = (now: number, askedAtSeconds: number): number =>
-  Math.max(askedAtSeconds - now, now - Date.now() / 1000);
 
 const mayRead = (relation: string) => `exists (
       select from pg_class where relname = '${relation}' and has_table_privilege(oid, 'select')

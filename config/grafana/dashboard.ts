@@ -12,6 +12,7 @@ import { DataqueryBuilder, PromQueryFormat } from "@grafana/grafana-foundation-s
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
+import { acceptedMetric } from "../../lib/accepted.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
@@ -210,8 +211,8 @@ function tileWidth(index: number): number {
 }
 
 const acceptedRows = ({ id }: Check) =>
-  whileTicking(`max by (stage) (${optionalMetric.accepted}{check="${id}", ${ofStage}}) > 0`);
-const oldestUnaccepted = `min by (stage) (${optionalMetric.oldestUnaccepted}{${ofStage}} > 0)`;
+  whileTicking(`max by (stage) (${acceptedMetric.rows}{check="${id}", ${ofStage}}) > 0`);
+const oldestUnaccepted = `min by (stage) (${acceptedMetric.oldestUnaccepted}{${ofStage}} > 0)`;
 
 /**
  * Stages and amounts next to each other where there is room: below each other, six of them would be too small to read.

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { acceptedMetric } from "../../lib/accepted.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
@@ -83,8 +84,8 @@ function history(now: number): string {
   const scraped: Record<string, string[]> = {
     ...Object.fromEntries(checks.map(({ metric }) => [metric, [ofSampler]])),
     [oldestItemMetric]: ofChecks,
-    [optionalMetric.accepted]: ofChecks,
-    [optionalMetric.oldestUnaccepted]: ofChecks,
+    [acceptedMetric.rows]: ofChecks,
+    [acceptedMetric.oldestUnaccepted]: ofChecks,
     [checkSuccessMetric]: ofChecks,
     [sampleTimestampMetric]: [ofSampler],
     [infoMetric]: [ofSampler],

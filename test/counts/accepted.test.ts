@@ -1,13 +1,108 @@
-// The doctor's list of the rows that somebody has accepted.
+// Rows that somebody has accepted: what the sampler measures of them, what the doctor lists, and who may accept.
 
-import { expect, it, onTestFinished } from "vitest";
+import postgres from "postgres";
+import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { lookAtAccepted } from "../../commands/looks/accepted.ts";
-import { createDatabase, openConnection } from "../helpers/database.ts";
+import { checks } from "../../lib/checks.ts";
+import { createDatabase, openConnection, type TestDatabase } from "../helpers/database.ts";
 import { sceneOf } from "../helpers/doctor.ts";
+import { captureLog } from "../helpers/log.ts";
+import { insertRows } from "../helpers/models.ts";
+import { assertRights, evidenceOf } from "../helpers/sample.ts";
+
+let database: TestDatabase;
+let log: ReturnType<typeof captureLog>;
+beforeEach(async () => {
+  log = captureLog();
+  database = await createDatabase();
+  await assertRights(database);
+  onTestFinished(() => database.remove());
+});
+
+const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+/** The series of these names. */
+const evidenceLike = async (name: RegExp) =>
+  Object.fromEntries(Object.entries(await evidenceOf(database.samplerUrl)).filter(([series]) => name.test(series)));
+const accept = (check: string, id: unknown, until = "now() + interval '5 days'") =>
+  run(`insert into ledger_metrics.accepted values ('${check}', '${id}', ${until}, 'the bank takes its days')`);
+const ofAccepted = () => evidenceLike(/accepted/);
+const rows = (check: string) => `accepted_rows{check=${check}}`;
+const oldest = (check: string) => `oldest_unaccepted_timestamp_seconds{check=${check}}`;
+const secondsAgo = (seconds: number) => expect.closeTo(Date.now() / 1000 - seconds, -2);
+
+it.each(checks)("of $id: as many as it counts, and the oldest other, while they run", async (check) => {
+  const { id, table } = check;
+  expect(await ofAccepted()).toEqual({});
+  await run(insertRows(check, 1, { age: "5 days" }));
+  const [first] = await database.admin.unsafe(`select id from ${table}`);
+  await accept(id, first?.id);
+  expect(await ofAccepted()).toEqual({ [rows(id)]: 1, [oldest(id)]: 0 });
+
+  await run(insertRows(check, 2, { age: "2 days" })); // The next rows are as open as ever.
+  expect(await ofAccepted()).toEqual({ [rows(id)]: 1, [oldest(id)]: secondsAgo(172_800) });
+  await accept(id, first?.id); // Twice is once.
+  const [second] = await database.admin.unsafe(`select id from ${table} where id <> ${first?.id}`);
+  await accept(id, second?.id, "now() - interval '1 second'"); // Its time is over.
+  expect(await ofAccepted()).toMatchObject({ [rows(id)]: 1 });
+
+  await run(`update ${table} set status = 'settled' where id = ${first?.id}`);
+  expect(await ofAccepted()).toMatchObject({ [rows(id)]: 0 });
+  await run(`update ledger_metrics.accepted set until = now() - interval '1 second'`);
+  expect(await ofAccepted()).toEqual({});
+  expect(log).toEqual([]);
+});
+
+it("are none where the table is missing, or may not be read", async () => {
+  await accept("stuck_orders", 1);
+  await run("revoke select on ledger_metrics.accepted from veza_ledger_sampler");
+  expect(await ofAccepted()).toEqual({});
+  await run("drop table ledger_metrics.accepted");
+  expect(await ofAccepted()).toEqual({});
+  expect(log).toEqual([]);
+});
+
+it("are unknown where the ledger has no ids, with a line in the log, and nothing else fails", async () => {
+  await run("alter table orders rename id to number");
+  await accept("stuck_orders", 1);
+  expect(await ofAccepted()).toEqual({});
+  expect(await evidenceLike(/^rows_outside.check=stuck_orders,reason=ahead/)).not.toEqual({});
+  expect(log[0]).toMatchObject({ message: "evidence not read", code: "42703" });
+});
+
+it("are none of those without an id", async () => {
+  await run(`
+    ${insertRows({ id: "stuck_orders" }, 1, { age: "2 days" })}
+    alter table orders rename to rows;
+    create view orders as select null::text as id, status, hyperswitch_payment_id, created_at from rows;
+    grant select on orders to veza_ledger_sampler`);
+  await accept("stuck_orders", 1);
+  expect(await ofAccepted()).toEqual({ [rows("stuck_orders")]: 0, [oldest("stuck_orders")]: secondsAgo(172_800) });
+});
+
+it("are accepted for 14 days at most, with a reason, by people on call, who set no time", async () => {
+  await run("alter role veza_ledger_oncall password 'oncall'");
+  const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+  onTestFinished(() => oncall.end());
+  const insert = (until: string, why = "known", more = "") =>
+    oncall.unsafe(`begin read write;
+      insert into ledger_metrics.accepted ("check", id, until, why${more && ", accepted_at"})
+        values ('stuck_orders', '1', now() + interval '${until}', '${why}'${more}); commit`);
+  const refused = async (work: Promise<unknown>, reason: RegExp) => {
+    await expect(work).rejects.toThrow(reason);
+    await oncall.unsafe("rollback");
+  };
+  await insert("13 days");
+  await refused(insert("15 days"), /at_most_14_days/);
+  await refused(insert("1 day", " "), /violates check constraint/);
+  await refused(insert("20 days", "known", ", now() + interval '10 days'"), /permission denied/);
+  await refused(oncall.unsafe("begin read write; update ledger_metrics.accepted set why = 'x'"), /permission denied/);
+  const [row] = await oncall`select accepted_by, why from ledger_metrics.accepted`;
+  expect(row).toEqual({ accepted_by: "veza_ledger_oncall", why: "known" });
+  await oncall.unsafe("begin read write; delete from ledger_metrics.accepted where id = '1'; commit");
+  expect(await oncall`select from ledger_metrics.accepted`).toEqual([]);
+});
 
 it("lists the accepted rows, the soonest to run out first, or none without the table", async () => {
-  const database = await createDatabase();
-  onTestFinished(() => database.remove());
   const scene = sceneOf(await openConnection(database.samplerUrl));
   expect(await lookAtAccepted(scene)).toEqual({ mark: "✓", fact: "none" });
   await database.admin`insert into ledger_metrics.accepted values

@@ -1,0 +1,56 @@
+import { type Check, checks, rowsOf } from "./checks.ts";
+import { type Family, family, type Series } from "./exposition.ts";
+import { type Ask, measure, read, sqlSeries } from "./question.ts";
+
+// Rows that a check counts, and that a person has accepted until a day. The counts keep them, the alerts do not.
+
+export const acceptedMetric = {
+  rows: "veza_ledger_accepted_rows",
+  oldestUnaccepted: "veza_ledger_oldest_unaccepted_timestamp_seconds",
+} as const;
+const { rows, oldestUnaccepted } = acceptedMetric;
+
+export const acceptedFamilies: Family[] = [
+  family(
+    "gauge",
+    rows,
+    "Rows that the check counts and that a person has accepted until a day; absent where nobody has accepted any.",
+  ),
+  family(
+    "gauge",
+    oldestUnaccepted,
+    "Unix time of the oldest row that the check counts and nobody has accepted, 0 for none; absent like accepted rows.",
+  ),
+];
+
+/** SQL: the checks with accepted rows. */
+const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
+
+/** SQL: one row for each series, of the rows that the check counts. */
+function acceptedOf(check: Check): string {
+  const labels = { check: check.id };
+  return `
+  with accepted as materialized (
+    select id from ledger_metrics.accepted where "check" = '${check.id}' and until > now()
+  ),
+  counted as (
+    select ${check.time} as time, coalesce(id::text in (select id from accepted), false) as is_accepted ${rowsOf(check)}
+  )
+  select series.* from (
+    select count(*) filter (where is_accepted) as accepted, count(*) filter (where not is_accepted) as open,
+      extract(epoch from (min(time) filter (where not is_accepted and isfinite(time)))::timestamptz) as oldest
+    from counted
+  ) as seen, lateral (values
+    ${sqlSeries(rows, labels, "accepted")},
+    ${sqlSeries(oldestUnaccepted, labels, "(case open when 0 then 0 else oldest end)")}
+  ) as series (name, labels, value)`;
+}
+
+/**
+ * Asks how many accepted rows each check counts, and for the oldest row that nobody has accepted. Takes a second round
+ * trip, and only where something is accepted. Never rejects: what cannot be measured is absent.
+ */
+export async function measureAccepted(ask: Ask): Promise<Series[]> {
+  const ids = (await read(ask, acceptedChecks)).map(({ check }) => check);
+  return await measure(ask, checks.filter(({ id }) => ids.includes(id)).map(acceptedOf));
+}
