@@ -8,7 +8,7 @@ export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
 /**
  * Returns how to log in, with a memory of the last good password: a rotation may change the secret before Postgres.
  * Settles as `attempt` does. When Postgres refuses the password (28P01), makes one more attempt: with the password that
- * `findDatabase` gives now or, when that is the same, with the last password that logged in.
+ * `findDatabase` gives now or, when that is the same or cannot be had, with the last password that logged in.
  */
 export function rememberLogin() {
   let good: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
@@ -22,9 +22,13 @@ export function rememberLogin() {
     };
     const findAnother = async (error: unknown) => {
       if (codeOf(error) !== "28P01") return false;
-      const refused = target.password;
-      target = await findDatabase(true);
-      isFromMemory = Boolean(good && good.password !== refused && target.password === refused);
+      const refused = target;
+      const hasOther = Boolean(good && good.password !== refused.password);
+      target = await findDatabase(true).catch((unread) => {
+        if (hasOther) return refused;
+        throw unread;
+      });
+      isFromMemory = hasOther && target.password === refused.password;
       if (good && isFromMemory) {
         const { atMs, ...login } = good;
         target = { ...target, ...login };

@@ -58,6 +58,21 @@ it("logs in with the last password that did, and says so until the new one does"
   expect(log).toEqual([]);
 });
 
+it("logs in with it where the secret cannot be read again, and fails where there is none", async () => {
+  const log = captureLog();
+  let current = wrong();
+  const { ask } = keep((isFresh) => {
+    if (isFresh) throw new Error("unread");
+    return current;
+  });
+  await expect(ask()).rejects.toThrow("unread");
+  current = right();
+  await ask();
+  current = wrong();
+  expect(await ask()).toHaveLength(1);
+  expect(log).toMatchObject([{ level: "warn" }]);
+});
+
 it("takes no more than the login from memory: the secret may name another database by now", async () => {
   captureLog();
   let current = right();
