@@ -85,14 +85,14 @@ const asked = ({ alert_rule_test }: UnitTest) => [...new Set(alert_rule_test.map
  */
 async function writeTests(folder: string, all: UnitTest[], tool: "promtool" | "vmalert-tool"): Promise<string[]> {
   const alike = Object.groupBy(all, (test) =>
-    [test.group, test.evaluation_interval, ...partsRead(test), ...asked(test)].join(),
+    [test.group, test.evaluation_interval, test.records, isShort(test), ...partsRead(test), ...asked(test)].join(),
   );
   return Promise.all(
     Object.values(alike).map(async (same = [], index) => {
       const [first] = same as [UnitTest];
       const rulesName = `${index}-rules.yml`;
-      await writeFile(path.join(folder, rulesName), rulesFor(asked(first), partsRead(first), first.group));
-      const tests = same.map(({ group: _, evaluation_interval: __, promql_expr_test, ...test }) => ({
+      await writeFile(path.join(folder, rulesName), rulesFor(first));
+      const tests = same.map(({ group: _, evaluation_interval: __, records: ___, promql_expr_test, ...test }) => ({
         ...test,
         // vmalert-tool has another name for what is asked next to the alerts.
         ...(promql_expr_test && tool === "promtool" ? { promql_expr_test } : {}),
@@ -115,22 +115,32 @@ function partsRead({ alert_rule_test }: UnitTest): (keyof Text)[] {
   return (["summary", "description"] as const).filter((part) => texts.some((text) => part in text));
 }
 
-/** The shipped rules of these alerts, as YAML, with these parts of their texts, and all rules that record. */
-function rulesFor(names: string[], parts: (keyof Text)[], only?: string): string {
+/** Whether a test ends within 4 hours. Nothing is older than that in it, and looking for it costs most of the time. */
+const isShort = ({ alert_rule_test }: UnitTest) =>
+  alert_rule_test.every(({ eval_time }) => Number.parseInt(eval_time, 10) < 4 * 60);
+
+/** The shipped rules of a test's alerts, as YAML, with the parts of their texts that it reads, and rules that record. */
+function rulesFor(test: UnitTest): string {
+  const { group, records } = test;
+  const names = asked(test);
+  const isRecorded = ({ expr }: { expr: string }) =>
+    !records || [...expr.matchAll(/veza_ledger:([\w:]+)/g)].every(([, name = ""]) => records.includes(name));
+  const isChosen = (rule: object) =>
+    isAlert(rule)
+      ? names.includes(rule.alert) && isRecorded(rule)
+      : !records || records.some((name) => "record" in rule && rule.record === `veza_ledger:${name}`);
   const chosen = groups
-    .filter(({ name, rules }) =>
-      only ? name === only : rules.some((rule) => isAlert(rule) && names.includes(rule.alert)),
-    )
-    .map((group) => ({
-      ...group,
-      rules: group.rules
-        .filter((rule) => !isAlert(rule) || names.includes(rule.alert))
-        .map((rule) => {
-          if (!isAlert(rule)) return rule;
-          return { ...rule, annotations: Object.fromEntries(parts.map((part) => [part, rule.annotations[part]])) };
-        }),
+    .filter(({ name, rules }) => (group ? name === group : rules.some((rule) => isAlert(rule) && isChosen(rule))))
+    .map(({ rules, ...rest }) => ({
+      ...rest,
+      rules: rules.filter(isChosen).map((rule) => {
+        if (!isAlert(rule)) return rule;
+        const annotations = Object.fromEntries(partsRead(test).map((part) => [part, rule.annotations[part]]));
+        return { ...rule, annotations };
+      }),
     }));
-  return dump({ groups: chosen }, { noRefs: true });
+  const text = dump({ groups: chosen }, { noRefs: true });
+  return isShort(test) ? text.replaceAll(/\[1d:(30s|1m)\]/g, "[4h:$1]") : text;
 }
 
 /** The tests of alerts-of-a-check.yml, each for all checks at once: a tool evaluates all rules in any case. */

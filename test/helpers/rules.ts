@@ -56,6 +56,8 @@ export interface UnitTest {
   evaluation_interval: string;
   /** The only group of rules that is loaded, if not all of them. */
   group?: string | undefined;
+  /** The only rules of that group that record, without `veza_ledger:`. Alerts that read another are left out. */
+  records?: string[];
   input_series: { series: string; values: string }[];
   alert_rule_test: { eval_time: string; alertname: string; exp_alerts: ExpectedAlert[] }[];
   promql_expr_test?: object[];
@@ -68,7 +70,7 @@ type ShortAlert = Labels | ({ labels: Labels } & Text);
 interface ShortTests {
   group?: string;
   evaluation_interval: string;
-  tests: (Pick<UnitTest, "name" | "promql_expr_test"> & {
+  tests: (Pick<UnitTest, "name" | "records" | "promql_expr_test"> & {
     interval?: string;
     evaluation_interval?: string;
     series: Record<string, string>;

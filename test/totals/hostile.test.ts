@@ -129,7 +129,7 @@ const givenAway = new RegExp(
   "i",
 );
 
-it("reads no secret for 5,000 malformed requests, and one for 5,000 forged ones", async () => {
+it("reads no secret for 2,000 malformed requests, and one for 2,000 forged ones", async () => {
   const log = captureLog();
   const statuses = new Set<number>();
   const refuse = async (made: Attempt, signature = made.signature) => {
@@ -139,17 +139,17 @@ it("reads no secret for 5,000 malformed requests, and one for 5,000 forged ones"
   };
   await fc.assert(
     fc.asyncProperty(attempt, (made) => refuse(made)),
-    { numRuns: 5_000 },
+    { numRuns: 2_000 },
   );
   expect(reads).toEqual([]);
-  await fc.assert(fc.asyncProperty(attempt, forged, refuse), { numRuns: 5_000 });
+  await fc.assert(fc.asyncProperty(attempt, forged, refuse), { numRuns: 2_000 });
   expect(reads).toEqual(["hostile"]);
   expect([...statuses].sort()).toEqual([400, 401, 405]);
-  // Six reasons, in the minutes that this takes.
+  // Six reasons, each once a minute.
   expect(log.length).toBeLessThanOrEqual(6 * 3);
 });
 
-it("answers 8,000 generated requests as documented, and counts only what was signed and valid", async () => {
+it("answers 3,000 generated requests as documented, and counts only what was signed and valid", async () => {
   const log = captureLog();
   const statuses: Record<number, number> = {};
   const counted = { deliveries: 0, orphans: 0, actions: 0, sweeps: 0 };
@@ -175,10 +175,10 @@ it("answers 8,000 generated requests as documented, and counts only what was sig
       if (type === "reconciler.sweep") counted.sweeps += 1;
     }
   };
-  await fc.assert(fc.asyncProperty(attempt, check), { numRuns: 8_000 });
+  await fc.assert(fc.asyncProperty(attempt, check), { numRuns: 3_000 });
 
   expect(JSON.stringify(log)).not.toMatch(givenAway);
-  for (const status of [200, 400, 401, 405, 413]) expect(statuses[status]).toBeGreaterThan(20);
+  for (const status of [200, 400, 401, 405, 413]) expect(statuses[status]).toBeGreaterThan(5);
   const [row] = await database.admin`
     select (select count(*) from ledger_metrics.deliveries)::int as deliveries,
       coalesce(sum(value) filter (where name = 'veza_reconciler_orphan_refunds_total'), 0)::int as orphans,
