@@ -4,7 +4,7 @@ import { amountsPage, readmePage, runbookIndex } from "./generate/docs.ts";
 import { eventsSchema } from "./generate/events-schema.ts";
 import { indexes, rollback } from "./generate/indexes.ts";
 import { rolesFile } from "./generate/roles.ts";
-import { rulesFile } from "./generate/rules.ts";
+import { rulesFile } from "./generate/rules-of-checks.ts";
 import { ledgerDashboard } from "./grafana/dashboard.ts";
 
 // npm run generate: writes all that is made from the checks (lib/checks.ts and checks.ts), from the schema of events

@@ -1,4 +1,5 @@
 import manifest from "../package.json" with { type: "json" };
+import { roleOf } from "./iam.ts";
 
 /** What Serverless hands to a file of variables. */
 interface Serverless {
@@ -41,16 +42,18 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     ...(secretId && { SECRET_ID: secretId }),
     STAGE: stage,
     VERSION: manifest.version,
-    ...(params.databaseUrl && { DATABASE_URL: params.databaseUrl.replace("//", `//${roleOf(functionName)}@`) }),
+    ...(params.databaseUrl && { DATABASE_URL: params.databaseUrl.replace("//", `//${loginOf(functionName)}@`) }),
     ...(params.pushgatewayUrl && { PUSHGATEWAY_URL: params.pushgatewayUrl }),
     // Node's own roots lack the authorities of RDS. Lambda brings this file of them, but does not load it.
     NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
   });
+  const role = (functionName: FunctionName, secretIds: string) =>
+    roleOf(`${service}-${stage}-${functionName}`, loginOf(functionName), list(secretIds), params);
   return {
     samplerEnvironment: environment("sampler", params.samplerSecretId),
     receiverEnvironment: environment("receiver", params.receiverSecretId),
-    samplerRole: role("sampler", `${service}-${stage}-sampler`, params.samplerSecretId, params),
-    receiverRole: role("receiver", `${service}-${stage}-receiver`, params.receiverSecretId, params),
+    samplerRole: role("sampler", params.samplerSecretId),
+    receiverRole: role("receiver", params.receiverSecretId),
     vpc: inVpc ? { subnetIds, securityGroupIds: list(params.securityGroupIds) } : undefined,
     url: { none: true, aws_iam: { authorizer: "aws_iam" }, off: undefined }[params.urlAuthorizer],
     samplerConcurrency: reserves ? 1 : undefined,
@@ -59,8 +62,8 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   };
 }
 
-/** The role in Postgres that a function logs in as: config/postgres/roles.sql makes it. */
-const roleOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
+/** What a function logs in to Postgres as: config/postgres/roles.sql makes this role. */
+const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
 /** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */
 function readParams(
@@ -172,73 +175,6 @@ function failure(problems: string[]): Error {
   const error = new Error(problems.join("; "));
   error.stack = error.message;
   return error;
-}
-
-/** A statement of an IAM policy. */
-interface Statement {
-  Effect: "Allow";
-  Action: string | string[];
-  Resource: Resource | Resource[];
-}
-type Resource = string | { "Fn::Sub": string };
-
-/** A role that may write its own function's log, read its own function's secrets and log in as its own role. */
-function role(functionName: FunctionName, lambdaName: string, secretIds: string, params: Params) {
-  const { databaseResourceId, kmsKeyArn, permissionsBoundaryArn, subnetIds } = params;
-  const arn = (text: string) => ({ "Fn::Sub": `arn:\${AWS::Partition}:${text}` });
-  const statements: Statement[] = [
-    {
-      Effect: "Allow",
-      Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
-      Resource: arn(`logs:\${AWS::Region}:\${AWS::AccountId}:log-group:/aws/lambda/${lambdaName}:*`),
-    },
-  ];
-  if (databaseResourceId) {
-    statements.push({
-      Effect: "Allow",
-      Action: "rds-db:connect",
-      Resource: arn(`rds-db:\${AWS::Region}:\${AWS::AccountId}:dbuser:${databaseResourceId}/${roleOf(functionName)}`),
-    });
-  }
-  if (secretIds) {
-    statements.push({
-      Effect: "Allow",
-      Action: "secretsmanager:GetSecretValue",
-      // A secret's ARN ends in its name and six random characters.
-      Resource: list(secretIds).map((id) =>
-        id.startsWith("arn:") ? id : arn(`secretsmanager:\${AWS::Region}:\${AWS::AccountId}:secret:${id}-??????`),
-      ),
-    });
-  }
-  if (secretIds && kmsKeyArn) statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
-  if (subnetIds) {
-    statements.push({
-      Effect: "Allow",
-      Action: [
-        "ec2:AssignPrivateIpAddresses",
-        "ec2:CreateNetworkInterface",
-        "ec2:DeleteNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-        "ec2:UnassignPrivateIpAddresses",
-      ],
-      // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
-      Resource: "*",
-    });
-  }
-  return {
-    Type: "AWS::IAM::Role",
-    Properties: {
-      ...(permissionsBoundaryArn && { PermissionsBoundary: permissionsBoundaryArn }),
-      AssumeRolePolicyDocument: {
-        Version: "2012-10-17",
-        Statement: [{ Effect: "Allow", Principal: { Service: "lambda.amazonaws.com" }, Action: "sts:AssumeRole" }],
-      },
-      Policies: [
-        { PolicyName: "own-logs-and-secrets", PolicyDocument: { Version: "2012-10-17", Statement: statements } },
-      ],
-    },
-  };
 }
 
 /** The items of a list that commas separate. */

@@ -7,8 +7,8 @@ export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
 
 /**
  * Returns how to log in, with a memory of the last good password: a rotation may change the secret before Postgres.
- * Settles as `attempt` does. When Postgres refuses the password (28P01), makes one more attempt: with the password that
- * `findDatabase` gives now or, when that is the same or cannot be had, with the last password that logged in.
+ * Settles as `attempt` does. When Postgres refuses the password (28P01), makes one more attempt, with the password that
+ * `findDatabase` gives now. Where that is the same, or cannot be read, it takes the last password that logged in.
  */
 export function rememberLogin() {
   let good: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;

@@ -18,7 +18,7 @@ export const optionalFamilies: Family[] = [
   family("gauge", outboxOldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
 
-/** The optional relations that this session can read. The witness tells. */
+/** The optional relations that this session can read. `askWitness` tells. */
 export type Optional = Record<"hasAmounts" | "hasAccepted" | "hasOutbox", boolean>;
 
 const amounts = `

@@ -6,8 +6,8 @@ import { type Database, type DatabaseTarget, isConnectionLost } from "./database
 import { expose, type Family, family, type Series, series } from "./exposition.ts";
 import { maxClockDifferenceSeconds } from "./limits.ts";
 import { measureOptional, optionalFamilies } from "./optional.ts";
+import { askWitness } from "./primary-and-clock.ts";
 import { askOn } from "./question.ts";
-import { askWitness } from "./witness.ts";
 
 /** What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. */
 export interface Sample {

@@ -1,5 +1,5 @@
-import { clockDifferenceSeconds } from "../../lib/clock.ts";
 import { maxClockDifferenceSeconds } from "../../lib/limits.ts";
+import { clockDifferenceSeconds } from "../../lib/primary-and-clock.ts";
 import { doubt, type Finding, type Scene, well, wrong } from "../look.ts";
 
 /**

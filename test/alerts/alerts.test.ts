@@ -119,7 +119,7 @@ function partsRead({ alert_rule_test }: UnitTest): (keyof Text)[] {
 const isShort = ({ alert_rule_test }: UnitTest) =>
   alert_rule_test.every(({ eval_time }) => Number.parseInt(eval_time, 10) < 4 * 60);
 
-/** The shipped rules of a test's alerts, as YAML, with the parts of their texts that it reads, and rules that record. */
+/** The shipped rules of a test's alerts, with the parts of their texts that it reads, and all rules that record. */
 function rulesFor(test: UnitTest): string {
   const { group, records } = test;
   const names = asked(test);

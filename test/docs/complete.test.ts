@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
 import { describe, expect, it } from "vitest";
 import { alertOf, told } from "../../config/checks.ts";
-import { rulesFile } from "../../config/generate/rules.ts";
+import { rulesFile } from "../../config/generate/rules-of-checks.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { phases } from "../../lib/events.ts";
 

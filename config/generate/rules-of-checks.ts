@@ -57,7 +57,7 @@ function ofRule(rule: string): string {
   const [, name = ""] = /\bListed: (.*?)\./.exec(unwrapped) ?? [];
   if (!name) return rule;
   const values = lists[name];
-  if (!values) throw new Error(`config/generate/rules.ts has no list of "${name}"`);
+  if (!values) throw new Error(`config/generate/rules-of-checks.ts has no list of "${name}"`);
   return rule.replaceAll(/\b((?:check|table)[=!]~)"[^"]*"/g, `$1"${values.join("|")}"`);
 }
 

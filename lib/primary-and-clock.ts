@@ -1,4 +1,3 @@
-import { clockDifferenceSeconds } from "./clock.ts";
 import { type Database, withDeadline } from "./database.ts";
 import type { Optional } from "./optional.ts";
 
@@ -23,3 +22,7 @@ export async function askWitness(database: Database, deadline: AbortSignal): Pro
   if (is_replica) throw new Error("a replica: name the primary");
   return { apart: clockDifferenceSeconds(now, askedAtSeconds), hasOutbox, hasAmounts, hasAccepted };
 }
+
+/** How far apart, in seconds, Postgres' clock and ours are at least, when it said `now` after `askedAtSeconds`. */
+export const clockDifferenceSeconds = (now: number, askedAtSeconds: number): number =>
+  Math.max(askedAtSeconds - now, now - Date.now() / 1000);

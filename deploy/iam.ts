@@ -1,0 +1,72 @@
+/** A statement of an IAM policy. */
+interface Statement {
+  Effect: "Allow";
+  Action: string | string[];
+  Resource: Resource | Resource[];
+}
+type Resource = string | { "Fn::Sub": string };
+
+type Params = Record<"databaseResourceId" | "kmsKeyArn" | "permissionsBoundaryArn" | "subnetIds", string>;
+
+/**
+ * The IAM role of the function `lambdaName`, as CloudFormation has it: it may write the function's own log, read these
+ * secrets and log in to Postgres as `login`. A param that is empty gives no right.
+ */
+export function roleOf(lambdaName: string, login: string, secretIds: string[], params: Params) {
+  const { databaseResourceId, kmsKeyArn, permissionsBoundaryArn, subnetIds } = params;
+  const arn = (text: string) => ({ "Fn::Sub": `arn:\${AWS::Partition}:${text}` });
+  const statements: Statement[] = [
+    {
+      Effect: "Allow",
+      Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
+      Resource: arn(`logs:\${AWS::Region}:\${AWS::AccountId}:log-group:/aws/lambda/${lambdaName}:*`),
+    },
+  ];
+  if (databaseResourceId) {
+    statements.push({
+      Effect: "Allow",
+      Action: "rds-db:connect",
+      Resource: arn(`rds-db:\${AWS::Region}:\${AWS::AccountId}:dbuser:${databaseResourceId}/${login}`),
+    });
+  }
+  if (secretIds.length > 0) {
+    statements.push({
+      Effect: "Allow",
+      Action: "secretsmanager:GetSecretValue",
+      // A secret's ARN ends in its name and six random characters.
+      Resource: secretIds.map((id) =>
+        id.startsWith("arn:") ? id : arn(`secretsmanager:\${AWS::Region}:\${AWS::AccountId}:secret:${id}-??????`),
+      ),
+    });
+  }
+  if (secretIds.length > 0 && kmsKeyArn)
+    statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
+  if (subnetIds) {
+    statements.push({
+      Effect: "Allow",
+      Action: [
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
+      ],
+      // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
+      Resource: "*",
+    });
+  }
+  return {
+    Type: "AWS::IAM::Role",
+    Properties: {
+      ...(permissionsBoundaryArn && { PermissionsBoundary: permissionsBoundaryArn }),
+      AssumeRolePolicyDocument: {
+        Version: "2012-10-17",
+        Statement: [{ Effect: "Allow", Principal: { Service: "lambda.amazonaws.com" }, Action: "sts:AssumeRole" }],
+      },
+      Policies: [
+        { PolicyName: "own-logs-and-secrets", PolicyDocument: { Version: "2012-10-17", Statement: statements } },
+      ],
+    },
+  };
+}
