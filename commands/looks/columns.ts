@@ -1,5 +1,5 @@
-import { columnsRead } from "../grants.ts";
 import { type Finding, type Scene, view, well, wrong } from "../look.ts";
+import { columnsRead } from "../roles-sql.ts";
 
 /** Whether a table has the columns that its checks read. If not, what it has instead, and a view that bridges them. */
 export async function lookAtColumns({ ask }: Scene, table: string): Promise<Finding> {

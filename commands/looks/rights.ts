@@ -1,7 +1,7 @@
 import type { Ask } from "../../lib/question.ts";
-import { ownerName, readGrants, tableNamed } from "../grants.ts";
 import { type Finding, type Scene, well, wrong } from "../look.ts";
-import { literal } from "../sql.ts";
+import { readGrants } from "../roles-sql.ts";
+import { literal, ownerName, tableNamed } from "../sql.ts";
 
 /** Whether the login has all rights that its functions need. */
 export async function lookAtRights({ ask, login, functions }: Scene): Promise<Finding> {

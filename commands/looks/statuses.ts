@@ -1,8 +1,8 @@
 import type { Row } from "postgres";
 import { codeOf } from "../../lib/database.ts";
 import type { Ask } from "../../lib/question.ts";
-import { ownerName } from "../grants.ts";
 import { ago, checksOf, doubt, type Finding, Problem, type Scene, view, well } from "../look.ts";
+import { ownerName } from "../sql.ts";
 
 /** Words for rows that nobody waits for. */
 const settledWords = new Set(

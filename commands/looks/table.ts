@@ -3,8 +3,8 @@ import { below } from "../../lib/blindness.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
-import { tableNamed } from "../grants.ts";
 import { doubt, type Finding, here, rowsIn, type Scene, setTo, view, well, wrong } from "../look.ts";
+import { tableNamed } from "../sql.ts";
 
 const kindNames: Record<string, string> = {
   r: "a table",

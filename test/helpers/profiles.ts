@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { run as runMigrate } from "../../commands/migrate.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { trustCertificates } from "../../lib/certificates.ts";
+import { certificatesIn, trustCertificates } from "../../lib/certificates.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { runAt, startAsOnRds } from "./as-on-rds.ts";
 import { inProcess } from "./commands.ts";
@@ -30,9 +30,10 @@ type Server = Pick<Profile, "admin" | "owner" | "schema" | "ca" | "url" | "run" 
 
 /** Migrates and fills the database `ledger`, the template, and gives each role its name for a password. */
 async function profileOn(server: Server): Promise<Profile> {
-  const { admin, owner, schema, ca, url, run } = server;
+  const { admin, owner, schema, ca = "", url, run } = server;
+  const trusted = certificatesIn(ca) ?? [];
   const migrate = async (database: string, ...args: string[]) => {
-    trustCertificates(ca ? [ca] : []); // As NODE_EXTRA_CA_CERTS makes a process do.
+    trustCertificates(trusted); // As NODE_EXTRA_CA_CERTS makes a process do.
     const { exitCode, output } = await inProcess(runMigrate, args, { DATABASE_URL: url(admin, database) });
     if (exitCode !== 0) throw new Error(output);
   };

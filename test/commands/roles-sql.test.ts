@@ -1,6 +1,6 @@
 // The rights of each role, as the doctor reads them from roles.sql.
 import { expect, it } from "vitest";
-import { readGrants } from "../../commands/grants.ts";
+import { readGrants } from "../../commands/roles-sql.ts";
 import { readSqlFile } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
 
