@@ -113,7 +113,7 @@ describe.skipIf(!(await findOnPath(["psql"])))("leads, as printed, to the first 
     await admin.unsafe(rows);
     const blocks = await blocksOf("docs/deploy.md", "Log in without a password");
     const [turnOn, prepare = "", secret = "", params = "", look = ""] = blocks;
-    expect(turnOn).toMatch(/^aws rds .*\naws rds .*\n$/); // RDS is not here.
+    expect(turnOn).toMatch(/^export .*\naws rds .*\naws rds .*\n$/); // RDS is not here.
     const migrate = prepare.replace(/^(curl|export) .*\n/gm, "");
     const stage = "first-hour-iam";
     const { filled, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
