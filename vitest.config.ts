@@ -60,6 +60,8 @@ export default defineConfig({
     env: {
       // Tests start the project's programs many times: Node keeps what it has compiled, next to other downloads.
       NODE_COMPILE_CACHE: path.join(import.meta.dirname, ".cache/node-compiled"),
+      // Serverless keeps the compiled schema of serverless.yml there, which is half of its work.
+      SLS_SCHEMA_CACHE_BASE_DIR: path.join(import.meta.dirname, ".cache"),
       // Programs in Go collect garbage less often: the rules' unit tests take a quarter less CPU time.
       GOGC: "400",
     },

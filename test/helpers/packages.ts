@@ -67,11 +67,10 @@ export async function packageService(stage: string, params: object = {}, args: s
   const withoutAws = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
   const command = path.join(projectFolder, "node_modules/.bin/serverless");
   const temporary = path.join(folder, "temporary");
-  const cache = path.join(projectFolder, ".cache"); // Compiling the schema of serverless.yml is half the work.
   await mkdir(temporary, { recursive: true });
   await run("/bin/sh", ["-c", untilWeEnd, "sh", command, "package", "--stage", stage, ...args], {
     cwd: service,
-    env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary, SLS_SCHEMA_CACHE_BASE_DIR: cache },
+    env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary },
   });
   const made = path.join(service, ".serverless");
   const template = path.join(made, "cloudformation-template-update-stack.json");
