@@ -7,13 +7,13 @@ import { type Alarm, stateOf } from "../helpers/alarm.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { matchesFilter } from "../helpers/filter-pattern.ts";
 import { type Invocation, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
-import { type FunctionName, packageService, type Resources } from "../helpers/packages.ts";
+import { defaultPackage, type FunctionName, type Resources, stage } from "../helpers/packages.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { ofType } from "../helpers/resources.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, tcpServer } from "../helpers/servers.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
-const stage = "alarms";
 const secret = newSecret();
 const delivery = (content: unknown, options = {}) => signedEvent(secret, content, options);
 
@@ -59,7 +59,7 @@ function countOf(resources: Resources, { Namespace, MetricName, Dimensions }: Al
 it("raises each alarm by its cause, and none without", async () => {
   const database = await createDatabase();
   onTestFinished(() => database.remove());
-  const packaged = await packageService(stage);
+  const packaged = await defaultPackage();
   const { resources } = packaged;
   const shared = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };
   const manager = await fakeSecretsManager({
@@ -67,7 +67,9 @@ it("raises each alarm by its cause, and none without", async () => {
     [`veza-ledger-metrics/${stage}/receiver`]: { ...shared, DATABASE_URL: database.receiverUrl },
   });
   const start = async (name: FunctionName, environment: Record<string, string>, timeoutMs = 0) => {
-    const { invoke } = await startLambda(packaged, name, environment, { timeoutMs });
+    // Its own on the gateway, where test/aws/lambda.test.ts has the package's.
+    const STAGE = "alarms";
+    const { invoke } = await startLambda(packaged, name, { STAGE, ...environment }, { timeoutMs });
     /** Sends events to the function, one after the other. */
     return async (...events: object[]) => {
       const seen: Seen = [];
@@ -77,7 +79,7 @@ it("raises each alarm by its cause, and none without", async () => {
   };
   // Half an hour passes for a process when the file is there.
   const halfAnHourMs = 1_860_000;
-  const later = path.join(packaged.folder, "later");
+  const later = path.join(await newFolder(), "later");
   const aging = preload(`import fs from "node:fs"; const now = Date.now;
     Date.now = () => now() + (fs.existsSync(${JSON.stringify(later)}) ? ${halfAnHourMs} : 0);`);
   const [sampler, receiver, deceived] = [

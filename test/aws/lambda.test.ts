@@ -6,7 +6,7 @@ import { createDatabase, type TestDatabase, targetOf } from "../helpers/database
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { type Invocation, type Lambda, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { forEachCheck } from "../helpers/models.ts";
-import { type FunctionName, functionIn, type Packaged, packageService } from "../helpers/packages.ts";
+import { defaultPackage, type FunctionName, functionIn, stage } from "../helpers/packages.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { assertRights } from "../helpers/sample.ts";
@@ -14,13 +14,11 @@ import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { tcpServer } from "../helpers/servers.ts";
 import { encrypted } from "../helpers/tls.ts";
 
-const stage = "lambda";
 const secret = newSecret();
 const gateway = inject("pushgatewayUrl");
-let packaged: Packaged;
+const packaged = await defaultPackage();
 let database: TestDatabase;
 beforeAll(async () => {
-  packaged = await packageService(stage);
   database = await createDatabase();
   await assertRights(database);
   await database.admin`

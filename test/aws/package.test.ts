@@ -1,18 +1,14 @@
 // What `serverless package` makes with the default params: the template, its alarms, and the archives.
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import { beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
 import { type Alarm, stateOf } from "../helpers/alarm.ts";
-import { functionIn, type Packaged, packageService, unzip } from "../helpers/packages.ts";
+import { defaultPackage, functionIn, type Packaged, packageService, stage, unzip } from "../helpers/packages.ts";
 import { arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
-const stage = "artifact";
 const names = ["sampler", "receiver"] as const;
-let packaged: Packaged;
-beforeAll(async () => {
-  packaged = await packageService(stage);
-});
+const packaged = await defaultPackage();
 
 it.each([
   ["sampler", 25, 1],
@@ -28,8 +24,8 @@ it.each([
     ReservedConcurrentExecutions,
     Environment: {
       Variables: {
-        SECRET_ID: `veza-ledger-metrics/artifact/${name}`,
-        STAGE: "artifact",
+        SECRET_ID: `veza-ledger-metrics/${stage}/${name}`,
+        STAGE: stage,
         VERSION: manifest.version,
         NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
       },
@@ -42,12 +38,12 @@ it.each([
     {
       Effect: "Allow",
       Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
-      Resource: arn("logs", `log-group:/aws/lambda/veza-ledger-metrics-artifact-${name}:*`),
+      Resource: arn("logs", `log-group:/aws/lambda/veza-ledger-metrics-${stage}-${name}:*`),
     },
     {
       Effect: "Allow",
       Action: "secretsmanager:GetSecretValue",
-      Resource: [arn("secretsmanager", `secret:veza-ledger-metrics/artifact/${name}-??????`)],
+      Resource: [arn("secretsmanager", `secret:veza-ledger-metrics/${stage}/${name}-??????`)],
     },
   ]);
   expect(roleOf(resources, name)).not.toHaveProperty("ManagedPolicyArns");
@@ -63,7 +59,7 @@ it("calls the sampler every minute, and the receiver by its URL", () => {
     { FunctionName: { Ref: "SamplerLambdaFunction" }, MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 },
   ]);
   expect(ofType(resources, "AWS::Logs::LogGroup")).toEqual(
-    names.map((name) => ({ LogGroupName: `/aws/lambda/veza-ledger-metrics-artifact-${name}`, RetentionInDays: 30 })),
+    names.map((name) => ({ LogGroupName: `/aws/lambda/veza-ledger-metrics-${stage}-${name}`, RetentionInDays: 30 })),
   );
   expect(ofType(resources, "AWS::Lambda::Version")).toEqual([]);
   const target = { "Fn::GetAtt": ["ReceiverLambdaFunction", "Arn"] };
@@ -103,7 +99,7 @@ it.each([
 it("has the alarms that the docs name", async () => {
   const named = (await readFile("docs/deploy.md", "utf8")).matchAll(/^\| `((?:sampler|receiver|old)-\w+)` \|/gm);
   const alarms = ofType(packaged.resources, "AWS::CloudWatch::Alarm");
-  const expected = [...named].map(([, name]) => `veza-ledger-metrics-artifact-${name}`);
+  const expected = [...named].map(([, name]) => `veza-ledger-metrics-${stage}-${name}`);
   expect(alarms.map(({ AlarmName }) => AlarmName).sort()).toEqual(expected.sort());
   for (const { Namespace, Statistic, Period } of alarms) {
     expect([Statistic, Period]).toEqual(["Sum", Namespace === "AWS/Lambda" ? 60 : 300]);

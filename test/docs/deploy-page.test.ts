@@ -1,12 +1,12 @@
 // The commands and examples of docs/deploy.md and docs/events.md, as they are printed.
-import { cp, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-receiver.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { signedEvent } from "../helpers/lambda.ts";
-import { packageService } from "../helpers/packages.ts";
+import { defaultPackage } from "../helpers/packages.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -30,14 +30,16 @@ async function runIn(folder: string, commands: string, programs: Record<string, 
 
 const jq = await findOnPath(["jq"]);
 it.skipIf(!jq)("shows a change of the template before it is deployed, and nothing where there is none", async () => {
-  const packaged = await packageService("prod");
+  const packaged = await defaultPackage();
+  const folder = await newFolder();
+  await symlink(packaged.folder, path.join(folder, ".serverless"));
   const deployed = JSON.parse(await readFile(packaged.template, "utf8"));
   const commands = example(page, /```sh\n(plain\(\)[\s\S]*?)```/);
   const look = async () => {
-    const file = path.join(packaged.folder, "as-deployed.json");
+    const file = path.join(folder, "as-deployed.json");
     await writeFile(file, JSON.stringify(deployed));
     // Stand in for AWS' command line, and for packaging, which has been done.
-    return await runIn(path.dirname(packaged.folder), commands, { aws: `cat '${file}'`, npm: "" });
+    return await runIn(folder, commands, { aws: `cat '${file}'`, npm: "" });
   };
   deployed.Resources.SamplerLambdaFunction.Properties.Code.S3Key = "as/it/was.zip";
   expect(await look()).toBe("nothing but code\n");

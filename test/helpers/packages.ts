@@ -1,8 +1,11 @@
 import { execFile } from "node:child_process";
-import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { cp, mkdir, readFile, rmdir, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { unzipSync } from "fflate";
+import { vi } from "vitest";
 import { projectFolder } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
 
@@ -56,9 +59,8 @@ const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfi
 export async function packageService(stage: string, params: object = {}, args: string[] = []): Promise<Packaged> {
   const folder = await newFolder();
   const service = path.join(folder, "service");
-  for (const part of parts) {
-    await cp(path.join(projectFolder, part), path.join(service, part), { recursive: true });
-  }
+  const copy = (part: string) => cp(path.join(projectFolder, part), path.join(service, part), { recursive: true });
+  await Promise.all(parts.map(copy));
   await symlink(path.join(projectFolder, "node_modules"), path.join(service, "node_modules"));
   const configuration = await readFile(path.join(projectFolder, "serverless.yml"), "utf8");
   const block = `params:\n  ${stage}: ${JSON.stringify(params)}\n`;
@@ -77,6 +79,22 @@ export async function packageService(stage: string, params: object = {}, args: s
   return { folder: made, temporary, template, resources: JSON.parse(await readFile(template, "utf8")).Resources };
 }
 
+/** No file of the project has the name of this stage: a stage that is written there comes to light. */
+export const stage = "shared";
+
+/** The package with the default params: the first who needs it makes it, for all tests of a run. Leave it as it is. */
+export async function defaultPackage(): Promise<Packaged> {
+  const made = path.join(tmpdir(), "packaged.json");
+  const lock = `${made}.lock`;
+  await vi.waitFor(() => mkdir(lock), { timeout: 200_000, interval: 100 });
+  try {
+    if (!existsSync(made)) await writeFile(made, JSON.stringify(await packageService(stage)));
+    return JSON.parse(await readFile(made, "utf8"));
+  } finally {
+    await rmdir(lock);
+  }
+}
+
 /** The properties of a function in the generated CloudFormation. */
 export function functionIn({ resources }: Packaged, name: FunctionName): LambdaProperties {
   const id = { sampler: "SamplerLambdaFunction", receiver: "ReceiverLambdaFunction" }[name];
@@ -85,7 +103,7 @@ export function functionIn({ resources }: Packaged, name: FunctionName): LambdaP
 
 /** Unpacks one function's archive, outside the project: no file of the project is on its path. */
 export async function unzip(packaged: Packaged, name: FunctionName): Promise<string> {
-  const folder = path.join(packaged.folder, `unzipped-${name}`);
+  const folder = await newFolder();
   const files = unzipSync(await readFile(path.join(packaged.folder, `${name}.zip`)));
   for (const [file, content] of Object.entries(files)) {
     await mkdir(path.dirname(path.join(folder, file)), { recursive: true });

@@ -1,5 +1,3 @@
-import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
-import { expect } from "vitest";
 import type { FunctionName, Resources } from "./packages.ts";
 
 export const account = "123456789012";
@@ -33,18 +31,3 @@ export const ofType = (resources: Resources, type: string) =>
 /** The permissions that everybody has. */
 export const publicPermissions = (resources: Resources) =>
   ofType(resources, "AWS::Lambda::Permission").filter(({ Principal }) => Principal === "*");
-
-/** What is wrong with a template by the schemas that AWS publishes for its resources, and by cfn-lint's rules. */
-export function findings(template: string): string[] {
-  const engine = new RegoEngine();
-  try {
-    const { metadata, diagnostics } = engine.validateStandard(new TemplateFile(template), {
-      severityLevel: "ERROR",
-      pseudoParameterOverrides: { region },
-    });
-    expect(metadata.resourcesScanned).toBeGreaterThan(10);
-    return diagnostics.map(({ entity, propertyPath, message }) => `${entity?.logicalId} ${propertyPath}: ${message}`);
-  } finally {
-    engine.free();
-  }
-}
