@@ -13,11 +13,11 @@ const run = promisify(execFile);
 
 /**
  * Runs a program that ends with this process at the latest, whose end closes file descriptor 0. A packaging whose
- * folder is deleted, by the end of the tests, waits for ever.
+ * folder is deleted, by the end of the tests, waits for ever. What it prints is in the error when it fails.
  */
 const untilWeEnd = `
 exec 3<&0
-"$@" </dev/null 3<&- &
+"$@" </dev/null >&2 3<&- &
 program=$!
 { while read -r _ <&3; do :; done; kill -KILL $program; } >/dev/null 2>&1 &
 guard=$!
