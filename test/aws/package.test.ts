@@ -127,4 +127,11 @@ it.each(names)("makes an archive of one small file for the %s, and maps for all 
   expect(code).toContain(`${name}.mjs`);
   expect(files.sort()).toEqual(code.flatMap((file) => [file, `${file}.map`]).sort());
   expect(await readdir(folder)).toEqual(["handlers"]);
+  // Lambda reads them as another user. In a zip's directory, permissions come 36 bytes after an entry's mark.
+  const zip = await readFile(path.join(packaged.folder, `${name}.zip`), "latin1");
+  const modes = zip
+    .split("PK\x01\x02")
+    .slice(1)
+    .map((entry) => entry.charCodeAt(36) + 256 * entry.charCodeAt(37));
+  expect(modes.map((mode) => (mode & 0o777).toString(8))).toEqual(files.map(() => "644"));
 });

@@ -16,6 +16,7 @@ const run = promisify(execFile);
  * folder is deleted, by the end of the tests, waits for ever. What it prints is in the error when it fails.
  */
 const untilWeEnd = `
+umask 077
 exec 3<&0
 "$@" </dev/null >&2 3<&- &
 program=$!
@@ -53,8 +54,8 @@ export interface Packaged {
 const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfig.json"];
 
 /**
- * Runs `serverless package --stage …` in a copy of the project, as a deployer without AWS credentials would. Its
- * serverless.yml has these params for the stage.
+ * Runs `serverless package --stage …` in a copy of the project, as a deployer without AWS credentials and with a strict
+ * umask would. Its serverless.yml has these params for the stage.
  */
 export async function packageService(stage: string, params: object = {}, args: string[] = []): Promise<Packaged> {
   const folder = await newFolder();
