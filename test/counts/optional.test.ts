@@ -16,12 +16,9 @@ beforeEach(async () => {
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
-/** The series of these names. */
-const evidenceLike = async (name: RegExp) =>
-  Object.fromEntries(Object.entries(await evidenceOf(database.samplerUrl)).filter(([series]) => name.test(series)));
 
 it("says what the owner's view puts at risk, and is silent where it is missing or may not be read", async () => {
-  const amounts = () => evidenceLike(/^amount_at_risk/);
+  const amounts = () => evidenceOf(database.samplerUrl, /^amount_at_risk/);
   await run("drop view if exists ledger_metrics.amounts_at_risk");
   expect(await amounts()).toEqual({});
   await run(`
@@ -35,7 +32,7 @@ it("says what the owner's view puts at risk, and is silent where it is missing o
 });
 
 it("says how many deliveries wait in the outbox or are parked, and since when, where there is one", async () => {
-  const outbox = () => evidenceLike(/^outbox/);
+  const outbox = () => evidenceOf(database.samplerUrl, /^outbox/);
   expect(await outbox()).toEqual({});
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "config/postgres/roles.sql"]);
   const none = { "outbox_rows{state=waiting}": 0, "outbox_rows{state=parked}": 0 };

@@ -12,13 +12,12 @@ export async function sampleOf(url: string): Promise<Sample> {
   return sample;
 }
 
-/** The evidence of a sample, as on the gateway, without its first word. */
-export async function evidenceOf(url: string): Promise<Record<string, number>> {
+/** The evidence of a sample, as on the gateway, without its first word: the series of these names. */
+export async function evidenceOf(url: string, names = /./): Promise<Record<string, number>> {
   const { evidence } = await sampleOf(url);
   const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
-  return Object.fromEntries(
-    evidence.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value]),
-  );
+  const all = evidence.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value] as const);
+  return Object.fromEntries(all.filter(([series]) => names.test(series)));
 }
 
 /** What the checks find. */
