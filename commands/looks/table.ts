@@ -20,7 +20,7 @@ export async function lookAtTable({ ask }: Scene, table: string): Promise<Findin
     with recursive found as (select ${tableNamed(`'${table}'`)} as oid),
     ${below("select oid from found")},
     named as (
-      select pg_class.oid, quote_ident(relnamespace::regnamespace::name) as schema from pg_class
+      select pg_class.oid, relnamespace::regnamespace::text as schema from pg_class
       where relname = '${table}' and relkind in ('r', 'p', 'v', 'm', 'f')
         and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
     )

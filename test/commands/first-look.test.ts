@@ -47,17 +47,17 @@ it("counts on a ledger where nothing is installed, with the oldest rows and what
 it("names what makes a count doubtful: a status that no check knows, and a table in another schema", async () => {
   await database.admin.unsafe(`
     insert into orders (status, hyperswitch_payment_id) values ('requires_capture', 'pay');
-    create schema shop; alter table refunds set schema shop`);
+    create schema "o'b"; alter table refunds set schema "o'b"`);
   const elsewhere = await look(database.adminUrl);
   expect(elsewhere.exitCode).toBe(1);
   expect(elsewhere.text).toMatch(/^ +\? {2}orphan_refunds\n +Unknown: relation "refunds" does not exist$/m);
   expect(elsewhere.text).toMatch(/^ +0 \? {2}stuck_orders$/m);
   const doubts = elsewhere.text.replaceAll(/\n +(?!!)/g, " ");
   expect(doubts).toMatch(/! +status of orders: neither watched nor known to be settled: 'requires_capture' 1/);
-  expect(doubts).toMatch(/! +refunds: it is in shop, where the role does not look/);
+  expect(doubts).toMatch(/! +refunds: it is in "o'b", where the role does not look/);
 
-  await database.admin.unsafe("alter table orders set schema shop; alter table seller_transfers set schema shop");
-  const named = await look(database.adminUrl, "--schema", "shop", "--settled", "requires_capture");
+  await database.admin.unsafe(`alter table orders set schema "o'b"; alter table seller_transfers set schema "o'b"`);
+  const named = await look(database.adminUrl, "--schema", "o'b", "--settled", "requires_capture");
   expect([named.exitCode, named.text.match(/neither watched/)]).toEqual([0, null]);
 });
 
