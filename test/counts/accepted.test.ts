@@ -40,6 +40,7 @@ it.each(checks)("of $id: as many as it counts, and the oldest other, while they 
   await accept(id, first?.id); // Twice is once.
   const [second] = await database.admin.unsafe(`select id from ${table} where id <> ${first?.id}`);
   await accept(id, second?.id, "now() - interval '1 second'"); // Its time is over.
+  await accept("another_check", second?.id); // It may be of another table.
   expect(await ofAccepted()).toMatchObject({ [rows(id)]: 1 });
 
   await run(`update ${table} set status = 'settled' where id = ${first?.id}`);
@@ -74,6 +75,8 @@ it("are none of those without an id", async () => {
     grant select on orders to veza_ledger_sampler`);
   await accept("stuck_orders", 1);
   expect(await ofAccepted()).toEqual({ [rows("stuck_orders")]: 0, [oldest("stuck_orders")]: secondsAgo(172_800) });
+  await run("update rows set created_at = '-infinity'"); // The oldest other is unknown then, not 0.
+  expect(await ofAccepted()).toEqual({ [rows("stuck_orders")]: 0 });
 });
 
 it("are accepted for 14 days at most, with a reason, by people on call, who set no time", async () => {

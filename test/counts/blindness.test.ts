@@ -35,7 +35,7 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
     ${insertRows(check, 1, { age: "4 days" })}
     ${setOldTimesTo("'infinity'")}
     ${insertRows(check, 2, { age: "-6 minutes" })}
-    ${insertRows(check, 1, { age: "-1 minutes" })}
+    ${insertRows(check, 1, { age: "-4 minutes" })}
     ${insertRows(check, 1, { age: "90 seconds" })}
     ${insertRows(check, 1, { age: "3 days" })}
     ${insertRows(check, 1, { age: "10 seconds", status: "settled" })}`);

@@ -82,10 +82,11 @@ it.each([
   expect(refused).toThrow(expect.objectContaining({ status: 400 }));
 });
 
-it("holds a counter that is shown above its total, and nothing else", () => {
+it("holds a counter that is shown above its total, and nothing else, and says how many", async () => {
   const shown = (value: number, name = "veza_reconciler_orphan_refunds_total") => series(name, {}, value);
   const held = (...given: Series[]) => heldCounters([shown(5)], given);
   expect(held(shown(5.5))).toEqual([{ ...shown(5.5), total: 5 }]);
+  expect(await exposeTotals([], [shown(5), shown(6, "veza_reconciler_gone")])).toContain("counters_held 2\n");
   // A later run would silence an alert.
   for (const other of [shown(5), shown(4), shown(Number.NaN), shown(2e9, lastRun), shown(6, "veza_reconciler_gone")]) {
     expect(held(other)).toEqual([]);
