@@ -9,6 +9,7 @@ import { captureLog } from "../helpers/log.ts";
 import { forEachCheck } from "../helpers/models.ts";
 import { awsCredentials, startRds } from "../helpers/rds.ts";
 import { newSecret } from "../helpers/receiver.ts";
+import { tcpServer } from "../helpers/servers.ts";
 
 const secret = newSecret();
 afterEach(() => {
@@ -67,7 +68,7 @@ it("reports what RDS says to a token that it does not take", async () => {
   expect(JSON.stringify(log)).not.toMatch(/X-Amz|secret\/access|another/);
 });
 
-it("says that there are no credentials, within 2 s", async () => {
+it("says that there are no credentials, or that none come within 2 s", async () => {
   const log = captureLog();
   const { use } = await start();
   use("veza_ledger_sampler", {
@@ -79,4 +80,8 @@ it("says that there are no credentials, within 2 s", async () => {
   });
   expect(await tick()).toEqual(forEachCheck(() => -1));
   expect(log[0]).toMatchObject({ reason: expect.stringContaining("Could not load credentials from any providers") });
+  const AWS_ENDPOINT_URL_STS = `http://127.0.0.1:${await tcpServer(() => {})}`;
+  setEnvironment({ AWS_ENDPOINT_URL_STS, AWS_ROLE_ARN: "x".repeat(20), AWS_WEB_IDENTITY_TOKEN_FILE: "package.json" });
+  expect(await tick()).toEqual(forEachCheck(() => -1));
+  expect(log).toContainEqual(expect.objectContaining({ reason: "AWS credentials: no answer within 2000 ms" }));
 });

@@ -54,7 +54,7 @@ it("gives as settings what the environment lacks; null is missing, as Terraform 
   const DATABASE_URL = "postgres://u:p@127.0.0.1:5432/ledger";
   const texts = { STAGE: "prod", PUSHGATEWAY_URL: "http://not-this-one", DATABASE_URL, CA_CERTIFICATES: null };
   await fakeSecretsManager({ [app]: texts });
-  setEnvironment({ ...withoutSettings, PUSHGATEWAY_URL: "https://push.internal", SECRET_ID: app });
+  setEnvironment({ ...withoutSettings, PUSHGATEWAY_URL: "https://push.internal", SECRET_ID: app, STAGE: "" });
   expect(await loadSettings("sampler")).toMatchObject({
     database: { host: "127.0.0.1", username: "u" },
     pushgateway: { url: "https://push.internal" },
@@ -146,16 +146,9 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
     ["it is null", { secret: null }, "it is not a JSON object"],
     ["the role may not read it", { failure: [name, "User: arn is not authorized"] }, `${name}, IAM: the role lacks `],
     ["the role may not use its key", { failure: [name, "Access to KMS is denied"] }, `${name}, KMS: the role lacks `],
-    [
-      "its key is disabled",
-      { failure: ["DecryptionFailure", "hunter2"] },
-      "DecryptionFailure: its KMS key is disabled",
-    ],
-    [
-      "the credentials are old",
-      { failure: ["ExpiredTokenException", "hunter2"] },
-      "ExpiredTokenException: there are no",
-    ],
+    ["its key is disabled", { failure: ["DecryptionFailure", "hunter2"] }, "DecryptionFailure: its KMS key is"],
+    ["the token is old", { failure: ["ExpiredTokenException", "hunter2"] }, "ExpiredTokenException: there are no"],
+    ["the key is unknown", { failure: ["UnrecognizedClientException", "hunter2"] }, "UnrecognizedClientException: "],
   ])("%s", async (_, { secret, failure: [type = "", message = ""] = [] }, cause) => {
     const fake = await fakeSecretsManager(secret === undefined ? {} : { [app]: secret });
     if (type) fake.failure = { __type: type, message };
@@ -166,16 +159,16 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
     expect(error).not.toMatchObject({ message: expect.stringContaining("hunter2") });
   });
 
+  const dialled = vi.fn();
   it.each([
     ["nobody listens", () => closedPort, / \w*Error, ECONNREFUSED$/],
     ["the connection is reset", () => tcpServer((socket) => socket.resetAndDestroy()), / \w*Error, ECONNRESET$/],
-    ["nothing comes for 2 s", () => tcpServer(() => {}), / no answer within 2000 ms$/],
+    ["nothing comes for 2 s, and asks no more", () => tcpServer(dialled), / no answer within 2000 ms$/],
   ])("%s", async (_, listen, cause) => {
     await fakeSecretsManager({});
     setEnvironment({ AWS_ENDPOINT_URL: `http://127.0.0.1:${await listen()}` });
-    const startedAt = performance.now();
-    await expect(readSecrets(app, false)).rejects.toThrow(cause);
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    for (const _ of ["first", "second"]) await expect(readSecrets(app, true)).rejects.toThrow(cause);
+    expect(dialled.mock.calls.length).toBeLessThan(3); // What was given up has dialled no more.
   });
 
   it("no region is set", async () => {

@@ -78,7 +78,7 @@ it("takes no more than the login from memory: the secret may name another databa
   let current = right();
   const { ask } = keep(() => current);
   await ask();
-  current = wrong({ database: "postgres" });
+  current = wrong({ database: "postgres", username: "next" });
   expect(await ask()).toEqual([{ name: "postgres" }]);
 });
 

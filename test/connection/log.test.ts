@@ -50,11 +50,8 @@ it.each([
   ["its cause", new Error("connect ECONNREFUSED"), "connect ECONNREFUSED"],
   ["its cause's code, where that has no message", coded(new AggregateError([]), "ETIMEDOUT"), "ETIMEDOUT"],
   ["its own message, where it has no cause", undefined, "fetch failed"],
-  [
-    "no line of OpenSSL's source",
-    coded(new Error(line), "ERR_SSL_WRONG_VERSION_NUMBER"),
-    "the server does not speak TLS",
-  ],
+  ["no line of OpenSSL", coded(new Error(line), "ERR_SSL_WRONG_VERSION_NUMBER"), "the server does not speak TLS"],
+  ["no other of its lines", coded(new Error(), "ERR_SSL_PACKET_LENGTH_TOO_LONG"), "the server does not speak TLS"],
 ])("says why a fetch failed by %s", (_, cause, reason) => {
   expect(fetchFailure(new TypeError("fetch failed", { cause }))).toBe(reason);
 });

@@ -92,7 +92,7 @@ describe("without a password in DATABASE_URL", () => {
   });
 });
 
-it("decodes user, password and database, takes a stray % for itself, and knows the default port", () => {
+it("decodes user, password, host and database, takes a stray % for itself, and knows the default port", () => {
   expect(parse({ DATABASE_URL: "postgres://us%40er:p%2Fss%25@db/my%20db" }).database).toMatchObject({
     username: "us@er",
     password: "p/ss%",
@@ -100,6 +100,7 @@ it("decodes user, password and database, takes a stray % for itself, and knows t
     port: 5432,
   });
   expect(parse({ DATABASE_URL: "postgres://%ff:100%x@db/d" }).database).toMatchObject({ password: "100%x" });
+  expect(parse({ DATABASE_URL: "postgres://u:p@[::1]/l" }).database.host).toBe("::1");
 });
 
 it("builds the database from an RDS secret's keys, TLS verified", () => {
@@ -119,7 +120,7 @@ it("trusts a bundle of certificates, comments included, beside its own, until it
   const trust = vi.spyOn(tls, "setDefaultCACertificates");
   onTestFinished(() => void trust.mockRestore());
   const both = `# Amazon\n${certificate}\n\n# another\n${otherCertificate}\n`;
-  for (const bundle of [both, certificate, certificate, both, undefined]) {
+  for (const bundle of [both, certificate, certificate, both, "\n"]) {
     trustCertificates(parse({ CA_CERTIFICATES: bundle }).certificates);
   }
   const trusted = trust.mock.calls.map(([all]) => all.slice(own));
