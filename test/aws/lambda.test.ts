@@ -107,6 +107,7 @@ it("goes on after 12 s frozen with a reset link, and answers in time when Postgr
     const [tick, delivered] = await Promise.all([sampler.invoke({}), receiver.invoke(delivery())]);
     expect(tick.error).toMatchObject({ errorMessage: expect.stringContaining("no answer within") });
     expect(answerOf(delivered)[0]).toBe(503);
+    expect(lines(delivered)).toMatchObject([{ message: { reason: "Postgres: no answer within 5000 ms" } }]);
     expect(tick.open).toEqual([]);
   };
   await Promise.all([freeze(frozen), wait(waiting)]);

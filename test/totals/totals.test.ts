@@ -350,11 +350,14 @@ it("forgets deliveries after 14 days, at most 100 with each that comes, and none
   const { sql } = await open();
   await database.admin`
     insert into ledger_metrics.deliveries (id, body_digest, received_at)
-    select 'old' || n, 'digest', now() - interval '14 days 1 minute' from generate_series(1, 149) as n
-    union all select 'oldest', 'digest', now() - interval '15 days'
+    select 'old' || n, 'digest', now() - interval '14 days 1 minute' * n from generate_series(1, 149) as n
+    union all select 'oldest', 'digest', now() - interval '3000 days'
     union all select 'young', '', now() - interval '13 days 23 hours'`;
   const left = async () => (await database.admin`select count(*)::int as n from ledger_metrics.deliveries`)[0]?.n;
-  expect(await recordDelivery(sql, delivery("oldest", [], "digest"))).toBe("duplicate");
+  await database.admin.begin(async (holder) => {
+    await holder`select from ledger_metrics.deliveries where id = 'old149' for update`; // No delivery waits for it.
+    expect(await recordDelivery(sql, delivery("oldest", [], "digest"))).toBe("duplicate");
+  });
   expect(await left()).toBe(51);
   expect(await recordDelivery(sql, delivery("new", []))).toBe("recorded");
   expect(await database.admin`select id from ledger_metrics.deliveries order by id`).toEqual([

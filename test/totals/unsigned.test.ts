@@ -18,14 +18,14 @@ const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
 
 it("writes one line for a reason and minute, whatever the flood", () => {
   const log = captureLog();
-  const [get, old] = [new Refusal(405, "only POST is allowed"), new Refusal(401, "webhook-timestamp: must be …")];
+  const [bare, old] = [new Refusal(401, "webhook-id, …"), new Refusal(401, "webhook-timestamp: must be …")];
   for (let request = 0; request < 12_000; request += 1) {
-    [get, old].forEach(logUnsigned);
+    [bare, old].forEach(logUnsigned);
     pass(0.01);
   }
   expect(log).toHaveLength(4);
   expect(log.slice(0, 2)).toEqual([
-    { level: "warn", message: "request refused", status: 405, error: "only POST is allowed" },
+    { level: "warn", message: "request refused", status: 401, error: "webhook-id, …" },
     { level: "warn", message: "request refused", status: 401, error: "webhook-timestamp: must be …" },
   ]);
 });
@@ -33,13 +33,13 @@ it("writes one line for a reason and minute, whatever the flood", () => {
 it("says for how long no signature has matched", () => {
   const log = captureLog();
   const refuse = () => logUnsigned(new Refusal(401, mismatch));
-  refuse();
-  for (const seconds of [30, 30, 300]) {
+  logUnsigned(new Refusal(405, "only POST is allowed")); // Without a signature.
+  for (const seconds of [60, 30, 30, 300]) {
     pass(seconds);
     refuse();
   }
   noteMatch();
   pass(60);
   refuse();
-  expect(log.map(({ unmatched_seconds }) => unmatched_seconds)).toEqual([0, 60, 360, 0]);
+  expect(log.map(({ unmatched_seconds }) => unmatched_seconds)).toEqual([undefined, 0, 60, 360, 0]);
 });
