@@ -57,7 +57,7 @@ it.each([
   const connections = keep();
   const lent = await connections.use(async (first) => [first, await open(connections)]);
   await end(connections);
-  await expect.poll(() => lent.map(({ lost }) => lost.aborted)).toEqual([true, true]);
+  await expect.poll(() => lent.map(({ lost }) => lost.aborted), { timeout: 5_000 }).toEqual([true, true]);
 });
 
 it("keeps none that could not be made", async () => {

@@ -82,10 +82,11 @@ it("takes no more than the login from memory: the secret may name another databa
   expect(await ask()).toEqual([{ name: "postgres" }]);
 });
 
-it("is refused when no password is good", async () => {
+it("is refused when no password is good, and takes a new one although it knows an old one", async () => {
   const log = captureLog();
   let current = wrong();
-  const { ask } = keep(() => current);
+  let changed: DatabaseTarget | undefined;
+  const { ask } = keep((fresh) => (fresh && changed) || current);
   await expect(ask()).rejects.toMatchObject({ code: "28P01" });
   await database.admin`create role database_turning login password 'first' in role veza_ledger_receiver`;
   onTestFinished(async () => void (await database.admin`drop role database_turning`));
@@ -93,5 +94,7 @@ it("is refused when no password is good", async () => {
   await ask();
   await database.admin`alter role database_turning password 'second'`;
   await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+  changed = { ...current, password: "second" };
+  await ask();
   expect(log).toEqual([]);
 });

@@ -71,13 +71,7 @@ describe("without a password in DATABASE_URL", () => {
   };
   it.each([
     ["logs in by IAM on AWS", "eu-central-1", "postgres://u@db.internal/l", undefined, undefined],
-    [
-      "takes an empty one for none",
-      "eu-central-1",
-      "postgres://u:@db.internal/l?sslmode=require",
-      undefined,
-      undefined,
-    ],
+    ["takes an empty one for none", "eu-central-1", "postgres://u:@db/l?sslmode=require", undefined, undefined],
     ["is trusted by this machine", "eu-central-1", "postgres://u@127.0.0.1/l", undefined, ""],
     ["is trusted by a server elsewhere, not on AWS", undefined, "postgres://u@db.internal/l", undefined, ""],
     ["takes PGPASSWORD as psql does, also on AWS", "eu-central-1", "postgres://u@db.internal/l", "s3c/#", "s3c/#"],
@@ -160,6 +154,7 @@ describe("names what is wrong, and no value:", () => {
     [pem, { CA_CERTIFICATES: "hunter2" }],
     [pem, { CA_CERTIFICATES: `${certificate}\n${noCertificate}` }],
     [pem, { CA_CERTIFICATES: `${certificate}\n${otherCertificate.slice(0, -10)}` }],
+    [pem, { CA_CERTIFICATES: `${certificate.slice(10)}\n${otherCertificate}` }],
   ])("%s", (message, changes) => {
     const refused = () => parse(changes);
     expect(refused).toThrow(SettingsError);
