@@ -56,15 +56,13 @@ const successes = (series: Record<string, number>) =>
   Object.fromEntries(Object.entries(series).filter(([name]) => name.includes("success")));
 
 it("pushes the gauges, the oldest rows, its time and its duration, and logs one line", async () => {
-  const before = Date.now() / 1000;
   await tick();
   const series = await scrape(stage);
   expect(series).toMatchObject({ ...gauges, 'veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"}': 0 });
   const oldest = series['veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}'] ?? 0;
   expect(Math.abs(Date.now() / 1000 - 3600 - oldest)).toBeLessThan(60);
   expect(series.veza_ledger_sample_duration_seconds).toBeGreaterThan(0);
-  expect(series.veza_ledger_sample_timestamp_seconds).toBeGreaterThanOrEqual(before);
-  expect(series.veza_ledger_sample_timestamp_seconds).toBeLessThanOrEqual(Date.now() / 1000);
+  expect(Object.keys(series).join()).toMatch(/sampler_info{database="ledger_\w+@\w{8}",region=".*",version=".*"}/);
   expect(successes(series)).toEqual(allKnown);
   expect(log).toEqual([{ level: "info", message: "tick", ...counts, duration_seconds: expect.any(Number) }]);
 });
