@@ -313,6 +313,16 @@ it("pushes nothing when the lock is not to be had within the role's lock time-ou
   expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
 });
 
+it("leaves its publish to no publisher of another ledger on the server", async () => {
+  const other = await createDatabase();
+  onTestFinished(() => other.remove());
+  for (const _ of "ab") void other.admin`select pg_advisory_xact_lock(1986361953, 1), pg_sleep(2)`.catch(() => {});
+  const waiting = () => other.admin`select from pg_stat_activity
+    where datname = current_database() and wait_event = 'advisory'`;
+  await expect.poll(waiting).toHaveLength(1);
+  expect(await publish(await open(), 20_000)).toBe(true);
+});
+
 it.each([
   ["its limit comes", 1_400, async () => {}, "test: no answer within 1400 ms", 1],
   [
