@@ -73,11 +73,7 @@ it("takes only a count for a count", async () => {
 
 it.each([
   ["one round trip", 1, ""],
-  [
-    "two round trips, where the oldest failed transfer cannot be had",
-    2,
-    "alter table seller_transfers drop updated_at",
-  ],
+  ["two round trips, where no oldest failed transfer can be had", 2, "alter table seller_transfers drop updated_at"],
 ])("asks all checks in %s", async (_, expected, change) => {
   await run(change);
   // Each side's data takes a while: whatever is pipelined is on its way before the first answer is back.

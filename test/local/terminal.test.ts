@@ -48,13 +48,7 @@ it("shows what happens in columns", () => {
 });
 
 it.each([
-  [
-    "a tick with many digits goes on below",
-    "info",
-    "tick",
-    { ...tick, stuck_orders: 12_345 },
-    /\n {11}reversals {3}0$/,
-  ],
+  ["a tick of many digits goes on below", "info", "tick", { ...tick, stuck_orders: 12_345 }, /\n {11}reversals {3}0$/],
   ["an id is cut", "info", "delivery", { id: "x".repeat(40), status: "duplicate", events: 1000 }, /ed {2}x{21}…$/],
   ["a long reason is folded by the word", "error", "check failed", { reason: "full ".repeat(60) }, /full\n {11}full/],
 ] as const)("fits 80 columns: %s", (_, level, message, fields, expected) => {

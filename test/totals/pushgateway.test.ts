@@ -93,13 +93,7 @@ describe("with a faulty gateway", () => {
   it.each([
     ["is mute", () => {}, 300, "the Pushgateway: no answer within 300 ms", "no answer within 300 ms"],
     ["drips its answer", drip, 300, "no answer within 300 ms", "no answer within 300 ms"],
-    [
-      "breaks its answer off",
-      breakOff,
-      60_000,
-      "push failed: other side closed",
-      "/metrics of the gateway: other side",
-    ],
+    ["cuts its answer off", breakOff, 60_000, "push failed: other side closed", "/metrics of the gateway: other side"],
   ])("takes it for a failure of a push and of a read when it %s", async (_, listener, limitMs, pushing, reading) => {
     const url = await httpServer(listener);
     await expect(push({ url }, group, metrics, limit(limitMs))).rejects.toThrow(pushing);
