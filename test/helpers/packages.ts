@@ -73,6 +73,7 @@ export async function packageService(stage: string, params: object = {}, args: s
   await mkdir(temporary, { recursive: true });
   await run("/bin/sh", ["-c", untilWeEnd, "sh", command, "package", "--stage", stage, ...args], {
     cwd: service,
+    timeout: 200_000,
     env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary },
   });
   const made = path.join(service, ".serverless");
@@ -87,7 +88,7 @@ export const stage = "shared";
 export async function defaultPackage(): Promise<Packaged> {
   const made = path.join(tmpdir(), "packaged.json");
   const lock = `${made}.lock`;
-  await vi.waitFor(() => mkdir(lock), { timeout: 200_000, interval: 100 });
+  await vi.waitFor(() => mkdir(lock), { timeout: 250_000, interval: 100 });
   try {
     if (!existsSync(made)) await writeFile(made, JSON.stringify(await packageService(stage)));
     return JSON.parse(await readFile(made, "utf8"));
