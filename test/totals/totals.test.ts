@@ -53,9 +53,7 @@ const conflict = "webhook-id: was recorded for other events:";
 const record = ({ sql }: Database, id: string, count = 1) =>
   recordDelivery(sql, delivery(id, [increment(orphans, count)]));
 const totals = async () =>
-  Object.fromEntries(
-    (await database.admin`select name, value from ledger_metrics.totals`).map((row) => [row.name, row.value]),
-  );
+  Object.fromEntries(await database.admin`select name, value from ledger_metrics.totals`.values());
 /** Publishes on this connection, and on new ones when it is lost. */
 const publish = (connection: Database, timeoutMs: number, target = gateway, url?: string) =>
   publishTotals(
@@ -187,6 +185,7 @@ it.each([
     await database.admin`select pg_terminate_backend(${session?.pid})`;
     await record(other, "b");
     await publish(other, 20_000, { url });
+    await expect.poll(() => connection.lost.aborted).toBe(true); // The lock is free before the client knows.
   };
   const pushed: number[] = [];
   const url: string = await gatewayTaking(
