@@ -95,8 +95,9 @@ it.each([
 
 it("names the digests where words cannot tell", async () => {
   const { sql } = await open();
-  await recordDelivery(sql, delivery("a", of([sweep(1), sweep(3)])));
-  await expect(recordDelivery(sql, delivery("a", of([sweep(2), sweep(2)])))).rejects.toThrow(
+  await recordDelivery(sql, delivery("a", of([action("stuck_orders"), orphanRefund, sweep(1), sweep(3)])));
+  const other = delivery("a", of([orphanRefund, action("stuck_orders"), sweep(2), sweep(2)]));
+  await expect(recordDelivery(sql, other)).rejects.toThrow(
     /: counted under this id: sums:[0-9a-f]{64}; this delivery: sums:[0-9a-f]{64}$/,
   );
 });
@@ -281,13 +282,16 @@ it("fills up first what a total is ahead of what was recorded", async () => {
   expect(await row()).toEqual({ value: 8.5, ahead: 0 });
 });
 
-it("gives the lock back when its push is refused, and does not push again", async () => {
+it("gives the lock back when its push is refused, and does not push again, also after a wait for it", async () => {
   const [connection, other] = await Promise.all([open(), open()]);
   let pushes = 0;
-  const url = await gatewayTaking((_, response) => {
+  const url = await gatewayTaking(async (_, response) => {
     pushes += 1;
+    await sleep(800); // The push has its 1.5 s from the lock on.
     response.writeHead(400).end();
   });
+  await other.sql`begin; select pg_advisory_xact_lock(1986361953, 1)`.simple();
+  void sleep(1_000).then(() => other.sql`rollback`);
   await expect(publish(connection, 20_000, { url })).rejects.toThrow("the Pushgateway answered 400");
   expect(pushes).toBe(1);
   await publish(other, 20_000);
