@@ -55,20 +55,20 @@ const nothing = { deliveries: 0, orphans: 0 };
 describe("answers", () => {
   it("200 recorded, and the totals are on the gateway by then", async () => {
     const log = captureLog();
-    const answer = await post(server.url, secret, body, { id: "msg_1" });
+    const answer = await post(server.url, secret, JSON.stringify([orphan, orphan]), { id: "msg_1" });
     expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: true, stage } });
     expect(answer.headers.get("content-type")).toBe("application/json");
-    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 2 });
     expect(await scrape(stage)).toMatchObject({
-      [orphans]: 1,
+      [orphans]: 2,
       'veza_reconciler_actions_total{phase="stuck_orders"}': 0,
     });
     expect(log).toEqual([
-      { level: "info", message: "delivery", id: "msg_1", status: "recorded", events: 1, published: true },
+      { level: "info", message: "delivery", id: "msg_1", status: "recorded", events: 2, published: true },
     ]);
   });
 
-  it("200 duplicate to the same id and events, and 409 to others, which it does not count", async () => {
+  it("200 duplicate to the same id and events, or an old row's body, and 409 to others, not counted", async () => {
     captureLog();
     await post(server.url, secret, body, { id: "msg_1" });
     const rebuilt = JSON.stringify([{ timestamp: "2026-01-31T12:00:00Z", type: "reconciler.orphan_refund" }]);
@@ -77,6 +77,8 @@ describe("answers", () => {
     const { status, json } = await post(server.url, secret, JSON.stringify([orphan, orphan]), { id: "msg_1" });
     const sums = "counted under this id: 1 orphan refund; this delivery: 2 orphan refunds";
     expect([status, json]).toEqual([409, { error: `webhook-id: was recorded for other events: ${sums}`, stage }]);
+    await database.admin`update ledger_metrics.deliveries set body_digest = encode(sha256(${body}::bytea), 'hex')`;
+    expect((await post(server.url, secret, body, { id: "msg_1" })).json).toMatchObject({ status: "duplicate" });
     expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
   });
 
@@ -277,7 +279,7 @@ it("leaves a server that can only be read, as after a failover, and records on t
   const name = database.admin(targetOf(database.adminUrl).database);
   await database.admin`alter database ${name} set default_transaction_read_only = on`;
   await endSessions();
-  expect((await post(server.url, secret, body)).status).toBe(503);
+  expect(await post(server.url, secret, body)).toMatchObject({ status: 503, json: { stage } });
   // The session of the administrator knows nothing of it yet.
   await database.admin`alter database ${name} reset default_transaction_read_only`;
   expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });

@@ -77,6 +77,7 @@ it.each([
   ["a signature without version", headersOf("msg_1", timestamp, right.slice(3)), "must be v1,<"],
   ["a version without signature", headersOf("msg_1", timestamp, "v1"), "must be v1,<"],
   ["a signature cut short", headersOf("msg_1", timestamp, right.slice(0, -1)), "must be v1,<"],
+  ["a signature with something after it", headersOf("msg_1", timestamp, `${right}=`), "must be v1,<"],
   ["a timestamp that is no number", headersOf("msg_1", "soon", right), "webhook-timestamp: must be Unix time"],
   ["a number with something after it", headersOf("msg_1", `${timestamp}x`, right), "must be Unix time"],
 ])("refuses %s", (_, headers, reason) => {
