@@ -39,12 +39,7 @@ afterAll(async () => {
   await Promise.all([prometheus?.stop(), gateway?.stop(), server?.stop(), database?.remove()]);
 });
 
-const settings = () => ({
-  PUSHGATEWAY_URL: gateway.url,
-  WEBHOOK_SECRET: secret,
-  STAGE: stage,
-  SECRET_ID: undefined,
-});
+const settings = () => ({ PUSHGATEWAY_URL: gateway.url, WEBHOOK_SECRET: secret, STAGE: stage, SECRET_ID: undefined });
 
 /** One tick of the sampler, as its own role. */
 async function tick(): Promise<void> {

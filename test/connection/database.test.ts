@@ -64,6 +64,7 @@ it.each([
   ["ECONNRESET", true, true],
   ["CONNECT_TIMEOUT", true, true],
   ["08006, of a connection", true, true],
+  ["08P01, of a pooler", true, true],
   ["57P03, of a server that starts", true, true],
   ["25006, of a server that can only be read", false, true],
   ["0A000, of a server in recovery", false, true],
@@ -157,9 +158,8 @@ it("lets go of its socket when the server does not answer the end of the connect
 
 it("ends a query at its deadline, and the connection with it", async () => {
   const connection = await open();
-  const { error, ms } = await timed(
-    withDeadline(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)")),
-  );
+  const asking = withDeadline(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)"));
+  const { error, ms } = await timed(asking);
   expect(error.message).toBe("test: no answer within 200 ms");
   expect(ms).toBeLessThan(2_000);
   expect(connection.lost.aborted).toBe(true);

@@ -43,10 +43,11 @@ it("gives an invocation its database, and after a refused password the database 
   expect(await passwordOf(false)).toBe("rotated");
 });
 
-it("takes several webhook secrets, separated by spaces, and asks the sampler for none", () => {
+it("takes several webhook secrets, separated by spaces, none for the sampler, and an empty stage for none", () => {
   const [shortest, longest] = [newSecret(24), newSecret(64)];
   expect(parse({ WEBHOOK_SECRET: ` ${shortest}  ${longest}\n` }).webhookSecrets).toEqual([shortest, longest]);
-  expect(parse({ WEBHOOK_SECRET: undefined }, "sampler").webhookSecrets).toEqual([]);
+  const asSampler = parse({ WEBHOOK_SECRET: undefined, STAGE: "" }, "sampler");
+  expect(asSampler).toMatchObject({ webhookSecrets: [], stage: undefined });
 });
 
 it.each([
@@ -107,6 +108,7 @@ it("builds the database from an RDS secret's keys, TLS verified", () => {
     database: "ledger",
     tls: "verified",
   });
+  expect(parse({ ...rds, port: undefined, DATABASE_URL: undefined }).database.port).toBe(5432);
 });
 
 it("trusts a bundle of certificates, comments included, beside its own, until it is told another bundle", () => {
@@ -139,6 +141,7 @@ describe("names what is wrong, and no value:", () => {
     [likeThis, { DATABASE_URL: "postgres:///hunter2" }],
     ["DATABASE_URL: sslmode is the only parameter", { DATABASE_URL: "postgres://u:p@h/d?hunter2=1" }],
     ["DATABASE_URL: sslmode must be one of disable", { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=prefer" }],
+    ["DATABASE_URL: sslmode must be one of disable", { DATABASE_URL: "postgres://u:hunter2@h/d?sslmode=toString" }],
     ["PUSHGATEWAY_URL must be an http or https URL", { PUSHGATEWAY_URL: "hunter2:9091" }],
     ["PUSHGATEWAY_URL must not have a query", { PUSHGATEWAY_URL: "http://h?hunter2" }],
     ["PUSHGATEWAY_URL must not have a query or a fragment", { PUSHGATEWAY_URL: "http://h#hunter2" }],

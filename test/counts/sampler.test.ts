@@ -56,7 +56,8 @@ const allKnown = bySuccess(forEachCheck(() => 1));
 const successes = (series: Record<string, number>) =>
   Object.fromEntries(Object.entries(series).filter(([name]) => name.includes("success")));
 
-it("pushes the gauges, the oldest rows, its time and its duration, and logs one line", async () => {
+it("pushes the gauges, the oldest rows, its version, time and duration, and logs one line", async () => {
+  setEnvironment({ VERSION: "1.2.3-test" });
   await tick();
   const series = await scrape(stage);
   expect(series).toMatchObject({ ...gauges, 'veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"}': 0 });
@@ -64,7 +65,7 @@ it("pushes the gauges, the oldest rows, its time and its duration, and logs one 
   expect(Math.abs(Date.now() / 1000 - 3600 - oldest)).toBeLessThan(60);
   expect(series.veza_ledger_sample_duration_seconds).toBeGreaterThan(0);
   const host = hash("sha256", new URL(database.adminUrl).host).slice(0, 8);
-  const info = `sampler_info{database="ledger_\\w+@${host}",region=".*",version=".*"}`;
+  const info = `sampler_info{database="ledger_\\w+@${host}",region=".*",version="1.2.3-test"}`;
   expect(Object.keys(series).join()).toMatch(new RegExp(info));
   expect(successes(series)).toEqual(allKnown);
   expect(log).toEqual([{ level: "info", message: "tick", ...counts, duration_seconds: expect.any(Number) }]);
