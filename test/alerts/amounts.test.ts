@@ -1,15 +1,14 @@
 // The view of docs/amounts.md, as printed, and the amounts that the sampler shows by it.
 import { readFile } from "node:fs/promises";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { sampleOf } from "../helpers/sample.ts";
 
 it("shows the amounts of the rows that a check counts by the page's view, and none by the shipped view", async () => {
-  const database = await createDatabase();
-  onTestFinished(() => database.remove());
+  const database = await databaseForTest();
   const page = await readFile("docs/amounts.md", "utf8");
   const [view = "", reset = ""] = [...page.matchAll(/```sql\n(.*?)```/gs)].map(([, sql]) => sql);
   const amounts = async () => {

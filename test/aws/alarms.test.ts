@@ -2,9 +2,9 @@
 // of the template read their logs. Only throttling is made up, since the stand-in for Lambda has none.
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { expect, inject, it, onTestFinished } from "vitest";
+import { expect, inject, it } from "vitest";
 import { type Alarm, stateOf } from "../helpers/alarm.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 import { matchesFilter } from "../helpers/filter-pattern.ts";
 import { type Invocation, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { defaultPackage, type FunctionName, type Resources, stage } from "../helpers/packages.ts";
@@ -57,8 +57,7 @@ function countOf(resources: Resources, { Namespace, MetricName, Dimensions }: Al
 }
 
 it("raises each alarm by its cause, and none without", async () => {
-  const database = await createDatabase();
-  onTestFinished(() => database.remove());
+  const database = await databaseForTest();
   const packaged = await defaultPackage();
   const { resources } = packaged;
   const shared = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };

@@ -9,7 +9,7 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startReplica } from "../chaos/servers.ts";
-import { createDatabase, lockTable, openConnection, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { databaseForTest, lockTable, openConnection, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { doctor, elsewhere, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -20,8 +20,7 @@ import { closedPort, httpServer } from "../helpers/servers.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
-  database = await createDatabase();
-  onTestFinished(() => database.remove());
+  database = await databaseForTest();
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

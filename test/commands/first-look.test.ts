@@ -6,14 +6,13 @@ import { run } from "../../commands/doctor.ts";
 import { tables } from "../../commands/look.ts";
 import { checks } from "../../lib/checks.ts";
 import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
-import { createDatabase, lockTable, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { databaseForTest, lockTable, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
-  database = await createDatabase();
-  onTestFinished(() => database.remove());
+  database = await databaseForTest();
   // As a stranger has it: the ledger's tables, and nothing of this service.
   await database.admin.unsafe("drop schema ledger_metrics cascade");
 });

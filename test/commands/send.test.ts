@@ -5,7 +5,7 @@ import path from "node:path";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { run } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 import { runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
@@ -18,8 +18,7 @@ const send = (url: string, ...args: string[]) => sendWith({ RECEIVER_URL: url },
 
 /** The real receiver, in a process of its own, on a Postgres that is there. */
 async function startReceiver() {
-  const database = await createDatabase();
-  onTestFinished(() => database.remove());
+  const database = await databaseForTest();
   const receiver = runScript("test/programs/receiver.ts", [], {
     DATABASE_URL: database.receiverUrl,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),

@@ -4,7 +4,7 @@ import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { lookAtAccepted } from "../../commands/looks/accepted.ts";
 import { checks } from "../../lib/checks.ts";
-import { createDatabase, openConnection, type TestDatabase } from "../helpers/database.ts";
+import { databaseForTest, openConnection, type TestDatabase } from "../helpers/database.ts";
 import { sceneOf } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -14,9 +14,8 @@ let database: TestDatabase;
 let log: ReturnType<typeof captureLog>;
 beforeEach(async () => {
   log = captureLog();
-  database = await createDatabase();
+  database = await databaseForTest();
   await assertRights(database);
-  onTestFinished(() => database.remove());
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

@@ -1,17 +1,16 @@
 // What tells a blind check: the newest row, rows that can never count, and inserts.
 
-import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { beforeEach, expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
-import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { databaseForTest, type TestDatabase } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, modelOf } from "../helpers/models.ts";
 import { assertRights, evidenceOf, sampleOf } from "../helpers/sample.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
-  database = await createDatabase();
+  database = await databaseForTest();
   await assertRights(database);
-  onTestFinished(() => database.remove());
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

@@ -4,12 +4,11 @@ import { expect, it, onTestFinished } from "vitest";
 import { fillLedger, pagesOfTick } from "../../bench/ledger.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { createDatabase, databaseForTest } from "../helpers/database.ts";
 
 /** The pages of a tick on a ledger of so many settled rows, with indexes.sql, next to rows / 100 other tables. */
 async function pagesAt(rows: number, type: string) {
-  const database = await createDatabase();
-  onTestFinished(() => database.remove());
+  const database = await databaseForTest();
   await database.admin.unsafe(`
     alter table orders alter created_at type ${type};
     alter table refunds alter created_at type ${type};

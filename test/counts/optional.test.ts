@@ -1,8 +1,8 @@
 // What a ledger may have besides: the money at risk, and an outbox.
 
-import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { beforeEach, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { databaseForTest, type TestDatabase } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { assertRights, evidenceOf } from "../helpers/sample.ts";
 
@@ -10,9 +10,8 @@ let database: TestDatabase;
 let log: ReturnType<typeof captureLog>;
 beforeEach(async () => {
   log = captureLog();
-  database = await createDatabase();
+  database = await databaseForTest();
   await assertRights(database);
-  onTestFinished(() => database.remove());
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

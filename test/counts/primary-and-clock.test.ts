@@ -4,15 +4,14 @@ import { randomBytes } from "node:crypto";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks, type Outcome } from "../../lib/checks.ts";
 import { clockDifferenceSeconds } from "../../lib/primary-and-clock.ts";
-import { createDatabase, knowsInvokerViews, type TestDatabase } from "../helpers/database.ts";
+import { databaseForTest, knowsInvokerViews, type TestDatabase } from "../helpers/database.ts";
 import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
 import { countsIn, sampleOf } from "../helpers/sample.ts";
 
 let database: TestDatabase;
 const broken = checks.map((check) => insertRows(check, 2)).join("\n");
 beforeEach(async () => {
-  database = await createDatabase();
-  onTestFinished(() => database.remove());
+  database = await databaseForTest();
   await run(broken);
 });
 

@@ -2,11 +2,11 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { buffer } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { demoSecret, receiverPort } from "../../commands/demo-receiver.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { postgresPort } from "../../local/defaults.ts";
-import { createDatabase, lockTable } from "../helpers/database.ts";
+import { databaseForTest, lockTable } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import {
@@ -76,8 +76,7 @@ describe.skipIf(!goIsHere)("the Go client", { timeout }, () => {
 describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () => {
   /** A database of its own with an outbox. */
   async function createOutbox() {
-    const database = await createDatabase();
-    onTestFinished(() => database.remove());
+    const database = await databaseForTest();
     const make = () => runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
     const rollBack = () => runSqlFiles(database.adminUrl, ["clients/go/outbox.rollback.sql"]);
     await make();

@@ -25,7 +25,7 @@ function sessionOn(serverUrl: string): postgres.Sql {
   return session;
 }
 
-/** A database of the calling test's own: the ledger's tables, the totals' schema and both roles, all as shipped. */
+/** A new database: the ledger's tables, the totals' schema and both roles, all as shipped. */
 export async function createDatabase(serverUrl = inject("adminUrl")): Promise<TestDatabase> {
   const name = `ledger_${randomBytes(6).toString("hex")}`;
   const server = sessionOn(serverUrl);
@@ -44,6 +44,13 @@ export async function createDatabase(serverUrl = inject("adminUrl")): Promise<Te
       await server.unsafe(`drop database ${name} with (force)`);
     },
   };
+}
+
+/** The same, removed when the calling test is finished. */
+export async function databaseForTest(): Promise<TestDatabase> {
+  const database = await createDatabase();
+  onTestFinished(() => database.remove());
+  return database;
 }
 
 /** Whether a view can ask as its caller, which came with PostgreSQL 15. */

@@ -3,9 +3,9 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { expect, inject, it, onTestFinished } from "vitest";
+import { expect, inject, it } from "vitest";
 import { demoSecret } from "../../commands/demo-receiver.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 import { runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 
@@ -17,8 +17,7 @@ it.each([
   ["posts an event with the secret in WEBHOOK_SECRET", { WEBHOOK_SECRET: ownSecret }, recorded, 1],
   ["prints why an event was refused", { WEBHOOK_SECRET: newSecret() }, "webhook-signature: does not match", 0],
 ])("the example in docs/events.md %s", async (_, environment, printed, counted) => {
-  const database = await createDatabase();
-  onTestFinished(() => database.remove());
+  const database = await databaseForTest();
   const receiver = runScript("test/programs/receiver.ts", [], {
     DATABASE_URL: database.receiverUrl,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),

@@ -11,7 +11,7 @@ import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import { createDatabase, lend, openConnection, targetOf } from "../helpers/database.ts";
+import { createDatabase, databaseForTest, lend, openConnection, targetOf } from "../helpers/database.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -317,8 +317,7 @@ it("pushes nothing when the lock is not to be had within the role's lock time-ou
 });
 
 it("leaves its publish to no publisher of another ledger on the server", async () => {
-  const other = await createDatabase();
-  onTestFinished(() => other.remove());
+  const other = await databaseForTest();
   for (const _ of "ab") void other.admin`select pg_advisory_xact_lock(1986361953, 1), pg_sleep(2)`.catch(() => {});
   const waiting = () => other.admin`select from pg_stat_activity
     where datname = current_database() and wait_event = 'advisory'`;
