@@ -1,5 +1,27 @@
-type Level = "info" | "warn" | "error";
-type Writer = (level: Level, message: string, fields: Record<string, unknown>) => void;
+import type { DeliveryStatus } from "./deliveries.ts";
+
+export type Level = "info" | "warn" | "error";
+type Failure = { code?: string; reason: string };
+
+/** What the functions log: the fields of each message. Filters in serverless.yml and pages of the runbook name some. */
+interface Fields {
+  tick: { duration_seconds: number; [check: string]: number };
+  "check failed": { check: string } & Failure;
+  "evidence not read": Failure;
+  delivery: { id: string; status: DeliveryStatus; events: number; published: boolean };
+  "delivery refused": { id: string | undefined; status: number; error: string };
+  "delivery not confirmed": { id: string | undefined } & Failure;
+  "request refused": { status: number; error: string; unmatched_seconds?: number };
+  "a sweep's time is ahead": { id: string; ahead_seconds: number };
+  "totals not published": Failure;
+  "counters held": { by: Record<string, number> };
+  "secrets not read again, the last ones stay in use": { age_seconds: number } & Failure;
+  "Postgres refuses the password in the secret, the last good one stays in use": { age_seconds: number };
+}
+
+/** A line of the log. Its message tells the type of its fields. */
+export type Line = { [Message in keyof Fields]: [message: Message, fields: Fields[Message]] }[keyof Fields];
+type Writer = (level: Level, ...line: Line) => void;
 
 let write: Writer = (level, message, fields) => {
   const line = { message, ...fields };
@@ -11,8 +33,8 @@ let write: Writer = (level, message, fields) => {
  * Writes one structured line. Lambda's JSON log format takes the object itself and makes its fields searchable;
  * elsewhere the line is JSON text. Never pass secrets, bodies or connection strings as fields.
  */
-export function log(level: Level, message: string, fields: Record<string, unknown> = {}): void {
-  write(level, message, fields);
+export function log(level: Level, ...line: Line): void {
+  write(level, ...line);
 }
 
 /** Replaces the writer of all further lines, for instance to print them for people at a terminal. */
@@ -33,7 +55,7 @@ export function fetchFailure(error: unknown): string {
 }
 
 /** The log fields of an error: its code (SQLSTATE or Node's), if any, and its message; no stack, query or detail. */
-export function errorFields(error: unknown): { code?: string; reason: string } {
+export function errorFields(error: unknown): Failure {
   const { code, message } = error as { code?: unknown; message?: unknown };
   return { ...(typeof code === "string" && { code }), reason: String(message || code || error) };
 }

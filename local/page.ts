@@ -3,6 +3,7 @@ import type http from "node:http";
 import path from "node:path";
 import { load } from "js-yaml";
 import { checks } from "../lib/checks.ts";
+import type { Line } from "../lib/log.ts";
 import { isLocalHost } from "../lib/settings.ts";
 import { docsPage } from "./docs-page.ts";
 
@@ -14,7 +15,7 @@ export interface Stack {
   stage: string;
   tick?: { at: number; seconds: number; counts: Record<string, number> };
   /** The latest deliveries, newest first. */
-  deliveries: { at: number; status: string; id: unknown; events: unknown; published: unknown }[];
+  deliveries: { at: number; status: string; id?: string | undefined; events?: number; published?: boolean }[];
   /** Base URL of Prometheus, where it runs. */
   prometheus?: string;
   /** Where the page leads to: names and URLs. */
@@ -56,17 +57,27 @@ export function newStack(rules: string, everySeconds: number, stage: string): St
 }
 
 /** Takes note of a line of the log, where the page shows it. */
-export function note(stack: Stack, message: string, fields: Record<string, unknown>): void {
+export function note(stack: Stack, ...[message, fields]: Line): void {
   const at = Date.now();
-  if (message === "tick") {
-    const { duration_seconds: seconds, ...counts } = fields as Record<string, number>;
-    stack.tick = { at, seconds: seconds ?? 0, counts };
+  switch (message) {
+    case "tick": {
+      const { duration_seconds: seconds, ...counts } = fields;
+      stack.tick = { at, seconds, counts };
+      break;
+    }
+    case "delivery":
+      stack.deliveries.unshift({ at, ...fields });
+      break;
+    case "delivery refused":
+      stack.deliveries.unshift({ at, status: `refused ${fields.status}`, id: fields.id });
+      break;
+    case "request refused":
+      stack.deliveries.unshift({ at, status: `refused ${fields.status}` });
+      break;
+    case "delivery not confirmed":
+      stack.deliveries.unshift({ at, status: "not confirmed", id: fields.id });
   }
-  if (!/^(delivery|request)\b/.test(message)) return;
-  const { id, status, events, published } = fields;
-  const outcome = message === "delivery" ? String(status) : `${message.replace(/^\w+ /, "")} ${status ?? ""}`;
-  stack.deliveries.unshift({ at, status: outcome.trim(), id, events, published });
-  stack.deliveries.length = Math.min(stack.deliveries.length, maxDeliveries);
+  stack.deliveries.splice(maxDeliveries);
 }
 
 /**

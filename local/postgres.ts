@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { errorFields, log } from "../lib/log.ts";
+import { errorFields } from "../lib/log.ts";
 import { freePort } from "./ports.ts";
 import { type Supervised, supervise } from "./supervise.ts";
+import { say } from "./terminal.ts";
 
 const run = promisify(execFile);
 const startTimeoutMs = 60_000;
@@ -71,14 +72,14 @@ export async function keepPostgres(
     for (;;) {
       await running.exited;
       if (stopping.signal.aborted) return;
-      log("warn", `PostgreSQL has ended, and starts again in ${pauseSeconds} s`);
+      say("warn", `PostgreSQL has ended, and starts again in ${pauseSeconds} s`);
       await sleep(pauseSeconds * 1000, undefined, { signal: stopping.signal });
       running = await start();
-      log("info", "PostgreSQL runs again");
+      say("info", "PostgreSQL runs again");
     }
   };
   const keeping = keepRunning().catch((error) => {
-    if (!stopping.signal.aborted) log("error", "PostgreSQL does not start again", errorFields(error));
+    if (!stopping.signal.aborted) say("error", "PostgreSQL does not start again", errorFields(error));
   });
   return {
     superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`,

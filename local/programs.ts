@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { errorFields, log } from "../lib/log.ts";
+import { errorFields } from "../lib/log.ts";
 import { findOnPath } from "./find-on-path.ts";
 import { findProgram } from "./find-program.ts";
 import { freePort } from "./ports.ts";
 import { supervise } from "./supervise.ts";
+import { say } from "./terminal.ts";
 
 const project = path.join(import.meta.dirname, "..");
 const startTimeoutMs = 20_000;
@@ -70,7 +71,7 @@ export async function startPrometheus(
   await writeFile(path.join(folder, "ledger.yml"), rules);
   if (history) {
     await backfill(folder, history, signal).catch((error) =>
-      log("warn", "the graphs do not show the last hour", errorFields(error)),
+      say("warn", "the graphs do not show the last hour", errorFields(error)),
     );
   }
   const args = [

@@ -6,8 +6,9 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { keepConnections } from "../lib/connections.ts";
 import { withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
-import { errorFields, fetchFailure, log } from "../lib/log.ts";
+import { errorFields, fetchFailure } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
+import { say } from "./terminal.ts";
 
 const repairs = {
   stuck_orders: `update orders set status = 'paid', updated_at = now() where id = (
@@ -67,7 +68,7 @@ export async function simulateReconciler(
     for (let sweep = 1; await pause(sweepEverySeconds * 1000); sweep += 1) {
       const phase = sweep % sweepsPerOrphan === 0 ? "orphan_refunds" : sweep % 2 ? "stuck_orders" : "stuck_refunds";
       await ask((sql) => sql.begin((transaction) => simulateSweep(transaction, phase))).catch((error) =>
-        log("warn", "simulated sweep failed", errorFields(error)),
+        say("warn", "simulated sweep failed", errorFields(error)),
       );
     }
   }
@@ -87,7 +88,7 @@ export async function simulateReconciler(
       return true;
     }
     const reason = typeof answer === "string" ? answer : `the receiver answered ${answer.status}`;
-    log("warn", `${waiting} in the outbox`, { reason });
+    say("warn", `${waiting} in the outbox`, { reason });
     await pause(retryAfterMs);
     return true;
   }
@@ -95,7 +96,7 @@ export async function simulateReconciler(
   async function keepSending(): Promise<void> {
     while (!stop.aborted) {
       const isBusy = await sendOldest().catch(async (error) => {
-        log("warn", "outbox not read", errorFields(error));
+        say("warn", "outbox not read", errorFields(error));
         await pause(retryAfterMs);
         return true;
       });

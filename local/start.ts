@@ -6,7 +6,7 @@ import { deliver } from "../commands/deliver.ts";
 import { demoSecret, receiverPort } from "../commands/demo-receiver.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { handler as sampler } from "../handlers/sampler.ts";
-import { errorFields, log, writeLogWith } from "../lib/log.ts";
+import { errorFields, writeLogWith } from "../lib/log.ts";
 import { isLocalHost, loadSettings } from "../lib/settings.ts";
 import { grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
 import { createDemoLedger, demoCluster, restartSeconds, showAmounts } from "./demo-ledger.ts";
@@ -18,7 +18,7 @@ import { freePort } from "./ports.ts";
 import { keepPostgres } from "./postgres.ts";
 import { type Running, startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
 import { createOutbox, simulateReconciler } from "./reconciler.ts";
-import { legend, tableLine, terminalLine } from "./terminal.ts";
+import { legend, printLine, say, tableLine } from "./terminal.ts";
 
 // npm start [-- --every <seconds>]: both functions in one process. Starts a real Postgres, Pushgateway and Prometheus
 // where no setting names yours.
@@ -44,7 +44,7 @@ try {
   }
 } finally {
   stopping.abort();
-  for (const part of started) await part.stop().catch((error) => log("error", "not stopped", errorFields(error)));
+  for (const part of started) await part.stop().catch((error) => say("error", "not stopped", errorFields(error)));
 }
 if (!process.exitCode) console.log("Stopped. Nothing is left running.");
 process.exit();
@@ -96,11 +96,9 @@ async function run(): Promise<void> {
   const rules = await localRules(pageUrl);
   const stack = newStack(rules, everySeconds, stage);
   if (usesDemoLedger) stack.demo = { postgresPort: Number(new URL(adminUrl).port), pushgatewayUrl: gateway?.url };
-  const isTerminal = process.stdout.isTTY && !process.env.CI;
-  writeLogWith((level, message, fields) => {
-    note(stack, message, fields);
-    if (isTerminal) console.log(terminalLine(new Date(), level, message, fields));
-    else console[level](JSON.stringify({ level, message, ...fields }));
+  writeLogWith((level, ...line) => {
+    note(stack, ...line);
+    printLine(level, ...line);
   });
   const server = await serve(receiver, port, (request, response) => answerPage(stack, request, response));
   started.unshift(server);
@@ -130,7 +128,7 @@ async function run(): Promise<void> {
   while (!signal.aborted) {
     const startedAt = Date.now();
     tick = Promise.resolve(sampler({} as ScheduledEvent, {} as Context, () => {})).catch((error) =>
-      log("error", "tick failed", errorFields(error)),
+      say("error", "tick failed", errorFields(error)),
     );
     await Promise.race([tick, stopped]);
     const pauseMs = Math.max(0, startedAt + everySeconds * 1000 - Date.now());

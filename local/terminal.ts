@@ -1,5 +1,6 @@
 import { stripVTControlCharacters, styleText } from "node:util";
 import { checks } from "../lib/checks.ts";
+import type { Level, Line } from "../lib/log.ts";
 
 type Fields = Record<string, unknown>;
 type Style = Parameters<typeof styleText>[0];
@@ -50,48 +51,70 @@ export function legend(): string {
 }
 
 /**
- * A line of the log for people: time of day, what happened, and its fields. A count above 0 is red, and an unknown
- * count a purple question mark. What does not fit 80 columns is folded; a delivery's id is cut.
+ * A line of the functions' log for people: time of day, what happened, and its fields. A count above 0 is red, and an
+ * unknown count a purple question mark. What does not fit 80 columns is folded; a delivery's id is cut.
  */
-export function terminalLine(at: Date, level: "info" | "warn" | "error", message: string, fields: Fields): string {
-  const time = paint("dim", at.toTimeString().slice(0, 8));
-  const columns = (what: string, ...others: string[]) =>
-    fold([`${time} ${what}`, ...others.filter(Boolean)], "  ", " ".repeat(11));
-  const words = (what: string, ...others: string[]) =>
-    fold([`${time} ${what} `, ...others.join(" ").split(" ").filter(Boolean)], " ", " ".repeat(11));
-  const text = (name: string) => String(fields[name] ?? "");
+export function terminalLine(at: Date, level: Level, ...[message, fields]: Line): string {
   switch (message) {
     case "tick": {
       const { duration_seconds: _, ...counts } = fields;
-      return columns("tick", ...Object.entries(counts).map(([id, count]) => countColumn(id, Number(count))));
+      return columns(at, "tick", ...Object.entries(counts).map(([id, count]) => countColumn(id, count)));
     }
     case "check failed":
-      return words(paint("magenta", "unknown"), paint("magenta", text("check")), text("reason"));
+      return words(at, paint("magenta", "unknown"), paint("magenta", fields.check), fields.reason);
     case "delivery": {
-      const status = text("status").padEnd(9);
+      const status = fields.status.padEnd(9);
       const known = columns(
+        at,
         "delivery",
         fields.status === "recorded" ? status : paint("dim", status),
-        `${text("events").padStart(4)} ${fields.events === 1 ? "event " : "events"}`,
+        `${String(fields.events).padStart(4)} ${fields.events === 1 ? "event " : "events"}`,
         fields.published ? "published    " : paint("yellow", "not published"),
       );
-      return `${known}  ${paint("dim", cut(text("id"), maxColumns - widthOf(known) - 2))}`;
+      return `${known}  ${paint("dim", cut(fields.id, maxColumns - widthOf(known) - 2))}`;
     }
     case "request refused":
-    case "delivery refused":
-      return words(
-        paint("yellow", "refused"),
-        paint("yellow", text("status")),
-        text("error"),
-        paint("dim", cut(text("id"), maxColumns - 11)),
-      );
-    default: {
-      const { reason = "", ...others } = fields;
-      const rest = Object.entries(others).map(([name, value]) => paint("dim", `${name}=${value}`));
-      const style = level === "error" ? "red" : level === "warn" ? "yellow" : "reset";
-      return words(paint(style, level), `${message}${reason && `: ${reason}`}`, ...rest);
+      return words(at, paint("yellow", "refused"), paint("yellow", String(fields.status)), fields.error);
+    case "delivery refused": {
+      const id = paint("dim", cut(fields.id ?? "", maxColumns - 11));
+      return words(at, paint("yellow", "refused"), paint("yellow", String(fields.status)), fields.error, id);
     }
+    default:
+      return plainLine(at, level, message, fields);
   }
+}
+
+/** Any line for people: time of day, level, message, reason, and the other fields by their names. */
+export function plainLine(at: Date, level: Level, message: string, { reason = "", ...others }: Fields): string {
+  const rest = Object.entries(others).map(([name, value]) => paint("dim", `${name}=${value}`));
+  const style = level === "error" ? "red" : level === "warn" ? "yellow" : "reset";
+  return words(at, paint(style, level), `${message}${reason && `: ${reason}`}`, ...rest);
+}
+
+/** Prints a line of the functions' log: for people at a terminal, elsewhere as JSON. */
+export function printLine(level: Level, ...line: Line): void {
+  const [message, fields] = line;
+  print(level, message, fields, terminalLine(new Date(), level, ...line));
+}
+
+/** Prints what this stack itself has to say: for people at a terminal, elsewhere as JSON. */
+export function say(level: Level, message: string, fields: Fields = {}): void {
+  print(level, message, fields, plainLine(new Date(), level, message, fields));
+}
+
+function print(level: Level, message: string, fields: Fields, forPeople: string): void {
+  if (process.stdout.isTTY && !process.env.CI) console.log(forPeople);
+  else console[level](JSON.stringify({ level, message, ...fields }));
+}
+
+const timeOf = (at: Date) => paint("dim", at.toTimeString().slice(0, 8));
+
+function columns(at: Date, what: string, ...others: string[]): string {
+  return fold([`${timeOf(at)} ${what}`, ...others.filter(Boolean)], "  ", " ".repeat(11));
+}
+
+function words(at: Date, what: string, ...others: string[]): string {
+  return fold([`${timeOf(at)} ${what} `, ...others.join(" ").split(" ").filter(Boolean)], " ", " ".repeat(11));
 }
 
 const cut = (text: string, columns: number) => (text.length > columns ? `${text.slice(0, columns - 1)}…` : text);

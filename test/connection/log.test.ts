@@ -17,21 +17,21 @@ async function written(use: (log: typeof import("../../lib/log.ts")) => void): P
 }
 
 it.each([
-  ["JSON text, with the level, to a stream", "", '{"level":"warn","message":"slow","ms":7}'],
-  ["the object itself to Lambda's JSON format", "JSON", { message: "slow", ms: 7 }],
+  ["JSON text, with the level, to a stream", "", '{"level":"warn","message":"totals not published","reason":"gone"}'],
+  ["the object itself to Lambda's JSON format", "JSON", { message: "totals not published", reason: "gone" }],
 ])("writes %s", async (_, format, line) => {
   vi.stubEnv("AWS_LAMBDA_LOG_FORMAT", format);
-  expect(await written(({ log }) => log("warn", "slow", { ms: 7 }))).toEqual([[line]]);
+  expect(await written(({ log }) => log("warn", "totals not published", { reason: "gone" }))).toEqual([[line]]);
 });
 
 it("writes in another way once it is told to", async () => {
   const writer = vi.fn();
   const atConsole = await written(({ log, writeLogWith }) => {
     writeLogWith(writer);
-    log("warn", "slow");
+    log("warn", "totals not published", { reason: "gone" });
   });
   expect(atConsole).toEqual([]);
-  expect(writer.mock.calls).toEqual([["warn", "slow", {}]]);
+  expect(writer.mock.calls).toEqual([["warn", "totals not published", { reason: "gone" }]]);
 });
 
 const coded = (error: Error, code: unknown) => Object.assign(error, { code });

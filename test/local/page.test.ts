@@ -57,7 +57,7 @@ describe("the stack's address", () => {
     note(stack, "delivery", { id: "msg_1", status: "recorded", events: 2, published: true });
     note(stack, "delivery refused", { id: "msg_2", status: 409, error: "webhook-id: was recorded for other events" });
     note(stack, "delivery not confirmed", { id: "msg_3", reason: "refused" });
-    note(stack, "totals not published, the next tick will", { reason: "refused" });
+    note(stack, "totals not published", { reason: "refused" });
     const { body, type } = await get("/stack.json");
     expect(type).toMatch(/^application\/json/);
     expect(JSON.parse(body)).toMatchObject({
@@ -73,8 +73,9 @@ describe("the stack's address", () => {
         { status: "recorded", id: "msg_1", events: 2, published: true },
       ],
     });
-    for (let index = 0; index < 20; index += 1) note(stack, "delivery", { status: "recorded" });
+    for (let index = 0; index < 20; index += 1) note(stack, "request refused", { status: 405, error: "only POST" });
     expect(stack.deliveries).toHaveLength(10);
+    expect(stack.deliveries[0]?.status).toBe("refused 405");
   });
 
   it("has what each alert links to, as HTML in which every link and image leads somewhere", async () => {

@@ -2,12 +2,13 @@
 import { stripVTControlCharacters } from "node:util";
 import { beforeEach, expect, it, vi } from "vitest";
 import { checks } from "../../lib/checks.ts";
-import { legend, terminalLine } from "../../local/terminal.ts";
+import type { Level, Line } from "../../lib/log.ts";
+import { legend, plainLine, terminalLine } from "../../local/terminal.ts";
 
 const at = new Date(2026, 0, 31, 9, 5, 7);
-const line = (...args: [level: "info" | "warn" | "error", message: string, fields: Record<string, unknown>]) =>
-  terminalLine(at, ...args);
-const tick = { stuck_orders: 12, stuck_refunds: 0, failed_transfers: -1, orphan_refunds: 1, pending_reversals: 0 };
+const line = (level: Level, ...rest: Line) => terminalLine(at, level, ...rest);
+const counts = { stuck_orders: 12, stuck_refunds: 0, failed_transfers: -1, orphan_refunds: 1, pending_reversals: 0 };
+const tick = { ...counts, duration_seconds: 0.0123 };
 const widest = (text: string) => Math.max(...text.split("\n").map((part) => stripVTControlCharacters(part).length));
 
 beforeEach(() => {
@@ -17,7 +18,7 @@ beforeEach(() => {
 });
 
 it("shows a tick with counts above 0 in red and unknown ones in purple, or without colours", () => {
-  const shown = line("info", "tick", { ...tick, duration_seconds: 0.0123 });
+  const shown = line("info", "tick", tick);
   expect(shown).toContain(
     "  \u001b[31morders  12\u001b[39m  refunds   0  \u001b[35mtransfers   ?\u001b[39m  \u001b[31morphan   1\u001b[39m",
   );
@@ -33,8 +34,8 @@ it("shows what happens in columns", () => {
     line("warn", "delivery refused", { id: "msg_1", status: 400, error: "the body is not JSON" }),
     line("warn", "request refused", { status: 405, error: "only POST is allowed" }),
     line("error", "check failed", { check: "stuck_orders", code: "42P01", reason: "no such table" }),
-    line("error", "tick failed", { code: "ECONNREFUSED", reason: "refused" }),
-    line("warn", "something new", { a: 1 }),
+    line("error", "delivery not confirmed", { id: "msg_1", code: "ECONNREFUSED", reason: "refused" }),
+    plainLine(at, "warn", "something new", { a: 1 }),
   ];
   expect(lines.map(stripVTControlCharacters)).toEqual([
     "09:05:07 tick  orders  12  refunds   0  transfers   ?  orphan   1  reversals   0",
@@ -42,17 +43,18 @@ it("shows what happens in columns", () => {
     "09:05:07 refused  400 the body is not JSON msg_1",
     "09:05:07 refused  405 only POST is allowed",
     "09:05:07 unknown  stuck_orders no such table",
-    "09:05:07 error  tick failed: refused code=ECONNREFUSED",
+    "09:05:07 error  delivery not confirmed: refused id=msg_1 code=ECONNREFUSED",
     "09:05:07 warn  something new a=1",
   ]);
 });
 
-it.each([
-  ["a tick of many digits goes on below", "info", "tick", { ...tick, stuck_orders: 12_345 }, /\n {11}reversals {3}0$/],
-  ["an id is cut", "info", "delivery", { id: "x".repeat(40), status: "duplicate", events: 1000 }, /ed {2}x{21}…$/],
-  ["a long reason is folded by the word", "error", "check failed", { reason: "full ".repeat(60) }, /full\n {11}full/],
-] as const)("fits 80 columns: %s", (_, level, message, fields, expected) => {
-  const shown = line(level, message, fields);
+const long = { id: "x".repeat(40), status: "duplicate", events: 1000, published: false } as const;
+it.each<[string, Line, RegExp]>([
+  ["a tick of many digits goes on below", ["tick", { ...tick, stuck_orders: 12_345 }], /\n {11}reversals {3}0$/],
+  ["an id is cut", ["delivery", long], /ed {2}x{21}…$/],
+  ["a reason is folded by the word", ["check failed", { check: "a", reason: "full ".repeat(60) }], /full\n {11}full/],
+])("fits 80 columns: %s", (_, given, expected) => {
+  const shown = line("info", ...given);
   expect(widest(shown)).toBeLessThanOrEqual(80);
   expect(stripVTControlCharacters(shown)).toMatch(expected);
 });
