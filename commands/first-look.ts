@@ -1,5 +1,5 @@
 import { checks, type Outcome } from "../lib/checks.ts";
-import { codeOf } from "../lib/database.ts";
+import { isPasswordRefused } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { errorFields } from "../lib/log.ts";
 import { type Ask, askOn } from "../lib/question.ts";
@@ -52,7 +52,7 @@ export async function firstLook(
     const limit = deadline("Postgres", totalTimeoutMs);
     const database = await connect(async () => target, "veza-ledger-first-look", limit).catch((error) => {
       const problem = loginProblem(error, target, "the URL");
-      throw codeOf(error) === "28P01" ? new Problem(problem.message, `check them; ${passwordRemedy}`) : problem;
+      throw isPasswordRefused(error) ? new Problem(problem.message, `check them; ${passwordRemedy}`) : problem;
     });
     const settings = {
       ...carefully,

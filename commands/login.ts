@@ -1,4 +1,4 @@
-import { codeOf, type DatabaseTarget } from "../lib/database.ts";
+import { codeOf, type DatabaseTarget, isPasswordRefused } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
 import { Problem } from "./look.ts";
 import { quoted } from "./sql.ts";
@@ -16,6 +16,12 @@ export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATA
   const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";
   const alter = (change: string) => `as a login that may create roles: alter role ${username} ${change}`;
   const remedy = () => {
+    if (isPasswordRefused(error)) {
+      return (
+        "the password is wrong, has expired, or was never set, or a pooler lacks it. Give the right one; or set a new " +
+        `one, for every database of this server: ${alter("password 'NEW' valid until 'infinity'")}`
+      );
+    }
     switch (codeOf(error)) {
       case "ENOTFOUND":
       case "EAI_AGAIN":
@@ -28,13 +34,8 @@ export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATA
         return `name the ledger's database in ${url}; psql -l lists them`;
       case "42501":
         return `as the owner of ${database}: grant connect on database ${database} to ${username}`;
-      case "28P01":
-        return (
-          "the password is wrong, has expired, or was never set. Give the right one; or set a new one, for every " +
-          `database of this server: ${alter("password 'NEW' valid until 'infinity'")}`
-        );
       case "28000":
-        if (isAboutRole) return alter("login");
+        if (isAboutRole) return `${alter("login")}; npm run migrate if there is no such role`;
         return tls === "off"
           ? `use ?sslmode=verify-full in ${url}, or let this address in by pg_hba.conf`
           : "let this address and login in by pg_hba.conf; with IAM, check the token's region and rds-db:connect";

@@ -1,4 +1,4 @@
-import { codeOf, type DatabaseTarget } from "./database.ts";
+import { type DatabaseTarget, isPasswordRefused } from "./database.ts";
 import { log } from "./log.ts";
 import { retryOnce } from "./retry.ts";
 
@@ -7,7 +7,7 @@ export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
 
 /**
  * Returns how to log in, with a memory of the last good password: a rotation may change the secret before Postgres.
- * Settles as `attempt` does. When Postgres refuses the password (28P01), makes one more attempt, with the password that
+ * Settles as `attempt` does. When Postgres refuses the password, makes one more attempt, with the password that
  * `findDatabase` gives now. Where that is the same, or cannot be read, it takes the last password that logged in.
  */
 export function rememberLogin() {
@@ -21,7 +21,7 @@ export function rememberLogin() {
       return result;
     };
     const findAnother = async (error: unknown) => {
-      if (codeOf(error) !== "28P01") return false;
+      if (!isPasswordRefused(error)) return false;
       const refused = target;
       const hasOther = Boolean(good && good.password !== refused.password);
       target = await findDatabase(true).catch((unread) => {

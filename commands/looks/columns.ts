@@ -16,7 +16,7 @@ export async function lookAtColumns({ ask }: Scene, table: string): Promise<Find
   const others = found.filter((column) => !read.includes(column));
   const selected = read.map((column) => (found.includes(column) ? column : `<column> as ${column}`));
   return wrong(
-    `there is no ${missing.join(", ")}, but ${others.join(", ")}`,
+    `there is no ${missing.join(", ")}${others.length > 0 ? `, but ${others.join(", ")}` : ""}`,
     `migrate the ledger, or ${view}: create schema if not exists veza_ledger_views; ` +
       `create view veza_ledger_views.${table} as select ${selected.join(", ")} from ${row?.name};`,
   );

@@ -45,7 +45,8 @@ async function remedyForIndex(ask: Ask, { id, table }: Check, target: DatabaseTa
       left join pg_index on indrelid = pg_class.oid and indexrelid::regclass::text ~ '\\mveza_ledger_${id}$'
     where relname = '${table}' and relkind in ('r', 'p', 'm') and not relispartition limit 1`);
   if (!row || row.has_index) return "an index on what the view computes, on the table behind it: docs/what-counts.md";
-  const { host, port, database } = target;
+  const { port, database } = target;
+  const host = target.host.includes(":") ? `[${target.host}]` : target.host;
   const psql = `psql "postgres://${encodeURIComponent(row.owner)}@${host}:${port}/${encodeURIComponent(database)}"`;
   return `${psql}${row.has_index === false ? ` -c '${row.drop}'` : ""} -f config/postgres/indexes.sql`;
 }

@@ -256,7 +256,8 @@ const logins: Record<string, Row> = {
     brokenBy: "alter role veza_ledger_receiver nologin",
     role: "receiver",
     says: ['✗ Postgres role "veza_ledger_receiver" is not permitted to log in'],
-    remedy: "as a login that may create roles: alter role veza_ledger_receiver login",
+    remedy:
+      "as a login that may create roles: alter role veza_ledger_receiver login; npm run migrate if there is no such role",
   },
   "a role that has used up its connections": {
     brokenBy: "alter role veza_ledger_receiver connection limit 0",
@@ -314,6 +315,13 @@ const byHand: Record<string, Row> = {
     says: ["✗ columns of orders there is no created_at, but id, made_at, updated_at"],
     remedy: `migrate the ledger, or ${view}: create schema if not exists veza_ledger_views; …`,
     byHand: "alter table orders rename made_at to created_at",
+  },
+  "a table without columns": {
+    brokenBy: `alter table orders rename to gone; create table orders (); insert into orders default values;
+      grant select on orders to public`,
+    says: ["✗ columns of orders there is no status, hyperswitch_payment_id, created_at"],
+    remedy: `migrate the ledger, or ${view}: …`,
+    byHand: "drop table orders; alter table gone rename to orders",
   },
   "a table that is not there": {
     brokenBy: "alter table refunds rename to gone",

@@ -7,6 +7,8 @@ import { promisify } from "node:util";
 import postgres from "postgres";
 import { beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/checks.ts";
+import { keepConnections } from "../../lib/connections.ts";
+import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startPgbouncer } from "../helpers/pgbouncer.ts";
@@ -126,6 +128,21 @@ it("50 ticks beside other traffic count no hidden row as 0, and hide none from t
     await selling;
   }
   expect(await settingsOf(shopUrl)).toEqual(before);
+});
+
+it("logs in again with the secret's new password, though the pooler refuses the old one by a code of its own", async () => {
+  const url = shopUrl.replace("shop:shop@", "shop:old@");
+  const asked: boolean[] = [];
+  const connections = keepConnections("test")(async (fresh) => {
+    asked.push(fresh);
+    return parseDatabaseUrl(fresh ? shopUrl : url);
+  });
+  await connections.use(({ sql }) => sql`select`);
+  await connections.close();
+  expect(asked).toEqual([false, true]);
+  expect(await command("doctor", [], url)).toMatch(
+    /✗ Postgres .*authentication failed\n +→ .* or a pooler lacks it\. /,
+  );
 });
 
 it("sets nothing for a session, in any SQL of the project", async () => {

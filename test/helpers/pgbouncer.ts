@@ -1,12 +1,12 @@
-import { chmod, mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { chmod, readdir, writeFile } from "node:fs/promises";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import { findProgram } from "../../local/find-program.ts";
 import { freePort } from "../../local/ports.ts";
 import { supervise } from "../../local/supervise.ts";
+import { newFolder } from "./temporary-folder.ts";
 
 /**
  * Starts a real PgBouncer on 127.0.0.1 before the server of this connection string; it ends with the test. It has two
@@ -14,7 +14,7 @@ import { supervise } from "../../local/supervise.ts";
  */
 export async function startPgbouncer(serverUrl: string, passwords: Record<string, string>): Promise<number> {
   const { file, root } = await findProgram("pgbouncer");
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-pgbouncer-"));
+  const folder = await newFolder();
   await chmod(folder, 0o755); // It refuses to run as root, and reads its files as nobody.
   const port = await freePort();
   const users = Object.entries(passwords).map(([login, password]) => `"${login}" "${password}"\n`);
