@@ -10,8 +10,8 @@ const reserved = new Map<number, Socket>();
  * same time get different ports: each is reserved, by its number in UDP, until this process ends.
  */
 export async function freePort(preferred = 0): Promise<number> {
-  for (let port = preferred; port < preferred + 100; port += 1) {
-    const free = await ifFree(port);
+  for (let next = 0; next < 100; next += 1) {
+    const free = await ifFree(preferred && preferred + next);
     if (free && (await reserve(free))) return free;
   }
   throw new Error(`no free port from ${preferred} to ${preferred + 99}`);

@@ -109,7 +109,8 @@ export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
       return { folder, user, program: programs.postgres };
     }
     const password = path.join(folder, "password");
-    await writeFile(password, "postgres\n", { mode: 0o644 });
+    await writeFile(password, "postgres\n");
+    if (user) await chown(password, user.uid, user.gid);
     const access = ["--username=postgres", `--pwfile=${password}`, "--auth=scram-sha-256"];
     const look = ["--encoding=UTF8", "--no-locale", "--no-sync"];
     const initdb = await supervise(programs.initdb, ["-D", path.join(folder, "data"), ...access, ...look], {

@@ -1,9 +1,7 @@
-import { execFile } from "node:child_process";
 import { mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { errorFields } from "../lib/log.ts";
 import { findOnPath } from "./find-on-path.ts";
 import { findProgram } from "./find-program.ts";
@@ -38,7 +36,6 @@ export async function startPushgateway(
   return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
 }
 
-const run = promisify(execFile);
 const historyTimeoutMs = 20_000;
 
 /**
@@ -70,9 +67,9 @@ export async function startPrometheus(
   await writeFile(path.join(folder, "prometheus.yml"), configuration);
   await writeFile(path.join(folder, "ledger.yml"), rules);
   if (history) {
-    await backfill(folder, history, signal).catch((error) =>
-      say("warn", "the graphs do not show the last hour", errorFields(error)),
-    );
+    await backfill(folder, history, signal).catch((error) => {
+      if (!signal?.aborted) say("warn", "the graphs do not show the last hour", errorFields(error));
+    });
   }
   const args = [
     `--web.listen-address=127.0.0.1:${port}`,
@@ -89,7 +86,10 @@ async function backfill(folder: string, history: string, signal: AbortSignal | u
   await writeFile(text, history);
   const args = ["tsdb", "create-blocks-from", "openmetrics", text, path.join(folder, "data")];
   const env = { ...process.env, TMPDIR: folder }; // It leaves its own folder there when it is interrupted.
-  await run(file, args, { env, timeout: historyTimeoutMs, ...(signal && { signal }) });
+  const promtool = await supervise(file, args, { env, folder, keepsFolder: true });
+  const limit = sleep(historyTimeoutMs, undefined, { ref: false, ...(signal && { signal }) });
+  await Promise.race([promtool.exited, limit]).finally(() => promtool.end());
+  if (promtool.exitCode() !== 0) throw new Error(promtool.output() || "promtool took too long");
 }
 
 /**

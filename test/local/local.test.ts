@@ -232,10 +232,21 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
   );
 
   it("a reader that has read enough", async () => {
-    const stack = await startStack({}, ["sh", "-c", "npm start -- --every 1 | head -3"]);
+    // Its own cluster, and files that no other user may read.
+    const command = "umask 077; npm start -- --every 1 | head -5";
+    const stack = await startStack({ POSTGRES_TEMPLATE: undefined }, ["sh", "-c", command]);
     const { output } = await stack.exited;
     await expect.poll(stack.leftovers).toEqual([]);
+    expect(output).toMatch(/^Page /m);
     expect(output).not.toMatch(/EPIPE|Error/);
+  });
+
+  it("SIGKILL while Prometheus is given its history", async () => {
+    const stack = await startStack();
+    const files = async () => (await readdir(stack.folder, { recursive: true })).join(" ");
+    await expect.poll(files, { interval: 5 }).toContain("history.txt");
+    stack.child.kill("SIGKILL");
+    await expect.poll(stack.leftovers).toEqual([]);
   });
 
   it("a failure half-way through its start", async () => {
