@@ -31,8 +31,8 @@ export function command<Options extends ParseArgsOptionsConfig>(
     } catch (error) {
       const { code, message } = error as Error & { code?: unknown };
       if (!(error instanceof Misuse) && !String(code).startsWith("ERR_PARSE_ARGS")) throw error;
-      // An argument that was not understood may be a URL with a password.
-      out.error(`${message.replaceAll(/\S*(:\/\/|@)\S*/g, "…")}\n\n${usage}`);
+      // An argument that was not understood may be a connection string with a password.
+      out.error(`${message.replace(/\S*(:\/\/|@|=).*/s, "…")}\n\n${usage}`);
       return 2;
     }
   };

@@ -33,8 +33,9 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   const pages = await Promise.all(Array.from({ length: reads }, () => read().catch(() => "")));
   // Something else that takes pushes, such as VictoriaMetrics, does not show them at this path.
   const shown = pages.map((page) => (/^pushgateway_/m.test(page) ? page.includes(`job="${group.job}"`) : undefined));
-  const deleted = await ask(groupUrl(gateway, group), "DELETE").catch(() => undefined);
   const lost = shown.filter((isShown) => isShown === false).length;
+  const remove = () => ask(groupUrl(gateway, group), "DELETE").catch(() => undefined);
+  const [deleted] = await Promise.all(Array.from({ length: lost > 0 ? reads : 1 }, remove)); // On each gateway.
   if (lost > 0) {
     return wrong(
       `${lost} of ${reads} reads did not show what was pushed: several gateways answer at this URL`,

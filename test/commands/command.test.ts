@@ -36,6 +36,7 @@ it.each<[Name, string]>([
   ["doctor", "--postgres://owner:hunter2@host/ledger"],
   ["doctor", "owner:hunter2@host"],
   ["migrate", "postgres://owner:hunter2@host/ledger"],
+  ["migrate", "host=host user=owner password=hunter2"],
   ["send", "postgres://owner:hunter2@host/ledger"],
 ])("npm run %s, called with %s, repeats no password", async (name, argument) => {
   const { exitCode, output } = await inProcess(commands[name], [argument], {});

@@ -293,7 +293,10 @@ describe("of a gateway", () => {
       "✗ Pushgateway 4 of 8 reads did not show what was pushed: several gateways answer at this URL",
       "name one of them in PUSHGATEWAY_URL: each has numbers of its own",
     ]);
-    for (const gateway of both) expect(await look(gateway)).toEqual(isWell);
+    for (const gateway of both) {
+      expect(await look(gateway)).toEqual(isWell);
+      expect(await (await fetch(`${gateway}/metrics`)).text()).not.toContain("veza_ledger_doctor");
+    }
   });
 
   it.each([
