@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
@@ -14,6 +14,7 @@ import { demoSecret } from "../commands/demo-receiver.ts";
 import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
+import { supervise } from "../local/supervise.ts";
 
 // npm run bench:cold: how long Node takes from process start to a loaded handler, and how long the first invocation
 // takes. Lambda throttles a function only after its start, which is measured and not documented, so the start runs at
@@ -24,8 +25,8 @@ const busyProcesses = 6;
 const run = promisify(execFile);
 const project = path.join(import.meta.dirname, "..");
 const folder = await mkdtemp(path.join(tmpdir(), "veza-bench-"));
-/** The other processes; they run during invocations only. */
-const busy: ChildProcess[] = [];
+/** Process ids of the others; they run during invocations only. */
+const busy: number[] = [];
 const stops: (() => unknown)[] = [() => rm(folder, { recursive: true, force: true })];
 
 /** The bundler's options, as serverless.yml says. */
@@ -75,7 +76,7 @@ const program = `
 
 /** Resolves to how long start and first invocation took, and to the latter's CPU time, in ms. */
 async function coldStart(file: string, flags: string[], event: object, env: NodeJS.ProcessEnv): Promise<number[]> {
-  for (const process of busy) process.kill("SIGSTOP");
+  for (const pid of busy) process.kill(pid, "SIGSTOP");
   const child = spawn(process.execPath, [...flags, path.join(folder, "program.mjs"), file], {
     env,
     stdio: ["pipe", "pipe", "inherit"],
@@ -91,7 +92,7 @@ async function coldStart(file: string, flags: string[], event: object, env: Node
   };
   const startMs = Number(await next());
   await run("taskset", ["-a", "-p", "-c", "0", String(child.pid)]);
-  for (const process of busy) process.kill("SIGCONT");
+  for (const pid of busy) process.kill(pid, "SIGCONT");
   child.stdin.end(`${JSON.stringify(event)}\n`);
   const [, ms, cpuMs, result = ""] = /^(\S+) (\S+) (.*)/.exec(await next()) ?? [];
   if (/"statusCode":[345]/.test(result)) throw new Error(result);
@@ -133,7 +134,12 @@ try {
     { name: "receiver, source maps enabled", file: receiver, flags: maps },
   ];
   for (let index = 0; index < busyProcesses; index += 1) {
-    busy.push(spawn("taskset", ["-c", "0", process.execPath, "-e", "for (;;);"]));
+    const program = await supervise("taskset", ["-c", "0", process.execPath, "-e", "for (;;);"], {
+      folder,
+      keepsFolder: true, // Deleted also when this process is killed.
+    });
+    busy.push(program.pid);
+    stops.push(() => program.end("SIGKILL"));
   }
   const times = variants.map((): number[][] => []);
   // One run of each in turn, so that other load on the machine falls on all of them alike. The first turn warms up.
@@ -155,6 +161,5 @@ try {
     console.log(name.padEnd(32) + cells.join(" "));
   }
 } finally {
-  for (const process of busy) process.kill("SIGKILL");
   for (const stop of stops.toReversed()) await stop();
 }
