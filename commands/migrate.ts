@@ -179,6 +179,8 @@ async function readPasswords(file: string | undefined, oneLogin: boolean): Promi
   const text = await readFile(file, "utf8").catch((error) => {
     throw new Problem(error.message, "name a file with lines such as veza_ledger_sampler=…");
   });
+  // A shell that reads the file would not end a word there, as parseEnv does.
+  if (/^\w+=[^'"\n]*#/m.test(text)) throw new Problem(`there is a # in ${file}`, "put the password into single quotes");
   const passwords = Object.entries(parseEnv(text)) as [string, string][];
   const roles = allRoles.filter((role) => role !== "veza_ledger" || oneLogin);
   if (passwords.length === 0 || !passwords.every(([role, password]) => roles.includes(role) && password)) {

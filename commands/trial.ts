@@ -1,5 +1,6 @@
 import type { Sql } from "postgres";
 import { checks, questionOf, rowsOf } from "../lib/checks.ts";
+import { codeOf } from "../lib/database.ts";
 import { recordDelivery } from "../lib/deliveries.ts";
 import { tally } from "../lib/events.ts";
 import { errorFields } from "../lib/log.ts";
@@ -47,7 +48,8 @@ export async function tryRole(sql: Sql, role: string): Promise<void> {
       await sql.unsafe(`begin read write; ${becoming(role)}`);
       await work(sql);
     } catch (error) {
-      const remedy = role === "veza_ledger_oncall" ? view : `npm run doctor as ${role} says more`;
+      const more = role === "veza_ledger_oncall" ? view : `npm run doctor as ${role} says more`;
+      const remedy = codeOf(error) === "55P03" ? "somebody else works on it: run it again" : more;
       throw new Problem(`could not ${what}: ${errorFields(error).reason}`, remedy);
     } finally {
       await sql.unsafe("rollback");

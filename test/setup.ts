@@ -1,6 +1,4 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
@@ -10,6 +8,7 @@ import { createCluster, runCluster } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { makeCertificatesIn, tlsFlags } from "./helpers/certificates.ts";
 import { createTemplate } from "./helpers/template.ts";
+import { newFolder } from "./helpers/temporary-folder.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -22,16 +21,14 @@ declare module "vitest" {
 export default async function setup({ provide }: TestProject) {
   // A first download may take longer than a test has. Where a program is not to be had, the tests that need it say so.
   for (const name of ["prometheus", "promtool", "amtool"] as const) await findProgram(name).catch(() => {});
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-tls-"));
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (const server of started) await server.stop();
-    await rm(folder, { recursive: true, force: true });
   };
   try {
     const pushgateway = await startPushgateway(0);
     started.push(pushgateway);
-    const certificates = await makeCertificatesIn(folder, "IP:127.0.0.1,DNS:localhost");
+    const certificates = await makeCertificatesIn(await newFolder(), "IP:127.0.0.1,DNS:localhost");
     const cluster = await createCluster();
     // Whatever else starts a PostgreSQL copies this folder, which takes a tenth of initdb's time.
     const template = path.join(cluster.folder, "template");

@@ -1,11 +1,10 @@
 // When alerts fire, and what they say, by both engines' tools; and what the rules, the route and the links share.
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { dump } from "js-yaml";
-import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { alertOf, isPage, told } from "../../config/checks.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { findProgram, type ProgramName } from "../../local/find-program.ts";
@@ -20,6 +19,7 @@ import {
   unitTest,
   unitTestsIn,
 } from "../helpers/rules.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const unitTestFiles = ["alerts", "alerts-texts", "alerts-day", "alerts-evidence", "alerts-blind"];
 const groups = await shippedGroups();
@@ -48,9 +48,8 @@ describe("every alert fires when it should, not a minute earlier, and says what 
   ];
   // vmalert-tool takes a minute of CPU time: CI has it.
   const played = engines.filter(([, tool]) => tool === "promtool" || process.env.CI);
-  it.concurrent.for(played)("by the tool of %s", { timeout }, async ([, tool, isPlayed], context) => {
-    const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-alerts-"));
-    context.onTestFinished(() => rm(folder, { recursive: true }));
+  it.concurrent.for(played)("by the tool of %s", { timeout }, async ([, tool, isPlayed]) => {
+    const folder = await newFolder();
     const files = await writeTests(folder, tests.filter(isPlayed), tool);
     const output = await unitTest(tool, folder, files);
     expect(output).not.toMatch(/FAILED/);
@@ -215,8 +214,7 @@ it("every alert has links to the dashboard and to its own page of the runbook", 
 });
 
 it("the command of docs/deploy.md leaves no address to replace in any file", async () => {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-links-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
+  const folder = await newFolder();
   for (const part of ["config", "docs"]) await cp(part, path.join(folder, part), { recursive: true });
   const [, command = ""] = /```sh\n(perl [\s\S]*?)```/.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
   await promisify(execFile)("bash", ["-euo", "pipefail", "-c", command], { cwd: folder });

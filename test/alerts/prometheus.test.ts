@@ -15,7 +15,6 @@ import { insertRows, onTable, readsProviderId } from "../helpers/models.ts";
 import { healthOfRules, rowsOf, setGroup } from "../helpers/monitoring.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
 import { hurriedRules } from "../helpers/rules.ts";
-import { assertRights } from "../helpers/sample.ts";
 
 const stage = "prometheus";
 const secret = newSecret();
@@ -33,7 +32,6 @@ beforeAll(async () => {
     startPrometheus(0, { pushgatewayUrl: gateway.url, rules, interval: "500ms" }),
     serve(receiver, 0),
   ]);
-  await assertRights(database);
 });
 afterAll(async () => {
   await Promise.all([prometheus?.stop(), gateway?.stop(), server?.stop(), database?.remove()]);

@@ -1,6 +1,5 @@
 // The service with nothing but a URL changed: it pushes to VictoriaMetrics, and vmalert evaluates the shipped rules.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -14,16 +13,16 @@ import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
 import { alertsOf, dashboard, healthOfRules, queryOf, rowsOf } from "../helpers/monitoring.ts";
 import { hurriedRules } from "../helpers/rules.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 // There is no Pushgateway and no scrape here: what nobody pushes any more is just old.
 const waiting = { timeout: 45_000, interval: 500 };
-let folder: string;
 let database: TestDatabase;
 let victoria: { url: string; program: Supervised };
 let vmalert: { url: string; program: Supervised };
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-victoria-"));
+  const folder = await newFolder();
   database = await createDatabase();
   victoria = await start("victoria-metrics", [
     `-storageDataPath=${folder}/data`,
@@ -46,7 +45,6 @@ afterAll(async () => {
   await vmalert?.program.end();
   await victoria?.program.end();
   await database?.remove();
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** Starts one of VictoriaMetrics' programs on a free port, and waits until it answers. */

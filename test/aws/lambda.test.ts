@@ -1,15 +1,14 @@
 // The archives that are deployed, run as Lambda runs them: with the template's settings, each in a process with nothing
 // else in it, which is frozen between two events.
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
-import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { beforeEach, expect, inject, it } from "vitest";
+import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { type Invocation, type Lambda, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { forEachCheck } from "../helpers/models.ts";
 import { defaultPackage, type FunctionName, functionIn, stage } from "../helpers/packages.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
-import { assertRights } from "../helpers/sample.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { tcpServer } from "../helpers/servers.ts";
 import { encrypted } from "../helpers/tls.ts";
@@ -17,14 +16,9 @@ import { encrypted } from "../helpers/tls.ts";
 const secret = newSecret();
 const gateway = inject("pushgatewayUrl");
 const packaged = await defaultPackage();
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-  await assertRights(database);
-  await database.admin`
-    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '1 hour')`;
-});
-afterAll(() => database?.remove());
+const database = await databaseForFile();
+await database.admin`
+  insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', now() - interval '1 hour')`;
 beforeEach(async () => {
   await wipe(stage);
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;

@@ -1,38 +1,33 @@
 // npm run migrate: what it makes, keeps and refuses, and that its remedies work as they are printed.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import postgres from "postgres";
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { run } from "../../commands/migrate.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { tryRole } from "../../commands/trial.ts";
 import { checks } from "../../lib/checks.ts";
+import { lockKey } from "../../lib/publish.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { createDatabase, openConnection, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase, databaseForFile, openConnection } from "../helpers/database.ts";
 import { runProgram } from "../helpers/processes.ts";
-import { assertRights, countsIn, sampleAs } from "../helpers/sample.ts";
+import { countsIn, sampleAs } from "../helpers/sample.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-  await assertRights(database);
-});
-afterAll(() => database?.remove());
+const database = await databaseForFile();
 
 /** Runs `npm run migrate` to its end, and resolves to its exit code and what it has printed. */
 async function migrate(url: string | undefined, args: string[] = []): Promise<[number, string]> {
   const { exitCode, output } = await inProcess(run, args, { DATABASE_URL: url });
   return [exitCode, `${output}\n`];
 }
-/** A file with this text; gone with the test. */
+/** A file with this text. */
 async function passwordFile(text: string): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-passwords-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  await writeFile(path.join(folder, "passwords"), text);
-  return path.join(folder, "passwords");
+  const file = path.join(await newFolder(), "passwords");
+  await writeFile(file, text);
+  return file;
 }
 const inPlace = expect.stringMatching(
   /^✓ migrated +ledger_metrics, the roles and their rights are in place in \w+\n(✓ veza_ledger\w* +tried: .*\n){4}$/,
@@ -132,12 +127,22 @@ describe("on a server without the roles", () => {
     ["veza_ledger, and no --one-login", "veza_ledger=one", wantsRoles],
     ["no password", "veza_ledger_sampler=", wantsRoles],
     ["nothing", "# later", wantsRoles],
+    ["a # that would cut a password", "veza_ledger_sampler=one#two", "put the password into single quotes"],
     ["a space in a password", "veza_ledger_sampler='one two'", "a password must be printable ASCII without spaces"],
   ])("changes nothing for a file of passwords with %s", async (_, text, problem) => {
     const [exitCode, printed] = await migrateHere("--password-from", await passwordFile(text));
     expect([exitCode, printed]).toEqual([1, expect.stringMatching(/\nNothing was changed\.\n$/)]);
     expect(printed).toContain(problem);
     expect(await sql`select from pg_roles where rolname ~ 'veza'`).toHaveLength(0);
+  });
+
+  it("says to run it again where somebody publishes meanwhile", async () => {
+    const publisher = await sql.reserve();
+    await publisher.unsafe(`begin; select pg_advisory_xact_lock(${lockKey})`);
+    const [exitCode, printed] = await migrateHere();
+    await publisher.unsafe("commit");
+    publisher.release();
+    expect([exitCode, printed]).toEqual([1, expect.stringMatching(/could not publish: .*\n {2}→ .*: run it again$/m)]);
   });
 
   it("migrates what is read-only by default, and tries each role with the settings of its sessions", async () => {

@@ -1,8 +1,7 @@
 // npm run send: what it prints and its exit code, for each answer of a receiver and each wrong setting.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { expect, inject, it, onTestFinished } from "vitest";
+import { expect, inject, it } from "vitest";
 import { run } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest } from "../helpers/database.ts";
@@ -10,6 +9,7 @@ import { runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const secret = newSecret();
 const sendWith = (environment: Record<string, string | undefined>, ...args: string[]) =>
@@ -52,9 +52,7 @@ it("tries everything with ping, counts a file once under its id, and takes no ot
   });
   expect(await totals()).toEqual([]);
 
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-send-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const file = path.join(folder, "events.json");
+  const file = path.join(await newFolder(), "events.json");
   await writeFile(file, ` [{"type":"reconciler.orphan_refund", "timestamp":"${new Date().toISOString()}"}]\n`);
   const sendFile = () => send(url, "--file", file, "--id", "lost_1");
   const output = "It is on the gateway. (id lost_1, stage send)";

@@ -1,14 +1,13 @@
 // The pool: which connections are lent again, and which are closed.
 
-import { afterAll, expect, it, onTestFinished, vi } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { type Connections, keepConnections } from "../../lib/connections.ts";
 import { type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { createDatabase, targetOf } from "../helpers/database.ts";
+import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { closedPort } from "../helpers/servers.ts";
 
-const database = await createDatabase();
-afterAll(() => database.remove());
+const database = await databaseForFile();
 
 const open = (connections: Connections) =>
   connections.use(async (lent) => {

@@ -2,7 +2,7 @@
 
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import {
   type Database,
@@ -12,12 +12,11 @@ import {
   withDeadline,
 } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { createDatabase, targetOf } from "../helpers/database.ts";
+import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { fullPort, tcpServer } from "../helpers/servers.ts";
 
-const database = await createDatabase();
-afterAll(() => database.remove());
+const database = await databaseForFile();
 
 async function open(port?: number, timeoutMs = 1_000, tls: DatabaseTarget["tls"] = "off"): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };

@@ -1,14 +1,13 @@
 // Which password logs in when Postgres refuses the one in the secret: the secret's new one, or the last good one.
 
-import { afterAll, expect, it, onTestFinished, vi } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { keepConnections } from "../../lib/connections.ts";
 import { type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { createDatabase, targetOf } from "../helpers/database.ts";
+import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 
-const database = await createDatabase();
-afterAll(() => database.remove());
+const database = await databaseForFile();
 
 const right = () => targetOf(database.receiverUrl);
 const wrong = (changes: Partial<DatabaseTarget> = {}) => ({ ...right(), password: "not yet", ...changes });

@@ -8,14 +8,13 @@ import { databaseForTest, openConnection, type TestDatabase } from "../helpers/d
 import { sceneOf } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
-import { assertRights, evidenceOf } from "../helpers/sample.ts";
+import { evidenceOf } from "../helpers/sample.ts";
 
 let database: TestDatabase;
 let log: ReturnType<typeof captureLog>;
 beforeEach(async () => {
   log = captureLog();
   database = await databaseForTest();
-  await assertRights(database);
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

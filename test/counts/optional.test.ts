@@ -4,14 +4,13 @@ import { beforeEach, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { databaseForTest, type TestDatabase } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
-import { assertRights, evidenceOf } from "../helpers/sample.ts";
+import { evidenceOf } from "../helpers/sample.ts";
 
 let database: TestDatabase;
 let log: ReturnType<typeof captureLog>;
 beforeEach(async () => {
   log = captureLog();
   database = await databaseForTest();
-  await assertRights(database);
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));

@@ -2,30 +2,25 @@
 
 import { hash } from "node:crypto";
 import type { Context, ScheduledEvent } from "aws-lambda";
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../../handlers/sampler.ts";
 import { type Check, checks, rowsOf } from "../../lib/checks.ts";
 import { startReplica } from "../chaos/servers.ts";
-import { createDatabase, lockTable, targetOf } from "../helpers/database.ts";
+import { databaseForFile, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck, onTable } from "../helpers/models.ts";
 import { runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
-import { assertRights } from "../helpers/sample.ts";
 import { tcpServer } from "../helpers/servers.ts";
 
 const stage = "sampler";
-const database = await createDatabase();
-afterAll(() => database.remove());
-beforeAll(async () => {
-  await assertRights(database);
-  await run(`
-    insert into orders (status, hyperswitch_payment_id, created_at)
-      select 'pending', 'pay', now() - interval '1 hour' from generate_series(1, 3);
-    insert into seller_transfers (status, updated_at) values ('permanently_failed', now())`);
-});
+const database = await databaseForFile();
+await database.admin.unsafe(`
+  insert into orders (status, hyperswitch_payment_id, created_at)
+    select 'pending', 'pay', now() - interval '1 hour' from generate_series(1, 3);
+  insert into seller_transfers (status, updated_at) values ('permanently_failed', now())`);
 let log: ReturnType<typeof captureLog>;
 beforeEach(async () => {
   log = captureLog();

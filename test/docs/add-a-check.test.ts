@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, it, type TestContext } from "vitest";
+import { describe, expect, it } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
 
 const example = path.resolve("docs/add-a-check.diff");
@@ -20,9 +20,9 @@ async function outputOf(folder: string, file: string, args: string[]): Promise<s
   return stdout + stderr;
 }
 
-/** A copy of the project with the example, but for one step. It is gone with the test. */
-async function copyWithout(step: string, context: TestContext): Promise<string> {
-  const folder = await copyProject(context);
+/** A copy of the project with the example, but for one step. */
+async function copyWithout(step: string): Promise<string> {
+  const folder = await copyProject();
   expect(await outputOf(folder, "git", ["apply", `--exclude=${step}`, example])).toBe("");
   // A program that lacks something fails, and leaves its files as they were.
   if (step !== generating) await outputOf(folder, "npm", ["run", "generate"]);
@@ -34,8 +34,8 @@ it("edits three files, and adds a page of the runbook", () => {
   expect(edited).toEqual(["config/checks.ts", expect.stringMatching(alert), "lib/checks.ts", "test/helpers/models.ts"]);
 });
 
-it("makes a check that passes every test that knows of checks", { timeout: 1_200_000 }, async (context) => {
-  const folder = await copyWithout("nothing", context);
+it("makes a check that passes every test that knows of checks", { timeout: 1_200_000 }, async () => {
+  const folder = await copyWithout("nothing");
   expect(await outputOf(folder, "npm", ["run", "types"])).not.toContain("error");
   expect(await outputOf(folder, "npm", ["run", "lint"])).not.toMatch(/: \d+ characters|sentence of/);
   const inFolder = async (name: string, but: string[]) =>
@@ -58,8 +58,8 @@ describe.concurrent("is incomplete, and types or a test name it,", () => {
     { step: "test/helpers/models.ts", named: "test/helpers/models.ts" },
     { step: page, named: page },
     { step: generating, named: generating },
-  ])("without $step", async ({ step, named }, context) => {
-    const folder = await copyWithout(step, context);
+  ])("without $step", async ({ step, named }) => {
+    const folder = await copyWithout(step);
     const types = (await outputOf(folder, "npm", ["run", "types"]))
       .split("\n")
       .filter((line) => line.includes("error"));

@@ -3,7 +3,7 @@
 // fresh copy.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
@@ -17,8 +17,8 @@ async function commandsOf(page: string, heading: string): Promise<string[]> {
   );
 }
 
-it("leads to both promises seen kept, to counts on one's own ledger, to links, and to tests", async (context) => {
-  const folder = await copyProject(context);
+it("leads to both promises seen kept, to counts on one's own ledger, to links, and to tests", async () => {
+  const folder = await copyProject();
   const environment = { ...withoutSettings, CI: undefined, VITEST: undefined, NODE_ENV: undefined };
   const run = (command: string, more: Record<string, string> = {}) =>
     runProgram("bash", ["-c", `cd '${folder}' && ${command}`], { ...environment, ...more });
@@ -31,7 +31,7 @@ it("leads to both promises seen kept, to counts on one's own ledger, to links, a
   const [start = "", ...demos] = await commandsOf("README.md", "## Try it");
   expect(start).toBe("npm ci && npm start");
   const stack = run(`exec ${start.replace("npm ci && ", "")}`);
-  context.onTestFinished(async () => {
+  onTestFinished(async () => {
     stack.child.kill("SIGINT");
     await stack.exited;
   });

@@ -2,7 +2,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { buffer } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, inject, it } from "vitest";
 import { demoSecret, receiverPort } from "../../commands/demo-receiver.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { postgresPort } from "../../local/defaults.ts";
@@ -56,7 +56,6 @@ beforeAll(async () => {
   await inGopath("go", ["test", "-c", "-o", "bin/", ...tests]);
   if (driversAreHere) await inGopath("go", ["build", "-o", "bin/reconciler", "./test"]);
 }, timeout);
-afterAll(() => gopath?.remove());
 
 describe.skipIf(!goIsHere)("the Go client", { timeout }, () => {
   it("is formatted as gofmt does it", async () => {

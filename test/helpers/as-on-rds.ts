@@ -1,10 +1,10 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import postgres from "postgres";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificatesIn, tlsFlags } from "./certificates.ts";
+import { newFolder } from "./temporary-folder.ts";
 
 export interface AsOnRds {
   /** `host:port`. */
@@ -57,7 +57,7 @@ export async function fillWithIam(superuserUrl: string): Promise<void> {
  * It leaves out what only Amazon has: rds_superuser, its own extensions, and IAM.
  */
 export async function startAsOnRds(): Promise<AsOnRds> {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-rds-"));
+  const folder = await newFolder();
   const certificates = await makeCertificatesIn(folder, "IP:127.0.0.1");
   const access = path.join(folder, "pg_hba.conf");
   await writeFile(access, "hostssl all all 127.0.0.1/32 scram-sha-256\n");
@@ -74,9 +74,6 @@ export async function startAsOnRds(): Promise<AsOnRds> {
     as: (login, database = "ledger") => urlOf(login, database, "verify-full"),
     ca: certificates.ca,
     run,
-    stop: async () => {
-      await server.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
+    stop: () => server.stop(),
   };
 }

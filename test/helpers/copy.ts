@@ -1,15 +1,13 @@
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, readFile, symlink } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import type { TestContext } from "vitest";
 import { projectFolder } from "./processes.ts";
+import { newFolder } from "./temporary-folder.ts";
 
-/** A copy of the project, as a clone after `npm ci`. It is gone with the test. */
-export async function copyProject({ onTestFinished }: TestContext): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-copy-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+/** A copy of the project, as a clone after `npm ci`. */
+export async function copyProject(): Promise<string> {
+  const folder = await newFolder();
   const shared = ["node_modules", ".cache"];
   const isCopied = (file: string) => ![...shared, ".git", ".serverless"].includes(path.relative(projectFolder, file));
   await cp(projectFolder, folder, { recursive: true, filter: isCopied });

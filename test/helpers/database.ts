@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
-import { inject, onTestFinished } from "vitest";
+import { afterAll, inject, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import type { Connections } from "../../lib/connections.ts";
 import type { Database, DatabaseTarget } from "../../lib/database.ts";
@@ -44,6 +44,13 @@ export async function createDatabase(serverUrl = inject("adminUrl")): Promise<Te
       await server.unsafe(`drop database ${name} with (force)`);
     },
   };
+}
+
+/** The same, removed when the tests of the calling file are finished. */
+export async function databaseForFile(): Promise<TestDatabase> {
+  const database = await createDatabase();
+  afterAll(() => database.remove());
+  return database;
 }
 
 /** The same, removed when the calling test is finished. */

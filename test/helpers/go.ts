@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, glob, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, glob, mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { projectFolder } from "./processes.ts";
+import { newFolder } from "./temporary-folder.ts";
 
 export const modulePath = "github.com/veza/veza-ledger-metrics/clients/go";
 /** Where libraries are: in the folders of GOPATH, and where Debian's packages put them. */
@@ -44,7 +44,7 @@ export const withModules = { ...offline, GO111MODULE: "on" };
  * there, `postgres` and `pgx`. `examples` are programs next to it, by the names of their folders.
  */
 export async function makeGopath(examples: Record<string, string>) {
-  const gopath = await mkdtemp(path.join(tmpdir(), "veza-gopath-"));
+  const gopath = await newFolder();
   const folder = path.join(gopath, "src", modulePath);
   await cp(clientFolder, folder, { recursive: true });
   if (driversAreHere) {
@@ -61,7 +61,6 @@ export async function makeGopath(examples: Record<string, string>) {
   return {
     folder,
     environment: { ...offline, GO111MODULE: "off", GOPATH: [gopath, ...libraries].join(path.delimiter) },
-    remove: () => rm(gopath, { recursive: true, force: true }),
   };
 }
 

@@ -2,7 +2,7 @@ import type { Outcome } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { type Sample, takeSample } from "../../lib/sample.ts";
-import { type TestDatabase, targetOf } from "./database.ts";
+import { targetOf } from "./database.ts";
 
 /** A sample on a connection of its own, as this login. */
 export async function sampleOf(url: string): Promise<Sample> {
@@ -28,11 +28,3 @@ export const countsIn = (outcomes: Outcome[], failed: (error: unknown) => unknow
   Object.fromEntries(
     outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? failed(outcome.error) : outcome.count]),
   );
-
-/** Throws when the sampler's role may not ask a check: tests that fail because of that would not say so. */
-export async function assertRights({ samplerUrl }: TestDatabase): Promise<void> {
-  for (const outcome of await sampleAs(samplerUrl)) {
-    if (!("error" in outcome)) continue;
-    throw new Error(`config/postgres/roles.sql: the sampler may not ask ${outcome.check.id}: ${outcome.error}`);
-  }
-}

@@ -1,7 +1,6 @@
 // What each failover, restore and mix-up costs, on real servers: docs/lost-and-wrong-events.md.
 
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import postgres from "postgres";
@@ -23,6 +22,7 @@ import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { runScript } from "../helpers/processes.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const stage = "failover";
 const secret = newSecret();
@@ -247,9 +247,7 @@ it("lets no counter fall while two primaries live, each with a receiver, and whe
 
 it("sees a killed gateway with a file serve old totals until the next tick, which the doctor warns of", async () => {
   captureLog();
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-persistence-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const file = path.join(folder, "gateway");
+  const file = path.join(await newFolder(), "gateway");
   const [server, gateway] = await Promise.all([restartableLedger(), restartablePushgateway(file)]);
   setEnvironment(receiverSettings(server, gateway));
   await send(named("old", 5));

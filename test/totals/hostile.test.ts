@@ -3,9 +3,9 @@
 import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
 import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
-import { afterAll, beforeEach, expect, inject, it } from "vitest";
+import { beforeEach, expect, inject, it } from "vitest";
 import { handler } from "../../handlers/receiver.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForFile } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
 import { newSecret } from "../helpers/receiver.ts";
@@ -13,7 +13,7 @@ import { fakeSecretsManager } from "../helpers/secrets.ts";
 
 const secret = newSecret();
 const orphan = { type: "reconciler.orphan_refund", timestamp: "2026-01-31T12:00:00Z" };
-const database = await createDatabase();
+const database = await databaseForFile();
 let reads: string[];
 beforeEach(async () => {
   const settings = {
@@ -24,7 +24,6 @@ beforeEach(async () => {
   setEnvironment({ ...withoutSettings, STAGE: "hostile", SECRET_ID: "hostile" });
   ({ reads } = await fakeSecretsManager({ hostile: settings }));
 });
-afterAll(() => database.remove());
 
 const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);
 const weighted = <T>(...choices: [weight: number, arbitrary: fc.Arbitrary<T>][]) =>

@@ -1,16 +1,15 @@
 // Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
 
 import fc from "fast-check";
-import { afterAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import { createDatabase, lend, openConnection, targetOf, waitingPublishers } from "../helpers/database.ts";
+import { databaseForFile, lend, openConnection, targetOf, waitingPublishers } from "../helpers/database.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
 
-const database = await createDatabase();
-afterAll(() => database.remove());
+const database = await databaseForFile();
 // As a database's stricter default has it: who waits for the lock must not see the totals from before its wait.
 const role = `alter role veza_ledger_receiver in database ${targetOf(database.adminUrl).database}`;
 await database.admin.unsafe(`${role} set default_transaction_isolation = 'repeatable read'`);

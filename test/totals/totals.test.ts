@@ -4,14 +4,14 @@ import type http from "node:http";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import { createDatabase, databaseForTest, lend, openConnection, targetOf } from "../helpers/database.ts";
+import { databaseForFile, databaseForTest, lend, openConnection, targetOf } from "../helpers/database.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -19,8 +19,7 @@ import { httpServer } from "../helpers/servers.ts";
 
 const stage = "totals";
 const gateway = { url: inject("pushgatewayUrl") };
-const database = await createDatabase();
-afterAll(() => database.remove());
+const database = await databaseForFile();
 const empty = () => database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
 beforeEach(empty);
 
