@@ -210,6 +210,7 @@ function faster(yaml: string): string {
     .replaceAll(/:(\d+[smhd])\]/g, (_, step) => `:${short(step)}]`)
     .replaceAll("2 * 300", `2 * ${seconds(5)}`)
     .replaceAll("> 180", `> ${seconds(3)}`)
+    .replaceAll("> 600", `> ${seconds(10)}`)
     .replaceAll("> 86400", `> ${seconds(dayMinutes)}`);
 }
 
