@@ -18,7 +18,7 @@ export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATA
   const remedy = () => {
     if (isPasswordRefused(error)) {
       return (
-        "the password is wrong, has expired, or was never set, or a pooler lacks it. Give the right one; or set a new " +
+        "the password is wrong, has expired, was never set, or a pooler lacks it. Give the right one; or set a new " +
         `one, for every database of this server: ${alter("password 'NEW' valid until 'infinity'")}`
       );
     }

@@ -257,7 +257,8 @@ const logins: Record<string, Row> = {
     role: "receiver",
     says: ['✗ Postgres role "veza_ledger_receiver" is not permitted to log in'],
     remedy:
-      "as a login that may create roles: alter role veza_ledger_receiver login; npm run migrate if there is no such role",
+      "as a login that may create roles: alter role veza_ledger_receiver login; " +
+      "npm run migrate if there is no such role",
   },
   "a role that has used up its connections": {
     brokenBy: "alter role veza_ledger_receiver connection limit 0",

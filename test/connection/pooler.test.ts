@@ -130,7 +130,7 @@ it("50 ticks beside other traffic count no hidden row as 0, and hide none from t
   expect(await settingsOf(shopUrl)).toEqual(before);
 });
 
-it("logs in again with the secret's new password, though the pooler refuses the old one by a code of its own", async () => {
+it("logs in with the secret's new password, though the pooler refuses the old one by a code of its own", async () => {
   const url = shopUrl.replace("shop:shop@", "shop:old@");
   const asked: boolean[] = [];
   const connections = keepConnections("test")(async (fresh) => {
