@@ -75,6 +75,7 @@ export async function startPrometheus(
     `--web.listen-address=127.0.0.1:${port}`,
     `--config.file=${folder}/prometheus.yml`,
     `--storage.tsdb.path=${folder}/data`,
+    "--rules.alert.for-grace-period=1m",
     ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
   ];
   return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });

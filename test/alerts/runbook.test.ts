@@ -111,15 +111,23 @@ describe("the SQL", () => {
     expect(await oncall.unsafe(list)).toEqual([]);
   });
 
-  it("shows who holds a lock, and what they do, and nobody in a copy of the database", async () => {
+  it("shows who holds a lock or waits for it, and what they do, and nobody in a copy of the database", async () => {
     const copy = await createDatabase(); // From the same template: its tables have the same object ids.
     onTestFinished(() => copy.remove());
     await lockTable(copy, "orders");
-    const unlock = await lockTable(database, "orders");
+    const forgotten = await database.admin.reserve();
+    await forgotten.unsafe("begin; select from orders");
+    const locking = lockTable(database, "orders"); // It waits, and the counts behind it.
     const [sql = ""] = sqlIn(pages.reasons);
-    const rows = await oncall.unsafe(sql);
-    await unlock();
-    expect(rows).toMatchObject([{ locked: "orders", query: expect.stringContaining("lock table orders") }]);
+    await expect
+      .poll(() => oncall.unsafe(sql))
+      .toMatchObject([
+        { locked: "orders", granted: true, state: "idle in transaction" },
+        { mode: "AccessExclusiveLock", granted: false, query: expect.stringContaining("lock table orders") },
+      ]);
+    await forgotten.unsafe("rollback");
+    forgotten.release();
+    await (await locking)();
   });
 
   it.each([
