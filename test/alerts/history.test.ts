@@ -1,9 +1,9 @@
 // The hour before `npm start` that local/history.ts makes up, so that graphs and alerts begin with a past.
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { parseEvents, type ReconcilerEvent } from "../../lib/events.ts";
 import { demoHistory } from "../../local/history.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 
 /** The values of one series, the oldest first. */
@@ -13,8 +13,7 @@ function valuesOf(openMetrics: string, series: string): number[] {
 }
 
 it("has what a check would have counted in each minute, and ends with the totals of its delivery", async () => {
-  const { admin, adminUrl, remove } = await createDatabase();
-  onTestFinished(remove);
+  const { admin, adminUrl } = await databaseForTest();
   for (const check of checks) await admin.unsafe(insertRows(check, 2, { age: "50 minutes 30 seconds" }));
   const { openMetrics, events } = await demoHistory(adminUrl, "prod");
 

@@ -2,11 +2,11 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
-import { createDatabase, lockTable, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase, databaseForTest, lockTable, type TestDatabase } from "../helpers/database.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
 const folder = "docs/runbook";
@@ -112,8 +112,7 @@ describe("the SQL", () => {
   });
 
   it("shows who holds a lock or waits for it, and what they do, and nobody in a copy of the database", async () => {
-    const copy = await createDatabase(); // From the same template: its tables have the same object ids.
-    onTestFinished(() => copy.remove());
+    const copy = await databaseForTest(); // From the same template: its tables have the same object ids.
     await lockTable(copy, "orders");
     const forgotten = await database.admin.reserve();
     await forgotten.unsafe("begin; select from orders");

@@ -1,7 +1,7 @@
 // What the doctor prints, what it says of gateways, clocks and statistics, and how it ends without Postgres.
 import http from "node:http";
 import postgres from "postgres";
-import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { lookAtCheck } from "../../commands/looks/check.ts";
 import { lookAtServer } from "../../commands/looks/server.ts";
 import { lookAtStatuses } from "../../commands/looks/statuses.ts";
@@ -9,7 +9,7 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startReplica } from "../chaos/servers.ts";
-import { databaseForTest, lockTable, openConnection, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { doctor, elsewhere, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -18,12 +18,7 @@ import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await databaseForTest();
-});
-
-const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+const { database, run } = databasePerTest();
 const throughProxy = (proxy: TcpProxy) => database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
 
 it("prints one line for each look, and takes back what it has written", async () => {

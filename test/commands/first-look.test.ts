@@ -2,38 +2,29 @@
 import { exec } from "node:child_process";
 import { promisify } from "node:util";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
-import { run } from "../../commands/doctor.ts";
+import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../commands/look.ts";
 import { checks } from "../../lib/checks.ts";
 import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
-import { databaseForTest, lockTable, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await databaseForTest();
-  // As a stranger has it: the ledger's tables, and nothing of this service.
-  await database.admin.unsafe("drop schema ledger_metrics cascade");
-});
-
-const nothing = {
-  DATABASE_URL: undefined,
-  PUSHGATEWAY_URL: undefined,
-  WEBHOOK_SECRET: undefined,
-  SECRET_ID: undefined,
-};
+const { database, run } = databasePerTest();
+// As a stranger has it: the ledger's tables, and nothing of this service.
+beforeEach(() => run("drop schema ledger_metrics cascade"));
 
 /** As the tables' owner, without any setting of the functions. */
 const look = (...options: string[]) => lookWith({}, ...options);
 
 async function lookWith(environment: Record<string, string>, ...options: string[]) {
-  const { exitCode, output } = await inProcess(run, options, { ...nothing, ...environment });
+  const { exitCode, output } = await inProcess(doctor, options, { ...withoutSettings, ...environment });
   return { exitCode, text: `${output}\n` };
 }
 
 it("counts on a ledger where nothing is installed, with the oldest rows and what each count means", async () => {
-  for (const [index, check] of checks.entries()) await database.admin.unsafe(insertRows(check, index + 1));
+  for (const [index, check] of checks.entries()) await run(insertRows(check, index + 1));
   const { exitCode, text } = await look(database.adminUrl);
   expect(exitCode, text).toBe(0);
   expect(text).toMatch(/^Reads ledger_\w+ on 127\.0\.0\.1 as postgres\.\nRead-only transactions/);
@@ -44,7 +35,7 @@ it("counts on a ledger where nothing is installed, with the oldest rows and what
 });
 
 it("names what makes a count doubtful: a status that no check knows, and a table in another schema", async () => {
-  await database.admin.unsafe(`
+  await run(`
     insert into orders (status, hyperswitch_payment_id) values ('requires_capture', 'pay');
     create schema "o'b"; alter table refunds set schema "o'b"`);
   const elsewhere = await look(database.adminUrl);
@@ -55,7 +46,7 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   expect(doubts).toMatch(/! +status of orders: neither watched nor known to be settled: 'requires_capture' 1/);
   expect(doubts).toMatch(/! +refunds: it is in "o'b", where the role does not look/);
 
-  await database.admin.unsafe(`alter table orders set schema "o'b"; alter table seller_transfers set schema "o'b"`);
+  await run(`alter table orders set schema "o'b"; alter table seller_transfers set schema "o'b"`);
   const named = await look(database.adminUrl, "--schema", "o'b", "--settled", "requires_capture");
   expect([named.exitCode, named.text.match(/neither watched/)]).toEqual([0, null]);
 });
@@ -86,7 +77,7 @@ it("says so within 30 s when the link dies: refused, reset or silent, at the log
       });
       const startedAt = Date.now();
       const url = database.adminUrl.replace(/:\d+\//, `:${proxy.port}/`);
-      const { exitCode, output: text } = await inItsOwnProcess("doctor", [url], nothing);
+      const { exitCode, output: text } = await inItsOwnProcess("doctor", [url], withoutSettings);
       const seconds = (Date.now() - startedAt) / 1000;
       expect({ way, moment, exitCode, isLate: seconds > 30 }).toEqual({ way, moment, exitCode: 1, isLate: false });
       expect(text, `${way} ${moment}`).toMatch(/no answer within|connection|CONNECT|hung up|ECONNRESET|closed|ended/);
@@ -124,22 +115,19 @@ it.each([
   ["in a schema that the login may not use", "veza", ["--schema", "veza"]],
   ["in public", "public", []],
 ])("prints every grant that is missing: %s, to a login that has to be quoted", async (_, schema, options) => {
-  await database.admin.unsafe(
-    `create schema if not exists ${schema}; create role "Read-Only" login password 's3c/ret#'`,
-  );
-  onTestFinished(async () => void (await database.admin.unsafe('drop owned by "Read-Only"; drop role "Read-Only"')));
-  if (schema !== "public")
-    for (const table of tables) await database.admin.unsafe(`alter table ${table} set schema veza`);
+  await run(`create schema if not exists ${schema}; create role "Read-Only" login password 's3c/ret#'`);
+  onTestFinished(async () => void (await run('drop owned by "Read-Only"; drop role "Read-Only"')));
+  if (schema !== "public") for (const table of tables) await run(`alter table ${table} set schema veza`);
   const url = database.adminUrl.replace("postgres:postgres@", "Read-Only@");
   const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, url, ...options);
   const { exitCode, text } = await lookAsStranger();
   expect(exitCode).toBe(1);
-  for (const grant of grantsIn(text)) await database.admin.unsafe(grant);
+  for (const grant of grantsIn(text)) await run(grant);
   expect(await lookAsStranger()).toMatchObject({ exitCode: 0 });
 });
 
 it("names all that a doubtful 0 hangs on, below it: the statuses that the table has", async () => {
-  await database.admin.unsafe("insert into seller_transfers (status) select 'failed' from generate_series(1, 12)");
+  await run("insert into seller_transfers (status) select 'failed' from generate_series(1, 12)");
   const { text } = await look(database.adminUrl);
   const [, below = ""] = text.split("0 ?  failed_transfers\n");
   expect(below.split("\n").slice(1, 3)).toEqual([
@@ -149,7 +137,7 @@ it("names all that a doubtful 0 hangs on, below it: the statuses that the table 
 });
 
 it("tells the columns that a table has instead, and the view that bridges them", async () => {
-  await database.admin.unsafe(`
+  await run(`
     insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', now() - interval '1 day');
     alter table orders rename status to state; alter table orders rename hyperswitch_payment_id to payment`);
   const { exitCode, text } = await look(database.adminUrl);
@@ -158,15 +146,13 @@ it("tells the columns that a table has instead, and the view that bridges them",
   expect(said).toContain("there is no status, hyperswitch_payment_id, but id, state, payment, updated_at");
   const [view = ""] = /^ +create schema if not exists [^;]*;[^;]*;$/m.exec(text) ?? [];
   const sql = view.replaceAll(/\s+/g, " ");
-  await database.admin.unsafe(
-    sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper"),
-  );
+  await run(sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper"));
   const bridged = await look(database.adminUrl, "--schema", "veza_ledger_views");
   expect(bridged.text).toMatch(/^ +1 {2}stuck_orders, the oldest 24 h old$/m);
 });
 
 it("looks at the tables of public behind a schema of views", async () => {
-  await database.admin.unsafe("create schema veza_ledger_views; create view veza_ledger_views.orders as table orders");
+  await run("create schema veza_ledger_views; create view veza_ledger_views.orders as table orders");
   expect(await look(database.adminUrl, "--schema", "veza_ledger_views")).toMatchObject({ exitCode: 0 });
 });
 
@@ -176,13 +162,13 @@ it("ends quietly when its pipe is closed", async () => {
 });
 
 it("writes nothing, also where the login could: its session is read-only", async () => {
-  await database.admin.unsafe(`
+  await run(`
     create table witness (written boolean);
     create function note() returns boolean language plpgsql as
       $$ begin insert into witness values (true); return true; end $$;
     alter table refunds rename to real_refunds;
     create view refunds as select *, note() as noted from real_refunds where note()`);
-  await database.admin.unsafe("insert into real_refunds (status, created_at) values ('pending', '2020-01-01')");
+  await run("insert into real_refunds (status, created_at) values ('pending', '2020-01-01')");
   const { exitCode, text } = await look(database.adminUrl);
   expect(exitCode).toBe(1);
   expect(text).toContain("Unknown: cannot execute INSERT in a read-only transaction");

@@ -11,7 +11,7 @@ import { lockKey } from "../../lib/publish.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { createDatabase, databaseForFile, openConnection } from "../helpers/database.ts";
+import { databaseForFile, databaseForTest, openConnection } from "../helpers/database.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -183,8 +183,7 @@ describe("on a server without the roles", () => {
 });
 
 it("changes nothing when one statement fails, and says what fixes it", async () => {
-  const { admin, adminUrl, remove } = await createDatabase();
-  onTestFinished(remove);
+  const { admin, adminUrl } = await databaseForTest();
   await admin.unsafe("drop schema ledger_metrics cascade; alter table refunds rename hyperswitch_refund_id to gone");
   const lacking = /^✗ column "hyperswitch_refund_id" .*\n {2}→ migrate the ledger first, .*\nNothing was changed\.\n$/;
   expect(await migrate(adminUrl)).toEqual([1, expect.stringMatching(lacking)]);
@@ -192,8 +191,7 @@ it("changes nothing when one statement fails, and says what fixes it", async () 
 });
 
 it("migrates a ledger whose people on call lack a column, and says so", async () => {
-  const { admin, adminUrl, remove } = await createDatabase();
-  onTestFinished(remove);
+  const { admin, adminUrl } = await databaseForTest();
   await admin.unsafe("alter table orders rename id to number");
   const lacking =
     /^✓ veza_ledger_receiver .*\n✗ veza_ledger_oncall +could not list stuck_orders: column "id" .*\n {2}→ let the/m;
@@ -206,8 +204,7 @@ it.each([
   ["veza_ledger_receiver", "update (attempts) on ledger_metrics.deliveries", "could not record a delivery: permission"],
   ["veza_ledger_oncall", "select on ledger_metrics.deliveries", "could not read the totals: permission denied"],
 ])("tries %s, which cannot do its work without: %s", async (role, right, fact) => {
-  const { admin, adminUrl, remove } = await createDatabase();
-  onTestFinished(remove);
+  const { admin, adminUrl } = await databaseForTest();
   const { sql } = await openConnection(adminUrl);
   await tryRole(sql, role);
   await admin.unsafe(`revoke ${right} from ${role}`);

@@ -4,20 +4,17 @@ import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { lookAtAccepted } from "../../commands/looks/accepted.ts";
 import { checks } from "../../lib/checks.ts";
-import { databaseForTest, openConnection, type TestDatabase } from "../helpers/database.ts";
+import { databasePerTest, openConnection } from "../helpers/database.ts";
 import { sceneOf } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
-let database: TestDatabase;
+const { database, run } = databasePerTest();
 let log: ReturnType<typeof captureLog>;
-beforeEach(async () => {
+beforeEach(() => {
   log = captureLog();
-  database = await databaseForTest();
 });
-
-const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 const accept = (check: string, id: unknown, until = "now() + interval '5 days'") =>
   run(`insert into ledger_metrics.accepted values ('${check}', '${id}', ${until}, 'the bank takes its days')`);
 const ofAccepted = () => evidenceOf(database.samplerUrl, /accepted/);

@@ -1,18 +1,13 @@
 // What tells a blind check: the newest row, rows that can never count, and inserts.
 
-import { beforeEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
-import { databaseForTest, type TestDatabase } from "../helpers/database.ts";
+import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, modelOf } from "../helpers/models.ts";
 import { evidenceOf, sampleOf } from "../helpers/sample.ts";
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await databaseForTest();
-});
-
-const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+const { database, run } = databasePerTest();
 const evidence = () => evidenceOf(database.samplerUrl);
 const newest = (check: string) => `newest_item_timestamp_seconds{check=${check}}`;
 const outside = (check: string, reason: string) => `rows_outside{check=${check},reason=${reason}}`;

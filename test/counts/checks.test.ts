@@ -1,21 +1,16 @@
 // What a check asks and counts, what it takes for a count, and what becomes of a check that fails.
 
-import { beforeEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/question.ts";
-import { databaseForTest, lockTable, openConnection, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck, insertRows, modelOf, needs, onTable } from "../helpers/models.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await databaseForTest();
-});
-
-const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+const { database, run } = databasePerTest();
 const failure = (error: unknown) => (error as { code?: string }).code ?? "failed";
 const counts = (outcomes: Outcome[]) => countsIn(outcomes, failure);
 

@@ -1,10 +1,10 @@
 // indexes.sql: a tick reads as much of a large ledger as of a small one.
 
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { fillLedger, pagesOfTick } from "../../bench/ledger.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
-import { createDatabase, databaseForTest } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 
 /** The pages of a tick on a ledger of so many settled rows, with indexes.sql, next to rows / 100 other tables. */
 async function pagesAt(rows: number, type: string) {
@@ -48,8 +48,7 @@ it.each(["timestamptz", "timestamp"])(
 );
 
 it("serves a partitioned table, partitions of partitions and partitions of tomorrow, and is taken back", async () => {
-  const { admin, adminUrl, remove } = await createDatabase();
-  onTestFinished(remove);
+  const { admin, adminUrl } = await databaseForTest();
   await admin.unsafe(`
     drop table orders;
     create table orders

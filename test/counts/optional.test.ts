@@ -2,18 +2,15 @@
 
 import { beforeEach, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { databaseForTest, type TestDatabase } from "../helpers/database.ts";
+import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
-let database: TestDatabase;
+const { database, run } = databasePerTest();
 let log: ReturnType<typeof captureLog>;
-beforeEach(async () => {
+beforeEach(() => {
   log = captureLog();
-  database = await databaseForTest();
 });
-
-const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 
 it("says what the owner's view puts at risk, and is silent where it is missing or may not be read", async () => {
   const amounts = () => evidenceOf(database.samplerUrl, /^amount_at_risk/);

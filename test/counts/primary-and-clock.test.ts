@@ -4,18 +4,14 @@ import { randomBytes } from "node:crypto";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks, type Outcome } from "../../lib/checks.ts";
 import { clockDifferenceSeconds } from "../../lib/primary-and-clock.ts";
-import { databaseForTest, knowsInvokerViews, type TestDatabase } from "../helpers/database.ts";
+import { databasePerTest, knowsInvokerViews } from "../helpers/database.ts";
 import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
 import { countsIn, sampleOf } from "../helpers/sample.ts";
 
-let database: TestDatabase;
+const { database, run } = databasePerTest();
 const broken = checks.map((check) => insertRows(check, 2)).join("\n");
-beforeEach(async () => {
-  database = await databaseForTest();
-  await run(broken);
-});
+beforeEach(() => run(broken));
 
-const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 const counts = (outcomes: Outcome[]) => countsIn(outcomes, (error) => (error as Error).message);
 
 it.each([

@@ -6,7 +6,7 @@ import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import { publishTotals } from "../../lib/publish.ts";
-import { createDatabase, lend, openConnection, type TestDatabase } from "../helpers/database.ts";
+import { databaseForFile, lend, openConnection } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { runProgram } from "../helpers/processes.ts";
 
@@ -22,11 +22,10 @@ const all = [
   { ...sweep, data: { duration_seconds: 0.3 } },
 ];
 
-let database: TestDatabase;
+const database = await databaseForFile();
 let asReceiver: postgres.Sql;
 let statements: string[];
 beforeAll(async () => {
-  database = await createDatabase();
   asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
   const page = await readFile("docs/lost-and-wrong-events.md", "utf8");
   statements = [...page.matchAll(/^```sql\n([\s\S]*?)^```/gm)].map(([, sql = ""]) => sql);
@@ -35,7 +34,7 @@ beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
 });
-afterAll(() => Promise.all([asReceiver?.end(), database?.remove()]));
+afterAll(() => asReceiver?.end());
 
 /** Records these events under an id of their own, and publishes. Returns what the gateway shows then. */
 async function count(id: string, ...events: object[]): Promise<Record<string, number>> {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
-import { afterAll, inject, onTestFinished } from "vitest";
+import { afterAll, beforeEach, inject, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import type { Connections } from "../../lib/connections.ts";
 import type { Database, DatabaseTarget } from "../../lib/database.ts";
@@ -58,6 +58,17 @@ export async function databaseForTest(): Promise<TestDatabase> {
   const database = await createDatabase();
   onTestFinished(() => database.remove());
   return database;
+}
+
+/**
+ * A database for each test of the calling file, and how to run statements on it as the superuser. It is one object,
+ * whose fields change with the test.
+ */
+export function databasePerTest() {
+  const database = {} as TestDatabase;
+  beforeEach(async () => void Object.assign(database, await databaseForTest()));
+  const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
+  return { database, run };
 }
 
 /** Whether a view can ask as its caller, which came with PostgreSQL 15. */

@@ -7,7 +7,7 @@ import postgres from "postgres";
 import { describe, expect, inject, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
@@ -153,7 +153,7 @@ it("goes on without Prometheus where that does not start", async () => {
 });
 
 it("samples a database that it was given, writes nothing to it, and ends when a supervisor ends npm", async () => {
-  const database = await createDatabase();
+  const database = await databaseForTest();
   const settings = {
     DATABASE_URL: database.samplerUrl,
     PUSHGATEWAY_URL: inject("pushgatewayUrl"),
@@ -170,7 +170,6 @@ it("samples a database that it was given, writes nothing to it, and ends when a 
     await database.admin`select (select count(*)::int from orders) as orders,
       (select count(*)::int from ledger_metrics.deliveries) as deliveries`,
   ).toEqual([{ orders: 0, deliveries: 0 }]);
-  await database.remove();
 });
 
 const gatewayHere = { PUSHGATEWAY_URL: "http://127.0.0.1" };

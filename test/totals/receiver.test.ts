@@ -5,7 +5,7 @@ import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi 
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { serve } from "../../local/function-url.ts";
-import { createDatabase, lockTable, targetOf } from "../helpers/database.ts";
+import { databaseForFile, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -20,12 +20,9 @@ const orphan = { type: "reconciler.orphan_refund", timestamp };
 const body = JSON.stringify(orphan);
 const orphans = "veza_reconciler_orphan_refunds_total";
 
-const database = await createDatabase();
+const database = await databaseForFile();
 const server = await serve(handler, 0);
-afterAll(async () => {
-  await server.stop();
-  await database.remove();
-});
+afterAll(() => server.stop());
 beforeEach(async () => {
   setEnvironment({
     DATABASE_URL: database.receiverUrl,
