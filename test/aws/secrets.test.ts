@@ -151,6 +151,7 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
     ["the role may not use its key", { failure: [name, "Access to KMS is denied"] }, `${name}, KMS: the role lacks `],
     ["its key is disabled", { failure: ["DecryptionFailure", "hunter2"] }, "DecryptionFailure: its KMS key is"],
     ["the token is old", { failure: ["ExpiredTokenException", "hunter2"] }, "ExpiredTokenException: there are no"],
+    ["there is no key", { failure: ["CredentialsProviderError", "hunter2"] }, "CredentialsProviderError: there are"],
     ["the key is unknown", { failure: ["UnrecognizedClientException", "hunter2"] }, "UnrecognizedClientException: "],
   ])("%s", async (_, { secret, failure: [type = "", message = ""] = [] }, cause) => {
     const fake = await fakeSecretsManager(secret === undefined ? {} : { [app]: secret });

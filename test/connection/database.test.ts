@@ -60,7 +60,7 @@ it.each([
 });
 
 it.each([
-  ["ECONNRESET", true, true],
+  ["EAI_AGAIN, of a name", true, true],
   ["CONNECT_TIMEOUT", true, true],
   ["08006, of a connection", true, true],
   ["08P01, of a pooler", true, true],

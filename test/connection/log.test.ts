@@ -47,7 +47,7 @@ it.each([
 
 const line = "error:0A00010B:SSL routines:tls_validate_record_header:wrong version number";
 it.each([
-  ["its cause", new Error("connect ECONNREFUSED"), "connect ECONNREFUSED"],
+  ["its cause", coded(new Error("no certificate"), "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED"), "no certificate"],
   ["its cause's code, where that has no message", coded(new AggregateError([]), "ETIMEDOUT"), "ETIMEDOUT"],
   ["its own message, where it has no cause", undefined, "fetch failed"],
   ["no line of OpenSSL", coded(new Error(line), "ERR_SSL_WRONG_VERSION_NUMBER"), "the server does not speak TLS"],

@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
-import { databasePerTest } from "../helpers/database.ts";
+import { databasePerTest, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, modelOf } from "../helpers/models.ts";
 import { evidenceOf, sampleOf } from "../helpers/sample.ts";
@@ -22,7 +22,9 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
   const setOldTimesTo = (value: string) =>
     `update ${table} set ${time} = ${value} where ${time} < now() - interval '95 hours';`;
   await run(`
-    alter table ${table} alter ${time} drop not null;
+    alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
+    set local timezone = 'Asia/Kolkata';
+    alter table ${table} alter ${time} drop not null, alter ${time} type timestamp;
     ${insertRows(check, 3, { age: "4 days" })}
     ${setOldTimesTo("null")}
     ${insertRows(check, 1, { age: "4 days" })}

@@ -52,18 +52,19 @@ const successes = (series: Record<string, number>) =>
   Object.fromEntries(Object.entries(series).filter(([name]) => name.includes("success")));
 
 it("pushes the gauges, the oldest rows, its version, time and duration, and logs one line", async () => {
-  setEnvironment({ VERSION: "1.2.3-test" });
+  setEnvironment({ VERSION: "1.2.3-test", AWS_REGION: "eu-test-1" });
   await tick();
   const series = await scrape(stage);
   expect(series).toMatchObject({ ...gauges, 'veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"}': 0 });
   const oldest = series['veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}'] ?? 0;
   expect(Math.abs(Date.now() / 1000 - 3600 - oldest)).toBeLessThan(60);
-  expect(series.veza_ledger_sample_duration_seconds).toBeGreaterThan(0);
+  const { veza_ledger_sample_duration_seconds: duration = 0 } = series;
+  expect(duration).toBeGreaterThan(0);
   const host = hash("sha256", new URL(database.adminUrl).host).slice(0, 8);
-  const info = `sampler_info{database="ledger_\\w+@${host}",region=".*",version="1.2.3-test"}`;
+  const info = `sampler_info{database="ledger_\\w+@${host}",region="eu-test-1",version="1.2.3-test"}`;
   expect(Object.keys(series).join()).toMatch(new RegExp(info));
   expect(successes(series)).toEqual(allKnown);
-  expect(log).toEqual([{ level: "info", message: "tick", ...counts, duration_seconds: expect.any(Number) }]);
+  expect(log).toEqual([{ level: "info", message: "tick", ...counts, duration_seconds: expect.closeTo(duration, 2) }]);
 });
 
 it("pushes -1 and no oldest row for a check that fails, and logs which and why", async () => {

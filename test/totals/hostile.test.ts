@@ -140,6 +140,8 @@ it("reads no secret for 2,000 malformed requests, and one for 2,000 forged ones"
     fc.asyncProperty(attempt, (made) => refuse(made)),
     { numRuns: 2_000 },
   );
+  for (const bare of [null, {}, { requestContext: { http: { method: "POST" } } }])
+    statuses.add((await call(bare as never)).statusCode);
   expect(reads).toEqual([]);
   await fc.assert(fc.asyncProperty(attempt, forged, refuse), { numRuns: 2_000 });
   expect(reads).toEqual(["hostile"]);

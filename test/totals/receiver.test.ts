@@ -104,10 +104,10 @@ describe("answers", () => {
 
   it("400 to events of which one is wrong, counts none, and logs whose delivery it was", async () => {
     const log = captureLog();
+    setEnvironment({ STAGE: undefined }); // Not taken for a request that nobody has signed.
     const wrong = JSON.stringify([orphan, { ...orphan, type: "x" }]);
     const { status, json } = await post(server.url, secret, wrong, { id: "msg_bad" });
-    expect([status, json.stage]).toEqual([400, stage]);
-    expect(json.error).toContain("[1].type: must be one of ");
+    expect([status, json]).toEqual([400, { error: expect.stringContaining("[1].type: must be one of "), stage: null }]);
     expect(log).toEqual([{ level: "warn", message: "delivery refused", id: "msg_bad", status, error: json.error }]);
     expect(await recorded()).toEqual(nothing);
   });
@@ -164,7 +164,7 @@ it("logs for how long no signature has matched, again from 0 after each match", 
   for (let time = 0; time < 2; time += 1) {
     vi.setSystemTime(Date.now() + 120_000);
     await post(server.url, newSecret(), body);
-    await post(server.url, secret, "[]");
+    await post(server.url, secret, " ".repeat(256 * 1024 + 1)); // Too large, and signed all the same.
   }
   const refused = log.filter(({ message }) => message === "request refused");
   expect(refused.map(({ unmatched_seconds }) => unmatched_seconds)).toEqual([expect.any(Number), 0]);
@@ -226,7 +226,9 @@ it("records on a new connection at once when the link that it kept died without 
   setEnvironment({ DATABASE_URL: database.receiverUrl.replace(`:${port}/`, `:${proxy.port}/`) });
   await post(server.url, secret, body);
   proxy.silence();
+  const startedAt = performance.now();
   expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
+  expect(performance.now() - startedAt).toBeLessThan(3_500);
   expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
 });
 
