@@ -53,13 +53,9 @@ const record = ({ sql }: Database, id: string, count = 1) =>
   recordDelivery(sql, delivery(id, [increment(orphans, count)]));
 const totals = async () =>
   Object.fromEntries(await database.admin`select name, value from ledger_metrics.totals`.values());
-/** Publishes on this connection, and on new ones when it is lost. */
-const publish = (connection: Database, timeoutMs: number, target = gateway, url?: string) =>
-  publishTotals(
-    lend(connection, () => open(url)),
-    { pushgateway: target, stage },
-    deadline("test", timeoutMs),
-  );
+/** Publishes on this connection and, when it is lost, on a new one from `dial`. */
+const publish = (connection: Database, timeoutMs: number, target = gateway, dial = () => open()) =>
+  publishTotals(lend(connection, dial), { pushgateway: target, stage }, deadline("test", timeoutMs));
 
 it("adds a delivery once, however often it comes, also at once, and takes its id for text", async () => {
   const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
@@ -177,7 +173,7 @@ it.each([
   const [connection, other] = [await open(), await open()];
   const [session] = await connection.sql`select pg_backend_pid() as pid`;
   await record(other, "a");
-  let isOvertaken = false;
+  let [isOvertaken, isOver] = [false, false];
   /** Another publisher takes the lock, and pushes newer totals, before the first step of this name. */
   const overtake = async (step: string) => {
     if (step !== when || isOvertaken) return;
@@ -186,7 +182,10 @@ it.each([
     await record(other, "b");
     await publish(other, 20_000, { url });
     await expect.poll(() => connection.lost.aborted).toBe(true); // The lock is free before the client knows.
+    isOver = true;
   };
+  /** Only then, since the other publisher would leave its publish to a session that waits for the lock. */
+  const dial = () => vi.waitUntil(() => isOver, 20_000).then(() => open());
   const pushed: number[] = [];
   const url: string = await gatewayTaking(
     async (orphans, response) => {
@@ -198,7 +197,7 @@ it.each([
   );
   const unsafe = (statements: string) => overtake(statements).then(() => connection.sql.unsafe(statements));
   const overtaken = { ...connection, sql: { unsafe } } as unknown as Database;
-  expect(await publish(overtaken, 20_000, { url })).toBe(true);
+  expect(await publish(overtaken, 20_000, { url }, dial)).toBe(true);
   expect(pushed).toEqual(expected);
 });
 
@@ -235,7 +234,7 @@ describe("pushes no counter below what the gateway shows,", () => {
       pushed = await text(request);
       response.end();
     });
-    const outcome = await publish(await open(role), 20_000, { url }, role).catch(({ message }) => message);
+    const outcome = await publish(await open(role), 20_000, { url }, () => open(role)).catch(({ message }) => message);
     const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(pushed)?.[1]);
     return { outcome, requests, orphans: value(orphans), held: value("veza_reconciler_counters_held"), log };
   }
@@ -300,8 +299,8 @@ it("gives the lock back when its push is refused, and does not push again, also 
 it("says why it failed, and not only that the connection is gone by then", async () => {
   const { port } = targetOf(database.receiverUrl);
   const cutting = await startProxy(port, { allow: (chunk) => !chunk.includes("pg_advisory_xact_lock") });
-  const url = database.receiverUrl.replace(`:${port}/`, `:${cutting.port}/`);
-  await expect(publish(await open(url), 20_000, gateway, url)).rejects.toMatchObject({ code: "ECONNRESET" });
+  const dial = () => open(database.receiverUrl.replace(`:${port}/`, `:${cutting.port}/`));
+  await expect(publish(await dial(), 20_000, gateway, dial)).rejects.toMatchObject({ code: "ECONNRESET" });
 });
 
 it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
