@@ -44,7 +44,7 @@ export function open(target: DatabaseTarget, name: string, isStrict: boolean): D
     if (socket) throw closedError("Postgres hung up during start-up");
     socket = net.connect({ host: target.host, port: target.port, noDelay: true });
     await once(socket, "connect");
-    return Object.assign(socket, { host: target.host, port: target.port }); // Where postgres.js' errors take them from.
+    return Object.assign(socket, { host: target.host, port: target.port }); // For SNI and postgres.js' errors.
   };
 
   const close = () => {
@@ -58,11 +58,7 @@ export function open(target: DatabaseTarget, name: string, isStrict: boolean): D
 
   const sql = postgres({
     ...login,
-    ssl: tls !== "off" && {
-      rejectUnauthorized: tls === "verified",
-      host: target.host,
-      ...(net.isIP(target.host) ? {} : { servername: target.host }),
-    },
+    ssl: tls !== "off" && { rejectUnauthorized: tls === "verified", host: target.host },
     max: 1,
     prepare: false, // Poolers in transaction mode lose prepared statements; PgBouncer keeps them since 1.21.
     fetch_types: false, // Would cost a query after every log-in, for array types.

@@ -7,7 +7,7 @@ export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
     signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).then(() => signal.removeEventListener("abort", abort));
+    work.then(resolve, reject);
   });
 }
 
