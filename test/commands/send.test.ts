@@ -1,12 +1,11 @@
 // npm run send: what it prints and its exit code, for each answer of a receiver and each wrong setting.
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { expect, inject, it } from "vitest";
+import { expect, it } from "vitest";
 import { run } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest } from "../helpers/database.ts";
-import { runScript } from "../helpers/processes.ts";
-import { newSecret } from "../helpers/receiver.ts";
+import { newSecret, startReceiver } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -16,16 +15,11 @@ const sendWith = (environment: Record<string, string | undefined>, ...args: stri
   inProcess(run, args, { RECEIVER_URL: undefined, WEBHOOK_SECRET: secret, SECRET_ID: undefined, ...environment });
 const send = (url: string, ...args: string[]) => sendWith({ RECEIVER_URL: url }, ...args);
 
-/** The real receiver, in a process of its own, on a Postgres that is there. */
-async function startReceiver() {
-  const database = await databaseForTest();
-  const receiver = runScript("test/programs/receiver.ts", [], {
-    DATABASE_URL: database.receiverUrl,
-    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-    WEBHOOK_SECRET: secret,
-    STAGE: "send",
-  });
-  return { url: await receiver.printed(/http:\S+/), sql: database.admin };
+/** The real receiver, on a Postgres that is there. */
+async function startWithDatabase() {
+  const { receiverUrl, admin } = await databaseForTest();
+  const { url } = await startReceiver({ DATABASE_URL: receiverUrl, WEBHOOK_SECRET: secret, STAGE: "send" });
+  return { url, sql: admin };
 }
 
 it.each([
@@ -44,7 +38,7 @@ it.each([
 });
 
 it("tries everything with ping, counts a file once under its id, and takes no other events for it", async () => {
-  const { url, sql } = await startReceiver();
+  const { url, sql } = await startWithDatabase();
   const totals = async () => (await sql`select name, labels, value::int from ledger_metrics.totals`).map(Object.values);
   expect(await send(url, "ping")).toEqual({
     exitCode: 0,
@@ -69,7 +63,7 @@ it("tries everything with ping, counts a file once under its id, and takes no ot
 });
 
 it("takes the secret from Secrets Manager, unless the environment has it", async () => {
-  const { url } = await startReceiver();
+  const { url } = await startWithDatabase();
   await fakeSecretsManager({ receiver: { WEBHOOK_SECRET: `${secret} ${newSecret()}` }, other: {} });
   const from = (SECRET_ID: string, WEBHOOK_SECRET?: string) =>
     sendWith({ RECEIVER_URL: url, SECRET_ID, WEBHOOK_SECRET }, "ping");

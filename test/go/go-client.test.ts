@@ -7,7 +7,6 @@ import { demoSecret, receiverPort } from "../../commands/demo-receiver.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { postgresPort } from "../../local/defaults.ts";
 import { databaseForTest, lockTable } from "../helpers/database.ts";
-import { withoutSettings } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import {
   driversAreHere,
@@ -21,8 +20,8 @@ import {
   staticcheckIsHere,
   withModules,
 } from "../helpers/go.ts";
-import { type Program, runProgram, runScript } from "../helpers/processes.ts";
-import { newSecret, post } from "../helpers/receiver.ts";
+import { type Program, runProgram } from "../helpers/processes.ts";
+import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
 
 const say = (line: string) => process.stdout.write(`go-client: ${line}\n`);
@@ -83,20 +82,16 @@ describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () =
     const outbox = (condition: string, columns = "") =>
       database.admin.unsafe(`select ${columns} from ledger_metrics_outbox where ${condition} order by id`);
     const goUrl = `${database.adminUrl}?sslmode=disable&application_name=reconciler`;
-    /** A receiver in a process of its own. */
-    const startReceiver = async (stage: string, secret: string, PUSHGATEWAY_URL = inject("pushgatewayUrl")) => {
-      const settings = { DATABASE_URL: database.receiverUrl, PUSHGATEWAY_URL, WEBHOOK_SECRET: secret, STAGE: stage };
-      const program = runScript("test/programs/receiver.ts", [], { ...withoutSettings, ...settings });
-      return { program, url: await program.printed(/receiver (\S+)/) };
-    };
-    return { ...database, goUrl, make, rollBack, outbox, startReceiver };
+    const receive = (STAGE: string, WEBHOOK_SECRET: string, more: Record<string, string> = {}) =>
+      startReceiver({ DATABASE_URL: database.receiverUrl, WEBHOOK_SECRET, STAGE, ...more });
+    return { ...database, goUrl, make, rollBack, outbox, receive };
   }
 
   /** An outbox, a receiver, and what a program finds both by. */
   async function createWay(stage: string) {
     const database = await createOutbox();
     const secret = newSecret();
-    const { url } = await database.startReceiver(stage, secret);
+    const { url } = await database.receive(stage, secret);
     const environment = { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret };
     return { ...database, url, secret, environment };
   }
@@ -290,9 +285,9 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
     const secret = newSecret();
     const toGateway = await startFront(() => inject("pushgatewayUrl"));
 
-    let receiver: Awaited<ReturnType<typeof database.startReceiver>>;
+    let receiver: Awaited<ReturnType<typeof startReceiver>>;
     const restartReceiver = async () => {
-      receiver = await database.startReceiver(stage, secret, toGateway.url);
+      receiver = await database.receive(stage, secret, { PUSHGATEWAY_URL: toGateway.url });
     };
     const killReceiver = () => kill(receiver.program);
     const toReceiver = await startFront(() => receiver.url);

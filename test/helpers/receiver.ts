@@ -1,7 +1,17 @@
 import { randomBytes, randomUUID } from "node:crypto";
+import { inject } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
+import { withoutSettings } from "./environment.ts";
+import { type Program, runScript } from "./processes.ts";
 
 export const newSecret = (bytes = 32) => `whsec_${randomBytes(bytes).toString("base64")}`;
+
+/** Starts the real receiver in a process of its own, on the tests' gateway unless `settings` say otherwise. */
+export async function startReceiver(settings: Record<string, string>): Promise<{ program: Program; url: string }> {
+  const all = { ...withoutSettings, PUSHGATEWAY_URL: inject("pushgatewayUrl"), ...settings };
+  const program = runScript("test/programs/receiver.ts", [], all);
+  return { program, url: await program.printed(/receiver (\S+)/) };
+}
 
 export interface Answer {
   status: number;

@@ -3,11 +3,10 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { expect, inject, it } from "vitest";
+import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-receiver.ts";
 import { databaseForTest } from "../helpers/database.ts";
-import { runScript } from "../helpers/processes.ts";
-import { newSecret } from "../helpers/receiver.ts";
+import { newSecret, startReceiver } from "../helpers/receiver.ts";
 
 const ownSecret = newSecret();
 const recorded = '{"status":"recorded","published":true,"stage":"examples"}';
@@ -17,19 +16,17 @@ it.each([
   ["posts an event with the secret in WEBHOOK_SECRET", { WEBHOOK_SECRET: ownSecret }, recorded, 1],
   ["prints why an event was refused", { WEBHOOK_SECRET: newSecret() }, "webhook-signature: does not match", 0],
 ])("the example in docs/events.md %s", async (_, environment, printed, counted) => {
-  const database = await databaseForTest();
-  const receiver = runScript("test/programs/receiver.ts", [], {
-    DATABASE_URL: database.receiverUrl,
-    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+  const { receiverUrl: DATABASE_URL, admin } = await databaseForTest();
+  const { url } = await startReceiver({
+    DATABASE_URL,
     WEBHOOK_SECRET: `${demoSecret} ${ownSecret}`,
     STAGE: "examples",
   });
-  const url = await receiver.printed(/http:\S+/);
   const page = await readFile("docs/events.md", "utf8");
   const [, example = ""] = /### curl\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(page) ?? [];
   const { stdout } = await promisify(execFile)("bash", ["-c", `set -euo pipefail\n${example}`], {
     env: { ...process.env, RECEIVER_URL: url, ...environment },
   });
   expect(stdout).toContain(printed);
-  expect(await database.admin`select from ledger_metrics.deliveries`).toHaveLength(counted);
+  expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(counted);
 });

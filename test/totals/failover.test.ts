@@ -21,7 +21,7 @@ import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { runScript } from "../helpers/processes.ts";
-import { newSecret, post } from "../helpers/receiver.ts";
+import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 const stage = "failover";
@@ -232,9 +232,8 @@ it("lets no counter fall while two primaries live, each with a receiver, and whe
   await tick(primary, gateway);
   await fallsUntil(0);
   await onStandby`select pg_promote(true, 60)`;
-  const startReceiver = (server: Restartable) =>
-    runScript("test/programs/receiver.ts", [], receiverSettings(server, gateway)).printed(/receiver (\S+)/);
-  const [onThis = "", onThat = ""] = await Promise.all([primary, standby].map(startReceiver));
+  const receivers = [primary, standby].map((server) => startReceiver(receiverSettings(server, gateway)));
+  const [onThis = "", onThat = ""] = (await Promise.all(receivers)).map(({ url }) => url);
   for (const [index, id] of named("split", 12).entries()) {
     expect(await send([id], index % 3 ? onThis : onThat)).toEqual({ [id]: "recorded" });
   }
