@@ -105,7 +105,8 @@ function checkValues(params: Params, longestName: string): void {
   must(longestName.length <= 64, `stage is too long: ${longestName} has more than Lambda's 64 characters`);
   const arnOf = (service: string, rest: string) => new RegExp(`^arn:aws[\\w-]*:${service}:${rest}$`);
   must(
-    /^(postgres(ql)?:\/\/[^@/?#]+\/[^/?#]+(\?sslmode=(verify-full|verify-ca|require))?)?$/.test(params.databaseUrl),
+    /^(postgres(ql)?:\/\/[^@/?#]+\/[^/?#]+(\?sslmode=(verify-full|verify-ca|require))?)?$/.test(params.databaseUrl) &&
+      (!params.databaseUrl || URL.canParse(params.databaseUrl)),
     "databaseUrl must be like postgres://host:5432/database, without user and password, and with TLS",
   );
   must(
@@ -139,6 +140,7 @@ function checkValues(params: Params, longestName: string): void {
     !url?.username && !url?.password,
     "pushgatewayUrl must not carry credentials: put PUSHGATEWAY_URL into the secrets",
   );
+  must(!url?.search && !url?.hash, "pushgatewayUrl must not have a query or a fragment");
   const [subnets, groups] = [list(params.subnetIds), list(params.securityGroupIds)];
   must(subnets.length > 0 === groups.length > 0, "subnetIds and securityGroupIds belong together: set both or none");
   must(

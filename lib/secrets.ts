@@ -43,7 +43,7 @@ function causeOf({ name, message, code }: NodeJS.ErrnoException): string {
     case "AccessDeniedException":
       return /\bKMS\b/.test(message)
         ? "AccessDeniedException, KMS: the role lacks kms:Decrypt on the secret's key (kmsKeyArn)"
-        : "AccessDeniedException, IAM: the role lacks secretsmanager:GetSecretValue on it";
+        : "AccessDeniedException, IAM: the role or its boundary lacks secretsmanager:GetSecretValue on it";
     case "ResourceNotFoundException":
       return "ResourceNotFoundException: no secret of this name in this account and region";
     case "DecryptionFailure":

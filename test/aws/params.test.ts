@@ -65,6 +65,8 @@ it.each([
   ["every database", { databaseResourceId: "*" }, /^databaseResourceId must be like/],
   ["no secret for the receiver", { receiverSecretId: "" }, /^receiverSecretId must be/],
   ["a gateway of another protocol", { pushgatewayUrl: "push.internal:9091" }, /^pushgatewayUrl must be an http/],
+  ["two databases", { ...password, databaseUrl: "postgres://h1:5432,h2:5432/l" }, /^databaseUrl must be like/],
+  ["a query", { pushgatewayUrl: "https://push/x?y=1" }, "pushgatewayUrl must not have a query or a fragment"],
   ["another network", { subnetIds: "vpc-1", securityGroupIds: "default" }, /^subnetIds .*; securityGroupIds must/],
   ["no settings for the sampler", { samplerSecretId: "" }, "samplerSecretId may be empty only with databaseUrl and p"],
 ])("refuses params with %s", async (_, params, message) => {

@@ -147,7 +147,7 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
     ["it is not there", {}, "ResourceNotFoundException: no secret of this name in this account and region"],
     ["it is not JSON", { secret: "hunter2" }, "it is not a JSON object"],
     ["it is null", { secret: null }, "it is not a JSON object"],
-    ["the role may not read it", { failure: [name, "User: arn is not authorized"] }, `${name}, IAM: the role lacks `],
+    ["the role may not read it", { failure: [name, "User: arn is not authorized"] }, `${name}, IAM: the role or its`],
     ["the role may not use its key", { failure: [name, "Access to KMS is denied"] }, `${name}, KMS: the role lacks `],
     ["its key is disabled", { failure: ["DecryptionFailure", "hunter2"] }, "DecryptionFailure: its KMS key is"],
     ["the token is old", { failure: ["ExpiredTokenException", "hunter2"] }, "ExpiredTokenException: there are no"],

@@ -50,7 +50,9 @@ it.skipIf(!jq)("shows a change of the template before it is deployed, and nothin
 it("makes the deployer's role and policies from the files in deploy/, with the account's number", async () => {
   const folder = await newFolder();
   await cp("deploy", path.join(folder, "deploy"), { recursive: true });
-  const commands = example(page, /```sh\n(account=[\s\S]*?)```/);
+  // An adopter has run the commands already.
+  const asShipped = "perl -pi -e 's/[0-9]{12}/123456789012/' deploy/*.json deploy/workflow.yml\n";
+  const commands = asShipped + example(page, /```sh\n(account=[\s\S]*?)```/);
   const aws = `case "$1 $2" in
     "sts get-caller-identity") echo 210987654321 ;;
     *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;

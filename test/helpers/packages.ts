@@ -65,8 +65,8 @@ export async function packageService(stage: string, params: object = {}, args: s
   await symlink(path.join(projectFolder, "node_modules"), path.join(service, "node_modules"));
   const configuration = await readFile(path.join(projectFolder, "serverless.yml"), "utf8");
   const block = `params:\n  ${stage}: ${JSON.stringify(params)}\n`;
-  const withoutStage = configuration.replace(`  ${stage}: {}\n`, "");
-  await writeFile(path.join(service, "serverless.yml"), withoutStage.replace("params:\n", block));
+  const stages = /^params:\n(?: {2}(?!default:)\S.*\n(?: {4}.*\n)*)*/m; // Perhaps an adopter's.
+  await writeFile(path.join(service, "serverless.yml"), configuration.replace(stages, block));
   const withoutAws = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
   const command = path.join(projectFolder, "node_modules/.bin/serverless");
   const temporary = path.join(folder, "temporary");
