@@ -12,6 +12,7 @@ import { startLambda } from "../helpers/lambda.ts";
 import { functionIn, packageService } from "../helpers/packages.ts";
 import { runProgram, runScript } from "../helpers/processes.ts";
 import { awsCredentials, startRds } from "../helpers/rds.ts";
+import { startReceiver } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -68,8 +69,7 @@ async function startWalk(address: string, ca: string, stage: string) {
   };
   /** The first 200 of a receiver with this environment, by the README's ping. */
   const ping = async (environment: Record<string, string>) => {
-    const listening = runScript("test/programs/receiver.ts", [], { ...withoutSettings, ...environment });
-    const url = await listening.printed(/receiver (\S+)/);
+    const { url } = await startReceiver(environment);
     const [command = ""] = /^.*npm run send -- ping$/m.exec((await blocksOf("README.md", "Deploy")).join("")) ?? [];
     const { WEBHOOK_SECRET } = given["veza-ledger-metrics/prod/receiver"] ?? {};
     const sent = await bash(command.replace(/https:\S+/, url), { WEBHOOK_SECRET });

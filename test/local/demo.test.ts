@@ -1,6 +1,6 @@
 // npm run demo: what each demo shows next to npm start, and that it touches nothing else.
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { createDatabase } from "../helpers/database.ts";
+import { databaseForTest } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { type Program, runScript, startProgram } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
@@ -111,17 +111,13 @@ describe("touches nothing else:", () => {
 
   it.each([
     ["no stack answers", `http://127.0.0.1:${closedPort}/`, /^No stack answers at http:\S+: .*\.$/],
-    [
-      "RECEIVER_URL names a receiver elsewhere",
-      "https://receiver.example/",
-      /^RECEIVER_URL names a receiver elsewhere/,
-    ],
+    ["the receiver is elsewhere", "https://receiver.example/", /^RECEIVER_URL names a receiver elsewhere/],
   ])("%s", async (_, url, why) => {
     await refuses(url, "outage", why);
   });
 
   it("the stack runs on a ledger of the user's own", async () => {
-    const database = await createDatabase();
+    const database = await databaseForTest();
     const stack = runScript("local/start.ts", ["--every", "1"], {
       ...withoutSettings,
       DATABASE_URL: database.samplerUrl,
@@ -134,7 +130,6 @@ describe("touches nothing else:", () => {
     expect((await fetch(`${url}outage`, { method: "PUT" })).status).toBe(405);
     expect((await fetch(url, { method: "POST", body: "[]" })).status).toBe(401);
     expect(await database.admin`select hyperswitch_refund_id from refunds`).toEqual([]);
-    await database.remove();
   });
 
   it("what answers names a PostgreSQL that is no demo's", async () => {
