@@ -131,8 +131,8 @@ func (c *Client) post(ctx context.Context, id, body string) error {
 	request.Header.Set("webhook-id", id)
 	request.Header.Set("webhook-timestamp", timestamp)
 	request.Header.Set("webhook-signature", c.sign(id, timestamp, body))
-	// An empty key is not sent. It lets net/http dial again when the server has just closed an idle connection.
-	request.Header["Idempotency-Key"] = []string{}
+	// Lets net/http dial again when the server has just closed an idle connection.
+	request.Header.Set("Idempotency-Key", id)
 	response, err := c.HTTPClient.Do(request)
 	if err != nil {
 		return noAnswer(id, err)
@@ -159,7 +159,10 @@ func (c *Client) sign(id, timestamp, body string) string {
 // judge turns an answer into what Send returns. Only the receiver's own JSON counts a delivery or ends it, because a
 // load balancer or a wrong URL can answer 200, 400 or 409 too.
 func judge(id, body string, response *http.Response, answerBody []byte) error {
-	var answer struct{ Status, Error string }
+	var answer struct {
+		Status, Error string
+		Stage         json.RawMessage // The receiver tells it, also null, to those who have signed.
+	}
 	if json.Unmarshal(answerBody, &answer) != nil {
 		answer.Status, answer.Error = "", ""
 	}
@@ -171,7 +174,7 @@ func judge(id, body string, response *http.Response, answerBody []byte) error {
 		ID:         id,
 		Status:     status,
 		Reason:     shorten(answer.Error, maxReasonRunes),
-		Retryable:  answer.Error == "" || !isFinal(status),
+		Retryable:  answer.Error == "" || answer.Stage == nil || !isFinal(status),
 		RetryAfter: retryAfter(response.Header.Get("Retry-After")),
 	}
 	if answer.Error == "" {

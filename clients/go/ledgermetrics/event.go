@@ -179,7 +179,7 @@ func inWords(body string) string {
 			name = noun.one
 		}
 		if noun.one == "sweep" {
-			name += fmt.Sprintf(" (%s)", swept.Round(time.Millisecond))
+			name += fmt.Sprintf(" (%s)", swept.Round(time.Microsecond))
 		}
 		words = append(words, fmt.Sprintf("%d %s", count, name))
 	}

@@ -28,11 +28,13 @@ const (
 	throttledFor = time.Hour
 
 	// Of the outbox's own statements.
-	statementTimeout = 10 * time.Second
+	statementTimeout = 9 * time.Second
+	// For a driver to end a statement with its context. lib/pq waits for the server, which may be mute.
+	cancelTimeout = time.Second
 	// No request starts later than this after its batch was claimed.
 	startTimeout = 20 * time.Second
 	// A claim ends after this, in case its process died: no process needs longer for a batch.
-	lease = 2*statementTimeout + startTimeout + sendTimeout
+	lease = 2*(statementTimeout+cancelTimeout) + startTimeout + sendTimeout
 
 	// A claim starts this long before the end of the last one, for transactions that were open then.
 	overlap = 2 * time.Second
@@ -222,7 +224,10 @@ func (o *Outbox) claimAfter(ctx context.Context, cursor position, size int) ([]d
 		}
 		return rows.Err()
 	})
-	return batch, now, err
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return batch, now, nil
 }
 
 // claimSQL has limit and lease as numbers, since a generic plan would expect a large limit. The left join brings the
@@ -301,8 +306,25 @@ func (o *Outbox) adapt(batch []delivery) error {
 	return nil
 }
 
-// inTx runs work in a transaction of the outbox's own, in the isolation level that SKIP LOCKED needs.
+// inTx runs work in a transaction of the outbox's own, in the isolation level that SKIP LOCKED needs. It ends with ctx,
+// and leaves a driver behind that does not. Then work may still run: read nothing of it after an error.
 func (o *Outbox) inTx(ctx context.Context, work func(tx *sql.Tx) error) error {
+	done := make(chan error, 1)
+	go func() { done <- o.transact(ctx, work) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(cancelTimeout):
+		return ctx.Err()
+	}
+}
+
+func (o *Outbox) transact(ctx context.Context, work func(tx *sql.Tx) error) error {
 	tx, err := o.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err

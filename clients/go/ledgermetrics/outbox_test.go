@@ -3,12 +3,15 @@ package ledgermetrics
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -151,13 +154,13 @@ func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 		sent++
 		switch r.Header.Get("webhook-id") {
 		case "invalid":
-			answer(w, 400, `{"error":"[1].type: must be another"}`)
+			answer(w, 400, `{"error":"[1].type: must be another","stage":null}`)
 		case "large":
-			answer(w, 413, `{"error":"over 1 events"}`)
+			answer(w, 413, `{"error":"over 1 events","stage":null}`)
 		case "not-json":
-			answer(w, 400, `{"error":"the body is not JSON"}`)
+			answer(w, 400, `{"error":"the body is not JSON","stage":null}`)
 		case "taken":
-			answer(w, 409, `{"error":"webhook-id: was recorded before for other events"}`)
+			answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
 		default:
 			recorded(w)
 		}
@@ -203,7 +206,7 @@ func TestHooksTellWhatBecameOfEachDelivery(t *testing.T) {
 		case "sent":
 			recorded(w)
 		case "parked":
-			answer(w, 409, `{"error":"webhook-id: was recorded before for other events"}`)
+			answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
 		default:
 			answer(w, 503, `{"error":"not confirmed"}`)
 		}
@@ -543,5 +546,72 @@ func TestRunGoesOnAfterAFailureAndEndsWithItsContext(t *testing.T) {
 	outbox.Run(runCtx)
 	if !errors.Is(runCtx.Err(), context.Canceled) || attempts != 2 {
 		t.Errorf("%d attempts, %v", attempts, runCtx.Err())
+	}
+}
+
+// As behind a host that is frozen: nothing comes any more, and no connection ends.
+func TestDrainEndsWithItsContextWhenPostgresFallsSilent(t *testing.T) {
+	open(t)
+	address, err := url.Parse(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var silence sync.RWMutex
+	forward := func(to, from net.Conn) {
+		defer to.Close()
+		bytes := make([]byte, 4096)
+		for {
+			count, err := from.Read(bytes)
+			if err != nil {
+				return
+			}
+			silence.RLock()
+			to.Write(bytes[:count])
+			silence.RUnlock()
+		}
+	}
+	server := address.Host
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if behind, err := net.Dial("tcp", server); err == nil {
+				go forward(behind, connection)
+				go forward(connection, behind)
+			}
+		}
+	}()
+	address.Host = listener.Addr().String()
+	db, err := sql.Open(os.Getenv("DRIVER"), address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, _ *http.Request) { recorded(w) }))
+	drain(t, outbox, Drained{})
+
+	silence.Lock()
+	defer silence.Unlock()
+	drainCtx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := outbox.Drain(drainCtx)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(2*cancelTimeout + 3*time.Second):
+		t.Error("it waits for Postgres")
 	}
 }
