@@ -13,7 +13,7 @@ declare
     select min(format('%I.%I', nspname, relname)) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where relname = 'ledger_metrics_outbox' and relkind = 'r' and nspname <> 'public');
 begin
-  if elsewhere is not null then
+  if elsewhere is not null and to_regclass('public.ledger_metrics_outbox') is null then
     raise exception 'the outbox is public.ledger_metrics_outbox, and an earlier version made %', elsewhere
       using hint = format('Stop the earlier client, and: alter table %s set schema public', elsewhere);
   end if;

@@ -101,12 +101,14 @@ describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () =
     const shape = () =>
       Promise.all([
         admin`select column_name, column_default, is_nullable, data_type
-          from information_schema.columns where table_name = 'ledger_metrics_outbox' order by column_name`,
+          from information_schema.columns where table_name = 'ledger_metrics_outbox' and table_schema = 'public'
+          order by column_name`,
         admin`select indexdef from pg_indexes where tablename = 'ledger_metrics_outbox' order by 1`,
       ]);
     const fresh = await shape();
     await admin.unsafe(`
       insert into ledger_metrics_outbox (id, body) values ('waiting', '[]');
+      create schema backup; create table backup.ledger_metrics_outbox as table ledger_metrics_outbox;
       alter table ledger_metrics_outbox drop column claimed_until, drop column sent_at, drop column first_sent_at,
         drop column seq, drop column digest;
       create index ledger_metrics_outbox_due on ledger_metrics_outbox (next_attempt_at) where parked_at is null`);
