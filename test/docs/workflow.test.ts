@@ -89,9 +89,8 @@ describe("deploy/workflow.yml", async () => {
       "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
       "token.actions.githubusercontent.com:sub": expect.stringMatching(subject),
     });
-    expect(deploy?.steps[indexOf(deploy, /credentials@/)]?.with?.["role-to-assume"]).toMatch(
-      /^arn:aws:iam::\d{12}:role\/deploy-veza-ledger-metrics$/,
-    );
+    const role = deploy?.steps[indexOf(deploy, /credentials@/)]?.with?.["role-to-assume"];
+    expect(role).toMatch(/^arn:aws:iam::\d{12}:role\/deploy-veza-ledger-metrics$/);
   });
 
   it.skipIf(!jq).each([

@@ -9,6 +9,7 @@ import { databaseForTest } from "../helpers/database.ts";
 import { newSecret, startReceiver } from "../helpers/receiver.ts";
 
 const ownSecret = newSecret();
+const bothSecrets = `${demoSecret} ${ownSecret}`;
 const recorded = '{"status":"recorded","published":true,"stage":"examples"}';
 
 it.each([
@@ -17,11 +18,7 @@ it.each([
   ["prints why an event was refused", { WEBHOOK_SECRET: newSecret() }, "webhook-signature: does not match", 0],
 ])("the example in docs/events.md %s", async (_, environment, printed, counted) => {
   const { receiverUrl: DATABASE_URL, admin } = await databaseForTest();
-  const { url } = await startReceiver({
-    DATABASE_URL,
-    WEBHOOK_SECRET: `${demoSecret} ${ownSecret}`,
-    STAGE: "examples",
-  });
+  const { url } = await startReceiver({ DATABASE_URL, WEBHOOK_SECRET: bothSecrets, STAGE: "examples" });
   const page = await readFile("docs/events.md", "utf8");
   const [, example = ""] = /### curl\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(page) ?? [];
   const { stdout } = await promisify(execFile)("bash", ["-c", `set -euo pipefail\n${example}`], {
