@@ -5,31 +5,24 @@ import { glob, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
-import { beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
+import { beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
-import { createDatabase, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startPgbouncer } from "../helpers/pgbouncer.ts";
 import { runScript } from "../helpers/processes.ts";
 import { sampleAs } from "../helpers/sample.ts";
-import { startLedgerServer } from "../helpers/template.ts";
 
-/** A server of this file's own: roles belong to all databases of a server. */
-let serverUrl: string;
+const serverUrl = await serverForFile();
+const server = postgres(serverUrl, { max: 1 });
+await server`create role shop login password 'shop'`;
+await server.end();
 let database: TestDatabase;
 /** The database through the pooler, as the login that the application shares with others, and as the administrator. */
 let shopUrl: string;
 let adminUrl: string;
-beforeAll(async () => {
-  const server = await startLedgerServer();
-  serverUrl = server.superuserUrl;
-  const sql = postgres(serverUrl, { max: 1 });
-  await sql`create role shop login password 'shop'`;
-  await sql.end();
-  return () => server.stop();
-});
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
 

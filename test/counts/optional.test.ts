@@ -1,18 +1,15 @@
 // What a ledger may have besides: the money at risk, and an outbox.
 
-import { beforeEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
-let log: ReturnType<typeof captureLog>;
-beforeEach(() => {
-  log = captureLog();
-});
 
 it("says what the owner's view puts at risk, and is silent where it is missing or may not be read", async () => {
+  const log = captureLog();
   const amounts = () => evidenceOf(database.samplerUrl, /^amount_at_risk/);
   await run("drop view if exists ledger_metrics.amounts_at_risk");
   expect(await amounts()).toEqual({});
@@ -27,6 +24,7 @@ it("says what the owner's view puts at risk, and is silent where it is missing o
 });
 
 it("says how many deliveries wait in the outbox or are parked, and since when, where there is one", async () => {
+  const log = captureLog();
   const outbox = () => evidenceOf(database.samplerUrl, /^outbox/);
   expect(await outbox()).toEqual({});
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "config/postgres/roles.sql"]);

@@ -3,22 +3,15 @@
 
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
-import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
+import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
-import { createDatabase, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, serverForFile, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
-import { startLedgerServer } from "../helpers/template.ts";
 
-/** A server of this file's own: roles belong to all databases of a server. */
-let serverUrl: string;
+const serverUrl = await serverForFile();
 let database: TestDatabase;
-beforeAll(async () => {
-  const server = await startLedgerServer();
-  serverUrl = server.superuserUrl;
-  return () => server.stop();
-});
 beforeEach(async () => {
   database = await createDatabase(serverUrl);
   onTestFinished(async () => {

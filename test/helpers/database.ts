@@ -6,6 +6,8 @@ import type { Connections } from "../../lib/connections.ts";
 import type { Database, DatabaseTarget } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { startPostgres } from "../../local/postgres.ts";
+import { createTemplate } from "./template.ts";
 
 export interface TestDatabase {
   /** As the superuser. */
@@ -23,6 +25,14 @@ function sessionOn(serverUrl: string): postgres.Sql {
   const session = sessions.get(serverUrl) ?? postgres(serverUrl, { max: 1, fetch_types: false, idle_timeout: 1 });
   sessions.set(serverUrl, session);
   return session;
+}
+
+/** The URL of a server for the calling file, whose tests change roles: these belong to all databases of a server. */
+export async function serverForFile(): Promise<string> {
+  const server = await startPostgres(0);
+  afterAll(() => server.stop());
+  await createTemplate(server.superuserUrl);
+  return server.superuserUrl;
 }
 
 /** A new database: the ledger's tables, the totals' schema and both roles, all as shipped. */

@@ -1,6 +1,5 @@
 import postgres from "postgres";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 
 /** Makes the database `ledger` on this server, which createDatabase() copies, and gives the roles their passwords. */
 export async function createTemplate(serverUrl: string): Promise<void> {
@@ -17,11 +16,4 @@ export async function createTemplate(serverUrl: string): Promise<void> {
   await sql`alter role veza_ledger_receiver password 'receiver'`;
   await sql`alter role veza_ledger_receiver connection limit 50`;
   await sql.end();
-}
-
-/** A server with that database, for a file whose tests change roles: these belong to all databases of a server. */
-export async function startLedgerServer(flags: string[] = []): Promise<LocalPostgres> {
-  const server = await startPostgres(0, flags);
-  await createTemplate(server.superuserUrl);
-  return server;
 }
