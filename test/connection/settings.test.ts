@@ -10,7 +10,7 @@ const secret = newSecret();
 const [certificate = "", otherCertificate = ""] = rootCertificates;
 const good = {
   DATABASE_URL: "postgres://user:hunter2@db.internal:6432/ledger",
-  PUSHGATEWAY_URL: "https://push.internal/prefix/",
+  PUSHGATEWAY_URL: "https://push.internal/prefix//",
   WEBHOOK_SECRET: secret,
 };
 const parse = (changes: Record<string, string | undefined>, role: "sampler" | "receiver" = "receiver") =>
@@ -109,6 +109,7 @@ it("builds the database from an RDS secret's keys, TLS verified", () => {
     tls: "verified",
   });
   expect(parse({ ...rds, port: undefined, DATABASE_URL: undefined }).database.port).toBe(5432);
+  expect(parse(rds).database.host).toBe("db.internal"); // DATABASE_URL goes first.
 });
 
 it("trusts a bundle of certificates, comments included, beside its own, until it is told another bundle", () => {
@@ -153,6 +154,7 @@ describe("names what is wrong, and no value:", () => {
     [bytes, { WEBHOOK_SECRET: newSecret(23) }],
     [bytes, { WEBHOOK_SECRET: newSecret(65) }],
     [bytes, { WEBHOOK_SECRET: `${secret} hunter2${secret}` }],
+    [bytes, { WEBHOOK_SECRET: `${secret}-hunter2` }],
     ["STAGE may hold letters", { STAGE: "hunter2/" }],
     [pem, { CA_CERTIFICATES: "hunter2" }],
     [pem, { CA_CERTIFICATES: `${certificate}\n${noCertificate}` }],

@@ -63,6 +63,7 @@ it.each([
   expect(arrived?.headers.authorization).toBe(authorization);
   await readGroup(pushgateway, group, limit());
   expect([arrived?.url, arrived?.headers.authorization]).toEqual([`${prefix}/metrics`, authorization]);
+  expect(arrived?.headers["accept-encoding"]).toBe("identity"); // To pack a page takes twice as long.
 });
 
 describe("with a faulty gateway", () => {
