@@ -9,6 +9,7 @@ import {
   type DatabaseTarget,
   isConnectionError,
   isConnectionLost,
+  isPasswordRefused,
   withDeadline,
 } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
@@ -65,6 +66,7 @@ it.each([
   ["08006, of a connection", true, true],
   ["08P01, of a pooler", true, true],
   ["57P03, of a server that starts", true, true],
+  ["57P05, of an idle session", true, true],
   ["25006, of a server that can only be read", false, true],
   ["0A000, of a server in recovery", false, true],
   ["55P03, of a lock", false, false],
@@ -72,6 +74,7 @@ it.each([
 ])("knows by the code %s whether the connection is lost, and whether another may help", (name, isLost, mayHelp) => {
   const error = { code: name.split(",")[0] };
   expect([isConnectionLost(error), isConnectionError(error)]).toEqual([isLost, mayHelp]);
+  expect(isPasswordRefused(error)).toBe(false); // The code of a pooler alone does not tell.
 });
 
 it("rejects what has no answer yet when it is closed, and leaves no session", async () => {

@@ -232,45 +232,42 @@ it("records on a new connection at once when the link that it kept died without 
   expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
 });
 
-describe("when Postgres warns", () => {
-  it("ends the connection without a confirmation, and asks on the next one", async () => {
-    captureLog();
-    const sessions = async () => {
-      const rows = await database.admin`select pid from pg_stat_activity
-        where application_name = 'veza-ledger-receiver' and datname = current_database()`;
-      return rows.map(({ pid }) => pid);
-    };
-    await post(server.url, secret, "[]");
-    const [kept] = await sessions();
-    // As Postgres warns of a commit that no standby has confirmed.
-    await database.admin.unsafe(`create function ledger_metrics.warn() returns trigger language plpgsql
-      as 'begin raise warning ''not replicated''; return null; end';
-      create trigger warn after insert on ledger_metrics.deliveries
-        for each row execute function ledger_metrics.warn()`);
-    onTestFinished(async () => void (await database.admin`drop function ledger_metrics.warn cascade`));
-    // The first attempt committed, whatever Postgres warned of. The second attempt finds its row.
-    expect((await post(server.url, secret, body)).json).toMatchObject({ status: "duplicate" });
-    await expect.poll(sessions).not.toContain(kept);
-    expect(await sessions()).toHaveLength(1);
-    expect(await recorded()).toEqual({ deliveries: 2, orphans: 1 });
-  });
+it.each([
+  // As it warns of a commit that no standby has confirmed. The second attempt finds the row.
+  ["warns", "warning 'not replicated'", "duplicate"],
+  ["can only be read", "exception 'demoted' using errcode = '25006'", "recorded"],
+])("confirms nothing, ends the connection and asks on the next one, when Postgres %s", async (_, raised, status) => {
+  captureLog();
+  const sessions = () => database.admin`select pid from pg_stat_activity
+    where application_name = 'veza-ledger-receiver' and datname = current_database()`;
+  await post(server.url, secret, "[]");
+  const [kept] = await sessions();
+  await database.admin.unsafe(`create function ledger_metrics.interfere() returns trigger language plpgsql
+    as $$begin if pg_backend_pid() = ${kept?.pid} then raise ${raised}; end if; return null; end$$;
+    create trigger interfere after insert on ledger_metrics.deliveries
+      for each row execute function ledger_metrics.interfere()`);
+  onTestFinished(async () => void (await database.admin`drop function ledger_metrics.interfere cascade`));
+  expect((await post(server.url, secret, body)).json).toMatchObject({ status });
+  await expect.poll(sessions).not.toContainEqual(kept);
+  expect(await sessions()).toHaveLength(1);
+  expect(await recorded()).toEqual({ deliveries: 2, orphans: 1 });
+});
 
-  it("records all the same when it warns of the log-in alone", async () => {
-    captureLog();
-    const [row] = await database.admin`select current_setting('server_version_num')::int as version`;
-    // Before PostgreSQL 17, no collation that is always there has a version.
-    if (Number(row?.version) < 170_000) return;
-    const name = targetOf(database.adminUrl).database;
-    await database.admin`
-      update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8', datcollversion = 'old'
-      where datname = ${name}`;
-    const warnings: string[] = [];
-    const direct = postgres(database.receiverUrl, { max: 1, onnotice: ({ message }) => warnings.push(`${message}`) });
-    onTestFinished(() => direct.end());
-    await direct`select 1`;
-    expect(warnings).toEqual([expect.stringContaining("collation version mismatch")]);
-    expect((await post(server.url, secret, body)).json).toMatchObject({ status: "recorded", published: true });
-  });
+it("records all the same when Postgres warns of the log-in alone", async () => {
+  captureLog();
+  const [row] = await database.admin`select current_setting('server_version_num')::int as version`;
+  // Before PostgreSQL 17, no collation that is always there has a version.
+  if (Number(row?.version) < 170_000) return;
+  const name = targetOf(database.adminUrl).database;
+  await database.admin`
+    update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8', datcollversion = 'old'
+    where datname = ${name}`;
+  const warnings: string[] = [];
+  const direct = postgres(database.receiverUrl, { max: 1, onnotice: ({ message }) => warnings.push(`${message}`) });
+  onTestFinished(() => direct.end());
+  await direct`select 1`;
+  expect(warnings).toEqual([expect.stringContaining("collation version mismatch")]);
+  expect((await post(server.url, secret, body)).json).toMatchObject({ status: "recorded", published: true });
 });
 
 it("leaves a server that can only be read, as after a failover, and records on the next connection", async () => {
