@@ -1,11 +1,11 @@
 import { checks, type Outcome } from "../lib/checks.ts";
-import { isPasswordRefused } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
+import { isPasswordRefused } from "../lib/last-good-login.ts";
 import { errorFields } from "../lib/log.ts";
 import { type Ask, askOn } from "../lib/question.ts";
 import { parseDatabaseUrl, type Settings } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
-import { loginProblem } from "./login.ts";
+import { loginProblem } from "./login-problem.ts";
 import {
   ago,
   carefully,

@@ -7,7 +7,7 @@ import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { command, Misuse, type Out, start } from "./command.ts";
 import { connect } from "./connect.ts";
-import { loginProblem } from "./login.ts";
+import { loginProblem } from "./login-problem.ts";
 import { Problem } from "./look.ts";
 import { scramVerifier } from "./scram.ts";
 import { quoted, readSqlFile } from "./sql.ts";

@@ -112,10 +112,6 @@ export const isConnectionError = (error: unknown): boolean =>
  */
 export const isConnectionLost = (error: unknown): boolean => /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
 
-/** Whether the password was refused: SQLSTATE 28P01, and PgBouncer's own 08P01, which has other meanings, too. */
-export const isPasswordRefused = (error: unknown): boolean =>
-  codeOf(error) === "28P01" || (codeOf(error) === "08P01" && /authentication failed/.test((error as Error).message));
-
 export const codeOf = (error: unknown): string => String((error as { code?: unknown }).code);
 
 /** With the code that postgres.js gives to a connection that has ended. */

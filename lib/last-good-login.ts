@@ -1,9 +1,13 @@
-import { type DatabaseTarget, isPasswordRefused } from "./database.ts";
+import { codeOf, type DatabaseTarget } from "./database.ts";
 import { log } from "./log.ts";
 import { retryOnce } from "./retry.ts";
 
 /** Finds where to connect; called with `fresh = true` after Postgres has refused the password. */
 export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
+
+/** Whether the password was refused: SQLSTATE 28P01, and PgBouncer's own 08P01, which has other meanings, too. */
+export const isPasswordRefused = (error: unknown): boolean =>
+  codeOf(error) === "28P01" || (codeOf(error) === "08P01" && /authentication failed/.test((error as Error).message));
 
 /**
  * Returns how to log in, with a memory of the last good password: a rotation may change the secret before Postgres.

@@ -1,7 +1,7 @@
 import { askOn } from "../../lib/question.ts";
 import { isLocalHost, loadSettings } from "../../lib/settings.ts";
 import { connect } from "../connect.ts";
-import { loginProblem } from "../login.ts";
+import { loginProblem } from "../login-problem.ts";
 import { briefly, carefully, type Finding, orRemedy, type Scene, well, wrong } from "../look.ts";
 
 /** Connects and logs in as the functions do. The looks after it find here how to ask, and as whom. */

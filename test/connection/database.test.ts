@@ -9,7 +9,6 @@ import {
   type DatabaseTarget,
   isConnectionError,
   isConnectionLost,
-  isPasswordRefused,
   withDeadline,
 } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
@@ -74,7 +73,6 @@ it.each([
 ])("knows by the code %s whether the connection is lost, and whether another may help", (name, isLost, mayHelp) => {
   const error = { code: name.split(",")[0] };
   expect([isConnectionLost(error), isConnectionError(error)]).toEqual([isLost, mayHelp]);
-  expect(isPasswordRefused(error)).toBe(false); // The code of a pooler alone does not tell.
 });
 
 it("rejects what has no answer yet when it is closed, and leaves no session", async () => {

@@ -4,6 +4,7 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { keepConnections } from "../../lib/connections.ts";
 import { type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
+import { isPasswordRefused } from "../../lib/last-good-login.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 
@@ -87,6 +88,7 @@ it("is refused when no password is good, and takes a new one although it knows a
   let changed: DatabaseTarget | undefined;
   const { ask } = keep((fresh) => (fresh && changed) || current);
   await expect(ask()).rejects.toMatchObject({ code: "28P01" });
+  expect(isPasswordRefused({ code: "08P01", message: "query_wait_timeout" })).toBe(false); // Of a full pool.
   await database.admin`create role database_turning login password 'first' in role veza_ledger_receiver`;
   onTestFinished(async () => void (await database.admin`drop role database_turning`));
   current = { ...right(), username: "database_turning", password: "first" };

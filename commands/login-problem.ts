@@ -1,4 +1,5 @@
-import { codeOf, type DatabaseTarget, isPasswordRefused } from "../lib/database.ts";
+import { codeOf, type DatabaseTarget } from "../lib/database.ts";
+import { isPasswordRefused } from "../lib/last-good-login.ts";
 import { errorFields } from "../lib/log.ts";
 import { Problem } from "./look.ts";
 import { quoted } from "./sql.ts";
