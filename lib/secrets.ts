@@ -41,7 +41,7 @@ export async function fetchSecrets(ids: string[]): Promise<Texts> {
 function causeOf({ name, message, code }: NodeJS.ErrnoException): string {
   switch (name) {
     case "AccessDeniedException":
-      return /\bKMS\b/.test(message)
+      return /Access to KMS/.test(message)
         ? "AccessDeniedException, KMS: the role lacks kms:Decrypt on the secret's key (kmsKeyArn)"
         : "AccessDeniedException, IAM: the role or its boundary lacks secretsmanager:GetSecretValue on it";
     case "ResourceNotFoundException":

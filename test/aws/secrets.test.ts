@@ -148,7 +148,7 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
     ["it is null", { secret: null }, "it is not a JSON object"],
     [
       "the role may not read it",
-      { failure: [name, "User: MyKMS/kms is not authorized"] },
+      { failure: [name, "User: KMS-reader is not authorized"] },
       `${name}, IAM: the role or its boundary lacks `,
     ],
     ["the role may not use its key", { failure: [name, "Access to KMS is denied"] }, `${name}, KMS: the role lacks `],
