@@ -31,6 +31,8 @@ const (
 	statementTimeout = 9 * time.Second
 	// For a driver to end a statement with its context. lib/pq waits for the server, which may be mute.
 	cancelTimeout = time.Second
+	// Transactions at a time: no mute Postgres takes more connections of a pool that the application shares.
+	maxTransactions = 2
 	// No request starts later than this after its batch was claimed.
 	startTimeout = 20 * time.Second
 	// A claim ends after this, in case its process died: no process needs longer for a batch.
@@ -51,6 +53,8 @@ type Outbox struct {
 
 	db     *sql.DB
 	client *Client
+	// Has an entry for each transaction under way, also for those that inTx has left behind.
+	transactions chan struct{}
 
 	mutex sync.Mutex
 	// Where the next claim starts; see claim.
@@ -95,7 +99,10 @@ type delivery struct {
 // NewOutbox returns the outbox in this database, whose table is in outbox.sql. The client sends. With pgx, pass
 // stdlib.OpenDBFromPool(pool).
 func NewOutbox(db *sql.DB, client *Client) *Outbox {
-	return &Outbox{db: db, client: client, inFlight: 1, inFlightLimit: maxInFlight}
+	return &Outbox{
+		db: db, client: client, transactions: make(chan struct{}, maxTransactions),
+		inFlight: 1, inFlightLimit: maxInFlight,
+	}
 }
 
 // Drained is what a call of Drain did.
@@ -309,8 +316,16 @@ func (o *Outbox) adapt(batch []delivery) error {
 // inTx runs work in a transaction of the outbox's own, in the isolation level that SKIP LOCKED needs. It ends with ctx,
 // and leaves a driver behind that does not. Then work may still run: read nothing of it after an error.
 func (o *Outbox) inTx(ctx context.Context, work func(tx *sql.Tx) error) error {
+	select {
+	case o.transactions <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	done := make(chan error, 1)
-	go func() { done <- o.transact(ctx, work) }()
+	go func() {
+		defer func() { <-o.transactions }()
+		done <- o.transact(ctx, work)
+	}()
 	select {
 	case err := <-done:
 		return err
