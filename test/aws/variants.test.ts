@@ -17,10 +17,11 @@ const boundary = `arn:aws:iam::${account}:policy/veza-ledger-metrics-boundary`;
 const topic = arn("sns", "on-call");
 const key = arn("kms", "key/1234abcd-12ab-34cd-56ef-1234567890ab");
 const secret = arn("secretsmanager", "secret:veza-ledger-metrics/prod/shared-AbCdEf");
-/** A policy, also where an adopter has put another account and region into it. */
+/** A policy, also where an adopter has put an account and a region into it: one of each. */
 const read = async (file: string): Promise<Policy> => {
-  const text = (await readFile(file, "utf8")).replaceAll(/\d{12}/g, account);
-  return JSON.parse(text.replaceAll(/[a-z]+-[a-z]+-\d\b/g, "eu-central-1"));
+  const text = await readFile(file, "utf8");
+  const [ofAdopter, region] = [/\d{12}/, /[a-z]+-[a-z]+-\d\b/].map((pattern) => pattern.exec(text)?.[0] ?? "none");
+  return JSON.parse(text.replaceAll(`${ofAdopter}`, account).replaceAll(`${region}`, "eu-central-1"));
 };
 const deployer = await read("deploy/deployer.json");
 const limit = await read("deploy/boundary.json");
