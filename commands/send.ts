@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { fetchFailure } from "../lib/fetch-failure.ts";
 import { readSecrets } from "../lib/kept-secrets.ts";
-import { fetchFailure } from "../lib/log.ts";
 import { parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
 import { plainId } from "../lib/signature.ts";
 import { command, Misuse, start } from "./command.ts";

@@ -57,3 +57,15 @@ export const tableNamed = (name: string): string => `(
 /** SQL: the name of a role by its oid. The owner of a database acts as pg_database_owner there, and nobody else. */
 export const ownerName = (oid: string) => `(select rolname from pg_roles where pg_roles.oid = case ${oid}::regrole::text
   when 'pg_database_owner' then (select datdba from pg_database where datname = current_database()) else ${oid} end)`;
+
+/** SQL: `below (oid)` of a `with recursive` has these relations, and the tables below a view or a partitioned table. */
+export const below = (relations: string): string => `below (oid) as (
+    ${relations}
+    union
+    select next.oid from below, lateral (
+      select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+      where ev_class = below.oid and ev_type = '1' and refclassid = 'pg_class'::regclass
+      union all
+      select inhrelid from pg_inherits where inhparent = below.oid
+    ) as next (oid)
+  )`;

@@ -35,7 +35,7 @@ export function tryDelivery(sql: Sql): Promise<unknown> {
     { type: "reconciler.orphan_refund", timestamp },
     { type: "reconciler.sweep", timestamp, data: { duration_seconds: 1 } },
   ]);
-  return recordDelivery(sql, { id: `trial ${timestamp}`, bodyDigest: "", increments: events });
+  return recordDelivery(sql, { id: `trial ${timestamp}`, increments: events });
 }
 
 /**

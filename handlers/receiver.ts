@@ -1,8 +1,8 @@
-import { hash } from "node:crypto";
+import { isUtf8 } from "node:buffer";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { type Connections, keepConnections } from "../lib/connections.ts";
-import { isConnectionError, withDeadline } from "../lib/database.ts";
-import { deadline, stayAwake } from "../lib/deadline.ts";
+import { type Database, isConnectionError, withDeadline } from "../lib/database.ts";
+import { deadline, stayAwake, TooLate } from "../lib/deadline.ts";
 import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/deliveries.ts";
 import { parseEvents, tally } from "../lib/events.ts";
 import { keptTimeoutMs, maxBodyBytes, maxIdLength, recordTimeoutMs, toleranceSeconds } from "../lib/limits.ts";
@@ -14,7 +14,7 @@ import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
 import { plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
 
-const connectBy = keepConnections("veza-ledger-receiver", { isStrict: true });
+const connectBy = keepConnections("veza-ledger-receiver");
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
 export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
@@ -30,13 +30,14 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     stage = settings.stage ?? null;
     if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const id = plainId(signed.id);
+    if (!isUtf8(bytes)) throw new Refusal(400, "the body must be JSON in UTF-8, and not compressed");
     const events = parseEvents(bytes.toString("utf8"));
     // The time is clamped, and the event counts; but somebody has to set the sender's clock right.
     const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
     if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
     const connections = connectBy(findDatabaseOf("receiver", settings));
-    const status = await record(connections, { id, bodyDigest: hash("sha256", bytes), increments: tally(events) });
+    const status = await record(connections, { id, increments: tally(events) });
     const published = await tryToPublish(connections, settings);
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
@@ -63,14 +64,12 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
 /** Tries once more when the connection fails, or a kept one is late: recording twice counts once. */
 async function record(connections: Connections, delivery: Delivery): Promise<DeliveryStatus> {
   const recordDeadline = deadline("Postgres", recordTimeoutMs);
-  let late: AbortSignal | undefined;
-  const attempt = () =>
-    connections.use((database) => {
-      late = database.usedAtMs ? deadline("Postgres", keptTimeoutMs) : undefined;
-      return withDeadline(database, late ?? recordDeadline, (sql) => recordDelivery(sql, delivery));
-    });
-  const mayHelp = (error: unknown) => Boolean(late?.aborted) || isConnectionError(error);
-  return await retryOnce(attempt, mayHelp);
+  const attempt = (database: Database) => {
+    const limit = database.usedAtMs ? deadline("Postgres", keptTimeoutMs) : recordDeadline;
+    return withDeadline(database, limit, (sql) => recordDelivery(sql, delivery));
+  };
+  const mayHelp = (error: unknown) => !recordDeadline.aborted && (error instanceof TooLate || isConnectionError(error));
+  return await retryOnce(() => connections.use(attempt), mayHelp);
 }
 
 function answer(statusCode: number, body: object, headers: Record<string, string> = {}): LambdaFunctionURLResult {

@@ -15,11 +15,10 @@ export interface Connections {
 }
 
 /**
- * Makes a pool; `name` shows in pg_stat_activity, and `isStrict` is for `open`. Returns how an invocation uses it. A
- * connection that was last used over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the
- * process. A Lambda uses one at a time.
+ * Makes a pool; `name` shows in pg_stat_activity. Returns how an invocation uses it. A connection that was last used
+ * over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the process. A Lambda uses one at once.
  */
-export function keepConnections(name: string, { isStrict = false } = {}): (find: FindDatabase) => Connections {
+export function keepConnections(name: string): (find: FindDatabase) => Connections {
   let free: Database[] = [];
   const logIn = rememberLogin();
   const close = async (some: Database[]) => {
@@ -31,7 +30,7 @@ export function keepConnections(name: string, { isStrict = false } = {}): (find:
     return free.pop();
   };
   const openNew = async (target: DatabaseTarget) =>
-    open({ ...target, password: target.password ?? (await iamToken(target)) }, name, isStrict);
+    open({ ...target, password: target.password ?? (await iamToken(target)) }, name);
   const lend = async <T>(database: Database, work: (database: Database) => Promise<T>) => {
     try {
       return await work(database);

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import net from "node:net";
+import { connect as secure } from "node:tls";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
 import { dialTimeoutMs } from "./limits.ts";
@@ -29,28 +30,38 @@ export interface Database {
 /**
  * Returns a connection, which is dialled with its first query; `name` shows in pg_stat_activity.
  *
- * With `isStrict`, a warning from Postgres ends the connection, and nothing under way is confirmed. A commit whose
- * wait for a synchronous standby was cancelled gives no other sign.
+ * It is lost when Postgres warns that a commit's wait for a synchronous standby was cancelled: there is no other sign
+ * that the commit may be lost. Other warnings say nothing of that: near wraparound, each commit gives one.
  */
-export function open(target: DatabaseTarget, name: string, isStrict: boolean): Database {
+export function open(target: DatabaseTarget, name: string): Database {
   const { tls, ...login } = target;
   const lost = new AbortController();
-  let isLoggedIn = false;
   let socket: net.Socket | undefined;
+  let isDialled = false;
   let closing: Promise<void> | undefined;
 
-  // postgres.js redials for ever, without a pause, when a server hangs up during start-up. So it may dial once.
+  // postgres.js redials for ever, without a pause, when a server hangs up during start-up. So it may dial once. Nor may
+  // it speak TLS itself: a close of the socket below its own ends the process with an error that nobody can catch.
   const dialOnce = async () => {
-    if (socket) throw closedError("Postgres hung up during start-up");
+    if (socket) throw hungUp();
     socket = net.connect({ host: target.host, port: target.port, noDelay: true });
-    await once(socket, "connect");
-    return Object.assign(socket, { host: target.host, port: target.port }); // For SNI and postgres.js' errors.
+    await waitFor("connect", socket);
+    if (tls !== "off") {
+      socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])); // SSLRequest of Postgres' protocol.
+      const answer = await waitFor("data", socket);
+      if (String(answer) !== "S") throw Object.assign(new Error("Postgres takes no TLS"), { code: "ERR_SSL_REFUSED" });
+      const servername = net.isIP(target.host) ? "" : target.host; // SNI names no address.
+      socket = secure({ socket, host: target.host, servername, rejectUnauthorized: tls === "verified" });
+      await waitFor("secureConnect", socket);
+    }
+    isDialled = true;
+    return Object.assign(socket, { host: target.host, port: target.port }); // For postgres.js' errors.
   };
 
   const close = () => {
     closing ??= sql.end({ timeout: 0 }).then(() => {
-      if (socket?.connecting) socket.destroy();
-      else socket?.destroySoon();
+      if (isDialled) socket?.destroySoon();
+      else socket?.destroy();
       lost.abort(closedError("the connection to Postgres was closed"));
     });
     return closing;
@@ -58,18 +69,15 @@ export function open(target: DatabaseTarget, name: string, isStrict: boolean): D
 
   const sql = postgres({
     ...login,
-    ssl: tls !== "off" && { rejectUnauthorized: tls === "verified", host: target.host },
+    ssl: false,
     max: 1,
     prepare: false, // Poolers in transaction mode lose prepared statements; PgBouncer keeps them since 1.21.
     fetch_types: false, // Would cost a query after every log-in, for array types.
     connect_timeout: dialTimeoutMs / 1000,
     max_lifetime: null, // Would end a connection by its age, also in the middle of a push.
     connection: { application_name: name },
-    onparameter: () => {
-      isLoggedIn = true; // Parameters end the log-in. A warning before that is about no commit.
-    },
-    onnotice: ({ severity, message }) => {
-      if (isStrict && isLoggedIn && severity === "WARNING") lost.abort(closedError(`Postgres warned: ${message}`));
+    onnotice: ({ routine, message }) => {
+      if (routine === "SyncRepWaitForLSN") lost.abort(closedError(`Postgres warned: ${message}`));
     },
     // postgres.js may never answer a query when the socket ends with an error.
     onclose: () => lost.abort(closedError("the connection to Postgres was lost")),
@@ -77,6 +85,16 @@ export function open(target: DatabaseTarget, name: string, isStrict: boolean): D
   } as postgres.Options<Record<string, never>>); // The option `socket` is missing in the package's types.
 
   return { sql, lost: lost.signal, close };
+}
+
+/** Resolves to what comes with an event of the start-up. Ends a socket that hangs up instead, or is mute for 3 s. */
+async function waitFor(event: string, socket: net.Socket): Promise<unknown> {
+  const hangUp = () => socket.destroy(hungUp());
+  const giveUp = () => socket.destroy(closedError(`Postgres: no answer within ${dialTimeoutMs} ms`));
+  socket.once("end", hangUp).setTimeout(dialTimeoutMs, giveUp);
+  const [data] = await once(socket, event);
+  socket.off("end", hangUp).setTimeout(0, giveUp);
+  return data;
 }
 
 /**
@@ -113,6 +131,8 @@ export const isConnectionError = (error: unknown): boolean =>
 export const isConnectionLost = (error: unknown): boolean => /^(E[A-Z_]+|CONNECT\w+|08...|57P0.)$/.test(codeOf(error));
 
 export const codeOf = (error: unknown): string => String((error as { code?: unknown }).code);
+
+const hungUp = () => closedError("Postgres hung up during start-up");
 
 /** With the code that postgres.js gives to a connection that has ended. */
 const closedError = (message: string) => Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });

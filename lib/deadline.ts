@@ -32,7 +32,7 @@ export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortS
 
 /**
  * Settles as `work` does, and keeps the process alive until then. Node exits with code 0, even during a request, when
- * only unref'd timers such as a deadline's are left.
+ * nothing else is left that can wake it.
  */
 export async function stayAwake<T>(work: Promise<T>): Promise<T> {
   const awake = setInterval(() => {}, 60_000);
@@ -43,9 +43,16 @@ export async function stayAwake<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** A signal that aborts after `timeoutMs` with an error that names `waitingFor`. Its timer keeps no process alive. */
+/** Says that a deadline has passed. */
+export class TooLate extends Error {}
+
+/**
+ * A signal that aborts after `timeoutMs` with a TooLate that names `waitingFor`. Its timer outlives the work, and so it
+ * keeps no process alive: `stayAwake` does, for as long as there is work.
+ */
 export function deadline(waitingFor: string, timeoutMs: number): AbortSignal {
   const controller = new AbortController();
-  setTimeout(() => controller.abort(new Error(`${waitingFor}: no answer within ${timeoutMs} ms`)), timeoutMs).unref();
+  const abort = () => controller.abort(new TooLate(`${waitingFor}: no answer within ${timeoutMs} ms`));
+  setTimeout(abort, timeoutMs).unref();
   return controller.signal;
 }

@@ -9,8 +9,6 @@ export type DeliveryStatus = "recorded" | "duplicate";
 
 export interface Delivery {
   id: string;
-  /** SHA-256 of the body in hexadecimal. An earlier version compared bodies, and its rows are there for 14 days. */
-  bodyDigest: string;
   /** What it adds to the totals, a series at most once. */
   increments: Series[];
 }
@@ -27,20 +25,20 @@ const maxPurged = 100;
  * forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about three
  * days, so no replay comes that late.
  */
-export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: Delivery): Promise<DeliveryStatus> {
+export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Promise<DeliveryStatus> {
   const [digest, words] = [digestOf(increments), wordsOf(increments)];
   // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
   const given = JSON.stringify({ id, digest, words, increments });
   const literal = `'${Buffer.from(given).toString("base64")}'`;
-  const [row] = await sql.unsafe<{ known: string; counted: string | null; isNew: boolean }[]>(`
+  const [row] = await sql.unsafe<{ known: string; counted: string; isNew: boolean }[]>(`
     with given as (
       select id, digest, words, increments
       from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
         as delivery (id text, digest text, words text, increments jsonb)
     ), written as (
-      insert into ledger_metrics.deliveries as known (id, body_digest, words) select id, digest, words from given
+      insert into ledger_metrics.deliveries as known (id, digest, words) select id, digest, words from given
       on conflict (id) do update set attempts = known.attempts + 1
-      returning body_digest as known, words as counted, attempts = 1 as "isNew"
+      returning digest as known, words as counted, attempts = 1 as "isNew"
     ), added as (
       insert into ledger_metrics.totals as total (name, labels, value)
       select increment.*
@@ -64,9 +62,9 @@ export async function recordDelivery(sql: Sql, { id, bodyDigest, increments }: D
     select known, counted, "isNew" from written`);
   if (!row) throw new Error("Postgres did not say whether it has recorded the delivery");
   if (row.isNew) return "recorded";
-  if ([digest, bodyDigest].includes(row.known)) return "duplicate";
-  // An earlier version stored no words, and sweeps of other durations may come to the same words.
-  const [before, now] = row.counted && row.counted !== words ? [row.counted, words] : [row.known, digest];
+  if (row.known === digest) return "duplicate";
+  // Sweeps of other durations may come to the same words.
+  const [before, now] = row.counted === words ? [row.known, digest] : [row.counted, words];
   const sums = `counted under this id: ${before}; this delivery: ${now}`;
   throw new Refusal(409, `webhook-id: was recorded for other events: ${sums}`);
 }
@@ -94,5 +92,5 @@ function wordsOf(increments: Series[]): string {
 function digestOf(increments: Series[]): string {
   const sums = increments.filter(({ name }) => name !== lastRun);
   const texts = sums.map(({ name, labels, value }) => JSON.stringify([name, labels, value]));
-  return `sums:${hash("sha256", texts.sort().join())}`;
+  return hash("sha256", texts.sort().join());
 }

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { bounds, labelOf } from "./buckets.ts";
 import { keyOf, type Series, series } from "./exposition.ts";
 import { maxEvents } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
@@ -14,8 +15,6 @@ export const reconcilerMetric = {
 } as const;
 const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
 
-/** Upper bounds of the histogram's buckets, in seconds. */
-export const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, Number.POSITIVE_INFINITY];
 export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxSweepSeconds = 86_400;
 
@@ -120,6 +119,3 @@ export function tally(events: ReconcilerEvent[]): Series[] {
   }
   return [...increments.values()];
 }
-
-/** The label `le` of a bucket's upper bound. */
-export const labelOf = (bound: number): string => String(bound).replace("Infinity", "+Inf");

@@ -9,7 +9,7 @@ export interface Series {
 
 export const series = (name: string, labels: Series["labels"], value: number): Series => ({ name, labels, value });
 
-/** Identifies a series. None has two labels, so their order does not matter. */
+/** Identifies a total's series. None of them has two labels, so their order does not matter. */
 export const keyOf = ({ name, labels }: Series): string => name + JSON.stringify(labels);
 
 /** A metric, as its HELP and TYPE lines describe it. */

@@ -1,6 +1,5 @@
 import { codeOf, type DatabaseTarget } from "./database.ts";
 import { log } from "./log.ts";
-import { retryOnce } from "./retry.ts";
 
 /** Finds where to connect; called with `fresh = true` after Postgres has refused the password. */
 export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
@@ -17,30 +16,26 @@ export const isPasswordRefused = (error: unknown): boolean =>
 export function rememberLogin() {
   let good: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
   return async <T>(findDatabase: FindDatabase, attempt: (target: DatabaseTarget) => Promise<T>): Promise<T> => {
-    let target = await findDatabase(false);
-    let isFromMemory = false;
-    const logIn = async () => {
+    const logIn = async (target: DatabaseTarget) => {
       const result = await attempt(target);
-      if (!isFromMemory) good = { username: target.username, password: target.password, atMs: Date.now() };
+      good = { username: target.username, password: target.password, atMs: Date.now() };
       return result;
     };
-    const findAnother = async (error: unknown) => {
-      if (!isPasswordRefused(error)) return false;
-      const refused = target;
-      const hasOther = Boolean(good && good.password !== refused.password);
-      target = await findDatabase(true).catch((unread) => {
-        if (hasOther) return refused;
-        throw unread;
-      });
-      isFromMemory = hasOther && target.password === refused.password;
-      if (good && isFromMemory) {
-        const { atMs, ...login } = good;
-        target = { ...target, ...login };
-        const age_seconds = Math.round((Date.now() - atMs) / 1000);
-        log("warn", "Postgres refuses the password in the secret, the last good one stays in use", { age_seconds });
-      }
-      return true;
-    };
-    return await retryOnce(logIn, findAnother);
+    const first = await findDatabase(false);
+    try {
+      return await logIn(first);
+    } catch (error) {
+      if (!isPasswordRefused(error)) throw error;
+    }
+    const other = good && good.password !== first.password ? good : undefined;
+    const latest = await findDatabase(true).catch((unread) => {
+      if (other) return first;
+      throw unread;
+    });
+    if (!other || latest.password !== first.password) return await logIn(latest);
+    const { atMs, ...login } = other;
+    const age_seconds = Math.round((Date.now() - atMs) / 1000);
+    log("warn", "Postgres refuses the password in the secret, the last good one stays in use", { age_seconds });
+    return await attempt({ ...latest, ...login });
   };
 }

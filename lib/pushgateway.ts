@@ -1,5 +1,5 @@
 import { type Series, series } from "./exposition.ts";
-import { fetchFailure } from "./log.ts";
+import { fetchFailure } from "./fetch-failure.ts";
 
 /** A Pushgateway, or another server with its API: base URL without credentials, and headers that carry them. */
 export interface PushgatewayTarget {
@@ -58,7 +58,7 @@ export async function push(gateway: PushgatewayTarget, group: Group, metrics: st
 export async function readGroup(gateway: PushgatewayTarget, group: Group, deadline: AbortSignal) {
   const headers = { "accept-encoding": "identity", ...gateway.headers }; // To pack a page takes twice as long.
   const options: RequestInit = { redirect: "manual", headers, signal: deadline };
-  const { shown, take } = seriesOf(group);
+  const { shown, take } = collectGroup(group);
   const answer = await request(`${gateway.url}/metrics`, options, "/metrics of the gateway", take);
   if (answer.ok) return { shown, unread: "" };
   const refused = new PushRefused(answer.status, "no /metrics");
@@ -70,7 +70,7 @@ export async function readGroup(gateway: PushgatewayTarget, group: Group, deadli
  * Takes a page of the gateway by pieces, cut anywhere, and collects a group's series in `shown`. Keeps at most one line
  * of the page, whatever its size.
  */
-export function seriesOf({ job, stage }: Group) {
+export function collectGroup({ job, stage }: Group) {
   const shown: Series[] = [];
   let rest = "";
   const take = (piece: Buffer) => {

@@ -1,4 +1,5 @@
-import { bounds, labelOf, phases, reconcilerMetric } from "./events.ts";
+import { bounds, labelOf } from "./buckets.ts";
+import { phases, reconcilerMetric } from "./events.ts";
 import { expose, type Family, family, keyOf, type Series, series } from "./exposition.ts";
 
 const { actions, orphanRefunds, sweepDuration, lastRun, held: countersHeld } = reconcilerMetric;

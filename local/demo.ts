@@ -7,7 +7,7 @@ import { demoSecret, receiverPort } from "../commands/demo-receiver.ts";
 import { checks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { reconcilerMetric } from "../lib/events.ts";
-import { fetchFailure } from "../lib/log.ts";
+import { fetchFailure } from "../lib/fetch-failure.ts";
 import { groupUrl } from "../lib/pushgateway.ts";
 import { isLocalHost, parseDatabaseUrl } from "../lib/settings.ts";
 import { demoCluster, restartSeconds } from "./demo-ledger.ts";

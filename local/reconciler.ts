@@ -6,7 +6,8 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { keepConnections } from "../lib/connections.ts";
 import { withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
-import { errorFields, fetchFailure } from "../lib/log.ts";
+import { fetchFailure } from "../lib/fetch-failure.ts";
+import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { say } from "./terminal.ts";
 

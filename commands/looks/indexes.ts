@@ -1,9 +1,8 @@
-import { below } from "../../lib/blindness.ts";
 import { type Check, checks, questionOf } from "../../lib/checks.ts";
 import type { DatabaseTarget } from "../../lib/database.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, rowsIn, type Scene, well, wrong } from "../look.ts";
-import { ownerName } from "../sql.ts";
+import { below, ownerName } from "../sql.ts";
 
 /** A table of fewer rows is read in milliseconds, index or not. */
 const smallTableRows = 100_000;

@@ -1,10 +1,9 @@
 import type { Row } from "postgres";
-import { below } from "../../lib/blindness.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, here, rowsIn, type Scene, setTo, view, well, wrong } from "../look.ts";
-import { tableNamed } from "../sql.ts";
+import { below, tableNamed } from "../sql.ts";
 
 const kindNames: Record<string, string> = {
   r: "a table",

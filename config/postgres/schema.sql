@@ -1,5 +1,5 @@
 -- The receiver's durable totals. Safe to run again, at any time: it changes nothing that is there already, and no
--- delivery has to wait for it. An earlier version's numbers are kept. Run it as a role that may create schemas, with
+-- delivery has to wait for it. Run it as a role that may create schemas, with
 -- `npm run migrate` or psql. roles.sql comes next. schema.rollback.sql takes all of it away again.
 
 \set ON_ERROR_STOP on
@@ -13,26 +13,17 @@ create schema if not exists ledger_metrics;
 
 create table if not exists ledger_metrics.deliveries (
   id text primary key,
-  body_digest text not null,
+  digest text not null,
+  words text not null,
   received_at timestamptz not null default now(),
   attempts integer not null default 1
 );
--- ALTER TABLE … ADD COLUMN IF NOT EXISTS would lock the table against deliveries before it looks.
-do $$
-begin
-  if not exists (select from pg_attribute where attrelid = 'ledger_metrics.deliveries'::regclass and attname = 'words')
-  then
-    alter table ledger_metrics.deliveries add column words text;
-  end if;
-end
-$$;
 comment on table ledger_metrics.deliveries is
   'One row per webhook-id that was recorded: a retry finds its id here and is not counted again. Kept for 14 days.';
-comment on column ledger_metrics.deliveries.body_digest is
-  '"sums:" and the SHA-256, in hexadecimal, of what the delivery added. '
-  'An earlier version wrote the SHA-256 of the body.';
+comment on column ledger_metrics.deliveries.digest is
+  'The SHA-256, in hexadecimal, of what the delivery added.';
 comment on column ledger_metrics.deliveries.words is
-  'What the delivery added, for people: a refusal of other events under this id says it. An earlier version wrote none.';
+  'What the delivery added, for people: a refusal of other events under this id says it.';
 comment on column ledger_metrics.deliveries.attempts is
   'How often the delivery came; only its first attempt changed anything else.';
 
@@ -42,11 +33,6 @@ begin
   if to_regclass('ledger_metrics.deliveries_received_at') is null then
     create index deliveries_received_at on ledger_metrics.deliveries (received_at);
   end if;
-  -- Their names in 0.1.0.
-  if to_regclass('ledger_metrics.samples') is not null then
-    alter table ledger_metrics.samples rename to totals;
-    alter index ledger_metrics.samples_pkey rename to totals_pkey;
-  end if;
 end
 $$;
 
@@ -55,15 +41,9 @@ create table if not exists ledger_metrics.totals (
   labels jsonb not null default '{}',
   -- numeric, so that a total does not depend on the order in which fractions were added.
   value numeric not null,
+  ahead numeric not null default 0,
   primary key (name, labels)
 );
-do $$
-begin
-  if not exists (select from pg_attribute where attrelid = 'ledger_metrics.totals'::regclass and attname = 'ahead') then
-    alter table ledger_metrics.totals add column ahead numeric not null default 0;
-  end if;
-end
-$$;
 comment on table ledger_metrics.totals is
   'The totals: one row per exposed series, as Prometheus shows it. Series that are still 0 have no row.';
 comment on column ledger_metrics.totals.ahead is

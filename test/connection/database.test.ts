@@ -18,7 +18,7 @@ import { fullPort, tcpServer } from "../helpers/servers.ts";
 
 const database = await databaseForFile();
 
-async function open(port?: number, timeoutMs = 1_000, tls: DatabaseTarget["tls"] = "off"): Promise<Database> {
+async function openWith(tls: DatabaseTarget["tls"], port?: number, timeoutMs = 1_000): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };
   const connection = await connect(async () => target, "test", deadline("Postgres", timeoutMs));
   onTestFinished(() => connection.close());
@@ -40,24 +40,8 @@ async function timed(work: Promise<unknown>): Promise<{ error: Error; ms: number
 
 const hangUp = (socket: net.Socket) => socket.end();
 const reset = (socket: net.Socket) => socket.resetAndDestroy();
-const whenAsked = (end: typeof hangUp) => (socket: net.Socket) => socket.once("data", () => end(socket));
-
-it.each([
-  ["says nothing", () => {}, "Postgres: no answer within 1000 ms", 1_900],
-  ["hangs up before start-up", hangUp, "Postgres hung up during start-up", 900],
-  ["hangs up during start-up", whenAsked(hangUp), "Postgres hung up during start-up", 900],
-  ["resets the connection during start-up", whenAsked(reset), "ECONNRESET", 900],
-])("dials once, rejects in time and lets go of its socket when the server %s", async (_, treat, reason, limitMs) => {
-  const sockets: net.Socket[] = [];
-  const port = await tcpServer((socket) => {
-    sockets.push(socket.resume());
-    treat(socket);
-  });
-  const { error, ms } = await timed(open(port));
-  expect(error.message).toContain(reason);
-  expect(ms).toBeLessThan(limitMs);
-  await expect.poll(() => sockets.map(({ closed }) => closed)).toEqual([true]);
-});
+const whenAsked = (end: (socket: net.Socket) => unknown) => (socket: net.Socket) =>
+  socket.once("data", () => end(socket));
 
 it.each([
   ["EAI_AGAIN, of a name", true, true],
@@ -75,24 +59,63 @@ it.each([
   expect([isConnectionLost(error), isConnectionError(error)]).toEqual([isLost, mayHelp]);
 });
 
-it("rejects what has no answer yet when it is closed, and leaves no session", async () => {
-  const connection = await open();
-  const [row] = await connection.sql`select pg_backend_pid() as pid`;
-  const sleeping = timed(connection.sql`select pg_sleep(30)`);
-  const waiting = timed(connection.sql`select 1`);
-  await connection.close();
-  expect((await sleeping).error).toMatchObject({ code: "CONNECTION_DESTROYED" });
-  expect((await waiting).error).toBeInstanceOf(Error);
-  expect(connection.lost.aborted).toBe(true);
-  await expect
-    .poll(() => database.admin`select from pg_stat_activity where pid = ${row?.pid}`, { timeout: 5_000 })
-    .toHaveLength(0);
-});
-
 describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
+  const open = (port?: number, timeoutMs?: number) => openWith(tls, port, timeoutMs);
+
+  it("raises nothing that nobody hears when it is closed, right behind a write or at any other moment", async () => {
+    for (let round = 0; round < 60; round += 1) {
+      const connection = await open(undefined, 5_000);
+      const asked = Array.from({ length: 5 }, () => connection.sql`select pg_sleep(0.01), repeat('x', 20000)`);
+      const answers = Promise.allSettled(asked);
+      if (round % 3 === 1) await new Promise(setImmediate);
+      if (round % 3 === 2) await asked[round % 5];
+      await connection.close();
+      await answers;
+    }
+    expect(uncaught).toEqual([]);
+  });
+
+  it.each([
+    ["says nothing", () => {}, "Postgres: no answer within 1000 ms", 1_900],
+    ["hangs up before start-up", hangUp, "Postgres hung up during start-up", 900],
+    ["hangs up during start-up", whenAsked(hangUp), "Postgres hung up during start-up", 900],
+    ["resets the connection during start-up", whenAsked(reset), "ECONNRESET", 900],
+    ["agrees to TLS and falls silent", whenAsked((socket) => socket.write("S")), "no answer within 1000 ms", 1_900],
+    [
+      "agrees to TLS and hangs up",
+      whenAsked((socket) => socket.end("S")),
+      /hung up|disconnected before secure TLS/,
+      900,
+    ],
+  ])("dials once, rejects in time and lets go of its socket when the server %s", async (_, treat, reason, limitMs) => {
+    const sockets: net.Socket[] = [];
+    const port = await tcpServer((socket) => {
+      sockets.push(socket.resume());
+      treat(socket);
+    });
+    const { error, ms } = await timed(open(port));
+    expect(error.message).toMatch(reason);
+    expect(ms).toBeLessThan(limitMs);
+    await expect.poll(() => sockets.map(({ closed }) => closed)).toEqual([true]);
+  });
+
+  it("rejects what has no answer yet when it is closed, and leaves no session", async () => {
+    const connection = await open();
+    const [row] = await connection.sql`select pg_backend_pid() as pid`;
+    const sleeping = timed(connection.sql`select pg_sleep(30)`);
+    const waiting = timed(connection.sql`select 1`);
+    await connection.close();
+    expect((await sleeping).error).toMatchObject({ code: "CONNECTION_DESTROYED" });
+    expect((await waiting).error).toBeInstanceOf(Error);
+    expect(connection.lost.aborted).toBe(true);
+    await expect
+      .poll(() => database.admin`select from pg_stat_activity where pid = ${row?.pid}`, { timeout: 5_000 })
+      .toHaveLength(0);
+  });
+
   it.each([true, false])("tells at once that its connection is lost, idle or not (reset: %s)", async (isReset) => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
-    const [idle, busy] = await Promise.all([open(port, 5_000, tls), open(port, 5_000, tls)]);
+    const [idle, busy] = await Promise.all([open(port, 5_000), open(port, 5_000)]);
     const asking = timed(withDeadline(busy, deadline("test", 20_000), (sql) => sql`select pg_sleep(20)`));
     await sleep(50);
     cut(isReset);
@@ -105,7 +128,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
   it("survives its loss at any moment of a transaction", async () => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
     for (let round = 0; round < 100; round += 1) {
-      const connection = await open(port, 5_000, tls);
+      const connection = await open(port, 5_000);
       const transactions = withDeadline(connection, deadline("test", 5_000), async (sql) => {
         setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
         for (;;) {
@@ -119,57 +142,57 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
     }
     expect(uncaught).toEqual([]);
   });
-});
 
-it("rejects a query that waits for its turn when the connection is lost", async () => {
-  const connection = await open();
-  const [row] = await connection.sql`select pg_backend_pid() as pid`;
-  const holding = timed(withDeadline(connection, deadline("test", 5_000), (sql) => sql`select pg_sleep(20)`));
-  // More than postgres.js sends ahead of the answers.
-  const waiting = Array.from({ length: 150 }, () => timed(connection.sql`select 1`));
-  await database.admin`select pg_terminate_backend(${row?.pid})`;
-  expect((await holding).error).toSatisfy(isConnectionError);
-  const { error, ms } = (await waiting.at(-1)) as Awaited<ReturnType<typeof timed>>;
-  expect(error).toMatchObject({ code: "CONNECTION_DESTROYED" });
-  expect(ms).toBeLessThan(2_000);
-});
+  it("rejects a query that waits for its turn when the connection is lost", async () => {
+    const connection = await open();
+    const [row] = await connection.sql`select pg_backend_pid() as pid`;
+    const holding = timed(withDeadline(connection, deadline("test", 5_000), (sql) => sql`select pg_sleep(20)`));
+    // More than postgres.js sends ahead of the answers.
+    const waiting = Array.from({ length: 150 }, () => timed(connection.sql`select 1`));
+    await database.admin`select pg_terminate_backend(${row?.pid})`;
+    expect((await holding).error).toSatisfy(isConnectionError);
+    const { error, ms } = (await waiting.at(-1)) as Awaited<ReturnType<typeof timed>>;
+    expect(error).toMatchObject({ code: "CONNECTION_DESTROYED" });
+    expect(ms).toBeLessThan(2_000);
+  });
 
-it("lets go of its socket when the server does not answer the end of the connection", async () => {
-  let gone = false;
-  const port = await tcpServer(
-    (client) => {
-      const { host, port } = targetOf(database.receiverUrl);
-      const server = net.connect({ host, port });
-      client.pipe(server, { end: false });
-      server.pipe(client, { end: false });
-      // Goes on talking: a socket that is closed for good answers with a reset, and a half-open socket does not.
-      client.on("end", () => setInterval(() => client.write("."), 10).unref());
-      client.on("close", () => {
-        gone = true;
-        server.destroy();
-      });
-    },
-    { allowHalfOpen: true },
-  );
-  const connection = await open(port);
-  await connection.close();
-  await expect.poll(() => gone).toBe(true);
-});
+  it("lets go of its socket when the server does not answer the end of the connection", async () => {
+    let gone = false;
+    const port = await tcpServer(
+      (client) => {
+        const { host, port } = targetOf(database.receiverUrl);
+        const server = net.connect({ host, port });
+        client.pipe(server, { end: false });
+        server.pipe(client, { end: false });
+        // Goes on talking: a socket that is closed for good answers with a reset, and a half-open socket does not.
+        client.on("end", () => setInterval(() => client.write("."), 10).unref());
+        client.on("close", () => {
+          gone = true;
+          server.destroy();
+        });
+      },
+      { allowHalfOpen: true },
+    );
+    const connection = await open(port);
+    await connection.close();
+    await expect.poll(() => gone).toBe(true);
+  });
 
-it("ends a query at its deadline, and the connection with it", async () => {
-  const connection = await open();
-  const asking = withDeadline(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)"));
-  const { error, ms } = await timed(asking);
-  expect(error.message).toBe("test: no answer within 200 ms");
-  expect(ms).toBeLessThan(2_000);
-  expect(connection.lost.aborted).toBe(true);
-});
+  it("ends a query at its deadline, and the connection with it", async () => {
+    const connection = await open();
+    const asking = withDeadline(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)"));
+    const { error, ms } = await timed(asking);
+    expect(error.message).toBe("test: no answer within 200 ms");
+    expect(ms).toBeLessThan(2_000);
+    expect(connection.lost.aborted).toBe(true);
+  });
 
-it("ends its dialling when the deadline comes before the connection", async () => {
-  const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
-  const dial = vi.spyOn(net.Socket.prototype, "connect");
-  onTestFinished(() => dial.mockRestore());
-  const { error } = await timed(connect(async () => target, "test", deadline("Postgres", 100)));
-  expect(error.message).toBe("Postgres: no answer within 100 ms");
-  expect(dial.mock.contexts).toEqual([expect.objectContaining({ connecting: false, destroyed: true })]);
+  it("ends its dialling when the deadline comes before the connection", async () => {
+    const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
+    const dial = vi.spyOn(net.Socket.prototype, "connect");
+    onTestFinished(() => dial.mockRestore());
+    const { error } = await timed(connect(async () => target, "test", deadline("Postgres", 100)));
+    expect(error.message).toBe("Postgres: no answer within 100 ms");
+    expect(dial.mock.contexts).toEqual([expect.objectContaining({ connecting: false, destroyed: true })]);
+  });
 });

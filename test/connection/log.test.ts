@@ -1,7 +1,8 @@
 // The form of a line in the log, and the reasons that it gives.
 
 import { afterEach, expect, it, vi } from "vitest";
-import { errorFields, fetchFailure } from "../../lib/log.ts";
+import { fetchFailure } from "../../lib/fetch-failure.ts";
+import { errorFields } from "../../lib/log.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();

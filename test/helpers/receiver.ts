@@ -23,7 +23,7 @@ export interface Answer {
 export async function post(
   url: string,
   secret: string,
-  body: string,
+  body: string | Buffer,
   options: { id?: string; at?: Date; headers?: Record<string, string>; sent?: string | Buffer } = {},
 ): Promise<Answer> {
   const { id = `msg_${randomUUID()}`, at = new Date() } = options;

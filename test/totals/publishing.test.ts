@@ -63,7 +63,7 @@ async function startCallers(count: number): Promise<(order: number[]) => Promise
       };
       const gated = { ...connection, sql: { unsafe } } as unknown as Database;
       const increments = [{ name: "veza_reconciler_orphan_refunds_total", labels: {}, value: 1 }];
-      await recordDelivery(gated.sql, { id: `${caller}`, bodyDigest: "", increments });
+      await recordDelivery(gated.sql, { id: `${caller}`, increments });
       recorded += 1;
       const atLeast = recorded;
       const lent = lend(gated, () => Promise.reject(new Error("the connection was lost")));

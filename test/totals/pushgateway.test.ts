@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { Gauge, Registry } from "prom-client";
 import { describe, expect, inject, it } from "vitest";
 import { deadline } from "../../lib/deadline.ts";
-import { isTransient, PushRefused, push, readGroup, seriesOf } from "../../lib/pushgateway.ts";
+import { collectGroup, isTransient, PushRefused, push, readGroup } from "../../lib/pushgateway.ts";
 import { parseSettings } from "../../lib/settings.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
@@ -148,8 +148,8 @@ describe("of a page, takes the series of its group alone,", () => {
     { name: "veza_a_total", labels: { phase: "stuck_orders" }, value: 2_500_000 },
     { name: "veza_a_total", labels: { le: "+Inf" }, value: Number.NaN },
   ];
-  const read = (pieces: string[], of: Parameters<typeof seriesOf>[0] = group) => {
-    const { shown, take } = seriesOf(of);
+  const read = (pieces: string[], of: Parameters<typeof collectGroup>[0] = group) => {
+    const { shown, take } = collectGroup(of);
     for (const piece of pieces) take(Buffer.from(piece));
     return shown;
   };
@@ -172,7 +172,7 @@ describe("of a page, takes the series of its group alone,", () => {
   });
 
   it("and keeps no more than a line, also of 600 MB without a line's end, which no text can hold", () => {
-    const { shown, take } = seriesOf(group);
+    const { shown, take } = collectGroup(group);
     const piece = Buffer.alloc(8 * 1024 * 1024, "v");
     for (let bytes = 0; bytes < 600e6; bytes += piece.length) take(piece);
     take(Buffer.from(`\n${page}`));
