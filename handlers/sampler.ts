@@ -1,7 +1,8 @@
 import type { Handler } from "aws-lambda";
 import { keepConnections } from "../lib/connections.ts";
+import { logCountedRows } from "../lib/counted-rows.ts";
 import { deadline, stayAwake } from "../lib/deadline.ts";
-import { pushTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
+import { pushTimeoutMs, rowsTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { tryToPublish } from "../lib/publish.ts";
 import { isTransient, push } from "../lib/pushgateway.ts";
@@ -42,6 +43,7 @@ async function tick(): Promise<Record<string, number>> {
     log("info", "tick", { ...counts, duration_seconds: Number(durationSeconds.toFixed(3)) });
 
     await tryToPublish(connections, settings);
+    await logCountedRows(connections, sample.outcomes, deadline("the ids of counted rows", rowsTimeoutMs));
     return counts;
   } finally {
     // Lambda freezes the process until the next tick; a kept connection would not survive that.

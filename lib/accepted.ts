@@ -1,6 +1,6 @@
-import { type Check, checks, rowsOf } from "./checks.ts";
+import { type Check, checks, oldestAmong, oldestOf, rowsOf } from "./checks.ts";
 import { type Family, family, type Series } from "./exposition.ts";
-import { type Ask, measure, read, sqlSeries } from "./question.ts";
+import { type Ask, type Evidence, measure, read } from "./question.ts";
 
 // Rows that a check counts, and that a person has accepted until a day. The counts keep them, the alerts do not.
 
@@ -24,33 +24,32 @@ export const acceptedFamilies: Family[] = [
 ];
 
 /** SQL: the checks with accepted rows. */
-const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
+export const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
 
-/** SQL: one row for each series, of the rows that the check counts. */
-function acceptedOf(check: Check): string {
-  const labels = { check: check.id };
-  return `
+/** Of the rows that the check counts. */
+export const acceptedOf = (check: Check): Evidence => ({
+  of: check.id,
+  question: `
   with accepted as materialized (
     select id from ledger_metrics.accepted where "check" = '${check.id}' and until > now()
   ),
   counted as (
     select ${check.time} as time, coalesce(id::text in (select id from accepted), false) as is_accepted ${rowsOf(check)}
   )
-  select series.* from (
-    select count(*) filter (where is_accepted) as accepted, count(*) filter (where not is_accepted) as open,
-      extract(epoch from (min(time) filter (where not is_accepted and isfinite(time)))::timestamptz) as oldest
-    from counted
-  ) as seen, lateral (values
-    ${sqlSeries(rows, labels, "accepted")},
-    ${sqlSeries(oldestUnaccepted, labels, "(case open when 0 then 0 else oldest end)")}
-  ) as series (name, labels, value)`;
-}
+  select count(*) filter (where is_accepted) as accepted, count(*) filter (where not is_accepted) as open,
+    ${oldestOf("time", "not is_accepted and ")} as oldest
+  from counted`,
+  seriesIn: ({ accepted, open, oldest }) => [
+    [rows, { check: check.id }, accepted],
+    [oldestUnaccepted, { check: check.id }, oldestAmong(Number(open), oldest)],
+  ],
+});
 
 /**
  * Asks how many accepted rows each check counts, and for the oldest row that nobody has accepted. Takes a second round
  * trip, and only where something is accepted. Never rejects: what cannot be measured is absent.
  */
 export async function measureAccepted(ask: Ask): Promise<Series[]> {
-  const ids = (await read(ask, acceptedChecks)).map(({ check }) => check);
+  const ids = (await read(ask, "accepted", acceptedChecks)).map(({ check }) => check);
   return await measure(ask, checks.filter(({ id }) => ids.includes(id)).map(acceptedOf));
 }

@@ -1,6 +1,6 @@
 import { type Check, checks, stateOf } from "./checks.ts";
-import { type Family, family, type Series } from "./exposition.ts";
-import { type Ask, measure, sqlSeries } from "./question.ts";
+import { type Family, family } from "./exposition.ts";
+import type { Evidence, Measured } from "./question.ts";
 
 // Could the tick have seen a stuck row? A count of 0 proves nothing when no row is written where the check looks.
 
@@ -21,50 +21,52 @@ export const blindnessFamilies: Family[] = [
   family("counter", inserts, "Rows ever inserted, by Postgres' statistics."),
 ];
 
-/** SQL: one row for each series. It reads what the count reads, once, and the rows that are not stale yet. */
-function seenBy(check: Check): string {
+/** It reads what the count reads, once, and the rows that are not stale yet. */
+function seenBy(check: Check): Evidence {
   const { id, table, time, staleAfter } = check;
-  const series = [
-    sqlSeries(newest, { check: id }, "newest"),
-    ...(staleAfter ? ["no_time", "ahead"] : []).map((reason) => sqlSeries(outside, { check: id, reason }, reason)),
-  ];
-  return `
-  select series.* from (
-    select count(*) filter (where ${time} is null) as no_time,
-      count(*) filter (where ${time} > now() + interval '5 minutes') as ahead,
-      extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz) as newest
-    from ${table} where ${stateOf(check)}
-  ) as seen, lateral (values ${series.join(", ")}) as series (name, labels, value)`;
+  const reasons = staleAfter ? ["no_time", "ahead"] : [];
+  return {
+    of: id,
+    question: `
+  select count(*) filter (where ${time} is null) as no_time,
+    count(*) filter (where ${time} > now() + interval '5 minutes') as ahead,
+    extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz)::numeric
+      as newest
+  from ${table} where ${stateOf(check)}`,
+    seriesIn: (row) => [
+      [newest, { check: id }, row.newest],
+      ...reasons.map((reason): Measured => [outside, { check: id, reason }, row[reason]]),
+    ],
+  };
 }
 
 const tables = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
-/** SQL: `below (oid)` of a `with recursive` has these relations, and the tables below a view or a partitioned table. */
-export const below = (relations: string) => `below (oid) as (
-    ${relations}
-    union
-    select next.oid from below, lateral (
-      select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
-      where ev_class = below.oid and refclassid = 'pg_class'::regclass
-      union all
-      select inhrelid from pg_inherits where inhparent = below.oid
-    ) as next (oid)
-  )`;
 
 /**
- * For a view, inserts into the table below it. Absent where Postgres counts none, and for a view of several tables:
- * rows that move into an archive are not new. Asks for these tables alone, since there may be thousands of others.
+ * For a view, inserts into the table below it; for a partitioned table, into its partitions. Absent where Postgres
+ * counts none, and for several tables: rows that move into an archive are not new. `offset 0` keeps Postgres from
+ * reading whole catalogues, since there may be thousands of other tables.
  */
-const insertsOfTables = `
-  select '${inserts}' as name, jsonb_build_object('table', given) as labels,
-    sum(pg_stat_get_tuples_inserted(oid)) as value
-  from unnest(array[${tables}]) as given, lateral (
-    with recursive ${below("select to_regclass(given)::oid")}, part as materialized (
-      select oid, (select relispartition from pg_class where pg_class.oid = below.oid and relkind in ('r', 'p'))
-      from below
-    ) select oid, relispartition from part
-  ) as parts
-  where current_setting('track_counts')::boolean and relispartition is not null
-  group by given having count(*) filter (where not relispartition) = 1`;
+const insertsOfTables: Evidence = {
+  of: "inserts",
+  question: `
+  with recursive below (given, oid) as (
+    select given, to_regclass(given)::oid from unnest(array[${tables}]) as given
+    union
+    select given, refobjid from below, lateral (
+      select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+      where ev_class = below.oid and ev_type = '1' and refclassid = 'pg_class'::regclass offset 0
+    ) as of_view
+  )
+  select given as "table", sum(case relkind when 'r' then pg_stat_get_tuples_inserted(oid)
+      else (select sum(pg_stat_get_tuples_inserted(relid)) from pg_partition_tree(oid)) end) as inserts
+  from below, lateral (
+    select relkind, relhassubclass from pg_class where pg_class.oid = below.oid offset 0
+  ) as kind
+  where current_setting('track_counts')::boolean and relkind in ('r', 'p')
+  group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`,
+  seriesIn: ({ table, inserts: value }) => [[inserts, { table }, value]],
+};
 
-/** Asks, in the counts' round trip, what tells a blind check. Never rejects: what cannot be measured is absent. */
-export const measureBlindness = (ask: Ask): Promise<Series[]> => measure(ask, [...checks.map(seenBy), insertsOfTables]);
+/** What tells a blind check, asked in the counts' round trip. */
+export const blindness: Evidence[] = [...checks.map(seenBy), insertsOfTables];

@@ -1,6 +1,7 @@
 import { codeOf } from "./database.ts";
 import { type Family, family, type Series, series } from "./exposition.ts";
 import type { Ask } from "./question.ts";
+import { mayHideRows, refuseHiddenRows } from "./row-security.ts";
 
 /**
  * One ledger check, as the function runs it. config/checks.ts has what people need of it; `npm run generate` writes
@@ -86,6 +87,10 @@ export const checkSuccessMetric = "veza_ledger_check_success";
 export const stateOf = ({ status, condition }: Check): string =>
   condition ? `status = '${status}' and ${condition}` : `status = '${status}'`;
 
+/** SQL: the Unix time in seconds of the oldest row with a finite time, and `more` conditions. */
+export const oldestOf = (time: string, more = ""): string =>
+  `extract(epoch from (min(${time}) filter (where ${more}isfinite(${time})))::timestamptz)::numeric`;
+
 /** SQL: the rows that a check counts, from the word `from` on. */
 export function rowsOf(check: Check): string {
   const { table, time, staleAfter } = check;
@@ -107,14 +112,14 @@ export function questionOf(check: Check, { withOldest }: { withOldest: boolean }
   const { table, time, staleAfter } = check;
   const columns = [
     "count(*)",
-    withOldest && `extract(epoch from (min(${time}) filter (where isfinite(${time})))::timestamptz)::numeric as oldest`,
+    withOldest && `${oldestOf(time)} as oldest`,
     staleAfter && `pg_typeof(min(${time})) as time_type`,
-    `row_security_active('${table}') as hides_rows`,
+    mayHideRows(table),
   ];
   return `select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`;
 }
 
-/** A measured count, and the oldest row's Unix time in seconds: 0 when nothing was counted, undefined when unknown. */
+/** A measured count, and the oldest row's time by `oldestAmong`. */
 export interface Count {
   count: number;
   oldestSeconds: number | undefined;
@@ -150,12 +155,20 @@ async function runCheck(ask: Ask, check: Check): Promise<Count> {
 /** Takes an answer for a count only when it is one, and when nothing in it says that it may be wrong. */
 function countIn(row: Record<string, unknown> | undefined): Count {
   if (!row) throw new Error("the query returned no row");
-  if (row.hides_rows !== false) throw new Error("row-level security may hide rows from this role");
+  refuseHiddenRows(row);
   if (row.time_type === "date") throw new Error("the column is a date: it cannot tell minutes");
   const count = /^\d+$/.test(String(row.count)) ? Number(row.count) : Number.NaN;
   if (!Number.isSafeInteger(count)) throw new Error("the query returned no count");
-  if (count === 0) return { count, oldestSeconds: 0 };
-  return { count, oldestSeconds: typeof row.oldest === "string" ? Number(row.oldest) : undefined };
+  return { count, oldestSeconds: oldestAmong(count, row.oldest) };
+}
+
+/**
+ * The oldest row's Unix time in seconds: 0 when nothing was counted, undefined when unknown. At least 1, since software
+ * may write the epoch, or the year 1, for "no time", and such a row is there.
+ */
+export function oldestAmong(count: number, oldest: unknown): number | undefined {
+  if (count === 0) return 0;
+  return typeof oldest === "string" ? Math.max(1, Number(oldest)) : undefined;
 }
 
 /**

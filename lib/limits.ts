@@ -1,6 +1,6 @@
 // How long the functions wait, and how long what they keep is good. config/postgres/roles.sql has the time-outs of
 // statements, and serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push,
-// 3.5 to publish, 3.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
+// 3.5 to publish, 2 for ids, 1.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;
@@ -12,6 +12,8 @@ export const dialTimeoutMs = 3_000;
 export const sampleTimeoutMs = 8_000;
 /** To push the gauges once. */
 export const pushTimeoutMs = 3_000;
+/** The ids of counted rows. */
+export const rowsTimeoutMs = 2_000;
 export const recordTimeoutMs = 5_000;
 /** To record on a kept connection, which may have died unnoticed. */
 export const keptTimeoutMs = 1_500;

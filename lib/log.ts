@@ -7,7 +7,8 @@ type Failure = { code?: string; reason: string };
 interface Fields {
   tick: { duration_seconds: number; [check: string]: number };
   "check failed": { check: string } & Failure;
-  "evidence not read": Failure;
+  "rows counted": { check: string; ids: string[] };
+  "evidence not read": { of: string } & Failure;
   delivery: { id: string; status: DeliveryStatus; events: number; published: boolean };
   "delivery refused": { id: string | undefined; status: number; error: string };
   "delivery not confirmed": { id: string | undefined } & Failure;
@@ -40,18 +41,6 @@ export function log(level: Level, ...line: Line): void {
 /** Replaces the writer of all further lines, for instance to print them for people at a terminal. */
 export function writeLogWith(writer: Writer): void {
   write = writer;
-}
-
-/**
- * Why a fetch failed. Its own message only says "fetch failed"; its cause has a message or, without one, a code.
- * OpenSSL's message about a server without TLS is a line of its source.
- */
-export function fetchFailure(error: unknown): string {
-  const { message, cause } = error as Error;
-  if (/^ERR_SSL_(WRONG_VERSION|PACKET_LENGTH)/.test(String((cause as NodeJS.ErrnoException)?.code))) {
-    return "the server does not speak TLS";
-  }
-  return cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : message;
 }
 
 /** The log fields of an error: its code (SQLSTATE or Node's), if any, and its message; no stack, query or detail. */

@@ -1,22 +1,25 @@
 import { type Database, withDeadline } from "./database.ts";
-import type { Optional } from "./optional.ts";
 
 const mayRead = (relation: string) => `exists (
       select from pg_class where relname = '${relation}' and has_table_privilege(oid, 'select')
         and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics'))`;
 
-const question = `
+/** Also which relations a ledger has that not every ledger has, as far as this session may read them. */
+export const sessionQuestion = `
   select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
     coalesce(has_any_column_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
     ${mayRead("amounts_at_risk")} as "hasAmounts", ${mayRead("accepted")} as "hasAccepted"`;
 
+/** How far apart the clocks are, in seconds, and which optional relations this session can read. */
+export type Session = { apart: number } & Record<"hasAmounts" | "hasAccepted" | "hasOutbox", boolean>;
+
 /**
  * Asks whether answers of this session can be believed. It costs nothing: postgres.js sends a first query alone in any
- * case. Resolves to how far apart the clocks are, in seconds, and to the optional relations. Rejects on a replica.
+ * case. Rejects on a replica.
  */
-export async function askWitness(database: Database, deadline: AbortSignal): Promise<Optional & { apart: number }> {
+export async function askSession(database: Database, deadline: AbortSignal): Promise<Session> {
   const askedAtSeconds = Date.now() / 1000;
-  const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(question));
+  const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(sessionQuestion));
   if (!seen) throw new Error("Postgres left the first question unanswered");
   const { is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
   if (is_replica) throw new Error("a replica: name the primary");

@@ -1,13 +1,15 @@
 import { hash } from "node:crypto";
-import { blindnessFamilies, measureBlindness } from "./blindness.ts";
+import { acceptedFamilies, measureAccepted } from "./accepted.ts";
+import { amountFamily, amounts } from "./amounts.ts";
+import { blindness, blindnessFamilies } from "./blindness.ts";
 import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
 import type { Connections } from "./connections.ts";
 import { type Database, type DatabaseTarget, isConnectionLost } from "./database.ts";
 import { expose, type Family, family, type Series, series } from "./exposition.ts";
 import { maxClockDifferenceSeconds } from "./limits.ts";
-import { measureOptional, optionalFamilies } from "./optional.ts";
-import { askWitness } from "./primary-and-clock.ts";
-import { askOn } from "./question.ts";
+import { outbox, outboxFamilies } from "./outbox.ts";
+import { askSession } from "./primary-and-clock.ts";
+import { askOn, measure } from "./question.ts";
 
 /** What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. */
 export interface Sample {
@@ -33,19 +35,19 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
-  const { apart, ...optional } = await askWitness(database, deadline);
+  const { apart, hasAmounts, hasAccepted, hasOutbox } = await askSession(database, deadline);
   const ask = askOn(database, deadline);
   if (apart > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apart)} s apart`);
     const timeless = which.filter(({ staleAfter }) => !staleAfter);
     return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), evidence: [] };
   }
-  const [outcomes, blindness, others] = await Promise.all([
+  const [outcomes, ...evidence] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
-    measureBlindness(ask),
-    measureOptional(ask, optional),
+    measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox ? [outbox] : [])]),
+    hasAccepted ? measureAccepted(ask) : [],
   ]);
-  return { outcomes, evidence: [...blindness, ...others] };
+  return { outcomes, evidence: evidence.flat() };
 }
 
 const allFailed = (which: readonly Check[], error: unknown) => which.map((check) => ({ check, error }));
@@ -60,7 +62,9 @@ export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
 export const sampleFamilies: Family[] = [
   ...checkFamilies,
   ...blindnessFamilies,
-  ...optionalFamilies,
+  ...acceptedFamilies,
+  amountFamily,
+  ...outboxFamilies,
   family("gauge", infoMetric, "1; who counts: version, AWS region, and the database's name with a digest of its host."),
   family(
     "gauge",

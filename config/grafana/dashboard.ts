@@ -13,10 +13,11 @@ import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
 import { acceptedMetric } from "../../lib/accepted.ts";
+import { amountMetric } from "../../lib/amounts.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { optionalMetric } from "../../lib/optional.ts";
+import { outboxMetric } from "../../lib/outbox.ts";
 import { infoMetric, sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 import { alertOf, isPage, ranked, told } from "../checks.ts";
 
@@ -231,7 +232,7 @@ function checkPanel(check: Check, index: number): Stat {
     targets: [
       instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}"),
       instant(
-        `max by (stage, currency) (${optionalMetric.amount}{check="${check.id}", ${ofStage}}) and on (stage) ${fresh}`,
+        `max by (stage, currency) (${amountMetric}{check="${check.id}", ${ofStage}}) and on (stage) ${fresh}`,
         "{{currency}} {{stage}}",
       ),
       instant(acceptedRows(check), "accepted {{stage}}"),
@@ -364,9 +365,7 @@ const moneyPanels = (): AnyPanel[] => [
     unit: "none",
     size: [16, 8],
     links: runbook("VezaLedgerRowsTooOld"),
-    targets: [
-      range(whileTicking(`sum by (stage, currency) (${optionalMetric.amount}{${ofStage}})`), "{{currency}} {{stage}}"),
-    ],
+    targets: [range(whileTicking(`sum by (stage, currency) (${amountMetric}{${ofStage}})`), "{{currency}} {{stage}}")],
   })
     .noValue("unknown or none: no amounts")
     .min(0),
@@ -546,7 +545,7 @@ const reconcilerPanels = (): AnyPanel[] => [
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
 ];
 
-const outboxOldest = `max by (stage) (${optionalMetric.outboxOldest}{${ofStage}})`;
+const outboxOldest = `max by (stage) (${outboxMetric.oldest}{${ofStage}})`;
 
 /** 0 or 1 from the rules, 2 where the alert fires. */
 const watched = ({ id }: Check) =>
@@ -653,7 +652,7 @@ const evidencePanels = (): AnyPanel[] => [
     targets: [
       ...["waiting", "parked"].map((state) =>
         range(
-          whileTicking(`max by (stage) (${optionalMetric.outboxRows}{state="${state}", ${ofStage}})`),
+          whileTicking(`max by (stage) (${outboxMetric.rows}{state="${state}", ${ofStage}})`),
           `${state} {{stage}}`,
         ),
       ),

@@ -9,7 +9,7 @@ import { acceptedMetric } from "../../lib/accepted.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { optionalMetric } from "../../lib/optional.ts";
+import { outboxMetric } from "../../lib/outbox.ts";
 import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 import { findProgram } from "../../local/find-program.ts";
 import { freePort } from "../../local/ports.ts";
@@ -94,8 +94,8 @@ function history(now: number): string {
       ["no_time", "ahead"].map((is) => `${labels},reason="${is}"`),
     ),
     [blindnessMetric.inserts]: [...new Set(checks.map(({ table }) => `${ofSampler},table="${table}"`))],
-    [optionalMetric.outboxRows]: ["waiting", "parked"].map((state) => `${ofSampler},state="${state}"`),
-    [optionalMetric.outboxOldest]: [ofSampler],
+    [outboxMetric.rows]: ["waiting", "parked"].map((state) => `${ofSampler},state="${state}"`),
+    [outboxMetric.oldest]: [ofSampler],
     [actions]: phases.map((phase) => `${ofReconciler},phase="${phase}"`),
     [orphanRefunds]: [ofReconciler],
     [`${sweepDuration}_count`]: [ofReconciler],

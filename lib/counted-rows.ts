@@ -1,0 +1,27 @@
+import { type Check, type Outcome, rowsOf } from "./checks.ts";
+import type { Connections } from "./connections.ts";
+import { errorFields, log } from "./log.ts";
+import { askOn, read } from "./question.ts";
+
+/** SQL: the ids of the ten oldest rows that a check counts. */
+export const oldestRowsOf = (check: Check): string =>
+  `select id::text ${rowsOf(check)}\norder by ${check.time} limit 10`;
+
+/**
+ * Logs which rows a count above 0 counts, so that a row that is repaired before somebody looks is still known. Takes a
+ * round trip only then. Never rejects.
+ */
+export async function logCountedRows(connections: Connections, outcomes: Outcome[], deadline: AbortSignal) {
+  const counted = outcomes.filter((outcome) => "count" in outcome && outcome.count > 0).map(({ check }) => check);
+  if (counted.length === 0) return;
+  const logRows = connections.use(async (database) => {
+    const ask = askOn(database, deadline);
+    await Promise.all(
+      counted.map(async (check) => {
+        const rows = await read(ask, check.id, oldestRowsOf(check));
+        if (rows.length > 0) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
+      }),
+    );
+  });
+  await logRows.catch((error) => log("warn", "evidence not read", { of: "rows", ...errorFields(error) }));
+}

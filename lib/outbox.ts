@@ -1,0 +1,30 @@
+import { type Family, family } from "./exposition.ts";
+import type { Evidence } from "./question.ts";
+
+// The sender's outbox, where it is in the ledger's database.
+
+export const outboxMetric = {
+  rows: "veza_ledger_outbox_rows",
+  oldest: "veza_ledger_outbox_oldest_timestamp_seconds",
+} as const;
+const { rows, oldest } = outboxMetric;
+
+export const outboxFamilies: Family[] = [
+  family("gauge", rows, "Deliveries in the reconciler's outbox that are waiting or parked."),
+  family("gauge", oldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
+];
+
+const waiting = "from ledger_metrics_outbox where parked_at is null and sent_at is null";
+
+export const outbox: Evidence = {
+  of: "outbox",
+  question: `
+  select (select count(*) from ledger_metrics_outbox where parked_at is not null) as parked,
+    (select count(*) ${waiting}) as waiting,
+    (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`,
+  seriesIn: (row) => [
+    [rows, { state: "parked" }, row.parked],
+    [rows, { state: "waiting" }, row.waiting],
+    [oldest, {}, row.oldest],
+  ],
+};

@@ -1,0 +1,63 @@
+// Which rows a count above 0 counts: one line of the log for each check.
+
+import { expect, it, onTestFinished } from "vitest";
+import { checks } from "../../lib/checks.ts";
+import { keepConnections } from "../../lib/connections.ts";
+import { logCountedRows } from "../../lib/counted-rows.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { databasePerTest, targetOf } from "../helpers/database.ts";
+import { captureLog } from "../helpers/log.ts";
+import { insertRows, modelOf } from "../helpers/models.ts";
+import { sampleOf } from "../helpers/sample.ts";
+import { tcpServer } from "../helpers/servers.ts";
+
+const { database, run } = databasePerTest();
+
+/** The log after a sample, of its rows. */
+async function logged(port = targetOf(database.samplerUrl).port, timeoutMs = 8_000) {
+  const { outcomes } = await sampleOf(database.samplerUrl);
+  const log = captureLog();
+  const connections = keepConnections("test")(async () => ({ ...targetOf(database.samplerUrl), port }));
+  onTestFinished(() => connections.close());
+  await logCountedRows(connections, outcomes, deadline("the ids", timeoutMs));
+  return log;
+}
+
+it.each(checks)("of $id: its ten oldest, oldest first, and none that it does not count", async (check) => {
+  for (const age of [12, 9, 11]) await run(insertRows(check, 1, { age: `${age} days` }));
+  await run(
+    `${insertRows(check, 9, { age: "2 days" })} ${insertRows(check, 1, { age: "20 days", status: "settled" })}`,
+  );
+  const { table, time } = modelOf(check);
+  const rows = await database.admin.unsafe(`
+    select id::text from ${table} where ${time} > now() - interval '19 days' order by ${time}, id`);
+  const log = await logged();
+  expect(log).toEqual([{ level: "info", message: "rows counted", check: check.id, ids: expect.any(Array) }]);
+  const ids = log[0]?.ids as string[];
+  expect(ids).toHaveLength(10);
+  expect(ids.slice(0, 3)).toEqual(rows.slice(0, 3).map(({ id }) => id));
+});
+
+it("asks nothing where nothing is counted", async () => {
+  let dials = 0;
+  const port = await tcpServer(() => {
+    dials += 1;
+  });
+  expect(await logged(port)).toEqual([]);
+  expect(dials).toBe(0);
+});
+
+it("fails nothing where there are no ids, nobody listens or Postgres is mute, and says why", async () => {
+  await run(`${insertRows({ id: "stuck_orders" }, 1)} ${insertRows({ id: "stuck_refunds" }, 1)}`);
+  await run("alter table orders rename id to number");
+  expect(await logged()).toEqual([
+    expect.objectContaining({ message: "evidence not read", of: "stuck_orders", code: "42703" }),
+    expect.objectContaining({ message: "rows counted", check: "stuck_refunds", ids: ["1"] }),
+  ]);
+  const reason = "the ids: no answer within 100 ms";
+  const mute = await logged(await tcpServer(() => {}), 100);
+  expect(mute).toEqual([
+    expect.objectContaining({ level: "warn", message: "evidence not read", reason }),
+    expect.objectContaining({ level: "warn", message: "evidence not read", reason }),
+  ]);
+});
