@@ -1,6 +1,7 @@
 // Deliveries and ticks while everything around them fails: CHAOS_SECONDS says for how long, CHAOS_SEED repeats a run.
 
 import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { expect, it, vi } from "vitest";
@@ -12,7 +13,7 @@ import { captureLog } from "../helpers/log.ts";
 import { type Program, runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
-import { encrypted, makeCertificates } from "../helpers/tls.ts";
+import { makeCertificates, startTlsFront } from "../helpers/tls.ts";
 import * as chaos from "./deliveries.ts";
 import { type Restartable, restartableLedger, restartablePushgateway, sessionOn, settingsOn } from "./servers.ts";
 
@@ -21,58 +22,69 @@ const seed = Number(process.env.CHAOS_SEED ?? randomBytes(4).readUInt32LE());
 const timeout = (seconds + 120) * 1000;
 const say = (line: string) => process.stdout.write(`chaos: ${line}\n`);
 
-it("counts each delivery once, and no counter falls for long, whatever fails", { timeout }, async () => {
-  say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds}`);
-  const stack = await startStack();
-  const receivers = await Promise.all(Array.from({ length: 3 }, () => startReceiver(stack)));
-  const observer = startObserver(stack);
-  const endsAt = Date.now() + seconds * 1000;
-  const ticker = startTicker(stack, endsAt);
-  const senders = startSenders(stack, receivers, endsAt);
-  const struck = await strike(stack, receivers, endsAt);
-  await Promise.all([ticker.ended, senders.ended]);
+it.each([true, false])(
+  "counts each delivery once, and no counter falls for long, whatever fails (TLS: %s)",
+  { timeout },
+  async (isTls) => {
+    say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds}`);
+    const stack = await startStack(isTls);
+    const receivers = await Promise.all(Array.from({ length: 3 }, () => startReceiver(stack)));
+    const observer = startObserver(stack);
+    const endsAt = Date.now() + seconds * 1000;
+    const ticker = startTicker(stack, endsAt);
+    const senders = startSenders(stack, receivers, endsAt);
+    const struck = await strike(stack, receivers, endsAt);
+    await Promise.all([ticker.ended, senders.ended]);
 
-  await endReceivers(stack, receivers);
-  expect(await ticker.tick()).toBe("done");
-  const { series, falls, scrapes } = await observer.end();
+    await endReceivers(stack, receivers);
+    expect(await ticker.tick()).toBe("done");
+    const { series, falls, scrapes } = await observer.end();
 
-  const { deliveries, longestMs } = senders;
-  const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
-  const events = deliveries.reduce((sum, { size }) => sum + size, 0);
-  const { ticks } = ticker;
-  say(JSON.stringify({ deliveries: deliveries.length, events, answers, struck, longestMs, ticks, scrapes, falls }));
+    const { deliveries, longestMs } = senders;
+    const answers = chaos.sumOf(deliveries.flatMap((delivery) => delivery.answers.map((answer) => ({ [answer]: 1 }))));
+    const events = deliveries.reduce((sum, { size }) => sum + size, 0);
+    const { ticks } = ticker;
+    say(JSON.stringify({ deliveries: deliveries.length, events, answers, struck, longestMs, ticks, scrapes, falls }));
 
-  await expectOnlyTheRecordedOnesCounted(stack, deliveries, series);
-  // Only a receiver that was stopped in mid-push, and lost its lock meanwhile, may have pushed older numbers.
-  expect(falls.length).toBeLessThanOrEqual(struck["receiver stopped"] ?? 0);
-  expect(Math.max(0, ...falls)).toBeLessThan(1_000);
-  const timesRecorded = deliveries.map(({ answers }) => answers.filter((answer) => answer === "200 recorded").length);
-  expect(Math.max(...timesRecorded)).toBe(1);
-  expect(["200 recorded", "200 duplicate", "503 not confirmed", "lost", "hung up"]).toEqual(
-    expect.arrayContaining(Object.keys(answers)),
-  );
-  expect(longestMs).toBeLessThan(15_000);
-  expect(ticks.longestMs).toBeLessThan(25_000);
-  expect(stack.crashes).toEqual([]);
+    await expectOnlyTheRecordedOnesCounted(stack, deliveries, series);
+    // Only a receiver that was stopped in mid-push, and lost its lock meanwhile, may have pushed older numbers.
+    expect(falls.length).toBeLessThanOrEqual(struck["receiver stopped"] ?? 0);
+    expect(Math.max(0, ...falls)).toBeLessThan(1_000);
+    const timesRecorded = deliveries.map(({ answers }) => answers.filter((answer) => answer === "200 recorded").length);
+    expect(Math.max(...timesRecorded)).toBe(1);
+    expect(["200 recorded", "200 duplicate", "503 not confirmed", "lost", "hung up"]).toEqual(
+      expect.arrayContaining(Object.keys(answers)),
+    );
+    expect(longestMs).toBeLessThan(15_000);
+    expect(ticks.longestMs).toBeLessThan(25_000);
+    expect(stack.crashes).toEqual([]);
 
-  // A run in which little happened would prove little.
-  expect(Object.values(struck)).not.toContain(0);
-  expect(events).toBeGreaterThan(seconds < 150 ? 1_000 : 100_000);
-  expect(Math.min(scrapes, ticks.done, answers["200 duplicate"] ?? 0)).toBeGreaterThan(2);
-});
+    // A run in which little happened would prove little.
+    expect(Object.values(struck)).not.toContain(0);
+    expect(events).toBeGreaterThan(seconds < 150 ? 1_000 : 100_000);
+    expect(Math.min(scrapes, ticks.done, answers["200 duplicate"] ?? 0)).toBeGreaterThan(2);
+  },
+);
 
 type Stack = Awaited<ReturnType<typeof startStack>>;
 
 /** A real Postgres and Pushgateway, each behind a proxy, and what the functions need to know of them. */
-async function startStack() {
-  const flags = tlsFlags(await makeCertificates("IP:127.0.0.1"));
-  const [database, gateway] = await Promise.all([restartableLedger(flags), restartablePushgateway()]);
-  const [toDatabase, toGateway] = await Promise.all([startProxy(database.port), startProxy(gateway.port)]);
+async function startStack(isTls: boolean) {
+  const certificates = await makeCertificates("IP:127.0.0.1");
+  const ca = await readFile(certificates.ca, "utf8");
+  const [database, gateway] = await Promise.all([restartableLedger(tlsFlags(certificates)), restartablePushgateway()]);
+  const front = isTls ? await startTlsFront(`http://127.0.0.1:${gateway.port}`, certificates) : gateway;
+  const [toDatabase, toGateway] = await Promise.all([startProxy(database.port), startProxy(front.port)]);
   const admin = sessionOn(database);
   const secret = newSecret();
   const settingsOf = (role: "sampler" | "receiver") => {
-    const settings = settingsOn(toDatabase, toGateway, role);
-    return { ...settings, DATABASE_URL: encrypted(settings.DATABASE_URL), WEBHOOK_SECRET: secret, STAGE: "chaos" };
+    const settings = { ...settingsOn(toDatabase, toGateway, role), WEBHOOK_SECRET: secret, STAGE: "chaos" };
+    if (!isTls) return settings;
+    const [DATABASE_URL, PUSHGATEWAY_URL] = [
+      `${settings.DATABASE_URL}?sslmode=verify-full`,
+      settings.PUSHGATEWAY_URL.replace("http:", "https:"),
+    ];
+    return { ...settings, DATABASE_URL, PUSHGATEWAY_URL, CA_CERTIFICATES: ca };
   };
   /** How many outages of Postgres and the gateway there are at this moment: nobody can publish. */
   const outages = { count: 0 };

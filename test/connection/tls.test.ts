@@ -1,41 +1,21 @@
 // Certificates of Postgres and the gateway, each verified in a process of its own.
 
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import https from "node:https";
-import type net from "node:net";
-import { buffer } from "node:stream/consumers";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { tlsFlags } from "../helpers/certificates.ts";
 import { runScript } from "../helpers/processes.ts";
 import { createTemplate } from "../helpers/template.ts";
-import { makeCertificates } from "../helpers/tls.ts";
+import { makeCertificates, startTlsFront } from "../helpers/tls.ts";
 
 async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres; ca: string; gatewayUrl: string }> {
   const certificates = await makeCertificates(names);
-  const { ca, key, cert } = certificates;
-  const gatewayUrl = await startTlsGateway(await readFile(key), await readFile(cert));
+  const { ca } = certificates;
+  const gateway = await startTlsFront(inject("pushgatewayUrl"), certificates);
+  const gatewayUrl = `https://127.0.0.1:${gateway.port}`;
   const server = await startPostgres(0, tlsFlags(certificates));
   onTestFinished(() => server.stop());
   return { server, ca, gatewayUrl };
-}
-
-/** The tests' Pushgateway behind TLS: what comes is handed on, and so is the answer. */
-async function startTlsGateway(key: Buffer, cert: Buffer): Promise<string> {
-  const front = https.createServer({ key, cert }, async (request, response) => {
-    const { method = "", url = "" } = request;
-    const body = await buffer(request);
-    const answer = await fetch(inject("pushgatewayUrl") + url, { method, ...(body.length > 0 && { body }) });
-    response.writeHead(answer.status).end(await answer.text());
-  });
-  front.listen(0, "127.0.0.1");
-  await once(front, "listening");
-  onTestFinished(() => {
-    front.close();
-    front.closeAllConnections();
-  });
-  return `https://127.0.0.1:${(front.address() as net.AddressInfo).port}`;
 }
 
 /** In a process of its own, since Node reads NODE_EXTRA_CA_CERTS at its start. */
