@@ -71,6 +71,8 @@ it("are none of those without an id, whose time is in the session's zone where i
     grant select on orders to veza_ledger_sampler`);
   await accept("stuck_orders", 1);
   expect(await ofAccepted()).toEqual({ [rows("stuck_orders")]: 0, [oldest("stuck_orders")]: secondsAgo(172_800) });
+  await run("update rows set created_at = '1970-01-01'"); // What some software writes for "no time" is not "none".
+  expect(await ofAccepted()).toEqual({ [rows("stuck_orders")]: 0, [oldest("stuck_orders")]: 1 });
   await run("update rows set created_at = '-infinity'"); // The oldest other is unknown then, not 0.
   expect(await ofAccepted()).toEqual({ [rows("stuck_orders")]: 0 });
 });

@@ -59,6 +59,10 @@ it("counts inserts by Postgres' statistics: into all partitions, and into the ta
   await flushed(0);
   await run(insertRows(check, 7));
   await flushed(7);
+  await run(
+    `create table noted (n int); create rule note as on update to ${table} do also insert into noted values (1)`,
+  );
+  expect(await evidence()).toHaveProperty(inserts(table), 7);
   await run(`
     alter table ${table} rename to old_rows;
     create table ${table} (like old_rows including identity including defaults) partition by list (status);
@@ -76,6 +80,13 @@ it("counts inserts by Postgres' statistics: into all partitions, and into the ta
   expect(await evidence()).toHaveProperty(inserts(table), 5);
   await run("create or replace view kept as select * from parts union all select * from old_rows");
   expect(await evidence()).not.toHaveProperty(inserts(table));
+});
+
+it("counts no inserts where rows may go to a table that inherits, which is no partition", async () => {
+  await run("create table orders_2026 () inherits (orders)");
+  const seen = await evidence();
+  expect(seen).not.toHaveProperty(inserts("orders"));
+  expect(seen).toHaveProperty(inserts("refunds"));
 });
 
 it("counts no inserts where Postgres keeps no statistics, or looks elsewhere", async () => {

@@ -1,20 +1,26 @@
-import { spawnSync } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { postgresPackage } from "../helpers/postgres-package.ts";
 import { recordTried } from "../helpers/tried.ts";
 
-// npm run test:postgres -- <major> [test files …]: the tests on another major version of PostgreSQL, by the same
-// packager. A whole run that passes writes the version into docs/local.md.
-const [major = "", ...files] = process.argv.slice(2);
-if (!/^\d+$/.test(major)) {
-  console.error("usage: npm run test:postgres -- <major, such as 15> [test files …]");
+// npm run test:postgres -- <major, or a folder with initdb and postgres> [test files …]: the tests on another
+// PostgreSQL: a major version by the same packager, or the system's, such as Debian's, which compiles queries (JIT). A
+// whole run that passes writes the version into docs/local.md.
+const [which = "", ...files] = process.argv.slice(2);
+const inFolder = (name: string) => path.resolve(which, name);
+const isFolder = existsSync(inFolder("initdb")) && existsSync(inFolder("postgres"));
+if (!/^\d+$/.test(which) && !isFolder) {
+  console.error("usage: npm run test:postgres -- <major, such as 15, or /usr/lib/postgresql/17/bin> [test files …]");
   process.exit(2);
 }
-const entry = await postgresPackage(Number(major));
-const manifest = await readFile(path.join(path.dirname(entry), "../package.json"), "utf8");
-const [version = ""] = /^\d+\.\d+/.exec(JSON.parse(manifest).version) ?? [];
-console.log(`PostgreSQL ${version} (${entry})`);
+const paths = JSON.stringify({ initdb: inFolder("initdb"), postgres: inFolder("postgres") });
+const entry = isFolder
+  ? `data:text/javascript,export const { initdb, postgres } = ${encodeURIComponent(paths)}`
+  : await postgresPackage(Number(which));
+const { postgres } = await import(entry);
+const [, version = "unknown"] = / (\d+\.\d+.*)$/m.exec(execFileSync(postgres, ["--version"]).toString()) ?? [];
+console.log(`PostgreSQL ${version} (${postgres})`);
 const { status } = spawnSync("vitest", ["run", "--project", "unit", "--project", "real", ...files], {
   stdio: "inherit",
   env: { ...process.env, POSTGRES_PACKAGE: entry },

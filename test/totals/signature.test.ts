@@ -49,13 +49,15 @@ it("agrees with the reference implementation on any delivery, of any size", () =
   const anyBody = fc.oneof(fc.string({ unit: "binary" }), fc.constant("é".repeat(200_000)));
   const anyChange = fc.constantFrom("none", "id", "timestamp", "body", "signature", "secret", "version", "a zero more");
   const property = fc.property(fc.stringMatching(/^[!-~]{1,40}$/), anyBody, anyChange, (id, body, change) => {
-    const at = new Date(now() * 1000);
+    const timestamp = now();
     const is = (wanted: string) => change === wanted;
     const by = is("secret") ? new Webhook(newSecret()) : oracle;
-    const signature = by.sign(id, at, body).replace(is("version") ? "v1" : "", is("version") ? "v2" : "");
+    const signature = by
+      .sign(id, new Date(timestamp * 1000), body)
+      .replace(is("version") ? "v1" : "", is("version") ? "v2" : "");
     const headers = headersOf(
       is("id") ? `${id}x` : id,
-      is("a zero more") ? `0${now()}` : now() + (is("timestamp") ? 1 : 0),
+      is("a zero more") ? `0${timestamp}` : timestamp + (is("timestamp") ? 1 : 0),
       is("signature") ? signature.replace(/,./, (start) => (start === ",A" ? ",B" : ",A")) : `v1,short ${signature}`,
     );
     const sent = is("body") ? `${body} ` : body;
