@@ -109,9 +109,9 @@ describe("deploy/workflow.yml", async () => {
   });
 });
 
-it(".github/workflows/weekly.yml tries the programs of its container, and each PostgreSQL from 13 on", async () => {
+it(".github/workflows/weekly.yml tries the programs of its container, and each PostgreSQL from 13 on, also Debian's", async () => {
   const { versions } = (await read(".github/workflows/weekly.yml")).jobs;
   expect(versions?.steps.at(-1)?.run).toMatch(/^npm run \$TASK\b/);
-  const servers = [13, 14, 15, 16, 17, 18].map((major) => `test:postgres -- ${major}`);
+  const servers = [13, 14, 15, 16, 17, 18, "/usr/lib/postgresql/*/bin"].map((which) => `test:postgres -- ${which}`);
   expect(versions?.strategy?.matrix.task).toEqual(["test:programs", ...servers]);
 });

@@ -4,9 +4,9 @@ import path from "node:path";
 import { postgresPackage } from "../helpers/postgres-package.ts";
 import { recordTried } from "../helpers/tried.ts";
 
-// npm run test:postgres -- <major, or a folder with initdb and postgres> [test files …]: the tests on another
-// PostgreSQL: a major version by the same packager, or the system's, such as Debian's, which compiles queries (JIT). A
-// whole run that passes writes the version into docs/local.md.
+// npm run test:postgres -- <major, or a folder with initdb and postgres> [test files …]: another PostgreSQL for the
+// tests. It is a major version by the same packager, or the system's: Debian's compiles queries (JIT). A whole run that
+// passes writes the version into docs/local.md.
 const [which = "", ...files] = process.argv.slice(2);
 const inFolder = (name: string) => path.resolve(which, name);
 const isFolder = existsSync(inFolder("initdb")) && existsSync(inFolder("postgres"));
