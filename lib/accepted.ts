@@ -11,15 +11,11 @@ export const acceptedMetric = {
 const { rows, oldestUnaccepted } = acceptedMetric;
 
 export const acceptedFamilies: Family[] = [
-  family(
-    "gauge",
-    rows,
-    "Rows that the check counts and that a person has accepted until a day; absent where nobody has accepted any.",
-  ),
+  family("gauge", rows, "Rows that the check counts and a person has accepted; absent where nothing is accepted."),
   family(
     "gauge",
     oldestUnaccepted,
-    "Unix time of the oldest row that the check counts and nobody has accepted, 0 for none; absent like accepted rows.",
+    "Unix time of the oldest row that nobody has accepted, 0 for none; absent likewise.",
   ),
 ];
 

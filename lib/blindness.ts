@@ -12,11 +12,7 @@ export const blindnessMetric = {
 const { newest, outside, inserts } = blindnessMetric;
 
 export const blindnessFamilies: Family[] = [
-  family(
-    "gauge",
-    newest,
-    "Unix time of the newest row in the state that the check watches, of any age; absent when there is no row.",
-  ),
+  family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
   family("gauge", outside, "Rows in that state that can never count: no_time, or over 5 minutes ahead of now."),
   family("counter", inserts, "Rows ever inserted, by Postgres' statistics."),
 ];

@@ -133,12 +133,8 @@ export type Outcome = { check: Check } & (Count | { error: unknown });
  * had. Never rejects: a check that fails, or has no answer in time, yields its error and leaves the others alone.
  */
 export function runChecks(ask: Ask, which = checks): Promise<Outcome[]> {
-  return Promise.all(
-    which.map(async (check) => {
-      const found = await runCheck(ask, check).catch((error) => ({ error }));
-      return { check, ...found };
-    }),
-  );
+  const run = async (check: Check) => ({ check, ...(await runCheck(ask, check).catch((error) => ({ error }))) });
+  return Promise.all(which.map(run));
 }
 
 async function runCheck(ask: Ask, check: Check): Promise<Count> {
@@ -191,10 +187,6 @@ export function seriesOf(outcomes: Outcome[]): Series[] {
 
 export const checkFamilies: Family[] = [
   ...checks.map(({ metric, help }) => family("gauge", metric, help)),
-  family(
-    "gauge",
-    oldestItemMetric,
-    "Unix time of the oldest row that the check counted; 0 when it counted none, absent when it is unknown.",
-  ),
+  family("gauge", oldestItemMetric, "Unix time of the oldest row it counted; 0 for none, absent if unknown."),
   family("gauge", checkSuccessMetric, "1 when the check has a count, 0 when the count failed and is -1."),
 ];

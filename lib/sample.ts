@@ -66,11 +66,7 @@ export const sampleFamilies: Family[] = [
   amountFamily,
   ...outboxFamilies,
   family("gauge", infoMetric, "1; who counts: version, AWS region, and the database's name with a digest of its host."),
-  family(
-    "gauge",
-    sampleTimestampMetric,
-    "Unix time at which the tick started, by the sampler's clock; the counts are no older than that.",
-  ),
+  family("gauge", sampleTimestampMetric, "Unix time at which the tick started; the counts are no older than that."),
   family("gauge", sampleDurationMetric, "Seconds from the start of the tick until the last answer of Postgres."),
 ];
 

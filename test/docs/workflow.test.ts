@@ -109,7 +109,7 @@ describe("deploy/workflow.yml", async () => {
   });
 });
 
-it(".github/workflows/weekly.yml tries the programs of its container, and each PostgreSQL from 13 on, also Debian's", async () => {
+it(".github/workflows/weekly.yml tries its programs, each PostgreSQL from 13 on, and Debian's", async () => {
   const { versions } = (await read(".github/workflows/weekly.yml")).jobs;
   expect(versions?.steps.at(-1)?.run).toMatch(/^npm run \$TASK\b/);
   const servers = [13, 14, 15, 16, 17, 18, "/usr/lib/postgresql/*/bin"].map((which) => `test:postgres -- ${which}`);
