@@ -1,3 +1,4 @@
+import { checks } from "../lib/checks.ts";
 import manifest from "../package.json" with { type: "json" };
 import { roleOf } from "./iam.ts";
 
@@ -59,8 +60,14 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     samplerConcurrency: reserves ? 1 : undefined,
     receiverConcurrency: reserves ? Number(params.receiverConcurrency) : undefined,
     alarmActions: list(params.alarmTopicArn),
+    unknownPattern,
   };
 }
+
+/** Pattern of the lines in the sampler's log that say what a tick could not do: a count is -1, or no totals. */
+const unknownPattern = `{ ($.message.message = "totals not published")${checks
+  .map(({ id }) => ` || ($.message.${id} < 0)`)
+  .join("")} }`;
 
 /** What a function logs in to Postgres as: config/postgres/roles.sql makes this role. */
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;

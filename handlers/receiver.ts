@@ -12,7 +12,7 @@ import { Refusal } from "../lib/refusal.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
 import { plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
-import { logUnsigned, noteMatch } from "../lib/unsigned.ts";
+import { logUnsigned } from "../lib/unsigned.ts";
 
 const connectBy = keepConnections("veza-ledger-receiver");
 
@@ -26,7 +26,6 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const signed = readSignedHeaders(event.headers ?? {});
     const settings = await loadSettings("receiver");
     verifySignature(signed, bytes, settings.webhookSecrets);
-    noteMatch();
     stage = settings.stage ?? null;
     if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const id = plainId(signed.id);

@@ -12,7 +12,7 @@ interface Fields {
   delivery: { id: string; status: DeliveryStatus; events: number; published: boolean };
   "delivery refused": { id: string | undefined; status: number; error: string };
   "delivery not confirmed": { id: string | undefined } & Failure;
-  "request refused": { status: number; error: string; unmatched_seconds?: number };
+  "request refused": { status: number; error: string };
   "a sweep's time is ahead": { id: string; ahead_seconds: number };
   "totals not published": Failure;
   "counters held": { by: Record<string, number> };

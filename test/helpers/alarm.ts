@@ -1,14 +1,63 @@
+import { matchesFilter } from "./filter-pattern.ts";
+import type { FunctionName, Resources } from "./packages.ts";
+import { ofType } from "./resources.ts";
+
 /** Properties of AWS::CloudWatch::Alarm, as far as this project's alarms have them. */
 export interface Alarm {
   MetricName: string;
   Namespace: string;
   Dimensions?: { Name: string; Value: { Ref: string } }[];
+  Statistic: "Sum" | "Minimum";
+  /** In seconds. */
+  Period: number;
   EvaluationPeriods: number;
   DatapointsToAlarm?: number;
   Threshold: number;
   ComparisonOperator: "LessThanThreshold" | "GreaterThanOrEqualToThreshold";
   TreatMissingData: "notBreaching" | "breaching";
 }
+
+export const alarmIn = (resources: Resources, name: string) =>
+  resources[`${name}Alarm`]?.Properties as unknown as Alarm;
+
+/** A value of a metric, or a line of a function's log. */
+export interface Value {
+  atMs: number;
+  value: number;
+}
+export interface Line {
+  atMs: number;
+  by: FunctionName;
+  text: string;
+}
+
+interface MetricFilter {
+  FilterPattern: string;
+  LogGroupName: { Ref: string };
+  MetricTransformations: { MetricNamespace: string; MetricName: string; MetricValue: string }[];
+}
+const logGroups: Record<string, FunctionName> = { SamplerLogGroup: "sampler", ReceiverLogGroup: "receiver" };
+
+/** What the template's filters make of these lines for the metric that an alarm looks at: all values, in no order. */
+export function valuesOf(resources: Resources, { Namespace, MetricName }: Alarm, lines: Line[]): Value[] {
+  return (ofType(resources, "AWS::Logs::MetricFilter") as unknown as MetricFilter[]).flatMap((filter) => {
+    const [{ MetricValue, ...metric } = { MetricValue: "" }, ...others] = filter.MetricTransformations;
+    if (others.length > 0) throw new Error("a filter with several metrics");
+    if (JSON.stringify(metric) !== JSON.stringify({ MetricNamespace: Namespace, MetricName })) return [];
+    const matching = lines.filter(
+      ({ by, text }) => by === logGroups[filter.LogGroupName.Ref] && matchesFilter(filter.FilterPattern, text),
+    );
+    return matching.map(({ atMs }) => ({ atMs, value: Number(MetricValue) }));
+  });
+}
+
+/** The datapoint of a period with these values; undefined without any. */
+export function datapointOf({ Statistic }: Alarm, values: number[]): number | undefined {
+  if (values.length === 0) return undefined;
+  return Statistic === "Minimum" ? Math.min(...values) : values.reduce((sum, value) => sum + value);
+}
+
+type State = "OK" | "ALARM" | "either";
 
 /**
  * The state of an alarm after these periods, the latest last, with undefined for a period without data. Missing data
@@ -17,7 +66,7 @@ export interface Alarm {
  * periods before the evaluated periods. AWS does not say at how many, and with some numbers the state may be either.
  * Left out: a state without enough data, and the rule against premature alarms.
  */
-export function stateOf(alarm: Alarm, series: (number | undefined)[]): "OK" | "ALARM" | "either" {
+export function stateOf(alarm: Alarm, series: (number | undefined)[]): State {
   const { EvaluationPeriods: count, DatapointsToAlarm = count, Threshold } = alarm;
   const breaches = {
     LessThanThreshold: (value: number) => value < Threshold,
@@ -32,4 +81,26 @@ export function stateOf(alarm: Alarm, series: (number | undefined)[]): "OK" | "A
   });
   const [first = "either", ...others] = states;
   return others.every((state) => state === first) ? first : "either";
+}
+
+/**
+ * The states of an alarm at each full minute from one time to another, with values that arrive `delayMs` late. An alarm
+ * is evaluated every minute, over periods that end then:
+ * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html.
+ */
+export function statesOf(alarm: Alarm, values: Value[], fromMs: number, toMs: number, delayMs = 0): State[] {
+  const periodMs = alarm.Period * 1000;
+  const states: State[] = [];
+  for (let nowMs = fromMs; nowMs <= toMs; nowMs += 60_000) {
+    const series = Array.from({ length: alarm.EvaluationPeriods + 10 }, (_, index) => {
+      const endMs = nowMs - index * periodMs;
+      const inPeriod = values.filter(({ atMs }) => atMs >= endMs - periodMs && atMs < endMs && atMs + delayMs < nowMs);
+      return datapointOf(
+        alarm,
+        inPeriod.map(({ value }) => value),
+      );
+    });
+    states.push(stateOf(alarm, series.reverse()));
+  }
+  return states;
 }

@@ -2,7 +2,7 @@
 
 import { gzipSync } from "node:zlib";
 import postgres from "postgres";
-import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { serve } from "../../local/function-url.ts";
@@ -166,19 +166,6 @@ describe("answers", () => {
     const type = { headers: { "content-type": "application/octet-stream" } };
     expect((await post(server.url, secret, body, type)).json).toEqual({ status: "recorded", published: true, stage });
   });
-});
-
-it("logs for how long no signature has matched, again from 0 after each match", async () => {
-  const log = captureLog();
-  vi.useFakeTimers({ toFake: ["Date"] });
-  onTestFinished(() => void vi.useRealTimers());
-  for (let time = 0; time < 2; time += 1) {
-    vi.setSystemTime(Date.now() + 120_000);
-    await post(server.url, newSecret(), body);
-    await post(server.url, secret, " ".repeat(256 * 1024 + 1)); // Too large, and signed all the same.
-  }
-  const refused = log.filter(({ message }) => message === "request refused");
-  expect(refused.map(({ unmatched_seconds }) => unmatched_seconds)).toEqual([expect.any(Number), 0]);
 });
 
 describe("503 with retry-after, nothing recorded, and the same id is good again later:", () => {

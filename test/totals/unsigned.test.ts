@@ -2,15 +2,13 @@
 
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Refusal } from "../../lib/refusal.ts";
-import { mismatch } from "../../lib/signature.ts";
 import { captureLog } from "../helpers/log.ts";
 
 let logUnsigned: typeof import("../../lib/unsigned.ts").logUnsigned;
-let noteMatch: typeof import("../../lib/unsigned.ts").noteMatch;
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-01-31T12:00:00Z") });
   vi.resetModules(); // As new as in a process of its own.
-  ({ logUnsigned, noteMatch } = await import("../../lib/unsigned.ts"));
+  ({ logUnsigned } = await import("../../lib/unsigned.ts"));
 });
 afterEach(() => void vi.useRealTimers());
 
@@ -28,16 +26,4 @@ it("writes one line for a reason and minute, whatever the flood", () => {
     { level: "warn", message: "request refused", status: 401, error: "webhook-id, …" },
     { level: "warn", message: "request refused", status: 401, error: "webhook-timestamp: must be …" },
   ]);
-});
-
-it("says for how long no signature has matched", () => {
-  const log = captureLog();
-  const refuse = () => logUnsigned(new Refusal(401, mismatch));
-  logUnsigned(new Refusal(405, "only POST is allowed")); // Without a signature.
-  for (const seconds of [60, 30, 30, 300, 0, 70]) {
-    if (seconds === 0) noteMatch();
-    pass(seconds);
-    refuse(); // Within a minute it writes no line, and counts all the same.
-  }
-  expect(log.map(({ unmatched_seconds }) => unmatched_seconds)).toEqual([undefined, 0, 60, 360, 70]);
 });

@@ -1,0 +1,190 @@
+// Hours of requests and ticks, as CloudWatch sees them: the lines that the functions write, what the template's filters
+// make of them, and an alarm's state at each minute.
+
+import type { Context } from "aws-lambda";
+import { beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
+import { alarmIn, type Line, statesOf, valuesOf } from "../helpers/alarm.ts";
+import { databaseForFile } from "../helpers/database.ts";
+import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
+import { signedEvent } from "../helpers/lambda.ts";
+import { defaultPackage, type FunctionName } from "../helpers/packages.ts";
+import { newSecret } from "../helpers/receiver.ts";
+import { closedPort } from "../helpers/servers.ts";
+
+const { resources } = await defaultPackage();
+const database = await databaseForFile();
+const secret = newSecret();
+beforeEach(() => {
+  setEnvironment({
+    ...{ ...withoutSettings, WEBHOOK_SECRET: secret, PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "hours" },
+    AWS_LAMBDA_LOG_FORMAT: "JSON",
+  });
+  onTestFinished(() => setEnvironment({ AWS_LAMBDA_LOG_FORMAT: undefined }));
+});
+
+type Handler = (event: never, context: Context, callback: () => void) => unknown;
+
+/** Runs a handler, and resolves to the texts of its lines, as Lambda's JSON format has them. */
+async function textsOf(handler: Handler, event: object): Promise<string[]> {
+  const texts: string[] = [];
+  const spies = (["info", "warn", "error"] as const).map((level) =>
+    vi.spyOn(console, level).mockImplementation((message) => void texts.push(JSON.stringify({ level, message }))),
+  );
+  await handler(event as never, {} as Context, () => {});
+  for (const spy of spies) spy.mockRestore();
+  return texts;
+}
+
+/** The receiver as in five processes, which share nothing. */
+const processes: Handler[] = [];
+while (processes.length < 5) {
+  vi.resetModules();
+  processes.push((await import("../../handlers/receiver.ts")).handler);
+}
+
+/** A request at this time, or a delivery that is recorded. */
+type Request = ((atMs: number) => object) | "recorded";
+interface Traffic {
+  request: Request;
+  /** In minutes. */
+  from: number;
+  to: number;
+  everySeconds: number;
+}
+
+const minuteMs = 60_000;
+let startMs = Date.parse("2026-01-31T12:00:00Z");
+
+/** The line of a delivery: a real delivery's, once for all plays. */
+let recorded = "";
+beforeEach(async () => {
+  setEnvironment({ DATABASE_URL: database.receiverUrl });
+  const [first] = processes as [Handler];
+  while (!recorded.includes('"delivery"')) [recorded = ""] = await textsOf(first, signedEvent(secret, "[]"));
+});
+
+/** Plays traffic on so many processes, and returns the states of `receiver-mismatches` at each minute. */
+async function play(count: number, delayMs: number, minutes: number, ...traffic: Traffic[]) {
+  startMs += 86_400_000; // The processes know what they logged the last time.
+  vi.useFakeTimers({ toFake: ["Date"], now: startMs });
+  onTestFinished(() => void vi.useRealTimers());
+  const [first] = processes as [Handler];
+  const requests = traffic.flatMap(({ request, from, to, everySeconds }) => {
+    const times: { atMs: number; request: Request }[] = [];
+    for (let ms = from * minuteMs; ms < to * minuteMs; ms += everySeconds * 1000)
+      times.push({ atMs: startMs + ms, request });
+    return times;
+  });
+  const lines: Line[] = [];
+  let seed = 1;
+  for (const { atMs, request } of requests.sort((a, b) => a.atMs - b.atMs)) {
+    seed = (seed * 48_271) % 2_147_483_647; // Any process takes a request; the same in each run.
+    vi.setSystemTime(atMs);
+    const texts = request === "recorded" ? [recorded] : await textsOf(processes[seed % count] ?? first, request(atMs));
+    lines.push(...texts.map((text) => ({ atMs, by: "receiver" as const, text })));
+  }
+  const alarm = alarmIn(resources, "ReceiverMismatches");
+  return statesOf(alarm, valuesOf(resources, alarm, lines), startMs, startMs + minutes * minuteMs, delayMs);
+}
+
+const mismatched: Request = (atMs) => signedEvent(newSecret(), "[]", { atMs });
+const clockOff = (seconds: number): Request => {
+  return (atMs) => signedEvent(secret, "[]", { atMs: atMs + seconds * 1000 });
+};
+/** What strangers send to each address, none of it signed for this service. */
+const unsigned = [
+  { requestContext: { http: { method: "GET" } } },
+  { requestContext: { http: { method: "POST" } }, headers: {}, body: "{}" },
+  { requestContext: { http: { method: "POST" } }, headers: { "webhook-id": "1", "webhook-signature": "x" }, body: "" },
+];
+let sent = 0;
+const noise: Request = () => unsigned[sent++ % unsigned.length] as object;
+
+it.each([1, 2, 3, 5])("raises no alarm by noise alone, nor without traffic, in %i processes", async (count) => {
+  const traffic = { request: noise, from: 0, to: 240, everySeconds: 5 };
+  for (const states of [await play(count, 0, 240, traffic), await play(count, 0, 240)]) {
+    expect(new Set(states)).toEqual(new Set(["OK"]));
+  }
+});
+
+it("cannot tell one forged request in 15 minutes without a delivery from a sender's", async () => {
+  const states = await play(1, 0, 60, { request: mismatched, from: 30, to: 31, everySeconds: 60 });
+  expect([states[30], states[31]]).toEqual(["OK", "ALARM"]);
+});
+
+it.each([...[1, 2, 3, 4, 5].map((count) => [count, 60] as const), [3, 300] as const, [3, 720] as const])(
+  "raises no alarm by forged requests next to deliveries, in %i processes, every %i s",
+  async (count, seconds) => {
+    for (const delayMs of [0, 2 * minuteMs]) {
+      const states = await play(
+        ...([count, delayMs, 240] as const),
+        { request: "recorded", from: 0, to: 240, everySeconds: seconds },
+        { request: mismatched, from: 0, to: 240, everySeconds: 20 },
+        { request: noise, from: 0, to: 240, everySeconds: 30 },
+      );
+      expect(new Set(states)).toEqual(new Set(["OK"]));
+    }
+  },
+);
+
+const rhythms = [5, 60, 300, 480, 600, 900, 1800];
+it.each([
+  ...rhythms.flatMap((seconds) => [1, 5].map((count) => ["by a rotation", seconds, count, mismatched])),
+  ...[5, 60, 900].flatMap((seconds) => [
+    ["by a clock 10 min late", seconds, 2, clockOff(-600)],
+    ["by a clock 10 min ahead", seconds, 2, clockOff(600)],
+  ]),
+] as const)("alarms when nothing is accepted %s, every %i s, in %i processes", async (...row) => {
+  const [, seconds, count, refused] = row as [string, number, number, Request];
+  const rhythm = seconds / 60;
+  // Deliveries for an hour, then an hour or more of requests that are refused, then deliveries.
+  const [refusedFrom, repairedAt] = [60 + rhythm, 60 + Math.max(60, 3 * rhythm) + rhythm];
+  for (const delayMs of [0, 2 * minuteMs]) {
+    const states = await play(
+      ...([count, delayMs, repairedAt + 60] as const),
+      { request: "recorded", from: 60 % rhythm, to: 60.001, everySeconds: seconds },
+      { request: refused, from: refusedFrom, to: repairedAt, everySeconds: seconds },
+      { request: "recorded", from: repairedAt, to: repairedAt + 60, everySeconds: seconds },
+      { request: noise, from: 0, to: repairedAt + 60, everySeconds: 30 },
+    );
+    const delay = delayMs / minuteMs;
+    const alarmAt = states.findIndex((state) => state !== "OK");
+    expect([states[alarmAt], alarmAt]).toEqual(["ALARM", 61 + Math.ceil(Math.max(15, rhythm + delay))]);
+    // It ends with the first delivery, and stays so.
+    expect(new Set(states.slice(Math.ceil(repairedAt) + 2 + delay))).toEqual(new Set(["OK"]));
+  }
+});
+
+it.each([
+  ["a count is -1", "alter table orders rename column status to was", "alter table orders rename column was to status"],
+  ["no totals", "alter schema ledger_metrics rename to was", "alter schema was rename to ledger_metrics"],
+  ["no Postgres", "", ""],
+])("alarms when the sampler ticks with %s", async (cause, breaks, repairs) => {
+  const { handler } = await import("../../handlers/sampler.ts");
+  const tick = () => textsOf(handler as Handler, {});
+  setEnvironment({ DATABASE_URL: database.samplerUrl });
+  const good = await tick();
+  if (breaks) await database.admin.unsafe(breaks);
+  else setEnvironment({ DATABASE_URL: `postgres://u:p@127.0.0.1:${closedPort}/l` });
+  const bad = await tick();
+  if (repairs) await database.admin.unsafe(repairs);
+
+  const alarm = alarmIn(resources, "Degraded");
+  /** The minutes of an hour in which the alarm is on, where ticks are bad in these minutes. */
+  const alarmed = (isBad: (minute: number) => boolean, delayMs: number) => {
+    const lines = Array.from({ length: 60 }, (_, minute) => {
+      const atMs = startMs + minute * minuteMs + 7_000;
+      return (isBad(minute) ? bad : good).map((text) => ({ atMs, by: "sampler" as FunctionName, text }));
+    });
+    const values = valuesOf(resources, alarm, lines.flat());
+    const states = statesOf(alarm, values, startMs, startMs + 60 * minuteMs, delayMs);
+    return states.flatMap((state, minute) => (state === "OK" ? [] : [minute]));
+  };
+  const first = cause === "no Postgres" ? 6 : 12; // Two lines a tick, or one.
+  for (const delay of [0, 2]) {
+    expect(alarmed(() => true, delay * minuteMs)[0]).toBe(first + delay);
+    expect(alarmed(() => false, delay * minuteMs)).toEqual([]);
+    expect(alarmed((minute) => minute > 20 && minute <= 25, delay * minuteMs)).toEqual([]); // A failover.
+    expect(alarmed((minute) => minute % 3 === 0, delay * minuteMs)).toEqual([]);
+  }
+});
