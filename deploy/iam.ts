@@ -1,16 +1,27 @@
 /** A statement of an IAM policy. */
 interface Statement {
-  Effect: "Allow";
+  Effect: "Allow" | "Deny";
   Action: string | string[];
   Resource: Resource | Resource[];
+  Condition?: Record<string, Record<string, Resource>>;
 }
 type Resource = string | { "Fn::Sub": string };
 
 type Params = Record<"databaseResourceId" | "kmsKeyArn" | "permissionsBoundaryArn" | "subnetIds", string>;
 
+const networkActions = [
+  "ec2:AssignPrivateIpAddresses",
+  "ec2:CreateNetworkInterface",
+  "ec2:DeleteNetworkInterface",
+  "ec2:DescribeNetworkInterfaces",
+  "ec2:DescribeSubnets",
+  "ec2:UnassignPrivateIpAddresses",
+];
+
 /**
  * The IAM role of the function `lambdaName`, as CloudFormation has it: it may write the function's own log, read these
- * secrets and log in to Postgres as `login`. A param that is empty gives no right.
+ * secrets and log in to Postgres as `login`. In a VPC, Lambda may make network interfaces by it; its code may not. A
+ * param that is empty gives no right.
  */
 export function roleOf(lambdaName: string, login: string, secretIds: string[], params: Params) {
   const { databaseResourceId, kmsKeyArn, permissionsBoundaryArn, subnetIds } = params;
@@ -42,19 +53,13 @@ export function roleOf(lambdaName: string, login: string, secretIds: string[], p
   if (secretIds.length > 0 && kmsKeyArn)
     statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
   if (subnetIds) {
-    statements.push({
-      Effect: "Allow",
-      Action: [
-        "ec2:AssignPrivateIpAddresses",
-        "ec2:CreateNetworkInterface",
-        "ec2:DeleteNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-        "ec2:UnassignPrivateIpAddresses",
-      ],
-      // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
-      Resource: "*",
-    });
+    // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
+    const rights = { Action: networkActions, Resource: "*" };
+    // Lambda itself sends none: https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html.
+    const ownCode = {
+      "lambda:SourceFunctionArn": arn(`lambda:\${AWS::Region}:\${AWS::AccountId}:function:${lambdaName}`),
+    };
+    statements.push({ Effect: "Allow", ...rights }, { Effect: "Deny", ...rights, Condition: { ArnEquals: ownCode } });
   }
   return {
     Type: "AWS::IAM::Role",

@@ -1,29 +1,57 @@
+type Texts = string | string[];
+
 /** An IAM policy, as far as this project's files have it. */
 export interface Policy {
   Statement: {
     Effect: string;
-    Action: string | string[];
-    Resource: string | string[];
-    Condition?: Record<string, Record<string, string>>;
+    Action: Texts;
+    Resource?: Texts;
+    Condition?: Record<string, Record<string, Texts>>;
   }[];
 }
 
-/** Whether a text is what a pattern stands for, of whose wildcards `*` alone is known. */
+/** What is known of a request, by condition keys. */
+export type Keys = Record<string, string | undefined>;
+
+/** Whether a text is what a pattern stands for, with the wildcards `*` and `?`. */
 const matches = (pattern: string, text: string) =>
-  new RegExp(`^${pattern.replaceAll(/[^\w*]/g, "\\$&").replaceAll("*", ".*")}$`).test(text);
+  new RegExp(
+    `^${pattern
+      .replaceAll(/[^\w*?]/g, "\\$&")
+      .replaceAll("*", ".*")
+      .replaceAll("?", ".")}$`,
+  ).test(text);
+
+/** The operators of conditions that the policies have. A key that a request lacks matches nothing. */
+const operators: Record<string, (wanted: string, given: string) => boolean> = {
+  StringEquals: (wanted, given) => wanted === given,
+  ArnEquals: matches,
+  ArnLike: matches,
+};
+
+function holds(condition: Record<string, Record<string, Texts>>, keys: Keys): boolean {
+  return Object.entries(condition).every(([name, wanted]) => {
+    const compare = operators[name];
+    if (!compare) throw new Error(`${name} is not known here`);
+    return Object.entries(wanted).every(([key, values]) => {
+      const given = keys[key];
+      return given !== undefined && [values].flat().some((value) => compare(value, given));
+    });
+  });
+}
 
 /**
- * Whether a policy allows an action on a resource, in a request with these condition keys. Of conditions it knows
- * StringEquals. Throws at the rest, and at statements that deny.
+ * Whether a policy allows an action on a resource, in a request with these condition keys: a statement allows it, and
+ * no statement denies it. Left out: principals, NotAction and NotResource, policy variables, an action's letter case,
+ * and all other policies, such as a resource's. For a role with a boundary, ask both policies.
  */
-export function allows({ Statement }: Policy, action: string, resource: string, keys = {}): boolean {
-  return Statement.some(({ Effect, Action, Resource, Condition = {} }) => {
-    const { StringEquals = {}, ...others } = Condition;
-    if (Effect !== "Allow" || Object.keys(others).length > 0) throw new Error("not an Allow, or not StringEquals");
-    return (
-      [Action].flat().some((pattern) => matches(pattern, action)) &&
-      [Resource].flat().some((pattern) => matches(pattern, resource)) &&
-      Object.entries(StringEquals).every(([key, value]) => Object(keys)[key] === value)
-    );
-  });
+export function allows({ Statement }: Policy, action: string, resource: string, keys: Keys = {}): boolean {
+  const effects = Statement.flatMap(({ Effect, Action, Resource = "*", Condition = {} }) =>
+    [Action].flat().some((pattern) => matches(pattern, action)) &&
+    [Resource].flat().some((pattern) => matches(pattern, resource)) &&
+    holds(Condition, keys)
+      ? [Effect]
+      : [],
+  );
+  return effects.includes("Allow") && !effects.includes("Deny");
 }

@@ -10,6 +10,7 @@ export const roleOf = (resources: Resources, name: FunctionName) =>
   resources[{ sampler: "SamplerRole", receiver: "ReceiverRole" }[name]]?.Properties ?? {};
 
 interface Statement {
+  Effect: "Allow" | "Deny";
   Action: string | string[];
   Resource: string | string[];
 }
