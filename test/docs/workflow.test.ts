@@ -4,6 +4,7 @@ import path from "node:path";
 import { load } from "js-yaml";
 import { describe, expect, it } from "vitest";
 import { findOnPath } from "../../local/find-on-path.ts";
+import { allows } from "../helpers/policy.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -84,13 +85,32 @@ describe("deploy/workflow.yml", async () => {
     const made = { path: "build/*.json\nbuild/*.zip\n", "if-no-files-found": "error" };
     expect(build?.steps[indexOf(build, /upload-artifact@/)]?.with).toMatchObject(made);
     const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
-    const subject = new RegExp(`^repo:[\\w-]+/[\\w-]+:environment:${deploy?.environment}$`);
-    expect(trust.Statement[0].Condition.StringEquals).toEqual({
-      "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-      "token.actions.githubusercontent.com:sub": expect.stringMatching(subject),
-    });
     const role = deploy?.steps[indexOf(deploy, /credentials@/)]?.with?.["role-to-assume"];
     expect(role).toBe(trust.Statement[0].Principal.Federated.replace(/oidc.*/, "role/deploy-veza-ledger-metrics"));
+  });
+
+  it("is trusted by either subject of GitHub's, and no other repository, branch or environment is", async () => {
+    const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
+    const [{ Condition }] = trust.Statement;
+    expect(Object.keys(Condition)).toEqual(["StringEquals"]);
+    const claims = "token.actions.githubusercontent.com";
+    const { [`${claims}:sub`]: subjects, [`${claims}:repository_id`]: id } = Condition.StringEquals;
+    const assumes = (sub: string, { repository_id = id, aud = "sts.amazonaws.com" } = {}) => {
+      const keys = { sub, repository_id, aud };
+      const asKeys = Object.entries(keys).map(([key, value]) => [`${claims}:${key}`, value]);
+      return allows(trust, "sts:AssumeRoleWithWebIdentity", "*", Object.fromEntries(asKeys));
+    };
+    for (const subject of [subjects].flat()) {
+      // Repositories from before July 2026 send no numbers: there, the number of the repository is a claim of its own.
+      const form = /^repo:[\w.-]+(?:@\d+\/[\w.-]+@(\d+)|\/[\w.-]+):environment:prod$/;
+      expect(subject).toMatch(form);
+      expect(form.exec(subject)?.[1] ?? id).toMatch(/^\d+$/);
+      const others = [/^repo:/, /environment:.*/, /prod$/].map((part) => subject.replace(part, "repo:other"));
+      expect([subject, ...others].map((sub) => assumes(sub))).toEqual([true, false, false, false]);
+      expect(assumes(subject, { aud: "https://github.com/veza" })).toBe(false);
+      // The owner's name was given up, and somebody else has taken it, and the repository's.
+      if (id) expect(assumes(subject, { repository_id: "1" })).toBe(false);
+    }
   });
 
   it.skipIf(!jq).each([
