@@ -7,9 +7,7 @@ export type SignedHeaders = Record<"id" | "timestamp" | "signature", string>;
 
 const notPlain = `webhook-id: must be 1 to ${maxIdLength} printable ASCII characters without spaces and full stops`;
 const malformed = "webhook-signature: must be v1,<44 characters of base64>";
-/** The reason of a refusal whose headers are well formed: no secret has made the signature. */
-export const mismatch =
-  "webhook-signature: does not match; did the body change after signing, or do the secrets differ?";
+const mismatch = "webhook-signature: does not match; did the body change after signing, or do the secrets differ?";
 
 /**
  * Reads the three headers of a delivery. Each must be present, the timestamp at most 300 s from now, and one signature
@@ -20,11 +18,11 @@ export function readSignedHeaders(headers: Record<string, unknown>): SignedHeade
   if (!isText(id) || !isText(timestamp) || !isText(signature)) {
     throw new Refusal(401, "webhook-id, webhook-timestamp and webhook-signature are required");
   }
+  if (!/(^| )v1,[A-Za-z0-9+/]{43}=( |$)/.test(signature)) throw new Refusal(401, malformed);
   if (!/^\d{1,12}$/.test(timestamp)) throw new Refusal(401, "webhook-timestamp: must be Unix time in seconds");
   if (Math.abs(Math.floor(Date.now() / 1000) - Number(timestamp)) > toleranceSeconds) {
     throw new Refusal(401, "webhook-timestamp: must be within 300 s of now; sign each attempt anew");
   }
-  if (!/(^| )v1,[A-Za-z0-9+/]{43}=( |$)/.test(signature)) throw new Refusal(401, malformed);
   return { id, timestamp, signature };
 }
 
