@@ -92,10 +92,16 @@ const clockOff = (seconds: number): Request => {
   return (atMs) => signedEvent(secret, "[]", { atMs: atMs + seconds * 1000 });
 };
 /** What strangers send to each address, none of it signed for this service. */
+const posted = (headers: Record<string, string>) => ({
+  requestContext: { http: { method: "POST" } },
+  headers,
+  body: "",
+});
 const unsigned = [
   { requestContext: { http: { method: "GET" } } },
-  { requestContext: { http: { method: "POST" } }, headers: {}, body: "{}" },
-  { requestContext: { http: { method: "POST" } }, headers: { "webhook-id": "1", "webhook-signature": "x" }, body: "" },
+  posted({}),
+  posted({ "webhook-id": "1", "webhook-signature": "x" }),
+  posted({ "webhook-id": "1", "webhook-timestamp": "1614265330", "webhook-signature": "v1,x" }),
 ];
 let sent = 0;
 const noise: Request = () => unsigned[sent++ % unsigned.length] as object;
