@@ -6,6 +6,7 @@ type Failure = { code?: string; reason: string };
 /** What the functions log: the fields of each message. Filters in serverless.yml and pages of the runbook name some. */
 interface Fields {
   tick: { duration_seconds: number; [check: string]: number };
+  "tick failed": Failure;
   "check failed": { check: string } & Failure;
   "rows counted": { check: string; ids: string[] };
   "evidence not read": { of: string } & Failure;

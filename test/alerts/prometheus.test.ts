@@ -1,11 +1,11 @@
 // From a row in Postgres to an alert that fires: the shipped rules, in a hurry, on a Prometheus that scrapes a gateway.
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { serve } from "../../commands/function-url.ts";
 import { alertOf } from "../../config/checks.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { checks } from "../../lib/checks.ts";
-import { serve } from "../../local/function-url.ts";
 import { countsQuery } from "../../local/graph.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";

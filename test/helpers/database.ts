@@ -15,6 +15,8 @@ export interface TestDatabase {
   adminUrl: string;
   samplerUrl: string;
   receiverUrl: string;
+  /** As the login that both functions share without AWS. */
+  bothUrl: string;
   /** Ends the superuser's sessions, and everybody else's, and takes the database away. */
   remove(): Promise<void>;
 }
@@ -48,6 +50,7 @@ export async function createDatabase(serverUrl = inject("adminUrl")): Promise<Te
     adminUrl,
     samplerUrl: as("veza_ledger_sampler:sampler"),
     receiverUrl: as("veza_ledger_receiver:receiver"),
+    bothUrl: as("veza_ledger:both"),
     // At once: hundreds of databases together take a minute to delete.
     remove: async () => {
       await admin.end();

@@ -15,5 +15,6 @@ export async function createTemplate(serverUrl: string): Promise<void> {
   await sql`alter role veza_ledger_sampler connection limit 50`;
   await sql`alter role veza_ledger_receiver password 'receiver'`;
   await sql`alter role veza_ledger_receiver connection limit 50`;
+  await sql`alter role veza_ledger password 'both'`;
   await sql.end();
 }

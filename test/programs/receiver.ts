@@ -1,5 +1,5 @@
+import { serve } from "../../commands/function-url.ts";
 import { handler } from "../../handlers/receiver.ts";
-import { serve } from "../../local/function-url.ts";
 
 // A receiver in a process of its own: prints its URL.
 const { url } = await serve(handler, 0);

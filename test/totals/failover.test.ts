@@ -5,9 +5,9 @@ import path from "node:path";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import postgres from "postgres";
 import { afterAll, expect, it, onTestFinished } from "vitest";
+import { serve } from "../../commands/function-url.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
-import { serve } from "../../local/function-url.ts";
 import { startPrometheus } from "../../local/programs.ts";
 import {
   type Restartable,
@@ -29,7 +29,7 @@ const secret = newSecret();
 const orphans = "veza_reconciler_orphan_refunds_total";
 
 const { url, stop } = await serve(receiver, 0);
-afterAll(stop);
+afterAll(() => stop());
 
 const receiverSettings = (database: Restartable, gateway: Restartable) => ({
   ...settingsOn(database, gateway, "receiver"),

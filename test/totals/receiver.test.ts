@@ -3,9 +3,9 @@
 import { gzipSync } from "node:zlib";
 import postgres from "postgres";
 import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { serve } from "../../commands/function-url.ts";
 import { handler } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
-import { serve } from "../../local/function-url.ts";
 import { databaseForFile, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";

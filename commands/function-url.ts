@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
-import pLimit from "p-limit";
 
 /** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
 const maxRequestBytes = 512 * 1024;
@@ -11,6 +11,14 @@ const requestTimeoutMs = 10_000;
 /** As the receiver's reserved concurrency on Lambda: each request may need a connection to Postgres. */
 const maxAtOnce = 5;
 const maxWaiting = 200;
+/** Each may hold a body of the largest size. */
+const maxConnections = 512;
+
+export interface Served {
+  url: string;
+  /** Takes no more requests. Gives those under way `timeoutMs` to end, and cuts off the rest. */
+  stop(timeoutMs?: number): Promise<void>;
+}
 
 /** Says whether it has answered a request, or left it alone. */
 export type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => Promise<boolean>;
@@ -19,14 +27,14 @@ export type Answer = (request: http.IncomingMessage, response: http.ServerRespon
  * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free port: each request becomes an event of payload
  * format 2.0, as a function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. The
  * handler works on five at once, as on Lambda; up to 200 wait, and more get 503. Left out: AWS' own authorisation,
- * throttling, and the handler's time-out.
+ * throttling, and the handler's time-out. Throws an Error where the port cannot be had.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,
   port: number,
   answer: Answer = async () => false,
-): Promise<{ url: string; stop(): Promise<void> }> {
-  const limit = pLimit(maxAtOnce);
+): Promise<Served> {
+  const turns = { taken: 0, waiting: [] as (() => void)[] };
   const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
   const server = http.createServer(limits, async (request, response) => {
     try {
@@ -41,13 +49,14 @@ export async function serve(
         }
         chunks.push(chunk);
       }
-      if (limit.pendingCount >= maxWaiting) {
+      if (turns.waiting.length >= maxWaiting) {
         response.writeHead(503, { "retry-after": "5" }).end();
         return;
       }
       const event = functionUrlEvent(request, Buffer.concat(chunks));
-      const result = await limit(async () => handler(event, {} as Context, () => {}));
+      const result = await inTurn(turns, async () => handler(event, {} as Context, () => {}));
       if (typeof result !== "object") throw new Error("the handler gave no answer");
+      if (!server.listening) response.setHeader("connection", "close"); // Kept alive, it would hold up the stop.
       response.writeHead(result.statusCode ?? 200, result.headers as http.OutgoingHttpHeaders).end(result.body);
     } catch {
       // A function URL does the same when its function fails.
@@ -55,15 +64,43 @@ export async function serve(
       response.end();
     }
   });
+  server.maxConnections = maxConnections;
   server.listen(port, "127.0.0.1");
-  await once(server, "listening");
+  await once(server, "listening").catch((error) => {
+    if (error.code === "EADDRINUSE") {
+      throw new Error(`127.0.0.1:${port} is taken: end what listens there, or set PORT to a free port`);
+    }
+    throw error.code === "EACCES" ? new Error(`port ${port} is for root: set PORT to one above 1023`) : error;
+  });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    async stop() {
+    async stop(timeoutMs = 0) {
+      const closed = once(server, "close");
       server.close();
+      if (timeoutMs) await Promise.race([closed, sleep(timeoutMs, undefined, { ref: false })]);
       server.closeAllConnections();
     },
   };
+}
+
+/** Reads the port of a setting PORT. Throws an Error for any other text. */
+export function parsePort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535) throw new Error("PORT must be a number from 1 to 65535");
+  return port;
+}
+
+/** Runs `work` once fewer than the most at once are at it. A turn that ends goes to who has waited longest. */
+async function inTurn<T>(turns: { taken: number; waiting: (() => void)[] }, work: () => Promise<T>): Promise<T> {
+  if (turns.taken < maxAtOnce) turns.taken += 1;
+  else await new Promise<void>((resolve) => turns.waiting.push(resolve));
+  try {
+    return await work();
+  } finally {
+    const next = turns.waiting.shift();
+    if (next) next();
+    else turns.taken -= 1;
+  }
 }
 
 function functionUrlEvent(request: http.IncomingMessage, body: Buffer): LambdaFunctionURLEvent {

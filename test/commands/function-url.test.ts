@@ -1,8 +1,8 @@
-// The stand-in for a function URL: its limits.
+// The stand-in for a function URL: its limits and its end.
 import { once } from "node:events";
 import http from "node:http";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
-import { serve } from "../../local/function-url.ts";
+import { serve } from "../../commands/function-url.ts";
 
 const handle = vi.fn();
 let url: string;
@@ -13,7 +13,7 @@ beforeEach(async () => {
   url = server.url;
 });
 
-const send = async (body: string) => (await fetch(url, { method: "POST", body })).status;
+const send = async (body: string, to = url) => (await fetch(to, { method: "POST", body })).status;
 
 /** Sends the start of a body. Resolves to the answer's status, which comes before the rest. */
 async function begin(start: string): Promise<number> {
@@ -45,4 +45,19 @@ it("works on five requests at once, as on Lambda, lets 200 wait, and answers 503
   handle.mockResolvedValue({ statusCode: 200 });
   for (const answer of answers) answer();
   expect((await Promise.all(sent)).filter((status) => status === 200)).toHaveLength(205);
+});
+
+it("cuts off at its stop what has not ended in the given time, and takes nothing meanwhile", async () => {
+  const server = await serve(handle, 0);
+  const { port } = new URL(server.url);
+  const endless = http.request({ port, method: "POST", headers: { "content-length": 9 } });
+  endless.write("{");
+  const lost = once(endless, "error");
+  const agent = new http.Agent({ keepAlive: true });
+  const [answer] = await once(http.get({ port, agent }), "response"); // It is kept alive, and holds up nothing.
+  await once(answer.resume(), "end");
+  const stopped = server.stop(200);
+  await expect(send("{}", server.url)).rejects.toThrow("fetch failed");
+  await stopped;
+  await lost;
 });

@@ -1,0 +1,58 @@
+import { once } from "node:events";
+import type http from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { handler as receiver } from "../handlers/receiver.ts";
+import { loadSettings } from "../lib/settings.ts";
+import { command, Misuse, start } from "./command.ts";
+import { receiverPort } from "./demo-receiver.ts";
+import { parsePort, type Served, serve } from "./function-url.ts";
+import { keepTicking } from "./ticks.ts";
+
+// npm run serve: production without AWS. Both functions in one process, from the functions' own settings.
+const usage = `usage: npm run serve
+
+Counts once a minute, and takes deliveries on 127.0.0.1, for a reverse proxy.
+DATABASE_URL, PUSHGATEWAY_URL and WEBHOOK_SECRET are required; docs/settings.md
+has the others. PORT is the receiver's, ${receiverPort} without it.
+
+GET /-/healthy answers 200 while the last tick is under 3 minutes old, else 503.
+SIGTERM ends it after the request and the tick that are under way.
+
+exit code  0  ended by a signal
+           1  a setting is missing or wrong, or the port is taken
+           2  the call is wrong`;
+
+const everySeconds = 60;
+const healthyMs = 3 * 60_000;
+/** Longer than a tick and a delivery may take, and shorter than supervisors wait. */
+const stopTimeoutMs = 26_000;
+
+/** Serves until a signal ends it. */
+export const run = command(usage, {}, async (_, positionals, out) => {
+  if (positionals.length > 0) throw new Misuse("it takes no arguments");
+  const stopping = new AbortController();
+  for (const name of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(name, () => stopping.abort());
+  let tickedAtMs = performance.now();
+  const answerHealth = async ({ method = "", url }: http.IncomingMessage, response: http.ServerResponse) => {
+    if (url !== "/-/healthy" || !/^(GET|HEAD)$/.test(method)) return false;
+    response.writeHead(performance.now() - tickedAtMs < healthyMs ? 200 : 503).end();
+    return true;
+  };
+  let server: Served;
+  try {
+    await loadSettings("receiver"); // Which needs all that the sampler needs.
+    server = await serve(receiver, parsePort(process.env.PORT || String(receiverPort)), answerHealth);
+  } catch (error) {
+    out.error((error as Error).message);
+    return 1;
+  }
+  out.log(JSON.stringify({ level: "info", message: "serving", url: server.url }));
+  const ticking = keepTicking(everySeconds, stopping.signal, () => {
+    tickedAtMs = performance.now();
+  });
+  if (!stopping.signal.aborted) await once(stopping.signal, "abort");
+  await Promise.all([server.stop(stopTimeoutMs), Promise.race([ticking, sleep(stopTimeoutMs)])]);
+  return 0;
+});
+
+if (import.meta.main) await start(run);
