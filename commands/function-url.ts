@@ -67,10 +67,8 @@ export async function serve(
   server.maxConnections = maxConnections;
   server.listen(port, "127.0.0.1");
   await once(server, "listening").catch((error) => {
-    if (error.code === "EADDRINUSE") {
-      throw new Error(`127.0.0.1:${port} is taken: end what listens there, or set PORT to a free port`);
-    }
-    throw error.code === "EACCES" ? new Error(`port ${port} is for root: set PORT to one above 1023`) : error;
+    if (error.code !== "EADDRINUSE") throw error;
+    throw new Error(`127.0.0.1:${port} is taken: end what listens there, or set PORT to a free port`);
   });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,

@@ -22,7 +22,9 @@ export class SettingsError extends Error {}
 
 export type FunctionName = "sampler" | "receiver";
 
-const settingNames = "DATABASE_URL PUSHGATEWAY_URL PUSHGATEWAY_TOKEN WEBHOOK_SECRET STAGE CA_CERTIFICATES".split(" ");
+export const settingNames = "DATABASE_URL PUSHGATEWAY_URL PUSHGATEWAY_TOKEN WEBHOOK_SECRET STAGE CA_CERTIFICATES".split(
+  " ",
+);
 
 /**
  * Reads and validates the settings of one function, from the environment first, then from the Secrets Manager secrets

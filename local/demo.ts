@@ -15,7 +15,7 @@ import { outageSeconds, type Stack } from "./page.ts";
 import { fold, shortNames } from "./terminal.ts";
 
 // npm run demo: breaks one thing of the demo that `npm start` runs, and waits until it shows.
-const demos: Record<string, { what: string; play(stack: DemoStack, sql: Sql): Promise<void> }> = {
+const demos: Record<string, { what: string; play(stack: Stack, sql: Sql): Promise<void> }> = {
   "break-refunds": { what: "renames a column: two counts are unknown; again: repaired", play: breakRefunds },
   "lock-orders": { what: "locks a table: its count is unknown, the others are right", play: lockOrders },
   "send-twice": { what: "sends a delivery twice: it counts once", play: sendTwice },
@@ -32,7 +32,6 @@ ${Object.entries(demos)
 Each says what will happen, where to see it, and what it proves. It breaks only
 the demo of npm start. RECEIVER_URL is its address, if that is not port ${receiverPort}.`;
 
-type DemoStack = Stack & Required<Pick<Stack, "demo">>;
 type Counts = Record<string, number>;
 
 const base = process.env.RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
@@ -43,7 +42,7 @@ if (!chosen) {
   process.exit(name ? 2 : 0);
 }
 try {
-  const stack = await findStack();
+  const stack = await findDemo();
   await chosen.play(stack, await openDemoLedger(stack));
   process.exit();
 } catch (error) {
@@ -52,39 +51,33 @@ try {
 }
 
 /** Throws an Error with what to do where no demo runs. */
-async function findStack(): Promise<DemoStack> {
+async function findDemo(): Promise<Stack> {
   if (!isLocalHost(URL.parse(base)?.hostname ?? "")) {
     throw new Error("RECEIVER_URL names a receiver elsewhere. Unset it: this breaks only what npm start runs here.");
   }
-  const stack = await readStack();
-  if (!stack.demo) {
-    throw new Error(
-      "npm start runs on a ledger of your own, and this breaks only its demo ledger: unset DATABASE_URL.",
-    );
-  }
-  return stack as DemoStack;
+  return await readStack();
 }
 
 async function readStack(): Promise<Stack> {
   const get = async () => {
     const response = await fetch(new URL("stack.json", base), { signal: AbortSignal.timeout(5_000) });
+    if (!response.ok) throw new Error(`another program does, ${response.status}`);
     return (await response.json()) as Stack;
   };
   return get().catch((error) => {
     throw new Error(
-      `No stack answers at ${base}: ${fetchFailure(error)}.\n` +
+      `No demo answers at ${base}: ${fetchFailure(error)}.\n` +
         "Run npm start in another terminal; where it prints another address,\nset RECEIVER_URL to that.",
     );
   });
 }
 
 /** Opens the demo's database. Its name proves that it is no other. */
-async function openDemoLedger({ demo }: DemoStack): Promise<Sql> {
-  const target = parseDatabaseUrl(`postgres://postgres:postgres@127.0.0.1:${Number(demo.postgresPort)}/postgres`);
+async function openDemoLedger({ postgresPort }: Stack): Promise<Sql> {
+  const target = parseDatabaseUrl(`postgres://postgres:postgres@127.0.0.1:${Number(postgresPort)}/postgres`);
   const { sql } = await connect(async () => target, "veza-demo", deadline("Postgres", 5_000));
   const [row] = await sql`select current_setting('cluster_name') as cluster, set_config('lock_timeout', '5s', false)`;
-  if (row?.cluster !== demoCluster)
-    throw new Error(`The PostgreSQL at port ${demo.postgresPort} is no demo of npm start.`);
+  if (row?.cluster !== demoCluster) throw new Error(`The PostgreSQL at port ${postgresPort} is no demo of npm start.`);
   return sql;
 }
 
@@ -118,7 +111,7 @@ function isUnknown(ids: string[]): (counts: Counts) => boolean {
   return (counts) => checks.every(({ id }) => ids.includes(id) === Number(counts[id]) < 0);
 }
 
-async function breakRefunds(stack: DemoStack, sql: Sql): Promise<void> {
+async function breakRefunds(stack: Stack, sql: Sql): Promise<void> {
   const column = "hyperswitch_refund_id";
   const [broken] = await sql`select from pg_attribute
     where attrelid = 'refunds'::regclass and attname = ${`${column}_renamed`}`;
@@ -142,7 +135,7 @@ async function breakRefunds(stack: DemoStack, sql: Sql): Promise<void> {
   console.log("Run it again to repair it.");
 }
 
-async function lockOrders(stack: DemoStack, sql: Sql): Promise<void> {
+async function lockOrders(stack: Stack, sql: Sql): Promise<void> {
   say(
     "the table orders is locked until the next tick, as by a migration.",
     "the next tick of npm start, or the page: orders ?",
@@ -157,7 +150,7 @@ async function lockOrders(stack: DemoStack, sql: Sql): Promise<void> {
   seen(describe(await tickWith(stack, isUnknown([]))));
 }
 
-async function sendTwice(_: DemoStack, sql: Sql): Promise<void> {
+async function sendTwice(_: Stack, sql: Sql): Promise<void> {
   const id = `demo_${randomUUID().slice(0, 8)}`;
   say(
     "one repaired row is posted twice under one id, as after a time-out.",
@@ -181,13 +174,8 @@ async function sendTwice(_: DemoStack, sql: Sql): Promise<void> {
   seen(`${await send()}, then ${await send()}; repaired ${phase}: ${before} before, ${await total()} now`);
 }
 
-async function wipeGateway({ demo, everySeconds, stage }: DemoStack): Promise<void> {
-  const gateway = demo.pushgatewayUrl ?? "";
-  if (!isLocalHost(URL.parse(gateway)?.hostname ?? "")) {
-    throw new Error(
-      "npm start pushes to a gateway of your own, and this wipes only the demo's: unset PUSHGATEWAY_URL.",
-    );
-  }
+async function wipeGateway({ pushgatewayPort, everySeconds }: Stack): Promise<void> {
+  const gateway = `http://127.0.0.1:${Number(pushgatewayPort)}`;
   say(
     "both groups are deleted from the Pushgateway, as by its restart.",
     "the page after the next tick: the totals go on; a tick may be missing.",
@@ -205,7 +193,7 @@ async function wipeGateway({ demo, everySeconds, stage }: DemoStack): Promise<vo
   const before = await shown();
   const wipedAt = Date.now();
   for (const job of ["veza_ledger", "veza_reconciler"]) {
-    const group = groupUrl({ url: gateway }, { job, stage: stage || undefined });
+    const group = groupUrl({ url: gateway }, { job, stage: undefined });
     await fetch(group, { method: "DELETE", signal: AbortSignal.timeout(5_000) });
   }
   const limitSeconds = 2 * everySeconds + 60;
@@ -220,7 +208,7 @@ async function wipeGateway({ demo, everySeconds, stage }: DemoStack): Promise<vo
   seen(`filled again after ${seconds} s. Repaired rows: ${before} before, ${after} now${goesOn}`);
 }
 
-async function killPostgres(stack: DemoStack, sql: Sql): Promise<void> {
+async function killPostgres(stack: Stack, sql: Sql): Promise<void> {
   say(
     `PostgreSQL is killed, and starts again ${restartSeconds(stack.everySeconds)} s later.`,
     "the next ticks of npm start, or the page: each ?, then numbers.",
@@ -239,7 +227,7 @@ async function killPostgres(stack: DemoStack, sql: Sql): Promise<void> {
   seen(`repaired rows: ${before} before, ${await total(await openDemoLedger(stack))} now`);
 }
 
-async function takeReceiverAway(_: DemoStack, sql: Sql): Promise<void> {
+async function takeReceiverAway(_: Stack, sql: Sql): Promise<void> {
   say(
     `the receiver hangs up on every delivery for ${outageSeconds} s.`,
     '"in the outbox" of npm start; then their "delivery" lines, or the page.',

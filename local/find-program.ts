@@ -27,7 +27,7 @@ const sources = {
     names: ["pushgateway", "prometheus-pushgateway"],
     debianPackage: "prometheus-pushgateway",
     elsewhere: "https://prometheus.io/download/#pushgateway",
-    otherwise: "set PUSHGATEWAY_URL",
+    otherwise: "do without npm start",
   },
   prometheus: {
     names: ["prometheus"],

@@ -22,7 +22,7 @@ export interface History {
  * have counted of the rows that are in the demo ledger now, and of the rows that were repaired since. The reconciler's
  * totals begin at 0.
  */
-export async function demoHistory(adminUrl: string, stage: string): Promise<History> {
+export async function demoHistory(adminUrl: string): Promise<History> {
   const target = parseDatabaseUrl(adminUrl);
   const { sql, close } = await connect(async () => target, "veza-demo-history", deadline("Postgres", 10_000));
   const startSeconds = Math.floor(Date.now() / 1000) - minutes * 60;
@@ -46,7 +46,7 @@ export async function demoHistory(adminUrl: string, stage: string): Promise<Hist
     });
     const tick = { name: sampleTimestampMetric, labels: {}, value: atSeconds };
     const sample = await expose(sampleFamilies, [...seriesOf(outcomes), tick]);
-    text += labelled(sample, "veza_ledger", stage, atSeconds);
+    text += labelled(sample, "veza_ledger", atSeconds);
 
     const timestamp = new Date(atSeconds * 1000).toISOString();
     for (const [phase, every] of Object.entries(repairEveryMinutes)) {
@@ -58,7 +58,7 @@ export async function demoHistory(adminUrl: string, stage: string): Promise<Hist
       data: { duration_seconds: 0.15 * 1.06 ** ((minute * 7) % 40) },
     });
     totals = tally(parseEvents(JSON.stringify(events)));
-    text += labelled(await exposeTotals(totals), "veza_reconciler", stage, atSeconds);
+    text += labelled(await exposeTotals(totals), "veza_reconciler", atSeconds);
   }
   return { openMetrics: `${text}# EOF\n`, events: JSON.stringify(events) };
 }
@@ -70,10 +70,9 @@ function repairedAfter(minute: number, phase: string): number {
 }
 
 /** The samples of a text in Prometheus' format, with the labels of their group and the time of their scrape. */
-function labelled(text: string, job: string, stage: string, atSeconds: number): string {
-  const group = `job="${job}"${stage && `,stage="${stage}"`}`;
+function labelled(text: string, job: string, atSeconds: number): string {
   const samples = text.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm);
   return [...samples]
-    .map(([, name, labels = "", value]) => `${name}{${labels && `${labels},`}${group}} ${value} ${atSeconds}\n`)
+    .map(([, name, labels = "", value]) => `${name}{${labels && `${labels},`}job="${job}"} ${value} ${atSeconds}\n`)
     .join("");
 }

@@ -11,8 +11,6 @@ import { docsPage } from "./docs-page.ts";
 export interface Stack {
   checks: { id: string; metric: string; meaning: string; runbook: string | undefined }[];
   everySeconds: number;
-  /** Value of the label `stage`; empty where none is set. */
-  stage: string;
   tick?: { at: number; seconds: number; counts: Record<string, number> };
   /** The latest deliveries, newest first. */
   deliveries: { at: number; status: string; id?: string | undefined; events?: number; published?: boolean }[];
@@ -20,13 +18,14 @@ export interface Stack {
   prometheus?: string;
   /** Where the page leads to: names and URLs. */
   links: Record<string, string>;
-  /** What `npm run demo` may break. Absent where the ledger is the user's own; the gateway may be, too. */
-  demo?: { postgresPort: number; pushgatewayUrl: string | undefined };
+  /** What `npm run demo` may break. */
+  postgresPort: number;
+  pushgatewayPort: number;
   /** Until when the receiver answers no delivery, in Unix milliseconds. */
   awayUntil?: number;
 }
 
-/** How long the receiver of a demo ledger is away after a PUT to /outage. */
+/** How long the receiver is away after a PUT to /outage. */
 export const outageSeconds = 30;
 
 const maxDeliveries = 10;
@@ -39,7 +38,10 @@ export async function localRules(pageUrl: string): Promise<string> {
 }
 
 /** A stack that has not ticked yet. A check's page of the runbook is the page of its own alert. */
-export function newStack(rules: string, everySeconds: number, stage: string): Stack {
+export function newStack(
+  rules: string,
+  running: Pick<Stack, "everySeconds" | "postgresPort" | "pushgatewayPort">,
+): Stack {
   const { groups } = load(rules) as { groups: { rules: { expr: string; annotations?: { runbook_url: string } }[] }[] };
   const alerts = groups.flatMap((group) => group.rules).filter(({ annotations }) => annotations);
   return {
@@ -49,8 +51,7 @@ export function newStack(rules: string, everySeconds: number, stage: string): St
       meaning: help.split(";")[0] ?? "",
       runbook: alerts.find(({ expr }) => expr.includes(metric))?.annotations?.runbook_url,
     })),
-    everySeconds,
-    stage,
+    ...running,
     deliveries: [],
     links: {},
   };
@@ -82,15 +83,15 @@ export function note(stack: Stack, ...[message, fields]: Line): void {
 
 /**
  * Answers a GET: the page at /, what it shows at /stack.json, the pages of docs/ as HTML, and the way to the dashboard.
- * Leaves any other method to the receiver, and resolves to false. On a demo ledger a PUT to /outage takes the receiver
- * away: it hangs up. A browser sends no PUT for a page from elsewhere.
+ * Leaves any other method to the receiver, and resolves to false. A PUT to /outage takes the receiver away: it hangs
+ * up. A browser sends no PUT for a page from elsewhere.
  */
 export async function answerPage(
   stack: Stack,
   request: http.IncomingMessage,
   response: http.ServerResponse,
 ): Promise<boolean> {
-  if (stack.demo && request.method === "PUT" && request.url === "/outage") {
+  if (request.method === "PUT" && request.url === "/outage") {
     stack.awayUntil = Date.now() + outageSeconds * 1000;
     response.end();
     return true;

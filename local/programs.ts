@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -5,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errorFields } from "../lib/log.ts";
 import { findOnPath } from "./find-on-path.ts";
 import { findProgram } from "./find-program.ts";
+import { keepRunning } from "./keep-running.ts";
 import { freePort } from "./ports.ts";
 import { supervise } from "./supervise.ts";
 import { say } from "./terminal.ts";
@@ -16,6 +18,8 @@ const startTimeoutMs = 20_000;
 export interface Running {
   url: string;
   pid: number;
+  /** Resolves when it has ended. */
+  exited: Promise<void>;
   /** Ends it by its process id, and deletes its data. */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -34,6 +38,17 @@ export async function startPushgateway(
   const assets = root ? [`--web.local-assets=${root}/usr/share/prometheus/pushgateway`] : [];
   const args = [`--web.listen-address=127.0.0.1:${port}`, `--persistence.file=${persistenceFile}`, ...assets];
   return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
+}
+
+/** As startPushgateway(), for a gateway that may die: it starts again, empty, at the same address. */
+export async function keepPushgateway(preferredPort: number, pauseSeconds: number, signal: AbortSignal) {
+  let port = preferredPort;
+  const { first, stop } = await keepRunning("The Pushgateway", pauseSeconds, async () => {
+    const gateway = await startPushgateway(port, signal);
+    port = Number(new URL(gateway.url).port);
+    return gateway;
+  });
+  return { url: first.url, stop };
 }
 
 const historyTimeoutMs = 20_000;
@@ -57,28 +72,34 @@ export async function startPrometheus(
 ): Promise<Running> {
   const { file, root } = await findProgram("prometheus", signal);
   const port = await freePort(preferredPort);
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-prometheus-"));
-  const example = await readFile(path.join(project, "config/prometheus/prometheus.yml"), "utf8");
-  const configuration = example
-    .replace("../alertmanager/ledger.yml", "ledger.yml")
-    .replace("127.0.0.1:9091", new URL(pushgatewayUrl).host)
-    .replace("127.0.0.1:9093", new URL(alertmanagerUrl).host)
-    .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
-  await writeFile(path.join(folder, "prometheus.yml"), configuration);
-  await writeFile(path.join(folder, "ledger.yml"), rules);
-  if (history) {
-    await backfill(folder, history, signal).catch((error) => {
-      if (!signal?.aborted) say("warn", "the graphs do not show the last hour", errorFields(error));
-    });
+  const folder = path.join(tmpdir(), `veza-ledger-prometheus-${randomUUID()}`);
+  // Makes the folder, and deletes it, should this process die before Prometheus runs.
+  const keeper = await supervise("tail", ["-f", "/dev/null"], { folder, keepsFolder: true });
+  try {
+    const example = await readFile(path.join(project, "config/prometheus/prometheus.yml"), "utf8");
+    const configuration = example
+      .replace("../alertmanager/ledger.yml", "ledger.yml")
+      .replace("127.0.0.1:9091", new URL(pushgatewayUrl).host)
+      .replace("127.0.0.1:9093", new URL(alertmanagerUrl).host)
+      .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
+    await writeFile(path.join(folder, "prometheus.yml"), configuration);
+    await writeFile(path.join(folder, "ledger.yml"), rules);
+    if (history) {
+      await backfill(folder, history, signal).catch((error) => {
+        if (!signal?.aborted) say("warn", "the graphs do not show the last hour", errorFields(error));
+      });
+    }
+    const args = [
+      `--web.listen-address=127.0.0.1:${port}`,
+      `--config.file=${folder}/prometheus.yml`,
+      `--storage.tsdb.path=${folder}/data`,
+      "--rules.alert.for-grace-period=1m",
+      ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
+    ];
+    return await start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
+  } finally {
+    await keeper.end();
   }
-  const args = [
-    `--web.listen-address=127.0.0.1:${port}`,
-    `--config.file=${folder}/prometheus.yml`,
-    `--storage.tsdb.path=${folder}/data`,
-    "--rules.alert.for-grace-period=1m",
-    ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
-  ];
-  return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
 }
 
 async function backfill(folder: string, history: string, signal: AbortSignal | undefined): Promise<void> {
@@ -142,7 +163,7 @@ export async function startGrafana(
   const file = await findOnPath(["grafana-server", "grafana"]);
   if (!file) return undefined;
   const port = await freePort(preferredPort);
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-grafana-"));
+  const folder = path.join(tmpdir(), `veza-ledger-grafana-${randomUUID()}`);
   const env = {
     PROMETHEUS_URL: prometheusUrl,
     VEZA_DASHBOARDS: path.join(project, "config/grafana"),
@@ -177,7 +198,8 @@ async function start(
     await sleep(50)
   ) {
     const ready = await fetch(url + readinessPath, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined);
-    if (ready?.ok) return { url, pid: program.pid, stop: (endSignal) => program.end(endSignal) };
+    if (ready?.ok)
+      return { url, pid: program.pid, exited: program.exited, stop: (endSignal) => program.end(endSignal) };
     if (signal?.aborted) break;
   }
   await program.end("SIGKILL");

@@ -1,29 +1,35 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import type { Context, ScheduledEvent } from "aws-lambda";
 import { deliver } from "../commands/deliver.ts";
 import { demoSecret, receiverPort } from "../commands/demo-receiver.ts";
-import { serve } from "../commands/function-url.ts";
+import { parsePort, serve } from "../commands/function-url.ts";
+import { keepTicking } from "../commands/ticks.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
-import { handler as sampler } from "../handlers/sampler.ts";
 import { errorFields, writeLogWith } from "../lib/log.ts";
-import { isLocalHost, loadSettings } from "../lib/settings.ts";
-import { grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
+import { loadSettings, settingNames } from "../lib/settings.ts";
+import { gatewayPauseSeconds, grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
 import { createDemoLedger, demoCluster, restartSeconds, showAmounts } from "./demo-ledger.ts";
 import { countsGraph } from "./graph.ts";
 import { demoHistory } from "./history.ts";
 import { answerPage, localRules, newStack, note, type Stack } from "./page.ts";
 import { freePort } from "./ports.ts";
 import { keepPostgres } from "./postgres.ts";
-import { type Running, startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
+import { keepPushgateway, startGrafana, startPrometheus } from "./programs.ts";
 import { createOutbox, simulateReconciler } from "./reconciler.ts";
 import { legend, printLine, say, tableLine } from "./terminal.ts";
 
-// npm start [-- --every <seconds>]: both functions in one process. Starts a real Postgres, Pushgateway and Prometheus
-// where no setting names yours.
-const usesDemoLedger = !process.env.DATABASE_URL && !process.env.SECRET_ID;
+// npm start [-- --every <seconds>]: the demo. Both functions in one process, on a Postgres, a Pushgateway and a
+// Prometheus of its own, which it starts.
 const everySeconds = readArguments();
+const yours = ["DATABASE_URL", "SECRET_ID", "PUSHGATEWAY_URL"].filter((name) => process.env[name]);
+if (yours.length > 0) {
+  console.error(
+    `${yours.join(", ")} set: npm start is a demo, on a ledger of its own. \`npm run serve\` runs on yours; unset ` +
+      `${yours.length > 1 ? "them" : "it"} to see the demo.`,
+  );
+  process.exit(2);
+}
 
 const stopping = new AbortController();
 const { signal } = stopping;
@@ -49,10 +55,10 @@ try {
 if (!process.exitCode) console.log("Stopped. Nothing is left running.");
 process.exit();
 
-/** Seconds between two ticks: on a ledger of the user's own, as on Lambda. */
+/** Seconds between two ticks. */
 function readArguments(): number {
   try {
-    const { values } = parseArgs({ options: { every: { type: "string", default: usesDemoLedger ? "10" : "60" } } });
+    const { values } = parseArgs({ options: { every: { type: "string", default: "10" } } });
     if (Number(values.every) > 0) return Number(values.every);
   } catch {}
   console.error("usage: npm start [-- --every <seconds, above 0>]");
@@ -61,41 +67,33 @@ function readArguments(): number {
 
 /** Starts everything, says where it is, and ticks until it is to stop. */
 async function run(): Promise<void> {
-  const gatewayHost = URL.parse(process.env.PUSHGATEWAY_URL ?? "")?.hostname ?? "localhost";
-  if (usesDemoLedger && !isLocalHost(gatewayHost)) {
-    throw new Error(
-      "PUSHGATEWAY_URL without DATABASE_URL: a demo ledger's numbers have no place on a gateway elsewhere",
-    );
-  }
-  let adminUrl = "";
-  if (usesDemoLedger) {
-    const flags = ["-c", `cluster_name=${demoCluster}`];
-    const postgres = await keepPostgres(postgresPort, flags, restartSeconds(everySeconds), signal);
-    started.unshift(postgres);
-    adminUrl = postgres.superuserUrl;
-    await createDemoLedger(adminUrl);
-    await createOutbox(adminUrl);
-    await showAmounts(adminUrl);
-    process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
-    process.env.WEBHOOK_SECRET ||= demoSecret;
-    table.push(["Postgres", adminUrl, ifNotAt(postgresPort, adminUrl) || "a demo ledger"]);
-    const onCallUrl = `postgres://veza_ledger_oncall:local@127.0.0.1:${postgres.port}/postgres`;
-    table.push(["On call", `psql ${onCallUrl}`, "the runbook's queries run there"]);
-  }
-  let gateway: Running | undefined;
-  if (!process.env.PUSHGATEWAY_URL && !process.env.SECRET_ID) {
-    gateway = await startPushgateway(pushgatewayPort, signal);
-    started.unshift(gateway);
-    process.env.PUSHGATEWAY_URL = gateway.url;
-    table.push(["Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url)]);
-  }
+  const pauseSeconds = restartSeconds(everySeconds);
+  const postgres = await keepPostgres(postgresPort, ["-c", `cluster_name=${demoCluster}`], pauseSeconds, signal);
+  started.unshift(postgres);
+  const adminUrl = postgres.superuserUrl;
+  await createDemoLedger(adminUrl);
+  await createOutbox(adminUrl);
+  await showAmounts(adminUrl);
+  table.push(["Postgres", adminUrl, ifNotAt(postgresPort, adminUrl) || "a demo ledger"]);
+  const onCallUrl = `postgres://veza_ledger_oncall:local@127.0.0.1:${postgres.port}/postgres`;
+  table.push(["On call", `psql ${onCallUrl}`, "the runbook's queries run there"]);
 
-  const { webhookSecrets, stage = "" } = await loadSettings("receiver");
-  const port = process.env.PORT ? Number(process.env.PORT) : await freePort(receiverPort);
+  const gateway = await keepPushgateway(pushgatewayPort, gatewayPauseSeconds, signal);
+  started.unshift(gateway);
+  table.push(["Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url)]);
+
+  const secret = process.env.WEBHOOK_SECRET?.split(" ")[0] || demoSecret; // As `npm run send` in the same shell.
+  for (const name of settingNames) delete process.env[name];
+  process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
+  process.env.PUSHGATEWAY_URL = gateway.url;
+  process.env.WEBHOOK_SECRET = secret;
+  await loadSettings("receiver"); // Throws where that secret is no secret.
+
+  const port = process.env.PORT ? parsePort(process.env.PORT) : await freePort(receiverPort);
   const pageUrl = `http://127.0.0.1:${port}/`;
   const rules = await localRules(pageUrl);
-  const stack = newStack(rules, everySeconds, stage);
-  if (usesDemoLedger) stack.demo = { postgresPort: Number(new URL(adminUrl).port), pushgatewayUrl: gateway?.url };
+  const pushgatewayPortNumber = Number(new URL(gateway.url).port);
+  const stack = newStack(rules, { everySeconds, postgresPort: postgres.port, pushgatewayPort: pushgatewayPortNumber });
   writeLogWith((level, ...line) => {
     note(stack, ...line);
     printLine(level, ...line);
@@ -104,36 +102,23 @@ async function run(): Promise<void> {
   started.unshift(server);
   table.unshift(["Page", pageUrl, "open it: counts, alerts, what to do"]);
   table.push(["Receiver", pageUrl, "takes the reconciler's events, by POST"]);
-  const history = usesDemoLedger ? await demoHistory(adminUrl, stage) : undefined;
-  if (gateway) await startWatching({ pushgatewayUrl: gateway.url, rules, history: history?.openMetrics ?? "" }, stack);
+  const { openMetrics: history, events } = await demoHistory(adminUrl);
+  await startWatching({ pushgatewayUrl: gateway.url, rules, history }, stack);
 
   for (const line of table) console.log(tableLine(...line));
   console.log(`\n${legend()}\n`);
   const receiverUrl = isAt(receiverPort, pageUrl) ? "" : `RECEIVER_URL=${pageUrl} `;
-  const command = usesDemoLedger ? "npm run demo" : "npm run send -- ping";
-  console.log(`Next, in another terminal: ${receiverUrl}${command}`);
+  console.log(`Next, in another terminal: ${receiverUrl}npm run demo`);
   console.log(`Ctrl-C stops everything. A tick every ${everySeconds} s:\n`);
 
-  const [secret = ""] = webhookSecrets;
-  if (history) {
-    // The totals go on from where the graphs are.
-    await deliver(pageUrl, secret, "demo_history", history.events);
-    const simulation = simulateReconciler(adminUrl, pageUrl, secret, signal);
-    started.unshift({ stop: () => simulation });
-  }
-  let tick: Promise<unknown> = Promise.resolve();
+  // The totals go on from where the graphs are.
+  await deliver(pageUrl, secret, "demo_history", events);
+  const simulation = simulateReconciler(adminUrl, pageUrl, secret, signal);
+  started.unshift({ stop: () => simulation });
+  const ticking = keepTicking(everySeconds, signal);
   // A tick that is under way may end first. It is not waited for until its own limits end it.
-  started.unshift({ stop: () => Promise.race([tick, sleep(2_000)]) });
-  const stopped = once(signal, "abort");
-  while (!signal.aborted) {
-    const startedAt = Date.now();
-    tick = Promise.resolve(sampler({} as ScheduledEvent, {} as Context, () => {})).catch((error) =>
-      say("error", "tick failed", errorFields(error)),
-    );
-    await Promise.race([tick, stopped]);
-    const pauseMs = Math.max(0, startedAt + everySeconds * 1000 - Date.now());
-    await sleep(pauseMs, undefined, { signal }).catch(() => {});
-  }
+  started.unshift({ stop: () => Promise.race([ticking, sleep(2_000)]) });
+  if (!signal.aborted) await once(signal, "abort");
 }
 
 function isAt(port: number, url: string): boolean {

@@ -24,7 +24,10 @@ export interface SuperviseOptions {
   user?: { uid: number; gid: number } | undefined;
   /** The signal that asks this program to end. */
   endSignal?: NodeJS.Signals;
-  /** Deleted when the program has ended. With `keepsFolder`, only when this process has died before it. */
+  /**
+   * Made if it is not there, and deleted when the program has ended. With `keepsFolder`, it is deleted only when this
+   * process has died before the program.
+   */
   folder?: string;
   keepsFolder?: boolean;
 }
@@ -38,6 +41,7 @@ export interface SuperviseOptions {
 const supervisor = `
 end=$1 folder=$2 keeps=$3
 shift 3
+[ -z "$folder" ] || mkdir -p -m 700 "$folder" || exit
 "$@" 3<&- &
 program=$!
 trap '' PIPE

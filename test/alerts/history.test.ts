@@ -15,9 +15,9 @@ function valuesOf(openMetrics: string, series: string): number[] {
 it("has what a check would have counted in each minute, and ends with the totals of its delivery", async () => {
   const { admin, adminUrl } = await databaseForTest();
   for (const check of checks) await admin.unsafe(insertRows(check, 2, { age: "50 minutes 30 seconds" }));
-  const { openMetrics, events } = await demoHistory(adminUrl, "prod");
+  const { openMetrics, events } = await demoHistory(adminUrl);
 
-  const counts = (metric: string) => valuesOf(openMetrics, `${metric}{job="veza_ledger",stage="prod"}`);
+  const counts = (metric: string) => valuesOf(openMetrics, `${metric}{job="veza_ledger"}`);
   const since = (minute: number) => Array.from({ length: 60 }, (_, index) => (index < minute ? 0 : 2));
   expect(counts("veza_ledger_reversal_pending_transfers")).toEqual(since(40)); // 30 minutes after minute 9.5.
   expect(counts("veza_ledger_orphan_refund_rows")).toEqual(since(15)); // 5 minutes after it.
@@ -28,7 +28,7 @@ it("has what a check would have counted in each minute, and ends with the totals
 
   const isRepair = (event: ReconcilerEvent) =>
     event.type === "reconciler.action" && event.data.phase === "stuck_orders";
-  const actions = 'veza_reconciler_actions_total{phase="stuck_orders",job="veza_reconciler",stage="prod"}';
+  const actions = 'veza_reconciler_actions_total{phase="stuck_orders",job="veza_reconciler"}';
   const totals = valuesOf(openMetrics, actions);
   expect(totals.at(-1)).toBe(parseEvents(events).filter(isRepair).length);
   expect(totals).toEqual([...totals].sort((a, b) => a - b));

@@ -1,9 +1,7 @@
 // npm run demo: what each demo shows next to npm start, and that it touches nothing else.
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { databaseForTest } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { type Program, runScript, startProgram } from "../helpers/processes.ts";
-import { newSecret } from "../helpers/receiver.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 
 async function demo(receiverUrl: string | undefined, ...args: string[]) {
@@ -110,38 +108,20 @@ describe("touches nothing else:", () => {
   };
 
   it.each([
-    ["no stack answers", `http://127.0.0.1:${closedPort}/`, /^No stack answers at http:\S+: .*\.$/],
+    ["no demo answers", `http://127.0.0.1:${closedPort}/`, /^No demo answers at http:\S+: .*\.$/],
     ["the receiver is elsewhere", "https://receiver.example/", /^RECEIVER_URL names a receiver elsewhere/],
   ])("%s", async (_, url, why) => {
     await refuses(url, "outage", why);
   });
 
-  it("the stack runs on a ledger of the user's own", async () => {
-    const database = await databaseForTest();
-    const stack = runScript("local/start.ts", ["--every", "1"], {
-      ...withoutSettings,
-      DATABASE_URL: database.samplerUrl,
-      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-      WEBHOOK_SECRET: newSecret(),
-      STAGE: "demo_own_ledger",
-    });
-    const url = await stack.printed(/^Page +(\S+)/m);
-    for (const name of six) await refuses(url, name, /^npm start runs on a ledger of your own/);
-    expect((await fetch(`${url}outage`, { method: "PUT" })).status).toBe(405);
-    expect((await fetch(url, { method: "POST", body: "[]" })).status).toBe(401);
-    expect(await database.admin`select hyperswitch_refund_id from refunds`).toEqual([]);
+  it("what answers is another program", async () => {
+    const url = await httpServer((_, response) => response.writeHead(405).end("{}"));
+    await refuses(`${url}/`, "outage", /^No demo answers at http:\S+: another program does, 405\.$/);
   });
 
   it("what answers names a PostgreSQL that is no demo's", async () => {
     const postgresPort = Number(new URL(inject("adminUrl")).port);
-    const url = await httpServer((_, response) => response.end(JSON.stringify({ demo: { postgresPort } })));
+    const url = await httpServer((_, response) => response.end(JSON.stringify({ postgresPort })));
     for (const name of six) await refuses(`${url}/`, name, /^The PostgreSQL at port \d+ is no demo of npm start\.$/);
-  });
-
-  it("the stack pushes to a gateway of the user's own", async () => {
-    const PUSHGATEWAY_URL = inject("pushgatewayUrl");
-    const stack = runScript("local/start.ts", [], { ...withoutSettings, PUSHGATEWAY_URL, STAGE: "demo_own_gateway" });
-    const url = await stack.printed(/^Page +(\S+)/m);
-    await refuses(url, "wipe-gateway", /^npm start pushes to a gateway of your own/);
   });
 });

@@ -79,7 +79,7 @@ it("says in one line where to get a program that is nowhere, or how to do withou
   const [message = "", ...more] = (await find("pushgateway")).split("\n");
   expect(message).toMatch(/^pushgateway was not found\. The PATH has no pushgateway or prometheus-pushgateway, /);
   expect(message).toMatch(
-    /there is no apt-get and dpkg here\. Put it on the PATH \(https:.*\), or set PUSHGATEWAY_URL\.$/,
+    /there is no apt-get and dpkg here\. Put it on the PATH \(https:.*\), or do without npm start\.$/,
   );
   expect(more).toEqual([""]);
 });

@@ -1,16 +1,14 @@
 // npm start: what it shows, what it refuses, and that it leaves nothing behind, whatever ends it.
-import { chmod, readdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, watch, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stripVTControlCharacters } from "node:util";
 import postgres from "postgres";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
-import { databaseForTest } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
-import { newSecret } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -152,37 +150,42 @@ it("goes on without Prometheus where that does not start", async () => {
   await stack.end("SIGINT");
 });
 
-it("samples a database that it was given, writes nothing to it, and ends when a supervisor ends npm", async () => {
-  const database = await databaseForTest();
-  const settings = {
-    DATABASE_URL: database.samplerUrl,
-    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-    WEBHOOK_SECRET: newSecret(),
-    STAGE: "long_lived",
-  };
+it.each([["DATABASE_URL"], ["PUSHGATEWAY_URL"], ["SECRET_ID", "DATABASE_URL"]])(
+  "takes no ledger and no gateway of yours: with %s set, it names npm run serve",
+  async (...names) => {
+    const settings = Object.fromEntries(names.map((name) => [name, "postgres://u:hunter2@127.0.0.1/x"]));
+    const { exitCode, output } = await runScript("local/start.ts", [], { ...withoutSettings, ...settings }).exited;
+    expect(exitCode).toBe(2);
+    expect(output).toMatch(
+      /^[A-Z_, ]+ set: npm start is a demo, on a ledger of its own\. `npm run serve` runs on yours; .+\n$/,
+    );
+    for (const name of names) expect(output).toContain(name);
+    expect(output).not.toContain("hunter2");
+  },
+);
+
+it("needs no setting of yours, starts its gateway again when that dies, and ends with npm", async () => {
+  const settings = { STAGE: "prod", PUSHGATEWAY_TOKEN: "token", CA_CERTIFICATES: "none" };
   const stack = await startStack(settings, ["npm", "start", "--", "--every", "1"]);
-  await stack.printed(/"message":"tick"[\s\S]*"message":"tick"/);
+  await stack.ticks();
+  const gateway = await stack.address("Pushgateway");
+  const { output: running } = await runProgram("ps", ["axo", "pid,args"], {}).exited;
+  const [, pid] =
+    new RegExp(`^ *(\\d+) \\S*pushgateway --web.listen-address=${gateway.slice(7)} `, "m").exec(running) ?? [];
+  process.kill(Number(pid), "SIGKILL");
+  await stack.printed(/The Pushgateway has ended, and starts again in 2 s[\s\S]*The Pushgateway runs again/);
+  const shown = async () => (await fetch(`${gateway}/metrics`)).text();
+  await expect.poll(shown).toMatch(/^veza_ledger_orphan_refund_rows\{instance="",job="veza_ledger"\} 2$/m);
   stack.child.kill("SIGTERM");
-  const { output } = await stack.exited;
+  await stack.exited;
   expect(await stack.leftovers()).toEqual([]);
-  expect(output).not.toContain("Postgres");
-  expect(
-    await database.admin`select (select count(*)::int from orders) as orders,
-      (select count(*)::int from ledger_metrics.deliveries) as deliveries`,
-  ).toEqual([{ orders: 0, deliveries: 0 }]);
 });
 
-const gatewayHere = { PUSHGATEWAY_URL: "http://127.0.0.1" };
-it.each([
-  [{ ...gatewayHere, DATABASE_URL: "postgres://u:hunter2@127.0.0.1/x" }, "WEBHOOK_SECRET is missing"],
-  [{ ...gatewayHere, DATABASE_URL: "mysql://u:hunter2@127.0.0.1/x" }, "DATABASE_URL must be like postgres://"],
-  [{ PUSHGATEWAY_URL: "http://127.example.com:9091" }, "a demo ledger's numbers have no place on a gateway elsewhere"],
-])("ends with one clear line when a setting is missing or wrong", async (settings, message) => {
-  const { exitCode, output } = await runScript("local/start.ts", [], { ...withoutSettings, ...settings }).exited;
-  expect(exitCode).toBe(1);
-  expect(output).toMatch(/^.+\n$/);
-  expect(output).toContain(message);
-  expect(output).not.toContain("hunter2");
+it("says what a port is, and leaves nothing behind", async () => {
+  const stack = await startStack({ PORT: "notaport" });
+  const { exitCode, output } = await stack.exited;
+  expect([exitCode, output]).toEqual([1, "PORT must be a number from 1 to 65535\n"]);
+  expect(await stack.leftovers()).toEqual([]);
 });
 
 describe("whatever ends it, no process and no folder is left behind:", () => {
@@ -240,10 +243,9 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     expect(output).not.toMatch(/EPIPE|Error/);
   });
 
-  it("SIGKILL while Prometheus is given its history", async () => {
+  it("SIGKILL at the moment at which Prometheus gets its folder, before it runs", async () => {
     const stack = await startStack();
-    const files = async () => (await readdir(stack.folder, { recursive: true })).join(" ");
-    await expect.poll(files, { interval: 5 }).toContain("history.txt");
+    for await (const { filename } of watch(stack.folder)) if (filename?.includes("prometheus")) break;
     stack.child.kill("SIGKILL");
     await expect.poll(stack.leftovers).toEqual([]);
   });
@@ -252,7 +254,10 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     const { port: PORT } = new URL(await httpServer(() => {}));
     const stack = await startStack({ PORT });
     const { exitCode, output } = await stack.exited;
-    expect([exitCode, output]).toEqual([1, `listen EADDRINUSE: address already in use 127.0.0.1:${PORT}\n`]);
+    expect([exitCode, output]).toEqual([
+      1,
+      `127.0.0.1:${PORT} is taken: end what listens there, or set PORT to a free port\n`,
+    ]);
     expect(await stack.leftovers()).toEqual([]);
   });
 

@@ -24,7 +24,11 @@ describe("the stack's address", () => {
 
   beforeEach(async () => {
     handled = [];
-    stack = newStack(await localRules("http://127.0.0.1:8080/"), 10, "");
+    stack = newStack(await localRules("http://127.0.0.1:8080/"), {
+      everySeconds: 10,
+      postgresPort: 5433,
+      pushgatewayPort: 9091,
+    });
     const server = await serve(
       async ({ requestContext }) => {
         handled.push(requestContext.http.method);
