@@ -1,5 +1,7 @@
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import type http from "node:http";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { loadSettings } from "../lib/settings.ts";
@@ -40,6 +42,8 @@ export const run = command(usage, {}, async (_, positionals, out) => {
   };
   let server: Served;
   try {
+    const manifest = path.join(import.meta.dirname, "../package.json");
+    process.env.VERSION ??= JSON.parse(await readFile(manifest, "utf8")).version; // A series says who counts.
     await loadSettings("receiver"); // Which needs all that the sampler needs.
     server = await serve(receiver, parsePort(process.env.PORT || String(receiverPort)), answerHealth);
   } catch (error) {

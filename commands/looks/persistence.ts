@@ -11,6 +11,6 @@ export async function lookAtPersistence({ settings }: Scene): Promise<Finding> {
   if (!file) return well("in memory alone, as it should be");
   return wrong(
     "the Pushgateway keeps a file: after a crash it shows old totals, and counters fall",
-    "start it without --persistence.file: a tick fills it anyway",
+    "start it with --persistence.file= and nothing behind it, since Debian has a default: a tick fills it anyway",
   );
 }

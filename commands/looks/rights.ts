@@ -3,8 +3,11 @@ import { type Finding, type Scene, well, wrong } from "../look.ts";
 import { readGrants } from "../roles-sql.ts";
 import { literal, ownerName, tableNamed } from "../sql.ts";
 
+const oncall = "veza_ledger_oncall";
+
 /** Whether the login has all rights that its functions need. */
 export async function lookAtRights({ ask, login, functions }: Scene): Promise<Finding> {
+  if (login === oncall) return await compare(ask, login, [oncall]); // A person's first look, and no function.
   const needed = [
     ...(functions.sampler ? ["veza_ledger_sampler"] : []),
     ...(functions.receiver ? ["veza_ledger_receiver"] : []),
@@ -14,7 +17,6 @@ export async function lookAtRights({ ask, login, functions }: Scene): Promise<Fi
 
 /** Whether people on call have theirs, where there is their role. */
 export async function lookAtOncall({ ask }: Scene): Promise<Finding | undefined> {
-  const oncall = "veza_ledger_oncall";
   const [row] = await ask(`select from pg_roles where rolname = '${oncall}'`);
   return row && (await compare(ask, oncall, [oncall]));
 }

@@ -6,7 +6,7 @@ import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../commands/look.ts";
 import { checks } from "../../lib/checks.ts";
 import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
-import { databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
+import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
@@ -49,6 +49,13 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   await run(`alter table orders set schema "o'b"; alter table seller_transfers set schema "o'b"`);
   const named = await look(database.adminUrl, "--schema", "o'b", "--settled", "requires_capture");
   expect([named.exitCode, named.text.match(/neither watched/)]).toEqual([0, null]);
+});
+
+it("finds nothing to doubt in the rights of people on call, where all is installed", async () => {
+  const installed = await databaseForTest();
+  await installed.admin`alter role veza_ledger_oncall password 'oncall'`;
+  const { exitCode, text } = await look(installed.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@"));
+  expect([exitCode, text.match(/rights.*/g)]).toEqual([0, null]);
 });
 
 it("waits for no lock", async () => {

@@ -48,6 +48,9 @@ it("ticks at once, counts a delivery, and answers any other request as on Lambda
   for (const line of [`veza_ledger",stage="${stage}"} 0`, `veza_reconciler",stage="${stage}"} 1`]) {
     expect(shown).toContain(line);
   }
+  expect(shown).toMatch(
+    new RegExp(`^veza_ledger_sampler_info\\{.*stage="${stage}",version="\\d+\\.\\d+\\.\\d+"\\} 1$`, "m"),
+  );
   for (const place of ["", "stack.json", "docs/settings.md", "-/ready", "-/healthy?"]) {
     const answer = await fetch(url + place);
     expect([answer.status, answer.headers.get("allow")], place).toEqual([405, "POST"]);
