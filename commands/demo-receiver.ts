@@ -1,4 +1,4 @@
-/** Port of the receiver that `npm start` runs, and that `npm run send` posts to by default. */
+/** Port of the receiver, of `npm start` and `npm run serve` by default, and that `npm run send` posts to. */
 export const receiverPort = 8080;
 
 /** Signs deliveries to that receiver. It is public: it protects only a demo ledger on 127.0.0.1. */
