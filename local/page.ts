@@ -11,7 +11,17 @@ import { docsPage } from "./docs-page.ts";
 export interface Stack {
   checks: { id: string; metric: string; meaning: string; runbook: string | undefined }[];
   everySeconds: number;
-  tick?: { at: number; seconds: number; counts: Record<string, number> };
+  tick?: {
+    at: number;
+    seconds: number;
+    counts: Record<string, number>;
+    /** Why a count is unknown, by check. */
+    reasons: Record<string, string>;
+    /** What the same tick has pushed next to its counts. */
+    evidence: Promise<Evidence>;
+  };
+  /** Reasons of the tick that is under way. */
+  reasons: Record<string, string>;
   /** The latest deliveries, newest first. */
   deliveries: { at: number; status: string; id?: string | undefined; events?: number; published?: boolean }[];
   /** Base URL of Prometheus, where it runs. */
@@ -25,8 +35,18 @@ export interface Stack {
   awayUntil?: number;
 }
 
+/** By check: amounts with their currencies, and the Unix time of the newest row. */
+interface Evidence {
+  amounts: Record<string, string[]>;
+  newest: Record<string, number>;
+}
+
 /** How long the receiver is away after a PUT to /outage. */
 export const outageSeconds = 30;
+
+/** Three rows; the last is stuck. */
+const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" stroke-width="3">
+<path d="M1 3h14M1 8h14" stroke="#5b8def"/><path d="M1 13h8" stroke="#d0242b"/></svg>`;
 
 const maxDeliveries = 10;
 const project = path.join(import.meta.dirname, "..");
@@ -52,6 +72,7 @@ export function newStack(
       runbook: alerts.find(({ expr }) => expr.includes(metric))?.annotations?.runbook_url,
     })),
     ...running,
+    reasons: {},
     deliveries: [],
     links: {},
   };
@@ -63,9 +84,13 @@ export function note(stack: Stack, ...[message, fields]: Line): void {
   switch (message) {
     case "tick": {
       const { duration_seconds: seconds, ...counts } = fields;
-      stack.tick = { at, seconds, counts };
+      stack.tick = { at, seconds, counts, reasons: stack.reasons, evidence: readEvidence(stack.pushgatewayPort) };
+      stack.reasons = {};
       break;
     }
+    case "check failed":
+      stack.reasons[fields.check] = fields.reason;
+      break;
     case "delivery":
       stack.deliveries.unshift({ at, ...fields });
       break;
@@ -79,6 +104,22 @@ export function note(stack: Stack, ...[message, fields]: Line): void {
       stack.deliveries.unshift({ at, status: "not confirmed", id: fields.id });
   }
   stack.deliveries.splice(maxDeliveries);
+}
+
+/** Reads what a tick has just pushed. Without an answer there is no evidence. */
+async function readEvidence(pushgatewayPort: number): Promise<Evidence> {
+  const evidence: Evidence = { amounts: {}, newest: {} };
+  const url = `http://127.0.0.1:${pushgatewayPort}/metrics`;
+  const answer = fetch(url, { signal: AbortSignal.timeout(2_000) }).then((response) => response.text());
+  const samples = (await answer.catch(() => "")).matchAll(/^veza_ledger_(amount|newest)_\w+\{(.*)\} (\S+)$/gm);
+  for (const [, kind, labels = "", value] of samples) {
+    const { check = "", currency } = Object.fromEntries(
+      [...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, text]) => [name, text]),
+    );
+    if (kind === "newest") evidence.newest[check] = Number(value);
+    else evidence.amounts[check] = [...(evidence.amounts[check] ?? []), `${Number(value).toFixed(2)}\u00a0${currency}`];
+  }
+  return evidence;
 }
 
 /**
@@ -117,7 +158,12 @@ export async function answerPage(
   if (url.pathname === "/") {
     return send(200, "text/html", await readFile(path.join(import.meta.dirname, "page.html")));
   }
-  if (url.pathname === "/stack.json") return send(200, "application/json", JSON.stringify(stack));
+  if (url.pathname === "/stack.json") {
+    const { tick } = stack;
+    const shown = { ...stack, tick: tick && { ...tick, evidence: await tick.evidence } };
+    return send(200, "application/json", JSON.stringify(shown));
+  }
+  if (url.pathname === "/favicon.ico") return send(200, "image/svg+xml", icon);
   const page = await docsPage(url.pathname);
   if (page) return send(200, page.type, page.body);
   if (url.pathname === "/d/veza-ledger") {

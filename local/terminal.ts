@@ -8,7 +8,7 @@ type Style = Parameters<typeof styleText>[0];
 /** What the narrowest usual terminal shows. */
 const maxColumns = 80;
 
-/** Colours as far as standard output shows them; NO_COLOR turns them off. */
+/** Colours as far as standard output shows them; NO_COLOR turns them off. No yellow: on white, nobody can read it. */
 const paint = (style: Style, text: string) => text && styleText(style, text, { stream: process.stdout });
 
 /** One word for each check, so that a line has room for all: the last of its id, or the first if that is taken. */
@@ -69,15 +69,15 @@ export function terminalLine(at: Date, level: Level, ...[message, fields]: Line)
         "delivery",
         fields.status === "recorded" ? status : paint("dim", status),
         `${String(fields.events).padStart(4)} ${fields.events === 1 ? "event " : "events"}`,
-        fields.published ? "published    " : paint("yellow", "not published"),
+        fields.published ? "published    " : paint("bold", "not published"),
       );
       return `${known}  ${paint("dim", cut(fields.id, maxColumns - widthOf(known) - 2))}`;
     }
     case "request refused":
-      return words(at, paint("yellow", "refused"), paint("yellow", String(fields.status)), fields.error);
+      return words(at, paint("bold", "refused"), paint("bold", String(fields.status)), fields.error);
     case "delivery refused": {
       const id = paint("dim", cut(fields.id ?? "", maxColumns - 11));
-      return words(at, paint("yellow", "refused"), paint("yellow", String(fields.status)), fields.error, id);
+      return words(at, paint("bold", "refused"), paint("bold", String(fields.status)), fields.error, id);
     }
     default:
       return plainLine(at, level, message, fields);
@@ -87,7 +87,7 @@ export function terminalLine(at: Date, level: Level, ...[message, fields]: Line)
 /** Any line for people: time of day, level, message, reason, and the other fields by their names. */
 export function plainLine(at: Date, level: Level, message: string, { reason = "", ...others }: Fields): string {
   const rest = Object.entries(others).map(([name, value]) => paint("dim", `${name}=${value}`));
-  const style = level === "error" ? "red" : level === "warn" ? "yellow" : "reset";
+  const style = level === "error" ? "red" : level === "warn" ? "bold" : "reset";
   return words(at, paint(style, level), `${message}${reason && `: ${reason}`}`, ...rest);
 }
 

@@ -12,9 +12,16 @@ import { findOnPath } from "../../local/find-on-path.ts";
 import { answerPage, localRules, newStack, note, type Stack } from "../../local/page.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { runScript } from "../helpers/processes.ts";
+import { closedPort, httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 const chromium = await findOnPath(["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);
+
+/** What a tick has pushed, as the gateway shows it. */
+const pushed = `veza_ledger_amount_at_risk{check="stuck_orders",currency="EUR",instance="",job="veza_ledger"} 1310.2
+veza_ledger_amount_at_risk{check="stuck_orders",currency="CHF",instance="",job="veza_ledger"} 5
+veza_ledger_newest_item_timestamp_seconds{check="stuck_orders",instance="",job="veza_ledger"} 1.79586e+09
+`;
 
 describe("the stack's address", () => {
   let stack: Stack;
@@ -24,11 +31,9 @@ describe("the stack's address", () => {
 
   beforeEach(async () => {
     handled = [];
-    stack = newStack(await localRules("http://127.0.0.1:8080/"), {
-      everySeconds: 10,
-      postgresPort: 5433,
-      pushgatewayPort: 9091,
-    });
+    const { port } = new URL(await httpServer((_, response) => response.end(pushed)));
+    const running = { everySeconds: 10, postgresPort: 5433, pushgatewayPort: Number(port) };
+    stack = newStack(await localRules("http://127.0.0.1:8080/"), running);
     const server = await serve(
       async ({ requestContext }) => {
         handled.push(requestContext.http.method);
@@ -56,8 +61,10 @@ describe("the stack's address", () => {
     expect(handled).toEqual(["POST", "DELETE"]);
   });
 
-  it("says what the checks are, and what the log has said of ticks and deliveries", async () => {
+  it("says what the checks are, what a tick has counted and pushed, and what became of deliveries", async () => {
+    note(stack, "check failed", { check: "stuck_refunds", reason: "no such column" });
     note(stack, "tick", { stuck_orders: 4, stuck_refunds: -1, duration_seconds: 0.012 });
+    note(stack, "check failed", { check: "stuck_orders", reason: "of the next tick" });
     note(stack, "delivery", { id: "msg_1", status: "recorded", events: 2, published: true });
     note(stack, "delivery refused", { id: "msg_2", status: 409, error: "webhook-id: was recorded for other events" });
     note(stack, "delivery not confirmed", { id: "msg_3", reason: "refused" });
@@ -70,13 +77,21 @@ describe("the stack's address", () => {
         metric,
         runbook: expect.stringContaining(`docs/runbook/${alertOf({ id })}.md`),
       })),
-      tick: { seconds: 0.012, counts: { stuck_orders: 4, stuck_refunds: -1 } },
+      tick: {
+        seconds: 0.012,
+        counts: { stuck_orders: 4, stuck_refunds: -1 },
+        evidence: {
+          amounts: { stuck_orders: ["1310.20\u00a0EUR", "5.00\u00a0CHF"] },
+          newest: { stuck_orders: 1.79586e9 },
+        },
+      },
       deliveries: [
         { status: "not confirmed", id: "msg_3" },
         { status: "refused 409", id: "msg_2" },
         { status: "recorded", id: "msg_1", events: 2, published: true },
       ],
     });
+    expect(JSON.parse(body).tick.reasons).toEqual({ stuck_refunds: "no such column" });
     for (let index = 0; index < 20; index += 1) note(stack, "request refused", { status: 405, error: "only POST" });
     expect(stack.deliveries).toHaveLength(10);
     expect(stack.deliveries[0]?.status).toBe("refused 405");
@@ -132,6 +147,13 @@ describe("the stack's address", () => {
   });
 });
 
+it("a tick without an answer of the gateway has counts, and no evidence", async () => {
+  const running = { everySeconds: 10, postgresPort: closedPort, pushgatewayPort: closedPort };
+  const stack = newStack(await localRules("http://127.0.0.1:8080/"), running);
+  note(stack, "tick", { stuck_orders: 4, duration_seconds: 0.012 });
+  expect(await stack.tick?.evidence).toEqual({ amounts: {}, newest: {} });
+});
+
 it("the page loads nothing from elsewhere, and makes no HTML of texts", async () => {
   const page = await readFile("local/page.html", "utf8");
   expect(page).not.toMatch(/\b(src|href)="|@import|innerHTML|insertAdjacent|document\.write/);
@@ -169,10 +191,14 @@ describe.skipIf(!chromium)("in a browser", () => {
 
     const newest = await ask("query?query=veza_ledger_newest_item_timestamp_seconds");
     const shown = await render(url);
-    expect(shown).toMatch(/<h3>Failed transfers<\/h3><div class="count red">1<small>\d+\.\d\d EUR<\/small><\/div>/);
+    expect(shown).toMatch(
+      /<h3>Failed transfers<\/h3><div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/,
+    );
     expect(shown).toMatch(/<h3>Pending reversals<\/h3><div class="count green">0<\/div>/);
-    expect(shown).toMatch(/<p id="demo"> <b>A demo:/);
-    expect(shown).toMatch(/<td><span class="dim">firing in \d+ (s|min)<\/span><\/td><td>page<\/td>/);
+    expect(shown).toMatch(/<main> <p> <b>A demo:/);
+    expect(shown).toMatch(
+      /<td data-heading="state"><span class="dim">firing in \d+ (s|min)<\/span><\/td><td data-heading="severity">page</,
+    );
     for (const { id } of checks) {
       const [, tile = ""] = new RegExp(`<article id="${id}">(.*?)</article>`).exec(shown) ?? [];
       const [, line = ""] = /<path class="dim" d="(M[^"]+)"/.exec(tile) ?? [];
@@ -184,7 +210,7 @@ describe.skipIf(!chromium)("in a browser", () => {
     }
     expect(shown).toMatch(new RegExp(`<a href="${url}docs/runbook[^"]*">VezaLedgerOrphanRefunds</a>`));
     expect(shown).toContain(`<a href="${prometheus}/`);
-    expect(shown).toContain("<td>&lt;img/src=x/onerror=document[`title`]=`run`&gt;</td>");
+    expect(shown).toContain('<td data-heading="id">&lt;img/src=x/onerror=document[`title`]=`run`&gt;</td>');
     expect(shown).not.toContain("<img");
   });
 });
