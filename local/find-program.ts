@@ -4,28 +4,25 @@ import path from "node:path";
 import { hasDebianPackages, unpackDebianPackage } from "./debian-package.ts";
 import { findOnPath, isExecutable } from "./find-on-path.ts";
 
-interface Source {
+/** How a program can be had. */
+export interface Source {
   /** What the program is called on the PATH. */
   names: string[];
-  /** The Debian package that has it, in /usr/bin unless `folder` says otherwise. */
+  /** The Debian package that has it, and where, if not in /usr/bin under the first name. */
   debianPackage: string;
-  folder?: string;
+  debianFile?: string;
   /** Where else to get it. */
   elsewhere: string;
   /** What to do without it. */
   otherwise: string;
 }
 
-const victoriaMetrics = {
-  debianPackage: "victoria-metrics",
-  elsewhere: "https://github.com/VictoriaMetrics/VictoriaMetrics/releases",
-  otherwise: "do without the tests on VictoriaMetrics",
-};
-
-const sources = {
+/** The programs that the demo starts. */
+export const sources = {
   pushgateway: {
     names: ["pushgateway", "prometheus-pushgateway"],
     debianPackage: "prometheus-pushgateway",
+    debianFile: "usr/bin/prometheus-pushgateway",
     elsewhere: "https://prometheus.io/download/#pushgateway",
     otherwise: "do without npm start",
   },
@@ -41,31 +38,7 @@ const sources = {
     elsewhere: "brew install prometheus, or https://prometheus.io/download",
     otherwise: "do without the tests of the alerts",
   },
-  amtool: {
-    names: ["amtool"],
-    debianPackage: "prometheus-alertmanager",
-    elsewhere: "https://prometheus.io/download/#alertmanager",
-    otherwise: "do without the tests of the routes",
-  },
-  alertmanager: {
-    names: ["alertmanager", "prometheus-alertmanager"],
-    debianPackage: "prometheus-alertmanager",
-    elsewhere: "https://prometheus.io/download/#alertmanager",
-    otherwise: "do without the tests of notifications",
-  },
-  pgbouncer: {
-    names: ["pgbouncer"],
-    debianPackage: "pgbouncer",
-    folder: "usr/sbin",
-    elsewhere: "https://www.pgbouncer.org",
-    otherwise: "do without the tests on a pooler",
-  },
-  "victoria-metrics": { names: ["victoria-metrics", "victoria-metrics-prod"], ...victoriaMetrics },
-  vmalert: { names: ["vmalert", "vmalert-prod"], ...victoriaMetrics },
-  "vmalert-tool": { names: ["vmalert-tool", "vmalert-tool-prod"], ...victoriaMetrics },
 } satisfies Record<string, Source>;
-
-export type ProgramName = keyof typeof sources;
 
 export interface FoundProgram {
   file: string;
@@ -73,21 +46,25 @@ export interface FoundProgram {
   root?: string;
 }
 
+/** Finds a program of the demo, as findBy() does. */
+export const findProgram = (name: keyof typeof sources, signal?: AbortSignal): Promise<FoundProgram> =>
+  findBy(sources[name], signal);
+
 /**
  * Finds a program: on the PATH, else in a cache folder, else in Debian's package. The package is unpacked into the
  * cache, and not installed; a line on standard error says so.
  *
  * Throws an Error that says why the program could not be fetched and where to get it, or the reason of `signal`.
  */
-export async function findProgram(name: ProgramName, signal?: AbortSignal): Promise<FoundProgram> {
-  const { names, debianPackage, folder = "usr/bin", elsewhere, otherwise }: Source = sources[name];
+export async function findBy(source: Source, signal?: AbortSignal): Promise<FoundProgram> {
+  const { names, debianPackage, elsewhere, otherwise } = source;
+  const [name = ""] = names;
   const onPath = await findOnPath(names);
   if (onPath) return { file: onPath };
 
   const unpacked = (cache: string) => {
     const root = path.join(cache, debianPackage);
-    const isRenamed = name === "pushgateway" || name === "alertmanager";
-    return { file: path.join(root, folder, isRenamed ? debianPackage : name), root };
+    return { file: path.join(root, source.debianFile ?? `usr/bin/${name}`), root };
   };
   for (const program of cacheFolders().map(unpacked)) if (await isExecutable(program.file)) return program;
   try {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -37,7 +37,7 @@ export async function startPushgateway(
   const port = await freePort(preferredPort);
   const assets = root ? [`--web.local-assets=${root}/usr/share/prometheus/pushgateway`] : [];
   const args = [`--web.listen-address=127.0.0.1:${port}`, `--persistence.file=${persistenceFile}`, ...assets];
-  return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
+  return startProgram(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
 }
 
 /** As startPushgateway(), for a gateway that may die: it starts again, empty, at the same address. */
@@ -96,7 +96,7 @@ export async function startPrometheus(
       "--rules.alert.for-grace-period=1m",
       ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
     ];
-    return await start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
+    return await startProgram(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
   } finally {
     await keeper.end();
   }
@@ -112,43 +112,6 @@ async function backfill(folder: string, history: string, signal: AbortSignal | u
   const limit = sleep(historyTimeoutMs, undefined, { ref: false, ...(signal && { signal }) });
   await Promise.race([promtool.exited, limit]).finally(() => promtool.end());
   if (promtool.exitCode() !== 0) throw new Error(promtool.output() || "promtool took too long");
-}
-
-/**
- * Starts a real Alertmanager without a cluster on 127.0.0.1, from `preferredPort` on, with this configuration (YAML).
- */
-export async function startAlertmanager(
-  preferredPort: number,
-  configuration: string,
-  signal?: AbortSignal,
-): Promise<Running> {
-  const found = await findProgram("alertmanager", signal);
-  const port = await freePort(preferredPort);
-  const folder = await mkdtemp(path.join(tmpdir().length < 19 ? tmpdir() : "/tmp", "veza-am-"));
-  const file = found.root ? await relocateAlertmanager(found.file, found.root, folder) : found.file;
-  await writeFile(path.join(folder, "alertmanager.yml"), configuration);
-  const args = [
-    `--web.listen-address=127.0.0.1:${port}`,
-    "--cluster.listen-address=",
-    `--config.file=${folder}/alertmanager.yml`,
-    `--storage.path=${folder}/data`,
-  ];
-  return start(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
-}
-
-/**
- * Writes a copy of Debian's Alertmanager into `folder`, for a package that is unpacked and not installed. The program
- * opens its templates under /usr/share and has no flag for that: the copy has a link of the same length in that place.
- */
-async function relocateAlertmanager(file: string, root: string, folder: string): Promise<string> {
-  const builtIn = "/usr/share/prometheus/alertmanager";
-  const link = path.join(folder, "t".repeat(builtIn.length - folder.length - 1));
-  await symlink(path.join(root, builtIn), link);
-  const program = await readFile(file);
-  for (let at = program.indexOf(builtIn); at >= 0; at = program.indexOf(builtIn, at)) program.write(link, at);
-  const copy = path.join(folder, "alertmanager");
-  await writeFile(copy, program, { mode: 0o755 });
-  return copy;
 }
 
 /**
@@ -176,11 +139,11 @@ export async function startGrafana(
     GF_ANALYTICS_CHECK_FOR_UPDATES: "false",
   };
   const args = path.basename(file) === "grafana" ? ["server"] : [];
-  return start(file, args, `http://127.0.0.1:${port}`, "/api/health", { folder, env, signal });
+  return startProgram(file, args, `http://127.0.0.1:${port}`, "/api/health", { folder, env, signal });
 }
 
 /** Starts a program, and waits until it answers 200 to its readiness path. `folder` is deleted when it has ended. */
-async function start(
+export async function startProgram(
   file: string,
   args: string[],
   url: string,

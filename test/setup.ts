@@ -2,11 +2,11 @@ import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
-import { findProgram } from "../local/find-program.ts";
 import { freePort } from "../local/ports.ts";
 import { createCluster, runCluster } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { makeCertificatesIn, tlsFlags } from "./helpers/certificates.ts";
+import { findProgram } from "./helpers/find-program.ts";
 import { createTemplate } from "./helpers/template.ts";
 import { newFolder } from "./helpers/temporary-folder.ts";
 

@@ -7,7 +7,7 @@ import { dump } from "js-yaml";
 import { beforeAll, describe, expect, it } from "vitest";
 import { alertOf, isPage, told } from "../../config/checks.ts";
 import { type Check, checks } from "../../lib/checks.ts";
-import { findProgram, type ProgramName } from "../../local/find-program.ts";
+import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 import { exportedMetrics } from "../helpers/metrics.ts";
 import {
   type AlertRule,

@@ -1,7 +1,8 @@
 // The drill of docs/deploy.md, followed line by line, with Prometheus, Alertmanager and a pager.
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Running, startAlertmanager, startPrometheus, startPushgateway } from "../../local/programs.ts";
+import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
+import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { alertsOf, type Notification, setGroup, startPager } from "../helpers/monitoring.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { hurriedRules } from "../helpers/rules.ts";

@@ -9,8 +9,9 @@ import { blindnessMetric } from "../../lib/blindness.ts";
 import { type CheckId, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 import { sampleTimestampMetric } from "../../lib/sample.ts";
-import { findProgram } from "../../local/find-program.ts";
-import { type Running, startAlertmanager, startPrometheus, startPushgateway } from "../../local/programs.ts";
+import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
+import { startAlertmanager } from "../helpers/alertmanager.ts";
+import { findProgram } from "../helpers/find-program.ts";
 import { type Notification, rowsOf, setGroup, startPager } from "../helpers/monitoring.ts";
 import { rulesFile } from "../helpers/rules.ts";
 

@@ -11,9 +11,9 @@ import { checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.t
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 import { outboxMetric } from "../../lib/outbox.ts";
 import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
-import { findProgram } from "../../local/find-program.ts";
 import { freePort } from "../../local/ports.ts";
 import { supervise } from "../../local/supervise.ts";
+import { findProgram } from "../helpers/find-program.ts";
 import { ask } from "../helpers/monitoring.ts";
 import { shippedGroups } from "../helpers/rules.ts";
 

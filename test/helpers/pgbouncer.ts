@@ -3,9 +3,9 @@ import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
-import { findProgram } from "../../local/find-program.ts";
 import { freePort } from "../../local/ports.ts";
 import { supervise } from "../../local/supervise.ts";
+import { findProgram } from "./find-program.ts";
 import { newFolder } from "./temporary-folder.ts";
 
 /**

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { load } from "js-yaml";
-import { findProgram } from "../../local/find-program.ts";
+import { findProgram } from "./find-program.ts";
 
 export const rulesFile = "config/alertmanager/ledger.yml";
 

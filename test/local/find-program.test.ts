@@ -19,7 +19,7 @@ beforeEach(async () => {
   const folder = await newFolder();
   [checkout = "", home = "", onPath = ""] = ["a checkout", "home", "bin"].map((name) => path.join(folder, name));
   for (const made of [home, onPath, path.join(checkout, "test")]) await mkdir(made, { recursive: true });
-  for (const copied of ["lib", "local", "test/programs", "package.json"]) {
+  for (const copied of ["lib", "local", "test/helpers", "test/programs", "package.json"]) {
     await cp(path.join(projectFolder, copied), path.join(checkout, copied), { recursive: true });
   }
   await symlink(path.join(projectFolder, "node_modules"), path.join(checkout, "node_modules"));

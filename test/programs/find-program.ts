@@ -1,4 +1,4 @@
-import { findProgram, type ProgramName } from "../../local/find-program.ts";
+import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 
 // Prints where a program is, or why it could not be found.
 try {

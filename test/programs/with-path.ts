@@ -4,7 +4,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { findOnPath } from "../../local/find-on-path.ts";
-import { findProgram, type ProgramName } from "../../local/find-program.ts";
+import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 import { pgx, sourcesOf } from "../helpers/go.ts";
 import { recordTried } from "../helpers/tried.ts";
 

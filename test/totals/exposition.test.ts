@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { expose } from "../../lib/exposition.ts";
 import { sampleFamilies } from "../../lib/sample.ts";
 import { exposeTotals, reconcilerFamilies } from "../../lib/totals.ts";
-import { findProgram } from "../../local/find-program.ts";
+import { findProgram } from "../helpers/find-program.ts";
 
 it("promtool finds nothing wrong with what both functions push", async () => {
   const { file } = await findProgram("promtool");

@@ -1,0 +1,40 @@
+import { type FoundProgram, findBy, type Source, sources } from "../../local/find-program.ts";
+
+const victoriaMetrics = {
+  debianPackage: "victoria-metrics",
+  elsewhere: "https://github.com/VictoriaMetrics/VictoriaMetrics/releases",
+  otherwise: "do without the tests on VictoriaMetrics",
+};
+
+/** The programs that tests start, with the demo's. */
+const all = {
+  ...sources,
+  amtool: {
+    names: ["amtool"],
+    debianPackage: "prometheus-alertmanager",
+    elsewhere: "https://prometheus.io/download/#alertmanager",
+    otherwise: "do without the tests of the routes",
+  },
+  alertmanager: {
+    names: ["alertmanager", "prometheus-alertmanager"],
+    debianPackage: "prometheus-alertmanager",
+    debianFile: "usr/bin/prometheus-alertmanager",
+    elsewhere: "https://prometheus.io/download/#alertmanager",
+    otherwise: "do without the tests of notifications",
+  },
+  pgbouncer: {
+    names: ["pgbouncer"],
+    debianPackage: "pgbouncer",
+    debianFile: "usr/sbin/pgbouncer",
+    elsewhere: "https://www.pgbouncer.org",
+    otherwise: "do without the tests on a pooler",
+  },
+  "victoria-metrics": { names: ["victoria-metrics", "victoria-metrics-prod"], ...victoriaMetrics },
+  vmalert: { names: ["vmalert", "vmalert-prod"], ...victoriaMetrics },
+  "vmalert-tool": { names: ["vmalert-tool", "vmalert-tool-prod"], ...victoriaMetrics },
+} satisfies Record<string, Source>;
+
+export type ProgramName = keyof typeof all;
+
+/** As the demo finds its programs. */
+export const findProgram = (name: ProgramName): Promise<FoundProgram> => findBy(all[name]);
