@@ -48,7 +48,7 @@ export async function keepPushgateway(preferredPort: number, pauseSeconds: numbe
     port = Number(new URL(gateway.url).port);
     return gateway;
   });
-  return { url: first.url, stop };
+  return { url: first.url, port, stop };
 }
 
 const historyTimeoutMs = 20_000;

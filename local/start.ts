@@ -92,8 +92,7 @@ async function run(): Promise<void> {
   const port = process.env.PORT ? parsePort(process.env.PORT) : await freePort(receiverPort);
   const pageUrl = `http://127.0.0.1:${port}/`;
   const rules = await localRules(pageUrl);
-  const pushgatewayPortNumber = Number(new URL(gateway.url).port);
-  const stack = newStack(rules, { everySeconds, postgresPort: postgres.port, pushgatewayPort: pushgatewayPortNumber });
+  const stack = newStack(rules, { everySeconds, postgresPort: postgres.port, pushgatewayPort: gateway.port });
   writeLogWith((level, ...line) => {
     note(stack, ...line);
     printLine(level, ...line);
