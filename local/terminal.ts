@@ -52,7 +52,8 @@ export function legend(): string {
 
 /**
  * A line of the functions' log for people: time of day, what happened, and its fields. A count above 0 is red, and an
- * unknown count a purple question mark. What does not fit 80 columns is folded; a delivery's id is cut.
+ * unknown count a purple question mark. What does not fit 80 columns is folded; a delivery's id is cut. Empty for what
+ * people need not see.
  */
 export function terminalLine(at: Date, level: Level, ...[message, fields]: Line): string {
   switch (message) {
@@ -60,6 +61,8 @@ export function terminalLine(at: Date, level: Level, ...[message, fields]: Line)
       const { duration_seconds: _, ...counts } = fields;
       return columns(at, "tick", ...Object.entries(counts).map(([id, count]) => countColumn(id, count)));
     }
+    case "rows counted":
+      return ""; // Four lines at each tick would bury the others.
     case "check failed":
       return words(at, paint("magenta", "unknown"), paint("magenta", fields.check), fields.reason);
     case "delivery": {
@@ -103,8 +106,8 @@ export function say(level: Level, message: string, fields: Fields = {}): void {
 }
 
 function print(level: Level, message: string, fields: Fields, forPeople: string): void {
-  if (process.stdout.isTTY && !process.env.CI) console.log(forPeople);
-  else console[level](JSON.stringify({ level, message, ...fields }));
+  if (!process.stdout.isTTY || process.env.CI) console[level](JSON.stringify({ level, message, ...fields }));
+  else if (forPeople) console.log(forPeople);
 }
 
 const timeOf = (at: Date) => paint("dim", at.toTimeString().slice(0, 8));

@@ -27,6 +27,10 @@ it("shows a tick with counts above 0 in red and unknown ones in purple, or witho
   expect(line("info", "tick", tick)).toBe(stripVTControlCharacters(shown));
 });
 
+it("leaves out the ids of the rows, which would bury the ticks", () => {
+  expect(line("info", "rows counted", { check: "stuck_orders", ids: ["1", "2"] })).toBe("");
+});
+
 it("shows what happens in columns", () => {
   const lines = [
     line("info", "tick", tick),
