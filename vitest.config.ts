@@ -16,7 +16,6 @@ const unit = [
   "ports",
   "prose",
   "readme",
-  "roles-sql",
   "schema",
   "settings",
   "signature",

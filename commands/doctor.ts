@@ -1,12 +1,17 @@
-import { checks, questionOf } from "../lib/checks.ts";
+import { checks } from "../lib/checks.ts";
+import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
+import { takeSample } from "../lib/sample.ts";
 import { command, Misuse, start } from "./command.ts";
+import { gatewayLooks, looks } from "./every-look.ts";
+import { type Finding, findingOf, well } from "./finding.ts";
 import { firstLook } from "./first-look.ts";
-import { type Print, postgresTimeoutMs, type Scene, takeLooks } from "./look.ts";
-import { looks } from "./looks.ts";
+import { linesOf, type Print } from "./print.ts";
+import { openSession, readSettings } from "./session.ts";
+import { postgresTimeoutMs, type Scene, takeLooks } from "./take-looks.ts";
 
 // npm run doctor: looks, with the functions' own settings and code, for everything that would keep them from working.
-// Prints one line each. What it writes to the database, it takes back.
+// Prints a finding for each look. What it writes to the database, it takes back.
 const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>]
        npm run doctor -- sampler --sql
        npm run doctor -- postgres://… [--schema <name>]
@@ -16,7 +21,7 @@ const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>
   --schema    the ledger's schema, where the login's search_path does not lead
               to it
   --settled   statuses that are settled: nobody waits for such rows
-  --sql       prints the sampler's statements, to paste into psql
+  --sql       prints the statements of a tick, to paste into psql
   -h, --help  prints this`;
 
 const options = {
@@ -35,29 +40,47 @@ export const run = command(usage, options, async ({ sql, settled, schema }, [rol
   if (isUrl) return await firstLook(role, schema, statuses, log);
   if (!/^(both|sampler|receiver)$/.test(role)) throw new Misuse(`not understood: ${role}`);
   if (!sql) return await examine({ sampler: role !== "receiver", receiver: role !== "sampler" }, statuses, log);
-  log(statements());
+  log(await statements());
   return 0;
 });
 
-/** Takes all looks, and prints one line about each, with its remedy below it. Resolves to 1 when something is wrong. */
+/** Takes all looks, and prints what each has found. Resolves to 1 when something is wrong. */
 async function examine(functions: Scene["functions"], settled: string[], print: Print): Promise<number> {
-  const scene = { functions, settled, limit: deadline("Postgres", postgresTimeoutMs) } as Scene;
   let exitCode = 0;
-  for await (const [{ name }, { mark, fact, remedy }] of takeLooks(looks, scene)) {
-    print(`${mark} ${name.padEnd(28)} ${fact}${remedy ? `\n  ${" ".repeat(28)} → ${remedy}` : ""}`);
-    if (mark === "✗") exitCode = 1;
+  const say = (name: string, finding: Finding) => {
+    print(linesOf(name, finding));
+    if (finding.mark === "✗") exitCode = 1;
+  };
+  const settings = await readSettings(functions).catch((error) => say("settings", findingOf(error)));
+  if (!settings) return exitCode;
+  say("settings", well("valid"));
+
+  const scene = { functions, settled, settings };
+  const limit = deadline("Postgres", postgresTimeoutMs);
+  const session = await openSession(settings, limit).catch((error) => say("Postgres", findingOf(error)));
+  if (session) {
+    say("Postgres", well(`${session.version} on ${settings.database.host}, as ${session.login}`));
+    for await (const [name, finding] of takeLooks(looks, { ...scene, ...session }, limit)) say(name, finding);
+    await session.database.close();
   }
-  await scene.database?.close();
+  for await (const [name, finding] of takeLooks(gatewayLooks, scene)) say(name, finding);
   return exitCode;
 }
 
-/** Every statement of the sampler, to paste into psql. */
-function statements(): string {
-  const texts = [
-    "-- Ask as the sampler's login: its rights, search_path, zone and row_security decide what it sees.",
-    ...checks.map((check) => `-- ${check.id}\n${questionOf(check, { withOldest: true })};`),
+/** Every statement of a tick, to paste into psql: a tick whose session notes them instead of asking. */
+async function statements(): Promise<string> {
+  const asked = [
+    "-- Ask as the sampler's login: its rights, search_path and zone decide what it sees. The outbox may be elsewhere.",
   ];
-  return texts.join("\n\n");
+  const witness = { now: Date.now() / 1000, hasAmounts: true, hasAccepted: true, hasOutbox: true };
+  const unsafe = async (question: string) => {
+    asked.push(`${question};`);
+    return asked.length === 2 ? [witness] : [checks.map(({ id }) => ({ check: id }))];
+  };
+  const close = async () => {};
+  const database = { sql: { unsafe }, lost: new AbortController().signal, close } as unknown as Database;
+  await takeSample({ use: (work) => work(database), close }, deadline("a tick", postgresTimeoutMs));
+  return asked.join("\n\n");
 }
 
 if (import.meta.main) await start(run);

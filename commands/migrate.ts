@@ -3,14 +3,14 @@ import { parseEnv } from "node:util";
 import type { Sql } from "postgres";
 import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
-import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { command, Misuse, type Out, start } from "./command.ts";
 import { connect } from "./connect.ts";
+import { doubt, type Finding, findingOf, orRemedy, Problem, type Step, well } from "./finding.ts";
 import { loginProblem } from "./login-problem.ts";
-import { Problem } from "./look.ts";
+import { linesOf } from "./print.ts";
 import { scramVerifier } from "./scram.ts";
-import { quoted, readSqlFile } from "./sql.ts";
+import { literal, readSqlFile } from "./sql.ts";
 import { tryRole } from "./trial.ts";
 
 // npm run migrate: makes the schema, the roles and their rights in the database of DATABASE_URL, and tries each role.
@@ -51,10 +51,9 @@ interface Migration {
 const allRoles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall", "veza_ledger"];
 
 /** What fixes an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
-const remedies: Record<string, string> = {
-  "42703": "migrate the ledger first, or let the role read a view: docs/what-counts.md",
-  "55P03": "somebody else works on ledger_metrics: run it again",
-  "0A000": "name the primary in DATABASE_URL", // A replica.
+const remedies: Record<string, Step[]> = {
+  "55P03": ["somebody else works on ledger_metrics: run it again"],
+  "0A000": ["name the primary in DATABASE_URL", "run it again"], // A replica.
 };
 
 const grantIam = `\
@@ -64,10 +63,10 @@ begin
 exception
   when undefined_object then
     raise exception '%', sqlerrm using errcode = 'undefined_object',
-      hint = 'leave --iam out, or name a database of RDS in DATABASE_URL';
+      hint = E'leave --iam out, or name a database of RDS in DATABASE_URL\\nrun it again';
   when insufficient_privilege then
     raise exception '%', sqlerrm using errcode = 'insufficient_privilege',
-      hint = format('as the master user: grant rds_iam to %I with admin option', current_user);
+      hint = format(E'as the master user: grant rds_iam to %I with admin option\\nrun it again', current_user);
 end
 $$;
 `;
@@ -80,14 +79,14 @@ export const run = command(usage, options, async (values, positionals, out) => {
   const asked = { schema: values.schema, oneLogin: values["one-login"], iam: values.iam };
   const migration = { ...asked, out, limit: deadline("Postgres", 25_000), aftermath: untouched } as Migration;
   try {
-    migration.target = parseDatabaseUrl(process.env.DATABASE_URL ?? "");
+    migration.target = await orRemedy(
+      Promise.try(() => parseDatabaseUrl(process.env.DATABASE_URL ?? "")),
+      "correct it, then run it again",
+    );
     migration.given = await readPasswords(values["password-from"], asked.oneLogin);
     return (await migrate(migration)) ? 0 : 1;
   } catch (error) {
-    const { aftermath } = migration;
-    const { remedy = aftermath === untouched ? "correct it, then run it again" : "run it again" } =
-      error as Partial<Problem>;
-    out.error(`✗ ${errorFields(error).reason}\n  → ${remedy}${aftermath}`);
+    out.error(linesOf("migrated", findingOf(error)) + migration.aftermath);
     return 1;
   }
 });
@@ -125,13 +124,15 @@ async function migrateOn(database: Database, migration: Migration): Promise<bool
   let isWell = true;
   for (const role of allRoles.filter((name) => name !== "veza_ledger" || oneLogin || known.includes(name))) {
     const needsPassword = !known.includes(role) && !given.has(role) && !(iam && /sampler|receiver/.test(role));
-    const more = needsPassword ? ". It has no password yet" : "";
-    if (!(await tryOut(role, database, migration, more))) isWell = false;
+    const finding = await tryOut(role, database, migration);
+    if (needsPassword && finding.mark !== "✗") finding.found += ". It has no password yet";
+    out.log(linesOf(role, finding));
+    if (finding.mark === "✗") isWell = false;
   }
   const [may] = await sql`select pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'usage') as see_queries`;
   if (!may?.see_queries) {
-    const grant = "as a superuser, or with the admin option on it: grant pg_read_all_stats to veza_ledger_oncall";
-    say(out, "!", "veza_ledger_oncall", "sees who holds a lock, and not the query", grant);
+    const grant = { as: "a superuser", sql: "grant pg_read_all_stats to veza_ledger_oncall" };
+    out.log(linesOf("veza_ledger_oncall", doubt("sees who holds a lock, and not the query", "both", grant)));
   }
   return isWell;
 }
@@ -144,7 +145,7 @@ async function statementsOf({ schema, oneLogin, iam }: Migration, passwords: [st
   return [
     "begin read write;",
     oneLogin ? "set local veza_ledger.one_login = on;" : "",
-    schema === undefined ? "" : `set local search_path = ${quoted(schema)}, public;`,
+    schema === undefined ? "" : `set local veza_ledger.schema = ${literal(schema)};`,
     looks,
     await textOf("schema"),
     changes,
@@ -163,13 +164,13 @@ async function apply(sql: Sql, statements: string, migration: Migration): Promis
     await sql.unsafe(statements);
     migration.aftermath = "";
     const inPlace = `ledger_metrics, the roles and their rights are in place in ${migration.target.database}`;
-    say(migration.out, "✓", "migrated", inPlace);
+    migration.out.log(linesOf("migrated", well(inPlace)));
   } catch (error) {
     const { severity, hint, message } = error as Error & { severity?: string; hint?: string };
     if (severity !== "ERROR") throw error; // The session has ended, maybe while it waited for its commit.
     migration.aftermath = untouched;
-    const remedy = remedies[codeOf(error)] ?? hint ?? "correct it";
-    throw new Problem(message, /run (migrate|it again)/.test(remedy) ? remedy : `${remedy}; then run it again`);
+    // roles.sql writes a step on each line.
+    throw new Problem(message, ...(remedies[codeOf(error)] ?? hint?.split("\n") ?? ["correct it", "run it again"]));
   }
 }
 
@@ -192,28 +193,18 @@ async function readPasswords(file: string | undefined, oneLogin: boolean): Promi
   return new Map(passwords);
 }
 
-/** Logs in as a role where its password was given, tries the role, and says what came of it: whether it is well. */
-async function tryOut(
-  role: string,
-  database: Database,
-  { given, target, limit, out }: Migration,
-  more: string,
-): Promise<boolean> {
+/** Logs in as a role where its password was given, and tries the role. */
+async function tryOut(role: string, database: Database, { given, target, limit }: Migration): Promise<Finding> {
   const password = given.get(role);
   try {
     if (password !== undefined) await (await logIn({ ...target, username: role, password }, limit)).close();
-    await tryRole(database.sql, role);
-    say(out, "✓", role, `${password === undefined ? "" : "logged in, and "}tried: it can do its work${more}`);
-    return true;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    say(out, "✗", role, error.message, error.remedy);
-    return false;
+    return findingOf(error);
   }
-}
-
-function say({ log }: Out, mark: string, what: string, fact: string, remedy?: string): void {
-  log(`${mark} ${what.padEnd(20)} ${fact}${remedy ? `\n  → ${remedy}` : ""}`);
+  const finding = await tryRole(database.sql, role);
+  if (password !== undefined && finding.mark === "✓") finding.found = `logged in, and ${finding.found}`;
+  return finding;
 }
 
 if (import.meta.main) await start(run);

@@ -43,17 +43,6 @@ async function runPart(sql: Sql, part: string): Promise<void> {
   await runPart(sql, more.join("\\gexec\n"));
 }
 
-/**
- * SQL: the oid of the table with this name, which is SQL too: `schema.table`, or where the session's search_path leads.
- * Looks into schemas without USAGE: to_regclass() skips them, as if the table were not there.
- */
-export const tableNamed = (name: string): string => `(
-  select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    left join unnest(string_to_array(current_setting('search_path'), ',')) with ordinality as path (entry, position)
-      on nspname = replace(trim(both '" ' from entry), '$user', session_user)
-  where (nspname || '.' || relname = ${name} or relname = ${name} and position is not null)
-    and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1)`;
-
 /** SQL: the name of a role by its oid. The owner of a database acts as pg_database_owner there, and nobody else. */
 export const ownerName = (oid: string) => `(select rolname from pg_roles where pg_roles.oid = case ${oid}::regrole::text
   when 'pg_database_owner' then (select datdba from pg_database where datname = current_database()) else ${oid} end)`;

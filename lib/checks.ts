@@ -17,8 +17,10 @@ export interface Check<Id extends string = CheckId> {
   time: string;
   /** Status of the rows that the check watches. */
   status: string;
-  /** SQL: what else is true of these rows. */
+  /** SQL: what else is true of these rows. It reads this table alone: a view can join another. */
   condition?: string;
+  /** The columns that the condition reads. The roles get rights to them, and to no others. */
+  columns?: readonly string[];
   /** Interval after which a row counts. Without it a row counts at any age, and the count needs no time. */
   staleAfter?: string;
 }
@@ -36,6 +38,7 @@ const declared = [
     time: "created_at",
     status: "pending",
     condition: "hyperswitch_payment_id <> ''",
+    columns: ["hyperswitch_payment_id"],
     staleAfter: "30 minutes",
   },
   {
@@ -46,6 +49,7 @@ const declared = [
     time: "created_at",
     status: "pending",
     condition: "hyperswitch_refund_id <> ''",
+    columns: ["hyperswitch_refund_id"],
     staleAfter: "30 minutes",
   },
   {
@@ -64,6 +68,7 @@ const declared = [
     time: "created_at",
     status: "pending",
     condition: "(hyperswitch_refund_id is null or hyperswitch_refund_id = '')",
+    columns: ["hyperswitch_refund_id"],
     staleAfter: "5 minutes",
   },
   {

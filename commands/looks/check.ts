@@ -2,49 +2,66 @@ import { type Check, questionOf, stateOf } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
-import { correct, doubt, type Finding, type Scene, view, well, wrong } from "../look.ts";
+import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
+import { correct, view } from "../remedies.ts";
+import type { Scene, Session } from "../take-looks.ts";
+import { missingRights } from "./rights.ts";
+import { isClockRight } from "./server.ts";
 import { namesOf, statusesOf } from "./statuses.ts";
-
-/** What fixes an error of asking a check, by its SQLSTATE: no right, and a type that does not take the value. */
-const remedies: Record<string, string> = { "42501": "see rights, above", "22P02": view };
 
 /**
  * Whether the role can ask a check, whether rows in its state have a time, and whether rows have its status. Finds the
  * first that is not so.
  */
-export async function lookAtCheck(scene: Scene, check: Check): Promise<Finding> {
+export async function lookAtCheck(scene: Pick<Scene & Session, "ask" | "login">, check: Check): Promise<Finding> {
   const { ask } = scene;
   try {
     await ask(`explain ${questionOf(check, { withOldest: true })}`);
   } catch (error) {
-    const remedy = remedies[codeOf(error)] ?? "paste its query into psql: npm run doctor -- sampler --sql";
-    return wrong(errorFields(error).reason, remedy);
+    const { reason } = errorFields(error);
+    return wrong(reason, "a plan of its query", ...(await remedyFor(error, scene)));
   }
-  const outside = await lookOutside(scene, check);
+  const outside = await lookOutside(ask, check);
   if (outside) return outside;
   if (await isStatusKnown(ask, check)) return well("can be asked");
   const statuses = namesOf(await statusesOf(ask, check.table).catch(() => []));
   return doubt(
     `no row, type or constraint knows the status '${check.status}'${statuses && `, but ${statuses}`}`,
+    `'${check.status}'`,
     `none may have it today; if a release has renamed it, ${view}`,
   );
+}
+
+async function remedyFor(error: unknown, { ask, login }: Pick<Session, "ask" | "login">): Promise<Step[]> {
+  switch (codeOf(error)) {
+    case "22P02": // A type that does not take the value.
+      return [view];
+    case "42501": {
+      const isTold = (await missingRights(ask, login, ["veza_ledger_sampler"])).length > 0;
+      return [isTold ? "see rights, above" : `a function behind the view reads it: ${view}`];
+    }
+    default:
+      return ["paste its query into psql: npm run doctor -- sampler --sql"];
+  }
 }
 
 /**
  * Rows in the state that a check watches without a time, or with a time over 5 min ahead. A wrong clock, which
  * another look finds, puts many rows ahead, but none by a day.
  */
-async function lookOutside({ ask, isClockRight }: Scene, check: Check): Promise<Finding | undefined> {
+async function lookOutside(ask: Ask, check: Check): Promise<Finding | undefined> {
   const { table, time, staleAfter } = check;
-  const isAhead = `${time} > now() + interval '${isClockRight ? "5 minutes" : "1 day"}'`;
+  const isAhead = `${time} > now() + interval '${(await isClockRight(ask)) ? "5 minutes" : "1 day"}'`;
   const question = `
     select count(*) filter (where ${time} is null)::float8 as no_time, count(${time})::float8 as ahead
     from ${table} where ${stateOf(check)} and (${time} is null or ${isAhead})`;
   const [row] = await ask(question).catch(() => []); // Without an index it may take too long.
   const effect = staleAfter ? "do not count" : "count, without an oldest row";
   const found = staleAfter ? wrong : doubt;
-  if (row?.no_time > 0) return found(`rows without ${time} ${effect}: ${row?.no_time}`, correct);
-  return row?.ahead > 0 ? found(`rows whose ${time} is in the future ${effect}: ${row?.ahead}`, correct) : undefined;
+  const expected = `each ${time} until now`;
+  if (row?.no_time > 0) return found(`rows without ${time} ${effect}: ${row?.no_time}`, expected, correct);
+  if (!(row?.ahead > 0)) return undefined;
+  return found(`rows whose ${time} is in the future ${effect}: ${row?.ahead}`, expected, correct);
 }
 
 /** Whether a row has the status, or type, constraint or statistics of the column name it. True on an empty table. */

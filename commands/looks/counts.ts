@@ -1,23 +1,32 @@
 import { alertOf } from "../../config/checks.ts";
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
-import { ago, type Finding, type Scene, well } from "../look.ts";
+import type { Ask } from "../../lib/question.ts";
+import { type Finding, well } from "../finding.ts";
+import { ago } from "../print.ts";
+import type { Session } from "../take-looks.ts";
 
 /** Says what counts now, and which alerts that makes unless rows are accepted: on day one, they fire for old rows. */
-export async function lookAtCounts(scene: Scene): Promise<Finding> {
-  scene.outcomes = [];
-  // One after the other: each may take as long as the server is given.
-  for (const check of checks) scene.outcomes.push(...(await runChecks(scene.count, [check])));
-  const texts = scene.outcomes.flatMap((outcome) =>
-    "error" in outcome || outcome.count === 0 ? [] : [textOf(outcome)],
-  );
-  const unknown = scene.outcomes.filter((outcome) => "error" in outcome).length;
+export async function lookAtCounts({ count }: Session): Promise<Finding> {
+  const outcomes = await countNow(count);
+  const texts = outcomes.flatMap((outcome) => {
+    if ("error" in outcome || outcome.count === 0) return [];
+    const age = outcome.oldestSeconds ? Date.now() / 1000 - outcome.oldestSeconds : 0;
+    const tooOld = age > 86_400 ? ", and VezaLedgerRowsTooOld unless that alert pages" : "";
+    return [`${outcome.check.id} ${countOf(outcome)}: ${alertOf(outcome.check)} fires${tooOld}`];
+  });
+  const unknown = outcomes.filter((outcome) => "error" in outcome).length;
   if (unknown > 0) texts.push(`unknown: ${unknown}`);
   return well(texts.join("; ") || "0 everywhere: nothing is stuck now");
 }
 
-function textOf({ check, count, oldestSeconds = 0 }: Exclude<Outcome, { error: unknown }>): string {
-  const age = Date.now() / 1000 - oldestSeconds;
-  const oldest = oldestSeconds > 0 ? `, the oldest ${ago(age)} old` : "";
-  const tooOld = oldestSeconds > 0 && age > 86_400 ? ", and VezaLedgerRowsTooOld unless that alert pages" : "";
-  return `${check.id} ${count}${oldest}: ${alertOf(check)} fires${tooOld}`;
+/** Runs the checks one after the other: each may take as long as the server is given. */
+export async function countNow(count: Ask): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const check of checks) outcomes.push(...(await runChecks(count, [check])));
+  return outcomes;
+}
+
+/** A count with its oldest row: `3, the oldest 90 min old`. */
+export function countOf({ count, oldestSeconds }: Exclude<Outcome, { error: unknown }>): string {
+  return `${count}${oldestSeconds ? `, the oldest ${ago(Date.now() / 1000 - oldestSeconds)} old` : ""}`;
 }

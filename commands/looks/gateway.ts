@@ -4,7 +4,8 @@ import { deadline } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
 import { isLocalHost } from "../../lib/settings.ts";
-import { doubt, type Finding, type Scene, well, wrong } from "../look.ts";
+import { doubt, type Finding, well, wrong } from "../finding.ts";
+import type { Scene } from "../take-looks.ts";
 
 const metric = "veza_ledger_doctor";
 /**
@@ -24,7 +25,7 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   try {
     await push(gateway, group, await registry.metrics(), deadline("the Pushgateway", 3_000));
   } catch (error) {
-    return wrong(errorFields(error).reason, remedyFor(error as Error));
+    return wrong(errorFields(error).reason, "a push that is taken", remedyFor(error as Error));
   }
   const { headers = {} } = gateway;
   const ask = (url: string, method: string) =>
@@ -39,6 +40,7 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   if (lost > 0) {
     return wrong(
       `${lost} of ${reads} reads did not show what was pushed: several gateways answer at this URL`,
+      "each read shows it",
       "name one of them in PUSHGATEWAY_URL: each has numbers of its own",
     );
   }
@@ -48,6 +50,7 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   if (gateway.headers && protocol === "http:" && !isLocalHost(hostname)) {
     return doubt(
       `${fact}; its credentials go there in cleartext`,
+      "https",
       "write https:// in PUSHGATEWAY_URL, and have TLS before the gateway",
     );
   }

@@ -1,4 +1,5 @@
-import { type Finding, type Scene, well, wrong } from "../look.ts";
+import { type Finding, well, wrong } from "../finding.ts";
+import type { Scene, Session } from "../take-looks.ts";
 
 const owners: Record<string, string> = {
   veza_ledger_sampler: "the sampler's alone",
@@ -7,15 +8,27 @@ const owners: Record<string, string> = {
   veza_ledger_oncall: "for people on call",
 };
 
-/** Whose login this is. With the login of somebody else, every other remedy would be for the wrong role. */
-export async function lookAtLogin({ login, functions: { sampler, receiver } }: Scene): Promise<Finding> {
+/**
+ * Whose login this is. With the login of somebody else, every other remedy would be for the wrong role. People on call
+ * may read what the sampler reads, and so look in its place.
+ */
+export async function lookAtLogin({ login, functions: { sampler, receiver } }: Scene & Session): Promise<Finding> {
   const base = login.replace(/_clone$/, "");
-  const fits = ["veza_ledger", !receiver && "veza_ledger_sampler", !sampler && "veza_ledger_receiver"];
+  const fits = [
+    "veza_ledger",
+    ...(receiver ? [] : ["veza_ledger_sampler", "veza_ledger_oncall"]),
+    ...(sampler ? [] : ["veza_ledger_receiver"]),
+  ];
   const owner = owners[base];
   if (!owner || fits.includes(base)) return well(owner ? login : `${login}, which roles.sql does not make`);
-  if (sampler && receiver) {
-    return wrong(`${login} is ${owner}`, "look at one function: npm run doctor -- sampler; or use veza_ledger");
+  const found = `${login} is ${owner}`;
+  if (base === "veza_ledger_oncall" || (sampler && receiver)) {
+    return wrong(
+      found,
+      fits.join(" or "),
+      `npm run doctor -- ${base === "veza_ledger_receiver" ? "receiver" : "sampler"}`,
+    );
   }
   const wanted = sampler ? "veza_ledger_sampler" : "veza_ledger_receiver";
-  return wrong(`${login} is ${owner}`, `put the login ${wanted} into this secret: are the two secrets swapped?`);
+  return wrong(found, wanted, `put the login ${wanted} into this secret: are the two secrets swapped?`);
 }

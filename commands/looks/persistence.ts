@@ -1,4 +1,5 @@
-import { type Finding, type Scene, well, wrong } from "../look.ts";
+import { type Finding, well, wrong } from "../finding.ts";
+import type { Scene } from "../take-looks.ts";
 
 /** Whether the Pushgateway keeps its groups in a file: killed, it starts with old totals, and counters fall. */
 export async function lookAtPersistence({ settings }: Scene): Promise<Finding> {
@@ -9,8 +10,7 @@ export async function lookAtPersistence({ settings }: Scene): Promise<Finding> {
   const [, file] = /"persistence\.file":"(.*?)"/.exec(status) ?? [];
   if (file === undefined) return well("not a Pushgateway, or its status is not shown");
   if (!file) return well("in memory alone, as it should be");
-  return wrong(
-    "the Pushgateway keeps a file: after a crash it shows old totals, and counters fall",
-    "start it with --persistence.file= and nothing behind it, since Debian has a default: a tick fills it anyway",
-  );
+  // Debian's package has a default of its own, so that it is not enough to leave the flag out.
+  const remedy = "start it with --persistence.file= and nothing behind it: a tick fills it anyway";
+  return wrong(`${file}: after a crash it shows old totals, and counters fall`, "no file", remedy);
 }

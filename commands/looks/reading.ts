@@ -1,7 +1,8 @@
-import { type Finding, type Scene, well, wrong } from "../look.ts";
+import { type Finding, well, wrong } from "../finding.ts";
+import type { Session } from "../take-looks.ts";
 
 /** Whether all roles of roles.sql read the ledger in the same way as the sampler's role. */
-export async function lookAtReading({ database: { sql } }: Scene): Promise<Finding> {
+export async function lookAtReading({ database: { sql } }: Session): Promise<Finding> {
   const rows = await sql`
       with entries as (
         select rolname, split_part(entry, '=', 1) as name, substr(entry, strpos(entry, '=') + 1) as value, setdatabase
@@ -34,5 +35,5 @@ export async function lookAtReading({ database: { sql } }: Scene): Promise<Findi
   if (!first) return well("all roles read the ledger as veza_ledger_sampler does");
   const { role, name, theirs, ours } = first;
   const more = rows.length > 1 ? `, and ${rows.length - 1} more such` : "";
-  return wrong(`${role} reads with ${name} ${theirs}, veza_ledger_sampler with ${ours}${more}`, "npm run migrate");
+  return wrong(`${role} reads with ${name} ${theirs}${more}`, `${ours}, as veza_ledger_sampler`, "npm run migrate");
 }

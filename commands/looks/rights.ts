@@ -1,13 +1,12 @@
+import { lackingOf, ledgerRights, ourRights } from "../../config/rights.ts";
 import type { Ask } from "../../lib/question.ts";
-import { type Finding, type Scene, well, wrong } from "../look.ts";
-import { readGrants } from "../roles-sql.ts";
-import { literal, ownerName, tableNamed } from "../sql.ts";
-
-const oncall = "veza_ledger_oncall";
+import { type Finding, type Step, well, wrong } from "../finding.ts";
+import { isOurs } from "../remedies.ts";
+import { literal, ownerName } from "../sql.ts";
+import type { Scene, Session } from "../take-looks.ts";
 
 /** Whether the login has all rights that its functions need. */
-export async function lookAtRights({ ask, login, functions }: Scene): Promise<Finding> {
-  if (login === oncall) return await compare(ask, login, [oncall]); // A person's first look, and no function.
+export async function lookAtRights({ ask, login, functions }: Scene & Session): Promise<Finding> {
   const needed = [
     ...(functions.sampler ? ["veza_ledger_sampler"] : []),
     ...(functions.receiver ? ["veza_ledger_receiver"] : []),
@@ -16,7 +15,8 @@ export async function lookAtRights({ ask, login, functions }: Scene): Promise<Fi
 }
 
 /** Whether people on call have theirs, where there is their role. */
-export async function lookAtOncall({ ask }: Scene): Promise<Finding | undefined> {
+export async function lookAtOncall({ ask }: Session): Promise<Finding | undefined> {
+  const oncall = "veza_ledger_oncall";
   const [row] = await ask(`select from pg_roles where rolname = '${oncall}'`);
   return row && (await compare(ask, oncall, [oncall]));
 }
@@ -24,48 +24,41 @@ export async function lookAtOncall({ ask }: Scene): Promise<Finding | undefined>
 async function compare(ask: Ask, login: string, roles: string[]): Promise<Finding> {
   const missing = await missingRights(ask, login, roles);
   if (missing.length === 0) return well("all that are needed");
-  if (!/^veza_ledger/.test(login)) return wrong(`${login} lacks rights`, missing.join("; "));
-  const what = missing.map((statement) => /grant (.*) to /.exec(statement)?.[1]);
-  return wrong(`${login} lacks ${what.join(", ")}`, "npm run migrate");
+  const found = missing.map(({ role, what }) => `${role} lacks ${what}`).join("; ");
+  const steps = missing.map(({ role, owner, sql }): Step => (isOurs(role) ? "npm run migrate" : { as: owner, sql }));
+  const unique = [...new Map(steps.map((step) => [JSON.stringify(step), step])).values()];
+  return wrong(found, "the rights of roles.sql, and those below a view for its owner or caller", ...unique);
+}
+
+interface Missing {
+  role: string;
+  owner: string;
+  what: string;
+  sql: string;
 }
 
 /**
- * Compares the rights of a login with the rights of these roles of roles.sql. Returns the missing grants, each as
- * `as <owner>: grant … to <login>`. Leaves out tables and columns that are not there.
+ * Compares the rights of a login with the rights of these roles of roles.sql, also below views. Leaves out tables and
+ * columns that are not there.
  */
-async function missingRights(ask: Ask, login: string, bases: string[]): Promise<string[]> {
-  const grants = (await readGrants()).filter(({ roles }) => roles.some((role) => bases.includes(role)));
-  const wanted = grants.flatMap(({ kind, names, privileges }) =>
-    names.flatMap((name) => privileges.map(({ name: privilege, columns }) => ({ kind, name, privilege, columns }))),
-  );
+export async function missingRights(ask: Ask, login: string, roles: string[]): Promise<Missing[]> {
+  const rights = [...ledgerRights, ...ourRights].filter(({ role }) => roles.includes(role));
+  const wanted = JSON.stringify(rights.map((right) => ({ ...right, role: login })));
   const rows = await ask(`
-    with given as (select ${literal(login)}::name as login),
-    wanted as (
-      select * from jsonb_to_recordset(${literal(JSON.stringify(wanted))})
-        as wanted (kind text, name text, privilege text, columns text[])
-    ),
-    tables as (
-      select privilege, columns, pg_class.* from wanted join pg_class on oid = ${tableNamed("name")}
-      where kind = 'table'
-    ),
-    lacking (owner, privilege, columns, target) as (
-      select datdba, 'connect', null, format('database %I', datname)
-      from pg_database, given where datname = current_database() and not has_database_privilege(login, oid, 'connect')
+    with recursive ${lackingOf(`${literal(wanted)}::jsonb`)},
+    missing (role, owner, what, target) as (
+      select ${literal(login)}, datdba, 'connect', format('database %I', datname)
+      from pg_database where datname = current_database() and not has_database_privilege(${literal(login)}, oid, 'connect')
       union all
-      select nspowner, 'usage', null, format('schema %I', nspname)
-      from pg_namespace, given where not has_schema_privilege(login, oid, 'usage')
-        and (nspname in (select name from wanted where kind = 'schema') or oid in (select relnamespace from tables))
+      select distinct role, nspowner, 'usage', format('schema %I', nspname)
+      from named join pg_class using (oid) join pg_namespace on pg_namespace.oid = relnamespace
+      where not has_schema_privilege(role, pg_namespace.oid, 'usage')
       union all
-      select relowner, privilege, missing, format('%s.%I', relnamespace::regnamespace, relname)
-      from tables, given, lateral (
-        select string_agg(quote_ident(attname), ', ' order by attnum) as missing from pg_attribute
-        where attrelid = oid and not attisdropped
-          and case when attname = any (columns) then not has_column_privilege(login, attrelid, attnum, privilege) end
-      ) as by_column
-      where missing is not null or columns = '{}' and not has_table_privilege(login, oid, privilege)
+      select role, relowner, privilege || coalesce(' (' || string_agg(quote_ident(attname), ', ') || ')', ''),
+        format('%s.%I', relnamespace::regnamespace, relname)
+      from lacking join pg_class using (oid) group by role, privilege, relowner, relnamespace, relname
     )
-    select format('as %s: grant %s%s on %s to %I', ${ownerName("owner")}, privilege,
-      ' (' || string_agg(distinct columns, ', ') || ')', target, ${literal(login)}) as remedy
-    from lacking group by owner, privilege, target order by target, privilege`);
-  return rows.map(({ remedy }) => remedy);
+    select role, ${ownerName("owner")} as owner, what || ' on ' || target as what, format('grant %s on %s to %I', what, target, role) as sql
+    from missing order by target, what`);
+  return rows as unknown as Missing[];
 }

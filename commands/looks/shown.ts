@@ -4,7 +4,8 @@ import { comparePushTimeoutMs } from "../../lib/limits.ts";
 import { lockKey } from "../../lib/publish.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
-import { doubt, type Finding, orRemedy, type Scene, well, wrong } from "../look.ts";
+import { doubt, type Finding, orRemedy, well, wrong } from "../finding.ts";
+import type { Scene, Session } from "../take-looks.ts";
 
 const page = "docs/lost-and-wrong-events.md";
 
@@ -12,7 +13,10 @@ const page = "docs/lost-and-wrong-events.md";
  * Compares the gateway with the totals. It is wrong when counters are held above their totals, or the gateway's page
  * does not come in time. A total ahead of what was recorded is a doubt.
  */
-export async function lookAtShown({ database: { sql }, settings: { pushgateway, stage } }: Scene): Promise<Finding> {
+export async function lookAtShown({
+  database: { sql },
+  settings: { pushgateway, stage },
+}: Scene & Session): Promise<Finding> {
   const limit = deadline("the Pushgateway", comparePushTimeoutMs);
   const { shown, unread } = await orRemedy(
     readGroup(pushgateway, { job: "veza_reconciler", stage }, limit),
@@ -29,13 +33,16 @@ export async function lookAtShown({ database: { sql }, settings: { pushgateway, 
     const { name, value, total } = held[0];
     return wrong(
       `events are lost: the gateway shows ${name} ${value}, and Postgres has ${total} (${held.length} such)`,
-      `send again what was lost: ${page}. So that it outlasts the gateway, as veza_ledger_receiver:${raising(held)}`,
+      "totals that are not below the gateway's",
+      `send again what was lost: ${page}. Or first, so that it outlasts the gateway:`,
+      { as: "veza_ledger_receiver", sql: raising(held) },
     );
   }
   const ahead = totals.filter((total) => total.ahead > 0);
   if (ahead[0]) {
     return doubt(
       `${ahead[0].name} is ${ahead[0].ahead} ahead of what was recorded (${ahead.length} such)`,
+      "0 ahead",
       `send again what was lost, or, after a correction, wait: the next events fill it up. ${page}`,
     );
   }
@@ -53,5 +60,7 @@ function raising(held: Series[]): string {
     select name, labels, value, value from locked, (values ${rows.join(", ")}) as shown (name, labels, value)
     order by name, labels on conflict (name, labels) do update set value = excluded.value,
       ahead = total.ahead + excluded.value - total.value where total.value < excluded.value;
-  `.replaceAll(/\s+/g, " ");
+  `
+    .replaceAll(/\s+/g, " ")
+    .trim();
 }

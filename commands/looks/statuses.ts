@@ -1,8 +1,12 @@
 import type { Row } from "postgres";
+import { checks } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import type { Ask } from "../../lib/question.ts";
-import { ago, checksOf, doubt, type Finding, Problem, type Scene, view, well } from "../look.ts";
+import { doubt, type Finding, Problem, well } from "../finding.ts";
+import { ago } from "../print.ts";
+import { view } from "../remedies.ts";
 import { ownerName } from "../sql.ts";
+import type { Scene, Session } from "../take-looks.ts";
 
 /** Words for rows that nobody waits for. */
 const settledWords = new Set(
@@ -21,18 +25,24 @@ const statisticsSeconds = 3_600;
  * statistics know them. A status that no check watches, and that is not known to be settled, is a doubt: since a
  * release, stuck rows may have it.
  */
-export async function lookAtStatuses({ ask, settled }: Scene, table: string): Promise<Finding> {
-  const rows = await statusesOf(ask, table).catch(({ message, remedy }: Problem) => doubt(message, remedy));
+export async function lookAtStatuses(
+  { ask, settled }: Pick<Scene & Session, "ask" | "settled">,
+  table: string,
+): Promise<Finding> {
+  const rows = await statusesOf(ask, table).catch(({ message, remedy }: Problem) =>
+    doubt(message, "every status", ...remedy),
+  );
   if ("mark" in rows) return rows;
-  const watched = checksOf(table).map(({ status }) => status);
+  const watched = checks.filter((check) => check.table === table).map(({ status }) => status);
   const isKnown = (status: string | null) =>
     status !== null && (watched.includes(status) || settledWords.has(status) || settled.includes(status));
   const unknown = rows.filter(({ status }) => !isKnown(status) && !settled.includes(String(status)));
   if (unknown.length === 0) return well(namesOf(rows) || "no row, so no status");
   return doubt(
     `neither watched nor known to be settled: ${namesOf(unknown, "'")}`,
-    `if nobody waits for such rows: --settled '${unknown.map(({ status }) => String(status)).join(",")}'; ` +
-      `if a release has renamed a status, ${view}`,
+    watched.map((status) => `'${status}'`).join(", "),
+    `if nobody waits for such rows: --settled '${unknown.map(({ status }) => String(status)).join(",")}'`,
+    `if a release has renamed a status, ${view}`,
   );
 }
 
@@ -65,7 +75,7 @@ async function estimatedStatuses(ask: Ask, table: string): Promise<Row[]> {
   if (age > statisticsSeconds) {
     const fact = `too many rows to read, and ${row.analyzed ? `the statistics are ${ago(age)} old` : "no statistics"}`;
     const read = row.is_view ? `select status, count(*) from ${row.name} group by 1` : `analyze ${row.name}`;
-    throw new Problem(fact, `as ${row.owner}: ${read}`);
+    throw new Problem(fact, { as: row.owner, sql: read });
   }
   return await ask(`
     select status, frequency * greatest(reltuples, 0)::float8 as rows

@@ -1,9 +1,13 @@
 import type { Row } from "postgres";
+import { tableNamed } from "../../config/rights.ts";
+
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
-import { doubt, type Finding, here, rowsIn, type Scene, setTo, view, well, wrong } from "../look.ts";
-import { below, tableNamed } from "../sql.ts";
+import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
+import { here, isOurs, setTo, view } from "../remedies.ts";
+import { below } from "../sql.ts";
+import type { Session } from "../take-looks.ts";
 
 const kindNames: Record<string, string> = {
   r: "a table",
@@ -14,7 +18,7 @@ const kindNames: Record<string, string> = {
 };
 
 /** The table that a check finds under this name: where and what it is, how large, and whether rows are hidden. */
-export async function lookAtTable({ ask }: Scene, table: string): Promise<Finding> {
+export async function lookAtTable({ ask }: Session, table: string): Promise<Finding> {
   const [row = {}] = await ask(`
     with recursive found as (select ${tableNamed(`'${table}'`)} as oid),
     ${below("select oid from found")},
@@ -26,60 +30,118 @@ export async function lookAtTable({ ask }: Scene, table: string): Promise<Findin
     select ${here}, current_setting('search_path') as search_path, found.oid is not null as exists,
       quote_ident(nspname) as schema, relkind as kind,
       has_schema_privilege(pg_namespace.oid, 'usage') as is_usable,
-      (select relowner::regrole::text where relkind = 'v' and not exists (select from pg_options_to_table(reloptions)
-        where option_name = 'security_invoker' and option_value::boolean)) as asker,
       (select row_security_active(found.oid) where has_schema_privilege(pg_namespace.oid, 'usage')) as hides_rows,
       (select string_agg(distinct relkind, '') from pg_class join below using (oid)) as kinds,
       exists (select from pg_subscription_rel join below on srrelid = below.oid) as is_target,
-      (select string_agg(distinct schema, ', ') from named where oid not in (select oid from below)) as others,
-      (select string_agg(distinct schema, ', ') from named) as anywhere
+      (select jsonb_agg(distinct schema) from named where not exists (select from below where below.oid = named.oid)) as others
     from found left join pg_class using (oid) left join pg_namespace on pg_namespace.oid = relnamespace`);
-  return lookAtPlace(row) ?? (await lookAtRows(ask, table, row));
+  const { exists, others, search_path: path, schema } = row;
+  if (!exists && !others) return wrong("there is no such table", table, "migrate the ledger, or name its database");
+  if (!exists) {
+    const fact = `it is in ${others.join(", ")}, where the role does not look: its search_path is ${path}`;
+    return wrong(fact, `a search_path with ${others.join(" or ")}`, ...others.flatMap(searchIn(row)));
+  }
+  if (!row.is_usable) {
+    return wrong(`it is in ${schema}, which the role may not use`, `usage on ${schema}`, "see rights, above");
+  }
+  return row.hides_rows ? await hidden(ask, table, row) : await lookAtRows(ask, table, row);
 }
 
-const searchIn = (row: Row, schema: string) => setTo(row, `search_path = ${schema}, ${row.search_path}`);
-/** A view asks with its owner's rights, unless it says otherwise. */
-const hidden = ({ schema, asker, login }: Row) =>
-  wrong(
-    `row-level security is on in ${schema}, so that its counts are unknown`,
-    `as a superuser: alter role ${asker ?? login} bypassrls; or ${view}`,
-  );
+/** How to look into this schema first, and then where the role looks now. */
+const searchIn = (row: Row) => (schema: string) => {
+  const others = (row.search_path as string).match(/"(?:[^"]|"")*"|[^", ]+/g) ?? [];
+  return setTo(row, `search_path = ${[schema, ...others.filter((other) => other !== schema)].join(", ")}`);
+};
 
-/** What is wrong with where it is. */
-function lookAtPlace(row: Row): Finding | undefined {
-  const { exists, anywhere, search_path: path } = row;
-  if (!exists && !anywhere) return wrong("there is no such table", "migrate the ledger, or name its database");
-  if (!exists) {
-    const fact = `it is in ${anywhere}, where the role does not look: its search_path is ${path}`;
-    return wrong(fact, searchIn(row, anywhere));
+/**
+ * Who is under row-level security, of those as whom the tables are read: the login, or the owner of a view, unless it
+ * asks as its caller. A login of the shop never gets around its policies: the shop relies on them.
+ */
+async function hidden(ask: Ask, table: string, { schema }: Row): Promise<Finding> {
+  const rows = await ask(`
+    with recursive read (oid, reader) as (
+      select ${tableNamed(`'${table}'`)}, session_user::name
+      union
+      select refobjid, case when exists (select from pg_options_to_table(reloptions)
+        where option_name = 'security_invoker' and option_value::boolean)
+        then session_user else pg_get_userbyid(relowner) end
+      from read join pg_class using (oid) join pg_rewrite on ev_class = read.oid
+        join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+      where relkind = 'v' and refclassid = 'pg_class'::regclass and refobjid <> read.oid
+    )
+    select reader, string_agg(distinct format('%s.%I', relnamespace::regnamespace, relname), ', ') as tables,
+      exists (select from pg_roles where rolname = 'veza_ledger_views') as has_owner,
+      (select jsonb_agg(rolname order by rolname) from pg_roles where not rolbypassrls and rolname in
+        ('veza_ledger', 'veza_ledger_oncall', 'veza_ledger_sampler', 'veza_ledger_sampler_clone', session_user)) as logins
+    from read join pg_class using (oid) join pg_roles on rolname = reader
+    where relrowsecurity and not rolsuper and not rolbypassrls
+      and (relforcerowsecurity or not pg_has_role(reader, relowner, 'usage'))
+    group by reader`);
+  const found = (whose: string) => `row-level security is on in ${schema}, so that its counts are unknown${whose}`;
+  const [row] = rows;
+  const expected = "no policy for who reads it";
+  const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
+  if (!row) return wrong(found(", for the owner of a function"), expected, page);
+  if (rows.every(({ reader }) => isOurs(reader))) {
+    const sql = row.logins.filter(isOurs).map((login: string) => `alter role ${login} bypassrls`);
+    return wrong(found(""), expected, { as: "a superuser", sql: sql.join("; ") }, `or ${page}`);
   }
-  if (!row.is_usable) return wrong(`it is in ${row.schema}, which the role may not use`, "see rights, above");
-  return row.hides_rows ? hidden(row) : undefined;
+  if (schema !== "veza_ledger_views") return wrong(found(`, for ${row.reader}`), expected, page);
+  const sql = [
+    `${row.has_owner ? "alter" : "create"} role veza_ledger_views nologin bypassrls`,
+    `grant select on ${rows.map(({ tables }) => tables).join(", ")} to veza_ledger_views`,
+    `alter view veza_ledger_views.${table} owner to veza_ledger_views`,
+  ];
+  return wrong(found(`, for ${row.reader}`), expected, { as: "a superuser", sql: sql.join("; ") });
 }
 
 async function lookAtRows(ask: Ask, table: string, row: Row): Promise<Finding> {
+  const manyRows = 1_000;
   let size = "and empty";
   try {
-    const [plan] = await ask(`explain (format json) select from ${table}`);
-    const [some] = await ask(`select exists (select from ${table}) as exist`);
-    // The planner takes an empty table for one of ten pages.
-    if (some?.exist) size = `rows: about ${Number(rowsIn(plan)).toLocaleString("en")}`;
+    // The planner takes a table that was never analyzed for one of ten pages.
+    const [few] = await ask(`select count(*)::int as rows from (select from ${table} limit ${manyRows}) as few`);
+    if (few?.rows > 0) size = `rows: ${few?.rows}`;
+    if (few?.rows === manyRows) {
+      const [plan] = await ask(`explain (format json) select from ${table}`);
+      size = `rows: about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")}`;
+    }
   } catch (error) {
     // Behind a view that asks as its caller, or whose owner the policies are forced on. Messages are translated.
-    if ((error as { routine?: string }).routine === "check_enable_rls") return hidden(row);
+    if ((error as { routine?: string }).routine === "check_enable_rls") return await hidden(ask, table, row);
     const seeLock = "see who holds the lock: docs/runbook/reasons.md";
-    return wrong(errorFields(error).reason, codeOf(error) === "55P03" ? seeLock : "see rights, above");
+    return wrong(
+      errorFields(error).reason,
+      "its rows",
+      codeOf(error) === "55P03" ? seeLock : "see rights, and its checks",
+    );
   }
-  const { kinds, others } = row;
-  const toOthers = `if that is the ledger: ${searchIn(row, others)}. If both are, a view of both: docs/what-counts.md`;
-  const doubts: [unknown, string, string][] = [
-    [row.is_target, "the target of a subscription: rows count when they arrive", "name the publisher's database"],
-    [kinds.includes("f"), "rows are on another server, by its clock", "name the database that has the table itself"],
-    [kinds.includes("m"), "a materialized view counts as of its last refresh", `read the table itself, or ${view}`],
-    [others, `there is another one in ${others}`, toOthers],
-    [size === "and empty", "is the ledger elsewhere?", "name its database, or set the role's search_path"],
+  const { kinds, others, schema } = row;
+  const elsewhere: Step[] = others && ["if that is the ledger:", ...others.flatMap(searchIn(row))];
+  const both = "if both are, a view of both: docs/what-counts.md";
+  const doubts: [unknown, string, string, ...Step[]][] = [
+    [
+      row.is_target,
+      "the target of a subscription: rows count when they arrive",
+      "a table that the backend writes",
+      "name the publisher's database",
+    ],
+    [
+      kinds.includes("f"),
+      "rows are on another server, by its clock",
+      "a table of this database",
+      "name the database that has the table itself",
+    ],
+    [
+      kinds.includes("m"),
+      "a materialized view counts as of its last refresh",
+      "a table, or a view of it",
+      `read the table itself, or ${view}`,
+    ],
+    [others, `there is another one in ${others?.join(", ")}`, "one table of this name", ...(elsewhere ?? []), both],
+    [size === "and empty", "is the ledger elsewhere?", "rows", "name its database, or set the role's search_path"],
   ];
-  const found = doubts.find(([isSo]) => isSo);
-  const what = `${kindNames[row.kind]} in ${row.schema}, ${size}`;
-  return found ? doubt(`${what}; ${found[1]}`, found[2]) : well(what);
+  const [, why = "", expected = "", ...remedy] = doubts.find(([isSo]) => isSo) ?? [];
+  const what = `${kindNames[row.kind]} in ${schema}, ${size}`;
+  return why ? doubt(`${what}; ${why}`, expected, ...remedy) : well(what);
 }

@@ -1,10 +1,14 @@
-import { ago, correct, doubt, type Finding, here, type Scene, setTo, view, well, wrong } from "../look.ts";
+import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
+import { ago } from "../print.ts";
+import { correct, here, setTo, view } from "../remedies.ts";
+import type { Session } from "../take-looks.ts";
+import { isClockRight } from "./server.ts";
 
 /**
  * Looks at the type of a table's time. A time without a zone is right only in the zone of the process that writes it: a
  * newest row that was written just now tells. A type that cannot be counted by is wrong.
  */
-export async function lookAtTime({ ask, isClockRight }: Scene, table: string, column: string): Promise<Finding> {
+export async function lookAtTime({ ask }: Session, table: string, column: string): Promise<Finding> {
   const [row = {}] = await ask(`
     select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, ${here},
       current_setting('timezone') as zone,
@@ -13,12 +17,13 @@ export async function lookAtTime({ ask, isClockRight }: Scene, table: string, co
     where attrelid = to_regclass('${table}') and attname = '${column}' and not attisdropped`);
   if (row.type === "timestamp with time zone") return well(`${column} is a ${row.type}`);
   if (row.type !== "timestamp without time zone") {
-    return wrong(`${column} is a ${row.type}, which cannot be compared with a time of day`, view);
+    return wrong(`${column} is a ${row.type}, which cannot be compared with a time of day`, "a timestamp", view);
   }
 
-  const remedy = `${setTo(row, "timezone = 'UTC'")}; for UTC, put in the zone of the process that writes ${column}`;
+  const expected = `the zone of the process that writes ${column}`;
+  const remedy: Step[] = [`for UTC, put in ${expected}`, ...setTo(row, "timezone = 'UTC'")];
   if (!row.is_chosen) {
-    return wrong(`${column} has no zone, and is read in the server's default, ${row.zone}`, remedy);
+    return wrong(`${column} has no zone, and is read in the server's default, ${row.zone}`, expected, ...remedy);
   }
   const newest = `
     select extract(epoch from now() - max(${column})::timestamptz)::float8 as age
@@ -26,12 +31,16 @@ export async function lookAtTime({ ask, isClockRight }: Scene, table: string, co
   const [written] = await ask(newest).catch(() => []); // May take too long, or not be granted.
   const age = written?.age;
   const reading = `${column} has no zone, and is read as ${row.zone}`;
-  if (typeof age !== "number") return doubt(reading, `if that is not the writer's: ${remedy}`);
-  if (!isClockRight) return well(reading);
+  if (typeof age !== "number") return doubt(reading, expected, "if that is not the writer's:", ...remedy);
+  if (!(await isClockRight(ask))) return well(reading);
   if (age < -60) {
     const isMoreThanAZone = age < -26 * 3_600; // No two zones are further apart.
-    return wrong(`${reading}, by which the newest row is ${ago(-age)} ahead`, isMoreThanAZone ? correct : remedy);
+    return wrong(
+      `${reading}, by which the newest row is ${ago(-age)} ahead`,
+      expected,
+      ...(isMoreThanAZone ? [correct] : remedy),
+    );
   }
   const byWhich = `${reading}, by which the newest row is ${ago(age)} old`;
-  return age > 900 ? doubt(byWhich, `if it is younger: ${remedy}`) : well(byWhich);
+  return age > 900 ? doubt(byWhich, "under 15 min", "if it is younger:", ...remedy) : well(byWhich);
 }

@@ -18,79 +18,173 @@
 
 begin;
 
--- What is missing, all at once, with the statements that fix it. Nothing has changed before: `npm run migrate` runs
--- this block ahead of schema.sql. Later, a grant by a login that may not give it would be a mere warning in Postgres.
+-- What is missing, all at once, and the steps that fix it, a line each. Nothing has changed before: `npm run migrate`
+-- runs this block ahead of schema.sql. Later, a grant by a login that may not give it would be a mere warning.
 do $$
 declare
   names text[] := array_remove('{veza_ledger_sampler, veza_ledger_receiver, veza_ledger, veza_ledger_oncall}',
     case when to_regrole('veza_ledger') is null and current_setting('veza_ledger.one_login', true) is distinct from 'on'
       then 'veza_ledger' end);
   readers text[] := '{veza_ledger_sampler, veza_ledger_oncall}';
-  tables text[] := '{orders, refunds, seller_transfers, ledger_metrics_outbox}';
-  optional text[] := '{ledger_metrics_outbox}';
+  -- generated: rights to the ledger
+  rights jsonb := '[
+    {"role":"veza_ledger_sampler","privilege":"select","table":"orders","columns":["status","hyperswitch_payment_id","created_at"],"optional":["id"]},
+    {"role":"veza_ledger_oncall","privilege":"select","table":"orders","columns":["status","hyperswitch_payment_id","created_at"],"optional":["id","updated_at"]},
+    {"role":"veza_ledger_sampler","privilege":"select","table":"refunds","columns":["status","hyperswitch_refund_id","created_at"],"optional":["id"]},
+    {"role":"veza_ledger_oncall","privilege":"select","table":"refunds","columns":["status","hyperswitch_refund_id","created_at"],"optional":["id","updated_at"]},
+    {"role":"veza_ledger_sampler","privilege":"select","table":"seller_transfers","columns":["status","updated_at"],"optional":["id"]},
+    {"role":"veza_ledger_oncall","privilege":"select","table":"seller_transfers","columns":["status","updated_at"],"optional":["id","created_at"]},
+    {"role":"veza_ledger_sampler","privilege":"select","table":"ledger_metrics_outbox","columns":[],"optional":["created_at","parked_at","sent_at"]},
+    {"role":"veza_ledger_oncall","privilege":"select","table":"ledger_metrics_outbox","columns":[],"optional":["created_at","parked_at","sent_at","id","attempts","next_attempt_at","last_error","claimed_until"]}
+  ]';
+  -- end of rights to the ledger
+  tables text[] := array(select distinct "table" from jsonb_to_recordset(rights) as wanted ("table" text, columns text[])
+    where columns <> '{}' order by 1);
   version int := current_setting('server_version_num');
   here pg_database := (select pg_database from pg_database where datname = current_database());
-  -- By `npm run migrate -- --schema`, or by `set`.
-  given text := (select trim(both '" ' from split_part(setting, ',', 1)) from pg_settings
-    where name = 'search_path' and source = 'session');
+  -- By `npm run migrate -- --schema`.
+  given text := nullif(current_setting('veza_ledger.schema', true), '');
   chosen text;
-  missing text[];
+  path oid[];
   found oid[];
-  places text;
+  missing text[];
+  places text[];
   fault text;
   cure text;
   grants text;
+  statements text;
 begin
   -- A path for this database alone wins.
   select substr(entry, length('search_path=') + 1) into chosen
   from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
   where rolname = 'veza_ledger_sampler' and setdatabase in (0, here.oid) and entry like 'search_path=%'
   order by setdatabase desc limit 1;
-  if chosen is not null
-    and given <> all (select trim(both '" ' from entry) from unnest(string_to_array(chosen, ',')) as entry) then
-    raise exception 'veza_ledger_sampler looks for the ledger in %, and not in %', chosen, given using
-      hint = format('as %s: alter role veza_ledger_sampler in database %I set search_path = %I, public',
-        current_user, here.datname, given);
-  end if;
-  perform set_config('search_path', chosen, true) where chosen is not null;
+  perform set_config('search_path',
+    coalesce(chosen, quote_ident(given) || ', public', current_setting('search_path')), true);
+  path := array(select oid from
+    -- generated: schemas of the search_path
+    (
+      select pg_namespace.oid, position
+      from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g') with ordinality as entries (entry, position)
+        join pg_namespace on nspname = case
+          when entry[1] in ('$user', '"$user"') then current_user
+          when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
+          else lower(entry[1]) end)
+    -- end of schemas of the search_path
+    as schemas order by position);
 
   -- Also in schemas without USAGE, into which to_regclass() does not look.
-  select array_agg(oid), array_agg(name) filter (where oid is null and name <> all (optional)) into found, missing
+  select coalesce(array_agg(oid) filter (where oid is not null), '{}'), array_agg(name) filter (where oid is null)
+  into found, missing
   from unnest(tables) as name left join lateral (
-    select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-      join unnest(string_to_array(current_setting('search_path'), ',')) with ordinality as path (entry, position)
-        on nspname = replace(trim(both '" ' from entry), '$user', current_user)
-    where relname = name and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1
+    select oid from pg_class where relname = name and relkind in ('r', 'p', 'v', 'm', 'f')
+      and relnamespace = any (path) order by array_position(path, relnamespace) limit 1
   ) as first on true;
-  if missing is not null then
-    select string_agg(distinct quote_ident(nspname), ' or '),
-      case count(distinct nspname) when 1 then found || array_agg(pg_class.oid) else found end into places, found
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where relname = any (missing) and relkind in ('r', 'p', 'v', 'm', 'f') and nspname !~ '^(pg_|information_schema$)';
-    if places is null then
-      raise exception 'the database % has no table %', here.datname, array_to_string(missing, ', ') using
-        errcode = 'undefined_table',
-        hint = 'it may be the wrong database: name the ledger''s in DATABASE_URL, or migrate the ledger first';
-    end if;
-    fault := format('the search_path, %s, does not lead to the schema %s, which has %s',
-      current_setting('search_path'), places, array_to_string(missing, ', '));
-    cure := case when places ~ ' or ' then format('choose %s, or make a view of them all: docs/what-counts.md; ', places)
-        else '' end
-      || (select string_agg(case
-          when chosen is null then format('npm run migrate -- --schema %s', replace(place, '"', ''))
-          else format('as %s: alter role veza_ledger_sampler in database %I set search_path = %s, public', current_user,
-            here.datname, place)
-        end, ' or ') from unnest(string_to_array(places, ' or ')) as place);
+  places := array(
+    select distinct nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = any (coalesce(missing, tables)) and relkind in ('r', 'p', 'v', 'm', 'f')
+      and nspname !~ '^(pg_|information_schema$)' order by 1);
+  if places = '{}' then
+    raise exception 'the database % has no table %', here.datname, array_to_string(missing, ', ') using
+      errcode = 'undefined_table', hint = 'it may be the wrong database: name the ledger''s in DATABASE_URL, or '
+        || E'migrate the ledger first\nrun it again';
+  end if;
+  if to_regclass('ledger_metrics.deliveries') is null and exists (
+    select from pg_class where relnamespace = to_regnamespace('ledger_metrics')) then
+    raise exception 'the schema ledger_metrics is there, and is not of this service: it has no table deliveries' using
+      errcode = 'duplicate_schema', hint = E'rename your schema: this service makes its own\nrun it again';
   end if;
 
-  with ledger as (
-    select pg_class.oid, relowner, relnamespace, format('%I.%I', nspname, relname) as name
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid = any (found) or nspname = 'ledger_metrics' and relkind = 'v'
+  if given is not null and not exists (
+    select from pg_class where relname = any (tables) and relnamespace = to_regnamespace(quote_ident(given))) then
+    fault := format('the schema %I has no table %s', given, array_to_string(tables, ', '));
+  elsif to_regnamespace(quote_ident(given)) <> all (path) then
+    fault := format('veza_ledger_sampler looks for the ledger in %s, and not in %I', chosen, given);
+    places := array[given];
+  elsif missing is not null then
+    fault := format('the search_path, %s, does not lead to the schema %s, which has %s', current_setting('search_path'),
+      (select string_agg(quote_ident(place), ' or ') from unnest(places) as place), array_to_string(missing, ', '));
+    -- A schema of views that lacks some.
+    select string_agg(format('as %I: create view %I.%I as table %s', pg_get_userbyid(relowner), given, relname,
+      pg_class.oid::regclass), E'\n') into cure
+    from pg_class where given is not null and chosen is null and relname = any (missing)
+      and relnamespace = to_regnamespace(quote_ident(places[1])) and cardinality(places) = 1;
+  end if;
+  if fault is not null then
+    cure := coalesce(cure || E'\nrun it again', concat_ws(E'\n',
+      case when cardinality(places) > 1 then 'choose a schema, or make a view of them all: docs/what-counts.md' end,
+      (select string_agg(case number when 1 then '' else 'or ' end || case
+          when chosen is null then 'npm run migrate -- --schema ' || case when place ~ '^\w+$' then place
+            else '''' || replace(place, '''', '''\''''') || '''' end
+          when to_regnamespace(quote_ident(place)) = any (path) then 'npm run migrate'
+          else format(E'as %I: alter role veza_ledger_sampler in database %I set search_path = %s\n%s', current_user,
+            here.datname, concat_ws(', ', quote_ident(place), nullif('public', place)),
+            case when given <> place then 'npm run migrate' else 'run it again' end)
+        end, E'\n' order by number) from unnest(places) with ordinality as each (place, number))));
+  end if;
+  -- So that their rights are looked at too.
+  if missing is not null and cardinality(places) = 1 then
+    perform set_config('search_path', format('%s, %I', current_setting('search_path'), places[1]), true);
+    found := found || array(select oid from pg_class
+      where relname = any (missing) and relnamespace = to_regnamespace(quote_ident(places[1])));
+  elsif fault is null then
+    select string_agg(distinct format('%s has no column %s', pg_class.oid::regclass, name), ', '),
+      E'migrate the ledger first, or let the role read a view: docs/what-counts.md\nrun it again' into fault, cure
+    from jsonb_to_recordset(rights) as wanted ("table" text, columns text[]), unnest(columns) as name, pg_class
+    where relname = "table" and pg_class.oid = any (found) and not exists (
+      select from pg_attribute where attrelid = pg_class.oid and attname = name and not attisdropped);
+    cure := case when fault is not null then cure end;
+  end if;
+
+  with recursive
+  -- generated: rights that are lacking
+  named as (
+    select wanted.*, found.oid
+    from jsonb_to_recordset(rights)
+        as wanted (role name, privilege text, "table" text, columns name[], optional name[]),
+      lateral (select (
+  select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    left join (
+  select pg_namespace.oid, position
+  from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g') with ordinality as entries (entry, position)
+    join pg_namespace on nspname = case
+      when entry[1] in ('$user', '"$user"') then session_user
+      when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
+      else lower(entry[1]) end) as path on path.oid = relnamespace
+  where (nspname || '.' || relname = "table" or relname = "table" and position is not null)
+    and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1) as oid) as found
+    where found.oid is not null
   ),
-  lacking (owner, statement) as (
+  needed (role, oid, privilege, attname) as (
+    select role, oid, privilege, attname from named left join unnest(columns || optional) as attname on true
+    union
+    select case when asks_as_caller then role else pg_get_userbyid(relowner) end, attrelid, 'select',
+      pg_attribute.attname
+    from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid
+      join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid and refclassid = 'pg_class'::regclass
+      join pg_attribute on attrelid = refobjid and attnum = refobjsubid and attnum > 0,
+      lateral (select exists (select from pg_options_to_table(reloptions)
+        where option_name = 'security_invoker' and option_value::boolean) as asks_as_caller) as whose
+    where relkind = 'v'
+  ),
+  lacking as (
+    select role, needed.oid, privilege, pg_attribute.attname
+    from needed left join pg_attribute on attrelid = needed.oid and pg_attribute.attname = needed.attname
+        and not attisdropped,
+      lateral (select coalesce(to_regrole(quote_ident(role))::oid, 0) as grantee) as who
+    where case when needed.attname is null then not has_table_privilege(grantee, needed.oid, privilege)
+      else not has_column_privilege(grantee, needed.oid, attnum, privilege) end
+  ),
+  -- end of rights that are lacking
+  ledger as (
+    select pg_class.oid, relname, relowner, relnamespace, format('%I.%I', nspname, relname) as name,
+      has_table_privilege(pg_class.oid, 'select with grant option') as may_grant
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where pg_class.oid in (select oid from needed) or nspname = 'ledger_metrics' and relkind = 'v'
+  ),
+  missing (owner, statement) as (
     select nspowner, format('grant usage on schema %I to %I with grant option', nspname, current_user)
-    from pg_namespace where oid in (select relnamespace from ledger) and nspname <> 'ledger_metrics'
+    from pg_namespace where oid in (select relnamespace from ledger join named using (oid))
       and not has_schema_privilege(oid, 'usage with grant option')
       -- What all have already is a mere warning, as long as this login has it as well.
       and not (has_schema_privilege(oid, 'usage') and (select bool_and(has_schema_privilege(
@@ -98,7 +192,12 @@ begin
     union all
     select relowner, format('grant select on %s to %I with grant option', string_agg(name, ', ' order by name),
       current_user)
-    from ledger where not has_table_privilege(oid, 'select with grant option') group by relowner
+    from ledger where not may_grant and (relnamespace = to_regnamespace('ledger_metrics')
+      or oid in (select oid from lacking where role = any (readers))) group by relowner
+    union all
+    -- The owner of a view, who asks for all its readers.
+    select relowner, format('grant select (%s) on %s to %I', string_agg(quote_ident(attname), ', '), name, role)
+    from lacking join ledger using (oid) where role <> all (readers) group by relowner, name, role
     union all
     select here.datdba, format('grant connect on database %I to %I with grant option', here.datname, current_user)
     where not has_database_privilege(here.oid, 'connect with grant option')
@@ -120,7 +219,7 @@ begin
     select distinct
       case when may_join then current_user else rolname end,
       case when may_join then format('grant %I to %I', rolname, current_user) else statement end
-    from lacking, me, pg_roles, lateral (select statement <> 'npm run migrate'
+    from missing, me, pg_roles, lateral (select statement <> 'npm run migrate'
       and (pg_has_role(pg_roles.oid, 'usage with admin option')
         or (version < 160000 and makes_roles and not rolsuper)) as may_join) as helps
     -- The owner of a database is the only member of pg_database_owner, and nobody can join it.
@@ -138,18 +237,29 @@ begin
       from pg_roles where regexp_replace(rolname, '_clone$', '') = any (names)
         and version >= 160000 and not pg_has_role(pg_roles.oid, 'usage with admin option')
     ) as made group by maker
+  ),
+  grants (statement) as (
+    select format('grant select (%s) on %s to %I', string_agg(quote_ident(attname), ', ' order by attnum), name, role)
+    from needed join pg_attribute as given using (attname) join ledger on attrelid = ledger.oid
+    where attrelid = needed.oid and not attisdropped and may_grant and role = any (readers) group by name, role
+    union all
+    select distinct format('grant usage on schema %s to %s', relnamespace::regnamespace, array_to_string(readers, ', '))
+    from ledger join named using (oid)
   )
   select coalesce(
       min(format('as %s: %s', who, statement)) filter (where statement = 'npm run migrate'),
-      string_agg(format('as %s: %s', who, statement), '; ' order by statement, who) filter (where who is not null)),
+      string_agg(format('as %s: %s', who, statement), E'\n' order by statement, who) filter (where who is not null)
+        || case when cure is null then E'\nrun it again' else '' end),
     coalesce(fault, format('%I may not ', current_user) || case
       when makes_roles then 'give the rights that the roles need'
-      else 'create roles; run it as a login that may, such as the master user of RDS, or give it what it lacks' end)
-  into grants, fault from me left join steps on true group by makes_roles;
-  cure := concat_ws('; ', grants, cure);
+      else 'create roles; run it as a login that may, such as the master user of RDS, or give it what it lacks' end),
+    (select string_agg(statement, '; ') from grants)
+  into grants, fault, statements from me left join steps on true group by makes_roles;
+  cure := concat_ws(E'\n', grants, cure);
   if cure <> '' then
     raise exception '%', fault using errcode = 'insufficient_privilege', hint = cure;
   end if;
+  perform set_config('veza_ledger.grants', statements, true);
 end
 $$;
 
@@ -239,10 +349,9 @@ $$;
 -- So that the role finds what this session has found.
 do $$
 declare
-  place text := (select string_agg(distinct quote_ident(nspname), ', ')
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where pg_class.oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))
-      and nspname <> 'public');
+  place text := (select string_agg(quote_ident(nspname), ', ' order by array_position(current_schemas(false), nspname))
+    from pg_namespace where nspname <> 'public' and oid in (select relnamespace from pg_class
+      where oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))));
 begin
   if place is not null and not exists (
     select from pg_db_role_setting, unnest(setconfig) as entry
@@ -300,93 +409,32 @@ begin
 end
 $$;
 
--- CONNECT and USAGE explicitly, for a database that takes them from PUBLIC. The sampler and people on call use the
--- ledger's schema.
+-- CONNECT explicitly, for a database that takes it from PUBLIC. Then, where the first block has found them, the columns
+-- that exist. Below a view that asks as its caller, they are what the view reads. Add the columns in which your schema
+-- keeps amounts and error texts. Where the outbox is in this database, run this file again after outbox.sql.
 do $$
-declare
-  name text;
 begin
   execute format('grant connect on database %I to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall',
     current_database());
-  for name in
-    select distinct relnamespace::regnamespace from pg_class
-    where oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))
-  loop
-    execute format('grant usage on schema %s to veza_ledger_sampler, veza_ledger_oncall', name);
-  end loop;
+  execute current_setting('veza_ledger.grants');
 end
 $$;
 
--- The sampler reads the columns that the checks need, and the totals.
--- generated: columns that checks read
-grant select (status, hyperswitch_payment_id, created_at) on orders to veza_ledger_sampler;
-grant select (status, hyperswitch_refund_id, created_at) on refunds to veza_ledger_sampler;
-grant select (status, updated_at) on seller_transfers to veza_ledger_sampler;
--- end of columns that checks read
-grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver;
-grant select on ledger_metrics.totals to veza_ledger_sampler;
-grant select on ledger_metrics.amounts_at_risk, ledger_metrics.accepted to veza_ledger_sampler;
-
--- The receiver sees its own schema only. Deleting is for deliveries that are past their 14 days.
-grant select, insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
-grant select, insert, update (value, ahead) on ledger_metrics.totals to veza_ledger_receiver;
-
--- People on call read what the runbook's queries read, and accept rows; they may no more. A person's own login can have these rights too, by
+-- The receiver sees its own schema only. People on call read what the sampler counts and what the runbook's queries
+-- read, and accept rows; they may no more. A person's own login can have these rights too, by
 -- `grant veza_ledger_oncall to alice`, but then not the role's settings.
--- Add the columns in which your schema keeps amounts and error texts.
-grant usage on schema ledger_metrics to veza_ledger_oncall;
-grant select on ledger_metrics.deliveries, ledger_metrics.totals to veza_ledger_oncall;
+grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
+-- generated: rights to ledger_metrics
+grant select on ledger_metrics.totals to veza_ledger_sampler;
+grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler;
+grant select on ledger_metrics.accepted to veza_ledger_sampler;
+grant select on ledger_metrics.totals to veza_ledger_oncall;
+grant select on ledger_metrics.amounts_at_risk to veza_ledger_oncall;
 grant select, insert ("check", id, until, why), delete on ledger_metrics.accepted to veza_ledger_oncall;
--- Each by itself: a ledger without one of these columns keeps the rest. Counting needs none of them. Accepted rows need
--- `id`, and the runbook needs the others; `npm run migrate` says what is missing.
-do $$
-begin
-  -- generated: columns that people read
-  begin
-    grant select (id) on orders to veza_ledger_sampler;
-  exception
-    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
-  end;
-  begin
-    grant select (id, status, hyperswitch_payment_id, created_at, updated_at) on orders to veza_ledger_oncall;
-  exception
-    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
-  end;
-  begin
-    grant select (id) on refunds to veza_ledger_sampler;
-  exception
-    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
-  end;
-  begin
-    grant select (id, status, hyperswitch_refund_id, created_at, updated_at) on refunds to veza_ledger_oncall;
-  exception
-    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
-  end;
-  begin
-    grant select (id) on seller_transfers to veza_ledger_sampler;
-  exception
-    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
-  end;
-  begin
-    grant select (id, status, created_at, updated_at) on seller_transfers to veza_ledger_oncall;
-  exception
-    when undefined_column then raise warning '%: change roles.sql and the runbook, or a view', sqlerrm;
-  end;
-  -- end of columns that people read
-end
-$$;
-
--- Where the reconciler's outbox is in this database, its rows are counted. Run this file again after outbox.sql.
-do $$
-declare
-  columns constant text := 'id, created_at, attempts, next_attempt_at, last_error, parked_at, sent_at, claimed_until';
-begin
-  if to_regclass('ledger_metrics_outbox') is not null then
-    grant select (created_at, parked_at, sent_at) on ledger_metrics_outbox to veza_ledger_sampler;
-    execute format('grant select (%s) on ledger_metrics_outbox to veza_ledger_oncall', columns);
-  end if;
-end
-$$;
+grant select, insert, delete, update (attempts) on ledger_metrics.deliveries to veza_ledger_receiver;
+grant select, insert, update (value, ahead) on ledger_metrics.totals to veza_ledger_receiver;
+grant select on ledger_metrics.deliveries to veza_ledger_oncall;
+-- end of rights to ledger_metrics
 
 -- To see who holds a lock. Not every login may grant this; without it, the lock shows and its holder's query does not.
 do $$

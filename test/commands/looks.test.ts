@@ -4,14 +4,14 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { tables } from "../../commands/look.ts";
+import { tables } from "../../config/rights.ts";
 import { checks } from "../../lib/checks.ts";
 import { doctor } from "../helpers/doctor.ts";
 import { forEachCheck, insertRows, onTable, readsProviderId } from "../helpers/models.ts";
 import { asOnRds, type Profile, plain } from "../helpers/profiles.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
-/** In the texts, words such as SCHEMA stand for what they are in the profile, and … for anything. */
+/** Steps of a remedy are separated by `; `. In the texts, words such as SCHEMA stand for what they are in the profile, and … for anything. */
 interface Row {
   /** SQL, as the superuser. */
   brokenBy?: string;
@@ -35,6 +35,10 @@ interface Row {
   byHand?: string;
   /** What the doctor still says after that. */
   still?: string[];
+  /** What the shop's application sees, before and after. */
+  seen?: string;
+  /** Nothing can be pasted: the reason is told. */
+  ends?: "in a sentence";
   /** Takes back what goes for the whole server. */
   afterwards?: string;
 }
@@ -51,15 +55,26 @@ const withoutZone = (zone: string) => `alter table orders alter created_at drop 
 /** A schema of the owner's that the roles find first. */
 const shownFirst = (statements: string) => `set role OWNER; ${statements}; reset role;
   alter role veza_ledger_sampler in database DATABASE set search_path = shown, SCHEMA, public`;
+/** The same as docs/what-counts.md says. */
+const shownAsDocumented = (columns: string, table = "SCHEMA.orders") => `set role OWNER;
+  create schema veza_ledger_views; create view veza_ledger_views.orders as select ${columns} from ${table}; reset role;
+  alter role veza_ledger_sampler in database DATABASE set search_path = veza_ledger_views, SCHEMA, public`;
+/** The application owns the table, and is under its own policy. */
+const tenants = `create role tenantapp login; grant tenantapp to ADMIN; grant usage on schema SCHEMA to tenantapp;
+  alter table orders owner to tenantapp; grant select on orders to OWNER;
+  alter table orders enable row level security; alter table orders force row level security;
+  create policy tenants on orders using (hyperswitch_payment_id = current_setting('app.tenant', true))`;
+const asTenant = "set role tenantapp; set app.tenant = 'pay'; select count(*) from SCHEMA.orders";
 const setTo = (setting: string) =>
   `as a login that may create roles: alter role veza_ledger_sampler in database DATABASE set ${setting}; ` +
-  "then npm run migrate";
-const setZone = `${setTo("timezone = 'UTC'")}; for UTC, put in the zone of the process that writes created_at`;
+  "npm run migrate";
+const setZone = `for UTC, put in the zone of the process that writes created_at; ${setTo("timezone = 'UTC'")}`;
 const orAnother = (schema: string) =>
-  `if that is the ledger: ${setTo(`search_path = ${schema}, PATH`)}. If both are, a view of both: docs/what-counts.md`;
+  `if that is the ledger:; ${setTo(`search_path = ${schema}, PATH`)}; if both are, a view of both: docs/what-counts.md`;
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;
-const bypass = (role: string) => `as a superuser: alter role ${role} bypassrls; or ${view}`;
+const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
+const bypass = `as a superuser: alter role veza_ledger_oncall bypassrls; alter role veza_ledger_sampler bypassrls; or ${page}`;
 const isHidden = (schema: string) =>
   `✗ table orders row-level security is on in ${schema}, so that its counts are unknown`;
 const indexing = 'psql "postgres://OWNER@…/DATABASE" -f config/postgres/indexes.sql';
@@ -68,24 +83,36 @@ const ledger: Record<string, Row> = {
   "row-level security": {
     brokenBy: "alter table orders enable row level security",
     says: [isHidden("SCHEMA")],
-    remedy: bypass("veza_ledger_sampler"),
-    afterwards: "alter role veza_ledger_sampler nobypassrls",
+    remedy: bypass,
+    afterwards: "alter role veza_ledger_sampler nobypassrls; alter role veza_ledger_oncall nobypassrls",
   },
   "row-level security, and a view": {
     brokenBy: "alter table orders enable row level security",
     says: [isHidden("SCHEMA")],
-    remedy: bypass("veza_ledger_sampler"),
+    remedy: bypass,
     view: ["created_at", "created_at"],
   },
-  "forced row-level security, which goes for a view's owner": {
-    brokenBy: `create role shy; grant shy to ADMIN; alter table orders owner to shy;
-      alter table orders enable row level security; alter table orders force row level security;
-      ${shownFirst("create schema shown; create view shown.orders as table SCHEMA.orders")};
-      grant usage on schema shown, SCHEMA to shy; alter view shown.orders owner to shy`,
+  "tenants kept apart by forced row-level security, and a view of the application's own": {
+    brokenBy: `${tenants}; ${shownAsDocumented("id, status, hyperswitch_payment_id, created_at")};
+      alter schema veza_ledger_views owner to tenantapp; alter view veza_ledger_views.orders owner to tenantapp`,
     isMigrated: true,
-    says: [isHidden("shown")],
-    remedy: bypass("shy"),
-    afterwards: "drop role shy",
+    says: [`${isHidden("veza_ledger_views")}, for tenantapp`],
+    remedy:
+      "as a superuser: create role veza_ledger_views nologin bypassrls; " +
+      "grant select on SCHEMA.orders to veza_ledger_views; " +
+      "alter view veza_ledger_views.orders owner to veza_ledger_views",
+    seen: asTenant,
+    afterwards: "drop role tenantapp, veza_ledger_views",
+  },
+  "the same, and a view in a schema of the application's": {
+    brokenBy: `${tenants}; ${shownFirst("create schema shown; create view shown.orders as table SCHEMA.orders")};
+      alter view shown.orders owner to tenantapp`,
+    isMigrated: true,
+    says: [`${isHidden("shown")}, for tenantapp`],
+    remedy: page,
+    seen: asTenant,
+    ends: "in a sentence",
+    afterwards: "drop role tenantapp",
   },
   "a time that is read in the server's default zone": {
     brokenBy: `${withoutZone("UTC")}; alter database DATABASE set timezone = 'Asia/Kolkata';
@@ -104,7 +131,7 @@ const ledger: Record<string, Row> = {
   "a time that is written in a zone further west": {
     brokenBy: withoutZone("Pacific/Honolulu"),
     says: ["! time of orders created_at has no zone, and is read as UTC, by which the newest row is 10 h old"],
-    remedy: `if it is younger: ${setZone}`,
+    remedy: `if it is younger:; ${setZone}`,
     filledIn: ["'UTC'", "'Pacific/Honolulu'"],
   },
   "a time that is a date": {
@@ -131,13 +158,13 @@ const ledger: Record<string, Row> = {
       insert into shop.orders overriding system value table orders; truncate orders`,
     says: ["! table orders a table in SCHEMA, and empty; there is another one in shop"],
     remedy: orAnother("shop"),
-    still: ["! table orders a table in shop, rows: about …; there is another one in SCHEMA"],
+    still: ["! table orders a table in shop, rows: …; there is another one in SCHEMA"],
   },
   "a ledger of two regions": {
     brokenBy: `set role OWNER; create schema us; create table us.orders (like orders including all);
       insert into us.orders overriding system value select * from orders where ${stuck};
       delete from orders where ${stuck}`,
-    says: ["! table orders a table in SCHEMA, rows: about …; there is another one in us"],
+    says: ["! table orders a table in SCHEMA, rows: …; there is another one in us"],
     remedy: orAnother("us"),
     view: "of both",
   },
@@ -148,7 +175,7 @@ const ledger: Record<string, Row> = {
       ...each("orders", "! check ID no row, type or constraint knows the status 'pending', but …", isPending),
     ],
     remedy: `if nobody waits for such rows: --settled 'awaiting_payment'; if a release has renamed a status, ${view}`,
-    view: ["status", "replace(status, 'awaiting_payment', 'pending') as status"],
+    view: ["status", "case status when 'awaiting_payment' then 'pending' else status end as status"],
     still: [`! ${unserved}`],
   },
   "statuses that nobody watches": {
@@ -257,22 +284,22 @@ const logins: Record<string, Row> = {
     role: "receiver",
     says: ['✗ Postgres role "veza_ledger_receiver" is not permitted to log in'],
     remedy:
-      "as a login that may create roles: alter role veza_ledger_receiver login; " +
-      "npm run migrate if there is no such role",
+      "npm run migrate if there is no such role. Otherwise:; " +
+      "as a login that may create roles: alter role veza_ledger_receiver login",
   },
   "a role that has used up its connections": {
     brokenBy: "alter role veza_ledger_receiver connection limit 0",
     role: "receiver",
     says: ["✗ Postgres too many connections for role …"],
     remedy:
-      "see who has them: …; or as a login that may create roles: alter role veza_ledger_receiver connection limit 50",
+      "see who has them: …; as a login that may create roles: alter role veza_ledger_receiver connection limit 50",
   },
   "a role whose password has expired": {
     brokenBy: "alter role veza_ledger_receiver valid until '2020-01-01'",
     role: "receiver",
     says: ["✗ Postgres password authentication failed …"],
     remedy:
-      "… of this server: as a login that may create roles: " +
+      "… of this server:; as a login that may create roles: " +
       "alter role veza_ledger_receiver password 'NEW' valid until 'infinity'",
     filledIn: ["NEW", "veza_ledger_receiver"],
   },
@@ -285,12 +312,12 @@ const logins: Record<string, Row> = {
         "idle_in_transaction_session_timeout, row_security",
       "✗ ways to read veza_ledger_sampler_clone reads with …",
     ],
-    remedy: "npm run migrate (again, for a _clone that AWS' rotation has made)",
+    remedy: "npm run migrate; again for a _clone that AWS' rotation has made",
     afterwards: "drop role veza_ledger_sampler_clone",
   },
   "a way to read that is not the sampler's": {
     brokenBy: "alter role veza_ledger_oncall in database DATABASE set timezone = 'Asia/Tokyo'",
-    says: ["✗ ways to read veza_ledger_oncall reads with TimeZone Asia/Tokyo, veza_ledger_sampler with UTC"],
+    says: ["✗ ways to read veza_ledger_oncall reads with TimeZone Asia/Tokyo"],
     remedy: "npm run migrate",
   },
   "a receiver that a crash of Postgres makes forget": {
@@ -314,14 +341,14 @@ const byHand: Record<string, Row> = {
   "a column of another name": {
     brokenBy: "alter table orders rename created_at to made_at",
     says: ["✗ columns of orders there is no created_at, but id, made_at, updated_at"],
-    remedy: `migrate the ledger, or ${view}: create schema if not exists veza_ledger_views; …`,
+    remedy: `migrate the ledger, or ${view}; create schema if not exists veza_ledger_views; …`,
     byHand: "alter table orders rename made_at to created_at",
   },
   "a table without columns": {
     brokenBy: `alter table orders rename to gone; create table orders (); insert into orders default values;
       grant select on orders to public`,
     says: ["✗ columns of orders there is no status, hyperswitch_payment_id, created_at"],
-    remedy: `migrate the ledger, or ${view}: …`,
+    remedy: `migrate the ledger, or ${view}; …`,
     byHand: "drop table orders; alter table gone rename to orders",
   },
   "a table that is not there": {
@@ -361,15 +388,14 @@ const byHand: Record<string, Row> = {
       select id, lower(status) as status, hyperswitch_payment_id, created_at, updated_at from orders`),
     isMigrated: true,
     says: [`! ${unserved}`],
-    remedy: "an index on what the view computes, on the table behind it: docs/what-counts.md",
-    byHand: "create or replace view shown.orders as table SCHEMA.orders",
+    remedy: "as OWNER: create index concurrently veza_ledger_stuck_orders_… on SCHEMA.orders (created_at) where …",
   },
   "a view on a materialized view, which is as old as its last refresh": {
     brokenBy: shownFirst(`create schema shown; create materialized view shown.copy as table orders;
       create view shown.orders as table shown.copy`),
     isMigrated: true,
     says: [
-      "! table orders a view in shown, rows: about …; a materialized view counts as of its last refresh",
+      "! table orders a view in shown, rows: …; a materialized view counts as of its last refresh",
       `! ${unserved}`,
     ],
     remedy: `read the table itself, or ${view}`,
@@ -382,7 +408,7 @@ const byHand: Record<string, Row> = {
       ${shownFirst("create schema shown")};
       import foreign schema SCHEMA limit to (orders) from server far into shown`,
     isMigrated: true,
-    says: ["! table orders a foreign table in shown, rows: about …; rows are on another server, by its clock"],
+    says: ["! table orders a foreign table in shown, rows: …; rows are on another server, by its clock"],
     remedy: "name the database that has the table itself",
     byHand: "drop foreign table shown.orders",
   },
@@ -390,9 +416,7 @@ const byHand: Record<string, Row> = {
     brokenBy: `create subscription far connection 'dbname=far' publication far with (connect = false, slot_name = none);
       insert into pg_subscription_rel (srsubid, srrelid, srsubstate)
         select oid, 'orders'::regclass, 'r' from pg_subscription`,
-    says: [
-      "! table orders a table in SCHEMA, rows: about …; the target of a subscription: rows count when they arrive",
-    ],
+    says: ["! table orders a table in SCHEMA, rows: …; the target of a subscription: rows count when they arrive"],
     remedy: "name the publisher's database",
     byHand: "drop subscription far",
   },
@@ -448,12 +472,13 @@ describe.each<[string, () => Promise<Profile>, Record<string, Row>]>([
   });
 
   /** Runs the commands of a remedy as they are printed. */
-  async function apply(remedy: string): Promise<void> {
-    for (const step of remedy.split(/; (?=as |npm )|; then |; or /)) {
-      const [, who = "", statement] = /(?:^|: )as (.+?): (.+)$/.exec(step) ?? [];
+  async function apply(steps: string[]): Promise<void> {
+    for (const step of steps) {
+      const [, who = "", statement] = /^as (.+?): (.+)$/.exec(step) ?? [];
       const login = who === "a superuser" ? "postgres" : /^\w+$/.test(who) ? who : profile.admin;
       const [, owner] = /^psql "postgres:\/\/(\w+)@/.exec(step) ?? [];
-      if (statement) await run(`set role ${login}; ${statement}`);
+      if (statement?.includes("concurrently")) await profile.run(statement, database);
+      else if (statement) await run(`set role ${login}; ${statement}`);
       else if (owner) await promisify(exec)(step, { env: { ...process.env, PGPASSWORD: owner } });
       else if (step.startsWith("npm run migrate")) await migrate();
     }
@@ -490,9 +515,18 @@ describe.each<[string, () => Promise<Profile>, Record<string, Row>]>([
     const [remedy = ""] = ill.remedies;
     expect(remedy).toEqual(pattern(row.remedy));
 
+    const last = async (statements: string) => ((await run(here(statements))) as unknown[]).at(-1);
+    const see = () => row.seen && last(row.seen);
+    const seen = await see();
     if (row.view) await makeView(row.view);
     else if (row.byHand) await run(here(row.byHand));
-    else await apply(row.filledIn ? remedy.replace(...row.filledIn) : remedy);
+    else
+      await apply(ill.steps.map((step) => (row.filledIn && /^as /.test(step) ? step.replace(...row.filledIn) : step)));
+    expect(await see()).toEqual(seen);
+    const mayBypass =
+      "select from pg_roles where rolbypassrls and rolcanlogin and rolname !~ '^(postgres|veza_ledger)'";
+    expect(await last(mayBypass)).toHaveLength(0);
+    if (row.ends) return;
     const [, settled] = /--settled '(.*?)'/.exec(remedy) ?? [];
     const cured = await (settled && !row.view ? look(url, "--settled", settled) : look(url));
     expect(cured.ill).toEqual((row.still ?? []).map(pattern));

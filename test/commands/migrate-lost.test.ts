@@ -3,6 +3,7 @@ import postgres from "postgres";
 import { beforeAll, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
+import { inLines } from "../helpers/doctor.ts";
 import { runScript } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 
@@ -46,8 +47,8 @@ interface Moment {
   says: RegExp;
   has: boolean;
 }
-const nothing = /^✗ .+\n {2}→ .*run it again\nNothing was changed\.\n$/;
-const unknown = /^✗ .+\n {2}→ run it again\nIt is unknown whether it was changed\.\n$/;
+const nothing = /^✗ migrated .+\n {2}→ .*run it again\nNothing was changed\.\n$/;
+const unknown = /^✗ migrated .+\n {2}→ run it again\nIt is unknown whether it was changed\.\n$/;
 const moments: Record<string, Moment> = {
   "before the SQL is sent": { inRequest: "rolname in", says: nothing, has: false },
   "in the SQL": { inRequest: "create schema if not exists", says: unknown, has: false },
@@ -94,7 +95,7 @@ async function start(death: string, name: string) {
   await Promise.race([dead.promise, ended.then(() => expect.fail(`${name}: ${program.output()}`))]);
   return async () => {
     const tookMs = await ended;
-    expect([program.child.exitCode, program.output()], name).toEqual([1, expect.stringMatching(says)]);
+    expect([program.child.exitCode, `${inLines(program.output().trimEnd())}\n`], name).toEqual([1, expect.stringMatching(says)]);
     expect(tookMs, name).toBeLessThan(30_000);
     const sql = postgres(url.replace(/\w+$/, database), { max: 1 });
     const isMigrated = async () => (await sql`select from pg_namespace where nspname = 'ledger_metrics'`).length > 0;

@@ -134,7 +134,7 @@ it("logs in with the secret's new password, though the pooler refuses the old on
   await connections.close();
   expect(asked).toEqual([false, true]);
   expect(await command("doctor", [], url)).toMatch(
-    /✗ Postgres .*authentication failed\n +→ .* or a pooler lacks it\. /,
+    /✗ Postgres .*authentication failed\n +→ .* or a pooler lacks it: /,
   );
 });
 

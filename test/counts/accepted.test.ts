@@ -102,16 +102,16 @@ it("are accepted for 14 days at most, with a reason, by people on call, who set 
 
 it("lists the accepted rows, the soonest to run out first, or none without the table", async () => {
   const scene = sceneOf(await openConnection(database.samplerUrl));
-  expect(await lookAtAccepted(scene)).toEqual({ mark: "✓", fact: "none" });
+  expect(await lookAtAccepted(scene)).toMatchObject({ mark: "✓", found: "none" });
   await database.admin`insert into ledger_metrics.accepted values
     ('stuck_refunds', '17', now() + interval '5 days', 'the bank takes its days', now(), 'alice'),
     ('failed_transfers', '4', now() + interval '1 day', 'closed account', now(), 'bob'),
     ('stuck_orders', '1', now() - interval '1 minute', 'over', now() - interval '1 day', 'bob')`;
-  const { fact } = await lookAtAccepted(scene);
-  expect(fact.split(/\n +/)).toEqual([
+  const { found } = await lookAtAccepted(scene);
+  expect(found.split("\n")).toEqual([
     expect.stringMatching(/^failed_transfers 4, until \d{4}-\d\d-\d\d \d\d:\d\d UTC, by bob: closed account$/),
     expect.stringMatching(/^stuck_refunds 17, until .* UTC, by alice: the bank takes its days$/),
   ]);
   await database.admin`drop table ledger_metrics.accepted`;
-  expect((await lookAtAccepted(scene)).fact).toBe("none: without npm run migrate, no row can be accepted");
+  expect((await lookAtAccepted(scene)).found).toBe("none: without npm run migrate, no row can be accepted");
 });

@@ -1,6 +1,7 @@
 import { inject } from "vitest";
 import { run } from "../../commands/doctor.ts";
-import { briefly, type Scene } from "../../commands/look.ts";
+import { briefly } from "../../commands/session.ts";
+import type { Scene, Session } from "../../commands/take-looks.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
@@ -13,7 +14,25 @@ type Start = (args: string[], variables: Record<string, string | undefined>) => 
 const here: Start = (args, variables) => inProcess(run, args, variables);
 export const elsewhere: Start = (args, variables) => inItsOwnProcess("doctor", args, variables);
 
-/** Runs the doctor; its lines without the remedies, which start with an arrow, and these by themselves. */
+/** Findings as they are printed: each in one line, with the steps of its remedy. Leaves out what was expected. */
+export function findingsIn(output: string) {
+  const findings: { line: string; steps: string[] }[] = [];
+  for (const line of output.replaceAll(/\n {31}expected: .*(\n {31}.*)*/g, "").split("\n")) {
+    const last = findings.at(-1);
+    if (line.startsWith("  → ")) last?.steps.push(line.slice(4));
+    else if (last && / {31}/.test(line)) last.line += ` ${line.trim()}`;
+    else findings.push({ line: line.replaceAll(/ {2,}/g, " "), steps: [] });
+  }
+  return findings;
+}
+
+/** The same as a text: the steps of a remedy are in one line. */
+export const inLines = (output: string): string =>
+  findingsIn(output)
+    .map(({ line, steps }) => line + (steps.length > 0 ? `\n  → ${steps.join("; ")}` : ""))
+    .join("\n");
+
+/** Runs the doctor. The remedies have one line for each finding with a remedy. */
 export async function doctor(role: string[], settings: Record<string, string | undefined>, start = here) {
   const { exitCode, output } = await start(role, {
     DATABASE_URL: undefined,
@@ -23,17 +42,21 @@ export async function doctor(role: string[], settings: Record<string, string | u
     STAGE: "doctor",
     ...settings,
   });
-  const all = output.split("\n").map((line) => line.replaceAll(/ {2,}/g, " "));
-  const isRemedy = (line: string) => line.startsWith(" → ");
-  const lines = all.filter((line) => !isRemedy(line));
-  const ill = lines.filter((line) => /^[!✗]/.test(line));
-  return { exitCode, lines, ill, remedies: all.filter(isRemedy).map((line) => line.slice(3)) };
+  const findings = findingsIn(output);
+  const lines = findings.map(({ line }) => line);
+  const ill = findings.filter(({ line }) => /^[!✗]/.test(line));
+  const remedies = ill.filter(({ steps }) => steps.length > 0).map(({ steps }) => steps.join("; "));
+  return { exitCode, lines, ill: ill.map(({ line }) => line), steps: ill[0]?.steps ?? [], remedies };
 }
 
 /** What a single look needs of the scene. */
-export function sceneOf(database: Database): Scene {
-  const ask = askOn(database, deadline("test", 20_000), briefly);
-  return { database, ask, settled: [] as string[], isClockRight: true } as Scene;
+export function sceneOf(database: Database): Pick<Scene & Session, "database" | "ask" | "settled" | "login"> {
+  return {
+    database,
+    ask: askOn(database, deadline("test", 20_000), briefly),
+    settled: [],
+    login: "veza_ledger_sampler",
+  };
 }
 
 /** SQL: rows of every kind. Each check counts one, or two where a row that was just written counts. */

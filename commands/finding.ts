@@ -1,0 +1,52 @@
+import { errorFields } from "../lib/log.ts";
+
+/** One step of a remedy: SQL and who runs it, or a command or a sentence. A line each, to paste as it is. */
+export type Step = string | { as: string; sql: string };
+
+/** What a look has compared. ✓ is well, ! is a doubt that only the reader can settle, ✗ is wrong. */
+export interface Finding {
+  mark: "✓" | "!" | "✗";
+  found: string;
+  /** What was looked for instead. Not where it is well, or when an error ended the look. */
+  expected?: string;
+  /** What makes `expected` of what was found, in this order. */
+  remedy: Step[];
+}
+
+export const well = (found: string): Finding => ({ mark: "✓", found, remedy: [] });
+export const doubt = (found: string, expected: string, ...remedy: Step[]): Finding => ({
+  mark: "!",
+  found,
+  expected,
+  remedy,
+});
+export const wrong = (found: string, expected: string, ...remedy: Step[]): Finding => ({
+  mark: "✗",
+  found,
+  expected,
+  remedy,
+});
+
+/** What is wrong, and how to fix it, where a function has something else to return. */
+export class Problem extends Error {
+  readonly remedy: Step[];
+  constructor(message: string, ...remedy: Step[]) {
+    super(message);
+    this.remedy = remedy;
+  }
+}
+
+/** Resolves as `work` does, and turns any error of it into a Problem with this remedy. */
+export async function orRemedy<T>(work: PromiseLike<T>, ...remedy: Step[]): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof Problem ? error : new Problem(errorFields(error).reason, ...remedy);
+  }
+}
+
+/** What an error says of a look that it ended. */
+export function findingOf(error: unknown): Finding {
+  const remedy = error instanceof Problem ? error.remedy : ["run it again"];
+  return { mark: "✗", found: errorFields(error).reason, remedy };
+}

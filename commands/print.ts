@@ -1,0 +1,34 @@
+import type { Finding, Step } from "./finding.ts";
+
+const columns = 80;
+const nameColumns = 28;
+
+/** Prints a text of one line or several. */
+export type Print = (text: string) => void;
+
+/** A finding about `name`, in lines: what was found and expected, and below it the steps of its remedy, one a line. */
+export function linesOf(name: string, { mark, found, expected, remedy }: Finding): string {
+  const indent = nameColumns + 3;
+  const [first = "", ...more] = found.split("\n").flatMap((line) => wrapped(line, columns - indent));
+  const others = [...more, ...(expected ? wrapped(`expected: ${expected}`, columns - indent) : [])];
+  return [
+    `${mark} ${name.padEnd(nameColumns)} ${first}`,
+    ...others.map((line) => " ".repeat(indent) + line),
+    ...remedy.map((step) => `  → ${stepLine(step)}`),
+  ].join("\n");
+}
+
+/** A step, in a single line: what is pasted must not break. */
+const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${step.as}: ${step.sql}`);
+
+/** A text in lines of at most so many columns, unless a word is longer. */
+const wrapped = (text: string, width: number): string[] =>
+  text.match(new RegExp(`.{1,${width}}(?: |$)|\\S+`, "g"))?.map((line) => line.trimEnd()) ?? [];
+
+/** A duration in words, in its largest whole unit. */
+export function ago(seconds: number): string {
+  if (seconds >= 2 * 86_400) return `${Math.floor(seconds / 86_400).toLocaleString("en")} days`;
+  if (seconds >= 2 * 3_600) return `${Math.floor(seconds / 3_600)} h`;
+  if (seconds >= 120) return `${Math.floor(seconds / 60)} min`;
+  return `${Math.round(seconds)} s`;
+}

@@ -1,0 +1,39 @@
+import { errorFields } from "../lib/log.ts";
+import { askOn } from "../lib/question.ts";
+import { SecretsError } from "../lib/secrets.ts";
+import { loadSettings, type Settings } from "../lib/settings.ts";
+import { connect } from "./connect.ts";
+import { orRemedy, Problem } from "./finding.ts";
+import { loginProblem } from "./login-problem.ts";
+import type { Scene, Session } from "./take-looks.ts";
+
+const unread =
+  "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +
+  'the last good secret meanwhile, and log "secrets not read again"';
+
+/** The functions' settings, from the environment and from the secret if there is one. Throws a Problem. */
+export function readSettings({ receiver }: Scene["functions"]): Promise<Settings> {
+  return loadSettings(receiver ? "receiver" : "sampler").catch((error) => {
+    throw new Problem(errorFields(error).reason, error instanceof SecretsError ? unread : "see docs/settings.md");
+  });
+}
+
+/** Settings of a question: it writes nothing, waits for little, and numbers arrive to the last digit. */
+export const carefully = { transaction_read_only: "on", extra_float_digits: "1" };
+export const briefly = { ...carefully, statement_timeout: "1500ms", lock_timeout: "500ms" };
+
+/** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
+export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
+  const findDatabase = async (fresh: boolean) => (fresh ? (await loadSettings("sampler", { fresh })).database : target);
+  const database = await connect(findDatabase, "veza-ledger-doctor", limit).catch((error) => {
+    throw loginProblem(error, target);
+  });
+  const [row] = await database.sql`select session_user as login, current_setting('server_version') as version`;
+  // A pooler in statement mode hangs up when an answer leaves a transaction open.
+  await orRemedy(
+    database.sql.unsafe("begin").then(() => database.sql.unsafe("rollback")),
+    "a pooler before Postgres allows no transaction: set pool_mode = transaction for this database in PgBouncer",
+  );
+  const asks = { ask: askOn(database, limit, briefly), count: askOn(database, limit, carefully) };
+  return { database, login: String(row?.login), version: String(row?.version), ...asks };
+}

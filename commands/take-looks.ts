@@ -1,0 +1,80 @@
+import { type Database, isConnectionLost } from "../lib/database.ts";
+import { orAbort, withAnyOf } from "../lib/deadline.ts";
+import type { Ask } from "../lib/question.ts";
+import type { Settings } from "../lib/settings.ts";
+import { type Finding, findingOf, Problem } from "./finding.ts";
+
+/** A session on Postgres, as the functions open it. */
+export interface Session {
+  database: Database;
+  /** Who has logged in there. */
+  login: string;
+  /** Of the server. */
+  version: string;
+  /** Asks about the ledger, briefly. */
+  ask: Ask;
+  /** Asks what the sampler asks, which may take its time. */
+  count: Ask;
+}
+
+/** What looks are told before they look. */
+export interface Scene {
+  functions: { sampler: boolean; receiver: boolean };
+  /** Statuses for which nobody waits. */
+  settled: string[];
+  settings: Settings;
+}
+
+/** A look finds out one thing about the ledger, a session or the gateway. every-look.ts lists them all. */
+export interface Look<On = Scene & Session> {
+  name: string;
+  /** Names of looks. It is skipped when one of them, where it is taken at all, was skipped or found something wrong. */
+  behind?: string[];
+  /** Whose; without it, everybody's. */
+  for?: "sampler" | "receiver";
+  /** It needs no role of roles.sql, so that the first look takes it too. */
+  isFirst?: true;
+  /** Resolves to undefined where there is nothing to look at. */
+  look(scene: On): Promise<Finding | undefined>;
+}
+
+/** For all looks on Postgres together. */
+export const postgresTimeoutMs = 20_000;
+
+/**
+ * Takes the looks one after the other. Yields what each has found; a skipped look yields nothing. On Postgres, the look
+ * that is late by `limit`, or that loses the connection, is the last.
+ */
+export async function* takeLooks<On extends Pick<Scene, "functions">>(
+  looks: Look<On>[],
+  scene: On & { database?: Database },
+  limit?: AbortSignal,
+): AsyncGenerator<[string, Finding]> {
+  const notPassed = new Set(looks.map(({ name }) => name));
+  const { database } = scene;
+  for (const { name, behind = [], for: whose, look } of looks) {
+    if (limit?.aborted || database?.lost.aborted) return;
+    if ((whose && !scene.functions[whose]) || behind.some((other) => notPassed.has(other))) continue;
+    const work = database && limit ? inTime(database, limit, () => look(scene)) : look(scene);
+    const finding = await work.catch(findingOf);
+    if (finding?.mark !== "✗") notPassed.delete(name);
+    if (finding) yield [name, finding];
+  }
+}
+
+async function inTime<T>(database: Database, limit: AbortSignal, work: () => Promise<T>): Promise<T> {
+  try {
+    return await withAnyOf([limit, database.lost], (signal) => orAbort(work(), signal));
+  } catch (error) {
+    if (limit.aborted) {
+      throw new Problem(
+        `Postgres has not answered within ${postgresTimeoutMs / 1000} s`,
+        "look for locks and for load there, and whether the network drops idle connections",
+        "run it again",
+      );
+    }
+    if (!isConnectionLost(error)) throw error;
+    await database.close();
+    throw new Error("the connection to Postgres was lost");
+  }
+}
