@@ -111,10 +111,23 @@ export async function longSubjects(folder: string): Promise<string[]> {
   return stdout.split("\n").filter((line) => line.slice(line.indexOf(" ") + 1).length > maxSubjectLength);
 }
 
+/** The lines of SQL that are not ASCII, a line each: a database in LATIN1 takes no other characters. */
+export function notAscii(file: string, source: string): string[] {
+  return source
+    .split("\n")
+    .flatMap((line, index) => (/^[\t -~]*$/.test(line) ? [] : [`${file}:${index + 1}: not ASCII`]));
+}
+
 if (import.meta.main) {
   const cwd = path.join(import.meta.dirname, "..");
   for (const file of globSync(checked, { cwd }).sort()) {
     for (const problem of await problemsIn(file, await readFile(path.join(cwd, file), "utf8"))) {
+      console.error(problem);
+      process.exitCode = 1;
+    }
+  }
+  for (const file of globSync("config/postgres/*", { cwd })) {
+    for (const problem of notAscii(file, await readFile(path.join(cwd, file), "utf8"))) {
       console.error(problem);
       process.exitCode = 1;
     }

@@ -3,7 +3,7 @@ import path from "node:path";
 import { amountsPage, readmePage, runbookIndex } from "./generate/docs.ts";
 import { eventsSchema } from "./generate/events-schema.ts";
 import { indexes, rollback } from "./generate/indexes.ts";
-import { rolesFile } from "./generate/roles.ts";
+import { rolesFile, schemaFile } from "./generate/roles.ts";
 import { rulesFile } from "./generate/rules-of-checks.ts";
 import { ledgerDashboard } from "./grafana/dashboard.ts";
 
@@ -19,6 +19,7 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/postgres/indexes.sql": () => indexes,
   "config/postgres/indexes.rollback.sql": () => rollback,
   "config/postgres/roles.sql": rolesFile,
+  "config/postgres/schema.sql": schemaFile,
   "docs/amounts.md": amountsPage,
   "docs/events.schema.json": () => json(eventsSchema()),
   "docs/runbook/README.md": runbookIndex,

@@ -19,6 +19,10 @@ const grants = Object.values(Object.groupBy(ourRights, ({ table, role }) => `${t
   return `grant ${group.map(nameOf).join(", ")} on ${table} to ${role};\n`;
 });
 
+/** config/postgres/schema.sql, where rows are accepted for these checks and no others. */
+export const schemaFile = (text: string): string =>
+  between(text, "names of the checks", `names text[] := '{${checks.map(({ id }) => id).join(", ")}}';`);
+
 /** config/postgres/roles.sql with the rights of config/rights.ts, and the time-outs of the checks. */
 export function rolesFile(text: string): string {
   const parts = {

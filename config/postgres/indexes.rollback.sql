@@ -5,5 +5,4 @@
 
 select format('drop index %s%I.%I', case relkind when 'i' then 'concurrently ' end, nspname, relname)
 from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-where relkind in ('i', 'I') and not relispartition
-  and relname ~ '^veza_ledger_(stuck_orders|stuck_refunds|failed_transfers|orphan_refunds|pending_reversals)(_\d+)?$' \gexec
+where relkind in ('i', 'I') and not relispartition and relname ~ '^veza_ledger_' \gexec

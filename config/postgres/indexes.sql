@@ -4,7 +4,8 @@
 -- The query writes the statements, and psql's \gexec runs them, in the tables behind the sampler's search_path. It
 -- sets nothing for the session, which may be a pooler's. On a partitioned table, each partition gets its index, and a
 -- partition of tomorrow inherits it. CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption,
--- drop the invalid index and run this file again.
+-- drop the invalid index and run this file again. A table whose columns have other names, behind a view, is left out
+-- with a warning: the doctor prints its indexes. Indexes of checks that are no more are dropped.
 
 \set ON_ERROR_STOP on
 
@@ -15,24 +16,39 @@ with given (name, relation, expression, state) as (values
   ('veza_ledger_orphan_refunds', 'refunds', 'created_at', $$status = 'pending' and (hyperswitch_refund_id is null or hyperswitch_refund_id = '')$$),
   ('veza_ledger_pending_reversals', 'seller_transfers', 'updated_at', $$status = 'reversal_pending'$$)
 ),
--- As the sampler finds tables: by its role's setting, or else as this session does.
-path (schema, position) as (
-  select replace(trim(both '" ' from entry), '$user', session_user), position
-  from unnest(string_to_array(coalesce((
-    select substr(entry, length('search_path=') + 1)
-    from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
-    where rolname = 'veza_ledger_sampler' and entry like 'search_path=%'
-      and setdatabase in (0, (select oid from pg_database where datname = current_database()))
-    order by setdatabase desc limit 1), current_setting('search_path')), ',')) with ordinality as path (entry, position)
+columns (relation, names, statuses) as (values
+  ('orders', '{status, hyperswitch_payment_id, created_at}'::name[], '{pending}'::text[]),
+  ('refunds', '{status, hyperswitch_refund_id, created_at}'::name[], '{pending}'::text[]),
+  ('seller_transfers', '{status, updated_at}'::name[], '{permanently_failed, reversal_pending}'::text[])
 ),
--- Behind a view that the roles read, the table of the same name has the index. A view of another table has none here.
-found as (
-  select given.*, (
-    select pg_class.oid from path join pg_namespace on nspname = schema
-      join pg_class on relnamespace = pg_namespace.oid
+-- As the sampler finds tables: by its role's setting, or else as this session does. Behind a view that the roles read,
+-- the table of the same name has the index.
+places as materialized (
+  select columns.*, (
+    select pg_class.oid from (
+    select pg_namespace.oid, position
+    from regexp_matches(coalesce((
+      select substr(entry, length('search_path=') + 1)
+      from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
+      where rolname = 'veza_ledger_sampler' and entry like 'search_path=%'
+        and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+      order by setdatabase desc limit 1), current_setting('search_path')), '"(?:[^"]|"")*"|[^", ]+', 'g') with ordinality as entries (entry, position)
+      join pg_namespace on nspname = case
+        when entry[1] in ('$user', '"$user"') then session_user
+        when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
+        else lower(entry[1]) end) as path
+      join pg_class on relnamespace = path.oid
     where relname = relation and relkind in ('r', 'p', 'm') order by position limit 1) as root
-  from given
+  from columns
 ),
+fitting as (
+  select *, cardinality(names) = (select count(*) from pg_attribute join pg_type on pg_type.oid = atttypid
+    where attrelid = root and attname = any (names) and not attisdropped and attgenerated <> 'v'
+      and (typcategory in ('S', 'D') or typcategory = 'E'
+        and statuses <@ array(select enumlabel::text from pg_enum where enumtypid = atttypid))) as fits
+  from places
+),
+found as (select given.*, root from given join fitting using (relation) where fits),
 -- A table by itself, or a partitioned table with all that is below it.
 parts as (
   select found.*, root as relid, null::oid as parent, 0 as level, true as is_leaf
@@ -65,7 +81,13 @@ select statement from (
   from missing join (select relid as oid, nspname from (select distinct relid, nspname from named) as each) as above
     on above.oid = parent
   union all
-  select format('do $do$ begin raise warning %L; end $do$', 'no table ' || relation || ': nothing to index'), 4, 0
-  from found where root is null group by relation
+  select format('drop index %s%I.%I', case relkind when 'i' then 'concurrently ' end, nspname, relname), 4, 0
+  from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+  where relkind in ('i', 'I') and not relispartition and relname ~ '^veza_ledger_'
+    and regexp_replace(relname, '_\d+$', '') not in (select name from given)
+  union all
+  select format('do $do$ begin raise warning %L, %L; end $do$', 'no index for %: no such table, or a column has another '
+    || 'name or type, or is virtual. npm run doctor -- sampler prints its indexes', relation), 5, 0
+  from fitting where not fits
 ) as work (statement, step, position)
 order by step, position \gexec

@@ -64,6 +64,21 @@ create table if not exists ledger_metrics.accepted (
 comment on table ledger_metrics.accepted is
   'Rows of the ledger that somebody knows of: no alert tells of them until a day, at most 14 days ahead.';
 comment on column ledger_metrics.accepted.id is 'The row''s id in the table of the check, as text.';
+-- Each acceptance names a check of this version. Those of a check that a later version drops stay until they run out.
+do $$
+declare
+  -- generated: names of the checks
+  names text[] := '{stuck_orders, stuck_refunds, failed_transfers, orphan_refunds, pending_reversals}';
+  -- end of names of the checks
+begin
+  if names::text is distinct from (select obj_description(oid, 'pg_constraint') from pg_constraint
+    where conrelid = 'ledger_metrics.accepted'::regclass and conname = 'known_check') then
+    alter table ledger_metrics.accepted drop constraint if exists known_check;
+    execute format('alter table ledger_metrics.accepted add constraint known_check check ("check" = any (%L)) not valid;
+      comment on constraint known_check on ledger_metrics.accepted is %L', names, names);
+  end if;
+end
+$$;
 
 -- The money in the rows that the checks count, as far as you want it shown. Empty until you replace it:
 -- docs/amounts.md.

@@ -95,7 +95,10 @@ async function start(death: string, name: string) {
   await Promise.race([dead.promise, ended.then(() => expect.fail(`${name}: ${program.output()}`))]);
   return async () => {
     const tookMs = await ended;
-    expect([program.child.exitCode, `${inLines(program.output().trimEnd())}\n`], name).toEqual([1, expect.stringMatching(says)]);
+    expect([program.child.exitCode, `${inLines(program.output().trimEnd())}\n`], name).toEqual([
+      1,
+      expect.stringMatching(says),
+    ]);
     expect(tookMs, name).toBeLessThan(30_000);
     const sql = postgres(url.replace(/\w+$/, database), { max: 1 });
     const isMigrated = async () => (await sql`select from pg_namespace where nspname = 'ledger_metrics'`).length > 0;

@@ -133,9 +133,7 @@ it("logs in with the secret's new password, though the pooler refuses the old on
   await connections.use(({ sql }) => sql`select`);
   await connections.close();
   expect(asked).toEqual([false, true]);
-  expect(await command("doctor", [], url)).toMatch(
-    /✗ Postgres .*authentication failed\n +→ .* or a pooler lacks it: /,
-  );
+  expect(await command("doctor", [], url)).toMatch(/✗ Postgres .*authentication failed\n +→ .* or a pooler lacks it: /);
 });
 
 it("sets nothing for a session, in any SQL of the project", async () => {
