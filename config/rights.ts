@@ -95,7 +95,7 @@ export const lackingOf = (rights: string): string => `
     union
     select case when asks_as_caller then role else pg_get_userbyid(relowner) end, attrelid, 'select',
       pg_attribute.attname
-    from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid
+    from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
       join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid and refclassid = 'pg_class'::regclass
       join pg_attribute on attrelid = refobjid and attnum = refobjsubid and attnum > 0,
       lateral (select exists (select from pg_options_to_table(reloptions)

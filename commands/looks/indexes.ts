@@ -54,7 +54,7 @@ async function remedyFor(ask: Ask, check: Check, target: DatabaseTarget): Promis
     const [row] = await ask(tableOf(scan, check));
     if (!row) continue;
     const [plain] = row.name === check.table ? await scansOf(ask, check, row.table).catch(() => []) : [];
-    if (plain && conditionOf(plain) === conditionOf(scan)) return [indexingFile(row, target)];
+    if (plain && !row.has_virtual && conditionOf(plain) === conditionOf(scan)) return [indexingFile(row, target)];
     const condition = conditionOf(scan);
     if (row.enums?.some((column: string) => condition.includes(`(${column})::text`))) {
       return ["the text of an enum has no index: write `case` in the view instead: docs/what-counts.md"];
@@ -95,6 +95,7 @@ const tableOf = (scan: Scan, { id }: Check) => `
     (select format('drop index %s.%I', relnamespace::regnamespace, relname)
       from pg_class join pg_index on indexrelid = pg_class.oid
       where indrelid = root.oid and relname = 'veza_ledger_${id}' and not indisvalid) as drop_invalid,
+    exists (select from pg_attribute where attrelid = root.oid and attgenerated = 'v') as has_virtual,
     (select jsonb_agg(quote_ident(attname) order by attnum) from pg_attribute
       where attrelid = root.oid and attnum > 0 and not attisdropped) as columns,
     (select jsonb_agg(quote_ident(attname)) from pg_attribute join pg_type on pg_type.oid = atttypid

@@ -65,7 +65,7 @@ async function hidden(ask: Ask, table: string, { schema }: Row): Promise<Finding
       select refobjid, case when exists (select from pg_options_to_table(reloptions)
         where option_name = 'security_invoker' and option_value::boolean)
         then session_user else pg_get_userbyid(relowner) end
-      from read join pg_class using (oid) join pg_rewrite on ev_class = read.oid
+      from read join pg_class using (oid) join pg_rewrite on ev_class = read.oid and ev_type = '1'
         join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
       where relkind = 'v' and refclassid = 'pg_class'::regclass and refobjid <> read.oid
     )

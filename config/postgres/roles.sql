@@ -59,8 +59,8 @@ begin
   from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
   where rolname = 'veza_ledger_sampler' and setdatabase in (0, here.oid) and entry like 'search_path=%'
   order by setdatabase desc limit 1;
-  perform set_config('search_path',
-    coalesce(chosen, quote_ident(given) || ', public', current_setting('search_path')), true);
+  perform set_config('search_path', coalesce(chosen, quote_ident(given) || ', public',
+    nullif(nullif(current_setting('search_path'), ''), '""'), 'public'), true);
   path := array(select oid from
     -- generated: schemas of the search_path
     (
@@ -98,7 +98,7 @@ begin
   if given is not null and not exists (
     select from pg_class where relname = any (tables) and relnamespace = to_regnamespace(quote_ident(given))) then
     fault := format('the schema %I has no table %s', given, array_to_string(tables, ', '));
-  elsif to_regnamespace(quote_ident(given)) <> all (path) then
+  elsif given is not null and to_regnamespace(quote_ident(given)) <> all (path) then
     fault := format('veza_ledger_sampler looks for the ledger in %s, and not in %I', chosen, given);
     places := array[given];
   elsif missing is not null then
@@ -160,7 +160,7 @@ begin
     union
     select case when asks_as_caller then role else pg_get_userbyid(relowner) end, attrelid, 'select',
       pg_attribute.attname
-    from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid
+    from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
       join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid and refclassid = 'pg_class'::regclass
       join pg_attribute on attrelid = refobjid and attnum = refobjsubid and attnum > 0,
       lateral (select exists (select from pg_options_to_table(reloptions)
@@ -182,8 +182,8 @@ begin
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where pg_class.oid in (select oid from needed) or nspname = 'ledger_metrics' and relkind = 'v'
   ),
-  missing (owner, statement) as (
-    select nspowner, format('grant usage on schema %I to %I with grant option', nspname, current_user)
+  missing (owner, statement, helps_member) as (
+    select nspowner, format('grant usage on schema %I to %I with grant option', nspname, current_user), true
     from pg_namespace where oid in (select relnamespace from ledger join named using (oid))
       and not has_schema_privilege(oid, 'usage with grant option')
       -- What all have already is a mere warning, as long as this login has it as well.
@@ -191,24 +191,24 @@ begin
         coalesce(to_regrole(reader), 0), pg_namespace.oid, 'usage')) from unnest(readers) as reader))
     union all
     select relowner, format('grant select on %s to %I with grant option', string_agg(name, ', ' order by name),
-      current_user)
+      current_user), true
     from ledger where not may_grant and (relnamespace = to_regnamespace('ledger_metrics')
       or oid in (select oid from lacking where role = any (readers))) group by relowner
     union all
     -- The owner of a view, who asks for all its readers.
-    select relowner, format('grant select (%s) on %s to %I', string_agg(quote_ident(attname), ', '), name, role)
+    select relowner, format('grant select (%s) on %s to %I', string_agg(quote_ident(attname), ', '), name, role), false
     from lacking join ledger using (oid) where role <> all (readers) group by relowner, name, role
     union all
-    select here.datdba, format('grant connect on database %I to %I with grant option', here.datname, current_user)
+    select here.datdba, format('grant connect on database %I to %I with grant option', here.datname, current_user), true
     where not has_database_privilege(here.oid, 'connect with grant option')
       and not (select bool_and(has_database_privilege(coalesce(to_regrole(name), 0), here.oid, 'connect'))
         from unnest(names) as name)
     union all
-    select here.datdba, format('grant create on database %I to %I', here.datname, current_user)
+    select here.datdba, format('grant create on database %I to %I', here.datname, current_user), true
     where not has_database_privilege(here.oid, 'create')
       and not exists (select from pg_namespace where nspname = 'ledger_metrics')
     union all
-    select owner, 'npm run migrate' from (
+    select owner, 'npm run migrate', false from (
       select nspowner from pg_namespace where nspname = 'ledger_metrics'
       union select relowner from pg_class join pg_namespace on pg_namespace.oid = relnamespace
       where nspname = 'ledger_metrics' and relkind <> 'v'
@@ -219,7 +219,7 @@ begin
     select distinct
       case when may_join then current_user else rolname end,
       case when may_join then format('grant %I to %I', rolname, current_user) else statement end
-    from missing, me, pg_roles, lateral (select statement <> 'npm run migrate'
+    from missing, me, pg_roles, lateral (select helps_member
       and (pg_has_role(pg_roles.oid, 'usage with admin option')
         or (version < 160000 and makes_roles and not rolsuper)) as may_join) as helps
     -- The owner of a database is the only member of pg_database_owner, and nobody can join it.

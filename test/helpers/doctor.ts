@@ -32,16 +32,18 @@ export const inLines = (output: string): string =>
     .map(({ line, steps }) => line + (steps.length > 0 ? `\n  → ${steps.join("; ")}` : ""))
     .join("\n");
 
+/** The doctor's settings, on this database. */
+export const doctorSettings = (databaseUrl: string | undefined): Record<string, string | undefined> => ({
+  DATABASE_URL: databaseUrl,
+  PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+  WEBHOOK_SECRET: newSecret(),
+  SECRET_ID: undefined,
+  STAGE: "doctor",
+});
+
 /** Runs the doctor. The remedies have one line for each finding with a remedy. */
 export async function doctor(role: string[], settings: Record<string, string | undefined>, start = here) {
-  const { exitCode, output } = await start(role, {
-    DATABASE_URL: undefined,
-    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
-    WEBHOOK_SECRET: newSecret(),
-    SECRET_ID: undefined,
-    STAGE: "doctor",
-    ...settings,
-  });
+  const { exitCode, output } = await start(role, { ...doctorSettings(undefined), ...settings });
   const findings = findingsIn(output);
   const lines = findings.map(({ line }) => line);
   const ill = findings.filter(({ line }) => /^[!✗]/.test(line));
