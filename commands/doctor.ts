@@ -1,4 +1,5 @@
 import { checks } from "../lib/checks.ts";
+import { oldestRowsOf } from "../lib/counted-rows.ts";
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { takeSample } from "../lib/sample.ts";
@@ -80,7 +81,7 @@ async function statements(): Promise<string> {
   const close = async () => {};
   const database = { sql: { unsafe }, lost: new AbortController().signal, close } as unknown as Database;
   await takeSample({ use: (work) => work(database), close }, deadline("a tick", postgresTimeoutMs));
-  return asked.join("\n\n");
+  return [...asked, ...checks.map((check) => `${oldestRowsOf(check)};`)].join("\n\n");
 }
 
 if (import.meta.main) await start(run);

@@ -159,6 +159,18 @@ describe("without an answer of Postgres", () => {
   });
 });
 
+it("raises a total after a second loss, on top of how far it was ahead after the first", async () => {
+  const [STAGE, name] = ["lost-twice", "veza_reconciler_orphan_refunds_total"];
+  const group = `${inject("pushgatewayUrl")}/metrics/job/veza_reconciler/stage/${STAGE}`;
+  await fetch(group, { method: "PUT", body: `# TYPE ${name} counter\n${name} 9\n` });
+  onTestFinished(async () => void (await fetch(group, { method: "DELETE" })));
+  await database.admin`insert into ledger_metrics.totals (name, value, ahead) values (${name}, 5, 2)`;
+  const { steps } = await doctor(["receiver"], { DATABASE_URL: database.receiverUrl, STAGE });
+  const [, sql = ""] = /^as veza_ledger_receiver: (.*)$/.exec(steps[1] ?? "") ?? [];
+  await (await openConnection(database.receiverUrl)).sql.unsafe(sql);
+  expect(await database.admin`select value, ahead from ledger_metrics.totals`).toEqual([{ value: "9", ahead: "6" }]);
+});
+
 it("tells a replica from the primary, on which alone is counted and published", async () => {
   const { exitCode, ill, remedies } = await doctor(["sampler"], { DATABASE_URL: await startReplica() });
   expect(exitCode).toBe(1);

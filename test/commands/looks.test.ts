@@ -202,6 +202,12 @@ const ledger: Record<string, Row> = {
     says: [`✗ ${unserved}`],
     remedy: indexing,
   },
+  "a large table without an index, and small ones": {
+    brokenBy: `${noIndexes} ${each("refunds", "drop index veza_ledger_ID;").join("")} analyze orders;
+      update pg_class set reltuples = 1e6, relpages = 1 where oid = 'orders'::regclass`,
+    says: ["✗ indexes none serves stuck_orders, stuck_refunds, orphan_refunds: the whole table is read every minute"],
+    remedy: indexing,
+  },
   "an index that does not know the status: all rows of any age are read through it": {
     brokenBy: `${noIndexes} create index on orders (created_at)`,
     says: [`! ${unserved}`],
@@ -259,6 +265,23 @@ const logins: Record<string, Row> = {
     brokenBy: "revoke insert on ledger_metrics.accepted from veza_ledger_oncall",
     says: ['✗ rights on call veza_ledger_oncall lacks insert ("check", id, until, why) on ledger_metrics.accepted'],
     remedy: "npm run migrate",
+  },
+  "people on call, who look with their own login": {
+    brokenBy: "revoke select on ledger_metrics.amounts_at_risk from veza_ledger_oncall",
+    login: "veza_ledger_oncall",
+    says: [
+      "✗ rights veza_ledger_oncall lacks select on ledger_metrics.amounts_at_risk",
+      "✗ rights on call veza_ledger_oncall lacks select on ledger_metrics.amounts_at_risk",
+    ],
+    remedy: "npm run migrate",
+  },
+  "acceptances that match nothing": {
+    brokenBy: `insert into ledger_metrics.accepted ("check", id, until, why) values
+      ('stuck_orders', 'pay_1', now() + interval '1 day', 'the id of the provider')`,
+    says: ["! accepted rows stuck_orders pay_1, until … UTC, by postgres: the id of the provider"],
+    remedy:
+      "a row that was repaired needs this no more. …; as veza_ledger_oncall: begin read write; " +
+      `delete from ledger_metrics.accepted where ("check", id) in (('stuck_orders', 'pay_1')); commit`,
   },
   "a schema that the role may not use, which is not a wrong search_path": {
     brokenBy: "revoke all on schema SCHEMA from public, veza_ledger_sampler",

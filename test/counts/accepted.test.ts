@@ -35,7 +35,7 @@ it.each(checks)("of $id: as many as it counts, and the oldest other, while they 
   await accept(id, first?.id); // Twice is once.
   const [second] = await database.admin.unsafe(`select id from ${table} where id <> ${first?.id}`);
   await accept(id, second?.id, "now() - interval '1 second'"); // Its time is over.
-  await accept("another_check", second?.id); // It may be of another table.
+  await accept(checks.find((other) => other.table !== table)?.id ?? "", second?.id);
   expect(await ofAccepted()).toMatchObject({ [rows(id)]: 1 });
 
   await run(`update ${table} set status = 'settled' where id = ${first?.id}`);
@@ -81,10 +81,10 @@ it("are accepted for 14 days at most, with a reason, by people on call, who set 
   await run("alter role veza_ledger_oncall password 'oncall'");
   const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   onTestFinished(() => oncall.end());
-  const insert = (until: string, why = "known", more = "") =>
+  const insert = (until: string, why = "known", more = "", check = "stuck_orders") =>
     oncall.unsafe(`begin read write;
       insert into ledger_metrics.accepted ("check", id, until, why${more && ", accepted_at"})
-        values ('stuck_orders', '1', now() + interval '${until}', '${why}'${more}); commit`);
+        values ('${check}', '1', now() + interval '${until}', '${why}'${more}); commit`);
   const refused = async (work: Promise<unknown>, reason: RegExp) => {
     await expect(work).rejects.toThrow(reason);
     await oncall.unsafe("rollback");
@@ -92,6 +92,8 @@ it("are accepted for 14 days at most, with a reason, by people on call, who set 
   await insert("13 days");
   await refused(insert("15 days"), /at_most_14_days/);
   await refused(insert("1 day", " "), /violates check constraint/);
+  await refused(insert("1 day", "known", "", "stuck_order"), /known_check/);
+  await refused(insert("1 day", "known", "", "VezaLedgerStuckOrders"), /known_check/);
   await refused(insert("20 days", "known", ", now() + interval '10 days'"), /permission denied/);
   await refused(oncall.unsafe("begin read write; update ledger_metrics.accepted set why = 'x'"), /permission denied/);
   const [row] = await oncall`select accepted_by, why from ledger_metrics.accepted`;

@@ -1,10 +1,11 @@
 // indexes.sql: a tick reads as much of a large ledger as of a small one.
 
+import type { Sql } from "postgres";
 import { expect, it } from "vitest";
 import { fillLedger, pagesOfTick } from "../../bench/ledger.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
-import { databaseForTest } from "../helpers/database.ts";
+import { databaseForTest, targetOf } from "../helpers/database.ts";
 
 /** The pages of a tick on a ledger of so many settled rows, with indexes.sql, next to rows / 100 other tables. */
 async function pagesAt(rows: number, type: string) {
@@ -46,6 +47,45 @@ it.each(["timestamptz", "timestamp"])(
     expect(large.withStuckRows - large.healthy).toBeLessThan(25);
   },
 );
+
+const ofOrders = (admin: Sql) => admin`
+  select indrelid::regclass::text as table from pg_index join pg_class on pg_class.oid = indexrelid
+  where relname ~ '^veza_ledger_stuck_orders' order by 1`;
+
+it("serves partitions that have inherited an index of the shop's", async () => {
+  const { admin, adminUrl } = await databaseForTest();
+  await admin.unsafe(`
+    alter table orders rename to rest; alter table rest alter id drop identity;
+    create table orders (like rest) partition by range (created_at);
+    alter table orders attach partition rest default;
+    create index on orders (created_at)`);
+  await runSqlFiles(adminUrl, ["config/postgres/indexes.sql"]);
+  expect(await ofOrders(admin)).toEqual([{ table: "orders" }, { table: "rest" }]);
+});
+
+it("serves the table that the sampler finds, and not the table that this session finds", async () => {
+  const { admin, adminUrl } = await databaseForTest();
+  await admin.unsafe(`create schema "The Shop"; create table "The Shop".orders (like orders);
+    alter role veza_ledger_sampler in database ${targetOf(adminUrl).database} set search_path = "The Shop", public`);
+  await runSqlFiles(adminUrl, ["config/postgres/indexes.sql"]);
+  expect(await ofOrders(admin)).toEqual([{ table: '"The Shop".orders' }]);
+});
+
+it("drops the index of a check that is no more", async () => {
+  const { admin, adminUrl } = await databaseForTest();
+  await admin.unsafe("create index veza_ledger_gone on orders (created_at) where status = 'gone'");
+  await runSqlFiles(adminUrl, ["config/postgres/indexes.sql"]);
+  expect(await admin`select from pg_class where relname = 'veza_ledger_gone'`).toHaveLength(0);
+});
+
+it("leaves out a table whose columns it does not know, and serves the others", async () => {
+  const { admin, adminUrl } = await databaseForTest();
+  await admin.unsafe("alter table orders rename status to state");
+  await runSqlFiles(adminUrl, ["config/postgres/indexes.sql"]);
+  const made = await admin`select relname from pg_class where relkind = 'i' and relname ~ '^veza_ledger' order by 1`;
+  const others = checks.filter(({ table }) => table !== "orders").map(({ id }) => `veza_ledger_${id}`);
+  expect(made.map(({ relname }) => relname)).toEqual(others.sort());
+});
 
 it("serves a partitioned table, partitions of partitions and partitions of tomorrow, and is taken back", async () => {
   const { admin, adminUrl } = await databaseForTest();
