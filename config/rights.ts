@@ -41,7 +41,7 @@ export const ledgerRights: readonly Right[] = [
   select("veza_ledger_oncall", "ledger_metrics_outbox", [], [...outbox, ...outboxOnCall]),
 ];
 
-/** A right to a table of ours, of which every column exists. */
+/** A right to a table of ours: all its columns exist. */
 const ours = (role: string, privilege: Right["privilege"], name: string, columns: string[] = []): Right => ({
   ...{ role, privilege, table: `ledger_metrics.${name}`, columns, optional: [] },
 });

@@ -89,8 +89,7 @@ begin
       errcode = 'undefined_table', hint = 'it may be the wrong database: name the ledger''s in DATABASE_URL, or '
         || E'migrate the ledger first\nrun it again';
   end if;
-  if to_regclass('ledger_metrics.deliveries') is null and exists (
-    select from pg_class where relnamespace = to_regnamespace('ledger_metrics')) then
+  if (select bool_and(relname <> 'deliveries') from pg_class where relnamespace = to_regnamespace('ledger_metrics')) then
     raise exception 'the schema ledger_metrics is there, and is not of this service: it has no table deliveries' using
       errcode = 'duplicate_schema', hint = E'rename your schema: this service makes its own\nrun it again';
   end if;

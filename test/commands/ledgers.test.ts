@@ -12,7 +12,7 @@ import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
-/** One that differs from the ledger of local/ledger.sql in one thing. */
+/** A ledger that differs from local/ledger.sql in one thing. */
 interface Ledger {
   /** SQL, as the shop's own login, after local/ledger.sql and an order that is stuck. */
   made?: string;
@@ -34,6 +34,7 @@ interface Ledger {
 const docs = (columns: string, table = "public.orders", more = "") => `create schema veza_ledger_views;
   create view veza_ledger_views.orders ${more} as select ${columns} from ${table}`;
 const plain = "id, status, hyperswitch_payment_id, created_at, updated_at";
+const rest = "hyperswitch_payment_id, created_at";
 const views = ["--schema", "veza_ledger_views"];
 const into = (schema: string) => `create schema ${schema};
   alter table orders set schema ${schema}; alter table refunds set schema ${schema};
@@ -98,8 +99,8 @@ const ledgers: Record<string, Ledger> = {
   },
   "a view whose owner may not read the table": {
     made: docs(plain),
-    setUp:
-      "create role viewer; grant all on schema veza_ledger_views to viewer; alter view veza_ledger_views.orders owner to viewer",
+    setUp: `create role viewer; grant all on schema veza_ledger_views to viewer;
+      alter view veza_ledger_views.orders owner to viewer`,
     args: views,
   },
   "a view of a column of another name": {
@@ -112,13 +113,13 @@ const ledgers: Record<string, Ledger> = {
   },
   "a view of a renamed status": {
     made: `update orders set status = 'awaiting_payment'; ${docs(
-      "id, case status when 'awaiting_payment' then 'pending' else status end as status, hyperswitch_payment_id, created_at",
+      `id, case status when 'awaiting_payment' then 'pending' else status end as status, ${rest}`,
     )}`,
     args: views,
   },
   "a view of an enum in capitals, by case": {
     made: `${states}; update orders set state = 'AWAITING_PAYMENT'; ${docs(
-      "id, case state when 'AWAITING_PAYMENT' then 'pending' else 'other' end as status, hyperswitch_payment_id, created_at",
+      `id, case state when 'AWAITING_PAYMENT' then 'pending' else 'other' end as status, ${rest}`,
     )}`,
     args: views,
   },
@@ -130,7 +131,8 @@ const ledgers: Record<string, Ledger> = {
     sentence: /the text of an enum has no index/,
   },
   "an enum with the checks' values": {
-    made: `create type state as enum ('pending', 'paid'); alter table orders alter status type state using status::state`,
+    made: `create type state as enum ('pending', 'paid');
+      alter table orders alter status type state using status::state`,
   },
   "an enum that lacks them": {
     made: `create type state as enum ('PENDING'); alter table orders alter status type state using 'PENDING'::state`,

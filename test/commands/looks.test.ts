@@ -11,7 +11,7 @@ import { forEachCheck, insertRows, onTable, readsProviderId } from "../helpers/m
 import { asOnRds, type Profile, plain } from "../helpers/profiles.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
-/** Steps of a remedy are separated by `; `. In the texts, words such as SCHEMA stand for what they are in the profile, and … for anything. */
+/** `; ` separates the steps of a remedy. In the texts, words such as SCHEMA stand for what they are here, … for anything. */
 interface Row {
   /** SQL, as the superuser. */
   brokenBy?: string;
@@ -74,7 +74,8 @@ const orAnother = (schema: string) =>
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;
 const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
-const bypass = `as a superuser: alter role veza_ledger_oncall bypassrls; alter role veza_ledger_sampler bypassrls; or ${page}`;
+const alterOurs = "alter role veza_ledger_oncall bypassrls; alter role veza_ledger_sampler bypassrls";
+const bypass = `as a superuser: ${alterOurs}; or ${page}`;
 const isHidden = (schema: string) =>
   `✗ table orders row-level security is on in ${schema}, so that its counts are unknown`;
 const indexing = 'psql "postgres://OWNER@…/DATABASE" -f config/postgres/indexes.sql';
