@@ -64,8 +64,8 @@ export async function tryRole(sql: Sql, role: string): Promise<Finding> {
 }
 
 /**
- * SQL: from here to the end of the transaction, this session is the role, with the settings of its own sessions: the
- * database's or the server's where neither has one, and never those of the login that migrates.
+ * SQL: from here to the end of the transaction, this session is the role, with the settings of its own sessions. Where
+ * the role has none, the database's or the server's own count. The settings of the login that migrates do not.
  */
 const becoming = (role: string) => `
   do $$

@@ -64,7 +64,8 @@ export const ourRights: readonly Right[] = [
 /** SQL: `(oid, position)` of the schemas of a search_path. Unlike current_schemas(), it knows schemas without USAGE. */
 export const schemasOn = (path: string, user: string): string => `(
   select pg_namespace.oid, position
-  from regexp_matches(${path}, '"(?:[^"]|"")*"|[^", ]+', 'g') with ordinality as entries (entry, position)
+  from regexp_matches(${path}, '"(?:[^"]|"")*"|[^", ]+', 'g')
+    with ordinality as entries (entry, position)
     join pg_namespace on nspname = case
       when entry[1] in ('$user', '"$user"') then ${user}
       when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
@@ -96,7 +97,8 @@ export const lackingOf = (rights: string): string => `
     select case when asks_as_caller then role else pg_get_userbyid(relowner) end, attrelid, 'select',
       pg_attribute.attname
     from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
-      join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid and refclassid = 'pg_class'::regclass
+      join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+        and refclassid = 'pg_class'::regclass
       join pg_attribute on attrelid = refobjid and attnum = refobjsubid and attnum > 0,
       lateral (select exists (select from pg_options_to_table(reloptions)
         where option_name = 'security_invoker' and option_value::boolean) as asks_as_caller) as whose

@@ -38,8 +38,10 @@ const base = process.env.RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
 const [name, ...more] = process.argv.slice(2);
 const chosen = more.length === 0 ? demos[name ?? ""] : undefined;
 if (!chosen) {
-  console[name ? "error" : "log"](usage);
-  process.exit(name ? 2 : 0);
+  const asksForHelp = !name || /^(-h|--help)$/.test(name);
+  if (!asksForHelp) console.error(`not understood: ${[name, ...more].join(" ")}\n`);
+  console[asksForHelp ? "log" : "error"](usage);
+  process.exit(asksForHelp ? 0 : 2);
 }
 try {
   const stack = await findDemo();

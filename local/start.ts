@@ -57,12 +57,17 @@ process.exit();
 
 /** Seconds between two ticks. */
 function readArguments(): number {
+  const usage = "usage: npm start [-- --every <seconds, above 0>]";
+  const every = { type: "string", default: "10" } as const;
   try {
-    const { values } = parseArgs({ options: { every: { type: "string", default: "10" } } });
-    if (Number(values.every) > 0) return Number(values.every);
-  } catch {}
-  console.error("usage: npm start [-- --every <seconds, above 0>]");
-  process.exit(2);
+    const { values } = parseArgs({ options: { every, help: { type: "boolean", short: "h" } } });
+    if (!values.help && Number(values.every) > 0) return Number(values.every);
+    console[values.help ? "log" : "error"](usage);
+    process.exit(values.help ? 0 : 2);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    process.exit(2);
+  }
 }
 
 /** Starts everything, says where it is, and ticks until it is to stop. */

@@ -94,8 +94,8 @@ select statement from (
   where ${named}
     and regexp_replace(relname, '_\\d+$', '') not in (select name from given)
   union all
-  select format('do $do$ begin raise warning %L, %L; end $do$', 'no index for %: no such table, or a column has another '
-    || 'name or type, or is virtual. npm run doctor -- sampler prints its indexes', relation), 5, 0
+  select format('do $do$ begin raise warning %L, %L; end $do$', 'no index for %: no such table, or a column of another '
+    || 'name or type, or virtual. npm run doctor -- sampler prints its indexes', relation), 5, 0
   from fitting where not fits
 ) as work (statement, step, position)
 order by step, position \\gexec

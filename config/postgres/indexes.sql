@@ -32,7 +32,8 @@ places as materialized (
       from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) as entry
       where rolname = 'veza_ledger_sampler' and entry like 'search_path=%'
         and setdatabase in (0, (select oid from pg_database where datname = current_database()))
-      order by setdatabase desc limit 1), current_setting('search_path')), '"(?:[^"]|"")*"|[^", ]+', 'g') with ordinality as entries (entry, position)
+      order by setdatabase desc limit 1), current_setting('search_path')), '"(?:[^"]|"")*"|[^", ]+', 'g')
+      with ordinality as entries (entry, position)
       join pg_namespace on nspname = case
         when entry[1] in ('$user', '"$user"') then session_user
         when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
@@ -86,8 +87,8 @@ select statement from (
   where relkind in ('i', 'I') and not relispartition and relname ~ '^veza_ledger_'
     and regexp_replace(relname, '_\d+$', '') not in (select name from given)
   union all
-  select format('do $do$ begin raise warning %L, %L; end $do$', 'no index for %: no such table, or a column has another '
-    || 'name or type, or is virtual. npm run doctor -- sampler prints its indexes', relation), 5, 0
+  select format('do $do$ begin raise warning %L, %L; end $do$', 'no index for %: no such table, or a column of another '
+    || 'name or type, or virtual. npm run doctor -- sampler prints its indexes', relation), 5, 0
   from fitting where not fits
 ) as work (statement, step, position)
 order by step, position \gexec

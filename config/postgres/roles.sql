@@ -65,7 +65,8 @@ begin
     -- generated: schemas of the search_path
     (
       select pg_namespace.oid, position
-      from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g') with ordinality as entries (entry, position)
+      from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g')
+        with ordinality as entries (entry, position)
         join pg_namespace on nspname = case
           when entry[1] in ('$user', '"$user"') then current_user
           when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
@@ -145,7 +146,8 @@ begin
   select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     left join (
   select pg_namespace.oid, position
-  from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g') with ordinality as entries (entry, position)
+  from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g')
+    with ordinality as entries (entry, position)
     join pg_namespace on nspname = case
       when entry[1] in ('$user', '"$user"') then session_user
       when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
@@ -160,7 +162,8 @@ begin
     select case when asks_as_caller then role else pg_get_userbyid(relowner) end, attrelid, 'select',
       pg_attribute.attname
     from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
-      join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid and refclassid = 'pg_class'::regclass
+      join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+        and refclassid = 'pg_class'::regclass
       join pg_attribute on attrelid = refobjid and attnum = refobjsubid and attnum > 0,
       lateral (select exists (select from pg_options_to_table(reloptions)
         where option_name = 'security_invoker' and option_value::boolean) as asks_as_caller) as whose

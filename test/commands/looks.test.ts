@@ -11,7 +11,7 @@ import { forEachCheck, insertRows, onTable, readsProviderId } from "../helpers/m
 import { asOnRds, type Profile, plain } from "../helpers/profiles.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
-/** `; ` separates the steps of a remedy. In the texts, words such as SCHEMA stand for what they are here, … for anything. */
+/** `; ` separates the steps of a remedy. In the texts, words such as SCHEMA stand for their value, … for anything. */
 interface Row {
   /** SQL, as the superuser. */
   brokenBy?: string;
