@@ -71,7 +71,7 @@ export const schemasOn = (path: string, user: string): string => `(
       when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
       else lower(entry[1]) end)`;
 
-/** SQL: the oid of the relation with this name, which is SQL too: `ledger_metrics.totals`, or as the session finds it. */
+/** SQL: the oid of the relation of this name, which is SQL: `ledger_metrics.totals`, or as the session finds it. */
 export const tableNamed = (name: string): string => `(
   select pg_class.oid from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     left join ${schemasOn("current_setting('search_path')", "session_user")} as path on path.oid = relnamespace

@@ -86,7 +86,7 @@ async function scansOf(ask: Ask, check: Check, table: string): Promise<Scan[]> {
 const withoutAlias = (text: string, { Alias }: Scan) => text.replaceAll(`${Alias}.`, "").replaceAll(`"${Alias}".`, "");
 const conditionOf = (scan: Scan) => withoutAlias(scan.Filter ?? "true", scan);
 
-/** SQL: the table of a scan, or the partitioned table of which it is a part. */
+/** SQL: the table of a scan, or the partitioned table above it. */
 const tableOf = (scan: Scan, { id }: Check) => `
   select ${ownerName("root.relowner")} as owner, root.relname as name, root.relkind = 'p' as is_partitioned,
     format('%s.%I', root.relnamespace::regnamespace, root.relname) as table, index,

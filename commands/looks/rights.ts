@@ -48,7 +48,8 @@ export async function missingRights(ask: Ask, login: string, roles: string[]): P
     with recursive ${lackingOf(`${literal(wanted)}::jsonb`)},
     missing (role, owner, what, target) as (
       select ${literal(login)}, datdba, 'connect', format('database %I', datname)
-      from pg_database where datname = current_database() and not has_database_privilege(${literal(login)}, oid, 'connect')
+      from pg_database
+      where datname = current_database() and not has_database_privilege(${literal(login)}, oid, 'connect')
       union all
       select distinct role, nspowner, 'usage', format('schema %I', nspname)
       from named join pg_class using (oid) join pg_namespace on pg_namespace.oid = relnamespace
@@ -58,7 +59,8 @@ export async function missingRights(ask: Ask, login: string, roles: string[]): P
         format('%s.%I', relnamespace::regnamespace, relname)
       from lacking join pg_class using (oid) group by role, privilege, relowner, relnamespace, relname
     )
-    select role, ${ownerName("owner")} as owner, what || ' on ' || target as what, format('grant %s on %s to %I', what, target, role) as sql
+    select role, ${ownerName("owner")} as owner, what || ' on ' || target as what,
+      format('grant %s on %s to %I', what, target, role) as sql
     from missing order by target, what`);
   return rows as unknown as Missing[];
 }

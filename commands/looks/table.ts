@@ -33,7 +33,7 @@ export async function lookAtTable({ ask }: Session, table: string): Promise<Find
       (select row_security_active(found.oid) where has_schema_privilege(pg_namespace.oid, 'usage')) as hides_rows,
       (select string_agg(distinct relkind, '') from pg_class join below using (oid)) as kinds,
       exists (select from pg_subscription_rel join below on srrelid = below.oid) as is_target,
-      (select jsonb_agg(distinct schema) from named where not exists (select from below where below.oid = named.oid)) as others
+      (select jsonb_agg(distinct schema) from named left join below using (oid) where below.oid is null) as others
     from found left join pg_class using (oid) left join pg_namespace on pg_namespace.oid = relnamespace`);
   const { exists, others, search_path: path, schema } = row;
   if (!exists && !others) return wrong("there is no such table", table, "migrate the ledger, or name its database");
@@ -71,8 +71,8 @@ async function hidden(ask: Ask, table: string, { schema }: Row): Promise<Finding
     )
     select reader, string_agg(distinct format('%s.%I', relnamespace::regnamespace, relname), ', ') as tables,
       exists (select from pg_roles where rolname = 'veza_ledger_views') as has_owner,
-      (select jsonb_agg(rolname order by rolname) from pg_roles where not rolbypassrls and rolname in
-        ('veza_ledger', 'veza_ledger_oncall', 'veza_ledger_sampler', 'veza_ledger_sampler_clone', session_user)) as logins
+      (select jsonb_agg(rolname order by rolname) from pg_roles where not rolbypassrls
+        and rolname ~ '^veza_ledger(_oncall|_sampler)?(_clone)?$') as logins
     from read join pg_class using (oid) join pg_roles on rolname = reader
     where relrowsecurity and not rolsuper and not rolbypassrls
       and (relforcerowsecurity or not pg_has_role(reader, relowner, 'usage'))
@@ -83,7 +83,7 @@ async function hidden(ask: Ask, table: string, { schema }: Row): Promise<Finding
   const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
   if (!row) return wrong(found(", for the owner of a function"), expected, page);
   if (rows.every(({ reader }) => isOurs(reader))) {
-    const sql = row.logins.filter(isOurs).map((login: string) => `alter role ${login} bypassrls`);
+    const sql = row.logins.map((login: string) => `alter role ${login} bypassrls`);
     return wrong(found(""), expected, { as: "a superuser", sql: sql.join("; ") }, `or ${page}`);
   }
   if (schema !== "veza_ledger_views") return wrong(found(`, for ${row.reader}`), expected, page);

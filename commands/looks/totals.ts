@@ -14,6 +14,7 @@ export async function lookAtTotals({ database: { sql }, functions }: Scene & Ses
     await sql`select to_regnamespace('ledger_metrics') is null as is_missing, quote_ident(session_user) as login,
       quote_ident(current_database()) as database, current_setting('synchronous_commit') = 'off' as forgets`;
   if (row?.is_missing) return wrong('schema "ledger_metrics" does not exist', "that schema", migrate);
+  const alter = `alter role ${row?.login} in database ${row?.database}`;
   let may = "read";
   try {
     await sql.unsafe(lockAndReadTotals);
@@ -27,7 +28,7 @@ export async function lookAtTotals({ database: { sql }, functions }: Scene & Ses
     if (codeOf(error) === "25006") {
       return wrong("default_transaction_read_only is on: each delivery is answered with 503", "off", {
         as: roleMaker,
-        sql: `begin read write; alter role ${row?.login} in database ${row?.database} set default_transaction_read_only = off; commit`,
+        sql: `begin read write; ${alter} set default_transaction_read_only = off; commit`,
       });
     }
     return wrong(
