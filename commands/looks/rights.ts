@@ -1,7 +1,7 @@
 import { lackingOf, ledgerRights, ourRights } from "../../config/rights.ts";
 import type { Ask } from "../../lib/question.ts";
 import { type Finding, type Step, well, wrong } from "../finding.ts";
-import { isOurs } from "../remedies.ts";
+import { isOurs, ownedView } from "../remedies.ts";
 import { literal, ownerName } from "../sql.ts";
 import type { Scene, Session } from "../take-looks.ts";
 
@@ -25,7 +25,10 @@ async function compare(ask: Ask, login: string, roles: string[]): Promise<Findin
   const missing = await missingRights(ask, login, roles);
   if (missing.length === 0) return well("all that are needed");
   const found = missing.map(({ role, what }) => `${role} lacks ${what}`).join("; ");
-  const steps = missing.map(({ role, owner, sql }): Step => (isOurs(role) ? "npm run migrate" : { as: owner, sql }));
+  const steps = missing.map(({ role, owner, sql, is_login }): Step => {
+    if (isOurs(role)) return "npm run migrate";
+    return is_login && role !== login ? ownedView : { as: owner, sql }; // A login of the shop's gets no right.
+  });
   const unique = [...new Map(steps.map((step) => [JSON.stringify(step), step])).values()];
   return wrong(found, "the rights of roles.sql, and those below a view for its owner or caller", ...unique);
 }
@@ -35,6 +38,7 @@ interface Missing {
   owner: string;
   what: string;
   sql: string;
+  is_login: boolean;
 }
 
 /**
@@ -60,7 +64,8 @@ export async function missingRights(ask: Ask, login: string, roles: string[]): P
       from lacking join pg_class using (oid) group by role, privilege, relowner, relnamespace, relname
     )
     select role, ${ownerName("owner")} as owner, what || ' on ' || target as what,
-      format('grant %s on %s to %I', what, target, role) as sql
+      format('grant %s on %s to %I', what, target, role) as sql, role in (
+        select rolname from pg_roles where rolcanlogin) as is_login
     from missing order by target, what`);
   return rows as unknown as Missing[];
 }

@@ -5,7 +5,7 @@ import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
-import { here, isOurs, setTo, view } from "../remedies.ts";
+import { here, isOurs, ownedView, setTo, view } from "../remedies.ts";
 import { below } from "../sql.ts";
 import type { Session } from "../take-looks.ts";
 
@@ -80,13 +80,12 @@ async function hidden(ask: Ask, table: string, { schema }: Row): Promise<Finding
   const found = (whose: string) => `row-level security is on in ${schema}, so that its counts are unknown${whose}`;
   const [row] = rows;
   const expected = "no policy for who reads it";
-  const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
-  if (!row) return wrong(found(", for the owner of a function"), expected, page);
+  if (!row) return wrong(found(", for the owner of a function"), expected, ownedView);
   if (rows.every(({ reader }) => isOurs(reader))) {
     const sql = row.logins.map((login: string) => `alter role ${login} bypassrls`);
-    return wrong(found(""), expected, { as: "a superuser", sql: sql.join("; ") }, `or ${page}`);
+    return wrong(found(""), expected, { as: "a superuser", sql: sql.join("; ") }, `or ${ownedView}`);
   }
-  if (schema !== "veza_ledger_views") return wrong(found(`, for ${row.reader}`), expected, page);
+  if (schema !== "veza_ledger_views") return wrong(found(`, for ${row.reader}`), expected, ownedView);
   const sql = [
     `${row.has_owner ? "alter" : "create"} role veza_ledger_views nologin bypassrls`,
     `grant select on ${rows.map(({ tables }) => tables).join(", ")} to veza_ledger_views`,

@@ -197,9 +197,10 @@ begin
     from ledger where not may_grant and (relnamespace = to_regnamespace('ledger_metrics')
       or oid in (select oid from lacking where role = any (readers))) group by relowner
     union all
-    -- The owner of a view, who asks for all its readers.
+    -- The owner of a view, who asks for all its readers. A login of the shop's gets no right.
     select relowner, format('grant select (%s) on %s to %I', string_agg(quote_ident(attname), ', '), name, role), false
-    from lacking join ledger using (oid) where role <> all (readers) group by relowner, name, role
+    from lacking join ledger using (oid) where role in (select rolname from pg_roles where not rolcanlogin)
+    group by relowner, name, role
     union all
     select here.datdba, format('grant connect on database %I to %I with grant option', here.datname, current_user), true
     where not has_database_privilege(here.oid, 'connect with grant option')

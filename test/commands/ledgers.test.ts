@@ -103,6 +103,13 @@ const ledgers: Record<string, Ledger> = {
       alter view veza_ledger_views.orders owner to viewer`,
     args: views,
   },
+  "the same, and the owner is a login": {
+    made: docs(plain),
+    setUp: `create role viewer login; grant all on schema veza_ledger_views to viewer;
+      alter view veza_ledger_views.orders owner to viewer`,
+    args: views,
+    sentence: /let a role without a login own a view/,
+  },
   "a view of a column of another name": {
     made: `${renamed}; ${docs("id, state as status, hyperswitch_payment_id, created_at, updated_at")}`,
     args: views,

@@ -16,8 +16,10 @@ it("lists what there is to see, and how it is used when it is called otherwise",
   const { exitCode, lines } = await demo(undefined);
   expect(exitCode).toBe(0);
   expect(lines.flatMap((line) => /^ {2}([a-z-]+) {2,}\w/.exec(line)?.[1] ?? [])).toEqual(six);
+  expect(await demo(undefined, "--help")).toEqual({ exitCode: 0, lines });
   for (const args of [["dance"], ["outage", "now"]]) {
-    expect(await demo(undefined, ...args)).toEqual({ exitCode: 2, lines });
+    const typo = `not understood: ${args.join(" ")}`;
+    expect(await demo(undefined, ...args)).toEqual({ exitCode: 2, lines: [typo, "", ...lines] });
   }
 });
 
