@@ -62,7 +62,7 @@ async function makeView(column = "created_at", from = column, schema = "public")
 const change = (type: string, using: string) =>
   run(`alter table orders alter created_at drop default, alter created_at type ${type} using ${using}`);
 const rename = "update orders set status = 'awaiting_payment' where status = 'pending'";
-const renamed = "replace(status, 'awaiting_payment', 'pending')";
+const renamed = "case status when 'awaiting_payment' then 'pending' else status end";
 
 it.each<[string, breaks: () => Promise<unknown>, mends: () => Promise<unknown>]>([
   [
