@@ -66,10 +66,8 @@ export const schemasOn = (path: string, user: string): string => `(
   select pg_namespace.oid, position
   from regexp_matches(${path}, '"(?:[^"]|"")*"|[^", ]+', 'g')
     with ordinality as entries (entry, position)
-    join pg_namespace on nspname = case
-      when entry[1] in ('$user', '"$user"') then ${user}
-      when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
-      else lower(entry[1]) end)`;
+    join pg_namespace on entry[1] = '"' || replace(nspname, '"', '""') || '"' or lower(entry[1]) = nspname
+      or entry[1] in ('$user', '"$user"') and nspname = ${user})`;
 
 /** SQL: the oid of the relation of this name, which is SQL: `ledger_metrics.totals`, or as the session finds it. */
 export const tableNamed = (name: string): string => `(

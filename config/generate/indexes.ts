@@ -1,17 +1,13 @@
 import { checks, stateOf } from "../../lib/checks.ts";
-import { columnsOf, schemasOn, tables } from "../rights.ts";
+import { schemasOn } from "../rights.ts";
 
 // The indexes of the checks, and their rollback.
 
-const given = checks.map(
-  (check) => `  ('veza_ledger_${check.id}', '${check.table}', '${check.time}', $$${stateOf(check)}$$)`,
-);
-const statusesOf = (table: string) =>
-  new Set(checks.filter((check) => check.table === table).map(({ status }) => status));
-const read = tables.map(
-  (table) =>
-    `  ('${table}', '{${columnsOf(table).join(", ")}}'::name[], '{${[...statusesOf(table)].join(", ")}}'::text[])`,
-);
+const given = checks.map(({ columns = [], ...check }) => {
+  const names = ["status", ...columns, check.time].join(", ");
+  return `  ('veza_ledger_${check.id}', '${check.table}', '${check.time}', $$${stateOf(check)}$$,
+    '{${names}}'::name[], '${check.status}')`;
+});
 /** SQL: the text of the sampler's search_path, or of this session's. */
 const samplersPath = `coalesce((
     select substr(entry, length('search_path=') + 1)
@@ -34,29 +30,26 @@ export const indexes = `\
 
 \\set ON_ERROR_STOP on
 
-with given (name, relation, expression, state) as (values
+with given (name, relation, expression, state, names, status) as (values
 ${given.join(",\n")}
-),
-columns (relation, names, statuses) as (values
-${read.join(",\n")}
 ),
 -- As the sampler finds tables: by its role's setting, or else as this session does. Behind a view that the roles read,
 -- the table of the same name has the index.
 places as materialized (
-  select columns.*, (
+  select given.*, (
     select pg_class.oid from ${schemasOn(samplersPath, "session_user").replaceAll("\n", "\n  ")} as path
       join pg_class on relnamespace = path.oid
     where relname = relation and relkind in ('r', 'p', 'm') order by position limit 1) as root
-  from columns
+  from given
 ),
 fitting as (
   select *, cardinality(names) = (select count(*) from pg_attribute join pg_type on pg_type.oid = atttypid
     where attrelid = root and attname = any (names) and not attisdropped and attgenerated <> 'v'
       and (typcategory in ('S', 'D') or typcategory = 'E'
-        and statuses <@ array(select enumlabel::text from pg_enum where enumtypid = atttypid))) as fits
+        and status in (select enumlabel from pg_enum where enumtypid = atttypid))) as fits
   from places
 ),
-found as (select given.*, root from given join fitting using (relation) where fits),
+found as (select * from fitting where fits),
 -- A table by itself, or a partitioned table with all that is below it.
 parts as (
   select found.*, root as relid, null::oid as parent, 0 as level, true as is_leaf
@@ -94,8 +87,8 @@ select statement from (
   where ${named}
     and regexp_replace(relname, '_\\d+$', '') not in (select name from given)
   union all
-  select format('do $do$ begin raise warning %L, %L; end $do$', 'no index for %: no such table, or a column of another '
-    || 'name or type, or virtual. npm run doctor -- sampler prints its indexes', relation), 5, 0
+  select format('do $do$ begin raise warning %L, %L, %L; end $do$', 'no index % on %: no such table, or a column of another '
+    || 'name or type, or virtual. npm run doctor -- sampler prints it', name, relation), 5, 0
   from fitting where not fits
 ) as work (statement, step, position)
 order by step, position \\gexec

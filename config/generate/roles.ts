@@ -7,7 +7,7 @@ import { between } from "./marks.ts";
 
 /** Longest time for one statement, of all counts one after the other, in steps of 100 ms; 1.5 s at most. */
 const statementTimeoutMs = Math.min(1_500, Math.floor(sampleTimeoutMs / checks.length / 100) * 100);
-const timeout = (role: string) => `('${role}', 'statement_timeout', '${statementTimeoutMs}ms'),\n`;
+const timeout = `('{veza_ledger_sampler, veza_ledger}', 'statement_timeout', '${statementTimeoutMs}ms'),\n`;
 
 const rights = `rights jsonb := '[\n${ledgerRights.map((right) => `  ${JSON.stringify(right)}`).join(",\n")}\n]';`;
 
@@ -29,8 +29,7 @@ export function rolesFile(text: string): string {
     "rights to the ledger": rights,
     "schemas of the search_path": schemasOn("current_setting('search_path')", "current_user"),
     "rights that are lacking": `${lackingOf("rights").replaceAll(/^ {2}/gm, "").trim()},`,
-    "time of the sampler": timeout("veza_ledger_sampler"),
-    "time of both functions": timeout("veza_ledger"),
+    "time of a count": timeout,
     "rights to ledger_metrics": grants.join(""),
   };
   return Object.entries(parts).reduce((roles, [name, lines]) => between(roles, name, lines), text);

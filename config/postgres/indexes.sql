@@ -9,22 +9,22 @@
 
 \set ON_ERROR_STOP on
 
-with given (name, relation, expression, state) as (values
-  ('veza_ledger_stuck_orders', 'orders', 'created_at', $$status = 'pending' and hyperswitch_payment_id <> ''$$),
-  ('veza_ledger_stuck_refunds', 'refunds', 'created_at', $$status = 'pending' and hyperswitch_refund_id <> ''$$),
-  ('veza_ledger_failed_transfers', 'seller_transfers', 'updated_at', $$status = 'permanently_failed'$$),
-  ('veza_ledger_orphan_refunds', 'refunds', 'created_at', $$status = 'pending' and (hyperswitch_refund_id is null or hyperswitch_refund_id = '')$$),
-  ('veza_ledger_pending_reversals', 'seller_transfers', 'updated_at', $$status = 'reversal_pending'$$)
-),
-columns (relation, names, statuses) as (values
-  ('orders', '{status, hyperswitch_payment_id, created_at}'::name[], '{pending}'::text[]),
-  ('refunds', '{status, hyperswitch_refund_id, created_at}'::name[], '{pending}'::text[]),
-  ('seller_transfers', '{status, updated_at}'::name[], '{permanently_failed, reversal_pending}'::text[])
+with given (name, relation, expression, state, names, status) as (values
+  ('veza_ledger_stuck_orders', 'orders', 'created_at', $$status = 'pending' and hyperswitch_payment_id <> ''$$,
+    '{status, hyperswitch_payment_id, created_at}'::name[], 'pending'),
+  ('veza_ledger_stuck_refunds', 'refunds', 'created_at', $$status = 'pending' and hyperswitch_refund_id <> ''$$,
+    '{status, hyperswitch_refund_id, created_at}'::name[], 'pending'),
+  ('veza_ledger_failed_transfers', 'seller_transfers', 'updated_at', $$status = 'permanently_failed'$$,
+    '{status, updated_at}'::name[], 'permanently_failed'),
+  ('veza_ledger_orphan_refunds', 'refunds', 'created_at', $$status = 'pending' and (hyperswitch_refund_id is null or hyperswitch_refund_id = '')$$,
+    '{status, hyperswitch_refund_id, created_at}'::name[], 'pending'),
+  ('veza_ledger_pending_reversals', 'seller_transfers', 'updated_at', $$status = 'reversal_pending'$$,
+    '{status, updated_at}'::name[], 'reversal_pending')
 ),
 -- As the sampler finds tables: by its role's setting, or else as this session does. Behind a view that the roles read,
 -- the table of the same name has the index.
 places as materialized (
-  select columns.*, (
+  select given.*, (
     select pg_class.oid from (
     select pg_namespace.oid, position
     from regexp_matches(coalesce((
@@ -34,22 +34,20 @@ places as materialized (
         and setdatabase in (0, (select oid from pg_database where datname = current_database()))
       order by setdatabase desc limit 1), current_setting('search_path')), '"(?:[^"]|"")*"|[^", ]+', 'g')
       with ordinality as entries (entry, position)
-      join pg_namespace on nspname = case
-        when entry[1] in ('$user', '"$user"') then session_user
-        when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
-        else lower(entry[1]) end) as path
+      join pg_namespace on entry[1] = '"' || replace(nspname, '"', '""') || '"' or lower(entry[1]) = nspname
+        or entry[1] in ('$user', '"$user"') and nspname = session_user) as path
       join pg_class on relnamespace = path.oid
     where relname = relation and relkind in ('r', 'p', 'm') order by position limit 1) as root
-  from columns
+  from given
 ),
 fitting as (
   select *, cardinality(names) = (select count(*) from pg_attribute join pg_type on pg_type.oid = atttypid
     where attrelid = root and attname = any (names) and not attisdropped and attgenerated <> 'v'
       and (typcategory in ('S', 'D') or typcategory = 'E'
-        and statuses <@ array(select enumlabel::text from pg_enum where enumtypid = atttypid))) as fits
+        and status in (select enumlabel from pg_enum where enumtypid = atttypid))) as fits
   from places
 ),
-found as (select given.*, root from given join fitting using (relation) where fits),
+found as (select * from fitting where fits),
 -- A table by itself, or a partitioned table with all that is below it.
 parts as (
   select found.*, root as relid, null::oid as parent, 0 as level, true as is_leaf
@@ -87,8 +85,8 @@ select statement from (
   where relkind in ('i', 'I') and not relispartition and relname ~ '^veza_ledger_'
     and regexp_replace(relname, '_\d+$', '') not in (select name from given)
   union all
-  select format('do $do$ begin raise warning %L, %L; end $do$', 'no index for %: no such table, or a column of another '
-    || 'name or type, or virtual. npm run doctor -- sampler prints its indexes', relation), 5, 0
+  select format('do $do$ begin raise warning %L, %L, %L; end $do$', 'no index % on %: no such table, or a column of another '
+    || 'name or type, or virtual. npm run doctor -- sampler prints it', name, relation), 5, 0
   from fitting where not fits
 ) as work (statement, step, position)
 order by step, position \gexec

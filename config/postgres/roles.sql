@@ -67,10 +67,8 @@ begin
       select pg_namespace.oid, position
       from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g')
         with ordinality as entries (entry, position)
-        join pg_namespace on nspname = case
-          when entry[1] in ('$user', '"$user"') then current_user
-          when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
-          else lower(entry[1]) end)
+        join pg_namespace on entry[1] = '"' || replace(nspname, '"', '""') || '"' or lower(entry[1]) = nspname
+          or entry[1] in ('$user', '"$user"') and nspname = current_user)
     -- end of schemas of the search_path
     as schemas order by position);
 
@@ -148,10 +146,8 @@ begin
   select pg_namespace.oid, position
   from regexp_matches(current_setting('search_path'), '"(?:[^"]|"")*"|[^", ]+', 'g')
     with ordinality as entries (entry, position)
-    join pg_namespace on nspname = case
-      when entry[1] in ('$user', '"$user"') then session_user
-      when entry[1] like '"%' then replace(substr(entry[1], 2, length(entry[1]) - 2), '""', '"')
-      else lower(entry[1]) end) as path on path.oid = relnamespace
+    join pg_namespace on entry[1] = '"' || replace(nspname, '"', '""') || '"' or lower(entry[1]) = nspname
+      or entry[1] in ('$user', '"$user"') and nspname = session_user) as path on path.oid = relnamespace
   where (nspname || '.' || relname = "table" or relname = "table" and position is not null)
     and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1) as oid) as found
     where found.oid is not null
@@ -292,47 +288,31 @@ begin
   for login, setting, value in
     select rolname, given.setting, given.value
     from (values
-      ('veza_ledger_sampler', 'default_transaction_read_only', 'on'),
-      ('veza_ledger_sampler', 'synchronous_commit', 'on'),
-      ('veza_ledger_sampler', 'default_transaction_isolation', 'read committed'),
-      -- generated: time of the sampler
-      ('veza_ledger_sampler', 'statement_timeout', '1500ms'),
-      -- end of time of the sampler
-      ('veza_ledger_sampler', 'lock_timeout', '500ms'),
-      ('veza_ledger_sampler', 'idle_in_transaction_session_timeout', '10s'),
-      -- A policy that hides rows makes a count fail. Otherwise it would be too small, and nobody would know.
-      ('veza_ledger_sampler', 'row_security', 'off'),
-      -- For times without a zone. Go writes them in its process's zone, and in a container that is UTC. The server's
-      -- default is the zone of the host on which it was set up.
-      ('veza_ledger_sampler', 'timezone', 'UTC'),
-
+      ('{veza_ledger_sampler, veza_ledger_oncall}', 'default_transaction_read_only', 'on'),
       -- A delivery is answered when it is on the disk, whatever the database's default is.
-      ('veza_ledger_receiver', 'synchronous_commit', 'on'),
+      ('{veza_ledger_sampler, veza_ledger_receiver, veza_ledger}', 'synchronous_commit', 'on'),
       -- Under a stricter default of the database's, deliveries at the same time would fail each other.
-      ('veza_ledger_receiver', 'default_transaction_isolation', 'read committed'),
-      ('veza_ledger_receiver', 'statement_timeout', '3s'),
-      ('veza_ledger_receiver', 'lock_timeout', '2s'),
-      ('veza_ledger_receiver', 'idle_in_transaction_session_timeout', '10s'),
+      ('{veza_ledger_sampler, veza_ledger_receiver, veza_ledger}', 'default_transaction_isolation', 'read committed'),
+      -- veza_ledger is for both functions in one process: it has the shorter of the time-outs.
+      -- generated: time of a count
+      ('{veza_ledger_sampler, veza_ledger}', 'statement_timeout', '1500ms'),
+      -- end of time of a count
+      ('{veza_ledger_receiver}', 'statement_timeout', '3s'),
+      ('{veza_ledger_oncall}', 'statement_timeout', '10s'),
+      ('{veza_ledger_sampler, veza_ledger}', 'lock_timeout', '500ms'),
+      ('{veza_ledger_receiver, veza_ledger_oncall}', 'lock_timeout', '2s'),
+      ('{veza_ledger_sampler, veza_ledger_receiver, veza_ledger}', 'idle_in_transaction_session_timeout', '10s'),
+      ('{veza_ledger_oncall}', 'idle_in_transaction_session_timeout', '1min'),
       -- A receiver that AWS takes away leaves its connection behind. The role's connection limit is well above the
       -- receiver's concurrency. PostgreSQL 13 has no such setting.
-      ('veza_ledger_receiver', 'idle_session_timeout', '1min'),
-
-      -- For both functions in one process: what either of the two needs, and the shorter of the time-outs.
-      ('veza_ledger', 'synchronous_commit', 'on'),
-      ('veza_ledger', 'default_transaction_isolation', 'read committed'),
-      -- generated: time of both functions
-      ('veza_ledger', 'statement_timeout', '1500ms'),
-      -- end of time of both functions
-      ('veza_ledger', 'lock_timeout', '500ms'),
-      ('veza_ledger', 'idle_in_transaction_session_timeout', '10s'),
-      ('veza_ledger', 'idle_session_timeout', '1min'),
-
-      ('veza_ledger_oncall', 'default_transaction_read_only', 'on'),
-      ('veza_ledger_oncall', 'statement_timeout', '10s'),
-      ('veza_ledger_oncall', 'lock_timeout', '2s'),
-      ('veza_ledger_oncall', 'idle_in_transaction_session_timeout', '1min')
-    ) as given (role, setting, value)
-    join pg_roles on rolname in (given.role, given.role || '_clone')
+      ('{veza_ledger_receiver, veza_ledger}', 'idle_session_timeout', '1min'),
+      -- A policy that hides rows makes a count fail. Otherwise it would be too small, and nobody would know.
+      ('{veza_ledger_sampler}', 'row_security', 'off'),
+      -- For times without a zone. Go writes them in its process's zone, and in a container that is UTC. The server's
+      -- default is the zone of the host on which it was set up.
+      ('{veza_ledger_sampler}', 'timezone', 'UTC')
+    ) as given (roles, setting, value)
+    join pg_roles on regexp_replace(rolname, '_clone$', '') = any (given.roles::text[])
     where exists (select from pg_settings where lower(name) = given.setting)
       -- A zone that somebody has chosen stays.
       and not (given.setting = 'timezone' and exists (
