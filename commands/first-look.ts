@@ -10,6 +10,7 @@ import { type Finding, findingOf, orRemedy, Problem } from "./finding.ts";
 import { loginProblem } from "./login-problem.ts";
 import { countNow, countOf } from "./looks/counts.ts";
 import { linesOf, type Print } from "./print.ts";
+import { isOurs } from "./remedies.ts";
 import { carefully } from "./session.ts";
 import { quoted } from "./sql.ts";
 import { type Scene, type Session, takeLooks } from "./take-looks.ts";
@@ -91,7 +92,12 @@ async function look(scene: Scene & Session, print: Print, limit: AbortSignal): P
   print("");
   for (const [name, finding] of doubts) {
     // Other remedies are for roles that are not there yet.
-    print(linesOf(name, /^(columns|rights)/.test(name) ? finding : { ...finding, mark: "!", remedy: [] }));
+    print(
+      linesOf(
+        name,
+        isOurs(scene.login) || /^(columns|rights)/.test(name) ? finding : { ...finding, mark: "!", remedy: [] },
+      ),
+    );
   }
   print(
     doubts.length > 0

@@ -87,7 +87,8 @@ select statement from (
   where ${named}
     and regexp_replace(relname, '_\\d+$', '') not in (select name from given)
   union all
-  select format('do $do$ begin raise warning %L, %L, %L; end $do$', 'no index % on %: no such table, or a column of another '
+  select format('do $do$ begin raise warning %L, %L, %L; end $do$',
+    'no index % on %: no such table, or a column of another '
     || 'name or type, or virtual. npm run doctor -- sampler prints it', name, relation), 5, 0
   from fitting where not fits
 ) as work (statement, step, position)

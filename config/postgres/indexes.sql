@@ -85,7 +85,8 @@ select statement from (
   where relkind in ('i', 'I') and not relispartition and relname ~ '^veza_ledger_'
     and regexp_replace(relname, '_\d+$', '') not in (select name from given)
   union all
-  select format('do $do$ begin raise warning %L, %L, %L; end $do$', 'no index % on %: no such table, or a column of another '
+  select format('do $do$ begin raise warning %L, %L, %L; end $do$',
+    'no index % on %: no such table, or a column of another '
     || 'name or type, or virtual. npm run doctor -- sampler prints it', name, relation), 5, 0
   from fitting where not fits
 ) as work (statement, step, position)

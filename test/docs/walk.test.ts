@@ -48,7 +48,7 @@ it("leads to both promises seen kept, to counts on one's own ledger, to links, a
   }
   const [first = ""] = /npm run doctor -- postgres:\/\/[^`]+/.exec(await readFile("README.md", "utf8")) ?? [];
   expect(await outputOf(run(first.replace(/postgres:.*/, `'${ledger}'`)))).toMatch(
-    /^ +\d+ {2}stuck_orders, the oldest /m,
+    /^[!✓] stuck_orders +\d+, the oldest /m,
   );
 
   const [links = ""] = await commandsOf("docs/deploy.md", "## Alerts and dashboard");
