@@ -33,6 +33,7 @@ const longest = [
   "alerts/alerts",
   "go/go-client",
   "commands/looks",
+  "commands/ledgers",
   "local/local",
   "local/demo",
 ];

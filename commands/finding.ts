@@ -13,6 +13,7 @@ export interface Finding {
   remedy: Step[];
 }
 
+/** A finding with this mark: what was found, what was expected, and the steps from one to the other. */
 export const well = (found: string): Finding => ({ mark: "✓", found, remedy: [] });
 export const doubt = (found: string, expected: string, ...remedy: Step[]): Finding => ({
   mark: "!",
