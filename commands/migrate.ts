@@ -139,8 +139,7 @@ async function migrateOn(database: Database, migration: Migration): Promise<bool
 
 /** The SQL of one migration, as one transaction. */
 async function statementsOf({ schema, oneLogin, iam }: Migration, passwords: [string, string][]): Promise<string> {
-  const textOf = async (name: string) =>
-    (await readSqlFile(`config/postgres/${name}.sql`)).replaceAll(/^(begin|commit);\n/gm, "");
+  const textOf = (name: string) => readSqlFile(`config/postgres/${name}.sql`, ["begin;", "commit;"]);
   const [looks, changes] = (await textOf("roles")).split("-- From here on, something changes.\n");
   return [
     "begin read write;",

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import type { Sql } from "postgres";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
@@ -10,37 +9,27 @@ export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 export const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
 
 /** The text of a file of SQL, by its path from the project's top folder, without the lines that only psql knows. */
-export async function readSqlFile(file: string): Promise<string> {
-  const text = await readFile(path.join(import.meta.dirname, "..", file), "utf8");
-  return text.replaceAll(/^\\set .*\n\n?/gm, "");
+export async function readSqlFile(file: string, leftOut: string[] = []): Promise<string> {
+  const lines = (await readFile(path.join(import.meta.dirname, "..", file), "utf8")).split("\n");
+  return lines.filter((line) => !line.startsWith("\\set ") && !leftOut.includes(line)).join("\n");
 }
 
 /**
  * Runs SQL files one after the other on one connection; `files` are paths from the project's top folder. A file is one
- * transaction, unless it builds indexes CONCURRENTLY. Then each statement runs alone, as in psql, and `\gexec` runs the
- * statements that the query before it returns.
+ * transaction. If it ends in `\gexec`, as in psql, the statements that it returns run after it, each alone.
  */
 export async function runSqlFiles(url: string, files: string[]): Promise<void> {
   const target = parseDatabaseUrl(url);
   const { sql, close } = await connect(async () => target, "veza-ledger-migrate", deadline("Postgres", 10_000));
   try {
     for (const file of files) {
-      const text = await readSqlFile(file);
-      const isAlone = /\bconcurrently\b/i.test(text.replaceAll(/^--.*$/gm, ""));
-      for (const part of isAlone ? text.split(/;$/m) : [text]) await runPart(sql, part);
+      const [text = "", executes] = (await readSqlFile(file)).split("\\gexec\n");
+      const rows = await sql.unsafe(text);
+      if (executes !== undefined) for (const row of rows) await sql.unsafe(String(Object.values(row)[0]));
     }
   } finally {
     await close();
   }
-}
-
-/** Runs statements; before `\gexec`, a query whose answers are statements. */
-async function runPart(sql: Sql, part: string): Promise<void> {
-  const [first = "", ...more] = part.split(/\\gexec$/m);
-  const rows = await sql.unsafe(first);
-  if (more.length === 0) return;
-  for (const row of rows) await sql.unsafe(String(Object.values(row)[0]));
-  await runPart(sql, more.join("\\gexec\n"));
 }
 
 /** SQL: the name of a role by its oid. The owner of a database acts as pg_database_owner there, and nobody else. */

@@ -1,3 +1,4 @@
+import type { Row } from "postgres";
 import { lackingOf, ledgerRights, ourRights } from "../../config/rights.ts";
 import type { Ask } from "../../lib/question.ts";
 import { type Finding, type Step, well, wrong } from "../finding.ts";
@@ -33,22 +34,14 @@ async function compare(ask: Ask, login: string, roles: string[]): Promise<Findin
   return wrong(found, "the rights of roles.sql, and those below a view for its owner or caller", ...unique);
 }
 
-interface Missing {
-  role: string;
-  owner: string;
-  what: string;
-  sql: string;
-  is_login: boolean;
-}
-
 /**
  * Compares the rights of a login with the rights of these roles of roles.sql, also below views. Leaves out tables and
- * columns that are not there.
+ * columns that are not there. A row has the role, the owner who may grant, what is missing, and the grant.
  */
-export async function missingRights(ask: Ask, login: string, roles: string[]): Promise<Missing[]> {
+export async function missingRights(ask: Ask, login: string, roles: string[]): Promise<Row[]> {
   const rights = [...ledgerRights, ...ourRights].filter(({ role }) => roles.includes(role));
   const wanted = JSON.stringify(rights.map((right) => ({ ...right, role: login })));
-  const rows = await ask(`
+  return await ask(`
     with recursive ${lackingOf(`${literal(wanted)}::jsonb`)},
     missing (role, owner, what, target) as (
       select ${literal(login)}, datdba, 'connect', format('database %I', datname)
@@ -67,5 +60,4 @@ export async function missingRights(ask: Ask, login: string, roles: string[]): P
       format('grant %s on %s to %I', what, target, role) as sql, role in (
         select rolname from pg_roles where rolcanlogin) as is_login
     from missing order by target, what`);
-  return rows as unknown as Missing[];
 }

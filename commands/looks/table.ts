@@ -116,31 +116,25 @@ async function lookAtRows(ask: Ask, table: string, row: Row): Promise<Finding> {
     );
   }
   const { kinds, others, schema } = row;
-  const elsewhere: Step[] = others && ["if that is the ledger:", ...others.flatMap(searchIn(row))];
-  const both = "if both are, a view of both: docs/what-counts.md";
-  const doubts: [unknown, string, string, ...Step[]][] = [
-    [
-      row.is_target,
-      "the target of a subscription: rows count when they arrive",
-      "a table that the backend writes",
-      "name the publisher's database",
-    ],
-    [
-      kinds.includes("f"),
-      "rows are on another server, by its clock",
-      "a table of this database",
-      "name the database that has the table itself",
-    ],
-    [
-      kinds.includes("m"),
-      "a materialized view counts as of its last refresh",
-      "a table, or a view of it",
-      `read the table itself, or ${view}`,
-    ],
-    [others, `there is another one in ${others?.join(", ")}`, "one table of this name", ...(elsewhere ?? []), both],
-    [size === "and empty", "is the ledger elsewhere?", "rows", "name its database, or set the role's search_path"],
-  ];
-  const [, why = "", expected = "", ...remedy] = doubts.find(([isSo]) => isSo) ?? [];
   const what = `${kindNames[row.kind]} in ${schema}, ${size}`;
-  return why ? doubt(`${what}; ${why}`, expected, ...remedy) : well(what);
+  const unless = (why: string, ...rest: [expected: string, ...Step[]]) => doubt(`${what}; ${why}`, ...rest);
+  if (row.is_target) {
+    const remedy = "name the publisher's database";
+    return unless("the target of a subscription: rows count when they arrive", "a table that is written here", remedy);
+  }
+  if (kinds.includes("f")) {
+    const remedy = "name the database that has the table itself";
+    return unless("rows are on another server, by its clock", "a table of this database", remedy);
+  }
+  if (kinds.includes("m")) {
+    const remedy = `read the table itself, or ${view}`;
+    return unless("a materialized view counts as of its last refresh", "a table, or a view of it", remedy);
+  }
+  if (others) {
+    const both = "if both are, a view of both: docs/what-counts.md";
+    const remedy = ["if that is the ledger:", ...others.flatMap(searchIn(row)), both];
+    return unless(`there is another one in ${others.join(", ")}`, "one table of this name", ...remedy);
+  }
+  if (size !== "and empty") return well(what);
+  return unless("is the ledger elsewhere?", "rows", "name its database, or set the role's search_path");
 }
