@@ -31,27 +31,19 @@ create table if not exists public.ledger_metrics_outbox (
 );
 alter table public.ledger_metrics_outbox
   add column if not exists claimed_until timestamptz,
-  add column if not exists sent_at timestamptz,
-  add column if not exists first_sent_at timestamptz,
-  add column if not exists seq bigint not null generated always as identity,
-  add column if not exists digest text;
+  add column if not exists sent_at timestamptz, add column if not exists first_sent_at timestamptz,
+  add column if not exists seq bigint not null generated always as identity, add column if not exists digest text;
 -- Leaves room on each page for the claimed versions of its rows, so that claims need no new index entries.
 alter table public.ledger_metrics_outbox set (fillfactor = 50);
 
 comment on table public.ledger_metrics_outbox is
   'Reconciler events for veza-ledger-metrics. Waiting: sent_at and parked_at are null. Sent rows stay for 14 days.';
-comment on column public.ledger_metrics_outbox.claimed_until is
-  'Not null: a process is sending it. If the process dies, another process sends it from this time on.';
-comment on column public.ledger_metrics_outbox.sent_at is
-  'Not null: the receiver has counted it, and said so at this time.';
-comment on column public.ledger_metrics_outbox.first_sent_at is
-  'As sent_at, but stays when it is sent again. The receiver keeps the id for 14 days from here.';
-comment on column public.ledger_metrics_outbox.parked_at is
-  'Not null: the receiver refused it for good, and last_error says why. It waits for a person.';
-comment on column public.ledger_metrics_outbox.seq is
-  'The order of the inserts, and of sending rows that are due at the same time.';
-comment on column public.ledger_metrics_outbox.digest is
-  'Identifies the events that were enqueued, without their order and timestamps.';
+comment on column public.ledger_metrics_outbox.claimed_until is 'Not null: being sent. Due again from this time on.';
+comment on column public.ledger_metrics_outbox.sent_at is 'Not null: the receiver said then that it is counted.';
+comment on column public.ledger_metrics_outbox.first_sent_at is 'As sent_at, but stays: the id is kept for 14 days.';
+comment on column public.ledger_metrics_outbox.parked_at is 'Not null: waits for a person; last_error says why.';
+comment on column public.ledger_metrics_outbox.seq is 'The order of the inserts, and of rows due together.';
+comment on column public.ledger_metrics_outbox.digest is 'Identifies the events without order and timestamps.';
 create index if not exists ledger_metrics_outbox_waiting on public.ledger_metrics_outbox (next_attempt_at, seq)
   where sent_at is null and parked_at is null;
 create index if not exists ledger_metrics_outbox_parked on public.ledger_metrics_outbox (parked_at)

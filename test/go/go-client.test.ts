@@ -161,7 +161,7 @@ describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () =
     for (const [index, output] of printed.entries()) {
       expect(output).toMatch(/^PASS$/m);
       expect(output).not.toMatch(/^--- SKIP/m);
-      if (index < 2) say(`${["lib/pq", pgx][index]}: ${/^claiming .*/m.exec(output)?.[0]}`);
+      for (const [line] of output.matchAll(/^behind .*/gm)) say(`${["lib/pq", pgx][index]}: ${line}`);
     }
   });
 
@@ -316,7 +316,9 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
     const waiting = async (condition = "true") =>
       (await outbox(`sent_at is null and parked_at is null and ${condition}`)).length;
     const emptied = () => expect.poll(() => waiting()).toBe(0);
-    const sentTwice = async () => (await admin`select from ledger_metrics.deliveries where attempts > 1`).length;
+    const deliveries = (condition: string) =>
+      admin.unsafe(`select from ledger_metrics.deliveries where id <> 'outbox-ping' and ${condition}`);
+    const sentTwice = async () => (await deliveries("attempts > 1")).length;
     const faults: string[] = [];
     /** Resolves when all is sent that this fault has left, to how many deliveries were sent twice for it. */
     const afterFault = async (fault: string, happens: () => Promise<unknown>) => {
@@ -345,6 +347,7 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
     });
 
     await sendsTwice("the receiver is killed after it has recorded a delivery, and before it answers", async () => {
+      await killReconcilers(); // They would first ask how the receiver is.
       const atPush = toGateway.onNext(killReceiver);
       await repair();
       await atPush;
@@ -404,7 +407,7 @@ func repair(ctx context.Context, tx *${type}) error { return ${client}.Enqueue(c
       veza_reconciler_sweep_duration_seconds_count: sweeps,
       veza_reconciler_sweep_duration_seconds_sum: seconds,
     });
-    expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(sweeps);
+    expect(await deliveries("true")).toHaveLength(sweeps);
   });
 });
 

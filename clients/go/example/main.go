@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	_ "github.com/lib/pq"
@@ -23,7 +25,8 @@ const repairOrder = `update orders set status = 'paid', updated_at = now() where
 ) returning id`
 
 func main() {
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	databaseURL := cmp.Or(os.Getenv("DATABASE_URL"), "postgres://postgres:postgres@127.0.0.1:5433/postgres?sslmode=disable")
 	receiverURL := cmp.Or(os.Getenv("RECEIVER_URL"), "http://127.0.0.1:8080/")
 	secret := cmp.Or(os.Getenv("WEBHOOK_SECRET"), "whsec_cHVibGljIHNlY3JldCBvZiB0aGUgbG9jYWwgc3RhY2s=")
@@ -37,12 +40,21 @@ func main() {
 	}
 	outbox := ledgermetrics.NewOutbox(db, client)
 	outbox.Hooks.Sent = func(id string) { log.Println("counted", id) } // Run logs what fails, and what is parked.
-	go outbox.Run(ctx)
-	for ; ; time.Sleep(5 * time.Second) {
-		if err := sweep(ctx, db); err != nil {
+	sending := make(chan struct{})
+	go func() {
+		defer close(sending)
+		outbox.Run(ctx)
+	}()
+	for ctx.Err() == nil {
+		if err := sweep(ctx, db); err != nil && ctx.Err() == nil {
 			log.Println("sweep failed:", err)
 		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Second):
+		}
 	}
+	<-sending // Run has given back what it has claimed.
 }
 
 // sweep repairs an order, if one is stuck, and commits the repair together with the events that count it.

@@ -5,6 +5,7 @@
 package ledgermetrics
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -16,8 +17,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,9 +33,10 @@ const (
 	maxRetryAfter = time.Hour
 )
 
-// Client sends deliveries to one receiver. It is safe for concurrent use.
+// Client sends deliveries to one receiver. [NewClient] makes it. It is safe for concurrent use.
 type Client struct {
-	// HTTPClient makes the requests. Replace it for another transport, for instance to sign for aws_iam.
+	// HTTPClient makes the requests; nil means as NewClient does. Replace it for another transport, for instance to sign
+	// for aws_iam.
 	HTTPClient *http.Client
 	// Logger takes the notes on deliveries; nil means slog.Default().
 	Logger *slog.Logger
@@ -61,10 +65,10 @@ func NewClient(receiverURL, secret string) (*Client, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("ledgermetrics: secret: is empty")
 	}
-	return &Client{HTTPClient: newHTTPClient(), url: receiverURL, keys: keys}, nil
+	return &Client{HTTPClient: defaultHTTPClient(), url: receiverURL, keys: keys}, nil
 }
 
-func newHTTPClient() *http.Client {
+var defaultHTTPClient = sync.OnceValue(func() *http.Client {
 	// A redirect could turn the POST into a GET, whose 200 would say nothing about the delivery.
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if transport, ok := http.DefaultTransport.(*http.Transport); ok {
@@ -73,7 +77,7 @@ func newHTTPClient() *http.Client {
 		client.Transport = transport
 	}
 	return client
-}
+})
 
 // RejectedError says that a delivery was answered, and not counted.
 type RejectedError struct {
@@ -120,6 +124,10 @@ func (c *Client) Send(ctx context.Context, id string, events ...Event) error {
 
 // post is Send for a body as it is in the outbox.
 func (c *Client) post(ctx context.Context, id, body string) error {
+	if c == nil || len(c.keys) == 0 {
+		return fmt.Errorf("%w: client: make it by NewClient, with the receiver's URL and secret", ErrInvalid)
+	}
+	httpClient := cmp.Or(c.HTTPClient, defaultHTTPClient())
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(body))
@@ -133,7 +141,7 @@ func (c *Client) post(ctx context.Context, id, body string) error {
 	request.Header.Set("webhook-signature", c.sign(id, timestamp, body))
 	// Lets net/http dial again when the server has just closed an idle connection.
 	request.Header.Set("Idempotency-Key", id)
-	response, err := c.HTTPClient.Do(request)
+	response, err := httpClient.Do(request)
 	if err != nil {
 		return noAnswer(id, err)
 	}
@@ -156,6 +164,10 @@ func (c *Client) sign(id, timestamp, body string) string {
 	return strings.Join(signatures, " ")
 }
 
+// What is about the delivery itself, so that a retry cannot help. Everything else is fixed elsewhere: a clock, a
+// rotation, a policy, a URL, load.
+var finalStatuses = []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge}
+
 // judge turns an answer into what Send returns. Only the receiver's own JSON counts a delivery or ends it, because a
 // load balancer or a wrong URL can answer 200, 400 or 409 too.
 func judge(id, body string, response *http.Response, answerBody []byte) error {
@@ -174,7 +186,7 @@ func judge(id, body string, response *http.Response, answerBody []byte) error {
 		ID:         id,
 		Status:     status,
 		Reason:     shorten(answer.Error, maxReasonRunes),
-		Retryable:  answer.Error == "" || answer.Stage == nil || !isFinal(status),
+		Retryable:  answer.Error == "" || answer.Stage == nil || !slices.Contains(finalStatuses, status),
 		RetryAfter: retryAfter(response.Header.Get("Retry-After")),
 	}
 	if answer.Error == "" {
@@ -186,10 +198,13 @@ func judge(id, body string, response *http.Response, answerBody []byte) error {
 	return rejected
 }
 
-// isFinal reports whether a status is about the delivery itself, so that a retry cannot help. Everything else is fixed
-// elsewhere: a clock, a rotation, a policy, a URL, load.
-func isFinal(status int) bool {
-	return status == http.StatusBadRequest || status == http.StatusConflict || status == http.StatusRequestEntityTooLarge
+// retryAfterOf returns how long the receiver asked to wait, if this error is its answer.
+func retryAfterOf(err error) time.Duration {
+	var rejected *RejectedError
+	if errors.As(err, &rejected) {
+		return rejected.RetryAfter
+	}
+	return 0
 }
 
 func retryAfter(header string) time.Duration {
@@ -203,7 +218,7 @@ func retryAfter(header string) time.Duration {
 }
 
 func (c *Client) logger() *slog.Logger {
-	if c.Logger != nil {
+	if c != nil && c.Logger != nil {
 		return c.Logger
 	}
 	return slog.Default()

@@ -3,6 +3,7 @@ package ledgermetrics
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -226,4 +227,29 @@ func TestNewClientNamesWhatIsWrongAndNoSecret(t *testing.T) {
 			t.Errorf("%q: %v", c, err)
 		}
 	}
+}
+
+func TestZeroValuesWorkOrSayWhyNot(t *testing.T) {
+	var noClient *Client
+	for _, client := range []*Client{{}, noClient} {
+		if err := client.Send(ctx, "a"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewClient") {
+			t.Error(err)
+		}
+	}
+	client := answering(t, func(w http.ResponseWriter, _ *http.Request) { recorded(w) })
+	client.HTTPClient = nil
+	if err := client.Send(ctx, "a"); err != nil {
+		t.Error(err)
+	}
+	for _, outbox := range []*Outbox{{}, NewOutbox(nil, client), NewOutbox(&sql.DB{}, nil)} {
+		if _, err := outbox.Drain(ctx); !errors.Is(err, errNoOutbox) {
+			t.Error(err)
+		}
+		if _, err := outbox.ResendSince(ctx, time.Now()); !errors.Is(err, errNoOutbox) {
+			t.Error(err)
+		}
+	}
+	ended, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	(&Outbox{}).Run(ended)
 }

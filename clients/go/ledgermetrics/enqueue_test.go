@@ -161,23 +161,24 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	deliveries := map[string][]Event{
-		strings.Repeat("~", maxIDLength): many(maxEvents, Action(OrphanRefunds)),
-		"!":                              {SweepEnded(0), SweepEnded(maxSweepDuration), SweepEnded(1), {kind: "reconciler.orphan_refund"}},
-		"ahead":                          {{kind: "reconciler.sweep", at: time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)}},
+		strings.Repeat("~", 240): many(maxEvents, Action(OrphanRefunds)),
+		"!":                      {SweepEnded(0), SweepEnded(maxSweepDuration), SweepEnded(1), {kind: "reconciler.orphan_refund"}},
+		"ahead":                  {SweepEnded(0)},
 	}
 	for range 200 {
 		id := ""
-		for range 1 + rand.N(maxIDLength) {
+		for range 1 + rand.N(240) {
 			id += string('!' + rand.N('~'-'!'+1))
 		}
 		id = strings.ReplaceAll(id, ".", "-")
 		for range 1 + rand.N(5) {
 			deliveries[id] = append(deliveries[id], []Event{
-				Action([]Phase{StuckOrders, StuckRefunds, OrphanRefunds}[rand.N(3)]), OrphanRefund(),
+				Action(phases[rand.N(len(phases))]), OrphanRefund(),
 				SweepEnded(rand.N(maxSweepDuration)),
 			}[rand.N(3)])
 		}
 	}
+	deliveries["ahead"][0].at = time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)
 	tx := begin(t, db)
 	for id, events := range deliveries {
 		if err := Enqueue(ctx, tx, id, events...); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +23,15 @@ const (
 	OrphanRefunds Phase = "orphan_refunds"
 )
 
+var phases = []Phase{StuckOrders, StuckRefunds, OrphanRefunds}
+
 const (
 	maxEvents        = 1_000
 	maxSweepDuration = 24 * time.Hour
-	// The receiver takes 256 characters. The others are for a person who has to give a parked row another id.
-	maxIDLength = 240
 )
+
+// The receiver takes 256 characters. The others are for a person who has to give a parked row another id.
+var validID = regexp.MustCompile(`^[!--/-~]{1,240}$`)
 
 // ErrInvalid is in the chain of each error about input that the receiver would refuse: an unknown phase, a negative
 // duration, an id with a space. The call has touched neither the transaction nor the network.
@@ -36,15 +40,21 @@ var ErrInvalid = errors.New("ledgermetrics: invalid input")
 // Event is one thing that the reconciler did. It is a plain value: copy it, keep it, enqueue it again. [Action],
 // [OrphanRefund] and [SweepEnded] make events; the zero value is not valid.
 type Event struct {
-	kind     string
-	at       time.Time
-	phase    Phase
-	duration time.Duration
+	kind string
+	at   time.Time
+	// JSON, or empty.
+	data string
+	// What is wrong with it.
+	problem string
 }
 
 // Action is one row that this phase of the sweep repaired.
 func Action(phase Phase) Event {
-	return Event{kind: "reconciler.action", at: time.Now(), phase: phase}
+	event := Event{kind: "reconciler.action", at: time.Now(), data: fmt.Sprintf(`{"phase":%q}`, phase)}
+	if !slices.Contains(phases, phase) {
+		event.problem = fmt.Sprintf("phase %.40q: must be one of %s", phase, phases)
+	}
+	return event
 }
 
 // OrphanRefund is one orphan refund that was marked as failed. Enqueue its Action(OrphanRefunds) as well: each event
@@ -55,69 +65,43 @@ func OrphanRefund() Event {
 
 // SweepEnded is a sweep that ends now, and its duration, from 0 to 24 hours.
 func SweepEnded(duration time.Duration) Event {
-	return Event{kind: "reconciler.sweep", at: time.Now(), duration: duration}
-}
-
-func (e Event) check() error {
-	switch e.kind {
-	case "reconciler.action":
-		if e.phase != StuckOrders && e.phase != StuckRefunds && e.phase != OrphanRefunds {
-			return fmt.Errorf("phase %.40q: must be %s, %s or %s", e.phase, StuckOrders, StuckRefunds, OrphanRefunds)
-		}
-	case "reconciler.orphan_refund":
-	case "reconciler.sweep":
-		if e.duration < 0 || e.duration > maxSweepDuration {
-			return fmt.Errorf("sweep duration %s: must be from 0 to %s", e.duration, maxSweepDuration)
-		}
-	default:
-		return errors.New("is empty; Action, OrphanRefund and SweepEnded make events")
+	// Not duration.Seconds(), which makes 1.8399999999999999 of 1.84 s.
+	data := fmt.Sprintf(`{"duration_seconds":%v}`, float64(duration)/float64(time.Second))
+	event := Event{kind: "reconciler.sweep", at: time.Now(), data: data}
+	if duration < 0 || duration > maxSweepDuration {
+		event.problem = fmt.Sprintf("sweep duration %s: must be from 0 to %s", duration, maxSweepDuration)
 	}
-	return nil
+	return event
 }
 
 // MarshalJSON writes the event as the receiver reads it.
 func (e Event) MarshalJSON() ([]byte, error) {
-	var data any
-	switch e.kind {
-	case "reconciler.action":
-		data = map[string]any{"phase": e.phase}
-	case "reconciler.sweep":
-		// Not duration.Seconds(), which makes 1.8399999999999999 of 1.84 s.
-		data = map[string]any{"duration_seconds": float64(e.duration) / float64(time.Second)}
-	}
 	return json.Marshal(struct {
-		Type      string    `json:"type"`
-		Timestamp time.Time `json:"timestamp"`
-		Data      any       `json:"data,omitempty"`
-	}{e.kind, e.at.UTC().Truncate(time.Millisecond), data})
+		Type      string          `json:"type"`
+		Timestamp time.Time       `json:"timestamp"`
+		Data      json.RawMessage `json:"data,omitempty"`
+	}{e.kind, e.at.UTC().Truncate(time.Millisecond), json.RawMessage(e.data)})
 }
 
 // encode returns the body of a delivery, or an error that wraps ErrInvalid.
 func encode(id string, events []Event) ([]byte, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
+	if !validID.MatchString(id) {
+		return nil, fmt.Errorf(
+			"%w: id %.40q: must be 1 to 240 printable ASCII characters, without spaces and full stops", ErrInvalid, id)
 	}
 	if len(events) > maxEvents {
 		return nil, fmt.Errorf("%w: delivery %s: over %d events; give each part its own id", ErrInvalid, id, maxEvents)
 	}
 	for i, event := range events {
-		if err := event.check(); err != nil {
-			return nil, fmt.Errorf("%w: delivery %s: event %d: %w", ErrInvalid, id, i, err)
+		problem := event.problem
+		if event.kind == "" {
+			problem = "is empty; Action, OrphanRefund and SweepEnded make events"
+		}
+		if problem != "" {
+			return nil, fmt.Errorf("%w: delivery %s: event %d: %s", ErrInvalid, id, i, problem)
 		}
 	}
 	return json.Marshal(append([]Event{}, events...)) // Never null: an empty array is a delivery.
-}
-
-func checkID(id string) error {
-	for _, char := range []byte(id) {
-		if char < '!' || char > '~' || char == '.' {
-			return fmt.Errorf("%w: id %.40q: must be printable ASCII without spaces and full stops", ErrInvalid, id)
-		}
-	}
-	if len(id) < 1 || len(id) > maxIDLength {
-		return fmt.Errorf("%w: id %.40q: must have 1 to %d characters", ErrInvalid, id, maxIDLength)
-	}
-	return nil
 }
 
 // digest identifies what the events of a body add to the counters. It is the same for a body that was rebuilt, with
@@ -132,10 +116,7 @@ func digest(body string) (string, error) {
 	}
 	lines := make([]string, len(events))
 	for i, event := range events {
-		line, err := json.Marshal(event)
-		if err != nil {
-			return "", err
-		}
+		line, _ := json.Marshal(event) // It came from JSON.
 		lines[i] = string(line)
 	}
 	slices.Sort(lines)
@@ -156,32 +137,24 @@ func inWords(body string) string {
 	if json.Unmarshal([]byte(body), &events) != nil {
 		return ""
 	}
-	type noun struct{ one, many string }
-	counts := map[noun]int{}
+	// Of each noun and phase.
+	counts := map[[2]string]int{}
 	var swept time.Duration
 	for _, event := range events {
-		switch event.Type {
-		case "reconciler.action":
-			counts[noun{"action " + event.Data.Phase, "actions " + event.Data.Phase}]++
-		case "reconciler.orphan_refund":
-			counts[noun{"orphan refund", "orphan refunds"}]++
-		case "reconciler.sweep":
-			counts[noun{"sweep", "sweeps"}]++
-			swept += time.Duration(event.Data.DurationSeconds * float64(time.Second))
-		default:
-			counts[noun{event.Type, event.Type}]++
-		}
+		noun := strings.ReplaceAll(strings.TrimPrefix(event.Type, "reconciler."), "_", " ")
+		counts[[2]string{noun, event.Data.Phase}]++
+		swept += time.Duration(event.Data.DurationSeconds * float64(time.Second))
 	}
 	var words []string
-	for noun, count := range counts {
-		name := noun.many
-		if count == 1 {
-			name = noun.one
+	for what, count := range counts {
+		text := fmt.Sprintf("%d %s", count, what[0])
+		if count > 1 {
+			text += "s"
 		}
-		if noun.one == "sweep" {
-			name += fmt.Sprintf(" (%s)", swept.Round(time.Microsecond))
+		if what[0] == "sweep" {
+			text += fmt.Sprintf(" (%s)", swept.Round(time.Microsecond))
 		}
-		words = append(words, fmt.Sprintf("%d %s", count, name))
+		words = append(words, strings.TrimSpace(text+" "+what[1]))
 	}
 	slices.Sort(words)
 	return shorten(cmp.Or(strings.Join(words, ", "), "no events"), maxReasonRunes)

@@ -47,13 +47,13 @@ var wrongInputs = []struct {
 	events []Event
 	reason string
 }{
-	{"", nil, "must have 1 to 240 characters"},
-	{strings.Repeat("x", 241), nil, "must have 1 to 240 characters"},
+	{"", nil, "must be 1 to 240 printable"},
+	{strings.Repeat("x", 241), nil, "must be 1 to 240 printable"},
 	{"sweep.1", nil, "without spaces and full stops"},
 	{"two words", nil, "without spaces and full stops"},
 	{"line\nbreak", nil, "without spaces and full stops"},
 	{"ä", nil, "without spaces and full stops"},
-	{"a", []Event{OrphanRefund(), Action("stuck_order")}, `event 1: phase "stuck_order": must be stuck_orders, `},
+	{"a", []Event{OrphanRefund(), Action("stuck_order")}, `event 1: phase "stuck_order": must be one of [stuck_orders `},
 	{"a", []Event{SweepEnded(-time.Nanosecond)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
 	{"a", []Event{SweepEnded(24*time.Hour + 1)}, "must be from 0 to 24h0m0s"},
 	{"a", []Event{{}}, "event 0: is empty"},
@@ -130,7 +130,7 @@ func TestABodyInWords(t *testing.T) {
 		"[" + order + "," + order + "," + orphan + "]": "1 orphan refund, 2 actions stuck_orders",
 		"[" + sweep + "]": "1 sweep (1.84s)",
 		"[" + sweep + "," + orphan + "," + sweep + "]": "1 orphan refund, 2 sweeps (3.68s)",
-		"[" + event("reconciler.other", "{}") + "]":    "1 reconciler.other",
+		"[" + event("reconciler.other", "{}") + "]":    "1 other",
 		"[]":   "no events",
 		"[":    "",
 		"[1]":  "",

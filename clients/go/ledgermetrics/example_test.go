@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
@@ -152,20 +154,23 @@ func ExampleEnqueue_errors() {
 	// true ledgermetrics: the outbox has other events under this id: delivery sweep-42-3 has 501 actions stuck_refunds, and was given 1 orphan refund
 }
 
+// A deployment sends SIGTERM. Nothing stays claimed.
 func ExampleOutbox_Run() {
 	db := openLedger()
 	defer db.Close()
-	running, stop := context.WithCancel(ctx)
-	stopped := make(chan struct{})
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	sending := make(chan struct{})
 	go func() {
-		defer close(stopped)
-		newOutbox(db).Run(running)
+		defer close(sending)
+		newOutbox(db).Run(ctx)
 	}()
 
-	// The reconciler's work.
+	// The reconciler's work, until ctx ends.
+	syscall.Kill(os.Getpid(), syscall.SIGTERM)
 
-	stop()
-	<-stopped // It has given back what it was about to send, so that another process need not wait for that.
+	<-ctx.Done()
+	<-sending // Before the database is closed.
 	// Output:
 }
 

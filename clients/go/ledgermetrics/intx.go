@@ -9,11 +9,7 @@ import (
 	"time"
 )
 
-const (
-	maxAttempts = 10
-	minPause    = 10 * time.Millisecond
-	maxPause    = time.Second
-)
+const maxAttempts, minPause, maxPause = 10, 10 * time.Millisecond, time.Second
 
 // InTx runs work in a transaction, enqueues the events that work returns, under their id, and commits: the repair and
 // its events together, or neither. Work that returns no events needs no id. The options are as for [sql.DB.BeginTx];
@@ -23,9 +19,7 @@ const (
 // error as it is. After an error nothing is committed, except when the connection was lost during the commit: then only
 // Postgres knows. Do the same work again in this case, under the same id.
 func InTx(
-	ctx context.Context,
-	db *sql.DB,
-	options *sql.TxOptions,
+	ctx context.Context, db *sql.DB, options *sql.TxOptions,
 	work func(ctx context.Context, tx *sql.Tx) (id string, events []Event, err error),
 ) error {
 	return Retry(ctx, func() error {
@@ -60,12 +54,10 @@ func Retry(ctx context.Context, attempt func() error) error {
 		if failures == maxAttempts {
 			return fmt.Errorf("ledgermetrics: gave up after %d attempts: %w", failures, err)
 		}
-		pause := time.NewTimer(rand.N(min(minPause<<failures, maxPause)))
 		select {
 		case <-ctx.Done():
-			pause.Stop()
 			return fmt.Errorf("ledgermetrics: %w before the next attempt: %w", ctx.Err(), err)
-		case <-pause.C:
+		case <-time.After(rand.N(min(minPause<<failures, maxPause))):
 		}
 	}
 }

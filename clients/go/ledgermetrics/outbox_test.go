@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +12,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -45,11 +46,19 @@ func TestDrainSendsTheBytesThatAreInTheOutboxAndKeepsTheRow(t *testing.T) {
 		from ledger_metrics_outbox`, "(a,1,t,,,)")
 }
 
+// untilUnused returns when nothing looks for more.
+func untilUnused(db *sql.DB) {
+	for wait := 0; db.Stats().InUse > 0 && wait < 1000; wait++ {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func TestNoTransactionOrConnectionIsHeldDuringARequest(t *testing.T) {
 	db := open(t)
 	db.SetMaxOpenConns(1)
 	insert(t, db, "a", "[1]")
 	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		untilUnused(db)
 		if open := db.Stats().InUse; open != 0 {
 			t.Errorf("%d connections are in use", open)
 		}
@@ -131,13 +140,13 @@ func TestDrainSlowsDownWhenItIsToldTo(t *testing.T) {
 	}
 	cancel()
 	<-hasEnded
-	if throttled < 1 || throttled > 8 || outbox.inFlightLimit != 4 {
-		t.Errorf("throttled %d times, %d at a time", throttled, outbox.inFlightLimit)
+	if throttled < 1 || throttled > maxInFlight || outbox.limit < 2 || outbox.limit > 5 {
+		t.Errorf("throttled %d times, %d at a time", throttled, outbox.limit)
 	}
 	outbox.throttledAt = time.Now().Add(-throttledFor)
-	outbox.adapt(nil)
-	if outbox.inFlightLimit != maxInFlight {
-		t.Errorf("still %d at a time an hour later", outbox.inFlightLimit)
+	(&round{Outbox: outbox}).adapt(&delivery{State: sent})
+	if outbox.limit != maxInFlight {
+		t.Errorf("still %d at a time an hour later", outbox.limit)
 	}
 }
 
@@ -149,9 +158,9 @@ func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 	insert(t, db, "taken", "["+orphan+"]")
 	insert(t, db, "not-json", "[")
 	insert(t, db, "good", "[]")
-	sent := 0
+	var sent atomic.Int64
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
-		sent++
+		sent.Add(1)
 		switch r.Header.Get("webhook-id") {
 		case "invalid":
 			answer(w, 400, `{"error":"[1].type: must be another","stage":null}`)
@@ -170,19 +179,19 @@ func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 	outbox := NewOutbox(db, client)
 	drain(t, outbox, Drained{Counted: 1, Parked: 4})
 	drain(t, outbox, Drained{})
-	if sent != 5 {
+	if sent := sent.Load(); sent != 5 {
 		t.Errorf("sent %d times", sent)
 	}
 	expect(t, db, `select id, jsonb_array_length(case id when 'not-json' then '[]' else body end::jsonb), attempts,
 		parked_at is not null, sent_at, last_error from ledger_metrics_outbox where id <> 'good' order by id`,
 		`(invalid,2,1,t,,"ledgermetrics: delivery invalid rejected with 400: [1].type: must be another; `+
-			`not counted: 1 orphan refund, 1 reconciler.orphan") `+
+			`not counted: 1 orphan, 1 orphan refund") `+
 			`(large,2,1,t,,"ledgermetrics: delivery large rejected with 413: over 1 events; not counted: 2 orphan refunds") `+
 			`(not-json,0,1,t,,"ledgermetrics: delivery not-json rejected with 400: the body is not JSON") `+
 			`(taken,1,1,t,,"ledgermetrics: delivery taken rejected with 409: `+
 			`webhook-id: was recorded before for other events; not counted: 1 orphan refund")`)
 	for _, want := range []string{
-		`id=invalid error="[1].type: must be another" not_counted="1 orphan refund, 1 reconciler.orphan"`,
+		`id=invalid error="[1].type: must be another" not_counted="1 orphan, 1 orphan refund"`,
 		`id=taken error="webhook-id: was recorded before for other events" not_counted="1 orphan refund"`,
 	} {
 		if strings.Count(log.String(), `level=ERROR msg="delivery refused and parked" `+want) != 1 {
@@ -207,13 +216,13 @@ func TestHooksTellWhatBecameOfEachDelivery(t *testing.T) {
 			recorded(w)
 		case "parked":
 			answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
-		default:
+		case "failed":
 			answer(w, 503, `{"error":"not confirmed"}`)
+		default:
+			recorded(w)
 		}
 	}))
-	if _, err := outbox.Drain(ctx); err == nil { // Without hooks.
-		t.Error("no error")
-	}
+	drain(t, outbox, Drained{Counted: 1, Parked: 1, Failed: 1}) // Without hooks.
 	run(t, db, "update ledger_metrics_outbox set sent_at = null, parked_at = null, next_attempt_at = now() - interval '1 s'")
 	var told []string
 	tell := func(what ...any) { told = append(told, strings.TrimSpace(fmt.Sprintln(what...))) }
@@ -224,69 +233,202 @@ func TestHooksTellWhatBecameOfEachDelivery(t *testing.T) {
 		Failed: func(id string, err error) { tell("failed", id, err) },
 		Parked: func(id string, err *RejectedError) { tell("parked", id, err.Status, err.NotCounted) },
 	}
-	outbox.lookAtAllAt = time.Time{}
-	if _, err := outbox.Drain(ctx); err == nil {
-		t.Error("no error")
-	}
+	drain(t, outbox, Drained{Counted: 1, Parked: 1, Failed: 1})
+	slices.Sort(told)
 	want := []string{
-		"sent sent (sent)", "parked parked 409 no events", "failed failed ledgermetrics: delivery failed rejected with 503: not confirmed",
+		"failed failed ledgermetrics: delivery failed rejected with 503: not confirmed", "parked parked 409 no events", "sent sent (sent)",
 	}
 	if fmt.Sprint(told) != fmt.Sprint(want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 }
 
-func TestDrainBacksOffAndTouchesNoOther(t *testing.T) {
-	db := open(t)
-	insert(t, db, "slow", "[1]")
-	run(t, db, "update ledger_metrics_outbox set attempts = 4")
-	insert(t, db, "other", "[2]")
-	run(t, db, "update ledger_metrics_outbox set next_attempt_at = now() - interval '1 minute'")
-	var order []string
-	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
-		order = append(order, r.Header.Get("webhook-id"))
-		if r.Header.Get("webhook-id") == "slow" {
-			w.WriteHeader(502)
+// failing answers 503 to these deliveries, and counts the others.
+func failing(t *testing.T, ids ...string) *Client {
+	return answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if slices.Contains(ids, r.Header.Get("webhook-id")) {
+			answer(w, 503, `{"error":"not confirmed; send again with the same webhook-id"}`)
 			return
 		}
 		recorded(w)
-	}))
-	drained, err := outbox.Drain(ctx)
-	var rejected *RejectedError
-	if drained != (Drained{}) || !errors.As(err, &rejected) || rejected.Status != 502 {
-		t.Errorf("%+v, %v", drained, err)
-	}
-	// 8 s to 10 s after the fifth attempt, counted from when it was answered.
-	expect(t, db, `select id, attempts, parked_at, claimed_until, last_error like '%: delivery slow rejected with 502: %',
-		next_attempt_at - now() between interval '1 second' and interval '10 seconds'
+	})
+}
+
+func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
+	db := open(t)
+	insert(t, db, "slow", "[1]")
+	run(t, db, "update ledger_metrics_outbox set attempts = 4, next_attempt_at = now() - interval '1 hour'")
+	insert(t, db, "first", "[2]")
+	insert(t, db, "other", "[3]")
+	drain(t, NewOutbox(db, failing(t, "slow", "first")), Drained{Counted: 1, Failed: 2})
+	// 8 s to 10 s after the fifth attempt, counted from when it was written down.
+	expect(t, db, `select id, attempts, parked_at, claimed_until, last_error like '%: delivery slow rejected with 503: %',
+		next_attempt_at - now() between interval '5 seconds' and interval '10 seconds'
 		from ledger_metrics_outbox where id = 'slow'`, "(slow,5,,,t,t)")
-	expect(t, db, "select attempts, claimed_until, last_error from ledger_metrics_outbox where id = 'other'", "(0,,)")
-	drain(t, outbox, Drained{Counted: 1})
-	// Due again, and the delivery that came later still goes first.
-	run(t, db, "update ledger_metrics_outbox set next_attempt_at = now() - interval '1 millisecond'")
-	insert(t, db, "third", "[3]")
-	run(t, db, "update ledger_metrics_outbox set next_attempt_at = now() - interval '1 second' where id = 'third'")
-	outbox.inFlight = 1
-	if drained, err := outbox.Drain(ctx); err == nil || drained != (Drained{Counted: 1}) {
-		t.Errorf("%+v, %v", drained, err)
+	expect(t, db, `select attempts, next_attempt_at < now() + interval '1 second'
+		from ledger_metrics_outbox where id = 'first'`, "(1,t)")
+	expect(t, db, "select attempts, sent_at is not null, last_error from ledger_metrics_outbox where id = 'other'", "(1,t,)")
+}
+
+func TestARowThatIsSetAsideByHandStaysAside(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", "[1]")
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if fmt.Sprint(order) != "[slow other third slow]" {
-		t.Errorf("sent in the order %v", order)
+	_, setAside, _ := strings.Cut(string(page), "To set it aside:\n\n```sql\n")
+	setAside, _, _ = strings.Cut(setAside, "```")
+	drain(t, NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("webhook-id") == "a" {
+			run(t, db, strings.ReplaceAll(setAside, "…", "a"))
+			w.WriteHeader(503)
+			return
+		}
+		recorded(w)
+	})), Drained{})
+	expect(t, db, "select id, parked_at is not null, claimed_until, attempts from ledger_metrics_outbox", "(a,t,,0)")
+}
+
+func TestARowWaitsAMinuteAtMostOrAsLongAsTheReceiverAsks(t *testing.T) {
+	db := open(t)
+	insert(t, db, "often", "[1]")
+	run(t, db, "update ledger_metrics_outbox set attempts = 100000")
+	insert(t, db, "asked", "[2]")
+	drain(t, NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("webhook-id") {
+		case "asked":
+			w.Header().Set("Retry-After", "600")
+			fallthrough
+		case "often":
+			answer(w, 503, `{"error":"not confirmed; send again with the same webhook-id"}`)
+		default:
+			recorded(w)
+		}
+	})), Drained{Failed: 2})
+	expect(t, db, `select id, next_attempt_at - now() between interval '50 seconds' and interval '75 seconds',
+		next_attempt_at - now() between interval '500 seconds' and interval '600 seconds'
+		from ledger_metrics_outbox order by id`, "(asked,f,t) (often,t,f)")
+}
+
+// However many deliveries fail, and whatever way, the first good delivery behind them is counted soon.
+func TestFailingRowsHoldUpNoOther(t *testing.T) {
+	db := open(t)
+	count := cmp.Or(os.Getenv("FAILING_ROWS"), "100")
+	refuse := func(status int, wait time.Duration, retryAfter string) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(wait):
+			case <-r.Context().Done():
+			}
+			w.Header().Set("Retry-After", retryAfter)
+			answer(w, status, `{"error":"no"}`)
+		}
+	}
+	for name, fail := range map[string]http.HandlerFunc{
+		"503":                         refuse(503, 0, ""),
+		"503 with a long Retry-After": refuse(503, 0, "600"),
+		"403 of a proxy":              refuse(403, 0, ""),
+		"503 behind a lock":           refuse(503, 2*time.Second, "5"),
+		"no answer":                   refuse(503, time.Hour, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, db, "delete from ledger_metrics_outbox")
+			run(t, db, "insert into ledger_metrics_outbox (id, body) select 'bad-' || n, '[]' from generate_series(1, $1::int) n", count)
+			run(t, db, "insert into ledger_metrics_outbox (id, body) select 'good-' || n, '[]' from generate_series(1, 1000) n")
+			receivers := 1000
+			if strings.HasSuffix(name, "lock") {
+				receivers = 5 // As receiverConcurrency is, where requests wait instead of a 429.
+			}
+			running := make(chan bool, receivers)
+			outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+				io.ReadAll(r.Body)
+				running <- true
+				defer func() { <-running }()
+				if strings.HasPrefix(r.Header.Get("webhook-id"), "bad") {
+					fail(w, r)
+					return
+				}
+				recorded(w)
+			}))
+			runCtx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			startedAt, first, good := time.Now(), time.Duration(0), 0
+			outbox.Hooks.Sent = func(string) {
+				good++
+				if good == 1 {
+					first = time.Since(startedAt)
+				}
+				if good == 1000 {
+					cancel()
+				}
+			}
+			outbox.Run(runCtx)
+			fmt.Printf("behind %s rows with %s: first %.1f s, all %.1f s\n", count, name, first.Seconds(), time.Since(startedAt).Seconds())
+			if good != 1000 || first > 5*time.Second || time.Since(startedAt) > 20*time.Second {
+				t.Errorf("%d sent, the first after %s, all after %s", good, first, time.Since(startedAt))
+			}
+		})
 	}
 }
 
-func TestDrainWaitsAsLongAsTheReceiverAsks(t *testing.T) {
+func TestInAnOutageTheProcessAsksOnceInFiveSeconds(t *testing.T) {
 	db := open(t)
-	insert(t, db, "a", "[1]")
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 2000) as n")
+	var mutex sync.Mutex
+	var ids []string
+	var askedAt []time.Time
 	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Retry-After", "600")
+		mutex.Lock()
+		defer mutex.Unlock()
+		if len(askedAt) > 4 || len(askedAt) == 4 && time.Since(askedAt[3]) > time.Second {
+			recorded(w)
+			return
+		}
+		ids, askedAt = append(ids, r.Header.Get("webhook-id")), append(askedAt, time.Now())
 		answer(w, 503, `{"error":"not confirmed; send again with the same webhook-id"}`)
 	}))
-	if _, err := outbox.Drain(ctx); err == nil {
-		t.Error("no error")
+	runCtx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	sent := 0
+	outbox.Hooks.Sent = func(string) {
+		if sent++; sent == 2000 {
+			cancel()
+		}
 	}
-	expect(t, db, `select next_attempt_at - now() between interval '500 seconds' and interval '600 seconds'
-		from ledger_metrics_outbox`, "(t)")
+	outbox.Run(runCtx)
+	took := time.Since(askedAt[len(askedAt)-1])
+	if got := fmt.Sprint(ids); sent != 2000 || len(ids) != 4 || strings.Count(got, pingID) != 2 {
+		t.Errorf("asked with %s, sent %d", got, sent)
+	}
+	if wait := askedAt[3].Sub(askedAt[2]); wait < outagePause || took > 2*outagePause+10*time.Second {
+		t.Errorf("asked after %s, all sent %s after that", wait, took)
+	}
+}
+
+func TestAfterAnOutageADrainAsksFirst(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", "[1]")
+	requests, isBack := 0, false
+	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		if isBack {
+			recorded(w)
+			return
+		}
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(502)
+	}))
+	for _, want := range []int{2, 3, 4} {
+		_, err := outbox.Drain(ctx)
+		var rejected *RejectedError
+		if !errors.As(err, &rejected) || rejected.ID != pingID || rejected.RetryAfter != 10*time.Minute || requests != want {
+			t.Errorf("%v after %d requests, want %d", err, requests, want)
+		}
+	}
+	isBack = true
+	run(t, db, "update ledger_metrics_outbox set next_attempt_at = now()")
+	drain(t, outbox, Drained{Counted: 1})
 }
 
 func TestTwoWorkersNeverSendTheSameRowSideBySide(t *testing.T) {
@@ -337,7 +479,18 @@ func TestTwoWorkersNeverSendTheSameRowSideBySide(t *testing.T) {
 	expect(t, db, "select id from ledger_metrics_outbox where sent_at is null", "")
 }
 
-func TestAClaimTakesTheLongestDueAndWaitsForNoLock(t *testing.T) {
+// claim claims deliveries, and leaves them claimed.
+func claim(t *testing.T, outbox *Outbox, claimSQL string) []*delivery {
+	t.Helper()
+	round := round{Outbox: outbox}
+	lane := lane{claimSQL: claimSQL}
+	if err := round.claim(ctx, &lane); err != nil {
+		t.Fatal(err)
+	}
+	return lane.queue
+}
+
+func TestAClaimTakesOneEndAndWaitsForNoLock(t *testing.T) {
 	db := open(t)
 	run(t, db, `insert into ledger_metrics_outbox (id, body, next_attempt_at)
 		select 'row-' || n, '[]', now() - n * interval '1 second' from generate_series(1, 10) as n`)
@@ -345,14 +498,20 @@ func TestAClaimTakesTheLongestDueAndWaitsForNoLock(t *testing.T) {
 	if _, err := tx.Exec("select from ledger_metrics_outbox where id = 'row-9' for update"); err != nil {
 		t.Fatal(err)
 	}
+	run(t, db, "update ledger_metrics_outbox set attempts = 3 where id in ('row-1', 'row-10')")
 	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {}))
-	batch, _, err := outbox.claim(ctx)
-	ids := ""
-	for _, delivery := range batch {
-		ids += delivery.id + " "
-	}
-	if want := "row-10 row-8 row-7 row-6 row-5 row-4 row-3 row-2 "; err != nil || ids != want {
-		t.Errorf("%s, %v, want %s", ids, err, want)
+	for want, claimSQL := range map[string]string{
+		"row-10 row-8 row-7 row-6 row-5 row-4 row-3 row-2 row-1 ": claimOldestSQL,
+		"row-2 row-3 row-4 row-5 row-6 row-7 row-8 ":              claimNewestSQL,
+	} {
+		ids := ""
+		for _, delivery := range claim(t, outbox, claimSQL) {
+			ids += delivery.ID + " "
+		}
+		if ids != want {
+			t.Errorf("%s, want %s", ids, want)
+		}
+		run(t, db, "update ledger_metrics_outbox set claimed_until = null where id <> 'row-9'")
 	}
 }
 
@@ -378,13 +537,12 @@ func TestWhatADeadProcessHasClaimedIsSentWhenTheLeaseEnds(t *testing.T) {
 	db := open(t)
 	insert(t, db, "a", "[1]")
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
-	if batch, _, err := NewOutbox(db, client).claim(ctx); err != nil || len(batch) != 1 { // And dies.
-		t.Fatal(batch, err)
+	if claimed := claim(t, NewOutbox(db, client), claimOldestSQL); len(claimed) != 1 { // And dies.
+		t.Fatal(claimed)
 	}
 	outbox := NewOutbox(db, client)
 	drain(t, outbox, Drained{})
 	run(t, db, "update ledger_metrics_outbox set claimed_until = claimed_until - interval '1 minute'") // A minute passes.
-	outbox.lookAtAllAt = time.Time{}
 	drain(t, outbox, Drained{Counted: 1})
 }
 
@@ -392,23 +550,16 @@ func TestWhatADeadProcessHasClaimedIsSentWhenTheLeaseEnds(t *testing.T) {
 func TestNothingIsSettledAfterTheClaimHasEnded(t *testing.T) {
 	db := open(t)
 	insert(t, db, "a", `[1,2]`)
-	for _, err := range []error{
-		nil,
-		errors.New("no answer"),
-		&RejectedError{Status: 400, Reason: "[1]: is wrong"},
-		&RejectedError{Status: 409, Reason: "was recorded before"},
-	} {
+	for _, state := range []string{untried, sent, failed, parked} {
 		outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {}))
-		batch, _, claimErr := outbox.claim(ctx)
-		if claimErr != nil || len(batch) != 1 {
-			t.Fatal(batch, claimErr)
-		}
+		claimed := claim(t, outbox, claimOldestSQL)
 		if _, err := outbox.ResendSince(ctx, time.Now()); err != nil { // Ends all claims.
 			t.Fatal(err)
 		}
-		batch[0].isTried, batch[0].err = true, err
-		if drained, err := outbox.settle(ctx, batch); err != nil || drained != (Drained{}) {
-			t.Errorf("%+v, %v", drained, err)
+		claimed[0].State, claimed[0].err = state, errors.New("no answer")
+		round := round{Outbox: outbox, done: claimed}
+		if err := round.settle(ctx); err != nil || round.drained != (Drained{}) {
+			t.Errorf("%+v, %v", round.drained, err)
 		}
 		expect(t, db, "select id, body, attempts, sent_at, parked_at, last_error from ledger_metrics_outbox",
 			`(a,"[1,2]",0,,,)`)
@@ -433,98 +584,35 @@ func TestTheOutboxOutlivesItsSessionsAndStrangeDefaults(t *testing.T) {
 	}
 	insert(t, db, "a", "[1]")
 	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		untilUnused(db)
 		run(t, db, `select pg_terminate_backend(pid) from pg_stat_activity
 			where datname = current_database() and pid <> pg_backend_pid()`)
 		time.Sleep(200 * time.Millisecond) // Longer than a session may be idle.
 		recorded(w)
 	}))
-	drain(t, outbox, Drained{Counted: 1})
+	for range 2 { // A driver may report a session that has ended, and dial again only then.
+		outbox.Drain(ctx)
+	}
+	expect(t, db, "select id, attempts, claimed_until from ledger_metrics_outbox where sent_at is not null", "(a,1,)")
 }
 
-// A repair commits behind rows that are sent already.
-func TestARowThatBecomesVisibleLateIsFound(t *testing.T) {
+// A deployment ends the process at any moment.
+func TestRunLeavesNothingClaimed(t *testing.T) {
 	db := open(t)
-	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) }))
-	for secondsAgo, isFoundAtOnce := range map[int]bool{1: true, 60: false} {
-		tx := begin(t, db)
-		if _, err := tx.Exec(`insert into ledger_metrics_outbox (id, body, next_attempt_at)
-			values ($1, '[]', now() - $2::int * interval '1 second')`, fmt.Sprint("late-", secondsAgo), secondsAgo); err != nil {
-			t.Fatal(err)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 300) as n")
+	for end := range 40 {
+		run(t, db, "update ledger_metrics_outbox set sent_at = null, next_attempt_at = now()")
+		runCtx, cancel := context.WithCancel(ctx)
+		outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+			io.ReadAll(r.Body)
+			time.Sleep(time.Millisecond)
+			recorded(w)
+		}))
+		time.AfterFunc(time.Duration(end)*time.Millisecond, cancel)
+		outbox.Run(runCtx)
+		if got := rows(t, db, "select count(*) from ledger_metrics_outbox where claimed_until is not null"); got != "(0)" {
+			t.Fatalf("%s stay claimed after %d ms", got, end)
 		}
-		insert(t, db, fmt.Sprint("early-", secondsAgo), "[]")
-		drain(t, outbox, Drained{Counted: 1})
-		tx.Commit()
-		if isFoundAtOnce {
-			drain(t, outbox, Drained{Counted: 1})
-			continue
-		}
-		drain(t, outbox, Drained{})
-		outbox.lookAtAllAt = outbox.lookAtAllAt.Add(-lookAtAllEvery) // Ten seconds pass.
-		drain(t, outbox, Drained{Counted: 1})
-	}
-}
-
-// A snapshot that is held keeps every dead entry in the index, as pg_dump and a long report do.
-func TestPickingStaysCheapUnderAHeldSnapshot(t *testing.T) {
-	db := open(t)
-	run(t, db, "vacuum ledger_metrics_outbox")
-	// All due in the same moment, as one large transaction has enqueued them.
-	total := cmp.Or(os.Getenv("OUTBOX_ROWS"), "10000")
-	run(t, db, `insert into ledger_metrics_outbox (id, body, next_attempt_at)
-		select 'row-' || n, '[]', now() - interval '1 minute' from generate_series(1, $1::int) as n`, total)
-	run(t, db, "analyze ledger_metrics_outbox")
-	snapshot := begin(t, db)
-	if _, err := snapshot.Exec(`set transaction isolation level repeatable read;
-		select count(*) from ledger_metrics_outbox`); err != nil {
-		t.Fatal(err)
-	}
-	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {}))
-	outbox.inFlight = maxInFlight
-	pages := func() int {
-		t.Helper()
-		tx := begin(t, db)
-		defer tx.Rollback()
-		var plan string
-		query := "explain (analyze, buffers, format json) " + claimSQL(batchFactor*outbox.inFlight)
-		if err := tx.QueryRow(query, outbox.cursor.at, outbox.cursor.seq).Scan(&plan); err != nil {
-			t.Fatal(err)
-		}
-		var explained []struct {
-			Plan struct {
-				Hit  int `json:"Shared Hit Blocks"`
-				Read int `json:"Shared Read Blocks"`
-			}
-		}
-		if err := json.Unmarshal([]byte(plan), &explained); err != nil {
-			t.Fatal(err)
-		}
-		return explained[0].Plan.Hit + explained[0].Plan.Read
-	}
-	first := pages()
-	for {
-		batch, _, err := outbox.claim(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(batch) == 0 {
-			break
-		}
-		outbox.lookAtAllAt = time.Now().Add(time.Hour) // It goes on from where it was.
-		for i := range batch {
-			batch[i].isTried = true
-		}
-		if _, err := outbox.settle(ctx, batch); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(t, db, "insert into ledger_metrics_outbox (id, body) values ('zz-last', '[]')")
-	one, cursor := pages(), outbox.cursor
-	outbox.cursor = position{}
-	all := pages()
-	fmt.Printf("claiming 128 of %s rows: %d pages; a row behind them, when they are sent: %d; a look at everything: %d\n",
-		total, first, one, all)
-	if one > 40 {
-		t.Errorf("claiming one row takes %d pages, from %v on", one, cursor)
 	}
 }
 
@@ -541,10 +629,10 @@ func TestRunGoesOnAfterAFailureAndEndsWithItsContext(t *testing.T) {
 			return
 		}
 		recorded(w)
-		cancel()
 	}))
+	outbox.Hooks.Sent = func(string) { cancel() }
 	outbox.Run(runCtx)
-	if !errors.Is(runCtx.Err(), context.Canceled) || attempts != 2 {
+	if !errors.Is(runCtx.Err(), context.Canceled) || attempts != 3 { // One of them asks how the receiver is.
 		t.Errorf("%d attempts, %v", attempts, runCtx.Err())
 	}
 }

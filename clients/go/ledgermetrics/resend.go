@@ -7,24 +7,22 @@ import (
 	"time"
 )
 
-const (
-	purgeEvery = time.Minute
-	maxPurged  = 1_000
-)
+const purgeEvery = time.Minute
 
 // The oldest first, and a few at a time: no process waits for a purge, and a purge waits for no process.
-var purgeSQL = fmt.Sprintf(`
+const purgeSQL = `
 	delete from public.ledger_metrics_outbox where id in (
 		select id from public.ledger_metrics_outbox where sent_at < now() - interval '14 days'
-		order by sent_at limit %d
+		order by sent_at limit 1000
 		for update skip locked
-	)`, maxPurged)
+	) returning id`
 
 // It ends all claims, because a receiver that is gone may have answered those deliveries. It leaves out what was first
 // sent over 13 days ago, because the receiver may have forgotten those ids.
 const resendSQL = `
-	update public.ledger_metrics_outbox set sent_at = null, claimed_until = null, next_attempt_at = now()
-	where (sent_at >= $1 and first_sent_at > now() - interval '13 days') or claimed_until is not null`
+	update public.ledger_metrics_outbox set sent_at = null, claimed_until = null, attempts = 0, next_attempt_at = now()
+	where (sent_at >= $1 and first_sent_at > now() - interval '13 days') or claimed_until is not null
+	returning id`
 
 // ResendSince makes every delivery due again that was counted since then, and returns their number. Call it when the
 // receiver's database has lost what it had committed: after a failover or a restore. Choose a time before the loss.
@@ -32,16 +30,13 @@ const resendSQL = `
 //
 // A delivery that was first sent over 13 days ago stays as it is: the receiver keeps ids for 14 days.
 func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error) {
+	if !o.isMade() {
+		return 0, errNoOutbox
+	}
 	var count int64
 	err := Retry(ctx, func() error {
-		return o.inTx(ctx, func(tx *sql.Tx) error {
-			result, err := tx.ExecContext(ctx, resendSQL, since)
-			if err != nil {
-				return err
-			}
-			count, err = result.RowsAffected()
-			return err
-		})
+		count = 0
+		return o.ask(ctx, func(*sql.Rows) error { count++; return nil }, resendSQL, since)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("ledgermetrics: outbox not sent again: %w", err)
@@ -49,32 +44,16 @@ func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error
 	return count, nil
 }
 
-// purge deletes some rows that were sent over 14 days ago: once a minute, and again at once while there are more.
-func (o *Outbox) purge(ctx context.Context) error {
-	o.mutex.Lock()
-	isDue := time.Since(o.purgedAt) >= purgeEvery
-	o.mutex.Unlock()
-	if !isDue {
+// purge deletes some rows that were sent over 14 days ago, once a minute.
+func (r *round) purge(ctx context.Context) error {
+	if time.Since(r.purgedAt) < purgeEvery {
 		return nil
 	}
+	r.purgedAt = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	var count int64
-	err := o.inTx(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, purgeSQL)
-		if err != nil {
-			return err
-		}
-		count, err = result.RowsAffected()
-		return err
-	})
-	if err != nil {
+	if err := r.ask(ctx, func(*sql.Rows) error { return nil }, purgeSQL); err != nil {
 		return fmt.Errorf("ledgermetrics: outbox not purged: %w", err)
-	}
-	if count < maxPurged {
-		o.mutex.Lock()
-		o.purgedAt = time.Now()
-		o.mutex.Unlock()
 	}
 	return nil
 }

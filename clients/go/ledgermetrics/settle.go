@@ -5,106 +5,81 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
-// What became of a delivery.
-const (
-	stateSent    = "sent"
-	stateParked  = "parked"
-	stateFailed  = "failed"
-	stateUntried = "untried"
-
-	// Room for a reason, the events in words, and an id.
-	maxErrorRunes = 3 * maxReasonRunes
-)
-
-// outcome is what became of a delivery, as settleSQL reads it.
-type outcome struct {
-	ID          string  `json:"id"`
-	State       string  `json:"state"`
-	Error       string  `json:"error,omitempty"`
-	WaitSeconds float64 `json:"wait_seconds,omitempty"`
-}
+// Room for a reason, the events in words, and an id.
+const maxErrorRunes = 3 * maxReasonRunes
 
 const settleSQL = `
-	with settled as (
-		update public.ledger_metrics_outbox as outbox set
-			claimed_until = null,
-			attempts = attempts + (state <> 'untried')::int,
-			last_error = case state when 'untried' then last_error else error end,
-			sent_at = case state when 'sent' then now() end,
-			first_sent_at = case state when 'sent' then coalesce(first_sent_at, now()) else first_sent_at end,
-			parked_at = case state when 'parked' then now() end,
-			next_attempt_at = case state
-				when 'failed' then now() + wait_seconds * interval '1 second' else next_attempt_at end
-		from jsonb_to_recordset($1::jsonb) as outcome (id text, state text, error text, wait_seconds float8)
-		where outbox.id = outcome.id and outbox.claimed_until = $2
-		returning outbox.id, state
-	)
-	select coalesce(json_object_agg(id, state), '{}') from settled`
+	update public.ledger_metrics_outbox as outbox set
+		claimed_until = null,
+		attempts = attempts + (state <> 'untried')::int,
+		last_error = case state when 'untried' then last_error else error end,
+		sent_at = case state when 'sent' then now() end,
+		first_sent_at = coalesce(first_sent_at, case state when 'sent' then now() end),
+		parked_at = case state when 'parked' then now() end,
+		next_attempt_at = case state when 'failed' then now() + interval '1 second'
+			* greatest(retry_after, least(2 ^ least(attempts, 9) / 2, 60) * (1 + random() / 4)) else next_attempt_at end
+	from jsonb_to_recordset($1::jsonb)
+		as tried (id text, claimed_until timestamptz, state text, error text, retry_after float8)
+	where outbox.id = tried.id and outbox.claimed_until = tried.claimed_until
+	returning outbox.id`
 
-// settle writes down what became of a batch, all at once, also when ctx has ended: untried deliveries are due at once.
-// It leaves a delivery alone whose claim has ended. When settle fails, all claims end by themselves. In both cases, a
-// process sends the delivery again, under the same id.
-func (o *Outbox) settle(ctx context.Context, batch []delivery) (Drained, error) {
+// settle writes down what became of deliveries, also when ctx has ended: what is untried is due at once. It leaves a
+// delivery alone whose claim has ended. Then, and when settle fails, it is sent again, under the same id.
+func (r *round) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	outcomes := make([]outcome, len(batch))
-	for i, delivery := range batch {
-		outcomes[i] = delivery.outcome()
-	}
-	text, err := json.Marshal(outcomes)
-	if err != nil {
-		return Drained{}, err
-	}
-	var settled []byte
-	err = o.inTx(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, settleSQL, string(text), batch[0].claimedUntil).Scan(&settled)
-	})
-	stateOf := map[string]string{}
-	if err == nil {
-		err = json.Unmarshal(settled, &stateOf)
-	}
-	if err != nil {
-		return Drained{}, fmt.Errorf("ledgermetrics: outbox not settled: %w", err)
-	}
-	var drained Drained
-	for _, delivery := range batch {
-		switch stateOf[delivery.id] {
-		case stateSent:
-			drained.Counted++
-			if o.Hooks.Sent != nil {
-				o.Hooks.Sent(delivery.id)
-			}
-		case stateParked:
-			drained.Parked++
-			rejected := delivery.refusal()
-			o.client.logger().Error("delivery refused and parked",
-				"id", delivery.id, "error", rejected.Reason, "not_counted", rejected.NotCounted)
-			if o.Hooks.Parked != nil {
-				o.Hooks.Parked(delivery.id, rejected)
-			}
-		case stateFailed:
-			if o.Hooks.Failed != nil {
-				o.Hooks.Failed(delivery.id, delivery.err)
-			}
+	tried := r.done
+	r.done, r.settledAt = nil, time.Now()
+	for _, delivery := range tried {
+		if delivery.State == failed || delivery.State == parked {
+			delivery.Error = shorten(delivery.err.Error(), maxErrorRunes)
+			delivery.RetryAfter = retryAfterOf(delivery.err).Seconds()
 		}
 	}
-	return drained, nil
+	text, _ := json.Marshal(tried) // Texts, times and seconds.
+	isSettled := map[string]bool{}
+	err := r.ask(ctx, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		isSettled[id] = true
+		return err
+	}, settleSQL, string(text))
+	if err != nil {
+		return fmt.Errorf("ledgermetrics: outbox not settled: %w", err)
+	}
+	for _, delivery := range tried {
+		if isSettled[delivery.ID] {
+			r.tell(delivery)
+		}
+	}
+	return nil
 }
 
-func (d delivery) outcome() outcome {
-	switch {
-	case !d.isTried:
-		return outcome{ID: d.id, State: stateUntried}
-	case d.err == nil:
-		return outcome{ID: d.id, State: stateSent}
-	case d.refusal() != nil:
-		return outcome{ID: d.id, State: stateParked, Error: shorten(d.err.Error(), maxErrorRunes)}
-	default:
-		wait := waitAfter(d.err, d.attempts)
-		return outcome{
-			ID: d.id, State: stateFailed, Error: shorten(d.err.Error(), maxErrorRunes), WaitSeconds: wait.Seconds(),
+// tell counts and logs what became of a delivery, and calls its hook.
+func (r *round) tell(delivery *delivery) {
+	switch delivery.State {
+	case untried: // It is due.
+		r.oldest.emptyAt, r.newest.emptyAt = time.Time{}, time.Time{}
+	case sent:
+		r.drained.Counted++
+		if r.Hooks.Sent != nil {
+			r.Hooks.Sent(delivery.ID)
+		}
+	case parked:
+		r.drained.Parked++
+		r.client.logger().Error("delivery refused and parked", "id", delivery.ID,
+			"error", delivery.rejected.Reason, "not_counted", delivery.rejected.NotCounted)
+		if r.Hooks.Parked != nil {
+			r.Hooks.Parked(delivery.ID, delivery.rejected)
+		}
+	case failed:
+		r.drained.Failed++
+		r.client.logger().Warn("delivery failed, will be sent again", "id", delivery.ID, "error", delivery.err)
+		if r.Hooks.Failed != nil {
+			r.Hooks.Failed(delivery.ID, delivery.err)
 		}
 	}
 }

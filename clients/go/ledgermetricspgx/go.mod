@@ -2,10 +2,10 @@
 // that Debian ships.
 module github.com/veza/veza-ledger-metrics/clients/go/ledgermetricspgx
 
-go 1.22
+go 1.25.0
 
 require (
-	github.com/jackc/pgx/v5 v5.5.4
+	github.com/jackc/pgx/v5 v5.9.2
 	github.com/veza/veza-ledger-metrics/clients/go v0.2.0
 )
 

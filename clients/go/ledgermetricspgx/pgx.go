@@ -29,9 +29,7 @@ func Enqueue(ctx context.Context, tx pgx.Tx, id string, events ...ledgermetrics.
 
 // InTx is [ledgermetrics.InTx] for pgx. The zero value of options means the session's own isolation level.
 func InTx(
-	ctx context.Context,
-	db DB,
-	options pgx.TxOptions,
+	ctx context.Context, db DB, options pgx.TxOptions,
 	work func(ctx context.Context, tx pgx.Tx) (id string, events []ledgermetrics.Event, err error),
 ) error {
 	return ledgermetrics.Retry(ctx, func() error {
