@@ -13,6 +13,7 @@ const unit = [
   "generated",
   "log",
   "needs-node",
+  "outbox",
   "ports",
   "prose",
   "readme",
