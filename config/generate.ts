@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { amountsPage, readmePage, runbookIndex } from "./generate/docs.ts";
+import { amountsPage, eventsPage, readmePage, runbookIndex } from "./generate/docs.ts";
 import { eventsSchema } from "./generate/events-schema.ts";
 import { indexes, rollback } from "./generate/indexes.ts";
 import { rolesFile, schemaFile } from "./generate/roles.ts";
@@ -21,6 +21,7 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/postgres/roles.sql": rolesFile,
   "config/postgres/schema.sql": schemaFile,
   "docs/amounts.md": amountsPage,
+  "docs/events.md": eventsPage,
   "docs/events.schema.json": () => json(eventsSchema()),
   "docs/runbook/README.md": runbookIndex,
   "README.md": readmePage,

@@ -47,7 +47,7 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
       order by name, labels
       on conflict (name, labels) do update set ahead = greatest(0, total.ahead - excluded.value),
         value = case total.name
-          when '${lastRun}' then greatest(total.value, excluded.value)
+          when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
           else total.value + greatest(0, excluded.value - total.ahead)
         end
     ), purged as (
@@ -69,19 +69,27 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
   throw new Refusal(409, `webhook-id: was recorded for other events: ${sums}`);
 }
 
-const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
-const nouns: Record<string, string> = {
-  [actions]: "action",
-  [orphanRefunds]: "orphan refund",
-  [`${sweepDuration}_count`]: "sweep",
-  [`${sweepDuration}_sum`]: "sweep second",
+type Metric = keyof typeof reconcilerMetric;
+/** The nouns for what a delivery adds, by the suffix of a series. A metric that is missing does not compile. */
+const nouns: Record<Metric, Record<string, string>> = {
+  actions: { "": "action" },
+  orphanRefunds: { "": "orphan refund" },
+  sweepDuration: { _count: "sweep", _sum: "sweep second" },
+  lastRun: {},
+  held: {},
 };
+const nounOf = new Map(
+  Object.entries(nouns).flatMap(([metric, bySuffix]) =>
+    Object.entries(bySuffix).map(([suffix, noun]) => [reconcilerMetric[metric as Metric] + suffix, noun]),
+  ),
+);
 
 /** Says what a delivery adds, such as `2 actions stuck_orders, 1 sweep, 1.84 sweep seconds`. */
 function wordsOf(increments: Series[]): string {
-  const words = increments
-    .filter(({ name }) => nouns[name])
-    .map(({ name, labels, value }) => `${value} ${nouns[name]}${value === 1 ? "" : "s"} ${labels.phase ?? ""}`.trim());
+  const words = increments.flatMap(({ name, labels, value }) => {
+    const noun = nounOf.get(name);
+    return noun ? [[value, value === 1 ? noun : `${noun}s`, ...Object.values(labels)].join(" ")] : [];
+  });
   return words.sort().join(", ") || "nothing";
 }
 
@@ -90,7 +98,7 @@ function wordsOf(increments: Series[]): string {
  * run, which depends on the time of receipt.
  */
 function digestOf(increments: Series[]): string {
-  const sums = increments.filter(({ name }) => name !== lastRun);
+  const sums = increments.filter(({ name }) => name !== reconcilerMetric.lastRun);
   const texts = sums.map(({ name, labels, value }) => JSON.stringify([name, labels, value]));
   return hash("sha256", texts.sort().join());
 }

@@ -34,32 +34,34 @@ const timestamp = v.pipe(
   }),
 );
 
+const types = [
+  v.object({
+    type: v.literal("reconciler.action"),
+    timestamp,
+    data: v.object({ phase: v.picklist(phases, `must be one of ${phases.join(", ")}`) }, "must be an object"),
+  }),
+  v.object({ type: v.literal("reconciler.orphan_refund"), timestamp }),
+  v.object({
+    type: v.literal("reconciler.sweep"),
+    timestamp,
+    data: v.object(
+      {
+        duration_seconds: v.pipe(
+          v.number("must be a number"),
+          v.minValue(0, "must not be negative"),
+          v.maxValue(maxSweepSeconds, `must not be over ${maxSweepSeconds} (one day); is it in seconds?`),
+        ),
+      },
+      "must be an object",
+    ),
+  }),
+] as const;
+
 /** One event as a sender writes it. */
 export const eventSchema = v.variant(
   "type",
-  [
-    v.object({
-      type: v.literal("reconciler.action"),
-      timestamp,
-      data: v.object({ phase: v.picklist(phases, `must be one of ${phases.join(", ")}`) }, "must be an object"),
-    }),
-    v.object({ type: v.literal("reconciler.orphan_refund"), timestamp }),
-    v.object({
-      type: v.literal("reconciler.sweep"),
-      timestamp,
-      data: v.object(
-        {
-          duration_seconds: v.pipe(
-            v.number("must be a number"),
-            v.minValue(0, "must not be negative"),
-            v.maxValue(maxSweepSeconds, `must not be over ${maxSweepSeconds} (one day); is it in seconds?`),
-          ),
-        },
-        "must be an object",
-      ),
-    }),
-  ],
-  "must be one of reconciler.action, reconciler.orphan_refund, reconciler.sweep",
+  types,
+  `must be one of ${types.map(({ entries }) => entries.type.literal).join(", ")}`,
 );
 
 export type ReconcilerEvent = v.InferOutput<typeof eventSchema>;
@@ -106,16 +108,40 @@ export function tally(events: ReconcilerEvent[]): Series[] {
   // In one order: sums of fractions depend on it, and the same events in another order are the same delivery.
   const secondsOf = (event: ReconcilerEvent) => (event.type === "reconciler.sweep" ? event.data.duration_seconds : 0);
   for (const event of events.toSorted((a, b) => secondsOf(a) - secondsOf(b))) {
-    if (event.type === "reconciler.action") add(actions, { phase: event.data.phase }, 1);
-    if (event.type === "reconciler.orphan_refund") add(orphanRefunds, {}, 1);
-    if (event.type !== "reconciler.sweep") continue;
-    const seconds = event.data.duration_seconds;
-    const reached = bounds.filter((bound) => seconds <= bound);
-    for (const bound of reached) add(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1);
-    add(`${sweepDuration}_sum`, {}, seconds);
-    add(`${sweepDuration}_count`, {}, 1);
-    // Clamp to now: a future time would silence ReconcilerDead until then.
-    add(lastRun, {}, Math.min(event.timestamp, Date.now()) / 1000);
+    for (const { name, labels, value } of addedBy(event)) add(name, labels, value);
   }
   return [...increments.values()];
 }
+
+/** What one event adds. An event of the schema that is missing here does not compile. */
+function addedBy(event: ReconcilerEvent): Series[] {
+  switch (event.type) {
+    case "reconciler.action":
+      return [series(actions, { phase: event.data.phase }, 1)];
+    case "reconciler.orphan_refund":
+      return [series(orphanRefunds, {}, 1)];
+    case "reconciler.sweep": {
+      const seconds = event.data.duration_seconds;
+      return [
+        ...bounds
+          .filter((bound) => seconds <= bound)
+          .map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1)),
+        series(`${sweepDuration}_sum`, {}, seconds),
+        series(`${sweepDuration}_count`, {}, 1),
+        // Clamp to now: a future time would silence ReconcilerDead until then.
+        series(lastRun, {}, Math.min(event.timestamp, Date.now()) / 1000),
+      ];
+    }
+  }
+}
+
+/** Events of each type that together add to every series. A type that is missing here does not compile. */
+const oneOfEach: { [Type in ReconcilerEvent["type"]]: Extract<ReconcilerEvent, { type: Type }>[] } = {
+  "reconciler.action": phases.map((phase) => ({ type: "reconciler.action", timestamp: 0, data: { phase } })),
+  "reconciler.orphan_refund": [{ type: "reconciler.orphan_refund", timestamp: 0 }],
+  // No time at all is in every bucket.
+  "reconciler.sweep": [{ type: "reconciler.sweep", timestamp: 0, data: { duration_seconds: 0 } }],
+};
+
+/** Every series that an event can add to, at 0. */
+export const zeros: Series[] = tally(Object.values(oneOfEach).flat()).map((added) => ({ ...added, value: 0 }));

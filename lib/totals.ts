@@ -1,5 +1,4 @@
-import { bounds, labelOf } from "./buckets.ts";
-import { phases, reconcilerMetric } from "./events.ts";
+import { reconcilerMetric, zeros } from "./events.ts";
 import { expose, type Family, family, keyOf, type Series, series } from "./exposition.ts";
 
 const { actions, orphanRefunds, sweepDuration, lastRun, held: countersHeld } = reconcilerMetric;
@@ -11,12 +10,6 @@ export const reconcilerFamilies: Family[] = [
   family("histogram", sweepDuration, "Duration of a sweep of the reconciler, in seconds."),
   family("gauge", lastRun, "Unix time at which the reconciler's latest sweep ended; 0 before the first."),
   family("gauge", countersHeld, "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise."),
-];
-
-const zeros = [
-  ...phases.map((phase) => series(actions, { phase }, 0)),
-  ...bounds.map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 0)),
-  ...[orphanRefunds, `${sweepDuration}_sum`, `${sweepDuration}_count`, lastRun].map((name) => series(name, {}, 0)),
 ];
 
 /** Looks up values by series; 0 for a series that is not among these. */

@@ -1,4 +1,5 @@
 import { checks, rowsOf } from "../../lib/checks.ts";
+import { phases } from "../../lib/events.ts";
 import { alertOf, ranked, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
@@ -9,7 +10,9 @@ import { between } from "./marks.ts";
 const rows = (cells: string[][]) =>
   [Array(cells[0]?.length).fill("---"), ...cells].map((row) => `| ${row.join(" | ")} |\n`).join("");
 
-/** README.md with a row for the metric and a row for the alert of each check. */
+const phaseNames = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(phases.map((phase) => `\`${phase}\``));
+
+/** README.md with a row for the metric and a row for the alert of each check, and with the phases. */
 export function readmePage(text: string): string {
   const counts = ranked.map(({ id, metric, help }) => {
     const what = help.replace("; -1 when the count failed", "");
@@ -20,7 +23,14 @@ export function readmePage(text: string): string {
     const orLate = repairedBy ? ", or many rows are repaired late in an hour" : "";
     return [`\`${alertOf(check)}\``, `\`${check.id}\` is above 0${orLate}`, severity];
   });
-  return between(between(text, "counts", rows(counts)), "alerts", rows(alerts));
+  const actions = `| \`veza_reconciler_actions_total{phase}\` | rows repaired: ${phaseNames} |`;
+  return between(between(between(text, "counts", rows(counts)), "alerts", rows(alerts)), "phases", actions);
+}
+
+/** docs/events.md with the phases. */
+export function eventsPage(text: string): string {
+  const when = `a row was repaired; \`phase\` is ${phaseNames}`;
+  return between(text, "phases", rows([["`reconciler.action`", when, "`veza_reconciler_actions_total{phase}`"]]));
 }
 
 /** docs/runbook/README.md with a row for each check. */

@@ -277,7 +277,7 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
   await setGroup(gateway.url, "veza_ledger", stage, [...ofChecks, `${sampleTimestampMetric} ${Date.now() / 1000}`]);
   const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
   await setGroup(gateway.url, "veza_reconciler", stage, [
-    ...phases.map((phase) => `${actions}{phase="${phase}"} ${repaired[phase] ?? 0}`),
+    ...phases.map((phase) => `${actions}{phase="${phase}"} ${(repaired as Record<string, number>)[phase] ?? 0}`),
     `${orphanRefunds} ${orphansFailed}`,
     `# TYPE ${sweepDuration} histogram`,
     ...['_bucket{le="+Inf"}', "_sum", "_count"].map((part) => `${sweepDuration}${part} ${minute}`),

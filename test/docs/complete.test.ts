@@ -5,7 +5,6 @@ import { describe, expect, it } from "vitest";
 import { alertOf, told } from "../../config/checks.ts";
 import { rulesFile } from "../../config/generate/rules-of-checks.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
-import { phases } from "../../lib/events.ts";
 
 const oneLine = (text: string) => text.replaceAll(/\s+/g, " ");
 const rulesText = await readFile("config/alertmanager/ledger.yml", "utf8");
@@ -44,9 +43,4 @@ it("a rule that lists checks or tables says which, so that npm run generate keep
   const wrong = rulesText.replaceAll(/\b((?:check|table)[=!]~)"[^"]*"/g, '$1"wrong"');
   expect(wrong.split('"wrong"').length).toBeGreaterThan(10);
   expect(await rulesFile(wrong)).toBe(rulesText);
-});
-
-it.each(phases)("the phase %s has its name in README.md", async (phase) => {
-  const row = /^\| `veza_reconciler_actions_total\{phase\}` .*$/m.exec(await readFile("README.md", "utf8"))?.[0];
-  expect(row).toContain(`\`${phase}\``);
 });

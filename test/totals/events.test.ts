@@ -1,9 +1,10 @@
 // Events: which bodies are taken or refused, what each event adds to the totals, and how these are shown.
 
+import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import { Histogram, Registry } from "prom-client";
 import { expect, it } from "vitest";
-import { parseEvents, tally } from "../../lib/events.ts";
+import { eventSchema, parseEvents, phases, tally, zeros } from "../../lib/events.ts";
 import { type Series, series } from "../../lib/exposition.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import { exposeTotals, heldCounters } from "../../lib/totals.ts";
@@ -93,10 +94,27 @@ it("holds a counter that is shown above its total, and nothing else, and says ho
   }
 });
 
-it("shows every series as 0 before the first event", async () => {
+it("shows every series as 0 before the first event, so that increase() sees it", async () => {
   const lines = (await exposeTotals([])).split("\n").filter((line) => line && !line.startsWith("#"));
-  expect(lines).toHaveLength(3 + 1 + 11 + 2 + 1 + 1);
   expect(lines.filter((line) => !line.endsWith(" 0"))).toEqual([]);
+  const names = lines.map((line) => line.replace(/[{ ].*/, ""));
+  expect(names).toHaveLength(phases.length + 1 + 11 + 2 + 1 + 1);
+  for (const { name } of zeros) expect(names, "has no family in lib/totals.ts").toContain(name);
+});
+
+const types = eventSchema.options.map(({ entries }) => entries.type.literal);
+
+it.each(types)("%s is in events.md, and the Go client makes it", async (type) => {
+  expect(await readFile("docs/events.md", "utf8")).toMatch(new RegExp(`^\\| .*\`${type}\` \\|`, "m"));
+  expect(await readFile("clients/go/ledgermetrics/event.go", "utf8")).toContain(`kind: "${type}"`);
+});
+
+it("the Go client has the same phases, in clients/go/ledgermetrics/event.go", async () => {
+  const code = await readFile("clients/go/ledgermetrics/event.go", "utf8");
+  const constants = new Map([...code.matchAll(/^\t(\w+) +Phase = "(\w+)"$/gm)].map(([, name, phase]) => [name, phase]));
+  const [, slice = ""] = /^var phases = \[\]Phase\{(.*)\}$/m.exec(code) ?? [];
+  expect(slice.split(", ").map((name) => constants.get(name))).toEqual(phases);
+  expect(constants.size).toBe(phases.length);
 });
 
 it("shows stored totals as prom-client shows the same observations", async () => {
