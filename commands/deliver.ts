@@ -13,19 +13,21 @@ export function signedHeaders(secret: string, id: string, at: Date, body: string
 
 /**
  * Signs a body, and posts it once. To retry, pass the same id and body again: each attempt has its own signature, and
- * the delivery counts once. Resolves to status and body of the answer; rejects without an answer within 20 s.
+ * the delivery counts once. Resolves to status and body of the answer; rejects without an answer within 20 s, or when
+ * `stop` aborts.
  */
 export async function deliver(
   url: string,
   secret: string,
   id: string,
   body: string,
+  stop?: AbortSignal,
 ): Promise<{ status: number; answer: string }> {
   const response = await fetch(url, {
     method: "POST",
     headers: signedHeaders(secret, id, new Date(), body),
     body,
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.any([AbortSignal.timeout(20_000), ...(stop ? [stop] : [])]),
   });
   return { status: response.status, answer: await response.text() };
 }

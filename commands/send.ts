@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { phases } from "../lib/events.ts";
 import { fetchFailure } from "../lib/fetch-failure.ts";
 import { readSecrets } from "../lib/kept-secrets.ts";
 import { parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
@@ -11,8 +12,8 @@ import { demoSecret, receiverPort } from "./demo-receiver.ts";
 // npm run send: signs one delivery, posts it, and prints the outcome.
 const usage = `usage: npm run send -- <what> [--id <id>]
 
-  action <phase>       one repaired row; the phase is stuck_orders,
-                       stuck_refunds or orphan_refunds
+  action <phase>       one repaired row; the phase is one of
+                       ${phases.join(", ")}
   orphan_refund        one orphan refund that was marked as failed
   sweep <seconds>      one sweep that has just ended
   ping                 no event: tries URL, secret, database and gateway, and
@@ -32,7 +33,7 @@ exit code  0  counted, now or before
               404 or 405, fix the secret, clock or URL, and send it again with
               the same id
            2  nothing was sent: the call or a setting is wrong
-           3  not confirmed: send it again with the same id`;
+           3  not confirmed, or interrupted: send it again with the same id`;
 
 const options = { id: { type: "string" }, file: { type: "string" } } as const;
 const exitCodes = { counted: 0, refused: 1, wrong: 2, unconfirmed: 3 } as const;
@@ -50,10 +51,17 @@ export const run = command(usage, options, async ({ file, id = `msg_${randomUUID
   });
   const destination = await readDestination().catch(({ message }) => void out.error(`${message}.`));
   if (!destination) return exitCodes.wrong;
+  const what = file === undefined ? positionals : ["--file", file];
+  // First: who ends it before the answer must be able to send the same again.
+  out.log(`Sending ${id} to ${destination.url}. To send the same again:`);
+  out.log(`  npm run send -- ${[...what, "--id", id].map(quoted).join(" ")}`);
   const { outcome, text } = await send(destination.url, destination.secret, id, body);
   out.log(text);
   return exitCodes[outcome];
 });
+
+/** An argument as a shell reads it. */
+const quoted = (arg: string) => (/^[\w./:-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`);
 
 async function readBody(file: string | undefined, positionals: string[], id: string): Promise<string> {
   plainId(id);
@@ -100,14 +108,17 @@ async function readDestination(): Promise<{ url: string; secret: string }> {
   return { url, secret };
 }
 
-/** Posts the delivery once. */
+/** Posts the delivery once. Ctrl-C ends the wait for the answer. */
 async function send(url: string, secret: string, id: string, body: string): Promise<Outcome> {
+  const interrupt = new AbortController();
+  const onSignal = () => interrupt.abort();
+  process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
   const unconfirmed = (fact: string): Outcome => ({
     outcome: "unconfirmed",
     text: `${fact}\nSend it again with the same events and --id ${id}: it is counted once.`,
   });
   try {
-    const { status, answer } = await deliver(url, secret, id, body);
+    const { status, answer } = await deliver(url, secret, id, body, interrupt.signal);
     const counted = status === 200 && describe(answer, id);
     if (counted) return { outcome: "counted", text: counted };
     if (status < 400 || status >= 500 || status === 429) {
@@ -116,8 +127,11 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     const advice = status === 409 ? "\nIts events are not counted. Send what was not counted under another id." : "";
     return { outcome: "refused", text: `Refused: ${status} ${answer}${advice}` };
   } catch (error) {
+    if (interrupt.signal.aborted) return unconfirmed("Interrupted. Whether it was counted is unknown.");
     const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
     return unconfirmed(`No answer from ${url}: ${fetchFailure(error)}.${advice}`);
+  } finally {
+    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }
 }
 

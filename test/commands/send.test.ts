@@ -1,10 +1,13 @@
 // npm run send: what it prints and its exit code, for each answer of a receiver and each wrong setting.
+import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
+import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { run } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest } from "../helpers/database.ts";
+import { runScript } from "../helpers/processes.ts";
 import { newSecret, startReceiver } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
@@ -13,7 +16,11 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 const secret = newSecret();
 const sendWith = (environment: Record<string, string | undefined>, ...args: string[]) =>
   inProcess(run, args, { RECEIVER_URL: undefined, WEBHOOK_SECRET: secret, SECRET_ID: undefined, ...environment });
-const send = (url: string, ...args: string[]) => sendWith({ RECEIVER_URL: url }, ...args);
+/** Without the lines that it prints before it sends. */
+const send = async (url: string, ...args: string[]) => {
+  const { exitCode, output } = await sendWith({ RECEIVER_URL: url }, ...args);
+  return { exitCode, output: output.replace(/^Sending .*\n {2}npm run send -- .*\n/, "") };
+};
 
 /** The real receiver, on a Postgres that is there. */
 async function startWithDatabase() {
@@ -87,6 +94,37 @@ it.each([
     (request, response) => void request.resume().on("end", () => response.writeHead(status).end(answer)),
   );
   expect(await send(url, "ping", "--id", "ping_1")).toEqual({ exitCode, output });
+});
+
+it.each([
+  ["an interrupt", "SIGINT"],
+  ["the end of a deployment", "SIGTERM"],
+] as const)("says its id before it sends, and after %s how to send the same again", async (_, signal) => {
+  let asked = () => {};
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const url = await httpServer(() => asked()); // It may have counted it.
+  const program = runScript("commands/send.ts", ["action", "stuck_orders"], {
+    RECEIVER_URL: url,
+    WEBHOOK_SECRET: secret,
+  });
+  await isAsked;
+  const id = await program.printed(/Sending (msg_\S+) to http.*\n {2}npm run send -- action stuck_orders --id \S+\n/);
+  program.child.kill(signal);
+  await program.exited;
+  expect(program.child.exitCode).toBe(3);
+  expect(program.output()).toContain(`Interrupted. Whether it was counted is unknown.\nSend it again`);
+  expect(program.output()).toContain(`npm run send -- action stuck_orders --id ${id}\n`);
+});
+
+it("prints arguments as a shell reads them", async () => {
+  const file = path.join(await newFolder(), "it's events.json");
+  await writeFile(file, "[]");
+  const { output } = await sendWith({ RECEIVER_URL: `http://127.0.0.1:${closedPort}/` }, "--file", file, "--id", "$1");
+  const [, printed = ""] = /^ {2}npm run send -- (.*)$/m.exec(output) ?? [];
+  const { stdout } = await promisify(execFile)("sh", ["-c", `printf '%s\\n' ${printed}`]);
+  expect(stdout).toBe(`--file\n${file}\n--id\n$1\n`);
 });
 
 it("says why there is no answer", async () => {
