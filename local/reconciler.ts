@@ -79,13 +79,13 @@ export async function simulateReconciler(
     const [due] = await ask(
       (sql) => sql`
       select id, body, (count(*) over ())::int as waiting from ledger_metrics_outbox
-      where sent_at is null and parked_at is null and id like 'sweep\\_%' order by seq limit 1`,
+      where sent_at is null and parked_at is null and id like 'demo\\_sweep\\_%' order by seq limit 1`,
     );
     if (!due) return false;
     const { id, body, waiting } = due;
     const answer = await deliver(receiverUrl, secret, id, body).catch((error) => fetchFailure(error));
     if (typeof answer !== "string" && answer.status === 200) {
-      await ask((sql) => sql`update ledger_metrics_outbox set sent_at = now() where id = ${id}`);
+      await ask((sql) => sql`update ledger_metrics_outbox set sent_at = now(), first_sent_at = now() where id = ${id}`);
       return true;
     }
     const reason = typeof answer === "string" ? answer : `the receiver answered ${answer.status}`;
@@ -123,6 +123,6 @@ async function simulateSweep(sql: postgres.TransactionSql, phase: Phase): Promis
     ...(phase === "orphan_refunds" ? repaired.map(() => ({ type: "reconciler.orphan_refund", timestamp })) : []),
     { type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } },
   ];
-  const id = `sweep_${randomUUID().slice(0, 8)}`;
+  const id = `demo_sweep_${randomUUID().slice(0, 8)}`;
   await sql`insert into ledger_metrics_outbox (id, body) values (${id}, ${JSON.stringify(events)})`;
 }
