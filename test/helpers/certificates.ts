@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { chmod, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-
-const run = promisify(execFile);
+import { generate } from "selfsigned";
 
 export interface Certificates {
   ca: string;
@@ -15,18 +15,30 @@ export interface Certificates {
 export async function makeCertificatesIn(folder: string, subjectAltName: string): Promise<Certificates> {
   await chmod(folder, 0o755);
   const file = (name: string) => path.join(folder, name);
-  const openssl = (...args: string[]) => run("openssl", args);
-  const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  await openssl("req", "-x509", ...newKey, "-keyout", file("ca.key"), "-out", file("ca.pem"), "-subj", "/CN=Test CA");
-  await openssl("req", ...newKey, "-keyout", file("key.pem"), "-out", file("request.pem"), "-subj", "/CN=postgres");
-  await writeFile(file("names"), `subjectAltName=${subjectAltName}`);
-  await openssl(
-    ...["x509", "-req", "-in", file("request.pem"), "-CA", file("ca.pem"), "-CAkey", file("ca.key")],
-    ...["-CAcreateserial", "-extfile", file("names"), "-out", file("cert.pem")],
-  );
-  await chmod(file("key.pem"), 0o600);
+  const key = { keyType: "ec", algorithm: "sha256" } as const;
+  const named = (name: string) => [{ name: "commonName", value: name }];
+  // OpenSSL looks for an issuer by its name alone, since these certificates name no key.
+  const authority = await generate(named(`Test CA ${randomUUID()}`), {
+    ...key,
+    extensions: [
+      { name: "basicConstraints", cA: true, critical: true },
+      { name: "keyUsage", keyCertSign: true, critical: true },
+    ],
+  });
+  const altNames = subjectAltName.split(",").map((entry) => {
+    const value = entry.replace(/^\w+:/, "");
+    return entry.startsWith("IP:") ? ({ type: 7, ip: value } as const) : ({ type: 2, value } as const);
+  });
+  const server = await generate(named("postgres"), {
+    ...key,
+    ca: { key: authority.private, cert: authority.cert },
+    extensions: [{ name: "subjectAltName", altNames }],
+  });
+  await writeFile(file("ca.pem"), authority.cert);
+  await writeFile(file("cert.pem"), server.cert);
+  await writeFile(file("key.pem"), server.private, { mode: 0o600 });
   // PostgreSQL has to own its key, and does not run as root.
-  if (process.getuid?.() === 0) await run("chown", ["nobody", file("key.pem")]);
+  if (process.getuid?.() === 0) await promisify(execFile)("chown", ["nobody", file("key.pem")]);
   return { ca: file("ca.pem"), key: file("key.pem"), cert: file("cert.pem") };
 }
 
