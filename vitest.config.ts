@@ -2,6 +2,7 @@ import "./commands/needs-node.js";
 import path from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { Skipped } from "./test/helpers/skipped.ts";
 import { useTemporaryFolder } from "./test/helpers/temporary-folder.ts";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
@@ -51,6 +52,7 @@ useTemporaryFolder();
 
 export default defineConfig({
   test: {
+    reporters: ["default", ...(process.env.GITHUB_ACTIONS ? ["github-actions"] : []), new Skipped()],
     // Most tests wait for something, so that two cores have room for eight files at a time.
     maxWorkers: 8,
     sequence: { sequencer: LongestFirst },

@@ -4,11 +4,11 @@ import path from "node:path";
 import { load } from "js-yaml";
 import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
-import { findOnPath } from "../../local/find-on-path.ts";
 import { fillWithIam, startAsOnRds } from "../helpers/as-on-rds.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { startLambda } from "../helpers/lambda.ts";
+import { needs } from "../helpers/needs.ts";
 import { functionIn, packageService } from "../helpers/packages.ts";
 import { runProgram, runScript } from "../helpers/processes.ts";
 import { awsCredentials, startRds } from "../helpers/rds.ts";
@@ -81,7 +81,7 @@ async function startWalk(address: string, ca: string, stage: string) {
 const rows = `insert into veza.orders (status, hyperswitch_payment_id, created_at) values
   ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`;
 
-describe.skipIf(!(await findOnPath(["psql"])))("leads, as printed, to the first gauge and the first 200:", () => {
+describe("leads, as printed, to the first gauge and the first 200:", await needs("bash", "openssl", "psql"), () => {
   it("the README's commands", async () => {
     const rds = await startAsOnRds();
     onTestFinished(() => rds.stop());

@@ -8,11 +8,11 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { tryRole } from "../../commands/trial.ts";
 import { checks } from "../../lib/checks.ts";
 import { lockKey } from "../../lib/publish.ts";
-import { findOnPath } from "../../local/find-on-path.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForFile, databaseForTest, openConnection } from "../helpers/database.ts";
 import { inLines } from "../helpers/doctor.ts";
+import { needs } from "../helpers/needs.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -205,7 +205,7 @@ it.each([
   expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(0);
 });
 
-describe("next to the ledger of another stage on the same server", () => {
+describe("next to the ledger of another stage on the same server", async () => {
   let server: LocalPostgres;
   let isBefore16: boolean;
   const as = (login: string, name: string) =>
@@ -409,10 +409,9 @@ describe("next to the ledger of another stage on the same server", () => {
     );
   });
 
-  it("the documented rollback stops at its first error, and leaves the roles to prod until they are the last", async ({
-    skip,
-  }) => {
-    skip(!(await findOnPath(["psql"])), "psql could not be had");
+  const rollback =
+    "the documented rollback stops at its first error, and leaves the roles to prod until they are the last";
+  it(rollback, await needs("bash", "psql"), async () => {
     const [command = ""] =
       /^.*psql .*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
     const rollBack = async (name: string) => {

@@ -9,6 +9,7 @@ import { beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { findOnPath } from "../../local/find-on-path.ts";
 import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startPgbouncer } from "../helpers/pgbouncer.ts";
@@ -81,14 +82,16 @@ async function psql(url: string, ...names: string[]): Promise<string> {
 const files = ["schema", "roles", "indexes"];
 const rollbacks = files.map((file) => `${file}.rollback`).toReversed();
 
-it.each([
-  ["the first look", () => command("doctor", [shopUrl])],
-  ["the first look into a schema", () => command("doctor", [shopUrl, "--schema", "public"])],
-  ["the doctor", () => command("doctor", [], shopUrl)],
-  ["migrate", () => command("migrate", [], adminUrl)],
-  ["indexes.sql by psql", () => psql(shopUrl, "indexes")],
-  ["all files by psql, and their rollbacks", () => psql(adminUrl, ...files, ...rollbacks)],
-])("after %s, the pool's settings are as before, and the application writes", async (_, use) => {
+const psqlIsHere = (await findOnPath(["psql"])) !== undefined;
+it.for([
+  { what: "the first look", use: () => command("doctor", [shopUrl]) },
+  { what: "the first look into a schema", use: () => command("doctor", [shopUrl, "--schema", "public"]) },
+  { what: "the doctor", use: () => command("doctor", [], shopUrl) },
+  { what: "migrate", use: () => command("migrate", [], adminUrl) },
+  { what: "indexes.sql by psql", use: () => psql(shopUrl, "indexes") },
+  { what: "all files by psql, and their rollbacks", use: () => psql(adminUrl, ...files, ...rollbacks) },
+])("after $what, the pool's settings are as before, and the application writes", async ({ what, use }, { skip }) => {
+  skip(what.includes("psql") && !psqlIsHere, "not on the PATH: psql");
   await run("alter role veza_ledger_sampler set search_path = public, pg_catalog");
   const before = [await settingsOf(shopUrl), await settingsOf(adminUrl)];
   const output = await use();

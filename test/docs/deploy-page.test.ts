@@ -4,8 +4,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-receiver.ts";
-import { findOnPath } from "../../local/find-on-path.ts";
 import { signedEvent } from "../helpers/lambda.ts";
+import { needs } from "../helpers/needs.ts";
 import { defaultPackage } from "../helpers/packages.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
@@ -28,8 +28,8 @@ async function runIn(folder: string, commands: string, programs: Record<string, 
   return program.output();
 }
 
-const jq = await findOnPath(["jq"]);
-it.skipIf(!jq)("shows a change of the template before it is deployed, and nothing where there is none", async () => {
+const changes = "shows a change of the template before it is deployed, and nothing where there is none";
+it(changes, await needs("bash", "jq", "diff"), async () => {
   const packaged = await defaultPackage();
   const folder = await newFolder();
   await symlink(packaged.folder, path.join(folder, ".serverless"));
@@ -47,26 +47,30 @@ it.skipIf(!jq)("shows a change of the template before it is deployed, and nothin
   expect(await look()).toMatch(/^\d+c\d+\n< +"MemorySize": 128,\n---\n> +"MemorySize": 256,\n$/);
 });
 
-it("makes the deployer's role and policies from the files in deploy/, with the account's number", async () => {
-  const folder = await newFolder();
-  await cp("deploy", path.join(folder, "deploy"), { recursive: true });
-  // An adopter has run the commands already.
-  const asShipped = "perl -pi -e 's/[0-9]{12}/123456789012/' deploy/*.json deploy/workflow.yml\n";
-  const commands = asShipped + example(page, /```sh\n(account=[\s\S]*?)```/);
-  const aws = `case "$1 $2" in
+it(
+  "makes the deployer's role and policies from the files in deploy/, with the account's number",
+  await needs("bash", "perl"),
+  async () => {
+    const folder = await newFolder();
+    await cp("deploy", path.join(folder, "deploy"), { recursive: true });
+    // An adopter has run the commands already.
+    const asShipped = "perl -pi -e 's/[0-9]{12}/123456789012/' deploy/*.json deploy/workflow.yml\n";
+    const commands = asShipped + example(page, /```sh\n(account=[\s\S]*?)```/);
+    const aws = `case "$1 $2" in
     "sts get-caller-identity") echo 210987654321 ;;
     *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
   esac`;
-  const printed = await runIn(folder, commands, { aws });
-  expect(printed.match(/^iam .*/gm)?.map((line) => line.split(" ")[1])).toEqual([
-    ...["create-policy", "create-policy", "create-role", "attach-role-policy"],
-  ]);
-  expect(printed).toContain("--policy-arn arn:aws:iam::210987654321:policy/deploy-veza-ledger-metrics");
-  expect(printed).toContain("210987654321:oidc-provider");
-  expect(await readFile(path.join(folder, "deploy/workflow.yml"), "utf8")).toContain("210987654321:role/deploy-veza");
-  expect(printed).not.toContain("123456789012");
-  expect((await readdir(path.join(folder, "deploy"))).filter((name) => name.endsWith(".bak"))).toEqual([]);
-});
+    const printed = await runIn(folder, commands, { aws });
+    expect(printed.match(/^iam .*/gm)?.map((line) => line.split(" ")[1])).toEqual([
+      ...["create-policy", "create-policy", "create-role", "attach-role-policy"],
+    ]);
+    expect(printed).toContain("--policy-arn arn:aws:iam::210987654321:policy/deploy-veza-ledger-metrics");
+    expect(printed).toContain("210987654321:oidc-provider");
+    expect(await readFile(path.join(folder, "deploy/workflow.yml"), "utf8")).toContain("210987654321:role/deploy-veza");
+    expect(printed).not.toContain("123456789012");
+    expect((await readdir(path.join(folder, "deploy"))).filter((name) => name.endsWith(".bak"))).toEqual([]);
+  },
+);
 
 it("shows the smallest event that the receiver takes when it is invoked directly", () => {
   const event = JSON.parse(example(events, /```json\n(\{\n {2}"headers"[\s\S]*?)```/));
@@ -75,7 +79,8 @@ it("shows the smallest event that the receiver takes when it is invoked directly
   expect(event).toEqual(signedEvent(demoSecret, "[]", { id, atMs }));
 });
 
-it("has a curl example that signs for AWS, with a session's token, what the receiver needs", async () => {
+const signing = "has a curl example that signs for AWS, with a session's token, what the receiver needs";
+it(signing, await needs("bash", "curl"), async () => {
   const seen: IncomingHttpHeaders[] = [];
   const url = await httpServer((request, response) => {
     seen.push(request.headers);

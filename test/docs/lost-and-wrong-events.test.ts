@@ -8,6 +8,7 @@ import { parseEvents, tally } from "../../lib/events.ts";
 import { publishTotals } from "../../lib/publish.ts";
 import { databaseForFile, lend, openConnection } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
+import { needs } from "../helpers/needs.ts";
 import { runProgram } from "../helpers/processes.ts";
 
 const stage = "wrong";
@@ -73,7 +74,8 @@ it.each([
   expect(increase(wrong, after)).toEqual(increase(before, wrong));
 });
 
-it("lowers a total at once by the page's deletion of the group, in one transaction", async () => {
+const lowering = "lowers a total at once by the page's deletion of the group, in one transaction";
+it(lowering, await needs("psql", "curl"), async () => {
   await count("right", orphan);
   expect(await count("wrong", orphan)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
   const lowered = statements

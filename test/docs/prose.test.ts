@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { expect, it } from "vitest";
 import { longSubjects, problemsIn } from "../../.ci/prose.ts";
+import { needs } from "../helpers/needs.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 /** A sentence of `count` words, on lines of ten that begin with `prefix`. */
@@ -40,7 +41,8 @@ it.each(["whoever", "those that", "another one", "the one who", "that of", "anew
   },
 );
 
-it("finds a commit's subject of over 72 characters, and nothing to read where there is no repository", async () => {
+const subjects = "finds a commit's subject of over 72 characters, and nothing to read where there is no repository";
+it(subjects, await needs("git"), async () => {
   const folder = await newFolder();
   const git = (...args: string[]) =>
     execFileSync("git", ["-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.com", ...args]);

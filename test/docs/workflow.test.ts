@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { load } from "js-yaml";
 import { describe, expect, it } from "vitest";
-import { findOnPath } from "../../local/find-on-path.ts";
+import { needs } from "../helpers/needs.ts";
 import { allows } from "../helpers/policy.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -29,7 +29,7 @@ const read = async (file: string) => {
   return { text, ...(load(text) as Workflow) };
 };
 
-const jq = await findOnPath(["jq"]);
+const withJq = await needs("bash", "jq");
 
 describe.each(files)("%s", (file) => {
   it("pins each action to a commit, and says which version that is", async () => {
@@ -113,11 +113,11 @@ describe("deploy/workflow.yml", async () => {
     }
   });
 
-  it.skipIf(!jq).each([
+  it.each([
     ["counts", "None", '{"stuck_orders":4,"orphan_refunds":0}', 0],
     ["a count is unknown", "None", '{"stuck_orders":-1,"orphan_refunds":0}', 1],
     ["the sampler fails", "Unhandled", '{"errorMessage":"the push failed"}', 1],
-  ])("ends with success or failure when %s", async (_, error, printed, exitCode) => {
+  ])("ends with success or failure when %s", withJq, async (_, error, printed, exitCode) => {
     const folder = await newFolder();
     // Stands in for AWS' command line: the last argument is the file for the function's answer.
     const aws = `#!/bin/sh\neval "file=\\\${$#}"\nprintf %s '${printed}' >"$file"\necho ${error}\n`;

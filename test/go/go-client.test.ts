@@ -20,19 +20,13 @@ import {
   staticcheckIsHere,
   withModules,
 } from "../helpers/go.ts";
+import { skippedSince } from "../helpers/needs.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
 
 const say = (line: string) => process.stdout.write(`go-client: ${line}\n`);
-const packages = Object.entries({
-  "golang-go": goIsHere,
-  "golang-github-lib-pq-dev and golang-github-jackc-pgx-v5-dev (or -v4-dev)": driversAreHere,
-  "go-staticcheck": staticcheckIsHere,
-  "gcc libc6-dev": raceDetectorIsHere,
-});
-const missing = packages.filter(([, isHere]) => !isHere).map(([name]) => name);
-if (missing.length > 0) say(`what needs Debian's ${missing.join(" ")} is skipped`);
+if (goIsHere && !raceDetectorIsHere) say("without the race detector, which needs Debian's gcc and libc6-dev");
 
 /** A first build compiles Go's own library as well. */
 const timeout = 300_000;
@@ -56,12 +50,18 @@ beforeAll(async () => {
   if (driversAreHere) await inGopath("go", ["build", "-o", "bin/reconciler", "./test"]);
 }, timeout);
 
-describe.skipIf(!goIsHere)("the Go client", { timeout }, () => {
+const withoutGo = skippedSince(!goIsHere && "not on the PATH: go (Debian's golang-go)");
+const withoutDrivers = skippedSince(
+  !driversAreHere && "not here: Debian's golang-github-lib-pq-dev, and golang-github-jackc-pgx-v5-dev or -v4-dev",
+);
+const withoutStaticcheck = skippedSince(!staticcheckIsHere && "not on the PATH: staticcheck (Debian's go-staticcheck)");
+
+describe("the Go client", { timeout, ...withoutGo }, () => {
   it("is formatted as gofmt does it", async () => {
     expect(await run("gofmt", ["-l", "."], {})).toBe("");
   });
 
-  it.skipIf(driversAreHere)("passes its own tests without Postgres", async () => {
+  it("passes its own tests without Postgres", { skip: driversAreHere }, async () => {
     expect(await runTests("ledgermetrics", [], {})).toMatch(/^PASS$/m);
   });
 
@@ -71,7 +71,7 @@ describe.skipIf(!goIsHere)("the Go client", { timeout }, () => {
   });
 });
 
-describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () => {
+describe("the Go outbox", { timeout, ...(goIsHere ? withoutDrivers : withoutGo) }, () => {
   /** A database of its own with an outbox. */
   async function createOutbox() {
     const database = await databaseForTest();
@@ -170,7 +170,7 @@ describe.skipIf(!goIsHere || !driversAreHere)("the Go outbox", { timeout }, () =
     await inGopath("go", ["vet", "./..."]);
   });
 
-  it.skipIf(!staticcheckIsHere)("passes staticcheck", async ({ skip }) => {
+  it("passes staticcheck", withoutStaticcheck, async ({ skip }) => {
     const found = await inGopath("staticcheck", ["./..."]).catch((error: Error) => error.message);
     skip(found.includes("cannot decode"), "this staticcheck is too old for this Go");
     expect(found).toBe("");

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
@@ -78,6 +79,24 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** The programs on this machine that name this text in their command line or environment. */
+export async function programsNaming(text: string): Promise<{ pid: number; args: string }[]> {
+  if (process.platform !== "linux") {
+    const { stdout } = await promisify(execFile)("ps", ["axewwo", "pid,args"]);
+    const lines = stdout.split("\n").filter((line) => line.includes(text));
+    return lines.map((line) => ({ pid: Number.parseInt(line, 10), args: line.replace(/^ *\d+ | \w+=.*/g, "") }));
+  }
+  const programs: { pid: number; args: string }[] = [];
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    const read = (file: string) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => ""); // It may have ended.
+    const args = await read("cmdline");
+    if (args && `${args}${await read("environ")}`.includes(text)) {
+      programs.push({ pid: Number(pid), args: args.replaceAll("\0", " ").trim() });
+    }
+  }
+  return programs;
 }
 
 /** Ids of the System V shared memory segments on this machine. */

@@ -2,13 +2,13 @@
 import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeEach, expect, it } from "vitest";
-import { hasDebianPackages } from "../../local/debian-package.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
+import { needs, skippedSince } from "../helpers/needs.ts";
 import { projectFolder, runProgram } from "../helpers/processes.ts";
 import { closedPort } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
-const hasApt = await hasDebianPackages();
+const withoutApt = await needs("apt-get", "dpkg-deb", "tar");
 
 /** A checkout of its own, with nothing in its cache; and a home, and a folder for the PATH, with nothing in them. */
 let checkout: string;
@@ -84,13 +84,13 @@ it("says in one line where to get a program that is nowhere, or how to do withou
   expect(more).toEqual([""]);
 });
 
-it.skipIf(!hasApt)("says so where neither cache can be written to", async () => {
+it("says so where neither cache can be written to", withoutApt, async () => {
   await linkDebianTools();
   for (const folder of [checkout, home]) await writeFile(path.join(folder, ".cache"), "a file, no folder");
   expect(await find("amtool")).toContain("cannot be written to; set XDG_CACHE_HOME");
 });
 
-it.skipIf(!hasApt)("says what apt said where it reaches no mirror, and leaves nothing behind", async () => {
+it("says what apt said where it reaches no mirror, and leaves nothing behind", withoutApt, async () => {
   const sources = path.join(home, "sources.list");
   await writeFile(sources, `deb http://127.0.0.1:${closedPort}/ stable main\n`);
   const settings = `Dir::Etc::sourcelist "${sources}";\nDir::Etc::sourceparts "none";\n`;
@@ -101,8 +101,9 @@ it.skipIf(!hasApt)("says what apt said where it reaches no mirror, and leaves no
 });
 
 // A minute on a slow line, and only with a mirror: where the whole is proven, and not in every run.
-it.skipIf(!hasApt || !process.env.CI)(
+it(
   "fetches package lists of its own where the system has none, and changes nothing there",
+  process.env.CI ? withoutApt : skippedSince("with CI=1 alone, since it downloads for a minute"),
   async () => {
     const output = await find("promtool", await emptyApt(""));
     const root = path.join(checkout, ".cache/promtool");

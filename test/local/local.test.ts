@@ -8,7 +8,8 @@ import { describe, expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
 import { withoutSettings } from "../helpers/environment.ts";
-import { runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
+import { needs, skippedSince } from "../helpers/needs.ts";
+import { programsNaming, runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -51,10 +52,7 @@ async function startStack(settings: Record<string, string | undefined> = {}, com
   const stack = runProgram(program, args, { ...withoutSettings, ...settings, TMPDIR: folder }, "pipe");
   const leftovers = async () => {
     const files = (await readdir(folder)).filter((name) => name !== "node-compile-cache"); // npm's own.
-    // With their environment, which names the folder, too; it is cut from what is returned.
-    const { output } = await runProgram("ps", ["axewwo", "args"], {}).exited;
-    const programs = output.split("\n").filter((line) => line.includes(folder));
-    return [...files, ...programs.map((line) => line.replace(/ \w+=.*/, ""))];
+    return [...files, ...(await programsNaming(folder)).map(({ args }) => args)];
   };
   return {
     ...stack,
@@ -122,7 +120,7 @@ it("shows the demo ledger's counts, with an hour of history, and leaves nothing 
   await stack.end("SIGINT");
 });
 
-it("runs each query of the runbook as it is pasted into the psql that it prints", async () => {
+it("runs each query of the runbook as it is pasted into the psql that it prints", await needs("psql"), async () => {
   const stack = await startStack();
   const url = await stack.printed(/^On call +psql (\S+)/m);
   await stack.ticks();
@@ -169,10 +167,9 @@ it("needs no setting of yours, starts its gateway again when that dies, and ends
   const stack = await startStack(settings, ["npm", "start", "--", "--every", "1"]);
   await stack.ticks();
   const gateway = await stack.address("Pushgateway");
-  const { output: running } = await runProgram("ps", ["axo", "pid,args"], {}).exited;
-  const [, pid] =
-    new RegExp(`^ *(\\d+) \\S*pushgateway --web.listen-address=${gateway.slice(7)} `, "m").exec(running) ?? [];
-  process.kill(Number(pid), "SIGKILL");
+  const isGateway = new RegExp(`^\\S*pushgateway --web.listen-address=${gateway.slice(7)} `);
+  const { pid = 0 } = (await programsNaming(stack.folder)).find(({ args }) => isGateway.test(args)) ?? {};
+  process.kill(pid, "SIGKILL");
   await stack.printed(/The Pushgateway has ended, and starts again in 2 s[\s\S]*The Pushgateway runs again/);
   const shown = async () => (await fetch(`${gateway}/metrics`)).text();
   await expect.poll(shown).toMatch(/^veza_ledger_orphan_refund_rows\{instance="",job="veza_ledger"\} 2$/m);
@@ -188,7 +185,7 @@ it("says what a port is, and leaves nothing behind", async () => {
   expect(await stack.leftovers()).toEqual([]);
 });
 
-describe("whatever ends it, no process and no folder is left behind:", () => {
+describe("whatever ends it, no process and no folder is left behind:", async () => {
   it("SIGTERM and SIGHUP, of two that run at the same time, on ports of their own", async () => {
     const stacks = [await startStack(), await startStack()] as const;
     await Promise.all(stacks.map((stack) => stack.ticks()));
@@ -210,8 +207,11 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
     expect(await stack.leftovers()).toEqual([]);
   });
 
+  // Without them, its supervisor cannot delete the shared memory.
+  const withIpc = await needs("ipcs", "ipcrm", "sed");
   it.each(["SIGKILL", "SIGINT"] as const)(
     "%s while its PostgreSQL has died, and is to start again in 605 s",
+    withIpc,
     async (signal) => {
       const stack = await startStack({}, every(600));
       await stack.ticks();
@@ -263,8 +263,9 @@ describe("whatever ends it, no process and no folder is left behind:", () => {
 
   // `script` gives it a terminal, whose Ctrl-C reaches npm and Node alike, as a person's does. Its options are Linux'.
   // With `exec`, since some shells that wait for a program end at this Ctrl-C themselves.
-  it.skipIf(process.platform !== "linux")(
+  it(
     "Ctrl-C in a terminal, where ticks and deliveries are lines in columns",
+    process.platform === "linux" ? await needs("script") : skippedSince("on Linux alone"),
     async () => {
       const settings = { CI: undefined, npm_config_update_notifier: "false" };
       const stack = await startStack(settings, ["script", "-qefc", "exec npm start -- --every 1", "/dev/null"]);

@@ -11,6 +11,7 @@ import { checks } from "../../lib/checks.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { answerPage, localRules, newStack, note, type Stack } from "../../local/page.ts";
 import { withoutSettings } from "../helpers/environment.ts";
+import { skippedSince } from "../helpers/needs.ts";
 import { runScript } from "../helpers/processes.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -159,10 +160,7 @@ it("the page loads nothing from elsewhere, and makes no HTML of texts", async ()
   expect(page).not.toMatch(/\b(src|href)="|@import|innerHTML|insertAdjacent|document\.write/);
 });
 
-// biome-ignore lint/suspicious/noConsole: says what is skipped.
-if (!chromium) console.log("The page is not looked at in a browser: there is no chromium on the PATH.");
-
-describe.skipIf(!chromium)("in a browser", () => {
+describe("in a browser", skippedSince(!chromium && "not on the PATH: chromium"), () => {
   /** What the page has become after some seconds, as HTML. */
   async function render(url: string): Promise<string> {
     const profile = await newFolder();

@@ -5,6 +5,7 @@ import { rm } from "node:fs/promises";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
 import { supervise } from "../../local/supervise.ts";
+import { needs } from "../helpers/needs.ts";
 import { isAlive, runScript } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -38,7 +39,7 @@ it("sends its signal again to a program that does not listen yet", async () => {
   expect(program.exitCode()).toBe(128 + 15);
 });
 
-it("runs a program in a session of its own, out of reach of a terminal's Ctrl-C", async () => {
+it("runs a program in a session of its own, out of reach of a terminal's Ctrl-C", await needs("ps"), async () => {
   const program = await supervise("sleep", ["600"]);
   onTestFinished(() => program.end());
   const { stdout } = await promisify(execFile)("ps", ["-o", "sid=", "-p", `${program.pid},${process.pid}`]);

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-receiver.ts";
 import { databaseForTest } from "../helpers/database.ts";
+import { needs } from "../helpers/needs.ts";
 import { newSecret, startReceiver } from "../helpers/receiver.ts";
 
 const ownSecret = newSecret();
@@ -16,14 +17,18 @@ it.each([
   ["posts an event to the local stack", {}, recorded, 1],
   ["posts an event with the secret in WEBHOOK_SECRET", { WEBHOOK_SECRET: ownSecret }, recorded, 1],
   ["prints why an event was refused", { WEBHOOK_SECRET: newSecret() }, "webhook-signature: does not match", 0],
-])("the example in docs/events.md %s", async (_, environment, printed, counted) => {
-  const { receiverUrl: DATABASE_URL, admin } = await databaseForTest();
-  const { url } = await startReceiver({ DATABASE_URL, WEBHOOK_SECRET: bothSecrets, STAGE: "examples" });
-  const page = await readFile("docs/events.md", "utf8");
-  const [, example = ""] = /### curl\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(page) ?? [];
-  const { stdout } = await promisify(execFile)("bash", ["-c", `set -euo pipefail\n${example}`], {
-    env: { ...process.env, RECEIVER_URL: url, ...environment },
-  });
-  expect(stdout).toContain(printed);
-  expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(counted);
-});
+])(
+  "the example in docs/events.md %s",
+  await needs("bash", "curl", "openssl"),
+  async (_, environment, printed, counted) => {
+    const { receiverUrl: DATABASE_URL, admin } = await databaseForTest();
+    const { url } = await startReceiver({ DATABASE_URL, WEBHOOK_SECRET: bothSecrets, STAGE: "examples" });
+    const page = await readFile("docs/events.md", "utf8");
+    const [, example = ""] = /### curl\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(page) ?? [];
+    const { stdout } = await promisify(execFile)("bash", ["-c", `set -euo pipefail\n${example}`], {
+      env: { ...process.env, RECEIVER_URL: url, ...environment },
+    });
+    expect(stdout).toContain(printed);
+    expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(counted);
+  },
+);
