@@ -17,10 +17,21 @@ declare module "vitest" {
   }
 }
 
+/** What the tests use, but for the Pushgateway. */
+const programs = [
+  "prometheus",
+  "promtool",
+  "alertmanager",
+  "amtool",
+  "pgbouncer",
+  "victoria-metrics",
+  "vmalert",
+] as const;
+
 /** One real Postgres and one real Pushgateway for all tests, on free ports. Each file copies the database `ledger`. */
 export default async function setup({ provide }: TestProject) {
-  // A first download may take longer than a test has. Where a program is not to be had, the tests that need it say so.
-  for (const name of ["prometheus", "promtool", "amtool"] as const) await findProgram(name).catch(() => {});
+  // No test waits for a download, or fails by it. Where a program is not to be had, the tests that need it say so.
+  for (const name of programs) await findProgram(name).catch(() => {});
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (const server of started) await server.stop();

@@ -9,6 +9,7 @@ import { alertOf, isPage, told } from "../../config/checks.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 import { exportedMetrics } from "../helpers/metrics.ts";
+import { needs } from "../helpers/needs.ts";
 import {
   type AlertRule,
   isAlert,
@@ -213,7 +214,7 @@ it("every alert has links to the dashboard and to its own page of the runbook", 
   }
 });
 
-it("the command of docs/deploy.md leaves no address to replace in any file", async () => {
+it("the command of docs/deploy.md leaves no address to replace in any file", await needs("bash", "perl"), async () => {
   const folder = await newFolder();
   for (const part of ["config", "docs"]) await cp(part, path.join(folder, part), { recursive: true });
   const [, command = ""] = /```sh\n(perl [\s\S]*?)```/.exec(await readFile("docs/deploy.md", "utf8")) ?? [];

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { alertsOf, type Notification, setGroup, startPager } from "../helpers/monitoring.ts";
+import { needs } from "../helpers/needs.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { hurriedRules } from "../helpers/rules.ts";
 
@@ -37,7 +38,8 @@ afterAll(async () => {
   pager?.stop();
 });
 
-it("sends one page that says it is a drill, then its end, and leaves nothing behind", async () => {
+const drilling = "sends one page that says it is a drill, then its end, and leaves nothing behind";
+it(drilling, await needs("bash", "curl"), async () => {
   const [, drill = ""] = /```sh\n(drill=[\s\S]*?)```/.exec(await readFile("docs/deploy.md", "utf8")) ?? [];
   // Next to the group of a sampler, whose metric has a type that the gateway holds all groups to.
   const sampler = ["# TYPE veza_ledger_orphan_refund_rows gauge", "veza_ledger_orphan_refund_rows 0"];

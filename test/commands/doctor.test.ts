@@ -131,9 +131,8 @@ describe("without an answer of Postgres", () => {
         return true;
       },
     });
-    const startedAt = performance.now();
-    const { exitCode, lines } = await doctor(["sampler"], { DATABASE_URL: throughProxy(proxy) }, elsewhere);
-    expect(performance.now() - startedAt).toBeLessThan(30_000);
+    const { exitCode, lines, tookMs } = await doctor(["sampler"], { DATABASE_URL: throughProxy(proxy) }, elsewhere);
+    expect(tookMs).toBeLessThan(30_000);
     expect(exitCode).toBe(1);
     expect(lines.slice(3)).toEqual([
       expect.stringMatching(/^✓ login/),
@@ -284,9 +283,9 @@ describe("of a gateway", () => {
   });
 
   it("that is two gateways behind one address", async () => {
-    const other = await startPushgateway(0);
-    onTestFinished(() => other.stop());
-    const both = [inject("pushgatewayUrl"), other.url];
+    const gateways = await Promise.all([startPushgateway(0), startPushgateway(0)]);
+    onTestFinished(async () => void (await Promise.all(gateways.map((gateway) => gateway.stop()))));
+    const both = gateways.map((gateway) => gateway.url);
     let turn = 0;
     // A balancer that takes turns.
     const url = await httpServer((request, response) => {

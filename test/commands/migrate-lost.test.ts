@@ -4,7 +4,7 @@ import { beforeAll, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { inLines } from "../helpers/doctor.ts";
-import { runScript } from "../helpers/processes.ts";
+import { timeScript } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 
 /** A server of this file's own, whose commits can be made to wait. */
@@ -33,7 +33,7 @@ const waiting = () => admin`select from pg_stat_activity where wait_event = 'Syn
 const deaths: Record<string, (proxy: TcpProxy) => unknown> = {
   "a FIN": (proxy) => proxy.cut(false),
   "an RST": (proxy) => proxy.cut(true),
-  silence: (proxy) => void proxy.mute(40_000),
+  silence: (proxy) => void proxy.mute(200_000),
   "a FATAL error": async () => {
     await admin`select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'`;
     await expect.poll(waiting).toHaveLength(0); // Before the commit could end otherwise.
@@ -83,18 +83,16 @@ async function start(death: string, name: string) {
     },
   });
   if (inCommit) await holdCommits("nobody");
-  const startedMs = Date.now();
   const DATABASE_URL = url.replace(/:\d+\/.*/, `:${proxy.port}/${database}`);
-  const program = runScript("commands/migrate.ts", [], { DATABASE_URL });
-  const ended = program.exited.then(() => Date.now() - startedMs);
+  const program = await timeScript("commands/migrate.ts", [], { DATABASE_URL });
   if (inCommit) {
     await expect.poll(waiting).toHaveLength(1);
     await die();
     await holdCommits("");
   }
-  await Promise.race([dead.promise, ended.then(() => expect.fail(`${name}: ${program.output()}`))]);
+  await Promise.race([dead.promise, program.exited.then(() => expect.fail(`${name}: ${program.output()}`))]);
   return async () => {
-    const tookMs = await ended;
+    const tookMs = await program.tookMs;
     expect([program.child.exitCode, `${inLines(program.output().trimEnd())}\n`], name).toEqual([
       1,
       expect.stringMatching(says),

@@ -15,10 +15,11 @@ import { deadline } from "../../lib/deadline.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { fullPort, tcpServer } from "../helpers/servers.ts";
+import { startStopwatch } from "../helpers/stopwatch.ts";
 
 const database = await databaseForFile();
 
-async function openWith(tls: DatabaseTarget["tls"], port?: number, timeoutMs = 1_000): Promise<Database> {
+async function openWith(tls: DatabaseTarget["tls"], port?: number, timeoutMs = 60_000): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };
   const connection = await connect(async () => target, "test", deadline("Postgres", timeoutMs));
   onTestFinished(() => connection.close());
@@ -30,12 +31,12 @@ const uncaught: unknown[] = [];
 process.on("uncaughtException", (error) => uncaught.push(error));
 
 async function timed(work: Promise<unknown>): Promise<{ error: Error; ms: number }> {
-  const startedAt = performance.now();
+  const stopwatch = startStopwatch();
   const error = await work.then(
     () => new Error("it was done"),
     (reason) => reason,
   );
-  return { error, ms: performance.now() - startedAt };
+  return { error, ms: stopwatch() };
 }
 
 const hangUp = (socket: net.Socket) => socket.end();
@@ -64,7 +65,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
 
   it("raises nothing that nobody hears when it is closed, right behind a write or at any other moment", async () => {
     for (let round = 0; round < 60; round += 1) {
-      const connection = await open(undefined, 5_000);
+      const connection = await open();
       const asked = Array.from({ length: 5 }, () => connection.sql`select pg_sleep(0.01), repeat('x', 20000)`);
       const answers = Promise.allSettled(asked);
       if (round % 3 === 1) await new Promise(setImmediate);
@@ -93,7 +94,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
       sockets.push(socket.resume());
       treat(socket);
     });
-    const { error, ms } = await timed(open(port));
+    const { error, ms } = await timed(open(port, 1_000));
     expect(error.message).toMatch(reason);
     expect(ms).toBeLessThan(limitMs);
     await expect.poll(() => sockets.map(({ closed }) => closed)).toEqual([true]);
@@ -109,27 +110,27 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
     expect((await waiting).error).toBeInstanceOf(Error);
     expect(connection.lost.aborted).toBe(true);
     await expect
-      .poll(() => database.admin`select from pg_stat_activity where pid = ${row?.pid}`, { timeout: 5_000 })
+      .poll(() => database.admin`select from pg_stat_activity where pid = ${row?.pid}`, { timeout: 30_000 }) // Below Postgres' own limit for an idle session.
       .toHaveLength(0);
   });
 
   it.each([true, false])("tells at once that its connection is lost, idle or not (reset: %s)", async (isReset) => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
-    const [idle, busy] = await Promise.all([open(port, 5_000), open(port, 5_000)]);
+    const [idle, busy] = await Promise.all([open(port), open(port)]);
     const asking = timed(withDeadline(busy, deadline("test", 20_000), (sql) => sql`select pg_sleep(20)`));
     await sleep(50);
     cut(isReset);
     const { error, ms } = await asking;
     expect(error).toSatisfy(isConnectionError);
     expect(ms).toBeLessThan(2_000);
-    await expect.poll(() => [idle.lost.aborted, busy.lost.aborted], { timeout: 5_000 }).toEqual([true, true]);
+    await expect.poll(() => [idle.lost.aborted, busy.lost.aborted], { timeout: 15_000 }).toEqual([true, true]);
   });
 
   it("survives its loss at any moment of a transaction", async () => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
     for (let round = 0; round < 100; round += 1) {
-      const connection = await open(port, 5_000);
-      const transactions = withDeadline(connection, deadline("test", 5_000), async (sql) => {
+      const connection = await open(port);
+      const transactions = withDeadline(connection, deadline("test", 60_000), async (sql) => {
         setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
         for (;;) {
           await sql.unsafe("begin; select 1");
@@ -146,14 +147,12 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
   it("rejects a query that waits for its turn when the connection is lost", async () => {
     const connection = await open();
     const [row] = await connection.sql`select pg_backend_pid() as pid`;
-    const holding = timed(withDeadline(connection, deadline("test", 5_000), (sql) => sql`select pg_sleep(20)`));
+    const holding = timed(withDeadline(connection, deadline("test", 60_000), (sql) => sql`select pg_sleep(20)`));
     // More than postgres.js sends ahead of the answers.
-    const waiting = Array.from({ length: 150 }, () => timed(connection.sql`select 1`));
+    const waiting = Array.from({ length: 150 }, () => connection.sql`select 1`.catch((error) => error));
     await database.admin`select pg_terminate_backend(${row?.pid})`;
     expect((await holding).error).toSatisfy(isConnectionError);
-    const { error, ms } = (await waiting.at(-1)) as Awaited<ReturnType<typeof timed>>;
-    expect(error).toMatchObject({ code: "CONNECTION_DESTROYED" });
-    expect(ms).toBeLessThan(2_000);
+    expect(await waiting.at(-1)).toMatchObject({ code: "CONNECTION_DESTROYED" });
   });
 
   it("lets go of its socket when the server does not answer the end of the connection", async () => {

@@ -55,7 +55,7 @@ it("counts inserts by Postgres' statistics: into all partitions, and into the ta
     await everySession();
     return (await evidence())[inserts(table)];
   };
-  const flushed = (expected: number) => expect.poll(counted, { timeout: 30_000 }).toBe(expected);
+  const flushed = (expected: number) => expect.poll(counted).toBe(expected);
   await flushed(0);
   await run(insertRows(check, 7));
   await flushed(7);
@@ -118,5 +118,5 @@ it("is read in one scan of the table, where the table has no index", async () =>
   await evidence();
   // A count and its evidence; statistics may arrive late.
   const onOrders = checks.filter(({ table }) => table === "orders").length;
-  await expect.poll(scans, { timeout: 30_000 }).toBe(2 * onOrders);
+  await expect.poll(scans).toBe(2 * onOrders);
 });

@@ -88,7 +88,7 @@ it.each([
   const connection = await openConnection(database.samplerUrl.replace(/:\d+\//, `:${port}/`));
   for (let tick = 0; tick < 3; tick += 1) {
     roundTrips = 0;
-    const outcomes = await runChecks(askOn(connection, deadline("Postgres", 8_000)));
+    const outcomes = await runChecks(askOn(connection, deadline("Postgres", 60_000)));
     const failed = change && onTable("seller_transfers", "42703", needs("updated_at"));
     expect(counts(outcomes)).toEqual({ ...forEachCheck(() => 0), ...failed });
     expect(roundTrips).toBeGreaterThanOrEqual(expected);

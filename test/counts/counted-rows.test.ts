@@ -14,7 +14,7 @@ import { tcpServer } from "../helpers/servers.ts";
 const { database, run } = databasePerTest();
 
 /** The log after a sample, of its rows. */
-async function logged(port = targetOf(database.samplerUrl).port, timeoutMs = 8_000) {
+async function logged(port = targetOf(database.samplerUrl).port, timeoutMs = 60_000) {
   const { outcomes } = await sampleOf(database.samplerUrl);
   const log = captureLog();
   const connections = keepConnections("test")(async () => ({ ...targetOf(database.samplerUrl), port }));

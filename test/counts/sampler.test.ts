@@ -13,7 +13,8 @@ import { captureLog } from "../helpers/log.ts";
 import { forEachCheck, onTable } from "../helpers/models.ts";
 import { runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
-import { tcpServer } from "../helpers/servers.ts";
+import { httpServer, tcpServer } from "../helpers/servers.ts";
+import { startStopwatch } from "../helpers/stopwatch.ts";
 
 const stage = "sampler";
 const database = await databaseForFile();
@@ -76,8 +77,10 @@ it("pushes -1 and no oldest row for a check that fails, and logs which and why",
   const before = Date.now() / 1000;
   await tick();
   const series = await scrape(stage);
-  expect(series.veza_ledger_sample_timestamp_seconds).toBeCloseTo(before, 0); // It waits a second for locks.
-  expect(series.veza_ledger_sample_duration_seconds).toBeGreaterThan(0.4);
+  const { veza_ledger_sample_timestamp_seconds: at = 0, veza_ledger_sample_duration_seconds: waited = 0 } = series;
+  expect(waited).toBeGreaterThan(0.4); // It waits for locks, and its time is from before that.
+  expect(at).toBeGreaterThanOrEqual(before);
+  expect(at).toBeLessThanOrEqual(Date.now() / 1000 - waited);
   expect(series).toMatchObject({ ...gauges, ...byMetric(onTable("orders", -1)) });
   expect(series).not.toHaveProperty('veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}');
   expect(successes(series)).toEqual({ ...allKnown, ...bySuccess(onTable("orders", 0)) });
@@ -137,9 +140,9 @@ it("pushes -1 for each check when Postgres hangs up during start-up, and dials t
     socket.once("data", () => socket.end());
   });
   setEnvironment({ DATABASE_URL: `postgres://sampler:hunter2@127.0.0.1:${port}/ledger` });
-  const startedAt = performance.now();
+  const stopwatch = startStopwatch();
   await tick();
-  expect(performance.now() - startedAt).toBeLessThan(1_000);
+  expect(stopwatch()).toBeLessThan(4_000); // Half of the time that there is to count.
   expect(dials).toBe(4);
   const series = await scrape(stage);
   expect(series).toMatchObject(allUnknown);
@@ -170,13 +173,15 @@ async function fallingMute(): Promise<string> {
 
 it("ends in time whatever falls silent, each in a process with nothing else in it", async () => {
   const port = await tcpServer(() => {});
-  const mute = { database: `postgres://sampler:hunter2@127.0.0.1:${port}/x`, gateway: `http://127.0.0.1:${port}` };
+  const pushes: (string | undefined)[] = [];
+  const gateway = await httpServer((request) => void pushes.push(request.url));
+  const mute = { database: `postgres://sampler:hunter2@127.0.0.1:${port}/x`, gateway };
   const both = { DATABASE_URL: mute.database, PUSHGATEWAY_URL: mute.gateway };
   const cases: Record<string, [settings: Record<string, string>, ends: RegExp, limitMs: number]> = {
     // 8 s to count, 3.5 s to publish, 2 s for ids, and twice 3 s to push.
     silent: [{ DATABASE_URL: mute.database }, /CONNECT_TIMEOUT.*\ncounts .*"stuck_orders":-1/s, 12_500],
     falling: [{ DATABASE_URL: await fallingMute() }, /^counts .*"stuck_orders":3/m, 14_500],
-    gateway: [{ PUSHGATEWAY_URL: mute.gateway }, /^failed: .*no answer within 3000 ms\ntook 6/m, 7_000],
+    gateway: [{ PUSHGATEWAY_URL: mute.gateway }, /^failed: .*no answer within 3000 ms/m, 7_000],
     both: [both, /^failed: .*no answer within 3000 ms/m, 23_000], // The function has 25 s.
   };
   const tickAlone = async ([name, [settings, ends, limitMs]]: [string, (typeof cases)[string]]) => {
@@ -187,10 +192,13 @@ it("ends in time whatever falls silent, each in a process with nothing else in i
     expect(Number(/^took (\d+) ms/m.exec(program.output())?.[1]), name).toBeLessThan(limitMs);
   };
   await Promise.all(Object.entries(cases).map(tickAlone));
+  const pushed = ["both", "gateway"].flatMap((name) =>
+    Array(2).fill(`/metrics/job/veza_ledger/stage/${stage}_${name}`),
+  );
+  expect(pushes.filter((url) => url?.includes("/job/veza_ledger/")).sort()).toEqual(pushed);
   for (const [name, orders] of Object.entries({ silent: -1, falling: 3 })) {
     const series = await scrape(`${stage}_${name}`);
     expect(series).toMatchObject({ ...allUnknown, veza_ledger_stuck_orders_pending: orders });
-    expect(series.veza_ledger_sample_duration_seconds).toBeLessThan(8.5);
   }
 });
 
@@ -274,15 +282,15 @@ it.each<[when: string, arrange: () => Promise<unknown>, limitMs: number, expecte
   ],
 ])("has one session at most, and none that stays, when %s", async (_, arrange, limitMs, expected) => {
   await arrange();
-  const startedAt = performance.now();
+  const stopwatch = startStopwatch();
   let isTicking = true;
   const ticking = tick().finally(() => {
     isTicking = false;
   });
   while (isTicking) expect((await sessions()).length).toBeLessThanOrEqual(1);
   await ticking;
-  expect(performance.now() - startedAt).toBeLessThan(limitMs);
-  await expect.poll(sessions, { timeout: 500, interval: 20 }).toHaveLength(0);
+  expect(stopwatch()).toBeLessThan(limitMs);
+  await expect.poll(sessions).toHaveLength(0);
   expect(await scrape(stage)).toMatchObject(expected);
 });
 

@@ -43,7 +43,7 @@ async function count(id: string, ...events: object[]): Promise<Record<string, nu
   const increments = tally(parseEvents(JSON.stringify(events)));
   await recordDelivery(connection.sql, { id, increments });
   const lent = lend(connection, () => openConnection(database.receiverUrl));
-  await publishTotals(lent, { pushgateway: { url: inject("pushgatewayUrl") }, stage }, deadline("test", 5_000));
+  await publishTotals(lent, { pushgateway: { url: inject("pushgatewayUrl") }, stage }, deadline("test", 60_000));
   return scrape(stage);
 }
 

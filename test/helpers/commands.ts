@@ -1,6 +1,6 @@
 import type { Run } from "../../commands/command.ts";
 import { setEnvironment } from "./environment.ts";
-import { runScript } from "./processes.ts";
+import { timeScript } from "./processes.ts";
 
 export interface Ran {
   exitCode: number;
@@ -24,13 +24,15 @@ export async function inProcess(run: Run, args: string[], variables: Record<stri
   }
 }
 
-/** The same in a process with nothing else in it, which a lost connection could end early. */
+/**
+ * The same in a process with nothing else in it, which a lost connection could end early. `tookMs` is by stopwatch.ts.
+ */
 export async function inItsOwnProcess(
   name: "doctor" | "migrate" | "send",
   args: string[],
   variables: Record<string, string | undefined>,
-): Promise<Ran> {
-  const program = runScript(`commands/${name}.ts`, args, variables);
-  await program.exited;
-  return { exitCode: program.child.exitCode ?? -1, output: program.output().replace(/\n$/, "") };
+): Promise<Ran & { tookMs: number }> {
+  const program = await timeScript(`commands/${name}.ts`, args, variables);
+  const tookMs = await program.tookMs;
+  return { exitCode: program.child.exitCode ?? -1, output: program.output().replace(/\n$/, ""), tookMs };
 }

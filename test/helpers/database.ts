@@ -115,7 +115,7 @@ export const waitingPublishers = ({ admin }: TestDatabase) => admin`select from 
 
 /** One connection, closed when the test is finished. */
 export async function openConnection(url: string): Promise<Database> {
-  const connection = await connect(async () => targetOf(url), "test", deadline("test", 5_000));
+  const connection = await connect(async () => targetOf(url), "test", deadline("test", 60_000));
   onTestFinished(() => connection.close());
   return connection;
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { inject } from "vitest";
 import { run } from "../../commands/doctor.ts";
 import { briefly } from "../../commands/session.ts";
@@ -10,7 +11,7 @@ import { inItsOwnProcess, inProcess, type Ran } from "./commands.ts";
 import { insertRows } from "./models.ts";
 import { newSecret } from "./receiver.ts";
 
-type Start = (args: string[], variables: Record<string, string | undefined>) => Promise<Ran>;
+type Start = (args: string[], variables: Record<string, string | undefined>) => Promise<Ran & { tookMs?: number }>;
 const here: Start = (args, variables) => inProcess(run, args, variables);
 export const elsewhere: Start = (args, variables) => inItsOwnProcess("doctor", args, variables);
 
@@ -32,30 +33,33 @@ export const inLines = (output: string): string =>
     .map(({ line, steps }) => line + (steps.length > 0 ? `\n  → ${steps.join("; ")}` : ""))
     .join("\n");
 
+/** Of the calling file alone: the doctor pushes a trial to its stage, and takes it back. */
+const stage = `doctor-${randomUUID()}`;
+
 /** The doctor's settings, on this database. */
 export const doctorSettings = (databaseUrl: string | undefined): Record<string, string | undefined> => ({
   DATABASE_URL: databaseUrl,
   PUSHGATEWAY_URL: inject("pushgatewayUrl"),
   WEBHOOK_SECRET: newSecret(),
   SECRET_ID: undefined,
-  STAGE: "doctor",
+  STAGE: stage,
 });
 
 /** Runs the doctor. The remedies have one line for each finding with a remedy. */
 export async function doctor(role: string[], settings: Record<string, string | undefined>, start = here) {
-  const { exitCode, output } = await start(role, { ...doctorSettings(undefined), ...settings });
+  const { exitCode, output, ...measured } = await start(role, { ...doctorSettings(undefined), ...settings });
   const findings = findingsIn(output);
   const lines = findings.map(({ line }) => line);
   const ill = findings.filter(({ line }) => /^[!✗]/.test(line));
   const remedies = ill.filter(({ steps }) => steps.length > 0).map(({ steps }) => steps.join("; "));
-  return { exitCode, lines, ill: ill.map(({ line }) => line), steps: ill[0]?.steps ?? [], remedies };
+  return { ...measured, exitCode, lines, ill: ill.map(({ line }) => line), steps: ill[0]?.steps ?? [], remedies };
 }
 
 /** What a single look needs of the scene. */
 export function sceneOf(database: Database): Pick<Scene & Session, "database" | "ask" | "settled" | "login"> {
   return {
     database,
-    ask: askOn(database, deadline("test", 20_000), briefly),
+    ask: askOn(database, deadline("test", 200_000), briefly),
     settled: [],
     login: "veza_ledger_sampler",
   };

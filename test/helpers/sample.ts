@@ -7,7 +7,7 @@ import { targetOf } from "./database.ts";
 /** A sample on a connection of its own, as this login. */
 export async function sampleOf(url: string): Promise<Sample> {
   const connections = keepConnections("test")(async () => targetOf(url));
-  const sample = await takeSample(connections, deadline("Postgres", 8_000));
+  const sample = await takeSample(connections, deadline("Postgres", 60_000));
   await connections.close();
   return sample;
 }
