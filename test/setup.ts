@@ -17,21 +17,13 @@ declare module "vitest" {
   }
 }
 
-/** What the tests use, but for the Pushgateway. */
-const programs = [
-  "prometheus",
-  "promtool",
-  "alertmanager",
-  "amtool",
-  "pgbouncer",
-  "victoria-metrics",
-  "vmalert",
-] as const;
+/** What the tests use: one program of each package, but for the Pushgateway's. */
+const programs = ["prometheus", "promtool", "alertmanager", "pgbouncer", "victoria-metrics"] as const;
 
 /** One real Postgres and one real Pushgateway for all tests, on free ports. Each file copies the database `ledger`. */
 export default async function setup({ provide }: TestProject) {
   // No test waits for a download, or fails by it. Where a program is not to be had, the tests that need it say so.
-  for (const name of programs) await findProgram(name).catch(() => {});
+  const found = Promise.all(programs.map((name) => findProgram(name).catch(() => {})));
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (const server of started) await server.stop();
@@ -51,6 +43,7 @@ export default async function setup({ provide }: TestProject) {
     process.env.POSTGRES_TEMPLATE = template;
     const adminUrl = `postgres://postgres:postgres@127.0.0.1:${port}/postgres`;
     await createTemplate(adminUrl);
+    await found;
     provide("adminUrl", adminUrl);
     provide("pushgatewayUrl", pushgateway.url);
     return stop;

@@ -10,7 +10,7 @@ import { hurriedRules } from "../helpers/rules.ts";
 // Prometheus has all rules loaded, and scrapes a real Pushgateway. Instead of the sampler, the tests push both groups
 // of a stage: so a last tick can be ten minutes ago at once.
 const stages = ["", "prod", "staging"];
-const waiting = { timeout: 20_000, interval: 250 };
+const waiting = { timeout: 120_000, interval: 250 };
 type Labels = Record<string, string>;
 let gateway: Running;
 let prometheus: Running;

@@ -52,7 +52,7 @@ it("the rules read no more samples than they may for each check, for one stage w
   ]);
   onTestFinished(() => program.end());
   const url = `http://127.0.0.1:${port}`;
-  await vi.waitFor(async () => expect((await fetch(`${url}/-/ready`)).status).toBe(200), { timeout: 30_000 });
+  await vi.waitFor(async () => expect((await fetch(`${url}/-/ready`)).status).toBe(200), { timeout: 120_000 });
 
   type Stats = { stats: { samples: { totalQueryableSamples: number } } };
   const samples = async (query: string) => {

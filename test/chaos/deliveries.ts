@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { phases } from "../../lib/events.ts";
+import { startStopwatch } from "../helpers/stopwatch.ts";
 
 /** Numbers from 0 to below 1, the same for the same seed (the generator mulberry32). */
 export function randomFrom(seed: number): () => number {
@@ -72,7 +73,7 @@ export function randomDelivery(id: string, random: () => number): { delivery: De
  * whose patience is under 20 s hangs up early, and never learns the outcome.
  */
 export async function send(url: string, secret: string, { id, answers }: Delivery, body: string, patience = 20_000) {
-  const startedAt = performance.now();
+  const stopwatch = startStopwatch();
   const headers = signedHeaders(secret, id, new Date(), body);
   try {
     const signal = AbortSignal.timeout(patience);
@@ -83,7 +84,7 @@ export async function send(url: string, secret: string, { id, answers }: Deliver
     const isLate = (error as Error).name === "TimeoutError";
     answers.push(isLate ? (patience < 20_000 ? "hung up" : "no answer") : "lost");
   }
-  return performance.now() - startedAt;
+  return stopwatch();
 }
 
 /** Sends until it is confirmed, or so often; sometimes twice at once, and sometimes once more afterwards. */

@@ -255,7 +255,7 @@ it.each<[when: string, arrange: () => Promise<unknown>, limitMs: number, expecte
   [
     "every table is locked",
     () => Promise.all([...new Set(checks.map(({ table }) => table))].map((table) => lockTable(database, table))),
-    1_500 + 2 * 500 * checks.length, // Half a second for each count and its evidence.
+    2_500 + 2 * 500 * checks.length, // Half a second for each count and its evidence.
     allUnknown,
   ],
   [
@@ -266,7 +266,7 @@ it.each<[when: string, arrange: () => Promise<unknown>, limitMs: number, expecte
         grant select on orders to veza_ledger_sampler`);
       onTestFinished(() => run("drop view orders; alter table slow_orders rename to orders"));
     },
-    1_500 + 2 * 1_500 * Object.keys(onTable("orders", 0)).length,
+    2_500 + 2 * 1_500 * Object.keys(onTable("orders", 0)).length,
     // Other checks on orders find no row, and so nothing to wait for.
     { ...gauges, veza_ledger_stuck_orders_pending: -1 },
   ],
@@ -277,7 +277,7 @@ it.each<[when: string, arrange: () => Promise<unknown>, limitMs: number, expecte
       await run(`alter database ${name} connection limit 0`);
       onTestFinished(() => run(`alter database ${name} connection limit -1`));
     },
-    1_000,
+    3_000,
     allUnknown,
   ],
 ])("has one session at most, and none that stays, when %s", async (_, arrange, limitMs, expected) => {

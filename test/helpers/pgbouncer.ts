@@ -43,7 +43,7 @@ default_pool_size = 2
     folder,
   });
   onTestFinished(() => bouncer.end("SIGKILL"));
-  for (const until = Date.now() + 10_000; Date.now() < until && bouncer.exitCode() === undefined; await sleep(20)) {
+  for (const until = Date.now() + 60_000; Date.now() < until && bouncer.exitCode() === undefined; await sleep(20)) {
     if (await takesConnections(port)) return port;
   }
   throw new Error(`PgBouncer did not start:\n${bouncer.output()}`);

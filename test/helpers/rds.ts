@@ -91,7 +91,7 @@ async function take(socket: net.Socket, length: number): Promise<Buffer> {
   for (;;) {
     const bytes = socket.read(length);
     if (bytes) return bytes;
-    await once(socket, "readable", { signal: AbortSignal.timeout(5_000) });
+    await once(socket, "readable", { signal: AbortSignal.timeout(60_000) });
   }
 }
 

@@ -269,15 +269,18 @@ it("fills up first what a total is ahead of what was recorded", async () => {
 });
 
 it("gives the lock back when its push is refused, and does not push again, also after a wait for it", async () => {
+  const { database: name } = targetOf(database.adminUrl);
+  const role = `alter role veza_ledger_receiver in database ${name}`;
+  await database.admin.unsafe(`${role} set lock_timeout = '30s'; ${role} set statement_timeout = '30s'`);
+  onTestFinished(async () => void (await database.admin.unsafe(`${role} reset all`)));
   const [connection, other] = await Promise.all([open(), open()]);
   let pushes = 0;
-  const url = await gatewayTaking(async (_, response) => {
+  const url = await gatewayTaking((_, response) => {
     pushes += 1;
-    await sleep(800); // The push has its 1.5 s from the lock on.
     response.writeHead(400).end();
   });
   await other.sql`begin; select pg_advisory_xact_lock(1986361953, 1)`.simple();
-  void sleep(1_000).then(() => other.sql`rollback`);
+  void sleep(2_000).then(() => other.sql`rollback`); // The push has its 1.5 s from the lock on.
   await expect(publish(connection, 20_000, { url })).rejects.toThrow(/^the Pushgateway answered 400$/);
   expect(pushes).toBe(1);
   await publish(other, 20_000);
@@ -304,7 +307,10 @@ it("pushes nothing when the lock is not to be had within the role's lock time-ou
 
 it("leaves its publish to no publisher of another ledger on the server", async () => {
   const other = await databaseForTest();
-  for (const _ of "ab") void other.admin`select pg_advisory_xact_lock(1986361953, 1), pg_sleep(2)`.catch(() => {});
+  const holders = await Promise.all([openConnection(other.adminUrl), openConnection(other.adminUrl)]);
+  for (const { sql } of holders) {
+    void sql`select pg_advisory_xact_lock(1986361953, 1), pg_sleep(200)`.catch(() => {}); // They end with the test.
+  }
   const waiting = () => other.admin`select from pg_stat_activity
     where datname = current_database() and wait_event = 'advisory'`;
   await expect.poll(waiting).toHaveLength(1);
