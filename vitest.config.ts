@@ -74,6 +74,7 @@ export default defineConfig({
     expect: { poll: { timeout: 60_000 } },
     coverage: {
       include: ["lib/**", "handlers/**"],
+      reportOnFailure: true,
       reporter: ["text", "text-summary"],
       thresholds: { lines: 98, functions: 98, statements: 98 },
     },

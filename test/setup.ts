@@ -49,6 +49,8 @@ export default async function setup({ provide }: TestProject) {
     return stop;
   } catch (error) {
     await stop();
-    throw error;
+    // Thrown, it would stand below "No test files found".
+    process.stderr.write(`\nNo test can run: ${(error as Error).message}\n`);
+    process.exit(1);
   }
 }

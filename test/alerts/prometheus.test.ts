@@ -68,6 +68,14 @@ const ticking =
     return ask();
   };
 
+it("keeps the labels that were pushed, as config/prometheus/prometheus.yml says", async () => {
+  captureLog();
+  const scraped = () => rowsOf(prometheus.url, "veza_ledger_sample_timestamp_seconds");
+  await expect.poll(ticking(scraped), waiting).toHaveLength(1);
+  const [series] = await scraped();
+  expect(series?.labels, "honor_labels is true").toMatchObject({ job: "veza_ledger", stage });
+});
+
 it("takes every alert from its cause to firing, and back", { timeout: 900_000 }, async () => {
   captureLog();
   await expect.poll(ticking(names), waiting).toEqual(["VezaLedgerReconcilerDead"]); // It has never run.

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { tlsFlags } from "../helpers/certificates.ts";
 import { setEnvironment } from "../helpers/environment.ts";
@@ -265,7 +265,7 @@ async function strike(stack: Stack, receivers: Receiver[], endsAt: number) {
 async function endReceivers({ admin }: Stack, receivers: Receiver[]): Promise<void> {
   await Promise.all(receivers.map((receiver) => receiver.kill()));
   const sessions = () => admin`select from pg_stat_activity where usename = 'veza_ledger_receiver'`;
-  await vi.waitFor(async () => expect(await sessions()).toHaveLength(0), { timeout: 30_000 }); // Postgres itself ends them after 60 s.
+  await expect.poll(sessions, { timeout: 30_000 }).toHaveLength(0); // Postgres itself ends them after 60 s.
 }
 
 /**

@@ -1,8 +1,8 @@
 const everyMs = 25;
 
 /**
- * Starts measuring how long this process waits and works. While a busy machine does not let it run, it stands still,
- * as the process's own timers do: a limit that is kept on a quiet machine is kept on any. Returns the ms so far.
+ * Starts measuring how long this process waits and works. The stopwatch stands still while a busy machine does not let
+ * the process run, and so do the process's own limits. Returns the ms so far.
  */
 export function startStopwatch(): () => number {
   let ms = 0;
