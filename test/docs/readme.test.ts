@@ -1,4 +1,4 @@
-// The pages: their links, their length, and for whom they are.
+// The pages: their links, and for whom they are.
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
@@ -20,16 +20,6 @@ it.each(pages)("%s links to pages and headings that are there", async (page) => 
     await access(target);
     if (anchor) expect(await anchorsIn(target), `${page}: ${link}`).toContain(anchor);
   }
-});
-
-it.each([
-  ["README.md", 185],
-  ["docs/deploy.md", 250],
-  ["docs/without-aws.md", 90],
-])("%s is short: %i lines of 120 characters at most, but for tables", async (page, most) => {
-  const lines = (await readFile(page, "utf8")).trimEnd().split("\n");
-  expect(lines.length).toBeLessThanOrEqual(most);
-  expect(lines.filter((line) => line.length > 120 && !line.startsWith("|"))).toEqual([]);
 });
 
 it("docs/events.md has an example of all events that the receiver takes", async () => {
