@@ -2,11 +2,9 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { postgresPackage } from "../helpers/postgres-package.ts";
-import { recordTried } from "../helpers/tried.ts";
 
 // npm run test:postgres -- <major, or a folder with initdb and postgres> [test files …]: another PostgreSQL for the
-// tests. It is a major version by the same packager, or the system's: Debian's compiles queries (JIT). A whole run that
-// passes writes the version into docs/local.md.
+// tests. It is a major version by the same packager, or the system's: Debian's compiles queries (JIT).
 const [which = "", ...files] = process.argv.slice(2);
 const inFolder = (name: string) => path.resolve(which, name);
 const isFolder = existsSync(inFolder("initdb")) && existsSync(inFolder("postgres"));
@@ -26,4 +24,3 @@ const { status } = spawnSync("vitest", ["run", "--project", "unit", "--project",
   env: { ...process.env, POSTGRES_PACKAGE: entry },
 });
 process.exitCode = status ?? 1;
-if (status === 0 && files.length === 0) await recordTried({ PostgreSQL: version });
