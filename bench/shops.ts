@@ -1,13 +1,7 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { promisify } from "node:util";
-import { dump, load } from "js-yaml";
 import { blindnessMetric } from "../lib/blindness.ts";
 import { checkSuccessMetric } from "../lib/checks.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { findProgram } from "../local/find-program.ts";
+import { byDay, countOf, minutesADay, notation, play, randomFrom } from "./promtool.ts";
 
 // npm run bench:shops [-- <seed> …]: plays six weeks of 19 shops, and of renamed statuses, to VezaLedgerCheckBlind
 // by Prometheus' own promtool, and prints each time that it fires. Each order is a transfer to a seller, too. It takes
@@ -16,7 +10,6 @@ const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0) seeds.push(1);
 
 const days = 42;
-const minutesADay = 1_440;
 const minutes = days * minutesADay;
 /** How often the alert is looked at, and so the error of each time that is printed. */
 const lookMinutes = 10;
@@ -38,7 +31,6 @@ interface Shop {
   dropsPartitions?: boolean;
 }
 
-const byDay = (_: number, hour: number) => 1 - 0.9 * Math.cos((2 * Math.PI * (hour - 3)) / 24);
 const isWeekend = (day: number) => day % 7 >= 5;
 const noonOf = (day: number) => day + 0.5;
 const closedAtNight = (hour: number) => (hour < 8 || hour >= 22 ? 0 : 1.7);
@@ -100,17 +92,6 @@ const shops: Shop[] = [
   ),
 ];
 
-/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** What a tick shows: when it was, in seconds, the newest row watched, and the rows ever inserted. */
 interface Tick {
   at?: number;
@@ -119,7 +100,7 @@ interface Tick {
 }
 
 /** What the gateway shows of a shop, minute by minute. An order is paid after two minutes on average, or abandoned. */
-function play(shop: Shop, random: () => number): Tick[] {
+function ticksOf(shop: Shop, random: () => number): Tick[] {
   const shown: Tick[] = [];
   const ofDays: number[] = [];
   let pending: { createdAt: number; until: number }[] = [];
@@ -129,7 +110,7 @@ function play(shop: Shop, random: () => number): Tick[] {
     const day = minute / minutesADay;
     if (shop.dropsPartitions && minute % minutesADay === 180) inserted -= ofDays[Math.floor(day) - 8] ?? 0;
     const mean = (shop.ordersADay / minutesADay) * shop.rate(Math.floor(day), (day % 1) * 24);
-    for (let chance = random(); chance > Math.exp(-mean); chance *= random()) {
+    for (let count = countOf(mean, random); count > 0; count -= 1) {
       inserted += 1;
       ofDays[Math.floor(day)] = (ofDays[Math.floor(day)] ?? 0) + 1;
       const createdAt = minute + random();
@@ -148,26 +129,8 @@ function play(shop: Shop, random: () => number): Tick[] {
   return shown;
 }
 
-/** In promtool's notation, each run of equal steps together. */
-function notation(values: (number | undefined)[]): string {
-  const runs: { value: number | undefined; step: number | undefined; times: number }[] = [];
-  for (const value of values) {
-    const run = runs.at(-1);
-    const step = run?.value === undefined || value === undefined ? undefined : value - run.value;
-    const isNext = run && (run.value === undefined) === (value === undefined) && [undefined, step].includes(run.step);
-    if (isNext) Object.assign(run, { value, step, times: run.times + 1 });
-    else runs.push({ value, step: undefined, times: 1 });
-  }
-  return runs
-    .map(({ value, step = 0, times }) => {
-      if (value === undefined) return `_x${times}`;
-      return `${value - step * (times - 1)}${step < 0 ? "-" : "+"}${Math.abs(step)}x${times - 1}`;
-    })
-    .join(" ");
-}
-
 function seriesOf(shop: Shop, random: () => number) {
-  const ticks = play(shop, random);
+  const ticks = ticksOf(shop, random);
   const of = (name: string, labels: string, pick: (tick: Tick) => number | undefined) => ({
     series: `${name}{job="veza_ledger", stage="${shop.name}"${labels}}`,
     values: notation(ticks.map(pick)),
@@ -193,37 +156,19 @@ async function playAll(seed: number): Promise<Map<string, number[]>> {
     `sum by (stage) (${firing}, check!=""}) or ` +
     `sum by (stage) (label_replace(${firing}, table!=""}, "stage", "$1${ofTransfers}", "stage", "(.*)"))`;
   const looks = Array.from({ length: minutes / lookMinutes }, (_, look) => `${look * lookMinutes}m`);
-  const test = {
-    interval: "1m",
-    input_series: shops.flatMap((shop) => seriesOf(shop, random)),
-    promql_expr_test: looks.map((eval_time) => ({ expr, eval_time, exp_samples: [] })),
-  };
-  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-shops-"));
-  try {
-    const rules = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as { groups: { name: string }[] };
-    const groups = rules.groups.filter(({ name }) => name === "veza-ledger-blind");
-    await writeFile(path.join(folder, "ledger.yml"), dump({ groups }));
-    const file = { rule_files: ["ledger.yml"], evaluation_interval: "5m", tests: [test] };
-    await writeFile(path.join(folder, "tests.yml"), JSON.stringify(file));
-    const options = { cwd: folder, maxBuffer: 2 ** 30 };
-    const program = (await findProgram("promtool")).file;
-    const { stdout, stderr } = await promisify(execFile)(program, ["test", "rules", "tests.yml"], options).catch(
-      (error: { stdout: string; stderr: string }) => error,
-    );
-    const names = ["", ofTransfers].flatMap((of) => shops.map(({ name }) => name + of));
-    const episodesOf = new Map<string, number[]>(names.map((name) => [name, []]));
-    let minute = -1;
-    for (const line of `${stdout}\n${stderr}`.split("\n")) {
-      const [, time] = /time: (\S+),$/.exec(line) ?? [];
-      if (time) minute = minutesOf(time);
-      if (!line.includes("got:")) continue;
-      for (const [, name = ""] of line.matchAll(/stage="([^"]+)"/g)) episodesOf.get(name)?.push(minute);
-    }
-    if (minute === -1 && !stdout.includes("SUCCESS")) throw new Error(stderr || stdout);
-    return episodesOf;
-  } finally {
-    await rm(folder, { recursive: true });
+  const answers = await play({
+    series: shops.flatMap((shop) => seriesOf(shop, random)),
+    groups: (shipped) => shipped.filter(({ name }) => name === "veza-ledger-blind"),
+    interval: "5m",
+    expr,
+    looks,
+  });
+  const names = ["", ofTransfers].flatMap((of) => shops.map(({ name }) => name + of));
+  const episodesOf = new Map<string, number[]>(names.map((name) => [name, []]));
+  for (const { time, got } of answers) {
+    for (const [, name = ""] of got.matchAll(/stage="([^"]+)"/g)) episodesOf.get(name)?.push(minutesOf(time));
   }
+  return episodesOf;
 }
 
 /** Of a duration as Prometheus writes it. */

@@ -1,0 +1,102 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { dump, load } from "js-yaml";
+import { findProgram } from "../local/find-program.ts";
+
+// What the simulations of shops share: chance that can be repeated, and the shipped rules on Prometheus' own promtool.
+
+export const minutesADay = 1_440;
+
+/** A day in which most orders come at 15:00, and few at night: orders at this hour against the mean. */
+export const byDay = (_: number, hour: number): number => 1 - 0.9 * Math.cos((2 * Math.PI * (hour - 3)) / 24);
+
+/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** How many events of a Poisson process there are. */
+export function countOf(mean: number, random: () => number): number {
+  let count = 0;
+  for (let chance = random(); chance > Math.exp(-mean); chance *= random()) count += 1;
+  return count;
+}
+
+/** Values minute by minute, in promtool's notation, each run of equal steps together. */
+export function notation(values: (number | undefined)[]): string {
+  const runs: { value: number | undefined; step: number | undefined; times: number }[] = [];
+  for (const value of values) {
+    const run = runs.at(-1);
+    const step = run?.value === undefined || value === undefined ? undefined : value - run.value;
+    const isNext = run && (run.value === undefined) === (value === undefined) && [undefined, step].includes(run.step);
+    if (isNext) Object.assign(run, { value, step, times: run.times + 1 });
+    else runs.push({ value, step: undefined, times: 1 });
+  }
+  return runs
+    .map(({ value, step = 0, times }) => {
+      if (value === undefined) return `_x${times}`;
+      return `${value - step * (times - 1)}${step < 0 ? "-" : "+"}${Math.abs(step)}x${times - 1}`;
+    })
+    .join(" ");
+}
+
+export interface Group {
+  name: string;
+  rules: { record?: string; alert?: string; expr: string }[];
+}
+
+interface Played {
+  series: { series: string; values: string }[];
+  /** What of the shipped rules is loaded. */
+  groups: (shipped: Group[]) => Group[];
+  interval: string;
+  /** Asks this at each of these times. */
+  expr: string;
+  looks: string[];
+}
+
+/** What promtool answers, look by look: it prints what it has not expected. */
+export async function play({
+  series,
+  groups,
+  interval,
+  expr,
+  looks,
+}: Played): Promise<{ time: string; got: string }[]> {
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-shops-"));
+  try {
+    const rules = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as { groups: Group[] };
+    await writeFile(path.join(folder, "ledger.yml"), dump({ groups: groups(rules.groups) }));
+    const test = {
+      interval: "1m",
+      input_series: series,
+      promql_expr_test: looks.map((eval_time) => ({ expr, eval_time, exp_samples: [] })),
+    };
+    const file = { rule_files: ["ledger.yml"], evaluation_interval: interval, tests: [test] };
+    await writeFile(path.join(folder, "tests.yml"), JSON.stringify(file));
+    const program = (await findProgram("promtool")).file;
+    const options = { cwd: folder, maxBuffer: 2 ** 30 };
+    const { stdout, stderr } = await promisify(execFile)(program, ["test", "rules", "tests.yml"], options).catch(
+      (error: { stdout: string; stderr: string }) => error,
+    );
+    const answers: { time: string; got: string }[] = [];
+    let time = "";
+    for (const line of `${stdout}\n${stderr}`.split("\n")) {
+      time = /time: (\S+),$/.exec(line)?.[1] ?? time;
+      if (line.includes("got:")) answers.push({ time, got: line });
+    }
+    if (answers.length === 0 && !stdout.includes("SUCCESS")) throw new Error(stderr || stdout);
+    return answers;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
