@@ -7,6 +7,8 @@ interface Told {
   severity: "page" | "ticket";
   /** What the alert calls the rows, before their number. */
   noun: string;
+  /** How long a row may stay beyond the check's threshold before the alert fires, as PromQL writes it. */
+  patience: `${number}m`;
   /** A sentence: what it means that rows count. */
   means: string;
   /** A sentence: what is lost meanwhile. */
@@ -23,6 +25,7 @@ interface Told {
 export const told: Record<CheckId, Told> = {
   stuck_orders: {
     severity: "page",
+    patience: "10m",
     noun: "Orders stuck in pending",
     means:
       "Hyperswitch knows these payments, and after 30 minutes our orders do not know how they ended: its webhooks no " +
@@ -34,6 +37,7 @@ export const told: Record<CheckId, Told> = {
   },
   orphan_refunds: {
     severity: "page",
+    patience: "5m",
     noun: "Orphan refunds",
     means: "Nobody asked Hyperswitch to pay these refunds: a process died between the row and the call.",
     lost: "Customers wait for refunds that nobody sends.",
@@ -43,6 +47,7 @@ export const told: Record<CheckId, Told> = {
   },
   stuck_refunds: {
     severity: "ticket",
+    patience: "10m",
     noun: "Refunds stuck in pending",
     means: "Hyperswitch accepted these refunds over 30 minutes ago, and the final webhook never came.",
     lost: "The customer may have the money while we say that it is on its way.",
@@ -52,6 +57,7 @@ export const told: Record<CheckId, Told> = {
   },
   failed_transfers: {
     severity: "ticket",
+    patience: "10m",
     noun: "Transfers to sellers failed for good",
     means: "The retry worker has given up on them: Stripe Connect refuses.",
     lost: "The sellers are not paid until somebody looks.",
@@ -60,6 +66,7 @@ export const told: Record<CheckId, Told> = {
   },
   pending_reversals: {
     severity: "ticket",
+    patience: "10m",
     noun: "Reversals that do not end",
     means: "These transfers have waited for their reversal for over 30 minutes: the reversal worker is stuck.",
     lost: "Money does not come back from the sellers.",
@@ -76,4 +83,18 @@ export const ranked: readonly Check[] = checks.toSorted((a, b) => Number(isPage(
 /** The name of a check's own alert: `stuck_orders` → `VezaLedgerStuckOrders`. */
 export function alertOf({ id }: { id: string }): string {
   return `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
+}
+
+const unitSeconds = { minute: 60, m: 60, hour: 3_600, day: 86_400 };
+
+/** The seconds of "30 minutes", "1 day" or "10m". Throws for other intervals. */
+export function secondsOf(interval: string): number {
+  const [, value, unit = ""] = /^(\d+) ?(minute|m|hour|day)s?$/.exec(interval) ?? [];
+  if (!value) throw new Error(`"${interval}" is not in minutes, hours or days`);
+  return Number(value) * unitSeconds[unit as keyof typeof unitSeconds];
+}
+
+/** The age in seconds that a row may reach before its alert fires: -Inf where a row counts at any age. */
+export function maxAgeSeconds({ id, staleAfter }: Check): number | "-Inf" {
+  return staleAfter ? secondsOf(staleAfter) + secondsOf(told[id].patience) : "-Inf";
 }

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { amountsPage, eventsPage, readmePage, runbookIndex } from "./generate/docs.ts";
+import { amountsPage, eventsPage, readmePage, rowsTooOldPage, runbookIndex } from "./generate/docs.ts";
 import { eventsSchema } from "./generate/events-schema.ts";
 import { indexes, rollback } from "./generate/indexes.ts";
 import { rolesFile, schemaFile } from "./generate/roles.ts";
@@ -24,6 +24,7 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "docs/events.md": eventsPage,
   "docs/events.schema.json": () => json(eventsSchema()),
   "docs/runbook/README.md": runbookIndex,
+  "docs/runbook/VezaLedgerRowsTooOld.md": rowsTooOldPage,
   "README.md": readmePage,
 };
 

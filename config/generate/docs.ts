@@ -1,6 +1,6 @@
-import { checks, rowsOf } from "../../lib/checks.ts";
+import { checks, rowsOf, stateOf } from "../../lib/checks.ts";
 import { phases } from "../../lib/events.ts";
-import { alertOf, ranked, told } from "../checks.ts";
+import { alertOf, isPage, maxAgeSeconds, ranked, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
 // What the pages of docs say about each check. The first mark of a table is in its header, the second in the first row
@@ -19,9 +19,11 @@ export function readmePage(text: string): string {
     return [`\`${metric}\``, `${what} ${told[id].lost}`];
   });
   const alerts = ranked.map((check) => {
-    const { repairedBy, severity } = told[check.id];
-    const orLate = repairedBy ? ", or many rows are repaired late in an hour" : "";
-    return [`\`${alertOf(check)}\``, `\`${check.id}\` is above 0${orLate}`, severity];
+    const { repairedBy, severity, patience } = told[check.id];
+    const age = maxAgeSeconds(check);
+    const waits = age === "-Inf" ? `counts for ${Number.parseInt(patience, 10)} min` : `is over ${age / 60} min old`;
+    const orLate = check.id === "orphan_refunds" ? ", or over 2 are failed in an hour" : ", or many are repaired late";
+    return [`\`${alertOf(check)}\``, `a row of \`${check.id}\` ${waits}${repairedBy ? orLate : ""}`, severity];
   });
   const actions = `| \`veza_reconciler_actions_total{phase}\` | rows repaired: ${phaseNames} |`;
   return between(between(between(text, "counts", rows(counts)), "alerts", rows(alerts)), "phases", actions);
@@ -37,6 +39,18 @@ export function eventsPage(text: string): string {
 export function runbookIndex(text: string): string {
   const pages = ranked.map((check) => [told[check.id].noun, `[${alertOf(check)}](${alertOf(check)}.md)`]);
   return between(text, "checks", rows(pages));
+}
+
+/** docs/runbook/VezaLedgerRowsTooOld.md with the old rows of each check that makes tickets. */
+export function rowsTooOldPage(text: string): string {
+  const selects = ranked
+    .filter((check) => !isPage(check))
+    .map((check) => {
+      const { id, table, time } = check;
+      return `select '${id}' as "check", id, ${time} as since from ${table}
+where ${stateOf(check)} and ${time} < now() - interval '24 hours'\n`;
+    });
+  return between(text, "tickets", selects.join("union all\n"));
 }
 
 /** SQL: the owner's view of the money in the rows that each check counts, where its tables have these two columns. */

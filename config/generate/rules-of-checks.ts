@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Check, checks } from "../../lib/checks.ts";
-import { alertOf, isPage, ranked, told } from "../checks.ts";
+import { alertOf, isPage, maxAgeSeconds, ranked, secondsOf, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
 // What config/alertmanager/ledger.yml says about each check.
@@ -13,9 +13,24 @@ const windows = [1, 3, 6, 12, 24].map((hours) => ({ hours, range: hours === 24 ?
 /** Answers are recorded every 5 minutes. Two may be missing: a range has one sample less in Prometheus 3. */
 const enoughAnswers = (hours: number) => hours * 12 - 2;
 
-const union = (series: string[]) => series.join("or\n");
+const union = (series: string[]) => series.join("or ");
 
-const openRows = union(ranked.map(({ id, metric }) => `label_replace(${metric} >= 0, "check", "${id}", "", "")\n`));
+const counted = union(ranked.map(({ id, metric }) => `label_replace(${metric} >= 0, "check", "${id}", "", "")\n`));
+
+const firing = union(
+  ranked.map((check) => `label_replace(ALERTS{alertname="${alertOf(check)}"}, "check", "${check.id}", "", "")\n`),
+);
+
+/** Tickets become a page after a day, and after 23 hours in which the oldest row counted. */
+const dayHours = 24;
+const agesOfTickets = union(
+  ranked
+    .filter((check) => !isPage(check))
+    .map((check) => {
+      const maxSeconds = Math.max(dayHours, dayHours - 1 + secondsOf(check.staleAfter ?? "0 hours") / 3600) * 3600;
+      return `time() - max_over_time(veza_ledger:check_oldest:time{check="${check.id}"}[23h:5m]) > ${maxSeconds}\n`;
+    }),
+);
 
 /** The checks into whose states rows come by inserts. */
 const byInserts = checks.filter(({ time }) => time === "created_at");
@@ -71,7 +86,8 @@ function wrapped(line: string): string {
 
 /** The alert of a check by alert-of-a-check.yml. */
 function alertRule(check: Check, template: string): string {
-  const { severity, noun, means, lost, repairedBy } = told[check.id];
+  const { severity, noun, means, lost, repairedBy, patience } = told[check.id];
+  if (repairedBy && repairedBy !== check.id) throw new Error(`the phase that repairs ${check.id} has another name`);
   const words: Record<string, string> = {
     ALERT: alertOf(check),
     METRIC: check.metric,
@@ -80,7 +96,8 @@ function alertRule(check: Check, template: string): string {
     NOUN: noun,
     MEANS: means,
     LOST: lost,
-    PHASE: repairedBy ?? "",
+    PATIENCE: patience,
+    SECONDS: String(maxAgeSeconds(check)),
   };
   const left = repairedBy ? "if" : "unless";
   return template
@@ -100,7 +117,9 @@ async function alertsOfChecks(rules: string): Promise<string> {
 /** config/alertmanager/ledger.yml with what it says about each check. */
 export async function rulesFile(text: string): Promise<string> {
   let rules = between(text, "alerts of checks", await alertsOfChecks(text));
-  rules = between(rules, "counts", openRows);
+  for (const name of ["counts", "counts without a time"]) rules = between(rules, name, counted);
+  rules = between(rules, "alerts that fire", firing);
+  rules = between(rules, "ages of tickets", agesOfTickets);
   rules = between(rules, "inserts", inserts);
   rules = between(rules, "windows seen", seen);
   rules = between(rules, "windows expected", expected);

@@ -5,6 +5,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { secondsOf } from "../../config/checks.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { type CheckId, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
@@ -29,6 +30,8 @@ const lastMinute = 170;
  */
 interface Minute {
   counts?: Partial<Record<CheckId, number>>;
+  /** Minute since when the oldest row counts, by default the current minute: such rows come and go. */
+  since?: number;
   /** The checks that have no answer. */
   failing?: readonly CheckId[];
   /** Rows that the reconciler has repaired so far, by phase. */
@@ -48,7 +51,7 @@ interface Incident {
 }
 
 const during = (minute: number, from: number, to: number) => minute >= from && minute < to;
-const count = (id: CheckId, value: number): Minute => ({ counts: { [id]: value } });
+const count = (id: CheckId, value: number, since = 5): Minute => ({ counts: { [id]: value }, since });
 
 const incidents: Incident[] = [
   {
@@ -59,6 +62,19 @@ const incidents: Incident[] = [
       counts: { stuck_orders: minute % 7 === 3 ? 1 : 0 },
     }),
     receives: [],
+  },
+  {
+    stage: "busy",
+    title: "rows of a busy shop come and go, also while the sampler and a check are away",
+    play: (minute) => ({
+      ...count("stuck_orders", 3, minute - (minute % 4) - 2),
+      ...(during(minute, 30, 38) && { failing: ["stuck_orders"] }),
+      ...(during(minute, 60, 120) && { away: "silent" }),
+    }),
+    receives: [
+      [64, "page SamplerSilent fires"],
+      [130, "page SamplerSilent ends"],
+    ],
   },
   {
     stage: "unknown_minutes",
@@ -93,7 +109,7 @@ const incidents: Incident[] = [
       [25, "page CheckFailing fires"],
       [25, "ticket ReconcilerDead fires"],
       [50, "ticket ReconcilerDead ends"],
-      [55, "page CheckFailing ends"],
+      [51, "page CheckFailing ends"],
     ],
   },
   {
@@ -141,7 +157,12 @@ const incidents: Incident[] = [
     stage: "waits",
     title: "what waits until the morning is silenced, and still says when there is more of it",
     play: (minute) => ({
-      ...count("stuck_refunds", during(minute, 5, 85) ? 3 : during(minute, 85, 120) ? 1000 : 0),
+      // Old rows are repaired, too, so that none is a day old.
+      ...count(
+        "stuck_refunds",
+        during(minute, 5, 85) ? 3 : during(minute, 85, 120) ? 1000 : 0,
+        Math.max(5, minute - 15),
+      ),
       repaired: { stuck_orders: Math.floor(minute / 15) },
     }),
     receives: [
@@ -215,6 +236,7 @@ function faster(yaml: string): string {
     .replaceAll("2 * 300", `2 * ${seconds(5)}`)
     .replaceAll("> 180", `> ${seconds(3)}`)
     .replaceAll("> 600", `> ${seconds(10)}`)
+    .replaceAll("> 2400", `> ${seconds(40)}`)
     .replaceAll("> 86400", `> ${seconds(dayMinutes)}`);
 }
 
@@ -266,18 +288,23 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
     return;
   }
   const unixTime = (ofMinute: number) => (startedAt + ofMinute * minuteMs) / 1000;
-  const { counts = {}, failing = [], repaired = {}, orphansFailed = 0, lastSweep = minute - (minute % 5) } = state;
+  const { counts = {}, since = minute, failing = [], repaired = {}, orphansFailed = 0 } = state;
+  const { lastSweep = minute - (minute % 5) } = state;
   const ofChecks = checks.flatMap(({ id, metric, staleAfter }) => {
     if (failing.includes(id)) return [`${metric} -1`, `${checkSuccessMetric}{check="${id}"} 0`];
     const rows = counts[id] ?? 0;
     return [
       `${metric} ${rows}`,
       `${checkSuccessMetric}{check="${id}"} 1`,
-      `${oldestItemMetric}{check="${id}"} ${rows && unixTime(minute - 31)}`,
+      `${oldestItemMetric}{check="${id}"} ${rows && unixTime(since - secondsOf(staleAfter ?? "0 minutes") / 60)}`,
       ...(staleAfter ? [`${blindnessMetric.outside}{check="${id}", reason="no_time"} 0`] : []),
     ];
   });
-  await setGroup(gateway.url, "veza_ledger", stage, [...ofChecks, `${sampleTimestampMetric} ${Date.now() / 1000}`]);
+  await setGroup(gateway.url, "veza_ledger", stage, [
+    ...ofChecks,
+    `${blindnessMetric.inserts}{table="orders"} ${minute}`,
+    `${sampleTimestampMetric} ${Date.now() / 1000}`,
+  ]);
   const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
   await setGroup(gateway.url, "veza_reconciler", stage, [
     ...phases.map((phase) => `${actions}{phase="${phase}"} ${(repaired as Record<string, number>)[phase] ?? 0}`),

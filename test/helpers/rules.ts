@@ -28,15 +28,18 @@ export const shippedAlerts = async (): Promise<AlertRule[]> =>
   (await shippedGroups()).flatMap(({ rules }) => rules.filter(isAlert));
 
 /**
- * The shipped rules in a hurry, for a test on a real engine. An alert has to hold for a second, and a sampler is silent
- * after 4 seconds. The last known value is looked for in every second of ten minutes.
+ * The shipped rules in a hurry, for a test on a real engine. An alert has to hold for a second, a check has a second's
+ * patience, and a sampler is silent after 4 seconds. The last known value is looked for in every second of ten minutes.
  */
 export async function hurriedRules(): Promise<string> {
+  const patience = { 2400: 1800, 600: 300 };
   return (await readFile(rulesFile, "utf8"))
+    .replaceAll(/(check_oldest:time\{[^}]*\}(?:\[3h:1m\] offset )?)(\[?)\d+m\b/g, "$1$21s")
+    .replaceAll(/(?<=\) > )(?:2400|600)$/gm, (seconds) => String(patience[seconds as "2400" | "600"]))
     .replaceAll(/for: \d+m/g, "for: 1s")
     .replaceAll("interval: 5m", "interval: 1s")
-    .replaceAll(/\[(1d|1h|6h):(30s|1m)\]/g, "[10m:1s]")
-    .replace("> 180", "> 4");
+    .replaceAll(/\[(1d|1h|3h|6h):(30s|1m)\]/g, "[10m:1s]")
+    .replace(/> 180\b/, "> 4");
 }
 
 /** The text of an alert: the parts that a test compares. */
