@@ -1,11 +1,16 @@
 // The pages of the runbook: their order, and every statement of SQL as people on call run it.
+import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
+import { promisify } from "node:util";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
+import { findOnPath } from "../../local/find-on-path.ts";
 import { createDatabase, databaseForTest, lockTable, type TestDatabase } from "../helpers/database.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
@@ -44,6 +49,28 @@ it("answers the same questions in the same order for each alert, and says what t
     const [, firstStep = ""] = /^## Now\n\n1\. ([\s\S]*?)\n(?:2\. |## )/m.exec(page) ?? [];
     expect(firstStep, alert).toMatch(/```(sql|sh)\n/);
   }
+});
+
+it.skipIf(!(await findOnPath(["jq"]))).each([
+  ["requires_customer_action", true],
+  ["requires_capture", false],
+  ["succeeded", false],
+  ["", false],
+])("cancels a payment only in a state that the provider has confirmed: %s", async (status, isCancelled) => {
+  const [, command = ""] = /```sh\n(PAYMENT_ID=[\s\S]*?)```/.exec(pages.reasons ?? "") ?? [];
+  const asked: string[] = [];
+  const server = createServer(({ method, url = "" }, response) => {
+    asked.push(`${method} ${url}`);
+    // Without `force_sync`, the provider would tell what it knew before.
+    response.end(JSON.stringify({ status: url.includes("?force_sync=true") ? status : "requires_customer_action" }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const here = command.replaceAll("https://api.hyperswitch.io", `http://127.0.0.1:${port}`).replace("pay_…", "pay_1");
+  await promisify(execFile)("bash", ["-c", here], { env: { ...process.env, HYPERSWITCH_API_KEY: "key" } });
+  const cancelled = isCancelled ? ["POST /payments/pay_1/cancel"] : [];
+  expect(asked).toEqual(["GET /payments/pay_1?force_sync=true", ...cancelled]);
 });
 
 describe("the SQL", () => {
@@ -92,7 +119,7 @@ describe("the SQL", () => {
 
   it("of VezaLedgerRowsTooOld lists what has waited for over a day", async () => {
     const [list = ""] = sqlIn(pages.VezaLedgerRowsTooOld);
-    expect(await oncall.unsafe(list)).toMatchObject([{ what: "stuck refund" }]);
+    expect(await oncall.unsafe(list)).toMatchObject([{ check: "stuck_refunds" }]);
   });
 
   it("runs as veza_ledger_oncall, all of it", async () => {
