@@ -73,15 +73,16 @@ function ofRule(rule: string): string {
   if (!name) return rule;
   const values = lists[name];
   if (!values) throw new Error(`config/generate/rules-of-checks.ts has no list of "${name}"`);
-  return rule.replaceAll(/\b((?:check|table)[=!]~)"[^"]*"/g, `$1"${values.join("|")}"`);
+  const listed = rule.replaceAll(/\b((?:check|table)[=!]~)"[^"]*"/g, `$1"${values.join("|")}"`);
+  return listed.replaceAll(/^.{121,}$/gm, (line) => wrapped(line, 120));
 }
 
 /** Wraps a line that is too long. The text of an annotation is folded, so that a line break is a space. */
-function wrapped(line: string): string {
+function wrapped(line: string, maxLength = maxLineLength): string {
   const [indent = ""] = /^ */.exec(line) ?? [];
-  const end = line.lastIndexOf(" ", maxLineLength);
-  if (line.length <= maxLineLength || end < indent.length) return line;
-  return `${line.slice(0, end)}\n${wrapped(indent + line.slice(end + 1))}`;
+  const end = line.lastIndexOf(" ", maxLength);
+  if (line.length <= maxLength || end < indent.length) return line;
+  return `${line.slice(0, end)}\n${wrapped(indent + line.slice(end + 1), maxLength)}`;
 }
 
 /** The alert of a check by alert-of-a-check.yml. */
@@ -103,7 +104,7 @@ function alertRule(check: Check, template: string): string {
   return template
     .replaceAll(/^ *# (if|unless) PHASE\n([\s\S]*?)^ *# end\n/gm, (_, word, text) => (word === left ? text : ""))
     .replaceAll(/\b[A-Z]+\b/g, (word) => words[word] ?? word)
-    .replaceAll(/^.+$/gm, wrapped);
+    .replaceAll(/^.+$/gm, (line) => wrapped(line));
 }
 
 /** The alerts of the checks that have none outside of the marks. */
