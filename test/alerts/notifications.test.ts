@@ -20,7 +20,7 @@ import { rulesFile } from "../helpers/rules.ts";
 // Each incident has a stage of its own, on a real Pushgateway, Prometheus and Alertmanager. Every time in a copy of the
 // rules and of the route is shorter by the same factor, and a day is shorter still. alerts.yml has what each rule does.
 // Here is what rules do to each other, and what becomes of it on the way to a person.
-const minuteMs = 800; // 400 is enough for a machine that does nothing else.
+let minuteMs = 800; // 400 is enough for a machine that does nothing else.
 const dayMinutes = 72;
 const lastMinute = 170;
 
@@ -191,11 +191,13 @@ let alertmanager: Running;
 let prometheus: Running;
 let pager: { host: string; stop(): void };
 /** What was received, by stage. `alerts` is how many the notification was about. */
-const received: Record<string, { minute: number; what: string; alerts: number }[]> = {};
+let received: Record<string, { minute: number; what: string; alerts: number }[]> = {};
 let startedAt = Date.now();
 const minuteNow = () => (Date.now() - startedAt) / minuteMs;
 
-beforeAll(async () => {
+async function start(): Promise<void> {
+  received = {};
+  firing.clear();
   [gateway, pager] = await Promise.all([startPushgateway(0), startPager(receive)]);
   const route = await readFile("config/alertmanager/alertmanager.yml", "utf8");
   alertmanager = await startAlertmanager(0, faster(route.replaceAll("127.0.0.1:9999", pager.host)));
@@ -208,15 +210,28 @@ beforeAll(async () => {
     expect(await rowsOf(prometheus.url, sampleTimestampMetric)).toHaveLength(incidents.length);
   };
   await vi.waitFor(hasScraped, { timeout: 120_000, interval: minuteMs });
-  await playAll();
-  pager.stop(); // From here on, all samplers are silent.
-}, 600_000);
-afterAll(async () => {
+}
+
+async function stop(): Promise<void> {
   await prometheus?.stop();
   await alertmanager?.stop();
   await gateway?.stop();
   pager?.stop();
-});
+}
+afterAll(stop);
+
+beforeAll(async () => {
+  await start();
+  const lateMs = await playAll();
+  if (lateMs > minuteMs) {
+    // On a machine that stalls for so long, a sampler is silent indeed. Slower, it is not.
+    await stop();
+    minuteMs *= 4;
+    await start();
+    await playAll();
+  }
+  pager.stop(); // From here on, all samplers are silent.
+}, 1_200_000);
 
 /** All times in rules or a route, shorter: a minute is `minuteMs`, and a day is `dayMinutes` of them. */
 function faster(yaml: string): string {
@@ -261,18 +276,24 @@ function receive(to: string, { groupKey, alerts }: Notification): void {
   }
 }
 
-/** Plays all incidents from their first minute to the last, by the clock: it is what the rules go by. */
-async function playAll(): Promise<void> {
+/**
+ * Plays all incidents from their first minute to the last, by the clock: it is what the rules go by. Resolves to how
+ * late a minute was at most, in ms.
+ */
+async function playAll(): Promise<number> {
   startedAt = Date.now();
+  let lateMs = 0;
   const followed: Promise<void>[] = [];
   for (let minute = 1; minute <= lastMinute; minute++) {
     await sleep(Math.max(0, startedAt + minute * minuteMs - Date.now()));
     await pushAll(minute);
+    lateMs = Math.max(lateMs, Date.now() - startedAt - minute * minuteMs);
     for (const { stage, page, command } of commands.filter((one) => one.minute === minute)) {
       followed.push(follow(stage, page, command)); // The samplers do not wait for a person.
     }
   }
   await Promise.all(followed);
+  return lateMs;
 }
 
 async function pushAll(minute: number): Promise<void> {
