@@ -20,7 +20,7 @@ import {
   staticcheckIsHere,
   withModules,
 } from "../helpers/go.ts";
-import { skippedSince } from "../helpers/needs.ts";
+import { skippedBecause } from "../helpers/needs.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
@@ -50,11 +50,13 @@ beforeAll(async () => {
   if (driversAreHere) await inGopath("go", ["build", "-o", "bin/reconciler", "./test"]);
 }, timeout);
 
-const withoutGo = skippedSince(!goIsHere && "not on the PATH: go (Debian's golang-go)");
-const withoutDrivers = skippedSince(
+const withoutGo = skippedBecause(!goIsHere && "not on the PATH: go (Debian's golang-go)");
+const withoutDrivers = skippedBecause(
   !driversAreHere && "not here: Debian's golang-github-lib-pq-dev, and golang-github-jackc-pgx-v5-dev or -v4-dev",
 );
-const withoutStaticcheck = skippedSince(!staticcheckIsHere && "not on the PATH: staticcheck (Debian's go-staticcheck)");
+const withoutStaticcheck = skippedBecause(
+  !staticcheckIsHere && "not on the PATH: staticcheck (Debian's go-staticcheck)",
+);
 
 describe("the Go client", { timeout, ...withoutGo }, () => {
   it("is formatted as gofmt does it", async () => {

@@ -8,7 +8,7 @@ export class Skipped implements Reporter {
     for (const { children } of modules) {
       for (const test of children.allTests("skipped")) {
         const result = test.result();
-        const reason = test.meta().skippedSince ?? (result.state === "skipped" ? result.note : undefined);
+        const reason = test.meta().skippedBecause ?? (result.state === "skipped" ? result.note : undefined);
         if (reason) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
       }
     }

@@ -3,7 +3,7 @@ import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promis
 import path from "node:path";
 import { beforeEach, expect, it } from "vitest";
 import { findOnPath } from "../../local/find-on-path.ts";
-import { needs, skippedSince } from "../helpers/needs.ts";
+import { needs, skippedBecause } from "../helpers/needs.ts";
 import { projectFolder, runProgram } from "../helpers/processes.ts";
 import { closedPort } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -103,7 +103,7 @@ it("says what apt said where it reaches no mirror, and leaves nothing behind", w
 // A minute on a slow line, and only with a mirror: where the whole is proven, and not in every run.
 it(
   "fetches package lists of its own where the system has none, and changes nothing there",
-  process.env.CI ? withoutApt : skippedSince("with CI=1 alone, since it downloads for a minute"),
+  process.env.CI ? withoutApt : skippedBecause("with CI=1 alone, since it downloads for a minute"),
   async () => {
     const output = await find("promtool", await emptyApt(""));
     const root = path.join(checkout, ".cache/promtool");

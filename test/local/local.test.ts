@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
 import { withoutSettings } from "../helpers/environment.ts";
-import { needs, skippedSince } from "../helpers/needs.ts";
+import { needs, skippedBecause } from "../helpers/needs.ts";
 import { programsNaming, runProgram, runScript, sharedSegments } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -266,7 +266,7 @@ describe("whatever ends it, no process and no folder is left behind:", async () 
   // With `exec`, since some shells that wait for a program end at this Ctrl-C themselves.
   it(
     "Ctrl-C in a terminal, where ticks and deliveries are lines in columns",
-    process.platform === "linux" ? await needs("script") : skippedSince("on Linux alone"),
+    process.platform === "linux" ? await needs("script") : skippedBecause("on Linux alone"),
     async () => {
       const settings = { CI: undefined, npm_config_update_notifier: "false" };
       const stack = await startStack(settings, ["script", "-qefc", "exec npm start -- --every 1", "/dev/null"]);

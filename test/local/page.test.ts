@@ -12,7 +12,7 @@ import { checks } from "../../lib/checks.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { answerPage, localRules, newStack, note, type Stack } from "../../local/page.ts";
 import { withoutSettings } from "../helpers/environment.ts";
-import { skippedSince } from "../helpers/needs.ts";
+import { skippedBecause } from "../helpers/needs.ts";
 import { runScript } from "../helpers/processes.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -161,7 +161,7 @@ it("the page loads nothing from elsewhere, and makes no HTML of texts", async ()
   expect(page).not.toMatch(/\b(src|href)="|@import|innerHTML|insertAdjacent|document\.write/);
 });
 
-describe("in a browser", skippedSince(!chromium && "not on the PATH: chromium"), () => {
+describe("in a browser", skippedBecause(!chromium && "not on the PATH: chromium"), () => {
   /** What the page has become after some seconds, as HTML. */
   async function render(url: string): Promise<string> {
     const profile = await newFolder();
