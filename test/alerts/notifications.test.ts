@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
+import { isDeepStrictEqual, promisify } from "node:util";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { secondsOf } from "../../config/checks.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
@@ -223,10 +223,10 @@ afterAll(stop);
 beforeAll(async () => {
   await start();
   const lateMs = await playAll();
-  if (lateMs > minuteMs) {
+  if (lateMs > minuteMs && incidents.some((incident) => !isDeepStrictEqual(...receivedAndDue(incident)))) {
     // On a machine that stalls for so long, a sampler is silent indeed. Slower, it is not.
     await stop();
-    minuteMs *= 4;
+    minuteMs *= 3;
     await start();
     await playAll();
   }
@@ -353,7 +353,8 @@ async function follow(stage: string, page: string, begin: string): Promise<void>
   await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here], { env, timeout: 20_000 });
 }
 
-it.each(incidents)("a person receives, when $title", ({ stage, receives }) => {
+/** What a person has received of an incident, and what is due, in one order. */
+function receivedAndDue({ stage, receives }: Incident): [received: string[], due: string[]] {
   // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`. The rest is for the
   // machine.
   const isInTime = (minute: number, due: number, what: string) =>
@@ -363,7 +364,12 @@ it.each(incidents)("a person receives, when $title", ({ stage, receives }) => {
     const index = left.findIndex(([due, expected]) => what === expected && isInTime(minute, due, what));
     return index < 0 ? `${minute.toFixed(1)} ${what}, which nobody expects` : left.splice(index, 1)[0]?.join(" ");
   });
-  expect(matched.sort()).toEqual(receives.map((one) => one.join(" ")).sort());
+  return [matched.map(String).sort(), receives.map((one) => one.join(" ")).sort()];
+}
+
+it.each(incidents)("a person receives, when $title", (incident) => {
+  const [got, due] = receivedAndDue(incident);
+  expect(got).toEqual(due);
 });
 
 it("sends one page about a gateway that is gone for two stages, and not one for each", () => {

@@ -10,8 +10,8 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { runSqlFiles } from "../../commands/sql.ts";
 import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
-import { findOnPath } from "../../local/find-on-path.ts";
 import { createDatabase, databaseForTest, lockTable, type TestDatabase } from "../helpers/database.ts";
+import { needs } from "../helpers/needs.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
 const folder = "docs/runbook";
@@ -51,12 +51,13 @@ it("answers the same questions in the same order for each alert, and says what t
   }
 });
 
-it.skipIf(!(await findOnPath(["jq"]))).each([
+const withJq = await needs("bash", "curl", "jq");
+it.each([
   ["requires_customer_action", true],
   ["requires_capture", false],
   ["succeeded", false],
   ["", false],
-])("cancels a payment only in a state that the provider has confirmed: %s", async (status, isCancelled) => {
+])("cancels a payment only in a state that the provider has confirmed: %s", withJq, async (status, isCancelled) => {
   const [, command = ""] = /```sh\n(PAYMENT_ID=[\s\S]*?)```/.exec(pages.reasons ?? "") ?? [];
   const asked: string[] = [];
   const server = createServer(({ method, url = "" }, response) => {

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { scrape } from "../helpers/gateway.ts";
+import { skippedBecause } from "../helpers/needs.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
@@ -17,11 +18,11 @@ const python = ["python3", "/usr/bin/python3"].find((name) => {
     return false;
   }
 });
-if (!python) process.stdout.write("sender.py: what needs Debian's python3-psycopg is skipped\n");
+const withPython = skippedBecause(!python && "not here: python3 with Debian's python3-psycopg");
 
 const action = (phase: string) => ({ type: "reconciler.action", timestamp: "2026-01-31T12:00:00Z", data: { phase } });
 
-describe.skipIf(!python)("the sender in Python", () => {
+describe("the sender in Python", withPython, () => {
   /** An outbox, and a sender that runs until it is ended. */
   async function createOutbox() {
     const database = await databaseForTest();
