@@ -140,7 +140,8 @@ func TestDrainSlowsDownWhenItIsToldTo(t *testing.T) {
 	}
 	cancel()
 	<-hasEnded
-	if throttled < 1 || throttled > maxInFlight || outbox.limit < 2 || outbox.limit > 5 {
+	// Without it, most of the 600 would be throttled. On a machine that stalls, all under way are, more than once.
+	if throttled < 1 || throttled > 4*maxInFlight || outbox.limit < 2 || outbox.limit > 5 {
 		t.Errorf("throttled %d times, %d at a time", throttled, outbox.limit)
 	}
 	outbox.throttledAt = time.Now().Add(-throttledFor)
