@@ -79,9 +79,13 @@ export function open(target: DatabaseTarget, name: string): Database {
     onnotice: ({ routine, message }) => {
       if (routine === "SyncRepWaitForLSN") lost.abort(closedError(`Postgres warned: ${message}`));
     },
-    // postgres.js may never answer a query when the socket ends with an error.
+    // postgres.js may never answer a query when the socket ends with an error, and does not close what it never had.
     onclose: () => lost.abort(closedError("the connection to Postgres was lost")),
-    socket: dialOnce,
+    socket: () =>
+      dialOnce().catch((error) => {
+        lost.abort(error);
+        throw error;
+      }),
   } as postgres.Options<Record<string, never>>); // The option `socket` is missing in the package's types.
 
   return { sql, lost: lost.signal, close };
