@@ -142,7 +142,8 @@ func (r *round) run(ctx context.Context) {
 		r.failure = cmp.Or(r.failure, ctx.Err())
 		r.proceed(ctx)
 		isIdle := !r.isPinging && r.oldest.inFlight+len(r.oldest.queue)+r.newest.inFlight+len(r.newest.queue) == 0
-		if len(r.done) >= maxSettled || len(r.done) > 0 && (isIdle || time.Since(r.settledAt) >= queueTimeout) {
+		isDue := len(r.done) >= maxSettled || time.Since(r.settledAt) >= queueTimeout
+		if len(r.done) > 0 && (isIdle || isDue && ctx.Err() == nil) { // At the end, once: Postgres may be mute.
 			r.failure = errors.Join(r.failure, r.settle(ctx))
 			continue
 		}
@@ -152,6 +153,9 @@ func (r *round) run(ctx context.Context) {
 		select {
 		case answered := <-r.answers:
 			r.take(answered)
+			for len(r.answers) > 0 { // All that came during a slow settle are settled together.
+				r.take(<-r.answers)
+			}
 		case <-look.C:
 		}
 	}
