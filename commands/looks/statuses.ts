@@ -33,7 +33,7 @@ export async function lookAtStatuses(
     doubt(message, "every status", ...remedy),
   );
   if ("mark" in rows) return rows;
-  const watched = checks.filter((check) => check.table === table).map(({ status }) => status);
+  const watched = [...new Set(checks.filter((check) => check.table === table).map(({ status }) => status))];
   const isKnown = (status: string | null) =>
     status !== null && (watched.includes(status) || settledWords.has(status) || settled.includes(status));
   const unknown = rows.filter(({ status }) => !isKnown(status) && !settled.includes(String(status)));
