@@ -1,3 +1,4 @@
+import { withDeadline } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
 import { askOn } from "../lib/question.ts";
 import { SecretsError } from "../lib/secrets.ts";
@@ -28,10 +29,11 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
   const database = await connect(findDatabase, "veza-ledger-doctor", limit).catch((error) => {
     throw loginProblem(error, target);
   });
-  const [row] = await database.sql`select session_user as login, current_setting('server_version') as version`;
+  const question = "select session_user as login, current_setting('server_version') as version";
+  const [row] = await withDeadline(database, limit, (sql) => sql.unsafe(question));
   // A pooler in statement mode hangs up when an answer leaves a transaction open.
   await orRemedy(
-    database.sql.unsafe("begin").then(() => database.sql.unsafe("rollback")),
+    withDeadline(database, limit, (sql) => sql.unsafe("begin").then(() => sql.unsafe("rollback"))),
     "a pooler before Postgres allows no transaction: set pool_mode = transaction for this database in PgBouncer",
   );
   const asks = { ask: askOn(database, limit, briefly), count: askOn(database, limit, carefully) };

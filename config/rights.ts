@@ -78,8 +78,8 @@ export const tableNamed = (name: string): string => `(
 
 /**
  * SQL: `named (role, oid, …)`, the relations of these rights, which are JSON, and `lacking (role, oid, privilege,
- * attname)`, the rights that a role lacks, for a `with recursive`. Leaves out relations and columns that do not exist.
- * Below a view, its owner needs rights, or with security_invoker the role itself.
+ * attnum, attname)`, the rights that a role lacks, for a `with recursive`. Leaves out relations and columns that do not
+ * exist. Below a view, its owner needs rights, or with security_invoker, wherever that view is, the role itself.
  */
 export const lackingOf = (rights: string): string => `
   named as (
@@ -89,12 +89,12 @@ export const lackingOf = (rights: string): string => `
       lateral (select ${tableNamed('"table"')} as oid) as found
     where found.oid is not null
   ),
-  needed (role, oid, privilege, attname) as (
-    select role, oid, privilege, attname from named left join unnest(columns || optional) as attname on true
+  asked (role, caller, oid, privilege, attname) as (
+    select role, role, oid, privilege, attname from named left join unnest(columns || optional) as attname on true
     union
-    select case when asks_as_caller then role else pg_get_userbyid(relowner) end, attrelid, 'select',
+    select case when asks_as_caller then caller else pg_get_userbyid(relowner) end, caller, attrelid, 'select',
       pg_attribute.attname
-    from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
+    from asked join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
       join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
         and refclassid = 'pg_class'::regclass
       join pg_attribute on attrelid = refobjid and attnum = refobjsubid and attnum > 0,
@@ -102,8 +102,9 @@ export const lackingOf = (rights: string): string => `
         where option_name = 'security_invoker' and option_value::boolean) as asks_as_caller) as whose
     where relkind = 'v'
   ),
+  needed as (select distinct role, oid, privilege, attname from asked),
   lacking as (
-    select role, needed.oid, privilege, pg_attribute.attname
+    select role, needed.oid, privilege, attnum, pg_attribute.attname
     from needed left join pg_attribute on attrelid = needed.oid and pg_attribute.attname = needed.attname
         and not attisdropped,
       lateral (select coalesce(to_regrole(quote_ident(role))::oid, 0) as grantee) as who

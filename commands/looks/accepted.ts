@@ -1,4 +1,5 @@
 import { checks, rowsOf } from "../../lib/checks.ts";
+import { codeOf } from "../../lib/database.ts";
 import { doubt, type Finding, orRemedy, well } from "../finding.ts";
 import { literal } from "../sql.ts";
 import type { Session } from "../take-looks.ts";
@@ -22,11 +23,16 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
   const idle: string[] = [];
   for (const check of checks.filter(({ id }) => rows.some((row) => row.check === id))) {
     const { id } = check;
-    const counted = `select from (select id::text ${rowsOf(check)}) as row where row.id = accepted.id`;
+    // On its own: below `accepted`, a ledger without ids would lend the ids of the acceptances.
+    const counted = `with counted as materialized (select id::text as id ${rowsOf(check)})`;
+    const isCounted = "exists (select from counted where counted.id = accepted.id)";
     // Where they cannot be read, the check's own look says why.
-    const found = await ask(`select distinct id ${accepted} and "check" = '${id}' and not exists (${counted})`).catch(
-      () => [],
-    );
+    const found = await ask(
+      `${counted} select distinct id ${accepted} and "check" = '${id}' and not ${isCounted}`,
+    ).catch((error) => {
+      if (codeOf(error) === "42703") lines.push(`${id}: unknown, since its rows have no id`);
+      return [];
+    });
     idle.push(...found.map((row) => `(${literal(id)}, ${literal(row.id)})`));
   }
   if (idle.length === 0) return well(lines.join("\n") || "none");

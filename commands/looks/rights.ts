@@ -52,7 +52,8 @@ export async function missingRights(ask: Ask, login: string, roles: string[]): P
       from named join pg_class using (oid) join pg_namespace on pg_namespace.oid = relnamespace
       where not has_schema_privilege(role, pg_namespace.oid, 'usage')
       union all
-      select role, relowner, privilege || coalesce(' (' || string_agg(quote_ident(attname), ', ') || ')', ''),
+      select role, relowner, privilege || coalesce(' (' || string_agg(quote_ident(attname), ', ' order by attnum)
+          || ')', ''),
         format('%s.%I', relnamespace::regnamespace, relname)
       from lacking join pg_class using (oid) group by role, privilege, relowner, relnamespace, relname
     )

@@ -152,12 +152,12 @@ begin
     and relkind in ('r', 'p', 'v', 'm', 'f') order by position limit 1) as oid) as found
     where found.oid is not null
   ),
-  needed (role, oid, privilege, attname) as (
-    select role, oid, privilege, attname from named left join unnest(columns || optional) as attname on true
+  asked (role, caller, oid, privilege, attname) as (
+    select role, role, oid, privilege, attname from named left join unnest(columns || optional) as attname on true
     union
-    select case when asks_as_caller then role else pg_get_userbyid(relowner) end, attrelid, 'select',
+    select case when asks_as_caller then caller else pg_get_userbyid(relowner) end, caller, attrelid, 'select',
       pg_attribute.attname
-    from needed join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
+    from asked join pg_class as view using (oid) join pg_rewrite on ev_class = view.oid and ev_type = '1'
       join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
         and refclassid = 'pg_class'::regclass
       join pg_attribute on attrelid = refobjid and attnum = refobjsubid and attnum > 0,
@@ -165,8 +165,9 @@ begin
         where option_name = 'security_invoker' and option_value::boolean) as asks_as_caller) as whose
     where relkind = 'v'
   ),
+  needed as (select distinct role, oid, privilege, attname from asked),
   lacking as (
-    select role, needed.oid, privilege, pg_attribute.attname
+    select role, needed.oid, privilege, attnum, pg_attribute.attname
     from needed left join pg_attribute on attrelid = needed.oid and pg_attribute.attname = needed.attname
         and not attisdropped,
       lateral (select coalesce(to_regrole(quote_ident(role))::oid, 0) as grantee) as who
@@ -194,7 +195,8 @@ begin
       or oid in (select oid from lacking where role = any (readers))) group by relowner
     union all
     -- The owner of a view, who asks for all its readers. A login of the shop's gets no right.
-    select relowner, format('grant select (%s) on %s to %I', string_agg(quote_ident(attname), ', '), name, role), false
+    select relowner, format('grant select (%s) on %s to %I',
+      string_agg(quote_ident(attname), ', ' order by attnum), name, role), false
     from lacking join ledger using (oid) where role in (select rolname from pg_roles where not rolcanlogin)
     group by relowner, name, role
     union all

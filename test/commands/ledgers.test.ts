@@ -73,6 +73,13 @@ const ledgers: Record<string, Ledger> = {
   "a second ledger in another schema": {
     made: "create schema old; create table old.orders (like orders including all)",
   },
+  "a view with security_invoker below another": {
+    made: `create schema app; alter table orders set schema app;
+      create view app.seen with (security_invoker) as select ${plain} from app.orders;
+      create view public.orders as select * from app.seen`,
+    schema: "app",
+    from: 15,
+  },
   "policies that the owner is not under": { made: tenants },
   "policies, and a view of the owner's": { made: `${tenants}; ${docs(plain)}`, args: views },
   "forced policies, and a view of the owner's": { made: `${forced}; ${docs(plain)}`, args: views },
