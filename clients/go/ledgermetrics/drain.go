@@ -152,8 +152,7 @@ func (r *round) run(ctx context.Context) {
 		}
 		select {
 		case answered := <-r.answers:
-			r.take(answered)
-			for len(r.answers) > 0 { // All that came during a slow settle are settled together.
+			for r.take(answered); len(r.answers) > 0; { // All that came during a slow settle are settled together.
 				r.take(<-r.answers)
 			}
 		case <-look.C:
