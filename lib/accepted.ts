@@ -20,10 +20,10 @@ export const acceptedFamilies: Family[] = [
 ];
 
 /** SQL: the checks with accepted rows. */
-export const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
+const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
 
 /** Of the rows that the check counts. */
-export const acceptedOf = (check: Check): Evidence => ({
+const acceptedOf = (check: Check): Evidence => ({
   of: check.id,
   question: `
   with accepted as materialized (

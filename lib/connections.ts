@@ -16,7 +16,8 @@ export interface Connections {
 
 /**
  * Makes a pool; `name` shows in pg_stat_activity. Returns how an invocation uses it. A connection that was last used
- * over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the process. A Lambda uses one at once.
+ * over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the process. A Lambda uses one at a
+ * time.
  */
 export function keepConnections(name: string): (find: FindDatabase) => Connections {
   let free: Database[] = [];

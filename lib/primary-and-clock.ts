@@ -5,21 +5,21 @@ const mayRead = (relation: string) => `exists (
         and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics'))`;
 
 /** Also which relations a ledger has that not every ledger has, as far as this session may read them. */
-export const sessionQuestion = `
+const question = `
   select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
     coalesce(has_any_column_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
     ${mayRead("amounts_at_risk")} as "hasAmounts", ${mayRead("accepted")} as "hasAccepted"`;
 
 /** How far apart the clocks are, in seconds, and which optional relations this session can read. */
-export type Session = { apart: number } & Record<"hasAmounts" | "hasAccepted" | "hasOutbox", boolean>;
+type SessionFacts = { apart: number } & Record<"hasAmounts" | "hasAccepted" | "hasOutbox", boolean>;
 
 /**
  * Asks whether answers of this session can be believed. It costs nothing: postgres.js sends a first query alone in any
  * case. Rejects on a replica.
  */
-export async function askSession(database: Database, deadline: AbortSignal): Promise<Session> {
+export async function askSession(database: Database, deadline: AbortSignal): Promise<SessionFacts> {
   const askedAtSeconds = Date.now() / 1000;
-  const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(sessionQuestion));
+  const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(question));
   if (!seen) throw new Error("Postgres left the first question unanswered");
   const { is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
   if (is_replica) throw new Error("a replica: name the primary");
