@@ -101,8 +101,8 @@ async function look(scene: Scene & Session, print: Print, limit: AbortSignal): P
   }
   print(
     doubts.length > 0
-      ? "\nAnother schema? --schema <name>. A status for which nobody waits?\n" +
-          "--settled <status>. What each doubt means: docs/what-counts.md"
+      ? "\nAnother schema? --schema <name>. Other names? A view. A status for which\n" +
+          "nobody waits? --settled <status>. For each of them: docs/what-counts.md"
       : "Nothing makes these counts doubtful that can be seen from here.",
   );
   return outcomes.every((outcome) => "count" in outcome) ? 0 : 1;
