@@ -133,7 +133,7 @@ const ledgers: Record<string, Ledger> = {
   },
   "a view of an enum in capitals, by case": {
     made: `${states}; update orders set state = 'AWAITING_PAYMENT'; ${docs(
-      `id, case state when 'AWAITING_PAYMENT' then 'pending' else 'other' end as status, ${rest}`,
+      `id, case state when 'AWAITING_PAYMENT' then 'pending' when 'PAID' then 'paid' end as status, ${rest}`,
     )}`,
     args: views,
   },
