@@ -123,7 +123,8 @@ async function migrateOn(database: Database, migration: Migration): Promise<bool
   await apply(sql, await statementsOf(migration, passwords), migration);
   let isWell = true;
   for (const role of allRoles.filter((name) => name !== "veza_ledger" || oneLogin || known.includes(name))) {
-    const needsPassword = !known.includes(role) && !given.has(role) && !(iam && /sampler|receiver/.test(role));
+    const needsPassword =
+      !known.includes(role) && !given.has(role) && !((iam || oneLogin) && /sampler|receiver/.test(role));
     const finding = await tryOut(role, database, migration);
     if (needsPassword && finding.mark !== "✗") finding.found += ". It has no password yet";
     out.log(linesOf(role, finding));

@@ -47,8 +47,9 @@ export async function lookAtShown({
     );
   }
   if (shown.length > 0) return well("as the gateway shows them");
-  const none = `the gateway shows none ${stage ? `of stage ${stage}` : "without a stage; is STAGE missing?"}`;
-  return well(`not compared: ${unread || none}`);
+  const none = `the gateway shows none ${stage ? `of stage ${stage}` : "without a stage"}`;
+  const doubtful = totals.length > 0 ? "; is STAGE as it was?" : "";
+  return well(`not compared: ${unread || none + doubtful}`);
 }
 
 /** SQL, one statement on one line: raises these totals to what is shown, ahead of what was recorded, under the lock. */
