@@ -200,20 +200,22 @@ const ledgers: Record<string, Ledger> = {
 let server: Awaited<ReturnType<typeof startPostgres>>;
 let version: number;
 const url = (login: string, database: string) => `postgres://${login}:${login}@127.0.0.1:${server.port}/${database}`;
+/** A superuser's session in each database, since a login takes longer than most statements. */
+const sessions = new Map<string, postgres.Sql>();
 /** Runs a text as one message, as this role, and resolves to its last rows. */
 async function runAs(role: string, statements: string, database: string): Promise<postgres.Row[]> {
-  const sql = postgres(url("postgres", database), {
-    ...{ max: 1, onnotice: () => {}, fetch_types: false },
-    // Which wins over the settings of the role.
-    connection: { default_transaction_read_only: "off", search_path: '"$user", public' } as never,
-  });
-  try {
-    await sql.unsafe(`set role "${role}"`);
-    const rows = (await sql.unsafe(statements)) as unknown[];
-    return (Array.isArray(rows.at(-1)) ? rows.at(-1) : rows) as postgres.Row[];
-  } finally {
-    await sql.end();
-  }
+  const sql =
+    sessions.get(database) ??
+    postgres(url("postgres", database), {
+      ...{ max: 1, onnotice: () => {}, fetch_types: false },
+      // Which wins over the settings of the role.
+      connection: { default_transaction_read_only: "off", search_path: '"$user", public' } as never,
+    });
+  sessions.set(database, sql);
+  await sql.unsafe("discard all");
+  await sql.unsafe(`set role "${role}"`);
+  const rows = (await sql.unsafe(statements)) as unknown[];
+  return (Array.isArray(rows.at(-1)) ? rows.at(-1) : rows) as postgres.Row[];
 }
 
 beforeAll(async () => {
@@ -244,7 +246,10 @@ beforeAll(async () => {
     "grant veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall to master with admin option",
     "other",
   );
-  return () => server.stop();
+  return async () => {
+    await Promise.all([...sessions.values()].map((sql) => sql.end()));
+    await server.stop();
+  };
 });
 
 async function makeLedger(name: string, { made = "", encoding = "UTF8" }: Ledger): Promise<void> {
@@ -270,6 +275,8 @@ describe.each(["postgres", "master"])("migrated by %s:", (admin) => {
     const before = { name: "other", counts: await countsOf("other") };
     if (ledger.setUp) await runAs("postgres", ledger.setUp.replaceAll("ADMIN", admin), name);
     onTestFinished(async () => {
+      await sessions.get(name)?.end();
+      sessions.delete(name);
       await runAs("postgres", `drop database "${name}" with (force)`, "postgres");
       await runAs(
         "postgres",
