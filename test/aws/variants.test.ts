@@ -180,7 +180,6 @@ describe("deploy/boundary.json", () => {
     ["s3:GetObject", "*"],
     ["logs:CreateLogStream", arn("logs", "log-group:/aws/lambda/somebody-else")],
     ["secretsmanager:GetSecretValue", arn("secretsmanager", "secret:somebody-else-AbCdEf")],
-    ["secretsmanager:GetSecretValue", secret], // From elsewhere than a function.
     ["kms:Decrypt", key], // By itself, and not by way of Secrets Manager.
     ["rds-db:connect", arn("rds-db", "dbuser:db-ABCDEFGHIJKL/postgres")],
   ])("does not allow %s on %s", (action, resource) => {
