@@ -1,128 +1,295 @@
-// What raises each alarm of the template, and what raises none: the archives run as Lambda runs them, and the filters
-// of the template read their logs. Only throttling is made up, since the stand-in for Lambda has none.
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
-import { expect, inject, it } from "vitest";
-import { type Alarm, alarmIn, datapointOf, stateOf, valuesOf } from "../helpers/alarm.ts";
-import { databaseForTest } from "../helpers/database.ts";
-import { type Invocation, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
-import { defaultPackage, type FunctionName, type Resources, stage } from "../helpers/packages.ts";
+// What raises each alarm of the template, and what raises none. CloudWatch's part is played here: what the filters make
+// of the lines that the functions write, and an alarm's state at each minute of hours of requests and ticks.
+
+import type { Context } from "aws-lambda";
+import { beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
+import { type Alarm, alarmIn, datapointOf, type Line, stateOf, statesOf, valuesOf } from "../helpers/alarm.ts";
+import { databaseForFile } from "../helpers/database.ts";
+import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
+import { orphanRefund, signedEvent } from "../helpers/lambda.ts";
+import { defaultPackage, type FunctionName } from "../helpers/packages.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { ofType } from "../helpers/resources.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
-import { closedPort, tcpServer } from "../helpers/servers.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
+import { closedPort } from "../helpers/servers.ts";
 
+const { resources } = await defaultPackage();
+const database = await databaseForFile();
 const secret = newSecret();
-const delivery = (content: unknown, options = {}) => signedEvent(secret, content, options);
+const settings = { WEBHOOK_SECRET: secret, PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "alarms" };
+const unreachable = `postgres://u:p@127.0.0.1:${closedPort}/l`;
+beforeEach(() => {
+  setEnvironment({ ...withoutSettings, ...settings, AWS_LAMBDA_LOG_FORMAT: "JSON" });
+  onTestFinished(() => setEnvironment({ AWS_LAMBDA_LOG_FORMAT: undefined }));
+});
 
-/** What happened in one period; no invocation where it was throttled. */
-type Seen = { by: FunctionName; invocation?: Invocation }[];
+type Handler = (event: never, context: Context, callback: () => void) => unknown;
 
-/** What CloudWatch would have for the metric that an alarm looks at, in a period in which this was seen. */
-function datapointIn(resources: Resources, alarm: Alarm, seen: Seen): number | undefined {
-  if (alarm.Namespace === "AWS/Lambda") {
-    const functions: Record<string, FunctionName> = {
-      SamplerLambdaFunction: "sampler",
-      ReceiverLambdaFunction: "receiver",
-    };
-    const own = seen.filter(({ by }) => by === functions[alarm.Dimensions?.[0]?.Value.Ref ?? ""]);
-    const counts: Record<string, number> = {
-      Invocations: own.filter(({ invocation }) => invocation).length,
-      Errors: own.filter(({ invocation }) => invocation?.error).length,
-      Throttles: own.filter(({ invocation }) => !invocation).length,
-    };
-    // The metrics of a URL are not among them: a stage may have no URL.
-    return counts[alarm.MetricName] ?? Number.NaN;
-  }
-  const lines = seen.flatMap(({ by, invocation }) => (invocation?.log ?? []).map((text) => ({ atMs: 0, by, text })));
-  return datapointOf(
-    alarm,
-    valuesOf(resources, alarm, lines).map(({ value }) => value),
+/** Runs a handler, and resolves to the texts of its lines, as Lambda's JSON format has them. */
+async function textsOf(handler: Handler, event: object): Promise<string[]> {
+  const texts: string[] = [];
+  const spies = (["info", "warn", "error"] as const).map((level) =>
+    vi.spyOn(console, level).mockImplementation((message) => void texts.push(JSON.stringify({ level, message }))),
   );
+  await handler(event as never, {} as Context, () => {});
+  for (const spy of spies) spy.mockRestore();
+  return texts;
 }
 
-it("raises each alarm by its cause, and none without", async () => {
-  const database = await databaseForTest();
-  const packaged = await defaultPackage();
-  const { resources } = packaged;
-  const shared = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: secret };
-  const manager = await fakeSecretsManager({
-    [`veza-ledger-metrics/${stage}/sampler`]: { ...shared, DATABASE_URL: database.samplerUrl },
-    [`veza-ledger-metrics/${stage}/receiver`]: { ...shared, DATABASE_URL: database.receiverUrl },
+/** The receiver as in a new process, which shares nothing with others. */
+async function newReceiver(): Promise<Handler> {
+  vi.resetModules();
+  return (await import("../../handlers/receiver.ts")).handler;
+}
+const processes: Handler[] = [];
+while (processes.length < 5) processes.push(await newReceiver());
+
+/** A request at this time, or a delivery that is recorded. */
+type Request = ((atMs: number) => object) | "recorded";
+interface Traffic {
+  request: Request;
+  /** In minutes. */
+  from: number;
+  to: number;
+  everySeconds: number;
+}
+
+const minuteMs = 60_000;
+let startMs = Date.parse("2026-01-31T12:00:00Z");
+
+/** The line of a delivery: a real delivery's, once for all plays. */
+let recorded = "";
+beforeEach(async () => {
+  setEnvironment({ DATABASE_URL: database.receiverUrl });
+  const [first] = processes as [Handler];
+  while (!recorded.includes('"delivery"')) [recorded = ""] = await textsOf(first, signedEvent(secret, "[]"));
+});
+
+/** Plays traffic on so many processes, and returns the states of `receiver-mismatches` at each minute. */
+async function play(count: number, delayMs: number, minutes: number, ...traffic: Traffic[]) {
+  startMs += 86_400_000; // The processes know what they logged the last time.
+  vi.useFakeTimers({ toFake: ["Date"], now: startMs });
+  onTestFinished(() => void vi.useRealTimers());
+  const [first] = processes as [Handler];
+  const requests = traffic.flatMap(({ request, from, to, everySeconds }) => {
+    const times: { atMs: number; request: Request }[] = [];
+    for (let ms = from * minuteMs; ms < to * minuteMs; ms += everySeconds * 1000)
+      times.push({ atMs: startMs + ms, request });
+    return times;
   });
-  const start = async (name: FunctionName, environment: Record<string, string>, timeoutMs = 0) => {
-    // Its own on the gateway, where test/aws/lambda.test.ts has the package's.
-    const STAGE = "alarms";
-    const { invoke } = await startLambda(packaged, name, { STAGE, ...environment }, { timeoutMs });
-    /** Sends events to the function, one after the other. */
-    return async (...events: object[]) => {
-      const seen: Seen = [];
-      for (const event of events) seen.push({ by: name, invocation: await invoke(event) });
-      return seen;
-    };
-  };
-  // Half an hour passes for a process when the file is there.
-  const halfAnHourMs = 1_860_000;
-  const later = path.join(await newFolder(), "later");
-  const aging = preload(`import fs from "node:fs"; const now = Date.now;
-    Date.now = () => now() + (fs.existsSync(${JSON.stringify(later)}) ? ${halfAnHourMs} : 0);`);
-  const [sampler, receiver, deceived] = [
-    await start("sampler", aging),
-    await start("receiver", aging),
-    await start("receiver", aging),
-  ];
+  const lines: Line[] = [];
+  let seed = 1;
+  for (const { atMs, request } of requests.sort((a, b) => a.atMs - b.atMs)) {
+    seed = (seed * 48_271) % 2_147_483_647; // Any process takes a request; the same in each run.
+    vi.setSystemTime(atMs);
+    const texts = request === "recorded" ? [recorded] : await textsOf(processes[seed % count] ?? first, request(atMs));
+    lines.push(...texts.map((text) => ({ atMs, by: "receiver" as const, text })));
+  }
+  const alarm = alarmIn(resources, "ReceiverMismatches");
+  return statesOf(alarm, valuesOf(resources, alarm, lines), startMs, startMs + minutes * minuteMs, delayMs);
+}
 
-  const known = orphanRefund();
-  const byAnother = (atMs: number) => signedEvent(newSecret(), "[]", { atMs });
-  // All that a stranger may send is in test/totals/hostile.test.ts.
-  const quiet = [
-    ...(await sampler({}, {})),
-    ...(await receiver(delivery(known, { id: "msg_known" }), delivery(known, { id: "msg_known" }), {})),
-    ...(await deceived(byAnother(Date.now()))),
-  ];
-  const refused = await receiver(
-    delivery([orphanRefund(), orphanRefund()], { id: "msg_known" }),
-    delivery([{ type: "reconciler.unheard_of" }]),
-    delivery(" ".repeat(300_000)),
-    delivery(Array(1_001).fill(orphanRefund())),
-  );
-  const closed = { PUSHGATEWAY_URL: `http://127.0.0.1:${closedPort}` };
-  const mute = { PUSHGATEWAY_URL: `http://127.0.0.1:${await tcpServer(() => {})}` };
-  const unreachable = { DATABASE_URL: `postgres://u:p@127.0.0.1:${closedPort}/l` };
-  const [failedTicks, blindTicks, failed, unconfirmed] = await Promise.all([
-    start("sampler", closed).then((invoke) => invoke({})),
-    start("sampler", unreachable).then((invoke) => invoke(...Array(6).fill({}))),
-    start("receiver", mute, 2_000).then((invoke) => invoke(delivery("[]"))),
-    start("receiver", unreachable).then((invoke) => invoke(delivery("[]"), delivery("[]"))),
+/** What an alarm's metric has in a period in which a function wrote these texts; 0 when it has nothing. */
+function valueIn(alarm: Alarm, by: FunctionName, texts: string[]): number {
+  const lines = texts.map((text) => ({ atMs: 0, by, text }));
+  const values = valuesOf(resources, alarm, lines).map(({ value }) => value);
+  return datapointOf(alarm, values) ?? 0;
+}
+
+const none = (periods: number) => Array<undefined>(periods).fill(undefined);
+const minutely = Array(60).fill(1);
+
+it.each([
+  ["ALARM", "SamplerSilent", "a sampler that never ran", none(15)],
+  ["OK", "SamplerSilent", "the first tick of a new stack", [...none(60), 1]],
+  ["OK", "SamplerSilent", "4 minutes of silence", [...minutely, ...none(4)]],
+  ["ALARM", "SamplerSilent", "15 minutes of silence", [...minutely, ...none(15)]],
+  ["ALARM", "SamplerSilent", "10 hours of silence", [...minutely, ...none(600)]],
+  ["OK", "SamplerSilent", "the end of a silence", [...minutely, ...none(600), 1]],
+  ["OK", "SamplerErrors", "2 failed ticks of 5", [0, 1, 0, 1, 0]],
+  ["ALARM", "SamplerErrors", "3 failed ticks of 5", [1, 0, 1, 0, 1]],
+  ["ALARM", "ReceiverErrors", "a crash", [...none(20), 1]],
+  ["OK", "ReceiverThrottles", "a burst of 2 minutes", [...none(20), 50, 50]],
+  ["ALARM", "ReceiverThrottles", "3 throttled minutes of 5", [...none(20), 1, undefined, 1, 1]],
+  ["OK", "ReceiverUnavailable", "a delivery that is not confirmed", [...none(20), 1]],
+  ["ALARM", "ReceiverRefusals", "a refused delivery", [...none(20), 1]],
+])("has the state %s of the alarm %s after %s", (state, name, _, series) => {
+  expect(stateOf(alarmIn(resources, name), series)).toBe(state);
+});
+
+it("counts what Lambda counts of the function that an alarm is about", () => {
+  const seen = ["SamplerSilent", "SamplerErrors", "ReceiverErrors", "ReceiverThrottles"].map((name) => {
+    const { Namespace, MetricName, Dimensions } = alarmIn(resources, name);
+    return `${Namespace} ${MetricName} of ${Dimensions?.[0]?.Value.Ref}`;
+  });
+  expect(seen).toEqual([
+    "AWS/Lambda Invocations of SamplerLambdaFunction",
+    "AWS/Lambda Errors of SamplerLambdaFunction",
+    "AWS/Lambda Errors of ReceiverLambdaFunction",
+    "AWS/Lambda Throttles of ReceiverLambdaFunction",
   ]);
+});
 
-  await writeFile(later, "");
-  const mismatched = await deceived(byAnother(Date.now() + halfAnHourMs));
+it("counts deliveries that are refused or not confirmed, and nothing of those that are well", async () => {
+  const [first, second] = [await newReceiver(), await newReceiver()];
+  const receive = async (receiver: Handler, ...events: object[]) => {
+    const texts: string[] = [];
+    for (const event of events) texts.push(...(await textsOf(receiver, event)));
+    return texts;
+  };
+  const known = signedEvent(secret, orphanRefund(), { id: "msg_known" });
+  // All that a stranger may send is in test/totals/hostile.test.ts.
+  const well = await receive(first, known, known, {}, signedEvent(newSecret(), "[]"));
+  const refused = await receive(
+    first,
+    signedEvent(secret, [orphanRefund(), orphanRefund()], { id: "msg_known" }),
+    signedEvent(secret, [{ type: "reconciler.unheard_of" }]),
+    signedEvent(secret, " ".repeat(300_000)),
+    signedEvent(secret, Array(1_001).fill(orphanRefund())),
+  );
+  setEnvironment({ DATABASE_URL: unreachable });
+  const unconfirmed = await receive(second, signedEvent(secret), signedEvent(secret));
+
+  const [refusals, unavailable] = [alarmIn(resources, "ReceiverRefusals"), alarmIn(resources, "ReceiverUnavailable")];
+  expect(valueIn(refusals, "receiver", refused)).toBe(4);
+  expect(valueIn(unavailable, "receiver", unconfirmed)).toBe(2);
+  expect(stateOf(unavailable, [2])).toBe("ALARM");
+  for (const alarm of ofType(resources, "AWS::CloudWatch::Alarm") as unknown as Alarm[]) {
+    if (alarm.Namespace !== "AWS/Lambda") expect([alarm.MetricName, valueIn(alarm, "receiver", well)]).toContain(0);
+  }
+});
+
+it("alarms when a function works with secrets from over 30 minutes ago", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const manager = await fakeSecretsManager({
+    sampler: { ...settings, DATABASE_URL: database.samplerUrl },
+    receiver: { ...settings, DATABASE_URL: database.receiverUrl },
+  });
+  const { handler: sampler } = await import("../../handlers/sampler.ts");
+  const receiver = await newReceiver();
+  const degraded = alarmIn(resources, "Degraded");
+  /** The states after a tick and after a delivery. */
+  const states = async () => {
+    setEnvironment({ ...withoutSettings, SECRET_ID: "sampler" });
+    const tick = await textsOf(sampler as Handler, {});
+    setEnvironment({ SECRET_ID: "receiver" });
+    const delivery = await textsOf(receiver, signedEvent(secret, "[]"));
+    const values = [valueIn(degraded, "sampler", tick), valueIn(degraded, "receiver", delivery)];
+    return values.map((value) => stateOf(degraded, [value]));
+  };
+  expect(await states()).toEqual(["OK", "OK"]);
   manager.failure = { __type: "InvalidRequestException", message: "" };
-  // Secrets that cannot be read again cost no delivery and no tick.
-  const old = await receiver(delivery("[]", { atMs: Date.now() + halfAnHourMs }));
-  expect(old).toMatchObject([{ invocation: { result: { statusCode: 200 } } }]);
-  const oldTick = await sampler({});
-  expect(oldTick).toMatchObject([{ invocation: { result: { failed_transfers: 0 } } }]);
+  vi.setSystemTime(Date.now() + 1_799_000);
+  expect(await states()).toEqual(["OK", "OK"]);
+  vi.setSystemTime(Date.now() + 61_000);
+  expect(await states()).toEqual(["ALARM", "ALARM"]);
+});
 
-  const causes: [alarm: string, cause: Seen, count: number][] = [
-    ["SamplerSilent", [], 0],
-    ["SamplerErrors", failedTicks, 1],
-    ["ReceiverErrors", failed, 1],
-    ["ReceiverThrottles", [{ by: "receiver" }], 1],
-    ["ReceiverUnavailable", unconfirmed, 2],
-    ["ReceiverRefusals", refused, 4],
-    ["ReceiverMismatches", mismatched, 1],
-    ["Degraded", blindTicks, 12],
-    ["Degraded", old, 12],
-    ["Degraded", oldTick, 13], // Its clock is wrong, too: counts are -1.
-  ];
-  expect(new Set(causes.map(([name]) => name)).size).toBe(ofType(resources, "AWS::CloudWatch::Alarm").length);
-  for (const [name, cause, count] of causes) {
-    const alarm = alarmIn(resources, name);
-    expect(datapointIn(resources, alarm, cause) ?? 0, name).toBe(count);
-    const stateAt = (seen: Seen) => stateOf(alarm, Array(15).fill(datapointIn(resources, alarm, seen)));
-    expect([name, stateAt(quiet), stateAt(cause)]).toEqual([name, "OK", "ALARM"]);
+const mismatched: Request = (atMs) => signedEvent(newSecret(), "[]", { atMs });
+const clockOff = (seconds: number): Request => {
+  return (atMs) => signedEvent(secret, "[]", { atMs: atMs + seconds * 1000 });
+};
+/** What strangers send to each address, none of it signed for this service. */
+const posted = (headers: Record<string, string>) => ({
+  requestContext: { http: { method: "POST" } },
+  headers,
+  body: "",
+});
+const unsigned = [
+  { requestContext: { http: { method: "GET" } } },
+  posted({}),
+  posted({ "webhook-id": "1", "webhook-signature": "x" }),
+  posted({ "webhook-id": "1", "webhook-timestamp": "1614265330", "webhook-signature": "v1,x" }),
+];
+let sent = 0;
+const noise: Request = () => unsigned[sent++ % unsigned.length] as object;
+
+it.each([1, 2, 3, 5])("raises no alarm by noise alone, nor without traffic, in %i processes", async (count) => {
+  const traffic = { request: noise, from: 0, to: 240, everySeconds: 5 };
+  for (const states of [await play(count, 0, 240, traffic), await play(count, 0, 240)]) {
+    expect(new Set(states)).toEqual(new Set(["OK"]));
+  }
+});
+
+it("cannot tell one forged request in 15 minutes without a delivery from a sender's", async () => {
+  const states = await play(1, 0, 60, { request: mismatched, from: 30, to: 31, everySeconds: 60 });
+  expect([states[30], states[31]]).toEqual(["OK", "ALARM"]);
+});
+
+it.each([...[1, 2, 3, 4, 5].map((count) => [count, 60] as const), [3, 300] as const, [3, 720] as const])(
+  "raises no alarm by forged requests next to deliveries, in %i processes, every %i s",
+  async (count, seconds) => {
+    for (const delayMs of [0, 2 * minuteMs]) {
+      const states = await play(
+        ...([count, delayMs, 240] as const),
+        { request: "recorded", from: 0, to: 240, everySeconds: seconds },
+        { request: mismatched, from: 0, to: 240, everySeconds: 20 },
+        { request: noise, from: 0, to: 240, everySeconds: 30 },
+      );
+      expect(new Set(states)).toEqual(new Set(["OK"]));
+    }
+  },
+);
+
+const rhythms = [5, 60, 300, 480, 600, 900, 1800];
+it.each([
+  ...rhythms.flatMap((seconds) => [1, 5].map((count) => ["by a rotation", seconds, count, mismatched])),
+  ...[5, 60, 900].flatMap((seconds) => [
+    ["by a clock 10 min late", seconds, 2, clockOff(-600)],
+    ["by a clock 10 min ahead", seconds, 2, clockOff(600)],
+  ]),
+] as const)("alarms when nothing is accepted %s, every %i s, in %i processes", async (...row) => {
+  const [, seconds, count, refused] = row as [string, number, number, Request];
+  const rhythm = seconds / 60;
+  // Deliveries for an hour, then an hour or more of requests that are refused, then deliveries.
+  const [refusedFrom, repairedAt] = [60 + rhythm, 60 + Math.max(60, 3 * rhythm) + rhythm];
+  for (const delayMs of [0, 2 * minuteMs]) {
+    const states = await play(
+      ...([count, delayMs, repairedAt + 60] as const),
+      { request: "recorded", from: 60 % rhythm, to: 60.001, everySeconds: seconds },
+      { request: refused, from: refusedFrom, to: repairedAt, everySeconds: seconds },
+      { request: "recorded", from: repairedAt, to: repairedAt + 60, everySeconds: seconds },
+      { request: noise, from: 0, to: repairedAt + 60, everySeconds: 30 },
+    );
+    const delay = delayMs / minuteMs;
+    const alarmAt = states.findIndex((state) => state !== "OK");
+    expect([states[alarmAt], alarmAt]).toEqual(["ALARM", 61 + Math.ceil(Math.max(15, rhythm + delay))]);
+    // It ends with the first delivery, and stays so.
+    expect(new Set(states.slice(Math.ceil(repairedAt) + 2 + delay))).toEqual(new Set(["OK"]));
+  }
+});
+
+it.each([
+  ["a count is -1", "alter table orders rename column status to was", "alter table orders rename column was to status"],
+  ["no totals", "alter schema ledger_metrics rename to was", "alter schema was rename to ledger_metrics"],
+  ["no Postgres", "", ""],
+])("alarms when the sampler ticks with %s", async (cause, breaks, repairs) => {
+  const { handler } = await import("../../handlers/sampler.ts");
+  const tick = () => textsOf(handler as Handler, {});
+  setEnvironment({ DATABASE_URL: database.samplerUrl });
+  const good = await tick();
+  if (breaks) await database.admin.unsafe(breaks);
+  else setEnvironment({ DATABASE_URL: unreachable });
+  const bad = await tick();
+  if (repairs) await database.admin.unsafe(repairs);
+
+  const alarm = alarmIn(resources, "Degraded");
+  /** The minutes of an hour in which the alarm is on, where ticks are bad in these minutes. */
+  const alarmed = (isBad: (minute: number) => boolean, delayMs: number) => {
+    const lines = Array.from({ length: 60 }, (_, minute) => {
+      const atMs = startMs + minute * minuteMs + 7_000;
+      return (isBad(minute) ? bad : good).map((text) => ({ atMs, by: "sampler" as FunctionName, text }));
+    });
+    const values = valuesOf(resources, alarm, lines.flat());
+    const states = statesOf(alarm, values, startMs, startMs + 60 * minuteMs, delayMs);
+    return states.flatMap((state, minute) => (state === "OK" ? [] : [minute]));
+  };
+  const first = cause === "no Postgres" ? 6 : 12; // Two lines a tick, or one.
+  for (const delay of [0, 2]) {
+    expect(alarmed(() => true, delay * minuteMs)[0]).toBe(first + delay);
+    expect(alarmed(() => false, delay * minuteMs)).toEqual([]);
+    expect(alarmed((minute) => minute > 20 && minute <= 25, delay * minuteMs)).toEqual([]); // A failover.
+    expect(alarmed((minute) => minute % 3 === 0, delay * minuteMs)).toEqual([]);
   }
 });

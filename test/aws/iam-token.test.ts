@@ -1,10 +1,10 @@
 // Both functions log in without a password, in front of a real PostgreSQL.
-import type { Context, LambdaFunctionURLEvent } from "aws-lambda";
+import type { Context } from "aws-lambda";
 import { afterEach, expect, inject, it, vi } from "vitest";
-import { signedHeaders } from "../../commands/deliver.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { setEnvironment } from "../helpers/environment.ts";
+import { signedEvent } from "../helpers/lambda.ts";
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck } from "../helpers/models.ts";
 import { awsCredentials, startRds } from "../helpers/rds.ts";
@@ -35,11 +35,7 @@ async function start() {
 }
 
 const tick = () => sampler({}, {} as Context, () => {});
-const deliver = () => {
-  const headers = signedHeaders(secret, `msg_${Math.random()}`.replace(".", ""), new Date(), "[]");
-  const event = { requestContext: { http: { method: "POST" } }, headers, body: "[]" };
-  return receiver(event as unknown as LambdaFunctionURLEvent, {} as Context, () => {});
-};
+const deliver = () => receiver(signedEvent(secret, "[]") as never, {} as Context, () => {});
 
 it("logs both functions in without a password, with a token that AWS would take, for each connection", async () => {
   captureLog();

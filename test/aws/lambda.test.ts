@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, inject, it } from "vitest";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
-import { type Invocation, type Lambda, orphanRefund, preload, signedEvent, startLambda } from "../helpers/lambda.ts";
+import { type Invocation, type Lambda, orphanRefund, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { forEachCheck } from "../helpers/models.ts";
 import { defaultPackage, type FunctionName, functionIn, stage } from "../helpers/packages.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
@@ -132,11 +132,12 @@ it.each(["goes on", "is stopped meanwhile"])(
 );
 
 it("answers when no link of a handler keeps the process alive, as when all of them are lost", async () => {
-  const unref = preload(`import net from "node:net"; const { connect } = net.Socket.prototype;
+  const preloaded = `import net from "node:net"; const { connect } = net.Socket.prototype;
     net.Socket.prototype.connect = function (...args) {
       const isOfRuntime = process.env.RUNTIME_URL.endsWith(":" + args.flat()[0].port);
       return isOfRuntime ? connect.apply(this, args) : connect.apply(this, args).unref();
-    };`);
+    };`;
+  const unref = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(preloaded)}` };
   const [sampler, receiver] = [await start("sampler", gateway, unref), await start("receiver", gateway, unref)];
   expect((await sampler.invoke({})).result).toEqual(counts);
   expect(answerOf(await receiver.invoke(delivery()))).toEqual(recorded);

@@ -3,7 +3,6 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
-import { alarmIn, stateOf } from "../helpers/alarm.ts";
 import { defaultPackage, functionIn, type Packaged, packageService, stage, unzip } from "../helpers/packages.ts";
 import { arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
@@ -69,32 +68,6 @@ it("calls the sampler every minute, and the receiver by its URL", () => {
     { FunctionName: target, Action: "lambda:InvokeFunctionUrl", Principal: "*", FunctionUrlAuthType: "NONE" },
     { FunctionName: target, Action: "lambda:InvokeFunction", Principal: "*", InvokedViaFunctionUrl: true },
   ]);
-});
-
-const none = (periods: number) => Array<undefined>(periods).fill(undefined);
-const minutely = Array(60).fill(1);
-
-it.each([
-  ["ALARM", "SamplerSilent", "a sampler that never ran", none(15)],
-  ["OK", "SamplerSilent", "the first tick of a new stack", [...none(60), 1]],
-  ["OK", "SamplerSilent", "4 minutes of silence", [...minutely, ...none(4)]],
-  ["ALARM", "SamplerSilent", "15 minutes of silence", [...minutely, ...none(15)]],
-  ["ALARM", "SamplerSilent", "10 hours of silence", [...minutely, ...none(600)]],
-  ["OK", "SamplerSilent", "the end of a silence", [...minutely, ...none(600), 1]],
-  ["OK", "SamplerErrors", "2 failed ticks of 5", [0, 1, 0, 1, 0]],
-  ["ALARM", "SamplerErrors", "3 failed ticks of 5", [1, 0, 1, 0, 1]],
-  ["ALARM", "ReceiverErrors", "a crash", [...none(20), 1]],
-  ["OK", "ReceiverThrottles", "a burst of 2 minutes", [...none(20), 50, 50]],
-  ["ALARM", "ReceiverThrottles", "3 throttled minutes of 5", [...none(20), 1, undefined, 1, 1]],
-  ["OK", "ReceiverUnavailable", "a delivery that is not confirmed", [...none(20), 1]],
-  ["ALARM", "ReceiverUnavailable", "2 deliveries that are not confirmed", [...none(20), 2]],
-  ["ALARM", "ReceiverRefusals", "a refused delivery", [...none(20), 1]],
-  ["OK", "ReceiverMismatches", "a mismatch next to a delivery", [...none(20), 0]],
-  ["ALARM", "ReceiverMismatches", "mismatches alone", [...none(20), 1]],
-  ["OK", "Degraded", "11 lines of ticks", [...none(20), 11]],
-  ["ALARM", "Degraded", "a line of old secrets, or 12 of ticks", [...none(20), 12]],
-])("has the state %s of the alarm %s after %s", (state, name, _, series) => {
-  expect(stateOf(alarmIn(packaged.resources, name), series)).toBe(state);
 });
 
 it("has the alarms that the docs name", async () => {

@@ -32,22 +32,17 @@ export interface Lambda {
   process(): ChildProcess | undefined;
 }
 
-/** The environment of a process that runs this code before all else. */
-export const preload = (code: string) => ({
-  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
-});
-
 export const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
 
-/** The smallest event that the receiver takes, with a body signed at `atMs`; `changes` replace right headers. */
+/** The smallest event that the receiver takes, with a body signed at `atMs`. */
 export function signedEvent(
   secret: string,
   content: unknown = orphanRefund(),
-  { id = `msg_${randomUUID()}`, atMs = Date.now(), headers: changes = {} } = {},
+  { id = `msg_${randomUUID()}`, atMs = Date.now() } = {},
 ) {
   const body = typeof content === "string" ? content : JSON.stringify(content);
   const { "content-type": _, ...headers } = signedHeaders(secret, id, new Date(atMs), body);
-  return { requestContext: { http: { method: "POST" } }, headers: { ...headers, ...changes }, body };
+  return { requestContext: { http: { method: "POST" } }, headers, body };
 }
 
 /**
@@ -61,7 +56,6 @@ export async function startLambda(
   packaged: Packaged,
   name: FunctionName,
   environment: Record<string, string | undefined> = {},
-  { timeoutMs = 0 } = {},
 ): Promise<Lambda> {
   const { Handler, Timeout, Environment } = functionIn(packaged, name);
   const root = await unzip(packaged, name);
@@ -134,7 +128,7 @@ export async function startLambda(
     });
     worker.kill("SIGCONT");
     hand();
-    const timer = setTimeout(() => worker.kill("SIGKILL"), timeoutMs || Timeout * 1000);
+    const timer = setTimeout(() => worker.kill("SIGKILL"), Timeout * 1000);
     const outcome = await answered;
     clearTimeout(timer);
     event = undefined;
