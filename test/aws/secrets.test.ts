@@ -32,8 +32,7 @@ it("reads several secrets, leaves no connection open, and keeps them for 5 minut
   const read = (fresh = false) => readSecrets(`${app}, ${rds}`, fresh);
   expect(await read()).toEqual({ STAGE: "prod", port: "5432", password: "first" });
   expect(reads.toSorted()).toEqual([app, rds]);
-  // Node keeps an idle connection for 5 s.
-  await expect.poll(() => [...sockets].every(({ destroyed }) => destroyed), { timeout: 4_000 }).toBe(true);
+  await expect.poll(() => [...sockets].filter(({ destroyed }) => !destroyed).length).toBe(0);
   secrets[rds] = { password: "second" };
   pass(299);
   expect(await read()).toMatchObject({ password: "first" });

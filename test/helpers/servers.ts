@@ -25,9 +25,9 @@ export async function tcpServer(
   return (server.address() as net.AddressInfo).port;
 }
 
-/** An HTTP server on 127.0.0.1; gone with the test. Resolves to its base URL. */
+/** An HTTP server on 127.0.0.1, which closes no idle connection; gone with the test. Resolves to its base URL. */
 export async function httpServer(listener: http.RequestListener): Promise<string> {
-  const server = http.createServer(listener).listen(0, "127.0.0.1");
+  const server = http.createServer({ keepAliveTimeout: 0 }, listener).listen(0, "127.0.0.1");
   await once(server, "listening");
   onTestFinished(() => {
     server.close();
