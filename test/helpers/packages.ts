@@ -9,23 +9,10 @@ import { vi } from "vitest";
 import { projectFolder } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
 
-const run = promisify(execFile);
-
-/**
- * Runs a program that ends with this process at the latest, whose end closes file descriptor 0. A packaging whose
- * folder is deleted, by the end of the tests, waits for ever. What it prints is in the error when it fails.
- */
-const untilWeEnd = `
-umask 077
-exec 3<&0
-"$@" </dev/null >&2 3<&- &
-program=$!
-{ while read -r _ <&3; do :; done; kill -KILL $program; } >/dev/null 2>&1 &
-guard=$!
-wait $program
-status=$?
-kill $guard
-exit $status`;
+/** Sets a strict umask, and ends with the folder, which the end of the tests deletes: packaging would wait for ever. */
+const preloaded = `import { existsSync } from "node:fs";
+  process.umask(0o077);
+  setInterval(() => existsSync("package.json") || process.exit(1), 200).unref();`;
 
 /** Resources of the generated CloudFormation by their logical ids. */
 export type Resources = Record<string, { Type: string; Properties: Record<string, unknown> }>;
@@ -71,7 +58,8 @@ export async function packageService(stage: string, params: object = {}, args: s
   const command = path.join(projectFolder, "node_modules/.bin/serverless");
   const temporary = path.join(folder, "temporary");
   await mkdir(temporary, { recursive: true });
-  await run("/bin/sh", ["-c", untilWeEnd, "sh", command, "package", "--stage", stage, ...args], {
+  const first = `--import=data:text/javascript,${encodeURIComponent(preloaded)}`;
+  await promisify(execFile)(process.execPath, [first, command, "package", "--stage", stage, ...args], {
     cwd: service,
     timeout: 200_000,
     env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary },
