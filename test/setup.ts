@@ -5,10 +5,9 @@ import type { TestProject } from "vitest/node";
 import { freePort } from "../local/ports.ts";
 import { createCluster, runCluster } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
-import { makeCertificatesIn, tlsFlags } from "./helpers/certificates.ts";
+import { makeCertificates, tlsFlags } from "./helpers/certificates.ts";
 import { findProgram } from "./helpers/find-program.ts";
 import { createTemplate } from "./helpers/template.ts";
-import { newFolder } from "./helpers/temporary-folder.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -31,7 +30,7 @@ export default async function setup({ provide }: TestProject) {
   try {
     const pushgateway = await startPushgateway(0);
     started.push(pushgateway);
-    const certificates = await makeCertificatesIn(await newFolder(), "IP:127.0.0.1,DNS:localhost");
+    const certificates = await makeCertificates("IP:127.0.0.1,DNS:localhost");
     const cluster = await createCluster();
     // Whatever else starts a PostgreSQL copies this folder, which takes a tenth of initdb's time.
     const template = path.join(cluster.folder, "template");

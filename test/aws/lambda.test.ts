@@ -11,7 +11,6 @@ import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { tcpServer } from "../helpers/servers.ts";
-import { encrypted } from "../helpers/tls.ts";
 
 const secret = newSecret();
 const gateway = inject("pushgatewayUrl");
@@ -35,7 +34,7 @@ async function start(
   const proxy = await startProxy(port);
   const { reads } = await fakeSecretsManager({
     [`veza-ledger-metrics/${stage}/${name}`]: {
-      DATABASE_URL: encrypted(url.replace(`:${port}/`, `:${proxy.port}/`)),
+      DATABASE_URL: `${url.replace(`:${port}/`, `:${proxy.port}/`)}?sslmode=require`, // As in production.
       PUSHGATEWAY_URL: gatewayUrl,
       WEBHOOK_SECRET: secret,
     },

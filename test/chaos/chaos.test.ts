@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { expect, it } from "vitest";
 import { handler as sampler } from "../../handlers/sampler.ts";
-import { tlsFlags } from "../helpers/certificates.ts";
+import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -14,7 +14,7 @@ import { type Program, runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { startStopwatch } from "../helpers/stopwatch.ts";
-import { makeCertificates, startTlsFront } from "../helpers/tls.ts";
+import { startTlsFront } from "../helpers/tls.ts";
 import * as chaos from "./deliveries.ts";
 import { type Restartable, restartableLedger, restartablePushgateway, sessionOn, settingsOn } from "./servers.ts";
 

@@ -3,10 +3,10 @@
 import { readFile } from "node:fs/promises";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
-import { tlsFlags } from "../helpers/certificates.ts";
+import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
 import { runScript } from "../helpers/processes.ts";
 import { createTemplate } from "../helpers/template.ts";
-import { makeCertificates, startTlsFront } from "../helpers/tls.ts";
+import { startTlsFront } from "../helpers/tls.ts";
 
 async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres; ca: string; gatewayUrl: string }> {
   const certificates = await makeCertificates(names);

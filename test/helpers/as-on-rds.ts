@@ -3,8 +3,7 @@ import path from "node:path";
 import postgres from "postgres";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
-import { makeCertificatesIn, tlsFlags } from "./certificates.ts";
-import { newFolder } from "./temporary-folder.ts";
+import { makeCertificates, tlsFlags } from "./certificates.ts";
 
 export interface AsOnRds {
   /** `host:port`. */
@@ -57,9 +56,8 @@ export async function fillWithIam(superuserUrl: string): Promise<void> {
  * It leaves out what only Amazon has: rds_superuser, its own extensions, and IAM.
  */
 export async function startAsOnRds(): Promise<AsOnRds> {
-  const folder = await newFolder();
-  const certificates = await makeCertificatesIn(folder, "IP:127.0.0.1");
-  const access = path.join(folder, "pg_hba.conf");
+  const certificates = await makeCertificates("IP:127.0.0.1");
+  const access = path.join(path.dirname(certificates.ca), "pg_hba.conf");
   await writeFile(access, "hostssl all all 127.0.0.1/32 scram-sha-256\n");
   const server = await startPostgres(0, [...tlsFlags(certificates), "-c", `hba_file=${access}`]);
   const address = `127.0.0.1:${server.port}`;

@@ -4,6 +4,7 @@ import { chmod, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { generate } from "selfsigned";
+import { newFolder } from "./temporary-folder.ts";
 
 export interface Certificates {
   ca: string;
@@ -11,8 +12,9 @@ export interface Certificates {
   cert: string;
 }
 
-/** Makes a certificate authority, and a server's key and certificate for these names, as PEM files in this folder. */
-export async function makeCertificatesIn(folder: string, subjectAltName: string): Promise<Certificates> {
+/** Makes a certificate authority, and a server's key and certificate for these names, as PEM files. */
+export async function makeCertificates(subjectAltName: string): Promise<Certificates> {
+  const folder = await newFolder();
   await chmod(folder, 0o755);
   const file = (name: string) => path.join(folder, name);
   const key = { keyType: "ec", algorithm: "sha256" } as const;

@@ -1,15 +1,14 @@
 import { createHash, createHmac } from "node:crypto";
 import { once } from "node:events";
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import tls from "node:tls";
 import { onTestFinished } from "vitest";
 import { startPostgres } from "../../local/postgres.ts";
+import { makeCertificates } from "./certificates.ts";
 import { tcpServer } from "./servers.ts";
 import { createTemplate } from "./template.ts";
-import { newFolder } from "./temporary-folder.ts";
-import { makeCertificates } from "./tls.ts";
 
 /** Another address of this machine: settings take it for a server elsewhere. */
 const host = "0.0.0.0";
@@ -43,16 +42,14 @@ interface Rds {
  * was granted, and tokens of more than one account.
  */
 export async function startRds(fill = createTemplate): Promise<Rds> {
-  const folder = await newFolder();
-  await chmod(folder, 0o755);
+  const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
   // Behind the front, where nobody else can connect, no password is asked for.
-  const access = path.join(folder, "pg_hba.conf");
+  const access = path.join(path.dirname(ca), "pg_hba.conf");
   await writeFile(access, "host all all 127.0.0.1/32 trust\n", { mode: 0o644 });
   const server = await startPostgres(0, ["-c", `hba_file=${access}`]);
   onTestFinished(() => server.stop());
   await fill(server.superuserUrl);
 
-  const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
   const [key, cert] = await Promise.all([readFile(keyFile), readFile(certFile)]);
   const logins: Rds["logins"] = [];
   const logIn = async (socket: net.Socket) => {

