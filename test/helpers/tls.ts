@@ -1,31 +1,17 @@
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import https from "node:https";
-import type net from "node:net";
-import { buffer } from "node:stream/consumers";
-import { onTestFinished } from "vitest";
+import net from "node:net";
+import { pipeline } from "node:stream";
+import tls from "node:tls";
 import type { Certificates } from "./certificates.ts";
+import { tcpServer } from "./servers.ts";
 
-/** A server behind TLS, on a port of its own: what comes is handed on, and so is the answer, if there is one. */
+/** A server with TLS, in front of a URL's port on 127.0.0.1; gone with the test. */
 export async function startTlsFront(url: string, { key, cert }: Certificates): Promise<{ port: number }> {
-  const front = https.createServer(
-    { key: await readFile(key), cert: await readFile(cert) },
-    async (request, response) => {
-      try {
-        const { method = "", url: path = "" } = request;
-        const body = await buffer(request);
-        const answer = await fetch(url + path, { method, ...(body.length > 0 && { body }) });
-        response.writeHead(answer.status).end(await answer.text());
-      } catch {
-        response.destroy();
-      }
-    },
-  );
-  front.listen(0, "127.0.0.1");
-  await once(front, "listening");
-  onTestFinished(() => {
-    front.close();
-    front.closeAllConnections();
+  const files = { key: await readFile(key), cert: await readFile(cert) };
+  const port = await tcpServer((socket) => {
+    const client = new tls.TLSSocket(socket, { isServer: true, ...files });
+    const server = net.connect(Number(new URL(url).port), "127.0.0.1");
+    pipeline(client, server, client, () => {}); // A failure of one ends both.
   });
-  return { port: (front.address() as net.AddressInfo).port };
+  return { port };
 }
