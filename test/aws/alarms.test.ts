@@ -89,11 +89,10 @@ async function play(count: number, delayMs: number, minutes: number, ...traffic:
   return statesOf(alarm, valuesOf(resources, alarm, lines), startMs, startMs + minutes * minuteMs, delayMs);
 }
 
-/** What an alarm's metric has in a period in which a function wrote these texts; 0 when it has nothing. */
-function valueIn(alarm: Alarm, by: FunctionName, texts: string[]): number {
+/** What an alarm's metric has in a period in which a function wrote these texts. */
+function valueIn(alarm: Alarm, by: FunctionName, texts: string[]): number | undefined {
   const lines = texts.map((text) => ({ atMs: 0, by, text }));
-  const values = valuesOf(resources, alarm, lines).map(({ value }) => value);
-  return datapointOf(alarm, values) ?? 0;
+  return datapointOf(alarm, valuesOf(resources, alarm, lines));
 }
 
 const none = (periods: number) => Array<undefined>(periods).fill(undefined);
@@ -155,8 +154,11 @@ it("counts deliveries that are refused or not confirmed, and nothing of those th
   expect(valueIn(unavailable, "receiver", unconfirmed)).toBe(2);
   expect(stateOf(unavailable, [2])).toBe("ALARM");
   for (const alarm of ofType(resources, "AWS::CloudWatch::Alarm") as unknown as Alarm[]) {
-    if (alarm.Namespace !== "AWS/Lambda") expect([alarm.MetricName, valueIn(alarm, "receiver", well)]).toContain(0);
+    if (alarm.Namespace !== "AWS/Lambda") expect(valueIn(alarm, "receiver", well) ?? 0, alarm.MetricName).toBe(0);
   }
+  const mismatches = alarmIn(resources, "ReceiverMismatches");
+  const signed = [refused, unconfirmed].map((texts) => valueIn(mismatches, "receiver", texts));
+  expect(signed, "their signatures match").toEqual([0, 0]);
 });
 
 it("alarms when a function works with secrets from over 30 minutes ago", async () => {

@@ -21,7 +21,7 @@ export const alarmIn = (resources: Resources, name: string) =>
   resources[`${name}Alarm`]?.Properties as unknown as Alarm;
 
 /** A value of a metric, or a line of a function's log. */
-export interface Value {
+interface Value {
   atMs: number;
   value: number;
 }
@@ -52,9 +52,10 @@ export function valuesOf(resources: Resources, { Namespace, MetricName }: Alarm,
 }
 
 /** The datapoint of a period with these values; undefined without any. */
-export function datapointOf({ Statistic }: Alarm, values: number[]): number | undefined {
+export function datapointOf({ Statistic }: Alarm, values: Value[]): number | undefined {
   if (values.length === 0) return undefined;
-  return Statistic === "Minimum" ? Math.min(...values) : values.reduce((sum, value) => sum + value);
+  const numbers = values.map(({ value }) => value);
+  return Statistic === "Minimum" ? Math.min(...numbers) : numbers.reduce((sum, value) => sum + value);
 }
 
 type State = "OK" | "ALARM" | "either";
@@ -88,17 +89,14 @@ export function stateOf(alarm: Alarm, series: (number | undefined)[]): State {
  * is evaluated every minute, over periods that end then:
  * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html.
  */
-export function statesOf(alarm: Alarm, values: Value[], fromMs: number, toMs: number, delayMs = 0): State[] {
+export function statesOf(alarm: Alarm, values: Value[], fromMs: number, toMs: number, delayMs: number): State[] {
   const periodMs = alarm.Period * 1000;
   const states: State[] = [];
   for (let nowMs = fromMs; nowMs <= toMs; nowMs += 60_000) {
     const series = Array.from({ length: alarm.EvaluationPeriods + 10 }, (_, index) => {
       const endMs = nowMs - index * periodMs;
       const inPeriod = values.filter(({ atMs }) => atMs >= endMs - periodMs && atMs < endMs && atMs + delayMs < nowMs);
-      return datapointOf(
-        alarm,
-        inPeriod.map(({ value }) => value),
-      );
+      return datapointOf(alarm, inPeriod);
     });
     states.push(stateOf(alarm, series.reverse()));
   }
