@@ -1,13 +1,9 @@
 // What the rights in deploy/deployer.json lead to, and what is left when the deployer is gone.
-import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
-import { allows, type Policy } from "../helpers/policy.ts";
+import { allows, readPolicy } from "../helpers/policy.ts";
+import { account, arn, region } from "../helpers/resources.ts";
 
-const deployer = await readFile("deploy/deployer.json", "utf8");
-const account = /\d{12}/.exec(deployer)?.[0] ?? "";
-const region = /[a-z]+-[a-z]+-\d\b/.exec(deployer)?.[0] ?? "";
-const rights: Policy = JSON.parse(deployer);
-const limit: Policy = JSON.parse(await readFile("deploy/boundary.json", "utf8"));
+const [rights, limit] = await Promise.all([readPolicy("deployer"), readPolicy("boundary")]);
 const own = `arn:aws:iam::${account}:policy/veza-ledger-metrics-boundary`;
 const roleNamed = (name: string) => `arn:aws:iam::${account}:role/${name}`;
 const role = roleNamed("veza-ledger-metrics-prod-ReceiverRole-1ABC");
@@ -17,10 +13,10 @@ it("gives a role new rights inside the boundary alone, and changes nobody else's
   // IAM compares the boundary that the role gets, or that it has: none, for a role from before there was one.
   const others = [undefined, `arn:aws:iam::${account}:policy/other`, "arn:aws:iam::aws:policy/AdministratorAccess"];
   for (const action of ["CreateRole", "PutRolePermissionsBoundary", "PutRolePolicy", "AttachRolePolicy"]) {
-    const may = (arn: string, boundary: string | undefined) =>
-      allows(rights, `iam:${action}`, arn, { "iam:PermissionsBoundary": boundary });
+    const may = (changed: string, boundary: string | undefined) =>
+      allows(rights, `iam:${action}`, changed, { "iam:PermissionsBoundary": boundary });
     expect([action, ...others.map((boundary) => may(role, boundary))]).toEqual([action, false, false, false]);
-    expect([action, ...otherRoles.map((arn) => may(arn, own))]).toEqual([action, false, false]);
+    expect([action, ...otherRoles.map((other) => may(other, own))]).toEqual([action, false, false]);
   }
 });
 
@@ -36,12 +32,12 @@ it("takes no role's boundary away, lets nobody else use a role, and has no right
 });
 
 it("leads to no secret: neither the deployer nor a role that it has left behind can read one", () => {
-  const secret = `arn:aws:secretsmanager:${region}:${account}:secret:veza-ledger-metrics/prod/receiver-AbCdEf`;
-  const key = `arn:aws:kms:${region}:${account}:key/1234abcd`;
+  const secret = arn("secretsmanager", "secret:veza-ledger-metrics/prod/receiver-AbCdEf");
+  const key = arn("kms", "key/1234abcd");
   for (const action of ["GetSecretValue", "BatchGetSecretValue", "PutResourcePolicy", "ReplicateSecretToRegions"]) {
     expect(allows(rights, `secretsmanager:${action}`, secret)).toBe(false);
   }
-  for (const arn of [role, ...otherRoles]) expect(allows(rights, "sts:AssumeRole", arn)).toBe(false);
+  for (const left of [role, ...otherRoles]) expect(allows(rights, "sts:AssumeRole", left)).toBe(false);
   for (const action of ["Decrypt", "CreateGrant", "PutKeyPolicy"])
     expect(allows(rights, `kms:${action}`, key)).toBe(false);
   // IAM has no key for whom a new role trusts: it may be another account. Used from elsewhere than a function of this
@@ -57,22 +53,21 @@ it("leads to no secret: neither the deployer nor a role that it has left behind 
 });
 
 it("passes its roles to Lambda alone, and the stacks no other role", () => {
-  const passes = (service: string, arn = role) =>
-    allows(rights, "iam:PassRole", arn, { "iam:PassedToService": `${service}.amazonaws.com` });
+  const passes = (service: string, passed = role) =>
+    allows(rights, "iam:PassRole", passed, { "iam:PassedToService": `${service}.amazonaws.com` });
   expect(passes("lambda")).toBe(true);
   expect(["cloudformation", "ec2", "events", "scheduler"].filter((service) => passes(service))).toEqual([]);
-  expect(otherRoles.filter((arn) => passes("lambda", arn))).toEqual([]);
+  expect(otherRoles.filter((other) => passes("lambda", other))).toEqual([]);
 });
 
 const prod = "veza-ledger-metrics-prod";
-const of = (service: string, rest: string) => `arn:aws:${service}:${region}:${account}:${rest}`;
 const resources: Record<string, string> = {
-  cloudformation: of("cloudformation", `stack/${prod}/1`),
+  cloudformation: arn("cloudformation", `stack/${prod}/1`),
   s3: `arn:aws:s3:::${prod}-bucket`,
-  lambda: of("lambda", `function:${prod}-sampler`),
-  events: of("events", `rule/${prod}-SamplerEventsRuleSchedule1-1ABC`),
-  logs: of("logs", `log-group:/aws/lambda/${prod}-sampler:log-stream:`),
-  cloudwatch: of("cloudwatch", `alarm:${prod}-sampler-silent`),
+  lambda: arn("lambda", `function:${prod}-sampler`),
+  events: arn("events", `rule/${prod}-SamplerEventsRuleSchedule1-1ABC`),
+  logs: arn("logs", `log-group:/aws/lambda/${prod}-sampler:log-stream:`),
+  cloudwatch: arn("cloudwatch", `alarm:${prod}-sampler-silent`),
   iam: role,
 };
 

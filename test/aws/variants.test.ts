@@ -6,7 +6,7 @@ import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
 import { describe, expect, it } from "vitest";
 import { fakeCloudFormation } from "../helpers/cloudformation.ts";
 import { defaultPackage, functionIn, packageService, stage } from "../helpers/packages.ts";
-import { allows, type Keys, type Policy } from "../helpers/policy.ts";
+import { allows, type Keys, type Policy, readPolicy } from "../helpers/policy.ts";
 import { projectFolder, runProgram } from "../helpers/processes.ts";
 import { account, arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -21,14 +21,7 @@ const boundary = `arn:aws:iam::${account}:policy/veza-ledger-metrics-boundary`;
 const topic = arn("sns", "on-call");
 const key = arn("kms", "key/1234abcd-12ab-34cd-56ef-1234567890ab");
 const secret = arn("secretsmanager", "secret:veza-ledger-metrics/prod/shared-AbCdEf");
-/** A policy, also where an adopter has put an account and a region into it: one of each. */
-const read = async (file: string): Promise<Policy> => {
-  const text = await readFile(file, "utf8");
-  const [ofAdopter, region] = [/\d{12}/, /[a-z]+-[a-z]+-\d\b/].map((pattern) => pattern.exec(text)?.[0] ?? "none");
-  return JSON.parse(text.replaceAll(`${ofAdopter}`, account).replaceAll(`${region}`, "eu-central-1"));
-};
-const deployer = await read("deploy/deployer.json");
-const limit = await read("deploy/boundary.json");
+const [deployer, limit] = await Promise.all([readPolicy("deployer"), readPolicy("boundary")]);
 
 const [plain, withIam, inVpc] = await Promise.all([
   defaultPackage(),

@@ -1,3 +1,6 @@
+import { readFile } from "node:fs/promises";
+import { account, region } from "./resources.ts";
+
 type Texts = string | string[];
 
 /** An IAM policy, as far as this project's files have it. */
@@ -8,6 +11,13 @@ export interface Policy {
     Resource?: Texts;
     Condition?: Record<string, Record<string, Texts>>;
   }[];
+}
+
+/** A policy of deploy/, in the account and region of resources.ts. An adopter may have put another of each into it. */
+export async function readPolicy(name: "deployer" | "boundary"): Promise<Policy> {
+  const text = await readFile(`deploy/${name}.json`, "utf8");
+  const [ofAdopter, inRegion] = [/\d{12}/, /[a-z]+-[a-z]+-\d\b/].map((pattern) => pattern.exec(text)?.[0] ?? "none");
+  return JSON.parse(text.replaceAll(`${ofAdopter}`, account).replaceAll(`${inRegion}`, region));
 }
 
 /** What is known of a request, by condition keys. */

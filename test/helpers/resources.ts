@@ -1,7 +1,7 @@
 import type { FunctionName, Resources } from "./packages.ts";
 
 export const account = "123456789012";
-const region = "eu-central-1";
+export const region = "eu-central-1";
 /** An ARN in this account and region. */
 export const arn = (service: string, rest: string) => `arn:aws:${service}:${region}:${account}:${rest}`;
 
