@@ -9,12 +9,12 @@ const [block = ""] = /^params:\n(?: .*\n)+/m.exec(await readFile("serverless.yml
 const { params: blocks } = load(block.replaceAll(`\${sls:stage}`, "staging")) as { params: object };
 
 /** The error that a stage with these params gets; undefined: the stage has none. */
-async function refusal(params: object | undefined, stage = "staging"): Promise<Error> {
+async function refusal(params: object | null | undefined, stage = "staging"): Promise<Error> {
   const resolved = { "sls:stage": stage, "self:service": "veza-ledger-metrics" };
   const refused = deployment({
     options: {},
     resolveVariable: async (address) => resolved[address as keyof typeof resolved],
-    resolveConfigurationProperty: async () => ({ ...blocks, ...(params && { [stage]: params }) }),
+    resolveConfigurationProperty: async () => ({ ...blocks, ...(params !== undefined && { [stage]: params }) }),
   });
   return await refused.then(
     () => new Error("it was taken"),
@@ -57,6 +57,7 @@ const password = { databaseUrl: "postgres://u:hunter2@db/l", databaseResourceId:
 
 it.each([
   ["none for the stage", undefined, /has params for dev and prod, and none for the stage staging; add .*"staging: {}"/],
+  ["nothing under the stage", null, /, and none for the stage staging; add .*"staging: {}"$/],
   ["a misspelt name", { alarmTopicARN: "" }, "alarmTopicARN under params, staging, is not known: use region, databa"],
   ["another region's form", { region: "Frankfurt" }, "region must be like eu-central-1"],
   ["nowhere to log in", { databaseUrl: "postgres://db/l" }, /^databaseUrl needs databaseResourceId/],

@@ -36,7 +36,7 @@ const [plain, withIam, inVpc] = await Promise.all([
   }),
   packageService("prod", {
     samplerSecretId: `${secret},veza-ledger-metrics/prod/rds`,
-    subnetIds: "subnet-0123abcd,subnet-4567abcd",
+    subnetIds: "subnet-0123abcd, subnet-4567abcd",
     securityGroupIds: "sg-0123abcd",
     kmsKeyArn: key,
     alarmTopicArn: topic,
