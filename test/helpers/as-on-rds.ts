@@ -5,7 +5,7 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "./certificates.ts";
 
-export interface AsOnRds {
+interface AsOnRds {
   /** `host:port`. */
   address: string;
   /** A connection string, with the certificate verified as the tests' settings for RDS have it. */

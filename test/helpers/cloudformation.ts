@@ -2,7 +2,7 @@ import { text } from "node:stream/consumers";
 import { httpServer } from "./servers.ts";
 
 /** A call of AWS' API: the right that it needs, and on what. */
-export interface Call {
+interface Call {
   action: string;
   resource: string;
 }

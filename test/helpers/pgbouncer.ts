@@ -1,5 +1,4 @@
 import { chmod, readdir, writeFile } from "node:fs/promises";
-import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
@@ -44,17 +43,7 @@ default_pool_size = 2
   });
   onTestFinished(() => bouncer.end("SIGKILL"));
   for (const until = Date.now() + 60_000; Date.now() < until && bouncer.exitCode() === undefined; await sleep(20)) {
-    if (await takesConnections(port)) return port;
+    if (bouncer.output().includes("process up")) return port; // It listens by then.
   }
   throw new Error(`PgBouncer did not start:\n${bouncer.output()}`);
-}
-
-function takesConnections(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, "127.0.0.1", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on("error", () => resolve(false));
-  });
 }

@@ -16,7 +16,7 @@ export interface TcpProxy {
   mute(ms: number): Promise<void>;
 }
 
-export interface ProxyOptions {
+interface ProxyOptions {
   /** How long each piece of data takes. */
   delayMs?: number;
   /** Looks at what a client sends before the server does: false when the connection is to be reset instead. */
