@@ -1,5 +1,5 @@
 import { type Check, type CheckId, checks } from "../lib/checks.ts";
-import type { phases } from "../lib/events.ts";
+import { phases } from "../lib/events.ts";
 
 /** What people need of a check. Its alert, its tile and its rows in the docs come from here: `npm run generate`. */
 interface Told {
@@ -9,12 +9,10 @@ interface Told {
   noun: string;
   /** How long a row may stay beyond the check's threshold before the alert fires, as PromQL writes it. */
   patience: `${number}m`;
-  /** A sentence: what it means that rows count. */
+  /** A sentence: what it means that rows count. AGE stands for the check's threshold: read it by `meaningOf`. */
   means: string;
   /** A sentence: what is lost meanwhile. */
   lost: string;
-  /** The reconciler's phase that repairs these rows: many late repairs are the same incident. */
-  repairedBy?: (typeof phases)[number];
   /** What to ask first, on the tile. */
   hint: string;
   /** Of its lines in every panel. Green, orange, red and purple are taken: they say how bad something is. */
@@ -28,10 +26,9 @@ export const told: Record<CheckId, Told> = {
     patience: "10m",
     noun: "Orders stuck in pending",
     means:
-      "Hyperswitch knows these payments, and after 30 minutes our orders do not know how they ended: its webhooks no " +
+      "Hyperswitch knows these payments, and after AGE our orders do not know how they ended: its webhooks no " +
       "longer arrive, or we reject them.",
     lost: "Customers may have paid and see no order.",
-    repairedBy: "stuck_orders",
     hint: "Do the provider's webhooks still arrive, and do we accept them?",
     color: "#3274D9",
   },
@@ -41,7 +38,6 @@ export const told: Record<CheckId, Told> = {
     noun: "Orphan refunds",
     means: "Nobody asked Hyperswitch to pay these refunds: a process died between the row and the call.",
     lost: "Customers wait for refunds that nobody sends.",
-    repairedBy: "orphan_refunds",
     hint: "The worst of all: no provider was ever asked to pay these customers.",
     color: "#E0439B",
   },
@@ -49,9 +45,8 @@ export const told: Record<CheckId, Told> = {
     severity: "ticket",
     patience: "10m",
     noun: "Refunds stuck in pending",
-    means: "Hyperswitch accepted these refunds over 30 minutes ago, and the final webhook never came.",
+    means: "Hyperswitch accepted these refunds over AGE ago, and the final webhook never came.",
     lost: "The customer may have the money while we say that it is on its way.",
-    repairedBy: "stuck_refunds",
     hint: "Which final webhooks never came? The provider knows how these refunds ended.",
     color: "#1FA5B5",
   },
@@ -68,12 +63,18 @@ export const told: Record<CheckId, Told> = {
     severity: "ticket",
     patience: "10m",
     noun: "Reversals that do not end",
-    means: "These transfers have waited for their reversal for over 30 minutes: the reversal worker is stuck.",
+    means: "These transfers have waited for their reversal for over AGE: the reversal worker is stuck.",
     lost: "Money does not come back from the sellers.",
     hint: "Does the reversal worker run?",
     color: "#808890",
   },
 };
+
+/** What it means that rows count. */
+export const meaningOf = ({ id, staleAfter = "" }: Check): string => told[id].means.replace("AGE", staleAfter);
+
+/** Whether a phase of the reconciler has the check's name and repairs its rows: many late repairs are an incident. */
+export const isRepaired = ({ id }: Check): boolean => phases.some((phase) => phase === id);
 
 export const isPage = ({ id }: Check): boolean => told[id].severity === "page";
 

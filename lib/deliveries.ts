@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { Sql } from "postgres";
-import { reconcilerMetric } from "./events.ts";
+import { nounOf, reconcilerMetric } from "./events.ts";
 import type { Series } from "./exposition.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -68,21 +68,6 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
   const sums = `counted under this id: ${before}; this delivery: ${now}`;
   throw new Refusal(409, `webhook-id: was recorded for other events: ${sums}`);
 }
-
-type Metric = keyof typeof reconcilerMetric;
-/** The nouns for what a delivery adds, by the suffix of a series. A metric that is missing does not compile. */
-const nouns: Record<Metric, Record<string, string>> = {
-  actions: { "": "action" },
-  orphanRefunds: { "": "orphan refund" },
-  sweepDuration: { _count: "sweep", _sum: "sweep second" },
-  lastRun: {},
-  held: {},
-};
-const nounOf = new Map(
-  Object.entries(nouns).flatMap(([metric, bySuffix]) =>
-    Object.entries(bySuffix).map(([suffix, noun]) => [reconcilerMetric[metric as Metric] + suffix, noun]),
-  ),
-);
 
 /** Says what a delivery adds, such as `2 actions stuck_orders, 1 sweep, 1.84 sweep seconds`. */
 function wordsOf(increments: Series[]): string {

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { bounds, labelOf } from "./buckets.ts";
-import { keyOf, type Series, series } from "./exposition.ts";
+import { type Family, keyOf, type Series, series } from "./exposition.ts";
 import { maxEvents } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -14,6 +14,43 @@ export const reconcilerMetric = {
   held: "veza_reconciler_counters_held",
 } as const;
 const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
+type Metric = keyof typeof reconcilerMetric;
+
+/** Type and HELP of each metric, and the nouns of what a delivery adds, by the suffix of a series. */
+const described: Record<Metric, Pick<Family, "type" | "help"> & { nouns?: Record<string, string> }> = {
+  actions: {
+    type: "counter",
+    help: "Rows that the reconciler repaired, by phase of its sweep.",
+    nouns: { "": "action" },
+  },
+  orphanRefunds: {
+    type: "counter",
+    help: "Orphan refunds that the reconciler marked as failed.",
+    nouns: { "": "orphan refund" },
+  },
+  sweepDuration: {
+    type: "histogram",
+    help: "Duration of a sweep of the reconciler, in seconds.",
+    nouns: { _count: "sweep", _sum: "sweep second" },
+  },
+  lastRun: {
+    type: "gauge",
+    help: "Unix time at which the reconciler's latest sweep ended; 0 before the first.",
+  },
+  held: {
+    type: "gauge",
+    help: "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise.",
+  },
+};
+const metrics = Object.entries(described).map(([metric, of]) => ({ name: reconcilerMetric[metric as Metric], ...of }));
+
+/** The exposed metrics, in the order of exposition. */
+export const reconcilerFamilies: Family[] = metrics.map(({ name, type, help }) => ({ name, type, help }));
+
+/** The nouns by a series' name. */
+export const nounOf = new Map(
+  metrics.flatMap(({ name, nouns = {} }) => Object.entries(nouns).map(([suffix, noun]) => [name + suffix, noun])),
+);
 
 export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
 const maxSweepSeconds = 86_400;

@@ -1,16 +1,7 @@
-import { reconcilerMetric, zeros } from "./events.ts";
-import { expose, type Family, family, keyOf, type Series, series } from "./exposition.ts";
+import { reconcilerFamilies, reconcilerMetric, zeros } from "./events.ts";
+import { expose, keyOf, type Series, series } from "./exposition.ts";
 
-const { actions, orphanRefunds, sweepDuration, lastRun, held: countersHeld } = reconcilerMetric;
-
-/** The exposed metrics, in the order of exposition. */
-export const reconcilerFamilies: Family[] = [
-  family("counter", actions, "Rows that the reconciler repaired, by phase of its sweep."),
-  family("counter", orphanRefunds, "Orphan refunds that the reconciler marked as failed."),
-  family("histogram", sweepDuration, "Duration of a sweep of the reconciler, in seconds."),
-  family("gauge", lastRun, "Unix time at which the reconciler's latest sweep ended; 0 before the first."),
-  family("gauge", countersHeld, "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise."),
-];
+const { lastRun, held: countersHeld } = reconcilerMetric;
 
 /** Looks up values by series; 0 for a series that is not among these. */
 function valueIn(totals: Series[]): (wanted: Series) => number {

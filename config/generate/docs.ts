@@ -1,6 +1,6 @@
 import { checks, rowsOf, stateOf } from "../../lib/checks.ts";
-import { phases } from "../../lib/events.ts";
-import { alertOf, isPage, maxAgeSeconds, ranked, told } from "../checks.ts";
+import { phases, reconcilerFamilies, zeros } from "../../lib/events.ts";
+import { alertOf, isPage, isRepaired, maxAgeSeconds, ranked, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
 // What the pages of docs say about each check. The first mark of a table is in its header, the second in the first row
@@ -12,21 +12,26 @@ const rows = (cells: string[][]) =>
 
 const phaseNames = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(phases.map((phase) => `\`${phase}\``));
 
-/** README.md with a row for the metric and a row for the alert of each check, and with the phases. */
+/** README.md with a row for the metric and a row for the alert of each check, and for the reconciler's metrics. */
 export function readmePage(text: string): string {
   const counts = ranked.map(({ id, metric, help }) => {
     const what = help.replace("; -1 when the count failed", "");
     return [`\`${metric}\``, `${what} ${told[id].lost}`];
   });
   const alerts = ranked.map((check) => {
-    const { repairedBy, severity, patience } = told[check.id];
+    const { severity, patience } = told[check.id];
     const age = maxAgeSeconds(check);
     const waits = age === "-Inf" ? `counts for ${Number.parseInt(patience, 10)} min` : `is over ${age / 60} min old`;
     const orLate = check.id === "orphan_refunds" ? ", or over 2 are failed in an hour" : ", or many are repaired late";
-    return [`\`${alertOf(check)}\``, `a row of \`${check.id}\` ${waits}${repairedBy ? orLate : ""}`, severity];
+    return [`\`${alertOf(check)}\``, `a row of \`${check.id}\` ${waits}${isRepaired(check) ? orLate : ""}`, severity];
   });
-  const actions = `| \`veza_reconciler_actions_total{phase}\` | rows repaired: ${phaseNames} |`;
-  return between(between(between(text, "counts", rows(counts)), "alerts", rows(alerts)), "phases", actions);
+  const reconciler = reconcilerFamilies.map(({ name, help }) => {
+    const hasPhase = zeros.some((zero) => zero.name === name && "phase" in zero.labels);
+    const [labels, phasesIfAny] = hasPhase ? ["{phase}", `: ${phaseNames}.`] : ["", "."];
+    return `| \`${name}${labels}\` | ${help.replace(/\.$/, phasesIfAny)} |\n`;
+  });
+  const parts = { counts: rows(counts), alerts: rows(alerts), reconciler: reconciler.join("") };
+  return Object.entries(parts).reduce((page, [name, lines]) => between(page, name, lines), text);
 }
 
 /** docs/events.md with the phases. */

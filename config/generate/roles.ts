@@ -1,6 +1,6 @@
 import { checks } from "../../lib/checks.ts";
 import { sampleTimeoutMs } from "../../lib/limits.ts";
-import { lackingOf, ledgerRights, ourRights, type Right, schemasOn } from "../rights.ts";
+import { lackingOf, ledgerRights, ourRights, type Right, schemasOn, tables } from "../rights.ts";
 import { between } from "./marks.ts";
 
 // What config/postgres/roles.sql grants, and for how long each check may run.
@@ -29,6 +29,7 @@ export function rolesFile(text: string): string {
     "rights to the ledger": rights,
     "schemas of the search_path": schemasOn("current_setting('search_path')", "current_user"),
     "rights that are lacking": `${lackingOf("rights").replaceAll(/^ {2}/gm, "").trim()},`,
+    "tables of the checks": `tables text[] := '{${tables.join(", ")}}';`,
     "time of a count": timeout,
     "rights to ledger_metrics": grants.join(""),
   };

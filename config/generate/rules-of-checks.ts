@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Check, checks } from "../../lib/checks.ts";
-import { alertOf, isPage, maxAgeSeconds, ranked, secondsOf, told } from "../checks.ts";
+import { alertOf, isPage, isRepaired, maxAgeSeconds, meaningOf, ranked, secondsOf, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
 // What config/alertmanager/ledger.yml says about each check.
@@ -87,20 +87,19 @@ function wrapped(line: string, maxLength = maxLineLength): string {
 
 /** The alert of a check by alert-of-a-check.yml. */
 function alertRule(check: Check, template: string): string {
-  const { severity, noun, means, lost, repairedBy, patience } = told[check.id];
-  if (repairedBy && repairedBy !== check.id) throw new Error(`the phase that repairs ${check.id} has another name`);
+  const { severity, noun, lost, patience } = told[check.id];
   const words: Record<string, string> = {
     ALERT: alertOf(check),
     METRIC: check.metric,
     CHECK: check.id,
     SEVERITY: severity,
     NOUN: noun,
-    MEANS: means,
+    MEANS: meaningOf(check),
     LOST: lost,
     PATIENCE: patience,
     SECONDS: String(maxAgeSeconds(check)),
   };
-  const left = repairedBy ? "if" : "unless";
+  const left = isRepaired(check) ? "if" : "unless";
   return template
     .replaceAll(/^ *# (if|unless) PHASE\n([\s\S]*?)^ *# end\n/gm, (_, word, text) => (word === left ? text : ""))
     .replaceAll(/\b[A-Z]+\b/g, (word) => words[word] ?? word)

@@ -440,7 +440,10 @@ const detailPanels = (): AnyPanel[] => [
 ];
 
 /** A phase has the colour of the check whose rows it repairs. */
-const colorOf = (phase: string) => Object.values(told).find(({ repairedBy }) => repairedBy === phase)?.color ?? "text";
+const colorOf = (phase: string) => {
+  const check = checks.find(({ id }) => id === phase);
+  return check ? told[check.id].color : "text";
+};
 
 const reconcilerPanels = (): AnyPanel[] => [
   stat({

@@ -334,9 +334,12 @@ $$;
 -- So that the role finds what this session has found.
 do $$
 declare
+  -- generated: tables of the checks
+  tables text[] := '{orders, refunds, seller_transfers}';
+  -- end of tables of the checks
   place text := (select string_agg(quote_ident(nspname), ', ' order by array_position(current_schemas(false), nspname))
-    from pg_namespace where nspname <> 'public' and oid in (select relnamespace from pg_class
-      where oid in (to_regclass('orders'), to_regclass('refunds'), to_regclass('seller_transfers'))));
+    from pg_namespace where nspname <> 'public'
+      and oid in (select relnamespace from pg_class, unnest(tables) as name where pg_class.oid = to_regclass(name)));
 begin
   if place is not null and not exists (
     select from pg_db_role_setting, unnest(setconfig) as entry

@@ -5,7 +5,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { dump } from "js-yaml";
 import { beforeAll, describe, expect, it } from "vitest";
-import { alertOf, isPage, maxAgeSeconds, secondsOf, told } from "../../config/checks.ts";
+import { alertOf, isPage, isRepaired, maxAgeSeconds, meaningOf, secondsOf, told } from "../../config/checks.ts";
 import { type Check, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { sampleTimestampMetric } from "../../lib/sample.ts";
 import { findProgram, type ProgramName } from "../helpers/find-program.ts";
@@ -160,7 +160,7 @@ function rulesFor(test: UnitTest): string {
 /** The tests of alerts-of-a-check.yml, each for all checks at once: a tool evaluates all rules in any case. */
 function testsOfChecks(template: string): UnitTest[] {
   const perCheck = checks.map((check) => {
-    const { severity, noun, means, lost, repairedBy, patience } = told[check.id];
+    const { severity, noun, lost, patience } = told[check.id];
     const minutes = Number.parseInt(patience, 10);
     const words = {
       METRIC: check.metric,
@@ -168,13 +168,13 @@ function testsOfChecks(template: string): UnitTest[] {
       CHECK: check.id,
       SEVERITY: severity,
       NOUN: noun,
-      MEANS: means,
+      MEANS: meaningOf(check),
       LOST: lost,
-      PHASE: repairedBy ?? check.id,
-      NOBODY: repairedBy ? "" : " The reconciler does not repair them.",
+      PHASE: check.id,
+      NOBODY: isRepaired(check) ? "" : " The reconciler does not repair them.",
     };
     const text = template
-      .replaceAll(/LATE\((\w+)\)/g, repairedBy ? ", and $1 repaired late in the last hour" : "")
+      .replaceAll(/LATE\((\w+)\)/g, isRepaired(check) ? ", and $1 repaired late in the last hour" : "")
       .replaceAll(/MINUTES([+-]\d+)/g, (_, more) => String(minutes + Number(more)))
       .replaceAll(/COUNTED\((\d+)\)/g, (_, minute) => String(waitsSince(check, Number(minute))))
       .replaceAll(/BUSY\((\d+), (\d+)\)/g, (_, from, to) => busy(check, Number(from), Number(to)))

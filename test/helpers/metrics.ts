@@ -1,5 +1,5 @@
+import { reconcilerFamilies } from "../../lib/events.ts";
 import { sampleFamilies } from "../../lib/sample.ts";
-import { reconcilerFamilies } from "../../lib/totals.ts";
 
 /** Every metric that the code exports. */
 export const exportedMetrics = [...sampleFamilies, ...reconcilerFamilies].map(({ name }) => name);

@@ -2,9 +2,10 @@
 
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
+import { reconcilerFamilies } from "../../lib/events.ts";
 import { expose } from "../../lib/exposition.ts";
 import { sampleFamilies } from "../../lib/sample.ts";
-import { exposeTotals, reconcilerFamilies } from "../../lib/totals.ts";
+import { exposeTotals } from "../../lib/totals.ts";
 import { findProgram } from "../helpers/find-program.ts";
 
 it("promtool finds nothing wrong with what both functions push", async () => {
