@@ -22,9 +22,18 @@ export class SettingsError extends Error {}
 
 export type FunctionName = "sampler" | "receiver";
 
-export const settingNames = "DATABASE_URL PUSHGATEWAY_URL PUSHGATEWAY_TOKEN WEBHOOK_SECRET STAGE CA_CERTIFICATES".split(
-  " ",
-);
+export const settingNames = [
+  "DATABASE_URL",
+  "PUSHGATEWAY_URL",
+  "PUSHGATEWAY_TOKEN",
+  "WEBHOOK_SECRET",
+  "STAGE",
+  "CA_CERTIFICATES",
+] as const;
+/** The keys that AWS documents for a secret of RDS: what DATABASE_URL says otherwise. */
+type RdsKey = "host" | "port" | "username" | "password" | "dbname";
+/** What is read. A setting that is not among the names does not compile. */
+type SettingTexts = { [Name in (typeof settingNames)[number] | RdsKey]?: string | undefined };
 
 /**
  * Reads and validates the settings of one function, from the environment first, then from the Secrets Manager secrets
@@ -56,7 +65,7 @@ async function loadTexts(fresh: boolean): Promise<Texts> {
 }
 
 /** Parses and validates settings, given as texts by name. Throws a SettingsError with all problems at once. */
-export function parseSettings(texts: Texts, functionName: FunctionName): Settings {
+export function parseSettings(texts: SettingTexts, functionName: FunctionName): Settings {
   const problems: string[] = [];
   const settings = {
     database: parseDatabase(texts, problems),
@@ -81,9 +90,9 @@ export function parseDatabaseUrl(text: string): DatabaseTarget {
   return target;
 }
 
-/** Parses DATABASE_URL or, without it, the keys that AWS documents for a secret of RDS: host, username and so on. */
-function parseDatabase(texts: Texts, problems: string[]): DatabaseTarget | undefined {
-  const missing = ["host", "username", "password", "dbname"].filter((key) => !texts[key]);
+/** Parses DATABASE_URL or, without it, the keys of a secret of RDS. */
+function parseDatabase(texts: SettingTexts, problems: string[]): DatabaseTarget | undefined {
+  const missing = (["host", "username", "password", "dbname"] as const).filter((key) => !texts[key]);
   if (!texts.DATABASE_URL && missing.length > 0) {
     problems.push(`DATABASE_URL is missing${missing.length < 4 ? `, and ${missing.join(", ")} in the secret` : ""}`);
     return undefined;
@@ -128,7 +137,7 @@ function parseSslmode(url: URL, problems: string[]): DatabaseTarget["tls"] {
 /** Whether a host name, with or without the brackets of a URL, certainly means this machine. */
 export const isLocalHost = (host: string): boolean => /^(localhost|127(\.\d+){3}|::1|\[::1\])$/.test(host);
 
-function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget | undefined {
+function parsePushgateway(texts: SettingTexts, problems: string[]): PushgatewayTarget | undefined {
   const { PUSHGATEWAY_URL: text, PUSHGATEWAY_TOKEN: token } = texts;
   const url = text ? URL.parse(text) : null;
   if (!url || !/^https?:$/.test(url.protocol)) {
@@ -144,7 +153,7 @@ function parsePushgateway(texts: Texts, problems: string[]): PushgatewayTarget |
   return { url: url.origin + url.pathname.replace(/\/+$/, ""), ...(authorization && { headers: { authorization } }) };
 }
 
-export function parseWebhookSecrets(texts: Texts, problems: string[]): string[] {
+export function parseWebhookSecrets(texts: SettingTexts, problems: string[]): string[] {
   const secrets = (texts.WEBHOOK_SECRET ?? "").split(/\s+/).filter(Boolean);
   if (secrets.length === 0) problems.push("WEBHOOK_SECRET is missing");
   if (!secrets.every(isWebhookSecret)) {
