@@ -13,6 +13,7 @@ const unit = [
   "events",
   "generated",
   "log",
+  "names",
   "needs-node",
   "outbox",
   "ports",

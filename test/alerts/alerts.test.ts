@@ -9,7 +9,6 @@ import { alertOf, isPage, isRepaired, maxAgeSeconds, meaningOf, secondsOf, told 
 import { type Check, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { sampleTimestampMetric } from "../../lib/sample.ts";
 import { findProgram, type ProgramName } from "../helpers/find-program.ts";
-import { exportedMetrics } from "../helpers/metrics.ts";
 import { needs } from "../helpers/needs.ts";
 import {
   type AlertRule,
@@ -276,22 +275,4 @@ it("the command of docs/deploy.md leaves no address to replace in any file", awa
     const file = path.join(entry.parentPath, entry.name);
     expect(await readFile(file, "utf8"), file).not.toMatch(/https:\/\/(repository|grafana)\.example/);
   }
-});
-
-describe("metric names", () => {
-  /** The metrics that a file names. Job names look the same, and so do the roles in SQL. */
-  const namedIn = async (file: string) =>
-    ((await readFile(file, "utf8")).match(/\bveza_(?:ledger|reconciler)_\w+/g) ?? [])
-      .map((name) => name.replace(/_(bucket|sum|count)$/, ""))
-      .filter((name) => !/^veza_ledger_(sampler|receiver|oncall|local|doctor)$/.test(name));
-
-  it("that the rules, the runbook, the README and the dashboard have are exported by the code", async () => {
-    const pages = (await readdir("docs/runbook")).map((name) => `docs/runbook/${name}`);
-    for (const file of [rulesFile, "README.md", "config/grafana/ledger.json", ...pages])
-      expect(exportedMetrics, file).toEqual(expect.arrayContaining(await namedIn(file)));
-  });
-
-  it.each(["README.md", "config/grafana/ledger.json"])("that the code exports are in %s", async (file) => {
-    expect(await namedIn(file)).toEqual(expect.arrayContaining(exportedMetrics));
-  });
 });

@@ -1,0 +1,48 @@
+// The names of metrics, alerts, checks and phases: no file has a name that is gone.
+import { globSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { expect, it } from "vitest";
+import { checks } from "../../lib/checks.ts";
+import { phases } from "../../lib/events.ts";
+import { exportedMetrics } from "../helpers/metrics.ts";
+import { shippedAlerts } from "../helpers/rules.ts";
+
+// Roles and indexes begin as metrics do. Tests name what is gone.
+const others = ["sampler", "receiver", "oncall", "clone", "sampler_clone", "views", "doctor", "stuck", "gone"];
+const ids = checks.map(({ id }) => id as string);
+const alerts = (await shippedAlerts()).map(({ alert }) => alert);
+const known: [what: string, place: string, named: RegExp, names: string[]][] = [
+  [
+    "metric",
+    "lib/checks.ts or lib/events.ts",
+    /\bveza_(?:ledger|reconciler)_[a-z_]*[a-z]\b/g,
+    [...exportedMetrics, ...[...others, ...ids].map((name) => `veza_ledger_${name}`), "veza_reconciler_gone"],
+  ],
+  ["alert", "config/alertmanager/ledger.yml", /\bVezaLedger[A-Z]\w+/g, alerts],
+  ["check", "lib/checks.ts", /\bcheck(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, ids],
+  ["phase", "lib/events.ts", /\bphase(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, [...phases]],
+];
+const files = "{README.md,{docs,config,commands,lib,local,bench,clients,test}/**/*.{md,yml,ts,sql,json,go,py}}";
+
+const namedIn = (text: string, named: RegExp) =>
+  [...text.matchAll(named)].map(([all, name = all]) => name.replace(/_(bucket|sum|count)$/, ""));
+
+it("no file names a metric, an alert, a check or a phase that is not there", async () => {
+  const lines: Record<string, number[]> = {};
+  for (const file of globSync(files).sort()) {
+    for (const [index, line] of (await readFile(file, "utf8")).split("\n").entries()) {
+      for (const [what, place, named, names] of known) {
+        const gone = namedIn(line, named).filter((name) => !names.includes(name));
+        for (const problem of gone.map((name) => `${file}: ${place} has no ${what} ${name}`)) {
+          lines[problem] = [...(lines[problem] ?? []), index + 1];
+        }
+      }
+    }
+  }
+  expect(Object.entries(lines).map(([problem, at]) => `${problem}: line ${at.join(", ")}`)).toEqual([]);
+});
+
+it.each(["README.md", "config/grafana/ledger.json"])("%s has every metric that is exported", async (file) => {
+  const named = new Set(namedIn(await readFile(file, "utf8"), /\bveza_\w+/g));
+  expect(exportedMetrics.filter((name) => !named.has(name))).toEqual([]);
+});
