@@ -49,6 +49,7 @@ const each = (table: string, text: string, isAffected?: Parameters<typeof onTabl
   Object.entries(onTable(table, text, isAffected)).map(([id, line]) => line.replaceAll("ID", id));
 const noIndexes = each("orders", "drop index if exists veza_ledger_ID;").join("");
 const unserved = `indexes none serves ${each("orders", "ID").join(", ")}: the whole table is read every minute`;
+const isTimeless = ({ staleAfterMinutes }: { staleAfterMinutes?: number }) => staleAfterMinutes === undefined;
 const isPending = ({ status }: { status: string }) => status === "pending";
 const stuck = "status = 'pending' and created_at < now() - interval '30 minutes'";
 const withoutZone = (zone: string) => `alter table orders alter created_at drop default;
@@ -405,7 +406,7 @@ const byHand: Record<string, Row> = {
   "a failed transfer without a time, which counts": {
     brokenBy: `alter table seller_transfers alter updated_at drop not null;
       update seller_transfers set updated_at = null where status = 'permanently_failed'`,
-    says: ["! check failed_transfers rows without updated_at count, without an oldest row: 2"],
+    says: each("seller_transfers", "! check ID rows without updated_at count, without an oldest row: 2", isTimeless),
     remedy: correct,
     byHand: "update seller_transfers set updated_at = now() where updated_at is null",
   },
@@ -449,6 +450,12 @@ const byHand: Record<string, Row> = {
 };
 
 const onRds: Record<string, Row> = {
+  "a server that is not verified": {
+    wrongUrl: ["verify-full", "require"],
+    says: ["✗ TLS the connection is not verified"],
+    remedy: "use sslmode=verify-full",
+    byHand: "select",
+  },
   "a login without TLS, where that is demanded": {
     wrongUrl: ["verify-full", "disable"],
     says: ["✗ Postgres no pg_hba.conf entry …"],

@@ -1,44 +1,85 @@
-// What a check needs and neither TypeScript nor `npm run generate` holds: docs/add-a-check.md is the recipe.
+// What a change needs and neither TypeScript nor `npm run generate` holds: CONTRIBUTING.md has the common changes.
+import { globSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
+import { gatewayLooks, looks } from "../../commands/every-look.ts";
 import { alertOf, maxAgeSeconds, secondsOf, told } from "../../config/checks.ts";
 import { rulesFile } from "../../config/generate/rules-of-checks.ts";
+import { tables } from "../../config/rights.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
+import { eventSchema } from "../../lib/events.ts";
+import { settingNames } from "../../lib/settings.ts";
+import { shippedAlerts } from "../helpers/rules.ts";
 
 const oneLine = (text: string) => text.replaceAll(/\s+/g, " ");
-const rulesText = await readFile("config/alertmanager/ledger.yml", "utf8");
+const textOf = (file: string) => readFile(file, "utf8").catch(() => "");
+const rulesText = await textOf("config/alertmanager/ledger.yml");
+/** Expects each file to have its text. The message names the files that lack it. */
+async function expectIn(places: [file: string, text: string][]): Promise<void> {
+  const read = await Promise.all(places.map(async ([file, text]) => [file, text, await textOf(file)] as const));
+  const lacking = read.filter(([, text, is]) => !oneLine(is).includes(oneLine(text)));
+  expect(lacking.map(([file, text]) => `${file} lacks: ${text}`)).toEqual([]);
+}
 
 describe.each(checks)("$id has", (check) => {
-  const { means, lost } = told[check.id];
-  const alert = alertOf(check);
+  const page = `docs/runbook/${alertOf(check)}.md`;
 
   it.runIf(check.staleAfter)("one threshold, which its help, its alert and its page name as it is", async () => {
-    const page = await readFile(`docs/runbook/${alert}.md`, "utf8");
-    const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(page) ?? [];
-    const named = [check.help, means, lost, meaning].flatMap((text) => oneLine(text).match(/\d+ (?:minutes|hours)/g));
-    const minutes = (text: string | null) => secondsOf(text ?? "");
-    const isOther = (text: string | null) => text !== null && minutes(text) !== minutes(check.staleAfter ?? "");
-    expect(check.help).toContain(check.staleAfter);
-    expect(named.filter(isOther)).toEqual([]);
+    const { staleAfter = "" } = check;
+    const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(await textOf(page)) ?? [];
+    const { means, lost } = told[check.id];
+    const texts = { "lib/checks.ts, help": check.help, "config/checks.ts": means + lost, [page]: meaning };
+    const others = Object.entries(texts).flatMap(([place, text]) =>
+      (oneLine(text).match(/\d+ (?:minutes|hours)/g) ?? [])
+        .filter((named) => secondsOf(named) !== secondsOf(staleAfter))
+        .map((named) => `${place} says ${named}, and staleAfter is ${staleAfter}`),
+    );
+    expect(others).toEqual([]);
+    expect(check.help).toContain(staleAfter);
   });
 
-  it("a page in docs/runbook that lists and counts the same rows", async () => {
-    const page = await readFile(`docs/runbook/${alert}.md`, "utf8").catch(() => "");
-    expect(oneLine(page).split(oneLine(rowsOf(check))), `docs/runbook/${alert}.md`).toHaveLength(1 + 1);
-  });
+  it("a page in docs/runbook that lists and counts the same rows", () => expectIn([[page, rowsOf(check)]]));
 });
 
 it("a rule that lists checks or tables says which, so that npm run generate keeps its list in step", async () => {
   const wrong = rulesText.replaceAll(/\b((?:check|table)[=!]~)"[^"]*"/g, '$1"wrong"');
   expect(wrong.split('"wrong"').length).toBeGreaterThan(10);
-  expect(await rulesFile(wrong)).toBe(rulesText);
+  expect(await rulesFile(wrong)).toBe(await rulesFile(rulesText));
 });
 
 it("stuck orders have the threshold that the page of reasons and the Go example name", async () => {
   const check = checks.find(({ id }) => id === "stuck_orders");
   if (!check?.staleAfter) throw new Error("stuck orders have no threshold");
-  const reasons = oneLine(await readFile("docs/runbook/reasons.md", "utf8"));
-  expect(reasons).toContain(`An order is stuck after ${check.staleAfter} even`);
-  expect(reasons).toContain(`settle it within ${Number(maxAgeSeconds(check)) / 60} minutes`);
-  expect(oneLine(await readFile("clients/go/example/main.go", "utf8"))).toContain(oneLine(rowsOf(check)));
+  await expectIn([
+    ["docs/runbook/reasons.md", `An order is stuck after ${check.staleAfter} even`],
+    ["docs/runbook/reasons.md", `settle it within ${Number(maxAgeSeconds(check)) / 60} minutes`],
+    ["clients/go/example/main.go", rowsOf(check)],
+  ]);
+});
+
+it.each([...new Set((await shippedAlerts()).map(({ alert }) => alert))])("%s has its page and its rows", (alert) =>
+  expectIn([
+    [`docs/runbook/${alert}.md`, `# ${alert}`],
+    ["docs/runbook/README.md", `[${alert}](${alert}.md)`],
+    ["README.md", `\`${alert}\` |`],
+  ]),
+);
+
+it.each(eventSchema.options.map(({ entries }) => entries.type.literal))("%s is in the page and in the client", (type) =>
+  expectIn([
+    ["docs/events.md", `\`${type}\` |`],
+    ["docs/events.md", `{ "type": "${type}", "timestamp"`],
+    ["clients/go/ledgermetrics/event.go", `kind: "${type}"`],
+  ]),
+);
+
+it("docs/settings.md has each setting", () =>
+  expectIn(["SECRET_ID", ...settingNames].map((name) => ["docs/settings.md", `\`${name}\``])));
+
+it("each look of every-look.ts has a test of what it finds wrong, as test/commands/looks.test.ts has", async () => {
+  const tests = (await Promise.all(globSync("test/*/*.test.ts").map(textOf))).join("\n");
+  const variable = new RegExp([...tables, ...checks.map(({ id }) => id)].join("|"));
+  const names = [...looks, ...gatewayLooks].map(({ name }) => name.replace(variable, "\\S+"));
+  const untested = names.filter((name) => !new RegExp(`[!✗] ${name} `).test(tests));
+  expect(new Set(untested)).toEqual(new Set(["counts"])); // Nothing is wrong with a count.
 });
