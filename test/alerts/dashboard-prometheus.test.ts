@@ -1,5 +1,6 @@
 // Every query of the dashboard on a real Prometheus, with two stages and a set-up without a stage.
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { phases } from "../../lib/events.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
@@ -114,8 +115,8 @@ it("draws one line for each stage on every chart", async () => {
 it("lists each alert that fires in one row, the longest first, with its severity and since when", async () => {
   await push("staging", { count: 3 });
   await push("prod", { count: 1, lastTickAgoSeconds: 600 });
-  const expected = ["StuckOrders", "OrphanRefunds", "StuckRefunds", "FailedTransfers", "PendingReversals"]
-    .flatMap((count) => ["prod", "staging"].map((stage) => `VezaLedger${count} ${stage}`))
+  const expected = checks
+    .flatMap((check) => ["prod", "staging"].map((stage) => `${alertOf(check)} ${stage}`))
     .concat("VezaLedgerSamplerSilent prod");
 
   // Tried until it holds: an alert may begin to fire between two questions.

@@ -45,7 +45,8 @@ it("logs both functions in without a password, with a token that AWS would take,
   for (const minute of [0, 16]) {
     vi.setSystemTime(Date.now() + minute * 60_000);
     use("veza_ledger_sampler");
-    expect(await tick()).toMatchObject({ failed_transfers: 0 }); // It counts no minutes, unlike the others.
+    // A clock that is ahead leaves the counts of minutes unknown.
+    expect(await tick()).toEqual(forEachCheck(({ staleAfter }) => (minute > 0 && staleAfter ? -1 : 0)));
     use("veza_ledger_receiver");
     expect(await deliver()).toMatchObject({ statusCode: 200, body: expect.stringContaining('"published":true') });
   }

@@ -46,12 +46,13 @@ it("leaves the others right when it would have to write, which is no reason to a
 });
 
 it("counts a row whose time is earlier than any time with a zone, and knows no oldest row", async () => {
+  const timeless = checks.find(({ staleAfter }) => !staleAfter);
   await run(`
     alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
     alter table seller_transfers alter updated_at type timestamp;
-    insert into seller_transfers (status, updated_at) values ('permanently_failed', '4714-11-24 00:00 BC')`);
+    insert into seller_transfers (status, updated_at) values ('${timeless?.status}', '4714-11-24 00:00 BC')`);
   const outcomes = await sampleAs(database.samplerUrl);
-  const transfers = outcomes.find(({ check }) => check.id === "failed_transfers");
+  const transfers = outcomes.find(({ check }) => check === timeless);
   expect(transfers).toEqual({ check: expect.anything(), count: 1, oldestSeconds: undefined });
 });
 

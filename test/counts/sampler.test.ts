@@ -4,13 +4,13 @@ import { hash } from "node:crypto";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { handler } from "../../handlers/sampler.ts";
-import { type Check, checks, questionOf } from "../../lib/checks.ts";
+import { type Check, type CheckId, checks, questionOf } from "../../lib/checks.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { databaseForFile, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
-import { forEachCheck, onTable } from "../helpers/models.ts";
+import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
 import { runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { httpServer, tcpServer } from "../helpers/servers.ts";
@@ -21,7 +21,7 @@ const database = await databaseForFile();
 await database.admin.unsafe(`
   insert into orders (status, hyperswitch_payment_id, created_at)
     select 'pending', 'pay', now() - interval '1 hour' from generate_series(1, 3);
-  insert into seller_transfers (status, updated_at) values ('permanently_failed', now())`);
+  ${insertRows(checks.at(-1) as Check, 1)}`);
 let log: ReturnType<typeof captureLog>;
 beforeEach(async () => {
   log = captureLog();
@@ -40,7 +40,7 @@ const run = async (statements: string): Promise<void> => void (await database.ad
 /** The sampler's sessions on the server. */
 const sessions = () => database.admin`select pid from pg_stat_activity
   where application_name = 'veza-ledger-sampler' and datname = current_database()`;
-const counts: Record<string, number> = { ...forEachCheck(() => 0), stuck_orders: 3, failed_transfers: 1 };
+const counts: Record<CheckId, number> = { ...forEachCheck(() => 0), stuck_orders: 3, [checks.at(-1)?.id ?? ""]: 1 };
 /** A number of each check, by the name of its metric. */
 const byMetric = (values: Record<string, number>) =>
   Object.fromEntries(checks.flatMap(({ id, metric }) => (id in values ? [[metric, values[id]]] : [])));

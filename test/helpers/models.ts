@@ -58,8 +58,8 @@ export const providerIds = {
 } as const;
 
 /** An object with this value for each check, by its id. */
-export function forEachCheck<T>(get: (check: Check, index: number) => T): Record<string, T> {
-  return Object.fromEntries(checks.map((check, index) => [check.id, get(check, index)]));
+export function forEachCheck<T>(get: (check: Check, index: number) => T): Record<CheckId, T> {
+  return Object.fromEntries(checks.map((check, index) => [check.id, get(check, index)])) as Record<CheckId, T>;
 }
 
 /** An object with this value for each check on a table; with `isAffected`, for each check that it says yes to. */

@@ -1,4 +1,4 @@
-import type { Outcome } from "../../lib/checks.ts";
+import type { CheckId, Outcome } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { type Sample, takeSample } from "../../lib/sample.ts";
@@ -24,7 +24,7 @@ export async function evidenceOf(url: string, names = /./): Promise<Record<strin
 export const sampleAs = async (url: string): Promise<Outcome[]> => (await sampleOf(url)).outcomes;
 
 /** What each check found, by its id: a count, or what `failed` makes of its error. */
-export const countsIn = (outcomes: Outcome[], failed: (error: unknown) => unknown): Record<string, unknown> =>
+export const countsIn = (outcomes: Outcome[], failed: (error: unknown) => unknown) =>
   Object.fromEntries(
     outcomes.map((outcome) => [outcome.check.id, "error" in outcome ? failed(outcome.error) : outcome.count]),
-  );
+  ) as Record<CheckId, unknown>;

@@ -1,13 +1,19 @@
 // What npm start shows on a terminal: a line for each line of the log, in columns and colours, 80 columns wide.
 import { stripVTControlCharacters } from "node:util";
 import { beforeEach, expect, it, vi } from "vitest";
-import { checks } from "../../lib/checks.ts";
+import { type CheckId, checks } from "../../lib/checks.ts";
 import type { Level, Line } from "../../lib/log.ts";
 import { legend, plainLine, terminalLine } from "../../local/terminal.ts";
 
 const at = new Date(2026, 0, 31, 9, 5, 7);
 const line = (level: Level, ...rest: Line) => terminalLine(at, level, ...rest);
-const counts = { stuck_orders: 12, stuck_refunds: 0, failed_transfers: -1, orphan_refunds: 1, pending_reversals: 0 };
+const counts: Partial<Record<CheckId, number>> = {
+  stuck_orders: 12,
+  stuck_refunds: 0,
+  failed_transfers: -1,
+  orphan_refunds: 1,
+  pending_reversals: 0,
+};
 const tick = { ...counts, duration_seconds: 0.0123 };
 const widest = (text: string) => Math.max(...text.split("\n").map((part) => stripVTControlCharacters(part).length));
 
