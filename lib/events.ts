@@ -101,6 +101,7 @@ export const eventSchema = v.variant(
   `must be one of ${types.map(({ entries }) => entries.type.literal).join(", ")}`,
 );
 
+export type SentEvent = v.InferInput<typeof eventSchema>;
 export type ReconcilerEvent = v.InferOutput<typeof eventSchema>;
 
 /**

@@ -1,7 +1,7 @@
 import { connect } from "../commands/connect.ts";
 import { checks, questionOf, seriesOf } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
-import { parseEvents, tally } from "../lib/events.ts";
+import { parseEvents, phases, type SentEvent, tally } from "../lib/events.ts";
 import { expose, type Series } from "../lib/exposition.ts";
 import { sampleFamilies, sampleTimestampMetric } from "../lib/sample.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
@@ -37,7 +37,7 @@ export async function demoHistory(adminUrl: string): Promise<History> {
 
   let text = "";
   let totals: Series[] = [];
-  const events: object[] = [];
+  const events: SentEvent[] = [];
   for (let minute = 0; minute < minutes; minute += 1) {
     const atSeconds = startSeconds + minute * 60;
     const outcomes = checks.map((check, index) => {
@@ -49,8 +49,9 @@ export async function demoHistory(adminUrl: string): Promise<History> {
     text += labelled(sample, "veza_ledger", atSeconds);
 
     const timestamp = new Date(atSeconds * 1000).toISOString();
-    for (const [phase, every] of Object.entries(repairEveryMinutes)) {
-      if (minute % every === 0) events.push({ type: "reconciler.action", timestamp, data: { phase } });
+    for (const phase of phases) {
+      const every = repairEveryMinutes[phase];
+      if (every && minute % every === 0) events.push({ type: "reconciler.action", timestamp, data: { phase } });
     }
     events.push({
       type: "reconciler.sweep",

@@ -6,6 +6,7 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { keepConnections } from "../lib/connections.ts";
 import { withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
+import type { SentEvent } from "../lib/events.ts";
 import { fetchFailure } from "../lib/fetch-failure.ts";
 import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
@@ -118,9 +119,11 @@ async function simulateSweep(sql: postgres.TransactionSql, phase: Phase): Promis
   await sql.unsafe(reversals);
   const timestamp = new Date().toISOString();
   const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(3));
-  const events = [
-    ...repaired.map(() => ({ type: "reconciler.action", timestamp, data: { phase } })),
-    ...(phase === "orphan_refunds" ? repaired.map(() => ({ type: "reconciler.orphan_refund", timestamp })) : []),
+  const actions = repaired.map((): SentEvent => ({ type: "reconciler.action", timestamp, data: { phase } }));
+  const orphans = repaired.map((): SentEvent => ({ type: "reconciler.orphan_refund", timestamp }));
+  const events: SentEvent[] = [
+    ...actions,
+    ...(phase === "orphan_refunds" ? orphans : []),
     { type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } },
   ];
   const id = `demo_sweep_${randomUUID().slice(0, 8)}`;

@@ -5,10 +5,11 @@ import { describe, expect, it } from "vitest";
 import { gatewayLooks, looks } from "../../commands/every-look.ts";
 import { alertOf, maxAgeSeconds, secondsOf, told } from "../../config/checks.ts";
 import { rulesFile } from "../../config/generate/rules-of-checks.ts";
-import { tables } from "../../config/rights.ts";
+import { columnsOf, tables } from "../../config/rights.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { eventSchema } from "../../lib/events.ts";
 import { settingNames } from "../../lib/settings.ts";
+import { modelOf } from "../helpers/models.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
 const oneLine = (text: string) => text.replaceAll(/\s+/g, " ");
@@ -28,7 +29,10 @@ describe.each(checks)("$id has", (check) => {
     const { staleAfter = "" } = check;
     const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(await textOf(page)) ?? [];
     const { means, lost } = told[check.id];
-    const texts = { "lib/checks.ts, help": check.help, "config/checks.ts": means + lost, [page]: meaning };
+    const texts = {
+      ...{ "lib/checks.ts, help": check.help, "config/checks.ts": means + lost, [page]: meaning },
+      "test/helpers/models.ts": `${modelOf(check).staleAfterMinutes} minutes`,
+    };
     const others = Object.entries(texts).flatMap(([place, text]) =>
       (oneLine(text).match(/\d+ (?:minutes|hours)/g) ?? [])
         .filter((named) => secondsOf(named) !== secondsOf(staleAfter))
@@ -65,13 +69,24 @@ it.each([...new Set((await shippedAlerts()).map(({ alert }) => alert))])("%s has
   ]),
 );
 
-it.each(eventSchema.options.map(({ entries }) => entries.type.literal))("%s is in the page and in the client", (type) =>
-  expectIn([
-    ["docs/events.md", `\`${type}\` |`],
-    ["docs/events.md", `{ "type": "${type}", "timestamp"`],
-    ["clients/go/ledgermetrics/event.go", `kind: "${type}"`],
-  ]),
+it.each(eventSchema.options)(
+  "$entries.type.literal is in the page and in the client, with its fields",
+  ({ entries }) => {
+    const type = entries.type.literal;
+    const fields = "data" in entries ? Object.keys(entries.data.entries) : [];
+    return expectIn([
+      ["docs/events.md", `\`${type}\` |`],
+      ["docs/events.md", `{ "type": "${type}", "timestamp"`],
+      ["clients/go/ledgermetrics/event.go", `kind: "${type}"`],
+      ...fields.map((field): [string, string] => ["clients/go/ledgermetrics/event.go", `{"${field}":`]),
+    ]);
+  },
 );
+
+it.each(tables)("local/ledger.sql has the columns of %s that the checks read", async (table) => {
+  const [, columns = ""] = new RegExp(`create table ${table} \\(([^;]*)`).exec(await textOf("local/ledger.sql")) ?? [];
+  expect(columnsOf(table).filter((column) => !columns.includes(`\n  ${column} `))).toEqual([]);
+});
 
 it("docs/settings.md has each setting", () =>
   expectIn(["SECRET_ID", ...settingNames].map((name) => ["docs/settings.md", `\`${name}\``])));

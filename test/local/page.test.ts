@@ -190,7 +190,7 @@ describe("in a browser", skippedBecause(!chromium && "not on the PATH: chromium"
     await ledger.end();
     await expect.poll(() => ask("alerts")).toContain("VezaLedgerRowsOutside");
     for (const name of ["veza_ledger_amount_at_risk", "veza_ledger_newest_item_timestamp_seconds"]) {
-      await expect.poll(() => ask(`query?query=${name}`)).toContain(checks[0]?.id);
+      await expect.poll(() => ask(`query?query=${name}`)).toContain("failed_transfers");
     }
 
     const newest = await ask("query?query=veza_ledger_newest_item_timestamp_seconds");
