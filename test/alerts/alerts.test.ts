@@ -8,12 +8,10 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { alertOf, isPage, isRepaired, maxAgeSeconds, meaningOf, secondsOf, told } from "../../config/checks.ts";
 import { type Check, checks, oldestItemMetric } from "../../lib/checks.ts";
 import { sampleTimestampMetric } from "../../lib/sample.ts";
-import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 import { needs } from "../helpers/needs.ts";
 import {
   type AlertRule,
   isAlert,
-  rulesFile,
   shippedGroups,
   type Text,
   type UnitTest,
@@ -25,12 +23,6 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 const unitTestFiles = ["alerts", "alerts-texts", "alerts-day", "alerts-evidence", "alerts-blind"];
 const groups = await shippedGroups();
 const alerts = groups.flatMap(({ rules }) => rules.filter(isAlert));
-
-async function run(program: ProgramName, args: string[]): Promise<string> {
-  const { file } = await findProgram(program);
-  const { stdout, stderr } = await promisify(execFile)(file, args);
-  return stdout + stderr;
-}
 
 describe("every alert fires when it should, not a minute earlier, and says what it should", () => {
   const timeout = 900_000; // Seconds each, and longer on a machine that is busy.
@@ -244,13 +236,6 @@ function ofCheck(check: Check, test: UnitTest): UnitTest {
   const alert_rule_test = test.alert_rule_test.map((look) => (isAsked(look) ? look : { ...look, exp_alerts: [] }));
   return { ...test, alert_rule_test };
 }
-
-it("promtool, amtool and vmalert accept the examples", async () => {
-  const checked = await run("promtool", ["check", "config", "config/prometheus/prometheus.yml"]);
-  expect(checked).toMatch(/ \d\d rules found/);
-  expect(await run("amtool", ["check-config", "config/alertmanager/alertmanager.yml"])).toContain("SUCCESS");
-  expect(await run("vmalert", ["-dryRun", `-rule=${rulesFile}`])).not.toMatch(/error|fatal/);
-});
 
 it("the two required pages wait for as long as agreed", () => {
   const ages = Object.fromEntries(checks.map((check) => [check.id, maxAgeSeconds(check)]));
