@@ -7,9 +7,12 @@ import { isDeepStrictEqual, promisify } from "node:util";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { secondsOf } from "../../config/checks.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
-import { type CheckId, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
-import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { sampleTimestampMetric } from "../../lib/sample.ts";
+import { type CheckId, checks } from "../../lib/checks.ts";
+import { reconcilerMetric } from "../../lib/events.ts";
+import { series } from "../../lib/exposition.ts";
+import { exposeSample, sampleTimestampMetric } from "../../lib/sample.ts";
+import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { exposeTotals } from "../../lib/totals.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { findProgram } from "../helpers/find-program.ts";
@@ -23,6 +26,7 @@ import { rulesFile } from "../helpers/rules.ts";
 let minuteMs = 800; // 400 is enough for a machine that does nothing else.
 const dayMinutes = 72;
 const lastMinute = 170;
+const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
 
 /**
  * What one stage's functions would push in a minute. By default all is well: no row, all answers, a sweep every 5
@@ -36,7 +40,6 @@ interface Minute {
   failing?: readonly CheckId[];
   /** Rows that the reconciler has repaired so far, by phase. */
   repaired?: Partial<Record<CheckId, number>>;
-  orphansFailed?: number;
   lastSweep?: number;
   /** The sampler pushes nothing; or the gateway has lost everything, too. */
   away?: "silent" | "wiped";
@@ -75,16 +78,6 @@ const incidents: Incident[] = [
       [64, "page SamplerSilent fires"],
       [130, "page SamplerSilent ends"],
     ],
-  },
-  {
-    stage: "unknown_minutes",
-    title: "a check fails now and then, and the gateway loses everything for a minute",
-    play: (minute) => ({
-      failing: minute % 4 === 1 ? ["stuck_orders", "stuck_refunds"] : [],
-      orphansFailed: 7,
-      ...(minute === 50 && { away: "wiped" }),
-    }),
-    receives: [],
   },
   {
     stage: "webhooks_lost",
@@ -178,20 +171,28 @@ const incidents: Incident[] = [
     receives: [[14, "page SamplerSilent fires"]],
   },
 ];
-/** What retires a stage. */
+/** A drill before the first sampler's. */
+const drill: Pick<Incident, "stage" | "receives"> = {
+  stage: "drill",
+  receives: [
+    [30, "page OrphanRefunds fires"],
+    [55, "page OrphanRefunds ends"],
+  ],
+};
 const withCurl = await needs("curl");
-/** When somebody follows the runbook: what else they do at this minute, by stage. */
+/** When somebody follows a page: what else they do at this minute, by stage. */
 const commands: { minute: number; stage: string; page: string; command: string }[] = [
-  { minute: 25, stage: "waits", page: "README", command: "amtool" },
-  { minute: 25, stage: "retired", page: "VezaLedgerSamplerSilent", command: "STAGE=old" },
-].filter(({ stage }) => stage !== "retired" || !withCurl.skip);
+  { minute: 25, stage: "waits", page: "runbook/README", command: "amtool" },
+  { minute: 25, stage: "retired", page: "runbook/VezaLedgerSamplerSilent", command: "STAGE=old" },
+  { minute: 25, stage: drill.stage, page: "deploy", command: "drill=" },
+].filter(({ stage }) => stage === "waits" || !withCurl.skip);
 
 let gateway: Running;
 let alertmanager: Running;
 let prometheus: Running;
 let pager: { host: string; stop(): void };
 /** What was received, by stage. `alerts` is how many the notification was about. */
-let received: Record<string, { minute: number; what: string; alerts: number }[]> = {};
+let received: Record<string, { minute: number; what: string; alerts: number; summary?: string }[]> = {};
 let startedAt = Date.now();
 const minuteNow = () => (Date.now() - startedAt) / minuteMs;
 
@@ -224,7 +225,7 @@ beforeAll(async () => {
   await start();
   const lateMs = await playAll();
   const hasStalled = lateMs > minuteMs || (await missedEvaluations()) > 0;
-  if (hasStalled && incidents.some((incident) => !isDeepStrictEqual(...receivedAndDue(incident)))) {
+  if (hasStalled && [...incidents, drill].some((incident) => !isDeepStrictEqual(...receivedAndDue(incident)))) {
     // On a machine that stalls for so long, a sampler is silent indeed. Slower, it is not.
     await stop();
     minuteMs *= 3;
@@ -277,10 +278,10 @@ function receive(to: string, { groupKey, alerts }: Notification): void {
     const isNew = now.difference(before).size > 0;
     const isLess = now.size < before.size;
     const change = isNew ? "fires" : isLess ? (now.size === 0 ? "ends" : "ends in part") : "";
-    const { alertname = "" } = ofStage[0]?.labels ?? {};
+    const { labels: { alertname = "" } = {}, annotations: { summary = "" } = {} } = ofStage[0] ?? {};
     const what = `${to.slice(1)} ${alertname.replace("VezaLedger", "")} ${change}`;
     received[stage] ??= [];
-    if (change) received[stage].push({ minute: minuteNow(), what, alerts: alerts.length });
+    if (change) received[stage].push({ minute: minuteNow(), what, alerts: alerts.length, summary });
   }
 }
 
@@ -317,36 +318,32 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
     return;
   }
   const unixTime = (ofMinute: number) => (startedAt + ofMinute * minuteMs) / 1000;
-  const { counts = {}, since = minute, failing = [], repaired = {}, orphansFailed = 0 } = state;
+  const { counts = {}, since = minute, failing = [], repaired = {} } = state;
   const { lastSweep = minute - (minute % 5) } = state;
-  const ofChecks = checks.flatMap(({ id, metric, staleAfter }) => {
-    if (failing.includes(id)) return [`${metric} -1`, `${checkSuccessMetric}{check="${id}"} 0`];
-    const rows = counts[id] ?? 0;
-    return [
-      `${metric} ${rows}`,
-      `${checkSuccessMetric}{check="${id}"} 1`,
-      `${oldestItemMetric}{check="${id}"} ${rows && unixTime(since - secondsOf(staleAfter ?? "0 minutes") / 60)}`,
-      ...(staleAfter ? [`${blindnessMetric.outside}{check="${id}", reason="no_time"} 0`] : []),
-    ];
+  const outcomes = checks.map((check) => {
+    if (failing.includes(check.id)) return { check, error: "unknown" };
+    const count = counts[check.id] ?? 0;
+    const written = unixTime(since - secondsOf(check.staleAfter ?? "0 minutes") / 60);
+    return { check, count, oldestSeconds: count && written };
   });
-  await setGroup(gateway.url, "veza_ledger", stage, [
-    ...ofChecks,
-    `${blindnessMetric.inserts}{table="orders"} ${minute}`,
-    `${sampleTimestampMetric} ${Date.now() / 1000}`,
-  ]);
-  const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
-  await setGroup(gateway.url, "veza_reconciler", stage, [
-    ...phases.map((phase) => `${actions}{phase="${phase}"} ${(repaired as Record<string, number>)[phase] ?? 0}`),
-    `${orphanRefunds} ${orphansFailed}`,
-    `# TYPE ${sweepDuration} histogram`,
-    ...['_bucket{le="+Inf"}', "_sum", "_count"].map((part) => `${sweepDuration}${part} ${minute}`),
-    `${lastRun} ${unixTime(lastSweep)}`,
-  ]);
+  const outside = outcomes.flatMap((outcome) => {
+    const { id, staleAfter } = outcome.check;
+    if ("error" in outcome || !staleAfter) return [];
+    return [series(blindnessMetric.outside, { check: id, reason: "no_time" }, 0)];
+  });
+  const evidence = [...outside, series(blindnessMetric.inserts, { table: "orders" }, minute)];
+  const tick = { sampledAtSeconds: Date.now() / 1000, durationSeconds: 0, database };
+  await setGroup(gateway.url, "veza_ledger", stage, [await exposeSample({ outcomes, evidence }, tick)]);
+  const totals = [
+    ...Object.entries(repaired).map(([phase, value]) => series(reconcilerMetric.actions, { phase }, value)),
+    series(reconcilerMetric.lastRun, {}, unixTime(lastSweep)),
+  ];
+  await setGroup(gateway.url, "veza_reconciler", stage, [await exposeTotals(totals)]);
 }
 
-/** Runs the command of a page of the runbook that begins like this, at this stage. */
+/** Runs the command of a page that begins like this, at this stage. The drill's page takes 15 minutes to arrive. */
 async function follow(stage: string, page: string, begin: string): Promise<void> {
-  const text = await readFile(`docs/runbook/${page}.md`, "utf8");
+  const text = await readFile(`docs/${page}.md`, "utf8");
   const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = ""]) => block);
   const command = blocks.find((block) => block.trim().startsWith(begin));
   if (!command) throw new Error(`${page} has no command that begins with ${begin}`);
@@ -354,15 +351,17 @@ async function follow(stage: string, page: string, begin: string): Promise<void>
     .replaceAll("http://localhost:9093", alertmanager.url)
     .replaceAll("https://push.example.com", gateway.url)
     .replaceAll("stage=prod", `stage=${stage}`)
-    .replaceAll("STAGE=old", `STAGE=${stage}`);
+    .replaceAll("STAGE=old", `STAGE=${stage}`)
+    .replace("read -r _", `sleep ${(15 * minuteMs) / 1000}`)
+    .replace("sleep 120", `sleep ${(2 * minuteMs) / 1000}`);
   // Debian's package has it under the same name next to the server.
   const folder = path.dirname((await findProgram("amtool")).file);
   const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
-  await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here], { env, timeout: 20_000 });
+  await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here], { env, timeout: 60_000 });
 }
 
 /** What a person has received of an incident, and what is due, in one order. */
-function receivedAndDue({ stage, receives }: Incident): [received: string[], due: string[]] {
+function receivedAndDue({ stage, receives }: typeof drill): [received: string[], due: string[]] {
   // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`. The rest, 16 s, is
   // for the machine. How soon a rule changes is in alerts.yml, to the minute.
   const left = [...receives];
@@ -385,4 +384,11 @@ it("sends one page about a gateway that is gone for two stages, and not one for 
 
 it("leaves no alert of a retired stage behind after a day", withCurl, async () => {
   expect(await rowsOf(prometheus.url, 'ALERTS{stage="retired"}')).toEqual([]);
+});
+
+it("sends one page that says it is a drill, then its end, and leaves nothing behind", withCurl, async () => {
+  const [got, due] = receivedAndDue(drill);
+  expect(got).toEqual(due);
+  expect(received.drill?.[0]?.summary).toMatch(/^A drill, nobody's money: .*\(drill\)$/);
+  expect(await (await fetch(`${gateway.url}/metrics`)).text()).not.toContain('stage="drill"');
 });
