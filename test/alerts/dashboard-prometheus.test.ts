@@ -1,8 +1,16 @@
 // Every query of the dashboard on a real Prometheus, with two stages and a set-up without a stage.
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { alertOf } from "../../config/checks.ts";
+import { acceptedMetric } from "../../lib/accepted.ts";
+import { amountMetric } from "../../lib/amounts.ts";
+import { blindnessMetric } from "../../lib/blindness.ts";
 import { checks } from "../../lib/checks.ts";
-import { phases } from "../../lib/events.ts";
+import { reconcilerMetric } from "../../lib/events.ts";
+import { series } from "../../lib/exposition.ts";
+import { outboxMetric } from "../../lib/outbox.ts";
+import { exposeSample } from "../../lib/sample.ts";
+import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { exposeTotals } from "../../lib/totals.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { exportedMetrics } from "../helpers/metrics.ts";
 import { alertsOf, dashboard, queryOf, rowsOf, setGroup } from "../helpers/monitoring.ts";
@@ -27,37 +35,28 @@ afterAll(() => Promise.all([prometheus?.stop(), gateway?.stop()]));
 /** Pushes both groups of a stage, with this many rows for each check. */
 async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): Promise<void> {
   const tick = Date.now() / 1000 - lastTickAgoSeconds;
-  const sampler = [
-    `veza_ledger_sample_timestamp_seconds ${tick}`,
-    "veza_ledger_sample_duration_seconds 0.02",
-    'veza_ledger_sampler_info{version="1", region="eu", database="ledger@1"} 1',
-    ...["waiting", "parked"].map((state) => `veza_ledger_outbox_rows{state="${state}"} 0`),
-    "veza_ledger_outbox_oldest_timestamp_seconds 0",
-    ...["no_time", "ahead"].map((reason) => `veza_ledger_rows_outside{check="stuck_orders", reason="${reason}"} 0`),
-    ...[...new Set(checks.map(({ table }) => table))].map(
-      (table) => `veza_ledger_table_inserts_total{table="${table}"} 7`,
-    ),
-    ...checks.flatMap(({ id, metric }) => [
-      `${metric} ${count}`,
-      `veza_ledger_newest_item_timestamp_seconds{check="${id}"} ${tick - 60}`,
-      `veza_ledger_check_success{check="${id}"} 1`,
-      `veza_ledger_amount_at_risk{check="${id}", currency="EUR"} 310.2`,
-      `veza_ledger_oldest_item_timestamp_seconds{check="${id}"} ${count && tick - 3600}`,
-      `veza_ledger_accepted_rows{check="${id}"} ${count ? 0 : 1}`,
-      `veza_ledger_oldest_unaccepted_timestamp_seconds{check="${id}"} ${tick - 3600}`,
+  const outcomes = checks.map((check) => ({ check, count, oldestSeconds: count && tick - 3600 }));
+  const evidence = [
+    ...["waiting", "parked"].map((state) => series(outboxMetric.rows, { state }, 0)),
+    series(outboxMetric.oldest, {}, 0),
+    ...["no_time", "ahead"].map((reason) => series(blindnessMetric.outside, { check: "stuck_orders", reason }, 0)),
+    ...[...new Set(checks.map(({ table }) => table))].map((table) => series(blindnessMetric.inserts, { table }, 7)),
+    ...checks.flatMap(({ id: check }) => [
+      series(blindnessMetric.newest, { check }, tick - 60),
+      series(amountMetric, { check, currency: "EUR" }, 310.2),
+      series(acceptedMetric.rows, { check }, count ? 0 : 1),
+      series(acceptedMetric.oldestUnaccepted, { check }, tick - 3600),
     ]),
   ];
-  const reconciler = [
-    `veza_reconciler_last_run_timestamp ${tick}`,
-    "veza_reconciler_orphan_refunds_total 0",
-    "veza_reconciler_counters_held 1",
-    ...phases.map((phase) => `veza_reconciler_actions_total{phase="${phase}"} 0`),
-    ...["3.2", "+Inf"].map((le) => `veza_reconciler_sweep_duration_seconds_bucket{le="${le}"} 1`),
-  ];
-  const names = [...sampler, ...reconciler].map((line) => line.replace(/(_bucket)?[{ ].*/, ""));
-  expect(names, "a metric is not pushed here").toEqual(expect.arrayContaining(exportedMetrics));
-  await setGroup(gateway.url, "veza_ledger", stage, sampler);
-  await setGroup(gateway.url, "veza_reconciler", stage, reconciler);
+  const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
+  const sampler = await exposeSample(
+    { outcomes, evidence },
+    { sampledAtSeconds: tick, durationSeconds: 0.02, database },
+  );
+  const reconciler = await exposeTotals([series(reconcilerMetric.lastRun, {}, tick)]);
+  for (const name of exportedMetrics) expect(sampler + reconciler, "a metric is not pushed here").toContain(`${name} `);
+  await setGroup(gateway.url, "veza_ledger", stage, [sampler]);
+  await setGroup(gateway.url, "veza_reconciler", stage, [reconciler]);
 }
 
 /** What Grafana gets where "All" is selected as the stage. */
