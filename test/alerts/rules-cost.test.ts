@@ -6,12 +6,8 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { alertOf, told } from "../../config/checks.ts";
-import { acceptedMetric } from "../../lib/accepted.ts";
-import { blindnessMetric } from "../../lib/blindness.ts";
-import { checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
-import { phases, reconcilerMetric } from "../../lib/events.ts";
-import { outboxMetric } from "../../lib/outbox.ts";
-import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
+import { type Check, checks } from "../../lib/checks.ts";
+import { phases } from "../../lib/events.ts";
 import { freePort } from "../../local/ports.ts";
 import { supervise } from "../../local/supervise.ts";
 import { findProgram } from "../helpers/find-program.ts";
@@ -32,7 +28,8 @@ it("the rules read no more samples than they may for each check, for one stage w
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const now = Math.floor(Date.now() / 1000);
   const [promtool, prometheus] = await Promise.all([findProgram("promtool"), findProgram("prometheus")]);
-  await writeFile(path.join(folder, "history.txt"), history(now));
+  const groups = await shippedGroups();
+  await writeFile(path.join(folder, "history.txt"), history(now, groups));
   const toBlocks = [
     "tsdb",
     "create-blocks-from",
@@ -61,7 +58,7 @@ it("the rules read no more samples than they may for each check, for one stage w
     return stats.samples.totalQueryableSamples;
   };
   const costs = { often: 0, blind: 0 };
-  for (const { name, rules } of await shippedGroups()) {
+  for (const { name, rules } of groups) {
     const of = await Promise.all(rules.map(({ expr }) => samples(expr)));
     costs[name === "veza-ledger-blind" ? "blind" : "often"] += of.reduce((sum, cost) => sum + cost, 0);
   }
@@ -72,70 +69,49 @@ it("the rules read no more samples than they may for each check, for one stage w
   }
 });
 
+/** The labels of the series of a metric that the rules read, of one stage. */
+function seriesOf(name: string): string[] {
+  const each = (label: string, values: readonly string[]) => values.map((value) => `,${label}="${value}"`);
+  const perCheck = (labels: string[]) => checks.flatMap(({ id }) => labels.map((more) => `,check="${id}"${more}`));
+  const [of = ""] = /^(veza_reconciler|push)/.exec(name) ?? [];
+  const jobs = { push: ["veza_ledger", "veza_reconciler"], veza_reconciler: ["veza_reconciler"] }[of] ?? [
+    "veza_ledger",
+  ];
+  const labels = () => {
+    if (name.startsWith("ALERTS")) {
+      const growing = perCheck([',alertname="VezaLedgerBacklogGrowing",alertstate="firing"']);
+      const ofCheck = (check: Check) =>
+        `,alertname="${alertOf(check)}",alertstate="firing",severity="${told[check.id].severity}"`;
+      return [...growing, ...checks.map(ofCheck)];
+    }
+    if (name.endsWith(":slots")) return perCheck(each("window", windows));
+    if (name.endsWith("rows_outside")) return perCheck(each("reason", ["no_time", "ahead"]));
+    if (name.includes("check_late")) return each("check", phases);
+    if (/check|_item_|accepted/.test(name)) return perCheck([""]);
+    if (name.includes("table_inserts")) return each("table", [...new Set(checks.map(({ table }) => table))]);
+    if (name.endsWith("outbox_rows")) return each("state", ["waiting", "parked"]);
+    return name.endsWith("actions_total") ? each("phase", phases) : [""];
+  };
+  return jobs.flatMap((job) => labels().map((more) => `job="${job}",stage="prod"${more}`));
+}
+
 /**
  * What a Prometheus has scraped in the day before `now`, and recorded in the two weeks before, of one stage on which
  * nothing changes, as OpenMetrics.
  */
-function history(now: number): string {
-  const ofSampler = 'job="veza_ledger",stage="prod"';
-  const ofReconciler = 'job="veza_reconciler",stage="prod"';
-  const ofChecks = checks.map(({ id }) => `${ofSampler},check="${id}"`);
-  const ofWindows = ofChecks.flatMap((labels) => windows.map((window) => `${labels},window="${window}"`));
-  const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
-  const scraped: Record<string, string[]> = {
-    ...Object.fromEntries(checks.map(({ metric }) => [metric, [ofSampler]])),
-    [oldestItemMetric]: ofChecks,
-    [acceptedMetric.rows]: ofChecks,
-    [acceptedMetric.oldestUnaccepted]: ofChecks,
-    [checkSuccessMetric]: ofChecks,
-    [sampleTimestampMetric]: [ofSampler],
-    [infoMetric]: [ofSampler],
-    [blindnessMetric.newest]: ofChecks,
-    [blindnessMetric.outside]: ofChecks.flatMap((labels) =>
-      ["no_time", "ahead"].map((is) => `${labels},reason="${is}"`),
-    ),
-    [blindnessMetric.inserts]: [...new Set(checks.map(({ table }) => `${ofSampler},table="${table}"`))],
-    [outboxMetric.rows]: ["waiting", "parked"].map((state) => `${ofSampler},state="${state}"`),
-    [outboxMetric.oldest]: [ofSampler],
-    [actions]: phases.map((phase) => `${ofReconciler},phase="${phase}"`),
-    [orphanRefunds]: [ofReconciler],
-    [`${sweepDuration}_count`]: [ofReconciler],
-    [lastRun]: [ofReconciler],
-    push_time_seconds: [ofSampler, ofReconciler],
-    push_failure_time_seconds: [ofSampler, ofReconciler],
-    // Recorded at each evaluation.
-    "veza_reconciler:orphan_refunds:rise_1h": [ofReconciler],
-    "veza_ledger:check_counted:rows": ofChecks,
-    "veza_ledger:check_open:rows": ofChecks,
-    "veza_ledger:check_oldest:time": ofChecks,
-    "veza_ledger:check_waited:seconds": ofChecks,
-    "veza_ledger:check_growing:rows": ofChecks,
-    ALERTS: checks.flatMap((check) => [
-      `${ofSampler},check="${check.id}",alertname="VezaLedgerBacklogGrowing",alertstate="firing"`,
-      `${ofSampler},alertname="${alertOf(check)}",alertstate="firing",severity="${told[check.id].severity}"`,
-    ]),
-  };
-  const recorded: Record<string, string[]> = {
-    "veza_ledger:check_newest:max": ofChecks,
-    "veza_ledger:check_answered": ofChecks,
-    "veza_ledger:check_inserts:rise": ofChecks,
-    "veza_ledger:check_late:rise": phases.map((phase) => `${ofSampler},check="${phase}"`),
-    "veza_ledger:check_late:rows": phases.map((phase) => `${ofSampler},check="${phase}"`),
-    "veza_ledger:table_inserts:rise": [...new Set(checks.map(({ table }) => `${ofSampler},table="${table}"`))],
-    "veza_ledger:check_seen:slots": ofWindows,
-    "veza_ledger:check_expected:slots": ofWindows,
-  };
+function history(now: number, groups: Awaited<ReturnType<typeof shippedGroups>>): string {
+  const read = groups.flatMap(({ rules }) =>
+    rules.flatMap(({ expr }) => expr.match(/\b(veza_(ledger|reconciler)[_:]|push_|ALERTS)[\w:]*/g) ?? []),
+  );
+  const blind = groups.find(({ name }) => name === "veza-ledger-blind")?.rules ?? [];
   const lines: string[] = [];
-  const write = (families: Record<string, string[]>, lengthSeconds: number, stepSeconds: number) => {
-    for (const [name, series] of Object.entries(families)) {
-      lines.push(`# TYPE ${name} unknown`);
-      for (const labels of series) {
-        for (let time = now - lengthSeconds; time <= now; time += stepSeconds)
-          lines.push(`${name}{${labels}} 1 ${time}`);
-      }
+  for (const name of new Set(read)) {
+    const isOfWeeks = blind.some((rule) => "record" in rule && rule.record === name);
+    const [lengthSeconds, stepSeconds] = isOfWeeks ? [15 * daySeconds, 300] : [daySeconds, scrapeSeconds];
+    lines.push(`# TYPE ${name} unknown`);
+    for (const labels of seriesOf(name)) {
+      for (let time = now - lengthSeconds; time <= now; time += stepSeconds) lines.push(`${name}{${labels}} 1 ${time}`);
     }
-  };
-  write(scraped, daySeconds, scrapeSeconds);
-  write(recorded, 15 * daySeconds, 300);
+  }
   return `${lines.join("\n")}\n# EOF\n`;
 }
