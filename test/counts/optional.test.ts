@@ -1,25 +1,44 @@
 // What a ledger may have besides: the money at risk, and an outbox.
 
+import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
+import { checks } from "../../lib/checks.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
+import { insertRows } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 
-it("says what the owner's view puts at risk, and is silent where it is missing or may not be read", async () => {
+it("adds up the amounts of the rows that a check counts, by the view of docs/amounts.md", async () => {
   const log = captureLog();
+  const page = await readFile("docs/amounts.md", "utf8");
+  const [view = "", reset = ""] = [...page.matchAll(/```sql\n(.*?)```/gs)].map(([, sql]) => sql);
   const amounts = () => evidenceOf(database.samplerUrl, /^amount_at_risk/);
-  await run("drop view if exists ledger_metrics.amounts_at_risk");
+  for (const table of new Set(checks.map(({ table }) => table))) {
+    await run(`alter table ${table} add amount_cents bigint not null default 1005, add currency text default 'EUR'`);
+  }
+  const expected: Record<string, number> = {};
+  for (const [index, check] of checks.entries()) {
+    await run(insertRows(check, index + 1) + insertRows(check, 1, { status: "settled" }));
+    if (!view.includes(`'${check.id}'`)) continue; // The page lets you leave out checks.
+    expected[`amount_at_risk{check=${check.id},currency=EUR}`] = Number(((index + 1) * 10.05).toFixed(2));
+  }
+  expect(Object.keys(expected).length).toBeGreaterThan(4);
   expect(await amounts()).toEqual({});
-  await run(`
-    create view ledger_metrics.amounts_at_risk ("check", currency, amount) as
-      values ('orphan_refunds', 'EUR', 310.20), ('orphan_refunds', 'USD', 5), ('orphan_refunds', 'EUR', 0.05)`);
+  await run(view);
+  expect(await amounts()).toEqual(expected);
+  await runSqlFiles(database.adminUrl, ["config/postgres/schema.sql"]); // An upgrade keeps the owner's view.
+  expect(await amounts()).toEqual(expected);
+
+  await run("revoke select on ledger_metrics.amounts_at_risk from veza_ledger_sampler");
   expect(await amounts()).toEqual({});
   await run("grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler");
-  const of = (currency: string) => `amount_at_risk{check=orphan_refunds,currency=${currency}}`;
-  expect(await amounts()).toEqual({ [of("EUR")]: 310.25, [of("USD")]: 5 });
+  await run(reset);
+  expect(await amounts()).toEqual({});
+  await run("drop view ledger_metrics.amounts_at_risk");
+  expect(await amounts()).toEqual({});
   expect(log).toEqual([]);
 });
 
