@@ -1,4 +1,4 @@
-// What a check asks and counts, what it takes for a count, and what becomes of a check that fails.
+// What a check takes for a count, and what becomes of a check that fails. truth.test.ts has what it counts.
 
 import { expect, it } from "vitest";
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
@@ -6,30 +6,13 @@ import { deadline } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/question.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
-import { forEachCheck, insertRows, modelOf, needs, onTable } from "../helpers/models.ts";
+import { forEachCheck, insertRows, needs, onTable } from "../helpers/models.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 const failure = (error: unknown) => (error as { code?: string }).code ?? "failed";
 const counts = (outcomes: Outcome[]) => countsIn(outcomes, failure);
-
-it.each(checks)("$id counts each row in its state from its threshold on, and no other row", async (check) => {
-  const { status, hasProviderId, staleAfterMinutes = 0 } = modelOf(check);
-  const insert = (change: Parameters<typeof insertRows>[2]) => run(insertRows(check, 1, change));
-  const outcome = async () => (await sampleAs(database.samplerUrl)).find(({ check: { id } }) => id === check.id);
-  const statuses = ["pending", "permanently_failed", "reversal_pending", "paid", "PENDING", "pending "];
-  for (const other of statuses.filter((name) => name !== status)) await insert({ status: other, age: "9 days" });
-  if (hasProviderId !== undefined) await insert({ hasProviderId: !hasProviderId, age: "9 days" });
-  if (staleAfterMinutes > 0) await insert({ age: `${staleAfterMinutes} minutes -20 seconds` });
-  expect(await outcome()).toMatchObject({ count: 0, oldestSeconds: 0 });
-
-  for (const age of [`${staleAfterMinutes} minutes 1 second`, "3 days", "2 days"]) await insert({ age });
-  const found = await outcome();
-  expect(found).toMatchObject({ count: 3, oldestSeconds: expect.any(Number) });
-  const { oldestSeconds } = found as { oldestSeconds: number };
-  expect(Math.abs(Date.now() / 1000 - oldestSeconds - 3 * 86_400)).toBeLessThan(60);
-});
 
 it("leaves the others right when it would have to write, which is no reason to ask again", async () => {
   const log = captureLog();
