@@ -201,30 +201,6 @@ it("loses nothing that was confirmed with a synchronous standby, whoever cancels
   expect(await total(onStandby)).toEqual({ value: 13, ahead: 0 });
 });
 
-it("loses what came after a dump that was restored, and holds the counter until it is sent again", async () => {
-  captureLog();
-  const [server, { gateway, fallsUntil }] = await Promise.all([restartableLedger(), startWatched()]);
-  const admin = sessionOn(server);
-  await tick(server, gateway);
-  await fallsUntil(0);
-  const [kept, lost] = [named("kept", 3), named("lost", 4)];
-  await send(kept);
-  await admin`create table deliveries as table ledger_metrics.deliveries`;
-  await admin`create table totals as table ledger_metrics.totals`;
-  expect(await send(lost)).toEqual(all(lost, "recorded"));
-  await fallsUntil(7);
-  await admin.unsafe(`
-    truncate ledger_metrics.deliveries, ledger_metrics.totals;
-    insert into ledger_metrics.deliveries table deliveries; insert into ledger_metrics.totals table totals`);
-
-  expect(await tick(server, gateway)).toBe(4);
-  expect(await send([...kept, ...lost])).toEqual({ ...all(kept, "duplicate"), ...all(lost, "recorded") });
-  await send(["new"]);
-  expect(await tick(server, gateway)).toBe(0);
-  expect(await fallsUntil(8)).toBe(0);
-  expect((await total(admin))?.value).toBe(8);
-});
-
 it("lets no counter fall while two primaries live, each with a receiver, and when one of them is emptied", async () => {
   const [primary, { gateway, fallsUntil, mostHeld }] = await Promise.all([restartableLedger(), startWatched()]);
   const standby = await startStandby(primary);

@@ -1,7 +1,6 @@
 // The receiver over HTTP: what it answers, what is recorded and published by then, and within which limits.
 
 import { gzipSync } from "node:zlib";
-import postgres from "postgres";
 import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { serve } from "../../commands/function-url.ts";
 import { handler } from "../../handlers/receiver.ts";
@@ -259,34 +258,6 @@ it("records all the same when Postgres warns, as near wraparound it does of ever
   const kept = await raiseOnKept("warning 'database must be vacuumed within 39999999 transactions'");
   expect((await post(server.url, secret, body)).json).toMatchObject({ status: "recorded", published: true });
   expect(await sessions()).toEqual([kept]);
-});
-
-it("records all the same when Postgres warns of the log-in alone", async () => {
-  captureLog();
-  const [row] = await database.admin`select current_setting('server_version_num')::int as version`;
-  // Before PostgreSQL 17, no collation that is always there has a version.
-  if (Number(row?.version) < 170_000) return;
-  const name = targetOf(database.adminUrl).database;
-  await database.admin`
-    update pg_database set datlocprovider = 'b', datlocale = 'C.UTF-8', datcollversion = 'old'
-    where datname = ${name}`;
-  const warnings: string[] = [];
-  const direct = postgres(database.receiverUrl, { max: 1, onnotice: ({ message }) => warnings.push(`${message}`) });
-  onTestFinished(() => direct.end());
-  await direct`select 1`;
-  expect(warnings).toEqual([expect.stringContaining("collation version mismatch")]);
-  expect((await post(server.url, secret, body)).json).toMatchObject({ status: "recorded", published: true });
-});
-
-it("leaves a server that can only be read, as after a failover, and records on the next connection", async () => {
-  captureLog();
-  const name = database.admin(targetOf(database.adminUrl).database);
-  await database.admin`alter database ${name} set default_transaction_read_only = on`;
-  await endSessions();
-  expect(await post(server.url, secret, body)).toMatchObject({ status: 503, json: { stage } });
-  // The session of the administrator knows nothing of it yet.
-  await database.admin`alter database ${name} reset default_transaction_read_only`;
-  expect((await post(server.url, secret, body)).json).toEqual({ status: "recorded", published: true, stage });
 });
 
 it("records with a mute gateway, says published:false, and the next tick publishes", async () => {

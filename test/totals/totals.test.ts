@@ -111,13 +111,6 @@ it("takes a body that was built again, in another order and with other times, fo
   );
 });
 
-it("keeps the latest run, also when an older one comes later", async () => {
-  const { sql } = await open();
-  const ending = (end: number) => delivery(`d${end}`, [increment("veza_reconciler_last_run_timestamp", end)]);
-  for (const end of [100, 300.5, 200]) await recordDelivery(sql, ending(end));
-  expect(await totals()).toEqual({ veza_reconciler_last_run_timestamp: "300.5" });
-});
-
 it("comes to the same totals, to the last digit, in whatever order and on however many connections", async () => {
   const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
   const recordAll = async (deliveries: ReturnType<typeof delivery>[], lanes: Database[]) => {
