@@ -3,6 +3,7 @@
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { lookAtAccepted } from "../../commands/looks/accepted.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { databasePerTest, openConnection, targetOf } from "../helpers/database.ts";
 import { sceneOf } from "../helpers/doctor.ts";
@@ -100,6 +101,18 @@ it("are accepted for 14 days at most, with a reason, by people on call, who set 
   expect(row).toEqual({ accepted_by: "veza_ledger_oncall", why: "known" });
   await oncall.unsafe("begin read write; delete from ledger_metrics.accepted where id = '1'; commit");
   expect(await oncall`select from ledger_metrics.accepted`).toEqual([]);
+  await run(`set local role veza_ledger_oncall;
+    insert into ledger_metrics.accepted ("check", id, until, why) values ('stuck_orders', '1', now(), 'known')`);
+  const [byLogin] = await oncall`select accepted_by from ledger_metrics.accepted`;
+  expect(byLogin).toEqual({ accepted_by: "postgres" }); // A person who takes the role stays known.
+});
+
+it("stay where a later version has dropped their check, which takes no new ones", async () => {
+  await run("alter table ledger_metrics.accepted drop constraint known_check");
+  await accept("gone", 1);
+  await runSqlFiles(database.adminUrl, ["config/postgres/schema.sql"]);
+  await expect(accept("gone", 2)).rejects.toThrow("known_check");
+  expect(await database.admin`select id from ledger_metrics.accepted`).toEqual([{ id: "1" }]);
 });
 
 it("lists the accepted rows, the soonest to run out first, or none without the table", async () => {

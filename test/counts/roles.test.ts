@@ -1,5 +1,6 @@
 // roles.sql: the settings that each login gets, and its clone.
 
+import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeAll, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
@@ -65,6 +66,12 @@ it("gives every login its settings, whatever the database's own are, the shared 
     const settings = await settingsOf(login);
     expect({ ...settings, ...absent }, login).toMatchObject({ ...expected[login], ...absent });
   }
+});
+
+it("has twice the connections that serverless.yml lets receivers use: one that ends may leave its own", async () => {
+  const [, concurrency] = /receiverConcurrency: (\d+)/.exec(await readFile("serverless.yml", "utf8")) ?? [];
+  const limits = await admin`select rolconnlimit from pg_roles where rolname ~ '^veza_ledger(_receiver)?$'`;
+  for (const { rolconnlimit } of limits) expect(rolconnlimit).toBeGreaterThanOrEqual(2 * Number(concurrency));
 });
 
 it("gives a clone of AWS' rotation the same, when it is run again", async () => {
