@@ -272,11 +272,12 @@ it("gives the lock back when its push is refused, and does not push again, also 
     pushes += 1;
     response.writeHead(400).end();
   });
+  const [row] = await connection.sql`select pg_backend_pid() as pid`;
   await other.sql`begin; select pg_advisory_xact_lock(1986361953, 1)`.simple();
   void sleep(2_000).then(() => other.sql`rollback`); // The push has its 1.5 s from the lock on.
   await expect(publish(connection, 20_000, { url })).rejects.toThrow(/^the Pushgateway answered 400$/);
   expect(pushes).toBe(1);
-  await publish(other, 20_000);
+  expect(await database.admin`select from pg_locks where locktype = 'advisory' and pid = ${row?.pid}`).toHaveLength(0);
   await publish(connection, 20_000);
 });
 
