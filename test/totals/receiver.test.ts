@@ -4,7 +4,6 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { serve } from "../../commands/function-url.ts";
 import { handler } from "../../handlers/receiver.ts";
-import { handler as sampler } from "../../handlers/sampler.ts";
 import { databaseForFile, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
@@ -260,16 +259,12 @@ it("records all the same when Postgres warns, as near wraparound it does of ever
   expect(await sessions()).toEqual([kept]);
 });
 
-it("records with a mute gateway, says published:false, and the next tick publishes", async () => {
+it("records with a mute gateway, and says published:false", async () => {
   const log = captureLog();
   setEnvironment({ PUSHGATEWAY_URL: `http://127.0.0.1:${await tcpServer(() => {})}` });
   const answer = await post(server.url, secret, body);
   expect(answer).toMatchObject({ status: 200, json: { status: "recorded", published: false } });
   const reason = "the Pushgateway: no answer within 1500 ms";
   expect(log[0]).toMatchObject({ level: "warn", message: "totals not published", reason });
-  expect(await scrape(stage)).toEqual({});
-
-  setEnvironment({ PUSHGATEWAY_URL: inject("pushgatewayUrl"), DATABASE_URL: database.samplerUrl });
-  await sampler({} as never, {} as never, () => {});
-  expect(await scrape(stage)).toMatchObject({ [orphans]: 1 });
+  expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 }); // The next tick publishes: counts/sampler.test.ts.
 });
