@@ -39,6 +39,13 @@ it("counts a row whose time is earlier than any time with a zone, and knows no o
   expect(transfers).toEqual({ check: expect.anything(), count: 1, oldestSeconds: undefined });
 });
 
+it("takes no count where a policy may hide rows, should the setting that makes this an error be lost", async () => {
+  await run("alter table orders enable row level security");
+  const { sql } = await openConnection(database.samplerUrl);
+  const ask = async (question: string) => (await sql.unsafe(`set local row_security = on; ${question}`)).at(-1);
+  expect(counts(await runChecks(ask as never))).toEqual({ ...forEachCheck(() => 0), ...onTable("orders", "failed") });
+});
+
 it("takes only a count for a count", async () => {
   const taken = async (row: object | undefined) => counts(await runChecks(async () => [row] as never)).stuck_orders;
   const sound = { count: "9007199254740991", oldest: "1.5", time_type: "timestamp with time zone", hides_rows: false };

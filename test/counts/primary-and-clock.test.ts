@@ -1,11 +1,10 @@
 // What the first question of a session finds out: whether the answers after it can be believed.
 
-import { randomBytes } from "node:crypto";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks, type Outcome } from "../../lib/checks.ts";
 import { clockDifferenceSeconds } from "../../lib/primary-and-clock.ts";
-import { databasePerTest, knowsInvokerViews } from "../helpers/database.ts";
-import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
+import { databasePerTest } from "../helpers/database.ts";
+import { forEachCheck, insertRows } from "../helpers/models.ts";
 import { countsIn, sampleOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
@@ -32,30 +31,4 @@ it.each([
   const right = await sampleAt(Math.sign(apartMs) * 40_000);
   expect(counts(right.outcomes)).toEqual(forEachCheck(() => 2));
   expect(clockDifferenceSeconds(Date.now() / 1000, Date.now() / 1000 - 8)).toBe(0); // An answer may take a while.
-});
-
-it.each([
-  ["a view with security_invoker", "create view orders with (security_invoker) as select * from rows"],
-  [
-    "its owner's view over a table with FORCE",
-    "create view orders as select * from rows; alter view orders owner to %I",
-  ],
-])("fails a count that row-level security would shorten, through %s, as a login without settings", async (_, view) => {
-  if (view.includes("security_invoker") && !(await knowsInvokerViews(database))) return;
-  const login = `bare_${randomBytes(4).toString("hex")}`;
-  await run(`
-    create role ${login} login password 'x' in role veza_ledger_sampler;
-    alter table orders rename to rows;
-    alter table rows owner to ${login};
-    alter table rows enable row level security;
-    alter table rows force row level security;
-    ${view.replace("%I", login)};
-    grant select on orders, rows to veza_ledger_sampler`);
-  onTestFinished(() => run(`drop owned by ${login} cascade; drop role ${login}`));
-  const url = database.samplerUrl.replace("veza_ledger_sampler:sampler", `${login}:x`);
-  const { outcomes } = await sampleOf(url);
-  expect(counts(outcomes)).toEqual({
-    ...forEachCheck(() => 2),
-    ...onTable("orders", 'query would be affected by row-level security policy for table "rows"'),
-  });
 });

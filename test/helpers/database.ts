@@ -84,12 +84,6 @@ export function databasePerTest() {
   return { database, run };
 }
 
-/** Whether a view can ask as its caller, which came with PostgreSQL 15. */
-export async function knowsInvokerViews({ admin }: TestDatabase): Promise<boolean> {
-  const [row] = await admin`select current_setting('server_version_num')::int >= 150000 as does`;
-  return row?.does;
-}
-
 /** The parsed form of a connection string. */
 export function targetOf(url: string): DatabaseTarget {
   return parseDatabaseUrl(url);
