@@ -10,18 +10,15 @@ import { reconcilerMetric } from "../lib/events.ts";
 import { fetchFailure } from "../lib/fetch-failure.ts";
 import { groupUrl } from "../lib/pushgateway.ts";
 import { isLocalHost, parseDatabaseUrl } from "../lib/settings.ts";
-import { demoCluster, restartSeconds } from "./demo-ledger.ts";
-import { outageSeconds, type Stack } from "./page.ts";
+import { demoCluster } from "./demo-ledger.ts";
+import type { Stack } from "./page.ts";
 import { fold, shortNames } from "./terminal.ts";
 
 // npm run demo: breaks one thing of the demo that `npm start` runs, and waits until it shows.
 const demos: Record<string, { what: string; play(stack: Stack, sql: Sql): Promise<void> }> = {
   "break-refunds": { what: "renames a column: two counts are unknown; again: repaired", play: breakRefunds },
-  "lock-orders": { what: "locks a table: its count is unknown, the others are right", play: lockOrders },
   "send-twice": { what: "sends a delivery twice: it counts once", play: sendTwice },
   "wipe-gateway": { what: "empties the Pushgateway: the next tick fills it again", play: wipeGateway },
-  "kill-postgres": { what: "kills the database: no count is a false 0, no total is lost", play: killPostgres },
-  outage: { what: "takes the receiver away: deliveries wait in the outbox", play: takeReceiverAway },
 };
 const usage = `usage: npm run demo -- <what>, next to npm start in another terminal
 
@@ -137,21 +134,6 @@ async function breakRefunds(stack: Stack, sql: Sql): Promise<void> {
   console.log("Run it again to repair it.");
 }
 
-async function lockOrders(stack: Stack, sql: Sql): Promise<void> {
-  say(
-    "the table orders is locked until the next tick, as by a migration.",
-    "the next tick of npm start, or the page: orders ?",
-    "a lock hides its table's counts, and delays the rest by 0.5 s at most.",
-  );
-  const hidden = checks.filter(({ table }) => table === "orders").map(({ id }) => id);
-  const locked = await sql.begin(async (transaction) => {
-    await transaction`lock table orders in access exclusive mode`;
-    return await tickWith(stack, isUnknown(hidden));
-  });
-  seen(`${describe(locked)}; then unlocked:`);
-  seen(describe(await tickWith(stack, isUnknown([]))));
-}
-
 async function sendTwice(_: Stack, sql: Sql): Promise<void> {
   const id = `demo_${randomUUID().slice(0, 8)}`;
   say(
@@ -208,54 +190,4 @@ async function wipeGateway({ pushgatewayPort, everySeconds }: Stack): Promise<vo
   const seconds = Math.ceil((Date.now() - wipedAt) / 1000);
   const goesOn = after === before ? "" : " (sweeps go on)";
   seen(`filled again after ${seconds} s. Repaired rows: ${before} before, ${after} now${goesOn}`);
-}
-
-async function killPostgres(stack: Stack, sql: Sql): Promise<void> {
-  say(
-    `PostgreSQL is killed, and starts again ${restartSeconds(stack.everySeconds)} s later.`,
-    "the next ticks of npm start, or the page: each ?, then numbers.",
-    "without a database no count is 0 or old, and no total falls.",
-  );
-  const total = async (from: Sql) => {
-    const [row] = await from`select sum(value)::int as sum from ledger_metrics.totals
-      where name = ${reconcilerMetric.actions}`;
-    return row?.sum;
-  };
-  const before = await total(sql);
-  const [row] = await sql`select split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int as pid`;
-  process.kill(row?.pid, "SIGKILL");
-  seen(`${describe(await tickWith(stack, isUnknown(checks.map(({ id }) => id))))}; then:`);
-  seen(describe(await tickWith(stack, isUnknown([]))));
-  seen(`repaired rows: ${before} before, ${await total(await openDemoLedger(stack))} now`);
-}
-
-async function takeReceiverAway(_: Stack, sql: Sql): Promise<void> {
-  say(
-    `the receiver hangs up on every delivery for ${outageSeconds} s.`,
-    '"in the outbox" of npm start; then their "delivery" lines, or the page.',
-    "an event commits with its repair, and is sent until it counts.",
-  );
-  const startedAt = Date.now();
-  const answer = await fetch(new URL("outage", base), { method: "PUT", signal: AbortSignal.timeout(5_000) });
-  if (!answer.ok) throw new Error(`The stack answered ${answer.status}.`);
-  const outbox = async () => {
-    const [row] = await sql`
-      select count(*)::int as enqueued, (count(*) filter (where sent_at is null))::int as waiting,
-        count(deliveries.id)::int as counted
-      from ledger_metrics_outbox as outbox left join ledger_metrics.deliveries using (id)
-      where created_at > to_timestamp(${startedAt / 1000})
-        and created_at < to_timestamp(${startedAt / 1000 + outageSeconds})`;
-    return row as unknown as { enqueued: number; waiting: number; counted: number };
-  };
-  await sleep(outageSeconds * 1000);
-  seen(`${(await outbox()).waiting} deliveries wait in the outbox; then:`);
-  const limitSeconds = 60;
-  while ((await outbox()).waiting > 0) {
-    if (Date.now() > startedAt + (outageSeconds + limitSeconds) * 1000) {
-      throw new Error(`They were not sent within ${limitSeconds} s.`);
-    }
-    await sleep(200);
-  }
-  const { enqueued, counted } = await outbox();
-  seen(`${counted} of ${enqueued} are counted`);
 }

@@ -31,8 +31,6 @@ export interface Stack {
   /** What `npm run demo` may break. */
   postgresPort: number;
   pushgatewayPort: number;
-  /** Until when the receiver answers no delivery, in Unix milliseconds. */
-  awayUntil?: number;
 }
 
 /** By check: amounts with their currencies, and the Unix time of the newest row. */
@@ -40,9 +38,6 @@ interface Evidence {
   amounts: Record<string, string[]>;
   newest: Record<string, number>;
 }
-
-/** How long the receiver is away after a PUT to /outage. */
-export const outageSeconds = 30;
 
 /** Three rows; the last is stuck. */
 const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" stroke-width="3">
@@ -124,24 +119,14 @@ async function readEvidence(pushgatewayPort: number): Promise<Evidence> {
 
 /**
  * Answers a GET: the page at /, what it shows at /stack.json, the pages of docs/ as HTML, and the way to the dashboard.
- * Leaves any other method to the receiver, and resolves to false. A PUT to /outage takes the receiver away: it hangs
- * up. A browser sends no PUT for a page from elsewhere.
+ * Leaves any other method to the receiver, and resolves to false.
  */
 export async function answerPage(
   stack: Stack,
   request: http.IncomingMessage,
   response: http.ServerResponse,
 ): Promise<boolean> {
-  if (request.method === "PUT" && request.url === "/outage") {
-    stack.awayUntil = Date.now() + outageSeconds * 1000;
-    response.end();
-    return true;
-  }
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    const isAway = Date.now() < (stack.awayUntil ?? 0);
-    if (isAway) request.destroy();
-    return isAway;
-  }
+  if (request.method !== "GET" && request.method !== "HEAD") return false;
   const url = URL.parse(request.url ?? "/", `http://${request.headers.host}`);
   const send = (status: number, type: string, body: string | Buffer) => {
     response.writeHead(status, {

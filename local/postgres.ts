@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { keepRunning } from "./keep-running.ts";
 import { freePort } from "./ports.ts";
 import { type Supervised, supervise } from "./supervise.ts";
 
@@ -41,36 +40,6 @@ export async function startPostgres(
   // The data is thrown away at the end, so nothing has to reach the disk.
   const server = await runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: false, signal });
   return { superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`, port, stop: () => server.end() };
-}
-
-/**
- * As startPostgres(), for a server that may die: it starts again after a pause of `pauseSeconds`, with the data that it
- * had. The log says so.
- */
-export async function keepPostgres(
-  preferredPort: number,
-  flags: string[],
-  pauseSeconds: number,
-  signal: AbortSignal,
-): Promise<LocalPostgres> {
-  const cluster = await createCluster(signal);
-  const { folder, user } = cluster;
-  const port = await freePort(preferredPort);
-  // While no server runs, this program's supervisor deletes the folder, should this process die.
-  const keeper = await supervise("tail", ["-f", "/dev/null"], { user, folder });
-  const start = async () => {
-    const server = await runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: true, signal });
-    return { exited: server.exited, stop: () => server.end() };
-  };
-  const { stop } = await keepRunning("PostgreSQL", pauseSeconds, start).catch(async (error) => {
-    await keeper.end();
-    throw error;
-  });
-  return {
-    superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`,
-    port,
-    stop: () => stop().finally(() => keeper.end()),
-  };
 }
 
 /**

@@ -6,7 +6,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errorFields } from "../lib/log.ts";
 import { findOnPath } from "./find-on-path.ts";
 import { findProgram } from "./find-program.ts";
-import { keepRunning } from "./keep-running.ts";
 import { freePort } from "./ports.ts";
 import { supervise } from "./supervise.ts";
 import { say } from "./terminal.ts";
@@ -38,17 +37,6 @@ export async function startPushgateway(
   const assets = root ? [`--web.local-assets=${root}/usr/share/prometheus/pushgateway`] : [];
   const args = [`--web.listen-address=127.0.0.1:${port}`, `--persistence.file=${persistenceFile}`, ...assets];
   return startProgram(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
-}
-
-/** As startPushgateway(), for a gateway that may die: it starts again, empty, at the same address. */
-export async function keepPushgateway(preferredPort: number, pauseSeconds: number, signal: AbortSignal) {
-  let port = preferredPort;
-  const { first, stop } = await keepRunning("The Pushgateway", pauseSeconds, async () => {
-    const gateway = await startPushgateway(port, signal);
-    port = Number(new URL(gateway.url).port);
-    return gateway;
-  });
-  return { url: first.url, port, stop };
 }
 
 const historyTimeoutMs = 20_000;

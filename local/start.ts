@@ -8,14 +8,14 @@ import { keepTicking } from "../commands/ticks.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { errorFields, writeLogWith } from "../lib/log.ts";
 import { loadSettings, settingNames } from "../lib/settings.ts";
-import { gatewayPauseSeconds, grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
-import { createDemoLedger, demoCluster, restartSeconds, showAmounts } from "./demo-ledger.ts";
+import { grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
+import { createDemoLedger, demoCluster, showAmounts } from "./demo-ledger.ts";
 import { countsGraph } from "./graph.ts";
 import { demoHistory } from "./history.ts";
 import { answerPage, localRules, newStack, note, type Stack } from "./page.ts";
 import { freePort } from "./ports.ts";
-import { keepPostgres } from "./postgres.ts";
-import { keepPushgateway, startGrafana, startPrometheus } from "./programs.ts";
+import { startPostgres } from "./postgres.ts";
+import { startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
 import { createOutbox, simulateReconciler } from "./reconciler.ts";
 import { legend, printLine, say, tableLine } from "./terminal.ts";
 
@@ -72,8 +72,7 @@ function readArguments(): number {
 
 /** Starts everything, says where it is, and ticks until it is to stop. */
 async function run(): Promise<void> {
-  const pauseSeconds = restartSeconds(everySeconds);
-  const postgres = await keepPostgres(postgresPort, ["-c", `cluster_name=${demoCluster}`], pauseSeconds, signal);
+  const postgres = await startPostgres(postgresPort, ["-c", `cluster_name=${demoCluster}`], signal);
   started.unshift(postgres);
   const adminUrl = postgres.superuserUrl;
   await createDemoLedger(adminUrl);
@@ -83,7 +82,7 @@ async function run(): Promise<void> {
   const onCallUrl = `postgres://veza_ledger_oncall:local@127.0.0.1:${postgres.port}/postgres`;
   table.push(["On call", `psql ${onCallUrl}`, "the runbook's queries run there"]);
 
-  const gateway = await keepPushgateway(pushgatewayPort, gatewayPauseSeconds, signal);
+  const gateway = await startPushgateway(pushgatewayPort, signal);
   started.unshift(gateway);
   table.push(["Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url)]);
 
@@ -97,7 +96,8 @@ async function run(): Promise<void> {
   const port = process.env.PORT ? parsePort(process.env.PORT) : await freePort(receiverPort);
   const pageUrl = `http://127.0.0.1:${port}/`;
   const rules = await localRules(pageUrl);
-  const stack = newStack(rules, { everySeconds, postgresPort: postgres.port, pushgatewayPort: gateway.port });
+  const gatewayPort = Number(new URL(gateway.url).port);
+  const stack = newStack(rules, { everySeconds, postgresPort: postgres.port, pushgatewayPort: gatewayPort });
   writeLogWith((level, ...line) => {
     note(stack, ...line);
     printLine(level, ...line);

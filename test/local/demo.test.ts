@@ -10,14 +10,14 @@ async function demo(receiverUrl: string | undefined, ...args: string[]) {
   return { exitCode, lines: output.trimEnd().split("\n") };
 }
 
-const six = ["break-refunds", "lock-orders", "send-twice", "wipe-gateway", "kill-postgres", "outage"];
+const demos = ["break-refunds", "send-twice", "wipe-gateway"];
 
 it("lists what there is to see, and how it is used when it is called otherwise", async () => {
   const { exitCode, lines } = await demo(undefined);
   expect(exitCode).toBe(0);
-  expect(lines.flatMap((line) => /^ {2}([a-z-]+) {2,}\w/.exec(line)?.[1] ?? [])).toEqual(six);
+  expect(lines.flatMap((line) => /^ {2}([a-z-]+) {2,}\w/.exec(line)?.[1] ?? [])).toEqual(demos);
   expect(await demo(undefined, "--help")).toEqual({ exitCode: 0, lines });
-  for (const args of [["dance"], ["outage", "now"]]) {
+  for (const args of [["dance"], ["send-twice", "now"]]) {
     const typo = `not understood: ${args.join(" ")}`;
     expect(await demo(undefined, ...args)).toEqual({ exitCode: 2, lines: [typo, "", ...lines] });
   }
@@ -61,10 +61,6 @@ describe("next to a running stack", () => {
     expect(await play("break-refunds")).toEqual([counts(count, count, count)]);
   });
 
-  it("lock-orders: one count is unknown while the table is locked, and no longer", async () => {
-    expect(await play("lock-orders")).toEqual([counts("\\?", count, count), counts(count, count, count)]);
-  });
-
   it("send-twice: the delivery counts once", async () => {
     const [seen] = await play("send-twice");
     expect(seen).toBe("Seen     recorded, then duplicate; repaired orphan_refunds: 0 before, 1 now");
@@ -80,27 +76,6 @@ describe("next to a running stack", () => {
     const deleted = /^pushgateway_http_requests_total\{code="202",handler="delete",method="delete"\} 2$/m;
     expect(await (await fetch(`${gateway}/metrics`)).text()).toMatch(deleted);
   });
-
-  it("kill-postgres: all counts are unknown, then known; no total is lost", async () => {
-    const [unknown, known, totals = ""] = await play("kill-postgres");
-    expect(unknown).toMatch(/^Seen {5}orders \?, refunds \?, transfers \?, orphan \?, reversals \?.*; then:$/);
-    expect(known).toEqual(counts(count, count, count));
-    const [, before, after] = /^Seen {5}repaired rows: (\d+) before, (\d+) now$/.exec(totals) ?? [];
-    expect(Number(after)).toBeGreaterThanOrEqual(Number(before));
-    expect(Number(before)).toBeGreaterThanOrEqual(50);
-    await stack.printed(/PostgreSQL has ended, and starts again in 6 s[\s\S]*PostgreSQL runs again/);
-  });
-
-  it("outage: deliveries wait in the outbox, and all are counted", async () => {
-    const playing = play("outage");
-    const post = () => fetch(url, { method: "POST", body: "[]" });
-    await expect.poll(() => post().catch(() => "hung up")).toBe("hung up");
-    expect((await fetch(url)).status).toBe(200); // The page stays.
-    const [waiting = "", counted] = await playing;
-    const [, some] = /^Seen {5}([1-9]) deliveries wait in the outbox; then:$/.exec(waiting) ?? [];
-    expect(counted).toBe(`Seen     ${some} of ${some} are counted`);
-    expect(stack.output()).toMatch(/"message":"\d in the outbox"/);
-  });
 });
 
 describe("touches nothing else:", () => {
@@ -113,17 +88,17 @@ describe("touches nothing else:", () => {
     ["no demo answers", `http://127.0.0.1:${closedPort}/`, /^No demo answers at http:\S+: .*\.$/],
     ["the receiver is elsewhere", "https://receiver.example/", /^RECEIVER_URL names a receiver elsewhere/],
   ])("%s", async (_, url, why) => {
-    await refuses(url, "outage", why);
+    await refuses(url, "send-twice", why);
   });
 
   it("what answers is another program", async () => {
     const url = await httpServer((_, response) => response.writeHead(405).end("{}"));
-    await refuses(`${url}/`, "outage", /^No demo answers at http:\S+: another program does, 405\.$/);
+    await refuses(`${url}/`, "send-twice", /^No demo answers at http:\S+: another program does, 405\.$/);
   });
 
   it("what answers names a PostgreSQL that is no demo's", async () => {
     const postgresPort = Number(new URL(inject("adminUrl")).port);
     const url = await httpServer((_, response) => response.end(JSON.stringify({ postgresPort })));
-    for (const name of six) await refuses(`${url}/`, name, /^The PostgreSQL at port \d+ is no demo of npm start\.$/);
+    for (const name of demos) await refuses(`${url}/`, name, /^The PostgreSQL at port \d+ is no demo of npm start\.$/);
   });
 });
