@@ -27,8 +27,6 @@ interface Ledger {
   from?: number;
   /** Where no remedy can be pasted: what is printed instead, by migrate or the doctor. */
   sentence?: RegExp;
-  /** Orders that count at the end: 1 but for a few. */
-  counted?: number;
 }
 
 const docs = (columns: string, table = "public.orders", more = "") => `create schema veza_ledger_views;
@@ -56,12 +54,10 @@ const ledgers: Record<string, Ledger> = {
   "the columns of the README, and no id": {
     made: "alter table orders drop id; alter table refunds drop id; alter table seller_transfers drop id",
   },
-  "more columns than the checks read": { made: "alter table orders add amount int, add error text" },
-  "a schema with a space": { made: into('"My Ledger"'), schema: '"My Ledger"' },
-  "a schema with a quote": { made: into('"a""b"'), schema: '"a""b"' },
-  "a schema with an apostrophe": { made: into(`"o'b"`), schema: `"o'b"` },
-  "a schema with a comma": { made: into('"a,b"'), schema: '"a,b"' },
-  "a schema in capitals": { made: into('"Shop"'), schema: '"Shop"' },
+  "a schema in capitals, with a space, a quote, an apostrophe and a comma": {
+    made: into(`"My ""o'b"", x"`),
+    schema: `"My ""o'b"", x"`,
+  },
   "a wrong --schema": { args: ["--schema", "nowhere"] },
   "a wrong --schema, and another schema": { made: into("shop"), schema: "shop", args: ["--schema", "public"] },
   "a schema of the shop's that has our name": {
@@ -157,11 +153,6 @@ const ledgers: Record<string, Ledger> = {
       alter hyperswitch_payment_id type varchar(64)`,
   },
   "a uuid for an id": { made: "alter table orders drop id, add id uuid" },
-  "a number as the provider's id": {
-    made: "alter table orders alter hyperswitch_payment_id type int using 1",
-    sentence: /let the role read a view instead/,
-  },
-  "a date": { made: "alter table orders alter created_at type date", sentence: /let the role read a view instead/ },
   "times without a zone": {
     made: "alter table orders alter created_at type timestamp using created_at at time zone 'UTC'",
   },
@@ -173,10 +164,6 @@ const ledgers: Record<string, Ledger> = {
     made: `alter table orders rename status to raw;
       alter table orders add status text generated always as (lower(raw)) virtual`,
     from: 18,
-  },
-  "a generated status": {
-    made: `alter table orders rename status to raw;
-      alter table orders add status text generated always as (lower(raw)) stored`,
   },
   "a partitioned table": { made: toPartitions },
   "two regions, and a view of both": {
@@ -306,7 +293,7 @@ describe.each(["postgres", "master"])("migrated by %s:", (admin) => {
     }
     const again = (await migrate([], admin, name)()).output;
     expect(again + looked, said.join("\n")).not.toMatch(/^✗/m);
-    expect((await countsOf(name)).stuck_orders).toBe(ledger.counted ?? 1);
+    expect((await countsOf(name)).stuck_orders).toBe(1);
   });
 });
 

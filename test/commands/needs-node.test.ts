@@ -1,6 +1,5 @@
 // The sentence that an older Node gets, and where.
 import { spawnSync } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
 
 const as = (version: string) =>
@@ -23,13 +22,4 @@ it("answers an older Node with one sentence", () => {
   for (const version of ["24.0.0", "26.1.0"]) {
     expect(start(version)).toEqual({ status: 0, stdout: "started\n", stderr: "" });
   }
-});
-
-it("comes before every script that runs TypeScript, the tests and the packaging included", async () => {
-  const { scripts } = JSON.parse(await readFile("package.json", "utf8"));
-  for (const command of Object.values<string>(scripts).filter((text) => text.includes(".ts"))) {
-    expect(command).toMatch(/node --import \.\/commands\/needs-node\.js |vitest run/);
-  }
-  expect(await readFile("vitest.config.ts", "utf8")).toContain('import "./commands/needs-node.js"');
-  expect(await readFile("deploy/params.cjs", "utf8")).toContain('require("../commands/needs-node.js")');
 });
