@@ -1,6 +1,7 @@
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { doubt, type Finding, orRemedy, well } from "../finding.ts";
+import { view } from "../remedies.ts";
 import { literal } from "../sql.ts";
 import type { Session } from "../take-looks.ts";
 
@@ -21,6 +22,7 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
     ({ check, id, until, accepted_by, why }) => `${check} ${id}, until ${until} UTC, by ${accepted_by}: ${why}`,
   );
   const idle: string[] = [];
+  const withoutIds: string[] = [];
   for (const check of checks.filter(({ id }) => rows.some((row) => row.check === id))) {
     const { id } = check;
     // On its own: below `accepted`, a ledger without ids would lend the ids of the acceptances.
@@ -30,10 +32,13 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
     const found = await ask(
       `${counted} select distinct id ${accepted} and "check" = '${id}' and not ${isCounted}`,
     ).catch((error) => {
-      if (codeOf(error) === "42703") lines.push(`${id}: unknown, since its rows have no id`);
+      if (codeOf(error) === "42703") withoutIds.push(id);
       return [];
     });
     idle.push(...found.map((row) => `(${literal(id)}, ${literal(row.id)})`));
+  }
+  if (withoutIds.length > 0) {
+    return doubt(lines.join("\n"), `an id of the rows of ${withoutIds.join(", ")}: without it, none is accepted`, view);
   }
   if (idle.length === 0) return well(lines.join("\n") || "none");
   return doubt(

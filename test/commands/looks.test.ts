@@ -292,6 +292,15 @@ const logins: Record<string, Row> = {
 
 /** Findings where the profile makes no difference. */
 const anywhere: Record<string, Row> = {
+  "an acceptance in a ledger without ids, by which nothing can be accepted": {
+    brokenBy: `alter table orders drop id; insert into ledger_metrics.accepted ("check", id, until, why)
+      values ('stuck_orders', '1', now() + interval '1 day', 'known')`,
+    says: [
+      "! columns of orders all that the checks read, and no id",
+      "! accepted rows stuck_orders 1, until … UTC, by postgres: known",
+    ],
+    remedy: view,
+  },
   "a table that is not there": {
     brokenBy: "alter table refunds rename to gone",
     says: ["✗ table refunds there is no such table"],

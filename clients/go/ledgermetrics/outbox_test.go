@@ -637,6 +637,35 @@ func TestRunGoesOnAfterAFailureAndEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// A settle takes 9 s where Postgres is mute, and Run ends after the last.
+func TestAnswersThatCameMeanwhileOrAtTheEndAreSettledOnce(t *testing.T) {
+	db := open(t)
+	db.Close() // So that each settle fails at once.
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	for _, runCtx := range []context.Context{ctx, ended} {
+		r := round{Outbox: NewOutbox(db, failing(t)), answers: make(chan *delivery, maxInFlight), failure: errors.New("mute")}
+		r.oldest.inFlight = 3
+		answered := make(chan bool)
+		go func() {
+			defer close(answered)
+			for range 3 {
+				for runCtx == ended && len(r.answers) > 0 { // At the end, one comes after the other.
+					time.Sleep(time.Millisecond)
+				}
+				r.answers <- &delivery{State: untried, lane: &r.oldest}
+			}
+		}()
+		if runCtx == ctx {
+			<-answered
+		}
+		r.run(runCtx)
+		if strings.Count(r.failure.Error(), "outbox not settled") != 1 {
+			t.Error(r.failure)
+		}
+	}
+}
+
 // As behind a host that is frozen: nothing comes any more, and no connection ends.
 func TestDrainEndsWithItsContextWhenPostgresFallsSilent(t *testing.T) {
 	open(t)
