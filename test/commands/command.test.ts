@@ -22,23 +22,18 @@ it.each<[Name, string[], string]>([
   ["send", ["ping", "--file", "events.json"], "either --file or an event"],
   ["send", ["--file", "/nowhere/events.json"], "ENOENT: no such file or directory, open '/nowhere/events.json'"],
   ["send", ["ping", "--id", "two words"], "webhook-id: must be 1 to 256 printable ASCII characters without spaces"],
+  // A password is not repeated, nor what is behind it.
+  ["doctor", ["--postgres://owner:hunter2@host/ledger"], "…"],
+  ["doctor", ["owner:hunter2@host"], "not understood: …"],
+  ["migrate", ["postgres://owner:hunter2@host/ledger"], "not understood: …"],
+  ["migrate", ["host=host user=owner password=hunter2"], "not understood: …"],
+  ["send", ["postgres://owner:hunter2@host/ledger"], "not understood: …"],
 ])("npm run %s, called with %j, says why it does nothing, and how it is used", async (name, args, problem) => {
   const { exitCode, output } = await inProcess(commands[name], args, {});
   expect(exitCode).toBe(2);
   const [said = "", usage] = output.split(`\n\nusage: npm run ${name} `);
   expect(said).toContain(problem);
   expect(usage).toBeDefined();
-});
-
-it.each<[Name, string]>([
-  ["doctor", "--postgres://owner:hunter2@host/ledger"],
-  ["doctor", "owner:hunter2@host"],
-  ["migrate", "postgres://owner:hunter2@host/ledger"],
-  ["migrate", "host=host user=owner password=hunter2"],
-  ["send", "postgres://owner:hunter2@host/ledger"],
-])("npm run %s, called with %s, repeats no password", async (name, argument) => {
-  const { exitCode, output } = await inProcess(commands[name], [argument], {});
-  expect([exitCode, output]).toEqual([2, expect.stringContaining(`usage: npm run ${name} `)]);
   expect(output).not.toContain("hunter2");
 });
 

@@ -77,7 +77,6 @@ const ledgers: Record<string, Ledger> = {
     from: 15,
   },
   "policies that the owner is not under": { made: tenants },
-  "policies, and a view of the owner's": { made: `${tenants}; ${docs(plain)}`, args: views },
   "forced policies, and a view of the owner's": { made: `${forced}; ${docs(plain)}`, args: views },
   "forced policies, and a view in a schema of the application's": {
     made: `${forced}; create schema shown; create view shown.orders as select ${plain} from public.orders`,
@@ -113,11 +112,7 @@ const ledgers: Record<string, Ledger> = {
     args: views,
     sentence: /let a role without a login own a view/,
   },
-  "a view of a column of another name": {
-    made: `${renamed}; ${docs("id, state as status, hyperswitch_payment_id, created_at, updated_at")}`,
-    args: views,
-  },
-  "the same, of a partitioned table": {
+  "a view of a column of another name, of a partitioned table": {
     made: `${renamed}; ${toPartitions}; ${docs("id, state as status, hyperswitch_payment_id, created_at, updated_at")}`,
     args: views,
   },
