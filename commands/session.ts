@@ -25,8 +25,7 @@ export const briefly = { ...carefully, statement_timeout: "1500ms", lock_timeout
 
 /** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
 export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
-  const findDatabase = async (fresh: boolean) => (fresh ? (await loadSettings("sampler", { fresh })).database : target);
-  const database = await connect(findDatabase, "veza-ledger-doctor", limit).catch((error) => {
+  const database = await connect(async () => target, "veza-ledger-doctor", limit).catch((error) => {
     throw loginProblem(error, target);
   });
   const question = "select session_user as login, current_setting('server_version') as version";

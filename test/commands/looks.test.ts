@@ -437,6 +437,7 @@ describe.each<[string, () => Promise<Profile>, Record<string, Row>]>([
     const url = profile.url(login, database);
     const ill = await look(url.replaceAll(right, wrong));
     expect(ill.ill).toEqual(row.says.map(pattern));
+    expect(ill.exitCode).toBe(row.says.some((line) => line.startsWith("✗")) ? 1 : 0);
     const [remedy = ""] = ill.remedies;
     expect(remedy).toEqual(pattern(row.remedy));
     skip(/\bpsql "/.test(remedy) && !psqlIsHere, "not on the PATH: psql");

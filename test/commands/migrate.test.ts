@@ -134,21 +134,6 @@ describe("on a server without the roles", () => {
     expect(ran).toEqual([1, expect.stringMatching(readOnly)]);
   });
 
-  it("runs each file of SQL twice, and takes it back", async () => {
-    const files = ["schema", "roles", "indexes"];
-    const run = (name: string) => runSqlFiles(server.superuserUrl, [`config/postgres/${name}.sql`]);
-    const left = () => sql`
-      select rolname as name from pg_roles where rolname like 'veza%'
-      union all select nspname from pg_namespace where nspname = 'ledger_metrics'
-      union all select indexname from pg_indexes where indexname like 'veza%'`;
-    for (const _ of ["once", "again"]) {
-      for (const name of [...files, ...files]) await run(name);
-      expect(await left(), "roles, schema, and indexes by npm run generate").toHaveLength(3 + 1 + checks.length);
-      for (const name of files.toReversed()) await run(`${name}.rollback`);
-      expect(await left()).toEqual([]);
-    }
-  });
-
   it("grants rds_iam to the functions with --iam, which need no password then", async () => {
     const notOnRds = /^✗ migrated role "rds_iam" does not exist\n {2}→ leave --iam out, .*\nNothing was changed\.$/m;
     expect(await migrateHere("--iam")).toEqual([1, expect.stringMatching(notOnRds)]);
