@@ -24,6 +24,11 @@ interface Ledger {
   encoding?: string;
   /** In which schema the application has its orders. */
   schema?: string;
+  /** Who migrates, instead of the superuser and of `master`, who is a member of the shop's login. */
+  login?: string;
+  /** `master` has migrated before, as a member. */
+  wasMigrated?: true;
+  /** Since this major version of PostgreSQL. */
   from?: number;
   /** Where no remedy can be pasted: what is printed instead, by migrate or the doctor. */
   sentence?: RegExp;
@@ -45,6 +50,15 @@ const renamed = "alter table orders rename status to state";
 const toPartitions = `alter table orders rename to rest; alter table rest alter id drop identity;
   create table orders (like rest) partition by range (created_at); alter table orders attach partition rest default`;
 
+/** As a careful company has it: PUBLIC may do nothing. */
+const careful = {
+  made: into("veza"),
+  schema: "veza",
+  setUp: `revoke all on database "odd-ledger" from public; revoke all on schema public from public, master;
+    grant connect on database "odd-ledger" to shop, visitor, "Read-Only"`,
+};
+const toVeza = ["--schema", "veza"];
+
 const ledgers: Record<string, Ledger> = {
   "as the checks know it": {},
   "the columns of the README and id": {
@@ -64,6 +78,22 @@ const ledgers: Record<string, Ledger> = {
     made: into("ledger_metrics"),
     schema: "ledger_metrics",
     sentence: /rename your schema/,
+  },
+  "no member of the shop's login": { ...careful, login: "master" },
+  "no member any more": { ...careful, login: "master", wasMigrated: true },
+  "no right to anything, and a name in need of quotes": { ...careful, login: "Read-Only", args: toVeza },
+  "no right to create roles": { ...careful, login: "visitor", args: toVeza },
+  "what another login has made": {
+    ...careful,
+    ...{ login: "Read-Only", wasMigrated: true, sentence: /→ as master: npm run migrate$/m },
+  },
+  "a role that looks elsewhere in this database": {
+    ...{ made: into("veza"), schema: "veza" },
+    setUp: `alter role veza_ledger_sampler in database "odd-ledger" set search_path = veza_v1, public`,
+  },
+  "a role that looks elsewhere in the whole server, against --schema": {
+    ...{ made: into("veza"), schema: "veza", args: toVeza },
+    setUp: "alter role veza_ledger_sampler set search_path = veza_v1, public",
   },
   "tables in two schemas": { made: "create schema shop; alter table refunds set schema shop" },
   "a second ledger in another schema": {
@@ -204,7 +234,9 @@ beforeAll(async () => {
   server = await startPostgres(0);
   await runAs(
     "postgres",
-    "create role shop login password 'shop'; create role master login createrole password 'master'",
+    `create role master login createrole password 'master'; set role master;
+     create role shop login password 'shop'; create role visitor login password 'visitor'; reset role;
+     create role "Read-Only" login createrole password 'Read-Only'`,
     "postgres",
   );
   const [row] = await runAs(
@@ -222,6 +254,8 @@ beforeAll(async () => {
       "other",
     );
   }
+  // Which only a superuser may set in a session.
+  await runAs("postgres", "alter role veza_ledger_receiver set log_min_duration_statement = '1min'", "other");
   // As if master had made the roles.
   await runAs(
     "postgres",
@@ -250,10 +284,16 @@ async function makeLedger(name: string, { made = "", encoding = "UTF8" }: Ledger
 
 describe.each(["postgres", "master"])("migrated by %s:", (admin) => {
   it.each(Object.entries(ledgers))("%s", async (_, ledger) => {
-    if (ledger.from && version < ledger.from) return;
+    if ((ledger.from && version < ledger.from) || (ledger.login && admin === "postgres")) return;
+    const { login = admin } = ledger;
     const name = "odd-ledger";
     await makeLedger(name, ledger);
-    if (admin !== "postgres") await runAs("postgres", `grant shop to ${admin}`, name);
+    const isMember = admin !== "postgres" && (!ledger.login || ledger.wasMigrated);
+    if (isMember) await runAs("master", "grant shop to master", name);
+    if (ledger.wasMigrated) {
+      expect((await migrate(toVeza, "master", name)()).output).toContain("✓ migrated");
+      await runAs("master", "revoke shop from master", name);
+    }
     const before = { name: "other", counts: await countsOf("other") };
     if (ledger.setUp) await runAs("postgres", ledger.setUp.replaceAll("ADMIN", admin), name);
     onTestFinished(async () => {
@@ -262,23 +302,25 @@ describe.each(["postgres", "master"])("migrated by %s:", (admin) => {
       await runAs("postgres", `drop database "${name}" with (force)`, "postgres");
       await runAs(
         "postgres",
-        `drop role if exists viewer, app, veza_ledger_views; alter role ${admin} reset all; revoke shop from master;
+        `drop role if exists viewer, app, veza_ledger_views; alter role ${admin} reset all;
+         alter role visitor nocreaterole; alter role veza_ledger_sampler reset search_path;
          alter role veza_ledger_sampler nobypassrls; alter role veza_ledger_oncall nobypassrls`,
         "postgres",
       );
+      await runAs("master", "revoke shop from master", "other");
       expect({ name: "other", counts: await countsOf("other") }).toEqual(before);
     });
     const seenBefore = await seen(name, ledger);
 
     const said: string[] = [];
-    const migrated = await followed(migrate(ledger.args ?? [], admin, name), said, admin, name);
+    const migrated = await followed(migrate(ledger.args ?? [], login, name), said, login, name);
     const isMigrated = !/^✗ migrated/m.test(migrated);
     const looked = !isMigrated
       ? ""
       : await followed(
           () => inProcess(runDoctor, ["sampler"], doctorSettings(url("veza_ledger_sampler", name))),
           said,
-          admin,
+          login,
           name,
         );
     expect(await seen(name, ledger), said.join("\n")).toEqual(seenBefore);
@@ -286,7 +328,7 @@ describe.each(["postgres", "master"])("migrated by %s:", (admin) => {
       expect(said.join("\n")).toMatch(ledger.sentence);
       return;
     }
-    const again = (await migrate([], admin, name)()).output;
+    const again = (await migrate([], login, name)()).output;
     expect(again + looked, said.join("\n")).not.toMatch(/^✗/m);
     expect((await countsOf(name)).stuck_orders).toBe(1);
   });
@@ -317,7 +359,9 @@ async function followed(first: Command, said: string[], admin: string, name: str
     const { output } = await command();
     said.push(output);
     const wrong = findingsIn(output).filter(({ line }) => /^(✗|! indexes)/.test(line));
-    const steps = wrong.flatMap(({ steps }) => steps).filter((step) => /^(as |psql |npm run migrate)/.test(step));
+    const steps = wrong
+      .flatMap(({ steps }) => steps)
+      .filter((step) => /^(as (?!\w+: npm)|psql |npm run migrate)/.test(step));
     const [run] = steps.filter((step) => step.startsWith("npm"));
     for (const step of steps) if (!step.startsWith("npm")) await take(step, admin, name);
     if (steps.length === 0) return output;
