@@ -47,6 +47,11 @@ it("works on five requests at once, as on Lambda, lets 200 wait, and answers 503
   expect((await Promise.all(sent)).filter((status) => status === 200)).toHaveLength(205);
 });
 
+it("answers 502 where the handler fails, which takes no turn from others", async () => {
+  handle.mockRejectedValue(new Error("no"));
+  for (let n = 0; n < 6; n += 1) expect(await send("{}")).toBe(502);
+});
+
 it("cuts off at its stop what has not ended in the given time, and takes nothing meanwhile", async () => {
   const server = await serve(handle, 0);
   const { port } = new URL(server.url);

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { run } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest } from "../helpers/database.ts";
@@ -126,11 +126,17 @@ it("prints arguments as a shell reads them", async () => {
   expect(stdout).toBe(`--file\n${file}\n--id\n$1\n`);
 });
 
-it("says why there is no answer", async () => {
-  expect(await send(`http://127.0.0.1:${closedPort}/`, "ping", "--id", "ping_1")).toEqual({
-    exitCode: 3,
-    output: expect.stringMatching(
-      /^No answer from http:\/\/127\.0\.0\.1:4\/: .*ECONNREFUSED.*\nSend it again .*ping_1/,
-    ),
-  });
+it("says why there is no answer, also of a receiver that is mute for 20 s", async () => {
+  const { timeout } = AbortSignal;
+  const spy = vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => timeout.call(AbortSignal, ms / 100));
+  onTestFinished(() => spy.mockRestore());
+  const mute = await httpServer(() => {});
+  for (const [url, reason] of Object.entries({
+    [`http://127.0.0.1:${closedPort}/`]: "ECONNREFUSED",
+    [mute]: "timeout",
+  })) {
+    const { exitCode, output } = await send(url, "ping", "--id", "ping_1");
+    expect(exitCode).toBe(3);
+    expect(output).toMatch(new RegExp(`^No answer from ${url}: .*${reason}.*\\nSend it again .*ping_1`));
+  }
 });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, inject, it } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { freePort } from "../../local/ports.ts";
@@ -79,14 +80,11 @@ it("is healthy while its last tick is under 3 minutes old, whatever became of it
 
 it("lets the request and the tick that are under way end at SIGTERM, takes no other, and exits with 0", async () => {
   const held: http.ServerResponse[] = [];
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
+  const [tick, rest] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const PUSHGATEWAY_URL = await httpServer(async (request, response) => {
-    held.push(response);
+    const isTick = held.push(response) === 1;
     request.resume();
-    await released;
+    await (isTick ? tick : rest).promise;
     response.end();
   });
   const { program, url, database } = await startServing({ PUSHGATEWAY_URL });
@@ -100,9 +98,11 @@ it("lets the request and the tick that are under way end at SIGTERM, takes no ot
   program.child.kill("SIGTERM");
   await expect.poll(() => fetch(url).catch(() => "refused")).toBe("refused");
   expect(program.child.exitCode).toBeNull();
-  release();
+  rest.resolve();
   const { status, headers } = await answer;
   expect([status, headers.get("connection")]).toEqual([200, "close"]); // A kept connection would hold up the end.
+  await Promise.race([program.exited, sleep(500)]); // It would end now, if it did not wait for the tick.
+  tick.resolve();
   const { exitCode, output } = await program.exited;
   expect(exitCode).toBe(0);
   expect(output).toMatch(/"message":"tick"/);

@@ -1,5 +1,6 @@
 // npm run demo: what each demo shows next to npm start, and that it touches nothing else.
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { startPostgres } from "../../local/postgres.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { type Program, runScript, startProgram } from "../helpers/processes.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
@@ -97,8 +98,9 @@ describe("touches nothing else:", () => {
   });
 
   it("what answers names a PostgreSQL that is no demo's", async () => {
-    const postgresPort = Number(new URL(inject("adminUrl")).port);
-    const url = await httpServer((_, response) => response.end(JSON.stringify({ postgresPort })));
+    const server = await startPostgres(0, ["-c", "cluster_name=17/main"]);
+    onTestFinished(() => server.stop());
+    const url = await httpServer((_, response) => response.end(JSON.stringify({ postgresPort: server.port })));
     for (const name of demos) await refuses(`${url}/`, name, /^The PostgreSQL at port \d+ is no demo of npm start\.$/);
   });
 });

@@ -120,10 +120,15 @@ describe("the sender in Python", withPython, () => {
     expect(await outbox("attempts > 0", "id, last_error")).toEqual([{ id: "order-0", last_error: "503 away" }]);
   });
 
-  it("writes down why there is no answer", async () => {
+  it.each<[string, answer: [status: number, body: string] | undefined, reason: string]>([
+    ["no answer", undefined, "%Connection refused%"],
+    ["a 200 that is not the receiver's", [200, "<html>"], "200 <html>"],
+    ["a 401, whatever is in it", [401, '{"error":"no","stage":null}'], "401 %"],
+  ])("keeps a delivery after %s, and writes down why", async (_, answer, reason) => {
     const { enqueue, outbox, start } = await createOutbox();
     await enqueue("order", "stuck_orders");
-    start(`http://127.0.0.1:${closedPort}/`);
-    await expect.poll(() => outbox("last_error like '%Connection refused%'")).toHaveLength(1);
+    const url = answer && (await httpServer((_, response) => response.writeHead(answer[0]).end(answer[1])));
+    start(url ?? `http://127.0.0.1:${closedPort}/`);
+    await expect.poll(() => outbox(`${waiting} and last_error like '${reason}'`)).toHaveLength(1);
   });
 });

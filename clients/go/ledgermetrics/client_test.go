@@ -43,7 +43,7 @@ func TestSendJudgesAnswers(t *testing.T) {
 		{400, `{"error":"[0].type: is missing","stage":null}`, final},
 		{400, `{"error":"a stranger's"}`, retry},
 		{400, html, retry},
-		{401, `{"error":"webhook-signature: does not match"}`, retry},
+		{401, `{"error":"webhook-signature: does not match","stage":null}`, retry},
 		{403, `{"Message":"Forbidden"}`, retry},
 		{403, `{"error":"forbidden"}`, retry},
 		{404, `{"error":"not found"}`, retry},
@@ -54,12 +54,12 @@ func TestSendJudgesAnswers(t *testing.T) {
 		{410, `{"error":"gone"}`, retry},
 		{413, `{"error":"over 1000 events","stage":"prod"}`, final},
 		{413, html, retry},
-		{422, `{"error":"not ours"}`, retry},
+		{422, `{"error":"not ours","stage":null}`, retry},
 		{429, `{"error":"too many"}`, retry},
 		{429, `{"Reason":"ConcurrentInvocationLimitExceeded"}`, retry},
 		{500, `{"error":"x"}`, retry},
 		{502, "", retry},
-		{503, `{"error":"not confirmed; send again with the same webhook-id"}`, retry},
+		{503, `{"error":"not confirmed; send again with the same webhook-id","stage":null}`, retry},
 	}
 	for _, c := range cases {
 		t.Run(fmt.Sprint(c.status, c.body), func(t *testing.T) {
