@@ -15,7 +15,6 @@ const counts: Partial<Record<CheckId, number>> = {
   pending_reversals: 0,
 };
 const tick = { ...counts, duration_seconds: 0.0123 };
-const widest = (text: string) => Math.max(...text.split("\n").map((part) => stripVTControlCharacters(part).length));
 
 beforeEach(() => {
   vi.stubEnv("NO_COLOR", undefined);
@@ -54,15 +53,4 @@ it("shows what happens in columns", () => {
     "09:05:07 warn  something new a=1",
     "",
   ]);
-});
-
-const long = { id: "x".repeat(40), status: "duplicate", events: 1000, published: false } as const;
-it.each<[string, Line, RegExp]>([
-  ["a tick of many digits goes on below", ["tick", { ...tick, stuck_orders: 12_345 }], /\n {11}reversals {3}0$/],
-  ["an id is cut", ["delivery", long], /ed {2}x{21}…$/],
-  ["a reason is folded by the word", ["check failed", { check: "a", reason: "full ".repeat(60) }], /full\n {11}full/],
-])("fits 80 columns: %s", (_, given, expected) => {
-  const shown = line("info", ...given);
-  expect(widest(shown)).toBeLessThanOrEqual(80);
-  expect(stripVTControlCharacters(shown)).toMatch(expected);
 });
