@@ -17,8 +17,6 @@ const startTimeoutMs = 20_000;
 export interface Running {
   url: string;
   pid: number;
-  /** Resolves when it has ended. */
-  exited: Promise<void>;
   /** Ends it by its process id, and deletes its data. */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -149,8 +147,7 @@ export async function startProgram(
     await sleep(50)
   ) {
     const ready = await fetch(url + readinessPath, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined);
-    if (ready?.ok)
-      return { url, pid: program.pid, exited: program.exited, stop: (endSignal) => program.end(endSignal) };
+    if (ready?.ok) return { url, pid: program.pid, stop: (endSignal) => program.end(endSignal) };
     if (signal?.aborted) break;
   }
   await program.end("SIGKILL");

@@ -95,20 +95,18 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** The programs on this machine that name this text in their command line or environment. */
-export async function programsNaming(text: string): Promise<{ pid: number; args: string }[]> {
+/** The command lines of the programs on this machine that name this text there or in their environment. */
+export async function programsNaming(text: string): Promise<string[]> {
   if (process.platform !== "linux") {
-    const { stdout } = await promisify(execFile)("ps", ["axewwo", "pid,args"]);
+    const { stdout } = await promisify(execFile)("ps", ["axewwo", "args"]);
     const lines = stdout.split("\n").filter((line) => line.includes(text));
-    return lines.map((line) => ({ pid: Number.parseInt(line, 10), args: line.replace(/^ *\d+ | \w+=.*/g, "") }));
+    return lines.map((line) => line.replace(/ \w+=.*/, ""));
   }
-  const programs: { pid: number; args: string }[] = [];
+  const programs: string[] = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
     const read = (file: string) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => ""); // It may have ended.
     const args = await read("cmdline");
-    if (args && `${args}${await read("environ")}`.includes(text)) {
-      programs.push({ pid: Number(pid), args: args.replaceAll("\0", " ").trim() });
-    }
+    if (args && `${args}${await read("environ")}`.includes(text)) programs.push(args.replaceAll("\0", " ").trim());
   }
   return programs;
 }

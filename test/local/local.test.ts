@@ -52,7 +52,7 @@ async function startStack(settings: Record<string, string | undefined> = {}, com
   const stack = runProgram(program, args, { ...withoutSettings, ...settings, TMPDIR: folder }, "pipe");
   const leftovers = async () => {
     const files = (await readdir(folder)).filter((name) => name !== "node-compile-cache"); // npm's own.
-    return [...files, ...(await programsNaming(folder)).map(({ args }) => args)];
+    return [...files, ...(await programsNaming(folder))];
   };
   return {
     ...stack,
