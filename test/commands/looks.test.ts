@@ -1,4 +1,4 @@
-// What the doctor finds, and that each remedy works as it is printed: on a plain server, and as on RDS.
+// What the doctor finds, and that each remedy works as it is printed, on a server as on RDS.
 import { exec } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { promisify } from "node:util";
@@ -7,11 +7,11 @@ import { tables } from "../../config/rights.ts";
 import { checks } from "../../lib/checks.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { doctor } from "../helpers/doctor.ts";
+import { type Ledgers, ledgersAsOnRds } from "../helpers/ledgers-as-on-rds.ts";
 import { forEachCheck, insertRows, onTable, readsProviderId } from "../helpers/models.ts";
-import { asOnRds, type Profile, plain } from "../helpers/profiles.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
-/** `; ` separates the steps of a remedy. In the texts, words such as SCHEMA stand for their value, … for anything. */
+/** `; ` separates the steps of a remedy. In the texts, DATABASE and PORT stand for their values, … for anything. */
 interface Row {
   /** SQL, as the superuser. */
   brokenBy?: string;
@@ -48,28 +48,27 @@ const stuck = "status = 'pending' and created_at < now() - interval '30 minutes'
 const withoutZone = (zone: string) => `alter table orders alter created_at drop default;
   alter table orders alter created_at type timestamp using created_at at time zone '${zone}'`;
 /** A schema of the owner's that the roles find first. */
-const shownFirst = (statements: string) => `set role OWNER; ${statements}; reset role;
-  alter role veza_ledger_sampler in database DATABASE set search_path = shown, SCHEMA, public`;
+const shownFirst = (statements: string) => `set role veza_app; ${statements}; reset role;
+  alter role veza_ledger_sampler in database DATABASE set search_path = shown, veza, public`;
 const setTo = (setting: string) =>
   `as a login that may create roles: alter role veza_ledger_sampler in database DATABASE set ${setting}; ` +
   "npm run migrate";
 const setZone = `for UTC, put in the zone of the process that writes created_at; ${setTo("timezone = 'UTC'")}`;
 const orAnother = (schema: string) =>
-  `if that is the ledger:; ${setTo(`search_path = ${schema}, PATH`)}; if both are, a view of both: docs/what-counts.md`;
+  `if that is the ledger:; ${setTo(`search_path = ${schema}, veza, public`)}; ` +
+  "if both are, a view of both: docs/what-counts.md";
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;
 const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
 const alterOurs = "alter role veza_ledger_oncall bypassrls; alter role veza_ledger_sampler bypassrls";
 const bypass = `as a superuser: ${alterOurs}; or ${page}`;
-const isHidden = (schema: string) =>
-  `✗ table orders row-level security is on in ${schema}, so that its counts are unknown`;
 const psqlIsHere = (await findOnPath(["psql"])) !== undefined;
-const indexing = 'psql "postgres://OWNER@…/DATABASE" -f config/postgres/indexes.sql';
+const indexing = 'psql "postgres://veza_app@…/DATABASE" -f config/postgres/indexes.sql';
 
 const ledger: Record<string, Row> = {
   "row-level security": {
     brokenBy: "alter table orders enable row level security",
-    says: [isHidden("SCHEMA")],
+    says: ["✗ table orders row-level security is on in veza, so that its counts are unknown"],
     remedy: bypass,
     afterwards: "alter role veza_ledger_sampler nobypassrls; alter role veza_ledger_oncall nobypassrls",
   },
@@ -105,16 +104,16 @@ const ledger: Record<string, Row> = {
     remedy: view,
   },
   "a table in a schema where the role does not look": {
-    brokenBy: "set role OWNER; create schema shop; alter table orders set schema shop",
-    says: ["✗ table orders it is in shop, where the role does not look: its search_path is PATH"],
-    remedy: setTo("search_path = shop, PATH"),
+    brokenBy: "set role veza_app; create schema shop; alter table orders set schema shop",
+    says: ["✗ table orders it is in shop, where the role does not look: its search_path is veza, public"],
+    remedy: setTo("search_path = shop, veza, public"),
   },
   "an empty table that is found before the ledger's own": {
-    brokenBy: `set role OWNER; create schema shop; create table shop.orders (like orders including all);
+    brokenBy: `set role veza_app; create schema shop; create table shop.orders (like orders including all);
       insert into shop.orders overriding system value table orders; truncate orders`,
-    says: ["! table orders a table in SCHEMA, and empty; there is another one in shop"],
+    says: ["! table orders a table in veza, and empty; there is another one in shop"],
     remedy: orAnother("shop"),
-    still: ["! table orders a table in shop, rows: …; there is another one in SCHEMA"],
+    still: ["! table orders a table in shop, rows: …; there is another one in veza"],
   },
   "a status that a release has renamed": {
     brokenBy: "update orders set status = 'awaiting_payment' where status = 'pending'",
@@ -155,7 +154,7 @@ const ledger: Record<string, Row> = {
   "an index that an interruption has left invalid": {
     brokenBy: "update pg_index set indisvalid = false where indexrelid = 'veza_ledger_stuck_refunds'::regclass",
     says: ["! indexes none serves stuck_refunds: the whole table is read every minute"],
-    remedy: indexing.replace(" -f", " -c 'drop index SCHEMA.veza_ledger_stuck_refunds' -f"),
+    remedy: indexing.replace(" -f", " -c 'drop index veza.veza_ledger_stuck_refunds' -f"),
   },
 };
 
@@ -174,7 +173,7 @@ const logins: Record<string, Row> = {
     brokenBy: `${withoutZone("UTC")}; revoke select (status, created_at) on orders from veza_ledger_sampler;
       revoke usage on schema ledger_metrics from veza_ledger_sampler`,
     says: [
-      "✗ rights veza_ledger_sampler lacks …select (status, created_at) on SCHEMA.orders…",
+      "✗ rights veza_ledger_sampler lacks …select (status, created_at) on veza.orders…",
       "! status of orders they cannot be read",
       "! time of orders created_at has no zone, and is read as UTC",
       ...each("orders", "✗ check ID permission denied for table orders"),
@@ -215,10 +214,10 @@ const logins: Record<string, Row> = {
       `delete from ledger_metrics.accepted where ("check", id) in (('stuck_orders', 'pay_1')); commit`,
   },
   "a schema that the role may not use, which is not a wrong search_path": {
-    brokenBy: "revoke all on schema SCHEMA from public, veza_ledger_sampler",
+    brokenBy: "revoke all on schema veza from public, veza_ledger_sampler",
     says: [
-      "✗ rights veza_ledger_sampler lacks usage on schema SCHEMA",
-      ...tables.map((table) => `✗ table ${table} it is in SCHEMA, which the role may not use`),
+      "✗ rights veza_ledger_sampler lacks usage on schema veza",
+      ...tables.map((table) => `✗ table ${table} it is in veza, which the role may not use`),
     ],
     remedy: "npm run migrate",
   },
@@ -258,7 +257,7 @@ const logins: Record<string, Row> = {
     filledIn: ["NEW", "veza_ledger_receiver"],
   },
   "a login without the settings of roles.sql, as AWS' rotation makes one": {
-    brokenBy: `set role ADMIN; create role veza_ledger_sampler_clone login password 'veza_ledger_sampler_clone';
+    brokenBy: `set role master; create role veza_ledger_sampler_clone login password 'veza_ledger_sampler_clone';
       grant veza_ledger_sampler to veza_ledger_sampler_clone`,
     login: "veza_ledger_sampler_clone",
     says: [
@@ -288,10 +287,6 @@ const logins: Record<string, Row> = {
       "as a login that may create roles: begin read write; alter role veza_ledger_receiver in database DATABASE " +
       "set default_transaction_read_only = off; commit",
   },
-};
-
-/** Findings where the profile makes no difference. */
-const anywhere: Record<string, Row> = {
   "an acceptance in a ledger without ids, by which nothing can be accepted": {
     brokenBy: `alter table orders drop id; insert into ledger_metrics.accepted ("check", id, until, why)
       values ('stuck_orders', '1', now() + interval '1 day', 'known')`,
@@ -308,7 +303,7 @@ const anywhere: Record<string, Row> = {
   },
   "an empty table": {
     brokenBy: "create table kept as table refunds; truncate refunds",
-    says: ["! table refunds a table in SCHEMA, and empty; is the ledger elsewhere?"],
+    says: ["! table refunds a table in veza, and empty; is the ledger elsewhere?"],
     remedy: "name its database, or set the role's search_path",
   },
   "rows at infinity, where the time has no zone": {
@@ -337,8 +332,8 @@ const anywhere: Record<string, Row> = {
     brokenBy: `create extension postgres_fdw;
       create server far foreign data wrapper postgres_fdw options (host '127.0.0.1', port 'PORT', dbname 'DATABASE');
       create user mapping for public server far options (user 'postgres', password 'postgres');
-      ${shownFirst("create schema shown")};
-      import foreign schema SCHEMA limit to (orders) from server far into shown`,
+      grant usage on foreign server far to veza_app;
+      ${shownFirst("create schema shown; import foreign schema veza limit to (orders) from server far into shown")}`,
     isMigrated: true,
     says: ["! table orders a foreign table in shown, rows: …; rows are on another server, by its clock"],
     remedy: "name the database that has the table itself",
@@ -347,17 +342,13 @@ const anywhere: Record<string, Row> = {
     brokenBy: `create subscription far connection 'dbname=far' publication far with (connect = false, slot_name = none);
       insert into pg_subscription_rel (srsubid, srrelid, srsubstate)
         select oid, 'orders'::regclass, 'r' from pg_subscription`,
-    says: ["! table orders a table in SCHEMA, rows: …; the target of a subscription: rows count when they arrive"],
+    says: ["! table orders a table in veza, rows: …; the target of a subscription: rows count when they arrive"],
     remedy: "name the publisher's database",
   },
-};
-
-const onRds: Record<string, Row> = {
   "a server that is not verified": {
     wrongUrl: ["verify-full", "require"],
     says: ["✗ TLS the connection is not verified"],
     remedy: "use sslmode=verify-full",
-    byHand: "select",
   },
   "a login without TLS, where that is demanded": {
     wrongUrl: ["verify-full", "disable"],
@@ -366,27 +357,19 @@ const onRds: Record<string, Row> = {
   },
 };
 
-describe.each<[string, () => Promise<Profile>, Record<string, Row>]>([
-  ["on a plain server", plain, { ...ledger, ...logins, ...anywhere }],
-  ["as on RDS", asOnRds, { ...ledger, ...logins, ...onRds }],
-])("%s, the doctor knows, and is content after its remedy:", (_, start, rows) => {
-  let profile: Profile;
+describe("the doctor knows, and is content after its remedy:", () => {
+  let ledgers: Ledgers;
   let database: string;
-  const migrate = () => profile.migrate(database);
+  const migrate = () => ledgers.migrate(database);
   /** As the superuser, who finds the ledger's tables. */
   const run = (statements: string, name = database) =>
-    profile.run(`set search_path = ${profile.schema}, public; ${statements}`, name);
+    ledgers.run(`set search_path = veza, public; ${statements}`, name);
   const countsOf = async (name: string) =>
-    countsIn(await sampleAs(profile.url("veza_ledger_sampler", name)), (error) => error);
+    countsIn(await sampleAs(ledgers.url("veza_ledger_sampler", name)), (error) => error);
   /** A row's text, as it is here. */
   const here = (text: string) => {
-    const { owner, admin, schema } = profile;
-    const words: Record<string, string> = {
-      ...{ OWNER: owner, ADMIN: admin, SCHEMA: schema, DATABASE: database },
-      PATH: schema === "public" ? '"$user", public' : `${schema}, public`,
-      PORT: new URL(profile.url("", "")).port,
-    };
-    return text.replaceAll(/\b[A-Z]+\b/g, (word) => words[word] ?? word);
+    const { port } = new URL(ledgers.url("", ""));
+    return text.replaceAll(/\bDATABASE\b/g, database).replaceAll("PORT", port);
   };
   const pattern = (text: string) => {
     const escaped = here(text).replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
@@ -394,47 +377,47 @@ describe.each<[string, () => Promise<Profile>, Record<string, Row>]>([
   };
 
   beforeAll(async () => {
-    profile = await start();
-    await profile.create("other");
+    ledgers = await ledgersAsOnRds();
+    await ledgers.create("other");
     await run(
       `truncate orders, refunds, seller_transfers; ${checks.map((check) => insertRows(check, 7)).join("")}`,
       "other",
     );
-    return () => profile.stop();
+    return () => ledgers.stop();
   });
   beforeEach(async () => {
     database = `ledger_${randomBytes(6).toString("hex")}`;
-    await profile.create(database);
+    await ledgers.create(database);
   });
 
   /** Runs the commands of a remedy as they are printed. */
   async function apply(steps: string[]): Promise<void> {
     for (const step of steps) {
       const [, who = "", statement] = /^as (.+?): (.+)$/.exec(step) ?? [];
-      const login = who === "a superuser" ? "postgres" : /^\w+$/.test(who) ? who : profile.admin;
+      const login = who === "a superuser" ? "postgres" : /^\w+$/.test(who) ? who : "master";
       const [, owner] = /^psql "postgres:\/\/(\w+)@/.exec(step) ?? [];
-      if (statement?.includes("concurrently")) await profile.run(statement, database);
+      if (statement?.includes("concurrently")) await ledgers.run(statement, database);
       else if (statement) await run(`set role ${login}; ${statement}`);
       else if (owner) await promisify(exec)(step, { env: { ...process.env, PGPASSWORD: owner } });
       else if (step.startsWith("npm run migrate")) await migrate();
     }
   }
 
-  it.for(Object.entries(rows))("%s", async ([, row], { skip }) => {
+  it.for(Object.entries({ ...ledger, ...logins }))("%s", async ([, row], { skip }) => {
     const { brokenBy, wrongUrl = ["", ""], role = "sampler", login = `veza_ledger_${role}` } = row;
     onTestFinished(async () => {
       await run("begin read write; drop subscription if exists far; commit"); // It would hold the database.
-      await profile.run(`drop database ${database} with (force)`, "postgres");
+      await ledgers.run(`drop database ${database} with (force)`, "postgres");
       if (row.afterwards) await run(row.afterwards, "other");
       expect(await countsOf("other")).toEqual(forEachCheck(() => 7));
     });
     const look = (url: string, ...options: string[]) =>
-      doctor([role, ...options], { DATABASE_URL: url, CA_CERTIFICATES: profile.ca });
+      doctor([role, ...options], { DATABASE_URL: url, CA_CERTIFICATES: ledgers.ca });
     if (brokenBy) await run(here(brokenBy));
     if (row.isMigrated) await migrate().catch(() => {}); // It tries the roles, and may find the same.
 
     const [right, wrong] = wrongUrl.map(here) as [string, string];
-    const url = profile.url(login, database);
+    const url = ledgers.url(login, database);
     const ill = await look(url.replaceAll(right, wrong));
     expect(ill.ill).toEqual(row.says.map(pattern));
     expect(ill.exitCode).toBe(row.says.some((line) => line.startsWith("✗")) ? 1 : 0);

@@ -51,14 +51,15 @@ export async function fillWithIam(superuserUrl: string): Promise<void> {
 /**
  * A PostgreSQL that is set up as a careful company has it on RDS. The login `master` may create roles, is no superuser,
  * and does not own the tables. PUBLIC has no right to the database or the schema `public`. The ledger is in the schema
- * `veza` and belongs to `veza_app`. Nobody gets in without TLS. Passwords are the logins' names.
+ * `veza` and belongs to `veza_app`. Nobody gets in without TLS, but the superuser: the postgres_fdw from npm has none.
+ * Passwords are the logins' names.
  *
  * It leaves out what only Amazon has: rds_superuser, its own extensions, and IAM.
  */
 export async function startAsOnRds(): Promise<AsOnRds> {
   const certificates = await makeCertificates("IP:127.0.0.1");
   const access = path.join(path.dirname(certificates.ca), "pg_hba.conf");
-  await writeFile(access, "hostssl all all 127.0.0.1/32 scram-sha-256\n");
+  await writeFile(access, "host all postgres 127.0.0.1/32 scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n");
   const server = await startPostgres(0, [...tlsFlags(certificates), "-c", `hba_file=${access}`]);
   const address = `127.0.0.1:${server.port}`;
   const urlOf = (login: string, database: string, mode: string) =>
