@@ -91,9 +91,13 @@ const ledgers: Record<string, Ledger> = {
     ...{ made: into("veza"), schema: "veza" },
     setUp: `alter role veza_ledger_sampler in database "odd-ledger" set search_path = veza_v1, public`,
   },
-  "a role that looks elsewhere in the whole server, against --schema": {
-    ...{ made: into("veza"), schema: "veza", args: toVeza },
-    setUp: "alter role veza_ledger_sampler set search_path = veza_v1, public",
+  "a role that looks in the whole server for another ledger than --schema": {
+    made: `create schema veza; create table veza.orders (like orders including all);
+      create table veza.refunds (like refunds including all);
+      create table veza.seller_transfers (like seller_transfers including all);
+      insert into veza.orders overriding system value table orders; truncate orders`,
+    ...{ schema: "veza", args: toVeza },
+    setUp: "alter role veza_ledger_sampler set search_path = public",
   },
   "tables in two schemas": { made: "create schema shop; alter table refunds set schema shop" },
   "a second ledger in another schema": {

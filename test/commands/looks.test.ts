@@ -20,7 +20,7 @@ interface Row {
   /** What is wrong in DATABASE_URL, until the remedy. */
   wrongUrl?: [right: string, wrong: string];
   /** Without it, the sampler's doctor looks. */
-  role?: "receiver";
+  role?: "receiver" | "both";
   /** Without it, the login of the function. */
   login?: string;
   /** All lines of the doctor that are not ✓. */
@@ -168,6 +168,12 @@ const logins: Record<string, Row> = {
     wrongUrl: ["veza_ledger_sampler", "veza_ledger_receiver"],
     says: ["✗ login veza_ledger_receiver is the receiver's alone"],
     remedy: "put the login veza_ledger_sampler into this secret: are the two secrets swapped?",
+  },
+  "the login of one function, where both are looked at": {
+    role: "both",
+    login: "veza_ledger_sampler",
+    says: ["✗ login veza_ledger_sampler is the sampler's alone"],
+    remedy: "npm run doctor -- sampler",
   },
   "rights of the sampler that were taken away": {
     brokenBy: `${withoutZone("UTC")}; revoke select (status, created_at) on orders from veza_ledger_sampler;
