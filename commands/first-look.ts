@@ -62,7 +62,7 @@ export async function firstLook(
     const ask: Ask = (question) =>
       askOn(database, deadline("Postgres", (questionSeconds + 2) * 1_000), given)(question);
     const settings = { database: target } as Settings;
-    const session = { database, login: target.username, version: "", ask, count: ask };
+    const session = { database, login: target.username, version: "", ask, askCatalogue: ask, count: ask };
     scene = { functions: { sampler: true, receiver: false }, settled, settings, ...session };
     return await orAbort(look(scene, print, limit), limit);
   } catch (error) {

@@ -22,6 +22,8 @@ export function readSettings({ receiver }: Scene["functions"]): Promise<Settings
 /** Settings of a question: it writes nothing, waits for little, and numbers arrive to the last digit. */
 export const carefully = { transaction_read_only: "on", extra_float_digits: "1" };
 export const briefly = { ...carefully, statement_timeout: "1500ms", lock_timeout: "500ms" };
+/** For the catalogue, which may hold thousands of tables, and where nobody waits for the reader. */
+const patiently = { ...briefly, statement_timeout: "10s" };
 
 /** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
 export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
@@ -35,6 +37,10 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
     withDeadline(database, limit, (sql) => sql.unsafe("begin").then(() => sql.unsafe("rollback"))),
     "a pooler before Postgres allows no transaction: set pool_mode = transaction for this database in PgBouncer",
   );
-  const asks = { ask: askOn(database, limit, briefly), count: askOn(database, limit, carefully) };
-  return { database, login: String(row?.login), version: String(row?.version), ...asks };
+  return {
+    ...{ database, login: String(row?.login), version: String(row?.version) },
+    ask: askOn(database, limit, briefly),
+    askCatalogue: askOn(database, limit, patiently),
+    count: askOn(database, limit, carefully),
+  };
 }

@@ -13,6 +13,8 @@ export interface Session {
   version: string;
   /** Asks about the ledger, briefly. */
   ask: Ask;
+  /** Asks about rights and what is below views, for longer: it reads no row of the ledger. */
+  askCatalogue: Ask;
   /** Asks what the sampler asks, which may take its time. */
   count: Ask;
 }

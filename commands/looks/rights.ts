@@ -7,16 +7,16 @@ import { literal, ownerName } from "../sql.ts";
 import type { Scene, Session } from "../take-looks.ts";
 
 /** Whether the login has all rights that its functions need. */
-export async function lookAtRights({ ask, login, functions }: Scene & Session): Promise<Finding> {
+export async function lookAtRights({ askCatalogue, login, functions }: Scene & Session): Promise<Finding> {
   const needed = [
     ...(functions.sampler ? ["veza_ledger_sampler"] : []),
     ...(functions.receiver ? ["veza_ledger_receiver"] : []),
   ];
-  return await compare(ask, login, needed);
+  return await compare(askCatalogue, login, needed);
 }
 
 /** Whether people on call have theirs, where there is their role. */
-export async function lookAtOncall({ ask }: Session): Promise<Finding | undefined> {
+export async function lookAtOncall({ askCatalogue: ask }: Session): Promise<Finding | undefined> {
   const oncall = "veza_ledger_oncall";
   const [row] = await ask(`select from pg_roles where rolname = '${oncall}'`);
   return row && (await compare(ask, oncall, [oncall]));
