@@ -41,7 +41,7 @@ it.each(["timestamptz", "timestamp"])(
     const large = await pagesAt(400_000, type);
     expect(large.withoutIndexes).toBeGreaterThan(10 * small.withoutIndexes);
     const lacking = "config/postgres/indexes.sql: npm run generate";
-    expect(large.healthy, lacking).toBe(small.healthy);
+    expect(large.healthy, lacking).toBeLessThan(2 * small.healthy); // Of 20 times as many rows.
     // A few pages for each count, for its evidence, and for the list of tables.
     expect(large.healthy, lacking).toBeLessThan(20 * checks.length);
     expect(large.withStuckRows - large.healthy).toBeLessThan(25);
