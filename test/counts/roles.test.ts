@@ -37,7 +37,7 @@ const runRoles = () => runSqlFiles(url, ["config/postgres/roles.sql"]);
 
 /** What a session of this login starts with. */
 async function settingsOf(login: string): Promise<Record<string, string | null>> {
-  const sql = postgres(as(login), { max: 1 });
+  const sql = postgres(as(login), { max: 1, fetch_types: false });
   const rows = await sql`select name, current_setting(name) as setting from pg_settings
     union all select 'app.tenant', current_setting('app.tenant', true)`;
   await sql.end();
