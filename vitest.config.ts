@@ -1,4 +1,5 @@
 import "./commands/needs-node.js";
+import { availableParallelism, loadavg } from "node:os";
 import path from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
@@ -54,8 +55,9 @@ useTemporaryFolder();
 export default defineConfig({
   test: {
     reporters: ["default", ...(process.env.GITHUB_ACTIONS ? ["github-actions"] : []), new Skipped()],
-    // Most tests wait for something, so that two cores have room for eight files at a time.
-    maxWorkers: 8,
+    // Most tests wait for something, so that a core has room for four files at a time; where others work too, for two.
+    // Limits of the service, as 1.5 s for a statement, would end what an overloaded machine holds up.
+    maxWorkers: availableParallelism() * (Number(loadavg()[0]) > availableParallelism() ? 2 : 4),
     sequence: { sequencer: LongestFirst },
     // Faults last until the service's own limits end them, after 25 s at most. The rest is for a machine that does
     // other things at the same time: these time-outs prove nothing.
