@@ -11,7 +11,7 @@ import { supervise } from "./supervise.ts";
 import { say } from "./terminal.ts";
 
 const project = path.join(import.meta.dirname, "..");
-const startTimeoutMs = 20_000;
+const startTimeoutMs = 60_000;
 
 /** A program that runs in the background. */
 export interface Running {
