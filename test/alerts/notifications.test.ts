@@ -224,9 +224,12 @@ afterAll(stop);
 beforeAll(async () => {
   await start();
   const lateMs = await playAll();
-  const hasStalled = lateMs > minuteMs || (await missedEvaluations()) > 0;
-  if (hasStalled && [...incidents, drill].some((incident) => !isDeepStrictEqual(...receivedAndDue(incident)))) {
+  const missed = await missedEvaluations();
+  const wrong = [...incidents, drill].map(receivedAndDue).filter(([got, due]) => !isDeepStrictEqual(got, due));
+  if ((lateMs > minuteMs || missed > 0) && wrong.length > 0) {
     // On a machine that stalls for so long, a sampler is silent indeed. Slower, it is not.
+    const stall = `a push was ${lateMs} ms late, ${missed} evaluations were missed`;
+    process.stderr.write(`Played again, slower: ${stall}, and ${JSON.stringify(wrong)}\n`);
     await stop();
     minuteMs *= 3;
     await start();
