@@ -3,7 +3,6 @@ import { tableNamed } from "../../config/rights.ts";
 
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
-import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
 import { here, isOurs, ownedView, setTo, view } from "../remedies.ts";
 import { below } from "../sql.ts";
@@ -18,8 +17,8 @@ const kindNames: Record<string, string> = {
 };
 
 /** The table that a check finds under this name: where and what it is, how large, and whether rows are hidden. */
-export async function lookAtTable({ ask }: Session, table: string): Promise<Finding> {
-  const [row = {}] = await ask(`
+export async function lookAtTable(session: Session, table: string): Promise<Finding> {
+  const [row = {}] = await session.askCatalogue(`
     with recursive found as (select ${tableNamed(`'${table}'`)} as oid),
     ${below("select oid from found")},
     named as (
@@ -44,7 +43,7 @@ export async function lookAtTable({ ask }: Session, table: string): Promise<Find
   if (!row.is_usable) {
     return wrong(`it is in ${schema}, which the role may not use`, `usage on ${schema}`, "see rights, above");
   }
-  return row.hides_rows ? await hidden(ask, table, row) : await lookAtRows(ask, table, row);
+  return row.hides_rows ? await hidden(session, table, row) : await lookAtRows(session, table, row);
 }
 
 /** How to look into this schema first, and then where the role looks now. */
@@ -57,8 +56,8 @@ const searchIn = (row: Row) => (schema: string) => {
  * Who is under row-level security, of those as whom the tables are read: the login, or the owner of a view, unless it
  * asks as its caller. A login of the shop never gets around its policies: the shop relies on them.
  */
-async function hidden(ask: Ask, table: string, { schema }: Row): Promise<Finding> {
-  const rows = await ask(`
+async function hidden({ askCatalogue }: Session, table: string, { schema }: Row): Promise<Finding> {
+  const rows = await askCatalogue(`
     with recursive read (oid, reader) as (
       select ${tableNamed(`'${table}'`)}, session_user::name
       union
@@ -94,7 +93,8 @@ async function hidden(ask: Ask, table: string, { schema }: Row): Promise<Finding
   return wrong(found(`, for ${row.reader}`), expected, { as: "a superuser", sql: sql.join("; ") });
 }
 
-async function lookAtRows(ask: Ask, table: string, row: Row): Promise<Finding> {
+async function lookAtRows(session: Session, table: string, row: Row): Promise<Finding> {
+  const { ask } = session;
   const manyRows = 1_000;
   let size = "and empty";
   try {
@@ -107,7 +107,7 @@ async function lookAtRows(ask: Ask, table: string, row: Row): Promise<Finding> {
     }
   } catch (error) {
     // Behind a view that asks as its caller, or whose owner the policies are forced on. Messages are translated.
-    if ((error as { routine?: string }).routine === "check_enable_rls") return await hidden(ask, table, row);
+    if ((error as { routine?: string }).routine === "check_enable_rls") return await hidden(session, table, row);
     const seeLock = "see who holds the lock: docs/runbook/reasons.md";
     return wrong(
       errorFields(error).reason,
