@@ -231,7 +231,7 @@ beforeAll(async () => {
     const stall = `a push was ${lateMs} ms late, ${missed} evaluations were missed`;
     process.stderr.write(`Played again, slower: ${stall}, and ${JSON.stringify(wrong)}\n`);
     await stop();
-    minuteMs *= 3;
+    minuteMs *= 2;
     await start();
     await playAll();
   }
