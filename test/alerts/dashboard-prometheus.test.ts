@@ -35,7 +35,8 @@ afterAll(() => Promise.all([prometheus?.stop(), gateway?.stop()]));
 /** Pushes both groups of a stage, with this many rows for each check. */
 async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): Promise<void> {
   const tick = Date.now() / 1000 - lastTickAgoSeconds;
-  const outcomes = checks.map((check) => ({ check, count, oldestSeconds: count && tick - 3600 }));
+  const written = tick - 12 * 3600; // Older than any check's threshold, and no day old.
+  const outcomes = checks.map((check) => ({ check, count, oldestSeconds: count && written }));
   const evidence = [
     ...["waiting", "parked"].map((state) => series(outboxMetric.rows, { state }, 0)),
     series(outboxMetric.oldest, {}, 0),
@@ -45,7 +46,7 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): 
       series(blindnessMetric.newest, { check }, tick - 60),
       series(amountMetric, { check, currency: "EUR" }, 310.2),
       series(acceptedMetric.rows, { check }, count ? 0 : 1),
-      series(acceptedMetric.oldestUnaccepted, { check }, tick - 3600),
+      series(acceptedMetric.oldestUnaccepted, { check }, written),
     ]),
   ];
   const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");

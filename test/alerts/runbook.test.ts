@@ -11,6 +11,7 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { createDatabase, databaseForTest, lockTable, type TestDatabase } from "../helpers/database.ts";
+import { insertRows } from "../helpers/models.ts";
 import { needs } from "../helpers/needs.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
@@ -90,6 +91,11 @@ describe("the SQL", () => {
 
   it.each(checks)("of $id lists and counts the rows that it is about, in one query", async (check) => {
     const [list = ""] = sqlIn(pages[alertOf(check)]);
+    const before = await database.admin.unsafe(`select max(id) as id from ${check.table}`);
+    await database.admin.unsafe(insertRows(check, 2));
+    onTestFinished(async () => {
+      await database.admin.unsafe(`delete from ${check.table} where id > ${before[0]?.id}`);
+    });
     const rows = await oncall.unsafe(list);
     expect(rows).not.toHaveLength(0);
     expect(Object.values(rows[0] ?? {}).map(Number)[0]).toBe(rows.length);

@@ -19,7 +19,8 @@ const rulesText = await textOf("config/alertmanager/ledger.yml");
 async function expectIn(places: [file: string, text: string][]): Promise<void> {
   const read = await Promise.all(places.map(async ([file, text]) => [file, text, await textOf(file)] as const));
   const lacking = read.filter(([, text, is]) => !oneLine(is).includes(oneLine(text)));
-  expect(lacking.map(([file, text]) => `${file} lacks: ${text}`)).toEqual([]);
+  const lines = lacking.map(([file, text]) => `${file} lacks: ${text}`);
+  expect(lines, lines.join("\n")).toEqual([]);
 }
 
 describe.each(checks)("$id has", (check) => {
