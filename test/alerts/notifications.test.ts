@@ -23,7 +23,7 @@ import { rulesFile } from "../helpers/rules.ts";
 // Each incident has a stage of its own, on a real Pushgateway, Prometheus and Alertmanager. Every time in a copy of the
 // rules and of the route is shorter by the same factor, and a day is shorter still. alerts.yml has what each rule does.
 // Here is what rules do to each other, and what becomes of it on the way to a person.
-let minuteMs = 800; // 400 is enough for a machine that does nothing else.
+let minuteMs = 1_000; // 400 is enough for a machine that does nothing else.
 const dayMinutes = 72;
 const lastMinute = 170;
 const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
@@ -365,7 +365,7 @@ async function follow(stage: string, page: string, begin: string): Promise<void>
 
 /** What a person has received of an incident, and what is due, in one order. */
 function receivedAndDue({ stage, receives }: typeof drill): [received: string[], due: string[]] {
-  // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`. The rest, 16 s, is
+  // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`. The rest, 20 s, is
   // for the machine. How soon a rule changes is in alerts.yml, to the minute.
   const left = [...receives];
   const matched = (received[stage] ?? []).map(({ minute, what }) => {
