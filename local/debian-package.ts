@@ -39,8 +39,15 @@ export async function unpackDebianPackage(name: string, root: string, signal?: A
       const needed = (await unpackAll(folder, unpacked)).filter((other) => !seen.has(other));
       if (needed.length === 0) break;
       for (const other of needed) seen.add(other);
-      // Without them its pages are plain, and it runs all the same.
-      await downloadPackages(apt, needed, "the packages that it needs").catch(() => signal?.throwIfAborted());
+      // Without fonts and scripts its pages are plain, and it runs all the same. apt fetches none where one has no
+      // source, as an installed library that is newer than the package lists.
+      await downloadPackages(apt, needed, "the packages that it needs").catch(async () => {
+        for (const other of needed) {
+          signal?.throwIfAborted();
+          await downloadPackages(apt, [other], other).catch(() => {});
+        }
+        signal?.throwIfAborted();
+      });
     }
     await rename(unpacked, root).catch((error) => {
       if (!/^(ENOTEMPTY|EEXIST)$/.test(error.code)) throw error; // Another process was faster.

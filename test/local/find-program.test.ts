@@ -1,6 +1,9 @@
 // Where the programs come from: the PATH, a cache, or a package of Debian.
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { appendFile, cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { promisify } from "node:util";
 import { beforeEach, expect, it } from "vitest";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { needs, skippedBecause } from "../helpers/needs.ts";
@@ -48,12 +51,14 @@ async function linkDebianTools(): Promise<void> {
   }
 }
 
-/** An apt without package lists, whose configuration also has `more`. Returns what the program is given. */
-async function emptyApt(more: string): Promise<{ APT_CONFIG: string }> {
+/** An apt without package lists, which knows this source alone, or the system's. Returns what the program is given. */
+async function emptyApt(source?: string): Promise<{ APT_CONFIG: string }> {
   await linkDebianTools();
   await mkdir(path.join(home, "lists/partial"), { recursive: true });
-  const file = path.join(home, "apt.conf");
-  await writeFile(file, `Dir::State::Lists "${home}/lists";\n${more}`);
+  const [file, list] = [path.join(home, "apt.conf"), path.join(home, "sources.list")];
+  if (source) await writeFile(list, source);
+  const settings = source ? `Dir::Etc::sourcelist "${list}";\nDir::Etc::sourceparts "none";\n` : "";
+  await writeFile(file, `Dir::State::Lists "${home}/lists";\n${settings}`);
   return { APT_CONFIG: file };
 }
 
@@ -91,13 +96,38 @@ it("says so where neither cache can be written to", withoutApt, async () => {
 });
 
 it("says what apt said where it reaches no mirror, and leaves nothing behind", withoutApt, async () => {
-  const sources = path.join(home, "sources.list");
-  await writeFile(sources, `deb http://127.0.0.1:${closedPort}/ stable main\n`);
-  const settings = `Dir::Etc::sourcelist "${sources}";\nDir::Etc::sourceparts "none";\n`;
-  const output = await find("promtool", await emptyApt(settings));
+  const output = await find("promtool", await emptyApt(`deb http://127.0.0.1:${closedPort}/ stable main\n`));
   expect(output).toContain("promtool … failed\nfetching Debian's package lists … failed\n");
   expect(output).toMatch(/^promtool was not found\. .* could not be fetched: .*127\.0\.0\.1.*\(brew install/m);
   expect(await readdir(path.join(checkout, ".cache"))).toEqual([]);
+});
+
+it("unpacks what it needs of which there is a package, and goes on without the rest", withoutApt, async () => {
+  const mirror = path.join(home, "mirror");
+  const packages = {
+    "prometheus-pushgateway": ["Depends: libevent-newer, libcares2", "usr/bin/prometheus-pushgateway"],
+    libcares2: ["Section: libs", "usr/lib/libcares.so.2"],
+  };
+  for (const [name, [field, file = ""]] of Object.entries(packages)) {
+    const control = `Package: ${name}\nVersion: 1\nArchitecture: all\nMaintainer: nobody\n${field}\nDescription: none\n`;
+    const tree = path.join(home, name);
+    await makeProgram(path.join(tree, "DEBIAN"), "postinst");
+    await writeFile(path.join(tree, "DEBIAN/control"), control);
+    await makeProgram(path.join(tree, path.dirname(file)), path.basename(file));
+    await mkdir(mirror, { recursive: true });
+    const archive = path.join(mirror, `${name}.deb`);
+    await promisify(execFile)("dpkg-deb", ["--build", tree, archive]);
+    const bytes = await readFile(archive);
+    const sum = createHash("sha256").update(bytes).digest("hex");
+    await appendFile(
+      path.join(mirror, "Packages"),
+      `${control}Filename: ./${name}.deb\nSize: ${bytes.length}\nSHA256: ${sum}\n\n`,
+    );
+  }
+  const output = await find("pushgateway", await emptyApt(`deb [trusted=yes] file:${mirror} ./\n`));
+  const root = path.join(checkout, ".cache/prometheus-pushgateway");
+  expect(output).toContain(found(path.join(root, "usr/bin/prometheus-pushgateway"), root));
+  expect(await readdir(path.join(root, "usr/lib"))).toEqual(["libcares.so.2"]);
 });
 
 // A minute on a slow line, and only with a mirror: where the whole is proven, and not in every run.
@@ -105,7 +135,7 @@ it(
   "fetches package lists of its own where the system has none, and changes nothing there",
   process.env.CI ? withoutApt : skippedBecause("with CI=1 alone, since it downloads for a minute"),
   async () => {
-    const output = await find("promtool", await emptyApt(""));
+    const output = await find("promtool", await emptyApt());
     const root = path.join(checkout, ".cache/promtool");
     expect(output).toContain("fetching Debian's package lists … done\n");
     expect(output).toContain(found(path.join(root, "usr/bin/promtool"), root));
