@@ -19,7 +19,7 @@ export async function hasDebianPackages(): Promise<boolean> {
  * Unpacks a package of Debian or Ubuntu into a folder without installing it. So it does with the scripts and fonts of
  * its web pages, and with the libraries of PgBouncer. Needs no root, takes no lock of the system, and changes
  * nothing in the system. Where the package lists are missing, old, or being updated, it fetches lists of its own, and
- * deletes them afterwards.
+ * deletes them afterwards. Packages that are unpacked at the same time share them.
  *
  * Throws an Error with apt's reason, or when `signal` aborts; nothing is left in the folder then.
  */
@@ -27,11 +27,13 @@ export async function unpackDebianPackage(name: string, root: string, signal?: A
   await mkdir(path.dirname(root), { recursive: true });
   const folder = await mkdtemp(`${root}-download-`);
   const unpacked = path.join(folder, "root");
+  lists.users++;
   try {
     let apt: Apt = { folder, settings: limits, signal };
     const download = () => downloadPackages(apt, [name], `Debian's package ${name}`);
     await download().catch(async () => {
-      apt = await fetchLists(apt);
+      lists.fetched ??= fetchLists(path.dirname(root), signal);
+      apt = { folder, settings: (await lists.fetched).settings, signal };
       return download();
     });
     const seen = new Set([name]);
@@ -39,8 +41,8 @@ export async function unpackDebianPackage(name: string, root: string, signal?: A
       const needed = (await unpackAll(folder, unpacked)).filter((other) => !seen.has(other));
       if (needed.length === 0) break;
       for (const other of needed) seen.add(other);
-      // Without fonts and scripts its pages are plain, and it runs all the same. apt fetches none where one has no
-      // source, as an installed library that is newer than the package lists.
+      // Without fonts and scripts its pages are plain, and it runs all the same. A package without a source keeps apt
+      // from fetching the others: an installed library may be newer than the package lists.
       await downloadPackages(apt, needed, "the packages that it needs").catch(async () => {
         for (const other of needed) {
           signal?.throwIfAborted();
@@ -54,6 +56,11 @@ export async function unpackDebianPackage(name: string, root: string, signal?: A
     });
   } finally {
     await rm(folder, { recursive: true, force: true });
+    if (--lists.users === 0) {
+      const { fetched } = lists;
+      lists.fetched = undefined;
+      await fetched?.then(({ folder: own }) => rm(own, { recursive: true, force: true })).catch(() => {});
+    }
   }
 }
 
@@ -88,17 +95,25 @@ async function downloadPackages(apt: Apt, names: string[], what: string): Promis
   });
 }
 
-/** Fetches package lists that only this download uses. */
-async function fetchLists({ folder, settings, signal }: Apt): Promise<Apt> {
-  const lists = path.join(folder, "lists");
-  await mkdir(path.join(lists, "partial"), { recursive: true });
-  const own = [`Dir::State::Lists=${lists}`, `Dir::Cache=${folder}/cache`, "APT::Sandbox::User="];
-  const apt = { folder, settings: [...settings, ...own], signal };
-  await announce("fetching Debian's package lists", async () => {
-    await runApt({ ...apt, settings: [...apt.settings, "APT::Update::Error-Mode=any"] }, "update");
-    return "done";
-  });
-  return apt;
+/** The lists of this process's own, and how many packages are being unpacked. */
+const lists: { users: number; fetched?: Promise<Apt> | undefined } = { users: 0 };
+
+/** Fetches package lists into a new folder in `parent`. Nothing is left of it when that fails. */
+async function fetchLists(parent: string, signal: AbortSignal | undefined): Promise<Apt> {
+  const folder = await mkdtemp(path.join(parent, "lists-"));
+  try {
+    await mkdir(path.join(folder, "lists/partial"), { recursive: true });
+    const own = [`Dir::State::Lists=${folder}/lists`, `Dir::Cache=${folder}/cache`, "APT::Sandbox::User="];
+    const settings = [...limits, ...own];
+    await announce("fetching Debian's package lists", async () => {
+      await runApt({ folder, settings: [...settings, "APT::Update::Error-Mode=any"], signal }, "update");
+      return "done";
+    });
+    return { folder, settings, signal };
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 /**

@@ -28,11 +28,12 @@ beforeEach(async () => {
   await symlink(path.join(projectFolder, "node_modules"), path.join(checkout, "node_modules"));
 });
 
-/** The lines of its steps, and then where the program is, or why it was not found. */
-async function find(name: string, environment: Record<string, string> = {}): Promise<string> {
+/** The lines of the steps, and then where each program is, or why it was not found. */
+async function find(names: string, environment: Record<string, string> = {}): Promise<string> {
   const script = path.join(checkout, "test/programs/find-program.ts");
   const places = { HOME: home, XDG_CACHE_HOME: "", PATH: onPath };
-  return (await runProgram(process.execPath, [script, name], { ...places, ...environment }).exited).output;
+  return (await runProgram(process.execPath, [script, ...names.split(" ")], { ...places, ...environment }).exited)
+    .output;
 }
 
 const found = (file: string, root?: string) => `${JSON.stringify({ file, root })}\n`;
@@ -102,33 +103,40 @@ it("says what apt said where it reaches no mirror, and leaves nothing behind", w
   expect(await readdir(path.join(checkout, ".cache"))).toEqual([]);
 });
 
-it("unpacks what it needs of which there is a package, and goes on without the rest", withoutApt, async () => {
-  const mirror = path.join(home, "mirror");
-  const packages = {
-    "prometheus-pushgateway": ["Depends: libevent-newer, libcares2", "usr/bin/prometheus-pushgateway"],
-    libcares2: ["Section: libs", "usr/lib/libcares.so.2"],
-  };
-  for (const [name, [field, file = ""]] of Object.entries(packages)) {
-    const control = `Package: ${name}\nVersion: 1\nArchitecture: all\nMaintainer: nobody\n${field}\nDescription: none\n`;
-    const tree = path.join(home, name);
-    await makeProgram(path.join(tree, "DEBIAN"), "postinst");
-    await writeFile(path.join(tree, "DEBIAN/control"), control);
-    await makeProgram(path.join(tree, path.dirname(file)), path.basename(file));
-    await mkdir(mirror, { recursive: true });
-    const archive = path.join(mirror, `${name}.deb`);
-    await promisify(execFile)("dpkg-deb", ["--build", tree, archive]);
-    const bytes = await readFile(archive);
-    const sum = createHash("sha256").update(bytes).digest("hex");
-    await appendFile(
-      path.join(mirror, "Packages"),
-      `${control}Filename: ./${name}.deb\nSize: ${bytes.length}\nSHA256: ${sum}\n\n`,
-    );
-  }
-  const output = await find("pushgateway", await emptyApt(`deb [trusted=yes] file:${mirror} ./\n`));
-  const root = path.join(checkout, ".cache/prometheus-pushgateway");
-  expect(output).toContain(found(path.join(root, "usr/bin/prometheus-pushgateway"), root));
-  expect(await readdir(path.join(root, "usr/lib"))).toEqual(["libcares.so.2"]);
-});
+it(
+  "unpacks what a program needs as far as there are packages, and fetches lists once for all programs",
+  withoutApt,
+  async () => {
+    const mirror = path.join(home, "mirror");
+    const packages = {
+      "prometheus-pushgateway": ["Depends: libevent-newer, libcares2", "usr/bin/prometheus-pushgateway"],
+      libcares2: ["Section: libs", "usr/lib/libcares.so.2"],
+    };
+    for (const [name, [field, file = ""]] of Object.entries(packages)) {
+      const fields = [`Package: ${name}`, "Version: 1", "Architecture: all", "Maintainer: nobody", field];
+      const control = [...fields, "Description: none", ""].join("\n");
+      const tree = path.join(home, name);
+      await makeProgram(path.join(tree, "DEBIAN"), "postinst");
+      await writeFile(path.join(tree, "DEBIAN/control"), control);
+      await makeProgram(path.join(tree, path.dirname(file)), path.basename(file));
+      await mkdir(mirror, { recursive: true });
+      const archive = path.join(mirror, `${name}.deb`);
+      await promisify(execFile)("dpkg-deb", ["--build", tree, archive]);
+      const bytes = await readFile(archive);
+      const sum = createHash("sha256").update(bytes).digest("hex");
+      await appendFile(
+        path.join(mirror, "Packages"),
+        `${control}Filename: ./${name}.deb\nSize: ${bytes.length}\nSHA256: ${sum}\n\n`,
+      );
+    }
+    const output = await find("pushgateway amtool", await emptyApt(`deb [trusted=yes] file:${mirror} ./\n`));
+    const root = path.join(checkout, ".cache/prometheus-pushgateway");
+    expect(output).toContain(found(path.join(root, "usr/bin/prometheus-pushgateway"), root));
+    expect(output.match(/fetching Debian's package lists/g)).toHaveLength(1);
+    expect(await readdir(path.join(checkout, ".cache"))).toEqual(["prometheus-pushgateway"]);
+    expect(await readdir(path.join(root, "usr/lib"))).toEqual(["libcares.so.2"]);
+  },
+);
 
 // A minute on a slow line, and only with a mirror: where the whole is proven, and not in every run.
 it(

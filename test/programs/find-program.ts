@@ -1,8 +1,7 @@
 import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 
-// Prints where a program is, or why it could not be found.
-try {
-  console.log(JSON.stringify(await findProgram(process.argv[2] as ProgramName)));
-} catch (error) {
-  console.log((error as Error).message);
+// Prints where each of these programs is, or why it could not be found.
+const names = process.argv.slice(2) as ProgramName[];
+for (const found of await Promise.allSettled(names.map(findProgram))) {
+  console.log(found.status === "fulfilled" ? JSON.stringify(found.value) : found.reason.message);
 }
