@@ -208,7 +208,7 @@ async function start(): Promise<void> {
   await pushAll(0);
   const rules = faster(await readFile(rulesFile, "utf8"));
   const urls = { pushgatewayUrl: gateway.url, alertmanagerUrl: alertmanager.url };
-  prometheus = await startPrometheus(0, { ...urls, rules, interval: `${minuteMs / 2}ms` });
+  prometheus = await startPrometheus(0, { ...urls, rules, interval: `${minuteMs}ms` });
   const hasScraped = async () => {
     await pushAll(0);
     expect(await rowsOf(prometheus.url, sampleTimestampMetric)).toHaveLength(incidents.length);

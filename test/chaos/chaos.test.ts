@@ -155,7 +155,7 @@ function startObserver({ gateway, outages }: Stack) {
   };
   const observing = (async () => {
     // The gateway may be down at this moment.
-    while (!isOver) await Promise.all([observe().catch(() => {}), sleep(5)]);
+    while (!isOver) await Promise.all([observe().catch(() => {}), sleep(20)]);
   })();
   return {
     async end() {
