@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { run as runDoctor } from "../../commands/doctor.ts";
 import { run as runMigrate } from "../../commands/migrate.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
+import { findOnPath } from "../../local/find-on-path.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
@@ -213,6 +214,7 @@ const ledgers: Record<string, Ledger> = {
   },
 };
 
+const psql = await findOnPath(["psql"]);
 let server: Awaited<ReturnType<typeof startPostgres>>;
 let version: number;
 const url = (login: string, database: string) => `postgres://${login}:${login}@127.0.0.1:${server.port}/${database}`;
@@ -392,7 +394,8 @@ async function take(step: string, admin: string, name: string): Promise<void> {
     const role = who === "a superuser" ? "postgres" : /^a login|^the owner of/.test(who) ? admin : who;
     await runAs(role.replaceAll('"', ""), statement, name);
   } else {
-    const [, owner] = /^psql "postgres:\/\/(\w+)@/.exec(step) ?? [];
-    await promisify(exec)(step, { env: { ...process.env, PGPASSWORD: owner } });
+    const [, owner = "", file = ""] = /^psql "postgres:\/\/(\w+)@.*" -f (\S+)$/.exec(step) ?? [];
+    if (psql) await promisify(exec)(step, { env: { ...process.env, PGPASSWORD: owner } });
+    else await runSqlFiles(url(owner, name), [file]);
   }
 }

@@ -11,9 +11,11 @@ import { startPostgres } from "../../local/postgres.ts";
 import { copyProject } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
+import { needs } from "../helpers/needs.ts";
 import { runProgram } from "../helpers/processes.ts";
 
-it("leads to true numbers and a counted delivery, by the command of the unit", async () => {
+const title = "leads to true numbers and a counted delivery, by the command of the unit";
+it(title, await needs("openssl"), async () => {
   const page = await readFile("docs/without-aws.md", "utf8");
   const blocks = [...page.matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = "", block = ""]) =>
     block.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
