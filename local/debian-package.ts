@@ -45,10 +45,8 @@ export async function unpackDebianPackage(name: string, root: string, signal?: A
       // from fetching the others: an installed library may be newer than the package lists.
       await downloadPackages(apt, needed, "the packages that it needs").catch(async () => {
         for (const other of needed) {
-          signal?.throwIfAborted();
-          await downloadPackages(apt, [other], other).catch(() => {});
+          await downloadPackages(apt, [other], other).catch(() => signal?.throwIfAborted());
         }
-        signal?.throwIfAborted();
       });
     }
     await rename(unpacked, root).catch((error) => {
