@@ -374,7 +374,7 @@ const isUnexpected = (one: string) => one.endsWith(unexpected);
 
 /** What a person has received of an incident, and what is due, in one order. */
 function receivedAndDue({ stage, receives }: typeof drill): [received: string[], due: string[]] {
-  // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`. The rest, 20 s, is
+  // A notification waits for the next evaluation and `group_wait`, or for up to `group_interval`. The rest, 18 s, is
   // for the machine. How soon a rule changes is in alerts.yml, to the minute.
   const left = [...receives];
   const matched = (received[stage] ?? []).map(({ minute, what }) => {
