@@ -7,9 +7,9 @@ import { lookAtCounts } from "./looks/counts.ts";
 import { lookAtGateway } from "./looks/gateway.ts";
 import { lookAtIndexes } from "./looks/indexes.ts";
 import { lookAtLogin } from "./looks/login.ts";
+import { lookAtMigration } from "./looks/migration.ts";
 import { lookAtPersistence } from "./looks/persistence.ts";
-import { lookAtReading } from "./looks/reading.ts";
-import { lookAtOncall, lookAtRights } from "./looks/rights.ts";
+import { lookAtRights } from "./looks/rights.ts";
 import { lookAtRole } from "./looks/role.ts";
 import { lookAtServer } from "./looks/server.ts";
 import { lookAtShown } from "./looks/shown.ts";
@@ -37,9 +37,7 @@ export const looks: Look[] = [
   { name: "TLS", look: lookAtTls },
   { name: "login", look: lookAtLogin },
   look("role's settings", lookAtRole),
-  look("ways to read", lookAtReading, { for: "sampler" }),
   look("rights", lookAtRights, { isFirst: true }),
-  look("rights on call", lookAtOncall, { for: "sampler" }),
   look("server", lookAtServer, { isFirst: true }),
   ...tables.flatMap((table) => [
     onLedger(`table ${table}`, (scene) => lookAtTable(scene, table), ["role's settings"]),
@@ -52,6 +50,11 @@ export const looks: Look[] = [
   ...checks.map((check) =>
     onLedger(`check ${check.id}`, (scene) => lookAtCheck(scene, check), [`time of ${check.table}`]),
   ),
+  look("migration", lookAtMigration, {
+    for: "sampler",
+    // What these find, migrate finds too.
+    behind: ["role's settings", "rights", ...tables.flatMap((table) => [`table ${table}`, `columns of ${table}`])],
+  }),
   onLedger("indexes", lookAtIndexes),
   look("counts", lookAtCounts, { for: "sampler" }),
   look("accepted rows", lookAtAccepted, { for: "sampler" }),

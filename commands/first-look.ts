@@ -1,18 +1,19 @@
+import { tables } from "../config/rights.ts";
 import type { checks, Outcome } from "../lib/checks.ts";
+import { withDeadline } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { isPasswordRefused } from "../lib/last-good-login.ts";
 import { errorFields } from "../lib/log.ts";
-import { type Ask, askOn } from "../lib/question.ts";
 import { parseDatabaseUrl, type Settings } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
 import { looks } from "./every-look.ts";
-import { type Finding, findingOf, orRemedy, Problem } from "./finding.ts";
+import { type Finding, findingOf, orRemedy, Problem, type Step } from "./finding.ts";
 import { loginProblem } from "./login-problem.ts";
 import { countNow, countOf } from "./looks/counts.ts";
 import { linesOf, type Print } from "./print.ts";
+import { sqlName } from "./quote.ts";
 import { isOurs } from "./remedies.ts";
-import { carefully } from "./session.ts";
-import { quoted } from "./sql.ts";
+import { askBriefly, readingLogin } from "./session.ts";
 import { type Scene, type Session, takeLooks } from "./take-looks.ts";
 
 const questionSeconds = 10;
@@ -21,6 +22,16 @@ const totalTimeoutMs = 60_000;
 const passwordRemedy = [
   "write the characters / # ? % @ of a password as %2F %23 %3F %25 %40",
   "or leave the password out of the URL, and set PGPASSWORD",
+];
+
+/** How to make a login that reads the ledger, and may no more. */
+const reader = (schema = "public"): Step[] => [
+  "look as a login that may no more than read, such as this, with a password of yours:",
+  { as: "a superuser", sql: "create role ledger_reader login connection limit 3 password 'NEW'" },
+  {
+    as: "a superuser",
+    sql: `grant select on ${tables.map((table) => `${sqlName(schema)}.${table}`).join(", ")} to ledger_reader`,
+  },
 ];
 
 /**
@@ -51,18 +62,14 @@ export async function firstLook(
         ? new Problem(problem.message, "check user and password", ...passwordRemedy)
         : problem;
     });
-    const given = {
-      ...carefully,
-      statement_timeout: `${questionSeconds}s`,
-      lock_timeout: "500ms",
-      timezone: "UTC",
-      ...(schema && { search_path: `${quoted(schema)}, public` }),
-    };
+    // Before anything of the application can run.
+    const login = await withDeadline(database, limit, () => readingLogin(database, ...reader(schema)));
+    const given = { timezone: "UTC", ...(schema && { search_path: `${sqlName(schema)}, public` }) };
     // A server that went away is noticed with the next question.
-    const ask: Ask = (question) =>
-      askOn(database, deadline("Postgres", (questionSeconds + 2) * 1_000), given)(question);
+    const ask: Session["ask"] = (question, seconds = questionSeconds) =>
+      askBriefly(database, deadline("Postgres", (questionSeconds + 2) * 1_000), given)(question, seconds);
+    const session = { database, login, version: "", ask };
     const settings = { database: target } as Settings;
-    const session = { database, login: target.username, version: "", ask, askCatalogue: ask, count: ask };
     scene = { functions: { sampler: true, receiver: false }, settled, settings, ...session };
     return await orAbort(look(scene, print, limit), limit);
   } catch (error) {
@@ -73,9 +80,9 @@ export async function firstLook(
   }
 }
 
-/** Prints the counts, and below them what the looks that need no role of roles.sql find doubtful. */
+/** Prints the counts, and below them what the looks that need no role of this service find doubtful. */
 async function look(scene: Scene & Session, print: Print, limit: AbortSignal): Promise<number> {
-  const outcomes = await countNow(scene.count);
+  const outcomes = await countNow(scene.ask);
   const doubts: [string, Finding][] = [];
   for await (const [name, finding] of takeLooks(
     looks.filter(({ isFirst }) => isFirst),

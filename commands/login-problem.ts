@@ -2,8 +2,8 @@ import { codeOf, type DatabaseTarget } from "../lib/database.ts";
 import { isPasswordRefused } from "../lib/last-good-login.ts";
 import { errorFields } from "../lib/log.ts";
 import { Problem, type Step } from "./finding.ts";
+import { sqlName, sqlText } from "./quote.ts";
 import { roleMaker } from "./remedies.ts";
-import { quoted } from "./sql.ts";
 
 /**
  * What an error of connecting or logging in means, and what fixes it: Node's codes, then Postgres' SQLSTATE. `url` is
@@ -12,8 +12,7 @@ import { quoted } from "./sql.ts";
 export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATABASE_URL"): Problem {
   const { host, port, tls } = target;
   const { reason } = errorFields(error);
-  const identifier = (name: string) => (/^[a-z_][a-z0-9_]*$/.test(name) ? name : quoted(name));
-  const [database, username] = [identifier(target.database), identifier(target.username)];
+  const [database, username] = [sqlName(target.database), sqlName(target.username)];
   // By the name of Postgres' own function: its messages come in the server's language.
   const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";
   const alter = (change: string) => ({ as: roleMaker, sql: `alter role ${username} ${change}` });
@@ -46,7 +45,7 @@ export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATA
         return isAboutRole
           ? [
               "see who has them: select pid, application_name, state, backend_start from pg_stat_activity " +
-                `where usename = '${target.username}'`,
+                `where usename = ${sqlText(target.username)}`,
               alter("connection limit 50"),
             ]
           : [

@@ -1,22 +1,27 @@
 import { readFile } from "node:fs/promises";
 import { parseEnv } from "node:util";
-import type { Sql } from "postgres";
+import { roles as declared } from "../config/rights.ts";
 import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { command, Misuse, type Out, start } from "./command.ts";
 import { connect } from "./connect.ts";
-import { doubt, type Finding, findingOf, orRemedy, Problem, type Step, well } from "./finding.ts";
+import { doubt, type Finding, findingOf, orRemedy, Problem, type Step, well, wrong } from "./finding.ts";
 import { loginProblem } from "./login-problem.ts";
+import { apply, type Shares } from "./plan/apply.ts";
+import type { Plan } from "./plan/plan.ts";
+import { inLine, scriptOf, undoScriptOf } from "./plan/script.ts";
 import { linesOf } from "./print.ts";
 import { scramVerifier } from "./scram.ts";
-import { literal, readSqlFile } from "./sql.ts";
 import { tryRole } from "./trial.ts";
 
-// npm run migrate: makes the schema, the roles and their rights in the database of DATABASE_URL, and tries each role.
+// npm run migrate: makes the schema, the roles and their rights in the database of DATABASE_URL, or prints how.
 const usage = `usage: npm run migrate [-- <options>]
 
-  --schema <name>         the ledger's schema, if your search_path lacks it
+  --print                 prints the statements, and runs none
+  --undo                  prints the statements that take it back
+  --schema <name>         the ledger's schema, where several have its tables;
+                          more than one, in their order
   --password-from <file>  has lines such as veza_ledger_sampler=…, for roles
                           that it makes
   --one-login             makes veza_ledger too, for both functions in one
@@ -24,10 +29,13 @@ const usage = `usage: npm run migrate [-- <options>]
   --iam                   the functions log in by IAM: grants them rds_iam
   -h, --help              prints this
 
-DATABASE_URL names the ledger's database, and a login that may create roles.`;
+DATABASE_URL names the ledger's database, and a login that may create roles.
+To print, any login will do.`;
 
 const options = {
-  schema: { type: "string" },
+  print: { type: "boolean", default: false },
+  undo: { type: "boolean", default: false },
+  schema: { type: "string", multiple: true, default: [] as string[] },
   "password-from": { type: "string" },
   "one-login": { type: "boolean", default: false },
   iam: { type: "boolean", default: false },
@@ -35,7 +43,9 @@ const options = {
 
 /** One run of the command. */
 interface Migration {
-  schema: string | undefined;
+  print: boolean;
+  undo: boolean;
+  schemas: string[];
   oneLogin: boolean;
   iam: boolean;
   target: DatabaseTarget;
@@ -48,35 +58,21 @@ interface Migration {
   aftermath: string;
 }
 
-const allRoles = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall", "veza_ledger"];
+const allRoles = Object.keys(declared);
 
-/** What fixes an error of Postgres, by its SQLSTATE, whatever its language. The errors of roles.sql bring a hint. */
+/** What fixes an error of Postgres, by its SQLSTATE, whatever its language. */
 const remedies: Record<string, Step[]> = {
   "55P03": ["somebody else works on ledger_metrics: run it again"],
   "0A000": ["name the primary in DATABASE_URL", "run it again"], // A replica.
 };
-
-const grantIam = `\
-do $$
-begin
-  grant rds_iam to veza_ledger_sampler, veza_ledger_receiver;
-exception
-  when undefined_object then
-    raise exception '%', sqlerrm using errcode = 'undefined_object',
-      hint = E'leave --iam out, or name a database of RDS in DATABASE_URL\\nrun it again';
-  when insufficient_privilege then
-    raise exception '%', sqlerrm using errcode = 'insufficient_privilege',
-      hint = format(E'as the master user: grant rds_iam to %I with admin option\\nrun it again', current_user);
-end
-$$;
-`;
 
 const untouched = "\nNothing was changed.";
 
 /** Migrates the database of DATABASE_URL. */
 export const run = command(usage, options, async (values, positionals, out) => {
   if (positionals.length > 0) throw new Misuse(`not understood: ${positionals.join(" ")}`);
-  const asked = { schema: values.schema, oneLogin: values["one-login"], iam: values.iam };
+  const { undo, schema: schemas, iam } = values;
+  const asked = { print: values.print || undo, undo, schemas, oneLogin: values["one-login"], iam };
   const migration = { ...asked, out, limit: deadline("Postgres", 25_000), aftermath: untouched } as Migration;
   try {
     migration.target = await orRemedy(
@@ -114,63 +110,70 @@ function logIn(target: DatabaseTarget, limit: AbortSignal): Promise<Database> {
 
 async function migrateOn(database: Database, migration: Migration): Promise<boolean> {
   const { sql } = database;
-  const { given, oneLogin, iam, out } = migration;
-  const [row] = await sql`select current_setting('server_version_num')::int as version`;
-  if (row?.version < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it: no older one was tried");
-  const there = await sql`select rolname from pg_roles where rolname in ${sql(allRoles)}`;
-  const known = there.map(({ rolname }) => rolname);
-  const passwords = [...given].filter(([role]) => !known.includes(role));
-  await apply(sql, await statementsOf(migration, passwords), migration);
+  const { given, oneLogin, iam, target, print, undo, out } = migration;
+  const [row] = await sql.unsafe("show server_version_num");
+  if (Number(row?.server_version_num) < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it");
+  const { plan, ...shares } = await applied(sql, migration);
+  const known = plan.facts.roles.map(({ name }) => name);
+  const mayLack = (role: string) =>
+    !known.includes(role) && !given.has(role) && !((iam || oneLogin) && /sampler|receiver/.test(role));
+  const logins = allRoles.filter((name) => name !== "veza_ledger" || oneLogin || known.includes(name));
+  if (print) {
+    out.log(undo ? undoScriptOf(plan) : scriptOf(plan, logins.filter(mayLack)));
+    return true;
+  }
+  for (const sentence of plan.sentences) out.log(linesOf("rights", doubt("below a view", "its owner's", sentence)));
+  const optional = shares.others.filter(({ isOptional }) => isOptional);
+  if (shares.others.length > optional.length) {
+    out.error(linesOf("migrated", unfinished(plan, shares)) + (shares.mine.length > 0 ? "" : untouched));
+    return false;
+  }
+  const ran = shares.mine.length > 0 ? `statements: ${shares.mine.length}` : "nothing to do";
+  out.log(
+    linesOf("migrated", well(`ledger_metrics, the roles and their rights are in place in ${target.database}: ${ran}`)),
+  );
   let isWell = true;
-  for (const role of allRoles.filter((name) => name !== "veza_ledger" || oneLogin || known.includes(name))) {
-    const needsPassword =
-      !known.includes(role) && !given.has(role) && !((iam || oneLogin) && /sampler|receiver/.test(role));
-    const finding = await tryOut(role, database, migration);
-    if (needsPassword && finding.mark !== "✗") finding.found += ". It has no password yet";
+  for (const role of logins) {
+    const finding = await tryOut(role, migration);
+    if (mayLack(role)) finding.found += ". It has no password yet";
     out.log(linesOf(role, finding));
     if (finding.mark === "✗") isWell = false;
   }
-  const [may] = await sql`select pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'usage') as see_queries`;
-  if (!may?.see_queries) {
-    const grant = { as: "a superuser", sql: "grant pg_read_all_stats to veza_ledger_oncall" };
+  for (const { as, sql: statement } of optional) {
+    const grant = { as, sql: statement };
     out.log(linesOf("veza_ledger_oncall", doubt("sees who holds a lock, and not the query", "both", grant)));
   }
   return isWell;
 }
 
-/** The SQL of one migration, as one transaction. */
-async function statementsOf({ schema, oneLogin, iam }: Migration, passwords: [string, string][]): Promise<string> {
-  const textOf = (name: string) => readSqlFile(`config/postgres/${name}.sql`, ["begin;", "commit;"]);
-  const [looks, changes] = (await textOf("roles")).split("-- From here on, something changes.\n");
-  return [
-    "begin read write;",
-    oneLogin ? "set local veza_ledger.one_login = on;" : "",
-    schema === undefined ? "" : `set local veza_ledger.schema = ${literal(schema)};`,
-    looks,
-    await textOf("schema"),
-    changes,
-    iam ? grantIam : "",
-    ...passwords.map(([role, password]) => `alter role ${role} password '${scramVerifier(password)}';`),
-    "commit;",
-  ]
-    .filter(Boolean)
-    .join("\n");
+/** What is left to others. Up to a dozen statements are told. More are a matter for whoever administrates the server. */
+function unfinished({ facts }: Plan, { mine, others, behind }: Shares): Finding {
+  const needed = others.filter(({ isOptional }) => !isOptional);
+  const fact = `${facts.login} ran ${mine.length} statements, and may not run ${needed.length + behind.length}`;
+  if (needed.length > 12) {
+    const print = "npm run --silent migrate -- --print >plan.sql, with the same options";
+    return wrong(fact, "all of them", print, "give plan.sql to your DBA, who reads it and runs it with psql");
+  }
+  const steps = needed.map(({ as, sql: statement }): Step => ({ as, sql: inLine(statement) }));
+  return wrong(fact, "all of them", ...steps, ...(behind.length > 0 ? ["run it again"] : []));
 }
 
-/** Runs the migration, and says so. Throws a Problem with what fixes it where Postgres has refused it. */
-async function apply(sql: Sql, statements: string, migration: Migration): Promise<void> {
-  migration.aftermath = "\nIt is unknown whether it was changed.";
+/** Runs the plan. Throws a Problem with what fixes it where Postgres has refused it. */
+async function applied(sql: Database["sql"], migration: Migration) {
+  const { print, given } = migration;
+  const passwords = print ? [] : [...given].map(([role, password]) => [role, scramVerifier(password)] as const);
   try {
-    await sql.unsafe(statements);
+    const onCommit = () => {
+      migration.aftermath = "\nIt is unknown whether it was changed.";
+    };
+    const done = await apply(sql, { ...migration, passwords: new Map(passwords) }, onCommit);
     migration.aftermath = "";
-    const inPlace = `ledger_metrics, the roles and their rights are in place in ${migration.target.database}`;
-    migration.out.log(linesOf("migrated", well(inPlace)));
+    return done;
   } catch (error) {
-    const { severity, hint, message } = error as Error & { severity?: string; hint?: string };
-    if (severity !== "ERROR") throw error; // The session has ended, maybe while it waited for its commit.
+    const { severity, message } = error as Error & { severity?: string };
+    if (severity !== "ERROR") throw error; // A Problem, or the session has ended, maybe while it waited for its commit.
     migration.aftermath = untouched;
-    // roles.sql writes a step on each line.
-    throw new Problem(message, ...(remedies[codeOf(error)] ?? hint?.split("\n") ?? ["correct it", "run it again"]));
+    throw new Problem(message, ...(remedies[codeOf(error)] ?? ["correct it", "run it again"]));
   }
 }
 
@@ -193,18 +196,17 @@ async function readPasswords(file: string | undefined, oneLogin: boolean): Promi
   return new Map(passwords);
 }
 
-/** Logs in as a role where its password was given, and tries the role. */
-async function tryOut(role: string, database: Database, { given, target, limit }: Migration): Promise<Finding> {
+/** Logs in as a role where its password was given, and tries it there: nothing of the ledger's runs as this login. */
+async function tryOut(role: string, { given, target, limit }: Migration): Promise<Finding> {
   const password = given.get(role);
+  if (password === undefined) return well("has its rights and settings; npm run doctor tries it");
   try {
-    if (password !== undefined) await (await logIn({ ...target, username: role, password }, limit)).close();
+    const database = await logIn({ ...target, username: role, password }, limit);
+    return await withDeadline(database, limit, (sql) => tryRole(sql, role)).finally(() => database.close());
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     return findingOf(error);
   }
-  const finding = await tryRole(database.sql, role);
-  if (password !== undefined && finding.mark === "✓") finding.found = `logged in, and ${finding.found}`;
-  return finding;
 }
 
 if (import.meta.main) await start(run);

@@ -1,11 +1,12 @@
-import { withDeadline } from "../lib/database.ts";
+import { type Database, withDeadline } from "../lib/database.ts";
 import { errorFields } from "../lib/log.ts";
 import { askOn } from "../lib/question.ts";
 import { SecretsError } from "../lib/secrets.ts";
 import { loadSettings, type Settings } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
-import { orRemedy, Problem } from "./finding.ts";
+import { orRemedy, Problem, type Step } from "./finding.ts";
 import { loginProblem } from "./login-problem.ts";
+import { alone } from "./plan/facts.ts";
 import type { Scene, Session } from "./take-looks.ts";
 
 const unread =
@@ -19,28 +20,46 @@ export function readSettings({ receiver }: Scene["functions"]): Promise<Settings
   });
 }
 
-/** Settings of a question: it writes nothing, waits for little, and numbers arrive to the last digit. */
-export const carefully = { transaction_read_only: "on", extra_float_digits: "1" };
-export const briefly = { ...carefully, statement_timeout: "1500ms", lock_timeout: "500ms" };
-/** For the catalogue, which may hold thousands of tables, and where nobody waits for the reader. */
-const patiently = { ...briefly, statement_timeout: "10s" };
+/**
+ * Returns how to ask on this connection until `limit`: read-only, waiting for little, and with numbers to their last
+ * digit.
+ */
+export function askBriefly(database: Database, limit: AbortSignal, settings: Record<string, string> = {}) {
+  const brief = { transaction_read_only: "on", extra_float_digits: "1", lock_timeout: "500ms", ...settings };
+  const ask: Session["ask"] = (question, seconds = 1.5) =>
+    askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
+  return ask;
+}
 
 /** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
 export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
   const database = await connect(async () => target, "veza-ledger-doctor", limit).catch((error) => {
     throw loginProblem(error, target);
   });
-  const question = "select session_user as login, current_setting('server_version') as version";
-  const [row] = await withDeadline(database, limit, (sql) => sql.unsafe(question));
+  const login = await withDeadline(database, limit, () => readingLogin(database, ...logIn));
+  const [row] = await withDeadline(database, limit, (sql) => sql.unsafe("show server_version"));
   // A pooler in statement mode hangs up when an answer leaves a transaction open.
   await orRemedy(
     withDeadline(database, limit, (sql) => sql.unsafe("begin").then(() => sql.unsafe("rollback"))),
     "a pooler before Postgres allows no transaction: set pool_mode = transaction for this database in PgBouncer",
   );
-  return {
-    ...{ database, login: String(row?.login), version: String(row?.version) },
-    ask: askOn(database, limit, briefly),
-    askCatalogue: askOn(database, limit, patiently),
-    count: askOn(database, limit, carefully),
-  };
+  return { database, login, version: String(row?.server_version), ask: askBriefly(database, limit) };
+}
+
+const logIn = ["put a login into DATABASE_URL that npm run migrate makes, such as veza_ledger_sampler"];
+
+/**
+ * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, and for whoever may act as the
+ * server's user: a count runs functions of the application behind views, policies and operators, as who counts.
+ */
+export async function readingLogin({ sql }: Database, ...remedy: Step[]): Promise<string> {
+  const rows = await sql.unsafe(`${alone}
+    select session_user as login, exists (select from pg_roles
+      where rolname in ('pg_execute_server_program', 'pg_write_server_files') and pg_has_role(session_user, oid, 'member')) as is_mighty`);
+  const [row] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];
+  if (!row.is_mighty) return row.login;
+  throw new Problem(
+    `${row.login} is a superuser, or as good as one: the application's code would run as it`,
+    ...remedy,
+  );
 }

@@ -1,6 +1,6 @@
+import type { Row } from "postgres";
 import { type Database, isConnectionLost } from "../lib/database.ts";
 import { orAbort, withAnyOf } from "../lib/deadline.ts";
-import type { Ask } from "../lib/question.ts";
 import type { Settings } from "../lib/settings.ts";
 import { type Finding, findingOf, Problem } from "./finding.ts";
 
@@ -11,12 +11,11 @@ export interface Session {
   login: string;
   /** Of the server. */
   version: string;
-  /** Asks about the ledger, briefly. */
-  ask: Ask;
-  /** Asks about rights and what is below views, for longer: it reads no row of the ledger. */
-  askCatalogue: Ask;
-  /** Asks what the sampler asks, which may take its time. */
-  count: Ask;
+  /**
+   * Asks in a read-only transaction, which waits 0.5 s for a lock, and `seconds` for its end: as briefly as the sampler,
+   * unless more are given.
+   */
+  ask(question: string, seconds?: number): Promise<Row[]>;
 }
 
 /** What looks are told before they look. */
@@ -34,7 +33,7 @@ export interface Look<On = Scene & Session> {
   behind?: string[];
   /** Whose; without it, everybody's. */
   for?: "sampler" | "receiver";
-  /** It needs no role of roles.sql, so that the first look takes it too. */
+  /** It needs no role of this service, so that the first look takes it too. */
   isFirst?: true;
   /** Resolves to undefined where there is nothing to look at. */
   look(scene: On): Promise<Finding | undefined>;

@@ -3,7 +3,6 @@ import path from "node:path";
 import { amountsPage, eventsPage, readmePage, rowsTooOldPage, runbookIndex } from "./generate/docs.ts";
 import { eventsSchema } from "./generate/events-schema.ts";
 import { indexes, rollback } from "./generate/indexes.ts";
-import { rolesFile, schemaFile } from "./generate/roles.ts";
 import { rulesFile } from "./generate/rules-of-checks.ts";
 import { ledgerDashboard } from "./grafana/dashboard.ts";
 
@@ -18,8 +17,6 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/grafana/ledger.json": () => json(ledgerDashboard()),
   "config/postgres/indexes.sql": () => indexes,
   "config/postgres/indexes.rollback.sql": () => rollback,
-  "config/postgres/roles.sql": rolesFile,
-  "config/postgres/schema.sql": schemaFile,
   "docs/amounts.md": amountsPage,
   "docs/events.md": eventsPage,
   "docs/events.schema.json": () => json(eventsSchema()),

@@ -1,4 +1,5 @@
 import { connect } from "../commands/connect.ts";
+import { makeAll } from "../commands/plan/apply.ts";
 import { runSqlFiles } from "../commands/sql.ts";
 import { amountsView } from "../config/generate/docs.ts";
 import { checks } from "../lib/checks.ts";
@@ -10,14 +11,9 @@ export const demoCluster = "veza-ledger-demo";
 
 /** Builds the demo ledger in an empty database. */
 export async function createDemoLedger(adminUrl: string): Promise<void> {
-  await runSqlFiles(adminUrl, [
-    "local/ledger.sql",
-    "local/one-login.sql",
-    "config/postgres/schema.sql",
-    "config/postgres/roles.sql",
-    "config/postgres/indexes.sql",
-    "local/demo.sql",
-  ]);
+  await runSqlFiles(adminUrl, ["local/ledger.sql"]);
+  await makeAll(adminUrl, { oneLogin: true });
+  await runSqlFiles(adminUrl, ["config/postgres/indexes.sql", "local/demo.sql"]);
 }
 
 /** Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the view of docs/amounts.md. */

@@ -3,9 +3,9 @@ import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
+import { lackingGrants } from "../plan/plan.ts";
 import { correct, view } from "../remedies.ts";
 import type { Scene, Session } from "../take-looks.ts";
-import { missingRights } from "./rights.ts";
 import { isClockRight } from "./server.ts";
 import { namesOf, statusesOf } from "./statuses.ts";
 
@@ -37,7 +37,8 @@ async function remedyFor(error: unknown, { ask, login }: Pick<Session, "ask" | "
     case "22P02": // A type that does not take the value.
       return [view];
     case "42501": {
-      const isTold = (await missingRights(ask, login, ["veza_ledger_sampler"])).length > 0;
+      const { statements, sentences } = await lackingGrants(ask, login, ["veza_ledger_sampler"]);
+      const isTold = statements.length + sentences.length > 0;
       return [isTold ? "see rights, above" : `a function behind the view reads it: ${view}`];
     }
     default:

@@ -6,8 +6,8 @@ import { ago } from "../print.ts";
 import type { Session } from "../take-looks.ts";
 
 /** Says what counts now, and which alerts that makes unless rows are accepted: on day one, they fire for old rows. */
-export async function lookAtCounts({ count }: Session): Promise<Finding> {
-  const outcomes = await countNow(count);
+export async function lookAtCounts({ ask }: Session): Promise<Finding> {
+  const outcomes = await countNow(ask);
   const texts = outcomes.flatMap((outcome) => {
     if ("error" in outcome || outcome.count === 0) return [];
     const age = outcome.oldestSeconds ? Date.now() / 1000 - outcome.oldestSeconds : 0;

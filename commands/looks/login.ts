@@ -20,7 +20,7 @@ export async function lookAtLogin({ login, functions: { sampler, receiver } }: S
     ...(sampler ? [] : ["veza_ledger_receiver"]),
   ];
   const owner = owners[base];
-  if (!owner || fits.includes(base)) return well(owner ? login : `${login}, which roles.sql does not make`);
+  if (!owner || fits.includes(base)) return well(owner ? login : `${login}, which npm run migrate does not make`);
   const found = `${login} is ${owner}`;
   if (base === "veza_ledger_oncall" || (sampler && receiver)) {
     return wrong(

@@ -1,5 +1,5 @@
 import { checks, stateOf } from "../../lib/checks.ts";
-import { schemasOn } from "../rights.ts";
+import { schemasOn } from "../search.ts";
 
 // The indexes of the checks, and their rollback.
 

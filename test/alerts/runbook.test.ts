@@ -7,6 +7,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { makeAll } from "../../commands/plan/apply.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
@@ -74,7 +75,8 @@ describe("the SQL", () => {
   const connect = () => postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   beforeAll(async () => {
     database = await createDatabase();
-    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", "config/postgres/roles.sql"]);
+    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
+    await makeAll(database.adminUrl);
     await database.admin.unsafe(`
       alter role veza_ledger_oncall password 'oncall';
       insert into orders (status, hyperswitch_payment_id, created_at) values

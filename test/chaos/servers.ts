@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { onTestFinished } from "vitest";
+import { makeAll } from "../../commands/plan/apply.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { freePort } from "../../local/ports.ts";
 import { createCluster, runCluster } from "../../local/postgres.ts";
@@ -88,8 +89,8 @@ export function sessionOn(server: Restartable): postgres.Sql {
 /** A real PostgreSQL with an empty ledger. The sampler's and the receiver's password is `password`. */
 export async function restartableLedger(flags: string[] = []): Promise<RestartablePostgres> {
   const server = await restartablePostgres(flags);
-  const files = ["local/ledger.sql", "config/postgres/schema.sql", "config/postgres/roles.sql"];
-  await runSqlFiles(superuserUrl(server), files);
+  await runSqlFiles(superuserUrl(server), ["local/ledger.sql"]);
+  await makeAll(superuserUrl(server));
   const admin = sessionOn(server);
   for (const role of ["sampler", "receiver"]) await admin.unsafe(`alter role veza_ledger_${role} password 'password'`);
   return server;

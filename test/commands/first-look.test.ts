@@ -1,7 +1,8 @@
 // What the doctor counts on a ledger where nothing is installed, what it prints, and that it changes nothing.
 import { exec } from "node:child_process";
 import { promisify } from "node:util";
-import { beforeEach, expect, it, onTestFinished } from "vitest";
+import postgres from "postgres";
+import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../config/rights.ts";
 import { type Check, checks } from "../../lib/checks.ts";
@@ -13,8 +14,19 @@ import { insertRows } from "../helpers/models.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 
 const { database, run } = databasePerTest();
-// As a stranger has it: the ledger's tables, and nothing of this service.
-beforeEach(() => run("drop schema ledger_metrics cascade"));
+// As a stranger has it: the ledger's tables, whose owner is the application's login, and nothing of this service.
+let url: string;
+beforeAll(
+  async () => void (await postgres(inject("adminUrl"), { max: 1 })`create role first_look login password 'look'`),
+);
+afterAll(async () => void (await postgres(inject("adminUrl"), { max: 1 })`drop role first_look`));
+beforeEach(async () => {
+  await run(
+    `drop schema ledger_metrics cascade; grant create on schema public to first_look;
+     grant create on database ${targetOf(database.adminUrl).database} to first_look; ${tables.map((name) => `alter table ${name} owner to first_look;`).join("")}`,
+  );
+  url = database.adminUrl.replace("postgres:postgres@", "first_look:look@");
+});
 
 /** As the tables' owner, without any setting of the functions. */
 const look = (...options: string[]) => lookWith({}, ...options);
@@ -26,9 +38,9 @@ async function lookWith(environment: Record<string, string>, ...options: string[
 
 it("counts on a ledger where nothing is installed, with the oldest rows and what each count means", async () => {
   for (const [index, check] of checks.entries()) await run(insertRows(check, index + 1));
-  const { exitCode, output, text } = await look(database.adminUrl);
+  const { exitCode, output, text } = await look(url);
   expect(exitCode, text).toBe(0);
-  expect(text).toMatch(/^Reads ledger_\w+ on 127\.0\.0\.1 as postgres\.\nRead-only transactions/);
+  expect(text).toMatch(/^Reads ledger_\w+ on 127\.0\.0\.1 as first_look\.\nRead-only transactions/);
   for (const [index, { id }] of checks.entries()) {
     expect(text).toMatch(new RegExp(`^[!✓] ${id} ${index + 1}, the oldest \\d+ (min|h|days) old \\w.*`, "m"));
   }
@@ -38,8 +50,8 @@ it("counts on a ledger where nothing is installed, with the oldest rows and what
 it("names what makes a count doubtful: a status that no check knows, and a table in another schema", async () => {
   await run(`
     insert into orders (status, hyperswitch_payment_id) values ('requires_capture', 'pay');
-    create schema "o'b"; alter table refunds set schema "o'b"`);
-  const elsewhere = await look(database.adminUrl);
+    create schema "o'b" authorization first_look; alter table refunds set schema "o'b"`);
+  const elsewhere = await look(url);
   expect(elsewhere.exitCode).toBe(1);
   expect(elsewhere.text).toMatch(/^✗ orphan_refunds unknown: relation "refunds" does not exist$/m);
   expect(elsewhere.text).toMatch(/^! stuck_orders 0 /m);
@@ -47,7 +59,7 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   expect(elsewhere.text).toMatch(/^! table refunds it is in "o'b", where the role does not look/m);
 
   await run(`alter table orders set schema "o'b"; alter table seller_transfers set schema "o'b"`);
-  const named = await look(database.adminUrl, "--schema", "o'b", "--settled", "requires_capture");
+  const named = await look(url, "--schema", "o'b", "--settled", "requires_capture");
   expect([named.exitCode, named.text.match(/neither watched/)]).toEqual([0, null]);
 });
 
@@ -60,7 +72,7 @@ it("finds nothing to doubt in the rights of people on call, where all is install
 
 it("waits for no lock", async () => {
   await lockTable(database, "orders");
-  const locked = await look(database.adminUrl);
+  const locked = await look(url);
   expect(locked.exitCode).toBe(1);
   expect(locked.text).toMatch(/^✗ stuck_orders unknown: canceling statement due to lock timeout$/m);
   expect(locked.text).toMatch(/^! stuck_refunds 0 /m);
@@ -82,8 +94,8 @@ it("says so within 30 s when the link dies: refused, reset or silent, at the log
           return true;
         },
       });
-      const url = database.adminUrl.replace(/:\d+\//, `:${proxy.port}/`);
-      const { exitCode, output: text, tookMs } = await inItsOwnProcess("doctor", [url], withoutSettings);
+      const via = url.replace(/:\d+\//, `:${proxy.port}/`);
+      const { exitCode, output: text, tookMs } = await inItsOwnProcess("doctor", [via], withoutSettings);
       expect(exitCode, `${way} ${moment}`).toBe(1);
       expect(tookMs, `${way} ${moment}`).toBeLessThan(30_000);
       expect(text, `${way} ${moment}`).toMatch(/no answer within|connection|CONNECT|hung up|ECONNRESET|closed|ended/);
@@ -92,8 +104,8 @@ it("says so within 30 s when the link dies: refused, reset or silent, at the log
 });
 
 it("says what to do about a URL that cannot be read, and about a wrong password, which it never shows", async () => {
-  for (const url of ["postgres://me:s3cr#et@127.0.0.1/x", "postgres://me:s3c/ret@127.0.0.1/x"]) {
-    const { exitCode, text } = await look(url);
+  for (const wrong of ["postgres://me:s3cr#et@127.0.0.1/x", "postgres://me:s3c/ret@127.0.0.1/x"]) {
+    const { exitCode, text } = await look(wrong);
     expect([exitCode, text.replaceAll(/\s+/g, " ")]).toEqual([
       1,
       "✗ Postgres DATABASE_URL must be like postgres://user:password@host:5432/database, with a single host " +
@@ -101,7 +113,7 @@ it("says what to do about a URL that cannot be read, and about a wrong password,
         "or leave the password out of the URL, and set PGPASSWORD ",
     ]);
   }
-  const { exitCode, text } = await look(database.adminUrl.replace("postgres:postgres", "postgres:s3cret"));
+  const { exitCode, text } = await look(url.replace("look@", "s3cret@"));
   expect([exitCode, text.replaceAll(/\s+/g, " ")]).toEqual([
     1,
     expect.stringMatching(/✗ Postgres password authentication .* → check user and password; write/),
@@ -112,7 +124,7 @@ it("says what to do about a URL that cannot be read, and about a wrong password,
 
 /** The statements behind `→ as <owner>:`. */
 const grantsIn = (output: string) =>
-  [...output.matchAll(/^ {2}→ as postgres: (grant .*)/gm)].map(([, grant = ""]) => grant);
+  [...output.matchAll(/^ {2}→ as (?:postgres|first_look|a superuser): (grant .*)/gm)].map(([, grant = ""]) => grant);
 
 it.each([
   ["in a schema that the login may not use", "veza", ["--schema", "veza"]],
@@ -121,8 +133,8 @@ it.each([
   await run(`create schema if not exists ${schema}; create role "Read-Only" login password 's3c/ret#'`);
   onTestFinished(async () => void (await run('drop owned by "Read-Only"; drop role "Read-Only"')));
   if (schema !== "public") for (const table of tables) await run(`alter table ${table} set schema veza`);
-  const url = database.adminUrl.replace("postgres:postgres@", "Read-Only@");
-  const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, url, ...options);
+  const stranger = database.adminUrl.replace("postgres:postgres@", "Read-Only@");
+  const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, stranger, ...options);
   const { exitCode, output } = await lookAsStranger();
   expect(exitCode).toBe(1);
   for (const grant of grantsIn(output)) await run(grant);
@@ -132,7 +144,7 @@ it.each([
 it("names all that a doubtful 0 hangs on, below it: the statuses that the table has", async () => {
   const { id, table, status } = checks[0] as Check;
   await run(`insert into ${table} (status) select 'failed' from generate_series(1, 12)`);
-  const { text } = await look(database.adminUrl);
+  const { text } = await look(url);
   expect(text).toContain(`\n! ${id} 0 `);
   expect(text).toContain(`\n! check ${id} no row, type or constraint knows the status '${status}', but failed 12\n`);
 });
@@ -141,34 +153,36 @@ it("tells the columns that a table has instead, and the view that bridges them",
   await run(`
     insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', now() - interval '1 day');
     alter table orders rename status to state; alter table orders rename hyperswitch_payment_id to payment`);
-  const { exitCode, output, text } = await look(database.adminUrl);
+  const { exitCode, output, text } = await look(url);
   expect(exitCode).toBe(1);
   expect(text).toContain("there is no status, hyperswitch_payment_id, but id, state, payment, updated_at");
   const [, sql = ""] = /^ {2}→ (create schema if not exists .*)$/m.exec(output) ?? [];
-  await run(sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper"));
-  const bridged = await look(database.adminUrl, "--schema", "veza_ledger_views");
+  await run(
+    `set local role first_look; ${sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper")}`,
+  );
+  const bridged = await look(url, "--schema", "veza_ledger_views");
   expect(bridged.text).toMatch(/^✓ stuck_orders 1, the oldest 24 h old /m);
 });
 
 it("looks at the tables of public behind a schema of views", async () => {
   await run("create schema veza_ledger_views; create view veza_ledger_views.orders as table orders");
-  expect(await look(database.adminUrl, "--schema", "veza_ledger_views")).toMatchObject({ exitCode: 0 });
+  expect(await look(url, "--schema", "veza_ledger_views")).toMatchObject({ exitCode: 0 });
 });
 
 it("ends quietly when its pipe is closed", async () => {
-  const { stderr, stdout } = await promisify(exec)(`node commands/doctor.ts ${database.adminUrl} | head -1`);
+  const { stderr, stdout } = await promisify(exec)(`node commands/doctor.ts ${url} | head -1`);
   expect([stdout, stderr]).toEqual([expect.stringMatching(/^Reads .*\n$/), ""]);
 });
 
 it("writes nothing, also where the login could: its session is read-only", async () => {
-  await run(`
+  await run(`set local role first_look;
     create table witness (written boolean);
     create function note() returns boolean language plpgsql as
       $$ begin insert into witness values (true); return true; end $$;
     alter table refunds rename to real_refunds;
     create view refunds as select *, note() as noted from real_refunds where note()`);
   await run("insert into real_refunds (status, created_at) values ('pending', '2020-01-01')");
-  const { exitCode, text } = await look(database.adminUrl);
+  const { exitCode, text } = await look(url);
   expect(exitCode).toBe(1);
   expect(text).toContain("unknown: cannot execute INSERT in a read-only transaction");
   expect(await database.admin`select from witness`).toHaveLength(0);

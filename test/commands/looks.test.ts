@@ -54,14 +54,12 @@ const setTo = (setting: string) =>
   `as a login that may create roles: alter role veza_ledger_sampler in database DATABASE set ${setting}; ` +
   "npm run migrate";
 const setZone = `for UTC, put in the zone of the process that writes created_at; ${setTo("timezone = 'UTC'")}`;
-const orAnother = (schema: string) =>
-  `if that is the ledger:; ${setTo(`search_path = ${schema}, veza, public`)}; ` +
+const orAnother =
+  "if that is the ledger: npm run migrate -- --schema shop --schema veza; " +
   "if both are, a view of both: docs/what-counts.md";
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;
 const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
-const alterOurs = "alter role veza_ledger_oncall bypassrls; alter role veza_ledger_sampler bypassrls";
-const bypass = `as a superuser: ${alterOurs}; or ${page}`;
 const psqlIsHere = (await findOnPath(["psql"])) !== undefined;
 const indexing = 'psql "postgres://veza_app@…/DATABASE" -f config/postgres/indexes.sql';
 
@@ -69,13 +67,15 @@ const ledger: Record<string, Row> = {
   "row-level security": {
     brokenBy: "alter table orders enable row level security",
     says: ["✗ table orders row-level security is on in veza, so that its counts are unknown"],
-    remedy: bypass,
-    afterwards: "alter role veza_ledger_sampler nobypassrls; alter role veza_ledger_oncall nobypassrls",
+    remedy: page,
   },
   "a time that is read in the server's default zone": {
     brokenBy: `${withoutZone("UTC")}; alter database DATABASE set timezone = 'Asia/Kolkata';
       alter role veza_ledger_sampler reset timezone; alter role veza_ledger_oncall reset timezone`,
-    says: ["✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata"],
+    says: [
+      "✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata",
+      "✗ migration there is something to do: alter role veza_ledger_sampler set TimeZone = 'UTC'; and 1 more",
+    ],
     remedy: setZone,
     afterwards:
       "alter role veza_ledger_sampler set timezone = 'UTC'; alter role veza_ledger_oncall set timezone = 'UTC'",
@@ -106,14 +106,13 @@ const ledger: Record<string, Row> = {
   "a table in a schema where the role does not look": {
     brokenBy: "set role veza_app; create schema shop; alter table orders set schema shop",
     says: ["✗ table orders it is in shop, where the role does not look: its search_path is veza, public"],
-    remedy: setTo("search_path = shop, veza, public"),
+    remedy: "npm run migrate -- --schema shop --schema veza",
   },
   "an empty table that is found before the ledger's own": {
     brokenBy: `set role veza_app; create schema shop; create table shop.orders (like orders including all);
       insert into shop.orders overriding system value table orders; truncate orders`,
     says: ["! table orders a table in veza, and empty; there is another one in shop"],
-    remedy: orAnother("shop"),
-    still: ["! table orders a table in shop, rows: …; there is another one in veza"],
+    remedy: orAnother,
   },
   "a status that a release has renamed": {
     brokenBy: "update orders set status = 'awaiting_payment' where status = 'pending'",
@@ -199,16 +198,13 @@ const logins: Record<string, Row> = {
   },
   "what people on call need to accept a row": {
     brokenBy: "revoke insert on ledger_metrics.accepted from veza_ledger_oncall",
-    says: ['✗ rights on call veza_ledger_oncall lacks insert ("check", id, until, why) on ledger_metrics.accepted'],
+    says: ['✗ migration there is something to do: grant insert ("check", id, until, why) on ledger_metrics.accepted …'],
     remedy: "npm run migrate",
   },
   "people on call, who look with their own login": {
     brokenBy: "revoke select on ledger_metrics.amounts_at_risk from veza_ledger_oncall",
     login: "veza_ledger_oncall",
-    says: [
-      "✗ rights veza_ledger_oncall lacks select on ledger_metrics.amounts_at_risk",
-      "✗ rights on call veza_ledger_oncall lacks select on ledger_metrics.amounts_at_risk",
-    ],
+    says: ["✗ rights veza_ledger_oncall lacks select on ledger_metrics.amounts_at_risk"],
     remedy: "npm run migrate",
   },
   "acceptances that match nothing": {
@@ -262,36 +258,24 @@ const logins: Record<string, Row> = {
       "alter role veza_ledger_receiver password 'NEW' valid until 'infinity'",
     filledIn: ["NEW", "veza_ledger_receiver"],
   },
-  "a login without the settings of roles.sql, as AWS' rotation makes one": {
+  "a login without its settings, as AWS' rotation makes one": {
     brokenBy: `set role master; create role veza_ledger_sampler_clone login password 'veza_ledger_sampler_clone';
       grant veza_ledger_sampler to veza_ledger_sampler_clone`,
     login: "veza_ledger_sampler_clone",
-    says: [
-      "✗ role's settings veza_ledger_sampler_clone has no statement_timeout, lock_timeout, " +
-        "idle_in_transaction_session_timeout, row_security",
-      "✗ ways to read veza_ledger_sampler_clone reads with …",
-    ],
-    remedy: "npm run migrate; again for a _clone that AWS' rotation has made",
+    says: ["✗ role's settings veza_ledger_sampler_clone has default_transaction_read_only off, statement_timeout 0, …"],
+    remedy: "npm run migrate",
     afterwards: "drop role veza_ledger_sampler_clone",
   },
   "a way to read that is not the sampler's": {
     brokenBy: "alter role veza_ledger_oncall in database DATABASE set timezone = 'Asia/Tokyo'",
-    says: ["✗ ways to read veza_ledger_oncall reads with TimeZone Asia/Tokyo"],
+    says: ["✗ migration there is something to do: alter role veza_ledger_oncall in database DATABASE reset TimeZone"],
     remedy: "npm run migrate",
   },
   "a receiver that a crash of Postgres makes forget": {
     brokenBy: "alter role veza_ledger_receiver in database DATABASE set synchronous_commit = off",
     role: "receiver",
-    says: ["✗ totals a crash of Postgres would lose what was answered (synchronous_commit is off)"],
+    says: ["✗ role's settings veza_ledger_receiver has synchronous_commit off"],
     remedy: "npm run migrate",
-  },
-  "a database that is read-only by default": {
-    brokenBy: "alter database DATABASE set default_transaction_read_only = on",
-    role: "receiver",
-    says: ["✗ totals default_transaction_read_only is on: each delivery is answered with 503"],
-    remedy:
-      "as a login that may create roles: begin read write; alter role veza_ledger_receiver in database DATABASE " +
-      "set default_transaction_read_only = off; commit",
   },
   "an acceptance in a ledger without ids, by which nothing can be accepted": {
     brokenBy: `alter table orders drop id; insert into ledger_metrics.accepted ("check", id, until, why)
@@ -310,7 +294,7 @@ const logins: Record<string, Row> = {
   "an empty table": {
     brokenBy: "create table kept as table refunds; truncate refunds",
     says: ["! table refunds a table in veza, and empty; is the ledger elsewhere?"],
-    remedy: "name its database, or set the role's search_path",
+    remedy: "name its database, or its schema: npm run migrate -- --schema …",
   },
   "rows at infinity, where the time has no zone": {
     brokenBy: `${withoutZone("UTC")};
@@ -366,7 +350,7 @@ const logins: Record<string, Row> = {
 describe("the doctor knows, and is content after its remedy:", () => {
   let ledgers: Ledgers;
   let database: string;
-  const migrate = () => ledgers.migrate(database);
+  const migrate = (...args: string[]) => ledgers.migrate(database, ...args);
   /** As the superuser, who finds the ledger's tables. */
   const run = (statements: string, name = database) =>
     ledgers.run(`set search_path = veza, public; ${statements}`, name);
@@ -405,7 +389,7 @@ describe("the doctor knows, and is content after its remedy:", () => {
       if (statement?.includes("concurrently")) await ledgers.run(statement, database);
       else if (statement) await run(`set role ${login}; ${statement}`);
       else if (owner) await promisify(exec)(step, { env: { ...process.env, PGPASSWORD: owner } });
-      else if (step.startsWith("npm run migrate")) await migrate();
+      else if (step.startsWith("npm run migrate")) await migrate(...(step.split(" -- ")[1]?.split(" ") ?? []));
     }
   }
 

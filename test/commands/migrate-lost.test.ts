@@ -1,4 +1,6 @@
 // npm run migrate, in a process with nothing else in it, whose link to Postgres dies: it says what it knows, and ends.
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
 import postgres from "postgres";
 import { beforeAll, expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
@@ -6,13 +8,17 @@ import { startPostgres } from "../../local/postgres.ts";
 import { inLines } from "../helpers/doctor.ts";
 import { timeScript } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 /** A server of this file's own, whose commits can be made to wait. */
 let url: string;
+let passwords: string;
 let admin: postgres.Sql;
 beforeAll(async () => {
   const server = await startPostgres(0);
   url = server.superuserUrl;
+  passwords = path.join(await newFolder(), "passwords");
+  await writeFile(passwords, "veza_ledger_receiver=secret");
   await runSqlFiles(url, ["local/ledger.sql"]);
   admin = postgres(url.replace(/\w+$/, "template1"), { max: 1, onnotice: () => {} });
   return async () => {
@@ -50,12 +56,12 @@ interface Moment {
 const nothing = /^✗ migrated .+\n {2}→ .*run it again\nNothing was changed\.\n$/;
 const unknown = /^✗ migrated .+\n {2}→ run it again\nIt is unknown whether it was changed\.\n$/;
 const moments: Record<string, Moment> = {
-  "before the SQL is sent": { inRequest: "rolname in", says: nothing, has: false },
-  "in the SQL": { inRequest: "create schema if not exists", says: unknown, has: false },
+  "before the SQL is sent": { inRequest: "pg_db_role_setting", says: nothing, has: false },
+  "in the SQL": { inRequest: "create schema ledger_metrics", says: nothing, has: false },
   "in the commit": { inCommit: true, says: unknown, has: true },
   "after the commit": { inAnswer: "COMMIT", says: unknown, has: true },
   "in a try-out": {
-    inRequest: "set local role veza_ledger_receiver",
+    inRequest: "insert into ledger_metrics.deliveries",
     says: /^✓ migrated .*\n✓ veza_ledger_sampler .*\n✗ .+\n {2}→ run it again\n$/,
     has: true,
   },
@@ -84,7 +90,7 @@ async function start(death: string, name: string) {
   });
   if (inCommit) await holdCommits("nobody");
   const DATABASE_URL = url.replace(/:\d+\/.*/, `:${proxy.port}/${database}`);
-  const program = await timeScript("commands/migrate.ts", [], { DATABASE_URL });
+  const program = await timeScript("commands/migrate.ts", ["--password-from", passwords], { DATABASE_URL });
   if (inCommit) {
     await expect.poll(waiting).toHaveLength(1);
     await die();

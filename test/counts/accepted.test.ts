@@ -3,7 +3,7 @@
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { lookAtAccepted } from "../../commands/looks/accepted.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { makeAll } from "../../commands/plan/apply.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { databasePerTest, openConnection, targetOf } from "../helpers/database.ts";
 import { sceneOf } from "../helpers/doctor.ts";
@@ -110,7 +110,7 @@ it("are accepted for 14 days at most, with a reason, by people on call, who set 
 it("stay where a later version has dropped their check, which takes no new ones", async () => {
   await run("alter table ledger_metrics.accepted drop constraint known_check");
   await accept("gone", 1);
-  await runSqlFiles(database.adminUrl, ["config/postgres/schema.sql"]);
+  await makeAll(database.adminUrl);
   await expect(accept("gone", 2)).rejects.toThrow("known_check");
   expect(await database.admin`select id from ledger_metrics.accepted`).toEqual([{ id: "1" }]);
 });

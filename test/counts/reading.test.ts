@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { makeAll } from "../../commands/plan/apply.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { createDatabase, serverForFile, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -19,14 +19,14 @@ beforeEach(async () => {
       drop role if exists veza_ledger_sampler_clone;
       alter role veza_ledger_sampler reset search_path;
       alter role veza_ledger_sampler set timezone = 'UTC'`);
-    await runSqlFiles(serverUrl.replace(/\w+$/, "ledger"), ["config/postgres/roles.sql"]);
+    await makeAll(serverUrl.replace(/\w+$/, "ledger"));
     await database.remove();
   });
   await run("alter role veza_ledger_oncall password 'oncall'");
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
-const migrate = () => runSqlFiles(database.adminUrl, ["config/postgres/schema.sql", "config/postgres/roles.sql"]);
+const migrate = () => makeAll(database.adminUrl);
 /** As AWS' rotation with alternating users makes the second login. */
 const rotate = () => run("create role veza_ledger_sampler_clone login password 'sampler' in role veza_ledger_sampler");
 
@@ -109,7 +109,7 @@ it.each<[string, breaks: () => Promise<unknown>, mends: () => Promise<unknown>]>
   [
     "another schema",
     () => run("create schema veza; alter table orders set schema veza"),
-    () => run("alter role veza_ledger_sampler set search_path = veza, public"),
+    () => makeAll(database.adminUrl, { schemas: ["veza"] }),
   ],
   [
     "a renamed status in a schema that npm run migrate has found",

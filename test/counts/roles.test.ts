@@ -1,10 +1,14 @@
-// roles.sql: the settings that each login gets, and its clone.
+// config/rights.ts: the settings that each login gets, and its clone.
 
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeAll, expect, it } from "vitest";
+import { run as migrate } from "../../commands/migrate.ts";
+import { makeAll } from "../../commands/plan/apply.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
+import { inProcess } from "../helpers/commands.ts";
+import { openConnection } from "../helpers/database.ts";
 
 const logins = ["veza_ledger", "veza_ledger_receiver", "veza_ledger_sampler"];
 /** A server of this file's own: roles belong to all databases of a server. */
@@ -13,12 +17,8 @@ let admin: postgres.Sql;
 beforeAll(async () => {
   const server = await startPostgres(0);
   url = server.superuserUrl;
-  await runSqlFiles(url, [
-    "local/ledger.sql",
-    "local/one-login.sql",
-    "config/postgres/schema.sql",
-    "config/postgres/roles.sql",
-  ]);
+  await runSqlFiles(url, ["local/ledger.sql"]);
+  await makeAll(url, { oneLogin: true });
   admin = postgres(url, { max: 4, onnotice: () => {} });
   for (const login of logins) {
     await admin.unsafe(`alter role ${login} password 'secret'`);
@@ -33,19 +33,18 @@ beforeAll(async () => {
 
 const as = (login: string) => url.replace("postgres:postgres@", `${login}:secret@`);
 const run = async (statements: string): Promise<void> => void (await admin.unsafe(statements));
-const runRoles = () => runSqlFiles(url, ["config/postgres/roles.sql"]);
+const runRoles = () => makeAll(url);
 
 /** What a session of this login starts with. */
 async function settingsOf(login: string): Promise<Record<string, string | null>> {
   const sql = postgres(as(login), { max: 1, fetch_types: false });
-  const rows = await sql`select name, current_setting(name) as setting from pg_settings
-    union all select 'app.tenant', current_setting('app.tenant', true)`;
+  const rows = await sql`select name, current_setting(name) as setting from pg_settings`;
   await sql.end();
   return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
 }
 
 const both = { default_transaction_isolation: "read committed", idle_in_transaction_session_timeout: "10s" };
-/** A time-out of 0 is no time-out. config/generate/roles.ts says how long it is. */
+/** A time-out of 0 is no time-out. config/rights.ts says how long it is. */
 const statement_timeout = expect.stringMatching(/^[1-9]/);
 const forCounting = { statement_timeout, lock_timeout: "500ms", row_security: "off", TimeZone: "UTC" };
 const forEvents = { idle_session_timeout: "1min", synchronous_commit: "on" };
@@ -85,26 +84,25 @@ it("gives a clone of AWS' rotation the same, when it is run again", async () => 
 it("hands the ways to read on from the sampler's role, and only these, and takes them back", async () => {
   const readers = ["veza_ledger_sampler_clone", "veza_ledger", "veza_ledger_clone"];
   const { search_path, statement_timeout } = await settingsOf("veza_ledger");
+  const { search_path: ofReceiver } = await settingsOf("veza_ledger_receiver");
   await run(`
     create schema "Views";
     alter role veza_ledger_sampler set timezone = 'America/New_York';
     alter role veza_ledger_sampler in database postgres set search_path = "Views", public;
-    alter role veza_ledger_sampler set app.tenant = 'one';
     alter role veza_ledger_oncall password 'secret'`);
   await runRoles();
-  const chosen = { search_path: '"Views", public', TimeZone: "America/New_York", "app.tenant": "one" };
+  const chosen = { search_path: '"Views", public', TimeZone: "America/New_York" };
   for (const login of readers) expect(await settingsOf(login), login).toMatchObject({ ...chosen, statement_timeout });
   expect(await settingsOf("veza_ledger_oncall")).toMatchObject({ ...chosen, statement_timeout: "10s" });
-  expect(await settingsOf("veza_ledger_receiver")).toMatchObject({ search_path, TimeZone: "Europe/Paris" });
+  expect(await settingsOf("veza_ledger_receiver")).toMatchObject({
+    ...{ search_path: ofReceiver, TimeZone: "Europe/Paris" },
+  });
 
   await run(`
-    alter role veza_ledger_sampler reset app.tenant;
     alter role veza_ledger_sampler set timezone = 'UTC';
     alter role veza_ledger_sampler in database postgres reset search_path`);
   await runRoles();
   for (const login of readers) expect(await settingsOf(login), login).toMatchObject({ search_path, TimeZone: "UTC" });
-  const custom = await admin`select from pg_db_role_setting, unnest(setconfig) as entry where entry like 'app.%'`;
-  expect(custom).toHaveLength(0);
 });
 
 it("wins over a setting that was made for this database alone", async () => {
@@ -115,6 +113,7 @@ it("wins over a setting that was made for this database alone", async () => {
 });
 
 it("is taken back whole, clones included", async () => {
-  await runSqlFiles(url, ["config/postgres/roles.rollback.sql"]);
+  const { output } = await inProcess(migrate, ["--undo"], { DATABASE_URL: url });
+  await (await openConnection(url)).sql.unsafe(output);
   expect(await admin`select rolname from pg_roles where rolname like 'veza%'`).toEqual([]);
 });

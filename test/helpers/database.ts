@@ -45,6 +45,10 @@ export async function createDatabase(serverUrl = inject("adminUrl")): Promise<Te
   const as = (login: string) => serverUrl.replace(/\w+$/, name).replace(/\/\/.*@/, `//${login}@`);
   const adminUrl = as("postgres:postgres");
   const admin = postgres(adminUrl, { max: 4, onnotice: () => {} });
+  // A template does not hand on the roles' settings there.
+  await server.unsafe(`insert into pg_db_role_setting select made.oid, setrole, setconfig
+    from pg_database as made, pg_database as ledger, pg_db_role_setting
+    where made.datname = '${name}' and ledger.datname = 'ledger' and setdatabase = ledger.oid`);
   return {
     admin,
     adminUrl,

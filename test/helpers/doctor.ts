@@ -1,12 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { inject } from "vitest";
 import { run } from "../../commands/doctor.ts";
-import { briefly } from "../../commands/session.ts";
+import { askBriefly } from "../../commands/session.ts";
 import type { Scene, Session } from "../../commands/take-looks.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { askOn } from "../../lib/question.ts";
 import { inItsOwnProcess, inProcess, type Ran } from "./commands.ts";
 import { insertRows } from "./models.ts";
 import { newSecret } from "./receiver.ts";
@@ -59,7 +58,7 @@ export async function doctor(role: string[], settings: Record<string, string | u
 export function sceneOf(database: Database): Pick<Scene & Session, "database" | "ask" | "settled" | "login"> {
   return {
     database,
-    ask: askOn(database, deadline("test", 200_000), briefly),
+    ask: askBriefly(database, deadline("test", 200_000)),
     settled: [],
     login: "veza_ledger_sampler",
   };

@@ -1,0 +1,82 @@
+import type { Sql } from "postgres";
+import { deadline } from "../../lib/deadline.ts";
+import type { Ask } from "../../lib/question.ts";
+import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { connect } from "../connect.ts";
+import { Problem } from "../finding.ts";
+import { sqlName } from "../quote.ts";
+import { alone } from "./facts.ts";
+import { makePlan, nothingMore, type Plan, type Statement, type Wanted } from "./plan.ts";
+
+/** SQL: begins a plan's transaction. A message of its own: how a text ends is decided before a message runs. */
+export const begin = `begin isolation level read committed read write;
+${alone}
+set local lock_timeout = '1s'; -- Deliveries would wait as long.`;
+
+export const become = (role: string): string => `set local role ${sqlName(role)}`;
+
+/** What a session may run of a plan, what it leaves to others, and what can be run only after that. */
+export interface Shares {
+  mine: Statement[];
+  others: Statement[];
+  behind: Statement[];
+}
+
+function share({ facts, statements }: Plan): Shares {
+  const shares: Shares = { mine: [], others: [], behind: [] };
+  const late = new Set<string>();
+  for (const statement of statements) {
+    const isMine = [facts.login, ...facts.mayBecome].includes(statement.as);
+    const isLate = statement.needs?.some((name) => late.has(name));
+    shares[!isMine ? "others" : isLate ? "behind" : "mine"].push(statement);
+    if ((!isMine || isLate) && statement.makes) late.add(statement.makes);
+  }
+  return shares;
+}
+
+/**
+ * Makes a plan, and runs what this session may of it, in one transaction; with `print`, it runs nothing. `onCommit` is
+ * called before the commit. Rejects when nothing was changed, or with a lost connection.
+ */
+export async function apply(
+  sql: Sql,
+  wanted: Wanted & { print?: boolean },
+  onCommit = () => {},
+): Promise<Shares & { plan: Plan }> {
+  const ask: Ask = async (question) => {
+    const rows = (await sql.unsafe(question)) as unknown[];
+    return rows.at(-1) as Awaited<ReturnType<Ask>>; // Each question sets something first.
+  };
+  await sql.unsafe(begin);
+  try {
+    const plan = await makePlan(ask, wanted);
+    const shares = share(plan);
+    if (wanted.print) {
+      await sql.unsafe("rollback");
+      return { plan, ...shares };
+    }
+    for (const { sql: statement, as } of shares.mine) {
+      const text = as === plan.facts.login ? statement : `${become(as)};\n${statement};\n${become(plan.facts.login)}`;
+      await sql.unsafe(text).catch((error) => {
+        throw Object.assign(error, { message: `${error.message}, at: ${statement.split("\n")[0]}` });
+      });
+    }
+    // A grant by a login that may not give it is a mere warning.
+    const left = shares.mine.length > 0 ? share(await makePlan(ask, wanted)).mine : [];
+    const again = left.find(({ sql: one }) => shares.mine.some(({ sql: ran }) => ran === one));
+    if (again) throw new Problem(`Postgres took it and did not do it: ${again.sql}`, "run it as a superuser");
+    onCommit();
+    await sql.unsafe("commit");
+    return { plan, ...shares };
+  } catch (error) {
+    await sql.unsafe("rollback").catch(() => {});
+    throw error;
+  }
+}
+
+/** Makes all that is lacking, as the login of this URL, for the demo and for tests. Rejects as `apply` does. */
+export async function makeAll(url: string, wanted: Partial<Wanted> = {}): Promise<void> {
+  const target = parseDatabaseUrl(url);
+  const { sql, close } = await connect(async () => target, "veza-ledger-migrate", deadline("Postgres", 25_000));
+  await apply(sql, { ...nothingMore, ...wanted }).finally(close);
+}
