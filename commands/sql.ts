@@ -16,16 +16,15 @@ export async function readSqlFile(file: string, leftOut: string[] = []): Promise
 
 /**
  * Runs SQL files one after the other on one connection; `files` are paths from the project's top folder. A file is one
- * transaction. If it ends in `\gexec`, as in psql, the statements that it returns run after it, each alone.
+ * transaction, unless it says `concurrently`.
  */
 export async function runSqlFiles(url: string, files: string[]): Promise<void> {
   const target = parseDatabaseUrl(url);
   const { sql, close } = await connect(async () => target, "veza-ledger-migrate", deadline("Postgres", 10_000));
   try {
     for (const file of files) {
-      const [text = "", executes] = (await readSqlFile(file)).split("\\gexec\n");
-      const rows = await sql.unsafe(text);
-      if (executes !== undefined) for (const row of rows) await sql.unsafe(String(Object.values(row)[0]));
+      const text = await readSqlFile(file);
+      for (const part of text.includes(" concurrently ") ? text.split(";\n") : [text]) await sql.unsafe(part);
     }
   } finally {
     await close();

@@ -1,4 +1,4 @@
-import { type Check, type CheckId, checks } from "../lib/checks.ts";
+import { type Check, type CheckId, checks, stateOf } from "../lib/checks.ts";
 import { phases } from "../lib/events.ts";
 
 /** What people need of a check. Its alert, its tile and its rows in the docs come from here: `npm run generate`. */
@@ -99,3 +99,7 @@ export function secondsOf(interval: string): number {
 export function maxAgeSeconds({ id, staleAfter }: Check): number | "-Inf" {
   return staleAfter ? secondsOf(staleAfter) + secondsOf(told[id].patience) : "-Inf";
 }
+
+/** SQL: what the index of a check is on, after its table. An application's own operator cannot pass for Postgres'. */
+export const indexed = (check: Check): string =>
+  `(${check.time}) where ${stateOf(check).replaceAll(/ (=|<>) /g, " operator(pg_catalog.$1) ")}`;

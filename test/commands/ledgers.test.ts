@@ -7,7 +7,6 @@ import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { run as runDoctor } from "../../commands/doctor.ts";
 import { run as runMigrate } from "../../commands/migrate.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { findOnPath } from "../../local/find-on-path.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
@@ -158,13 +157,6 @@ const ledgers: Record<string, Ledger> = {
     )}`,
     args: views,
   },
-  "the same as text, of which there is no index": {
-    made: `${states}; update orders set state = 'AWAITING_PAYMENT'; ${docs(
-      "id, replace(state::text, 'AWAITING_PAYMENT', 'pending') as status, hyperswitch_payment_id, created_at",
-    )}`,
-    args: views,
-    sentence: /the text of an enum has no index/,
-  },
   "an enum with the checks' values": {
     made: `create type state as enum ('pending', 'paid');
       alter table orders alter status type state using status::state`,
@@ -185,11 +177,6 @@ const ledgers: Record<string, Ledger> = {
     made: renamed,
     sentence: /migrate the ledger first, or let the role read a view/,
   },
-  "a virtual status": {
-    made: `alter table orders rename status to raw;
-      alter table orders add status text generated always as (lower(raw)) virtual`,
-    from: 18,
-  },
   "a partitioned table": { made: toPartitions },
   "two regions, and a view of both": {
     made: `create schema us; create table us.orders (like orders including all);
@@ -209,7 +196,6 @@ const ledgers: Record<string, Ledger> = {
   },
 };
 
-const psql = await findOnPath(["psql"]);
 let server: Awaited<ReturnType<typeof startPostgres>>;
 let version: number;
 const url = (login: string, database: string) => `postgres://${login}:${login}@127.0.0.1:${server.port}/${database}`;
@@ -364,9 +350,7 @@ async function followed(first: Command, said: string[], admin: string, name: str
     const { output } = await command();
     said.push(output);
     const wrong = findingsIn(output).filter(({ line }) => /^(✗|! indexes)/.test(line));
-    const steps = wrong
-      .flatMap(({ steps }) => steps)
-      .filter((step) => /^(as (?!\w+: npm)|psql |npm run migrate)/.test(step));
+    const steps = wrong.flatMap(({ steps }) => steps).filter((step) => /^(as (?!\w+: npm)|npm run migrate)/.test(step));
     const [run] = steps.filter((step) => step.startsWith("npm"));
     for (const step of steps) if (!step.startsWith("npm")) await take(step, admin, name);
     if (steps.length === 0) return output;
@@ -388,9 +372,5 @@ async function take(step: string, admin: string, name: string): Promise<void> {
   if (statement) {
     const role = who === "a superuser" ? "postgres" : /^a login|^the owner of/.test(who) ? admin : who;
     await runAs(role.replaceAll('"', ""), statement, name);
-  } else {
-    const [, owner = "", file = ""] = /^psql "postgres:\/\/(\w+)@.*" -f (\S+)$/.exec(step) ?? [];
-    if (psql) await promisify(exec)(step, { env: { ...process.env, PGPASSWORD: owner } });
-    else await runSqlFiles(url(owner, name), [file]);
   }
 }
