@@ -116,6 +116,8 @@ export const ourRights: readonly Right[] = [
   ours(receiver, "update", "deliveries", ["attempts"]),
   ...(["select", "insert"] as const).map((privilege) => ours(receiver, privilege, "totals")),
   ours(receiver, "update", "totals", ["value", "ahead"]),
+  // To lock it, as a publisher does.
+  ...[sampler, receiver].map((role) => ours(role, "update", "publisher")),
   ours(oncall, "select", "deliveries"),
   ours(oncall, "insert", "accepted", ["check", "id", "until", "why"]),
   ours(oncall, "delete", "accepted"),

@@ -11,18 +11,25 @@ import { exposeTotals, heldCounters } from "./totals.ts";
 
 type Gateway = Pick<Settings, "pushgateway" | "stage">;
 
-/** Key of the publishers' lock: two arbitrary numbers, the same for all publishers. */
-export const lockKey = "1986361953, 1";
+/** Takes the publishers' lock: on an empty table, which only publishers may update, and so lock. */
+export const lockPublisher = "lock table ledger_metrics.publisher in exclusive mode";
 
 /**
- * The lock yields no row while another publisher waits for it. The totals are read after the lock was taken, and as
- * JSON: a role's extra_float_digits could round a float8, and its counter would be held.
+ * Takes no lock while another publisher waits for it; VACUUM waits in another mode. The second result has a row if the
+ * lock was taken: `do` has no result. The totals are read after that, and as JSON: a role's extra_float_digits could
+ * round a float8, and its counter would be held.
  */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
-  select pg_advisory_xact_lock(${lockKey}) where not exists (
-    select from pg_locks where locktype = 'advisory' and (classid, objid, objsubid) = (${lockKey}, 2) and not granted
-      and database = (select oid from pg_database where datname = current_database()));
+  do $$ begin
+    if not exists (select from pg_locks where relation = 'ledger_metrics.publisher'::regclass and not granted
+      and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database()))
+    then
+      ${lockPublisher};
+      set local ledger_metrics.publishes = on;
+    end if;
+  end $$;
+  select where current_setting('ledger_metrics.publishes', true) = 'on';
   select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;
 
 /**

@@ -1,7 +1,7 @@
 import { deadline } from "../../lib/deadline.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";
-import { lockKey } from "../../lib/publish.ts";
+import { lockPublisher } from "../../lib/publish.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
 import { doubt, type Finding, orRemedy, well, wrong } from "../finding.ts";
@@ -52,15 +52,16 @@ export async function lookAtShown({
   return well(`not compared: ${unread || none + doubtful}`);
 }
 
-/** SQL, one statement on one line: raises these totals to what is shown, ahead of what was recorded, under the lock. */
+/** SQL, one transaction on one line: raises these totals to what is shown, ahead of what was recorded, under the lock. */
 function raising(held: Series[]): string {
   const rows = held.map(({ name, labels, value }) => `('${name}', '${JSON.stringify(labels)}'::jsonb, ${value})`);
   return `
-    with locked as materialized (select pg_advisory_xact_lock(${lockKey}))
+    begin; ${lockPublisher};
     insert into ledger_metrics.totals as total (name, labels, value, ahead)
-    select name, labels, value, value from locked, (values ${rows.join(", ")}) as shown (name, labels, value)
+    select name, labels, value, value from (values ${rows.join(", ")}) as shown (name, labels, value)
     order by name, labels on conflict (name, labels) do update set value = excluded.value,
       ahead = total.ahead + excluded.value - total.value where total.value < excluded.value;
+    commit;
   `
     .replaceAll(/\s+/g, " ")
     .trim();

@@ -108,7 +108,7 @@ export async function lockTable(database: TestDatabase, table: string): Promise<
 
 /** The sessions that wait for the publishers' lock. */
 export const waitingPublishers = ({ admin }: TestDatabase) => admin`select from pg_locks
-  where locktype = 'advisory' and not granted
+  where relation = 'ledger_metrics.publisher'::regclass and not granted
     and database = (select oid from pg_database where datname = current_database())`;
 
 /** One connection, closed when the test is finished. */

@@ -141,7 +141,7 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
 
   // The statement that the doctor prints lets the gateway restart meanwhile. Twice is once.
   const asReceiver = postgres(settingsOn(standby, gateway, "receiver").DATABASE_URL, { max: 1 });
-  for (let time = 0; time < 2; time += 1) await asReceiver.unsafe(/with locked .*;$/.exec(problem)?.[0] ?? "");
+  for (let time = 0; time < 2; time += 1) await asReceiver.unsafe(/begin; lock .*;$/.exec(problem)?.[0] ?? "");
   await asReceiver.end();
   expect(await total(onStandby)).toEqual({ value: 25, ahead: 19 });
   await gateway.kill();

@@ -10,8 +10,15 @@ import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import type { Series } from "../../lib/exposition.ts";
-import { publishTotals } from "../../lib/publish.ts";
-import { databaseForFile, databaseForTest, lend, openConnection, targetOf } from "../helpers/database.ts";
+import { lockPublisher, publishTotals } from "../../lib/publish.ts";
+import {
+  databaseForFile,
+  databaseForTest,
+  lend,
+  openConnection,
+  targetOf,
+  waitingPublishers,
+} from "../helpers/database.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -259,24 +266,24 @@ it("gives the lock back when its push is refused, and does not push again, also 
     response.writeHead(400).end();
   });
   const [row] = await connection.sql`select pg_backend_pid() as pid`;
-  await other.sql`begin; select pg_advisory_xact_lock(1986361953, 1)`.simple();
+  await other.sql.unsafe(`begin; ${lockPublisher}`);
   void sleep(2_000).then(() => other.sql`rollback`); // The push has its 1.5 s from the lock on.
   await expect(publish(connection, 20_000, { url })).rejects.toThrow(/^the Pushgateway answered 400$/);
   expect(pushes).toBe(1);
-  expect(await database.admin`select from pg_locks where locktype = 'advisory' and pid = ${row?.pid}`).toHaveLength(0);
+  expect(await database.admin`select from pg_locks where locktype = 'relation' and pid = ${row?.pid}`).toHaveLength(0);
   await publish(connection, 20_000);
 });
 
 it("says why it failed, and not only that the connection is gone by then", async () => {
   const { port } = targetOf(database.receiverUrl);
-  const cutting = await startProxy(port, { allow: (chunk) => !chunk.includes("pg_advisory_xact_lock") });
+  const cutting = await startProxy(port, { allow: (chunk) => !chunk.includes(lockPublisher) });
   const dial = () => open(database.receiverUrl.replace(`:${port}/`, `:${cutting.port}/`));
   await expect(publish(await dial(), 20_000, gateway, dial)).rejects.toMatchObject({ code: "ECONNRESET" });
 });
 
 it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
   const holder = await database.admin.reserve();
-  await holder`begin; select pg_advisory_xact_lock(1986361953, 1)`.simple();
+  await holder.unsafe(`begin; ${lockPublisher}`);
   onTestFinished(() => holder`rollback`.then(() => holder.release()));
   await wipe(stage);
   const connection = await open();
@@ -285,14 +292,31 @@ it("pushes nothing when the lock is not to be had within the role's lock time-ou
   expect(await connection.sql`select 1 as one`).toEqual([{ one: 1 }]);
 });
 
+it("lets nobody on call take its lock, and takes nobody who waits in another mode for a publisher", async () => {
+  const [holder, { sql }] = await Promise.all([open(database.adminUrl), open(database.adminUrl)]);
+  await sql`set session authorization veza_ledger_oncall`;
+  for (const mode of ["access exclusive", "exclusive", "share update exclusive", "row share", "access share"]) {
+    const locking = sql.unsafe(`begin; lock table ledger_metrics.publisher in ${mode} mode`);
+    await expect(locking, mode).rejects.toMatchObject({ code: "42501" });
+    await sql`rollback`;
+  }
+  await holder.sql.unsafe(`begin; ${lockPublisher}`);
+  const commenting = sql`comment on table ledger_metrics.publisher is ''`.catch(({ code }) => code);
+  await expect.poll(() => waitingPublishers(database)).toHaveLength(1);
+  const publishing = publish(await open(), 20_000);
+  await expect.poll(() => waitingPublishers(database)).toHaveLength(2);
+  await holder.sql`rollback`;
+  expect(await Promise.all([commenting, publishing])).toEqual(["42501", true]);
+});
+
 it("leaves its publish to no publisher of another ledger on the server", async () => {
   const other = await databaseForTest();
   const holders = await Promise.all([openConnection(other.adminUrl), openConnection(other.adminUrl)]);
   for (const { sql } of holders) {
-    void sql`select pg_advisory_xact_lock(1986361953, 1), pg_sleep(200)`.catch(() => {}); // They end with the test.
+    void sql.unsafe(`begin; ${lockPublisher}; select pg_sleep(200)`).catch(() => {}); // They end with the test.
   }
   const waiting = () => other.admin`select from pg_stat_activity
-    where datname = current_database() and wait_event = 'advisory'`;
+    where datname = current_database() and wait_event = 'relation'`;
   await expect.poll(waiting).toHaveLength(1);
   expect(await publish(await open(), 20_000)).toBe(true);
 });
