@@ -1,12 +1,17 @@
 import { errorFields } from "../lib/log.ts";
 
-/** One step of a remedy: SQL and who runs it, or a command or a sentence. A line each, to paste as it is. */
+/**
+ * One step of a remedy: SQL and who runs it, or a command or a sentence. A line each, to paste as it is: a name or a
+ * text of others is in it by quote.ts.
+ */
 export type Step = string | { as: string; sql: string };
 
 /** What a look has compared. ✓ is well, ! is a doubt that only the reader can settle, ✗ is wrong. */
 export interface Finding {
   mark: "✓" | "!" | "✗";
   found: string;
+  /** Lines below it. */
+  more?: string[];
   /** What was looked for instead. Not where it is well, or when an error ended the look. */
   expected?: string;
   /** What makes `expected` of what was found, in this order. */

@@ -119,5 +119,5 @@ async function look(scene: Scene & Session, print: Print, limit: AbortSignal): P
 function findingOn(outcome: Outcome, isDoubtful: boolean): Finding {
   if ("error" in outcome) return { mark: "✗", found: `unknown: ${errorFields(outcome.error).reason}`, remedy: [] };
   const meaning = `${outcome.check.help.split(";")[0]}.`;
-  return { mark: isDoubtful ? "!" : "✓", found: `${countOf(outcome)}\n${meaning}`, remedy: [] };
+  return { mark: isDoubtful ? "!" : "✓", found: countOf(outcome), more: [meaning], remedy: [] };
 }

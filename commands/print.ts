@@ -1,4 +1,5 @@
 import type { Finding, Step } from "./finding.ts";
+import { visibly } from "./quote.ts";
 
 const columns = 80;
 const nameColumns = 28;
@@ -6,15 +7,18 @@ const nameColumns = 28;
 /** Prints a text of one line or several. */
 export type Print = (text: string) => void;
 
-/** A finding about `name`, in lines: what was found and expected, and below it the steps of its remedy, one a line. */
-export function linesOf(name: string, { mark, found, expected, remedy }: Finding): string {
+/**
+ * A finding about `name`, in lines: what was found and expected, and below it the steps of its remedy, one a line. All
+ * that others may have written passes here, and ends no line.
+ */
+export function linesOf(name: string, { mark, found, more = [], expected, remedy }: Finding): string {
   const indent = nameColumns + 3;
-  const [first = "", ...more] = found.split("\n").flatMap((line) => wrapped(line, columns - indent));
-  const others = [...more, ...(expected ? wrapped(`expected: ${expected}`, columns - indent) : [])];
+  const texts = [found, ...more, ...(expected ? [`expected: ${expected}`] : [])];
+  const [first = "", ...others] = texts.flatMap((text) => wrapped(visibly(text), columns - indent));
   return [
     `${mark} ${name.padEnd(nameColumns)} ${first}`,
     ...others.map((line) => " ".repeat(indent) + line),
-    ...remedy.map((step) => `  → ${stepLine(step)}`),
+    ...remedy.map((step) => `  → ${visibly(stepLine(step))}`),
   ].join("\n");
 }
 

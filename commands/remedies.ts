@@ -1,5 +1,6 @@
 import type { Row } from "postgres";
 import type { Step } from "./finding.ts";
+import { sqlName } from "./quote.ts";
 
 /** Whether roles.sql makes a login of this name, or AWS' rotation does. */
 export const isOurs = (login: string): boolean => /^veza_ledger(_sampler|_receiver|_oncall)?(_clone)?$/.test(login);
@@ -16,8 +17,11 @@ export const roleMaker = "a login that may create roles";
  * role's settings hold in every database of the server. A login of somebody's own has its own.
  */
 export function setTo({ login, database }: Row, setting: string): Step[] {
-  const alter = (role: string) => ({ as: roleMaker, sql: `alter role ${role} in database ${database} set ${setting}` });
+  const alter = (role: string) => ({
+    as: roleMaker,
+    sql: `alter role ${sqlName(role)} in database ${sqlName(database)} set ${setting}`,
+  });
   return isOurs(login) ? [alter("veza_ledger_sampler"), "npm run migrate"] : [alter(login)];
 }
 /** SQL: the login and database that setTo() needs. */
-export const here = "quote_ident(session_user) as login, quote_ident(current_database()) as database";
+export const here = "session_user as login, current_database() as database";

@@ -8,6 +8,7 @@ import { plainId } from "../lib/signature.ts";
 import { command, Misuse, start } from "./command.ts";
 import { deliver } from "./deliver.ts";
 import { demoSecret, receiverPort } from "./demo-receiver.ts";
+import { shellWord, visibly } from "./quote.ts";
 
 // npm run send: signs one delivery, posts it, and prints the outcome.
 const usage = `usage: npm run send -- <what> [--id <id>]
@@ -54,14 +55,11 @@ export const run = command(usage, options, async ({ file, id = `msg_${randomUUID
   const what = file === undefined ? positionals : ["--file", file];
   // First: who ends it before the answer must be able to send the same again.
   out.log(`Sending ${id} to ${destination.url}. To send the same again:`);
-  out.log(`  npm run send -- ${[...what, "--id", id].map(quoted).join(" ")}`);
+  out.log(`  npm run send -- ${[...what, "--id", id].map(shellWord).join(" ")}`);
   const { outcome, text } = await send(destination.url, destination.secret, id, body);
   out.log(text);
   return exitCodes[outcome];
 });
-
-/** An argument as a shell reads it. */
-const quoted = (arg: string) => (/^[\w./:-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`);
 
 async function readBody(file: string | undefined, positionals: string[], id: string): Promise<string> {
   plainId(id);
@@ -118,11 +116,12 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     text: `${fact}\nSend it again with the same events and --id ${id}: it is counted once.`,
   });
   try {
-    const { status, answer } = await deliver(url, secret, id, body, interrupt.signal);
-    const counted = status === 200 && describe(answer, id);
+    const { status, answer: text } = await deliver(url, secret, id, body, interrupt.signal);
+    const counted = status === 200 && describe(text, id);
+    const answer = visibly(text.trim().slice(0, 500));
     if (counted) return { outcome: "counted", text: counted };
     if (status < 400 || status >= 500 || status === 429) {
-      return unconfirmed(`Not confirmed: ${status} ${answer.slice(0, 500)}`);
+      return unconfirmed(`Not confirmed: ${status} ${answer}`);
     }
     const advice = status === 409 ? "\nIts events are not counted. Send what was not counted under another id." : "";
     return { outcome: "refused", text: `Refused: ${status} ${answer}${advice}` };
@@ -142,7 +141,7 @@ function describe(answer: string, id: string): string | undefined {
     if (status !== "recorded" && status !== "duplicate") return undefined;
     const what = status === "recorded" ? "Recorded." : "Duplicate, counted once.";
     const how = published ? "It is on the gateway." : "Another call or the next tick publishes it.";
-    return `${what} ${how} (id ${id}${stage ? `, stage ${stage}` : ""})`;
+    return `${what} ${how} (id ${id}${stage ? `, stage ${visibly(String(stage))}` : ""})`;
   } catch {
     return undefined;
   }

@@ -1,8 +1,8 @@
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { doubt, type Finding, orRemedy, well } from "../finding.ts";
+import { sqlText } from "../quote.ts";
 import { view } from "../remedies.ts";
-import { literal } from "../sql.ts";
 import type { Session } from "../take-looks.ts";
 
 /**
@@ -18,36 +18,33 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
       ${accepted} order by accepted.until`),
     "npm run migrate",
   );
-  const lines = rows.map(
+  const [first = "none", ...more] = rows.map(
     ({ check, id, until, accepted_by, why }) => `${check} ${id}, until ${until} UTC, by ${accepted_by}: ${why}`,
   );
   const idle: string[] = [];
   const withoutIds: string[] = [];
   for (const check of checks.filter(({ id }) => rows.some((row) => row.check === id))) {
-    const { id } = check;
     // On its own: below `accepted`, a ledger without ids would lend the ids of the acceptances.
     const counted = `with counted as materialized (select id::text as id ${rowsOf(check)})`;
-    const isCounted = "exists (select from counted where counted.id = accepted.id)";
     // Where they cannot be read, the check's own look says why.
-    const found = await ask(
-      `${counted} select distinct id ${accepted} and "check" = '${id}' and not ${isCounted}`,
-    ).catch((error) => {
-      if (codeOf(error) === "42703") withoutIds.push(id);
+    const found = await ask(`${counted} select id, (select count(*)::int from counted where counted.id = accepted.id) as
+      rows from (select distinct id ${accepted} and "check" = '${check.id}') as accepted`).catch((error) => {
+      if (codeOf(error) === "42703") withoutIds.push(check.id);
       return [];
     });
-    idle.push(...found.map((row) => `(${literal(id)}, ${literal(row.id)})`));
+    idle.push(...found.filter((row) => row.rows === 0).map((row) => `('${check.id}', ${sqlText(row.id)})`));
   }
   if (withoutIds.length > 0) {
-    return doubt(lines.join("\n"), `an id of the rows of ${withoutIds.join(", ")}: without it, none is accepted`, view);
+    return {
+      ...doubt(first, `an id of the rows of ${withoutIds.join(", ")}: without it, none is accepted`, view),
+      more,
+    };
   }
-  if (idle.length === 0) return well(lines.join("\n") || "none");
-  return doubt(
-    lines.join("\n"),
-    `rows that count now, and not ${idle.join(", ")}`,
-    "a row that was repaired needs this no more. Otherwise accept the id that the check's page lists, as it is there",
-    {
-      as: "veza_ledger_oncall",
-      sql: `begin read write; delete from ledger_metrics.accepted where ("check", id) in (${idle.join(", ")}); commit`,
-    },
-  );
+  if (idle.length === 0) return { ...well(first), more };
+  const repaired =
+    "a row that was repaired needs this no more. Otherwise accept the id that the check's page lists, as it is there";
+  const these = idle.join(", ");
+  const sql = `begin read write; delete from ledger_metrics.accepted where ("check", id) in (${these}); commit`;
+  const expected = `rows that count now, and not ${these}`;
+  return { ...doubt(first, expected, repaired, { as: "veza_ledger_oncall", sql }), more };
 }

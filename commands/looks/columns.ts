@@ -1,5 +1,6 @@
 import { columnsOf } from "../../config/rights.ts";
 import { doubt, type Finding, well, wrong } from "../finding.ts";
+import { sqlName } from "../quote.ts";
 import { view } from "../remedies.ts";
 import type { Session } from "../take-looks.ts";
 
@@ -9,11 +10,9 @@ import type { Session } from "../take-looks.ts";
  */
 export async function lookAtColumns({ ask }: Session, table: string): Promise<Finding> {
   const [row] = await ask(`
-    select jsonb_agg(attname order by attnum) as found,
-      (select format('%I.%I', nspname, relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-        where pg_class.oid = attrelid) as name
-    from pg_attribute where attrelid = to_regclass('${table}') and attnum > 0 and not attisdropped
-    group by attrelid`);
+    select jsonb_agg(attname order by attnum) as found, nspname as schema
+    from pg_attribute join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace
+    where attrelid = to_regclass('${table}') and attnum > 0 and not attisdropped group by nspname`);
   const found: string[] = row?.found ?? [];
   const read = columnsOf(table);
   const missing = read.filter((column) => !found.includes(column));
@@ -28,6 +27,6 @@ export async function lookAtColumns({ ask }: Session, table: string): Promise<Fi
     read.join(", "),
     `migrate the ledger, or ${view}`,
     "create schema if not exists veza_ledger_views; " +
-      `create view veza_ledger_views.${table} as select ${selected.join(", ")} from ${row?.name};`,
+      `create view veza_ledger_views.${table} as select ${selected.join(", ")} from ${sqlName(row?.schema)}.${table};`,
   );
 }

@@ -4,6 +4,7 @@ import { codeOf } from "../../lib/database.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, Problem, well } from "../finding.ts";
 import { ago } from "../print.ts";
+import { shellWord, sqlName } from "../quote.ts";
 import { view } from "../remedies.ts";
 import { ownerName } from "../sql.ts";
 import type { Scene, Session } from "../take-looks.ts";
@@ -41,7 +42,7 @@ export async function lookAtStatuses(
   return doubt(
     `neither watched nor known to be settled: ${namesOf(unknown, "'")}`,
     watched.map((status) => `'${status}'`).join(", "),
-    `if nobody waits for such rows: --settled '${unknown.map(({ status }) => String(status)).join(",")}'`,
+    `if nobody waits for such rows: --settled=${shellWord(unknown.map(({ status }) => String(status)).join(","))}`,
     `if a release has renamed a status, ${view}`,
   );
 }
@@ -66,16 +67,16 @@ export async function statusesOf(ask: Ask, table: string): Promise<Row[]> {
 /** The statuses as of the last ANALYZE, with estimated rows. Throws a Problem when that was long ago. */
 async function estimatedStatuses(ask: Ask, table: string): Promise<Row[]> {
   const [row = {}] = await ask(`
-    select relkind = 'v' as is_view, ${ownerName("relowner")} as owner,
-      (select format('%I.%I', nspname, relname) from pg_namespace where oid = relnamespace) as name,
-      extract(epoch from greatest(pg_stat_get_last_analyze_time(oid), pg_stat_get_last_autoanalyze_time(oid)))::float8
-        as analyzed
-    from pg_class where oid = to_regclass('${table}')`);
+    select relkind = 'v' as is_view, ${ownerName("relowner")} as owner, nspname as schema, relname as name,
+      extract(epoch from greatest(pg_stat_get_last_analyze_time(pg_class.oid),
+        pg_stat_get_last_autoanalyze_time(pg_class.oid)))::float8 as analyzed
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace where pg_class.oid = to_regclass('${table}')`);
   const age = Date.now() / 1000 - row.analyzed;
   if (age > statisticsSeconds) {
     const fact = `too many rows to read, and ${row.analyzed ? `the statistics are ${ago(age)} old` : "no statistics"}`;
-    const read = row.is_view ? `select status, count(*) from ${row.name} group by 1` : `analyze ${row.name}`;
-    throw new Problem(fact, { as: row.owner, sql: read });
+    const name = `${sqlName(row.schema)}.${sqlName(row.name)}`;
+    const sql = row.is_view ? `select status, count(*) from ${name} group by 1` : `analyze ${name}`;
+    throw new Problem(fact, { as: sqlName(row.owner), sql });
   }
   return await ask(`
     select status, frequency * greatest(reltuples, 0)::float8 as rows

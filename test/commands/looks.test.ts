@@ -119,13 +119,13 @@ const ledger: Record<string, Row> = {
       "! status of orders neither watched nor known to be settled: 'awaiting_payment' 2",
       ...each("orders", "! check ID no row, type or constraint knows the status 'pending', but …", isPending),
     ],
-    remedy: `if nobody waits for such rows: --settled 'awaiting_payment'; if a release has renamed a status, ${view}`,
+    remedy: `if nobody waits for such rows: --settled=awaiting_payment; if a release has renamed a status, ${view}`,
   },
   "statuses that nobody watches": {
     brokenBy: `alter table orders alter status drop not null;
       insert into orders (status) values (null), ('on_hold'), ('on_hold'), ('Pending'), ('Pending'), ('Pending')`,
     says: ["! status of orders neither watched nor known to be settled: 'Pending' 3, 'on_hold' 2, null 1"],
-    remedy: `if nobody waits for such rows: --settled 'Pending,on_hold,null'; if a release …, ${view}`,
+    remedy: `if nobody waits for such rows: --settled=Pending,on_hold,null; if a release …, ${view}`,
     settled: "Pending,on_hold,null",
   },
   "rows without a time": {
