@@ -7,7 +7,8 @@ import type { Session } from "../take-looks.ts";
 
 /**
  * Lists the rows of the ledger that somebody has accepted, one line each: the soonest to run out comes first. An
- * acceptance that no counted row has is a doubt: its id may be of another row, or written in another way.
+ * acceptance of no counted row, or of several, is a doubt: its id may be of another row, written in another way, or not
+ * an id.
  */
 export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Finding> {
   const [table] = await orRemedy(ask("select to_regclass('ledger_metrics.accepted') as oid"), "npm run migrate");
@@ -22,6 +23,7 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
     ({ check, id, until, accepted_by, why }) => `${check} ${id}, until ${until} UTC, by ${accepted_by}: ${why}`,
   );
   const idle: string[] = [];
+  const several: string[] = [];
   const withoutIds: string[] = [];
   for (const check of checks.filter(({ id }) => rows.some((row) => row.check === id))) {
     // On its own: below `accepted`, a ledger without ids would lend the ids of the acceptances.
@@ -33,12 +35,16 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
       return [];
     });
     idle.push(...found.filter((row) => row.rows === 0).map((row) => `('${check.id}', ${sqlText(row.id)})`));
+    several.push(...found.filter((row) => row.rows > 1).map((row) => `${row.rows} ${check.id} by ${row.id}`));
   }
   if (withoutIds.length > 0) {
     return {
       ...doubt(first, `an id of the rows of ${withoutIds.join(", ")}: without it, none is accepted`, view),
       more,
     };
+  }
+  if (several.length > 0) {
+    return { ...doubt(first, `an id of one row, and not ${several.join(", ")}`, `an id of each row: ${view}`), more };
   }
   if (idle.length === 0) return { ...well(first), more };
   const repaired =

@@ -236,6 +236,14 @@ const logins: Record<string, Row> = {
       "a row that was repaired needs this no more. …; as veza_ledger_oncall: begin read write; " +
       `delete from ledger_metrics.accepted where ("check", id) in (('stuck_orders', 'pay_1')); commit`,
   },
+  "an acceptance of several rows, whose ids repeat": {
+    brokenBy: `alter table orders alter id drop identity, drop constraint orders_pkey;
+      update orders set id = 7; insert into orders table orders;
+      insert into ledger_metrics.accepted ("check", id, until, why) values
+      ('stuck_orders', '7', now() + interval '1 day', 'known')`,
+    says: ["! accepted rows stuck_orders 7, until … UTC, by postgres: known"],
+    remedy: `an id of each row: ${view}`,
+  },
   "a schema that the role may not use, which is not a wrong search_path": {
     brokenBy: "revoke all on schema veza from public, veza_ledger_sampler",
     says: [
