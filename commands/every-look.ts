@@ -9,8 +9,6 @@ import { lookAtIndexes } from "./looks/indexes.ts";
 import { lookAtLogin } from "./looks/login.ts";
 import { lookAtMigration } from "./looks/migration.ts";
 import { lookAtPersistence } from "./looks/persistence.ts";
-import { lookAtRights } from "./looks/rights.ts";
-import { lookAtRole } from "./looks/role.ts";
 import { lookAtServer } from "./looks/server.ts";
 import { lookAtShown } from "./looks/shown.ts";
 import { lookAtStandby } from "./looks/standby.ts";
@@ -36,11 +34,10 @@ const timesOf = (table: string) => new Set(checks.filter((check) => check.table 
 export const looks: Look[] = [
   { name: "TLS", look: lookAtTls },
   { name: "login", look: lookAtLogin },
-  look("role's settings", lookAtRole),
-  look("rights", lookAtRights, { isFirst: true }),
+  look("migration", lookAtMigration),
   look("server", lookAtServer, { isFirst: true }),
   ...tables.flatMap((table) => [
-    onLedger(`table ${table}`, (scene) => lookAtTable(scene, table), ["role's settings"]),
+    onLedger(`table ${table}`, (scene) => lookAtTable(scene, table)),
     onLedger(`columns of ${table}`, (scene) => lookAtColumns(scene, table), [`table ${table}`]),
     onLedger(`status of ${table}`, (scene) => lookAtStatuses(scene, table), [`columns of ${table}`]),
     ...[...timesOf(table)].map((time) =>
@@ -50,11 +47,6 @@ export const looks: Look[] = [
   ...checks.map((check) =>
     onLedger(`check ${check.id}`, (scene) => lookAtCheck(scene, check), [`time of ${check.table}`]),
   ),
-  look("migration", lookAtMigration, {
-    for: "sampler",
-    // What these find, migrate finds too.
-    behind: ["role's settings", "rights", ...tables.flatMap((table) => [`table ${table}`, `columns of ${table}`])],
-  }),
   onLedger("indexes", lookAtIndexes),
   look("counts", lookAtCounts, { for: "sampler" }),
   look("accepted rows", lookAtAccepted, { for: "sampler" }),

@@ -1,13 +1,13 @@
 import { tables } from "../config/rights.ts";
 import type { checks, Outcome } from "../lib/checks.ts";
-import { withDeadline } from "../lib/database.ts";
+import { codeOf, withDeadline } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { isPasswordRefused } from "../lib/last-good-login.ts";
 import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl, type Settings } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
 import { looks } from "./every-look.ts";
-import { type Finding, findingOf, orRemedy, Problem, type Step } from "./finding.ts";
+import { type Finding, findingOf, orRemedy, Problem, type Step, wrong } from "./finding.ts";
 import { loginProblem } from "./login-problem.ts";
 import { countNow, countOf } from "./looks/counts.ts";
 import { linesOf, type Print } from "./print.ts";
@@ -25,14 +25,17 @@ const passwordRemedy = [
 ];
 
 /** How to make a login that reads the ledger, and may no more. */
-const reader = (schema = "public"): Step[] => [
+const reader = (schema?: string): Step[] => [
   "look as a login that may no more than read, such as this, with a password of yours:",
   { as: "a superuser", sql: "create role ledger_reader login connection limit 3 password 'NEW'" },
-  {
-    as: "a superuser",
-    sql: `grant select on ${tables.map((table) => `${sqlName(schema)}.${table}`).join(", ")} to ledger_reader`,
-  },
+  grantTo("ledger_reader", schema),
 ];
+/** With the right to the schema, which all have to `public`, unless somebody has taken it away. */
+function grantTo(login: string, schema = "public"): Step {
+  const names = tables.map((table) => `${sqlName(schema)}.${table}`).join(", ");
+  const usage = `grant usage on schema ${sqlName(schema)} to ${sqlName(login)}; `;
+  return { as: "a superuser", sql: `${schema === "public" ? "" : usage}grant select on ${names} to ${sqlName(login)}` };
+}
 
 /**
  * Counts on a ledger where nothing of this service is installed. Prints the counts, their oldest rows, and what makes
@@ -71,7 +74,7 @@ export async function firstLook(
     const session = { database, login, version: "", ask };
     const settings = { database: target } as Settings;
     scene = { functions: { sampler: true, receiver: false }, settled, settings, ...session };
-    return await orAbort(look(scene, print, limit), limit);
+    return await orAbort(look(scene, print, limit, grantTo(login, schema)), limit);
   } catch (error) {
     print(linesOf("Postgres", findingOf(error)));
     return 1;
@@ -81,7 +84,7 @@ export async function firstLook(
 }
 
 /** Prints the counts, and below them what the looks that need no role of this service find doubtful. */
-async function look(scene: Scene & Session, print: Print, limit: AbortSignal): Promise<number> {
+async function look(scene: Scene & Session, print: Print, limit: AbortSignal, grant: Step): Promise<number> {
   const outcomes = await countNow(scene.ask);
   const doubts: [string, Finding][] = [];
   for await (const [name, finding] of takeLooks(
@@ -97,13 +100,14 @@ async function look(scene: Scene & Session, print: Print, limit: AbortSignal): P
     doubts.some(([name]) => name === `check ${id}` || name.split(" ").at(-1) === table);
   for (const outcome of outcomes) print(linesOf(outcome.check.id, findingOn(outcome, isDoubtful(outcome.check))));
   print("");
+  const isRefused = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
+  if (isRefused || doubts.some(([, { found }]) => found.includes("may not use"))) {
+    print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));
+  }
   for (const [name, finding] of doubts) {
     // Other remedies are for roles that are not there yet.
     print(
-      linesOf(
-        name,
-        isOurs(scene.login) || /^(columns|rights)/.test(name) ? finding : { ...finding, mark: "!", remedy: [] },
-      ),
+      linesOf(name, isOurs(scene.login) || /^columns/.test(name) ? finding : { ...finding, mark: "!", remedy: [] }),
     );
   }
   print(

@@ -146,16 +146,14 @@ async function migrateOn(database: Database, migration: Migration): Promise<bool
   return isWell;
 }
 
-/** What is left to others. Up to a dozen statements are told. More are a matter for whoever administrates the server. */
-function unfinished({ facts }: Plan, { mine, others, behind }: Shares): Finding {
+/** What is left to others. Up to a dozen statements are told. More are for whoever administrates the server. */
+function unfinished({ facts }: Plan, { mine, others }: Shares): Finding {
   const needed = others.filter(({ isOptional }) => !isOptional);
-  const fact = `${facts.login} ran ${mine.length} statements, and may not run ${needed.length + behind.length}`;
-  if (needed.length > 12) {
-    const print = "npm run --silent migrate -- --print >plan.sql, with the same options";
-    return wrong(fact, "all of them", print, "give plan.sql to your DBA, who reads it and runs it with psql");
-  }
-  const steps = needed.map(({ as, sql: statement }): Step => ({ as, sql: inLine(statement) }));
-  return wrong(fact, "all of them", ...steps, ...(behind.length > 0 ? ["run it again"] : []));
+  const fact = `${facts.login} ran ${mine.length} statements, and may not run ${needed.length}`;
+  if (needed.length <= 12)
+    return wrong(fact, "all of them", ...needed.map(({ as, sql }) => ({ as, sql: inLine(sql) })));
+  const print = "npm run --silent migrate -- --print >plan.sql, with the same options";
+  return wrong(fact, "all of them", print, "give plan.sql to your DBA, who reads it and runs it with psql");
 }
 
 /** Runs the plan. Throws a Problem with what fixes it where Postgres has refused it. */

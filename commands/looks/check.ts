@@ -3,9 +3,8 @@ import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
-import { lackingGrants } from "../plan/plan.ts";
 import { correct, view } from "../remedies.ts";
-import type { Scene, Session } from "../take-looks.ts";
+import type { Session } from "../take-looks.ts";
 import { isClockRight } from "./server.ts";
 import { namesOf, statusesOf } from "./statuses.ts";
 
@@ -13,13 +12,12 @@ import { namesOf, statusesOf } from "./statuses.ts";
  * Whether the role can ask a check, whether rows in its state have a time, and whether rows have its status. Finds the
  * first that is not so.
  */
-export async function lookAtCheck(scene: Pick<Scene & Session, "ask" | "login">, check: Check): Promise<Finding> {
-  const { ask } = scene;
+export async function lookAtCheck({ ask }: Pick<Session, "ask">, check: Check): Promise<Finding> {
   try {
     await ask(`explain ${questionOf(check, { withOldest: true })}`);
   } catch (error) {
     const { reason } = errorFields(error);
-    return wrong(reason, "a plan of its query", ...(await remedyFor(error, scene)));
+    return wrong(reason, "a plan of its query", remedyFor(error));
   }
   const outside = await lookOutside(ask, check);
   if (outside) return outside;
@@ -32,17 +30,14 @@ export async function lookAtCheck(scene: Pick<Scene & Session, "ask" | "login">,
   );
 }
 
-async function remedyFor(error: unknown, { ask, login }: Pick<Session, "ask" | "login">): Promise<Step[]> {
+function remedyFor(error: unknown): Step {
   switch (codeOf(error)) {
     case "22P02": // A type that does not take the value.
-      return [view];
-    case "42501": {
-      const { statements, sentences } = await lackingGrants(ask, login, ["veza_ledger_sampler"]);
-      const isTold = statements.length + sentences.length > 0;
-      return [isTold ? "see rights, above" : `a function behind the view reads it: ${view}`];
-    }
+      return view;
+    case "42501":
+      return `see migration, above; where that is content, a function behind a view reads it: ${view}`;
     default:
-      return ["paste its query into psql: npm run doctor -- sampler --sql"];
+      return "paste its query into psql: npm run doctor -- sampler --sql";
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Finding, well, wrong } from "../finding.ts";
+import { doubt, type Finding, well, wrong } from "../finding.ts";
 import type { Scene, Session } from "../take-looks.ts";
 
 const owners: Record<string, string> = {
@@ -20,7 +20,9 @@ export async function lookAtLogin({ login, functions: { sampler, receiver } }: S
     ...(sampler ? [] : ["veza_ledger_receiver"]),
   ];
   const owner = owners[base];
-  if (!owner || fits.includes(base)) return well(owner ? login : `${login}, which npm run migrate does not make`);
+  if (!owner)
+    return doubt(`${login} has settings and rights of its own`, fits.join(" or "), "use a login of npm run migrate");
+  if (fits.includes(base)) return well(login);
   const found = `${login} is ${owner}`;
   if (base === "veza_ledger_oncall" || (sampler && receiver)) {
     return wrong(

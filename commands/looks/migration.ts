@@ -1,16 +1,19 @@
-import { doubt, type Finding, well, wrong } from "../finding.ts";
+import { type Finding, Problem, well, wrong } from "../finding.ts";
 import { makePlan, nothingMore } from "../plan/plan.ts";
 import type { Session } from "../take-looks.ts";
 
 /** Whether `npm run migrate` has anything to do, for any of its logins. Not where nobody has run it. */
 export async function lookAtMigration({ ask }: Session): Promise<Finding | undefined> {
-  const { facts, statements, sentences } = await makePlan((question) => ask(question, 10), nothingMore);
-  if (!facts.roles.some(({ name }) => name === "veza_ledger_sampler")) return undefined;
-  const [first, ...more] = statements.filter(({ isOptional }) => !isOptional);
+  const plan = await makePlan((question) => ask(question, 10), nothingMore).catch((error) => {
+    if (!(error instanceof Problem)) throw error;
+  });
+  // Where the ledger is not to be found, the looks at its tables say why.
+  if (!plan?.facts.roles.some(({ name }) => name === "veza_ledger_sampler")) return undefined;
+  const [first, ...more] = plan.statements.filter(({ isOptional }) => !isOptional);
   if (first) {
     const others = more.length > 0 ? `; and ${more.length} more` : "";
     return wrong(`there is something to do: ${first.sql.split("\n")[0]}${others}`, "nothing to do", "npm run migrate");
   }
-  if (sentences.length === 0) return well("nothing to do");
-  return doubt("the owner of a view lacks rights below it", "its rights", ...sentences);
+  if (plan.sentences.length === 0) return well("nothing to do");
+  return wrong("the owner of a view lacks rights below it", "its rights", ...plan.sentences);
 }

@@ -41,9 +41,10 @@ export async function lookAtTable({ ask, login }: Session, table: string): Promi
       return wrong(fact, "no policy for who reads it", ownedView);
     }
     if (codeOf(error) === "42P01") {
-      return wrong(`it is in ${schema}, which the role may not use`, `usage on ${schema}`, "see rights, above");
+      return wrong(`it is in ${schema}, which the role may not use`, `usage on ${schema}`, "see migration, above");
     }
-    const remedy = codeOf(error) === "55P03" ? "see who holds the lock: docs/runbook/reasons.md" : "see rights, above";
+    const remedy =
+      codeOf(error) === "55P03" ? "see who holds the lock: docs/runbook/reasons.md" : "see migration, above";
     return wrong(errorFields(error).reason, "its rows", remedy);
   }
   const what = `${kindNames[kind]} in ${schema}, ${size}`;

@@ -15,23 +15,17 @@ set local lock_timeout = '1s'; -- Deliveries would wait as long.`;
 
 export const become = (role: string): string => `set local role ${sqlName(role)}`;
 
-/** What a session may run of a plan, what it leaves to others, and what can be run only after that. */
+/** What a session may run of a plan, and what it leaves to others: all, where they have to make something first. */
 export interface Shares {
   mine: Statement[];
   others: Statement[];
-  behind: Statement[];
 }
 
 function share({ facts, statements }: Plan): Shares {
-  const shares: Shares = { mine: [], others: [], behind: [] };
-  const late = new Set<string>();
-  for (const statement of statements) {
-    const isMine = [facts.login, ...facts.mayBecome].includes(statement.as);
-    const isLate = statement.needs?.some((name) => late.has(name));
-    shares[!isMine ? "others" : isLate ? "behind" : "mine"].push(statement);
-    if ((!isMine || isLate) && statement.makes) late.add(statement.makes);
-  }
-  return shares;
+  const { true: mine = [], false: others = [] } = Object.groupBy(statements, ({ as }) =>
+    String([facts.login, ...facts.mayBecome].includes(as)),
+  );
+  return others.some(({ isNew }) => isNew) ? { mine: [], others: statements } : { mine, others };
 }
 
 /**
@@ -58,7 +52,8 @@ export async function apply(
     for (const { sql: statement, as } of shares.mine) {
       const text = as === plan.facts.login ? statement : `${become(as)};\n${statement};\n${become(plan.facts.login)}`;
       await sql.unsafe(text).catch((error) => {
-        throw Object.assign(error, { message: `${error.message}, at: ${statement.split("\n")[0]}` });
+        const [line = ""] = statement.replace(/ password .*/, "").split("\n");
+        throw Object.assign(error, { message: `${error.message}, at: ${line}` });
       });
     }
     // A grant by a login that may not give it is a mere warning.

@@ -5,7 +5,7 @@ import { Problem, type Step } from "../finding.ts";
 import { sqlName, sqlText } from "../quote.ts";
 import { ownedView } from "../remedies.ts";
 import { readSqlFile } from "../sql.ts";
-import { type Facts, type Need, pathIn, type Relation, readFacts, sessionPath, unmet } from "./facts.ts";
+import { type Facts, type Need, pathIn, type Relation, readFacts, unmet } from "./facts.ts";
 import { foundOn, placeOf } from "./place.ts";
 
 // What has to be (config/rights.ts, schema.sql) less what is (facts.ts), as plain statements. `npm run migrate` runs or
@@ -20,9 +20,8 @@ export interface Statement {
   why: string;
   comment?: string | undefined;
   isOptional?: boolean;
-  /** What it makes, and what has to be there before. */
-  makes?: string;
-  needs?: string[];
+  /** Others need what it makes. */
+  isNew?: boolean;
 }
 
 export interface Wanted {
@@ -65,18 +64,6 @@ export async function makePlan(ask: Ask, wanted: Wanted): Promise<Plan> {
   return { facts, statements, sentences: grants.sentences, undo: undoOf(facts, logins, needs) };
 }
 
-/** The grants that a login lacks for these roles' work. It looks for the ledger where this session does. */
-export async function lackingGrants(
-  ask: Ask,
-  login: string,
-  whose: string[],
-): Promise<Pick<Plan, "statements" | "sentences">> {
-  const path = await sessionPath(ask);
-  const facts = await readFacts(ask);
-  const needs = needsOf(facts, path, whose, login).filter(({ oid }) => oid); // Others find what is missing.
-  return grantsOf(await unmet(ask, needs), login);
-}
-
 // Roles, their memberships and settings.
 
 /** Who makes a role, or alters or grants it if it is there. */
@@ -91,7 +78,7 @@ function rolesToMake(facts: Facts, logins: string[], { passwords }: Wanted): Sta
     .map((role) => {
       const given = passwords.get(role);
       const sql = `create role ${role} login connection limit ${roles[role]}${given ? ` password ${sqlText(given)}` : ""}`;
-      return { sql, as: roleMaker(facts, role), why: "the logins", makes: role };
+      return { sql, as: roleMaker(facts, role), why: "the logins", isNew: true };
     });
 }
 
@@ -108,7 +95,7 @@ function memberships(facts: Facts, logins: string[], { iam }: Wanted): Statement
     .filter(([role, member]) => !facts.roles.find(({ name }) => name === member)?.memberOf.includes(role))
     .map(([role, member]) => ({
       ...{ sql: `grant ${role} to ${member}`, as: roleMaker(facts, role, "grantedBy"), why: "memberships" },
-      ...{ needs: [role, member], isOptional: role === "pg_read_all_stats" },
+      isOptional: role === "pg_read_all_stats",
     }));
 }
 
@@ -135,7 +122,7 @@ function settingsToChange(facts: Facts, logins: string[], path: string[]): State
       const same = (is: string) => (isPath ? list(pathIn(is)) === value && !is.includes("$user") : is === value);
       const statement = (here: boolean, change: string): Statement => ({
         sql: `alter role ${role}${here ? ` in database ${sqlName(facts.database.name)}` : ""} ${change}`,
-        ...{ as: roleMaker(facts, role), why: "the logins' settings", comment: why, needs: [role] },
+        ...{ as: roleMaker(facts, role), why: "the logins' settings", comment: why },
       });
       const rows = rowsOf(role, name);
       return [
@@ -162,13 +149,13 @@ async function objectsToMake(facts: Facts): Promise<Statement[]> {
     const fact = "the schema ledger_metrics is there, and is not of this service: it has no table deliveries";
     throw new Problem(fact, "rename your schema: this service makes its own", "run it again");
   }
-  const made = { as: builder(facts), why: "the schema ledger_metrics", needs: ["ledger_metrics"] };
+  const made = { as: builder(facts), why: "the schema ledger_metrics", isNew: true };
   const isThere = facts.schemas.some(({ name }) => name === "ledger_metrics");
   const [, ...sections] = (await readSqlFile("config/postgres/schema.sql")).split(/^-- (?=[a-z_]+$)/m);
   const objects = sections.flatMap((section): Statement[] => {
     const [object = "", ...lines] = section.split("\n");
     const sql = lines.join("\n").trim().replace(/;$/, "");
-    return there.includes(object) ? [] : [{ sql, ...made, makes: `ledger_metrics.${object}` }];
+    return there.includes(object) ? [] : [{ sql, ...made }];
   });
   const ids = checks.map(({ id }) => sqlText(id)).join(", ");
   const known = checks.map(({ id }) => id).join(", ");
@@ -176,7 +163,7 @@ async function objectsToMake(facts: Facts): Promise<Statement[]> {
   add constraint known_check check ("check" in (${ids})) not valid;
 comment on constraint known_check on ledger_metrics.accepted is ${sqlText(known)}`;
   return [
-    ...(isThere ? [] : [{ sql: "create schema ledger_metrics", ...made, needs: [], makes: "ledger_metrics" }]),
+    ...(isThere ? [] : [{ sql: "create schema ledger_metrics", ...made }]),
     ...objects,
     ...(facts.knownCheck === known ? [] : [{ sql: constraint, ...made }]),
   ];
@@ -185,10 +172,10 @@ comment on constraint known_check on ledger_metrics.accepted is ${sqlText(known)
 // Rights.
 
 /**
- * What these roles need; `login` names one to have it instead of them. Below a view its owner needs rights, or with
- * security_invoker, wherever that view is, the role itself.
+ * What these roles need. Below a view its owner needs rights, or with security_invoker, wherever that view is, the role
+ * itself.
  */
-function needsOf(facts: Facts, path: string[], logins: string[], login?: string): Need[] {
+function needsOf(facts: Facts, path: string[], logins: string[]): Need[] {
   const needs = new Map<string, Need>();
   const add = (need: Need) => {
     const key = JSON.stringify([need.role, need.privilege, need.target, need.column]);
@@ -212,18 +199,16 @@ function needsOf(facts: Facts, path: string[], logins: string[], login?: string)
   };
   const { oid, by, name } = facts.database;
   for (const role of logins.filter((one) => one !== both)) {
-    add({ role: login ?? role, privilege: "connect", on: "database", oid, target: `database ${sqlName(name)}`, by });
+    add({ role, privilege: "connect", on: "database", oid, target: `database ${sqlName(name)}`, by });
   }
-  for (const { role: whose, table, columns, optional } of ledgerRights.filter(({ role }) => logins.includes(role))) {
-    const role = login ?? whose;
+  for (const { role, table, columns, optional } of ledgerRights.filter(({ role }) => logins.includes(role))) {
     const relation = foundOn(facts, path, table);
     if (!relation) continue;
     use(role, relation.schema);
     const there = [...columns, ...optional].filter((column) => relation.columns.includes(column));
     for (const column of there) reach(relation, role, role, "select", column);
   }
-  for (const { role: whose, privilege, table, columns } of ourRights.filter(({ role }) => logins.includes(role))) {
-    const role = login ?? whose;
+  for (const { role, privilege, table, columns } of ourRights.filter(({ role }) => logins.includes(role))) {
     use(role, "ledger_metrics");
     const there = facts.relations.find(({ schema, name }) => `${schema}.${name}` === table);
     for (const column of columns.length > 0 ? columns : [undefined]) {
@@ -235,8 +220,8 @@ function needsOf(facts: Facts, path: string[], logins: string[], login?: string)
 }
 
 /** Grants of these needs, one for each role and target. A role of the application's, which owns a view, gets none. */
-function grantsOf(lacking: Need[], login?: string): Pick<Plan, "statements" | "sentences"> {
-  const isOurs = ({ role }: Need) => role === login || Object.hasOwn(roles, original(role));
+function grantsOf(lacking: Need[]): Pick<Plan, "statements" | "sentences"> {
+  const isOurs = ({ role }: Need) => Object.hasOwn(roles, role);
   const groups = Map.groupBy(lacking.filter(isOurs), ({ role, target }) => `${role} ${target}`);
   const statements = [...groups.values()].map((needs): Statement => {
     const { role, target, by } = needs[0] as Need;
@@ -244,9 +229,7 @@ function grantsOf(lacking: Need[], login?: string): Pick<Plan, "statements" | "s
       const columns = rights.flatMap(({ column }) => column ?? []);
       return columns.length > 0 ? `${privilege} (${list(columns)})` : privilege;
     });
-    const made = /^schema (ledger_metrics)$|^(ledger_metrics\..*)/.exec(target)?.slice(1).filter(Boolean) ?? [];
-    const sql = `grant ${what.join(", ")} on ${target} to ${sqlName(role)}`;
-    return { sql, as: by, why: "rights", needs: [role, ...made] };
+    return { sql: `grant ${what.join(", ")} on ${target} to ${role}`, as: by, why: "rights" };
   });
   return { statements, sentences: lacking.every(isOurs) ? [] : [ownedView] };
 }

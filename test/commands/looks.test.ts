@@ -72,10 +72,10 @@ const ledger: Record<string, Row> = {
     brokenBy: `${withoutZone("UTC")}; alter database DATABASE set timezone = 'Asia/Kolkata';
       alter role veza_ledger_sampler reset timezone; alter role veza_ledger_oncall reset timezone`,
     says: [
-      "✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata",
       "✗ migration there is something to do: alter role veza_ledger_sampler set TimeZone = 'UTC'; and 1 more",
+      "✗ time of orders created_at has no zone, and is read in the server's default, Asia/Kolkata",
     ],
-    remedy: setZone,
+    remedy: "npm run migrate",
     afterwards:
       "alter role veza_ledger_sampler set timezone = 'UTC'; alter role veza_ledger_oncall set timezone = 'UTC'",
   },
@@ -199,7 +199,7 @@ const logins: Record<string, Row> = {
     brokenBy: `${withoutZone("UTC")}; revoke select (status, created_at) on orders from veza_ledger_sampler;
       revoke usage on schema ledger_metrics from veza_ledger_sampler`,
     says: [
-      "✗ rights veza_ledger_sampler lacks …select (status, created_at) on veza.orders…",
+      "✗ migration there is something to do: grant select (status, created_at) on veza.orders to …; and 1 more",
       "! status of orders they cannot be read",
       "! time of orders created_at has no zone, and is read as UTC",
       ...each("orders", "✗ check ID permission denied for table orders"),
@@ -212,7 +212,7 @@ const logins: Record<string, Row> = {
     brokenBy: "revoke insert on ledger_metrics.totals from veza_ledger_receiver",
     role: "receiver",
     says: [
-      "✗ rights veza_ledger_receiver lacks insert on ledger_metrics.totals",
+      "✗ migration there is something to do: grant insert on ledger_metrics.totals to veza_ledger_receiver",
       "✗ totals the role may not write to ledger_metrics",
     ],
     remedy: "npm run migrate",
@@ -225,7 +225,7 @@ const logins: Record<string, Row> = {
   "people on call, who look with their own login": {
     brokenBy: "revoke select on ledger_metrics.amounts_at_risk from veza_ledger_oncall",
     login: "veza_ledger_oncall",
-    says: ["✗ rights veza_ledger_oncall lacks select on ledger_metrics.amounts_at_risk"],
+    says: ["✗ migration … grant select on ledger_metrics.amounts_at_risk to veza_ledger_oncall"],
     remedy: "npm run migrate",
   },
   "acceptances that match nothing": {
@@ -247,7 +247,7 @@ const logins: Record<string, Row> = {
   "a schema that the role may not use, which is not a wrong search_path": {
     brokenBy: "revoke all on schema veza from public, veza_ledger_sampler",
     says: [
-      "✗ rights veza_ledger_sampler lacks usage on schema veza",
+      "✗ migration there is something to do: grant usage on schema veza to veza_ledger_sampler",
       ...tables.map((table) => `✗ table ${table} it is in veza, which the role may not use`),
     ],
     remedy: "npm run migrate",
@@ -255,7 +255,10 @@ const logins: Record<string, Row> = {
   "a schema of this service that is gone": {
     brokenBy: "drop schema ledger_metrics cascade",
     role: "receiver",
-    says: ['✗ totals schema "ledger_metrics" does not exist'],
+    says: [
+      "✗ migration there is something to do: create schema ledger_metrics; and … more",
+      '✗ totals schema "ledger_metrics" does not exist',
+    ],
     remedy: "npm run migrate",
   },
   "a database that the role may not connect to": {
@@ -291,7 +294,10 @@ const logins: Record<string, Row> = {
     brokenBy: `set role master; create role veza_ledger_sampler_clone login password 'veza_ledger_sampler_clone';
       grant veza_ledger_sampler to veza_ledger_sampler_clone`,
     login: "veza_ledger_sampler_clone",
-    says: ["✗ role's settings veza_ledger_sampler_clone has default_transaction_read_only off, statement_timeout 0, …"],
+    says: [
+      "✗ migration … alter role veza_ledger_sampler_clone set default_transaction_read_only = 'on'; and … more",
+      ...tables.map((table) => `✗ table ${table} it is in veza, where the role does not look: its search_path is …`),
+    ],
     remedy: "npm run migrate",
     afterwards: "drop role veza_ledger_sampler_clone",
   },
@@ -303,7 +309,7 @@ const logins: Record<string, Row> = {
   "a receiver that a crash of Postgres makes forget": {
     brokenBy: "alter role veza_ledger_receiver in database DATABASE set synchronous_commit = off",
     role: "receiver",
-    says: ["✗ role's settings veza_ledger_receiver has synchronous_commit off"],
+    says: ["✗ migration … alter role veza_ledger_receiver in database DATABASE reset synchronous_commit"],
     remedy: "npm run migrate",
   },
   "an acceptance in a ledger without ids, by which nothing can be accepted": {
