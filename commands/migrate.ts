@@ -146,7 +146,7 @@ async function migrateOn(database: Database, migration: Migration): Promise<bool
   return isWell;
 }
 
-/** What is left to others. Up to a dozen statements are told. More are for whoever administrates the server. */
+/** What is left to others. Up to a dozen statements are told. More are for the DBA. */
 function unfinished({ facts }: Plan, { mine, others }: Shares): Finding {
   const needed = others.filter(({ isOptional }) => !isOptional);
   const fact = `${facts.login} ran ${mine.length} statements, and may not run ${needed.length}`;

@@ -49,13 +49,14 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
 const logIn = ["put a login into DATABASE_URL that npm run migrate makes, such as veza_ledger_sampler"];
 
 /**
- * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, and for whoever may act as the
- * server's user: a count runs functions of the application behind views, policies and operators, as who counts.
+ * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, or a login that is as good as one:
+ * a count runs functions of the application, behind views, policies and operators.
  */
 export async function readingLogin({ sql }: Database, ...remedy: Step[]): Promise<string> {
   const rows = await sql.unsafe(`${alone}
-    select session_user as login, exists (select from pg_roles
-      where rolname in ('pg_execute_server_program', 'pg_write_server_files') and pg_has_role(session_user, oid, 'member')) as is_mighty`);
+    select session_user as login, exists (
+      select from pg_roles where rolname in ('pg_execute_server_program', 'pg_write_server_files')
+        and pg_has_role(session_user, oid, 'member')) as is_mighty`);
   const [row] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];
   if (!row.is_mighty) return row.login;
   throw new Problem(

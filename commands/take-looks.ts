@@ -12,8 +12,7 @@ export interface Session {
   /** Of the server. */
   version: string;
   /**
-   * Asks in a read-only transaction, which waits 0.5 s for a lock, and `seconds` for its end: as briefly as the sampler,
-   * unless more are given.
+   * Asks in a read-only transaction, which waits 0.5 s for a lock. It has so many seconds, or the sampler's 1.5.
    */
   ask(question: string, seconds?: number): Promise<Row[]>;
 }

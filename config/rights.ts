@@ -15,7 +15,7 @@ export const roles: Readonly<Record<string, number>> = {
 
 const [sampler, receiver, oncall, both] = Object.keys(roles) as [string, string, string, string];
 const functions = [sampler, receiver, both];
-/** Who reads the ledger: with one search_path and in one zone, which are those of the sampler. */
+/** Who reads the ledger: all with the search_path and in the zone of the sampler. */
 export const readers = [sampler, oncall, both];
 
 /** Longest time for one statement, of all counts one after the other, in steps of 100 ms; 1.5 s at most. */

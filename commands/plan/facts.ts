@@ -159,7 +159,7 @@ export interface Need {
   by: string;
 }
 
-/** Of these needs, those that are not met: by PUBLIC, by a membership, or by the role's own rights. */
+/** The needs that neither PUBLIC, nor a membership, nor a right of the role itself meets. */
 export async function unmet(ask: Ask, needs: Need[]): Promise<Need[]> {
   const asked = needs.map(({ by, target, ...need }, n) => ({ ...need, n }));
   const rows = await ask(`${alone}

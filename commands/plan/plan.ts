@@ -77,7 +77,8 @@ function rolesToMake(facts: Facts, logins: string[], { passwords }: Wanted): Sta
     .filter((role) => !has(facts, role))
     .map((role) => {
       const given = passwords.get(role);
-      const sql = `create role ${role} login connection limit ${roles[role]}${given ? ` password ${sqlText(given)}` : ""}`;
+      const password = given ? ` password ${sqlText(given)}` : "";
+      const sql = `create role ${role} login connection limit ${roles[role]}${password}`;
       return { sql, as: roleMaker(facts, role), why: "the logins", isNew: true };
     });
 }
@@ -234,7 +235,7 @@ function grantsOf(lacking: Need[]): Pick<Plan, "statements" | "sentences"> {
   return { statements, sentences: lacking.every(isOurs) ? [] : [ownedView] };
 }
 
-/** What takes all of it back: the roles' rights and settings here, the schema, and the roles unless others need them. */
+/** What takes all of it back. The roles stay where another database of the server needs them. */
 function undoOf(facts: Facts, logins: string[], needs: Need[]): Statement[] {
   const clones = facts.roles.map(({ name }) => name).filter((name) => name.endsWith("_clone"));
   const all = [...logins, ...clones];

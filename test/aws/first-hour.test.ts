@@ -118,7 +118,7 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     const stage = "first-hour-iam";
     const { filled, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
     // AWS' own variables are in the shell from the beginning.
-    expect(await bash(migrate, awsCredentials)).toMatch(/^✓ veza_ledger_sampler +tried: it can do its work$/m);
+    expect(await bash(migrate, awsCredentials)).toMatch(/^✓ veza_ledger_sampler +has its rights and settings/m);
     expect(await bash(secret)).toBe("");
     expect(Object.keys(await keepSecrets())).toEqual(["veza-ledger-metrics/prod/receiver"]);
     expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);

@@ -1,5 +1,5 @@
-// What an administrator runs executes nothing of the application's. Its login owns the database, so that it chooses what
-// a session there begins with. Each attack notes as whom it ran, and takes what it can.
+// What an administrator runs executes nothing of the application's. Here that owns the database, and so chooses what a
+// session there begins with. Each attack notes as whom it ran, and takes what it can.
 import { existsSync } from "node:fs";
 import { chmod, writeFile } from "node:fs/promises";
 import postgres from "postgres";
@@ -152,7 +152,8 @@ it("a schema with the name of a role leads nobody there", async () => {
   await command();
   await runAs(
     "shop",
-    "create schema veza_ledger_sampler; create table veza_ledger_sampler.orders (like orders); grant all on schema veza_ledger_sampler to public; grant select on veza_ledger_sampler.orders to public",
+    `create schema veza_ledger_sampler; grant usage on schema veza_ledger_sampler to public;
+     create table veza_ledger_sampler.orders (like orders); grant select on veza_ledger_sampler.orders to public`,
   );
   await command();
   expect(countsIn(await sampleAs(url("veza_ledger_sampler")), (error) => error)).toMatchObject({ stuck_orders: 1 });

@@ -21,10 +21,10 @@ beforeAll(
 );
 afterAll(async () => void (await postgres(inject("adminUrl"), { max: 1 })`drop role first_look`));
 beforeEach(async () => {
-  await run(
-    `drop schema ledger_metrics cascade; grant create on schema public to first_look;
-     grant create on database ${targetOf(database.adminUrl).database} to first_look; ${tables.map((name) => `alter table ${name} owner to first_look;`).join("")}`,
-  );
+  await run(`
+    drop schema ledger_metrics cascade; grant create on schema public to first_look;
+    grant create on database ${targetOf(database.adminUrl).database} to first_look;
+    ${tables.map((name) => `alter table ${name} owner to first_look;`).join("")}`);
   url = database.adminUrl.replace("postgres:postgres@", "first_look:look@");
 });
 
@@ -157,9 +157,8 @@ it("tells the columns that a table has instead, and the view that bridges them",
   expect(exitCode).toBe(1);
   expect(text).toContain("there is no status, hyperswitch_payment_id, but id, state, payment, updated_at");
   const [, sql = ""] = /^ {2}→ (create schema if not exists .*)$/m.exec(output) ?? [];
-  await run(
-    `set local role first_look; ${sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper")}`,
-  );
+  const filled = sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper");
+  await run(`set local role first_look; ${filled}`);
   const bridged = await look(url, "--schema", "veza_ledger_views");
   expect(bridged.text).toMatch(/^✓ stuck_orders 1, the oldest 24 h old /m);
 });

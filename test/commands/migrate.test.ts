@@ -53,7 +53,7 @@ it("npm run migrate gives up when somebody else has a table for itself", async (
   await writer`begin`;
   await writer`lock table ledger_metrics.accepted in row exclusive mode`;
   const lateForTable =
-    /^✗ migrated canceling statement due to lock timeout, at: alter table .*\n {2}→ somebody else works on ledger_metrics: /;
+    /^✗ migrated canceling statement due to lock timeout, at: alter table .*\n {2}→ somebody else works on /;
   expect(await migrate(database.adminUrl)).toEqual([1, expect.stringMatching(lateForTable)]);
   await writer`commit`;
   expect(await migrate(database.adminUrl)).toEqual([0, inPlace]);
@@ -245,7 +245,8 @@ describe("next to the ledger of another stage on the same server", async () => {
       /^export DATABASE_URL.*\n.*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ??
       [];
     const rollBack = async (name: string) => {
-      const filled = command.replace(/postgres:\S+/, as("master", name));
+      const file = path.join(await newFolder(), "undo.sql");
+      const filled = command.replace(/postgres:\S+/, as("master", name)).replaceAll("undo.sql", file);
       const { child, exited, output } = runProgram("bash", ["-c", filled], {});
       await exited;
       expect(child.exitCode, output()).toBe(0);
@@ -280,7 +281,7 @@ it("says what is missing, shows no password, and has a login that may do nothing
   await admin`drop schema ledger_metrics cascade`;
   const [exitCode, printed] = await migrate(samplerUrl);
   const handOn =
-    /^✗ migrated veza_ledger_sampler ran 0 statements, and may not run \d+\n {2}→ .* --print >plan\.sql, .*; give plan.*\n/;
+    /^✗ migrated veza_ledger_sampler ran 0 statements, and may not run \d+\n {2}→ .* --print >plan\.sql.*; give/;
   expect([exitCode, printed]).toEqual([1, expect.stringMatching(handOn)]);
   expect(printed).not.toContain(":sampler@");
   const script = await inProcess(run, ["--print"], { DATABASE_URL: samplerUrl });

@@ -37,6 +37,7 @@ it("leads to both promises seen kept, to counts on one's own ledger, to links, a
   });
   const page = await stack.printed(/^Page +(\S+)/m);
   const ledger = await stack.printed(/^Postgres +(\S+)/m);
+  const reader = ledger.replace("postgres:postgres@", "veza_ledger_oncall:local@");
   await stack.printed(/"message":"tick","stuck_orders":\d/);
   expect(await (await fetch(page)).text()).toContain("<html");
 
@@ -47,7 +48,7 @@ it("leads to both promises seen kept, to counts on one's own ledger, to links, a
     if (command.includes(" -- ")) expect(text).toMatch(/^Proves /m);
   }
   const [first = ""] = /npm run doctor -- postgres:\/\/[^`]+/.exec(await readFile("README.md", "utf8")) ?? [];
-  expect(await outputOf(run(first.replace(/postgres:.*/, `'${ledger}'`)))).toMatch(
+  expect(await outputOf(run(first.replace(/postgres:.*/, `'${reader}'`)))).toMatch(
     /^[!✓] stuck_orders +\d+, the oldest /m,
   );
 

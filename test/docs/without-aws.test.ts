@@ -5,6 +5,7 @@ import path from "node:path";
 import postgres from "postgres";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
+import { tables } from "../../config/rights.ts";
 import { checks } from "../../lib/checks.ts";
 import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
@@ -26,11 +27,14 @@ it(title, await needs("openssl"), async () => {
   await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
   const sql = postgres(server.superuserUrl, { max: 1 });
   for (const check of checks) await sql.unsafe(insertRows(check, 4));
+  await sql.unsafe("create role veza_app login password 'veza_app'");
+  await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
   await sql.end();
   const port = await freePort();
   const here = (text: string) =>
     [
       ["master@HOST:5432/DATABASE", `postgres@127.0.0.1:${server.port}/postgres`],
+      ["PGPASSWORD=password npm run doctor", "PGPASSWORD=veza_app npm run doctor"],
       ["HOST:5432/DATABASE", `127.0.0.1:${server.port}/postgres`],
       ["PGPASSWORD=password", "PGPASSWORD=postgres"],
       ["/etc/veza-ledger-metrics.env", path.join(folder, "settings.env")],
