@@ -6,10 +6,10 @@ import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { command, Misuse, type Out, start } from "./command.ts";
 import { connect } from "./connect.ts";
-import { doubt, type Finding, findingOf, orRemedy, Problem, type Step, well, wrong } from "./finding.ts";
+import { doubt, type Finding, findingOf, orRemedy, Problem, well, wrong } from "./finding.ts";
 import { loginProblem } from "./login-problem.ts";
 import { apply, type Shares } from "./plan/apply.ts";
-import type { Plan } from "./plan/plan.ts";
+import type { Plan, Wanted } from "./plan/plan.ts";
 import { inLine, scriptOf, undoScriptOf } from "./plan/script.ts";
 import { linesOf } from "./print.ts";
 import { scramVerifier } from "./scram.ts";
@@ -42,12 +42,9 @@ const options = {
 } as const;
 
 /** One run of the command. */
-interface Migration {
+interface Migration extends Omit<Wanted, "passwords"> {
   print: boolean;
   undo: boolean;
-  schemas: string[];
-  oneLogin: boolean;
-  iam: boolean;
   target: DatabaseTarget;
   /** Passwords as they were given, by role. */
   given: Map<string, string>;
@@ -60,10 +57,10 @@ interface Migration {
 
 const allRoles = Object.keys(declared);
 
-/** What fixes an error of Postgres, by its SQLSTATE, whatever its language. */
-const remedies: Record<string, Step[]> = {
-  "55P03": ["somebody else works on ledger_metrics: run it again"],
-  "0A000": ["name the primary in DATABASE_URL", "run it again"], // A replica.
+/** What fixes an error of Postgres, by its SQLSTATE, whatever its language. The second is a replica's. */
+const remedies: Record<string, string> = {
+  "55P03": "somebody else works on ledger_metrics: run it again",
+  "0A000": "name the primary in DATABASE_URL, and run it again",
 };
 
 const untouched = "\nNothing was changed.";
@@ -80,26 +77,14 @@ export const run = command(usage, options, async (values, positionals, out) => {
       "correct it, then run it again",
     );
     migration.given = await readPasswords(values["password-from"], asked.oneLogin);
-    return (await migrate(migration)) ? 0 : 1;
+    const database = await logIn(migration.target, migration.limit);
+    const work = withDeadline(database, migration.limit, () => migrate(database, migration));
+    return (await work.finally(database.close)) ? 0 : 1;
   } catch (error) {
     out.error(linesOf("migrated", findingOf(error)) + migration.aftermath);
     return 1;
   }
 });
-
-/**
- * Migrates in one transaction, then tries each role. Resolves to whether each can do its work. Rejects when the
- * migration fails, or its connection is lost.
- */
-async function migrate(migration: Migration): Promise<boolean> {
-  const { target, limit } = migration;
-  const database = await logIn(target, limit);
-  try {
-    return await withDeadline(database, limit, () => migrateOn(database, migration));
-  } finally {
-    await database.close();
-  }
-}
 
 /** Connects and logs in. Throws a Problem with what fixes it. */
 function logIn(target: DatabaseTarget, limit: AbortSignal): Promise<Database> {
@@ -108,8 +93,11 @@ function logIn(target: DatabaseTarget, limit: AbortSignal): Promise<Database> {
   });
 }
 
-async function migrateOn(database: Database, migration: Migration): Promise<boolean> {
-  const { sql } = database;
+/**
+ * Migrates in one transaction, then tries each role. Resolves to whether each can do its work. Rejects when the
+ * migration fails, or its connection is lost.
+ */
+async function migrate({ sql }: Database, migration: Migration): Promise<boolean> {
   const { given, oneLogin, iam, target, print, undo, out } = migration;
   const [row] = await sql.unsafe("show server_version_num");
   if (Number(row?.server_version_num) < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it");
@@ -129,9 +117,8 @@ async function migrateOn(database: Database, migration: Migration): Promise<bool
     return false;
   }
   const ran = shares.mine.length > 0 ? `statements: ${shares.mine.length}` : "nothing to do";
-  out.log(
-    linesOf("migrated", well(`ledger_metrics, the roles and their rights are in place in ${target.database}: ${ran}`)),
-  );
+  const inPlace = `ledger_metrics, the roles and their rights are in place in ${target.database}: ${ran}`;
+  out.log(linesOf("migrated", well(inPlace)));
   let isWell = true;
   for (const role of logins) {
     const finding = await tryOut(role, migration);
@@ -171,7 +158,7 @@ async function applied(sql: Database["sql"], migration: Migration) {
     const { severity, message } = error as Error & { severity?: string };
     if (severity !== "ERROR") throw error; // A Problem, or the session has ended, maybe while it waited for its commit.
     migration.aftermath = untouched;
-    throw new Problem(message, ...(remedies[codeOf(error)] ?? ["correct it", "run it again"]));
+    throw new Problem(message, remedies[codeOf(error)] ?? "correct it, and run it again");
   }
 }
 
