@@ -1,8 +1,8 @@
 import { errorFields } from "../lib/log.ts";
 
 /**
- * One step of a remedy: SQL and who runs it, or a command or a sentence. A line each, to paste as it is: a name or a
- * text of others is in it by quote.ts.
+ * One step of a remedy: SQL and the role that runs it, or a command or a sentence. A line each, to paste as it is: what
+ * others have named is in its SQL and its commands by quote.ts.
  */
 export type Step = string | { as: string; sql: string };
 

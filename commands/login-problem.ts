@@ -3,7 +3,6 @@ import { isPasswordRefused } from "../lib/last-good-login.ts";
 import { errorFields } from "../lib/log.ts";
 import { Problem, type Step } from "./finding.ts";
 import { sqlName, sqlText } from "./quote.ts";
-import { roleMaker } from "./remedies.ts";
 
 /**
  * What an error of connecting or logging in means, and what fixes it: Node's codes, then Postgres' SQLSTATE. `url` is
@@ -15,7 +14,7 @@ export function loginProblem(error: unknown, target: DatabaseTarget, url = "DATA
   const [database, username] = [sqlName(target.database), sqlName(target.username)];
   // By the name of Postgres' own function: its messages come in the server's language.
   const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";
-  const alter = (change: string) => ({ as: roleMaker, sql: `alter role ${username} ${change}` });
+  const alter = (change: string) => ({ as: "a login that may create roles", sql: `alter role ${username} ${change}` });
   const remedy = (): Step[] => {
     if (isPasswordRefused(error)) {
       return [

@@ -1,5 +1,5 @@
 import type { Finding, Step } from "./finding.ts";
-import { visibly } from "./quote.ts";
+import { sqlName, visibly } from "./quote.ts";
 
 const columns = 80;
 const nameColumns = 28;
@@ -23,7 +23,11 @@ export function linesOf(name: string, { mark, found, more = [], expected, remedy
 }
 
 /** A step, in a single line: what is pasted must not break. */
-const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${step.as}: ${step.sql}`);
+const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${whom(step.as)}: ${step.sql}`);
+
+/** A role, unless it is a description of somebody. */
+const whom = (as: string) =>
+  /^(a superuser|a login that may create roles|the owner of \w+)$/.test(as) ? as : sqlName(as);
 
 /** A text in lines of at most so many columns, unless a word is longer. */
 const wrapped = (text: string, width: number): string[] =>

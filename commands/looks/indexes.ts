@@ -63,7 +63,7 @@ async function remedyFor(ask: Ask, check: Check, tables: Table[]): Promise<Step[
   const nameOf = (row: Row, name = row.name) => `${sqlName(row.schema)}.${sqlName(name)}`;
   const steps: Step[] = [];
   for (const row of rows.filter(({ is_itself }) => is_itself)) {
-    const as = sqlName(row.owner);
+    const as = row.owner;
     if (row.is_valid === false) steps.push({ as, sql: `drop index ${nameOf(row, index)}` });
     if (row.is_partitioned) steps.push("while it builds the next index, writes to this partitioned table wait:");
     const how = row.is_partitioned ? "" : "concurrently ";

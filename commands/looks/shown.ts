@@ -5,6 +5,7 @@ import { lockPublisher } from "../../lib/publish.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
 import { doubt, type Finding, orRemedy, well, wrong } from "../finding.ts";
+import { sqlText } from "../quote.ts";
 import type { Scene, Session } from "../take-looks.ts";
 
 const page = "docs/lost-and-wrong-events.md";
@@ -52,9 +53,11 @@ export async function lookAtShown({
   return well(`not compared: ${unread || none + doubtful}`);
 }
 
-/** SQL, one transaction on one line: raises these totals to what is shown, ahead of what was recorded, under the lock. */
+/** SQL, one transaction on one line: raises totals to what is shown, ahead of what was recorded, under the lock. */
 function raising(held: Series[]): string {
-  const rows = held.map(({ name, labels, value }) => `('${name}', '${JSON.stringify(labels)}'::jsonb, ${value})`);
+  const rows = held.map(
+    ({ name, labels, value }) => `(${sqlText(name)}, ${sqlText(JSON.stringify(labels))}::jsonb, ${value})`,
+  );
   return `
     begin; ${lockPublisher};
     insert into ledger_metrics.totals as total (name, labels, value, ahead)

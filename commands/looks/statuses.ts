@@ -76,7 +76,7 @@ async function estimatedStatuses(ask: Ask, table: string): Promise<Row[]> {
     const fact = `too many rows to read, and ${row.analyzed ? `the statistics are ${ago(age)} old` : "no statistics"}`;
     const name = `${sqlName(row.schema)}.${sqlName(row.name)}`;
     const sql = row.is_view ? `select status, count(*) from ${name} group by 1` : `analyze ${name}`;
-    throw new Problem(fact, { as: sqlName(row.owner), sql });
+    throw new Problem(fact, { as: row.owner, sql });
   }
   return await ask(`
     select status, frequency * greatest(reltuples, 0)::float8 as rows

@@ -1,6 +1,7 @@
 import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
 import { ago } from "../print.ts";
-import { correct, here, setTo, view } from "../remedies.ts";
+import { sqlName } from "../quote.ts";
+import { correct, isOurs, view } from "../remedies.ts";
 import type { Session } from "../take-looks.ts";
 import { isClockRight } from "./server.ts";
 
@@ -8,9 +9,9 @@ import { isClockRight } from "./server.ts";
  * Looks at the type of a table's time. A time without a zone is right only in the zone of the process that writes it: a
  * newest row that was written just now tells. A type that cannot be counted by is wrong.
  */
-export async function lookAtTime({ ask }: Session, table: string, column: string): Promise<Finding> {
+export async function lookAtTime({ ask, login }: Session, table: string, column: string): Promise<Finding> {
   const [row = {}] = await ask(`
-    select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, ${here},
+    select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, current_database() as database,
       current_setting('timezone') as zone,
       (select source in ('user', 'database user', 'session') from pg_settings where name = 'TimeZone') as is_chosen
     from pg_attribute join pg_type on pg_type.oid = atttypid
@@ -21,7 +22,10 @@ export async function lookAtTime({ ask }: Session, table: string, column: string
   }
 
   const expected = `the zone of the process that writes ${column}`;
-  const remedy: Step[] = [`for UTC, put in ${expected}`, ...setTo(row, "timezone = 'UTC'")];
+  const role = isOurs(login) ? "veza_ledger_sampler" : sqlName(login);
+  const sql = `alter role ${role} in database ${sqlName(row.database)} set timezone = 'UTC'`;
+  const remedy: Step[] = [`for UTC, put in ${expected}`, { as: "a login that may create roles", sql }];
+  if (isOurs(login)) remedy.push("npm run migrate"); // The others read in the sampler's zone.
   if (!row.is_chosen) {
     return wrong(`${column} has no zone, and is read in the server's default, ${row.zone}`, expected, ...remedy);
   }

@@ -25,6 +25,4 @@ ${created.join("")}`;
 export const rollback = `\
 -- Written by \`npm run generate\`. Takes indexes.sql back, without blocking writes. The checks work, and read more.
 
-\\set ON_ERROR_STOP on
-
 ${dropped.join("")}`;

@@ -1,7 +1,5 @@
 -- Written by `npm run generate`. Takes indexes.sql back, without blocking writes. The checks work, and read more.
 
-\set ON_ERROR_STOP on
-
 drop index concurrently if exists veza_ledger_stuck_orders;
 drop index concurrently if exists veza_ledger_stuck_refunds;
 drop index concurrently if exists veza_ledger_failed_transfers;

@@ -1,9 +1,19 @@
 // Names that others chose, pasted as they are printed: nothing in them runs, and SQL names the very object.
 import { execFileSync } from "node:child_process";
-import { describe, expect, it } from "vitest";
+import { readdir } from "node:fs/promises";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { Finding } from "../../commands/finding.ts";
+import { lookAtIndexes } from "../../commands/looks/indexes.ts";
+import { lookAtStatuses } from "../../commands/looks/statuses.ts";
+import { lookAtTable } from "../../commands/looks/table.ts";
+import { linesOf } from "../../commands/print.ts";
 import { shellWord, sqlName, sqlText, visibly } from "../../commands/quote.ts";
-import { databaseForTest } from "../helpers/database.ts";
+import { askBriefly } from "../../commands/session.ts";
+import type { Scene, Session } from "../../commands/take-looks.ts";
+import { deadline } from "../../lib/deadline.ts";
+import { createDatabase, databaseForTest, openConnection, serverForFile } from "../helpers/database.ts";
 import { needs } from "../helpers/needs.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const hostile = [
   "it's; drop table orders --",
@@ -12,7 +22,7 @@ const hostile = [
   "'; touch pwned; '",
   "\\'; create table pwned (); --",
   "\\",
-  "%s %n {a,b} #",
+  "%s %n {a..b} #",
   "-rf",
   "!! !touch ^a^b",
   "'!'",
@@ -26,8 +36,12 @@ const hostile = [
   "a\u00a0b\u3164\u2800\t",
   "Größe 支払い 🧾",
   "order",
-  "a superuser",
+  "a superuser: alter role shop superuser",
 ];
+
+const server = serverForFile(); // Roles are the whole server's.
+/** A line that a terminal shows as it is. */
+const plain = /^[ -~ößü支払い🧾→✓✗]*$/iu;
 
 describe("twenty hostile names", await needs("bash", "psql"), () => {
   it("are one word each for bash, with its history too", () => {
@@ -54,10 +68,72 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
   it("stay in their line", () => {
     for (const name of hostile) {
       for (const text of [visibly(name), sqlName(name), sqlText(name), shellWord(name)]) {
-        expect(text).toMatch(/^[ -~ößü支払い🧾]*$/iu);
+        expect(text).toMatch(plain);
       }
     }
     expect(visibly("a\n\u001b\u202e b")).toBe("a\\u{a}\\u{1b}\\u{202e} b");
     expect(["veza_app", "shop 1"].map(sqlName)).toEqual(["veza_app", '"shop 1"']);
+  });
+
+  it("are in what the looks print, which runs nothing but what it says", async () => {
+    const { admin, adminUrl, remove } = await createDatabase(await server);
+    onTestFinished(remove);
+    await admin`insert into orders ${admin(hostile.map((status) => ({ status })))}`;
+    await admin.unsafe(
+      hostile
+        .map(sqlName)
+        .map(
+          (name) => `create role ${name}; create schema ${name} authorization ${name};
+            create table ${name}.orders (like orders); insert into ${name}.orders select * from orders limit 1;
+            alter table ${name}.orders owner to ${name};`,
+        )
+        .join(""),
+    );
+    // Postgres takes each page of these for one of many rows.
+    await admin`update pg_class set reltuples = 1e6, relpages = 1 where relname = 'orders' and relkind = 'r'`;
+    const database = await openConnection(adminUrl);
+    const scene = (search_path = "public", settled: string[] = []) =>
+      ({
+        ...{ database, settled, login: "veza_ledger_sampler" },
+        ask: askBriefly(database, deadline("test", 100_000), { search_path }),
+      }) as unknown as Scene & Session;
+    const printed = (finding: Finding) => {
+      const lines = linesOf("look", finding).split("\n");
+      expect(lines.filter((line) => !plain.test(line))).toEqual([]);
+      const steps = lines.filter((line) => line.startsWith("  → "));
+      expect(steps).toHaveLength(finding.remedy.length);
+      return steps.map((line) => line.slice(4));
+    };
+
+    const folder = await newFolder();
+    /** The words of a printed command. */
+    const wordsOf = (command = "") =>
+      execFileSync("bash", { input: `printf '%s\\0' ${command}`, cwd: folder })
+        .toString()
+        .split("\0")
+        .slice(0, -1);
+    const [settle] = printed(await lookAtStatuses(scene(), "orders"));
+    const [option = ""] = wordsOf(settle?.slice(settle.indexOf("--settled=")));
+    const settled = option.replace("--settled=", "").split(",");
+    expect(settled.sort()).toEqual(hostile.toSorted());
+    expect(await lookAtStatuses(scene("public", settled), "orders")).toMatchObject({ mark: "✓" });
+
+    const elsewhere = printed(await lookAtTable(scene(), "orders")).filter((step) => step.includes("npm run"));
+    const schemas = elsewhere.map((step) => wordsOf(step.replace(/^.* -- /, ""))[1]);
+    expect(schemas.sort()).toEqual(hostile.toSorted());
+
+    const statements: string[] = [];
+    for (const name of hostile) {
+      for (const step of printed(await lookAtIndexes(scene(`"${name.replaceAll('"', '""')}"`)))) {
+        statements.push(step.replace(/^as (.*?): (create .*)$/, "set role $1; $2; reset role;"));
+      }
+    }
+    execFileSync("psql", ["-Xqv", "ON_ERROR_STOP=1", adminUrl], { input: statements.join("\n"), cwd: folder });
+    const made = await admin`
+      select nspname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+      where relname = 'veza_ledger_stuck_orders' and nspname <> 'public'`;
+    expect(made.map(({ name }) => name).sort()).toEqual(hostile.toSorted());
+    expect(await admin`select from pg_class where relname = 'pwned'`).toHaveLength(0);
+    expect(await readdir(folder)).toEqual([]);
   });
 });
