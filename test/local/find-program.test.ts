@@ -59,7 +59,9 @@ async function emptyApt(source?: string): Promise<{ APT_CONFIG: string }> {
   const [file, list] = [path.join(home, "apt.conf"), path.join(home, "sources.list")];
   if (source) await writeFile(list, source);
   const settings = source ? `Dir::Etc::sourcelist "${list}";\nDir::Etc::sourceparts "none";\n` : "";
-  await writeFile(file, `Dir::State::Lists "${home}/lists";\n${settings}`);
+  // What is installed here would be apt's choice.
+  await writeFile(path.join(home, "status"), "");
+  await writeFile(file, `Dir::State::Lists "${home}/lists";\nDir::State::status "${home}/status";\n${settings}`);
   return { APT_CONFIG: file };
 }
 

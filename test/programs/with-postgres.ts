@@ -17,7 +17,7 @@ const entry = isFolder
   ? `data:text/javascript,export const { initdb, postgres } = ${encodeURIComponent(paths)}`
   : await postgresPackage(Number(which));
 const { postgres } = await import(entry);
-const [, version = "unknown"] = / (\d+\.\d+.*)$/m.exec(execFileSync(postgres, ["--version"]).toString()) ?? [];
+const [, version = "unknown"] = / (\d.*)$/m.exec(execFileSync(postgres, ["--version"]).toString()) ?? [];
 console.log(`PostgreSQL ${version} (${postgres})`);
 const { status } = spawnSync("vitest", ["run", "--project", "unit", "--project", "real", ...files], {
   stdio: "inherit",
