@@ -1,5 +1,6 @@
 // The pages of the runbook: their order, and every statement of SQL as people on call run it.
 import { execFile } from "node:child_process";
+import { globSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -46,27 +47,59 @@ it("answers the same questions in the same order for each alert, and says what t
   }
 });
 
+/** Blocks of code and code in sentences, with each command on one line. */
+const codeIn = (page: string): string[] =>
+  [...page.matchAll(/^( *)```\w*\n([\s\S]*?)^\1```|`([^`\n]+)`/gm)].map(([, , block, inline = ""]) =>
+    (block ?? inline).replaceAll(/\\\n\s*/g, ""),
+  );
+const sqlThatWrites =
+  /(?<!\b(?:do|for) )\b(?:insert into|update|delete from|merge into|truncate|alter table|drop table) \S+/gi;
+const endsSession = /pg_(?:terminate|cancel)_backend/g;
+const requestThatWrites = /.*\bcurl .*-(?:X|d|F|T|-request|-data\S*|-json)\b.*|\b(?:POST|PUT|PATCH|DELETE) \/.*/g;
+/** The service's own tables, its groups on the gateway, and its own receiver. */
+const own = [
+  / (public\.)?ledger_metrics(\.\w+|_outbox)$/,
+  /https:\/\/push\.example\.com\/metrics\/job\//,
+  /"\$(drill|url)"/,
+];
+
+it("writes nothing of a payment: commands of all pages change the service's own tables and groups alone", async () => {
+  const files = globSync("docs/**/*.md");
+  const found = await Promise.all(
+    files.map(async (file) => {
+      const writes = codeIn(await readFile(file, "utf8")).flatMap((code) =>
+        [sqlThatWrites, endsSession, requestThatWrites].flatMap((pattern) => code.match(pattern) ?? []),
+      );
+      return writes.map((write) => `${file}: ${write.trim()}`);
+    }),
+  );
+  expect(found.flat().length).toBeGreaterThan(10);
+  expect(found.flat().filter((write) => !own.some((address) => address.test(write)))).toEqual([]);
+});
+
+const asks = (["payments", "refunds"] as const).flatMap((what) => [
+  // The bank did not answer: the provider keeps what it knew before, and says why.
+  { what, answer: { status: "pending", error_code: "504" }, says: "unknown: 504" },
+  { what, answer: { status: "failed", error_code: "card_declined" }, says: "failed" },
+]);
 const withJq = await needs("bash", "curl", "jq");
-it.each([
-  ["requires_customer_action", true],
-  ["requires_capture", false],
-  ["succeeded", false],
-  ["", false],
-])("cancels a payment only in a state that the provider has confirmed: %s", withJq, async (status, isCancelled) => {
-  const [, command = ""] = /```sh\n(PAYMENT_ID=[\s\S]*?)```/.exec(pages.reasons ?? "") ?? [];
+it.each(asks)("asks the bank about $what, and says $says to $answer", withJq, async ({ what, answer, says }) => {
+  const page = what === "payments" ? pages.VezaLedgerStuckOrders : pages.VezaLedgerStuckRefunds;
+  const command = codeIn(page ?? "").find((code) => code.includes("force_sync")) ?? "";
   const asked: string[] = [];
   const server = createServer(({ method, url = "" }, response) => {
     asked.push(`${method} ${url}`);
-    // Without `force_sync`, the provider would tell what it knew before.
-    response.end(JSON.stringify({ status: url.includes("?force_sync=true") ? status : "requires_customer_action" }));
+    response.end(JSON.stringify(answer));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => void server.close());
   const { port } = server.address() as AddressInfo;
-  const here = command.replaceAll("https://api.hyperswitch.io", `http://127.0.0.1:${port}`).replace("pay_…", "pay_1");
-  await promisify(execFile)("bash", ["-c", here], { env: { ...process.env, HYPERSWITCH_API_KEY: "key" } });
-  const cancelled = isCancelled ? ["POST /payments/pay_1/cancel"] : [];
-  expect(asked).toEqual(["GET /payments/pay_1?force_sync=true", ...cancelled]);
+  const here = command.replaceAll("https://api.hyperswitch.io", `http://127.0.0.1:${port}`).replace("…", "1");
+  const { stdout } = await promisify(execFile)("bash", ["-c", here], {
+    env: { ...process.env, HYPERSWITCH_API_KEY: "key" },
+  });
+  expect(stdout).toBe(`${says}\n`);
+  expect(asked).toEqual([expect.stringMatching(`^GET /${what}/\\w+1\\?force_sync=true$`)]);
 });
 
 describe("the SQL", () => {
@@ -141,16 +174,19 @@ describe("the SQL", () => {
     const copy = await databaseForTest(); // From the same template: its tables have the same object ids.
     await lockTable(copy, "orders");
     const forgotten = await database.admin.reserve();
+    await forgotten.unsafe("begin; select from orders; prepare transaction 'checkout-1'");
     await forgotten.unsafe("begin; select from orders");
     const locking = lockTable(database, "orders"); // It waits, and the counts behind it.
     const [sql = ""] = sqlIn(pages.reasons);
     await expect
       .poll(() => oncall.unsafe(sql))
       .toMatchObject([
+        { locked: "orders", granted: true, state: "prepared: checkout-1 of postgres" },
         { locked: "orders", granted: true, state: "idle in transaction" },
         { mode: "AccessExclusiveLock", granted: false, query: expect.stringContaining("lock table orders") },
       ]);
     await forgotten.unsafe("rollback");
+    await forgotten.unsafe("rollback prepared 'checkout-1'");
     forgotten.release();
     await (await locking)();
   });
