@@ -16,7 +16,6 @@ const unit = [
   "log",
   "names",
   "needs-node",
-  "outbox",
   "ports",
   "prose",
   "readme",

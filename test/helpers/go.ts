@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, glob, mkdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { findOnPath } from "../../local/find-on-path.ts";
@@ -14,7 +14,7 @@ const libraries = [...(process.env.GOPATH ?? "").split(path.delimiter).filter(Bo
 export const sourcesOf = (library: string): string | undefined =>
   libraries.map((folder) => path.join(folder, "src", library)).find((folder) => existsSync(folder));
 
-/** pgx 5, or 4 where Debian has no other: what the client uses of them is the same. */
+/** The driver of gorm: pgx 5, or 4 where Debian has no other. */
 export const pgx = sourcesOf("github.com/jackc/pgx/v5") ? "pgx/v5" : "pgx/v4";
 const drivers = ["github.com/lib/pq", `github.com/jackc/${pgx}/stdlib`];
 
@@ -54,9 +54,6 @@ export async function makeGopath(examples: Record<string, string>) {
   for (const [name, code] of Object.entries(examples)) {
     await mkdir(path.join(folder, name));
     await writeFile(path.join(folder, name, "example.go"), code);
-  }
-  for await (const file of glob(path.join(folder, "**/*.go"))) {
-    await writeFile(file, (await readFile(file, "utf8")).replaceAll("jackc/pgx/v5", `jackc/${pgx}`));
   }
   return {
     folder,

@@ -19,9 +19,6 @@ type Tx interface {
 	Rollback() error
 }
 
-// Row is the answer to a query: *sql.Row or pgx.Row.
-type Row interface{ Scan(dest ...any) error }
-
 // Enqueue writes a delivery to the outbox within your transaction: commit, and it will be counted; roll back, and it
 // never happened. Without events it does nothing.
 //
@@ -31,16 +28,6 @@ type Row interface{ Scan(dest ...any) error }
 // An error that wraps [ErrInvalid] comes before the transaction is touched, and [ErrIDTaken] leaves it usable. After
 // any other error, Postgres has ended the transaction.
 func Enqueue(ctx context.Context, tx Tx, id string, events ...Event) error {
-	return EnqueueWith(ctx, func(ctx context.Context, query string, args ...any) Row {
-		return tx.QueryRowContext(ctx, query, args...)
-	}, id, events...)
-}
-
-// EnqueueWith is [Enqueue] for the transaction of another driver: queryRow asks for one row within it. Package
-// ledgermetricspgx calls it for pgx.
-func EnqueueWith(
-	ctx context.Context, queryRow func(ctx context.Context, query string, args ...any) Row, id string, events ...Event,
-) error {
 	encoded, err := encode(id, events)
 	if err != nil || len(events) == 0 {
 		return err
@@ -50,7 +37,7 @@ func EnqueueWith(
 	// Not "do update", which would lock an existing row for as long as the repair takes. Both queries aggregate, because
 	// a missing row would be another error with each driver.
 	var inserted int
-	err = queryRow(ctx, `
+	err = tx.QueryRowContext(ctx, `
 		with inserted as (
 			insert into public.ledger_metrics_outbox (id, body, digest) values ($1, $2, $3)
 			on conflict (id) do nothing returning id
@@ -62,7 +49,7 @@ func EnqueueWith(
 		return nil
 	}
 	var foundSum, foundBody string
-	err = queryRow(ctx, `
+	err = tx.QueryRowContext(ctx, `
 		select coalesce(max(digest), ''), coalesce(max(body), '')
 		from public.ledger_metrics_outbox where id = $1`, id).Scan(&foundSum, &foundBody)
 	if err != nil {

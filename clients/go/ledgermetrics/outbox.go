@@ -51,8 +51,8 @@ type Hooks struct {
 	Parked func(id string, err *RejectedError)
 }
 
-// NewOutbox returns the outbox in this database, whose table is in outbox.sql. The client sends. With pgx, pass
-// stdlib.OpenDBFromPool(pool).
+// NewOutbox returns the outbox in this database, whose table is in outbox.sql. The client sends. With gorm, pass what
+// db.DB() returns.
 func NewOutbox(db *sql.DB, client *Client) *Outbox {
 	return &Outbox{
 		db: db, client: client, limit: maxInFlight,
