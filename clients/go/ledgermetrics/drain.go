@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// Requests at a time, half of them for each lane.
+	// Requests at a time.
 	maxInFlight = 16
 	// After a 429, the process sends fewer at a time for this long.
 	throttledFor = time.Hour
@@ -46,6 +46,11 @@ var claimNewestSQL = strings.NewReplacer(
 	"next_attempt_at <= now()", "next_attempt_at <= now() and attempts < 3",
 	"next_attempt_at, seq", "next_attempt_at desc, seq desc",
 ).Replace(claimOldestSQL)
+
+// Only deliveries of the last seconds that were never tried: older ones that hang hold up none of these.
+var claimFreshSQL = strings.ReplaceAll(
+	claimNewestSQL, "attempts < 3", "attempts = 0 and next_attempt_at > now() - interval '10 seconds'",
+)
 
 // What becomes of a claimed row.
 const (
@@ -85,12 +90,12 @@ type lane struct {
 // round is one call of Drain.
 type round struct {
 	*Outbox
-	// Any number of deliveries may hang. So half of the requests take the deliveries that are due the longest, and while
-	// these are all under way, the other half takes the newest.
-	oldest, newest lane
-	claimed        int
-	answers        chan *delivery
-	isPinging      bool
+	// Any number of deliveries may hang. So a third of the requests take the deliveries that are due the longest. While
+	// these are all under way, another third takes the newest, and while these are too, the last third takes fresh ones.
+	lanes     []*lane
+	claimed   int
+	answers   chan *delivery
+	isPinging bool
 	// What is to be written down, and when that was done last.
 	done      []*delivery
 	settledAt time.Time
@@ -128,8 +133,10 @@ func (o *Outbox) Drain(ctx context.Context) (Drained, error) {
 		return Drained{}, ctx.Err()
 	}
 	r := round{
-		Outbox: o, oldest: lane{claimSQL: claimOldestSQL, limit: 1}, newest: lane{claimSQL: claimNewestSQL, limit: 1},
-		answers: make(chan *delivery, maxInFlight+1), settledAt: time.Now(),
+		Outbox: o, answers: make(chan *delivery, maxInFlight+1), settledAt: time.Now(),
+	}
+	for _, claimSQL := range []string{claimOldestSQL, claimNewestSQL, claimFreshSQL} {
+		r.lanes = append(r.lanes, &lane{claimSQL: claimSQL, limit: 1})
 	}
 	r.run(ctx)
 	return r.drained, r.failure
@@ -141,7 +148,8 @@ func (r *round) run(ctx context.Context) {
 	for {
 		r.failure = cmp.Or(r.failure, ctx.Err())
 		r.proceed(ctx)
-		isIdle := !r.isPinging && r.oldest.inFlight+len(r.oldest.queue)+r.newest.inFlight+len(r.newest.queue) == 0
+		inFlight, queued := r.count()
+		isIdle := !r.isPinging && inFlight+queued == 0
 		isDue := len(r.done) >= maxSettled || time.Since(r.settledAt) >= queueTimeout
 		if len(r.done) > 0 && (isIdle || isDue && ctx.Err() == nil) { // At the end, once: Postgres may be mute.
 			r.failure = errors.Join(r.failure, r.settle(ctx))
@@ -162,7 +170,7 @@ func (r *round) run(ctx context.Context) {
 
 // proceed starts what may start, and gives back what has waited for too long.
 func (r *round) proceed(ctx context.Context) {
-	for _, lane := range []*lane{&r.oldest, &r.newest} {
+	for _, lane := range r.lanes {
 		if r.failure != nil || time.Since(lane.claimedAt) > queueTimeout {
 			r.done = append(r.done, lane.queue...)
 			lane.queue = nil
@@ -178,9 +186,20 @@ func (r *round) proceed(ctx context.Context) {
 		}
 		return
 	}
-	if isFull := r.fill(ctx, &r.oldest, (r.limit+1)/2); isFull || len(r.newest.queue) > 0 {
-		r.fill(ctx, &r.newest, r.limit/2)
+	isFull := true
+	for index, lane := range r.lanes {
+		if isFull || len(lane.queue) > 0 {
+			isFull = r.fill(ctx, lane, (r.limit+len(r.lanes)-1-index)/len(r.lanes))
+		}
 	}
+}
+
+// count returns how many deliveries are under way, and how many wait for their request.
+func (r *round) count() (inFlight, queued int) {
+	for _, lane := range r.lanes {
+		inFlight, queued = inFlight+lane.inFlight, queued+len(lane.queue)
+	}
+	return inFlight, queued
 }
 
 // fill starts requests of a lane, and claims deliveries for them. It reports whether all its requests are under way.
@@ -243,7 +262,8 @@ func (r *round) adapt(answered *delivery) {
 	switch {
 	case answered.rejected != nil && answered.rejected.Status == http.StatusTooManyRequests:
 		if time.Since(r.throttledAt) > time.Second { // Once for all that were under way.
-			r.limit, r.throttledAt = max(1, (r.oldest.inFlight+r.newest.inFlight)/2), time.Now()
+			inFlight, _ := r.count()
+			r.limit, r.throttledAt = max(1, inFlight/2), time.Now()
 		}
 	case time.Since(r.throttledAt) >= throttledFor:
 		r.limit = maxInFlight

@@ -373,6 +373,39 @@ func TestFailingRowsHoldUpNoOther(t *testing.T) {
 	}
 }
 
+func TestRowsThatHangHoldUpNoNewRow(t *testing.T) {
+	db := open(t)
+	// After the good ones, many of the others may hang at a time.
+	run(t, db, `insert into ledger_metrics_outbox (id, body, next_attempt_at)
+		select case when n <= 60 then 'bad-' else 'good-' end || n, '[]', now() - interval '1 hour'
+		from generate_series(1, 160) as n`)
+	hanging := make(chan bool, 60)
+	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		io.ReadAll(r.Body)
+		if strings.HasPrefix(r.Header.Get("webhook-id"), "bad") {
+			hanging <- true
+			<-r.Context().Done()
+			return
+		}
+		recorded(w)
+	}))
+	runCtx, cancel := context.WithTimeout(ctx, sendTimeout-5*time.Second)
+	defer cancel()
+	outbox.Hooks.Sent = func(id string) {
+		if id == "new" {
+			cancel()
+		}
+	}
+	go func() {
+		for range 1 + maxInFlight/3 {
+			<-hanging
+		}
+		insert(t, db, "new", "[]")
+	}()
+	outbox.Run(runCtx)
+	expect(t, db, "select count(*) from ledger_metrics_outbox where sent_at is not null", "(101)")
+}
+
 func TestInAnOutageTheProcessAsksOnceInFiveSeconds(t *testing.T) {
 	db := open(t)
 	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 2000) as n")
@@ -382,7 +415,7 @@ func TestInAnOutageTheProcessAsksOnceInFiveSeconds(t *testing.T) {
 	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
 		mutex.Lock()
 		defer mutex.Unlock()
-		if len(askedAt) > 4 || len(askedAt) == 4 && time.Since(askedAt[3]) > time.Second {
+		if len(askedAt) > 5 || len(askedAt) == 5 && time.Since(askedAt[4]) > time.Second {
 			recorded(w)
 			return
 		}
@@ -398,10 +431,10 @@ func TestInAnOutageTheProcessAsksOnceInFiveSeconds(t *testing.T) {
 		}
 	}
 	outbox.Run(runCtx)
-	if got := fmt.Sprint(ids); sent != 2000 || len(ids) != 4 || strings.Count(got, pingID) != 2 {
+	if got := fmt.Sprint(ids); sent != 2000 || len(ids) != 5 || strings.Count(got, pingID) != 2 {
 		t.Errorf("asked with %s, sent %d", got, sent)
 	}
-	if wait := askedAt[3].Sub(askedAt[2]); wait < outagePause {
+	if wait := askedAt[4].Sub(askedAt[3]); wait < outagePause {
 		t.Errorf("asked after %s", wait)
 	}
 }
@@ -492,17 +525,17 @@ func claim(t *testing.T, outbox *Outbox, claimSQL string) []*delivery {
 
 func TestAClaimTakesOneEndAndWaitsForNoLock(t *testing.T) {
 	db := open(t)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, next_attempt_at)
-		select 'row-' || n, '[]', now() - n * interval '1 second' from generate_series(1, 10) as n`)
+	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, next_attempt_at)
+		select 'row-' || n, '[]', n % 4, now() - n * interval '6 seconds' from generate_series(0, 9) as n`)
 	tx := begin(t, db)
-	if _, err := tx.Exec("select from ledger_metrics_outbox where id = 'row-9' for update"); err != nil {
+	if _, err := tx.Exec("select from ledger_metrics_outbox where id = 'row-8' for update"); err != nil {
 		t.Fatal(err)
 	}
-	run(t, db, "update ledger_metrics_outbox set attempts = 3 where id in ('row-1', 'row-10')")
 	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {}))
 	for want, claimSQL := range map[string]string{
-		"row-10 row-8 row-7 row-6 row-5 row-4 row-3 row-2 row-1 ": claimOldestSQL,
-		"row-2 row-3 row-4 row-5 row-6 row-7 row-8 ":              claimNewestSQL,
+		"row-9 row-7 row-6 row-5 row-4 row-3 row-2 row-1 row-0 ": claimOldestSQL,
+		"row-0 row-1 row-2 row-4 row-5 row-6 row-9 ":             claimNewestSQL,
+		"row-0 ": claimFreshSQL,
 	} {
 		ids := ""
 		for _, delivery := range claim(t, outbox, claimSQL) {
@@ -511,7 +544,7 @@ func TestAClaimTakesOneEndAndWaitsForNoLock(t *testing.T) {
 		if ids != want {
 			t.Errorf("%s, want %s", ids, want)
 		}
-		run(t, db, "update ledger_metrics_outbox set claimed_until = null where id <> 'row-9'")
+		run(t, db, "update ledger_metrics_outbox set claimed_until = null where id <> 'row-8'")
 	}
 }
 
@@ -644,8 +677,11 @@ func TestAnswersThatCameMeanwhileOrAtTheEndAreSettledOnce(t *testing.T) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	for _, runCtx := range []context.Context{ctx, ended} {
-		r := round{Outbox: NewOutbox(db, failing(t)), answers: make(chan *delivery, maxInFlight), failure: errors.New("mute")}
-		r.oldest.inFlight = 3
+		oldest := &lane{inFlight: 3}
+		r := round{
+			Outbox: NewOutbox(db, failing(t)), answers: make(chan *delivery, maxInFlight), failure: errors.New("mute"),
+			lanes: []*lane{oldest},
+		}
 		answered := make(chan bool)
 		go func() {
 			defer close(answered)
@@ -653,7 +689,7 @@ func TestAnswersThatCameMeanwhileOrAtTheEndAreSettledOnce(t *testing.T) {
 				for runCtx == ended && len(r.answers) > 0 { // At the end, one comes after the other.
 					time.Sleep(time.Millisecond)
 				}
-				r.answers <- &delivery{State: untried, lane: &r.oldest}
+				r.answers <- &delivery{State: untried, lane: oldest}
 			}
 		}()
 		if runCtx == ctx {

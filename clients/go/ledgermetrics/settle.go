@@ -62,7 +62,9 @@ func (r *round) settle(ctx context.Context) error {
 func (r *round) tell(delivery *delivery) {
 	switch delivery.State {
 	case untried: // It is due.
-		r.oldest.emptyAt, r.newest.emptyAt = time.Time{}, time.Time{}
+		for _, lane := range r.lanes {
+			lane.emptyAt = time.Time{}
+		}
 	case sent:
 		r.drained.Counted++
 		if r.Hooks.Sent != nil {
