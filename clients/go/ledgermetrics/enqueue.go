@@ -11,10 +11,11 @@ import (
 // transaction can still be committed. The same events once more are no error, in any order and with any timestamps.
 var ErrIDTaken = errors.New("ledgermetrics: the outbox has other events under this id")
 
-// Tx is a transaction of database/sql: *sql.Tx or *sqlx.Tx. Enqueue does not call Commit and Rollback. They keep out a
-// *sql.DB, whose inserts would not be part of the repair.
+// Tx is a transaction of database/sql: *sql.Tx, *sqlx.Tx, or within gorm's Transaction, tx.Statement.ConnPool. Enqueue
+// does not call Commit and Rollback. They keep out a *sql.DB, whose inserts would not be part of the repair.
 type Tx interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	// Not QueryRowContext: with gorm's prepared statements, an error there is a panic.
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	Commit() error
 	Rollback() error
 }
@@ -37,22 +38,20 @@ func Enqueue(ctx context.Context, tx Tx, id string, events ...Event) error {
 	// Not "do update", which would lock an existing row for as long as the repair takes. Both queries aggregate, because
 	// a missing row would be another error with each driver.
 	var inserted int
-	err = tx.QueryRowContext(ctx, `
+	if err := queryRow(ctx, tx, []any{&inserted}, `
 		with inserted as (
 			insert into public.ledger_metrics_outbox (id, body, digest) values ($1, $2, $3)
 			on conflict (id) do nothing returning id
-		) select count(*) from inserted`, id, body, sum).Scan(&inserted)
-	if err != nil {
+		) select count(*) from inserted`, id, body, sum); err != nil {
 		return fmt.Errorf("ledgermetrics: delivery %s not enqueued: %w", id, err)
 	}
 	if inserted == 1 {
 		return nil
 	}
 	var foundSum, foundBody string
-	err = tx.QueryRowContext(ctx, `
+	if err := queryRow(ctx, tx, []any{&foundSum, &foundBody}, `
 		select coalesce(max(digest), ''), coalesce(max(body), '')
-		from public.ledger_metrics_outbox where id = $1`, id).Scan(&foundSum, &foundBody)
-	if err != nil {
+		from public.ledger_metrics_outbox where id = $1`, id); err != nil {
 		return fmt.Errorf("ledgermetrics: delivery %s not enqueued: %w", id, err)
 	}
 	if foundSum == "" { // Written by an earlier version, or by hand.
@@ -62,4 +61,19 @@ func Enqueue(ctx context.Context, tx Tx, id string, events ...Event) error {
 		return fmt.Errorf("%w: delivery %s has %s, and was given %s", ErrIDTaken, id, inWords(foundBody), inWords(body))
 	}
 	return nil
+}
+
+// queryRow scans the one row that a query returns.
+func queryRow(ctx context.Context, tx Tx, row []any, query string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(row...); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
