@@ -17,7 +17,6 @@ const unit = [
   "names",
   "needs-node",
   "ports",
-  "prose",
   "readme",
   "schema",
   "settings",

@@ -42,6 +42,10 @@ it("no file names a metric, an alert, a check or a phase that is not there", asy
   expect(Object.entries(lines).map(([problem, at]) => `${problem}: line ${at.join(", ")}`)).toEqual([]);
 });
 
+it("the SQL is ASCII: a database in LATIN1 takes no other characters", async () => {
+  for (const file of globSync("config/postgres/*")) expect(await readFile(file, "utf8"), file).toMatch(/^[\t\n -~]*$/);
+});
+
 it.each([
   ["README.md", "README.md"],
   ["config/grafana/dashboard.ts", "config/grafana/ledger.json"],
