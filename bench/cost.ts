@@ -7,7 +7,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import postgres from "postgres";
-import { demoSecret } from "../commands/demo-receiver.ts";
+import { demoSecret } from "../commands/demo-secret.ts";
 import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";

@@ -7,8 +7,9 @@ import { parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
 import { plainId } from "../lib/signature.ts";
 import { command, Misuse, start } from "./command.ts";
 import { deliver } from "./deliver.ts";
-import { demoSecret, receiverPort } from "./demo-receiver.ts";
+import { demoSecret } from "./demo-secret.ts";
 import { shellWord, visibly } from "./quote.ts";
+import { receiverPort } from "./receiver-port.ts";
 
 // npm run send: signs one delivery, posts it, and prints the outcome.
 const usage = `usage: npm run send -- <what> [--id <id>]

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { command, Misuse, start } from "./command.ts";
-import { receiverPort } from "./demo-receiver.ts";
 import { parsePort, type Served, serve } from "./function-url.ts";
+import { receiverPort } from "./receiver-port.ts";
 import { keepTicking } from "./ticks.ts";
 
 // npm run serve: production without AWS. Both functions in one process, from the functions' own settings.

@@ -3,7 +3,7 @@ import { cp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
 import { expect, it } from "vitest";
-import { demoSecret } from "../../commands/demo-receiver.ts";
+import { demoSecret } from "../../commands/demo-secret.ts";
 import { signedEvent } from "../helpers/lambda.ts";
 import { needs } from "../helpers/needs.ts";
 import { defaultPackage } from "../helpers/packages.ts";

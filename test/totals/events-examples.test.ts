@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
-import { demoSecret } from "../../commands/demo-receiver.ts";
+import { demoSecret } from "../../commands/demo-secret.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { needs } from "../helpers/needs.ts";
 import { newSecret, startReceiver } from "../helpers/receiver.ts";
