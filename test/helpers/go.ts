@@ -15,7 +15,7 @@ export const sourcesOf = (library: string): string | undefined =>
   libraries.map((folder) => path.join(folder, "src", library)).find((folder) => existsSync(folder));
 
 /** The driver of gorm: pgx 5, or 4 where Debian has no other. */
-export const pgx = sourcesOf("github.com/jackc/pgx/v5") ? "pgx/v5" : "pgx/v4";
+const pgx = sourcesOf("github.com/jackc/pgx/v5") ? "pgx/v5" : "pgx/v4";
 const drivers = ["github.com/lib/pq", `github.com/jackc/${pgx}/stdlib`];
 
 /** Debian's name of it, and its own. */
