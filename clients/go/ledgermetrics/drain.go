@@ -41,10 +41,11 @@ const claimOldestSQL = `
 	)
 	select id, body, claimed_until from claimed order by next_attempt_at, seq`
 
-// Only deliveries that have hardly failed yet: what fails again and again holds up no other.
+// Only deliveries that have hardly failed yet: what fails again and again holds up no other. By their age, since what
+// has failed is due after what was never tried.
 var claimNewestSQL = strings.NewReplacer(
 	"next_attempt_at <= now()", "next_attempt_at <= now() and attempts < 3",
-	"next_attempt_at, seq", "next_attempt_at desc, seq desc",
+	"next_attempt_at, seq", "seq desc",
 ).Replace(claimOldestSQL)
 
 // Only deliveries of the last seconds that were never tried: older ones that hang hold up none of these.
@@ -83,7 +84,7 @@ type lane struct {
 	claimedAt time.Time
 	// When a claim found nothing.
 	emptyAt time.Time
-	// Requests under way, and how many there may be: one after a failure, and one more with each success.
+	// Requests under way, and how many there may be: half as many after a failure, and one more with each success.
 	inFlight, limit int
 }
 
@@ -269,7 +270,7 @@ func (r *round) adapt(answered *delivery) {
 		r.limit = maxInFlight
 	}
 	if answered.lane != nil && answered.State == failed {
-		answered.lane.limit = 1
+		answered.lane.limit = max(1, answered.lane.limit/2)
 	} else if answered.lane != nil {
 		answered.lane.limit = min(answered.lane.limit+1, maxInFlight)
 	}

@@ -149,6 +149,16 @@ func TestDrainSlowsDownWhenItIsToldTo(t *testing.T) {
 	}
 }
 
+func TestAFailureHalvesHowManyMayFail(t *testing.T) {
+	lane := lane{limit: 5}
+	for index, state := range []string{failed, failed, failed, sent} {
+		(&round{Outbox: &Outbox{}}).adapt(&delivery{State: state, lane: &lane})
+		if want := []int{2, 1, 1, 2}[index]; lane.limit != want {
+			t.Errorf("%d after %s, want %d", lane.limit, state, want)
+		}
+	}
+}
+
 func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 	db := open(t)
 	insert(t, db, "taken", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
@@ -474,16 +484,16 @@ func claim(t *testing.T, outbox *Outbox, claimSQL string) []*delivery {
 func TestAClaimTakesOneEndAndWaitsForNoLock(t *testing.T) {
 	db := open(t)
 	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, next_attempt_at)
-		select 'row-' || n, '[]', n % 4, now() - n * interval '6 seconds' from generate_series(0, 9) as n`)
+		select 'row-' || n, '[]', n * 3 % 4, now() - n * 7 % 10 * interval '6 seconds' from generate_series(0, 9) as n`)
 	tx := begin(t, db)
 	if _, err := tx.Exec("select from ledger_metrics_outbox where id = 'row-8' for update"); err != nil {
 		t.Fatal(err)
 	}
 	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {}))
 	for want, claimSQL := range map[string]string{
-		"row-9 row-7 row-6 row-5 row-4 row-3 row-2 row-1 row-0 ": claimOldestSQL,
-		"row-0 row-1 row-2 row-4 row-5 row-6 row-9 ":             claimNewestSQL,
-		"row-0 ": claimFreshSQL,
+		"row-7 row-4 row-1 row-5 row-2 row-9 row-6 row-3 row-0 ": claimOldestSQL,
+		"row-7 row-6 row-4 row-3 row-2 row-0 ":                   claimNewestSQL,
+		"row-0 ":                                                 claimFreshSQL,
 	} {
 		ids := ""
 		for _, delivery := range claim(t, outbox, claimSQL) {
