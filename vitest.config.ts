@@ -21,7 +21,6 @@ const unit = [
   "schema",
   "settings",
   "signature",
-  "terminal",
   "unsigned",
   "workflow",
 ].map((name) => `test/*/${name}.test.ts`);
@@ -36,8 +35,7 @@ const longest = [
   "go/go-client",
   "commands/looks",
   "commands/ledgers",
-  "local/local",
-  "local/demo",
+  "local/start",
 ];
 /** Starts these files first, then those that took longest in the last run. */
 class LongestFirst extends BaseSequencer {

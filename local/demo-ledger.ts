@@ -6,9 +6,6 @@ import { checks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
-/** The name of the demo's PostgreSQL, by which `npm run demo` knows that it may break it. */
-export const demoCluster = "veza-ledger-demo";
-
 /** Builds the demo ledger in an empty database. */
 export async function createDemoLedger(adminUrl: string): Promise<void> {
   await runSqlFiles(adminUrl, ["local/ledger.sql"]);

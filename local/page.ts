@@ -1,111 +1,64 @@
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
 import path from "node:path";
-import { load } from "js-yaml";
+import { alertOf } from "../config/checks.ts";
 import { checks } from "../lib/checks.ts";
-import type { Line } from "../lib/log.ts";
+import type { Level } from "../lib/log.ts";
 import { isLocalHost } from "../lib/settings.ts";
-import { docsPage } from "./docs-page.ts";
+import { readAlerts } from "./alerts.ts";
+import type { Buttons } from "./buttons.ts";
 
-/** What the page shows and `npm run demo` needs, served as /stack.json. */
+/** What the page shows. It is served as /stack.json, with the alerts and the evidence of that moment. */
 export interface Stack {
-  checks: { id: string; metric: string; meaning: string; runbook: string | undefined }[];
   everySeconds: number;
-  tick?: {
-    at: number;
-    seconds: number;
-    counts: Record<string, number>;
-    /** Why a count is unknown, by check. */
-    reasons: Record<string, string>;
-    /** What the same tick has pushed next to its counts. */
-    evidence: Promise<Evidence>;
-  };
-  /** Reasons of the tick that is under way. */
-  reasons: Record<string, string>;
-  /** The latest deliveries, newest first. */
-  deliveries: { at: number; status: string; id?: string | undefined; events?: number; published?: boolean }[];
+  pushgateway: string;
+  tick?: { atMs: number; seconds: number; counts: Record<string, number>; reasons: Record<string, unknown> };
+  /** Why checks have failed in the tick that is under way, by check. */
+  reasons: Record<string, unknown>;
+  /** The latest lines of the log, newest first. */
+  log: { atMs: number; level: Level; message: string; fields: Fields }[];
   /** Base URL of Prometheus, where it runs. */
   prometheus?: string;
   /** Where the page leads to: names and URLs. */
   links: Record<string, string>;
-  /** What `npm run demo` may break. */
-  postgresPort: number;
-  pushgatewayPort: number;
 }
 
-/** By check: amounts with their currencies, and the Unix time of the newest row. */
-interface Evidence {
-  amounts: Record<string, string[]>;
-  newest: Record<string, number>;
-}
+type Fields = Record<string, unknown>;
 
-/** Three rows; the last is stuck. */
-const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" stroke-width="3">
-<path d="M1 3h14M1 8h14" stroke="#5b8def"/><path d="M1 13h8" stroke="#d0242b"/></svg>`;
-
-const maxDeliveries = 10;
+const maxLines = 12;
 const project = path.join(import.meta.dirname, "..");
+const pagePattern = /^\/(?:(?:docs|docs\/runbook|clients\/go)\/)?[\w-]+\.md$/;
 
-/** The alert rules (YAML), whose links lead to this page's own runbook and dashboard. */
+/**
+ * The alert rules (YAML), whose links lead to the files of this project, and to a Grafana at its usual port. They are
+ * evaluated in steps of 10 s: by the minute, a start would be quiet for over a minute.
+ */
 export async function localRules(pageUrl: string): Promise<string> {
   const rules = await readFile(path.join(project, "config/alertmanager/ledger.yml"), "utf8");
-  return rules.replaceAll(/https:\/\/(repository|grafana)\.example\//g, pageUrl);
+  return rules
+    .replaceAll("https://repository.example/", pageUrl)
+    .replaceAll("https://grafana.example/", "http://127.0.0.1:3000/")
+    .replaceAll(":1m]", ":10s]")
+    .replaceAll("interval: 5m", "interval: 10s");
 }
 
-/** A stack that has not ticked yet. A check's page of the runbook is the page of its own alert. */
-export function newStack(
-  rules: string,
-  running: Pick<Stack, "everySeconds" | "postgresPort" | "pushgatewayPort">,
-): Stack {
-  const { groups } = load(rules) as { groups: { rules: { expr: string; annotations?: { runbook_url: string } }[] }[] };
-  const alerts = groups.flatMap((group) => group.rules).filter(({ annotations }) => annotations);
-  return {
-    checks: checks.map(({ id, metric, help }) => ({
-      id,
-      metric,
-      meaning: help.split(";")[0] ?? "",
-      runbook: alerts.find(({ expr }) => expr.includes(metric))?.annotations?.runbook_url,
-    })),
-    ...running,
-    reasons: {},
-    deliveries: [],
-    links: {},
-  };
-}
-
-/** Takes note of a line of the log, where the page shows it. */
-export function note(stack: Stack, ...[message, fields]: Line): void {
-  const at = Date.now();
-  switch (message) {
-    case "tick": {
-      const { duration_seconds: seconds, ...counts } = fields;
-      stack.tick = { at, seconds, counts, reasons: stack.reasons, evidence: readEvidence(stack.pushgatewayPort) };
-      stack.reasons = {};
-      break;
-    }
-    case "check failed":
-      stack.reasons[fields.check] = fields.reason;
-      break;
-    case "delivery":
-      stack.deliveries.unshift({ at, ...fields });
-      break;
-    case "delivery refused":
-      stack.deliveries.unshift({ at, status: `refused ${fields.status}`, id: fields.id });
-      break;
-    case "request refused":
-      stack.deliveries.unshift({ at, status: `refused ${fields.status}` });
-      break;
-    case "delivery not confirmed":
-      stack.deliveries.unshift({ at, status: "not confirmed", id: fields.id });
+/** Takes note of a line of the log, now. */
+export function note(stack: Stack, level: Level, message: string, fields: Fields): void {
+  const atMs = Date.now();
+  if (message === "check failed") stack.reasons[String(fields.check)] = fields.reason;
+  if (message === "tick") {
+    const { duration_seconds: seconds, ...counts } = fields as Record<string, number>;
+    stack.tick = { atMs, seconds: seconds ?? 0, counts, reasons: stack.reasons };
+    stack.reasons = {};
   }
-  stack.deliveries.splice(maxDeliveries);
+  stack.log.unshift({ atMs, level, message, fields });
+  stack.log.splice(maxLines);
 }
 
-/** Reads what a tick has just pushed. Without an answer there is no evidence. */
-async function readEvidence(pushgatewayPort: number): Promise<Evidence> {
-  const evidence: Evidence = { amounts: {}, newest: {} };
-  const url = `http://127.0.0.1:${pushgatewayPort}/metrics`;
-  const answer = fetch(url, { signal: AbortSignal.timeout(2_000) }).then((response) => response.text());
+/** By check: amounts with their currencies, and the Unix time of the newest row; nothing without the gateway's answer. */
+async function readEvidence(pushgateway: string) {
+  const evidence: { amounts: Record<string, string[]>; newest: Record<string, number> } = { amounts: {}, newest: {} };
+  const answer = fetch(`${pushgateway}/metrics`, { signal: AbortSignal.timeout(2_000) }).then((found) => found.text());
   const samples = (await answer.catch(() => "")).matchAll(/^veza_ledger_(amount|newest)_\w+\{(.*)\} (\S+)$/gm);
   for (const [, kind, labels = "", value] of samples) {
     const { check = "", currency } = Object.fromEntries(
@@ -117,22 +70,33 @@ async function readEvidence(pushgatewayPort: number): Promise<Evidence> {
   return evidence;
 }
 
+async function describe(stack: Stack) {
+  const [evidence, alerts] = await Promise.all([readEvidence(stack.pushgateway), readAlerts(stack.prometheus)]);
+  const shown = checks.map(({ id, help }) => {
+    return { id, meaning: help.split(";")[0], runbook: `/docs/runbook/${alertOf({ id })}.md` };
+  });
+  return JSON.stringify({ ...stack, checks: shown, evidence, alerts });
+}
+
 /**
- * Answers a GET: the page at /, what it shows at /stack.json, the pages of docs/ as HTML, and the way to the dashboard.
- * Leaves any other method to the receiver, and resolves to false.
+ * Answers a GET: the page at /, what it shows at /stack.json, and the pages of docs/ as text. A POST to /press/<button>
+ * presses a button of the page, for the page alone. Leaves any other method and path to the receiver, and resolves to
+ * false.
  */
 export async function answerPage(
   stack: Stack,
-  request: http.IncomingMessage,
+  buttons: Buttons,
+  { method = "", url: target = "/", headers }: http.IncomingMessage,
   response: http.ServerResponse,
 ): Promise<boolean> {
-  if (request.method !== "GET" && request.method !== "HEAD") return false;
-  const url = URL.parse(request.url ?? "/", `http://${request.headers.host}`);
+  const url = URL.parse(target, `http://${headers.host}`);
+  const isPress = method === "POST" && url?.pathname.startsWith("/press/");
+  if (!isPress && method !== "GET" && method !== "HEAD") return false;
   const send = (status: number, type: string, body: string | Buffer) => {
     response.writeHead(status, {
       "content-type": `${type}; charset=utf-8`,
       "cache-control": "no-store",
-      "content-security-policy": "default-src 'self' 'unsafe-inline'; connect-src 'self' http://127.0.0.1:*",
+      "content-security-policy": "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
       "x-content-type-options": "nosniff",
     });
     response.end(body);
@@ -140,20 +104,21 @@ export async function answerPage(
   };
   // A name that leads here by somebody else's DNS would make this page readable from a page of theirs.
   if (!url || !isLocalHost(url.hostname)) return send(403, "text/plain", "Only from this machine.\n");
+  if (isPress) {
+    // A browser says where a POST comes from. No page of another site, and no frame of one, can press a button.
+    if (headers.origin !== url.origin) return send(403, "text/plain", "Only from this page.\n");
+    const press = Object.entries(buttons).find(([name]) => url.pathname === `/press/${name}`)?.[1];
+    if (!press) return send(404, "text/plain", "There is no such button.\n");
+    const outcome = await press().catch((error: Error) => `It failed: ${error.message}`);
+    return send(200, "text/plain", outcome);
+  }
   if (url.pathname === "/") {
     return send(200, "text/html", await readFile(path.join(import.meta.dirname, "page.html")));
   }
-  if (url.pathname === "/stack.json") {
-    const { tick } = stack;
-    const shown = { ...stack, tick: tick && { ...tick, evidence: await tick.evidence } };
-    return send(200, "application/json", JSON.stringify(shown));
-  }
-  if (url.pathname === "/favicon.ico") return send(200, "image/svg+xml", icon);
-  const page = await docsPage(url.pathname);
-  if (page) return send(200, page.type, page.body);
-  if (url.pathname === "/d/veza-ledger") {
-    response.writeHead(302, { location: (stack.links.Grafana ?? "/") + url.search }).end();
-    return true;
+  if (url.pathname === "/stack.json") return send(200, "application/json", await describe(stack));
+  if (pagePattern.test(url.pathname)) {
+    const text = await readFile(path.join(project, url.pathname)).catch(() => undefined);
+    if (text) return send(200, "text/plain", text);
   }
   return send(404, "text/plain", "There is nothing here.\n");
 }

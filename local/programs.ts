@@ -3,12 +3,10 @@ import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorFields } from "../lib/log.ts";
 import { findOnPath } from "./find-on-path.ts";
 import { findProgram } from "./find-program.ts";
 import { freePort } from "./ports.ts";
 import { supervise } from "./supervise.ts";
-import { say } from "./terminal.ts";
 
 const project = path.join(import.meta.dirname, "..");
 const startTimeoutMs = 60_000;
@@ -37,13 +35,10 @@ export async function startPushgateway(
   return startProgram(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
 }
 
-const historyTimeoutMs = 20_000;
-
 /**
  * Starts a real Prometheus on 127.0.0.1, from `preferredPort` on, by the example configuration in config/prometheus. It
  * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`. An Alertmanager at
- * `alertmanagerUrl` gets its alerts. It knows `history` (OpenMetrics) from its start; where promtool cannot be had, a
- * line of the log says so.
+ * `alertmanagerUrl` gets its alerts.
  */
 export async function startPrometheus(
   preferredPort: number,
@@ -52,8 +47,7 @@ export async function startPrometheus(
     rules,
     interval,
     alertmanagerUrl = "http://127.0.0.1:9093",
-    history = "",
-  }: { pushgatewayUrl: string; rules: string; interval: string; alertmanagerUrl?: string; history?: string },
+  }: { pushgatewayUrl: string; rules: string; interval: string; alertmanagerUrl?: string },
   signal?: AbortSignal,
 ): Promise<Running> {
   const { file, root } = await findProgram("prometheus", signal);
@@ -70,11 +64,6 @@ export async function startPrometheus(
       .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
     await writeFile(path.join(folder, "prometheus.yml"), configuration);
     await writeFile(path.join(folder, "ledger.yml"), rules);
-    if (history) {
-      await backfill(folder, history, signal).catch((error) => {
-        if (!signal?.aborted) say("warn", "the graphs do not show the last hour", errorFields(error));
-      });
-    }
     const args = [
       `--web.listen-address=127.0.0.1:${port}`,
       `--config.file=${folder}/prometheus.yml`,
@@ -86,18 +75,6 @@ export async function startPrometheus(
   } finally {
     await keeper.end();
   }
-}
-
-async function backfill(folder: string, history: string, signal: AbortSignal | undefined): Promise<void> {
-  const { file } = await findProgram("promtool", signal);
-  const text = path.join(folder, "history.txt");
-  await writeFile(text, history);
-  const args = ["tsdb", "create-blocks-from", "openmetrics", text, path.join(folder, "data")];
-  const env = { ...process.env, TMPDIR: folder }; // It leaves its own folder there when it is interrupted.
-  const promtool = await supervise(file, args, { env, folder, keepsFolder: true });
-  const limit = sleep(historyTimeoutMs, undefined, { ref: false, ...(signal && { signal }) });
-  await Promise.race([promtool.exited, limit]).finally(() => promtool.end());
-  if (promtool.exitCode() !== 0) throw new Error(promtool.output() || "promtool took too long");
 }
 
 /**

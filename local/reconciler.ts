@@ -10,7 +10,6 @@ import type { SentEvent } from "../lib/events.ts";
 import { fetchFailure } from "../lib/fetch-failure.ts";
 import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
-import { say } from "./terminal.ts";
 
 const repairs = {
   stuck_orders: `update orders set status = 'paid', updated_at = now() where id = (
@@ -58,6 +57,7 @@ export async function simulateReconciler(
   adminUrl: string,
   receiverUrl: string,
   secret: string,
+  warn: (message: string, fields: object) => void,
   stop: AbortSignal,
 ): Promise<void> {
   const target = parseDatabaseUrl(adminUrl);
@@ -70,7 +70,7 @@ export async function simulateReconciler(
     for (let sweep = 1; await pause(sweepEverySeconds * 1000); sweep += 1) {
       const phase = sweep % sweepsPerOrphan === 0 ? "orphan_refunds" : sweep % 2 ? "stuck_orders" : "stuck_refunds";
       await ask((sql) => sql.begin((transaction) => simulateSweep(transaction, phase))).catch((error) =>
-        say("warn", "simulated sweep failed", errorFields(error)),
+        warn("simulated sweep failed", errorFields(error)),
       );
     }
   }
@@ -90,7 +90,7 @@ export async function simulateReconciler(
       return true;
     }
     const reason = typeof answer === "string" ? answer : `the receiver answered ${answer.status}`;
-    say("warn", `${waiting} in the outbox`, { reason });
+    warn(`${waiting} in the outbox`, { reason });
     await pause(retryAfterMs);
     return true;
   }
@@ -98,7 +98,7 @@ export async function simulateReconciler(
   async function keepSending(): Promise<void> {
     while (!stop.aborted) {
       const isBusy = await sendOldest().catch(async (error) => {
-        say("warn", "outbox not read", errorFields(error));
+        warn("outbox not read", errorFields(error));
         await pause(retryAfterMs);
         return true;
       });

@@ -110,9 +110,3 @@ export async function programsNaming(text: string): Promise<string[]> {
   }
   return programs;
 }
-
-/** Ids of the System V shared memory segments on this machine. */
-export async function sharedSegments(): Promise<number[]> {
-  const { stdout } = await promisify(execFile)("ipcs", ["-m"]);
-  return (stdout.match(/(?<=^\S+ +)\d+/gm) ?? []).map(Number);
-}

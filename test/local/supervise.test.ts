@@ -1,13 +1,16 @@
 // The supervisor of a program: it ends the program with this process, and deletes its folder.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
 import { supervise } from "../../local/supervise.ts";
 import { needs } from "../helpers/needs.ts";
 import { isAlive, runScript } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
+
+const run = promisify(execFile);
 
 it.each([
   { signal: undefined, keepsFolder: false, exitCode: 128 + 15 },
@@ -31,6 +34,27 @@ it.each([
   expect(program.output()).toContain(reason);
 });
 
+/** Ids of the System V shared memory segments on this machine. */
+async function sharedSegments(): Promise<string[]> {
+  const { stdout } = await run("ipcs", ["-m"]);
+  return stdout.match(/(?<=^\S+ +)\d+/gm) ?? [];
+}
+
+it(
+  "deletes the shared memory of a PostgreSQL that was killed",
+  await needs("ipcmk", "ipcs", "ipcrm", "sed"),
+  async () => {
+    const segment = /\d+/.exec((await run("ipcmk", ["-M", "1"])).stdout)?.[0];
+    expect(await sharedSegments()).toContain(segment);
+    const folder = await newFolder();
+    await mkdir(path.join(folder, "data"));
+    await writeFile(path.join(folder, "data/postmaster.pid"), `${"\n".repeat(6)}  5433001    ${segment}\n`);
+    const program = await supervise("sleep", ["600"], { folder });
+    await program.end("SIGKILL");
+    expect(await sharedSegments()).not.toContain(segment);
+  },
+);
+
 it("sends its signal again to a program that does not listen yet", async () => {
   const deafFirst = "trap '' TERM; echo deaf >&2; sleep 1; trap - TERM; exec sleep 600";
   const program = await supervise("/bin/sh", ["-c", deafFirst]);
@@ -42,7 +66,7 @@ it("sends its signal again to a program that does not listen yet", async () => {
 it("runs a program in a session of its own, out of reach of a terminal's Ctrl-C", await needs("ps"), async () => {
   const program = await supervise("sleep", ["600"]);
   onTestFinished(() => program.end());
-  const { stdout } = await promisify(execFile)("ps", ["-o", "sid=", "-p", `${program.pid},${process.pid}`]);
+  const { stdout } = await run("ps", ["-o", "sid=", "-p", `${program.pid},${process.pid}`]);
   expect(new Set(stdout.trim().split(/\s+/)).size).toBe(2);
 });
 

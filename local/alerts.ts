@@ -1,0 +1,59 @@
+/** What fires, or is about to, and how much of it is known. */
+export interface Alerts {
+  /** What is wrong with Prometheus or its rules, so that a silence proves nothing. */
+  problem?: string;
+  /** Firing ones first, then those that fire soonest. */
+  alerts: {
+    state: "firing" | "pending";
+    /** Since it fires, or until it does. */
+    seconds: number;
+    name: string;
+    severity: string;
+    summary: string;
+    runbook: string;
+  }[];
+}
+
+interface Rule {
+  name: string;
+  health: string;
+  /** Seconds that it has to hold. */
+  duration: number;
+  alerts: { state: string; activeAt: string; labels: Record<string, string>; annotations: Record<string, string> }[];
+}
+
+/**
+ * Reads what fires in this Prometheus, and what is about to. Alerts of the severity `none`, which say nothing to people,
+ * are left out.
+ */
+export async function readAlerts(prometheus: string | undefined): Promise<Alerts> {
+  if (!prometheus) return { problem: "npm start runs no Prometheus: its output says why.", alerts: [] };
+  let rules: Rule[];
+  try {
+    const url = `${prometheus}/api/v1/rules?type=alert`;
+    const answer = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+    const { data } = (await answer.json()) as { data: { groups: { rules: Rule[] }[] } };
+    rules = data.groups.flatMap((group) => group.rules);
+  } catch {
+    return { problem: "No answer from Prometheus.", alerts: [] };
+  }
+  const unknown = rules.filter(({ health }) => health !== "ok");
+  const alerts = rules.flatMap(({ name, duration, alerts: active }) =>
+    active
+      .filter(({ labels }) => labels.severity !== "none")
+      .map(({ state, activeAt, labels, annotations }) => {
+        const firesInSeconds = Math.round(Date.parse(activeAt) / 1000 + duration - Date.now() / 1000);
+        return {
+          ...(state === "firing"
+            ? { state: "firing" as const, seconds: -firesInSeconds }
+            : { state: "pending" as const, seconds: firesInSeconds }),
+          name,
+          severity: labels.severity ?? "",
+          summary: annotations.summary ?? "",
+          runbook: annotations.runbook_url ?? "",
+        };
+      }),
+  );
+  alerts.sort((a, b) => a.state.localeCompare(b.state) || a.seconds - b.seconds);
+  return { ...(unknown.length > 0 && { problem: `Rules that are not evaluated: ${unknown.length}.` }), alerts };
+}

@@ -1,0 +1,39 @@
+// What the page of npm start says of alerts: from a real Prometheus, with rules of any kind.
+import { expect, it, onTestFinished } from "vitest";
+import { readAlerts } from "../../local/alerts.ts";
+import { startPrometheus } from "../../local/programs.ts";
+import { closedPort } from "../helpers/servers.ts";
+
+const rule = (name: string, severity: string, waits = "0s", expr = "vector(1)") => ({
+  alert: name,
+  expr,
+  for: waits,
+  labels: { severity },
+  annotations: { summary: `${name}.`, runbook_url: `http://runbook.example/${name}` },
+});
+const two = 'label_replace(vector(1), "a", "1", "", "") or label_replace(vector(1), "a", "2", "", "")';
+
+it("has what fires, then what is about to, and says how many rules are not evaluated", async () => {
+  const rules = [
+    { record: "recorded", expr: "vector(1)" },
+    ...[rule("Later", "ticket", "2h"), rule("Soon", "page", "1h"), rule("Now", "page"), rule("Alive", "none")],
+    ...[rule("Silent", "page", "0s", "vector(0) > 0"), rule("Broken", "page", "0s", `(${two}) + on() (${two})`)],
+  ];
+  const prometheus = await startPrometheus(0, {
+    pushgatewayUrl: `http://127.0.0.1:${closedPort}`,
+    rules: JSON.stringify({ groups: [{ name: "all", rules }] }),
+    interval: "1s",
+  });
+  onTestFinished(() => prometheus.stop());
+  await expect.poll(async () => (await readAlerts(prometheus.url)).problem).toBe("Rules that are not evaluated: 1.");
+  const { alerts } = await readAlerts(prometheus.url);
+  expect(alerts.map(({ state, name }) => `${state} ${name}`)).toEqual(["firing Now", "pending Soon", "pending Later"]);
+  expect(alerts[1]).toMatchObject({ severity: "page", summary: "Soon.", runbook: "http://runbook.example/Soon" });
+  expect(alerts[1]?.seconds).toBeGreaterThan(3_000);
+  expect(alerts[1]?.seconds).toBeLessThanOrEqual(3_600);
+});
+
+it("takes no silence for health: without Prometheus, and without its answer", async () => {
+  expect((await readAlerts(undefined)).problem).toMatch(/runs no Prometheus/);
+  expect((await readAlerts(`http://127.0.0.1:${closedPort}`)).problem).toBe("No answer from Prometheus.");
+});

@@ -1,0 +1,170 @@
+// npm start: what a real demo shows and refuses, both promises by its buttons, and its end.
+import { execFile } from "node:child_process";
+import { chmod, readdir, watch, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Alerts } from "../../local/alerts.ts";
+import { findOnPath } from "../../local/find-on-path.ts";
+import type { Stack } from "../../local/page.ts";
+import { withoutSettings } from "../helpers/environment.ts";
+import { skippedBecause } from "../helpers/needs.ts";
+import { programsNaming, runScript, startProgram } from "../helpers/processes.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
+
+const chromium = await findOnPath(["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);
+
+/** A PATH on which this program comes first. */
+async function pathWith(name: string, source: string): Promise<string> {
+  const folder = await newFolder();
+  await writeFile(path.join(folder, name), source, { mode: 0o755 });
+  return `${folder}:${process.env.PATH}`;
+}
+
+/** Stands in for Grafana, which is not to be had here: shows what it was given, and leaves out all that Grafana does. */
+const grafanaStandIn = `#!/bin/sh
+# A path with a space cannot stand in the first line.
+exec '${process.execPath}' -e '
+const { GF_SERVER_HTTP_PORT: port, PROMETHEUS_URL, GF_PATHS_PROVISIONING, VEZA_DASHBOARDS } = process.env;
+const seen = [PROMETHEUS_URL, ...[GF_PATHS_PROVISIONING, VEZA_DASHBOARDS].map((name) => fs.readdirSync(name))];
+http.createServer((_, response) => response.end(JSON.stringify(seen))).listen(port, "127.0.0.1");
+'`;
+
+/** Starts a demo in a temporary folder of its own. `leftovers` says which files and programs are left of it. */
+async function startDemo(settings: Record<string, string | undefined> = {}) {
+  const folder = await newFolder();
+  await chmod(folder, 0o1777); // Where the demo runs as root, PostgreSQL has another user.
+  const environment = { ...withoutSettings, ...settings, TMPDIR: folder };
+  const demo = startProgram(process.execPath, ["local/start.ts", "--every", "1"], environment);
+  return {
+    ...demo,
+    folder,
+    /** The address that it has printed of one of its parts. */
+    address: (name: string) => demo.printed(new RegExp(`^${name} +(?:psql )?(\\S+)`, "m")),
+    leftovers: async () => {
+      return [...(await readdir(folder)), ...(await programsNaming(folder))];
+    },
+  };
+}
+
+describe("a demo, in a shell that has settings of another stage", () => {
+  let demo: Awaited<ReturnType<typeof startDemo>>;
+  let page: string;
+
+  beforeAll(async () => {
+    const PATH = await pathWith("grafana-server", grafanaStandIn);
+    demo = await startDemo({ PATH, STAGE: "prod", PUSHGATEWAY_TOKEN: "token", CA_CERTIFICATES: "none" });
+    page = await demo.address("Page");
+    await demo.printed(/"message":"tick"/);
+  });
+  afterAll(async () => {
+    demo.child.kill("SIGKILL"); // Where its last test has not been run.
+    await demo.exited;
+  });
+
+  const stack = async () => {
+    const answer = await fetch(new URL("stack.json", page));
+    return (await answer.json()) as Stack & { alerts: Alerts; evidence: { amounts: Record<string, string[]> } };
+  };
+  const counts = async () => (await stack()).tick?.counts ?? {};
+  const press = async (name: string) =>
+    (await fetch(new URL(`press/${name}`, page), { method: "POST", headers: { origin: new URL(page).origin } })).text();
+
+  it("shows counts and money of the demo ledger, and what is about to fire", async () => {
+    const shown = { stuck_orders: expect.any(Number), failed_transfers: 1, orphan_refunds: 2, pending_reversals: 0 };
+    await expect.poll(counts).toMatchObject(shown);
+    // A row that can never count is an alert of its own.
+    const admin = postgres(await demo.address("Postgres"), { max: 1 });
+    await admin`insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'x', 'infinity')`;
+    await admin.end();
+    const about = async () => (await stack()).alerts.alerts.map(({ name }) => name);
+    await expect.poll(about).toContain("VezaLedgerRowsOutside");
+    await expect.poll(async () => (await stack()).evidence.amounts.failed_transfers).toHaveLength(1);
+    const oncall = postgres(await demo.address("On call"), { max: 1 });
+    expect(await oncall`select from orders where amount_cents > 0 limit 1`).toHaveLength(1);
+    await oncall.end();
+  });
+
+  it("gives Grafana, where there is one, its data source and the dashboard", async () => {
+    const { links, prometheus } = await stack();
+    const given = await (await fetch(links.Grafana ?? "")).json();
+    expect(given).toEqual([prometheus, ["dashboards", "datasources"], expect.arrayContaining(["ledger.json"])]);
+    for (const link of [links.Prometheus, links.Alerts]) expect((await fetch(link ?? "")).status).toBe(200);
+  });
+
+  it("makes two counts unknown by a button, leaves three right, and repairs them", async () => {
+    const known = async () => Object.entries(await counts()).flatMap(([id, count]) => (count >= 0 ? id : []));
+    expect(await press("rename")).toMatch(/is renamed/);
+    await expect.poll(known).toEqual(["stuck_orders", "failed_transfers", "pending_reversals"]);
+    expect((await stack()).tick?.reasons.orphan_refunds).toMatch(/column .* does not exist/);
+    expect(await press("rename")).toMatch(/has its name again/);
+    await expect.poll(known).toHaveLength(5);
+  });
+
+  it("counts a delivery once that a button sends twice", async () => {
+    expect(await press("twice")).toMatch(/: recorded, then duplicate\. Repaired orphan_refunds: 0 before, 1 now\.$/);
+  });
+
+  it(
+    "shows in a browser what its parts say, and runs no text as a script",
+    skippedBecause(!chromium && "not on the PATH: chromium"),
+    async () => {
+      const script = "<img/src=x/onerror=document[`title`]=`run`>";
+      await runScript("commands/send.ts", ["ping", "--id", script], { ...withoutSettings, RECEIVER_URL: page }).exited;
+      const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+      const profile = [`--user-data-dir=${await newFolder()}`, "--disable-component-update", "--disable-sync"];
+      const { stdout } = await promisify(execFile)(
+        chromium ?? "",
+        ["--headless", "--no-sandbox", ...quiet, ...profile, "--virtual-time-budget=3000", "--dump-dom", page],
+        { timeout: 240_000, maxBuffer: 4e6 },
+      );
+      const shown = stdout.replaceAll(/\s+/g, " ");
+      expect(shown).toMatch(/<div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/);
+      expect(shown).toMatch(/<div class="count green">0<\/div>/);
+      expect(shown).toMatch(/<b class="dim">fires in \d+ (s|min)<\/b>/);
+      expect(shown).toContain(`<a href="${page}docs/runbook/VezaLedgerRowsOutside.md">VezaLedgerRowsOutside</a>`);
+      expect(shown).toContain("id=&lt;img/src=x/onerror=document[`title`]=`run`&gt;");
+      expect(shown).not.toContain("<img");
+    },
+  );
+
+  it("ends at Ctrl-C with all that it has started, and leaves no file", async () => {
+    const started = (await demo.leftovers()).join("\n");
+    for (const name of ["start.ts", "pushgateway --web", "prometheus --web", "postgres -D", "readdirSync"]) {
+      expect(started).toContain(name);
+    }
+    demo.child.kill("SIGINT");
+    const { exitCode, output } = await demo.exited;
+    expect([exitCode, output.split("\n").at(-2)]).toEqual([0, "Stopped. Nothing is left running."]);
+    expect(await demo.leftovers()).toEqual([]);
+  });
+});
+
+it("leaves nothing after a SIGKILL at the moment at which Prometheus gets its folder, before it runs", async () => {
+  const demo = await startDemo();
+  for await (const { filename } of watch(demo.folder)) if (filename?.includes("prometheus")) break;
+  demo.child.kill("SIGKILL");
+  await demo.exited;
+  await expect.poll(demo.leftovers).toEqual([]);
+});
+
+it("goes on without Prometheus where that does not start", async () => {
+  const demo = await startDemo({ PATH: await pathWith("prometheus", "#!/bin/sh\necho no space left >&2\nexit 1\n") });
+  await demo.printed(/"message":"tick"/);
+  expect(demo.output()).toMatch(/^Prometheus +not started: prometheus did not start:\nno space left/m);
+  demo.child.kill("SIGINT");
+  await demo.exited;
+});
+
+it.each([["DATABASE_URL"], ["SECRET_ID", "PUSHGATEWAY_URL"]])(
+  "takes no ledger and no gateway of yours: with %s set, it names npm run serve",
+  async (...names) => {
+    const settings = Object.fromEntries(names.map((name) => [name, "postgres://u:hunter2@127.0.0.1/x"]));
+    const { exitCode, output } = await runScript("local/start.ts", [], { ...withoutSettings, ...settings }).exited;
+    expect(exitCode).toBe(2);
+    expect(output).toMatch(/^[A-Z_, ]+ set: npm start is a demo, .* `npm run serve` runs on yours; .+\n$/);
+    for (const name of names) expect(output).toContain(name);
+    expect(output).not.toContain("hunter2");
+  },
+);
