@@ -42,9 +42,7 @@ async function startDemo(settings: Record<string, string | undefined> = {}) {
     folder,
     /** The address that it has printed of one of its parts. */
     address: (name: string) => demo.printed(new RegExp(`^${name} +(?:psql )?(\\S+)`, "m")),
-    leftovers: async () => {
-      return [...(await readdir(folder)), ...(await programsNaming(folder))];
-    },
+    leftovers: async () => [...(await readdir(folder)), ...(await programsNaming(folder))],
   };
 }
 
@@ -157,14 +155,10 @@ it("goes on without Prometheus where that does not start", async () => {
   await demo.exited;
 });
 
-it.each([["DATABASE_URL"], ["SECRET_ID", "PUSHGATEWAY_URL"]])(
-  "takes no ledger and no gateway of yours: with %s set, it names npm run serve",
-  async (...names) => {
-    const settings = Object.fromEntries(names.map((name) => [name, "postgres://u:hunter2@127.0.0.1/x"]));
-    const { exitCode, output } = await runScript("local/start.ts", [], { ...withoutSettings, ...settings }).exited;
-    expect(exitCode).toBe(2);
-    expect(output).toMatch(/^[A-Z_, ]+ set: npm start is a demo, .* `npm run serve` runs on yours; .+\n$/);
-    for (const name of names) expect(output).toContain(name);
-    expect(output).not.toContain("hunter2");
-  },
-);
+it("takes no ledger and no gateway of yours: it names npm run serve, and shows no setting", async () => {
+  const settings = { DATABASE_URL: "postgres://u:hunter2@127.0.0.1/x", PUSHGATEWAY_URL: "http://hunter2" };
+  const { exitCode, output } = await runScript("local/start.ts", [], { ...withoutSettings, ...settings }).exited;
+  expect(exitCode).toBe(2);
+  expect(output).toMatch(/^DATABASE_URL, PUSHGATEWAY_URL set: npm start is a demo, .* `npm run serve` .+\n$/);
+  expect(output).not.toContain("hunter2");
+});
