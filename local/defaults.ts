@@ -2,4 +2,3 @@
 export const pushgatewayPort = 9091;
 export const postgresPort = 5433;
 export const prometheusPort = 9090;
-export const grafanaPort = 3000;

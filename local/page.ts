@@ -30,7 +30,7 @@ const project = path.join(import.meta.dirname, "..");
 const pagePattern = /^\/(?:(?:docs|docs\/runbook|clients\/go)\/)?[\w-]+\.md$/;
 
 /**
- * The alert rules (YAML), whose links lead to the files of this project, and to a Grafana at its usual port. They are
+ * The alert rules (YAML), whose links lead to the files of this project, and to a Grafana of yours at its usual port. They are
  * evaluated in steps of 10 s: by the minute, a start would be quiet for over a minute.
  */
 export async function localRules(pageUrl: string): Promise<string> {

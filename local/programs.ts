@@ -3,7 +3,6 @@ import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findOnPath } from "./find-on-path.ts";
 import { findProgram } from "./find-program.ts";
 import { freePort } from "./ports.ts";
 import { supervise } from "./supervise.ts";
@@ -77,47 +76,15 @@ export async function startPrometheus(
   }
 }
 
-/**
- * Starts Grafana on 127.0.0.1 with the project's dashboard, where `grafana-server` or `grafana` is on the PATH.
- * Otherwise resolves to undefined. Everybody may look at it without a log-in.
- */
-export async function startGrafana(
-  preferredPort: number,
-  prometheusUrl: string,
-  signal?: AbortSignal,
-): Promise<Running | undefined> {
-  const file = await findOnPath(["grafana-server", "grafana"]);
-  if (!file) return undefined;
-  const port = await freePort(preferredPort);
-  const folder = path.join(tmpdir(), `veza-ledger-grafana-${randomUUID()}`);
-  const env = {
-    PROMETHEUS_URL: prometheusUrl,
-    VEZA_DASHBOARDS: path.join(project, "config/grafana"),
-    GF_PATHS_PROVISIONING: path.join(project, "config/grafana/provisioning"),
-    GF_PATHS_DATA: folder,
-    GF_SERVER_HTTP_ADDR: "127.0.0.1",
-    GF_SERVER_HTTP_PORT: String(port),
-    GF_AUTH_ANONYMOUS_ENABLED: "true",
-    GF_ANALYTICS_REPORTING_ENABLED: "false",
-    GF_ANALYTICS_CHECK_FOR_UPDATES: "false",
-  };
-  const args = path.basename(file) === "grafana" ? ["server"] : [];
-  return startProgram(file, args, `http://127.0.0.1:${port}`, "/api/health", { folder, env, signal });
-}
-
 /** Starts a program, and waits until it answers 200 to its readiness path. `folder` is deleted when it has ended. */
 export async function startProgram(
   file: string,
   args: string[],
   url: string,
   readinessPath: string,
-  {
-    folder = "",
-    env = {},
-    signal,
-  }: { folder?: string; env?: Record<string, string>; signal?: AbortSignal | undefined },
+  { folder = "", signal }: { folder?: string; signal?: AbortSignal | undefined },
 ): Promise<Running> {
-  const program = await supervise(file, args, { env: { ...process.env, ...env }, folder });
+  const program = await supervise(file, args, { folder });
   for (
     const until = Date.now() + startTimeoutMs;
     Date.now() < until && program.exitCode() === undefined;

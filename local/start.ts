@@ -9,13 +9,13 @@ import { handler as receiver } from "../handlers/receiver.ts";
 import { type Level, writeLogWith } from "../lib/log.ts";
 import { loadSettings, settingNames } from "../lib/settings.ts";
 import { makeButtons } from "./buttons.ts";
-import { grafanaPort, postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
+import { postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
 import { createDemoLedger, showAmounts } from "./demo-ledger.ts";
 import { countsGraph } from "./graph.ts";
 import { answerPage, localRules, note, type Stack } from "./page.ts";
 import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
-import { startGrafana, startPrometheus, startPushgateway } from "./programs.ts";
+import { startPrometheus, startPushgateway } from "./programs.ts";
 import { createOutbox, simulateReconciler } from "./reconciler.ts";
 
 // npm start [-- --every <seconds>]: the demo. Both functions in one process, on a Postgres, a Pushgateway and a
@@ -124,7 +124,7 @@ function ifNotAt(usualPort: number, url: string): string {
   return URL.parse(url)?.port === String(usualPort) ? "" : `  (port ${usualPort} is taken)`;
 }
 
-/** Starts Prometheus with the alert rules, and Grafana with the dashboard, as far as they can be had. */
+/** Starts Prometheus with the alert rules, where it can be had. */
 async function startWatching(stack: Stack, rules: string): Promise<void> {
   try {
     const what = { pushgatewayUrl: stack.pushgateway, rules, interval: "5s" };
@@ -134,11 +134,6 @@ async function startWatching(stack: Stack, rules: string): Promise<void> {
     stack.prometheus = prometheus.url;
     const { graph, alerts } = await countsGraph(prometheus.url);
     stack.links = { Prometheus: graph, Alerts: alerts };
-    const grafana = await startGrafana(grafanaPort, prometheus.url, signal);
-    if (!grafana) return;
-    started.unshift(grafana);
-    stack.links.Grafana = `${grafana.url}/d/veza-ledger`;
-    say("Grafana", stack.links.Grafana, ifNotAt(grafanaPort, grafana.url));
   } catch (error) {
     signal.throwIfAborted();
     say("Prometheus", `not started: ${(error as Error).message}`);
