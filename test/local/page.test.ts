@@ -57,8 +57,7 @@ it("says what the checks are, what a tick has counted and pushed, and the last l
   note(stack, "info", "tick", { stuck_orders: 4, stuck_refunds: -1, duration_seconds: 0.012 });
   note(stack, "error", "check failed", { check: "stuck_orders", reason: "of the next tick" });
   note(stack, "info", "delivery", { id: "msg_1", status: "recorded" });
-  const { body, type } = await ask("/stack.json");
-  expect(type).toMatch(/^application\/json/);
+  const { body } = await ask("/stack.json");
   expect(JSON.parse(body)).toMatchObject({
     checks: checks.map(({ id }) => ({ id, runbook: `/docs/runbook/${alertOf({ id })}.md` })),
     tick: { seconds: 0.012, counts: { stuck_orders: 4, stuck_refunds: -1 } },
@@ -86,9 +85,7 @@ it("has the files that the alerts link to, and no others", async () => {
 it("answers to names of this machine only, so that no other site can read it", async () => {
   const { port } = new URL(url);
   for (const host of [`localhost:${port}`, `[::1]:${port}`]) expect((await ask("/", { host })).status).toBe(200);
-  for (const host of [`rebound.example:${port}`, "a b"]) {
-    expect(await ask("/stack.json", { host })).toMatchObject({ status: 403, body: "Only from this machine.\n" });
-  }
+  for (const host of [`rebound.example:${port}`, "a b"]) expect((await ask("/", { host })).status).toBe(403);
   expect((await ask("http://rebound.example/stack.json")).status).toBe(403);
 });
 
@@ -111,6 +108,6 @@ it("lets its own page press a button, and no other site and no other program of 
 });
 
 it("the page loads nothing from elsewhere, and makes no HTML of texts", async () => {
-  const page = await readFile("local/page.html", "utf8");
-  expect(page).not.toMatch(/\b(src|href)="|@import|innerHTML|insertAdjacent|document\.write/);
+  const elsewhere = /\b(src|href)="|@import|innerHTML|insertAdjacent|document\.write/;
+  expect(await readFile("local/page.html", "utf8")).not.toMatch(elsewhere);
 });

@@ -53,14 +53,12 @@ describe("a demo, in a shell that has settings of another stage", () => {
     (await fetch(new URL(`press/${name}`, page), { method: "POST", headers: { origin: new URL(page).origin } })).text();
 
   it("shows counts and money of the demo ledger, and what is about to fire", async () => {
-    const shown = { stuck_orders: expect.any(Number), failed_transfers: 1, orphan_refunds: 2, pending_reversals: 0 };
-    await expect.poll(counts).toMatchObject(shown);
+    await expect.poll(counts).toMatchObject({ failed_transfers: 1, orphan_refunds: 2, pending_reversals: 0 });
     // A row that can never count is an alert of its own.
     const admin = postgres(await demo.address("Postgres"), { max: 1 });
     await admin`insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'x', 'infinity')`;
     await admin.end();
-    const about = async () => (await stack()).alerts.alerts.map(({ name }) => name);
-    await expect.poll(about).toContain("VezaLedgerRowsOutside");
+    await expect.poll(async () => JSON.stringify((await stack()).alerts)).toContain('"VezaLedgerRowsOutside"');
     await expect.poll(async () => (await stack()).evidence.amounts.failed_transfers).toHaveLength(1);
     for (const link of Object.values((await stack()).links)) expect((await fetch(link)).status).toBe(200);
     const oncall = postgres(await demo.address("On call"), { max: 1 });
@@ -68,16 +66,13 @@ describe("a demo, in a shell that has settings of another stage", () => {
     await oncall.end();
   });
 
-  it("makes two counts unknown by a button, leaves three right, and repairs them", async () => {
+  it("keeps both promises by its buttons: two of five counts are unknown; sent twice, counted once", async () => {
     const known = async () => Object.entries(await counts()).flatMap(([id, count]) => (count >= 0 ? id : []));
     expect(await press("rename")).toMatch(/is renamed/);
     await expect.poll(known).toEqual(["stuck_orders", "failed_transfers", "pending_reversals"]);
     expect((await stack()).tick?.reasons.orphan_refunds).toMatch(/column .* does not exist/);
     expect(await press("rename")).toMatch(/has its name again/);
     await expect.poll(known).toHaveLength(5);
-  });
-
-  it("counts a delivery once that a button sends twice", async () => {
     expect(await press("twice")).toMatch(/: recorded, then duplicate\. Repaired orphan_refunds: 0 before, 1 now\.$/);
   });
 
@@ -94,21 +89,18 @@ describe("a demo, in a shell that has settings of another stage", () => {
         ["--headless", "--no-sandbox", ...quiet, ...profile, "--virtual-time-budget=3000", "--dump-dom", page],
         { timeout: 240_000, maxBuffer: 4e6 },
       );
-      const shown = stdout.replaceAll(/\s+/g, " ");
-      expect(shown).toMatch(/<div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/);
-      expect(shown).toMatch(/<div class="count green">0<\/div>/);
-      expect(shown).toMatch(/<b class="dim">fires in \d+ (s|min)<\/b>/);
-      expect(shown).toContain(`<a href="${page}docs/runbook/VezaLedgerRowsOutside.md">VezaLedgerRowsOutside</a>`);
-      expect(shown).toContain("id=&lt;img/src=x/onerror=document[`title`]=`run`&gt;");
-      expect(shown).not.toContain("<img");
+      expect(stdout).toMatch(/<div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/);
+      expect(stdout).toMatch(/<div class="count green">0<\/div>/);
+      expect(stdout).toMatch(/<b class="dim">fires in \d+ (s|min)<\/b>/);
+      expect(stdout).toContain(`<a href="${page}docs/runbook/VezaLedgerRowsOutside.md">VezaLedgerRowsOutside</a>`);
+      expect(stdout).toContain("id=&lt;img/src=x/onerror=document[`title`]=`run`&gt;");
+      expect(stdout).not.toContain("<img");
     },
   );
 
   it("ends at Ctrl-C with all that it has started, and leaves no file", async () => {
-    const started = (await demo.leftovers()).join("\n");
-    for (const name of ["start.ts", "pushgateway --web", "prometheus --web", "postgres -D"]) {
-      expect(started).toContain(name);
-    }
+    const running = /start\.ts|pushgateway --web|prometheus --web|postgres -D/;
+    expect(new Set((await demo.leftovers()).flatMap((line) => running.exec(line) ?? [])).size).toBe(4);
     demo.child.kill("SIGINT");
     const { exitCode, output } = await demo.exited;
     expect([exitCode, output.split("\n").at(-2)]).toEqual([0, "Stopped. Nothing is left running."]);
