@@ -23,11 +23,10 @@ interface Rule {
 }
 
 /**
- * Reads what fires in this Prometheus, and what is about to. Alerts of the severity `none`, which say nothing to people,
- * are left out.
+ * Reads what fires in this Prometheus, and what is about to. Leaves out the severity `none`, which says nothing to people.
  */
 export async function readAlerts(prometheus: string | undefined): Promise<Alerts> {
-  if (!prometheus) return { problem: "npm start runs no Prometheus: its output says why.", alerts: [] };
+  if (!prometheus) return { problem: "No Prometheus runs yet, or the output of npm start says why.", alerts: [] };
   let rules: Rule[];
   try {
     const url = `${prometheus}/api/v1/rules?type=alert`;

@@ -30,8 +30,8 @@ const project = path.join(import.meta.dirname, "..");
 const pagePattern = /^\/(?:(?:docs|docs\/runbook|clients\/go)\/)?[\w-]+\.md$/;
 
 /**
- * The alert rules (YAML), whose links lead to the files of this project, and to a Grafana of yours at its usual port. They are
- * evaluated in steps of 10 s: by the minute, a start would be quiet for over a minute.
+ * The alert rules (YAML), with links to the files of this project, and to a Grafana of yours at its usual port. Their
+ * steps are 10 s: by the minute, a start would be quiet for over a minute.
  */
 export async function localRules(pageUrl: string): Promise<string> {
   const rules = await readFile(path.join(project, "config/alertmanager/ledger.yml"), "utf8");
@@ -55,7 +55,7 @@ export function note(stack: Stack, level: Level, message: string, fields: Fields
   stack.log.splice(maxLines);
 }
 
-/** By check: amounts with their currencies, and the Unix time of the newest row; nothing without the gateway's answer. */
+/** By check: amounts with currencies, and the Unix time of the newest row. Nothing without the gateway's answer. */
 async function readEvidence(pushgateway: string) {
   const evidence: { amounts: Record<string, string[]>; newest: Record<string, number> } = { amounts: {}, newest: {} };
   const answer = fetch(`${pushgateway}/metrics`, { signal: AbortSignal.timeout(2_000) }).then((found) => found.text());

@@ -33,6 +33,6 @@ it("has what fires, then what is about to, and says how many rules are not evalu
 });
 
 it("takes no silence for health: without Prometheus, and without its answer", async () => {
-  expect((await readAlerts(undefined)).problem).toMatch(/runs no Prometheus/);
+  expect((await readAlerts(undefined)).problem).toMatch(/^No Prometheus runs yet/);
   expect((await readAlerts(`http://127.0.0.1:${closedPort}`)).problem).toBe("No answer from Prometheus.");
 });
