@@ -31,6 +31,7 @@ it(title, await needs("openssl"), async () => {
   await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
   await sql.end();
   const port = await freePort();
+  const withSettings = "set -a; . /etc/veza-ledger-metrics.env;";
   const here = (text: string) =>
     [
       ["master@HOST:5432/DATABASE", `postgres@127.0.0.1:${server.port}/postgres`],
@@ -40,8 +41,11 @@ it(title, await needs("openssl"), async () => {
       ["/etc/veza-ledger-metrics.env", path.join(folder, "settings.env")],
       ["/opt/veza-ledger-metrics", folder],
       ["http://127.0.0.1:9091", inject("pushgatewayUrl")],
-      ["https://ledger-metrics.example.com/", `http://127.0.0.1:${port}/`],
-    ].reduce((before, [from = "", to = ""]) => before.replaceAll(from, to), text);
+      ["https://$name/", `http://127.0.0.1:${port}/`],
+    ].reduce(
+      (before, [from = "", to = ""]) => before.replaceAll(from, to),
+      text.replace(/systemd-run .*\n/, withSettings),
+    );
   const start = (command: string, settings = {}) =>
     runProgram("bash", ["-c", here(command)], { ...withoutSettings, CI: undefined, ...settings });
   /** Runs the lines of the block with this text, from the first that matches. Resolves to what they print. */
@@ -57,12 +61,12 @@ it(title, await needs("openssl"), async () => {
     exitCode: 0,
     output: expect.stringMatching(/✓ veza_ledger +logged/),
   });
-  const all = await paste("npm run doctor)");
+  const all = await paste("commands/doctor.ts");
   expect([all.exitCode, all.output.match(/✗.*/g)]).toEqual([0, null]);
 
   const unit = await readFile("config/systemd/veza-ledger-metrics.service", "utf8");
   const [, command = ""] = /^ExecStart=(.*)/m.exec(unit) ?? [];
-  const service = start(`set -a; cd '${folder}'; . /etc/veza-ledger-metrics.env; exec ${command}`, {
+  const service = start(`cd '${folder}'; ${withSettings} exec ${command}`, {
     PORT: String(port),
   });
   await service.printed(/"message":"tick","stuck_orders":4/);
