@@ -7,9 +7,6 @@ import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "
 /** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
 const maxRequestBytes = 512 * 1024;
 const requestTimeoutMs = 10_000;
-/** As the receiver's reserved concurrency on Lambda: each request may need a connection to Postgres. */
-const maxAtOnce = 5;
-const maxWaiting = 200;
 /** Each may hold a body of the largest size. */
 const maxConnections = 512;
 
@@ -24,16 +21,14 @@ export type Answer = (request: http.IncomingMessage, response: http.ServerRespon
 
 /**
  * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free port: each request becomes an event, as a
- * function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. The handler works on
- * five at once, as on Lambda; up to 200 wait, and more get 503. Left out: AWS' own authorisation, throttling, and the
- * handler's time-out. Throws an Error where the port cannot be had.
+ * function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. Left out: AWS' own
+ * authorisation, throttling, and the handler's time-out. Throws an Error where the port cannot be had.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,
   port: number,
   answer: Answer = async () => false,
 ): Promise<Served> {
-  const turns = { taken: 0, waiting: [] as (() => void)[] };
   const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
   const server = http.createServer(limits, async (request, response) => {
     try {
@@ -48,12 +43,8 @@ export async function serve(
         }
         chunks.push(chunk);
       }
-      if (turns.waiting.length >= maxWaiting) {
-        response.writeHead(503, { "retry-after": "5" }).end();
-        return;
-      }
       const event = functionUrlEvent(request, Buffer.concat(chunks));
-      const result = await inTurn(turns, async () => handler(event, {} as Context, () => {}));
+      const result = await handler(event, {} as Context, () => {});
       if (typeof result !== "object") throw new Error("the handler gave no answer");
       if (!server.listening) response.setHeader("connection", "close"); // Kept alive, it would hold up the stop.
       response.writeHead(result.statusCode ?? 200, result.headers as http.OutgoingHttpHeaders).end(result.body);
@@ -85,19 +76,6 @@ export function parsePort(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (port < 1 || port > 65_535) throw new Error("PORT must be a number from 1 to 65535");
   return port;
-}
-
-/** Runs `work` once fewer than the most at once are at it. A turn that ends goes to who has waited longest. */
-async function inTurn<T>(turns: { taken: number; waiting: (() => void)[] }, work: () => Promise<T>): Promise<T> {
-  if (turns.taken < maxAtOnce) turns.taken += 1;
-  else await new Promise<void>((resolve) => turns.waiting.push(resolve));
-  try {
-    return await work();
-  } finally {
-    const next = turns.waiting.shift();
-    if (next) next();
-    else turns.taken -= 1;
-  }
 }
 
 /** The event that a function URL would make of a request, as far as handlers here read it. */

@@ -3,11 +3,15 @@ import { iamToken } from "./iam-token.ts";
 import { type FindDatabase, rememberLogin } from "./last-good-login.ts";
 import { connectionFreshMs } from "./limits.ts";
 
+/** At once, of a process that serves many. As the receiver's reserved concurrency; a Lambda lends one at a time. */
+const maxLent = 5;
+
 /** How an invocation connects. */
 export interface Connections {
   /**
-   * Lends a free, fresh connection, else a new one, which logs in with its first query. Settles as `work` does. When
-   * Postgres refuses the password, calls `work` once more on another login: see last-good-login.ts.
+   * Lends a free, fresh connection, else a new one, which logs in with its first query. Waits while five are lent; who
+   * has waited longest is next. Settles as `work` does. When Postgres refuses the password, calls `work` once more on
+   * another login: see last-good-login.ts.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
@@ -16,11 +20,12 @@ export interface Connections {
 
 /**
  * Makes a pool; `name` shows in pg_stat_activity. Returns how an invocation uses it. A connection that was last used
- * over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the process. A Lambda uses one at a
- * time.
+ * over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the process.
  */
 export function keepConnections(name: string): (find: FindDatabase) => Connections {
   let free: Database[] = [];
+  let lent = 0;
+  const waiting: (() => void)[] = [];
   const logIn = rememberLogin();
   const close = async (some: Database[]) => {
     free = free.filter((database) => !some.includes(database));
@@ -43,8 +48,16 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
   };
   return (find) => ({
     use: async (work) => {
-      const kept = takeFresh();
-      return await (kept ? lend(kept, work) : logIn(find, async (target) => lend(await openNew(target), work)));
+      if (lent < maxLent) lent += 1;
+      else await new Promise<void>((resolve) => waiting.push(resolve));
+      try {
+        const kept = takeFresh();
+        return await (kept ? lend(kept, work) : logIn(find, async (target) => lend(await openNew(target), work)));
+      } finally {
+        const next = waiting.shift();
+        if (next) next();
+        else lent -= 1;
+      }
     },
     close: () => close(free),
   });

@@ -3,9 +3,9 @@ import type { Connections } from "./connections.ts";
 import { errorFields, log } from "./log.ts";
 import { askOn, read } from "./question.ts";
 
-/** SQL: the ids of the ten oldest rows that a check counts. */
+/** SQL: the ids of the ten oldest rows that a check counts, as far as a line of the log can hold them. */
 export const oldestRowsOf = (check: Check): string =>
-  `select id::text ${rowsOf(check)}\norder by ${check.time} limit 10`;
+  `select left(id::text, 200) as id ${rowsOf(check)}\norder by ${check.time} limit 10`;
 
 /**
  * Logs which rows a count above 0 counts, so that a row that is repaired before somebody looks is still known. Takes a

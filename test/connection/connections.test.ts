@@ -49,6 +49,26 @@ it("lends to one caller at a time, and takes back from a failed one", async () =
   expect(lent).toContain(await open(connections));
 });
 
+it("lends five at once, and then to who has waited longest, also after work that failed", async () => {
+  const connections = keep();
+  const begun: number[] = [];
+  const works = Array.from({ length: 7 }, () => Promise.withResolvers<void>());
+  const uses = works.map(({ promise }, index) =>
+    connections.use(async () => {
+      begun.push(index);
+      await promise;
+    }),
+  );
+  await expect.poll(() => begun).toEqual([0, 1, 2, 3, 4]);
+  works[3]?.reject(new Error("no"));
+  await expect(uses[3]).rejects.toThrow("no");
+  await expect.poll(() => begun).toEqual([0, 1, 2, 3, 4, 5]);
+  for (const { resolve } of works) resolve();
+  await Promise.allSettled(uses);
+  expect(begun.at(-1)).toBe(6);
+  await open(connections);
+});
+
 it.each([
   ["it is told to", (connections: Connections) => connections.close()],
   ["one of them is lost", (connections: Connections) => connections.use((first) => first.close())],

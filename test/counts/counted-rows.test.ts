@@ -38,6 +38,13 @@ it.each(checks)("of $id: its ten oldest, oldest first, and none that it does not
   expect(ids.slice(0, 3)).toEqual(rows.slice(0, 3).map(({ id }) => id));
 });
 
+it("cuts ids of any length to 200 characters", async () => {
+  await run(
+    `${insertRows({ id: "stuck_orders" }, 1)} alter table orders alter id drop identity; alter table orders alter id type text using repeat('x', 300)`,
+  );
+  expect(await logged()).toMatchObject([{ ids: ["x".repeat(200)] }]);
+});
+
 it("asks nothing where nothing is counted", async () => {
   let dials = 0;
   const port = await tcpServer(() => {
