@@ -78,13 +78,12 @@ export function parsePort(text: string): number {
   return port;
 }
 
-/** The event that a function URL would make of a request, as far as handlers here read it. */
+/** The event that a function URL would make of a request, as far as handlers here read it: the body's very bytes. */
 function functionUrlEvent({ method = "", headers }: http.IncomingMessage, body: Buffer): LambdaFunctionURLEvent {
-  const isText = /^(text\/|application\/(json|javascript|xml)\b)/.test(headers["content-type"] ?? "");
   return {
     headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),
     requestContext: { http: { method } },
-    ...(body.length > 0 && { body: body.toString(isText ? "utf8" : "base64") }),
-    isBase64Encoded: body.length > 0 && !isText,
+    body: body.toString("base64"),
+    isBase64Encoded: true,
   } as LambdaFunctionURLEvent;
 }
