@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { phases } from "../lib/events.ts";
 import { fetchFailure } from "../lib/fetch-failure.ts";
-import { readSecrets } from "../lib/kept-secrets.ts";
+import { fetchSecrets } from "../lib/secrets.ts";
 import { parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
 import { plainId } from "../lib/signature.ts";
 import { command, Misuse, start } from "./command.ts";
@@ -99,7 +99,7 @@ async function readDestination(): Promise<{ url: string; secret: string }> {
   if (parsed.username || parsed.password) {
     throw new SettingsError("RECEIVER_URL must not have a user or a password: deliveries are signed");
   }
-  const kept = SECRET_ID ? await readSecrets(SECRET_ID, true) : { WEBHOOK_SECRET: demoSecret };
+  const kept = SECRET_ID ? await fetchSecrets(SECRET_ID) : { WEBHOOK_SECRET: demoSecret };
   const problems: string[] = [];
   const WEBHOOK_SECRET = process.env.WEBHOOK_SECRET || kept.WEBHOOK_SECRET;
   const [secret = ""] = parseWebhookSecrets({ WEBHOOK_SECRET }, problems);

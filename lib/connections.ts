@@ -3,7 +3,7 @@ import { iamToken } from "./iam-token.ts";
 import { type FindDatabase, rememberLogin } from "./last-good-login.ts";
 import { connectionFreshMs } from "./limits.ts";
 
-/** At once, of a process that serves many. As the receiver's reserved concurrency; a Lambda lends one at a time. */
+/** As the receiver's reserved concurrency. */
 const maxLent = 5;
 
 /** How an invocation connects. */
@@ -20,7 +20,8 @@ export interface Connections {
 
 /**
  * Makes a pool; `name` shows in pg_stat_activity. Returns how an invocation uses it. A connection that was last used
- * over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the process.
+ * over 10 s ago is replaced: it may have died unnoticed while Lambda had frozen the process. A Lambda uses one at a
+ * time.
  */
 export function keepConnections(name: string): (find: FindDatabase) => Connections {
   let free: Database[] = [];
@@ -48,14 +49,13 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
   };
   return (find) => ({
     use: async (work) => {
-      if (lent < maxLent) lent += 1;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
+      if (lent === maxLent) await new Promise<void>((resolve) => waiting.push(resolve));
+      else lent += 1;
       try {
         const kept = takeFresh();
         return await (kept ? lend(kept, work) : logIn(find, async (target) => lend(await openNew(target), work)));
       } finally {
-        const next = waiting.shift();
-        if (next) next();
+        if (waiting.length > 0) waiting.shift()?.();
         else lent -= 1;
       }
     },

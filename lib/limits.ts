@@ -24,10 +24,9 @@ export const comparePushTimeoutMs = 1_500;
 
 /** How long an unused connection is lent again: over any statement, under the idle limit of a NAT or proxy. */
 export const connectionFreshMs = 10_000;
-/** How long secrets are kept, and when they are read again after a failed read: with good ones kept, and without. */
+/** How long secrets are kept, and when they are read again where they cannot be read or used. */
 export const secretsFreshMs = 5 * 60_000;
-export const secretsRetryMs = 30_000;
-export const secretsFirstRetryMs = 5_000;
+export const secretsRetryMs = 5_000;
 
 /** How far a signature's timestamp may be from our clock, and a sweep's end without a warning. */
 export const toleranceSeconds = 300;

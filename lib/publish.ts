@@ -24,10 +24,7 @@ export const lockAndReadTotals = `
   do $$ begin
     if not exists (select from pg_locks where relation = 'ledger_metrics.publisher'::regclass and not granted
       and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database()))
-    then
-      ${lockPublisher};
-      set local ledger_metrics.publishes = on;
-    end if;
+    then ${lockPublisher}; set local ledger_metrics.publishes = on; end if;
   end $$;
   select where current_setting('ledger_metrics.publishes', true) = 'on';
   select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;

@@ -10,8 +10,8 @@ export const loadSdk = () => import("@aws-sdk/client-secrets-manager");
 // At start, where Lambda gives full speed: measured, and not documented by AWS. By far the largest part of the service.
 if (process.env.SECRET_ID || process.env.AWS_LAMBDA_FUNCTION_NAME) await loadSdk();
 
-/** Reads the secrets with these ids from Secrets Manager, each a JSON object. Throws SecretsError. */
-export async function fetchSecrets(ids: string[]): Promise<Texts> {
+/** Reads the secrets in `ids`, separated by commas, from Secrets Manager, each a JSON object. Throws SecretsError. */
+export async function fetchSecrets(ids: string): Promise<Texts> {
   const { SecretsManagerClient, GetSecretValueCommand } = await loadSdk();
   const client = new SecretsManagerClient({});
   const readDeadline = deadline("Secrets Manager", secretsTimeoutMs);
@@ -26,7 +26,8 @@ export async function fetchSecrets(ids: string[]): Promise<Texts> {
     }
   };
   try {
-    const entries = (await Promise.all(ids.map(read))).flat().filter(([, value]) => value !== null);
+    const secrets = await Promise.all(ids.split(",").map((id) => read(id.trim())));
+    const entries = secrets.flat().filter(([, value]) => value !== null);
     return Object.fromEntries(entries.map(([name, value]) => [name, `${value}`]));
   } finally {
     client.destroy();

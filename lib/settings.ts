@@ -35,13 +35,21 @@ type RdsKey = "host" | "port" | "username" | "password" | "dbname";
 /** What is read. A setting that is not among the names does not compile. */
 type SettingTexts = { [Name in (typeof settingNames)[number] | RdsKey]?: string | undefined };
 
+/** Where the environment has a setting, it counts. */
+const parseFor = (functionName: FunctionName) => (texts: Texts) => {
+  const given = settingNames.map((name) => [name, process.env[name] || texts[name]]);
+  return parseSettings({ ...texts, ...Object.fromEntries(given) }, functionName);
+};
+const parse = { sampler: parseFor("sampler"), receiver: parseFor("receiver") };
+
 /**
  * Reads and validates the settings of one function, from the environment first, then from the Secrets Manager secrets
  * in SECRET_ID. `fresh` bypasses their cache. From then on this process trusts CA_CERTIFICATES. Throws as
  * `parseSettings` does, or a SecretsError.
  */
 export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
-  const settings = parseSettings(await loadTexts(fresh), functionName);
+  const ids = process.env.SECRET_ID;
+  const settings = ids ? await readSecrets(ids, fresh, parse[functionName]) : parse[functionName]({});
   trustCertificates(settings.certificates);
   return settings;
 }
@@ -56,12 +64,6 @@ export function findDatabaseOf(functionName: FunctionName, settings: Settings): 
     if (fresh) latest = await loadSettings(functionName, { fresh });
     return latest.database;
   };
-}
-
-async function loadTexts(fresh: boolean): Promise<Texts> {
-  const texts: Texts = process.env.SECRET_ID ? { ...(await readSecrets(process.env.SECRET_ID, fresh)) } : {};
-  for (const name of settingNames) texts[name] = process.env[name] || texts[name];
-  return texts;
 }
 
 /** Parses and validates settings, given as texts by name. Throws a SettingsError with all problems at once. */

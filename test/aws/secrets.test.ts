@@ -4,6 +4,7 @@ import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { readSecrets } from "../../lib/kept-secrets.ts";
+import type { Texts } from "../../lib/secrets.ts";
 import { loadSettings } from "../../lib/settings.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
@@ -22,6 +23,7 @@ afterEach(() => vi.useRealTimers());
 
 /** Lets the clock go on, which is stopped otherwise. */
 const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+const same = (texts: Texts) => texts;
 const tick = () => sampler({} as ScheduledEvent, {} as Context, () => {});
 /** An error after which the SDK does not retry by itself. */
 const outage = { __type: "InvalidRequestException", message: "hunter2" };
@@ -30,7 +32,7 @@ it("reads several secrets, leaves no connection open, and keeps them for 5 minut
   const rds = `${app}-rds`;
   const secrets = { [app]: { STAGE: "prod", port: 5432, password: "not this" }, [rds]: { password: "first" } };
   const { reads, sockets } = await fakeSecretsManager(secrets);
-  const read = (fresh = false) => readSecrets(`${app}, ${rds}`, fresh);
+  const read = (fresh = false) => readSecrets(`${app}, ${rds}`, fresh, same);
   expect(await read()).toEqual({ STAGE: "prod", port: "5432", password: "first" });
   expect(reads.toSorted()).toEqual([app, rds]);
   await expect.poll(() => [...sockets].filter(({ destroyed }) => !destroyed).length).toBe(0);
@@ -46,7 +48,7 @@ it("reads several secrets, leaves no connection open, and keeps them for 5 minut
 
 it("reads once for all that ask at the same time", async () => {
   const { reads } = await fakeSecretsManager({ [app]: { password: "first" } });
-  const askAll = () => Promise.all(Array.from({ length: 50 }, (_, index) => readSecrets(app, index % 2 === 0)));
+  const askAll = () => Promise.all(Array.from({ length: 50 }, (_, index) => readSecrets(app, index % 2 === 0, same)));
   await askAll();
   await askAll(); // Now that there are good ones.
   expect(reads).toEqual([app, app]);
@@ -64,16 +66,44 @@ it("gives as settings what the environment lacks; null is missing, as Terraform 
   });
 });
 
+describe.each([
+  ["lacks a key", { PUSHGATEWAY_URL: undefined }],
+  ["has a malformed one", { DATABASE_URL: "hunter2" }],
+  ["is no JSON", "hunter2"],
+])("where a secret %s", (_, wrong) => {
+  const right = (stage: string) => ({ DATABASE_URL: "postgres://u:p@h/d", PUSHGATEWAY_URL: "http://p", STAGE: stage });
+  const broken = typeof wrong === "string" ? wrong : { ...right("broken"), ...wrong };
+  it.each([
+    ["the last good one stays in use", right("first"), { stage: "first" }],
+    ["and there was none, it says so", undefined, expect.stringMatching(/^\w+:? (?!.*hunter2)/)],
+  ])("%s; 5 s after it was corrected it is in use", async (_, first, meanwhile) => {
+    const log = captureLog();
+    const secrets: Record<string, unknown> = { [app]: first };
+    await fakeSecretsManager(secrets);
+    setEnvironment({ ...withoutSettings, SECRET_ID: app });
+    const read = () => loadSettings("sampler").catch(({ message }) => message);
+    if (first) await read();
+    secrets[app] = broken;
+    pass(301);
+    expect(await read()).toEqual(first ? expect.objectContaining(meanwhile) : meanwhile);
+    expect(JSON.stringify(log)).not.toContain("hunter2");
+    expect(log).toHaveLength(first ? 1 : 0);
+    secrets[app] = right("second");
+    pass(5);
+    expect(await read()).toMatchObject({ stage: "second" });
+  });
+});
+
 describe("while they cannot be read", () => {
-  it("has the last good ones stay in use, asks every 30 s, and warns each time", async () => {
+  it("has the last good ones stay in use, asks every 5 s, and warns each time", async () => {
     const log = captureLog();
     const secrets = { [app]: { password: "first" } };
     const fake = await fakeSecretsManager(secrets);
-    await readSecrets(app, false);
+    await readSecrets(app, false, same);
     fake.failure = outage;
     pass(301);
-    for (let seconds = 0; seconds < 600; seconds += 1) {
-      expect(await readSecrets(app, false)).toEqual({ password: "first" });
+    for (let seconds = 0; seconds < 100; seconds += 1) {
+      expect(await readSecrets(app, false, same)).toEqual({ password: "first" });
       pass(1);
     }
     expect(fake.reads).toHaveLength(1 + 20);
@@ -86,26 +116,26 @@ describe("while they cannot be read", () => {
     });
     fake.failure = undefined;
     secrets[app] = { password: "second" };
-    pass(30);
-    expect(await readSecrets(app, false)).toEqual({ password: "second" });
+    pass(5);
+    expect(await readSecrets(app, false, same)).toEqual({ password: "second" });
   });
 
   it("takes no old ones for an answer when those were refused", async () => {
     captureLog();
     const fake = await fakeSecretsManager({ [app]: { password: "first" } });
-    await readSecrets(app, false);
+    await readSecrets(app, false, same);
     fake.failure = outage;
-    await expect(readSecrets(app, true)).rejects.toThrow("InvalidRequestException");
-    await expect(readSecrets(app, true)).rejects.toThrow("InvalidRequestException");
+    await expect(readSecrets(app, true, same)).rejects.toThrow("InvalidRequestException");
+    await expect(readSecrets(app, true, same)).rejects.toThrow("InvalidRequestException");
     expect(fake.reads).toHaveLength(3);
-    expect(await readSecrets(app, false)).toEqual({ password: "first" });
+    expect(await readSecrets(app, false, same)).toEqual({ password: "first" });
   });
 
   it("asks every 5 s when there are none yet", async () => {
     const fake = await fakeSecretsManager({ [app]: { password: "first" } });
     fake.failure = outage;
     for (let seconds = 0; seconds < 30; seconds += 1) {
-      await expect(readSecrets(app, false)).rejects.toThrow("InvalidRequestException");
+      await expect(readSecrets(app, false, same)).rejects.toThrow("InvalidRequestException");
       pass(1);
     }
     expect(fake.reads).toHaveLength(6);
@@ -160,7 +190,7 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
   ])("%s", async (_, { secret, failure: [type = "", message = ""] = [] }, cause) => {
     const fake = await fakeSecretsManager(secret === undefined ? {} : { [app]: secret });
     if (type) fake.failure = { __type: type, message };
-    const error = await readSecrets(app, false).catch((reason: Error) => reason);
+    const error = await readSecrets(app, false, same).catch((reason: Error) => reason);
     expect(error).toMatchObject({ message: expect.stringContaining(`SECRET_ID: ${app} could not be read: ${cause}`) });
     expect(error).not.toMatchObject({ message: expect.stringContaining("hunter2") });
   });
@@ -173,13 +203,13 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
   ])("%s", async (_, listen, cause) => {
     await fakeSecretsManager({});
     setEnvironment({ AWS_ENDPOINT_URL: `http://127.0.0.1:${await listen()}` });
-    for (const _ of ["first", "second"]) await expect(readSecrets(app, true)).rejects.toThrow(cause);
+    for (const _ of ["first", "second"]) await expect(readSecrets(app, true, same)).rejects.toThrow(cause);
     expect(dialled.mock.calls.length).toBeLessThan(3); // What was given up has dialled no more.
   });
 
   it("no region is set", async () => {
     await fakeSecretsManager({});
     setEnvironment({ AWS_REGION: undefined, AWS_DEFAULT_REGION: undefined, AWS_CONFIG_FILE: "/nowhere" });
-    await expect(readSecrets(app, false)).rejects.toThrow(/: no AWS region is set: set AWS_REGION$/);
+    await expect(readSecrets(app, false, same)).rejects.toThrow(/: no AWS region is set: set AWS_REGION$/);
   });
 });

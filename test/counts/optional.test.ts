@@ -43,19 +43,19 @@ it("adds up the amounts of the rows that a check counts, by the view of docs/amo
   expect(log).toEqual([]);
 });
 
-it("keeps to the 100 currencies with the most rows, and tells of more", async () => {
+it("keeps to the 500 amounts of the most rows, and tells of more", async () => {
   const log = captureLog();
   const view = (currencies: number) => `
     create or replace view ledger_metrics.amounts_at_risk as
     select 'stuck_orders' as "check", currency::text as currency, 1::numeric as amount
     from generate_series(1, ${currencies}) as currency, generate_series(1, least(currency, 2))`;
   const amounts = async () => Object.entries(await evidenceOf(database.samplerUrl, /^amount_at_risk/));
-  await run(view(100));
-  expect(await amounts()).toHaveLength(100);
+  await run(view(500));
+  expect(await amounts()).toHaveLength(500);
   expect(log).toEqual([]);
-  await run(view(101));
+  await run(view(501));
   const shown = await amounts();
-  expect([shown.length, shown.every(([, amount]) => amount === 2)]).toEqual([100, true]);
+  expect([shown.length, shown.every(([, amount]) => amount === 2)]).toEqual([500, true]);
   expect(log).toMatchObject([{ message: "evidence not read", of: "amounts" }]);
 });
 
