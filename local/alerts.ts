@@ -23,7 +23,7 @@ interface Rule {
 }
 
 /**
- * Reads what fires in this Prometheus, and what is about to. Leaves out the severity `none`, which says nothing to people.
+ * Reads what fires in this Prometheus, or is about to. Leaves out the severity `none`, which tells people nothing.
  */
 export async function readAlerts(prometheus: string | undefined): Promise<Alerts> {
   if (!prometheus) return { problem: "No Prometheus runs yet, or the output of npm start says why.", alerts: [] };
