@@ -52,6 +52,14 @@ it("leads to no secret: neither the deployer nor a role that it has left behind 
   expect(reads).toEqual([false, false, false, true]);
 });
 
+it("lets no other account use or change a function by name", () => {
+  const gives = (principal: string) =>
+    allows(rights, "lambda:AddPermission", resources.lambda ?? "", { "lambda:Principal": principal });
+  // The schedule's, and the public URL's.
+  expect(["210987654321", "events.amazonaws.com", "*"].map(gives)).toEqual([false, true, true]);
+  expect(allows(rights, "lambda:PutResourcePolicy", resources.lambda ?? "")).toBe(false);
+});
+
 it("passes its roles to Lambda alone, and the stacks no other role", () => {
   const passes = (service: string, passed = role) =>
     allows(rights, "iam:PassRole", passed, { "iam:PassedToService": `${service}.amazonaws.com` });
@@ -103,7 +111,8 @@ it.each([
     "ec2:DescribeVpcs",
   ],
 ])("allows what CloudFormation and Serverless need for %s", (what, ...calls) => {
-  const keys = { "iam:PermissionsBoundary": own, "iam:PassedToService": "lambda.amazonaws.com" };
+  const services = { "iam:PassedToService": "lambda.amazonaws.com", "lambda:Principal": "events.amazonaws.com" };
+  const keys = { "iam:PermissionsBoundary": own, ...services };
   const resourceOf = (action: string) =>
     what === "calls that name no resource" ? "*" : (resources[action.split(":")[0] ?? ""] ?? "");
   const actions = calls.join(" ").split(" ");

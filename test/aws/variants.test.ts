@@ -175,6 +175,7 @@ describe("deploy/boundary.json", () => {
     ["secretsmanager:GetSecretValue", arn("secretsmanager", "secret:somebody-else-AbCdEf")],
     ["kms:Decrypt", key], // By itself, and not by way of Secrets Manager.
     ["rds-db:connect", arn("rds-db", "dbuser:db-ABCDEFGHIJKL/postgres")],
+    ["rds-db:connect", arn("rds-db", "dbuser:db-ABCDEFGHIJKL/veza_ledger_oncall")],
   ])("does not allow %s on %s", (action, resource) => {
     expect(allows(limit, action, resource)).toBe(false);
   });

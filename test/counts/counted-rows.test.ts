@@ -40,7 +40,8 @@ it.each(checks)("of $id: its ten oldest, oldest first, and none that it does not
 
 it("cuts ids of any length to 200 characters", async () => {
   await run(
-    `${insertRows({ id: "stuck_orders" }, 1)} alter table orders alter id drop identity; alter table orders alter id type text using repeat('x', 300)`,
+    `${insertRows({ id: "stuck_orders" }, 1)} alter table orders alter id drop identity;
+    alter table orders alter id type text using repeat('x', 300)`,
   );
   expect(await logged()).toMatchObject([{ ids: ["x".repeat(200)] }]);
 });
