@@ -1,31 +1,22 @@
-import { type Check, checks, oldestAmong, oldestOf, rowsOf } from "./checks.ts";
-import { type Family, family, type Series } from "./exposition.ts";
-import { type Ask, type Evidence, measure, read } from "./question.ts";
+import { type Check, checks, oldestAmong, oldestOf, overdueOf, rowsOf, type Waiting } from "./checks.ts";
+import { type Family, family, type Series, series } from "./exposition.ts";
+import { type Ask, read } from "./question.ts";
 
 // Rows that a check counts, and that a person has accepted until a day. The counts keep them, the alerts do not.
 
-export const acceptedMetric = {
-  rows: "veza_ledger_accepted_rows",
-  oldestUnaccepted: "veza_ledger_oldest_unaccepted_timestamp_seconds",
-} as const;
-const { rows, oldestUnaccepted } = acceptedMetric;
+export const acceptedMetric = "veza_ledger_accepted_rows";
 
-export const acceptedFamilies: Family[] = [
-  family("gauge", rows, "Rows that the check counts and a person has accepted; absent where nothing is accepted."),
-  family(
-    "gauge",
-    oldestUnaccepted,
-    "Unix time of the oldest row that nobody has accepted, 0 for none; absent likewise.",
-  ),
-];
+export const acceptedFamily: Family = family(
+  "gauge",
+  acceptedMetric,
+  "Rows that the check counts and a person has accepted; absent where nothing is accepted.",
+);
 
 /** SQL: the checks with accepted rows. */
 const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
 
-/** Of the rows that the check counts. */
-const acceptedOf = (check: Check): Evidence => ({
-  of: check.id,
-  question: `
+/** SQL: of the rows that the check counts, how many are accepted, and what is known of the others. */
+const questionOf = (check: Check): string => `
   with accepted as materialized (
     select id from ledger_metrics.accepted where "check" = '${check.id}' and until > now()
   ),
@@ -33,19 +24,30 @@ const acceptedOf = (check: Check): Evidence => ({
     select ${check.time} as time, coalesce(id::text in (select id from accepted), false) as is_accepted ${rowsOf(check)}
   )
   select count(*) filter (where is_accepted) as accepted, count(*) filter (where not is_accepted) as open,
+    ${overdueOf(check, "time", "not is_accepted")} as overdue,
     ${oldestOf("time", "not is_accepted and ")} as oldest
-  from counted`,
-  seriesIn: ({ accepted, open, oldest }) => [
-    [rows, { check: check.id }, accepted],
-    [oldestUnaccepted, { check: check.id }, oldestAmong(Number(open), oldest)],
-  ],
-});
+  from counted`;
+
+/** How many rows are accepted, and what is known of all others that count, by the ids of checks with accepted rows. */
+export interface Accepted {
+  evidence: Series[];
+  open: Map<string, Waiting>;
+}
 
 /**
- * Asks how many accepted rows each check counts, and for the oldest row that nobody has accepted. Takes a second round
- * trip, and only where something is accepted. Never rejects: what cannot be measured is absent.
+ * Asks about the checks with accepted rows. Takes a second round trip, and only where something is accepted. Never
+ * rejects: where it cannot be read, nothing is accepted.
  */
-export async function measureAccepted(ask: Ask): Promise<Series[]> {
-  const ids = (await read(ask, "accepted", acceptedChecks)).map(({ check }) => check);
-  return await measure(ask, checks.filter(({ id }) => ids.includes(id)).map(acceptedOf));
+export async function measureAccepted(ask: Ask): Promise<Accepted> {
+  const accepted: Accepted = { evidence: [], open: new Map() };
+  const ids = (await read(ask, "accepted", acceptedChecks))?.map(({ check }) => check) ?? [];
+  const askAbout = async (check: Check) => {
+    const [row] = (await read(ask, check.id, questionOf(check))) ?? [];
+    if (!row) return;
+    accepted.evidence.push(series(acceptedMetric, { check: check.id }, Number(row.accepted)));
+    const oldestSeconds = oldestAmong(Number(row.open), row.oldest);
+    accepted.open.set(check.id, { overdue: Number(row.overdue), oldestSeconds });
+  };
+  await Promise.all(checks.filter(({ id }) => ids.includes(id)).map(askAbout));
+  return accepted;
 }

@@ -1,5 +1,5 @@
-import { type Check, checks, stateOf } from "./checks.ts";
-import { type Family, family } from "./exposition.ts";
+import { type Check, checks, type Outcome, stateOf } from "./checks.ts";
+import { type Family, family, type Series, series } from "./exposition.ts";
 import type { Evidence, Measured } from "./question.ts";
 
 // Could the tick have seen a stuck row? A count of 0 proves nothing when no row is written where the check looks.
@@ -8,14 +8,23 @@ export const blindnessMetric = {
   newest: "veza_ledger_newest_item_timestamp_seconds",
   outside: "veza_ledger_rows_outside",
   inserts: "veza_ledger_table_inserts_total",
+  checkInserts: "veza_ledger_check_inserts",
+  watches: "veza_ledger_check_watches",
+  success: "veza_ledger_evidence_success",
 } as const;
-const { newest, outside, inserts } = blindnessMetric;
+const { newest, outside, inserts, checkInserts, watches, success } = blindnessMetric;
 
 export const blindnessFamilies: Family[] = [
   family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
   family("gauge", outside, "Rows in that state that can never count: no_time, or over 5 minutes ahead of now."),
   family("counter", inserts, "Rows ever inserted, by Postgres' statistics."),
+  family("gauge", checkInserts, "Rows ever inserted into the check's table, where rows enter its state so."),
+  family("gauge", watches, "1 when the check watches a row of the last 5 minutes, 0 when not; for the same checks."),
+  family("gauge", success, "1 when the evidence of a count was read, 0 when not; absent without a count."),
 ];
+
+/** Whether rows enter the state of a check when they are inserted, and not by updates alone. */
+const isByInserts = ({ time }: Check) => time === "created_at";
 
 /** It reads what the count reads, once, and the rows that are not stale yet. */
 function seenBy(check: Check): Evidence {
@@ -27,15 +36,18 @@ function seenBy(check: Check): Evidence {
   select count(*) filter (where ${time} is null) as no_time,
     count(*) filter (where ${time} > now() + interval '5 minutes') as ahead,
     extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz)::numeric
-      as newest
+      as newest,
+    (coalesce(max(${time}) filter (where ${time} <= now()) > now() - interval '5 minutes', false))::int as watches
   from ${table} where ${stateOf(check)}`,
     seriesIn: (row) => [
       [newest, { check: id }, row.newest],
+      [watches, { check: id }, isByInserts(check) ? row.watches : undefined],
       ...reasons.map((reason): Measured => [outside, { check: id, reason }, row[reason]]),
     ],
   };
 }
 
+const ofInserts = checks.filter(isByInserts);
 const tables = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
 
 /**
@@ -61,8 +73,22 @@ const insertsOfTables: Evidence = {
   ) as kind
   where current_setting('track_counts')::boolean and relkind in ('r', 'p')
   group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`,
-  seriesIn: ({ table, inserts: value }) => [[inserts, { table }, value]],
+  seriesIn: ({ table, inserts: value }) => [
+    [inserts, { table }, value],
+    ...ofInserts
+      .filter((check) => check.table === table)
+      .map(({ id }): Measured => [checkInserts, { check: id }, value]),
+  ],
 };
 
 /** What tells a blind check, asked in the counts' round trip. */
 export const blindness: Evidence[] = [...checks.map(seenBy), insertsOfTables];
+
+/** Whether the evidence of each count was read, of which `unread` was not. */
+export const evidenceSuccess = (outcomes: Outcome[], unread: string[]): Series[] =>
+  outcomes
+    .filter((outcome) => !("error" in outcome))
+    .map(({ check }) => {
+      const needed = [check.id, ...(isByInserts(check) ? [insertsOfTables.of] : [])];
+      return series(success, { check: check.id }, needed.some((of) => unread.includes(of)) ? 0 : 1);
+    });

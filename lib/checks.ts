@@ -23,6 +23,8 @@ export interface Check<Id extends string = CheckId> {
   columns?: readonly string[];
   /** Interval after which a row counts. Without it a row counts at any age, and the count needs no time. */
   staleAfter?: string;
+  /** Interval after which its alert fires, for a row that nobody has accepted. Without it, at any age. */
+  overdueAfter?: string;
 }
 
 /**
@@ -40,6 +42,7 @@ const declared = [
     condition: "hyperswitch_payment_id <> ''",
     columns: ["hyperswitch_payment_id"],
     staleAfter: "30 minutes",
+    overdueAfter: "40 minutes",
   },
   {
     id: "stuck_refunds",
@@ -51,6 +54,7 @@ const declared = [
     condition: "hyperswitch_refund_id <> ''",
     columns: ["hyperswitch_refund_id"],
     staleAfter: "30 minutes",
+    overdueAfter: "40 minutes",
   },
   {
     id: "failed_transfers",
@@ -70,6 +74,7 @@ const declared = [
     condition: "(hyperswitch_refund_id is null or hyperswitch_refund_id = '')",
     columns: ["hyperswitch_refund_id"],
     staleAfter: "5 minutes",
+    overdueAfter: "10 minutes",
   },
   {
     id: "pending_reversals",
@@ -79,12 +84,15 @@ const declared = [
     time: "updated_at",
     status: "reversal_pending",
     staleAfter: "30 minutes",
+    overdueAfter: "40 minutes",
   },
 ] as const satisfies readonly Check<string>[];
 
 export type CheckId = (typeof declared)[number]["id"];
 export const checks: readonly Check[] = declared;
 
+export const overdueMetric = "veza_ledger_overdue_rows";
+export const openAgeMetric = "veza_ledger_oldest_open_age_seconds";
 export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
 export const checkSuccessMetric = "veza_ledger_check_success";
 
@@ -96,6 +104,10 @@ export const stateOf = ({ status, condition }: Check): string =>
 export const oldestOf = (time: string, more = ""): string =>
   `extract(epoch from (min(${time}) filter (where ${more}isfinite(${time})))::timestamptz)::numeric`;
 
+/** SQL: how many of the rows that a check counts are overdue, and have `more` conditions. */
+export const overdueOf = ({ time, overdueAfter }: Check, column = time, more = "true"): string =>
+  `count(*) filter (where ${more}${overdueAfter ? ` and ${column} < now() - interval '${overdueAfter}'` : ""})`;
+
 /** SQL: the rows that a check counts, from the word `from` on. */
 export function rowsOf(check: Check): string {
   const { table, time, staleAfter } = check;
@@ -104,8 +116,8 @@ export function rowsOf(check: Check): string {
 }
 
 /**
- * SQL: a check's question, which yields one row: `count`, and `oldest`, the Unix time in seconds of the oldest row with
- * a finite time. `time_type`, where the count needs the time, and `hides_rows`, whether row-level security may hide
+ * SQL: a check's question, which yields one row: `count`, how many of these are `overdue`, and `oldest`, the Unix time
+ * in seconds of the oldest row with a finite time. `time_type`, where the count needs the time, and `hides_rows`, whether row-level security may hide
  * rows, say whether the count can be believed. Without the oldest row it reads only columns that the count needs.
  *
  * Each check has its own statement: a combined one fails as a whole. The threshold is in the SQL. Without parameters
@@ -117,6 +129,7 @@ export function questionOf(check: Check, { withOldest }: { withOldest: boolean }
   const { table, time, staleAfter } = check;
   const columns = [
     "count(*)",
+    `${overdueOf(check)} as overdue`,
     withOldest && `${oldestOf(time)} as oldest`,
     staleAfter && `pg_typeof(min(${time})) as time_type`,
     mayHideRows(table),
@@ -124,11 +137,14 @@ export function questionOf(check: Check, { withOldest }: { withOldest: boolean }
   return `select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`;
 }
 
-/** A measured count, and the oldest row's time by `oldestAmong`. */
-export interface Count {
-  count: number;
+/** Of some rows: how many are overdue, and the oldest row's time by `oldestAmong`. */
+export interface Waiting {
+  overdue: number;
   oldestSeconds: number | undefined;
 }
+
+/** A measured count, and what is known of its rows. */
+export type Count = Waiting & { count: number };
 
 /** What became of one check: its count, or the reason for having none. */
 export type Outcome = { check: Check } & (Count | { error: unknown });
@@ -160,7 +176,7 @@ function countIn(row: Record<string, unknown> | undefined): Count {
   if (row.time_type === "date") throw new Error("the column is a date: it cannot tell minutes");
   const count = /^\d+$/.test(String(row.count)) ? Number(row.count) : Number.NaN;
   if (!Number.isSafeInteger(count)) throw new Error("the query returned no count");
-  return { count, oldestSeconds: oldestAmong(count, row.oldest) };
+  return { count, overdue: Number(row.overdue), oldestSeconds: oldestAmong(count, row.oldest) };
 }
 
 /**
@@ -172,19 +188,28 @@ export function oldestAmong(count: number, oldest: unknown): number | undefined 
   return typeof oldest === "string" ? Math.max(1, Number(oldest)) : undefined;
 }
 
+/** The age in seconds at a tick: 0 without a row, Infinity where the time of none is known. */
+const ageOf = (oldestSeconds: number | undefined, atSeconds: number): number =>
+  oldestSeconds === undefined ? Infinity : oldestSeconds && Math.max(1, atSeconds - oldestSeconds);
+
 /**
- * The series of the checks: per check a count, -1 when unknown, whether it succeeded, and the oldest row's timestamp,
- * absent when unknown. An age instead would stop growing when the sampler dies.
+ * The series of the checks, of a tick at `atSeconds`. Per check a count, -1 when unknown, and whether it succeeded.
+ * Absent when unknown are the oldest row's timestamp, whose age keeps growing when the sampler dies, and what the
+ * alerts compare: rows that are overdue, and an age that silence does not change. These are by `open`, which has the
+ * rows that nobody has accepted by the check's id, or of all rows.
  */
-export function seriesOf(outcomes: Outcome[]): Series[] {
+export function seriesOf(outcomes: Outcome[], atSeconds: number, open = new Map<string, Waiting>()): Series[] {
   return outcomes.flatMap((outcome) => {
     const { id, metric } = outcome.check;
     const labels = { check: id };
     if ("error" in outcome) return [series(metric, {}, -1), series(checkSuccessMetric, labels, 0)];
     const { count, oldestSeconds } = outcome;
+    const unaccepted = open.get(id) ?? outcome;
     return [
       series(metric, {}, count),
       series(checkSuccessMetric, labels, 1),
+      series(overdueMetric, labels, unaccepted.overdue),
+      series(openAgeMetric, labels, ageOf(unaccepted.oldestSeconds, atSeconds)),
       ...(oldestSeconds === undefined ? [] : [series(oldestItemMetric, labels, oldestSeconds)]),
     ];
   });
@@ -192,6 +217,8 @@ export function seriesOf(outcomes: Outcome[]): Series[] {
 
 export const checkFamilies: Family[] = [
   ...checks.map(({ metric, help }) => family("gauge", metric, help)),
+  family("gauge", overdueMetric, "Rows that wait too long and that nobody has accepted; absent if unknown."),
+  family("gauge", openAgeMetric, "Age at the tick of the oldest row that nobody has accepted; 0 for none."),
   family("gauge", oldestItemMetric, "Unix time of the oldest row it counted; 0 for none, absent if unknown."),
   family("gauge", checkSuccessMetric, "1 when the check has a count, 0 when the count failed and is -1."),
 ];

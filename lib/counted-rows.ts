@@ -19,7 +19,7 @@ export async function logCountedRows(connections: Connections, outcomes: Outcome
     await Promise.all(
       counted.map(async (check) => {
         const rows = await read(ask, check.id, oldestRowsOf(check));
-        if (rows.length > 0) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
+        if (rows?.length) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
       }),
     );
   });

@@ -10,7 +10,7 @@ export const outboxMetric = {
 const { rows, oldest } = outboxMetric;
 
 export const outboxFamilies: Family[] = [
-  family("gauge", rows, "Deliveries in the reconciler's outbox that are waiting or parked."),
+  family("gauge", rows, "Deliveries in the reconciler's outbox that are waiting, late by over 15 minutes, or parked."),
   family("gauge", oldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
 
@@ -21,10 +21,12 @@ export const outbox: Evidence = {
   question: `
   select (select count(*) from ledger_metrics_outbox where parked_at is not null) as parked,
     (select count(*) ${waiting}) as waiting,
+    (select count(*) ${waiting} and created_at < now() - interval '15 minutes') as late,
     (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`,
   seriesIn: (row) => [
     [rows, { state: "parked" }, row.parked],
     [rows, { state: "waiting" }, row.waiting],
+    [rows, { state: "late" }, row.late],
     [oldest, {}, row.oldest],
   ],
 };

@@ -36,21 +36,30 @@ export interface Evidence {
   seriesIn(row: Row): Measured[];
 }
 
-/** Asks a question that may fail: resolves to no row then, with a warning in the log. */
-export async function read(ask: Ask, of: string, question: string): Promise<Row[]> {
+/** Asks a question that may fail: resolves to undefined then, with a warning in the log. */
+export async function read(ask: Ask, of: string, question: string): Promise<Row[] | undefined> {
   try {
     return await ask(question);
   } catch (error) {
     if (!isConnectionLost(error)) log("warn", "evidence not read", { of, ...errorFields(error) });
-    return [];
+    return undefined;
   }
 }
 
+/** What was measured, and what the unanswered questions were about. */
+export interface Measurement {
+  evidence: Series[];
+  unread: string[];
+}
+
 /** Asks for evidence, pipelined. Never rejects: what cannot be measured is absent. */
-export async function measure(ask: Ask, all: Evidence[]): Promise<Series[]> {
-  const answers = await Promise.all(
-    all.map(async ({ of, question, seriesIn }) => (await read(ask, of, question)).flatMap(seriesIn)),
-  );
-  const known = answers.flat().filter(([, , value]) => (value ?? null) !== null);
-  return known.map(([name, labels, value]) => series(name, labels, Number(value)));
+export async function measure(ask: Ask, all: Evidence[]): Promise<Measurement> {
+  const unread: string[] = [];
+  const measured = async ({ of, question, seriesIn }: Evidence) => {
+    const rows = await read(ask, of, question);
+    if (!rows) unread.push(of);
+    return rows?.flatMap(seriesIn) ?? [];
+  };
+  const known = (await Promise.all(all.map(measured))).flat().filter(([, , value]) => (value ?? null) !== null);
+  return { evidence: known.map(([name, labels, value]) => series(name, labels, Number(value))), unread };
 }

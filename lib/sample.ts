@@ -1,8 +1,8 @@
 import { hash } from "node:crypto";
-import { acceptedFamilies, measureAccepted } from "./accepted.ts";
+import { acceptedFamily, measureAccepted } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
-import { blindness, blindnessFamilies } from "./blindness.ts";
-import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
+import { blindness, blindnessFamilies, evidenceSuccess } from "./blindness.ts";
+import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf, type Waiting } from "./checks.ts";
 import type { Connections } from "./connections.ts";
 import { type Database, type DatabaseTarget, isConnectionLost } from "./database.ts";
 import { expose, type Family, family, type Series, series } from "./exposition.ts";
@@ -11,10 +11,16 @@ import { outbox, outboxFamilies } from "./outbox.ts";
 import { askSession } from "./primary-and-clock.ts";
 import { askOn, measure } from "./question.ts";
 
-/** What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. */
+/**
+ * What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. `unread`
+ * is what the questions were about that had no answer. `open` has the rows that nobody has accepted, by the check's id,
+ * where something is accepted.
+ */
 export interface Sample {
   outcomes: Outcome[];
   evidence: Series[];
+  unread: string[];
+  open: Map<string, Waiting>;
 }
 
 /**
@@ -26,12 +32,12 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
   const sampleOf = (which: readonly Check[]): Promise<Sample> =>
     connections
       .use((database) => sampleOn(database, deadline, which))
-      .catch((error) => ({ outcomes: allFailed(which, error), evidence: [] }));
+      .catch((error) => ({ outcomes: allFailed(which, error), ...noEvidence }));
   const first = await sampleOf(checks);
   const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
   if (unanswered.length === 0 || deadline.aborted) return first;
   const second = await sampleOf(unanswered.map(({ check }) => check));
-  return { outcomes: replaceIn(first.outcomes, second.outcomes), evidence: second.evidence };
+  return { ...second, outcomes: replaceIn(first.outcomes, second.outcomes) };
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
@@ -40,15 +46,17 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
   if (apart > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apart)} s apart`);
     const timeless = which.filter(({ staleAfter }) => !staleAfter);
-    return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), evidence: [] };
+    return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), ...noEvidence };
   }
-  const [outcomes, ...evidence] = await Promise.all([
+  const [outcomes, { evidence, unread }, accepted] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
     measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox ? [outbox] : [])]),
-    hasAccepted ? measureAccepted(ask) : [],
+    hasAccepted ? measureAccepted(ask) : noEvidence,
   ]);
-  return { outcomes, evidence: evidence.flat() };
+  return { outcomes, evidence: [...evidence, ...accepted.evidence], unread, open: accepted.open };
 }
+
+const noEvidence: Omit<Sample, "outcomes"> = { evidence: [], unread: blindness.map(({ of }) => of), open: new Map() };
 
 const allFailed = (which: readonly Check[], error: unknown) => which.map((check) => ({ check, error }));
 
@@ -62,7 +70,7 @@ export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
 export const sampleFamilies: Family[] = [
   ...checkFamilies,
   ...blindnessFamilies,
-  ...acceptedFamilies,
+  acceptedFamily,
   amountFamily,
   ...outboxFamilies,
   family("gauge", infoMetric, "1; who counts: version, AWS region, and the database's name with a digest of its host."),
@@ -74,13 +82,15 @@ export const sampleFamilies: Family[] = [
 export type Tick = Record<"sampledAtSeconds" | "durationSeconds", number> & { database: DatabaseTarget };
 
 /** The sample in Prometheus' text format. Its info tells two samplers apart that overwrite each other's group. */
-export function exposeSample({ outcomes, evidence }: Sample, { database, ...tick }: Tick): Promise<string> {
+export function exposeSample(sample: Sample, { database, ...tick }: Tick): Promise<string> {
+  const { outcomes, evidence, unread, open } = sample;
   const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
   const digest = hash("sha256", `${database.host}:${database.port}`).slice(0, 8);
   const info = { version: VERSION ?? npm_package_version ?? "", region, database: `${database.database}@${digest}` };
   return expose(sampleFamilies, [
-    ...seriesOf(outcomes),
+    ...seriesOf(outcomes, tick.sampledAtSeconds, open),
     ...evidence,
+    ...evidenceSuccess(outcomes, unread),
     series(infoMetric, info, 1),
     series(sampleTimestampMetric, {}, tick.sampledAtSeconds),
     series(sampleDurationMetric, {}, tick.durationSeconds),

@@ -12,6 +12,10 @@ const evidence = () => evidenceOf(database.samplerUrl);
 const newest = (check: string) => `newest_item_timestamp_seconds{check=${check}}`;
 const outside = (check: string, reason: string) => `rows_outside{check=${check},reason=${reason}}`;
 const inserts = (table: string) => `table_inserts_total{table=${table}}`;
+const watches = (check: string) => `check_watches{check=${check}}`;
+const success = (check: string) => `evidence_success{check=${check}}`;
+/** Rows come into the states of the others by updates alone. */
+const byInserts = checks.filter(({ time }) => time === "created_at");
 
 it.each(checks)("of $id: its newest row up to now, of any age, and rows that it can never count", async (check) => {
   const { id, table, time, staleAfter } = check;
@@ -40,6 +44,19 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
   else expect(Object.keys(seen).filter((name) => name.includes(`rows_outside{check=${id}`))).toEqual([]);
 });
 
+it.each(byInserts)("of $id: whether it watches a row of the last 5 minutes", async (check) => {
+  const watched = async () => (await evidence())[watches(check.id)];
+  expect(await watched()).toBe(0);
+  const rows = ["6 minutes", "-1 minute"].map((age) => insertRows(check, 1, { age }));
+  await run([...rows, insertRows(check, 1, { age: "1 minute", status: "settled" })].join(""));
+  expect(await watched()).toBe(0);
+  await run(insertRows(check, 1, { age: "4 minutes" }));
+  expect(await watched()).toBe(1);
+  expect(Object.keys(await evidence()).filter((name) => name.startsWith("check_watches"))).toHaveLength(
+    byInserts.length,
+  );
+});
+
 it("is absent where it has no finite time", async () => {
   await run("insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', '-infinity')");
   expect(await evidence()).not.toHaveProperty(newest("stuck_orders"));
@@ -62,7 +79,7 @@ it("counts inserts by Postgres' statistics: into all partitions, and into the ta
   await run(
     `create table noted (n int); create rule note as on update to ${table} do also insert into noted values (1)`,
   );
-  expect(await evidence()).toHaveProperty(inserts(table), 7);
+  expect(await evidence()).toMatchObject({ [inserts(table)]: 7, [`check_inserts{check=${check.id}}`]: 7 });
   await run(`
     alter table ${table} rename to old_rows;
     create table ${table} (like old_rows including identity including defaults) partition by list (status);
@@ -100,14 +117,27 @@ it("counts no inserts where Postgres keeps no statistics, or looks elsewhere", a
 it("never fails a count: what cannot be had is absent, and one line says why", async () => {
   const log = captureLog();
   await run("alter table seller_transfers drop column updated_at");
-  const { outcomes, evidence } = await sampleOf(database.samplerUrl);
+  const { outcomes, evidence: found } = await sampleOf(database.samplerUrl);
   const failed = outcomes.filter((outcome) => "error" in outcome).map(({ check }) => check.id);
   expect(failed).toEqual(Object.keys(onTable("seller_transfers", 1, needs("updated_at"))));
   const affected = Object.keys(onTable("seller_transfers", 1));
-  for (const id of affected) expect(evidence.map(({ labels }) => labels.check)).not.toContain(id);
-  expect(evidence.map(({ labels }) => labels.table)).toContain("seller_transfers");
+  for (const id of affected) expect(found.map(({ labels }) => labels.check)).not.toContain(id);
+  expect(found.map(({ labels }) => labels.table)).toContain("seller_transfers");
   const expected = { level: "warn", message: "evidence not read", code: "42703" };
   expect(log).toMatchObject(affected.map(() => expected));
+});
+
+it("says of each count whether all of its evidence was read, and nothing of a check that fails", async () => {
+  captureLog();
+  const read = () => evidenceOf(database.samplerUrl, /^evidence_success/);
+  const all = Object.fromEntries(checks.map(({ id }) => [success(id), 1]));
+  expect(await read()).toEqual(all);
+  await run("revoke execute on function pg_stat_get_tuples_inserted(oid) from public");
+  expect(await read()).toEqual({ ...all, ...Object.fromEntries(byInserts.map(({ id }) => [success(id), 0])) });
+  await run("grant execute on function pg_stat_get_tuples_inserted(oid) to public");
+  await run("alter table seller_transfers drop column updated_at"); // Failed transfers are counted without it.
+  const { [success("pending_reversals")]: _, ...others } = all;
+  expect(await read()).toEqual({ ...others, [success("failed_transfers")]: 0 });
 });
 
 it("is read in one scan of the table, where the table has no index", async () => {

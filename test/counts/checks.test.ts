@@ -8,7 +8,7 @@ import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck, insertRows, needs, onTable } from "../helpers/models.ts";
 import { startProxy } from "../helpers/proxy.ts";
-import { countsIn, sampleAs } from "../helpers/sample.ts";
+import { countsIn, evidenceOf, sampleAs } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 const failure = (error: unknown) => (error as { code?: string }).code ?? "failed";
@@ -28,6 +28,25 @@ it("leaves the others right when it would have to write, which is no reason to a
   expect(log.map(({ code }) => code).sort()).toEqual(Object.values(failed).sort()); // Of their evidence, once.
 });
 
+it.each(checks)("of $id: which rows are overdue, and for how long the oldest has waited", async (check) => {
+  const { id, table, time, overdueAfter } = check;
+  const judged = async () => {
+    const series = await evidenceOf(database.samplerUrl, /^(overdue_rows|oldest_open_age)/);
+    return [series[`overdue_rows{check=${id}}`], series[`oldest_open_age_seconds{check=${id}}`]];
+  };
+  const about = (seconds: number) => expect.closeTo(seconds, -1.5); // Within 16 seconds.
+  const minutes = Number.parseInt(overdueAfter ?? "40", 10);
+  expect(await judged()).toEqual([0, 0]);
+  await run(insertRows(check, 2, { age: `${minutes - 1} minutes 30 seconds` }));
+  expect(await judged()).toEqual([overdueAfter ? 0 : 2, about(minutes * 60 - 30)]);
+  await run(insertRows(check, 3, { age: `${minutes} minutes 1 second` }));
+  expect(await judged()).toEqual([overdueAfter ? 3 : 5, about(minutes * 60 + 1)]);
+  await run(`alter table ${table} alter ${time} drop not null; update ${table} set ${time} = '-infinity'`);
+  expect(await judged()).toEqual([5, Infinity]);
+  await lockTable(database, table);
+  expect(await judged()).toEqual([undefined, undefined]);
+});
+
 it("counts a row whose time is earlier than any time with a zone, and knows no oldest row", async () => {
   const timeless = checks.find(({ staleAfter }) => !staleAfter);
   await run(`
@@ -36,7 +55,7 @@ it("counts a row whose time is earlier than any time with a zone, and knows no o
     insert into seller_transfers (status, updated_at) values ('${timeless?.status}', '4714-11-24 00:00 BC')`);
   const outcomes = await sampleAs(database.samplerUrl);
   const transfers = outcomes.find(({ check }) => check === timeless);
-  expect(transfers).toEqual({ check: expect.anything(), count: 1, oldestSeconds: undefined });
+  expect(transfers).toEqual({ check: expect.anything(), count: 1, overdue: 1, oldestSeconds: undefined });
 });
 
 it("takes no count where a policy may hide rows, should the setting that makes this an error be lost", async () => {

@@ -50,7 +50,7 @@ const gauges = byMetric(counts);
 const allUnknown = byMetric(forEachCheck(() => -1));
 const allKnown = bySuccess(forEachCheck(() => 1));
 const successes = (series: Record<string, number>) =>
-  Object.fromEntries(Object.entries(series).filter(([name]) => name.includes("success")));
+  Object.fromEntries(Object.entries(series).filter(([name]) => name.includes("check_success")));
 
 it("pushes the gauges, the oldest rows, its version, time and duration, and logs one line", async () => {
   setEnvironment({ VERSION: "1.2.3-test", AWS_REGION: "eu-test-1" });
@@ -63,6 +63,8 @@ it("pushes the gauges, the oldest rows, its version, time and duration, and logs
   expect(series).toMatchObject({ ...gauges, 'veza_ledger_oldest_item_timestamp_seconds{check="stuck_refunds"}': 0 });
   const oldest = series['veza_ledger_oldest_item_timestamp_seconds{check="stuck_orders"}'] ?? 0;
   expect(Math.abs(Date.now() / 1000 - 3600 - oldest)).toBeLessThan(60);
+  const age = series['veza_ledger_oldest_open_age_seconds{check="stuck_orders"}'] ?? 0;
+  expect(age).toBeCloseTo((series.veza_ledger_sample_timestamp_seconds ?? 0) - oldest, 3);
   expect(series.veza_ledger_sample_duration_seconds).toBe(1.234);
   const host = hash("sha256", new URL(database.adminUrl).host).slice(0, 8);
   const info = `sampler_info{database="ledger_\\w+@${host}",region="eu-test-1",version="1.2.3-test"}`;
@@ -207,6 +209,10 @@ it("retries unanswered checks once on a new connection when its session ends in 
   await run(`alter role veza_ledger_sampler in database ${name} set lock_timeout = '10s';
     alter role veza_ledger_sampler in database ${name} set statement_timeout = '10s'`);
   onTestFinished(() => run(`alter role veza_ledger_sampler in database ${name} reset all`));
+  // What a person has accepted is asked for after the first answer, and so on the second session.
+  await run(`insert into ledger_metrics.accepted select 'stuck_orders', id, now() + interval '1 day', 'known'
+    from orders limit 1`);
+  onTestFinished(() => run("truncate ledger_metrics.accepted"));
   const askedOn: string[] = []; // What each session was asked.
   const { port } = await startProxy(targetOf(database.samplerUrl).port, {
     allow(chunk) {
@@ -224,7 +230,10 @@ it("retries unanswered checks once on a new connection when its session ends in 
   await unlock();
   await ticking;
   expect(await scrape(stage)).toMatchObject({ ...gauges, veza_reconciler_last_run_timestamp: 0 });
-  expect(await scrape(stage)).toHaveProperty('veza_ledger_newest_item_timestamp_seconds{check="stuck_orders"}');
+  expect(await scrape(stage)).toMatchObject({
+    'veza_ledger_overdue_rows{check="stuck_orders"}': 2,
+    'veza_ledger_evidence_success{check="stuck_orders"}': 1,
+  });
   expect(log.filter(({ level }) => level !== "info")).toEqual([]);
   expect(askedOn).toHaveLength(2);
   const wasAsked = (check: Check) => askedOn[1]?.includes(questionOf(check, { withOldest: true }));

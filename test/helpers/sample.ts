@@ -1,4 +1,5 @@
-import type { CheckId, Outcome } from "../../lib/checks.ts";
+import { evidenceSuccess } from "../../lib/blindness.ts";
+import { type CheckId, type Outcome, seriesOf } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { type Sample, takeSample } from "../../lib/sample.ts";
@@ -12,11 +13,12 @@ export async function sampleOf(url: string): Promise<Sample> {
   return sample;
 }
 
-/** The evidence of a sample, as on the gateway, without its first word: the series of these names. */
+/** A sample as on the gateway, without its first word: the series of these names. */
 export async function evidenceOf(url: string, names = /./): Promise<Record<string, number>> {
-  const { evidence } = await sampleOf(url);
+  const { outcomes, evidence, unread, open } = await sampleOf(url);
   const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
-  const all = evidence.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value] as const);
+  const series = [...seriesOf(outcomes, Date.now() / 1000, open), ...evidence, ...evidenceSuccess(outcomes, unread)];
+  const all = series.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value] as const);
   return Object.fromEntries(all.filter(([series]) => names.test(series)));
 }
 
