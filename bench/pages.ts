@@ -1,60 +1,72 @@
 import { blindnessMetric } from "../lib/blindness.ts";
-import { checkSuccessMetric, oldestItemMetric } from "../lib/checks.ts";
+import { overdueMetric } from "../lib/checks.ts";
 import { reconcilerMetric } from "../lib/events.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { byDay, countOf, type Group, minutesADay, notation, play, randomFrom } from "./promtool.ts";
+import { byDay, countOf, type Group, minutesADay, minutesOf, notation, play, randomFrom } from "./promtool.ts";
 
 // npm run bench:pages [-- <seed> …]: how often stuck orders page although nothing is wrong, and how soon they page when
-// all webhooks are lost. It plays the shipped rules on Prometheus' own promtool, and takes about half an hour for each
-// seed. Refunds have the same rules, as tickets.
+// all webhooks are lost, and end. It plays the shipped rules on Prometheus' own promtool. Refunds have the same rules.
 const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0) seeds.push(1);
 
 const sizes = [20, 200, 2_000, 20_000];
-/** Of the late webhooks, the share that is over 30 minutes late. */
-const tails = { "a third": 1 / 3, "72 %": 0.72 };
+/** Of the late webhooks, the share that is over 30 minutes late, and the normal distribution's quantile of it. */
+const tails = { "a third": 0.4307, "72 %": -0.5828 };
 /** From which age on, in minutes, the reconciler repairs an order. It sweeps every 5 minutes. */
 const repairs = [30, 35];
 const sweepMinutes = 5;
 const staleMinutes = 30;
+const overdueMinutes = 40;
 const lateShare = 0.01;
 
 interface Shop {
   name: string;
   ordersADay: number;
-  overStale: number;
+  quantile: number;
   repairedFrom: number;
   days: number;
-  /** Minute from which on no webhook arrives. */
-  lostFrom?: number;
+  /** In minutes: from when until when no webhook arrives, the first such order, and the last repair of one. */
+  lost?: Record<"from" | "to" | "first" | "lastRepair", number>;
 }
 
-/** What the gateway shows, minute by minute: rows stuck, since when the oldest waits, and totals. Times in minutes. */
-function shownBy(shop: Shop, random: () => number) {
+/** What the gateway shows of a shop, minute by minute. Times in minutes. */
+function seriesOf(shop: Shop, random: () => number) {
   const minutes = shop.days * minutesADay;
   const zeros = () => Array.from({ length: minutes }, () => 0);
-  const [stuck, inserted, repaired] = [zeros(), zeros(), zeros()] as const;
-  const oldest: (number | undefined)[] = Array.from({ length: minutes });
+  const [overdue, inserted, repaired] = [zeros(), zeros(), zeros()] as const;
+  const lost = shop.lost ?? { from: minutes, to: minutes, first: 0, lastRepair: 0 };
   const firstSweep = random() * sweepMinutes;
   for (let minute = 0; minute < minutes; minute += 1) {
     const mean = (shop.ordersADay / minutesADay) * byDay(0, (minute / 60) % 24);
     inserted[minute] = countOf(mean, random);
     for (let order = 0; order < (inserted[minute] ?? 0); order += 1) {
       const createdAt = minute + random();
-      const isLost = minute >= (shop.lostFrom ?? minutes);
+      const isLost = minute >= lost.from && minute < lost.to;
+      if (isLost) lost.first ||= createdAt;
       if (!isLost && random() >= lateShare) continue;
-      const webhookAt = isLost ? Number.POSITIVE_INFINITY : createdAt + lateness(shop.overStale, random);
+      const webhookAt = isLost ? Number.POSITIVE_INFINITY : createdAt + lateness(shop.quantile, random);
       const sweeps = Math.ceil((createdAt + shop.repairedFrom - firstSweep) / sweepMinutes);
       const sweptAt = firstSweep + sweeps * sweepMinutes;
       if (webhookAt > sweptAt && sweptAt < minutes) add(repaired, Math.floor(sweptAt));
+      if (isLost) lost.lastRepair = Math.max(lost.lastRepair, sweptAt);
       const settledAt = Math.min(webhookAt, sweptAt, minutes);
-      for (let tick = Math.ceil(createdAt + staleMinutes); tick < settledAt; tick += 1) {
-        add(stuck, tick);
-        oldest[tick] = Math.min(oldest[tick] ?? createdAt, createdAt);
-      }
+      for (let tick = Math.ceil(createdAt + overdueMinutes); tick < settledAt; tick += 1) add(overdue, tick);
     }
   }
-  return { stuck, oldest, inserted: totals(inserted), repaired: totals(repaired) };
+  const of = (name: string, labels: string, values: number[]) => ({
+    series: `${name}{job="veza_ledger", stage="${shop.name}"${labels}}`,
+    values: notation(values),
+  });
+  return [
+    of(
+      sampleTimestampMetric,
+      "",
+      [...inserted.keys()].map((minute) => minute * 60),
+    ),
+    of(overdueMetric, ', check="stuck_orders"', overdue),
+    of(blindnessMetric.checkInserts, ', check="stuck_orders"', totals(inserted)),
+    of(reconcilerMetric.actions, ', phase="stuck_orders"', totals(repaired)),
+  ];
 }
 
 function add(counts: number[], minute: number): void {
@@ -62,10 +74,8 @@ function add(counts: number[], minute: number): void {
 }
 
 /** Minutes by which a late webhook is late. The logarithm is normal, with a heavy tail. */
-function lateness(overStale: number, random: () => number): number {
+function lateness(quantile: number, random: () => number): number {
   const normal = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-  // The normal distribution's quantiles of the two tails.
-  const quantile = overStale < 0.5 ? 0.4307 : -0.5828;
   return staleMinutes * Math.exp(1.5 * (normal - quantile));
 }
 
@@ -77,114 +87,78 @@ function totals(rises: number[]): number[] {
   });
 }
 
-function seriesOf(shop: Shop, random: () => number) {
-  const { stuck, oldest, inserted, repaired } = shownBy(shop, random);
-  const beginSeconds = 1_000_000; // 0 would mean that there is no row.
-  const of = (name: string, labels: string, values: number[]) => ({
-    series: `${name}{job="veza_ledger", stage="${shop.name}"${labels}}`,
-    values: notation(values),
-  });
-  const check = ', check="stuck_orders"';
-  const seconds = (minute: number | undefined) => (minute === undefined ? 0 : Math.round(minute * 60) + beginSeconds);
-  return [
-    of(
-      sampleTimestampMetric,
-      "",
-      stuck.map((_, minute) => seconds(minute)),
-    ),
-    of("veza_ledger_stuck_orders_pending", "", stuck),
-    of(oldestItemMetric, check, oldest.map(seconds)),
-    of(
-      checkSuccessMetric,
-      check,
-      stuck.map(() => 1),
-    ),
-    of(
-      blindnessMetric.outside,
-      `${check}, reason="no_time"`,
-      stuck.map(() => 0),
-    ),
-    of(blindnessMetric.inserts, ', table="orders"', inserted),
-    of(reconcilerMetric.actions, ', phase="stuck_orders"', repaired),
-  ];
-}
+/** The rules about stuck orders. Nothing is unknown in these shops, so that they need not look back for a day. */
+const ofStuckOrders = (shipped: Group[]) =>
+  shipped.map(({ rules, ...group }) => ({
+    ...group,
+    rules: rules
+      .filter(({ record = "", alert = "" }) => /repaired_late|phase_inserts|StuckOrders|Growing/.test(record + alert))
+      .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:1m]", "[10m:1m]") })),
+  }));
 
-/** The rules that these names select. Nothing is unknown in these shops, so that they need not look back for a day. */
-const rulesOf = (names: RegExp) => (shipped: Group[]) =>
-  shipped
-    .filter(({ name }) => /money|blind/.test(name))
-    .map(({ rules, ...group }) => ({
-      ...group,
-      rules: rules
-        .filter(({ record = "", alert = "" }) => names.test(record + alert))
-        .map((rule) => ({ ...rule, expr: rule.expr.replaceAll(/\[(1d|3h):1m\]/g, "[20m:1m]") }))
-        // promtool evaluates every group each minute.
-        .map((rule) =>
-          /blind/.test(group.name) ? { ...rule, expr: `(${rule.expr}) and on () minute() % 5 == 0` } : rule,
-        ),
-    }));
-const ofStuckOrders = /:check_(late|counted|open|oldest|waited|inserts|answered)\b|StuckOrders/;
-const ofGrowth = /:check_growing\b|BacklogGrowing/;
-
-/** The answers of one look at all shops, by their names. */
-async function ask(shops: Shop[], random: () => number, rules: RegExp, expr: string): Promise<Map<string, number>> {
-  const minutes = Math.max(...shops.map(({ days }) => days)) * minutesADay;
-  const [answer] = await play({
+/** What fires of the shops' stages at each of these minutes. */
+async function ask(shops: Shop[], random: () => number, expr: string, minutes: number[]) {
+  const answers = await play({
     series: shops.flatMap((shop) => seriesOf(shop, random)),
-    groups: rulesOf(rules),
+    groups: ofStuckOrders,
     interval: "1m",
     expr,
-    looks: [`${minutes - 1}m`],
+    looks: minutes.map((minute) => `${minute}m`),
   });
-  const found = answer?.got.matchAll(/stage=\\?"(.+?)\\?"\} ([\d.E+-]+)/g) ?? [];
-  return new Map([...found].map(([, name = "", value]) => [name, Number(value)]));
+  return answers.flatMap(({ time, got }) => {
+    const found = got.matchAll(/stage=\\?"(.+?)\\?"\} ([\d.E+-]+)/g);
+    return [...found].map(([, name = "", value]) => ({ minute: minutesOf(time), name, value: Number(value) }));
+  });
 }
 
-const firing = 'ALERTS{alertstate="firing", severity="page"}';
+const firing = 'ALERTS{alertstate="firing"}';
 const row = (cells: unknown[]) => console.log(`| ${cells.join(" | ")} |`);
 
 /** Pages in 30 days in which nothing is wrong. */
 async function printFalsePages(random: () => number, days: number): Promise<void> {
-  const columns = Object.entries(tails).flatMap(([tail, overStale]) =>
-    repairs.map((repairedFrom) => ({ tail, overStale, repairedFrom })),
+  const columns = Object.entries(tails).flatMap(([tail, quantile]) =>
+    repairs.map((repairedFrom) => ({ name: `${tail} from ${repairedFrom} min`, quantile, repairedFrom })),
   );
-  const shops = sizes.flatMap((ordersADay) =>
-    columns.map(({ tail, overStale, repairedFrom }): Shop => {
-      const name = `${ordersADay} a day, ${tail}, ${repairedFrom} min`;
-      return { name, ordersADay, overStale, repairedFrom, days };
-    }),
-  );
-  const begins = `count_over_time((${firing} unless ${firing} offset 1m)[${days}d:1m])`;
-  const pages = await ask(
-    shops,
-    random,
-    new RegExp(`${ofStuckOrders.source}|${ofGrowth.source}`),
-    `sum by (stage) (${begins})`,
-  );
-  row(["orders a day", ...columns.map(({ tail, repairedFrom }) => `${tail}, from ${repairedFrom} min`)]);
+  row(["orders a day", ...columns.map(({ name }) => name)]);
   for (const ordersADay of sizes) {
-    const ofSize = shops.filter((shop) => shop.ordersADay === ordersADay);
-    row([ordersADay, ...ofSize.map(({ name }) => (((pages.get(name) ?? 0) * 30) / days).toFixed(1))]);
+    const shops = columns.map((column): Shop => ({ ...column, ordersADay, days }));
+    const pages = await ask(
+      shops,
+      random,
+      `sum by (stage) (count_over_time((${firing} unless ${firing} offset 1m)[${days}d:1m]))`,
+      [days * minutesADay - 1],
+    );
+    const pagesOf = (name: string) => pages.find((answer) => answer.name === name)?.value ?? 0;
+    row([ordersADay, ...columns.map(({ name }) => ((pagesOf(name) * 30) / days).toFixed(2))]);
   }
 }
 
-/** Minutes from the first order over 30 minutes to the page, when all webhooks are lost from some hour on. */
+/**
+ * All webhooks are lost for a day and a half. Prints minutes from the first order over 30 minutes to the page, and from
+ * the last repair to its end, by the hour at which it begins.
+ */
 async function printDelays(random: () => number): Promise<void> {
   const hours = Array.from({ length: 12 }, (_, index) => index * 2);
   row(["orders a day", "from", ...hours.map((hour) => `${hour}:00`)]);
   for (const ordersADay of sizes) {
     for (const repairedFrom of repairs) {
       const shops = hours.map((hour): Shop => {
-        const lostFrom = minutesADay + hour * 60;
-        return { name: `${hour}:00`, ordersADay, overStale: tails["a third"], repairedFrom, days: 3, lostFrom };
+        const from = minutesADay + hour * 60;
+        const lost = { from, to: from + 1.5 * minutesADay, first: 0, lastRepair: 0 };
+        return { name: `${hour}:00`, ordersADay, quantile: tails["a third"], repairedFrom, days: 4, lost };
       });
-      // promtool reads 10,000 samples at most, so that not all sizes fit into one play.
-      const fired = await ask(shops, random, ofStuckOrders, `min by (stage) (min_over_time(ALERTS_FOR_STATE[2d:15m]))`);
-      const delays = shops.map(({ name, lostFrom = 0 }) => {
-        const seconds = fired.get(name);
-        return seconds === undefined ? "never" : (seconds / 60 - lostFrom - staleMinutes).toFixed(0);
-      });
-      row([ordersADay, repairedFrom, ...delays]);
+      const minutes = Array.from({ length: 3 * minutesADay }, (_, index) => minutesADay + index);
+      const fires = await ask(shops, random, `sum by (stage) (${firing})`, minutes);
+      const ofShop = ({ name }: Shop) => fires.filter((answer) => answer.name === name).map(({ minute }) => minute);
+      row([
+        ordersADay,
+        repairedFrom,
+        ...shops.map((shop) => {
+          const { first = 0, lastRepair = 0 } = shop.lost ?? {};
+          const [began = Number.NaN, ended = Number.NaN] = [ofShop(shop)[0], ofShop(shop).at(-1)];
+          return `${(began - first - staleMinutes).toFixed(0)}, ${(ended - lastRepair).toFixed(0)}`;
+        }),
+      ]);
     }
   }
 }
@@ -193,6 +167,6 @@ for (const seed of seeds) {
   const random = randomFrom(seed);
   console.log(`seed ${seed}: pages in 30 days in which nothing is wrong`);
   await printFalsePages(random, Number(process.env.SHOP_DAYS ?? 60));
-  console.log("minutes to the page after the first order over 30 minutes, by the hour from which no webhook arrives");
+  console.log("minutes to the page, and from the last repair to its end, by the hour from which no webhook arrives");
   await printDelays(random);
 }

@@ -31,6 +31,13 @@ export function countOf(mean: number, random: () => number): number {
   return count;
 }
 
+/** Of a duration as Prometheus writes it. */
+export function minutesOf(duration: string): number {
+  const parts = duration.matchAll(/(\d+)([wdhms])/g);
+  const lengths: Record<string, number> = { w: 10_080, d: minutesADay, h: 60, m: 1, s: 1 / 60 };
+  return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (lengths[unit ?? ""] ?? 0), 0);
+}
+
 /** Values minute by minute, in promtool's notation, each run of equal steps together. */
 export function notation(values: (number | undefined)[]): string {
   const runs: { value: number | undefined; step: number | undefined; times: number }[] = [];

@@ -1,15 +1,13 @@
 import { blindnessMetric } from "../lib/blindness.ts";
-import { checkSuccessMetric } from "../lib/checks.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { byDay, countOf, minutesADay, notation, play, randomFrom } from "./promtool.ts";
+import { byDay, countOf, minutesADay, minutesOf, notation, play, randomFrom } from "./promtool.ts";
 
-// npm run bench:shops [-- <seed> …]: plays six weeks of 19 shops, and of renamed statuses, to VezaLedgerCheckBlind
-// by Prometheus' own promtool, and prints each time that it fires. Each order is a transfer to a seller, too. It takes
-// some minutes for each seed.
+// npm run bench:shops [-- <seed> …]: plays 60 days of 19 shops, and of renamed statuses, to VezaLedgerCheckBlind
+// by Prometheus' own promtool, and prints each time that it fires.
 const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0) seeds.push(1);
 
-const days = 42;
+const days = 60;
 const minutes = days * minutesADay;
 /** How often the alert is looked at, and so the error of each time that is printed. */
 const lookMinutes = 10;
@@ -17,7 +15,7 @@ const lookMinutes = 10;
 interface Shop {
   name: string;
   ordersADay: number;
-  /** Orders at this minute against the mean, by day 0 to 41 (day 0 is a Monday) and hour of the day. */
+  /** Orders at this minute against the mean, by day, from 0 (day 0 is a Monday) and hour of the day. */
   rate(day: number, hour: number): number;
   /** Day from which new orders have a status that the check does not know. It is fixed a week later. */
   renamedAt?: number;
@@ -92,10 +90,10 @@ const shops: Shop[] = [
   ),
 ];
 
-/** What a tick shows: when it was, in seconds, the newest row watched, and the rows ever inserted. */
+/** What a tick shows: when it was, in seconds, whether a new row is watched, and the rows ever inserted. */
 interface Tick {
   at?: number;
-  newest?: number;
+  watches?: number;
   inserted?: number;
 }
 
@@ -123,8 +121,8 @@ function ticksOf(shop: Shop, random: () => number): Tick[] {
       shown.push((shop.keepsTicks && shown.at(-1)) || {});
       continue;
     }
-    const newest = Math.round(Math.max(...pending.map(({ createdAt }) => createdAt)) * 60);
-    shown.push({ at: minute * 60, inserted, ...(pending.length > 0 && { newest }) });
+    const watches = Number(pending.some(({ createdAt }) => createdAt > minute - 4)); // The tick ends the minute.
+    shown.push({ at: minute * 60, inserted, watches });
   }
   return shown;
 }
@@ -138,44 +136,29 @@ function seriesOf(shop: Shop, random: () => number) {
   const check = ', check="stuck_orders"';
   return [
     of(sampleTimestampMetric, "", ({ at }) => at),
-    of(blindnessMetric.newest, check, ({ newest }) => newest),
-    of(blindnessMetric.outside, `${check}, reason="no_time"`, ({ at }) => (at === undefined ? undefined : 0)),
+    of(blindnessMetric.watches, check, ({ watches }) => watches),
+    of(blindnessMetric.checkInserts, check, ({ inserted }) => inserted),
     of(blindnessMetric.inserts, ', table="orders"', ({ inserted }) => inserted),
-    of(blindnessMetric.inserts, ', table="seller_transfers"', ({ inserted }) => inserted),
-    of(checkSuccessMetric, check, ({ at }) => (at === undefined ? undefined : 1)),
   ];
 }
 
-const ofTransfers = ", transfers";
-
-/** When the alert fires, by shop, in minutes: promtool prints what it has not expected. */
-async function playAll(seed: number): Promise<Map<string, number[]>> {
-  const random = randomFrom(seed);
-  const firing = 'ALERTS{alertname="VezaLedgerCheckBlind", alertstate="firing"';
-  const expr =
-    `sum by (stage) (${firing}, check!=""}) or ` +
-    `sum by (stage) (label_replace(${firing}, table!=""}, "stage", "$1${ofTransfers}", "stage", "(.*)"))`;
+/** When a shop's alerts fire, in minutes, by their reason. */
+async function playShop(shop: Shop, random: () => number): Promise<Map<string, number[]>> {
   const looks = Array.from({ length: minutes / lookMinutes }, (_, look) => `${look * lookMinutes}m`);
   const answers = await play({
-    series: shops.flatMap((shop) => seriesOf(shop, random)),
+    series: seriesOf(shop, random), // Each shop for itself: promtool reads 10,000 samples at most.
     groups: (shipped) => shipped.filter(({ name }) => name === "veza-ledger-blind"),
     interval: "5m",
-    expr,
+    expr: 'sum by (reason) (ALERTS{alertname="VezaLedgerCheckBlind", alertstate="firing"})',
     looks,
   });
-  const names = ["", ofTransfers].flatMap((of) => shops.map(({ name }) => name + of));
-  const episodesOf = new Map<string, number[]>(names.map((name) => [name, []]));
+  const firing = new Map<string, number[]>([["unwatched", []]]);
   for (const { time, got } of answers) {
-    for (const [, name = ""] of got.matchAll(/stage="([^"]+)"/g)) episodesOf.get(name)?.push(minutesOf(time));
+    for (const [, reason = ""] of got.matchAll(/reason=\\?"([^"\\]+)/g)) {
+      firing.set(reason, [...(firing.get(reason) ?? []), minutesOf(time)]);
+    }
   }
-  return episodesOf;
-}
-
-/** Of a duration as Prometheus writes it. */
-function minutesOf(duration: string): number {
-  const parts = duration.matchAll(/(\d+)([wdhms])/g);
-  const lengths: Record<string, number> = { w: 10_080, d: minutesADay, h: 60, m: 1, s: 1 / 60 };
-  return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (lengths[unit ?? ""] ?? 0), 0);
+  return firing;
 }
 
 /** Each stretch without a break, as day and hour. */
@@ -197,5 +180,10 @@ function episodes(firing: number[]): string {
 
 for (const seed of seeds) {
   console.log(`seed ${seed}`);
-  for (const [name, firing] of await playAll(seed)) console.log(`  ${name.padEnd(44)} ${episodes(firing)}`);
+  const random = randomFrom(seed);
+  for (const shop of shops) {
+    for (const [reason, firing] of await playShop(shop, random)) {
+      console.log(`  ${`${shop.name}: ${reason}`.padEnd(50)} ${episodes(firing)}`);
+    }
+  }
 }

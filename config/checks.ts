@@ -7,8 +7,6 @@ interface Told {
   severity: "page" | "ticket";
   /** What the alert calls the rows, before their number. */
   noun: string;
-  /** How long a row may stay beyond the check's threshold before the alert fires, as PromQL writes it. */
-  patience: `${number}m`;
   /** A sentence: what it means that rows count. AGE stands for the check's threshold: read it by `meaningOf`. */
   means: string;
   /** A sentence: what is lost meanwhile. */
@@ -23,7 +21,6 @@ interface Told {
 export const told: Record<CheckId, Told> = {
   stuck_orders: {
     severity: "page",
-    patience: "10m",
     noun: "Orders stuck in pending",
     means:
       "Hyperswitch knows these payments, and after AGE our orders do not know how they ended: its webhooks no " +
@@ -34,7 +31,6 @@ export const told: Record<CheckId, Told> = {
   },
   orphan_refunds: {
     severity: "page",
-    patience: "5m",
     noun: "Orphan refunds",
     means: "Nobody asked Hyperswitch to pay these refunds: a process died between the row and the call.",
     lost: "Customers wait for refunds that nobody sends.",
@@ -43,7 +39,6 @@ export const told: Record<CheckId, Told> = {
   },
   stuck_refunds: {
     severity: "ticket",
-    patience: "10m",
     noun: "Refunds stuck in pending",
     means: "Hyperswitch accepted these refunds over AGE ago, and the final webhook never came.",
     lost: "The customer may have the money while we say that it is on its way.",
@@ -52,7 +47,6 @@ export const told: Record<CheckId, Told> = {
   },
   failed_transfers: {
     severity: "ticket",
-    patience: "10m",
     noun: "Transfers to sellers failed for good",
     means: "The retry worker has given up on them: Stripe Connect refuses.",
     lost: "The sellers are not paid until somebody looks.",
@@ -61,8 +55,7 @@ export const told: Record<CheckId, Told> = {
   },
   pending_reversals: {
     severity: "ticket",
-    patience: "10m",
-    noun: "Reversals that do not end",
+    noun: "Reversals stuck in pending",
     means: "These transfers have waited for their reversal for over AGE: the reversal worker is stuck.",
     lost: "Money does not come back from the sellers.",
     hint: "Does the reversal worker run?",
@@ -93,11 +86,6 @@ export function secondsOf(interval: string): number {
   const [, value, unit = ""] = /^(\d+) ?(minute|m|hour|day)s?$/.exec(interval) ?? [];
   if (!value) throw new Error(`"${interval}" is not in minutes, hours or days`);
   return Number(value) * unitSeconds[unit as keyof typeof unitSeconds];
-}
-
-/** The age in seconds that a row may reach before its alert fires: -Inf where a row counts at any age. */
-export function maxAgeSeconds({ id, staleAfter }: Check): number | "-Inf" {
-  return staleAfter ? secondsOf(staleAfter) + secondsOf(told[id].patience) : "-Inf";
 }
 
 /** SQL: what the index of a check is on, after its table. An application's own operator cannot pass for Postgres'. */

@@ -84,7 +84,7 @@ const insertsOfTables: Evidence = {
 /** What tells a blind check, asked in the counts' round trip. */
 export const blindness: Evidence[] = [...checks.map(seenBy), insertsOfTables];
 
-/** Whether the evidence of each count was read, of which `unread` was not. */
+/** Whether the evidence of each count was read. `unread` is what was not. */
 export const evidenceSuccess = (outcomes: Outcome[], unread: string[]): Series[] =>
   outcomes
     .filter((outcome) => !("error" in outcome))

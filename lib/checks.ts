@@ -117,8 +117,9 @@ export function rowsOf(check: Check): string {
 
 /**
  * SQL: a check's question, which yields one row: `count`, how many of these are `overdue`, and `oldest`, the Unix time
- * in seconds of the oldest row with a finite time. `time_type`, where the count needs the time, and `hides_rows`, whether row-level security may hide
- * rows, say whether the count can be believed. Without the oldest row it reads only columns that the count needs.
+ * in seconds of the oldest row with a finite time. `time_type`, where the count needs the time, and `hides_rows`,
+ * whether row-level security may hide rows, say whether the count can be believed. Without the oldest row it reads only
+ * columns that the count needs.
  *
  * Each check has its own statement: a combined one fails as a whole. The threshold is in the SQL. Without parameters
  * all fit in one round trip, through any pooler. bigint and numeric arrive as text, to the last digit. How many digits
@@ -194,9 +195,8 @@ const ageOf = (oldestSeconds: number | undefined, atSeconds: number): number =>
 
 /**
  * The series of the checks, of a tick at `atSeconds`. Per check a count, -1 when unknown, and whether it succeeded.
- * Absent when unknown are the oldest row's timestamp, whose age keeps growing when the sampler dies, and what the
- * alerts compare: rows that are overdue, and an age that silence does not change. These are by `open`, which has the
- * rows that nobody has accepted by the check's id, or of all rows.
+ * Absent when unknown: the oldest row's timestamp, and for the alerts the overdue rows and an age. That age stands
+ * still when the sampler dies: silence ages no row. `open` has the rows that nobody has accepted; by default, all.
  */
 export function seriesOf(outcomes: Outcome[], atSeconds: number, open = new Map<string, Waiting>()): Series[] {
   return outcomes.flatMap((outcome) => {

@@ -46,14 +46,8 @@ export async function read(ask: Ask, of: string, question: string): Promise<Row[
   }
 }
 
-/** What was measured, and what the unanswered questions were about. */
-export interface Measurement {
-  evidence: Series[];
-  unread: string[];
-}
-
-/** Asks for evidence, pipelined. Never rejects: what cannot be measured is absent. */
-export async function measure(ask: Ask, all: Evidence[]): Promise<Measurement> {
+/** Asks for evidence, pipelined. Never rejects: what cannot be measured is absent, and what it is about is `unread`. */
+export async function measure(ask: Ask, all: Evidence[]): Promise<{ evidence: Series[]; unread: string[] }> {
   const unread: string[] = [];
   const measured = async ({ of, question, seriesIn }: Evidence) => {
     const rows = await read(ask, of, question);

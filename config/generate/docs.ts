@@ -1,6 +1,6 @@
 import { checks, rowsOf, stateOf } from "../../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../../lib/events.ts";
-import { alertOf, isPage, isRepaired, maxAgeSeconds, ranked, told } from "../checks.ts";
+import { alertOf, isPage, isRepaired, ranked, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
 // What the pages of docs say about each check. The first mark of a table is in its header, the second in the first row
@@ -19,11 +19,14 @@ export function readmePage(text: string): string {
     return [`\`${metric}\``, `${what} ${told[id].lost}`];
   });
   const alerts = ranked.map((check) => {
-    const { severity, patience } = told[check.id];
-    const age = maxAgeSeconds(check);
-    const waits = age === "-Inf" ? `counts for ${Number.parseInt(patience, 10)} min` : `is over ${age / 60} min old`;
+    const { severity } = told[check.id];
+    const waits = check.overdueAfter ? `is over ${check.overdueAfter} old` : "counts";
     const orLate = check.id === "orphan_refunds" ? ", or over 2 are failed in an hour" : ", or many are repaired late";
-    return [`\`${alertOf(check)}\``, `a row of \`${check.id}\` ${waits}${isRepaired(check) ? orLate : ""}`, severity];
+    return [
+      `\`${alertOf(check)}\``,
+      `a row of \`${check.id}\` ${waits}, for 2 minutes${isRepaired(check) ? orLate : ""}`,
+      severity,
+    ];
   });
   const reconciler = reconcilerFamilies.map(({ name, help }) => {
     const hasPhase = zeros.some((zero) => zero.name === name && "phase" in zero.labels);

@@ -15,7 +15,7 @@ import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/time
 import { acceptedMetric } from "../../lib/accepted.ts";
 import { amountMetric } from "../../lib/amounts.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
-import { type Check, checkSuccessMetric, checks, oldestItemMetric } from "../../lib/checks.ts";
+import { type Check, checkSuccessMetric, checks, oldestItemMetric, openAgeMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 import { outboxMetric } from "../../lib/outbox.ts";
 import { infoMetric, sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
@@ -212,8 +212,8 @@ function tileWidth(index: number): number {
 }
 
 const acceptedRows = ({ id }: Check) =>
-  whileTicking(`max by (stage) (${acceptedMetric.rows}{check="${id}", ${ofStage}}) > 0`);
-const oldestUnaccepted = `min by (stage) (${acceptedMetric.oldestUnaccepted}{${ofStage}} > 0)`;
+  whileTicking(`max by (stage) (${acceptedMetric}{check="${id}", ${ofStage}}) > 0`);
+const oldestOpen = `max by (stage) (${openAgeMetric}{${ofStage}} and on (stage, check) ${acceptedMetric} > 0)`;
 
 /**
  * Stages and amounts next to each other where there is room: below each other, six of them would be too small to read.
@@ -382,7 +382,7 @@ const moneyPanels = (): AnyPanel[] => [
         links: [link("Runbook: accept a row that is known", pageOf("README"))],
         targets: [
           ...ranked.map((check) => range(acceptedRows(check), `${titleOf(check.id)} {{stage}}`)),
-          range(whileTicking(`(time() - ${oldestUnaccepted}) / 3600`), "hours of the oldest other {{stage}}"),
+          range(whileTicking(`${oldestOpen} / 3600`), "hours of the oldest other {{stage}}"),
         ],
       }),
     )
@@ -552,7 +552,8 @@ const outboxOldest = `max by (stage) (${outboxMetric.oldest}{${ofStage}})`;
 
 /** 0 or 1 from the rules, 2 where the alert fires. */
 const watched = ({ id }: Check) =>
-  `last_over_time(veza_ledger:check_watched{check="${id}", ${ofStage}}[15m]) and on (stage) ${fresh}` +
+  `(last_over_time(veza_ledger:unwatched:usual{check="${id}", ${ofStage}}[15m]) ^ 0` +
+  ` or ${blindnessMetric.success}{check="${id}", ${ofStage}} * 0) and on (stage) ${fresh}` +
   ` or ${alerts("ALERTS", `, alertname="VezaLedgerCheckBlind", alertstate="firing", check="${id}"`)} * 2`;
 /** When the last tick of each sampler started. In steps of 15 s: one of two samplers may be seen for seconds only. */
 const lastTickOfEach =

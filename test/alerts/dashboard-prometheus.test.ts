@@ -36,7 +36,7 @@ afterAll(() => Promise.all([prometheus?.stop(), gateway?.stop()]));
 async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): Promise<void> {
   const tick = Date.now() / 1000 - lastTickAgoSeconds;
   const written = tick - 12 * 3600; // Older than any check's threshold, and no day old.
-  const outcomes = checks.map((check) => ({ check, count, oldestSeconds: count && written }));
+  const outcomes = checks.map((check) => ({ check, count, overdue: count, oldestSeconds: count && written }));
   const evidence = [
     ...["waiting", "parked"].map((state) => series(outboxMetric.rows, { state }, 0)),
     series(outboxMetric.oldest, {}, 0),
@@ -44,14 +44,15 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): 
     ...[...new Set(checks.map(({ table }) => table))].map((table) => series(blindnessMetric.inserts, { table }, 7)),
     ...checks.flatMap(({ id: check }) => [
       series(blindnessMetric.newest, { check }, tick - 60),
+      series(blindnessMetric.checkInserts, { check }, 7),
+      series(blindnessMetric.watches, { check }, 1),
       series(amountMetric, { check, currency: "EUR" }, 310.2),
-      series(acceptedMetric.rows, { check }, count ? 0 : 1),
-      series(acceptedMetric.oldestUnaccepted, { check }, written),
+      series(acceptedMetric, { check }, count ? 0 : 1),
     ]),
   ];
   const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
   const sampler = await exposeSample(
-    { outcomes, evidence },
+    { outcomes, evidence, unread: [], open: new Map() },
     { sampledAtSeconds: tick, durationSeconds: 0.02, database },
   );
   const reconciler = await exposeTotals([series(reconcilerMetric.lastRun, {}, tick)]);

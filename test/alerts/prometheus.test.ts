@@ -52,9 +52,9 @@ async function deliver(...events: object[]): Promise<void> {
   expect(answer.json).toEqual({ status: "recorded", published: true, stage });
 }
 
-/** What fires of the stage: the labels of this alert, or of each. */
+/** What fires of the stage and is told to people: the labels of this alert, or of each. */
 async function firing(alertname = ".+"): Promise<Record<string, string>[]> {
-  const alerts = `ALERTS{alertname=~"${alertname}", alertstate="firing", stage="${stage}"}`;
+  const alerts = `ALERTS{alertname=~"${alertname}", alertstate="firing", severity!="none", stage="${stage}"}`;
   return (await rowsOf(prometheus.url, alerts)).map(({ labels }) => labels);
 }
 
