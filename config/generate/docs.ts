@@ -22,11 +22,7 @@ export function readmePage(text: string): string {
     const { severity } = told[check.id];
     const waits = check.overdueAfter ? `is over ${check.overdueAfter} old` : "counts";
     const orLate = check.id === "orphan_refunds" ? ", or over 2 are failed in an hour" : ", or many are repaired late";
-    return [
-      `\`${alertOf(check)}\``,
-      `a row of \`${check.id}\` ${waits}, for 2 minutes${isRepaired(check) ? orLate : ""}`,
-      severity,
-    ];
+    return [`\`${alertOf(check)}\``, `a row of \`${check.id}\` ${waits}${isRepaired(check) ? orLate : ""}`, severity];
   });
   const reconciler = reconcilerFamilies.map(({ name, help }) => {
     const hasPhase = zeros.some((zero) => zero.name === name && "phase" in zero.labels);

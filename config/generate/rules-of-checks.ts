@@ -8,23 +8,12 @@ import { between } from "./marks.ts";
 /** The rules of ledger.yml are indented by 6, and a line has 120 characters. */
 const maxLineLength = 120 - 6;
 
-/** The checks into whose states rows come by inserts. */
-const byInserts = checks.filter(({ time }) => time === "created_at");
+const pages = checks.filter(isPage).map(({ id }) => id);
 
-/** A rule whose comment says `Listed: <name>` selects these values, or all others, in each of its matchers. */
-const lists: Record<string, string[]> = {
-  "the checks that page": checks.filter(isPage).map(({ id }) => id),
-  "the checks of rows of any age": checks.filter(({ staleAfter }) => !staleAfter).map(({ id }) => id),
-  "the tables of checks by inserts": [...new Set(byInserts.map(({ table }) => table))],
-};
-
+/** A rule whose comment says `Listed: the checks that page` selects these, or all others, in each of its matchers. */
 function ofRule(rule: string): string {
-  const unwrapped = rule.replaceAll(/\n *# /g, " ");
-  const [, name = ""] = /\bListed: (.*?)\./.exec(unwrapped) ?? [];
-  if (!name) return rule;
-  const values = lists[name];
-  if (!values) throw new Error(`config/generate/rules-of-checks.ts has no list of "${name}"`);
-  const listed = rule.replaceAll(/\b((?:check|table)[=!]~)"[^"]*"/g, `$1"${values.join("|")}"`);
+  if (!rule.replaceAll(/\n *# /g, " ").includes("Listed: the checks that page.")) return rule;
+  const listed = rule.replaceAll(/\b(check[=!]~)"[^"]*"/g, `$1"${pages.join("|")}"`);
   return listed.replaceAll(/^.{121,}$/gm, (line) => wrapped(line, 120));
 }
 

@@ -1,25 +1,17 @@
 // When alerts fire, and what they say, by both engines' tools; and what the rules, the route and the links share.
 import { execFile } from "node:child_process";
-import { cp, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { dump } from "js-yaml";
 import { describe, expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { needs } from "../helpers/needs.ts";
-import {
-  type AlertRule,
-  isAlert,
-  shippedGroups,
-  type Text,
-  type UnitTest,
-  unitTest,
-  unitTestsIn,
-} from "../helpers/rules.ts";
+import { unitTest, unitTestsIn, writeTests } from "../helpers/rule-tests.ts";
+import { type AlertRule, isAlert, shippedGroups } from "../helpers/rules.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 const read = (name: string) => readFile(`test/alerts/${name}.yml`, "utf8");
-const tests = (await Promise.all(["alerts", "alerts-days"].map(read))).flatMap(unitTestsIn).flatMap(byTexts);
+const tests = (await Promise.all(["alerts", "alerts-days"].map(read))).flatMap(unitTestsIn);
 const groups = await shippedGroups();
 const alerts = groups.flatMap(({ rules }) => rules.filter(isAlert));
 
@@ -33,7 +25,7 @@ describe("every alert fires when it should, not a minute earlier, and says what 
   const played = engines.filter(([, tool]) => tool === "promtool" || process.env.CI);
   it.concurrent.for(played)("by the tool of %s", { timeout }, async ([, tool]) => {
     const folder = await newFolder();
-    const files = await writeTests(folder);
+    const files = await writeTests(folder, tests);
     const output = await unitTest(tool, folder, files);
     if (/FAILED/.test(output)) {
       const isSaid = (line: string) => line.trim() && !/^Unit Testing|SUCCESS|Annotations:\{\}/.test(line);
@@ -61,61 +53,6 @@ describe("every alert fires when it should, not a minute earlier, and says what 
 /** Whether an object has all of these properties. */
 const isMatch = (object: Record<string, unknown>, properties: object) =>
   Object.entries(properties).every(([name, value]) => object[name] === value);
-
-/**
- * Writes the tests into this folder: tests about the same alerts into one file, next to the rules of these alerts. A
- * tool evaluates all rules that it is given. Resolves to the files' names.
- */
-async function writeTests(folder: string): Promise<string[]> {
-  const alike = Object.groupBy(tests, (test) =>
-    [test.evaluation_interval, ...asked(test), ...partsRead(test.alert_rule_test)].join(),
-  );
-  return Promise.all(
-    Object.values(alike).map(async (same = [], index) => {
-      const [first] = same as [UnitTest];
-      await writeFile(path.join(folder, `${index}-rules.yml`), rulesFor(first));
-      const { evaluation_interval } = first;
-      const file = {
-        rule_files: [`${index}-rules.yml`],
-        evaluation_interval,
-        tests: same.map(({ evaluation_interval: _, ...test }) => test),
-      };
-      await writeFile(path.join(folder, `${index}.yml`), dump(file, { noRefs: true }));
-      return `${index}.yml`;
-    }),
-  );
-}
-
-/** The test, once for the looks that compare the same parts of texts: each alert has these then. */
-function byTexts(test: UnitTest): UnitTest[] {
-  const alike = Object.groupBy(test.alert_rule_test, (look) => String(partsRead([look])));
-  return Object.values(alike).map((alert_rule_test = []) => ({ ...test, alert_rule_test }));
-}
-
-/** The parts of texts that these looks compare. */
-function partsRead(looks: UnitTest["alert_rule_test"]): (keyof Text)[] {
-  const texts = looks.flatMap(({ exp_alerts }) => exp_alerts.map(({ exp_annotations = {} }) => exp_annotations));
-  return (["summary", "description"] as const).filter((part) => texts.some((text) => part in text));
-}
-
-/** The names of the alerts that a test asks about. */
-const asked = ({ alert_rule_test }: UnitTest) => [...new Set(alert_rule_test.map(({ alertname }) => alertname))].sort();
-
-/** The shipped rules of a test's alerts, and the rules of their groups that record. */
-function rulesFor(test: UnitTest): string {
-  const names = asked(test);
-  const chosen = groups.map(({ rules, ...group }) => ({
-    ...group,
-    rules: rules
-      .filter((rule) => !isAlert(rule) || names.includes(rule.alert))
-      .map((rule) => {
-        if (!isAlert(rule)) return rule;
-        const parts = partsRead(test.alert_rule_test).map((part) => [part, rule.annotations[part]]);
-        return { ...rule, annotations: Object.fromEntries(parts) };
-      }),
-  }));
-  return dump({ groups: chosen.filter(({ rules }) => rules.some(isAlert)) }, { noRefs: true });
-}
 
 it("the two required pages wait for as long as agreed", () => {
   const ages = Object.fromEntries(checks.map(({ id, overdueAfter }) => [id, overdueAfter]));

@@ -1,9 +1,5 @@
-import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { load } from "js-yaml";
-import { findProgram } from "./find-program.ts";
 
 export const rulesFile = "config/alertmanager/ledger.yml";
 
@@ -13,7 +9,7 @@ export interface AlertRule {
   expr: string;
   for?: string;
   labels: { severity: string };
-  annotations: Text & { dashboard_url: string; runbook_url: string };
+  annotations: Record<"summary" | "description" | "dashboard_url" | "runbook_url", string>;
 }
 
 /** The groups of the shipped rules. */
@@ -41,98 +37,25 @@ export async function hurriedRules(): Promise<string> {
     .replaceAll(/(?<=[<>] )180\b/g, "4");
 }
 
-/** The text of an alert: the parts that a test compares. */
-export type Text = { summary?: string; description?: string };
-
-/** An alert by its labels; its text too, where a test compares it. */
-interface ExpectedAlert {
-  exp_labels: Labels;
-  exp_annotations?: Text;
-}
-
-/** A unit test of rules, as promtool and vmalert-tool take it. */
-export interface UnitTest {
-  name: string;
-  interval: string;
-  /** How often the rules are evaluated. */
-  evaluation_interval: string;
-  input_series: { series: string; values: string }[];
-  alert_rule_test: { eval_time: string; alertname: string; exp_alerts: ExpectedAlert[] }[];
-}
-
-type Labels = Record<string, string>;
-/** An alert without a job has `job: none`. */
-type ShortAlert = Labels | ({ labels: Labels } & Text);
-
-/** Unit tests in the short form of test/alerts: series by name, and what fires by name and by times. */
-interface ShortTests {
-  evaluation_interval: string;
-  tests: (Pick<UnitTest, "name"> & {
-    interval?: string;
-    evaluation_interval?: string;
-    series: Record<string, string>;
-    alerts: Record<string, Record<string, ShortAlert[]>>;
-  })[];
-}
-
 /**
- * The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job, and
- * `label="a|b"` is a series for each value.
+ * Rules or a route (YAML) with all times shorter: a minute takes `minuteMs`, a day has `dayMinutes` of these, and a
+ * sampler is silent after `silentMinutes`.
  */
-export function unitTestsIn(text: string): UnitTest[] {
-  const { evaluation_interval, tests } = load(text) as ShortTests;
-  return tests.map(({ series, alerts, interval = "1m", ...test }) => ({
-    evaluation_interval,
-    ...test,
-    interval,
-    input_series: Object.entries(series).flatMap(([names, values]) =>
-      eachOf(names).map((name) => ({ series: withJob(name), values })),
-    ),
-    alert_rule_test: Object.entries(alerts).flatMap(([alertname, looks]) =>
-      Object.entries(looks).flatMap(([times, expected]) =>
-        times.split(" ").map((eval_time) => ({ eval_time, alertname, exp_alerts: expected.map(expectedAlert) })),
-      ),
-    ),
-  }));
-}
-
-function eachOf(series: string): string[] {
-  const [before = "", values = "", after = ""] = series.split(/"([^"]*\|[^"]*)"/);
-  return values ? values.split("|").map((value) => `${before}"${value}"${after}`) : [series];
-}
-
-function withJob(series: string): string {
-  const [, metric = "", labels = ""] = /^([\w:]+)(?:\{(.*)\})?$/.exec(series) ?? [];
-  if (labels.startsWith("job=")) return series;
-  const job = metric.startsWith("veza_reconciler") ? "veza_reconciler" : "veza_ledger";
-  return `${metric}{${[`job="${job}"`, labels].filter(Boolean).join(", ")}}`;
-}
-
-function expectedAlert(alert: ShortAlert): ExpectedAlert {
-  if (typeof alert.labels !== "object") return { exp_labels: withUsualJob(alert as Labels) };
-  const { labels, ...exp_annotations } = alert as Exclude<ShortAlert, Labels>;
-  return { exp_labels: withUsualJob(labels), exp_annotations };
-}
-
-function withUsualJob({ job = "veza_ledger", ...labels }: Labels): Labels {
-  return job === "none" ? labels : { job, ...labels };
-}
-
-/**
- * Runs files of unit tests of rules with an engine's own tool, in `folder`. Resolves to its output, also after
- * failures.
- */
-export async function unitTest(tool: "promtool" | "vmalert-tool", folder: string, files: string[]): Promise<string> {
-  const args =
-    tool === "promtool"
-      ? ["test", "rules", ...files]
-      : ["unittest", "--disableAlertgroupLabel", ...files.flatMap((file) => ["--files", file])];
-  const { file } = await findProgram(tool);
-  const options = { cwd: folder, env: { ...process.env, TMPDIR: folder }, maxBuffer: 64 * 1024 * 1024 };
-  while (true) {
-    const { stdout, stderr } = await promisify(execFile)(file, args, options).catch((error) => error);
-    // vmalert-tool has one port for everybody: another run has to end first.
-    if (!stderr.includes("address already in use")) return stdout + stderr;
-    await sleep(1_000);
-  }
+export function faster(yaml: string, minuteMs: number, dayMinutes: number, silentMinutes: number): string {
+  const unitMinutes: Record<string, number> = { s: 1 / 60, m: 1, h: 60, d: dayMinutes };
+  const short = (duration: string) =>
+    duration.replaceAll(/(\d+)([smhd])/g, (_, value: string, unit: string) => {
+      const minutes = duration === "23h" ? (dayMinutes * 23) / 24 : Number(value) * (unitMinutes[unit] ?? 0);
+      return `${Math.round(minutes * minuteMs)}ms`;
+    });
+  const seconds = (minutes: number) => String((minutes * minuteMs) / 1000);
+  return yaml
+    .replaceAll(
+      /(\[|offset |for: |interval: |_wait: )(\d+[smhd])\b/g,
+      (_, before, duration) => before + short(duration),
+    )
+    .replaceAll(/:(\d+[smhd])\]/g, (_, step) => `:${short(step)}]`)
+    .replaceAll("2 * 300", `2 * ${seconds(5)}`)
+    .replaceAll(/([<>]) 180/g, `$1 ${seconds(silentMinutes)}`)
+    .replaceAll("> 86400", `> ${seconds(dayMinutes)}`);
 }

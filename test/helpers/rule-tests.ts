@@ -1,0 +1,162 @@
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { dump, load } from "js-yaml";
+import { findProgram } from "./find-program.ts";
+import { isAlert, shippedGroups } from "./rules.ts";
+
+type Groups = Awaited<ReturnType<typeof shippedGroups>>;
+
+/** The text of an alert: the parts that a test compares. */
+export type Text = { summary?: string; description?: string };
+
+/** An alert by its labels; its text too, where a test compares it. */
+interface ExpectedAlert {
+  exp_labels: Labels;
+  exp_annotations?: Text;
+}
+
+/** A unit test of rules, as promtool and vmalert-tool take it. */
+export interface UnitTest {
+  name: string;
+  interval: string;
+  /** How often the rules are evaluated. */
+  evaluation_interval: string;
+  input_series: { series: string; values: string }[];
+  alert_rule_test: { eval_time: string; alertname: string; exp_alerts: ExpectedAlert[] }[];
+}
+
+type Labels = Record<string, string>;
+/** An alert without a job has `job: none`. */
+type ShortAlert = Labels | ({ labels: Labels } & Text);
+
+/** Unit tests in the short form of test/alerts: series by name, and what fires by name and by times. */
+interface ShortTests {
+  evaluation_interval: string;
+  tests: (Pick<UnitTest, "name"> & {
+    interval?: string;
+    evaluation_interval?: string;
+    series: Record<string, string>;
+    alerts: Record<string, Record<string, ShortAlert[]>>;
+  })[];
+}
+
+/**
+ * The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job, and
+ * `label="a|b"` is a series for each value.
+ */
+export function unitTestsIn(text: string): UnitTest[] {
+  const { evaluation_interval, tests } = load(text) as ShortTests;
+  return tests.map(({ series, alerts, interval = "1m", ...test }) => ({
+    evaluation_interval,
+    ...test,
+    interval,
+    input_series: Object.entries(series).flatMap(([names, values]) =>
+      eachOf(names).map((name) => ({ series: withJob(name), values })),
+    ),
+    alert_rule_test: Object.entries(alerts).flatMap(([alertname, looks]) =>
+      Object.entries(looks).flatMap(([times, expected]) =>
+        times.split(" ").map((eval_time) => ({ eval_time, alertname, exp_alerts: expected.map(expectedAlert) })),
+      ),
+    ),
+  }));
+}
+
+function eachOf(series: string): string[] {
+  const [before = "", values = "", after = ""] = series.split(/"([^"]*\|[^"]*)"/);
+  return values ? values.split("|").map((value) => `${before}"${value}"${after}`) : [series];
+}
+
+function withJob(series: string): string {
+  const [, metric = "", labels = ""] = /^([\w:]+)(?:\{(.*)\})?$/.exec(series) ?? [];
+  if (labels.startsWith("job=")) return series;
+  const job = metric.startsWith("veza_reconciler") ? "veza_reconciler" : "veza_ledger";
+  return `${metric}{${[`job="${job}"`, labels].filter(Boolean).join(", ")}}`;
+}
+
+function expectedAlert(alert: ShortAlert): ExpectedAlert {
+  if (typeof alert.labels !== "object") return { exp_labels: withUsualJob(alert as Labels) };
+  const { labels, ...exp_annotations } = alert as Exclude<ShortAlert, Labels>;
+  return { exp_labels: withUsualJob(labels), exp_annotations };
+}
+
+function withUsualJob({ job = "veza_ledger", ...labels }: Labels): Labels {
+  return job === "none" ? labels : { job, ...labels };
+}
+
+/**
+ * Runs files of unit tests of rules with an engine's own tool, in `folder`. Resolves to its output, also after
+ * failures.
+ */
+export async function unitTest(tool: "promtool" | "vmalert-tool", folder: string, files: string[]): Promise<string> {
+  const args =
+    tool === "promtool"
+      ? ["test", "rules", ...files]
+      : ["unittest", "--disableAlertgroupLabel", ...files.flatMap((file) => ["--files", file])];
+  const { file } = await findProgram(tool);
+  const options = { cwd: folder, env: { ...process.env, TMPDIR: folder }, maxBuffer: 64 * 1024 * 1024 };
+  while (true) {
+    const { stdout, stderr } = await promisify(execFile)(file, args, options).catch((error) => error);
+    // vmalert-tool has one port for everybody: another run has to end first.
+    if (!stderr.includes("address already in use")) return stdout + stderr;
+    await sleep(1_000);
+  }
+}
+
+/**
+ * Writes the tests into this folder: tests about the same alerts into one file, next to the rules of these alerts. A
+ * tool evaluates all rules that it is given. Resolves to the files' names.
+ */
+export async function writeTests(folder: string, tests: UnitTest[]): Promise<string[]> {
+  const groups = await shippedGroups();
+  const alike = Object.groupBy(tests.flatMap(byTexts), (test) =>
+    [test.evaluation_interval, ...asked(test), ...partsRead(test.alert_rule_test)].join(),
+  );
+  return Promise.all(
+    Object.values(alike).map(async (same = [], index) => {
+      const [first] = same as [UnitTest];
+      await writeFile(path.join(folder, `${index}-rules.yml`), rulesFor(first, groups));
+      const { evaluation_interval } = first;
+      const file = {
+        rule_files: [`${index}-rules.yml`],
+        evaluation_interval,
+        tests: same.map(({ evaluation_interval: _, ...test }) => test),
+      };
+      await writeFile(path.join(folder, `${index}.yml`), dump(file, { noRefs: true }));
+      return `${index}.yml`;
+    }),
+  );
+}
+
+/** The test, once for the looks that compare the same parts of texts: each alert has these then. */
+function byTexts(test: UnitTest): UnitTest[] {
+  const alike = Object.groupBy(test.alert_rule_test, (look) => String(partsRead([look])));
+  return Object.values(alike).map((alert_rule_test = []) => ({ ...test, alert_rule_test }));
+}
+
+/** The parts of texts that these looks compare. */
+function partsRead(looks: UnitTest["alert_rule_test"]): (keyof Text)[] {
+  const texts = looks.flatMap(({ exp_alerts }) => exp_alerts.map(({ exp_annotations = {} }) => exp_annotations));
+  return (["summary", "description"] as const).filter((part) => texts.some((text) => part in text));
+}
+
+/** The names of the alerts that a test asks about. */
+const asked = ({ alert_rule_test }: UnitTest) => [...new Set(alert_rule_test.map(({ alertname }) => alertname))].sort();
+
+/** The shipped rules of a test's alerts, and the rules of their groups that record. */
+function rulesFor(test: UnitTest, groups: Groups): string {
+  const names = asked(test);
+  const chosen = groups.map(({ rules, ...group }) => ({
+    ...group,
+    rules: rules
+      .filter((rule) => !isAlert(rule) || names.includes(rule.alert))
+      .map((rule) => {
+        if (!isAlert(rule)) return rule;
+        const parts = partsRead(test.alert_rule_test).map((part) => [part, rule.annotations[part]]);
+        return { ...rule, annotations: Object.fromEntries(parts) };
+      }),
+  }));
+  return dump({ groups: chosen.filter(({ rules }) => rules.some(isAlert)) }, { noRefs: true });
+}
