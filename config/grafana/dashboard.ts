@@ -15,7 +15,7 @@ import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/time
 import { acceptedMetric } from "../../lib/accepted.ts";
 import { amountMetric } from "../../lib/amounts.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
-import { type Check, checkSuccessMetric, checks, oldestItemMetric, openAgeMetric } from "../../lib/checks.ts";
+import { type Check, checkSuccessMetric, checks, openAgeMetric, overdueMetric } from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 import { outboxMetric } from "../../lib/outbox.ts";
 import { infoMetric, sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
@@ -35,11 +35,13 @@ const staleAfterSeconds = 180;
 
 const lastTick = `max by (stage) (last_over_time(${sampleTimestampMetric}{${ofStage}}[1d]))`;
 const fresh = `(time() - ${lastTick} <= ${staleAfterSeconds})`;
-const oldest = ({ id }: Check) => `${oldestItemMetric}{check="${id}", ${ofStage}}`;
 const lastRun = `max by (stage) (last_over_time(${reconcilerMetric.lastRun}{${ofStage}}[1d]))`;
-/** Selects series of our alerts, of the selected stages and of none. `matchers` start with a comma. */
+/**
+ * Selects series of our alerts, of the selected stages and of none. `matchers` start with a comma. VezaLedgerAlive, of
+ * severity none, says nothing to people.
+ */
 const alerts = (metric: string, matchers: string) =>
-  `${metric}{alertname=~"VezaLedger.+", stage=~"$stage|"${matchers}}`;
+  `${metric}{alertname=~"VezaLedger.+", severity!="none", stage=~"$stage|"${matchers}}`;
 const firing = (matchers = "") => alerts("ALERTS", `, alertstate="firing"${matchers}`);
 /** The pages that fire, for the marks over the charts. */
 const pages = (offset = "") => `max by (alertname, check, stage) (${firing(', severity="page"')}${offset})`;
@@ -48,7 +50,7 @@ const pages = (offset = "") => `max by (alertname, check, stage) (${firing(', se
  * -1 where the rule engine does not say, as an older vmalert about a rule without `for:`.
  */
 const firingAlerts =
-  `sort_desc(max by (severity, alertname, check, stage) (time() - ${alerts("ALERTS_FOR_STATE", "")}` +
+  `sort_desc(max by (severity, alertname, check, reason, stage) (time() - ${alerts("ALERTS_FOR_STATE", "")}` +
   ` and ignoring (alertstate) ${firing()} or ${firing()} * 0 - 1))`;
 const ofBothJobs = `job=~"veza_ledger|veza_reconciler", ${ofStage}`;
 const successes = `${checkSuccessMetric}{${ofStage}}`;
@@ -76,7 +78,7 @@ const ageOf = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 const hourly = (metric: string, by: string) => `sum by (${by}) (increase(${metric}{${ofStage}}[1h]))`;
 /** No value where the total fell: increase(), good for a first hour, counts all that a dropped partition has left. */
 const insertedInAnHour = (series: string) =>
-  `sum by (stage) (${series} - ${series} offset 1h >= 0 or increase(${series}[1h]) unless ${series} offset 1h)`;
+  `sum by (table, stage) (${series} - ${series} offset 1h >= 0 or increase(${series}[1h]) unless ${series} offset 1h)`;
 const quantile = (q: number) =>
   `histogram_quantile(${q}, sum by (le, stage) (rate(${reconcilerMetric.sweepDuration}_bucket{${ofStage}}[1h])))`;
 
@@ -195,6 +197,13 @@ const colored = (color: string): grafana.DynamicConfigValue[] => [
   { id: "color", value: { mode: "fixed", fixedColor: color } },
 ];
 
+/** The colours of lines whose names begin with these words. */
+function colorLines<Panel extends TimeSeries>(panel: Panel, colors: Record<string, string>): Panel {
+  for (const [name, color] of Object.entries(colors)) panel.overrideByRegexp(`/^${name}\\b/`, colored(color));
+  return panel;
+}
+const colorsOfChecks = Object.fromEntries(ranked.map(({ id }) => [id, told[id].color]));
+
 const noSeries = "unknown: no series";
 /** For a cell without a value. Grafana would put the message of the empty table there. */
 const blank: grafana.DynamicConfigValue = { id: "noValue", value: "" };
@@ -210,10 +219,6 @@ function tileWidth(index: number): number {
   const wider = index % perLine >= perLine - (24 % perLine);
   return Math.floor(24 / perLine) + (wider ? 1 : 0);
 }
-
-const acceptedRows = ({ id }: Check) =>
-  whileTicking(`max by (stage) (${acceptedMetric}{check="${id}", ${ofStage}}) > 0`);
-const oldestOpen = `max by (stage) (${openAgeMetric}{${ofStage}} and on (stage, check) ${acceptedMetric} > 0)`;
 
 /**
  * Stages and amounts next to each other where there is room: below each other, six of them would be too small to read.
@@ -232,10 +237,13 @@ function checkPanel(check: Check, index: number): Stat {
     targets: [
       instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}"),
       instant(
-        `max by (stage, currency) (${amountMetric}{check="${check.id}", ${ofStage}}) and on (stage) ${fresh}`,
+        whileTicking(`max by (stage, currency) (${amountMetric}{check="${check.id}", ${ofStage}})`),
         "{{currency}} {{stage}}",
       ),
-      instant(acceptedRows(check), "accepted {{stage}}"),
+      instant(
+        whileTicking(`max by (stage) (${acceptedMetric}{check="${check.id}", ${ofStage}}) > 0`),
+        "accepted {{stage}}",
+      ),
     ],
   })
     .orientation(common.VizOrientation.Auto)
@@ -263,7 +271,7 @@ const firingPanel = (): AnyPanel =>
       id: "organize",
       options: {
         excludeByName: { Time: true },
-        indexByName: { severity: 0, alertname: 1, check: 2, stage: 3, Value: 4 },
+        indexByName: { severity: 0, alertname: 1, check: 2, reason: 3, stage: 4, Value: 5 },
         renameByName: { alertname: "alert", Value: "active for" },
       },
     })
@@ -277,7 +285,8 @@ const firingPanel = (): AnyPanel =>
       // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the alert's name.
       { id: "links", value: [{ title: "Runbook", url: pageOf("${__value.raw}"), targetBlank: true }] },
     ])
-    .overrideByName("check", [{ id: "custom.width", value: 140 }, blank])
+    .overrideByName("check", [{ id: "custom.width", value: 150 }, blank])
+    .overrideByName("reason", [{ id: "custom.width", value: 130 }, blank])
     .overrideByName("stage", [{ id: "custom.width", value: 95 }, blank])
     .overrideByName("active for", [
       { id: "custom.width", value: 100 },
@@ -295,7 +304,7 @@ const trustPanels = (): AnyPanel[] => [
       keeps growing while the gateway is gone. **unknown**: no tick within a day.`,
     unit: "s",
     size: [5, 5],
-    links: runbook("VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent"),
+    links: runbook("VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent", "VezaLedgerAlive"),
     targets: [
       instant(orUnknown(`clamp_min(time() - ${lastTick}, 0)`, `${sampleTimestampMetric}{${ofStage}}`), "{{stage}}"),
     ],
@@ -363,74 +372,68 @@ const moneyPanels = (): AnyPanel[] => [
     description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and
       where the owner of the ledger does not show it (docs/amounts.md).`,
     unit: "none",
-    size: [16, 8],
+    size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld"),
     targets: [range(whileTicking(`sum by (stage, currency) (${amountMetric}{${ofStage}})`), "{{currency}} {{stage}}")],
   })
     .noValue("unknown or none: no amounts")
     .min(0),
-  ranked
-    .reduce(
-      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
-      timeSeries({
-        title: "Accepted rows",
-        description: `Rows that somebody knows of: the counts have them, the alerts leave them out until a day. Next to
-          them, for how many hours the oldest row that nobody has accepted has waited. The runbook says how to accept a
-          row; \`npm run doctor -- sampler\` lists who did it and why.`,
-        unit: "none",
-        size: [8, 8],
-        links: [link("Runbook: accept a row that is known", pageOf("README"))],
-        targets: [
-          ...ranked.map((check) => range(acceptedRows(check), `${titleOf(check.id)} {{stage}}`)),
-          range(whileTicking(`${oldestOpen} / 3600`), "hours of the oldest other {{stage}}"),
-        ],
-      }),
-    )
-    .overrideByQuery(refId(ranked.length), colored("#808890"))
-    .noValue("unknown or none: nothing accepted")
-    .min(0),
+  colorLines(
+    timeSeries({
+      title: "Overdue rows",
+      description: `What the alerts compare: rows that count, that wait for longer than their alert allows, and that
+        nobody has accepted. **accepted**: rows that somebody knows of, of all checks together. The runbook says how to
+        accept a row; \`npm run doctor -- sampler\` lists who did it and why.`,
+      unit: "none",
+      size: [16, 10],
+      links: [link("Runbook: accept a row that is known", pageOf("README"))],
+      targets: [
+        range(whileTicking(`max by (check, stage) (${overdueMetric}{${ofStage}})`), "{{check}} {{stage}}"),
+        range(whileTicking(`sum by (stage) (${acceptedMetric}{${ofStage}})`), "accepted {{stage}}"),
+      ],
+    }),
+    { ...colorsOfChecks, accepted: "text" },
+  ).min(0),
 ];
+
+/** As the last tick within a day knew it. A 0 is only believed while the sampler ticks. */
+const openAge =
+  `max by (check, stage) (last_over_time(${openAgeMetric}{${ofStage}}[1d]) > 0` +
+  ` or ${openAgeMetric}{${ofStage}} and on (stage) ${fresh})`;
 
 const detailPanels = (): AnyPanel[] => [
   stat({
     title: "Age of the oldest row",
-    description: `How long ago the oldest row of each check was written; for transfers, last changed. **none**: the
-      check counted no row. The age keeps growing while the check fails or the sampler is silent. Start with the oldest:
-      somebody has waited longest for that money. After 24 hours a ticket becomes a page.`,
+    description: `Of the rows that nobody has accepted, the oldest first: how long ago the row was written; for
+      transfers, last changed. **none**: no such row. **no time**: none of them has one. While its check fails or the
+      sampler is silent, the age stands still. Somebody has waited longest for the oldest. A ticket that is open for a
+      day becomes a page.`,
     unit: "s",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld", ...ranked.map(alertOf)),
-    targets: ranked.map((check) => {
-      const last = `max by (stage) (last_over_time(${oldest(check)}[1d]))`;
-      const none = `(max by (stage) (${oldest(check)}) == 0 and on (stage) ${fresh})`;
-      return instant(
-        orUnknown(`${ageOf(last)} or ${none}`, `${sampleTimestampMetric}{${ofStage}}`),
-        `${titleOf(check.id)} {{stage}}`,
-      );
-    }),
+    targets: [instant(`sort_desc(${orUnknown(openAge, successes, "check, stage")})`, "{{check}} {{stage}}")],
   })
     .colorMode(common.BigValueColorMode.Value)
     .wideLayout(true)
     .text(new common.VizTextDisplayOptionsBuilder().titleSize(14).valueSize(18))
-    .mappings([textFor({ "-1": unknown, 0: ["none", "green"] })])
+    .mappings([textFor({ "-1": unknown, 0: ["none", "green"], Infinity: ["no time", "red"] })])
     .thresholds(thresholds({ 1: "orange", 86400: "red" })),
-  ranked
-    .reduce(
-      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
-      timeSeries({
-        title: "The counts over time",
-        description: `The same counts as above: did it start suddenly, and does it go down again? A gap means unknown,
-          not 0; the purple area says how many checks were unknown. Compare a rise with the red marks (pages), the blue
-          marks (annotations tagged \`deploy\`), and the providers' status pages.`,
-        unit: "none",
-        size: [16, 10],
-        links: runbook("VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"),
-        targets: [
-          ...ranked.map((check) => range(`(${freshCount(check)}) >= 0`, `${titleOf(check.id)} {{stage}}`)),
-          range(unknownChecks, "Unknown checks {{stage}}"),
-        ],
-      }),
-    )
+  colorLines(
+    timeSeries({
+      title: "The counts over time",
+      description: `The same counts as above: did it start suddenly, and does it go down again? A gap means unknown,
+        not 0; the purple area says how many checks were unknown. Compare a rise with the red marks (pages), the blue
+        marks (annotations tagged \`deploy\`), and the providers' status pages.`,
+      unit: "none",
+      size: [16, 10],
+      links: runbook("VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"),
+      targets: [
+        ...ranked.map((check) => range(`(${freshCount(check)}) >= 0`, `${check.id} {{stage}}`)),
+        range(unknownChecks, "unknown checks {{stage}}"),
+      ],
+    }),
+    colorsOfChecks,
+  )
     .overrideByQuery(refId(ranked.length), [
       ...colored("purple"),
       { id: "custom.fillOpacity", value: 25 },
@@ -438,12 +441,6 @@ const detailPanels = (): AnyPanel[] => [
     ])
     .min(0),
 ];
-
-/** A phase has the colour of the check whose rows it repairs. */
-const colorOf = (phase: string) => {
-  const check = checks.find(({ id }) => id === phase);
-  return check ? told[check.id].color : "text";
-};
 
 const reconcilerPanels = (): AnyPanel[] => [
   stat({
@@ -463,31 +460,24 @@ const reconcilerPanels = (): AnyPanel[] => [
   })
     .mappings([textFor({ "-1": unknown, 0: never })])
     .thresholds(thresholds({ 600: "orange", 900: "red" })),
-  phases
-    .reduce(
-      (panel, phase, index) => panel.overrideByQuery(refId(index), colored(colorOf(phase))),
-      timeSeries({
-        title: "Rows repaired in the last hour",
-        description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. Counts
-          above that do not fall while this is 0: the reconciler does not find those rows, or fails on them. A jump by
-          the whole total means that a counter was reset. While **counters are held**, repairs do not show: Postgres has
-          lost events.`,
-        unit: "none",
-        size: [11, 8],
-        links: runbook("VezaLedgerStuckOrders", "VezaLedgerAnotherWriter", "VezaLedgerEventsLost"),
-        targets: [
-          ...phases.map((phase) =>
-            range(
-              hourly(reconcilerMetric.actions, "stage").replace("{", `{phase="${phase}", `),
-              `${titleOf(phase)} {{stage}}`,
-            ),
-          ),
-          range(`max by (stage) (${reconcilerMetric.held}{${ofStage}})`, "counters held {{stage}}"),
-        ],
-      }),
-    )
-    .overrideByQuery(refId(phases.length), colored("#E0439B"))
-    .min(0),
+  colorLines(
+    timeSeries({
+      title: "Rows repaired in the last hour",
+      description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. Counts
+        above that do not fall while this is 0: the reconciler does not find those rows, or fails on them. A jump by the
+        whole total means that a counter was reset. While **counters are held**, repairs do not show: Postgres has lost
+        events.`,
+      unit: "none",
+      size: [11, 8],
+      links: runbook("VezaLedgerStuckOrders", "VezaLedgerAnotherWriter", "VezaLedgerEventsLost"),
+      targets: [
+        range(hourly(reconcilerMetric.actions, "phase, stage"), "{{phase}} {{stage}}"),
+        range(`max by (stage) (${reconcilerMetric.held}{${ofStage}})`, "counters held {{stage}}"),
+      ],
+    }),
+    // A phase has the name of the check whose rows it repairs.
+    { ...colorsOfChecks, counters: "red" },
+  ).min(0),
   timeSeries({
     title: "Orphan refunds failed in the last hour",
     description: `Refunds that the reconciler marked as failed because the provider was never asked for them. Each point
@@ -548,37 +538,30 @@ const reconcilerPanels = (): AnyPanel[] => [
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
 ];
 
-const outboxOldest = `max by (stage) (${outboxMetric.oldest}{${ofStage}})`;
-
-/** 0 or 1 from the rules, 2 where the alert fires. */
-const watched = ({ id }: Check) =>
-  `(last_over_time(veza_ledger:unwatched:usual{check="${id}", ${ofStage}}[15m]) ^ 0` +
-  ` or ${blindnessMetric.success}{check="${id}", ${ofStage}} * 0) and on (stage) ${fresh}` +
-  ` or ${alerts("ALERTS", `, alertname="VezaLedgerCheckBlind", alertstate="firing", check="${id}"`)} * 2`;
+/** 1 where the rules know how often rows come in and the evidence is there, 2 where the alert fires, else 0. */
+const watched =
+  `max by (check, stage) ((last_over_time(veza_ledger:unwatched:usual{${ofStage}}[15m]) ^ 0` +
+  ` and ${blindnessMetric.success}{${ofStage}} == 1 or ${blindnessMetric.success}{${ofStage}} * 0)` +
+  ` and on (stage) ${fresh}` +
+  ` or ${firing(', alertname="VezaLedgerCheckBlind", check!=""')} * 2)`;
 /** When the last tick of each sampler started. In steps of 15 s: one of two samplers may be seen for seconds only. */
 const lastTickOfEach =
   `max by (stage, database, region, version) (max_over_time((${infoMetric}{${ofStage}}` +
   ` * on (stage) group_left () max by (stage) (${sampleTimestampMetric}{${ofStage}}))[1h:15s]))`;
 
-/** One check for each table, whose colour its line has. */
-const checkOfTable = ranked.filter(({ table }, index) => ranked.findIndex((other) => other.table === table) === index);
+/** A table has the colour of its first check. */
+const colorsOfTables = Object.fromEntries(ranked.toReversed().map(({ table, id }) => [table, told[id].color]));
 
 const evidencePanels = (): AnyPanel[] => [
   stat({
     title: "Would a blind check be noticed?",
     description: `**watched**: enough rows came in lately that their absence would raise VezaLedgerCheckBlind. **not
       watched**: too few rows to tell a blind check from a quiet ledger, so that its 0 proves little: ask \`npm run
-      doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: the rules are not loaded, or
-      nothing is sampled.`,
+      doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: nothing is sampled.`,
     unit: "none",
     size: [8, 10],
     links: runbook("VezaLedgerCheckBlind"),
-    targets: ranked.map((check) =>
-      instant(
-        orUnknown(`max by (stage) (${watched(check)})`, `${checkSuccessMetric}{check="${check.id}", ${ofStage}}`),
-        `${titleOf(check.id)} {{stage}}`,
-      ),
-    ),
+    targets: [instant(`sort_desc(${orUnknown(watched, successes, "check, stage")})`, "{{check}} {{stage}}")],
   })
     .colorMode(common.BigValueColorMode.Value)
     .wideLayout(true)
@@ -586,8 +569,7 @@ const evidencePanels = (): AnyPanel[] => [
     .mappings([
       textFor({ "-1": unknown, 0: ["not watched", "blue"], 1: ["watched", "green"], 2: ["blind?", "orange"] }),
     ]),
-  ranked.reduce(
-    (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
+  colorLines(
     timeSeries(
       {
         title: "Age of the newest row watched",
@@ -597,76 +579,60 @@ const evidencePanels = (): AnyPanel[] => [
         unit: "s",
         size: [16, 10],
         links: runbook("VezaLedgerCheckBlind"),
-        targets: ranked.map(({ id }) =>
+        targets: [
           range(
-            whileTicking(ageOf(`max by (stage) (${blindnessMetric.newest}{check="${id}", ${ofStage}})`)),
-            `${titleOf(id)} {{stage}}`,
+            whileTicking(ageOf(`max by (check, stage) (${blindnessMetric.newest}{${ofStage}})`)),
+            "{{check}} {{stage}}",
           ),
-        ),
+        ],
       },
       "lastNotNull",
     ).scaleDistribution(
       // Orders come in every minute, and a transfer fails once in weeks.
       new common.ScaleDistributionConfigBuilder().type(common.ScaleDistribution.Log).log(10),
     ),
+    colorsOfChecks,
   ),
-  checkOfTable
-    .reduce(
-      (panel, { id }, index) => panel.overrideByQuery(refId(index), colored(told[id].color)),
-      timeSeries({
-        title: "Rows inserted in the last hour",
-        description: `By Postgres' statistics; for a view, into its one table. Rows come in while a check sees none:
-          it may be blind. A gap of an hour: the statistics, or a partition, were dropped.`,
-        unit: "none",
-        size: [8, 8],
-        links: runbook("VezaLedgerCheckBlind"),
-        targets: checkOfTable.map(({ table }) =>
-          range(
-            whileTicking(insertedInAnHour(`${blindnessMetric.inserts}{table="${table}", ${ofStage}}`)),
-            `${table} {{stage}}`,
-          ),
-        ),
-      }),
-    )
-    .min(0),
-  timeSeries({
-    title: "Rows that can never count",
-    description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead (**ahead**),
-      of all checks together. VezaLedgerRowsOutside names the check.`,
-    unit: "none",
-    size: [8, 8],
-    links: runbook("VezaLedgerRowsOutside"),
-    targets: ["no_time", "ahead"].map((reason) =>
-      range(
-        whileTicking(`sum by (stage) (${blindnessMetric.outside}{reason="${reason}", ${ofStage}})`),
-        `${reason} {{stage}}`,
-      ),
-    ),
-  })
-    .overrideByQuery("A", colored("#3274D9"))
-    .overrideByQuery("B", colored("#1FA5B5"))
-    .min(0),
-  timeSeries({
-    title: "Outbox of the reconciler",
-    description: `Deliveries that wait to be sent, and deliveries that were parked. Next to them, for how many minutes
-      the oldest has waited. Empty where the outbox is in another database.`,
-    unit: "none",
-    size: [8, 8],
-    links: runbook("VezaLedgerOutboxStuck"),
-    targets: [
-      ...["waiting", "parked"].map((state) =>
-        range(
-          whileTicking(`max by (stage) (${outboxMetric.rows}{state="${state}", ${ofStage}})`),
-          `${state} {{stage}}`,
-        ),
-      ),
-      range(whileTicking(`(${ageOf(outboxOldest)} or ${outboxOldest}) / 60`), "minutes waited {{stage}}"),
-    ],
-  })
+  colorLines(
+    timeSeries({
+      title: "Rows inserted in the last hour",
+      description: `By Postgres' statistics; for a view, into its one table. Rows come in while a check sees none: it
+        may be blind. A gap of an hour: the statistics, or a partition, were dropped.`,
+      unit: "none",
+      size: [8, 8],
+      links: runbook("VezaLedgerCheckBlind"),
+      targets: [range(whileTicking(insertedInAnHour(`${blindnessMetric.inserts}{${ofStage}}`)), "{{table}} {{stage}}")],
+    }),
+    colorsOfTables,
+  ).min(0),
+  colorLines(
+    timeSeries({
+      title: "Rows that can never count",
+      description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead
+        (**ahead**), of all checks together. VezaLedgerRowsOutside names the check.`,
+      unit: "none",
+      size: [8, 8],
+      links: runbook("VezaLedgerRowsOutside"),
+      targets: [
+        range(whileTicking(`sum by (reason, stage) (${blindnessMetric.outside}{${ofStage}})`), "{{reason}} {{stage}}"),
+      ],
+    }),
+    { no_time: "#3274D9", ahead: "#1FA5B5" },
+  ).min(0),
+  colorLines(
+    timeSeries({
+      title: "Outbox of the reconciler",
+      description: `Deliveries that wait to be sent (**waiting**), of these the ones that have waited for over 15
+        minutes (**late**), and deliveries that the receiver has refused (**parked**). Empty where the outbox is in
+        another database.`,
+      unit: "none",
+      size: [8, 8],
+      links: runbook("VezaLedgerOutboxStuck"),
+      targets: [range(whileTicking(`max by (state, stage) (${outboxMetric.rows}{${ofStage}})`), "{{state}} {{stage}}")],
+    }),
+    { waiting: "#3274D9", late: "#A39400", parked: "#E0439B" },
+  )
     .noValue("unknown: no outbox in this database")
-    .overrideByQuery("A", colored("#3274D9"))
-    .overrideByQuery("B", colored("#E0439B"))
-    .overrideByQuery("C", colored("#808890"))
     .min(0),
   frame(new Table(), {
     title: "Who counts",

@@ -43,7 +43,7 @@ it("makes a check that passes every test that knows of checks", { timeout: 1_200
   const tests = [
     ...(await inFolder("counts", [])),
     // Both engines run the same rules, and incidents take minutes.
-    ...(await inFolder("alerts", ["victoria-metrics", "notifications", "drill"])),
+    ...(await inFolder("alerts", ["victoria-metrics", "notifications"])),
     ...["complete", "generated", "names", "readme", "terminal", "page", "exposition", "migrate", "rights", "pooler"],
   ];
   const { passed, failures } = await runTests(folder, tests, `^(?!.*${engines}.VictoriaMetrics)`);
