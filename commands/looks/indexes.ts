@@ -52,13 +52,14 @@ async function remedyFor(ask: Ask, check: Check, tables: Table[]): Promise<Step[
   const rows = await ask(`
     select distinct root.oid, root.oid = to_regclass('${check.table}') and root.relkind <> 'f' as is_itself,
       root.relkind = 'p' as is_partitioned, ${ownerName("root.relowner")} as owner,
-      nspname as schema, root.relname as name,
+      home.nspname as schema, root.relname as name,
       (select indisvalid from pg_index join pg_class as made on made.oid = indexrelid
         where indrelid = root.oid and made.relname = '${index}') as is_valid
     from jsonb_array_elements(${sqlText(JSON.stringify(tables))}::jsonb) as read
-      join pg_namespace on nspname = read ->> 0
-      join pg_class on relnamespace = pg_namespace.oid and pg_class.relname = read ->> 1
+      join pg_namespace on pg_namespace.nspname = read ->> 0
+      join pg_class on pg_class.relnamespace = pg_namespace.oid and pg_class.relname = read ->> 1
       join pg_class as root on root.oid = coalesce(pg_partition_root(pg_class.oid)::oid, pg_class.oid)
+      join pg_namespace as home on home.oid = root.relnamespace
     order by root.oid`);
   const nameOf = (row: Row, name = row.name) => `${sqlName(row.schema)}.${sqlName(name)}`;
   const steps: Step[] = [];

@@ -161,6 +161,19 @@ const ledger: Record<string, Row> = {
     says: [unserved],
     remedy: "for stuck_orders, index veza.states in its own columns: docs/settings.md",
   },
+  "large partitions in a schema of their own": {
+    brokenBy: `set role veza_app; create schema parts; alter table orders rename to rest;
+      alter table rest alter id drop identity, drop constraint orders_pkey, alter id drop not null;
+      alter table rest set schema parts;
+      create table orders (like parts.rest including defaults) partition by range (created_at);
+      alter table orders attach partition parts.rest default;
+      drop index parts.veza_ledger_stuck_orders; ${large("orders")}`,
+    isMigrated: true,
+    says: [unserved],
+    remedy:
+      "while it builds the next index, writes to this partitioned table wait:; " +
+      "as veza_app: create index veza_ledger_stuck_orders on veza.orders …",
+  },
   "a large child by inheritance": {
     brokenBy: `create table orders_2026 (like orders including identity) inherits (orders); ${large("orders_2026")}`,
     says: [unserved],
