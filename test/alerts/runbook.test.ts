@@ -55,7 +55,7 @@ const codeIn = (page: string): string[] =>
 const sqlThatWrites =
   /(?<!\b(?:do|for) )\b(?:insert into|update|delete from|merge into|truncate|alter table|drop table) \S+/gi;
 const endsSession = /pg_(?:terminate|cancel)_backend/g;
-const requestThatWrites = /.*\bcurl .*-(?:X|d|F|T|-request|-data\S*|-json)\b.*|\b(?:POST|PUT|PATCH|DELETE) \/.*/g;
+const requestThatWrites = /.*\bcurl\b[^|&)]* -(?:\w*[XdFT]|-(?:request|data|json)).*|\b(?:POST|PUT|PATCH|DELETE) \/.*/g;
 /** The service's own tables, its groups on the gateway, and its own receiver. */
 const own = [
   / (public\.)?ledger_metrics(\.\w+|_outbox)$/,
