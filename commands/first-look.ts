@@ -1,6 +1,6 @@
 import { tables } from "../config/rights.ts";
 import type { checks, Outcome } from "../lib/checks.ts";
-import { codeOf, withDeadline } from "../lib/database.ts";
+import { codeOf } from "../lib/database.ts";
 import { deadline, orAbort } from "../lib/deadline.ts";
 import { isPasswordRefused } from "../lib/last-good-login.ts";
 import { errorFields } from "../lib/log.ts";
@@ -66,7 +66,7 @@ export async function firstLook(
         : problem;
     });
     // Before anything of the application can run.
-    const login = await withDeadline(database, limit, () => readingLogin(database, ...reader(schema)));
+    const login = await readingLogin(database, limit, ...reader(schema));
     const given = { timezone: "UTC", ...(schema && { search_path: `${sqlName(schema)}, public` }) };
     // A server that went away is noticed with the next question.
     const ask: Session["ask"] = (question, seconds = questionSeconds) =>

@@ -36,7 +36,7 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
   const database = await connect(async () => target, "veza-ledger-doctor", limit).catch((error) => {
     throw loginProblem(error, target);
   });
-  const login = await withDeadline(database, limit, () => readingLogin(database, ...logIn));
+  const login = await readingLogin(database, limit, ...logIn);
   const [row] = await withDeadline(database, limit, (sql) => sql.unsafe("show server_version"));
   // A pooler in statement mode hangs up when an answer leaves a transaction open.
   await orRemedy(
@@ -52,14 +52,15 @@ const logIn = ["put a login into DATABASE_URL that npm run migrate makes, such a
  * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, or a login that is as good as one:
  * a count runs functions of the application, behind views, policies and operators.
  */
-export async function readingLogin({ sql, close }: Database, ...remedy: Step[]): Promise<string> {
-  const rows = await sql.unsafe(`${alone}
+export async function readingLogin(database: Database, limit: AbortSignal, ...remedy: Step[]): Promise<string> {
+  const question = `${alone}
     select session_user as login, exists (
       select from pg_roles where rolname in ('pg_execute_server_program', 'pg_write_server_files')
-        and pg_has_role(session_user, oid, 'member')) as is_mighty`);
+        and pg_has_role(session_user, oid, 'member')) as is_mighty`;
+  const rows = await withDeadline(database, limit, (sql) => sql.unsafe(question));
   const [row] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];
   if (!row.is_mighty) return row.login;
-  await close();
+  await database.close();
   throw new Problem(
     `${row.login} is a superuser, or as good as one: the application's code would run as it`,
     ...remedy,
