@@ -36,7 +36,8 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
   const database = await connect(async () => target, "veza-ledger-doctor", limit).catch((error) => {
     throw loginProblem(error, target);
   });
-  const login = await readingLogin(database, limit, ...logIn);
+  const ours = "put a login into DATABASE_URL that npm run migrate makes, such as veza_ledger_sampler";
+  const login = await readingLogin(database, limit, ours);
   const [row] = await withDeadline(database, limit, (sql) => sql.unsafe("show server_version"));
   // A pooler in statement mode hangs up when an answer leaves a transaction open.
   await orRemedy(
@@ -45,8 +46,6 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
   );
   return { database, login, version: String(row?.server_version), ask: askBriefly(database, limit) };
 }
-
-const logIn = ["put a login into DATABASE_URL that npm run migrate makes, such as veza_ledger_sampler"];
 
 /**
  * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, or a login that is as good as one:
@@ -58,11 +57,8 @@ export async function readingLogin(database: Database, limit: AbortSignal, ...re
       select from pg_roles where rolname in ('pg_execute_server_program', 'pg_write_server_files')
         and pg_has_role(session_user, oid, 'member')) as is_mighty`;
   const rows = await withDeadline(database, limit, (sql) => sql.unsafe(question));
-  const [row] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];
-  if (!row.is_mighty) return row.login;
+  const [{ login, is_mighty: isMighty }] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];
+  if (!isMighty) return login;
   await database.close();
-  throw new Problem(
-    `${row.login} is a superuser, or as good as one: the application's code would run as it`,
-    ...remedy,
-  );
+  throw new Problem(`${login} is a superuser, or as good as one: the application's code would run as it`, ...remedy);
 }

@@ -220,18 +220,24 @@ function needsOf(facts: Facts, path: string[], logins: string[]): Need[] {
   return [...needs.values()];
 }
 
-/** Grants of these needs, one for each role and target. A role of the application's, which owns a view, gets none. */
+/** Grants of these needs: one for all roles that need the same of a target. An owner of the application's gets none. */
 function grantsOf(lacking: Need[]): Pick<Plan, "statements" | "sentences"> {
   const isOurs = ({ role }: Need) => Object.hasOwn(roles, role);
-  const groups = Map.groupBy(lacking.filter(isOurs), ({ role, target }) => `${role} ${target}`);
-  const statements = [...groups.values()].map((needs): Statement => {
+  const byRole = Map.groupBy(lacking.filter(isOurs), ({ role, target }) => `${role} ${target}`);
+  const grants = [...byRole.values()].map((needs) => {
     const { role, target, by } = needs[0] as Need;
     const what = [...Map.groupBy(needs, ({ privilege }) => privilege)].map(([privilege, rights]) => {
       const columns = rights.flatMap(({ column }) => column ?? []);
       return columns.length > 0 ? `${privilege} (${list(columns)})` : privilege;
     });
-    return { sql: `grant ${what.join(", ")} on ${target} to ${role}`, as: by, why: "rights" };
+    return { sql: `grant ${what.join(", ")} on ${target} to `, role, by };
   });
+  const statements = [...Map.groupBy(grants, ({ sql }) => sql)].map(
+    ([sql, same]): Statement => ({
+      sql: sql + same.map(({ role }) => role).join(", "),
+      ...{ as: same[0]?.by ?? "", why: "rights" },
+    }),
+  );
   return { statements, sentences: lacking.every(isOurs) ? [] : [ownedView] };
 }
 
