@@ -28,6 +28,11 @@ it("leaves the others right when it would have to write, which is no reason to a
   expect(log.map(({ code }) => code).sort()).toEqual(Object.values(failed).sort()); // Of their evidence, once.
 });
 
+it("the two required pages wait for as long as agreed", () => {
+  const ages = Object.fromEntries(checks.map(({ id, overdueAfter }) => [id, overdueAfter]));
+  expect(ages).toMatchObject({ stuck_orders: "40 minutes", orphan_refunds: "10 minutes" });
+});
+
 it.each(checks)("of $id: which rows are overdue, and for how long the oldest has waited", async (check) => {
   const { id, table, time, overdueAfter } = check;
   const judged = async () => {
