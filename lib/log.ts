@@ -1,3 +1,4 @@
+import { fstatSync } from "node:fs";
 import type { DeliveryStatus } from "./deliveries.ts";
 
 export type Level = "info" | "warn" | "error";
@@ -25,15 +26,23 @@ interface Fields {
 export type Line = { [Message in keyof Fields]: [message: Message, fields: Fields[Message]] }[keyof Fields];
 type Writer = (level: Level, ...line: Line) => void;
 
+/** For the journal, where systemd says that stderr leads there: `journalctl -p warning`. It takes the prefix away. */
+const priorities = { info: "<6>", warn: "<4>", error: "<3>" };
+function priorityOf(level: Level): string {
+  const { dev, ino } = fstatSync(2);
+  return process.env.JOURNAL_STREAM === `${dev}:${ino}` ? priorities[level] : "";
+}
+
 let write: Writer = (level, message, fields) => {
   const line = { message, ...fields };
+  const text = () => priorityOf(level) + JSON.stringify({ level, ...line });
   // biome-ignore lint/suspicious/noConsole: Lambda logs what the console prints.
-  console[level](process.env.AWS_LAMBDA_LOG_FORMAT === "JSON" ? line : JSON.stringify({ level, ...line }));
+  console[level](process.env.AWS_LAMBDA_LOG_FORMAT === "JSON" ? line : text());
 };
 
 /**
  * Writes one structured line. Lambda's JSON log format takes the object itself and makes its fields searchable;
- * elsewhere the line is JSON text. Never pass secrets, bodies or connection strings as fields.
+ * elsewhere the line is JSON text, with a priority for the journal. Never pass secrets, bodies or connection strings as fields.
  */
 export function log(level: Level, ...line: Line): void {
   write(level, ...line);

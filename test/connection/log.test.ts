@@ -1,5 +1,6 @@
 // The form of a line in the log, and the reasons that it gives.
 
+import { fstatSync } from "node:fs";
 import { afterEach, expect, it, vi } from "vitest";
 import { fetchFailure } from "../../lib/fetch-failure.ts";
 import { errorFields } from "../../lib/log.ts";
@@ -23,6 +24,15 @@ it.each([
 ])("writes %s", async (_, format, line) => {
   vi.stubEnv("AWS_LAMBDA_LOG_FORMAT", format);
   expect(await written(({ log }) => log("warn", "totals not published", { reason: "gone" }))).toEqual([[line]]);
+});
+
+it("puts a priority before the line where stderr leads to the journal, and nowhere else", async () => {
+  const { dev, ino } = fstatSync(2);
+  const warn = () => written(({ log }) => log("warn", "totals not published", { reason: "gone" }));
+  vi.stubEnv("JOURNAL_STREAM", `${dev}:${ino}1`);
+  await warn();
+  vi.stubEnv("JOURNAL_STREAM", `${dev}:${ino}`);
+  expect(await warn()).toEqual([[expect.stringMatching(/^\{"level/)], [expect.stringMatching(/^<4>\{"level/)]]);
 });
 
 it("writes in another way once it is told to", async () => {

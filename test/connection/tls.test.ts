@@ -1,11 +1,15 @@
 // Certificates of Postgres and the gateway, each verified in a process of its own.
 
-import { readFile } from "node:fs/promises";
-import { expect, inject, it, onTestFinished } from "vitest";
+import { chmod, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { expect, inject, it, onTestFinished, vi } from "vitest";
+import { lookAtTls } from "../../commands/looks/tls.ts";
+import type { Settings } from "../../lib/settings.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
 import { runScript } from "../helpers/processes.ts";
 import { createTemplate } from "../helpers/template.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 import { startTlsFront } from "../helpers/tls.ts";
 
 async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres; ca: string; gatewayUrl: string }> {
@@ -72,4 +76,19 @@ it("trusts certificate authorities of one's own, for Postgres and the gateway, a
     const unpushed = await tick(verified.replace("verify-full", "disable"), gatewayUrl, wrong);
     expect(unpushed).toMatch(/^failed: the push failed: .*certificate/m);
   }
+});
+
+it("is a doubt of the doctor's where the authorities' file, or a folder above it, is not for every user", async () => {
+  const file = path.join(await newFolder(), "ca.pem");
+  await writeFile(file, "", { mode: 0o644 });
+  await chmod(path.dirname(file), 0o755);
+  vi.stubEnv("NODE_EXTRA_CA_CERTS", file);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const mark = async () => (await lookAtTls({ settings: { database: { tls: "verified" } } as Settings })).mark;
+  expect(await mark()).toBe("✓");
+  await chmod(path.dirname(file), 0o700);
+  expect(await mark()).toBe("!");
+  await chmod(path.dirname(file), 0o755);
+  await chmod(file, 0o640);
+  expect(await mark()).toBe("!");
 });
