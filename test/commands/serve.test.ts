@@ -142,7 +142,11 @@ it("needs production packages alone, and so do the commands of its page", async 
   }
   for (const name of ["serve", "doctor", "migrate", "send"]) {
     const program = path.join(folder, `commands/${name}.ts`);
-    const { exitCode, output } = await runProgram(path.join(packages, "node/bin/node"), [program, "--help"], {}).exited;
+    const { exitCode, output } = await runProgram(
+      path.join(packages, `node-${process.platform}-${process.arch}/bin/node`),
+      [program, "--help"],
+      {},
+    ).exited;
     expect([exitCode, output], name).toEqual([0, expect.stringContaining(`usage: npm run ${name}`)]);
   }
 });
