@@ -122,22 +122,16 @@ it("says what to do about a URL that cannot be read, and about a wrong password,
   expect((await look("postgres://me:x@127.0.0.1:1/x")).text).toMatch(/check host and port in the URL/);
 });
 
-/** The statements behind `→ as <owner>:`. */
-const grantsIn = (output: string) =>
-  [...output.matchAll(/^ {2}→ as (?:postgres|first_look|a superuser): (grant .*)/gm)].map(([, grant = ""]) => grant);
-
-it.each([
-  ["in a schema that the login may not use", "veza", ["--schema", "veza"]],
-  ["in public", "public", []],
-])("prints every grant that is missing: %s, to a login that has to be quoted", async (_, schema, options) => {
-  await run(`create schema if not exists ${schema}; create role "Read-Only" login password 's3c/ret#'`);
+it("prints the grants that are missing, to a login that has to be quoted", async () => {
+  await run(`create schema veza; create role "Read-Only" login password 's3c/ret#'`);
   onTestFinished(async () => void (await run('drop owned by "Read-Only"; drop role "Read-Only"')));
-  if (schema !== "public") for (const table of tables) await run(`alter table ${table} set schema veza`);
+  for (const table of tables) await run(`alter table ${table} set schema veza`);
   const stranger = database.adminUrl.replace("postgres:postgres@", "Read-Only@");
-  const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, stranger, ...options);
+  const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, stranger, "--schema", "veza");
   const { exitCode, output } = await lookAsStranger();
   expect(exitCode).toBe(1);
-  for (const grant of grantsIn(output)) await run(grant);
+  const [, grant = ""] = /^ {2}→ as a superuser: (grant .*)/m.exec(output) ?? [];
+  await run(grant);
   expect(await lookAsStranger()).toMatchObject({ exitCode: 0 });
 });
 

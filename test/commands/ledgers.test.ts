@@ -46,7 +46,6 @@ const tenants = `alter table orders enable row level security;
   create policy tenants on orders using (hyperswitch_payment_id = current_setting('app.tenant', true))`;
 const forced = `${tenants}; alter table orders force row level security`;
 const asView = /let a role without a login own a view/;
-const states = "create type state as enum ('AWAITING_PAYMENT', 'PAID'); alter table orders add state state";
 const renamed = "alter table orders rename status to state";
 const toPartitions = `alter table orders rename to rest; alter table rest alter id drop identity;
   create table orders (like rest) partition by range (created_at); alter table orders attach partition rest default`;
@@ -74,7 +73,6 @@ const ledgers: Record<string, Ledger> = {
     schema: `"My ""o'b"", x"`,
   },
   "a wrong --schema": { args: ["--schema", "nowhere"] },
-  "a wrong --schema, and another schema": { made: into("shop"), schema: "shop", args: ["--schema", "public"] },
   "a schema of the shop's that has our name": {
     made: into("ledger_metrics"),
     schema: "ledger_metrics",
@@ -123,12 +121,6 @@ const ledgers: Record<string, Ledger> = {
   },
   "policies that the owner is not under": { made: tenants, sentence: asView },
   "forced policies, and a view of the owner's": { made: `${forced}; ${docs(plain)}`, args: views, sentence: asView },
-  "forced policies, for the owner of a function": {
-    made: `${forced}; create function seen() returns setof orders stable security definer language sql as
-      'select * from public.orders'; ${docs(plain, "public.seen()")}`,
-    args: views,
-    sentence: /let a role without a login own a view|a function behind the view/,
-  },
   "a view that asks as its caller": {
     made: docs(plain, "public.orders", "with (security_invoker)"),
     args: views,
@@ -151,19 +143,9 @@ const ledgers: Record<string, Ledger> = {
     )}`,
     args: views,
   },
-  "a view of an enum in capitals, by case": {
-    made: `${states}; update orders set state = 'AWAITING_PAYMENT'; ${docs(
-      `id, case state when 'AWAITING_PAYMENT' then 'pending' when 'PAID' then 'paid' end as status, ${rest}`,
-    )}`,
-    args: views,
-  },
   "an enum with the checks' values": {
     made: `create type state as enum ('pending', 'paid');
       alter table orders alter status type state using status::state`,
-  },
-  "an enum that lacks them": {
-    made: `create type state as enum ('PENDING'); alter table orders alter status type state using 'PENDING'::state`,
-    sentence: /let the role read a view instead/,
   },
   "a domain and varchar": {
     made: `create domain word as varchar(40); alter table orders alter status type word,
@@ -173,20 +155,12 @@ const ledgers: Record<string, Ledger> = {
   "times without a zone": {
     made: "alter table orders alter created_at type timestamp using created_at at time zone 'UTC'",
   },
-  "a column of another name, and no view": {
-    made: renamed,
-    sentence: /migrate the ledger first, or let the role read a view/,
-  },
   "a partitioned table": { made: toPartitions },
   "two regions, and a view of both": {
     made: `create schema us; create table us.orders (like orders including all);
       ${docs("id::text, status, hyperswitch_payment_id, created_at, updated_at")} union all
       select 'us-' || id, status, hyperswitch_payment_id, created_at, updated_at from us.orders`,
     args: views,
-  },
-  "a materialized view": {
-    made: `create schema shown; create materialized view shown.orders as select ${plain} from orders`,
-    args: ["--schema", "shown"],
   },
   LATIN1: { encoding: "LATIN1" },
   "an administrator without a search_path": { setUp: "alter role ADMIN set search_path = ''" },
