@@ -20,7 +20,7 @@ const daySeconds = 86_400;
  * Per check, stage and evaluation: of the groups that are evaluated each time, and of the group that is evaluated every
  * 5 minutes.
  */
-const maxSamples = { often: 7_200, blind: 8_200 };
+const maxSamples = { often: 7_200, blind: 8_400 };
 
 it("the rules read no more samples than they may for each check, of one stage with days of scrapes", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-cost-"));
