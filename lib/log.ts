@@ -42,7 +42,8 @@ let write: Writer = (level, message, fields) => {
 
 /**
  * Writes one structured line. Lambda's JSON log format takes the object itself and makes its fields searchable;
- * elsewhere the line is JSON text, with a priority for the journal. Never pass secrets, bodies or connection strings as fields.
+ * elsewhere the line is JSON text, with a priority for the journal. Never pass secrets, bodies or connection strings as
+ * fields.
  */
 export function log(level: Level, ...line: Line): void {
   write(level, ...line);

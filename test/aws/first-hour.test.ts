@@ -39,8 +39,8 @@ async function startWalk(address: string, ca: string, stage: string) {
   const filled = (block: string) =>
     block
       .replaceAll("HOST:5432/DATABASE", `${address}/ledger?sslmode=verify-full`)
-      .replaceAll("PGPASSWORD=password", "PGPASSWORD=master")
-      .replaceAll("psql postgres:", `PGSSLROOTCERT=${ca} psql postgres:`)
+      .replaceAll("read -rs PGPASSWORD", "PGPASSWORD=master")
+      .replaceAll("psql postgres:", `PGPASSWORD=master PGSSLROOTCERT=${ca} psql postgres:`)
       .replaceAll("https://push.example.com", inject("pushgatewayUrl"))
       .replaceAll("--schema public", "--schema veza")
       .replaceAll(/(\.\/)?\bpasswords\b/g, path.join(folder, "passwords"));

@@ -17,8 +17,8 @@ it("answers an older Node with one sentence", () => {
     status: 1,
     stdout: "",
     stderr:
-      'This needs Node 24, and runs on Node 22.23.1. Run "npm ci": on Linux it brings Node 24 along. Elsewhere, install ' +
-      "that first.\n",
+      'This needs Node 24, and runs on Node 22.23.1. Run "npm ci": on Linux it brings Node 24 along. ' +
+      "Elsewhere, install that first.\n",
   });
   for (const version of ["24.0.0", "26.1.0"]) {
     expect(start(version)).toEqual({ status: 0, stdout: "started\n", stderr: "" });
