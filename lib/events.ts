@@ -1,5 +1,4 @@
 import * as v from "valibot";
-import { bounds, labelOf } from "./buckets.ts";
 import { type Family, keyOf, type Series, series } from "./exposition.ts";
 import { maxEvents } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
@@ -15,6 +14,11 @@ export const reconcilerMetric = {
 } as const;
 const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
 type Metric = keyof typeof reconcilerMetric;
+
+/** Upper bounds of the histogram's buckets, in seconds. */
+const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, Number.POSITIVE_INFINITY];
+/** The label `le` of a bucket's upper bound. */
+const labelOf = (bound: number): string => String(bound).replace("Infinity", "+Inf");
 
 /** Type and HELP of each metric, and the nouns of what a delivery adds, by the suffix of a series. */
 const described: Record<Metric, Pick<Family, "type" | "help"> & { nouns?: Record<string, string> }> = {
