@@ -118,7 +118,12 @@ it("warns once when the schema of the totals is missing, and pushes its gauges a
   expect(series).not.toHaveProperty("veza_reconciler_last_run_timestamp");
   expect(log.filter(({ message }) => message !== "rows counted")).toMatchObject([
     { message: "tick" },
-    { level: "warn", message: "totals not published", code: "42P01", reason: expect.stringContaining("totals") },
+    {
+      level: "warn",
+      message: "totals not published",
+      code: "42P01",
+      reason: expect.stringContaining("ledger_metrics"),
+    },
   ]);
 });
 
