@@ -241,13 +241,17 @@ describe("next to the ledger of another stage on the same server", async () => {
   const rollback =
     "the documented rollback stops at its first error, and leaves the roles to prod until they are the last";
   it(rollback, await needs("bash", "psql"), async () => {
-    const [command = ""] =
-      /^export DATABASE_URL.*\n.*indexes\.rollback[\s\S]*?(?=^```)/m.exec(await readFile("docs/deploy.md", "utf8")) ??
-      [];
+    const page = await readFile("docs/deploy.md", "utf8");
+    const commands = [/^\(read -rs.*\n.*indexes\.rollback.*/m, /^psql -v .*undo\.sql.*/m].map(
+      (one) => one.exec(page)?.[0],
+    );
     const rollBack = async (name: string) => {
       const file = path.join(await newFolder(), "undo.sql");
-      const filled = command.replace(/postgres:\S+/, as("master", name)).replaceAll("undo.sql", file);
-      const { child, exited, output } = runProgram("bash", ["-c", filled], {});
+      const filled = commands
+        .join("\n")
+        .replaceAll(/postgres:\S+/g, as("master", name))
+        .replaceAll("undo.sql", file);
+      const { child, exited, output } = runProgram("bash", ["-ec", filled.replace("read -rs PGPASSWORD;", "")], {});
       await exited;
       expect(child.exitCode, output()).toBe(0);
     };
