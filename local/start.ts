@@ -99,8 +99,9 @@ async function run(): Promise<void> {
   const server = await serve(receiver, port, (...exchange) => answerPage(stack, buttons, ...exchange));
   started.unshift(server);
   say("Page", pageUrl, "  open it; deliveries are posted to it, too");
-  say("Postgres", adminUrl, ifNotAt(postgresPort, adminUrl));
-  say("On call", `psql ${adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:local@")}`);
+  // The login of people on call: it reads what the runbook's queries read, and the doctor takes no superuser.
+  const oncallUrl = adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:local@");
+  say("Postgres", oncallUrl, ifNotAt(postgresPort, oncallUrl));
   say("Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url));
   await startWatching(stack, await localRules(pageUrl));
   console.log(`Ctrl-C stops everything, and deletes its data. A tick every ${everySeconds} s:`);

@@ -37,12 +37,11 @@ it("leads to the page of the demo, to counts on one's own ledger, to links, and 
   });
   const page = await stack.printed(/^Page +(\S+)/m);
   const ledger = await stack.printed(/^Postgres +(\S+)/m);
-  const reader = ledger.replace("postgres:postgres@", "veza_ledger_oncall:local@");
   await stack.printed(/"message":"tick","stuck_orders":\d/);
   expect(await (await fetch(page)).text()).toContain("<html");
 
   const [first = ""] = /npm run doctor -- postgres:\/\/[^`]+/.exec(await readFile("README.md", "utf8")) ?? [];
-  expect(await outputOf(run(first.replace(/postgres:.*/, `'${reader}'`)))).toMatch(
+  expect(await outputOf(run(first.replace(/postgres:.*/, `'${ledger}'`)))).toMatch(
     /^[!✓] stuck_orders +\d+, the oldest /m,
   );
 

@@ -25,7 +25,7 @@ async function startDemo(settings: Record<string, string | undefined> = {}) {
     ...demo,
     folder,
     /** The address that it has printed of one of its parts. */
-    address: (name: string) => demo.printed(new RegExp(`^${name} +(?:psql )?(\\S+)`, "m")),
+    address: (name: string) => demo.printed(new RegExp(`^${name} +(\\S+)`, "m")),
     leftovers: async () => [...(await readdir(folder)), ...(await programsNaming(folder))],
   };
 }
@@ -57,7 +57,7 @@ describe("a demo, in a shell that has settings of another stage", () => {
     await expect.poll(async () => JSON.stringify((await stack()).alerts)).toContain('"VezaLedgerOrphanRefunds"');
     await expect.poll(async () => (await stack()).evidence.amounts.failed_transfers).toHaveLength(1);
     for (const link of Object.values((await stack()).links)) expect((await fetch(link)).status).toBe(200);
-    const oncall = postgres(await demo.address("On call"), { max: 1 });
+    const oncall = postgres(await demo.address("Postgres"), { max: 1 });
     expect(await oncall`select from orders where amount_cents > 0 limit 1`).toHaveLength(1);
     await oncall.end();
   });
