@@ -1,4 +1,4 @@
-// The pages: their links, and for whom they are.
+// The pages: their links.
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
@@ -32,10 +32,4 @@ it.each(pages)("%s links to pages and headings that are there", async (page) => 
 it("docs/events.md has an example that the receiver takes", async () => {
   const example = /```json\n([\s\S]*?)```/.exec(await readFile("docs/events.md", "utf8"))?.[1] ?? "";
   expect(parseEvents(example)).not.toHaveLength(0);
-});
-
-it("each page of docs/ says in its first lines for whom it is", async () => {
-  for (const page of pages.filter((name) => /^docs\/[^/]+$/.test(name))) {
-    expect((await readFile(page, "utf8")).split("\n").slice(0, 5).join("\n"), page).toMatch(/^For /m);
-  }
 });
