@@ -105,13 +105,6 @@ it("hands the ways to read on from the sampler's role, and only these, and takes
   for (const login of readers) expect(await settingsOf(login), login).toMatchObject({ search_path, TimeZone: "UTC" });
 });
 
-it("wins over a setting that was made for this database alone", async () => {
-  await run("alter role veza_ledger_receiver in database postgres set statement_timeout = '50ms'");
-  expect(await settingsOf("veza_ledger_receiver")).toMatchObject({ statement_timeout: "50ms" });
-  await runRoles();
-  expect(await settingsOf("veza_ledger_receiver")).toMatchObject({ statement_timeout: "3s" });
-});
-
 it("is taken back whole, clones included", async () => {
   const { output } = await inProcess(migrate, ["--undo"], { DATABASE_URL: url });
   await (await openConnection(url)).sql.unsafe(output);
