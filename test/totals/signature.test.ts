@@ -83,7 +83,6 @@ it.each([
   ["a tampered body", signed("{ }"), "webhook-signature: does not match"],
   ["other versions", headersOf("msg_1", timestamp, `${right.replace("v1", "v2")} x${right}`), "must be v1,<"],
   ["a signature without version", headersOf("msg_1", timestamp, right.slice(3)), "must be v1,<"],
-  ["a version without signature", headersOf("msg_1", timestamp, "v1"), "must be v1,<"],
   ["a signature cut short", headersOf("msg_1", timestamp, right.slice(0, -1)), "must be v1,<"],
   ["a signature with something after it", headersOf("msg_1", timestamp, `${right}=`), "must be v1,<"],
   ["a timestamp that is no number", headersOf("msg_1", "soon", right), "webhook-timestamp: must be Unix time"],
