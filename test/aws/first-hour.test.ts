@@ -10,20 +10,12 @@ import { scrape, wipe } from "../helpers/gateway.ts";
 import { startLambda } from "../helpers/lambda.ts";
 import { needs } from "../helpers/needs.ts";
 import { functionIn, packageService } from "../helpers/packages.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { runProgram, runScript } from "../helpers/processes.ts";
 import { awsCredentials, startRds } from "../helpers/rds.ts";
 import { startReceiver } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
-
-/** The commands of a page under a heading, block by block. */
-async function blocksOf(page: string, heading: string): Promise<string[]> {
-  const [, after = ""] = (await readFile(page, "utf8")).split(`\n## ${heading}\n`);
-  const [part = ""] = after.split("\n## ");
-  return [...part.matchAll(/^ *```(?:sh|yaml)\n([\s\S]*?)^ *```/gm)].map(([, block = ""]) =>
-    block.replaceAll(/^ {3}/gm, ""),
-  );
-}
 
 /** A shell in which a page's commands lead to this server, and `aws` is a fake that keeps the secrets it is given. */
 async function startWalk(address: string, ca: string, stage: string) {
@@ -70,7 +62,8 @@ async function startWalk(address: string, ca: string, stage: string) {
   /** The first 200 of a receiver with this environment, by the README's ping. */
   const ping = async (environment: Record<string, string>) => {
     const { url } = await startReceiver(environment);
-    const [command = ""] = /^.*npm run send -- ping$/m.exec((await blocksOf("README.md", "Deploy")).join("")) ?? [];
+    const [command = ""] =
+      /^.*npm run send -- ping$/m.exec((await blocksOf("README.md", "sh|yaml", "Deploy")).join("")) ?? [];
     const { WEBHOOK_SECRET } = given["veza-ledger-metrics/prod/receiver"] ?? {};
     const sent = await bash(command.replace(/https:\S+/, url), { WEBHOOK_SECRET });
     expect(sent).toContain("Recorded. It is on the gateway.");
@@ -86,7 +79,7 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     const rds = await startAsOnRds();
     onTestFinished(() => rds.stop());
     await rds.run(rows);
-    const [onRds = "", migrate = "", secrets = "", look = ""] = await blocksOf("README.md", "Deploy");
+    const [onRds = "", migrate = "", secrets = "", look = ""] = await blocksOf("README.md", "sh|yaml", "Deploy");
     expect(onRds).toContain("NODE_EXTRA_CA_CERTS"); // Which the test has made itself.
     const [join = ""] = /^.*'grant veza_app to master'$/m.exec(onRds) ?? [];
     const stage = "first-hour";
@@ -111,7 +104,7 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     const admin = postgres(rds.superuserUrl.replace(/\w+$/, "ledger"), { max: 1 });
     onTestFinished(() => admin.end());
     await admin.unsafe(rows);
-    const blocks = await blocksOf("docs/deploy.md", "Log in without a password");
+    const blocks = await blocksOf("docs/deploy.md", "sh|yaml", "Log in without a password");
     const [turnOn, prepare = "", secret = "", params = "", look = ""] = blocks;
     expect(turnOn).toMatch(/^export .*\naws rds .*\naws rds .*\n$/); // RDS is not here.
     const migrate = prepare.replace(/^(curl|export) .*\n/gm, "");

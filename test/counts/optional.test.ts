@@ -1,6 +1,5 @@
 // What a ledger may have besides: the money at risk, and an outbox.
 
-import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
 import { makeAll } from "../../commands/plan/apply.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
@@ -8,14 +7,14 @@ import { checks } from "../../lib/checks.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 
 it("adds up the amounts of the rows that a check counts, by the view of docs/amounts.md", async () => {
   const log = captureLog();
-  const page = await readFile("docs/amounts.md", "utf8");
-  const [view = "", reset = ""] = [...page.matchAll(/```sql\n(.*?)```/gs)].map(([, sql]) => sql);
+  const [view = "", reset = ""] = await blocksOf("docs/amounts.md", "sql");
   const amounts = () => evidenceOf(database.samplerUrl, /^amount_at_risk/);
   for (const table of new Set(checks.map(({ table }) => table))) {
     await run(`alter table ${table} add amount_cents bigint not null default 1005, add currency text default 'EUR'`);

@@ -1,5 +1,4 @@
 // The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
-import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
 import { deadline } from "../../lib/deadline.ts";
@@ -9,6 +8,7 @@ import { publishTotals } from "../../lib/publish.ts";
 import { databaseForFile, lend, openConnection } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { needs } from "../helpers/needs.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
 
 const stage = "wrong";
@@ -28,8 +28,7 @@ let asReceiver: postgres.Sql;
 let statements: string[];
 beforeAll(async () => {
   asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
-  const page = await readFile("docs/lost-and-wrong-events.md", "utf8");
-  statements = [...page.matchAll(/^```sql\n([\s\S]*?)^```/gm)].map(([, sql = ""]) => sql);
+  statements = await blocksOf("docs/lost-and-wrong-events.md", "sql");
 });
 beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;

@@ -4,20 +4,16 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { copyProject, runTests } from "../helpers/copy.ts";
+import { copyProject } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
 
-/** The commands of the part of a page under a heading, as they are printed. */
-async function commandsOf(page: string, heading: string): Promise<string[]> {
-  const [, part = ""] =
-    new RegExp(`^${heading}$([\\s\\S]*?)(?=^## |$(?![\\s\\S]))`, "m").exec(await readFile(page, "utf8")) ?? [];
-  return [...part.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block = ""]) =>
-    block.replaceAll("\\\n", "").trimEnd().split("\n"),
-  );
-}
+/** The commands of a part of a page, as they are printed. */
+const commandsOf = async (page: string, heading: string) =>
+  (await blocksOf(page, "sh", heading)).flatMap((block) => block.replaceAll("\\\n", "").trimEnd().split("\n"));
 
-it("leads to the page of the demo, to counts on one's own ledger, to links, and to tests", async () => {
+it("leads to the page of the demo, to counts on one's own ledger, and to links", async () => {
   const folder = await copyProject();
   const environment = { ...withoutSettings, CI: undefined, VITEST: undefined, NODE_ENV: undefined };
   const run = (command: string, more: Record<string, string> = {}) =>
@@ -28,7 +24,7 @@ it("leads to the page of the demo, to counts on one's own ledger, to links, and 
     return program.output();
   };
 
-  const [start = "", ...more] = await commandsOf("README.md", "## Try it");
+  const [start = "", ...more] = await commandsOf("README.md", "Try it");
   expect([start, ...more]).toEqual(["npm ci && npm start"]);
   const stack = run(`exec ${start.replace("npm ci && ", "")}`);
   onTestFinished(async () => {
@@ -45,15 +41,10 @@ it("leads to the page of the demo, to counts on one's own ledger, to links, and 
     /^[!✓] stuck_orders +\d+, the oldest /m,
   );
 
-  const [links = ""] = await commandsOf("docs/deploy.md", "## Alerts and dashboard");
+  const [links = ""] = await commandsOf("docs/deploy.md", "Alerts and dashboard");
   await outputOf(run(links));
   expect(await readFile(path.join(folder, "config/alertmanager/ledger.yml"), "utf8")).toContain("grafana.internal");
 
   stack.child.kill("SIGINT");
   expect(await outputOf(stack)).toContain("Nothing is left running");
-
-  const tests = ["dashboard", "readme", "runbook", "complete", "alerts"];
-  const { passed, failures } = await runTests(folder, tests, "^(?!.*by the tool of)");
-  expect(failures).toEqual([]);
-  expect(passed).toBeGreaterThan(90);
 });

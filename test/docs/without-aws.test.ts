@@ -13,14 +13,12 @@ import { copyProject } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
 import { needs } from "../helpers/needs.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
 
 const title = "leads to true numbers and a counted delivery, by the command of the unit";
 it(title, await needs("openssl"), async () => {
-  const page = await readFile("docs/without-aws.md", "utf8");
-  const blocks = [...page.matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = "", block = ""]) =>
-    block.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
-  );
+  const blocks = await blocksOf("docs/without-aws.md", "sh");
   const folder = await copyProject();
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
