@@ -18,11 +18,8 @@ export const sourcesOf = (library: string): string | undefined =>
 const pgx = sourcesOf("github.com/jackc/pgx/v5") ? "pgx/v5" : "pgx/v4";
 const drivers = ["github.com/lib/pq", `github.com/jackc/${pgx}/stdlib`];
 
-/** Debian's name of it, and its own. */
-const staticcheck = await findOnPath(["go-staticcheck", "staticcheck"]);
 export const goIsHere = (await findOnPath(["go"])) !== undefined;
 export const driversAreHere = drivers.every((driver) => sourcesOf(driver));
-export const staticcheckIsHere = staticcheck !== undefined;
 /** The race detector needs a compiler for C, with the headers of its library. */
 export const raceDetectorIsHere = (await findOnPath(["gcc"])) !== undefined && existsSync("/usr/include/stdlib.h");
 
@@ -68,9 +65,8 @@ export async function run(
   environment: Record<string, string>,
   cwd = clientFolder,
 ): Promise<string> {
-  const file = command === "staticcheck" ? (staticcheck ?? command) : command;
   try {
-    const { stdout } = await promisify(execFile)(file, args, { cwd, env: { ...process.env, ...environment } });
+    const { stdout } = await promisify(execFile)(command, args, { cwd, env: { ...process.env, ...environment } });
     return stdout;
   } catch (error) {
     const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
