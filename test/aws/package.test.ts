@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
-import { defaultPackage, functionIn, type Packaged, packageService, stage, unzip } from "../helpers/packages.ts";
+import { defaultPackage, functionIn, stage, unzip } from "../helpers/packages.ts";
 import { arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
 
 const names = ["sampler", "receiver"] as const;
@@ -71,19 +71,6 @@ it("has the alarms that the docs name", async () => {
   // Each looks at one metric: AWS charges for each metric of an alarm.
   for (const alarm of alarms)
     expect(alarm).toMatchObject({ MetricName: expect.any(String), Period: expect.any(Number) });
-});
-
-it("changes nothing when the same is deployed again, and leaves nothing in the temporary folder", async () => {
-  const again = await packageService(stage);
-  expect(await readdir(again.temporary)).toEqual([]);
-  const withoutUploads = ({ resources }: Packaged) =>
-    JSON.parse(JSON.stringify(resources, (name, value) => (name === "S3Key" ? "" : value)));
-  expect(withoutUploads(again)).toEqual(withoutUploads(packaged));
-  for (const name of names) {
-    const archives = [packaged, again].map(({ folder }) => readFile(path.join(folder, `${name}.zip`)));
-    const [before, after] = await Promise.all(archives);
-    expect(after?.equals(before as Buffer)).toBe(true);
-  }
 });
 
 it.each(names)("makes an archive of one small file for the %s, and maps for all code", async (name) => {

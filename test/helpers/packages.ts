@@ -31,8 +31,6 @@ interface LambdaProperties {
 
 export interface Packaged {
   folder: string;
-  /** The temporary folder that was there for packaging. */
-  temporary: string;
   /** The file with the generated CloudFormation. */
   template: string;
   resources: Resources;
@@ -66,7 +64,7 @@ export async function packageService(stage: string, params: object = {}, args: s
   });
   const made = path.join(service, ".serverless");
   const template = path.join(made, "cloudformation-template-update-stack.json");
-  return { folder: made, temporary, template, resources: JSON.parse(await readFile(template, "utf8")).Resources };
+  return { folder: made, template, resources: JSON.parse(await readFile(template, "utf8")).Resources };
 }
 
 /** No file of the project has the name of this stage: a stage that is written there comes to light. */
