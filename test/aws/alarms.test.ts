@@ -214,11 +214,6 @@ it.each([1, 2, 3, 5])("raises no alarm by noise alone, nor without traffic, in %
   }
 });
 
-it("cannot tell one forged request in 15 minutes without a delivery from a sender's", async () => {
-  const states = await play(1, 0, 60, { request: mismatched, from: 30, to: 31, everySeconds: 60 });
-  expect([states[30], states[31]]).toEqual(["OK", "ALARM"]);
-});
-
 it.each([...[1, 2, 3, 4, 5].map((count) => [count, 60] as const), [3, 300] as const, [3, 720] as const])(
   "raises no alarm by forged requests next to deliveries, in %i processes, every %i s",
   async (count, seconds) => {
