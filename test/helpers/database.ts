@@ -3,7 +3,7 @@ import postgres from "postgres";
 import { afterAll, beforeEach, inject, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import type { Connections } from "../../lib/connections.ts";
-import type { Database, DatabaseTarget } from "../../lib/database.ts";
+import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { startPostgres } from "../../local/postgres.ts";
@@ -89,9 +89,7 @@ export function databasePerTest() {
 }
 
 /** The parsed form of a connection string. */
-export function targetOf(url: string): DatabaseTarget {
-  return parseDatabaseUrl(url);
-}
+export const targetOf = parseDatabaseUrl;
 
 /** Locks a table in a session of its own until the test is finished, or until the returned function is called. */
 export async function lockTable(database: TestDatabase, table: string): Promise<() => Promise<void>> {

@@ -1,3 +1,5 @@
+import { settingNames } from "../../lib/settings.ts";
+
 /** Sets environment variables of this process; undefined takes one away. */
 export function setEnvironment(variables: Record<string, string | undefined>): void {
   for (const [name, value] of Object.entries(variables)) {
@@ -7,10 +9,6 @@ export function setEnvironment(variables: Record<string, string | undefined>): v
 }
 
 /** For a program that is to find its settings nowhere. */
-export const withoutSettings: Record<string, undefined> = {
-  DATABASE_URL: undefined,
-  PUSHGATEWAY_URL: undefined,
-  WEBHOOK_SECRET: undefined,
-  SECRET_ID: undefined,
-  STAGE: undefined,
-};
+export const withoutSettings: Record<string, undefined> = Object.fromEntries(
+  ["SECRET_ID", ...settingNames].map((name) => [name, undefined]),
+);

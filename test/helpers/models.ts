@@ -13,13 +13,7 @@ export interface Model {
 }
 
 export const models: Record<CheckId, Model> = {
-  stuck_orders: {
-    table: "orders",
-    status: "pending",
-    hasProviderId: true,
-    time: "created_at",
-    staleAfterMinutes: 30,
-  },
+  stuck_orders: { table: "orders", status: "pending", hasProviderId: true, time: "created_at", staleAfterMinutes: 30 },
   stuck_refunds: {
     table: "refunds",
     status: "pending",
@@ -27,11 +21,7 @@ export const models: Record<CheckId, Model> = {
     time: "created_at",
     staleAfterMinutes: 30,
   },
-  failed_transfers: {
-    table: "seller_transfers",
-    status: "permanently_failed",
-    time: "updated_at",
-  },
+  failed_transfers: { table: "seller_transfers", status: "permanently_failed", time: "updated_at" },
   orphan_refunds: {
     table: "refunds",
     status: "pending",
