@@ -79,10 +79,11 @@ const resources: Record<string, string> = {
   iam: role,
 };
 
-// What Serverless calls itself is seen in variants.test.ts. A rollback has the calls of an update and of a removal.
+// A rollback has the calls of an update and of a removal.
 it.each([
   [
     "a deployment",
+    "cloudformation:DescribeStacks cloudformation:CreateChangeSet cloudformation:ExecuteChangeSet s3:PutObject",
     "cloudformation:CreateStack s3:CreateBucket s3:PutEncryptionConfiguration s3:PutBucketPolicy s3:PutBucketTagging",
     "lambda:CreateFunction lambda:CreateFunctionUrlConfig lambda:AddPermission logs:CreateLogGroup iam:CreateRole",
   ],

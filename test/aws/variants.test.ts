@@ -1,15 +1,11 @@
 // Each variant of the template: it has what its params ask for, deploy/deployer.json allows what it needs, and
 // deploy/boundary.json what its roles may.
-import { cp, readFile } from "node:fs/promises";
-import path from "node:path";
+import { readFile } from "node:fs/promises";
 import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
 import { describe, expect, it } from "vitest";
-import { fakeCloudFormation } from "../helpers/cloudformation.ts";
-import { defaultPackage, functionIn, packageService, stage } from "../helpers/packages.ts";
+import { defaultPackage, functionIn, packageService } from "../helpers/packages.ts";
 import { allows, type Keys, type Policy, readPolicy } from "../helpers/policy.ts";
-import { projectFolder, runProgram } from "../helpers/processes.ts";
 import { account, arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
 
 const stack = "veza-ledger-metrics-prod";
 const network = [
@@ -21,7 +17,7 @@ const boundary = `arn:aws:iam::${account}:policy/veza-ledger-metrics-boundary`;
 const topic = arn("sns", "on-call");
 const key = arn("kms", "key/1234abcd-12ab-34cd-56ef-1234567890ab");
 const secret = arn("secretsmanager", "secret:veza-ledger-metrics/prod/shared-AbCdEf");
-const [deployer, limit] = await Promise.all([readPolicy("deployer"), readPolicy("boundary")]);
+const limit = await readPolicy("boundary");
 
 const [plain, withIam, inVpc] = await Promise.all([
   defaultPackage(),
@@ -115,38 +111,9 @@ describe("the template", () => {
 const lambda = arn("lambda", `function:${stack}-sampler`);
 const role = `arn:aws:iam::${account}:role/${stack}-SamplerRole-1ABC`;
 
-describe("deploy/deployer.json", () => {
-  it.each(variants)("is asked for no other service's resources, %s", (_, { resources }) => {
-    const services = Object.values(resources).map(({ Type }) => Type.split("::")[1]);
-    expect([...new Set(services)].sort()).toEqual(["CloudWatch", "Events", "IAM", "Lambda", "Logs", "S3"]);
-  });
-
-  it("allows what Serverless calls, when it deploys what was built", async () => {
-    const { url, calls } = await fakeCloudFormation(account);
-    const { folder } = plain;
-    const service = await newFolder();
-    await cp(path.dirname(folder), service, { recursive: true, filter: (file) => file !== folder });
-    // What the workflow's artifact has, and nothing else of the build.
-    const isInArtifact = (file: string) => file === folder || /\.(json|zip)$/.test(file);
-    await cp(folder, path.join(service, "build"), { recursive: true, filter: isInArtifact });
-    const command = path.join(projectFolder, "node_modules/.bin/serverless");
-    const line = `cd '${service}' && exec '${command}' deploy --stage ${stage} --package build`;
-    const deploying = runProgram("sh", ["-c", line], {
-      HOME: service,
-      AWS_ENDPOINT_URL: url,
-      AWS_ACCESS_KEY_ID: "test",
-      AWS_SECRET_ACCESS_KEY: "test",
-      SLS_AWS_MONITORING_FREQUENCY: "200", // In ms; it asks CloudFormation every 5 s otherwise.
-    });
-    await deploying.exited;
-    expect([deploying.child.exitCode, deploying.output()]).toEqual([0, expect.stringContaining("Service deployed")]);
-    const uploaded = calls.filter(({ action }) => action === "s3:PutObject").map(({ resource }) => resource);
-    expect(uploaded.map((resource) => path.basename(resource))).toEqual(
-      expect.arrayContaining(["compiled-cloudformation-template.json", "sampler.zip", "receiver.zip"]),
-    );
-    expect(calls.map(({ action }) => action)).toContain("cloudformation:ExecuteChangeSet");
-    expect(calls.filter(({ action, resource }) => !allows(deployer, action, resource))).toEqual([]);
-  });
+it.each(variants)("deploy/deployer.json is asked for no other service's resources, %s", (_, { resources }) => {
+  const services = Object.values(resources).map(({ Type }) => Type.split("::")[1]);
+  expect([...new Set(services)].sort()).toEqual(["CloudWatch", "Events", "IAM", "Lambda", "Logs", "S3"]);
 });
 
 describe("deploy/boundary.json", () => {
