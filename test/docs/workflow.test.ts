@@ -70,6 +70,10 @@ describe("deploy/workflow.yml", async () => {
     const node = { "node-version-file": ".nvmrc", "package-manager-cache": false };
     for (const job of [build, deploy]) expect(job?.steps[indexOf(job, /setup-node@/)]?.with).toEqual(node);
     expect(indexOf(build, /credentials@/)).toBe(-1);
+    // Installed code runs before there are credentials, and what was built is deployed with them.
+    const order = [/--ignore-scripts/, /configure-aws-credentials@/, /--package build$/];
+    const places = order.map((step) => indexOf(deploy, step));
+    expect([0, ...places]).toEqual([0, ...places].sort((a, b) => a - b));
     const made = { path: "build/*.json\nbuild/*.zip\n", "if-no-files-found": "error" };
     expect(build?.steps[indexOf(build, /upload-artifact@/)]?.with).toMatchObject(made);
     const trust = JSON.parse(await readFile("deploy/trust.json", "utf8"));
