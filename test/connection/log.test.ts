@@ -18,14 +18,6 @@ async function written(use: (log: typeof import("../../lib/log.ts")) => void): P
   return seen.mock.calls;
 }
 
-it.each([
-  ["JSON text, with the level, to a stream", "", '{"level":"warn","message":"totals not published","reason":"gone"}'],
-  ["the object itself to Lambda's JSON format", "JSON", { message: "totals not published", reason: "gone" }],
-])("writes %s", async (_, format, line) => {
-  vi.stubEnv("AWS_LAMBDA_LOG_FORMAT", format);
-  expect(await written(({ log }) => log("warn", "totals not published", { reason: "gone" }))).toEqual([[line]]);
-});
-
 it("puts a priority before the line where stderr leads to the journal, and nowhere else", async () => {
   const { dev, ino } = fstatSync(2);
   const warn = () => written(({ log }) => log("warn", "totals not published", { reason: "gone" }));
