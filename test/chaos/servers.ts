@@ -7,13 +7,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { onTestFinished } from "vitest";
-import { makeAll } from "../../commands/plan/apply.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
 import { freePort } from "../../local/ports.ts";
 import { createCluster, runCluster } from "../../local/postgres.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { type Supervised, supervise } from "../../local/supervise.ts";
 import { withoutSettings } from "../helpers/environment.ts";
+import { createTemplate } from "../helpers/template.ts";
 
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {
@@ -76,30 +75,26 @@ export async function startStandby(primary: RestartablePostgres): Promise<Restar
   });
 }
 
-const urlOn = ({ port }: { port: number }, login: string) => `postgres://${login}@127.0.0.1:${port}/postgres`;
-const superuserUrl = (server: Restartable) => urlOn(server, "postgres:postgres");
+const urlOn = ({ port }: { port: number }, login: string) => `postgres://${login}@127.0.0.1:${port}/ledger`;
 
 /** A session of the superuser; it ends with the test. */
 export function sessionOn(server: Restartable): postgres.Sql {
-  const admin = postgres(superuserUrl(server), { max: 2, onnotice: () => {} });
+  const admin = postgres(urlOn(server, "postgres:postgres"), { max: 2, onnotice: () => {} });
   onTestFinished(() => admin.end({ timeout: 0 }));
   return admin;
 }
 
-/** A real PostgreSQL with an empty ledger. The sampler's and the receiver's password is `password`. */
+/** A real PostgreSQL with an empty ledger, as createTemplate() makes it. */
 export async function restartableLedger(flags: string[] = []): Promise<RestartablePostgres> {
   const server = await restartablePostgres(flags);
-  await runSqlFiles(superuserUrl(server), ["local/ledger.sql"]);
-  await makeAll(superuserUrl(server));
-  const admin = sessionOn(server);
-  for (const role of ["sampler", "receiver"]) await admin.unsafe(`alter role veza_ledger_${role} password 'password'`);
+  await createTemplate(`postgres://postgres:postgres@127.0.0.1:${server.port}/postgres`);
   return server;
 }
 
 /** The settings of a function, except for the receiver's secret. */
 export const settingsOn = (database: { port: number }, gateway: { port: number }, role: "sampler" | "receiver") => ({
   ...withoutSettings,
-  DATABASE_URL: urlOn(database, `veza_ledger_${role}:password`),
+  DATABASE_URL: urlOn(database, `veza_ledger_${role}:${role}`),
   PUSHGATEWAY_URL: `http://127.0.0.1:${gateway.port}`,
 });
 
@@ -109,7 +104,7 @@ export async function startReplica(): Promise<string> {
   await sessionOn(server)`copy (select) to program 'cat > standby.signal'`; // In its data folder, for its next start.
   await server.kill();
   await server.start();
-  return urlOn(server, "veza_ledger_sampler:password");
+  return urlOn(server, "veza_ledger_sampler:sampler");
 }
 
 /** A real Pushgateway that keeps nothing, so that each start is a wipe, unless it gets a file. */

@@ -2,34 +2,21 @@
 
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
-import { beforeAll, expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { run as migrate } from "../../commands/migrate.ts";
 import { makeAll } from "../../commands/plan/apply.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
-import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { openConnection } from "../helpers/database.ts";
+import { openConnection, serverForFile } from "../helpers/database.ts";
 
 const logins = ["veza_ledger", "veza_ledger_receiver", "veza_ledger_sampler"];
-/** A server of this file's own: roles belong to all databases of a server. */
-let url: string;
-let admin: postgres.Sql;
-beforeAll(async () => {
-  const server = await startPostgres(0);
-  url = server.superuserUrl;
-  await runSqlFiles(url, ["local/ledger.sql"]);
-  await makeAll(url, { oneLogin: true });
-  admin = postgres(url, { max: 4, onnotice: () => {} });
-  for (const login of logins) {
-    await admin.unsafe(`alter role ${login} password 'secret'`);
-    // As AWS' rotation with alternating users makes the second login.
-    await admin.unsafe(`create role ${login}_clone login password 'secret'; grant ${login} to ${login}_clone`);
-  }
-  return async () => {
-    await admin.end();
-    await server.stop();
-  };
-});
+const url = (await serverForFile()).replace(/\w+$/, "ledger");
+const admin = postgres(url, { max: 4, onnotice: () => {} });
+afterAll(() => admin.end());
+for (const login of logins) {
+  await admin.unsafe(`alter role ${login} password 'secret'`);
+  // As AWS' rotation with alternating users makes the second login.
+  await admin.unsafe(`create role ${login}_clone login password 'secret'; grant ${login} to ${login}_clone`);
+}
 
 const as = (login: string) => url.replace("postgres:postgres@", `${login}:secret@`);
 const run = async (statements: string): Promise<void> => void (await admin.unsafe(statements));
@@ -56,9 +43,9 @@ const expected: Record<string, object> = {
 
 it("gives every login its settings, whatever the database's own are, the shared one those of both", async () => {
   await run(`
-    alter database postgres set default_transaction_isolation = 'serializable';
-    alter database postgres set synchronous_commit = off;
-    alter database postgres set timezone = 'Europe/Paris'`);
+    alter database ledger set default_transaction_isolation = 'serializable';
+    alter database ledger set synchronous_commit = off;
+    alter database ledger set timezone = 'Europe/Paris'`);
   const [server] = await admin`select current_setting('server_version_num')::int as version`;
   const absent = server?.version < 140_000 ? { idle_session_timeout: undefined } : {}; // It came with PostgreSQL 14.
   for (const login of logins) {
@@ -88,7 +75,7 @@ it("hands the ways to read on from the sampler's role, and only these, and takes
   await run(`
     create schema "Views";
     alter role veza_ledger_sampler set timezone = 'America/New_York';
-    alter role veza_ledger_sampler in database postgres set search_path = "Views", public;
+    alter role veza_ledger_sampler in database ledger set search_path = "Views", public;
     alter role veza_ledger_oncall password 'secret'`);
   await runRoles();
   const chosen = { search_path: '"Views", public', TimeZone: "America/New_York" };
@@ -100,7 +87,7 @@ it("hands the ways to read on from the sampler's role, and only these, and takes
 
   await run(`
     alter role veza_ledger_sampler set timezone = 'UTC';
-    alter role veza_ledger_sampler in database postgres reset search_path`);
+    alter role veza_ledger_sampler in database ledger reset search_path`);
   await runRoles();
   for (const login of readers) expect(await settingsOf(login), login).toMatchObject({ search_path, TimeZone: "UTC" });
 });
