@@ -68,9 +68,6 @@ it("has the alarms that the docs name", async () => {
   const alarms = ofType(packaged.resources, "AWS::CloudWatch::Alarm");
   const expected = [...named].map(([, name]) => `veza-ledger-metrics-${stage}-${name}`);
   expect(alarms.map(({ AlarmName }) => AlarmName).sort()).toEqual(expected.sort());
-  // Each looks at one metric: AWS charges for each metric of an alarm.
-  for (const alarm of alarms)
-    expect(alarm).toMatchObject({ MetricName: expect.any(String), Period: expect.any(Number) });
 });
 
 it.each(names)("makes an archive of one small file for the %s, and maps for all code", async (name) => {

@@ -130,16 +130,6 @@ describe("while they cannot be read", () => {
     expect(fake.reads).toHaveLength(3);
     expect(await readSecrets(app, false, same)).toEqual({ password: "first" });
   });
-
-  it("asks every 5 s when there are none yet", async () => {
-    const fake = await fakeSecretsManager({ [app]: { password: "first" } });
-    fake.failure = outage;
-    for (let seconds = 0; seconds < 30; seconds += 1) {
-      await expect(readSecrets(app, false, same)).rejects.toThrow("InvalidRequestException");
-      pass(1);
-    }
-    expect(fake.reads).toHaveLength(6);
-  });
 });
 
 it("costs no tick in a rotation that changes the secret first, and Postgres later or before the tick", async () => {
