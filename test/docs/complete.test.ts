@@ -1,11 +1,8 @@
 // What a change needs and neither TypeScript nor `npm run generate` holds: CONTRIBUTING.md has the common changes.
-import { globSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { gatewayLooks, looks } from "../../commands/every-look.ts";
 import { alertOf, secondsOf, told } from "../../config/checks.ts";
 import { rulesFile } from "../../config/generate/rules-of-checks.ts";
-import { columnsOf, tables } from "../../config/rights.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { eventSchema } from "../../lib/events.ts";
 import { settingNames } from "../../lib/settings.ts";
@@ -84,18 +81,5 @@ it.each(eventSchema.options)(
   },
 );
 
-it.each(tables)("local/ledger.sql has the columns of %s that the checks read", async (table) => {
-  const [, columns = ""] = new RegExp(`create table ${table} \\(([^;]*)`).exec(await textOf("local/ledger.sql")) ?? [];
-  expect(columnsOf(table).filter((column) => !columns.includes(`\n  ${column} `))).toEqual([]);
-});
-
 it("docs/settings.md has each setting", () =>
   expectIn(["SECRET_ID", ...settingNames].map((name) => ["docs/settings.md", `\`${name}\``])));
-
-it("each look of every-look.ts has a test of what it finds wrong, as test/commands/looks.test.ts has", async () => {
-  const tests = (await Promise.all(globSync("test/*/*.test.ts").map(textOf))).join("\n");
-  const variable = new RegExp([...tables, ...checks.map(({ id }) => id)].join("|"));
-  const names = [...looks, ...gatewayLooks].map(({ name }) => name.replace(variable, "\\S+"));
-  const untested = names.filter((name) => !new RegExp(`[!✗] ${name} `).test(tests));
-  expect(new Set(untested)).toEqual(new Set(["counts"])); // Nothing is wrong with a count.
-});
