@@ -5,18 +5,6 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "./certificates.ts";
 
-interface AsOnRds {
-  /** `host:port`. */
-  address: string;
-  /** A connection string, with the certificate verified as the tests' settings for RDS have it. */
-  as(login: string, database?: string): string;
-  /** The file of its certificate authority. */
-  ca: string;
-  /** Runs statements as the superuser, whom RDS keeps to itself. */
-  run(statements: string, login?: string, database?: string): Promise<postgres.RowList<postgres.Row[]>>;
-  stop(): Promise<void>;
-}
-
 type Run = (statements: string, login?: string, database?: string) => Promise<unknown>;
 
 /** Runs statements on a connection of their own. */
@@ -56,7 +44,7 @@ export async function fillWithIam(superuserUrl: string): Promise<void> {
  *
  * It leaves out what only Amazon has: rds_superuser, its own extensions, and IAM.
  */
-export async function startAsOnRds(): Promise<AsOnRds> {
+export async function startAsOnRds() {
   const certificates = await makeCertificates("IP:127.0.0.1");
   const access = path.join(path.dirname(certificates.ca), "pg_hba.conf");
   await writeFile(access, "host all postgres 127.0.0.1/32 scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n");
@@ -69,9 +57,13 @@ export async function startAsOnRds(): Promise<AsOnRds> {
   await fill(run);
   await runSqlFiles(urlOf("veza_app", "ledger", "require"), ["local/ledger.sql"]);
   return {
+    /** `host:port`. */
     address,
-    as: (login, database = "ledger") => urlOf(login, database, "verify-full"),
+    /** A connection string, with the certificate verified as the tests' settings for RDS have it. */
+    as: (login: string, database = "ledger") => urlOf(login, database, "verify-full"),
+    /** The file of its certificate authority. */
     ca: certificates.ca,
+    /** Runs statements as the superuser, whom RDS keeps to itself, unless told otherwise. */
     run,
     stop: () => server.stop(),
   };

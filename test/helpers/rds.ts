@@ -21,27 +21,13 @@ export const awsCredentials = {
   AWS_SESSION_TOKEN: "session/token+==",
 };
 
-interface Rds {
-  /** DATABASE_URL of a role, without a password. */
-  urlOf(username: string): string;
-  /** `host:port`. */
-  address: string;
-  /** Of the authority that has signed the server's certificate, as CA_CERTIFICATES wants it, and as a file. */
-  certificates: string;
-  certificatesFile: string;
-  /** The tokens that came, and why the refused ones were refused. */
-  logins: { token: string; problem: string | undefined }[];
-  /** Where to connect to it without a front, as the superuser. */
-  superuserUrl: string;
-}
-
 /**
  * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles. It takes
  * connections with TLS only, asks for a password in clear text, and verifies this token as AWS documents Signature
  * Version 4. Logins of others have their name as their password. It leaves out: what a policy allows, whether `rds_iam`
  * was granted, and tokens of more than one account.
  */
-export async function startRds(fill = createTemplate): Promise<Rds> {
+export async function startRds(fill = createTemplate) {
   const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
   // Behind the front, where nobody else can connect, no password is asked for.
   const access = path.join(path.dirname(ca), "pg_hba.conf");
@@ -51,7 +37,8 @@ export async function startRds(fill = createTemplate): Promise<Rds> {
   await fill(server.superuserUrl);
 
   const [key, cert] = await Promise.all([readFile(keyFile), readFile(certFile)]);
-  const logins: Rds["logins"] = [];
+  /** The tokens that came, and why the refused ones were refused. */
+  const logins: { token: string; problem: string | undefined }[] = [];
   const logIn = async (socket: net.Socket) => {
     const isTls = (await take(socket, 8)).readUInt32BE(4) === 80877103;
     if (!isTls) return socket.end(fatal("no pg_hba.conf entry for this host, no encryption"));
@@ -74,11 +61,15 @@ export async function startRds(fill = createTemplate): Promise<Rds> {
   };
   const port = await tcpServer((socket) => void logIn(socket).catch(() => socket.destroy()));
   return {
-    urlOf: (username) => `postgres://${username}@${host}:${port}/ledger`,
+    /** DATABASE_URL of a role, without a password. */
+    urlOf: (username: string) => `postgres://${username}@${host}:${port}/ledger`,
+    /** `host:port`. */
     address: `${host}:${port}`,
+    /** Of the authority that has signed its certificate, as CA_CERTIFICATES wants it, and as a file. */
     certificates: await readFile(ca, "utf8"),
     certificatesFile: ca,
     logins,
+    /** Without a front. */
     superuserUrl: server.superuserUrl,
   };
 }

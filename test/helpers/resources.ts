@@ -1,4 +1,5 @@
 import type { FunctionName, Resources } from "./packages.ts";
+import type { Policy } from "./policy.ts";
 
 export const account = "123456789012";
 export const region = "eu-central-1";
@@ -9,14 +10,8 @@ export const arn = (service: string, rest: string) => `arn:aws:${service}:${regi
 export const roleOf = (resources: Resources, name: FunctionName) =>
   resources[{ sampler: "SamplerRole", receiver: "ReceiverRole" }[name]]?.Properties ?? {};
 
-interface Statement {
-  Effect: "Allow" | "Deny";
-  Action: string | string[];
-  Resource: string | string[];
-}
-
 /** The statements of the policy of a function's role, with the ARNs that they have in this account and region. */
-export function statementsOf(resources: Resources, name: FunctionName): Statement[] {
+export function statementsOf(resources: Resources, name: FunctionName): Required<Policy["Statement"][number]>[] {
   const text = JSON.stringify(roleOf(resources, name).Policies)
     .replaceAll(/\{"Fn::Sub":("[^"]*")\}/g, "$1")
     .replaceAll(`\${AWS::Partition}`, "aws")
