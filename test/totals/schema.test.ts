@@ -53,19 +53,10 @@ describe("says of a body what the receiver says of it:", () => {
           const time = `${pad(hour)}:${pad(minute)}:${pad(second)}`;
           const text = `${date}${separator}${time}${fraction ? `.${fraction.join("")}` : ""}${offset}`;
           const days = new Date(new Date(0).setUTCFullYear(year, month, 0)).getUTCDate();
-          const exists =
-            month >= 1 &&
-            month <= 12 &&
-            day >= 1 &&
-            day <= days &&
-            hour < 24 &&
-            minute < 60 &&
-            second <= 60 &&
-            hours < 24 &&
-            (isShort || minutes < 60) &&
-            offset !== "" &&
-            fraction?.length !== 0 &&
-            /^[Tt ]$/.test(separator);
+          const isDate = month >= 1 && month <= 12 && day >= 1 && day <= days;
+          const isTime = hour < 24 && minute < 60 && second <= 60 && fraction?.length !== 0;
+          const isZone = hours < 24 && (isShort || minutes < 60) && offset !== "";
+          const exists = isDate && isTime && isZone && /^[Tt ]$/.test(separator);
           expect({ text, is: matches(orphanAt(text)) }).toEqual({ text, is: exists });
           agree(orphanAt(text));
           if (!exists) return;
