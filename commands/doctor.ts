@@ -4,12 +4,12 @@ import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { takeSample } from "../lib/sample.ts";
 import { command, Misuse, start } from "./command.ts";
-import { gatewayLooks, looks } from "./every-look.ts";
+import { firstLook } from "./doctor/first-look.ts";
+import { postgresTimeoutMs, type Scene, takeLooks } from "./doctor/look.ts";
+import { gatewayLooks, looks } from "./doctor/looks.ts";
+import { openSession, readSettings } from "./doctor/session.ts";
 import { type Finding, findingOf, well } from "./finding.ts";
-import { firstLook } from "./first-look.ts";
 import { linesOf, type Print } from "./print.ts";
-import { openSession, readSettings } from "./session.ts";
-import { postgresTimeoutMs, type Scene, takeLooks } from "./take-looks.ts";
 
 // npm run doctor: looks, with the functions' own settings and code, for everything that would keep them from working.
 // Prints a finding for each look. What it writes to the database, it takes back.

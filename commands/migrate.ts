@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { parseEnv } from "node:util";
-import { roles as declared } from "../config/rights.ts";
 import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
@@ -10,6 +9,7 @@ import { doubt, type Finding, findingOf, orRemedy, Problem, well, wrong } from "
 import { loginProblem } from "./login-problem.ts";
 import { apply, type Shares } from "./plan/apply.ts";
 import type { Plan, Wanted } from "./plan/plan.ts";
+import { roles as declared } from "./plan/rights.ts";
 import { inLine, scriptOf, undoScriptOf } from "./plan/script.ts";
 import { linesOf } from "./print.ts";
 import { scramVerifier } from "./scram.ts";

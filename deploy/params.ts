@@ -69,7 +69,7 @@ const unknownPattern = `{ ($.message.message = "totals not published")${checks
   .map(({ id }) => ` || ($.message.${id} < 0)`)
   .join("")} }`;
 
-/** What a function logs in to Postgres as: config/rights.ts has this role. */
+/** What a function logs in to Postgres as: commands/plan/rights.ts has this role. */
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
 /** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */

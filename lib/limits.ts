@@ -1,4 +1,4 @@
-// How long the functions wait, and how long what they keep is good. config/rights.ts has the time-outs of
+// How long the functions wait, and how long what they keep is good. commands/plan/rights.ts has the time-outs of
 // statements, and serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push,
 // 3.5 to publish, 2 for ids, 1.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
 

@@ -1,7 +1,7 @@
-import { roles, tables } from "../../config/rights.ts";
 import type { Ask } from "../../lib/question.ts";
 import { sqlText } from "../quote.ts";
 import { ownerName } from "../sql.ts";
+import { roles, tables } from "./rights.ts";
 
 // What the catalogs say, as values. No row, view or default of the application is read, and with this search_path none
 // of its functions and operators is found.

@@ -1,7 +1,7 @@
-import { ledgerRights, tables } from "../../config/rights.ts";
 import { Problem } from "../finding.ts";
 import { shellWord, sqlName } from "../quote.ts";
 import { type Facts, pathIn, type Relation } from "./facts.ts";
+import { ledgerRights, tables } from "./rights.ts";
 
 /** Where a role looks, if that is set. A path for this database alone wins. */
 export function pathOf({ settings }: Facts, role: string): string[] | undefined {

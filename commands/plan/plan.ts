@@ -1,4 +1,3 @@
-import { defaultZone, ledgerRights, ourRights, readers, roles, settings } from "../../config/rights.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Ask } from "../../lib/question.ts";
 import { Problem, type Step } from "../finding.ts";
@@ -7,8 +6,9 @@ import { ownedView } from "../remedies.ts";
 import { readSqlFile } from "../sql.ts";
 import { type Facts, type Need, pathIn, type Relation, readFacts, unmet } from "./facts.ts";
 import { foundOn, placeOf } from "./place.ts";
+import { defaultZone, ledgerRights, ourRights, readers, roles, settings } from "./rights.ts";
 
-// What has to be (config/rights.ts, schema.sql) less what is (facts.ts), as plain statements. `npm run migrate` runs or
+// What has to be (rights.ts, schema.sql) less what is (facts.ts), as plain statements. `npm run migrate` runs or
 // prints them, and the doctor says what they would change.
 
 export interface Statement {

@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
-import { tables } from "../../config/rights.ts";
+import { tables } from "../../commands/plan/rights.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
 import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";

@@ -3,7 +3,7 @@
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, inject, it, onTestFinished, vi } from "vitest";
-import { lookAtTls } from "../../commands/looks/tls.ts";
+import { lookAtTls } from "../../commands/doctor/tls.ts";
 import type { Settings } from "../../lib/settings.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";

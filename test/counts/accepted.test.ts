@@ -2,7 +2,7 @@
 
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
-import { lookAtAccepted } from "../../commands/looks/accepted.ts";
+import { lookAtAccepted } from "../../commands/doctor/accepted.ts";
 import { makeAll } from "../../commands/plan/apply.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { databasePerTest, openConnection, targetOf } from "../helpers/database.ts";

@@ -1,4 +1,4 @@
-// config/rights.ts: the settings that each login gets, and its clone.
+// commands/plan/rights.ts: the settings that each login gets, and its clone.
 
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
@@ -31,7 +31,7 @@ async function settingsOf(login: string): Promise<Record<string, string | null>>
 }
 
 const both = { default_transaction_isolation: "read committed", idle_in_transaction_session_timeout: "10s" };
-/** A time-out of 0 is no time-out. config/rights.ts says how long it is. */
+/** A time-out of 0 is no time-out. commands/plan/rights.ts says how long it is. */
 const statement_timeout = expect.stringMatching(/^[1-9]/);
 const forCounting = { statement_timeout, lock_timeout: "500ms", row_security: "off", TimeZone: "UTC" };
 const forEvents = { idle_session_timeout: "1min", synchronous_commit: "on" };

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { inject } from "vitest";
+import type { Scene, Session } from "../../commands/doctor/look.ts";
+import { askBriefly } from "../../commands/doctor/session.ts";
 import { run } from "../../commands/doctor.ts";
-import { askBriefly } from "../../commands/session.ts";
-import type { Scene, Session } from "../../commands/take-looks.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";

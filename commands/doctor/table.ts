@@ -5,7 +5,7 @@ import { alone, readFacts, sessionPath } from "../plan/facts.ts";
 import { foundOn, migrateTo, placesOf } from "../plan/place.ts";
 import { sqlName } from "../quote.ts";
 import { isOurs, ownedView, view } from "../remedies.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 const kindNames: Record<string, string> = {
   r: "a table",

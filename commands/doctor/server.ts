@@ -2,7 +2,7 @@ import { maxClockDifferenceSeconds } from "../../lib/limits.ts";
 import { clockDifferenceSeconds } from "../../lib/primary-and-clock.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, well, wrong } from "../finding.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 /**
  * Whether this is the primary: on a replica, nothing is counted and nothing published. Whether the clocks are too far

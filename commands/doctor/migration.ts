@@ -1,6 +1,6 @@
 import { type Finding, Problem, well, wrong } from "../finding.ts";
 import { makePlan, nothingMore } from "../plan/plan.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 /** Whether `npm run migrate` has anything to do, for any of its logins. Not where nobody has run it. */
 export async function lookAtMigration({ ask }: Session): Promise<Finding | undefined> {

@@ -1,13 +1,13 @@
-import { type Database, withDeadline } from "../lib/database.ts";
-import { errorFields } from "../lib/log.ts";
-import { askOn } from "../lib/question.ts";
-import { SecretsError } from "../lib/secrets.ts";
-import { loadSettings, type Settings } from "../lib/settings.ts";
-import { connect } from "./connect.ts";
-import { orRemedy, Problem, type Step } from "./finding.ts";
-import { loginProblem } from "./login-problem.ts";
-import { alone } from "./plan/facts.ts";
-import type { Scene, Session } from "./take-looks.ts";
+import { type Database, withDeadline } from "../../lib/database.ts";
+import { errorFields } from "../../lib/log.ts";
+import { askOn } from "../../lib/question.ts";
+import { SecretsError } from "../../lib/secrets.ts";
+import { loadSettings, type Settings } from "../../lib/settings.ts";
+import { connect } from "../connect.ts";
+import { orRemedy, Problem, type Step } from "../finding.ts";
+import { loginProblem } from "../login-problem.ts";
+import { alone } from "../plan/facts.ts";
+import type { Scene, Session } from "./look.ts";
 
 const unread =
   "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +

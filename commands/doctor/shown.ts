@@ -6,7 +6,7 @@ import { readGroup } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
 import { doubt, type Finding, orRemedy, well, wrong } from "../finding.ts";
 import { sqlText } from "../quote.ts";
-import type { Scene, Session } from "../take-looks.ts";
+import type { Scene, Session } from "./look.ts";
 
 const page = "docs/lost-and-wrong-events.md";
 

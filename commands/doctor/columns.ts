@@ -1,8 +1,8 @@
-import { columnsOf } from "../../config/rights.ts";
 import { doubt, type Finding, well, wrong } from "../finding.ts";
+import { columnsOf } from "../plan/rights.ts";
 import { sqlName } from "../quote.ts";
 import { view } from "../remedies.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 /**
  * Whether a table has the columns that its checks read. If not, what it has instead, and a view that bridges them.

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import path from "node:path";
 import { isLocalHost } from "../../lib/settings.ts";
 import { doubt, type Finding, well, wrong } from "../finding.ts";
-import type { Scene } from "../take-looks.ts";
+import type { Scene } from "./look.ts";
 
 /** Whether the connection is encrypted and the server verified, unless the server is on this machine. */
 export async function lookAtTls({ settings }: Pick<Scene, "settings">): Promise<Finding> {

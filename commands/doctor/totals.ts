@@ -2,8 +2,8 @@ import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import { lockAndReadTotals } from "../../lib/publish.ts";
 import { type Finding, well, wrong } from "../finding.ts";
-import type { Scene, Session } from "../take-looks.ts";
 import { tryDelivery } from "../trial.ts";
+import type { Scene, Session } from "./look.ts";
 
 /** Locks and reads the totals, records a delivery, and takes it back. */
 export async function lookAtTotals({ database: { sql }, login, functions }: Scene & Session): Promise<Finding> {

@@ -1,8 +1,8 @@
 import type { Row } from "postgres";
-import { type Database, isConnectionLost } from "../lib/database.ts";
-import { orAbort, withAnyOf } from "../lib/deadline.ts";
-import type { Settings } from "../lib/settings.ts";
-import { type Finding, findingOf, Problem } from "./finding.ts";
+import { type Database, isConnectionLost } from "../../lib/database.ts";
+import { orAbort, withAnyOf } from "../../lib/deadline.ts";
+import type { Settings } from "../../lib/settings.ts";
+import { type Finding, findingOf, Problem } from "../finding.ts";
 
 /** A session on Postgres, as the functions open it. */
 export interface Session {
@@ -25,7 +25,7 @@ export interface Scene {
   settings: Settings;
 }
 
-/** A look finds out one thing about the ledger, a session or the gateway. every-look.ts lists them all. */
+/** A look finds out one thing about the ledger, a session or the gateway. looks.ts lists them all. */
 export interface Look<On = Scene & Session> {
   name: string;
   /** Names of looks. It is skipped when one of them, where it is taken at all, was skipped or found something wrong. */

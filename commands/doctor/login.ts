@@ -1,5 +1,5 @@
 import { doubt, type Finding, well, wrong } from "../finding.ts";
-import type { Scene, Session } from "../take-looks.ts";
+import type { Scene, Session } from "./look.ts";
 
 const owners: Record<string, string> = {
   veza_ledger_sampler: "the sampler's alone",

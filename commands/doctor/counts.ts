@@ -3,7 +3,7 @@ import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
 import type { Ask } from "../../lib/question.ts";
 import { type Finding, well } from "../finding.ts";
 import { ago } from "../print.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 /** Says what counts now, and which alerts that makes unless rows are accepted: on day one, they fire for old rows. */
 export async function lookAtCounts({ ask }: Session): Promise<Finding> {

@@ -1,23 +1,23 @@
-import { tables } from "../config/rights.ts";
-import { checks } from "../lib/checks.ts";
-import { lookAtAccepted } from "./looks/accepted.ts";
-import { lookAtCheck } from "./looks/check.ts";
-import { lookAtColumns } from "./looks/columns.ts";
-import { lookAtCounts } from "./looks/counts.ts";
-import { lookAtGateway } from "./looks/gateway.ts";
-import { lookAtIndexes } from "./looks/indexes.ts";
-import { lookAtLogin } from "./looks/login.ts";
-import { lookAtMigration } from "./looks/migration.ts";
-import { lookAtPersistence } from "./looks/persistence.ts";
-import { lookAtServer } from "./looks/server.ts";
-import { lookAtShown } from "./looks/shown.ts";
-import { lookAtStandby } from "./looks/standby.ts";
-import { lookAtStatuses } from "./looks/statuses.ts";
-import { lookAtTable } from "./looks/table.ts";
-import { lookAtTime } from "./looks/time.ts";
-import { lookAtTls } from "./looks/tls.ts";
-import { lookAtTotals } from "./looks/totals.ts";
-import type { Look, Scene } from "./take-looks.ts";
+import { checks } from "../../lib/checks.ts";
+import { tables } from "../plan/rights.ts";
+import { lookAtAccepted } from "./accepted.ts";
+import { lookAtCheck } from "./check.ts";
+import { lookAtColumns } from "./columns.ts";
+import { lookAtCounts } from "./counts.ts";
+import { lookAtGateway } from "./gateway.ts";
+import { lookAtIndexes } from "./indexes.ts";
+import { lookAtLogin } from "./login.ts";
+import type { Look, Scene } from "./look.ts";
+import { lookAtMigration } from "./migration.ts";
+import { lookAtPersistence } from "./persistence.ts";
+import { lookAtServer } from "./server.ts";
+import { lookAtShown } from "./shown.ts";
+import { lookAtStandby } from "./standby.ts";
+import { lookAtStatuses } from "./statuses.ts";
+import { lookAtTable } from "./table.ts";
+import { lookAtTime } from "./time.ts";
+import { lookAtTls } from "./tls.ts";
+import { lookAtTotals } from "./totals.ts";
 
 /** A look on Postgres. With the wrong login, it would find what is wrong for another role. */
 const look = (name: string, look: Look["look"], more: Omit<Partial<Look>, "look"> = {}): Look => ({

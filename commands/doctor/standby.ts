@@ -1,5 +1,5 @@
 import { doubt, type Finding, well } from "../finding.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 /** Whether a failover can lose what was committed. All that a login without further rights can see of it. */
 export async function lookAtStandby({ database: { sql } }: Session): Promise<Finding> {

@@ -7,7 +7,7 @@ import { ago } from "../print.ts";
 import { shellWord, sqlName } from "../quote.ts";
 import { view } from "../remedies.ts";
 import { ownerName } from "../sql.ts";
-import type { Scene, Session } from "../take-looks.ts";
+import type { Scene, Session } from "./look.ts";
 
 /** Words for rows that nobody waits for. */
 const settledWords = new Set(

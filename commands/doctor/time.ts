@@ -2,7 +2,7 @@ import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
 import { ago } from "../print.ts";
 import { sqlName } from "../quote.ts";
 import { correct, isOurs, view } from "../remedies.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 import { isClockRight } from "./server.ts";
 
 /**

@@ -5,7 +5,7 @@ import type { Ask } from "../../lib/question.ts";
 import { type Finding, type Step, well, wrong } from "../finding.ts";
 import { sqlName, sqlText } from "../quote.ts";
 import { ownerName } from "../sql.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 /** The planner's cost of about 100,000 rows without an index, which are read in milliseconds. */
 const smallCost = 2_500;

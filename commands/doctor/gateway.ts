@@ -5,7 +5,7 @@ import { errorFields } from "../../lib/log.ts";
 import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
 import { isLocalHost } from "../../lib/settings.ts";
 import { doubt, type Finding, well, wrong } from "../finding.ts";
-import type { Scene } from "../take-looks.ts";
+import type { Scene } from "./look.ts";
 
 const metric = "veza_ledger_doctor";
 /**

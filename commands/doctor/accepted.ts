@@ -3,7 +3,7 @@ import { codeOf } from "../../lib/database.ts";
 import { doubt, type Finding, orRemedy, well } from "../finding.ts";
 import { sqlText } from "../quote.ts";
 import { view } from "../remedies.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 
 /**
  * Lists the rows of the ledger that somebody has accepted, one line each: the soonest to run out comes first. An

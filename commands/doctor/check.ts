@@ -4,7 +4,7 @@ import { errorFields } from "../../lib/log.ts";
 import type { Ask } from "../../lib/question.ts";
 import { doubt, type Finding, type Step, well, wrong } from "../finding.ts";
 import { correct, view } from "../remedies.ts";
-import type { Session } from "../take-looks.ts";
+import type { Session } from "./look.ts";
 import { isClockRight } from "./server.ts";
 import { namesOf, statusesOf } from "./statuses.ts";
 

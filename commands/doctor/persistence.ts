@@ -1,5 +1,5 @@
 import { type Finding, well, wrong } from "../finding.ts";
-import type { Scene } from "../take-looks.ts";
+import type { Scene } from "./look.ts";
 
 /** Whether the Pushgateway keeps its groups in a file: killed, it starts with old totals, and counters fall. */
 export async function lookAtPersistence({ settings }: Scene): Promise<Finding> {

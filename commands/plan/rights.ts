@@ -1,5 +1,5 @@
-import { checks } from "../lib/checks.ts";
-import { sampleTimeoutMs } from "../lib/limits.ts";
+import { checks } from "../../lib/checks.ts";
+import { sampleTimeoutMs } from "../../lib/limits.ts";
 
 // What the database has to have besides the ledger and config/postgres/schema.sql: roles, their settings, their rights.
 // `npm run migrate` makes what is lacking, and the doctor says it.
