@@ -18,6 +18,11 @@ export interface Finding {
   remedy: Step[];
 }
 
+/** Steps that a page explains. */
+export const view = "let the role read a view instead: docs/what-counts.md";
+export const ownedView = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
+export const correct = `correct these rows and what writes them, or ${view}`;
+
 /** A finding with this mark: what was found, what was expected, and the steps from one to the other. */
 export const well = (found: string): Finding => ({ mark: "✓", found, remedy: [] });
 export const doubt = (found: string, expected: string, ...remedy: Step[]): Finding => ({

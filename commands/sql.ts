@@ -23,7 +23,3 @@ export async function runSqlFiles(url: string, files: string[]): Promise<void> {
     await close();
   }
 }
-
-/** SQL: the name of a role by its oid. The owner of a database acts as pg_database_owner there, and nobody else. */
-export const ownerName = (oid: string) => `(select rolname from pg_roles where pg_roles.oid = case ${oid}::regrole::text
-  when 'pg_database_owner' then (select datdba from pg_database where datname = current_database()) else ${oid} end)`;

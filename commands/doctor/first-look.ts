@@ -1,16 +1,14 @@
 import type { checks, Outcome } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { deadline, orAbort } from "../../lib/deadline.ts";
-import { isPasswordRefused } from "../../lib/last-good-login.ts";
 import { errorFields } from "../../lib/log.ts";
 import { parseDatabaseUrl, type Settings } from "../../lib/settings.ts";
 import { connect } from "../connect.ts";
-import { type Finding, findingOf, orRemedy, Problem, type Step, wrong } from "../finding.ts";
+import { type Finding, findingOf, orRemedy, type Step, wrong } from "../finding.ts";
 import { loginProblem } from "../login-problem.ts";
-import { tables } from "../plan/rights.ts";
+import { isOurs, tables } from "../plan/rights.ts";
 import { linesOf, type Print } from "../print.ts";
 import { sqlName } from "../quote.ts";
-import { isOurs } from "../remedies.ts";
 import { countNow, countOf } from "./counts.ts";
 import { type Scene, type Session, takeLooks } from "./look.ts";
 import { looks } from "./looks.ts";
@@ -19,18 +17,7 @@ import { askBriefly, readingLogin } from "./session.ts";
 const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
 
-const passwordRemedy = [
-  "write the characters / # ? % @ of a password as %2F %23 %3F %25 %40",
-  "or leave the password out of the URL, and set PGPASSWORD",
-];
-
-/** How to make a login that reads the ledger, and may no more. */
-const reader = (schema?: string): Step[] => [
-  "look as a login that may no more than read, such as this, with a password of yours:",
-  { as: "a superuser", sql: "create role ledger_reader login connection limit 3 password 'NEW'" },
-  grantTo("ledger_reader", schema),
-];
-/** With the right to the schema, which all have to `public`, unless somebody has taken it away. */
+/** A grant of what the looks read, with the right to the schema: all have it to `public`, unless it was taken away. */
 function grantTo(login: string, schema = "public"): Step {
   const names = tables.map((table) => `${sqlName(schema)}.${table}`).join(", ");
   const usage = `grant usage on schema ${sqlName(schema)} to ${sqlName(login)}; `;
@@ -51,7 +38,7 @@ export async function firstLook(
   try {
     const target = await orRemedy(
       Promise.try(() => parseDatabaseUrl(url)),
-      ...passwordRemedy,
+      "leave the password out of the URL, and set PGPASSWORD",
     );
     print(
       `Reads ${target.database} on ${target.host} as ${target.username}.\n` +
@@ -60,20 +47,23 @@ export async function firstLook(
     );
     const limit = deadline("Postgres", totalTimeoutMs);
     const database = await connect(async () => target, "veza-ledger-first-look", limit).catch((error) => {
-      const problem = loginProblem(error, target, "the URL");
-      throw isPasswordRefused(error)
-        ? new Problem(problem.message, "check user and password", ...passwordRemedy)
-        : problem;
+      throw loginProblem(error, target);
     });
     // Before anything of the application can run.
-    const login = await readingLogin(database, limit, ...reader(schema));
+    const login = await readingLogin(
+      database,
+      limit,
+      "look as a login that may no more than read, such as this, with a password of yours:",
+      { as: "a superuser", sql: "create role ledger_reader login connection limit 3 password 'NEW'" },
+      grantTo("ledger_reader", schema),
+    );
     const given = { timezone: "UTC", ...(schema && { search_path: `${sqlName(schema)}, public` }) };
     // A server that went away is noticed with the next question.
     const ask: Session["ask"] = (question, seconds = questionSeconds) =>
       askBriefly(database, deadline("Postgres", (questionSeconds + 2) * 1_000), given)(question, seconds);
-    const session = { database, login, version: "", ask };
     const settings = { database: target } as Settings;
-    scene = { functions: { sampler: true, receiver: false }, settled, settings, ...session };
+    const functions = { sampler: true, receiver: false };
+    scene = { functions, settled, settings, database, login, version: "", ask };
     return await orAbort(look(scene, print, limit, grantTo(login, schema)), limit);
   } catch (error) {
     print(linesOf("Postgres", findingOf(error)));
@@ -87,11 +77,8 @@ export async function firstLook(
 async function look(scene: Scene & Session, print: Print, limit: AbortSignal, grant: Step): Promise<number> {
   const outcomes = await countNow(scene.ask);
   const doubts: [string, Finding][] = [];
-  for await (const [name, finding] of takeLooks(
-    looks.filter(({ isFirst }) => isFirst),
-    scene,
-    limit,
-  )) {
+  const first = looks.filter(({ isFirst }) => isFirst);
+  for await (const [name, finding] of takeLooks(first, scene, limit)) {
     if (finding.mark !== "✓") doubts.push([name, finding]);
   }
   if (scene.database.lost.aborted) throw new Error("the connection to Postgres was lost");
@@ -105,10 +92,8 @@ async function look(scene: Scene & Session, print: Print, limit: AbortSignal, gr
     print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));
   }
   for (const [name, finding] of doubts) {
-    // Other remedies are for roles that are not there yet.
-    print(
-      linesOf(name, isOurs(scene.login) || /^columns/.test(name) ? finding : { ...finding, mark: "!", remedy: [] }),
-    );
+    // Remedies are for roles that are not there yet.
+    print(linesOf(name, isOurs(scene.login) ? finding : { ...finding, mark: "!", remedy: [] }));
   }
   print(
     doubts.length > 0

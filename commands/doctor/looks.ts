@@ -12,7 +12,6 @@ import { lookAtMigration } from "./migration.ts";
 import { lookAtPersistence } from "./persistence.ts";
 import { lookAtServer } from "./server.ts";
 import { lookAtShown } from "./shown.ts";
-import { lookAtStandby } from "./standby.ts";
 import { lookAtStatuses } from "./statuses.ts";
 import { lookAtTable } from "./table.ts";
 import { lookAtTime } from "./time.ts";
@@ -52,7 +51,6 @@ export const looks: Look[] = [
   look("accepted rows", lookAtAccepted, { for: "sampler" }),
   look("totals", lookAtTotals, { behind: ["server"] }),
   look("totals on the gateway", lookAtShown, { behind: ["totals"] }),
-  look("standby", lookAtStandby),
 ];
 
 /** The looks at the gateway, in their order. */

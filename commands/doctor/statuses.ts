@@ -1,12 +1,8 @@
 import type { Row } from "postgres";
 import { checks } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
-import type { Ask } from "../../lib/question.ts";
-import { doubt, type Finding, Problem, well } from "../finding.ts";
-import { ago } from "../print.ts";
-import { shellWord, sqlName } from "../quote.ts";
-import { view } from "../remedies.ts";
-import { ownerName } from "../sql.ts";
+import { doubt, type Finding, view, well } from "../finding.ts";
+import { shellWord } from "../quote.ts";
 import type { Scene, Session } from "./look.ts";
 
 /** Words for rows that nobody waits for. */
@@ -30,10 +26,18 @@ export async function lookAtStatuses(
   { ask, settled }: Pick<Scene & Session, "ask" | "settled">,
   table: string,
 ): Promise<Finding> {
-  const rows = await statusesOf(ask, table).catch(({ message, remedy }: Problem) =>
-    doubt(message, "every status", ...remedy),
-  );
-  if ("mark" in rows) return rows;
+  const question = `select status::text as status, count(*)::float8 as rows from ${table} group by 1`;
+  let rows: Row[];
+  try {
+    rows = await ask(`${question} order by 2 desc limit 50`);
+  } catch (error) {
+    if (/^(42|22)/.test(codeOf(error))) return doubt("they cannot be read", "every status", "see its checks, below");
+    rows = await ask(estimates(table));
+    if (!(rows[0]?.age <= statisticsSeconds)) {
+      const fact = "too many rows to read, and no statistics of the last hour";
+      return doubt(fact, "every status", `analyze ${table}, or read them yourself: ${question}`);
+    }
+  }
   const watched = [...new Set(checks.filter((check) => check.table === table).map(({ status }) => status))];
   const isKnown = (status: string | null) =>
     status !== null && (watched.includes(status) || settledWords.has(status) || settled.includes(status));
@@ -48,39 +52,16 @@ export async function lookAtStatuses(
 }
 
 /** The statuses of rows with their numbers, for people: `paid 690, pending 10`. */
-export function namesOf(rows: Row[], quote = ""): string {
+function namesOf(rows: Row[], quote = ""): string {
   const nameOf = (status: string | null) => (status === null ? "null" : quote + status + quote);
   return rows.map(({ status, rows }) => `${nameOf(status)} ${Math.round(rows).toLocaleString("en")}`).join(", ");
 }
 
-/** Every status of a table's rows, with their number. Throws a Problem where no rows and no statistics are readable. */
-export async function statusesOf(ask: Ask, table: string): Promise<Row[]> {
-  try {
-    return await ask(`
-      select status::text as status, count(*)::float8 as rows from ${table} group by 1 order by 2 desc limit 50`);
-  } catch (error) {
-    if (/^(42|22)/.test(codeOf(error))) throw new Problem("they cannot be read", "see its checks, below");
-    return await estimatedStatuses(ask, table);
-  }
-}
-
-/** The statuses as of the last ANALYZE, with estimated rows. Throws a Problem when that was long ago. */
-async function estimatedStatuses(ask: Ask, table: string): Promise<Row[]> {
-  const [row = {}] = await ask(`
-    select relkind = 'v' as is_view, ${ownerName("relowner")} as owner, nspname as schema, relname as name,
-      extract(epoch from greatest(pg_stat_get_last_analyze_time(pg_class.oid),
-        pg_stat_get_last_autoanalyze_time(pg_class.oid)))::float8 as analyzed
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace where pg_class.oid = to_regclass('${table}')`);
-  const age = Date.now() / 1000 - row.analyzed;
-  if (age > statisticsSeconds) {
-    const fact = `too many rows to read, and ${row.analyzed ? `the statistics are ${ago(age)} old` : "no statistics"}`;
-    const name = `${sqlName(row.schema)}.${sqlName(row.name)}`;
-    const sql = row.is_view ? `select status, count(*) from ${name} group by 1` : `analyze ${name}`;
-    throw new Problem(fact, { as: row.owner, sql });
-  }
-  return await ask(`
-    select status, frequency * greatest(reltuples, 0)::float8 as rows
-    from pg_stats join pg_class on relname = tablename and relnamespace::regnamespace::text = schemaname,
-      unnest(most_common_vals::text::text[], most_common_freqs) as known (status, frequency)
-    where pg_class.oid = to_regclass('${table}') and attname = 'status'`);
-}
+/** SQL: the statuses as of the last ANALYZE, with estimated rows, and its age in seconds. */
+const estimates = (table: string) => `
+  select status, frequency * greatest(reltuples, 0)::float8 as rows,
+    extract(epoch from now() - greatest(pg_stat_get_last_analyze_time(pg_class.oid),
+      pg_stat_get_last_autoanalyze_time(pg_class.oid)))::float8 as age
+  from pg_stats join pg_class on relname = tablename and relnamespace::regnamespace::text = schemaname,
+    unnest(most_common_vals::text::text[], most_common_freqs) as known (status, frequency)
+  where pg_class.oid = to_regclass('${table}') and attname = 'status'`;

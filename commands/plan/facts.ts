@@ -1,6 +1,5 @@
 import type { Ask } from "../../lib/question.ts";
 import { sqlText } from "../quote.ts";
-import { ownerName } from "../sql.ts";
 import { roles, tables } from "./rights.ts";
 
 // What the catalogs say, as values. No row, view or default of the application is read, and with this search_path none
@@ -50,9 +49,13 @@ export interface Facts {
 }
 
 const ours = `regexp_replace(rolname, '_clone$', '') = any ('{${Object.keys(roles).join(",")}}'::name[])`;
-/** SQL: who acts for this owner: this session if it may. */
+/**
+ * SQL: who acts for this owner: this session if it may. The owner of a database acts as pg_database_owner there, and
+ * nobody else.
+ */
 const actor = (owner: string) => `case when pg_has_role(${owner}, 'usage') then current_user
-  else ${ownerName(owner)} end`;
+  else (select rolname from pg_roles where pg_roles.oid = case ${owner}::regrole::text when 'pg_database_owner'
+    then (select datdba from pg_database where datname = current_database()) else ${owner} end) end`;
 
 /** From PostgreSQL 16 on, CREATEROLE is a right to one's own roles, and not every member may `set role`. */
 const since16 = "current_setting('server_version_num')::int >= 160000";

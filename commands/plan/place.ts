@@ -3,9 +3,9 @@ import { shellWord, sqlName } from "../quote.ts";
 import { type Facts, pathIn, type Relation } from "./facts.ts";
 import { ledgerRights, tables } from "./rights.ts";
 
-/** Where a role looks, if that is set. A path for this database alone wins. */
-export function pathOf({ settings }: Facts, role: string): string[] | undefined {
-  const paths = settings.filter((row) => row.role === role && row.name === "search_path");
+/** Where the sampler's role looks, if that is set. A path for this database alone wins. */
+function chosenPath({ settings }: Facts): string[] | undefined {
+  const paths = settings.filter(({ role, name }) => role === "veza_ledger_sampler" && name === "search_path");
   const path = paths.find(({ isHere }) => isHere) ?? paths[0];
   return path && pathIn(path.value);
 }
@@ -31,41 +31,38 @@ export function placeOf(facts: Facts, given: string[]): string[] {
     const remedy = "it may be the wrong database: name the ledger's in DATABASE_URL, or migrate the ledger first";
     throw new Problem(`the database ${facts.database.name} has no table ${nowhere.join(", ")}`, remedy, "run it again");
   }
-  const chosen = pathOf(facts, "veza_ledger_sampler");
-  const isKept = given.length === 0 || given.every((schema) => chosen?.includes(schema));
-  const unclear = tables.filter((table) => placesOf(facts, table).length > 1);
   const homes = tables.flatMap((table) => placesOf(facts, table));
-  const path = (isKept ? chosen : given) ?? homes;
-  const search = [...new Set([...path, ...(isKept && chosen ? [] : ["public"])])];
-  const missing = tables.filter((table) => !foundOn(facts, search, table));
-  const isChosen = chosen !== undefined || given.length > 0;
-  const isUseless = !given.every((schema) => homes.includes(schema));
-  if (missing.length > 0 || isUseless || (!isChosen && unclear.length > 0)) {
-    const lost = missing.length > 0 ? missing : isUseless ? tables : unclear;
-    const useful = isChosen ? (missing.length > 0 ? search : given) : [];
-    const places = [...new Set(lost.flatMap((table) => placesOf(facts, table)))];
-    const isOne = lost.every((table) => placesOf(facts, table).length === 1);
-    const calls = (isOne ? [places] : places.map((place) => [place])).map((more) =>
-      migrateTo(facts, [...useful, ...more]),
-    );
-    const where = lost.map((table) => `${table} is in ${list(placesOf(facts, table), " and in ")}`).join(", ");
-    const fact = isChosen ? `${list(search)} does not lead to the ledger: ${where}` : where;
-    if (calls.length === 1) throw new Problem(fact, ...calls);
-    const which = `choose which one is the ledger: ${calls.join(", or ")}`; // In one step: nobody pastes the first.
-    throw new Problem(fact, which, "if all are, make a view of them: docs/what-counts.md");
-  }
+  const kept = chosenPath(facts); // It may lead by way of a view.
+  const isKept = given.length === 0 || given.every((schema) => kept?.includes(schema));
+  const chosen = isKept ? kept : [...given, "public"];
+  const path = [...new Set(chosen ?? [...homes, "public"])];
+  const isClear = (table: string) => (chosen ? foundOn(facts, path, table) : placesOf(facts, table).length === 1);
+  const unclear = tables.filter((table) => !isClear(table) || !given.every((schema) => homes.includes(schema)));
+  if (unclear.length > 0) throw unclearPlace(facts, unclear, chosen);
   const lacking = ledgerRights.flatMap(({ table, columns }) => {
-    const there = foundOn(facts, search, table)?.columns ?? columns;
+    const there = foundOn(facts, path, table)?.columns ?? columns;
     return columns.filter((column) => !there.includes(column)).map((column) => `${table} has no column ${column}`);
   });
   if (lacking.length > 0) {
     const remedy = "migrate the ledger first, or let the role read a view: docs/what-counts.md";
     throw new Problem([...new Set(lacking)].join(", "), remedy, "run it again");
   }
-  return search;
+  return path;
 }
 
-const list = (schemas: string[], between = ", ") => schemas.map(sqlName).join(between);
+/** Where these tables are, and the commands that would choose a place. */
+function unclearPlace(facts: Facts, unclear: string[], chosen?: string[]): Problem {
+  const list = (schemas: string[], between: string) => schemas.map(sqlName).join(between);
+  const where = unclear.map((table) => `${table} is in ${list(placesOf(facts, table), " and in ")}`).join(", ");
+  const fact = chosen ? `${list(chosen, ", ")} does not lead to the ledger: ${where}` : where;
+  const places = [...new Set(unclear.flatMap((table) => placesOf(facts, table)))];
+  const isOne = unclear.every((table) => placesOf(facts, table).length === 1);
+  if (isOne) return new Problem(fact, migrateTo(facts, [...(chosen ?? []), ...places]));
+  // In one step: nobody pastes the first.
+  const calls = places.map((place) => migrateTo(facts, [...(chosen ?? []), place])).join(", or ");
+  const both = "if all are, make a view of them: docs/what-counts.md";
+  return new Problem(fact, `choose which one is the ledger: ${calls}`, both);
+}
 
 /** The command that has the ledger read in these schemas, in their order, as far as they have any of it. */
 export function migrateTo(facts: Facts, path: string[]): string {

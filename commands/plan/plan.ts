@@ -1,8 +1,7 @@
 import { checks } from "../../lib/checks.ts";
 import type { Ask } from "../../lib/question.ts";
-import { Problem, type Step } from "../finding.ts";
+import { ownedView, Problem, type Step } from "../finding.ts";
 import { sqlName, sqlText } from "../quote.ts";
-import { ownedView } from "../remedies.ts";
 import { readSqlFile } from "../sql.ts";
 import { type Facts, type Need, pathIn, type Relation, readFacts, unmet } from "./facts.ts";
 import { foundOn, placeOf } from "./place.ts";

@@ -13,6 +13,9 @@ export const roles: Readonly<Record<string, number>> = {
   veza_ledger: 23,
 };
 
+/** Whether `npm run migrate` makes a login of this name, or AWS' rotation does. */
+export const isOurs = (login: string): boolean => Object.hasOwn(roles, login.replace(/_clone$/, ""));
+
 const [sampler, receiver, oncall, both] = Object.keys(roles) as [string, string, string, string];
 const functions = [sampler, receiver, both];
 /** Who reads the ledger: all with the search_path and in the zone of the sampler. */

@@ -5,7 +5,7 @@ import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../commands/plan/rights.ts";
-import { type Check, checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/checks.ts";
 import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
 import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
 import { inLines } from "../helpers/doctor.ts";
@@ -109,14 +109,13 @@ it("says what to do about a URL that cannot be read, and about a wrong password,
     expect([exitCode, text.replaceAll(/\s+/g, " ")]).toEqual([
       1,
       "✗ Postgres DATABASE_URL must be like postgres://user:password@host:5432/database, with a single host " +
-        "→ write the characters / # ? % @ of a password as %2F %23 %3F %25 %40; " +
-        "or leave the password out of the URL, and set PGPASSWORD ",
+        "→ leave the password out of the URL, and set PGPASSWORD ",
     ]);
   }
   const { exitCode, text } = await look(url.replace("look@", "s3cret@"));
   expect([exitCode, text.replaceAll(/\s+/g, " ")]).toEqual([
     1,
-    expect.stringMatching(/✗ Postgres password authentication .* → check user and password; write/),
+    expect.stringMatching(/✗ Postgres password authentication .* → the password is wrong, /),
   ]);
   expect(text).not.toMatch(/s3c|alter role/);
   expect((await look("postgres://me:x@127.0.0.1:1/x")).text).toMatch(/check host and port in the URL/);
@@ -135,26 +134,11 @@ it("prints the grants that are missing, to a login that has to be quoted", async
   expect(await lookAsStranger()).toMatchObject({ exitCode: 0 });
 });
 
-it("names all that a doubtful 0 hangs on, below it: the statuses that the table has", async () => {
-  const { id, table, status } = checks[0] as Check;
-  await run(`insert into ${table} (status) select 'failed' from generate_series(1, 12)`);
-  const { text } = await look(url);
-  expect(text).toContain(`\n! ${id} 0 `);
-  expect(text).toContain(`\n! check ${id} no row, type or constraint knows the status '${status}', but failed 12\n`);
-});
-
-it("tells the columns that a table has instead, and the view that bridges them", async () => {
-  await run(`
-    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', now() - interval '1 day');
-    alter table orders rename status to state; alter table orders rename hyperswitch_payment_id to payment`);
-  const { exitCode, output, text } = await look(url);
+it("tells the columns that a table has instead", async () => {
+  await run("alter table orders rename status to state; alter table orders rename hyperswitch_payment_id to payment");
+  const { exitCode, text } = await look(url);
   expect(exitCode).toBe(1);
   expect(text).toContain("there is no status, hyperswitch_payment_id, but id, state, payment, updated_at");
-  const [, sql = ""] = /^ {2}→ (create schema if not exists .*)$/m.exec(output) ?? [];
-  const filled = sql.replace("<column> as status", "state as status").replace("<column> as hyper", "payment as hyper");
-  await run(`set local role first_look; ${filled}`);
-  const bridged = await look(url, "--schema", "veza_ledger_views");
-  expect(bridged.text).toMatch(/^✓ stuck_orders 1, the oldest 24 h old /m);
 });
 
 it("looks at the tables of public behind a schema of views", async () => {

@@ -99,7 +99,7 @@ describe("on a server without the roles", () => {
     const other = await passwordFile("veza_ledger_sampler=fourth\nveza_ledger_receiver='two$#'");
     const [code, second] = await migrateHere("--password-from", other);
     expect([code, second]).toEqual([1, expect.stringMatching(/^✓ veza_ledger_receiver +logged in/m)]);
-    expect(second).toMatch(/^✗ veza_ledger_sampler +password .*\n {2}→ .* give the right one; or set a new one, for /m);
+    expect(second).toMatch(/^✗ veza_ledger_sampler +password .*\n {2}→ .* give the right one, or set it by /m);
     await logIn("veza_ledger_sampler:one");
     expect(printed + second).not.toMatch(/two\$|fourth/);
   });

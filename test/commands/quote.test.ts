@@ -2,7 +2,6 @@
 import { execFileSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { lookAtIndexes } from "../../commands/doctor/indexes.ts";
 import type { Scene, Session } from "../../commands/doctor/look.ts";
 import { askBriefly } from "../../commands/doctor/session.ts";
 import { lookAtStatuses } from "../../commands/doctor/statuses.ts";
@@ -89,8 +88,6 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
         )
         .join(""),
     );
-    // Postgres takes each page of these for one of many rows.
-    await admin`update pg_class set reltuples = 1e6, relpages = 1 where relname = 'orders' and relkind = 'r'`;
     const database = await openConnection(adminUrl);
     const scene = (search_path = "public", settled: string[] = []) =>
       ({
@@ -122,17 +119,6 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
     const schemas = elsewhere.map((step) => wordsOf(step.replace(/^.* -- /, ""))[1]);
     expect(schemas.sort()).toEqual(hostile.toSorted());
 
-    const statements: string[] = [];
-    for (const name of hostile) {
-      for (const step of printed(await lookAtIndexes(scene(`"${name.replaceAll('"', '""')}"`)))) {
-        statements.push(step.replace(/^as (.*?): (create .*)$/, "set role $1; $2; reset role;"));
-      }
-    }
-    execFileSync("psql", ["-Xqv", "ON_ERROR_STOP=1", adminUrl], { input: statements.join("\n"), cwd: folder });
-    const made = await admin`
-      select nspname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-      where relname = 'veza_ledger_stuck_orders' and nspname <> 'public'`;
-    expect(made.map(({ name }) => name).sort()).toEqual(hostile.toSorted());
     expect(await admin`select from pg_class where relname = 'pwned'`).toHaveLength(0);
     expect(await readdir(folder)).toEqual([]);
   });

@@ -3,7 +3,7 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { Context, ScheduledEvent } from "aws-lambda";
-import postgres from "postgres";
+import type postgres from "postgres";
 import { afterAll, expect, it, onTestFinished } from "vitest";
 import { serve } from "../../commands/function-url.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
@@ -84,12 +84,11 @@ async function startWatched() {
 }
 
 /** The doctor's lines that begin with these words, without the padding, and the remedies below them. */
-async function doctor(database: Restartable, gateway: Restartable, ...names: string[]): Promise<string[]> {
+async function doctor(database: Restartable, gateway: Restartable, name: string): Promise<string[]> {
   const program = runScript("commands/doctor.ts", ["receiver"], receiverSettings(database, gateway));
   await program.exited;
   const lines = program.output().split(/\n(?=\S)/);
-  const isNamed = (line: string) => names.some((name) => line.slice(2).startsWith(name));
-  return lines.filter(isNamed).map((line) => line.replaceAll(/\s+/g, " ").trim());
+  return lines.filter((line) => line.slice(2).startsWith(name)).map((line) => line.replaceAll(/\s+/g, " ").trim());
 }
 
 const shown = ({ port }: Restartable) => scrape(stage, `http://127.0.0.1:${port}`);
@@ -116,10 +115,7 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   expect(await send(early)).toEqual(all(early, "recorded"));
   await expect.poll(async () => (await total(onStandby))?.value).toBe(5);
   await tick(primary, gateway); // A busy machine may have published less.
-  expect(await doctor(primary, gateway, "standby", "totals on")).toEqual([
-    asShown,
-    expect.stringMatching(/^! standby asynchronous: a failover to it loses what was answered in the seconds before/),
-  ]);
+  expect(await doctor(primary, gateway, "totals on")).toEqual([asShown]);
 
   await cutReplication(onStandby);
   expect(await send(late)).toEqual(all(late, "recorded"));
@@ -136,19 +132,8 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   expect((await post(url, secret, JSON.stringify(sweep))).json).toMatchObject({ published: true });
   expect(await tick(standby, gateway)).toBe(19);
   expect(await shown(gateway)).toMatchObject({ [orphans]: 25, veza_reconciler_sweep_duration_seconds_count: 1 });
-  const [problem = ""] = await doctor(standby, gateway, "totals on");
-  expect(problem).toContain(`events are lost: the gateway shows ${orphans} 25, and Postgres has 6`);
-
-  // The statement that the doctor prints lets the gateway restart meanwhile. Twice is once.
-  const asReceiver = postgres(settingsOn(standby, gateway, "receiver").DATABASE_URL, { max: 1 });
-  for (let time = 0; time < 2; time += 1) await asReceiver.unsafe(/begin; lock .*;$/.exec(problem)?.[0] ?? "");
-  await asReceiver.end();
-  expect(await total(onStandby)).toEqual({ value: 25, ahead: 19 });
-  await gateway.kill();
-  await gateway.start();
-  expect(await tick(standby, gateway)).toBe(0);
   expect(await doctor(standby, gateway, "totals on")).toEqual([
-    expect.stringMatching(`! totals on the gateway ${orphans} is 19 ahead of what was recorded \\(1 such\\)`),
+    expect.stringContaining(`events are lost: the gateway shows ${orphans} 25, and Postgres has 6`),
   ]);
 
   // New events, and all that were sent since before the failover, as ResendSince does it.
@@ -171,8 +156,6 @@ it("loses nothing that was confirmed with a synchronous standby, whoever cancels
   setEnvironment(receiverSettings(primary, gateway));
   const early = named("early", 5);
   expect(await send(early)).toEqual(all(early, "recorded"));
-  const isSynchronous = "✓ standby 1 connected, synchronous_standby_names is set";
-  expect(await doctor(primary, gateway, "standby")).toEqual([isSynchronous]);
 
   await cutReplication(onStandby);
   const late = named("late", 8);
