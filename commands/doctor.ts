@@ -11,7 +11,7 @@ import { openSession, readSettings } from "./doctor/session.ts";
 import { type Finding, findingOf, well } from "./finding.ts";
 import { linesOf, type Print } from "./print.ts";
 
-// npm run doctor: looks, with the functions' own settings and code, for everything that would keep them from working.
+// npm run doctor: looks for everything that would keep the functions from working, with their own settings and code.
 // Prints a finding for each look. What it writes to the database, it takes back.
 const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>]
        npm run doctor -- sampler --sql

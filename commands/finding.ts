@@ -1,8 +1,8 @@
 import { errorFields } from "../lib/log.ts";
 
 /**
- * One step of a remedy: SQL and the role that runs it, or a command or a sentence. A line each, to paste as it is: what
- * others have named is in its SQL and its commands by quote.ts.
+ * One step of a remedy, in one line to paste as it is: SQL and the role that runs it, a command, or a sentence. Names
+ * that others chose are quoted by quote.ts.
  */
 export type Step = string | { as: string; sql: string };
 
@@ -12,9 +12,9 @@ export interface Finding {
   found: string;
   /** Lines below it. */
   more?: string[];
-  /** What was looked for instead. Not where it is well, or when an error ended the look. */
+  /** What should have been found. Absent where all is well, or when an error ended the look. */
   expected?: string;
-  /** What makes `expected` of what was found, in this order. */
+  /** Steps from `found` to `expected`, in this order. */
   remedy: Step[];
 }
 
@@ -23,22 +23,15 @@ export const view = "let the role read a view instead: docs/what-counts.md";
 export const ownedView = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
 export const correct = `correct these rows and what writes them, or ${view}`;
 
-/** A finding with this mark: what was found, what was expected, and the steps from one to the other. */
+/** Findings by their mark: what was found, what was expected, and the steps from one to the other. */
 export const well = (found: string): Finding => ({ mark: "✓", found, remedy: [] });
-export const doubt = (found: string, expected: string, ...remedy: Step[]): Finding => ({
-  mark: "!",
-  found,
-  expected,
-  remedy,
-});
-export const wrong = (found: string, expected: string, ...remedy: Step[]): Finding => ({
-  mark: "✗",
-  found,
-  expected,
-  remedy,
-});
+const marked =
+  (mark: Finding["mark"]) =>
+  (found: string, expected: string, ...remedy: Step[]): Finding => ({ mark, found, expected, remedy });
+export const doubt = marked("!");
+export const wrong = marked("✗");
 
-/** What is wrong, and how to fix it, where a function has something else to return. */
+/** Says what is wrong and how to fix it, for functions that return no finding. */
 export class Problem extends Error {
   readonly remedy: Step[];
   constructor(message: string, ...remedy: Step[]) {
@@ -56,7 +49,7 @@ export async function orRemedy<T>(work: PromiseLike<T>, ...remedy: Step[]): Prom
   }
 }
 
-/** What an error says of a look that it ended. */
+/** The finding of a look that an error ended. */
 export function findingOf(error: unknown): Finding {
   const remedy = error instanceof Problem ? error.remedy : ["run it again"];
   return { mark: "✗", found: errorFields(error).reason, remedy };

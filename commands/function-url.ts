@@ -7,7 +7,7 @@ import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "
 /** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
 const maxRequestBytes = 512 * 1024;
 const requestTimeoutMs = 10_000;
-/** Each may hold a body of the largest size. */
+/** Each connection may hold a body of the largest size. */
 const maxConnections = 512;
 
 export interface Served {
@@ -16,7 +16,7 @@ export interface Served {
   stop(timeoutMs?: number): Promise<void>;
 }
 
-/** Says whether it has answered a request, or left it alone. */
+/** Answers a request and resolves to true, or leaves it alone and resolves to false. */
 export type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => Promise<boolean>;
 
 /**
@@ -49,7 +49,7 @@ export async function serve(
       if (!server.listening) response.setHeader("connection", "close"); // Kept alive, it would hold up the stop.
       response.writeHead(result.statusCode ?? 200, result.headers as http.OutgoingHttpHeaders).end(result.body);
     } catch {
-      // A function URL does the same when its function fails.
+      // A function URL answers 502 too when its function fails.
       if (!response.headersSent) response.writeHead(502);
       response.end();
     }

@@ -4,9 +4,8 @@ import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../lib
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { command, Misuse, type Out, start } from "./command.ts";
-import { connect } from "./connect.ts";
-import { doubt, type Finding, findingOf, orRemedy, Problem, well, wrong } from "./finding.ts";
-import { loginProblem } from "./login-problem.ts";
+import { doubt, type Finding, findingOf, Problem, well, wrong } from "./finding.ts";
+import { logIn } from "./log-in.ts";
 import { apply, type Shares } from "./plan/apply.ts";
 import type { Plan, Wanted } from "./plan/plan.ts";
 import { roles as declared } from "./plan/rights.ts";
@@ -51,13 +50,13 @@ interface Migration extends Omit<Wanted, "passwords"> {
   /** For all of it, so that a dead link is told within 30 s. */
   limit: AbortSignal;
   out: Out;
-  /** What a failure now leaves behind. */
+  /** What to say about changes if it fails now. */
   aftermath: string;
 }
 
 const allRoles = Object.keys(declared);
 
-/** What fixes an error of Postgres, by its SQLSTATE, whatever its language. The second is a replica's. */
+/** Remedies by SQLSTATE, since messages come in the server's language. A replica answers with the second. */
 const remedies: Record<string, string> = {
   "55P03": "somebody else works on ledger_metrics: run it again",
   "0A000": "name the primary in DATABASE_URL, and run it again",
@@ -72,12 +71,9 @@ export const run = command(usage, options, async (values, positionals, out) => {
   const asked = { print: values.print || undo, undo, schemas, oneLogin: values["one-login"], iam };
   const migration = { ...asked, out, limit: deadline("Postgres", 25_000), aftermath: untouched } as Migration;
   try {
-    migration.target = await orRemedy(
-      Promise.try(() => parseDatabaseUrl(process.env.DATABASE_URL ?? "")),
-      "correct it, then run it again",
-    );
+    migration.target = parseDatabaseUrl(process.env.DATABASE_URL ?? "");
     migration.given = await readPasswords(values["password-from"], asked.oneLogin);
-    const database = await logIn(migration.target, migration.limit);
+    const database = await logIn(migration.target, "veza-ledger-migrate", migration.limit);
     const work = withDeadline(database, migration.limit, () => migrate(database, migration));
     return (await work.finally(database.close)) ? 0 : 1;
   } catch (error) {
@@ -85,13 +81,6 @@ export const run = command(usage, options, async (values, positionals, out) => {
     return 1;
   }
 });
-
-/** Connects and logs in. Throws a Problem with what fixes it. */
-function logIn(target: DatabaseTarget, limit: AbortSignal): Promise<Database> {
-  return connect(async () => target, "veza-ledger-migrate", limit).catch((error) => {
-    throw loginProblem(error, target);
-  });
-}
 
 /**
  * Migrates in one transaction, then tries each role. Resolves to whether each can do its work. Rejects when the
@@ -168,7 +157,7 @@ async function readPasswords(file: string | undefined, oneLogin: boolean): Promi
   const text = await readFile(file, "utf8").catch((error) => {
     throw new Problem(error.message, "name a file with lines such as veza_ledger_sampler=…");
   });
-  // A shell that reads the file would not end a word there, as parseEnv does.
+  // parseEnv takes it for the start of a comment, and a shell does not.
   if (/^\w+=[^'"\n]*#/m.test(text)) throw new Problem(`there is a # in ${file}`, "put the password into single quotes");
   const passwords = Object.entries(parseEnv(text)) as [string, string][];
   const roles = allRoles.filter((role) => role !== "veza_ledger" || oneLogin);
@@ -186,7 +175,7 @@ async function tryOut(role: string, { given, target, limit }: Migration): Promis
   const password = given.get(role);
   if (password === undefined) return well("has its rights and settings; npm run doctor tries it");
   try {
-    const database = await logIn({ ...target, username: role, password }, limit);
+    const database = await logIn({ ...target, username: role, password }, "veza-ledger-migrate", limit);
     return await withDeadline(database, limit, (sql) => tryRole(sql, role)).finally(() => database.close());
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

@@ -8,8 +8,8 @@ const nameColumns = 28;
 export type Print = (text: string) => void;
 
 /**
- * A finding about `name`, in lines: what was found and expected, and below it the steps of its remedy, one a line. All
- * that others may have written passes here, and ends no line.
+ * A finding about `name`, in lines: what was found and expected, then one line for each step of its remedy. Texts of
+ * others are made visible here, and end no line.
  */
 export function linesOf(name: string, { mark, found, more = [], expected, remedy }: Finding): string {
   const indent = nameColumns + 3;
@@ -25,7 +25,7 @@ export function linesOf(name: string, { mark, found, more = [], expected, remedy
 /** A step, in a single line: what is pasted must not break. */
 const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${whom(step.as)}: ${step.sql}`);
 
-/** A role, unless it is a description of somebody. */
+/** A role's name for SQL, unless `as` describes somebody. */
 const whom = (as: string) =>
   /^(a superuser|a login that may create roles|the owner of \w+)$/.test(as) ? as : sqlName(as);
 

@@ -3,7 +3,7 @@
 /** Control, format and bidi characters, blanks other than a space, and letters that show nothing. */
 const unseen = /(?! )[\p{C}\p{Z}\u115f\u1160\u2800\u3164\uffa0]/gu;
 
-/** Words that Postgres takes for a name in quotes alone: pg_get_keywords(), catcode R or T, up to PostgreSQL 18. */
+/** Words that are a name only in quotes: pg_get_keywords(), catcode R or T, up to PostgreSQL 18. */
 const reservedWords = new Set(
   (
     "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate " +
@@ -45,6 +45,6 @@ export const visibly = (text: string): string => escaped(text, (code) => `\\u{${
 
 const hasUnseen = (text: string) => text.search(unseen) >= 0;
 
-/** The text with each character that nobody sees as what is made of its code, in hexadecimal. */
+/** Replaces each unseen character by what `made` makes of its code, in hexadecimal. */
 const escaped = (text: string, made: (code: string) => string) =>
   text.replaceAll(unseen, (character) => made(character.codePointAt(0)?.toString(16) ?? ""));

@@ -41,10 +41,7 @@ const options = { id: { type: "string" }, file: { type: "string" } } as const;
 const exitCodes = { counted: 0, refused: 1, wrong: 2, unconfirmed: 3 } as const;
 
 /** What became of a delivery, and the words for it. */
-interface Outcome {
-  outcome: keyof typeof exitCodes;
-  text: string;
-}
+type Outcome = [outcome: keyof typeof exitCodes, text: string];
 
 /** Posts the delivery that the arguments describe, to the receiver and with the secret that the settings name. */
 export const run = command(usage, options, async ({ file, id = `msg_${randomUUID()}` }, positionals, out) => {
@@ -54,10 +51,10 @@ export const run = command(usage, options, async ({ file, id = `msg_${randomUUID
   const destination = await readDestination().catch(({ message }) => void out.error(`${message}.`));
   if (!destination) return exitCodes.wrong;
   const what = file === undefined ? positionals : ["--file", file];
-  // First: who ends it before the answer must be able to send the same again.
+  // Before it is sent: after an interrupt, the same delivery is sent again by this id.
   out.log(`Sending ${id} to ${destination.url}. To send the same again:`);
   out.log(`  npm run send -- ${[...what, "--id", id].map(shellWord).join(" ")}`);
-  const { outcome, text } = await send(destination.url, destination.secret, id, body);
+  const [outcome, text] = await send(destination.url, destination.secret, id, body);
   out.log(text);
   return exitCodes[outcome];
 });
@@ -112,20 +109,18 @@ async function send(url: string, secret: string, id: string, body: string): Prom
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
-  const unconfirmed = (fact: string): Outcome => ({
-    outcome: "unconfirmed",
-    text: `${fact}\nSend it again with the same events and --id ${id}: it is counted once.`,
-  });
+  const unconfirmed = (fact: string): Outcome => [
+    "unconfirmed",
+    `${fact}\nSend it again with the same events and --id ${id}: it is counted once.`,
+  ];
   try {
     const { status, answer: text } = await deliver(url, secret, id, body, interrupt.signal);
     const counted = status === 200 && describe(text, id);
-    const answer = visibly(text.trim().slice(0, 500));
-    if (counted) return { outcome: "counted", text: counted };
-    if (status < 400 || status >= 500 || status === 429) {
-      return unconfirmed(`Not confirmed: ${status} ${answer}`);
-    }
+    if (counted) return ["counted", counted];
+    const answer = `${status} ${visibly(text.trim().slice(0, 500))}`;
+    if (status < 400 || status >= 500 || status === 429) return unconfirmed(`Not confirmed: ${answer}`);
     const advice = status === 409 ? "\nIts events are not counted. Send what was not counted under another id." : "";
-    return { outcome: "refused", text: `Refused: ${status} ${answer}${advice}` };
+    return ["refused", `Refused: ${answer}${advice}`];
   } catch (error) {
     if (interrupt.signal.aborted) return unconfirmed("Interrupted. Whether it was counted is unknown.");
     const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";

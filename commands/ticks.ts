@@ -10,7 +10,7 @@ import { errorFields, log } from "../lib/log.ts";
 export async function keepTicking(everySeconds: number, stop: AbortSignal, onEnd = () => {}): Promise<void> {
   while (!stop.aborted) {
     const startedAtMs = performance.now();
-    // Lambda's own log says this of a function that throws.
+    // Lambda's own log would have such a line.
     await Promise.resolve(sampler({}, {} as Context, () => {})).catch((error) =>
       log("error", "tick failed", errorFields(error)),
     );

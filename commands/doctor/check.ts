@@ -4,6 +4,13 @@ import { errorFields } from "../../lib/log.ts";
 import { correct, doubt, type Finding, type Step, view, well, wrong } from "../finding.ts";
 import type { Session } from "./look.ts";
 
+/** By Postgres' SQLSTATE; the first is of a type that does not take the value. */
+const remedies: Record<string, Step> = {
+  "22P02": view,
+  "42501": `see migration, above; where that is content, a function behind a view reads it: ${view}`,
+};
+const pasted = "paste its query into psql: npm run doctor -- sampler --sql";
+
 /**
  * Whether the role can ask a check, and whether the rows in its state have a time until now, but for 5 min. A row
  * without such a time would be missing in a count by minutes.
@@ -13,7 +20,7 @@ export async function lookAtCheck({ ask }: Pick<Session, "ask">, check: Check): 
   try {
     await ask(`explain ${questionOf(check, { withOldest: true })}`);
   } catch (error) {
-    return wrong(errorFields(error).reason, "a plan of its query", remedyFor(error));
+    return wrong(errorFields(error).reason, "a plan of its query", remedies[codeOf(error)] ?? pasted);
   }
   const isAhead = `${time} > now() + interval '5 minutes'`;
   const question = `
@@ -28,15 +35,4 @@ export async function lookAtCheck({ ask }: Pick<Session, "ask">, check: Check): 
   const found = staleAfter ? wrong : doubt;
   const effect = staleAfter ? "they do not count" : "they count, without an oldest row";
   return found(`${texts.join(", ")}; ${effect}`, `each ${time} until now`, correct);
-}
-
-function remedyFor(error: unknown): Step {
-  switch (codeOf(error)) {
-    case "22P02": // A type that does not take the value.
-      return view;
-    case "42501":
-      return `see migration, above; where that is content, a function behind a view reads it: ${view}`;
-    default:
-      return "paste its query into psql: npm run doctor -- sampler --sql";
-  }
 }

@@ -3,9 +3,8 @@ import { codeOf } from "../../lib/database.ts";
 import { deadline, orAbort } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { parseDatabaseUrl, type Settings } from "../../lib/settings.ts";
-import { connect } from "../connect.ts";
 import { type Finding, findingOf, orRemedy, type Step, wrong } from "../finding.ts";
-import { loginProblem } from "../login-problem.ts";
+import { logIn } from "../log-in.ts";
 import { isOurs, tables } from "../plan/rights.ts";
 import { linesOf, type Print } from "../print.ts";
 import { sqlName } from "../quote.ts";
@@ -17,7 +16,7 @@ import { askBriefly, readingLogin } from "./session.ts";
 const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
 
-/** A grant of what the looks read, with the right to the schema: all have it to `public`, unless it was taken away. */
+/** Grants what the looks read: the tables, and the schema unless it is `public`, which all may use by default. */
 function grantTo(login: string, schema = "public"): Step {
   const names = tables.map((table) => `${sqlName(schema)}.${table}`).join(", ");
   const usage = `grant usage on schema ${sqlName(schema)} to ${sqlName(login)}; `;
@@ -46,10 +45,8 @@ export async function firstLook(
         "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
     );
     const limit = deadline("Postgres", totalTimeoutMs);
-    const database = await connect(async () => target, "veza-ledger-first-look", limit).catch((error) => {
-      throw loginProblem(error, target);
-    });
-    // Before anything of the application can run.
+    const database = await logIn(target, "veza-ledger-first-look", limit);
+    // First of all: other questions may run functions of the application.
     const login = await readingLogin(
       database,
       limit,
@@ -58,7 +55,7 @@ export async function firstLook(
       grantTo("ledger_reader", schema),
     );
     const given = { timezone: "UTC", ...(schema && { search_path: `${sqlName(schema)}, public` }) };
-    // A server that went away is noticed with the next question.
+    // Each question has its own deadline: a server that went away is noticed with the next one.
     const ask: Session["ask"] = (question, seconds = questionSeconds) =>
       askBriefly(database, deadline("Postgres", (questionSeconds + 2) * 1_000), given)(question, seconds);
     const settings = { database: target } as Settings;

@@ -1,5 +1,4 @@
 import { randomInt } from "node:crypto";
-import { Gauge, Registry } from "prom-client";
 import { deadline } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
@@ -8,9 +7,7 @@ import { doubt, type Finding, well, wrong } from "../finding.ts";
 import type { Scene } from "./look.ts";
 
 const metric = "veza_ledger_doctor";
-/**
- * A balancer that chooses one of two gateways at random sends all these reads to the same gateway once in 128 times.
- */
+/** A balancer that chooses between two gateways at random sends all these reads to one of them once in 128 times. */
 const reads = 8;
 
 /**
@@ -20,10 +17,8 @@ const reads = 8;
 export async function lookAtGateway({ settings: { pushgateway: gateway, stage } }: Scene): Promise<Finding> {
   // A group of this run alone: another doctor at the same time would replace it.
   const group = { job: `${metric}_${randomInt(2 ** 32)}`, stage };
-  const registry = new Registry();
-  new Gauge({ name: metric, help: "A trial push; deleted at once.", registers: [registry] }).set(1);
   try {
-    await push(gateway, group, await registry.metrics(), deadline("the Pushgateway", 3_000));
+    await push(gateway, group, `# TYPE ${metric} gauge\n${metric} 1\n`, deadline("the Pushgateway", 3_000));
   } catch (error) {
     return wrong(errorFields(error).reason, "a push that is taken", remedyFor(error as Error));
   }
@@ -48,22 +43,17 @@ export async function lookAtGateway({ settings: { pushgateway: gateway, stage } 
   const fact = `accepts a push${shown.every(Boolean) ? " and shows it" : ""}${kept}`;
   const { protocol, hostname } = new URL(gateway.url);
   if (gateway.headers && protocol === "http:" && !isLocalHost(hostname)) {
-    return doubt(
-      `${fact}; its credentials go there in cleartext`,
-      "https",
-      "write https:// in PUSHGATEWAY_URL, and have TLS before the gateway",
-    );
+    const remedy = "write https:// in PUSHGATEWAY_URL, and have TLS before the gateway";
+    return doubt(`${fact}; its credentials go there in cleartext`, "https", remedy);
   }
   return well(fact);
 }
 
 function remedyFor(error: Error): string {
-  if (error instanceof PushRefused) {
-    if (error.status === 401 || error.status === 403) return "check the user in PUSHGATEWAY_URL, or PUSHGATEWAY_TOKEN";
-    if (error.status === 404) return "check the path in PUSHGATEWAY_URL";
-    if (/HTTPS server/.test(error.message)) return "write https:// in PUSHGATEWAY_URL";
-  }
-  if (/does not speak TLS/.test(error.message))
-    return "write http:// in PUSHGATEWAY_URL, or have TLS before the gateway";
+  const status = error instanceof PushRefused ? error.status : 0;
+  if (status === 401 || status === 403) return "check the user in PUSHGATEWAY_URL, or PUSHGATEWAY_TOKEN";
+  if (status === 404) return "check the path in PUSHGATEWAY_URL";
+  if (/HTTPS server/.test(error.message)) return "write https:// in PUSHGATEWAY_URL";
+  if (/not speak TLS/.test(error.message)) return "write http:// in PUSHGATEWAY_URL, or have TLS before the gateway";
   return "check PUSHGATEWAY_URL, its credentials, and the network's way there";
 }

@@ -19,7 +19,7 @@ export async function lookAtIndexes({ ask }: Session): Promise<Finding> {
   );
 }
 
-/** Whether a check reads large tables as a whole. Not where its question fails: its own look says why. */
+/** Whether a check reads large tables as a whole. False where its question fails: its own look says why. */
 async function readsWhole(ask: Ask, check: Check): Promise<boolean> {
   const explain = "set local max_parallel_workers_per_gather = 0; explain (format json)";
   const [row] = await ask(`${explain} ${questionOf(check, { withOldest: true })}`).catch(() => []);

@@ -9,11 +9,9 @@ export interface Session {
   database: Database;
   /** Who has logged in there. */
   login: string;
-  /** Of the server. */
+  /** The server's version. */
   version: string;
-  /**
-   * Asks in a read-only transaction, which waits 0.5 s for a lock. It has so many seconds, or the sampler's 1.5.
-   */
+  /** Asks in a read-only transaction that waits 0.5 s for a lock. It has so many seconds, or the sampler's 1.5. */
   ask(question: string, seconds?: number): Promise<Row[]>;
 }
 
@@ -28,9 +26,9 @@ export interface Scene {
 /** A look finds out one thing about the ledger, a session or the gateway. looks.ts lists them all. */
 export interface Look<On = Scene & Session> {
   name: string;
-  /** Names of looks. It is skipped when one of them, where it is taken at all, was skipped or found something wrong. */
+  /** Names of looks that have to pass first, if they are taken at all. Otherwise this look is skipped. */
   behind?: string[];
-  /** Whose; without it, everybody's. */
+  /** The function that this look is for; without it, both. */
   for?: "sampler" | "receiver";
   /** It needs no role of this service, so that the first look takes it too. */
   isFirst?: true;
@@ -38,7 +36,7 @@ export interface Look<On = Scene & Session> {
   look(scene: On): Promise<Finding | undefined>;
 }
 
-/** For all looks on Postgres together. */
+/** The limit of all looks on Postgres together. */
 export const postgresTimeoutMs = 20_000;
 
 /**

@@ -18,7 +18,7 @@ import { lookAtTime } from "./time.ts";
 import { lookAtTls } from "./tls.ts";
 import { lookAtTotals } from "./totals.ts";
 
-/** A look on Postgres. With the wrong login, it would find what is wrong for another role. */
+/** A look on Postgres. It is behind the look at the login, whose role decides what all others find. */
 const look = (name: string, look: Look["look"], more: Omit<Partial<Look>, "look"> = {}): Look => ({
   ...{ name, look, ...more },
   behind: ["login", ...(more.behind ?? [])],

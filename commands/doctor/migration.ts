@@ -2,7 +2,7 @@ import { type Finding, Problem, well, wrong } from "../finding.ts";
 import { makePlan, nothingMore } from "../plan/plan.ts";
 import type { Session } from "./look.ts";
 
-/** Whether `npm run migrate` has anything to do, for any of its logins. Not where nobody has run it. */
+/** Whether `npm run migrate` has anything to do, for any of its logins. Undefined where nobody has run it. */
 export async function lookAtMigration({ ask }: Session): Promise<Finding | undefined> {
   const plan = await makePlan((question) => ask(question, 10), nothingMore).catch((error) => {
     if (!(error instanceof Problem)) throw error;

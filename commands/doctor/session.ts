@@ -3,9 +3,8 @@ import { errorFields } from "../../lib/log.ts";
 import { askOn } from "../../lib/question.ts";
 import { SecretsError } from "../../lib/secrets.ts";
 import { loadSettings, type Settings } from "../../lib/settings.ts";
-import { connect } from "../connect.ts";
-import { orRemedy, Problem, type Step } from "../finding.ts";
-import { loginProblem } from "../login-problem.ts";
+import { Problem, type Step } from "../finding.ts";
+import { logIn } from "../log-in.ts";
 import { alone } from "../plan/facts.ts";
 import type { Scene, Session } from "./look.ts";
 
@@ -20,10 +19,7 @@ export function readSettings({ receiver }: Scene["functions"]): Promise<Settings
   });
 }
 
-/**
- * Returns how to ask on this connection until `limit`: read-only, waiting for little, and with numbers to their last
- * digit.
- */
+/** Returns how to ask on this connection until `limit`: read-only, with short waits, and with all digits of numbers. */
 export function askBriefly(database: Database, limit: AbortSignal, settings: Record<string, string> = {}) {
   const brief = { transaction_read_only: "on", extra_float_digits: "1", lock_timeout: "500ms", ...settings };
   const ask: Session["ask"] = (question, seconds = 1.5) =>
@@ -33,17 +29,10 @@ export function askBriefly(database: Database, limit: AbortSignal, settings: Rec
 
 /** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
 export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
-  const database = await connect(async () => target, "veza-ledger-doctor", limit).catch((error) => {
-    throw loginProblem(error, target);
-  });
+  const database = await logIn(target, "veza-ledger-doctor", limit);
   const ours = "put a login into DATABASE_URL that npm run migrate makes, such as veza_ledger_sampler";
   const login = await readingLogin(database, limit, ours);
   const [row] = await withDeadline(database, limit, (sql) => sql.unsafe("show server_version"));
-  // A pooler in statement mode hangs up when an answer leaves a transaction open.
-  await orRemedy(
-    withDeadline(database, limit, (sql) => sql.unsafe("begin").then(() => sql.unsafe("rollback"))),
-    "a pooler before Postgres allows no transaction: set pool_mode = transaction for this database in PgBouncer",
-  );
   return { database, login, version: String(row?.server_version), ask: askBriefly(database, limit) };
 }
 

@@ -15,7 +15,7 @@ const kindNames: Record<string, string> = {
   f: "a foreign table",
 };
 
-/** The table that a check finds under this name: where and what it is, how large, and whether rows are hidden. */
+/** The table that a check finds by this name: where and what it is, whether it is empty, whether rows are hidden. */
 export async function lookAtTable({ ask, login }: Session, table: string): Promise<Finding> {
   const path = await sessionPath(ask);
   const facts = await readFacts((question) => ask(question, 10));
@@ -31,9 +31,10 @@ export async function lookAtTable({ ask, login }: Session, table: string): Promi
   }
   const { kind } = relation;
   const schema = sqlName(relation.schema);
-  let size: string | undefined;
+  let isEmpty: boolean;
   try {
-    size = await sizeOf(ask, table);
+    const [row] = await ask(`select not exists (select from ${table}) as is_empty`);
+    isEmpty = row?.is_empty;
   } catch (error) {
     // By the name of Postgres' own function: its messages come in the server's language.
     if ((error as { routine?: string }).routine === "check_enable_rls") {
@@ -47,7 +48,7 @@ export async function lookAtTable({ ask, login }: Session, table: string): Promi
       codeOf(error) === "55P03" ? "see who holds the lock: docs/runbook/reasons.md" : "see migration, above";
     return wrong(errorFields(error).reason, "its rows", remedy);
   }
-  const what = `${kindNames[kind]} in ${schema}, ${size ?? "and empty"}`;
+  const what = `${kindNames[kind]} in ${schema}${isEmpty ? ", and empty" : ""}`;
   const unless = (why: string, ...rest: [expected: string, ...Step[]]) => doubt(`${what}; ${why}`, ...rest);
   if (kind === "m" || kind === "f") {
     return unless("its rows may be old, or by another clock", "a table, or a view of one", `read that, or ${view}`);
@@ -59,15 +60,6 @@ export async function lookAtTable({ ask, login }: Session, table: string): Promi
     const both = "if both are, a view of both: docs/what-counts.md";
     return unless(`there is another one in ${list(others)}`, "one table of this name", ...steps, both);
   }
-  if (size) return well(what);
+  if (!isEmpty) return well(what);
   return unless("is the ledger elsewhere?", "rows", "name its database, or its schema: npm run migrate -- --schema …");
-}
-
-/** How many rows a table has, or undefined for none. The planner takes a table never analyzed for one of ten pages. */
-async function sizeOf(ask: Session["ask"], table: string): Promise<string | undefined> {
-  const manyRows = 1_000;
-  const [few] = await ask(`select count(*)::int as rows from (select from ${table} limit ${manyRows}) as few`);
-  if (few?.rows < manyRows) return few?.rows > 0 ? `rows: ${few?.rows}` : undefined;
-  const [plan] = await ask(`explain (format json) select from ${table}`);
-  return `rows: about ${Number(plan?.["QUERY PLAN"][0].Plan["Plan Rows"]).toLocaleString("en")}`;
 }

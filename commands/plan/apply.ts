@@ -8,14 +8,14 @@ import { sqlName } from "../quote.ts";
 import { alone } from "./facts.ts";
 import { makePlan, nothingMore, type Plan, type Statement, type Wanted } from "./plan.ts";
 
-/** SQL: begins a plan's transaction. A message of its own: how a text ends is decided before a message runs. */
+/** SQL: begins a plan's transaction. Sent on its own: Postgres reads a message's texts by the settings before it. */
 export const begin = `begin isolation level read committed read write;
 ${alone}
 set local lock_timeout = '1s'; -- Deliveries would wait as long.`;
 
 export const become = (role: string): string => `set local role ${sqlName(role)}`;
 
-/** What a session may run of a plan, and what it leaves to others: all, where they have to make something first. */
+/** What a session may run of a plan, and what it leaves to others: all of it if they have to make something first. */
 export interface Shares {
   mine: Statement[];
   others: Statement[];

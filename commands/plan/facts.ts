@@ -35,12 +35,12 @@ export interface Role {
 
 export interface Facts {
   version: number;
-  /** As whom this session acts, and as whom it may, by `set role`. */
+  /** The role of this session, and the roles that it may take by `set role`. */
   login: string;
   mayBecome: string[];
   makesRoles: boolean;
   database: { oid: string; name: string; by: string; mayCreate: boolean };
-  /** What the constraint known_check says that it knows. */
+  /** The checks that the comment on the constraint known_check lists. */
   knownCheck: string | null;
   roles: Role[];
   settings: { role: string; isHere: boolean; name: string; value: string }[];
@@ -49,10 +49,7 @@ export interface Facts {
 }
 
 const ours = `regexp_replace(rolname, '_clone$', '') = any ('{${Object.keys(roles).join(",")}}'::name[])`;
-/**
- * SQL: who acts for this owner: this session if it may. The owner of a database acts as pg_database_owner there, and
- * nobody else.
- */
+/** SQL: who acts for this owner: this session if it may, else the owner; for pg_database_owner, the database's. */
 const actor = (owner: string) => `case when pg_has_role(${owner}, 'usage') then current_user
   else (select rolname from pg_roles where pg_roles.oid = case ${owner}::regrole::text when 'pg_database_owner'
     then (select datdba from pg_database where datname = current_database()) else ${owner} end) end`;

@@ -19,7 +19,7 @@ export interface Statement {
   why: string;
   comment?: string | undefined;
   isOptional?: boolean;
-  /** Others need what it makes. */
+  /** Whether other statements need what it makes. */
   isNew?: boolean;
 }
 
@@ -99,7 +99,7 @@ function memberships(facts: Facts, logins: string[], { iam }: Wanted): Statement
     }));
 }
 
-/** Settings of this database alone win, so that they are taken back where ours is for the whole server. */
+/** A setting of this database alone wins over ours for the whole server, and is taken back. */
 function settingsToChange(facts: Facts, logins: string[], path: string[]): Statement[] {
   const clones = facts.roles.map(({ name }) => name).filter((name) => name.endsWith("_clone"));
   const rowsOf = (role: string, name: string) => facts.settings.filter((row) => row.role === role && row.name === name);
@@ -137,7 +137,7 @@ function settingsToChange(facts: Facts, logins: string[], path: string[]): State
 
 // The schema ledger_metrics.
 
-/** Who makes what is not there: who acts for the schema's owner, or who may make the schema. */
+/** Who makes a missing object: who acts for the schema's owner, or who may make the schema. */
 function builder({ schemas, database, login }: Facts): string {
   const schema = schemas.find(({ name }) => name === "ledger_metrics");
   return schema?.by ?? (database.mayCreate ? login : database.by);

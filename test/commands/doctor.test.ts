@@ -31,7 +31,7 @@ it("prints one line for each look, and takes back what it has written", async ()
   const ofStatus = (table: string, status: string) =>
     checks.filter((check) => check.table === table && check.status === status);
   const ofTable = ({ table, status, time }: Check) => [
-    expect.stringMatching(`^✓ table ${table} a table in public, rows: [\\d,]+$`),
+    `✓ table ${table} a table in public`,
     `✓ columns of ${table} all that the checks read`,
     expect.stringMatching(`^✓ status of ${table} .*${status} ${2 * ofStatus(table, status).length}`),
     `✓ time of ${table} ${time} is a timestamp with time zone`,
@@ -125,21 +125,6 @@ describe("without an answer of Postgres", () => {
       [expect.stringMatching(atFirst)],
       [...["Postgres", "TLS", "login"].map((name) => expect.stringContaining(`✓ ${name}`)), `✗ migration ${later}`],
     ]);
-  });
-
-  // A fake of PgBouncer 1.24 in statement mode: it hangs up when an answer leaves a transaction open. It has no pools.
-  it("of a pooler in statement mode, says what to set there", async () => {
-    const proxy = await startProxy(targetOf(database.samplerUrl).port, {
-      answer: (chunk) => {
-        const isOpen = chunk.includes(Buffer.from([0x5a, 0, 0, 0, 5, 0x54])); // ReadyForQuery, in a transaction.
-        if (isOpen) proxy.cut(false);
-        return chunk;
-      },
-    });
-    expect(await doctor(["sampler"], { DATABASE_URL: throughProxy(proxy) })).toMatchObject({
-      ill: [expect.stringMatching(/^✗ Postgres /)],
-      remedies: [expect.stringMatching(/set pool_mode = transaction for this database in PgBouncer$/)],
-    });
   });
 });
 

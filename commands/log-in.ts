@@ -1,0 +1,58 @@
+import { codeOf, type Database, type DatabaseTarget } from "../lib/database.ts";
+import { isPasswordRefused } from "../lib/last-good-login.ts";
+import { errorFields } from "../lib/log.ts";
+import { connect } from "./connect.ts";
+import { Problem, type Step } from "./finding.ts";
+import { sqlName } from "./quote.ts";
+
+/** Connects as the functions do, by this name, and logs in until `limit`. Throws a Problem with what fixes it. */
+export function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): Promise<Database> {
+  return connect(async () => target, name, limit).catch((error) => {
+    throw new Problem(errorFields(error).reason, ...remedyFor(error, target));
+  });
+}
+
+/** By Node's codes, then by Postgres' SQLSTATE. */
+function remedyFor(error: unknown, { host, port, tls, ...target }: DatabaseTarget): Step[] {
+  const [database, username] = [sqlName(target.database), sqlName(target.username)];
+  const alter = (change: string) => ({ as: "a login that may create roles", sql: `alter role ${username} ${change}` });
+  const known: Record<string, Step[]> = {
+    ENOTFOUND: ["check the host in the URL, and this network's DNS"],
+    ECONNREFUSED: ["check host and port in the URL, and whether Postgres runs and listens there"],
+    ERR_TLS_CERT_ALTNAME_INVALID: ["name the host in the URL as its certificate does"],
+    "3D000": ["name the ledger's database in the URL; psql -l lists them"],
+    "42501": [{ as: `the owner of ${database}`, sql: `grant connect on database ${database} to ${username}` }],
+    "28000": [
+      tls === "off"
+        ? "use ?sslmode=verify-full in the URL, or let this address in by pg_hba.conf"
+        : "let this address and login in by pg_hba.conf; with IAM, check the token's region and rds-db:connect",
+    ],
+    "53300": ["see who has them in pg_stat_activity, and end what is idle, or raise max_connections"],
+    "57P03": ["wait until Postgres has started, then run it again"],
+  };
+  const ofRole: typeof known = {
+    "28000": ["npm run migrate if there is no such role. Otherwise:", alter("login")],
+    "53300": ["see who has them in pg_stat_activity, and end what is idle. Otherwise:", alter("connection limit 50")],
+  };
+  // By the name of Postgres' own function: its messages come in the server's language.
+  const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";
+  const code = codeOf(error);
+  if (isPasswordRefused(error)) {
+    return [
+      "the password is wrong, was never set, or a pooler lacks it: give the right one, or set it by \\password in psql",
+      "or it has expired: have the role valid until 'infinity'",
+    ];
+  }
+  const steps = (isAboutRole && ofRole[code]) || known[code];
+  if (steps) return steps;
+  if (/CERT|UNABLE_TO/.test(code)) {
+    return [
+      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: README, Deploy, step 1)",
+      "for the functions, put your own authority into CA_CERTIFICATES",
+    ];
+  }
+  if (/SSL|ECONNRESET/.test(code) && tls !== "off") {
+    return [`turn TLS on in Postgres, or use ?sslmode=disable where nobody can listen; is port ${port} Postgres' own?`];
+  }
+  return [`check host and port (${host}:${port}), and the network's way there (security groups, VPC)`];
+}
