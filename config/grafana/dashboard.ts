@@ -15,7 +15,14 @@ import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/time
 import { acceptedMetric } from "../../lib/accepted.ts";
 import { amountMetric } from "../../lib/amounts.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
-import { type Check, checkSuccessMetric, checks, openAgeMetric, overdueMetric } from "../../lib/checks.ts";
+import {
+  type Check,
+  checkSuccessMetric,
+  checks,
+  oldestItemMetric,
+  openAgeMetric,
+  overdueMetric,
+} from "../../lib/checks.ts";
 import { phases, reconcilerMetric } from "../../lib/events.ts";
 import { outboxMetric } from "../../lib/outbox.ts";
 import { infoMetric, sampleDurationMetric, sampleTimestampMetric } from "../../lib/sample.ts";
@@ -396,22 +403,22 @@ const moneyPanels = (): AnyPanel[] => [
   ).min(0),
 ];
 
-/** As the last tick within a day knew it. A 0 is only believed while the sampler ticks. */
-const openAge =
-  `max by (check, stage) (last_over_time(${openAgeMetric}{${ofStage}}[1d]) > 0` +
-  ` or ${openAgeMetric}{${ofStage}} and on (stage) ${fresh})`;
+/** Where the tick does not know it, the age of the oldest row that was last counted keeps growing. */
+const oldestAge =
+  `max by (check, stage) (${openAgeMetric}{${ofStage}} and on (stage) ${fresh}` +
+  ` or ${ageOf(`last_over_time(${oldestItemMetric}{${ofStage}}[1d])`)})`;
 
 const detailPanels = (): AnyPanel[] => [
   stat({
     title: "Age of the oldest row",
     description: `Of the rows that nobody has accepted, the oldest first: how long ago the row was written; for
-      transfers, last changed. **none**: no such row. **no time**: none of them has one. While its check fails or the
-      sampler is silent, the age stands still. Somebody has waited longest for the oldest. A ticket that is open for a
-      day becomes a page.`,
+      transfers, last changed. **none**: no such row. **no time**: none of them has one. While the check fails or the
+      sampler is silent, the age of the last count's oldest row, accepted or not, keeps growing. Somebody has waited
+      longest for the oldest. A ticket that is open for a day becomes a page.`,
     unit: "s",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld", ...ranked.map(alertOf)),
-    targets: [instant(`sort_desc(${orUnknown(openAge, successes, "check, stage")})`, "{{check}} {{stage}}")],
+    targets: [instant(`sort_desc(${orUnknown(oldestAge, successes, "check, stage")})`, "{{check}} {{stage}}")],
   })
     .colorMode(common.BigValueColorMode.Value)
     .wideLayout(true)
@@ -538,6 +545,8 @@ const reconcilerPanels = (): AnyPanel[] => [
     .yAxis(new YAxisConfigBuilder().unit("s").decimals(1)),
 ];
 
+const outboxOldest = `max by (stage) (${outboxMetric.oldest}{${ofStage}})`;
+
 /** 1 where the rules know how often rows come in and the evidence is there, 2 where the alert fires, else 0. */
 const watched =
   `max by (check, stage) ((last_over_time(veza_ledger:unwatched:usual{${ofStage}}[15m]) ^ 0` +
@@ -622,15 +631,18 @@ const evidencePanels = (): AnyPanel[] => [
   colorLines(
     timeSeries({
       title: "Outbox of the reconciler",
-      description: `Deliveries that wait to be sent (**waiting**), of these the ones that have waited for over 15
-        minutes (**late**), and deliveries that the receiver has refused (**parked**). Empty where the outbox is in
-        another database.`,
+      description: `Deliveries that wait (**waiting**), that have waited for over 15 minutes (**late**), and that the
+        receiver has refused (**parked**). Next to them, for how many minutes the oldest has waited. Empty where the
+        outbox is in another database.`,
       unit: "none",
       size: [8, 8],
       links: runbook("VezaLedgerOutboxStuck"),
-      targets: [range(whileTicking(`max by (state, stage) (${outboxMetric.rows}{${ofStage}})`), "{{state}} {{stage}}")],
+      targets: [
+        range(whileTicking(`max by (state, stage) (${outboxMetric.rows}{${ofStage}})`), "{{state}} {{stage}}"),
+        range(whileTicking(`(${ageOf(outboxOldest)} or ${outboxOldest}) / 60`), "minutes waited {{stage}}"),
+      ],
     }),
-    { waiting: "#3274D9", late: "#A39400", parked: "#E0439B" },
+    { waiting: "#3274D9", late: "#A39400", parked: "#E0439B", minutes: "#808890" },
   )
     .noValue("unknown: no outbox in this database")
     .min(0),
