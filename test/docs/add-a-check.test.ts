@@ -37,14 +37,14 @@ it("edits three files, and adds a page of the runbook", () => {
 it("makes a check that passes every test that knows of checks", { timeout: 1_200_000 }, async () => {
   const folder = await copyWithout("nothing");
   expect(await outputOf(folder, "npm", ["run", "types"])).not.toContain("error");
-  expect(await outputOf(folder, "npm", ["run", "lint"])).not.toMatch(/: \d+ characters|sentence of/);
+  expect(await outputOf(folder, "npm", ["run", "lint"])).not.toMatch(/Found \d+ error/);
   const inFolder = async (name: string, but: string[]) =>
     (await readdir(`test/${name}`)).map((file) => file.replace(".test.ts", "")).filter((test) => !but.includes(test));
   const tests = [
     ...(await inFolder("counts", [])),
     // Both engines run the same rules, and incidents take minutes.
     ...(await inFolder("alerts", ["victoria-metrics", "notifications"])),
-    ...["complete", "generated", "names", "readme", "terminal", "page", "exposition", "migrate", "rights", "pooler"],
+    ...["complete", "generated", "names", "readme", "page", "exposition", "migrate", "rights", "pooler"],
   ];
   const { passed, failures } = await runTests(folder, tests, `^(?!.*${engines}.VictoriaMetrics)`);
   expect(failures).toEqual([]);
