@@ -1,12 +1,11 @@
 // The commands and examples of docs/deploy.md and docs/events.md, as they are printed.
-import { cp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-secret.ts";
 import { signedEvent } from "../helpers/lambda.ts";
 import { needs } from "../helpers/needs.ts";
-import { defaultPackage } from "../helpers/packages.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -27,25 +26,6 @@ async function runIn(folder: string, commands: string, programs: Record<string, 
   await program.exited;
   return program.output();
 }
-
-const changes = "shows a change of the template before it is deployed, and nothing where there is none";
-it(changes, await needs("bash", "jq", "diff"), async () => {
-  const packaged = await defaultPackage();
-  const folder = await newFolder();
-  await symlink(packaged.folder, path.join(folder, ".serverless"));
-  const deployed = JSON.parse(await readFile(packaged.template, "utf8"));
-  const commands = example(page, /```sh\n(plain\(\)[\s\S]*?)```/);
-  const look = async () => {
-    const file = path.join(folder, "as-deployed.json");
-    await writeFile(file, JSON.stringify(deployed));
-    // Stand in for AWS' command line, and for packaging, which has been done.
-    return await runIn(folder, commands, { aws: `cat '${file}'`, npm: "" });
-  };
-  deployed.Resources.SamplerLambdaFunction.Properties.Code.S3Key = "as/it/was.zip";
-  expect(await look()).toBe("nothing but code\n");
-  deployed.Resources.SamplerLambdaFunction.Properties.MemorySize = 128;
-  expect(await look()).toMatch(/^\d+c\d+\n< +"MemorySize": 128,\n---\n> +"MemorySize": 256,\n$/);
-});
 
 it(
   "makes the deployer's role and policies from the files in deploy/, with the account's number",
