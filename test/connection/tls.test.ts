@@ -47,6 +47,12 @@ it("refuses a server whose certificate is for another host", async () => {
   }
 });
 
+it("refuses a server that does not speak TLS", async () => {
+  const server = await startPostgres(0);
+  onTestFinished(() => server.stop());
+  expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toMatch(/^refused: /);
+});
+
 it("trusts certificate authorities of one's own, for Postgres and the gateway, and only the given ones", async () => {
   const { server, ca, gatewayUrl } = await startTlsPostgres("IP:127.0.0.1");
   await createTemplate(server.superuserUrl);
