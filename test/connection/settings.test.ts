@@ -127,13 +127,14 @@ it("trusts a bundle of certificates, comments included, beside its own, until it
 describe("names what is wrong, and no value:", () => {
   const likeThis = "DATABASE_URL must be like postgres://";
   const bytes = "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64";
+  const none = { DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined };
   const pem = "CA_CERTIFICATES must be certificates in PEM";
   const noCertificate = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----";
   it.each<[string, Record<string, string | undefined>]>([
     ["DATABASE_URL is missing, and username, password, dbname in", { DATABASE_URL: undefined, host: "hunter2" }],
     [
       "DATABASE_URL is missing; PUSHGATEWAY_URL is missing; WEBHOOK_SECRET is missing",
-      { DATABASE_URL: undefined, PUSHGATEWAY_URL: undefined, WEBHOOK_SECRET: " " },
+      { ...none, WEBHOOK_SECRET: " " },
     ],
     [likeThis, { DATABASE_URL: "mysql://u:hunter2@h/d" }],
     [likeThis, { DATABASE_URL: "postgres://u:hunter2@a:1,b:2/d" }],

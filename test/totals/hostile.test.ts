@@ -114,19 +114,10 @@ function eventOf(made: Attempt): { event: LambdaFunctionURLEvent; good: boolean 
 const call = async (made: LambdaFunctionURLEvent) =>
   (await handler(made, {} as Context, () => {})) as { statusCode: number; body: string };
 
-/** Nothing of this may be in an answer or a log line. */
-const givenAway = new RegExp(
-  [
-    secret.slice(6, 20).replaceAll("+", "\\+"), // base64: the one character that means something here
-    ":receiver@",
-    "postgres://",
-    "insert into",
-    "ledger_metrics\\.",
-    "\\bat \\S+\\.(ts|js):",
-    "node_modules",
-  ].join("|"),
-  "i",
-);
+/** Nothing of this may be in an answer or a log line. Of base64, + alone means something in a pattern. */
+const key = secret.slice(6, 20).replaceAll("+", "\\+");
+const others = ":receiver@|postgres://|insert into|ledger_metrics\\.|\\bat \\S+\\.(ts|js):|node_modules";
+const givenAway = new RegExp(`${key}|${others}`, "i");
 
 it("reads no secret for 2,000 malformed requests, and one for 2,000 forged ones", async () => {
   const log = captureLog();
