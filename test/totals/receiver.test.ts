@@ -92,14 +92,6 @@ describe("answers", () => {
     ]);
   });
 
-  it("a stage of null where there is none", async () => {
-    captureLog();
-    setEnvironment({ STAGE: undefined });
-    const answer = await post(server.url, secret, "[]");
-    expect(answer.json).toEqual({ status: "recorded", published: true, stage: null });
-    await fetch(`${inject("pushgatewayUrl")}/metrics/job/veza_reconciler`, { method: "DELETE" });
-  });
-
   it("400 to events of which one is wrong, counts none, and logs whose delivery it was", async () => {
     const log = captureLog();
     setEnvironment({ STAGE: undefined }); // Not taken for a request that nobody has signed.
@@ -136,14 +128,9 @@ describe("answers", () => {
     expect((await post(server.url, secret, padded(256 * 1024), { id: "x".repeat(256) })).status).toBe(200);
   });
 
-  it.each<[string, Buffer, headers?: Record<string, string>]>([
-    ["in Latin-1", Buffer.from(JSON.stringify({ ...orphan, note: "\u00e4" }), "latin1")],
-    ["that is compressed", gzipSync(body), { "content-encoding": "gzip" }],
-  ])("400 to a body %s, which is signed and says nothing of a secret", async (_, sent, headers = {}) => {
+  it("400 to a body that is not UTF-8, as a compressed one, which says nothing of a secret", async () => {
     captureLog();
-    const { status, json } = await post(server.url, secret, sent, {
-      headers: { "content-type": "application/json", ...headers },
-    });
+    const { status, json } = await post(server.url, secret, gzipSync(body));
     expect([status, json]).toEqual([400, { error: "the body must be JSON in UTF-8, and not compressed", stage }]);
     expect(await recorded()).toEqual(nothing);
   });
