@@ -24,15 +24,6 @@ const signed = (body: string, timestamp = now()) => headersOf("msg_1", timestamp
 const verify = (headers: Record<string, string | undefined>, body: string, secrets: string[]) =>
   verifySignature(readSignedHeaders(headers), Buffer.from(body), secrets);
 
-it("accepts either of two secrets, and a header with several signatures, during a rotation", () => {
-  const other = newSecret();
-  verify(signed('{"ä":1}'), '{"ä":1}', [other, secret]);
-  verify(signed("{}"), "{}", [secret, other]);
-  const timestamp = now();
-  const both = `${sign("msg_1", timestamp, "{}", other)} ${sign("msg_1", timestamp, "{}")} v2,later`;
-  verify(headersOf("msg_1", timestamp, both), "{}", [secret]);
-});
-
 it("agrees with the reference implementation on any delivery, of any size", () => {
   const oracle = new Webhook(secret);
   const anyBody = fc.oneof(fc.string({ unit: "binary" }), fc.constant("é".repeat(200_000)));
@@ -47,7 +38,9 @@ it("agrees with the reference implementation on any delivery, of any size", () =
     const headers = headersOf(
       is("id") ? `${id}x` : id,
       is("a zero more") ? `0${timestamp}` : timestamp + (is("timestamp") ? 1 : 0),
-      is("signature") ? signature.replace(/,./, (start) => (start === ",A" ? ",B" : ",A")) : `v1,short ${signature}`,
+      is("signature")
+        ? signature.replace(/,./, (start) => (start === ",A" ? ",B" : ",A"))
+        : `v1,short ${signature} v2,later`,
     );
     const sent = is("body") ? `${body} ` : body;
     const isTaken = (check: () => unknown) => {
@@ -59,7 +52,7 @@ it("agrees with the reference implementation on any delivery, of any size", () =
       }
     };
     const expected = isTaken(() => oracle.verify(sent, headers, { jsonParse: false }));
-    expect(isTaken(() => verify(headers, sent, [newSecret(), secret]))).toBe(expected);
+    expect(isTaken(() => verify(headers, sent, [newSecret(), secret, newSecret()]))).toBe(expected);
     expect(expected).toBe(is("none") || is("a zero more"));
   });
   fc.assert(property, { numRuns: 400 });
