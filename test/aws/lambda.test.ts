@@ -4,10 +4,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, inject, it } from "vitest";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
-import { type Invocation, type Lambda, orphanRefund, signedEvent, startLambda } from "../helpers/lambda.ts";
+import { type Invocation, orphanRefund, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { forEachCheck } from "../helpers/models.ts";
 import { defaultPackage, type FunctionName, functionIn, stage } from "../helpers/packages.ts";
-import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
+import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { tcpServer } from "../helpers/servers.ts";
@@ -24,11 +24,7 @@ beforeEach(async () => {
 });
 
 /** Starts a function behind a proxy to Postgres, with its settings in Secrets Manager. */
-async function start(
-  name: FunctionName,
-  gatewayUrl = gateway,
-  environment: Record<string, string> = {},
-): Promise<Lambda & { proxy: TcpProxy; reads: string[] }> {
+async function start(name: FunctionName, gatewayUrl = gateway, environment: Record<string, string> = {}) {
   const url = name === "sampler" ? database.samplerUrl : database.receiverUrl;
   const { port } = targetOf(url);
   const proxy = await startProxy(port);

@@ -25,13 +25,6 @@ export interface Invocation {
   maxMemoryMib: number;
 }
 
-export interface Lambda {
-  /** Sends one event. Thaws the process that the last one has left, or starts one; freezes it with the answer. */
-  invoke(event: object): Promise<Invocation>;
-  /** The process that works on an event now, or is frozen. */
-  process(): ChildProcess | undefined;
-}
-
 export const orphanRefund = () => ({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
 
 /** The smallest event that the receiver takes, with a body signed at `atMs`. */
@@ -56,7 +49,7 @@ export async function startLambda(
   packaged: Packaged,
   name: FunctionName,
   environment: Record<string, string | undefined> = {},
-): Promise<Lambda> {
+) {
   const { Handler, Timeout, Environment } = functionIn(packaged, name);
   const root = await unzip(packaged, name);
   const awsUrl = process.env.AWS_ENDPOINT_URL;
@@ -120,6 +113,7 @@ export async function startLambda(
     if (child?.kill("SIGKILL")) await once(child, "close");
   });
 
+  /** Sends one event. Thaws the process that the last one has left, or starts one; freezes it with the answer. */
   async function invoke(payload: object): Promise<Invocation> {
     const worker = child ?? start();
     log = [];
@@ -135,5 +129,5 @@ export async function startLambda(
     return { pid: worker.pid ?? 0, log, open: [], maxMemoryMib: 0, ...outcome };
   }
 
-  return { invoke, process: () => child };
+  return { invoke, /** It works on an event now, or is frozen. */ process: () => child };
 }

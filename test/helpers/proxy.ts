@@ -4,17 +4,7 @@ import { tcpServer } from "./servers.ts";
 
 type Pair = [client: net.Socket, server: net.Socket];
 
-export interface TcpProxy {
-  port: number;
-  /** Ends all connections now; with `reset`, what a side has not read yet is lost as well. */
-  cut(reset: boolean): void;
-  /** Passes one more piece of data on, then cuts: the server does what it was asked, and the answer is lost. */
-  cutAfterNextPiece(reset: boolean): void;
-  /** Passes nothing on any more on the connections that there are, and ends none of them. */
-  silence(): void;
-  /** Passes nothing on for so long. What a side sent that has hung up meanwhile is dropped. */
-  mute(ms: number): Promise<void>;
-}
+export type TcpProxy = Awaited<ReturnType<typeof startProxy>>;
 
 interface ProxyOptions {
   /** How long each piece of data takes. */
@@ -26,7 +16,7 @@ interface ProxyOptions {
 }
 
 /** A TCP proxy on 127.0.0.1, in front of a port there, that fails when told; gone with the test. */
-export async function startProxy(targetPort: number, options: ProxyOptions = {}): Promise<TcpProxy> {
+export async function startProxy(targetPort: number, options: ProxyOptions = {}) {
   const { delayMs = 0, allow = () => true, answer = (chunk) => chunk } = options;
   const pairs = new Set<Pair>();
   let muted: Promise<void> | undefined;
@@ -63,14 +53,18 @@ export async function startProxy(targetPort: number, options: ProxyOptions = {})
   );
   return {
     port,
+    /** Ends all connections now; with `reset`, what a side has not read yet is lost as well. */
     cut,
-    cutAfterNextPiece(reset) {
+    /** Passes one more piece of data on, then cuts: the server does what it was asked, and the answer is lost. */
+    cutAfterNextPiece(reset: boolean) {
       cutNext = () => cut(reset);
     },
+    /** Passes nothing on any more on the connections that there are, and ends none of them. */
     silence() {
       for (const pair of pairs) for (const socket of pair) socket.removeAllListeners("data").resume();
     },
-    async mute(ms) {
+    /** Passes nothing on for so long. What a side sent that has hung up meanwhile is dropped. */
+    async mute(ms: number) {
       muted ??= sleep(ms).then(() => {
         muted = undefined;
       });

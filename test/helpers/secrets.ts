@@ -4,21 +4,16 @@ import { onTestFinished } from "vitest";
 import { setEnvironment } from "./environment.ts";
 import { httpServer } from "./servers.ts";
 
-interface FakeSecretsManager {
-  /** The ids that were asked for. */
-  reads: string[];
-  /** All that ever came. */
-  sockets: Set<Socket>;
-  /** While it is set, every request fails with this error of AWS'. */
-  failure?: { __type: string; message: string } | undefined;
-}
-
 /**
  * Stands in for AWS Secrets Manager on 127.0.0.1, and points the SDK to it until the test is finished. It answers
  * GetSecretValue only; it leaves out signatures, permissions, versions, binary secrets and throttling.
  */
-export async function fakeSecretsManager(secrets: Record<string, unknown>): Promise<FakeSecretsManager> {
-  const fake: FakeSecretsManager = { reads: [], sockets: new Set() };
+export async function fakeSecretsManager(secrets: Record<string, unknown>) {
+  /** The ids that were asked for, all sockets that ever came, and an error of AWS' with which every request fails. */
+  const fake = {
+    ...{ reads: [] as string[], sockets: new Set<Socket>() },
+    failure: undefined as { __type: string; message: string } | undefined,
+  };
   const url = await httpServer(async (request, response) => {
     const { SecretId: id } = (await json(request)) as { SecretId: string };
     fake.reads.push(id);
