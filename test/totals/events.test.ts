@@ -1,8 +1,6 @@
 // Events: which bodies are taken or refused, what each event adds to the totals, and how these are shown.
 
 import { readFile } from "node:fs/promises";
-import fc from "fast-check";
-import { Histogram, Registry } from "prom-client";
 import { expect, it } from "vitest";
 import { parseEvents, phases, tally } from "../../lib/events.ts";
 import { type Series, series } from "../../lib/exposition.ts";
@@ -110,26 +108,4 @@ it("the Go client has the same phases, in clients/go/ledgermetrics/event.go", as
   const [, slice = ""] = /^var phases = \[\]Phase\{(.*)\}$/m.exec(code) ?? [];
   expect(slice.split(", ").map((name) => constants.get(name))).toEqual(phases);
   expect(constants.size).toBe(phases.length);
-});
-
-it("shows stored totals as prom-client shows the same observations", async () => {
-  const shows = async (durations: number[]) => {
-    const registry = new Registry();
-    const own = new Histogram({
-      name: "veza_reconciler_sweep_duration_seconds",
-      help: "Duration of a sweep of the reconciler, in seconds.",
-      buckets: [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2],
-      registers: [registry],
-    });
-    // In the order of the tally, so that fractions add up alike.
-    for (const duration of durations.toSorted((a, b) => a - b)) own.observe(duration);
-    const totals = tally(parse(durations.map((duration) => sweep(duration))));
-    expect(await exposeTotals(totals)).toContain(await registry.metrics());
-  };
-  await shows([0, 0.05, 0.1, 0.100001, 1.84, 51.2, 51.3, 600]);
-  const duration = fc.oneof(
-    fc.double({ min: 0, max: 86_400, noNaN: true }),
-    fc.constantFrom(0.1, 0.2, 25.6, 51.2, 86_400),
-  );
-  await fc.assert(fc.asyncProperty(fc.array(duration, { minLength: 1, maxLength: 50 }), shows), { numRuns: 300 });
 });
