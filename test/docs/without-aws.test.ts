@@ -33,9 +33,9 @@ it(title, await needs("openssl"), async () => {
   const here = (text: string) =>
     [
       ["master@HOST:5432/DATABASE", `postgres@127.0.0.1:${server.port}/postgres`],
-      ["PGPASSWORD=password npm run doctor", "PGPASSWORD=veza_app npm run doctor"],
+      ["read -rs PGPASSWORD; export PGPASSWORD;", "export PGPASSWORD=veza_app;"],
       ["HOST:5432/DATABASE", `127.0.0.1:${server.port}/postgres`],
-      ["PGPASSWORD=password", "PGPASSWORD=postgres"],
+      ["read -rs PGPASSWORD;", "PGPASSWORD=postgres;"],
       ["/etc/veza-ledger-metrics.env", path.join(folder, "settings.env")],
       ["/opt/veza-ledger-metrics", folder],
       ["http://127.0.0.1:9091", inject("pushgatewayUrl")],
