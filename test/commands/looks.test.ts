@@ -257,8 +257,8 @@ const logins: Record<string, Row> = {
     says: ["! table refunds a table in veza, and empty; is the ledger elsewhere?"],
     remedy: "name its database, or its schema: npm run migrate -- --schema …",
   },
-  "rows at infinity": {
-    brokenBy: `update orders set created_at = 'infinity' where not (${stuck}) and status = 'pending'`,
+  "rows ahead": {
+    brokenBy: `update orders set created_at = now() + interval '10 minutes' where not (${stuck}) and status = 'pending'`,
     says: each("orders", "✗ check ID rows whose created_at is in the future: 1; they do not count", isPending),
     remedy: correct,
   },

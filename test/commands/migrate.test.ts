@@ -161,6 +161,15 @@ it("changes nothing when one statement fails, and says what fixes it", async () 
   expect(await admin`select to_regnamespace('ledger_metrics') as found`).toEqual([{ found: null }]);
 });
 
+it("keeps a search_path that leads to the ledger by way of a view, for a --schema in it too", async () => {
+  const { admin, adminUrl } = await databaseForTest();
+  await admin.unsafe(`create schema seen; create view seen.orders as table orders;
+    alter role veza_ledger_sampler in database ${new URL(adminUrl).pathname.slice(1)} set search_path = seen, public`);
+  const { output } = await inProcess(run, ["--schema", "public", "--print"], { DATABASE_URL: adminUrl });
+  expect(new Set(output.match(/set search_path = .*(?=;$)/gm))).toContain("set search_path = seen, public");
+  expect(output).not.toContain("set search_path = public");
+});
+
 it.each([
   ["veza_ledger_sampler", "select (status) on orders", "could not count stuck_orders: permission denied"],
   ["veza_ledger_sampler", "select on ledger_metrics.totals", "could not publish: permission denied"],

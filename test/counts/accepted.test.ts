@@ -129,13 +129,15 @@ it("lists the accepted rows, the soonest to run out first", async () => {
   const scene = sceneOf(await openConnection(database.samplerUrl));
   expect(await lookAtAccepted(scene)).toMatchObject({ mark: "✓", found: "none" });
   const [{ id: soon }, { id: sooner }] = checks as [Check, Check];
+  await run(insertRows({ id: soon }, 1));
   await run(`insert into ledger_metrics.accepted values
-    ('${soon}', '17', now() + interval '5 days', 'the bank takes its days', now(), 'alice'),
+    ('${soon}', '1', now() + interval '5 days', 'the bank takes its days', now(), 'alice'),
     ('${sooner}', '4', now() + interval '1 day', 'closed account', now(), 'bob'),
-    ('${soon}', '1', now() - interval '1 minute', 'over', now() - interval '1 day', 'bob')`);
-  const { found, more = [] } = await lookAtAccepted(scene);
+    ('${soon}', '2', now() - interval '1 minute', 'over', now() - interval '1 day', 'bob')`);
+  const { found, more = [], expected } = await lookAtAccepted(scene);
   expect([found, ...more]).toEqual([
     expect.stringMatching(`^${sooner} 4, until \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d UTC, by bob: closed account$`),
-    expect.stringMatching(`^${soon} 17, until .* UTC, by alice: the bank takes its days$`),
+    expect.stringMatching(`^${soon} 1, until .* UTC, by alice: the bank takes its days$`),
   ]);
+  expect(expected).toBe(`rows that count now, and not ('${sooner}', '4')`);
 });
