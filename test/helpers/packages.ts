@@ -42,7 +42,7 @@ const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfi
  * Runs `serverless package --stage …` in a copy of the project, as a deployer without AWS credentials and with a strict
  * umask would. Its serverless.yml has these params for the stage.
  */
-export async function packageService(stage: string, params: object = {}, args: string[] = []): Promise<Packaged> {
+export async function packageService(stage: string, params: object = {}): Promise<Packaged> {
   const folder = await newFolder();
   const service = path.join(folder, "service");
   const copy = (part: string) => cp(path.join(projectFolder, part), path.join(service, part), { recursive: true });
@@ -57,7 +57,7 @@ export async function packageService(stage: string, params: object = {}, args: s
   const temporary = path.join(folder, "temporary");
   await mkdir(temporary, { recursive: true });
   const first = `--import=data:text/javascript,${encodeURIComponent(preloaded)}`;
-  await promisify(execFile)(process.execPath, [first, command, "package", "--stage", stage, ...args], {
+  await promisify(execFile)(process.execPath, [first, command, "package", "--stage", stage], {
     cwd: service,
     timeout: 200_000,
     env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary },
