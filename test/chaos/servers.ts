@@ -17,8 +17,8 @@ import { createTemplate } from "../helpers/template.ts";
 /** A server that can be killed and started again, on the same port. It is stopped with the test. */
 export interface Restartable {
   port: number;
-  /** By SIGKILL, unless it is told otherwise. */
-  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** By SIGKILL. */
+  kill(): Promise<void>;
   start(): Promise<void>;
 }
 
@@ -59,7 +59,7 @@ export async function restartablePostgres(
   };
   await prepare(dataFolder);
   await start();
-  return { port, dataFolder, start, kill: async (signal = "SIGKILL") => server?.end(signal) };
+  return { port, dataFolder, start, kill: async () => server?.end("SIGKILL") };
 }
 
 /** A standby of a server, by streaming replication. The primary is restarted on the way. */
@@ -116,5 +116,5 @@ export async function restartablePushgateway(persistenceFile = ""): Promise<Rest
     running = await startPushgateway(Number(new URL(url).port), undefined, persistenceFile);
     if (running.url !== url) throw new Error(`somebody else has taken the port of ${url}`);
   };
-  return { port: Number(new URL(url).port), start, kill: (signal = "SIGKILL") => running.stop(signal) };
+  return { port: Number(new URL(url).port), start, kill: () => running.stop("SIGKILL") };
 }

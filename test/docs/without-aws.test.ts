@@ -64,9 +64,7 @@ it(title, await needs("openssl"), async () => {
 
   const unit = await readFile("config/systemd/veza-ledger-metrics.service", "utf8");
   const [, command = ""] = /^ExecStart=(.*)/m.exec(unit) ?? [];
-  const service = start(`cd '${folder}'; ${withSettings} exec ${command}`, {
-    PORT: String(port),
-  });
+  const service = start(`cd '${folder}'; ${withSettings} exec ${command}`, { PORT: String(port) });
   await service.printed(/"message":"tick","stuck_orders":4/);
   expect(await paste("npm run send -- ping", /^\(set -a/m)).toMatchObject({
     exitCode: 0,

@@ -123,13 +123,10 @@ describe("the Go outbox", { timeout, ...(withoutGo.skip ? withoutGo : withoutDri
 
   it("comes over the table of its first version, and over itself", async () => {
     const { admin, make, outbox } = await createOutbox();
-    const shape = () =>
-      Promise.all([
-        admin`select column_name, column_default, is_nullable, data_type
-          from information_schema.columns where table_name = 'ledger_metrics_outbox' and table_schema = 'public'
-          order by column_name`,
-        admin`select indexdef from pg_indexes where tablename = 'ledger_metrics_outbox' order by 1`,
-      ]);
+    const shape = () => admin`
+      select column_name::text as is, column_default, is_nullable, data_type from information_schema.columns
+      where table_name = 'ledger_metrics_outbox' and table_schema = 'public'
+      union all select indexdef, null, null, null from pg_indexes where tablename = 'ledger_metrics_outbox' order by 1`;
     const fresh = await shape();
     await admin.unsafe(`
       insert into ledger_metrics_outbox (id, body) values ('waiting', '[]');

@@ -56,12 +56,7 @@ export async function doctor(role: string[], settings: Record<string, string | u
 
 /** What a single look needs of the scene. */
 export function sceneOf(database: Database): Pick<Scene & Session, "database" | "ask" | "settled" | "login"> {
-  return {
-    database,
-    ask: askBriefly(database, deadline("test", 200_000)),
-    settled: [],
-    login: "veza_ledger_sampler",
-  };
+  return { database, ask: askBriefly(database, deadline("test", 200_000)), settled: [], login: "veza_ledger_sampler" };
 }
 
 /** SQL: rows of every kind. Each check counts one, or two where a row that was just written counts. */
