@@ -73,6 +73,14 @@ it("are unknown where the ledger has no ids, with a line in the log, and count a
   expect(log[0]).toMatchObject({ message: "evidence not read", code: "42703" });
 });
 
+it("are none where several rows have an accepted id", async () => {
+  await run(`${insertRows({ id: "stuck_orders" }, 2, { age: "2 hours" })} alter table orders rename to rows;
+    create view orders as select 1 as id, status, hyperswitch_payment_id, created_at from rows;
+    grant select on orders to veza_ledger_sampler`);
+  await accept("stuck_orders", 1);
+  expect(await ofAccepted()).toEqual({ stuck_orders: [0, 2, about(7_200)] });
+});
+
 it("are none of those without an id, whose time is in the session's zone where it has none", async () => {
   await run(`
     alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
