@@ -1,6 +1,6 @@
 // The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
 import postgres from "postgres";
-import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
+import { afterAll, beforeEach, expect, inject, it } from "vitest";
 import { deadline } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
@@ -24,17 +24,13 @@ const all = [
 ];
 
 const database = await databaseForFile();
-let asReceiver: postgres.Sql;
-let statements: string[];
-beforeAll(async () => {
-  asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
-  statements = await blocksOf("docs/lost-and-wrong-events.md", "sql");
-});
+const asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
+const statements = await blocksOf("docs/lost-and-wrong-events.md", "sql");
 beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
 });
-afterAll(() => asReceiver?.end());
+afterAll(() => asReceiver.end());
 
 /** Records these events under an id of their own, and publishes. Returns what the gateway shows then. */
 async function count(id: string, ...events: object[]): Promise<Record<string, number>> {

@@ -19,6 +19,7 @@ import {
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
+import { rowsOf } from "../helpers/monitoring.ts";
 import { runScript } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -67,11 +68,7 @@ async function startWatched() {
   const pushgatewayUrl = `http://127.0.0.1:${gateway.port}`;
   const prometheus = await startPrometheus(0, { pushgatewayUrl, rules: "groups: []", interval: "200ms" });
   onTestFinished(() => prometheus.stop());
-  const ask = async (query: string): Promise<number> => {
-    const response = await fetch(`${prometheus.url}/api/v1/query?${new URLSearchParams({ query })}`);
-    const { data } = (await response.json()) as { data: { result: { value: [number, string] }[] } };
-    return Number(data.result[0]?.value[1]);
-  };
+  const ask = async (query: string) => (await rowsOf(prometheus.url, query))[0]?.value;
   const selector = `{stage="${stage}"}`;
   /** Waits until Prometheus sees these orphan refunds. Returns how often their number has fallen since the start. */
   const fallsUntil = async (last: number) => {
