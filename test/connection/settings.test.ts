@@ -17,15 +17,9 @@ const parse = (changes: Record<string, string | undefined>, role: "sampler" | "r
   parseSettings({ ...good, ...changes }, role);
 
 it("reads the settings", () => {
+  const login = { username: "user", password: "hunter2" };
   expect(parse({ STAGE: "prod-eu_1", PUSHGATEWAY_TOKEN: "token" })).toEqual({
-    database: {
-      host: "db.internal",
-      port: 6432,
-      database: "ledger",
-      username: "user",
-      password: "hunter2",
-      tls: "verified",
-    },
+    database: { host: "db.internal", port: 6432, database: "ledger", ...login, tls: "verified" },
     pushgateway: { url: "https://push.internal/prefix", headers: { authorization: "Bearer token" } },
     webhookSecrets: [secret],
     stage: "prod-eu_1",
@@ -88,26 +82,16 @@ describe("without a password in DATABASE_URL", () => {
 });
 
 it("decodes user, password, host and database, takes a stray % for itself, and knows the default port", () => {
-  expect(parse({ DATABASE_URL: "postgres://us%40er:p%2Fss%25@db/my%20db" }).database).toMatchObject({
-    username: "us@er",
-    password: "p/ss%",
-    database: "my db",
-    port: 5432,
-  });
+  const decoded = { username: "us@er", password: "p/ss%", database: "my db", port: 5432 };
+  expect(parse({ DATABASE_URL: "postgres://us%40er:p%2Fss%25@db/my%20db" }).database).toMatchObject(decoded);
   expect(parse({ DATABASE_URL: "postgres://%ff:100%x@db/d" }).database).toMatchObject({ password: "100%x" });
   expect(parse({ DATABASE_URL: "postgres://u:p@[::1]/l" }).database.host).toBe("::1");
 });
 
 it("builds the database from an RDS secret's keys, TLS verified", () => {
   const rds = { host: "db.rds", port: "5433", username: "u", password: "p@/:", dbname: "ledger", engine: "postgres" };
-  expect(parse({ ...rds, DATABASE_URL: undefined }).database).toEqual({
-    host: "db.rds",
-    port: 5433,
-    username: "u",
-    password: "p@/:",
-    database: "ledger",
-    tls: "verified",
-  });
+  const parsed = { host: "db.rds", port: 5433, username: "u", password: "p@/:", database: "ledger", tls: "verified" };
+  expect(parse({ ...rds, DATABASE_URL: undefined }).database).toEqual(parsed);
   expect(parse({ ...rds, port: undefined, DATABASE_URL: undefined }).database.port).toBe(5432);
   expect(parse(rds).database.host).toBe("db.internal"); // DATABASE_URL goes first.
 });

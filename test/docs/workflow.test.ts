@@ -13,7 +13,6 @@ interface Job {
   environment?: string;
   permissions?: Record<string, string>;
   "timeout-minutes"?: number;
-  strategy?: { matrix: { task: string[] } };
   steps: { uses?: string; run?: string; with?: Record<string, unknown> }[];
 }
 interface Workflow {
