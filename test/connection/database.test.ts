@@ -14,7 +14,7 @@ import {
 import { deadline } from "../../lib/deadline.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
-import { tcpServer } from "../helpers/servers.ts";
+import { fullPort, tcpServer } from "../helpers/servers.ts";
 import { startStopwatch } from "../helpers/stopwatch.ts";
 
 const database = await databaseForFile();
@@ -181,13 +181,11 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
   });
 
   it("ends its dialling when the deadline comes before the connection", async () => {
-    const dial = vi.spyOn(net.Socket.prototype, "connect").mockImplementation(function (this: net.Socket) {
-      return Object.assign(this, { connecting: true }); // For ever, as where a server's queue is full.
-    });
+    const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
+    const dial = vi.spyOn(net.Socket.prototype, "connect");
     onTestFinished(() => dial.mockRestore());
-    const target = targetOf(database.receiverUrl);
     const { error } = await timed(connect(async () => target, "test", deadline("Postgres", 100)));
     expect(error.message).toBe("Postgres: no answer within 100 ms");
-    expect(dial.mock.contexts).toEqual([expect.objectContaining({ destroyed: true })]);
+    expect(dial.mock.contexts).toEqual([expect.objectContaining({ connecting: false, destroyed: true })]);
   });
 });

@@ -1,6 +1,8 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 
 /** A TCP server on 127.0.0.1 that treats each connection as told; gone with the test. Resolves to its port. */
@@ -36,3 +38,23 @@ export async function httpServer(listener: http.RequestListener): Promise<string
 
 /** A port where nobody listens: below the ports that the system hands out, so that no other test can get it. */
 export const closedPort = 4;
+
+/** A port whose server has stopped and whose queue is full: dialling it never ends. Gone with the test. */
+export async function fullPort(): Promise<number> {
+  const source = `const server = require("node:net").createServer();
+    server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(server.address().port));`;
+  const child = spawn(process.execPath, ["-e", source], { stdio: ["ignore", "pipe", "inherit"] });
+  const waiting: net.Socket[] = [];
+  onTestFinished(() => {
+    child.kill("SIGKILL");
+    for (const socket of waiting) socket.destroy();
+  });
+  const [printed] = await once(child.stdout, "data");
+  child.kill("SIGSTOP");
+  for (let isFull = false; !isFull; ) {
+    const socket = net.connect({ port: Number(printed), host: "127.0.0.1" }).on("error", () => {});
+    waiting.push(socket);
+    isFull = await Promise.race([once(socket, "connect").then(() => false), sleep(100, true)]);
+  }
+  return Number(printed);
+}
