@@ -6,18 +6,14 @@ import { type Ask, read } from "./question.ts";
 
 export const acceptedMetric = "veza_ledger_accepted_rows";
 
-export const acceptedFamily: Family = family(
-  "gauge",
-  acceptedMetric,
-  "Rows that the check counts and a person has accepted; absent where nothing is accepted.",
-);
+export const acceptedFamily: Family = family("gauge", acceptedMetric, "Rows counted that a person has accepted.");
 
 /** SQL: the checks with accepted rows. */
 const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
 
 /**
- * SQL: of the rows that the check counts, how many are accepted, and what is known of the others. An id of several rows,
- * as in a view of two tables, accepts none: it would hide a row that nobody knows.
+ * SQL: of the rows that the check counts, how many are accepted, and what is known of the others. An id of several
+ * rows, as in a view of two tables, accepts none: it would hide a row that nobody knows.
  */
 const questionOf = (check: Check): string => `
   with accepted as materialized (

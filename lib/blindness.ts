@@ -85,10 +85,8 @@ const insertsOfTables: Evidence = {
 export const blindness: Evidence[] = [...checks.map(seenBy), insertsOfTables];
 
 /** Whether the evidence of each count was read. `unread` is what was not. */
-export const evidenceSuccess = (outcomes: Outcome[], unread: string[]): Series[] =>
-  outcomes
-    .filter((outcome) => !("error" in outcome))
-    .map(({ check }) => {
-      const needed = [check.id, ...(isByInserts(check) ? [insertsOfTables.of] : [])];
-      return series(success, { check: check.id }, needed.some((of) => unread.includes(of)) ? 0 : 1);
-    });
+export function evidenceSuccess(outcomes: Outcome[], unread: string[]): Series[] {
+  const isRead = (check: Check) => ![check.id, insertsOfTables.of].some((of) => unread.includes(of));
+  const counted = outcomes.filter((outcome) => !("error" in outcome));
+  return counted.map(({ check }) => series(success, { check: check.id }, isRead(check) ? 1 : 0));
+}

@@ -22,29 +22,11 @@ const labelOf = (bound: number): string => String(bound).replace("Infinity", "+I
 
 /** Type and HELP of each metric, and the nouns of what a delivery adds, by the suffix of a series. */
 const described: Record<Metric, Pick<Family, "type" | "help"> & { nouns?: Record<string, string> }> = {
-  actions: {
-    type: "counter",
-    help: "Rows that the reconciler repaired, by phase of its sweep.",
-    nouns: { "": "action" },
-  },
-  orphanRefunds: {
-    type: "counter",
-    help: "Orphan refunds that the reconciler marked as failed.",
-    nouns: { "": "orphan refund" },
-  },
-  sweepDuration: {
-    type: "histogram",
-    help: "Duration of a sweep of the reconciler, in seconds.",
-    nouns: { _count: "sweep", _sum: "sweep second" },
-  },
-  lastRun: {
-    type: "gauge",
-    help: "Unix time at which the reconciler's latest sweep ended; 0 before the first.",
-  },
-  held: {
-    type: "gauge",
-    help: "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise.",
-  },
+  actions: { type: "counter", help: "Rows that the reconciler repaired, by phase.", nouns: { "": "action" } },
+  orphanRefunds: { type: "counter", help: "Orphan refunds marked as failed.", nouns: { "": "orphan refund" } },
+  sweepDuration: { type: "histogram", help: "Seconds a sweep took.", nouns: { _count: "sweep", _sum: "sweep second" } },
+  lastRun: { type: "gauge", help: "Unix time at which the reconciler's latest sweep ended; 0 before the first." },
+  held: { type: "gauge", help: "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise." },
 };
 const metrics = Object.entries(described).map(([metric, of]) => ({ name: reconcilerMetric[metric as Metric], ...of }));
 

@@ -26,16 +26,18 @@ interface Fields {
 export type Line = { [Message in keyof Fields]: [message: Message, fields: Fields[Message]] }[keyof Fields];
 type Writer = (level: Level, ...line: Line) => void;
 
-/** For the journal, where systemd says that stderr leads there: `journalctl -p warning`. It takes the prefix away. */
 const priorities = { info: "<6>", warn: "<4>", error: "<3>" };
+/** A line's priority for `journalctl -p warning`, where systemd says that stderr leads to the journal. */
+function priorityOf(level: Level): string {
+  const { dev, ino } = fstatSync(2);
+  return process.env.JOURNAL_STREAM === `${dev}:${ino}` ? priorities[level] : "";
+}
 
 let write: Writer = (level, message, fields) => {
   const line = { message, ...fields };
-  const { dev, ino } = fstatSync(2);
-  const text = JSON.stringify({ level, ...line });
-  const forStream = process.env.JOURNAL_STREAM === `${dev}:${ino}` ? priorities[level] + text : text;
+  const { AWS_LAMBDA_LOG_FORMAT: format } = process.env;
   // biome-ignore lint/suspicious/noConsole: Lambda logs what the console prints.
-  console[level](process.env.AWS_LAMBDA_LOG_FORMAT === "JSON" ? line : forStream);
+  console[level](format === "JSON" ? line : priorityOf(level) + JSON.stringify({ level, ...line }));
 };
 
 /**

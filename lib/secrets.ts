@@ -35,9 +35,8 @@ export async function fetchSecrets(ids: string): Promise<Texts> {
 }
 
 /**
- * The cause and the remedy, by the error's name:
- * https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html. Never the message itself: a
- * JSON parser repeats a part of the secret in it.
+ * The cause, by the error's name, never its message: a JSON parser repeats a part of the secret in it.
+ * https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
  */
 function causeOf({ name, message, code }: NodeJS.ErrnoException): string {
   switch (name) {
@@ -47,12 +46,6 @@ function causeOf({ name, message, code }: NodeJS.ErrnoException): string {
         : "AccessDeniedException, IAM: the role or its boundary lacks secretsmanager:GetSecretValue on it";
     case "ResourceNotFoundException":
       return "ResourceNotFoundException: no secret of this name in this account and region";
-    case "DecryptionFailure":
-      return "DecryptionFailure: its KMS key is disabled, or gone";
-    case "ExpiredTokenException":
-    case "UnrecognizedClientException":
-    case "CredentialsProviderError":
-      return `${name}: there are no valid AWS credentials here`;
     case "SyntaxError":
     case "TypeError":
       return "it is not a JSON object";

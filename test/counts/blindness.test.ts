@@ -121,7 +121,7 @@ it("says of each count whether all of its evidence was read, and nothing of a ch
   const all = Object.fromEntries(checks.map(({ id }) => [success(id), 1]));
   expect(await read()).toEqual(all);
   await run("revoke execute on function pg_stat_get_tuples_inserted(oid) from public");
-  expect(await read()).toEqual({ ...all, ...Object.fromEntries(byInserts.map(({ id }) => [success(id), 0])) });
+  expect(await read()).toEqual(Object.fromEntries(checks.map(({ id }) => [success(id), 0])));
   await run("grant execute on function pg_stat_get_tuples_inserted(oid) to public");
   await run("alter table seller_transfers drop column updated_at"); // Failed transfers are counted without it.
   const { [success("pending_reversals")]: _, ...others } = all;
