@@ -37,13 +37,14 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
 }
 
 /**
- * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, or a login that is as good as one:
- * a count runs functions of the application, behind views, policies and operators.
+ * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, or a login that is as good as one,
+ * such as RDS' master: a count runs functions of the application, behind views, policies and operators.
  */
 export async function readingLogin(database: Database, limit: AbortSignal, ...remedy: Step[]): Promise<string> {
   const question = `${alone}
     select session_user as login, exists (
-      select from pg_roles where rolname in ('pg_execute_server_program', 'pg_write_server_files')
+      select from pg_roles
+      where (rolcreaterole or rolname in ('pg_execute_server_program', 'pg_write_server_files'))
         and pg_has_role(session_user, oid, 'member')) as is_mighty`;
   const rows = await withDeadline(database, limit, (sql) => sql.unsafe(question));
   const [{ login, is_mighty: isMighty }] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];

@@ -118,7 +118,7 @@ it.each(["master", "postgres"])("migrate by %s, and what it prints", async (admi
   expect(await taken()).toEqual({ ...nothing, by_other: true });
 });
 
-it.each(["postgres", "writer"])(
+it.each(["postgres", "writer", "master"])(
   "a first look and the doctor, by %s, are refused before anything runs",
   async (login) => {
     await runAs(
@@ -132,6 +132,8 @@ it.each(["postgres", "writer"])(
       const { exitCode, output } = await look(login, ...args);
       expect([exitCode, output]).toEqual([1, expect.stringMatching(/as good as one/)]);
     }
+    // As a login that is none, what the application's database puts first runs, and writes nothing.
+    await look("reader");
     expect(await taken()).toEqual(nothing);
     await runAs("shop", "alter database ledger reset all");
     const { steps = [] } = findingsIn((await look(login)).output).find(({ line }) => line.startsWith("✗")) ?? {};
