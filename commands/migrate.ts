@@ -92,8 +92,9 @@ async function migrate({ sql }: Database, migration: Migration): Promise<boolean
   if (Number(row?.server_version_num) < 130_000) throw new Problem("PostgreSQL is older than 13", "upgrade it");
   const { plan, ...shares } = await applied(sql, migration);
   const known = plan.facts.roles.map(({ name }) => name);
+  const getsPassword = (role: string) => given.has(role) && !print; // A script has none.
   const mayLack = (role: string) =>
-    !known.includes(role) && !given.has(role) && !((iam || oneLogin) && /sampler|receiver/.test(role));
+    !known.includes(role) && !getsPassword(role) && !((iam || oneLogin) && /sampler|receiver/.test(role));
   const logins = allRoles.filter((name) => name !== "veza_ledger" || oneLogin || known.includes(name));
   if (print) {
     out.log(undo ? undoScriptOf(plan) : scriptOf(plan, logins.filter(mayLack)));

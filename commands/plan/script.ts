@@ -2,9 +2,10 @@ import { visibly } from "../quote.ts";
 import { become, begin } from "./apply.ts";
 import type { Plan, Statement } from "./plan.ts";
 
-/** A statement in one line. */
+/** A statement in one line, for people: without what Postgres is to store of a password. */
 export const inLine = (sql: string): string =>
   sql
+    .replace(/ password .*/, "")
     .split("\n")
     .map((line) => line.replace(/^ *-- .*/, "").trim())
     .filter(Boolean)

@@ -139,6 +139,23 @@ describe("on a server without the roles", () => {
     expect(ran).toEqual([0, expect.stringMatching(/(^✓ veza_ledger_\w+ logged in, and tried: .*\n){2}/m)]);
   });
 
+  it("prints no password, and says which roles have none then", async () => {
+    const given = ["--password-from", await passwordFile(each)];
+    const [, script] = await migrateHere("--print", ...given);
+    expect(script.match(/^-- \\password \w+$/gm)).toHaveLength(3);
+    await migrateHere();
+    await sql`drop owned by veza_ledger_receiver; drop role veza_ledger_receiver`.simple();
+    await sql`create role visitor login password 'visitor'`;
+    const [exitCode, told] = await migrate(
+      server.superuserUrl.replace("postgres:postgres@", "visitor:visitor@"),
+      given,
+    );
+    await sql`drop role visitor`;
+    await migrateHere();
+    expect([exitCode, told]).toEqual([1, expect.stringMatching(/: create role veza_ledger_receiver .* limit 20;/)]);
+    expect(script + told).not.toContain("SCRAM");
+  });
+
   it("grants rds_iam to the functions with --iam, which need no password then", async () => {
     const notOnRds = /^✗ migrated role "rds_iam" does not exist\n {2}→ leave --iam out, .*\nNothing was changed\.$/m;
     expect(await migrateHere("--iam")).toEqual([1, expect.stringMatching(notOnRds)]);
