@@ -5,7 +5,7 @@ import { SecretsError } from "../../lib/secrets.ts";
 import { loadSettings, type Settings } from "../../lib/settings.ts";
 import { Problem, type Step } from "../finding.ts";
 import { logIn } from "../log-in.ts";
-import { alone } from "../plan/facts.ts";
+import { safeSettings } from "../plan/facts.ts";
 import type { Scene, Session } from "./look.ts";
 
 const unread =
@@ -41,7 +41,7 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
  * such as RDS' master: a count runs functions of the application, behind views, policies and operators.
  */
 export async function readingLogin(database: Database, limit: AbortSignal, ...remedy: Step[]): Promise<string> {
-  const question = `${alone}
+  const question = `${safeSettings}
     select session_user as login, exists (
       select from pg_roles
       where (rolcreaterole or rolname in ('pg_execute_server_program', 'pg_write_server_files'))

@@ -5,12 +5,12 @@ import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { connect } from "../connect.ts";
 import { Problem } from "../finding.ts";
 import { sqlName } from "../quote.ts";
-import { alone } from "./facts.ts";
+import { safeSettings } from "./facts.ts";
 import { makePlan, nothingMore, type Plan, type Statement, type Wanted } from "./plan.ts";
 
 /** SQL: begins a plan's transaction. Sent on its own: Postgres reads a message's texts by the settings before it. */
 export const begin = `begin isolation level read committed read write;
-${alone}
+${safeSettings}
 set local lock_timeout = '1s'; -- Deliveries would wait as long.`;
 
 export const become = (role: string): string => `set local role ${sqlName(role)}`;

@@ -5,8 +5,8 @@ import { roles, tables } from "./rights.ts";
 // What the catalogs say, as values. No row, view or default of the application is read, and with this search_path none
 // of its functions and operators is found.
 
-/** SQL: the settings of each message of an administrator, up to the end of its transaction. */
-export const alone = `set local search_path = pg_catalog, pg_temp;
+/** SQL: begins each message of an administrator. No name leads to the application, until its transaction ends. */
+export const safeSettings = `set local search_path = pg_catalog, pg_temp;
 set local standard_conforming_strings = on;`;
 
 export interface Relation {
@@ -129,7 +129,7 @@ const everything = `
 
 /** Asks the catalogs, in one question. Rejects as `ask` does. */
 export async function readFacts(ask: Ask): Promise<Facts> {
-  const [row] = await ask(alone + everything);
+  const [row] = await ask(safeSettings + everything);
   return row?.facts;
 }
 
@@ -162,7 +162,7 @@ export interface Need {
 /** The needs that neither PUBLIC, nor a membership, nor a right of the role itself meets. */
 export async function unmet(ask: Ask, needs: Need[]): Promise<Need[]> {
   const asked = needs.map(({ by, target, ...need }, n) => ({ ...need, n }));
-  const rows = await ask(`${alone}
+  const rows = await ask(`${safeSettings}
     select n from jsonb_to_recordset(${sqlText(JSON.stringify(asked))}) as need
         (n int, role name, privilege text, "on" text, oid oid, "column" text)
       left join pg_roles on rolname = role, lateral (select coalesce(pg_roles.oid, 0) as grantee) as who
