@@ -27,7 +27,7 @@ const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${whom(s
 
 /** A role's name for SQL, unless `as` describes somebody. */
 const whom = (as: string) =>
-  /^(a superuser|a login that may create roles|the owner of \w+)$/.test(as) ? as : sqlName(as);
+  /^(a superuser|a login that may create roles|the owner of (\w+|".+"))$/.test(as) ? as : sqlName(as);
 
 /** A text in lines of at most so many columns, unless a word is longer. */
 const wrapped = (text: string, width: number): string[] =>

@@ -6,7 +6,7 @@ import type { Scene, Session } from "../../commands/doctor/look.ts";
 import { askBriefly } from "../../commands/doctor/session.ts";
 import { lookAtStatuses } from "../../commands/doctor/statuses.ts";
 import { lookAtTable } from "../../commands/doctor/table.ts";
-import type { Finding } from "../../commands/finding.ts";
+import { type Finding, wrong } from "../../commands/finding.ts";
 import { linesOf } from "../../commands/print.ts";
 import { shellWord, sqlName, sqlText, visibly } from "../../commands/quote.ts";
 import { deadline } from "../../lib/deadline.ts";
@@ -72,6 +72,8 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
     }
     expect(visibly("a\n\u001b\u202e b")).toBe("a\\u{a}\\u{1b}\\u{202e} b");
     expect(["veza_app", "shop 1"].map(sqlName)).toEqual(["veza_app", '"shop 1"']);
+    const step = { as: `the owner of ${sqlName("shop 1")}`, sql: "select" };
+    expect(linesOf("look", wrong("a", "b", step))).toMatch(/→ as the owner of "shop 1": select$/);
   });
 
   it("are in what the looks print, which runs nothing but what it says", async () => {
