@@ -7,6 +7,8 @@ import { askBriefly } from "../../commands/doctor/session.ts";
 import { lookAtStatuses } from "../../commands/doctor/statuses.ts";
 import { lookAtTable } from "../../commands/doctor/table.ts";
 import { type Finding, wrong } from "../../commands/finding.ts";
+import type { Plan } from "../../commands/plan/plan.ts";
+import { scriptOf } from "../../commands/plan/script.ts";
 import { linesOf } from "../../commands/print.ts";
 import { shellWord, sqlName, sqlText, visibly } from "../../commands/quote.ts";
 import { deadline } from "../../lib/deadline.ts";
@@ -64,9 +66,16 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
     expect(made).toEqual(hostile.map((name) => ({ name, text: name })));
   });
 
-  it("stay in their line", () => {
+  it("stay in their line, also in a script for an administrator", () => {
+    const scriptWith = (name: string) => {
+      const one = { sql: "select", as: name, why: "rights", comment: name };
+      const plan = { facts: { database: { name } }, statements: [one], sentences: [], undo: [one] };
+      return scriptOf(plan as unknown as Plan, []).split("\n");
+    };
     for (const name of hostile) {
-      for (const text of [visibly(name), sqlName(name), sqlText(name), shellWord(name)]) {
+      const script = scriptWith(name);
+      expect(script).toHaveLength(scriptWith("shop").length);
+      for (const text of [...script, visibly(name), sqlName(name), sqlText(name), shellWord(name)]) {
         expect(text).toMatch(plain);
       }
     }
