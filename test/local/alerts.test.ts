@@ -19,13 +19,14 @@ it("has what fires, then what is about to, and says how many rules are not evalu
     ...[rule("Later", "ticket", "2h"), rule("Soon", "page", "1h"), rule("Now", "page"), rule("Alive", "none")],
     ...[rule("Silent", "page", "0s", "vector(0) > 0"), rule("Broken", "page", "0s", `(${two}) + on() (${two})`)],
   ];
+  const never = { name: "never", interval: "10000d", rules: [rule("Unknown", "page")] };
   const prometheus = await startPrometheus(0, {
     pushgatewayUrl: `http://127.0.0.1:${closedPort}`,
-    rules: JSON.stringify({ groups: [{ name: "all", rules }] }),
+    rules: JSON.stringify({ groups: [{ name: "all", rules }, never] }),
     interval: "1s",
   });
   onTestFinished(() => prometheus.stop());
-  await expect.poll(async () => (await readAlerts(prometheus.url)).problem).toBe("Rules that are not evaluated: 1.");
+  await expect.poll(async () => (await readAlerts(prometheus.url)).problem).toBe("Rules that are not evaluated: 2.");
   const { alerts } = await readAlerts(prometheus.url);
   expect(alerts.map(({ state, name }) => `${state} ${name}`)).toEqual(["firing Now", "pending Soon", "pending Later"]);
   expect(alerts[1]).toMatchObject({ severity: "page", summary: "Soon.", runbook: "http://runbook.example/Soon" });
