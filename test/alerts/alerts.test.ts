@@ -60,6 +60,11 @@ it("a person can read every rule: no expression of over 6 lines, and no query in
   for (const { annotations } of alerts) expect(JSON.stringify(annotations)).not.toMatch(/\bquery\b/);
 });
 
+it("a ticket repeats each day and a page each hour, as the runbook says, and the ping each minute", async () => {
+  const route = await readFile("config/alertmanager/alertmanager.yml", "utf8");
+  expect(route.match(/(?<=repeat_interval: ).*/g)).toEqual(["1d", "50s", "1h"]);
+});
+
 it("every alert has links to the dashboard and to its own page of the runbook", () => {
   for (const { alert, annotations } of alerts) {
     expect(annotations.dashboard_url).toMatch(/^https:\/\/[^/]+\/d\/veza-ledger/);
