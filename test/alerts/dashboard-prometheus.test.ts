@@ -72,11 +72,9 @@ const stageOf = (labels: Labels) => labels.stage ?? "";
 const stagesOf = (rows: { labels: Labels }[]) => rows.map(({ labels }) => stageOf(labels));
 
 it.each([
-  { state: "all are known", silent: undefined, gone: undefined },
-  { state: "one is silent", silent: "prod", gone: undefined },
-  { state: "the last is gone", silent: undefined, gone: "staging" },
-])("says for each stage what is known and what is not on every tile, in one order, when $state", async (where) => {
-  const { silent, gone } = where;
+  { state: "all" },
+  { state: "not a silent one, and not the last, which is gone", silent: "prod", gone: "staging" },
+])("says for each stage what is known, on every tile, in one order: $state", async ({ silent, gone }) => {
   for (const stage of stages) await push(stage, { lastTickAgoSeconds: stage === silent ? 600 : 0 });
   if (gone) for (const job of ["veza_ledger", "veza_reconciler"]) await setGroup(gateway.url, job, gone);
   const known = stages.filter((stage) => stage !== silent && stage !== gone);
