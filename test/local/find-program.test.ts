@@ -1,9 +1,6 @@
 // Where the programs come from: the PATH, a cache, or a package of Debian.
-import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
-import { appendFile, cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { promisify } from "node:util";
 import { beforeEach, expect, it } from "vitest";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { needs } from "../helpers/needs.ts";
@@ -89,34 +86,3 @@ it("says what apt said where it reaches no mirror, and leaves nothing behind", w
   expect(output).toMatch(/^promtool was not found\. .* could not be fetched: .*127\.0\.0\.1.*\(brew install/m);
   expect(await readdir(path.join(checkout, ".cache"))).toEqual([]);
 });
-
-it(
-  "unpacks what a program needs as far as there are packages, and fetches lists once for all programs",
-  withoutApt,
-  async () => {
-    const mirror = path.join(home, "mirror");
-    const packages = {
-      "prometheus-pushgateway": ["Depends: libevent-newer, libcares2", "usr/bin/prometheus-pushgateway"],
-      libcares2: ["Section: libs", "usr/lib/libcares.so.2"],
-    };
-    for (const [name, [field, file = ""]] of Object.entries(packages)) {
-      const fields = [`Package: ${name}`, "Version: 1", "Architecture: all", "Maintainer: nobody", field];
-      const control = [...fields, "Description: none", ""].join("\n");
-      const [tree, archive] = [path.join(home, name), path.join(mirror, `${name}.deb`)];
-      for (const folder of [mirror, path.join(tree, "DEBIAN")]) await mkdir(folder, { recursive: true });
-      await writeFile(path.join(tree, "DEBIAN/control"), control);
-      await makeProgram(path.join(tree, path.dirname(file)), path.basename(file));
-      await promisify(execFile)("dpkg-deb", ["--build", tree, archive]);
-      const bytes = await readFile(archive);
-      const sum = createHash("sha256").update(bytes).digest("hex");
-      const listed = `${control}Filename: ./${name}.deb\nSize: ${bytes.length}\nSHA256: ${sum}\n\n`;
-      await appendFile(path.join(mirror, "Packages"), listed);
-    }
-    const output = await find("pushgateway amtool", await emptyApt(`deb [trusted=yes] file:${mirror} ./\n`));
-    const root = path.join(checkout, ".cache/prometheus-pushgateway");
-    expect(output).toContain(found(path.join(root, "usr/bin/prometheus-pushgateway"), root));
-    expect(output.match(/fetching Debian's package lists/g)).toHaveLength(1);
-    expect(await readdir(path.join(checkout, ".cache"))).toEqual(["prometheus-pushgateway"]);
-    expect(await readdir(path.join(root, "usr/lib"))).toEqual(["libcares.so.2"]);
-  },
-);
