@@ -11,16 +11,14 @@ import { type Check, checks } from "../../lib/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
-import { doctor, elsewhere, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
+import { doctor, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows } from "../helpers/models.ts";
 import { runProgram } from "../helpers/processes.ts";
-import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 
 const { database, run } = databasePerTest();
-const throughProxy = (proxy: TcpProxy) => database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
 
 it("prints one line for each look, and takes back what it has written", async () => {
   await run(rowsOfEveryKind);
@@ -93,41 +91,6 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   });
 });
 
-describe("without an answer of Postgres", () => {
-  const isLost = /^✗ Postgres (the connection to Postgres was lost|read ECONNRESET)$/;
-  const wasLost = "the connection to Postgres was lost";
-  it.each<[string, (proxy: TcpProxy) => void, atFirst: RegExp, later: string]>([
-    [
-      "goes mute",
-      (proxy) => void proxy.mute(60_000),
-      /no answer within 20000 ms$/,
-      "Postgres has not answered within 20 s",
-    ],
-    ["hangs up", (proxy) => proxy.cut(false), isLost, wasLost],
-    ["resets the connection", (proxy) => proxy.cut(true), isLost, wasLost],
-  ])("that %s at its first question or later, goes on to the gateway", async (_, fail, atFirst, later) => {
-    const diesAt = async (moment: string) => {
-      const proxy: TcpProxy = await startProxy(targetOf(database.samplerUrl).port, {
-        allow: (chunk) => {
-          if (chunk.includes(moment)) fail(proxy);
-          return true;
-        },
-      });
-      const found = await doctor(["sampler"], { DATABASE_URL: throughProxy(proxy) }, elsewhere);
-      expect(found.tookMs).toBeLessThan(30_000);
-      expect([found.exitCode, found.lines.slice(-2)]).toEqual([
-        1,
-        [expect.stringMatching(/^✓ Pushgateway/), expect.stringMatching(/^✓ Pushgateway's memory/)],
-      ]);
-      return found.lines.slice(1, -2);
-    };
-    expect(await Promise.all([diesAt("session_user as login"), diesAt("pg_db_role_setting")])).toEqual([
-      [expect.stringMatching(atFirst)],
-      [...["Postgres", "TLS", "login"].map((name) => expect.stringContaining(`✓ ${name}`)), `✗ migration ${later}`],
-    ]);
-  });
-});
-
 it("tells a replica from the primary, on which alone is counted and published", async () => {
   const { exitCode, ill, remedies } = await doctor(["sampler"], { DATABASE_URL: await startReplica() });
   expect(exitCode).toBe(1);
@@ -150,13 +113,6 @@ it("sees a clock of Postgres with which the sampler would not count, also where 
       found: expect.stringMatching(/^the clocks of Postgres and this machine are (59|60)\d s apart$/),
     });
   }
-});
-
-it("waits for no lock", async () => {
-  await lockTable(database, "orders");
-  const { ill, remedies } = await doctor(["sampler"], { DATABASE_URL: database.samplerUrl });
-  expect(ill[0]).toBe("✗ table orders canceling statement due to lock timeout");
-  expect(remedies[0]).toBe("see who holds the lock: docs/runbook/reasons.md");
 });
 
 it("reads the statuses of a table that takes too long from statistics of the last hour", async () => {

@@ -6,13 +6,9 @@ import { run } from "../../commands/doctor.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
 import { deadline } from "../../lib/deadline.ts";
-import { inItsOwnProcess, inProcess, type Ran } from "./commands.ts";
+import { inProcess } from "./commands.ts";
 import { insertRows } from "./models.ts";
 import { newSecret } from "./receiver.ts";
-
-type Start = (args: string[], variables: Record<string, string | undefined>) => Promise<Ran & { tookMs?: number }>;
-const here: Start = (args, variables) => inProcess(run, args, variables);
-export const elsewhere: Start = (args, variables) => inItsOwnProcess("doctor", args, variables);
 
 /** Findings as they are printed: each in one line, with the steps of its remedy. Leaves out what was expected. */
 export function findingsIn(output: string) {
@@ -45,13 +41,13 @@ export const doctorSettings = (databaseUrl: string | undefined): Record<string, 
 });
 
 /** Runs the doctor. The remedies have one line for each finding with a remedy. */
-export async function doctor(role: string[], settings: Record<string, string | undefined>, start = here) {
-  const { exitCode, output, ...measured } = await start(role, { ...doctorSettings(undefined), ...settings });
+export async function doctor(role: string[], settings: Record<string, string | undefined>) {
+  const { exitCode, output } = await inProcess(run, role, { ...doctorSettings(undefined), ...settings });
   const findings = findingsIn(output);
   const lines = findings.map(({ line }) => line);
   const ill = findings.filter(({ line }) => /^[!✗]/.test(line));
   const remedies = ill.filter(({ steps }) => steps.length > 0).map(({ steps }) => steps.join("; "));
-  return { ...measured, exitCode, lines, ill: ill.map(({ line }) => line), steps: ill[0]?.steps ?? [], remedies };
+  return { exitCode, lines, ill: ill.map(({ line }) => line), steps: ill[0]?.steps ?? [], remedies };
 }
 
 /** What a single look needs of the scene. */
