@@ -158,12 +158,6 @@ const logins: Record<string, Row> = {
     says: ['✗ migration there is something to do: grant insert ("check", id, until, why) on ledger_metrics.accepted …'],
     remedy: "npm run migrate",
   },
-  "people on call, who look with their own login": {
-    brokenBy: "revoke select on ledger_metrics.amounts_at_risk from veza_ledger_oncall",
-    login: "veza_ledger_oncall",
-    says: ["✗ migration … grant select on ledger_metrics.amounts_at_risk to veza_ledger_oncall"],
-    remedy: "npm run migrate",
-  },
   "acceptances that match nothing": {
     brokenBy: `insert into ledger_metrics.accepted ("check", id, until, why) values
       ('stuck_orders', 'pay_1', now() + interval '1 day', 'the id of the provider')`,
