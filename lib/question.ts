@@ -17,9 +17,8 @@ const everyQuestion = { ...rowSecurityOff, jit: "off" };
  */
 export function askOn(database: Database, deadline: AbortSignal, settings: Record<string, string> = {}): Ask {
   const all = Object.entries({ ...everyQuestion, ...settings });
-  const set = all
-    .map(([name, value]) => `pg_catalog.set_config('${name}', '${value.replaceAll("'", "''")}', true)`)
-    .join(", ");
+  const literal = (value: string) => `'${value.replaceAll("'", "''")}'`;
+  const set = all.map(([name, value]) => `pg_catalog.set_config('${name}', ${literal(value)}, true)`).join(", ");
   return async (question) => {
     const work = (session: Database["sql"]) => session.unsafe<Row[][]>(`select ${set};\n${question}`);
     return (await withDeadline(database, deadline, work, isConnectionLost)).at(-1) ?? [];
