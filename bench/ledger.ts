@@ -38,7 +38,7 @@ export async function fillLedger(sql: postgres.Sql, rows: number): Promise<void>
 export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   const asked: string[] = [];
   const unsafe = (statement: string) => {
-    asked.push(statement.replace(/^select set_config.*;\n/, ""));
+    asked.push(statement.replace(/^select pg_catalog\.set_config.*;\n/, ""));
     return sql.unsafe(statement);
   };
   const close = async () => {};
