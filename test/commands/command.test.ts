@@ -1,4 +1,4 @@
-// What each command says to a call that it does not understand, and to --help.
+// What each command says to a call that it does not understand.
 import { expect, it } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
 import { run as migrate } from "../../commands/migrate.ts";
@@ -35,13 +35,4 @@ it.each<[Name, string[], string]>([
   expect(said).toContain(problem);
   expect(usage).toBeDefined();
   expect(output).not.toContain("hunter2");
-});
-
-it.each<[Name, string]>([
-  ["doctor", "-h"],
-  ["migrate", "-h"],
-  ["send", "--help"],
-])("npm run %s prints how it is used with %s", async (name, flag) => {
-  const usage = expect.stringMatching(`^usage: npm run ${name} `);
-  expect(await inProcess(commands[name], [flag], {})).toEqual({ exitCode: 0, output: usage });
 });

@@ -95,20 +95,15 @@ it.each([
   expect(await send(url, "ping", "--id", "ping_1")).toEqual({ exitCode, output });
 });
 
-it.each([
-  ["an interrupt", "SIGINT"],
-  ["the end of a deployment", "SIGTERM"],
-] as const)("says its id before it sends, and after %s how to send the same again", async (_, signal) => {
-  let asked = () => {};
-  const isAsked = new Promise<void>((resolve) => {
-    asked = resolve;
-  });
-  const url = await httpServer(() => asked()); // It may have counted it.
+const interrupted = "says its id before it sends, and after %s how to send the same again";
+it.each(["SIGINT", "SIGTERM"] as const)(interrupted, async (signal) => {
+  const asked = Promise.withResolvers<void>();
+  const url = await httpServer(() => asked.resolve()); // It may have counted it.
   const program = runScript("commands/send.ts", ["action", "stuck_orders"], {
     RECEIVER_URL: url,
     WEBHOOK_SECRET: secret,
   });
-  await isAsked;
+  await asked.promise;
   const id = await program.printed(/Sending (msg_\S+) to http.*\n {2}npm run send -- action stuck_orders --id \S+\n/);
   program.child.kill(signal);
   await program.exited;
