@@ -1,14 +1,9 @@
-// Where the programs come from: the PATH, a cache, or a package of Debian.
-import { cp, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+// Where the programs come from: the PATH or a cache; and what is said where they are nowhere.
+import { cp, mkdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeEach, expect, it } from "vitest";
-import { findOnPath } from "../../local/find-on-path.ts";
-import { needs } from "../helpers/needs.ts";
 import { projectFolder, runProgram } from "../helpers/processes.ts";
-import { closedPort } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
-
-const withoutApt = await needs("apt-get", "dpkg-deb", "tar");
 
 /** A checkout of its own, with nothing in its cache; and a home, and a folder for the PATH, with nothing in them. */
 let checkout: string;
@@ -42,20 +37,6 @@ async function makeProgram(folder: string, name: string): Promise<string> {
   return file;
 }
 
-/** Debian's tools alone on the PATH, with an apt that has no package lists and this source. Returns its settings. */
-async function emptyApt(source: string): Promise<{ APT_CONFIG: string }> {
-  for (const name of ["apt-get", "dpkg", "dpkg-deb", "tar"]) {
-    await symlink((await findOnPath([name])) ?? "", path.join(onPath, name));
-  }
-  await mkdir(path.join(home, "lists/partial"), { recursive: true });
-  const [file, list] = [path.join(home, "apt.conf"), path.join(home, "sources.list")];
-  await writeFile(list, source);
-  await writeFile(path.join(home, "status"), ""); // What is installed here would be apt's choice.
-  const places = [`State::Lists "${home}/lists"`, `State::status "${home}/status"`, `Etc::sourcelist "${list}"`];
-  await writeFile(file, [...places, 'Etc::sourceparts "none"'].map((place) => `Dir::${place};\n`).join(""));
-  return { APT_CONFIG: file };
-}
-
 it("takes a program from the PATH, else from the cache next to the sources, else from the user's", async () => {
   const debianName = "prometheus-pushgateway";
   const elsewhere = path.join(home, "elsewhere");
@@ -78,11 +59,4 @@ it("says in one line where to get a program that is nowhere, or how to do withou
   expect(await find("pushgateway")).toMatch(
     /^pushgateway was not found\..* no apt-get and dpkg here\. Put it on the PATH \(https:.*\), or do without .*\.\n$/,
   );
-});
-
-it("says what apt said where it reaches no mirror, and leaves nothing behind", withoutApt, async () => {
-  const output = await find("promtool", await emptyApt(`deb http://127.0.0.1:${closedPort}/ stable main\n`));
-  expect(output).toContain("promtool … failed\nfetching Debian's package lists … failed\n");
-  expect(output).toMatch(/^promtool was not found\. .* could not be fetched: .*127\.0\.0\.1.*\(brew install/m);
-  expect(await readdir(path.join(checkout, ".cache"))).toEqual([]);
 });
