@@ -15,6 +15,7 @@ import { doctor, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows } from "../helpers/models.ts";
 import { runProgram } from "../helpers/processes.ts";
+import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 
@@ -89,6 +90,19 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
     lines: [expect.stringMatching(/^✗ settings SECRET_ID: not-there could not be read: ResourceNotFoundException: /)],
     remedies: [expect.stringMatching(/use the last good secret meanwhile, and log "secrets not read again"$/)],
   });
+});
+
+it("says once that its connection was lost, and goes on to the gateway", async () => {
+  const proxy: TcpProxy = await startProxy(targetOf(database.samplerUrl).port, {
+    allow: (chunk) => {
+      if (chunk.includes("pg_db_role_setting")) proxy.cut(true);
+      return true;
+    },
+  });
+  const DATABASE_URL = database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
+  const { ill, lines } = await doctor(["sampler"], { DATABASE_URL });
+  expect(ill).toEqual(["✗ migration the connection to Postgres was lost"]);
+  expect(lines.at(-1)).toMatch(/^✓ Pushgateway's memory/);
 });
 
 it("tells a replica from the primary, on which alone is counted and published", async () => {
