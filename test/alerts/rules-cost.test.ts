@@ -4,12 +4,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { expect, it, onTestFinished, vi } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { phases } from "../../lib/events.ts";
 import { freePort } from "../../local/ports.ts";
-import { supervise } from "../../local/supervise.ts";
+import { startProgram } from "../../local/programs.ts";
 import { findProgram } from "../helpers/find-program.ts";
 import { ask } from "../helpers/monitoring.ts";
 import { shippedGroups } from "../helpers/rules.ts";
@@ -42,15 +42,14 @@ it("the rules read no more samples than they may for each check, of one stage wi
   await writeFile(path.join(folder, "prometheus.yml"), "global: {}\n");
 
   const port = await freePort(0);
-  const program = await supervise(prometheus.file, [
+  const args = [
     `--web.listen-address=127.0.0.1:${port}`,
     `--config.file=${folder}/prometheus.yml`,
     `--storage.tsdb.path=${folder}/data`,
     ...(prometheus.root ? [`--web.local-assets=${prometheus.root}/usr/share/prometheus/web`] : []),
-  ]);
-  onTestFinished(() => program.end());
-  const url = `http://127.0.0.1:${port}`;
-  await vi.waitFor(async () => expect((await fetch(`${url}/-/ready`)).status).toBe(200), { timeout: 120_000 });
+  ];
+  const { url, stop } = await startProgram(prometheus.file, args, `http://127.0.0.1:${port}`, "/-/ready", {});
+  onTestFinished(() => stop());
 
   type Stats = { stats: { samples: { totalQueryableSamples: number } } };
   const samples = async (query: string) => {

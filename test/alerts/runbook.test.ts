@@ -2,8 +2,6 @@
 import { execFile } from "node:child_process";
 import { globSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
 import postgres from "postgres";
@@ -16,6 +14,7 @@ import { createDatabase, databaseForTest, lockTable, type TestDatabase } from ".
 import { insertRows } from "../helpers/models.ts";
 import { needs } from "../helpers/needs.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
+import { httpServer } from "../helpers/servers.ts";
 
 const folder = "docs/runbook";
 /** The pages by their names, without `.md`. A page about an alert has the alert's name. */
@@ -88,14 +87,11 @@ it.each(asks)("asks the bank about $what, and says $says to $answer", withJq, as
   const page = what === "payments" ? pages.VezaLedgerStuckOrders : pages.VezaLedgerStuckRefunds;
   const command = codeIn(page ?? "").find((code) => code.includes("force_sync")) ?? "";
   const asked: string[] = [];
-  const server = createServer(({ method, url = "" }, response) => {
+  const bank = await httpServer(({ method, url = "" }, response) => {
     asked.push(`${method} ${url}`);
     response.end(JSON.stringify(answer));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  const { port } = server.address() as AddressInfo;
-  const here = command.replaceAll("https://api.hyperswitch.io", `http://127.0.0.1:${port}`).replace("…", "1");
+  const here = command.replaceAll("https://api.hyperswitch.io", bank).replace("…", "1");
   const { stdout } = await promisify(execFile)("bash", ["-c", here], {
     env: { ...process.env, HYPERSWITCH_API_KEY: "key" },
   });

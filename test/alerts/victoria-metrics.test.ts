@@ -5,7 +5,7 @@ import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { freePort } from "../../local/ports.ts";
-import { type Supervised, supervise } from "../../local/supervise.ts";
+import { type Running, startProgram } from "../../local/programs.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { findProgram, type ProgramName } from "../helpers/find-program.ts";
@@ -18,8 +18,8 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 // There is no Pushgateway and no scrape here: what nobody pushes any more is just old.
 const waiting = { timeout: 120_000, interval: 500 };
 let database: TestDatabase;
-let victoria: { url: string; program: Supervised };
-let vmalert: { url: string; program: Supervised };
+let victoria: Running;
+let vmalert: Running;
 
 beforeAll(async () => {
   const folder = await newFolder();
@@ -42,20 +42,17 @@ beforeAll(async () => {
   ]);
 });
 afterAll(async () => {
-  await vmalert?.program.end();
-  await victoria?.program.end();
+  await vmalert?.stop();
+  await victoria?.stop();
   await database?.remove();
 });
 
 /** Starts one of VictoriaMetrics' programs on a free port, and waits until it answers. */
-async function start(name: ProgramName, args: string[]): Promise<{ url: string; program: Supervised }> {
+async function start(name: ProgramName, args: string[]): Promise<Running> {
   const { file } = await findProgram(name);
   const port = await freePort(0);
-  const program = await supervise(file, [`-httpListenAddr=127.0.0.1:${port}`, ...args], {});
-  const url = `http://127.0.0.1:${port}`;
-  const healthy = async () => expect((await fetch(`${url}/health`)).status, program.output()).toBe(200);
-  await vi.waitFor(healthy, { timeout: 120_000, interval: 100 });
-  return { url, program };
+  const all = [`-httpListenAddr=127.0.0.1:${port}`, ...args];
+  return startProgram(file, all, `http://127.0.0.1:${port}`, "/health", {});
 }
 
 /** One tick of a stage's sampler. */
