@@ -18,18 +18,15 @@ import { httpServer } from "../helpers/servers.ts";
 
 const folder = "docs/runbook";
 /** The pages by their names, without `.md`. A page about an alert has the alert's name. */
-let pages: Record<string, string>;
-let severities: Record<string, Set<string>>;
-beforeAll(async () => {
-  const files = await readdir(folder);
-  const texts = await Promise.all(files.map((file) => readFile(path.join(folder, file), "utf8")));
-  pages = Object.fromEntries(files.map((file, index) => [path.parse(file).name, texts[index] ?? ""]));
-  severities = {};
-  for (const { alert, labels } of await shippedAlerts()) {
-    severities[alert] ??= new Set();
-    if (labels.severity !== "none") severities[alert].add(labels.severity);
-  }
-});
+const pages: Record<string, string> = {};
+for (const file of await readdir(folder)) {
+  pages[path.parse(file).name] = await readFile(path.join(folder, file), "utf8");
+}
+const severities: Record<string, Set<string>> = {};
+for (const { alert, labels } of await shippedAlerts()) {
+  severities[alert] ??= new Set();
+  if (labels.severity !== "none") severities[alert].add(labels.severity);
+}
 
 const sqlIn = (page = ""): string[] => [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = ""]) => sql);
 
