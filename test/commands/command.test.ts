@@ -11,7 +11,6 @@ type Name = keyof typeof commands;
 it.each<[Name, string[], string]>([
   ["doctor", ["everything"], "not understood: everything"],
   ["doctor", ["--fast"], "Unknown option '--fast'"],
-  ["doctor", ["sampler", "receiver"], "these do not go together"],
   ["doctor", ["--sql"], "these do not go together"],
   ["doctor", ["sampler", "--schema", "veza"], "these do not go together"],
   ["migrate", ["now"], "not understood: now"],

@@ -109,7 +109,6 @@ describe("on a server without the roles", () => {
     ["a stranger", "veza_ledger_sampler=one\npostgres=two", wantsRoles],
     ["veza_ledger, and no --one-login", "veza_ledger=one", wantsRoles],
     ["no password", "veza_ledger_sampler=", wantsRoles],
-    ["nothing", "# later", wantsRoles],
     ["a # that would cut a password", "veza_ledger_sampler=one#two", "put the password into single quotes"],
     ["a space in a password", "veza_ledger_sampler='one two'", "a password must be printable ASCII without spaces"],
   ])("changes nothing for a file of passwords with %s", async (_, text, problem) => {
