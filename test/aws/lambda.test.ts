@@ -88,6 +88,14 @@ it("goes on after 12 s frozen with a reset link", async () => {
   expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
 });
 
+it("answers 503 after 5 s when Postgres is mute", async () => {
+  const receiver = await start("receiver");
+  void receiver.proxy.mute(60_000);
+  const delivered = await receiver.invoke(delivery());
+  expect(answerOf(delivered)[0]).toBe(503);
+  expect(lines(delivered)).toMatchObject([{ message: { reason: "Postgres: no answer within 5000 ms" } }]);
+});
+
 it.each(["goes on", "is stopped meanwhile"])(
   "answers 50 of 50 deliveries after its link to Postgres was reset, when the process %s",
   async (what) => {
