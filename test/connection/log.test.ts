@@ -27,16 +27,6 @@ it("puts a priority before the line where stderr leads to the journal, and nowhe
   expect(await warn()).toEqual([[expect.stringMatching(/^\{"level/)], [expect.stringMatching(/^<4>\{"level/)]]);
 });
 
-it("writes in another way once it is told to", async () => {
-  const writer = vi.fn();
-  const atConsole = await written(({ log, writeLogWith }) => {
-    writeLogWith(writer);
-    log("warn", "totals not published", { reason: "gone" });
-  });
-  expect(atConsole).toEqual([]);
-  expect(writer.mock.calls).toEqual([["warn", "totals not published", { reason: "gone" }]]);
-});
-
 const coded = (error: Error, code: unknown) => Object.assign(error, { code });
 
 it.each([
