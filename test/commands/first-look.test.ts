@@ -6,11 +6,12 @@ import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } f
 import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../commands/plan/rights.ts";
 import { checks } from "../../lib/checks.ts";
-import { inItsOwnProcess, inProcess } from "../helpers/commands.ts";
+import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
 import { inLines } from "../helpers/doctor.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
+import { timeScript } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 
 const { database, run } = databasePerTest();
@@ -95,8 +96,9 @@ it("says so within 30 s when the link dies: refused, reset or silent, at the log
         },
       });
       const via = url.replace(/:\d+\//, `:${proxy.port}/`);
-      const { exitCode, output: text, tookMs } = await inItsOwnProcess("doctor", [via], withoutSettings);
-      expect(exitCode, `${way} ${moment}`).toBe(1);
+      const program = await timeScript("commands/doctor.ts", [via], withoutSettings);
+      const [tookMs, text] = [await program.tookMs, program.output()];
+      expect(program.child.exitCode, `${way} ${moment}`).toBe(1);
       expect(tookMs, `${way} ${moment}`).toBeLessThan(30_000);
       expect(text, `${way} ${moment}`).toMatch(/no answer within|connection|CONNECT|hung up|ECONNRESET|closed|ended/);
     }),

@@ -102,6 +102,7 @@ const ledgers: Record<string, Ledger> = {
     made: `${renamed}; ${toPartitions}; ${docs("id, state as status, hyperswitch_payment_id, created_at, updated_at")}`,
     args: views,
   },
+  "a partitioned table": { made: toPartitions },
   "an enum with the checks' values": {
     made: `create type state as enum ('pending', 'paid');
       alter table orders alter status type state using status::state`,

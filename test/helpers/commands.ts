@@ -1,8 +1,7 @@
 import type { Run } from "../../commands/command.ts";
 import { setEnvironment } from "./environment.ts";
-import { timeScript } from "./processes.ts";
 
-export interface Ran {
+interface Ran {
   exitCode: number;
   /** All that it printed, without the last newline. */
   output: string;
@@ -22,17 +21,4 @@ export async function inProcess(run: Run, args: string[], variables: Record<stri
   } finally {
     setEnvironment(before);
   }
-}
-
-/**
- * The same in a process with nothing else in it, which a lost connection could end early. `tookMs` is by stopwatch.ts.
- */
-export async function inItsOwnProcess(
-  name: "doctor" | "migrate" | "send",
-  args: string[],
-  variables: Record<string, string | undefined>,
-): Promise<Ran & { tookMs: number }> {
-  const program = await timeScript(`commands/${name}.ts`, args, variables);
-  const tookMs = await program.tookMs;
-  return { exitCode: program.child.exitCode ?? -1, output: program.output().replace(/\n$/, ""), tookMs };
 }
