@@ -98,6 +98,13 @@ const ledgers: Record<string, Ledger> = {
     args: views,
     from: 15,
   },
+  "a view whose owner may not read the table": {
+    made: docs(plain),
+    setUp: `create role viewer; grant all on schema veza_ledger_views to viewer;
+      alter view veza_ledger_views.orders owner to viewer`,
+    args: views,
+    sentence: asView,
+  },
   "a view of a column of another name, of a partitioned table": {
     made: `${renamed}; ${toPartitions}; ${docs("id, state as status, hyperswitch_payment_id, created_at, updated_at")}`,
     args: views,
@@ -212,7 +219,7 @@ describe.each(["postgres", "master"])("migrated by %s:", (admin) => {
       await runAs("postgres", `drop database "${name}" with (force)`, "postgres");
       await runAs(
         "postgres",
-        `drop role if exists app, veza_ledger_views; alter role ${admin} reset all;
+        `drop role if exists viewer, app, veza_ledger_views; alter role ${admin} reset all;
          alter role veza_ledger_sampler reset search_path;
          alter role veza_ledger_sampler nobypassrls; alter role veza_ledger_oncall nobypassrls`,
         "postgres",
