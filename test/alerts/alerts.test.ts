@@ -54,6 +54,12 @@ describe("every alert fires when it should, not a minute earlier, and says what 
 const isMatch = (object: Record<string, unknown>, properties: object) =>
   Object.entries(properties).every(([name, value]) => object[name] === value);
 
+it("a person can read every rule: no expression of over 6 lines, and no query in a text", () => {
+  for (const { rules } of groups)
+    for (const { expr } of rules) expect(expr.trim().split("\n").length, expr).toBeLessThan(7);
+  for (const { annotations } of alerts) expect(JSON.stringify(annotations)).not.toMatch(/\bquery\b/);
+});
+
 it("a ticket repeats each day and a page each hour, as the runbook says, and the ping each minute", async () => {
   const route = await readFile("config/alertmanager/alertmanager.yml", "utf8");
   expect(route.match(/(?<=repeat_interval: ).*/g)).toEqual(["1d", "50s", "1h"]);
