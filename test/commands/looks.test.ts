@@ -179,7 +179,7 @@ const logins: Record<string, Row> = {
     role: "receiver",
     says: [
       "✗ migration there is something to do: create schema ledger_metrics; and … more",
-      '✗ totals relation "ledger_metrics.publisher" does not exist',
+      '✗ totals … "ledger_metrics… does not exist', // Of the relation or the schema, by version.
     ],
     remedy: "npm run migrate",
   },
