@@ -79,6 +79,9 @@ export function alertOf({ id }: { id: string }): string {
   return `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
 }
 
+/** How often the reconciler sweeps, in seconds. It is dead after twice as long, as the rule and the dashboard say. */
+export const sweepSeconds = 300;
+
 const unitSeconds = { minute: 60, m: 60, hour: 3_600, day: 86_400 };
 
 /** The seconds of "30 minutes", "1 day" or "10m". Throws for other intervals. */

@@ -4,10 +4,10 @@ import { amountsPage, eventsPage, readmePage, rowsTooOldPage, runbookIndex } fro
 import { eventsSchema } from "./generate/events-schema.ts";
 import { indexes, rollback } from "./generate/indexes.ts";
 import { rulesFile } from "./generate/rules-of-checks.ts";
-import { ledgerDashboard } from "./grafana/dashboard.ts";
+import { ledgerDashboard } from "./grafana/layout.ts";
 
 // npm run generate: writes all that is made from the checks (lib/checks.ts and checks.ts), from the schema of events
-// (lib/events.ts) and from grafana/dashboard.ts. A test says when a file is stale: test/docs/generated.test.ts.
+// (lib/events.ts) and from grafana/*.ts. A test says when a file is stale: test/docs/generated.test.ts.
 
 const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
 

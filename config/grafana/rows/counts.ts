@@ -1,0 +1,97 @@
+import * as common from "@grafana/grafana-foundation-sdk/common";
+import type { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
+import { acceptedMetric } from "../../../lib/accepted.ts";
+import { amountMetric } from "../../../lib/amounts.ts";
+import { type Check, overdueMetric } from "../../../lib/checks.ts";
+import { alertOf, isPage, ranked, told } from "../../checks.ts";
+import { ofStage, pageOf, staleAfterSeconds } from "../dashboard.ts";
+import {
+  type AnyPanel,
+  colored,
+  colorLines,
+  colorsOfChecks,
+  link,
+  runbook,
+  stat,
+  textFor,
+  thresholds,
+  timeSeries,
+  unknown,
+} from "../panels.ts";
+import { freshCount, instant, orUnknown, range, whileTicking } from "../queries.ts";
+
+const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
+const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the
+  sampler's last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
+
+/** At most five tiles in a line. Columns that are left over make the last tiles wider. */
+function tileWidth(index: number): number {
+  const perLine = Math.ceil(ranked.length / Math.ceil(ranked.length / 5));
+  const wider = index % perLine >= perLine - (24 % perLine);
+  return Math.floor(24 / perLine) + (wider ? 1 : 0);
+}
+
+/**
+ * Stages and amounts next to each other where there is room: below each other, six of them would be too small to read.
+ * An amount has no colour: the thresholds are for the count.
+ */
+function checkPanel(check: Check, index: number): Stat {
+  const { hint } = told[check.id];
+  return stat({
+    title: titleOf(check.id),
+    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Next to
+      the count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md), and how many
+      of them somebody has **accepted**: the alerts leave these out.`,
+    unit: "none",
+    size: [tileWidth(index), 7],
+    links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(isPage(check) ? [] : ["VezaLedgerRowsTooOld"])),
+    targets: [
+      instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}"),
+      instant(
+        whileTicking(`max by (stage, currency) (${amountMetric}{check="${check.id}", ${ofStage}})`),
+        "{{currency}} {{stage}}",
+      ),
+      instant(
+        whileTicking(`max by (stage) (${acceptedMetric}{check="${check.id}", ${ofStage}}) > 0`),
+        "accepted {{stage}}",
+      ),
+    ],
+  })
+    .orientation(common.VizOrientation.Auto)
+    .overrideByQuery("B", [{ id: "decimals", value: 2 }, ...colored("transparent")])
+    .overrideByQuery("C", colored("transparent"))
+    .mappings([textFor({ "-1": unknown })])
+    .thresholds(thresholds(isPage(check) ? { 1: "red" } : { 1: "orange", 10: "red" }));
+}
+
+/** The panels of the row "Is money stuck?": a tile for each check, then the money, and what the alerts compare. */
+export const countPanels = (): AnyPanel[] => [
+  ...ranked.map(checkPanel),
+  timeSeries({
+    title: "Money at risk",
+    description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and
+      where the owner of the ledger does not show it (docs/amounts.md).`,
+    unit: "none",
+    size: [8, 10],
+    links: runbook("VezaLedgerRowsTooOld"),
+    targets: [range(whileTicking(`sum by (stage, currency) (${amountMetric}{${ofStage}})`), "{{currency}} {{stage}}")],
+  })
+    .noValue("unknown or none: no amounts")
+    .min(0),
+  colorLines(
+    timeSeries({
+      title: "Overdue rows",
+      description: `What the alerts compare: rows that count, that wait for longer than their alert allows, and that
+        nobody has accepted. **accepted**: rows that somebody knows of, of all checks together. The runbook says how to
+        accept a row; \`npm run doctor -- sampler\` lists who did it and why.`,
+      unit: "none",
+      size: [16, 10],
+      links: [link("Runbook: accept a row that is known", pageOf("README"))],
+      targets: [
+        range(whileTicking(`max by (check, stage) (${overdueMetric}{${ofStage}})`), "{{check}} {{stage}}"),
+        range(whileTicking(`sum by (stage) (${acceptedMetric}{${ofStage}})`), "accepted {{stage}}"),
+      ],
+    }),
+    { ...colorsOfChecks, accepted: "text" },
+  ).min(0),
+];
