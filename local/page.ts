@@ -7,6 +7,7 @@ import type { Level } from "../lib/log.ts";
 import { isLocalHost } from "../lib/settings.ts";
 import { readAlerts } from "./alerts.ts";
 import type { Buttons } from "./buttons.ts";
+import { type Place, withTimes } from "./rule-times.ts";
 
 /** What the page shows. It is served as /stack.json, with the alerts and the evidence of that moment. */
 export interface Stack {
@@ -35,11 +36,11 @@ const pagePattern = /^\/(?:(?:docs|docs\/runbook|clients\/go)\/)?[\w-]+\.md$/;
  */
 export async function localRules(pageUrl: string): Promise<string> {
   const rules = await readFile(path.join(project, "config/alertmanager/ledger.yml"), "utf8");
-  return rules
+  const linked = rules
     .replaceAll("https://repository.example/", pageUrl)
-    .replaceAll("https://grafana.example/", "http://127.0.0.1:3000/")
-    .replaceAll(":1m]", ":10s]")
-    .replaceAll("interval: 5m", "interval: 10s");
+    .replaceAll("https://grafana.example/", "http://127.0.0.1:3000/");
+  const isHurried = (place: Place, seconds: number) => place === "interval" || (place === "step" && seconds === 60);
+  return withTimes(linked, (seconds, place) => (isHurried(place, seconds) ? 10 : seconds));
 }
 
 /** Takes note of a line of the log, now. */

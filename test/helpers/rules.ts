@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
+import { type Place, withTimes } from "../../local/rule-times.ts";
 
 export const rulesFile = "config/alertmanager/ledger.yml";
 
@@ -28,13 +29,16 @@ export const shippedAlerts = async (): Promise<AlertRule[]> =>
  * after 4 seconds, and an hour of failed orphans is 20 seconds. The last known value is looked for in ten minutes.
  */
 export async function hurriedRules(): Promise<string> {
-  return (await readFile(rulesFile, "utf8"))
-    .replaceAll(/for: \d+m/g, "for: 1s")
-    .replaceAll("interval: 5m", "interval: 1s")
-    .replaceAll(/\[(1d|1h|2h|23h):(30s|1m|5m)\]/g, "[10m:1s]")
-    .replaceAll(/(orphan_refunds_total\[\S+ offset) 1h/g, "$1 20s")
-    .replaceAll(/(check_success\{.*?\})\[5m\]/g, "$1[5s]")
-    .replaceAll(/(?<=[<>] )180\b/g, "4");
+  const hurried: Record<Place, (seconds: number) => number> = {
+    for: () => 1,
+    interval: () => 1,
+    range: (seconds) => (seconds <= 300 ? seconds / 60 : seconds),
+    subquery: () => 600,
+    step: () => 1,
+    offset: (seconds) => (seconds === 3_600 ? 20 : seconds),
+    number: (seconds) => (seconds === 180 ? 4 : seconds),
+  };
+  return withTimes(await readFile(rulesFile, "utf8"), (seconds, place) => hurried[place](seconds));
 }
 
 /**
@@ -42,20 +46,10 @@ export async function hurriedRules(): Promise<string> {
  * sampler is silent after `silentMinutes`.
  */
 export function faster(yaml: string, minuteMs: number, dayMinutes: number, silentMinutes: number): string {
-  const unitMinutes: Record<string, number> = { s: 1 / 60, m: 1, h: 60, d: dayMinutes };
-  const short = (duration: string) =>
-    duration.replaceAll(/(\d+)([smhd])/g, (_, value: string, unit: string) => {
-      const minutes = duration === "23h" ? (dayMinutes * 23) / 24 : Number(value) * (unitMinutes[unit] ?? 0);
-      return `${Math.round(minutes * minuteMs)}ms`;
-    });
-  const seconds = (minutes: number) => String((minutes * minuteMs) / 1000);
-  return yaml
-    .replaceAll(
-      /(\[|offset |for: |interval: |_wait: )(\d+[smhd])\b/g,
-      (_, before, duration) => before + short(duration),
-    )
-    .replaceAll(/:(\d+[smhd])\]/g, (_, step) => `:${short(step)}]`)
-    .replaceAll("2 * 300", `2 * ${seconds(5)}`)
-    .replaceAll(/([<>]) 180/g, `$1 ${seconds(silentMinutes)}`)
-    .replaceAll("> 86400", `> ${seconds(dayMinutes)}`);
+  const minutesOf = (seconds: number, place: Place) => {
+    if (place === "number" && seconds === 180) return silentMinutes;
+    // 23 hours are as good as a day, in the rules that look back by one.
+    return seconds >= 23 * 3_600 ? (seconds / 86_400) * dayMinutes : seconds / 60;
+  };
+  return withTimes(yaml, (seconds, place) => (minutesOf(seconds, place) * minuteMs) / 1_000);
 }

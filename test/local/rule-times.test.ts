@@ -1,0 +1,35 @@
+// The times of rules and of a route: each is found in its place, and no other text changes.
+import { readFile } from "node:fs/promises";
+import { expect, it } from "vitest";
+import { withTimes } from "../../local/rule-times.ts";
+
+const ledger = await readFile("config/alertmanager/ledger.yml", "utf8");
+
+it.each([
+  ["for", "for: 2m"],
+  ["for", "keep_firing_for: 2m"],
+  ["interval", "interval: 2m"],
+  ["interval", "group_wait: 2m"],
+  ["interval", "repeat_interval: 2m"],
+  ["range", "rate(rows_total[2m])"],
+  ["subquery", "max_over_time(rows[2m:1s])"],
+  ["step", "max_over_time(rows[1d:2m] offset 1h)"],
+  ["offset", "rows offset 2m > 120"],
+])("finds a time in the place %s: %s", (wanted, yaml) => {
+  const changed = withTimes(yaml, (seconds, place) => (place === wanted && seconds === 120 ? 0.5 : seconds));
+  expect(changed).toBe(yaml.replace("2m", "500ms"));
+});
+
+it.each(["time() - tick > 180", "tick - sweep > 2 * 300"])("finds a number of seconds: %s", (expr) => {
+  const changed = withTimes(expr, (seconds, place) => (place === "number" ? seconds / 100 : seconds));
+  expect(changed).toMatch(/ (1\.8|2 \* 3)$/);
+});
+
+it("changes no text where each time stays, and finds every time of the shipped rules", () => {
+  expect(withTimes(ledger, (seconds) => seconds)).toBe(ledger);
+  const expressions = withTimes(ledger, () => 0.001).replaceAll(
+    /#.*|(summary|description): [\s\S]*?(?=\n +\w+_url:)/g,
+    "",
+  );
+  expect(expressions.match(/\b\d+[smhdw]\b/g)).toBe(null);
+});
