@@ -11,6 +11,7 @@ export interface Check<Id extends string = CheckId> {
   /** Value of the label `check`, and the check's name in logs. */
   id: Id;
   metric: string;
+  /** What it counts, without a full stop. The help of its metric begins with it. */
   help: string;
   table: string;
   /** Column with the time since when a row waits. */
@@ -35,7 +36,7 @@ const declared = [
   {
     id: "stuck_orders",
     metric: "veza_ledger_stuck_orders_pending",
-    help: "Orders pending for over 30 minutes although the payment provider knows them; -1 when the count failed.",
+    help: "Orders pending for over 30 minutes although the payment provider knows them",
     table: "orders",
     time: "created_at",
     status: "pending",
@@ -47,7 +48,7 @@ const declared = [
   {
     id: "stuck_refunds",
     metric: "veza_ledger_stuck_refunds_pending",
-    help: "Refunds pending for over 30 minutes although the payment provider accepted them; -1 when the count failed.",
+    help: "Refunds pending for over 30 minutes although the payment provider accepted them",
     table: "refunds",
     time: "created_at",
     status: "pending",
@@ -59,7 +60,7 @@ const declared = [
   {
     id: "failed_transfers",
     metric: "veza_ledger_failed_transfers_at_max_retry",
-    help: "Seller transfers that the retry worker has given up on; -1 when the count failed.",
+    help: "Seller transfers that the retry worker has given up on",
     table: "seller_transfers",
     time: "updated_at",
     status: "permanently_failed",
@@ -67,7 +68,7 @@ const declared = [
   {
     id: "orphan_refunds",
     metric: "veza_ledger_orphan_refund_rows",
-    help: "Refunds written over 5 minutes ago that never reached the payment provider; -1 when the count failed.",
+    help: "Refunds written over 5 minutes ago that never reached the payment provider",
     table: "refunds",
     time: "created_at",
     status: "pending",
@@ -79,7 +80,7 @@ const declared = [
   {
     id: "pending_reversals",
     metric: "veza_ledger_reversal_pending_transfers",
-    help: "Seller transfers whose reversal has been pending for over 30 minutes; -1 when the count failed.",
+    help: "Seller transfers whose reversal has been pending for over 30 minutes",
     table: "seller_transfers",
     time: "updated_at",
     status: "reversal_pending",
@@ -95,6 +96,9 @@ export const overdueMetric = "veza_ledger_overdue_rows";
 export const openAgeMetric = "veza_ledger_oldest_open_age_seconds";
 export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
 export const checkSuccessMetric = "veza_ledger_check_success";
+
+/** The help of a check's metric, which says what -1 is. */
+export const helpOf = ({ help }: Check): string => `${help}; -1 when the count failed.`;
 
 /** SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. */
 export const stateOf = ({ status, condition }: Check): string =>
@@ -216,7 +220,7 @@ export function seriesOf(outcomes: Outcome[], atSeconds: number, open = new Map<
 }
 
 export const checkFamilies: Family[] = [
-  ...checks.map(({ metric, help }) => family("gauge", metric, help)),
+  ...checks.map((check) => family("gauge", check.metric, helpOf(check))),
   family("gauge", overdueMetric, "Rows that wait too long and that nobody has accepted; absent if unknown."),
   family("gauge", openAgeMetric, "Age at the tick of the oldest row that nobody has accepted; 0 for none."),
   family("gauge", oldestItemMetric, "Unix time of the oldest row it counted; 0 for none, absent if unknown."),

@@ -74,7 +74,7 @@ async function readEvidence(pushgateway: string) {
 async function describe(stack: Stack) {
   const [evidence, alerts] = await Promise.all([readEvidence(stack.pushgateway), readAlerts(stack.prometheus)]);
   const shown = checks.map(({ id, help }) => {
-    return { id, meaning: help.split(";")[0], runbook: `/docs/runbook/${alertOf({ id })}.md` };
+    return { id, meaning: help, runbook: `/docs/runbook/${alertOf({ id })}.md` };
   });
   return JSON.stringify({ ...stack, checks: shown, evidence, alerts });
 }

@@ -14,7 +14,7 @@ const phaseNames = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(
 
 /** README.md with a row for the metric and a row for the alert of each check, and for the reconciler's metrics. */
 export function readmePage(text: string): string {
-  const counts = ranked.map(({ metric, help }) => [`\`${metric}\``, help.replace("; -1 when the count failed", "")]);
+  const counts = ranked.map(({ metric, help }) => [`\`${metric}\``, `${help}.`]);
   const alerts = ranked.map((check) => {
     const { severity } = told[check.id];
     const waits = check.overdueAfter ? `is over ${check.overdueAfter} old` : "counts";

@@ -2,7 +2,7 @@ import * as common from "@grafana/grafana-foundation-sdk/common";
 import type { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { acceptedMetric } from "../../../lib/accepted.ts";
 import { amountMetric } from "../../../lib/amounts.ts";
-import { type Check, overdueMetric } from "../../../lib/checks.ts";
+import { type Check, helpOf, overdueMetric } from "../../../lib/checks.ts";
 import { alertOf, isPage, ranked, told } from "../../checks.ts";
 import { ofStage, pageOf, staleAfterSeconds } from "../dashboard.ts";
 import {
@@ -39,7 +39,7 @@ function checkPanel(check: Check, index: number): Stat {
   const { hint } = told[check.id];
   return stat({
     title: titleOf(check.id),
-    description: `${check.help} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Next to
+    description: `${helpOf(check)} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Next to
       the count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md), and how many
       of them somebody has **accepted**: the alerts leave these out.`,
     unit: "none",
