@@ -1,4 +1,5 @@
 import { checks } from "../lib/checks.ts";
+import { mismatches } from "../lib/signature.ts";
 import manifest from "../package.json" with { type: "json" };
 import { roleOf } from "./iam.ts";
 
@@ -61,6 +62,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     receiverConcurrency: reserves ? Number(params.receiverConcurrency) : undefined,
     alarmActions: list(params.alarmTopicArn),
     unknownPattern,
+    mismatchPattern,
   };
 }
 
@@ -68,6 +70,11 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
 const unknownPattern = `{ ($.message.message = "totals not published")${checks
   .map(({ id }) => ` || ($.message.${id} < 0)`)
   .join("")} }`;
+
+/** Pattern of the lines in the receiver's log about a request whose secret or clock is wrong. */
+const mismatchPattern = `{ ${Object.values(mismatches)
+  .map((beginning) => `($.message.error = "${beginning}*")`)
+  .join(" || ")} }`;
 
 /** What a function logs in to Postgres as: commands/plan/rights.ts has this role. */
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;

@@ -7,7 +7,16 @@ export type SignedHeaders = Record<"id" | "timestamp" | "signature", string>;
 
 const notPlain = `webhook-id: must be 1 to ${maxIdLength} printable ASCII characters without spaces and full stops`;
 const malformed = "webhook-signature: must be v1,<44 characters of base64>";
-const mismatch = "webhook-signature: does not match; did the body change after signing, or do the secrets differ?";
+/**
+ * How two refusals begin: of a request that seems to be signed for us, and whose secret or clock is wrong. An alarm
+ * looks for these texts in the log: deploy/params.ts makes its pattern of them.
+ */
+export const mismatches = {
+  secret: "webhook-signature: does not match",
+  clock: "webhook-timestamp: must be within",
+};
+const mismatch = `${mismatches.secret}; did the body change after signing, or do the secrets differ?`;
+const wrongTime = `${mismatches.clock} ${toleranceSeconds} s of now; sign each attempt anew`;
 
 /**
  * Reads the three headers of a delivery. Each must be present, the timestamp at most 300 s from now, and one signature
@@ -21,7 +30,7 @@ export function readSignedHeaders(headers: Record<string, unknown>): SignedHeade
   if (!/(^| )v1,[A-Za-z0-9+/]{43}=( |$)/.test(signature)) throw new Refusal(401, malformed);
   if (!/^\d{1,12}$/.test(timestamp)) throw new Refusal(401, "webhook-timestamp: must be Unix time in seconds");
   if (Math.abs(Math.floor(Date.now() / 1000) - Number(timestamp)) > toleranceSeconds) {
-    throw new Refusal(401, "webhook-timestamp: must be within 300 s of now; sign each attempt anew");
+    throw new Refusal(401, wrongTime);
   }
   return { id, timestamp, signature };
 }
