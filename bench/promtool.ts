@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { dump, load } from "js-yaml";
-import { findProgram } from "../local/find-program.ts";
+import { findBy, sources } from "../local/find-program.ts";
 
 // What the simulations of shops share: chance that can be repeated, and the shipped rules on Prometheus' own promtool.
 
@@ -90,7 +90,7 @@ export async function play({
     };
     const file = { rule_files: ["ledger.yml"], evaluation_interval: interval, tests: [test] };
     await writeFile(path.join(folder, "tests.yml"), JSON.stringify(file));
-    const program = (await findProgram("promtool")).file;
+    const program = (await findBy(sources.promtool)).file;
     const options = { cwd: folder, maxBuffer: 2 ** 30 };
     const { stdout, stderr } = await promisify(execFile)(program, ["test", "rules", "tests.yml"], options).catch(
       (error: { stdout: string; stderr: string }) => error,

@@ -46,10 +46,6 @@ export interface FoundProgram {
   root?: string;
 }
 
-/** Finds a program of the demo, as findBy() does. */
-export const findProgram = (name: keyof typeof sources, signal?: AbortSignal): Promise<FoundProgram> =>
-  findBy(sources[name], signal);
-
 /**
  * Finds a program: on the PATH, else in a cache folder, else in Debian's package. The package is unpacked into the
  * cache, and not installed; a line on standard error says so.

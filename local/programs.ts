@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findProgram } from "./find-program.ts";
+import { findBy, sources } from "./find-program.ts";
 import { freePort } from "./ports.ts";
 import { supervise } from "./supervise.ts";
 
@@ -27,11 +27,11 @@ export async function startPushgateway(
   signal?: AbortSignal,
   persistenceFile = "",
 ): Promise<Running> {
-  const { file, root } = await findProgram("pushgateway", signal);
+  const { file, root } = await findBy(sources.pushgateway, signal);
   const port = await freePort(preferredPort);
   const assets = root ? [`--web.local-assets=${root}/usr/share/prometheus/pushgateway`] : [];
   const args = [`--web.listen-address=127.0.0.1:${port}`, `--persistence.file=${persistenceFile}`, ...assets];
-  return startProgram(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
+  return startServer(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
 }
 
 /**
@@ -49,7 +49,7 @@ export async function startPrometheus(
   }: { pushgatewayUrl: string; rules: string; interval: string; alertmanagerUrl?: string },
   signal?: AbortSignal,
 ): Promise<Running> {
-  const { file, root } = await findProgram("prometheus", signal);
+  const { file, root } = await findBy(sources.prometheus, signal);
   const port = await freePort(preferredPort);
   const folder = path.join(tmpdir(), `veza-ledger-prometheus-${randomUUID()}`);
   // Makes the folder, and deletes it, should this process die before Prometheus runs.
@@ -70,14 +70,14 @@ export async function startPrometheus(
       "--rules.alert.for-grace-period=1m",
       ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
     ];
-    return await startProgram(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
+    return await startServer(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
   } finally {
     await keeper.end();
   }
 }
 
-/** Starts a program, and waits until it answers 200 to its readiness path. `folder` is deleted when it has ended. */
-export async function startProgram(
+/** Starts a server, and waits until it answers 200 to its readiness path. `folder` is deleted when it has ended. */
+export async function startServer(
   file: string,
   args: string[],
   url: string,

@@ -9,7 +9,7 @@ import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { phases } from "../../lib/events.ts";
 import { freePort } from "../../local/ports.ts";
-import { startProgram } from "../../local/programs.ts";
+import { startServer } from "../../local/programs.ts";
 import { findProgram } from "../helpers/find-program.ts";
 import { ask } from "../helpers/monitoring.ts";
 import { shippedGroups } from "../helpers/rules.ts";
@@ -48,7 +48,7 @@ it("the rules read no more samples than they may for each check, of one stage wi
     `--storage.tsdb.path=${folder}/data`,
     ...(prometheus.root ? [`--web.local-assets=${prometheus.root}/usr/share/prometheus/web`] : []),
   ];
-  const { url, stop } = await startProgram(prometheus.file, args, `http://127.0.0.1:${port}`, "/-/ready", {});
+  const { url, stop } = await startServer(prometheus.file, args, `http://127.0.0.1:${port}`, "/-/ready", {});
   onTestFinished(() => stop());
 
   type Stats = { stats: { samples: { totalQueryableSamples: number } } };

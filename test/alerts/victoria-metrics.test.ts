@@ -5,7 +5,7 @@ import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { freePort } from "../../local/ports.ts";
-import { type Running, startProgram } from "../../local/programs.ts";
+import { type Running, startServer } from "../../local/programs.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { findProgram, type ProgramName } from "../helpers/find-program.ts";
@@ -52,7 +52,7 @@ async function start(name: ProgramName, args: string[]): Promise<Running> {
   const { file } = await findProgram(name);
   const port = await freePort(0);
   const all = [`-httpListenAddr=127.0.0.1:${port}`, ...args];
-  return startProgram(file, all, `http://127.0.0.1:${port}`, "/health", {});
+  return startServer(file, all, `http://127.0.0.1:${port}`, "/health", {});
 }
 
 /** One tick of a stage's sampler. */

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { freePort } from "../../local/ports.ts";
-import { type Running, startProgram } from "../../local/programs.ts";
+import { type Running, startServer } from "../../local/programs.ts";
 import { findProgram } from "./find-program.ts";
 
 /**
@@ -20,7 +20,7 @@ export async function startAlertmanager(preferredPort: number, configuration: st
     `--config.file=${folder}/alertmanager.yml`,
     `--storage.path=${folder}/data`,
   ];
-  return startProgram(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder });
+  return startServer(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder });
 }
 
 /**
