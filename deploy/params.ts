@@ -17,10 +17,20 @@ type FunctionName = "sampler" | "receiver";
 type Block = Record<string, unknown>;
 
 const textParams = [
-  ...(["region", "databaseUrl", "databaseResourceId", "samplerSecretId", "receiverSecretId", "kmsKeyArn"] as const),
-  ...(["pushgatewayUrl", "subnetIds", "securityGroupIds", "alarmTopicArn", "receiverConcurrency"] as const),
-  ...(["urlAuthorizer", "permissionsBoundaryArn"] as const),
-];
+  "region",
+  "databaseUrl",
+  "databaseResourceId",
+  "samplerSecretId",
+  "receiverSecretId",
+  "kmsKeyArn",
+  "pushgatewayUrl",
+  "subnetIds",
+  "securityGroupIds",
+  "alarmTopicArn",
+  "receiverConcurrency",
+  "urlAuthorizer",
+  "permissionsBoundaryArn",
+] as const;
 
 /** A stage's params: texts are trimmed, and empty when the param is not set. */
 type Params = Record<(typeof textParams)[number], string> & { tags: unknown };

@@ -205,7 +205,9 @@ it.each([...[1, 2, 3, 4, 5].map((count) => [count, 60] as const), [3, 300] as co
   async (count, seconds) => {
     for (const delayMs of [0, 2 * minuteMs]) {
       const states = await play(
-        ...([count, delayMs, 240] as const),
+        count,
+        delayMs,
+        240,
         { request: "recorded", from: 0, to: 240, everySeconds: seconds },
         { request: mismatched, from: 0, to: 240, everySeconds: 20 },
         { request: noise, from: 0, to: 240, everySeconds: 30 },
@@ -229,7 +231,9 @@ it.each([
   const [refusedFrom, repairedAt] = [60 + rhythm, 60 + Math.max(60, 3 * rhythm) + rhythm];
   for (const delayMs of [0, 2 * minuteMs]) {
     const states = await play(
-      ...([count, delayMs, repairedAt + 60] as const),
+      count,
+      delayMs,
+      repairedAt + 60,
       { request: "recorded", from: 60 % rhythm, to: 60.001, everySeconds: seconds },
       { request: refused, from: refusedFrom, to: repairedAt, everySeconds: seconds },
       { request: "recorded", from: repairedAt, to: repairedAt + 60, everySeconds: seconds },

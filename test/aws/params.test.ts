@@ -37,8 +37,16 @@ it("names every param that is wrong, in one error without a stack, and shows no 
   const { message, stack } = await refusal(params, "a-stage-that-makes-a-name-over-64-characters");
   expect(message.split("; ").map((problem) => problem.split(" ")[0])).toEqual([
     "stage",
-    ...["samplerSecretId", "receiverSecretId", "kmsKeyArn", "pushgatewayUrl", "subnetIds", "alarmTopicArn"],
-    ...["receiverConcurrency", "urlAuthorizer", "permissionsBoundaryArn", "tags"],
+    "samplerSecretId",
+    "receiverSecretId",
+    "kmsKeyArn",
+    "pushgatewayUrl",
+    "subnetIds",
+    "alarmTopicArn",
+    "receiverConcurrency",
+    "urlAuthorizer",
+    "permissionsBoundaryArn",
+    "tags",
   ]);
   expect(message).not.toContain("hunter2");
   expect(stack).toBe(message);

@@ -9,8 +9,12 @@ import { account, arn, ofType, publicPermissions, roleOf, statementsOf } from ".
 
 const stack = "veza-ledger-metrics-prod";
 const network = [
-  ...["ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"],
-  ...["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"],
+  "ec2:AssignPrivateIpAddresses",
+  "ec2:CreateNetworkInterface",
+  "ec2:DeleteNetworkInterface",
+  "ec2:DescribeNetworkInterfaces",
+  "ec2:DescribeSubnets",
+  "ec2:UnassignPrivateIpAddresses",
 ];
 const names = ["sampler", "receiver"] as const;
 const boundary = `arn:aws:iam::${account}:policy/veza-ledger-metrics-boundary`;

@@ -192,7 +192,8 @@ async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[
         create table ${table}_1 partition of ${table} for values with (modulus 2, remainder 1)`);
     const known = rows
       .map(({ created_at, updated_at, ...others }, n) => ({
-        ...{ n, ...others },
+        n,
+        ...others,
         created: written(created_at, timeType, now, given),
         updated: written(updated_at, timeType, now, given),
       }))

@@ -28,7 +28,9 @@ describe.each(checks)("$id has", (check) => {
     const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(await textOf(page)) ?? [];
     const { means, lost } = told[check.id];
     const texts = {
-      ...{ "lib/checks.ts, help": check.help, "config/checks.ts": means + lost, [page]: meaning },
+      "lib/checks.ts, help": check.help,
+      "config/checks.ts": means + lost,
+      [page]: meaning,
       "test/helpers/models.ts": `${modelOf(check).staleAfterMinutes} minutes`,
     };
     const others = Object.entries(texts).flatMap(([place, text]) =>

@@ -42,7 +42,10 @@ it(
   esac`;
     const printed = await runIn(folder, commands, { aws });
     expect(printed.match(/^iam .*/gm)?.map((line) => line.split(" ")[1])).toEqual([
-      ...["create-policy", "create-policy", "create-role", "attach-role-policy"],
+      "create-policy",
+      "create-policy",
+      "create-role",
+      "attach-role-policy",
     ]);
     expect(printed).toContain("--policy-arn arn:aws:iam::210987654321:policy/deploy-veza-ledger-metrics");
     expect(printed).toContain("210987654321:oidc-provider");
@@ -68,8 +71,15 @@ it(signing, await needs("bash", "curl"), async () => {
   });
   const command = example(events, /```sh\n(curl .*--aws-sigv4[\s\S]*?)```/);
   const curl = runProgram("bash", ["-euo", "pipefail", "-c", command], {
-    ...{ AWS_ACCESS_KEY_ID: "AKIDEXAMPLE", AWS_SECRET_ACCESS_KEY: "secret", AWS_SESSION_TOKEN: "session" },
-    ...{ AWS_REGION: undefined, url, id: "msg_1", now: "1769860800", signature: "c2lnbmF0dXJl", body: "[]" },
+    AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",
+    AWS_SECRET_ACCESS_KEY: "secret",
+    AWS_SESSION_TOKEN: "session",
+    AWS_REGION: undefined,
+    url,
+    id: "msg_1",
+    now: "1769860800",
+    signature: "c2lnbmF0dXJl",
+    body: "[]",
   });
   await curl.exited;
   expect([curl.child.exitCode, seen.length]).toEqual([0, 1]);

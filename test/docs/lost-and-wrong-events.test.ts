@@ -18,7 +18,9 @@ const orphan = { type: "reconciler.orphan_refund", timestamp };
 const sweep = { type: "reconciler.sweep", timestamp, data: { duration_seconds: 1.84 } };
 /** Of each kind, so that it shows which totals a statement leaves alone. */
 const all = [
-  ...[action, orphan, sweep],
+  action,
+  orphan,
+  sweep,
   { ...action, data: { phase: "stuck_refunds" } },
   { ...sweep, data: { duration_seconds: 0.3 } },
 ];

@@ -11,7 +11,8 @@ import { httpServer } from "./servers.ts";
 export async function fakeSecretsManager(secrets: Record<string, unknown>) {
   /** The ids that were asked for, all sockets that ever came, and an error of AWS' with which every request fails. */
   const fake = {
-    ...{ reads: [] as string[], sockets: new Set<Socket>() },
+    reads: [] as string[],
+    sockets: new Set<Socket>(),
     failure: undefined as { __type: string; message: string } | undefined,
   };
   const url = await httpServer(async (request, response) => {

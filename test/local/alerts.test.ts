@@ -16,8 +16,12 @@ const two = 'label_replace(vector(1), "a", "1", "", "") or label_replace(vector(
 it("has what fires, then what is about to, and says how many rules are not evaluated", async () => {
   const rules = [
     { record: "recorded", expr: "vector(1)" },
-    ...[rule("Later", "ticket", "2h"), rule("Soon", "page", "1h"), rule("Now", "page"), rule("Alive", "none")],
-    ...[rule("Silent", "page", "0s", "vector(0) > 0"), rule("Broken", "page", "0s", `(${two}) + on() (${two})`)],
+    rule("Later", "ticket", "2h"),
+    rule("Soon", "page", "1h"),
+    rule("Now", "page"),
+    rule("Alive", "none"),
+    rule("Silent", "page", "0s", "vector(0) > 0"),
+    rule("Broken", "page", "0s", `(${two}) + on() (${two})`),
   ];
   const never = { name: "never", interval: "10000d", rules: [rule("Unknown", "page")] };
   const prometheus = await startPrometheus(0, {
