@@ -13,21 +13,19 @@ import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";
 
-// npm run bench: what a tick and a delivery cost: round trips to Postgres, and time, CPU and memory; and how many
-// deliveries a second get their answer. Linux only: it reads /proc.
+// npm run bench: what a tick and a delivery cost: round trips to Postgres, and time, CPU and memory. Linux only: it reads
+// /proc.
 const runs = 21;
 const oneWayMs = 10;
 const warmUps = 20;
 const measured = 200;
-const deliveries = 1_000;
-const senderCounts = [1, 4, 16];
 
-/** Calls a handler as often as told, from as many senders. Its last line says how long each call took, and its peak. */
+/** Calls a handler as often as told, in a row. Its last line says how long each call took, and its peak of memory. */
 const program = (handler: string) => `
   import { readFileSync } from "node:fs";
   import { signedHeaders } from "./commands/deliver.ts";
   import { handler } from "./handlers/${handler}.ts";
-  const [times, senders] = process.argv.slice(2).map(Number);
+  const times = Number(process.argv[2]);
   const body = JSON.stringify({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
   const requests = Array.from({ length: times }, (_, index) => ({
     headers: signedHeaders(process.env.WEBHOOK_SECRET, "msg_" + process.pid + "_" + index, new Date(), body),
@@ -35,22 +33,17 @@ const program = (handler: string) => `
     requestContext: { http: { method: "POST" } },
   }));
   const calls = [];
-  const send = async () => {
-    for (let request = requests.pop(); request; request = requests.pop()) {
+  (async () => {
+    for (const request of requests) {
       const startedAt = performance.now();
       const { statusCode = 200, body = "" } = (await handler(request, {})) ?? {};
       if (statusCode !== 200) throw new Error(body);
       const { user, system } = process.cpuUsage();
       calls.push({ ms: performance.now() - startedAt, cpuMs: (user + system) / 1000 });
     }
-  };
-  (async () => {
-    const startedAt = performance.now();
-    await Promise.all(Array.from({ length: senders }, send));
-    const seconds = (performance.now() - startedAt) / 1000;
     // The most memory that it has had. getrusage() would not do: it starts from what the parent had.
     const peakMiB = Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
-    process.stdout.write(JSON.stringify({ calls, seconds, peakMiB }), () => process.exit()); // It keeps connections.
+    process.stdout.write(JSON.stringify({ calls, peakMiB }), () => process.exit()); // It keeps connections.
   })();`;
 
 const folder = await mkdtemp(path.join(tmpdir(), "veza-bench-"));
@@ -103,7 +96,6 @@ try {
   started.unshift(server);
   await createDemoLedger(server.superuserUrl);
   const sql = postgres(server.superuserUrl, { max: 1 });
-  await sql`alter role veza_ledger connection limit 50`;
   console.log(`${await describeMachine(sql)}\n`);
   await sql.end();
   const near = server.superuserUrl.replace("postgres:postgres@", "veza_ledger:local@");
@@ -112,14 +104,13 @@ try {
   started.unshift(gateway);
 
   /** Calls a handler in a process of its own, with no more in its environment than it needs. */
-  const call = async (handler: string, databaseUrl: string, times: number, senders = 1) => {
+  const call = async (handler: string, databaseUrl: string, times: number) => {
     const env = { DATABASE_URL: databaseUrl, PUSHGATEWAY_URL: gateway.url, WEBHOOK_SECRET: demoSecret };
-    const args = [path.join(folder, `${handler}.mjs`), String(times), String(senders)];
+    const args = [path.join(folder, `${handler}.mjs`), String(times)];
     const { stdout } = await promisify(execFile)(process.execPath, args, { env, maxBuffer: 2 ** 24 });
     if (/"level":"(warn|error)"/.test(stdout)) throw new Error(stdout);
     return JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as {
       calls: { ms: number; cpuMs: number }[];
-      seconds: number;
       peakMiB: number;
     };
   };
@@ -161,10 +152,6 @@ try {
         laterMs.toFixed(1),
       ]),
     );
-  }
-  for (const senders of senderCounts) {
-    const { seconds } = await call("receiver", near, deliveries, senders);
-    print(`deliveries a second, senders: ${senders}`, [(deliveries / seconds).toFixed(0)]);
   }
 } finally {
   for (const part of started) await part.stop();
