@@ -1,7 +1,7 @@
 import { connect } from "../commands/connect.ts";
 import { makeAll } from "../commands/plan/apply.ts";
 import { runSqlFiles } from "../commands/sql.ts";
-import { amountsView } from "../config/generate/docs.ts";
+import { amountsView } from "../config/amounts.ts";
 import { checks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";

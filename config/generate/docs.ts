@@ -1,5 +1,6 @@
-import { checks, rowsOf, stateOf } from "../../lib/checks.ts";
+import { stateOf } from "../../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../../lib/events.ts";
+import { amountsView } from "../amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../checks.ts";
 import { between } from "./marks.ts";
 
@@ -54,16 +55,5 @@ where ${stateOf(check)} and ${time} < now() - interval '24 hours'\n`;
   return between(text, "tickets", selects.join("union all\n"));
 }
 
-/** SQL: the owner's view of the money in the rows that each check counts, where its tables have these two columns. */
-export function amountsView(): string {
-  const selects = checks.map((check, index) => {
-    const [name, currency, amount] =
-      index === 0 ? [`::text as "check"`, "::text as currency", " as amount"] : ["", "", ""];
-    const counted = rowsOf(check).replaceAll(/^(?=.{121})(.*) and (?=\w+ < now)/gm, "$1\n  and ");
-    return `select '${check.id}'${name}, currency${currency}, amount_cents / 100.0${amount}\n${counted}`;
-  });
-  return `create or replace view ledger_metrics.amounts_at_risk as\n${selects.join("\nunion all\n")};`;
-}
-
-/** docs/amounts.md with that view. */
+/** docs/amounts.md with the owner's view of the money at risk. */
 export const amountsPage = (text: string): string => between(text, "view", `\n\`\`\`sql\n${amountsView()}\n\`\`\`\n`);
