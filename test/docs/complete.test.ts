@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { alertOf, secondsOf, told } from "../../config/checks.ts";
-import { rulesFile } from "../../config/generate/rules-of-checks.ts";
+import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
 import { eventSchema } from "../../lib/events.ts";
 import { settingNames } from "../../lib/settings.ts";

@@ -23,7 +23,7 @@ const known: [what: string, place: string, named: RegExp, names: string[]][] = [
   ["check", "lib/checks.ts", /\bcheck(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, ids],
   ["phase", "lib/events.ts", /\bphase(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, [...phases]],
 ];
-const files = "{README.md,{docs,config,commands,lib,local,bench,clients,test}/**/*.{md,yml,ts,sql,json,go}}";
+const files = "{README.md,{docs,config,generate,commands,lib,local,bench,clients,test}/**/*.{md,yml,ts,sql,json,go}}";
 
 const namedIn = (text: string, named: RegExp) =>
   [...text.matchAll(named)].map(([all, name = all]) => name.replace(/_(bucket|sum|count)$/, ""));

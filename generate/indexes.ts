@@ -1,5 +1,5 @@
-import { checks } from "../../lib/checks.ts";
-import { indexed } from "../checks.ts";
+import { indexed } from "../config/checks.ts";
+import { checks } from "../lib/checks.ts";
 
 // The indexes of the checks, and their rollback.
 

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { type Check, checks } from "../../lib/checks.ts";
-import { alertOf, isPage, isRepaired, meaningOf, ranked, told } from "../checks.ts";
+import { alertOf, isPage, isRepaired, meaningOf, ranked, told } from "../config/checks.ts";
+import { type Check, checks } from "../lib/checks.ts";
 import { between } from "./marks.ts";
 
 // What config/alertmanager/ledger.yml says about each check.
@@ -47,7 +47,7 @@ function alertRules(check: Check, template: string): string {
 
 /** The alerts of the checks that have none outside of the marks. */
 async function alertsOfChecks(rules: string): Promise<string> {
-  const template = await readFile(new URL("../alertmanager/alert-of-a-check.yml", import.meta.url), "utf8");
+  const template = await readFile(new URL("../config/alertmanager/alert-of-a-check.yml", import.meta.url), "utf8");
   const byHand = between(rules, "alerts of checks", "");
   const generated = ranked.filter((check) => !byHand.includes(`- alert: ${alertOf(check)}\n`));
   return generated.map((check) => alertRules(check, template.slice(template.indexOf("- alert:")))).join("\n");

@@ -1,7 +1,7 @@
-import { stateOf } from "../../lib/checks.ts";
-import { phases, reconcilerFamilies, zeros } from "../../lib/events.ts";
-import { amountsView } from "../amounts.ts";
-import { alertOf, isPage, isRepaired, ranked, told } from "../checks.ts";
+import { amountsView } from "../config/amounts.ts";
+import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
+import { stateOf } from "../lib/checks.ts";
+import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
 import { between } from "./marks.ts";
 
 // What the pages of docs say about each check. The first mark of a table is in its header, the second in the first row

@@ -1,13 +1,13 @@
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { amountsPage, eventsPage, readmePage, rowsTooOldPage, runbookIndex } from "./generate/docs.ts";
-import { eventsSchema } from "./generate/events-schema.ts";
-import { indexes, rollback } from "./generate/indexes.ts";
-import { rulesFile } from "./generate/rules-of-checks.ts";
-import { ledgerDashboard } from "./grafana/layout.ts";
+import { ledgerDashboard } from "../config/grafana/layout.ts";
+import { amountsPage, eventsPage, readmePage, rowsTooOldPage, runbookIndex } from "./docs.ts";
+import { eventsSchema } from "./events-schema.ts";
+import { indexes, rollback } from "./indexes.ts";
+import { rulesFile } from "./rules-of-checks.ts";
 
-// npm run generate: writes all that is made from the checks (lib/checks.ts and checks.ts), from the schema of events
-// (lib/events.ts) and from grafana/*.ts. A test says when a file is stale: test/docs/generated.test.ts.
+// npm run generate: writes all that is made from the checks (lib/checks.ts and config/checks.ts), from the schema of
+// events (lib/events.ts) and from config/grafana/*.ts. A test says when a file is stale: test/docs/generated.test.ts.
 
 const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
 
