@@ -52,19 +52,28 @@ export async function packageService(stage: string, params: object = {}): Promis
   const block = `params:\n  ${stage}: ${JSON.stringify(params)}\n`;
   const stages = /^params:\n(?: {2}(?!default:)\S.*\n(?: {4}.*\n)*)*/m; // Perhaps an adopter's.
   await writeFile(path.join(service, "serverless.yml"), configuration.replace(stages, block));
-  const withoutAws = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
-  const command = path.join(projectFolder, "node_modules/.bin/serverless");
-  const temporary = path.join(folder, "temporary");
-  await mkdir(temporary, { recursive: true });
-  const first = `--import=data:text/javascript,${encodeURIComponent(preloaded)}`;
-  await promisify(execFile)(process.execPath, [first, command, "package", "--stage", stage], {
-    cwd: service,
-    timeout: 200_000,
-    env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary },
-  });
+  await runServerless(service, ["package", "--stage", stage]);
   const made = path.join(service, ".serverless");
   const template = path.join(made, "cloudformation-template-update-stack.json");
   return { folder: made, template, resources: JSON.parse(await readFile(template, "utf8")).Resources };
+}
+
+/**
+ * Runs a command of Serverless in a copy of the project with these variables, and none of AWS' beyond. Its umask is
+ * strict.
+ */
+export async function runServerless(service: string, args: string[], environment: Record<string, string> = {}) {
+  const withoutAws = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
+  const folder = path.dirname(service);
+  const temporary = path.join(folder, "temporary");
+  await mkdir(temporary, { recursive: true });
+  const command = path.join(projectFolder, "node_modules/.bin/serverless");
+  const first = `--import=data:text/javascript,${encodeURIComponent(preloaded)}`;
+  await promisify(execFile)(process.execPath, [first, command, ...args], {
+    cwd: service,
+    timeout: 200_000,
+    env: { ...Object.fromEntries(withoutAws), HOME: folder, TMPDIR: temporary, ...environment },
+  });
 }
 
 /** No file of the project has the name of this stage: a stage that is written there comes to light. */
