@@ -124,7 +124,7 @@ async function unpackAll(folder: string, root: string): Promise<string[]> {
     // What it leaves in its temporary folder when it is interrupted is deleted with this folder.
     const env = { ...process.env, TMPDIR: folder };
     const { stdout } = await run("dpkg-deb", ["-f", archive, "Depends"], { env });
-    needed.push(...(stdout.match(/\b(libjs-|fonts-|libevent-|libcares)[a-z0-9.+-]+/g) ?? []));
+    needed.push(...(stdout.match(/\b(libjs-|fonts-|libevent-|libcares|libc-ares)[a-z0-9.+-]+/g) ?? []));
     await rm(archive);
   }
   return needed;

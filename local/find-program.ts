@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { access, constants, mkdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
@@ -8,8 +9,8 @@ import { findOnPath, isExecutable } from "./find-on-path.ts";
 export interface Source {
   /** What the program is called on the PATH. */
   names: string[];
-  /** The Debian package that has it, and where, if not in /usr/bin under the first name. */
-  debianPackage: string;
+  /** The Debian packages that may have it, and where, if not in /usr/bin under the first name. */
+  debianPackages: string[];
   debianFile?: string;
   /** Where else to get it. */
   elsewhere: string;
@@ -21,20 +22,20 @@ export interface Source {
 export const sources = {
   pushgateway: {
     names: ["pushgateway", "prometheus-pushgateway"],
-    debianPackage: "prometheus-pushgateway",
+    debianPackages: ["prometheus-pushgateway"],
     debianFile: "usr/bin/prometheus-pushgateway",
     elsewhere: "https://prometheus.io/download/#pushgateway",
     otherwise: "do without npm start",
   },
   prometheus: {
     names: ["prometheus"],
-    debianPackage: "prometheus",
+    debianPackages: ["prometheus"],
     elsewhere: "brew install prometheus, or https://prometheus.io/download",
     otherwise: "do without alerts and graphs",
   },
   promtool: {
     names: ["promtool"],
-    debianPackage: "promtool",
+    debianPackages: ["prometheus", "promtool"], // Its own since Debian 13.
     elsewhere: "brew install prometheus, or https://prometheus.io/download",
     otherwise: "do without the tests of the alerts",
   },
@@ -47,32 +48,40 @@ export interface FoundProgram {
 }
 
 /**
- * Finds a program: on the PATH, else in a cache folder, else in Debian's package. The package is unpacked into the
+ * Finds a program: on the PATH, else in a cache folder, else in Debian's packages. A package is unpacked into the
  * cache, and not installed; a line on standard error says so.
  *
  * Throws an Error that says why the program could not be fetched and where to get it, or the reason of `signal`.
  */
 export async function findBy(source: Source, signal?: AbortSignal): Promise<FoundProgram> {
-  const { names, debianPackage, elsewhere, otherwise } = source;
+  const { names, debianPackages, elsewhere, otherwise } = source;
   const [name = ""] = names;
   const onPath = await findOnPath(names);
   if (onPath) return { file: onPath };
 
-  const unpacked = (cache: string) => {
+  const unpacked = (cache: string, debianPackage: string) => {
     const root = path.join(cache, debianPackage);
     return { file: path.join(root, source.debianFile ?? `usr/bin/${name}`), root };
   };
-  for (const program of cacheFolders().map(unpacked)) if (await isExecutable(program.file)) return program;
+  for (const cache of cacheFolders()) {
+    for (const debianPackage of debianPackages) {
+      const program = unpacked(cache, debianPackage);
+      if (await isExecutable(program.file)) return program;
+    }
+  }
   try {
     if (!(await hasDebianPackages())) throw new Error("there is no apt-get and dpkg here");
-    const program = unpacked(await writableCache());
-    await unpackDebianPackage(debianPackage, program.root, signal);
-    if (await isExecutable(program.file)) return program;
-    throw new Error(`it has no program ${path.basename(program.file)}`);
+    const cache = await writableCache();
+    for (const debianPackage of debianPackages) {
+      const program = unpacked(cache, debianPackage);
+      if (!existsSync(program.root)) await unpackDebianPackage(debianPackage, program.root, signal);
+      if (await isExecutable(program.file)) return program;
+    }
+    throw new Error(`it has no program ${path.basename(source.debianFile ?? name)}`);
   } catch (error) {
     signal?.throwIfAborted();
     throw new Error(
-      `${name} was not found. The PATH has no ${names.join(" or ")}, and Debian's package ${debianPackage} ` +
+      `${name} was not found. The PATH has no ${names.join(" or ")}, and Debian's package ${debianPackages.at(-1)} ` +
         `could not be fetched: ${(error as Error).message}. Put it on the PATH (${elsewhere}), or ${otherwise}.`,
       { cause: error },
     );

@@ -6,7 +6,7 @@ import { freePort } from "../local/ports.ts";
 import { createCluster, runCluster } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { makeCertificates, tlsFlags } from "./helpers/certificates.ts";
-import { findProgram } from "./helpers/find-program.ts";
+import { findProgram, type ProgramName } from "./helpers/find-program.ts";
 import { createTemplate } from "./helpers/template.ts";
 
 declare module "vitest" {
@@ -17,12 +17,14 @@ declare module "vitest" {
 }
 
 /** What the tests use: one program of each package, but for the Pushgateway's. */
-const programs = ["prometheus", "promtool", "alertmanager", "pgbouncer", "victoria-metrics"] as const;
+const programs = ["prometheus", "alertmanager", "pgbouncer", "victoria-metrics"] as const;
 
 /** One real Postgres and one real Pushgateway for all tests, on free ports. Each file copies the database `ledger`. */
 export default async function setup({ provide }: TestProject) {
   // No test waits for a download, or fails by it. Where a program is not to be had, the tests that need it say so.
-  const found = Promise.all(programs.map((name) => findProgram(name).catch(() => {})));
+  const fetch = (name: ProgramName) => findProgram(name).catch(() => {});
+  // promtool is in the package of Prometheus, or in its own.
+  const found = Promise.all(programs.map(fetch)).then(() => fetch("promtool"));
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (const server of started) await server.stop();

@@ -12,11 +12,14 @@ import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
 import { alertsOf, dashboard, healthOfRules, queryOf, rowsOf } from "../helpers/monitoring.ts";
+import { skippedBecause } from "../helpers/needs.ts";
 import { hurriedRules } from "../helpers/rules.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
+import { whyOldVmalert } from "../helpers/vmalert.ts";
 
 // There is no Pushgateway and no scrape here: what nobody pushes any more is just old.
 const waiting = { timeout: 120_000, interval: 500 };
+const unlessOld = skippedBecause(await whyOldVmalert());
 let database: TestDatabase;
 let victoria: Running;
 let vmalert: Running;
@@ -80,7 +83,10 @@ const ticking =
     return names();
   };
 
-it("reports the one of two stages whose sampler dies, and ends no alert by it", { timeout: 900_000 }, async () => {
+it("reports the one of two stages whose sampler dies, and ends no alert by it", {
+  timeout: 900_000,
+  ...unlessOld,
+}, async () => {
   captureLog();
   const ofBoth = (name: string) => expect.arrayContaining([`${name} dies`, `${name} lives`]);
   await database.admin.unsafe(insertRows({ id: "stuck_orders" }, 1, { age: "2 hours" }));
@@ -100,7 +106,7 @@ it("reports the one of two stages whose sampler dies, and ends no alert by it", 
   expect(await ticking("lives")()).toContain("VezaLedgerStuckOrders dies");
 });
 
-it("evaluates every rule without an error", async () => {
+it("evaluates every rule without an error", unlessOld, async () => {
   await expect.poll(async () => new Set(await healthOfRules(vmalert.url))).toEqual(new Set(["ok"]));
 });
 
@@ -108,7 +114,7 @@ it("evaluates every rule without an error", async () => {
 const query = (expr: string, stage: string) =>
   rowsOf(victoria.url, expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m"));
 
-it("answers every query of the dashboard, and knows nothing about a stage that it never saw", async () => {
+it("answers every query of the dashboard, and knows nothing about a stage that it never saw", unlessOld, async () => {
   captureLog();
   await tick("lives");
   await expect.poll(() => query(queryOf("Stuck orders"), "lives")).toMatchObject([{ value: 0 }]);
@@ -123,7 +129,7 @@ it("answers every query of the dashboard, and knows nothing about a stage that i
   }
 });
 
-it("lists on the dashboard every alert that fires", async () => {
+it("lists on the dashboard every alert that fires", unlessOld, async () => {
   await vi.waitFor(async () => {
     const fires = [...new Set(await names())];
     expect(fires.length).toBeGreaterThan(2);

@@ -1,7 +1,7 @@
 import { type FoundProgram, findBy, type Source, sources } from "../../local/find-program.ts";
 
 const victoriaMetrics = {
-  debianPackage: "victoria-metrics",
+  debianPackages: ["victoria-metrics"],
   elsewhere: "https://github.com/VictoriaMetrics/VictoriaMetrics/releases",
   otherwise: "do without the tests on VictoriaMetrics",
 };
@@ -11,20 +11,20 @@ const all = {
   ...sources,
   amtool: {
     names: ["amtool"],
-    debianPackage: "prometheus-alertmanager",
+    debianPackages: ["prometheus-alertmanager"],
     elsewhere: "https://prometheus.io/download/#alertmanager",
     otherwise: "do without the tests of the routes",
   },
   alertmanager: {
     names: ["alertmanager", "prometheus-alertmanager"],
-    debianPackage: "prometheus-alertmanager",
+    debianPackages: ["prometheus-alertmanager"],
     debianFile: "usr/bin/prometheus-alertmanager",
     elsewhere: "https://prometheus.io/download/#alertmanager",
     otherwise: "do without the tests of notifications",
   },
   pgbouncer: {
     names: ["pgbouncer"],
-    debianPackage: "pgbouncer",
+    debianPackages: ["pgbouncer"],
     debianFile: "usr/sbin/pgbouncer",
     elsewhere: "https://www.pgbouncer.org",
     otherwise: "do without the tests on a pooler",

@@ -55,6 +55,14 @@ it("takes a program from the PATH, else from the cache next to the sources, else
   }
 });
 
+it("finds promtool in the package of Prometheus, where Debian 12 has it, or in its own", async () => {
+  for (const debianPackage of ["promtool", "prometheus"]) {
+    const root = path.join(checkout, ".cache", debianPackage);
+    const file = await makeProgram(path.join(root, "usr/bin"), "promtool");
+    expect(await find("promtool")).toBe(found(file, root));
+  }
+});
+
 it("says in one line where to get a program that is nowhere, or how to do without", async () => {
   expect(await find("pushgateway")).toMatch(
     /^pushgateway was not found\..* no apt-get and dpkg here\. Put it on the PATH \(https:.*\), or do without .*\.\n$/,
