@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import http from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, isIP, isIPv6 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
 
@@ -20,15 +20,18 @@ export interface Served {
 export type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => Promise<boolean>;
 
 /**
- * Serves a function-URL handler on a port of 127.0.0.1, 0 for any free port: each request becomes an event, as a
- * function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. Left out: AWS' own
- * authorisation, throttling, and the handler's time-out. Throws an Error where the port cannot be had.
+ * Serves a function-URL handler on a port, 0 for any free port, of this machine's address `host`. Each request becomes
+ * an event, as a function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. Left
+ * out: TLS, AWS' own authorisation, throttling, and the handler's time-out. Throws an Error where the port or the
+ * address cannot be had.
  */
 export async function serve(
   handler: LambdaFunctionURLHandler,
   port: number,
   answer: Answer = async () => false,
+  host = "127.0.0.1",
 ): Promise<Served> {
+  const place = isIPv6(host) ? `[${host}]` : host;
   const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
   const server = http.createServer(limits, async (request, response) => {
     try {
@@ -55,13 +58,14 @@ export async function serve(
     }
   });
   server.maxConnections = maxConnections;
-  server.listen(port, "127.0.0.1");
+  server.listen(port, host);
   await once(server, "listening").catch((error) => {
+    if (error.code === "EADDRNOTAVAIL") throw new Error(`HOST: this machine has no address ${host}`);
     if (error.code !== "EADDRINUSE") throw error;
-    throw new Error(`127.0.0.1:${port} is taken: end what listens there, or set PORT to a free port`);
+    throw new Error(`${place}:${port} is taken: end what listens there, or set PORT to a free port`);
   });
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    url: `http://${place}:${(server.address() as AddressInfo).port}/`,
     async stop(timeoutMs = 0) {
       const closed = once(server, "close");
       server.close();
@@ -76,6 +80,15 @@ export function parsePort(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (port < 1 || port > 65_535) throw new Error("PORT must be a number from 1 to 65535");
   return port;
+}
+
+/**
+ * Reads the address of a setting HOST. Throws an Error for any other text: some shells export the machine's name as
+ * HOST.
+ */
+export function parseHost(text: string): string {
+  if (!isIP(text)) throw new Error("HOST must be an IP address, such as 0.0.0.0 for all of this machine's");
+  return text;
 }
 
 /** The event that a function URL would make of a request, as far as handlers here read it: the body's very bytes. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { loadSettings } from "../lib/settings.ts";
 import { command, Misuse, start } from "./command.ts";
-import { parsePort, type Served, serve } from "./function-url.ts";
+import { parseHost, parsePort, type Served, serve } from "./function-url.ts";
 import { receiverPort } from "./receiver-port.ts";
 import { keepTicking } from "./ticks.ts";
 
@@ -15,7 +15,8 @@ const usage = `usage: npm run serve
 
 Counts once a minute, and takes deliveries on 127.0.0.1, for a reverse proxy.
 DATABASE_URL, PUSHGATEWAY_URL and WEBHOOK_SECRET are required; docs/settings.md
-has the others. PORT is the receiver's, ${receiverPort} without it.
+has the others. PORT is the receiver's, ${receiverPort} without it. HOST is the address
+that it listens on, in plain HTTP: only a proxy with TLS may reach it.
 
 GET /-/healthy answers 200 while the last tick is under 3 minutes old, else 503.
 SIGTERM ends it after the request and the tick that are under way.
@@ -45,7 +46,8 @@ export const run = command(usage, {}, async (_, positionals, out) => {
     const manifest = path.join(import.meta.dirname, "../package.json");
     process.env.VERSION ??= JSON.parse(await readFile(manifest, "utf8")).version; // A series says who counts.
     await loadSettings("receiver"); // Which needs all that the sampler needs.
-    server = await serve(receiver, parsePort(process.env.PORT || String(receiverPort)), answerHealth);
+    const host = parseHost(process.env.HOST || "127.0.0.1");
+    server = await serve(receiver, parsePort(process.env.PORT || String(receiverPort)), answerHealth, host);
   } catch (error) {
     out.error((error as Error).message);
     return 1;

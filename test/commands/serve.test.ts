@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import http from "node:http";
+import { networkInterfaces } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, inject, it } from "vitest";
@@ -113,6 +114,8 @@ it.each([
   ["no secret", { ...empty }, [], 1, "WEBHOOK_SECRET is missing"],
   ["no port", { ...empty, WEBHOOK_SECRET: secret, PORT: "notaport" }, [], 1, "PORT must be a number from 1 to 65535"],
   ["a port too high", { ...empty, WEBHOOK_SECRET: secret, PORT: "65536" }, [], 1, "PORT must be a number from 1"],
+  ["a name for its address", { ...empty, WEBHOOK_SECRET: secret, HOST: "laptop" }, [], 1, "HOST must be an IP address"],
+  ["an address elsewhere", { ...empty, WEBHOOK_SECRET: secret, HOST: "192.0.2.1" }, [], 1, "has no address 192.0.2.1"],
   ["an argument", { ...empty, WEBHOOK_SECRET: secret }, ["--every=5"], 2, "usage: npm run serve"],
 ])("says what is wrong where it has %s, and shows no value", async (_, settings, args, code, message) => {
   const program = runScript("commands/serve.ts", args, { ...withoutSettings, ...settings });
@@ -128,6 +131,17 @@ it("says what to do where the port is taken", async () => {
   const { exitCode, output } = await runScript("commands/serve.ts", [], settings).exited;
   const message = `127.0.0.1:${PORT} is taken: end what listens there, or set PORT to a free port\n`;
   expect([exitCode, output]).toEqual([1, message]);
+});
+
+it.for(["127.0.0.2", "::1"])("listens on the address %s of HOST, and there alone", async (HOST, { skip }) => {
+  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
+  skip(HOST === "::1" && !own.includes(HOST), "this machine has no IPv6");
+  const { program, url } = await startServing({ HOST });
+  const at = (host: string) => fetch(Object.assign(new URL("-/healthy", url), { hostname: host }));
+  expect(new URL(url).hostname).toBe(HOST.includes(":") ? `[${HOST}]` : HOST);
+  expect((await at(new URL(url).hostname)).status).toBe(200);
+  await expect(at("127.0.0.1")).rejects.toThrow();
+  expect(await end(program)).toBe(0);
 });
 
 it("needs production packages alone, and so do the commands of its page", async () => {

@@ -10,5 +10,5 @@ export function setEnvironment(variables: Record<string, string | undefined>): v
 
 /** For a program that is to find its settings nowhere. */
 export const withoutSettings: Record<string, undefined> = Object.fromEntries(
-  ["SECRET_ID", ...settingNames].map((name) => [name, undefined]),
+  ["SECRET_ID", "HOST", "PORT", ...settingNames].map((name) => [name, undefined]),
 );
