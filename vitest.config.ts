@@ -26,7 +26,7 @@ const unit = [
 ].map((name) => `test/*/${name}.test.ts`);
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
-const docs = ["test/docs/add-a-check.test.ts", "test/docs/walk.test.ts"];
+const docs = ["add-a-check", "first-commands", "walk"].map((name) => `test/docs/${name}.test.ts`);
 
 /** Over a minute each, longest first: a fresh clone has no last run to order them by. */
 const longest = [

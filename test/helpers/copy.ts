@@ -8,11 +8,17 @@ import { newFolder } from "./temporary-folder.ts";
 /** A copy of the project, as a clone after `npm ci`. */
 export async function copyProject(): Promise<string> {
   const folder = await newFolder();
-  const shared = ["node_modules", ".cache"];
-  const isCopied = (file: string) => ![...shared, ".git", ".serverless"].includes(path.relative(projectFolder, file));
-  await cp(projectFolder, folder, { recursive: true, filter: isCopied });
-  for (const name of shared) await symlink(path.join(projectFolder, name), path.join(folder, name));
+  await copyAsCloned(folder);
+  await symlink(path.join(projectFolder, "node_modules"), path.join(folder, "node_modules"));
   return folder;
+}
+
+/** Copies the project into a folder, as a clone before `npm ci`, but with what was fetched from Debian. */
+export async function copyAsCloned(folder: string): Promise<void> {
+  const left = ["node_modules", ".cache", ".git", ".serverless"];
+  const isCopied = (file: string) => !left.includes(path.relative(projectFolder, file));
+  await cp(projectFolder, folder, { recursive: true, filter: isCopied });
+  await symlink(path.join(projectFolder, ".cache"), path.join(folder, ".cache"));
 }
 
 interface Report {
