@@ -1,5 +1,5 @@
-// `npm ci` runs this last, on the Node that npm runs on. It links node_modules/.bin/node, which npm scripts and npx find
-// first, to the Node 24 that came as a package. npm itself makes that link only from 11.7 on: the packages of both
+// `npm ci` runs this last, on the Node that npm runs on. It links node_modules/.bin/node, which npm scripts and npx
+// find first, to the Node 24 that came as a package. npm itself makes that link only from 11.7 on: the packages of both
 // platforms have a command of this name.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
@@ -18,11 +18,15 @@ function remedy() {
     return `there is no package of it for ${process.platform} on ${process.arch}, so install Node 24 yourself`;
   }
   if (existsSync(path.join(project, file))) {
-    return `${file} does not start here, so run "npm ci" again, or install Node 24 yourself where glibc is missing or old`;
+    return `${file} does not start here, so run "npm ci" again, or without a current glibc install Node 24 yourself`;
   }
-  return `npm has not fetched the package ${packageName}, so see that the registry answers and the disk has room, and run "npm ci" again`;
+  return (
+    `npm has not fetched the package ${packageName}, so see that the registry answers and the disk has room, ` +
+    'and run "npm ci" again'
+  );
 }
 
+// A link to a Node that does not start would hide one on the PATH.
 rmSync(link, { force: true });
 if (/^v24\./.test(String(spawnSync(path.join(project, file), ["--version"]).stdout))) {
   mkdirSync(path.dirname(link), { recursive: true });

@@ -1,4 +1,4 @@
-// The Node that a clone runs on: the link that `npm ci` makes, and the one sentence of each command where there is none.
+// The Node that a clone runs on: the link that `npm ci` makes, and the sentence of each command where there is none.
 import { spawnSync } from "node:child_process";
 import { cp, mkdir, readlink, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
