@@ -29,7 +29,7 @@ export default class Archives {
       }
     };
     this.hooks = {
-      // Of `package` and `deploy`. A deployment of archives that were built before comes here not at all.
+      // Of `package` and `deploy`. A deployment of built archives runs neither hook.
       "before:package:createDeploymentArtifacts": () => makeArchives(service.getAllFunctions()),
       // Of `deploy function`.
       "before:package:function:package": () => makeArchives(options.function ? [options.function] : []),
@@ -76,7 +76,7 @@ const entry: ZipAttributes = { os: 3, attrs: 0o100644 << 16, mtime: new Date(198
 
 /** Bundles the module of a handler, such as `handlers/sampler.handler`, and writes it into a zip file. */
 async function makeArchive(project: string, handler: string, archive: string): Promise<void> {
-  // Only here: a deployment of built archives has AWS' credentials, and loads neither.
+  // Loaded only here: a deployment of built archives has AWS' credentials, and needs neither.
   const { build } = await import("esbuild");
   const { zipSync } = await import("fflate");
   const { dir, name } = path.parse(handler);
