@@ -1,6 +1,6 @@
 import { amountsView } from "../config/amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
-import { stateOf } from "../lib/checks.ts";
+import { type Check, rowsOf, stateOf } from "../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
 import { between } from "./marks.ts";
 
@@ -37,22 +37,42 @@ export function eventsPage(text: string): string {
   return between(text, "phases", rows([["`reconciler.action`", when, "`veza_reconciler_actions_total{phase}`"]]));
 }
 
-/** docs/runbook/README.md with a row for each check. */
+/** SQL: a condition, in two lines where it is long. */
+const folded = (where: string) => (where.length > 112 ? where.replace(/ and (?!.* and )/, "\n  and ") : where);
+
+/** docs/runbook/README.md with a row for the alert of each check, and the statements that count by hand. */
 export function runbookIndex(text: string): string {
-  const pages = ranked.map((check) => [told[check.id].noun, `[${alertOf(check)}](${alertOf(check)}.md)`]);
-  return between(text, "checks", rows(pages));
+  const alerts = ranked.map((check) => [`[${alertOf(check)}](${alertOf(check)}.md)`, told[check.id].noun]);
+  // One statement each: a check that fails keeps no other from its answer.
+  const counts = ranked.map((check) => {
+    const [from, where = ""] = rowsOf(check).split("\n");
+    return `select '${check.id}' as "check", count(*) as rows, min(${check.time}) as oldest ${from}\n${folded(where)};\n`;
+  });
+  return between(between(text, "checks", rows(alerts)), "counts", counts.join(""));
+}
+
+/** SQL: the rows of these checks, at whatever age, with `more`: each with its check, its id as text, and its time. */
+function rowsOfChecks(these: readonly Check[], as: string, more: (time: string) => string): string {
+  const selects = these.map((check) => {
+    const { id, table, time } = check;
+    const where = folded(`where ${stateOf(check)} and ${more(time)}`);
+    return `select '${id}' as "check", id::text as id, ${time} as ${as} from ${table}\n${where}\n`;
+  });
+  return selects.join("union all\n");
 }
 
 /** docs/runbook/VezaLedgerRowsTooOld.md with the old rows of each check that makes tickets. */
 export function rowsTooOldPage(text: string): string {
-  const selects = ranked
-    .filter((check) => !isPage(check))
-    .map((check) => {
-      const { id, table, time } = check;
-      return `select '${id}' as "check", id, ${time} as since from ${table}
-where ${stateOf(check)} and ${time} < now() - interval '24 hours'\n`;
-    });
-  return between(text, "tickets", selects.join("union all\n"));
+  const tickets = ranked.filter((check) => !isPage(check));
+  const old = (time: string) => `${time} < now() - interval '24 hours'`;
+  return between(text, "tickets", rowsOfChecks(tickets, "since", old));
+}
+
+/** docs/runbook/VezaLedgerRowsOutside.md with the rows of each check that can never count. */
+export function rowsOutsidePage(text: string): string {
+  const timed = ranked.filter(({ staleAfter }) => staleAfter);
+  const outside = (time: string) => `(${time} is null or ${time} > now() + interval '5 minutes')`;
+  return between(text, "outside", rowsOfChecks(timed, "time", outside));
 }
 
 /** docs/amounts.md with the owner's view of the money at risk. */

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { ledgerDashboard } from "../config/grafana/layout.ts";
-import { amountsPage, eventsPage, readmePage, rowsTooOldPage, runbookIndex } from "./docs.ts";
+import { amountsPage, eventsPage, readmePage, rowsOutsidePage, rowsTooOldPage, runbookIndex } from "./docs.ts";
 import { eventsSchema } from "./events-schema.ts";
 import { indexes, rollback } from "./indexes.ts";
 import { rulesFile } from "./rules-of-checks.ts";
@@ -21,6 +21,7 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "docs/events.md": eventsPage,
   "docs/events.schema.json": () => json(eventsSchema()),
   "docs/runbook/README.md": runbookIndex,
+  "docs/runbook/VezaLedgerRowsOutside.md": rowsOutsidePage,
   "docs/runbook/VezaLedgerRowsTooOld.md": rowsTooOldPage,
   "README.md": readmePage,
 };

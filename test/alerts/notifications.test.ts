@@ -1,9 +1,8 @@
 // What a person receives: incidents side by side, with all rules and the shipped route, on a clock that runs fast.
-import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isDeepStrictEqual, promisify } from "node:util";
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { type CheckId, checks } from "../../lib/checks.ts";
@@ -17,6 +16,8 @@ import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { findProgram } from "../helpers/find-program.ts";
 import { type Notification, rowsOf, setGroup, startPager } from "../helpers/monitoring.ts";
 import { needs } from "../helpers/needs.ts";
+import { paste } from "../helpers/on-call.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { faster, rulesFile } from "../helpers/rules.ts";
 
 // Each incident has a stage of its own, on a real Pushgateway, Prometheus and Alertmanager. Every time in a copy of the
@@ -149,8 +150,8 @@ const all: Incident[] = [
 const incidents = all.filter(({ stage }) => stage !== "drill" || !withCurl.skip);
 /** When somebody follows a page: what else they do at this minute, by stage. */
 const commands: { minute: number; stage: string; page: string; command: string }[] = [
-  { minute: 25, stage: "waits", page: "runbook/README", command: "amtool" },
-  { minute: 20, stage: "retired", page: "runbook/VezaLedgerSamplerSilent", command: "STAGE=old" },
+  { minute: 25, stage: "waits", page: "runbook/README", command: "silence" },
+  { minute: 20, stage: "retired", page: "runbook/VezaLedgerSamplerSilent", command: "{" },
   { minute: 25, stage: "drill", page: "deploy", command: "drill=" },
 ].filter(({ stage }) => stage === "waits" || !withCurl.skip);
 
@@ -301,21 +302,17 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
 
 /** Runs the command of a page that begins like this, at this stage. The drill's page takes 15 minutes to arrive. */
 async function follow(stage: string, page: string, begin: string): Promise<void> {
-  const text = await readFile(`docs/${page}.md`, "utf8");
-  const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = ""]) => block);
-  const command = blocks.find((block) => block.trim().startsWith(begin));
+  const command = (await blocksOf(`docs/${page}.md`, "sh")).find((block) => block.startsWith(begin));
   if (!command) throw new Error(`${page} has no command that begins with ${begin}`);
   const here = command
-    .replaceAll("http://localhost:9093", alertmanager.url)
     .replaceAll("https://push.example.com", gateway.url)
-    .replaceAll("stage=prod", `stage=${stage}`)
-    .replaceAll("STAGE=old", `STAGE=${stage}`)
     .replace("read -r _", `sleep ${(15 * minuteMs) / 1000}`)
     .replace("sleep 120", `sleep ${(2 * minuteMs) / 1000}`);
+  const urls = { PROMETHEUS_URL: prometheus.url, ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway.url };
+  const filled = { STAGE: stage, AWS_REGION: "", HYPERSWITCH_URL: "", DATABASE_URL: "", PGSSLMODE: "", ...urls };
   // Debian's package has it under the same name next to the server.
   const folder = path.dirname((await findProgram("amtool")).file);
-  const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
-  await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here], { env, timeout: 60_000 });
+  await paste(filled, here, { answers: [stage], path: `${folder}:${process.env.PATH}` });
 }
 
 const unexpected = ", which nobody expects";

@@ -22,7 +22,7 @@ export const agePanels = (): AnyPanel[] => [
     description: `Of the rows that nobody has accepted, the oldest first: how long ago the row was written; for
       transfers, last changed. **none**: no such row. **no time**: none of them has one. While the check fails or the
       sampler is silent, the age of the last count's oldest row, accepted or not, keeps growing. Somebody has waited
-      longest for the oldest. A ticket that is open for a day becomes a page.`,
+      longest for the oldest. Where the check's alert is a ticket, a row that is a day old wakes somebody.`,
     unit: "s",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld", ...ranked.map(alertOf)),

@@ -34,7 +34,7 @@ const firingPanel = (): AnyPanel =>
   frame(new Table(), {
     title: "Firing alerts",
     description: `The alerts that fire now for the selected stages: pages first, and the longest first. A click on a
-      name opens its page of the runbook. **active for**: how long its condition has held. A page wakes somebody; a
+      name opens its entry of the runbook. **active for**: how long its condition has held. A page wakes somebody; a
       ticket waits for office hours.\n\nThe list is empty, too, where no rules are loaded. Look at the tiles next to
       it.`,
     unit: "none",
