@@ -41,7 +41,8 @@ export async function paste(
 ): Promise<string> {
   const script = `set -euo pipefail\n${fillIn(filled)}\n${command}`;
   const env = { PATH: path, HOME: process.env.HOME };
-  const running = promisify(execFile)("bash", ["-c", script], { cwd, env, timeout: 60_000 });
+  // Without SHLVL, a bash whose input is a socket, as Node's are, would read its ~/.bashrc.
+  const running = promisify(execFile)("bash", ["--norc", "-c", script], { cwd, env, timeout: 60_000 });
   running.child.stdin?.end(["oncall", "key", ...answers, ""].join("\n"));
   return (await running).stdout;
 }
