@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { alertOf, isPage, isRepaired, meaningOf, ranked, told } from "../config/checks.ts";
+import { alertOf, isPage, isRepaired, meaningOf, ranked, sweepSeconds, told } from "../config/checks.ts";
 import { type Check, checks } from "../lib/checks.ts";
 import { between } from "./marks.ts";
 
@@ -56,5 +56,9 @@ async function alertsOfChecks(rules: string): Promise<string> {
 /** config/alertmanager/ledger.yml with what it says about each check. */
 export async function rulesFile(text: string): Promise<string> {
   const rules = between(text, "alerts of checks", await alertsOfChecks(text));
-  return rules.split("\n\n").map(ofRule).join("\n\n");
+  return rules
+    .split("\n\n")
+    .map(ofRule)
+    .join("\n\n")
+    .replaceAll(/(?<=last_run_timestamp.* > 2 \* )\d+/g, String(sweepSeconds));
 }

@@ -1,6 +1,5 @@
 // What the committed dashboard shows and links to. dashboard-prometheus.test.ts runs its queries.
 import { expect, it } from "vitest";
-import { sweepSeconds } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { dashboard } from "../helpers/monitoring.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
@@ -33,12 +32,4 @@ it("selects the stage in every series that it reads", () => {
     expect(selectors.length, query).toBeGreaterThan(0);
     for (const selector of selectors) expect(selector, query).toMatch(/stage=~"\$stage\|?"/);
   }
-});
-
-it("colours the last sweep orange where VezaLedgerReconcilerDead fires: after two intervals of the reconciler", async () => {
-  const tile = panels.find(({ title }) => title === "Since the last sweep");
-  const [, orange] = tile?.fieldConfig?.defaults.thresholds?.steps ?? [];
-  expect(orange).toEqual({ value: 2 * sweepSeconds, color: "orange" });
-  const alert = (await shippedAlerts()).find(({ alert }) => alert === "VezaLedgerReconcilerDead");
-  expect(alert?.expr).toContain(`2 * ${sweepSeconds}`);
 });
