@@ -11,6 +11,8 @@ export const reconcilerMetric = {
   lastRun: "veza_reconciler_last_run_timestamp",
   /** No total: tells how many are held. */
   held: "veza_reconciler_counters_held",
+  /** No total: by how much the orphan refunds are held. */
+  heldOrphans: "veza_reconciler_orphan_refunds_held",
 } as const;
 const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
 type Metric = keyof typeof reconcilerMetric;
@@ -27,6 +29,7 @@ const described: Record<Metric, Pick<Family, "type" | "help"> & { nouns?: Record
   sweepDuration: { type: "histogram", help: "Seconds a sweep took.", nouns: { _count: "sweep", _sum: "sweep second" } },
   lastRun: { type: "gauge", help: "Unix time at which the reconciler's latest sweep ended; 0 before the first." },
   held: { type: "gauge", help: "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise." },
+  heldOrphans: { type: "gauge", help: "Orphan refunds that the counter shows and Postgres has lost; 0 otherwise." },
 };
 const metrics = Object.entries(described).map(([metric, of]) => ({ name: reconcilerMetric[metric as Metric], ...of }));
 

@@ -1,7 +1,7 @@
 import { reconcilerFamilies, reconcilerMetric, zeros } from "./events.ts";
 import { expose, keyOf, type Series, series } from "./exposition.ts";
 
-const { lastRun, held: countersHeld } = reconcilerMetric;
+const { orphanRefunds, lastRun, held: countersHeld, heldOrphans } = reconcilerMetric;
 
 /** Looks up values by series; 0 for a series that is not among these. */
 function valueIn(totals: Series[]): (wanted: Series) => number {
@@ -21,9 +21,17 @@ export function heldCounters(totals: Series[], shown: Series[]): (Series & { tot
     .filter(({ value, total }) => value > total);
 }
 
-/** The totals in Prometheus' text format, held or not. A series without a total is 0, so that its first event shows. */
+/**
+ * The totals in Prometheus' text format, held or not. A series without a total is 0, so that its first event shows. An
+ * orphan refund that comes while their counter is held shows in how far it is held: people are told of it.
+ */
 export function exposeTotals(totals: Series[], held: Series[] = []): Promise<string> {
   const valueAt = valueIn([...totals, ...held]);
   const all = zeros.map((zero) => ({ ...zero, value: valueAt(zero) }));
-  return expose(reconcilerFamilies, [...all, series(countersHeld, {}, held.length)]);
+  const orphans = series(orphanRefunds, {}, 0);
+  const gauges = [
+    series(countersHeld, {}, held.length),
+    series(heldOrphans, {}, valueAt(orphans) - valueIn(totals)(orphans)),
+  ];
+  return expose(reconcilerFamilies, [...all, ...gauges]);
 }

@@ -80,6 +80,7 @@ it("holds a counter that is shown above its total, and nothing else, and says ho
   const held = (...given: Series[]) => heldCounters([shown(5)], given);
   expect(held(shown(5.5))).toEqual([{ ...shown(5.5), total: 5 }]);
   expect(await exposeTotals([], [shown(5), shown(6, "veza_reconciler_gone")])).toContain("counters_held 2\n");
+  expect(await exposeTotals([shown(5)], [shown(7)])).toContain("orphan_refunds_held 2\n");
   // A later run would silence an alert.
   for (const other of [shown(5), shown(4), shown(Number.NaN), shown(2e9, lastRun), shown(6, "veza_reconciler_gone")]) {
     expect(held(other)).toEqual([]);
@@ -98,6 +99,7 @@ it("shows every series as 0 before the first event, so that increase() sees it",
       ...["sum", "count"].map((part) => `${sweeps}_${part} 0`),
       "veza_reconciler_last_run_timestamp 0",
       "veza_reconciler_counters_held 0",
+      "veza_reconciler_orphan_refunds_held 0",
     ].sort(),
   );
 });

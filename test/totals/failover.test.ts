@@ -127,14 +127,18 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   const sweep = { type: "reconciler.sweep", timestamp: "2026-01-31T12:00:00Z", data: { duration_seconds: 1 } };
   expect((await post(url, secret, JSON.stringify(sweep))).json).toMatchObject({ published: true });
   expect(await tick(standby, gateway)).toBe(19);
-  expect(await shown(gateway)).toMatchObject({ [orphans]: 25, veza_reconciler_sweep_duration_seconds_count: 1 });
+  expect(await shown(gateway)).toMatchObject({
+    [orphans]: 25,
+    veza_reconciler_orphan_refunds_held: 19,
+    veza_reconciler_sweep_duration_seconds_count: 1,
+  });
   expect(await doctor(standby, gateway, "totals on")).toEqual([
     expect.stringContaining(`events are lost: the gateway shows ${orphans} 25, and Postgres has 6`),
   ]);
 
   // New events, and all that were sent since before the failover, as ResendSince does it.
   expect(await send(["new"])).toEqual({ new: "recorded" });
-  expect(await shown(gateway)).toMatchObject({ [orphans]: 25 });
+  expect(await shown(gateway)).toMatchObject({ [orphans]: 25, veza_reconciler_orphan_refunds_held: 18 });
   expect(await send([...late, ...early])).toEqual({ ...all(late, "recorded"), ...all(early, "duplicate") });
   expect(await total(onStandby)).toEqual({ value: 27, ahead: 0 });
   expect(await fallsUntil(27)).toBe(0);

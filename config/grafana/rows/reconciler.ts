@@ -66,13 +66,18 @@ export const reconcilerPanels = (): AnyPanel[] => [
   timeSeries({
     title: "Orphan refunds failed in the last hour",
     description: `Refunds that the reconciler marked as failed because the provider was never asked for them. Each point
-      counts the hour before it. Each refund is a crash between our two steps: find it in the backend's log.`,
+      counts the hour before it. Each refund is a crash between our two steps: find it in the backend's log. **held**:
+      that many refunds Postgres has lost, and each new one makes this smaller instead.`,
     unit: "none",
     size: [8, 8],
-    links: runbook("VezaLedgerOrphanRefunds"),
-    targets: [range(hourly(reconcilerMetric.orphanRefunds, "stage"), "failed {{stage}}")],
+    links: runbook("VezaLedgerOrphanRefunds", "VezaLedgerEventsLost"),
+    targets: [
+      range(hourly(reconcilerMetric.orphanRefunds, "stage"), "failed {{stage}}"),
+      range(`max by (stage) (${reconcilerMetric.heldOrphans}{${ofStage}})`, "held {{stage}}"),
+    ],
   })
     .overrideByQuery("A", colored(told.orphan_refunds.color))
+    .overrideByQuery("B", colored("red"))
     .min(0),
   timeSeries({
     title: "Duration of a sweep",
