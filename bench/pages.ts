@@ -2,7 +2,7 @@ import { blindnessMetric } from "../lib/blindness.ts";
 import { overdueMetric } from "../lib/checks.ts";
 import { reconcilerMetric } from "../lib/events.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { byDay, countOf, type Group, minutesADay, minutesOf, notation, play, randomFrom } from "./promtool.ts";
+import { byDay, countOf, minutesADay, minutesOf, notation, ofStuckOrders, play, randomFrom } from "./promtool.ts";
 
 // npm run bench:pages [-- <seed> …]: how often stuck orders page although nothing is wrong, and how soon they page when
 // all webhooks are lost, and end. It plays the shipped rules on Prometheus' own promtool. Refunds have the same rules.
@@ -86,15 +86,6 @@ function totals(rises: number[]): number[] {
     return total;
   });
 }
-
-/** The rules about stuck orders. Nothing is unknown in these shops, so that they need not look back for a day. */
-const ofStuckOrders = (shipped: Group[]) =>
-  shipped.map(({ rules, ...group }) => ({
-    ...group,
-    rules: rules
-      .filter(({ record = "", alert = "" }) => /repaired_late|phase_inserts|StuckOrders|Growing/.test(record + alert))
-      .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:1m]", "[10m:1m]") })),
-  }));
 
 /** What fires of the shops' stages at each of these minutes. */
 async function ask(shops: Shop[], random: () => number, expr: string, minutes: number[]) {

@@ -61,6 +61,15 @@ export interface Group {
   rules: { record?: string; alert?: string; expr: string }[];
 }
 
+/** The rules about stuck orders. Nothing is unknown in simulated shops, so that they need not look back for a day. */
+export const ofStuckOrders = (shipped: Group[]): Group[] =>
+  shipped.map(({ rules, ...group }) => ({
+    ...group,
+    rules: rules
+      .filter(({ record = "", alert = "" }) => /repaired|insert|overdue|StuckOrders|Growing/.test(record + alert))
+      .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:1m]", "[10m:1m]") })),
+  }));
+
 interface Played {
   series: { series: string; values: string }[];
   /** What of the shipped rules is loaded. */
