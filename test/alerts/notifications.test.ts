@@ -87,7 +87,7 @@ const all: Incident[] = [
       [25, "page CheckFailing fires"],
       [25, "ticket ReconcilerDead fires"],
       [50, "ticket ReconcilerDead ends"],
-      [52, "page CheckFailing ends"],
+      [82, "page CheckFailing ends"],
     ],
   },
   {
