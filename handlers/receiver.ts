@@ -10,7 +10,7 @@ import { errorFields, log } from "../lib/log.ts";
 import { tryToPublish } from "../lib/publish.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { retryOnce } from "../lib/retry.ts";
-import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
+import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings.ts";
 import { plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
 import { logUnsigned } from "../lib/unsigned.ts";
 
@@ -25,7 +25,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     const bytes = readBody(event);
     const signed = readSignedHeaders(event.headers ?? {});
     const settings = await loadSettings("receiver");
-    verifySignature(signed, bytes, settings.webhookSecrets);
+    verify(signed, bytes, settings.webhookSecrets);
     stage = settings.stage ?? null;
     if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const id = plainId(signed.id);
@@ -47,6 +47,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
       else log("warn", "delivery refused", { id, status: error.status, error: error.message });
       return answer(error.status, { error: error.message, stage }, error.status === 405 ? { allow: "POST" } : {});
     }
+    doubtSettings("receiver");
     log("error", "delivery not confirmed", { id, ...errorFields(error) });
     return answer(503, { error: "not confirmed; send again with the same webhook-id", stage }, { "retry-after": "5" });
   }
@@ -58,6 +59,16 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
   const { body = "", isBase64Encoded } = event;
   if (typeof body !== "string") throw new Refusal(400, "body: must be text");
   return Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
+}
+
+/** Verifies a signature. When it is wrong, WEBHOOK_SECRET may be: so strangers can have it read again once in 5 s. */
+function verify(...signed: Parameters<typeof verifySignature>): void {
+  try {
+    verifySignature(...signed);
+  } catch (error) {
+    doubtSettings("receiver");
+    throw error;
+  }
 }
 
 /** Tries once more when the connection fails, or a kept one is late: recording twice counts once. */

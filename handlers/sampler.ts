@@ -8,7 +8,7 @@ import { tryToPublish } from "../lib/publish.ts";
 import { isTransient, push } from "../lib/pushgateway.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { exposeSample, takeSample } from "../lib/sample.ts";
-import { findDatabaseOf, loadSettings } from "../lib/settings.ts";
+import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings.ts";
 
 const connectBy = keepConnections("veza-ledger-sampler");
 
@@ -35,6 +35,7 @@ async function tick(): Promise<Record<string, number>> {
       counts[id] = "error" in outcome ? -1 : outcome.count;
       if ("error" in outcome) log("error", "check failed", { check: id, ...errorFields(outcome.error) });
     }
+    if (Object.values(counts).includes(-1)) doubtSettings("sampler");
 
     const metrics = await exposeSample(sample, { sampledAtSeconds, durationSeconds, database });
     const pushGauges = () =>
@@ -45,6 +46,9 @@ async function tick(): Promise<Record<string, number>> {
     await tryToPublish(connections, settings);
     await logCountedRows(connections, sample.outcomes, deadline("the ids of counted rows", rowsTimeoutMs));
     return counts;
+  } catch (error) {
+    doubtSettings("sampler");
+    throw error;
   } finally {
     // Lambda freezes the process until the next tick; a kept connection would not survive that.
     await connections.close();

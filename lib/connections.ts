@@ -9,8 +9,8 @@ const maxLent = 5;
 /** How an invocation connects. */
 export interface Connections {
   /**
-   * Lends a free, fresh connection, else a new one, which logs in with its first query. Waits while five are lent; who
-   * has waited longest is next. Settles as `work` does. When Postgres refuses the password, calls `work` once more on
+   * Lends a free, fresh connection to the database that the settings name by now, else a new one, which logs in with
+   * its first query. Waits while five are lent; who has waited longest is next. Settles as `work` does. When Postgres refuses the password, calls `work` once more on
    * another login: see last-good-login.ts.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
@@ -24,7 +24,7 @@ export interface Connections {
  * time.
  */
 export function keepConnections(name: string): (find: FindDatabase) => Connections {
-  let free: Database[] = [];
+  let free: (Database & { place: string })[] = [];
   let lent = 0;
   const waiting: (() => void)[] = [];
   const logIn = rememberLogin();
@@ -32,13 +32,17 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
     free = free.filter((database) => !some.includes(database));
     await Promise.allSettled(some.map((database) => database.close()));
   };
-  const takeFresh = () => {
-    void close(free.filter(({ lost, usedAtMs = 0 }) => lost.aborted || Date.now() - usedAtMs > connectionFreshMs));
+  const takeFresh = (place: string) => {
+    const isStale = (database: (typeof free)[number]) =>
+      database.lost.aborted || database.place !== place || Date.now() - (database.usedAtMs ?? 0) > connectionFreshMs;
+    void close(free.filter(isStale));
     return free.pop();
   };
-  const openNew = async (target: DatabaseTarget) =>
-    open({ ...target, password: target.password ?? (await iamToken(target)) }, name);
-  const lend = async <T>(database: Database, work: (database: Database) => Promise<T>) => {
+  const openNew = async (target: DatabaseTarget) => {
+    const password = target.password ?? (await iamToken(target));
+    return Object.assign(open({ ...target, password }, name), { place: placeOf(target) });
+  };
+  const lend = async <T>(database: (typeof free)[number], work: (database: Database) => Promise<T>) => {
     try {
       return await work(database);
     } finally {
@@ -52,8 +56,10 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
       if (lent === maxLent) await new Promise<void>((resolve) => waiting.push(resolve));
       else lent += 1;
       try {
-        const kept = takeFresh();
-        return await (kept ? lend(kept, work) : logIn(find, async (target) => lend(await openNew(target), work)));
+        const target = await find(false);
+        const kept = takeFresh(placeOf(target));
+        if (kept) return await lend(kept, work);
+        return await logIn(target, find, async (login) => lend(await openNew(login), work));
       } finally {
         if (waiting.length > 0) waiting.shift()?.();
         else lent -= 1;
@@ -62,3 +68,6 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
     close: () => close(free),
   });
 }
+
+/** What a connection is to, and as whom. A password may change meanwhile: it does not end a session either. */
+const placeOf = ({ password, ...place }: DatabaseTarget): string => JSON.stringify(place);

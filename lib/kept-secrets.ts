@@ -2,55 +2,72 @@ import { secretsFreshMs, secretsRetryMs } from "./limits.ts";
 import { log } from "./log.ts";
 import { fetchSecrets, type Texts } from "./secrets.ts";
 
-interface Cache<Parsed> {
-  ids: string;
+/** Secrets that are read rarely, and used by every invocation. */
+export interface KeptSecrets<Parsed> {
+  /**
+   * Resolves to what the secrets in `ids`, separated by commas, were parsed to. They are read when the last read was 5
+   * minutes ago, or 5 s if it failed or was doubted. Where they cannot be read or parsed, the last good ones stay in
+   * use, with a warning for each failed read. `fresh` reads at once, and takes no old ones for an answer: Postgres has
+   * refused the password. Rejects with a SecretsError, or as `parse` throws.
+   *
+   * Callers at the same time share a read, and back off together after a failure: a flood of requests floods no AWS API.
+   */
+  read(ids: string, fresh: boolean): Promise<Parsed>;
+  /** Notes that an invocation has failed with them: they may be wrong, and mended by now. */
+  doubt(): void;
+}
+
+/** Keeps what `parse` makes of the secrets' texts by name. */
+export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed): KeptSecrets<Parsed> {
+  let readIds: string | undefined;
+  let latest: Promise<Parsed>;
+  let isReading = false;
+  let startedAtMs = 0;
+  /** How long `latest` is good for, from its start. */
+  let keptForMs = 0;
   /** The last read that succeeded. */
-  good?: { parsed: Parsed; readAtMs: number };
-  latest: Promise<Parsed>;
-  /** Infinity while `latest` is under way. */
-  readAgainAtMs: number;
-}
-type Parse<Parsed> = (texts: Texts) => Parsed;
-const caches = new Map<Parse<unknown>, Cache<unknown>>();
+  let good: { parsed: Parsed; readAtMs: number } | undefined;
 
-/**
- * Reads the secrets in `ids`, separated by commas. Returns what `parse` makes of the settings' texts by name, from a
- * cache for 5 minutes, one for each `parse`. Secrets that cannot be read or parsed cost nothing: the last good ones
- * stay in use, with a warning for each failed read, one in 5 s. `fresh` bypasses the cache, since Postgres has refused
- * its password. Throws SecretsError, or as `parse` does.
- *
- * Callers at the same time share a read, and back off together after a failure: a flood of requests floods no AWS API.
- */
-export async function readSecrets<Parsed>(ids: string, fresh: boolean, parse: Parse<Parsed>): Promise<Parsed> {
-  let cache = caches.get(parse) as Cache<Parsed> | undefined;
-  const isReading = cache?.readAgainAtMs === Number.POSITIVE_INFINITY;
-  if (cache?.ids !== ids) cache = read(ids, parse);
-  else if (Date.now() >= cache.readAgainAtMs || (fresh && !isReading)) cache = read(ids, parse, cache.good);
-  caches.set(parse, cache);
-  const { good, latest } = cache;
-  return await latest.catch((error) => {
-    if (fresh || !good) throw error;
-    return good.parsed;
-  });
-}
-
-/** Starts a read. */
-function read<Parsed>(ids: string, parse: Parse<Parsed>, good?: Cache<Parsed>["good"]): Cache<Parsed> {
-  const readAtMs = Date.now();
-  const latest = fetchSecrets(ids).then(parse);
-  latest.then(
-    (parsed) => {
-      entry.good = { parsed, readAtMs };
-      entry.readAgainAtMs = readAtMs + secretsFreshMs;
-    },
-    (error: Error) => {
-      entry.readAgainAtMs = Date.now() + secretsRetryMs;
+  const start = async (ids: string): Promise<Parsed> => {
+    const readAtMs = Date.now();
+    startedAtMs = readAtMs;
+    isReading = true;
+    try {
+      const parsed = parse(await fetchSecrets(ids));
+      good = { parsed, readAtMs };
+      keptForMs = secretsFreshMs;
+      return parsed;
+    } catch (error) {
+      keptForMs = Date.now() - readAtMs + secretsRetryMs;
       if (good) {
         const age_seconds = Math.round((Date.now() - good.readAtMs) / 1000);
-        log("warn", "secrets not read again, the last ones stay in use", { age_seconds, reason: error.message });
+        const { message: reason } = error as Error;
+        log("warn", "secrets not read again, the last ones stay in use", { age_seconds, reason });
+      }
+      throw error;
+    } finally {
+      isReading = false;
+    }
+  };
+
+  return {
+    async read(ids, fresh) {
+      if (ids !== readIds) {
+        good = undefined;
+        readIds = ids;
+        latest = start(ids);
+      } else if (!isReading && (fresh || Date.now() >= startedAtMs + keptForMs)) {
+        latest = start(ids);
+      }
+      try {
+        return await latest;
+      } catch (error) {
+        if (fresh || !good) throw error;
+        return good.parsed;
       }
     },
-  );
-  const entry: Cache<Parsed> = { ids, latest, readAgainAtMs: Number.POSITIVE_INFINITY, ...(good && { good }) };
-  return entry;
+    doubt() {
+      keptForMs = Math.min(keptForMs, secretsRetryMs);
+    },
+  };
 }

@@ -10,24 +10,28 @@ export const isPasswordRefused = (error: unknown): boolean =>
 
 /**
  * Returns how to log in, with a memory of the last good password: a rotation may change the secret before Postgres.
- * Settles as `attempt` does. When Postgres refuses the password, makes one more attempt, with the password that
- * `findDatabase` gives now. Where that is the same, or cannot be read, it takes the last password that logged in.
+ * Settles as `attempt` on `first` does. When Postgres refuses the password, makes one more attempt, with the password
+ * that `findDatabase` gives now. Where that is the same, or cannot be read, it takes the last login that succeeded.
  */
 export function rememberLogin() {
   let good: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
-  return async <T>(findDatabase: FindDatabase, attempt: (target: DatabaseTarget) => Promise<T>): Promise<T> => {
+  return async <T>(
+    first: DatabaseTarget,
+    findDatabase: FindDatabase,
+    attempt: (target: DatabaseTarget) => Promise<T>,
+  ): Promise<T> => {
     const logIn = async (target: DatabaseTarget) => {
       const result = await attempt(target);
       good = { username: target.username, password: target.password, atMs: Date.now() };
       return result;
     };
-    const first = await findDatabase(false);
     try {
       return await logIn(first);
     } catch (error) {
       if (!isPasswordRefused(error)) throw error;
     }
-    const other = good && good.password !== first.password ? good : undefined;
+    const isFirst = good?.username === first.username && good.password === first.password;
+    const other = isFirst ? undefined : good;
     const latest = await findDatabase(true).catch((unread) => {
       if (other) return first;
       throw unread;

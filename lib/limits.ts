@@ -24,7 +24,7 @@ export const comparePushTimeoutMs = 1_500;
 
 /** How long an unused connection is lent again: over any statement, under the idle limit of a NAT or proxy. */
 export const connectionFreshMs = 10_000;
-/** How long secrets are kept, and when they are read again where they cannot be read or used. */
+/** How long secrets are kept, and when they are read again where they could not be read, or an invocation failed. */
 export const secretsFreshMs = 5 * 60_000;
 export const secretsRetryMs = 5_000;
 

@@ -2,7 +2,7 @@
 import { unescape as decode } from "node:querystring";
 import { certificatesIn, trustCertificates } from "./certificates.ts";
 import type { DatabaseTarget } from "./database.ts";
-import { readSecrets } from "./kept-secrets.ts";
+import { keepSecrets } from "./kept-secrets.ts";
 import type { FindDatabase } from "./last-good-login.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
 import type { Texts } from "./secrets.ts";
@@ -41,6 +41,7 @@ const parseFor = (functionName: FunctionName) => (texts: Texts) => {
   return parseSettings({ ...texts, ...Object.fromEntries(given) }, functionName);
 };
 const parse = { sampler: parseFor("sampler"), receiver: parseFor("receiver") };
+const kept = { sampler: keepSecrets(parse.sampler), receiver: keepSecrets(parse.receiver) };
 
 /**
  * Reads and validates the settings of one function, from the environment first, then from the Secrets Manager secrets
@@ -49,10 +50,16 @@ const parse = { sampler: parseFor("sampler"), receiver: parseFor("receiver") };
  */
 export async function loadSettings(functionName: FunctionName, { fresh = false } = {}): Promise<Settings> {
   const ids = process.env.SECRET_ID;
-  const settings = ids ? await readSecrets(ids, fresh, parse[functionName]) : parse[functionName]({});
+  const settings = ids ? await kept[functionName].read(ids, fresh) : parse[functionName]({});
   trustCertificates(settings.certificates);
   return settings;
 }
+
+/**
+ * Notes that an invocation has failed, since its settings may be wrong: from 5 s after they were read on, the next one
+ * reads the secrets again.
+ */
+export const doubtSettings = (functionName: FunctionName): void => kept[functionName].doubt();
 
 /**
  * Returns how an invocation finds its database: as in its settings and, from a refused password on, as in the settings

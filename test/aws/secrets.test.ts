@@ -2,20 +2,25 @@
 import { randomUUID } from "node:crypto";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { serve } from "../../commands/function-url.ts";
+import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
-import { readSecrets } from "../../lib/kept-secrets.ts";
-import type { Texts } from "../../lib/secrets.ts";
+import { type KeptSecrets, keepSecrets } from "../../lib/kept-secrets.ts";
 import { loadSettings } from "../../lib/settings.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck } from "../helpers/models.ts";
+import { newSecret, post } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, tcpServer } from "../helpers/servers.ts";
 
 /** A name that no earlier test has read. */
 let app: string;
+/** What keeps them. */
+let secrets: KeptSecrets<Record<string, string | undefined>>;
 beforeEach(() => {
+  secrets = keepSecrets((texts) => texts);
   app = `app-${randomUUID()}`;
   vi.useFakeTimers({ toFake: ["Date"] });
 });
@@ -23,32 +28,31 @@ afterEach(() => vi.useRealTimers());
 
 /** Lets the clock go on, which is stopped otherwise. */
 const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
-const same = (texts: Texts) => texts;
 const tick = () => sampler({} as ScheduledEvent, {} as Context, () => {});
 /** An error after which the SDK does not retry by itself. */
 const outage = { __type: "InvalidRequestException", message: "hunter2" };
 
 it("reads several secrets, leaves no connection open, and keeps them for 5 minutes", async () => {
   const rds = `${app}-rds`;
-  const secrets = { [app]: { STAGE: "prod", port: 5432, password: "not this" }, [rds]: { password: "first" } };
-  const { reads, sockets } = await fakeSecretsManager(secrets);
-  const read = (fresh = false) => readSecrets(`${app}, ${rds}`, fresh, same);
+  const texts = { [app]: { STAGE: "prod", port: 5432, password: "not this" }, [rds]: { password: "first" } };
+  const { reads, sockets } = await fakeSecretsManager(texts);
+  const read = (fresh = false) => secrets.read(`${app}, ${rds}`, fresh);
   expect(await read()).toEqual({ STAGE: "prod", port: "5432", password: "first" });
   expect(reads.toSorted()).toEqual([app, rds]);
   await expect.poll(() => [...sockets].filter(({ destroyed }) => !destroyed).length).toBe(0);
-  secrets[rds] = { password: "second" };
+  texts[rds] = { password: "second" };
   pass(299);
   expect(await read()).toMatchObject({ password: "first" });
   pass(2);
   expect(await read()).toMatchObject({ password: "second" });
-  secrets[rds] = { password: "third" };
+  texts[rds] = { password: "third" };
   expect(await read(true)).toMatchObject({ password: "third" });
   expect(reads).toHaveLength(6);
 });
 
 it("reads once for all that ask at the same time", async () => {
   const { reads } = await fakeSecretsManager({ [app]: { password: "first" } });
-  const askAll = () => Promise.all(Array.from({ length: 50 }, (_, index) => readSecrets(app, index % 2 === 0, same)));
+  const askAll = () => Promise.all(Array.from({ length: 50 }, (_, index) => secrets.read(app, index % 2 === 0)));
   await askAll();
   await askAll(); // Now that there are good ones.
   expect(reads).toEqual([app, app]);
@@ -81,12 +85,12 @@ describe.each([
     "%s; it is read every 5 s, with a warning each time, and in use when it was corrected",
     async (_, first, meanwhile) => {
       const log = captureLog();
-      const secrets: Record<string, unknown> = { [app]: first };
-      const fake = await fakeSecretsManager(secrets);
+      const texts: Record<string, unknown> = { [app]: first };
+      const fake = await fakeSecretsManager(texts);
       setEnvironment({ ...withoutSettings, SECRET_ID: app });
       const read = () => loadSettings("sampler").catch(({ message }) => message);
       if (first) await read();
-      secrets[app] = broken;
+      texts[app] = broken;
       fake.failure = wrong === outage ? outage : undefined;
       pass(301);
       for (const seconds of [0, 4, 1]) {
@@ -99,7 +103,7 @@ describe.each([
       expect(log).toEqual(first ? [kept(301), kept(306)] : []);
       expect(JSON.stringify(log)).not.toContain("hunter2");
       fake.failure = undefined;
-      secrets[app] = right("second");
+      texts[app] = right("second");
       pass(5);
       expect(await read()).toMatchObject({ stage: "second" });
     },
@@ -109,12 +113,12 @@ describe.each([
 it("takes no old ones for an answer when those were refused, and cannot be read again", async () => {
   captureLog();
   const fake = await fakeSecretsManager({ [app]: { password: "first" } });
-  await readSecrets(app, false, same);
+  await secrets.read(app, false);
   fake.failure = outage;
-  await expect(readSecrets(app, true, same)).rejects.toThrow("InvalidRequestException");
-  await expect(readSecrets(app, true, same)).rejects.toThrow("InvalidRequestException");
+  await expect(secrets.read(app, true)).rejects.toThrow("InvalidRequestException");
+  await expect(secrets.read(app, true)).rejects.toThrow("InvalidRequestException");
   expect(fake.reads).toHaveLength(3);
-  expect(await readSecrets(app, false, same)).toEqual({ password: "first" });
+  expect(await secrets.read(app, false)).toEqual({ password: "first" });
 });
 
 it("costs no tick in a rotation that changes the secret first, and Postgres later or before the tick", async () => {
@@ -123,12 +127,12 @@ it("costs no tick in a rotation that changes the secret first, and Postgres late
   const username = `rotating_${randomUUID().slice(0, 8)}`;
   await database.admin.unsafe(`create role ${username} login password 'old' in role veza_ledger_sampler`);
   onTestFinished(async () => void (await database.admin.unsafe(`drop role ${username}`)));
-  const secrets: Record<string, object> = {};
+  const texts: Record<string, object> = {};
   const store = (password: string) => {
     const DATABASE_URL = database.samplerUrl.replace("veza_ledger_sampler:sampler", `${username}:${password}`);
-    secrets[app] = { DATABASE_URL, PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "rotation" };
+    texts[app] = { DATABASE_URL, PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: "rotation" };
   };
-  await fakeSecretsManager(secrets);
+  await fakeSecretsManager(texts);
   setEnvironment({ ...withoutSettings, SECRET_ID: app });
   store("old");
   await tick();
@@ -146,6 +150,64 @@ it("costs no tick in a rotation that changes the secret first, and Postgres late
   expect(ticks).toMatchObject([forEachCheck(() => 0), ahead, ahead, ahead]);
 });
 
+describe("a secret that is valid and wrong: 10 s after it was mended, all is right again, where it had", () => {
+  const wrongParts: Record<string, (url: string) => string> = {
+    "another port": (url) => url.replace(/:\d+\//, ":1/"),
+    "another host": (url) => url.replace("127.0.0.1", "127.0.0.2"),
+    "a database that there is not": (url) => url.replace(/\w+$/, "nowhere"),
+    "another database": (url) => url.replace(/\w+$/, "postgres"),
+    "the login of the other function": (url) => {
+      const [of, other] = url.includes("sampler") ? ["sampler", "receiver"] : ["receiver", "sampler"];
+      return url.replace(`veza_ledger_${of}:${of}`, `veza_ledger_${other}:${other}`);
+    },
+  };
+  const right = (DATABASE_URL: string) => ({
+    ...{ DATABASE_URL, PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: newSecret(), STAGE: "mended" },
+  });
+
+  it.each([
+    ...Object.entries(wrongParts).map(([name, change]) => [name, { DATABASE_URL: change }] as const),
+    ["another gateway", { PUSHGATEWAY_URL: () => "http://127.0.0.1:1" }] as const,
+  ])("%s, for the sampler", async (_, changes: Record<string, (text: string) => string>) => {
+    captureLog();
+    const { samplerUrl } = await databaseForTest();
+    const good: Record<string, string> = right(samplerUrl);
+    const wrong = Object.entries(changes).map(([name, change]) => [name, change(good[name] ?? "")]);
+    const texts = { [app]: { ...good, ...Object.fromEntries(wrong) } };
+    await fakeSecretsManager(texts);
+    setEnvironment({ ...withoutSettings, SECRET_ID: app });
+    const counts = () => Promise.resolve(tick()).catch((error) => error);
+    const all = forEachCheck(() => 0);
+    expect(await counts()).not.toEqual(all);
+    texts[app] = good;
+    pass(10);
+    expect(await counts()).toEqual(all);
+  });
+
+  it.each([
+    ...Object.entries(wrongParts).map(([name, change]) => [name, { DATABASE_URL: change }] as const),
+    ["another WEBHOOK_SECRET", { WEBHOOK_SECRET: () => newSecret() }] as const,
+  ])("%s, for the receiver", async (_, changes: Record<string, (text: string) => string>) => {
+    captureLog();
+    const { receiverUrl } = await databaseForTest();
+    const good: Record<string, string> = right(receiverUrl);
+    const wrong = Object.entries(changes).map(([name, change]) => [name, change(good[name] ?? "")]);
+    const texts = { [app]: { ...good, ...Object.fromEntries(wrong) } };
+    const fake = await fakeSecretsManager(texts);
+    setEnvironment({ ...withoutSettings, SECRET_ID: app });
+    const server = await serve(receiver, 0);
+    onTestFinished(() => server.stop());
+    const send = async () => (await post(server.url, good.WEBHOOK_SECRET ?? "", "[]")).status;
+    for (const _ of ["first", "second"]) expect(await send()).not.toBe(200);
+    const reads = fake.reads.length;
+    expect(await send()).not.toBe(200);
+    if ("WEBHOOK_SECRET" in changes) expect(fake.reads).toHaveLength(reads); // A flood reads once in 5 s.
+    texts[app] = good;
+    pass(10);
+    expect(await send()).toBe(200);
+  });
+});
+
 describe("says what is wrong and what to do, and nothing of a secret, when", () => {
   const name = "AccessDeniedException";
   it.each<[string, { secret?: unknown; failure?: [name: string, message: string] }, string]>([
@@ -158,7 +220,7 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
   ])("%s", async (_, { secret, failure: [type = "", message = ""] = [] }, cause) => {
     const fake = await fakeSecretsManager(secret === undefined ? {} : { [app]: secret });
     if (type) fake.failure = { __type: type, message };
-    const error = await readSecrets(app, false, same).catch((reason: Error) => reason);
+    const error = await secrets.read(app, false).catch((reason: Error) => reason);
     expect(error).toMatchObject({ message: expect.stringContaining(`SECRET_ID: ${app} could not be read: ${cause}`) });
     expect(error).not.toMatchObject({ message: expect.stringContaining("hunter2") });
   });
@@ -171,13 +233,13 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
   ])("%s", async (_, listen, cause) => {
     await fakeSecretsManager({});
     setEnvironment({ AWS_ENDPOINT_URL: `http://127.0.0.1:${await listen()}` });
-    for (const _ of ["first", "second"]) await expect(readSecrets(app, true, same)).rejects.toThrow(cause);
+    for (const _ of ["first", "second"]) await expect(secrets.read(app, true)).rejects.toThrow(cause);
     expect(dialled.mock.calls.length).toBeLessThan(3); // What was given up has dialled no more.
   });
 
   it("no region is set", async () => {
     await fakeSecretsManager({});
     setEnvironment({ AWS_REGION: undefined, AWS_DEFAULT_REGION: undefined, AWS_CONFIG_FILE: "/nowhere" });
-    await expect(readSecrets(app, false, same)).rejects.toThrow(/: no AWS region is set: set AWS_REGION$/);
+    await expect(secrets.read(app, false)).rejects.toThrow(/: no AWS region is set: set AWS_REGION$/);
   });
 });
