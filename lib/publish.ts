@@ -9,48 +9,66 @@ import { retryOnce } from "./retry.ts";
 import type { Settings } from "./settings.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
 
+// One publishes, one waits, and all others leave it to who waits: that one reads the totals after they have committed.
+//
+//     begin ── somebody waits for the lock ──▶ commit ──▶ false: that publisher takes these totals along
+//       │
+//       ▼
+//     lock ──▶ read totals ──▶ read the gateway ──▶ push ──▶ commit ──▶ true
+//       │           │                 │              │          │
+//       2 s         └──── a fault ────┴──────────────┘          └── lost: was the lock kept until here?
+//       │                         │                                   │
+//       └─────────────────────────┴──────▶ rollback ◀─────────────────┘
+//                                              │
+//                                              └──▶ once more from `begin`, at once, on another connection if lost
+//
+// Under the lock, reading and pushing are one step: a push of older totals after newer totals would be a fall. A
+// publisher that fails may still have pushed older totals. Its push arrives late, or its process was stopped and lost
+// the session, and so the lock. Hence the second attempt: such a fall lasts round trips, not until the next tick.
+
 type Gateway = Pick<Settings, "pushgateway" | "stage">;
 
 /** Takes the publishers' lock: on an empty table, which only publishers may update, and so lock. */
 export const lockPublisher = "lock table ledger_metrics.publisher in exclusive mode";
 
+/** SQL: the entries of pg_locks for it. VACUUM has and waits for another mode. */
+const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regclass and mode = 'ExclusiveLock'
+    and database = (select oid from pg_database where datname = current_database())`;
+
 /**
- * Takes no lock while another publisher waits for it; VACUUM waits in another mode. The second result has a row if the
- * lock was taken: `do` has no result. The totals are read after that, and as JSON: a role's extra_float_digits could
- * round a float8, and its counter would be held.
+ * Begins a transaction, takes the lock unless another publisher waits for it, and yields one row: \`isLocked\`, and
+ * \`totals\`, a list of series, read after that. They are JSON: a role's extra_float_digits could round a float8, and its
+ * counter would be held.
  */
 export const lockAndReadTotals = `
   begin isolation level read committed read write;
   do $$ begin
-    if not exists (select from pg_locks where relation = 'ledger_metrics.publisher'::regclass and not granted
-      and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database()))
-    then ${lockPublisher}; set local ledger_metrics.publishes = on; end if;
+    if not exists (select ${locks} and not granted) then ${lockPublisher}; end if;
   end $$;
-  select where current_setting('ledger_metrics.publishes', true) = 'on';
-  select name, labels, to_jsonb(value) as value from ledger_metrics.totals`;
+  select exists (select ${locks} and granted and pid = pg_backend_pid()) as "isLocked", (
+    select coalesce(jsonb_agg(jsonb_build_object('name', name, 'labels', labels, 'value', value)), '[]')
+    from ledger_metrics.totals
+  ) as totals`;
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
  * and to false when it leaves that to a publisher that waits for the lock already, and so reads the totals later.
  *
- * The lock lets one publisher at a time read and push. A push of older totals after newer totals would be a fall.
- * A publisher that fails may still have pushed older totals: its push arrives late, or its process was stopped and lost
- * the session, and so the lock. So it publishes once more at once, unless the gateway refuses or `publishDeadline` has
- * aborted. Rejects as the second attempt does: the role's lock_timeout has passed, the totals cannot be read, page and
- * push fail or take over 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
+ * Publishes once more at once after a failure, unless the gateway refuses or \`publishDeadline\` has aborted. Rejects as
+ * the second attempt does: its lock_timeout has passed, the totals cannot be read, page and push fail or take over
+ * 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
  */
 export function publishTotals(connections: Connections, to: Gateway, publishDeadline: AbortSignal): Promise<boolean> {
   const attempt = async (database: Database) => {
     const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
     try {
-      const [, lock, totals] = (await ask(lockAndReadTotals)) as unknown as [unknown, unknown[], Series[]];
-      const isLocked = lock.length > 0;
+      const [row] = (await ask(lockAndReadTotals)).at(-1) as unknown as [{ isLocked: boolean; totals: Series[] }];
       const signals = [publishDeadline, database.lost, deadline("the Pushgateway", comparePushTimeoutMs)];
-      const held = isLocked ? await withAnyOf(signals, (signal) => compareAndPush(to, totals, signal)) : [];
+      const held = row.isLocked ? await withAnyOf(signals, (signal) => compareAndPush(to, row.totals, signal)) : [];
       await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
       const by = held.map((counter) => [keyOf(counter), counter.value - counter.total]);
       if (held.length > 0) log("warn", "counters held", { by: Object.fromEntries(by) });
-      return isLocked;
+      return row.isLocked;
     } catch (error) {
       await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
       throw error;
