@@ -2,6 +2,7 @@ import type postgres from "postgres";
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { takeSample } from "../lib/sample.ts";
+import { beginReading } from "../lib/transaction.ts";
 
 const settled = (rows: number) => `
   insert into orders (status, hyperswitch_payment_id, created_at)
@@ -34,15 +35,22 @@ export async function fillLedger(sql: postgres.Sql, rows: number): Promise<void>
   for (const statement of [settled(rows), inProgress, vacuum].join(";").split(";")) await sql.unsafe(statement);
 }
 
+const ledger = { schemas: ["public"], timeZone: "UTC" };
+
 /** Takes a sample on `sql`, as a tick does. Returns all questions that it asked. Throws when a check fails. */
 export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   const asked: string[] = [];
   const unsafe = (statement: string) => {
-    asked.push(statement.replace(/^select pg_catalog\.set_config.*;\n/, ""));
+    asked.push(statement.replace(beginReading(ledger), ""));
     return sql.unsafe(statement);
   };
   const close = async () => {};
-  const database = { sql: { unsafe }, lost: new AbortController().signal, close } as unknown as Database;
+  const database = {
+    sql: { unsafe },
+    ledger,
+    lost: new AbortController().signal,
+    close,
+  } as unknown as Database;
   const { outcomes } = await takeSample({ use: (work) => work(database), close }, deadline("Postgres", 60_000));
   for (const outcome of outcomes) if ("error" in outcome) throw outcome.error;
   return asked;

@@ -3,11 +3,12 @@ import { oldestRowsOf } from "../lib/counted-rows.ts";
 import type { Database } from "../lib/database.ts";
 import { deadline } from "../lib/deadline.ts";
 import { takeSample } from "../lib/sample.ts";
+import { beginReading, searchPath } from "../lib/transaction.ts";
 import { command, Misuse, start } from "./command.ts";
 import { firstLook } from "./doctor/first-look.ts";
 import { postgresTimeoutMs, type Scene, takeLooks } from "./doctor/look.ts";
 import { gatewayLooks, looks } from "./doctor/looks.ts";
-import { openSession, readSettings } from "./doctor/session.ts";
+import { ledgerOf, openSession, readSettings } from "./doctor/session.ts";
 import { type Finding, findingOf, well } from "./finding.ts";
 import { linesOf, type Print } from "./print.ts";
 
@@ -15,12 +16,12 @@ import { linesOf, type Print } from "./print.ts";
 // Prints a finding for each look. What it writes to the database, it takes back.
 const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>]
        npm run doctor -- sampler --sql
-       npm run doctor -- postgres://… [--schema <name>]
+       npm run doctor -- postgres://… [--schema <name>,<name>]
 
   postgres:// counts on a ledger where nothing is installed yet: reads it, and
               changes nothing. The password may be in PGPASSWORD instead
-  --schema    the ledger's schema, where the login's search_path does not lead
-              to it
+  --schema    the ledger's schemas, where it is not public: LEDGER_SCHEMA of the
+              functions, which counts without this. So does LEDGER_TIMEZONE
   --settled   statuses that are settled: nobody waits for such rows
   --sql       prints the statements of a tick, to paste into psql
   -h, --help  prints this`;
@@ -61,25 +62,29 @@ async function examine(functions: Scene["functions"], settled: string[], print: 
   const session = await openSession(settings, limit).catch((error) => say("Postgres", findingOf(error)));
   if (session) {
     say("Postgres", well(`${session.version} on ${settings.database.host}, as ${session.login}`));
-    for await (const [name, finding] of takeLooks(looks, { ...scene, ...session }, limit)) say(name, finding);
+    for await (const [{ name }, finding] of takeLooks(looks, { ...scene, ...session }, limit)) say(name, finding);
     await session.database.close();
   }
-  for await (const [name, finding] of takeLooks(gatewayLooks, scene)) say(name, finding);
+  for await (const [{ name }, finding] of takeLooks(gatewayLooks, scene)) say(name, finding);
   return exitCode;
 }
 
 /** Every statement of a tick, to paste into psql: a tick whose session notes them instead of asking. */
 async function statements(): Promise<string> {
+  const ledger = ledgerOf(process.env);
+  const { schemas, timeZone } = ledger;
+  const begin = beginReading(ledger);
   const asked = [
-    "-- Ask as the sampler's login: its rights, search_path and zone decide what it sees. The outbox may be elsewhere.",
+    "-- Ask as the sampler's login: its rights decide what it sees. The outbox may be elsewhere.\n" +
+      `set search_path = ${searchPath(schemas)};\nset timezone = '${timeZone}';\nset row_security = off;`,
   ];
-  const witness = { now: Date.now() / 1000, hasAmounts: true, hasAccepted: true, hasOutbox: true };
+  const witness = { schemas, now: Date.now() / 1000, hasAmounts: true, hasAccepted: true, hasOutbox: true };
   const unsafe = async (question: string) => {
-    asked.push(`${question};`);
-    return asked.length === 2 ? [witness] : [checks.map(({ id }) => ({ check: id }))];
+    asked.push(`${question.replace(begin, "")};`);
+    return asked.length === 2 ? [[witness]] : [checks.map(({ id }) => ({ check: id }))];
   };
   const close = async () => {};
-  const database = { sql: { unsafe }, lost: new AbortController().signal, close } as unknown as Database;
+  const database = { sql: { unsafe }, ledger, lost: new AbortController().signal, close } as unknown as Database;
   await takeSample({ use: (work) => work(database), close }, deadline("a tick", postgresTimeoutMs));
   return [...asked, ...checks.map((check) => `${oldestRowsOf(check)};`)].join("\n\n");
 }

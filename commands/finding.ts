@@ -1,4 +1,5 @@
 import { errorFields } from "../lib/log.ts";
+import { shellWord, sqlName } from "./quote.ts";
 
 /**
  * One step of a remedy, in one line to paste as it is: SQL and the role that runs it, a command, or a sentence. Names
@@ -16,12 +17,20 @@ export interface Finding {
   expected?: string;
   /** Steps from `found` to `expected`, in this order. */
   remedy: Step[];
+  /** The role lacks a right. */
+  isRefused?: true;
 }
 
 /** Steps that a page explains. */
 export const view = "let the role read a view instead: docs/what-counts.md";
 export const ownedView = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
 export const correct = `correct these rows and what writes them, or ${view}`;
+
+/** psql's options that run schema.sql and roles.sql for a ledger in these schemas. */
+export const schemaOption = (schemas: readonly string[]): string =>
+  `-v schema=${shellWord(schemas.map(sqlName).join())}`;
+
+export const again = "run config/postgres/schema.sql and roles.sql again: docs/settings.md";
 
 /** Findings by their mark: what was found, what was expected, and the steps from one to the other. */
 export const well = (found: string): Finding => ({ mark: "✓", found, remedy: [] });

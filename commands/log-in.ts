@@ -31,7 +31,7 @@ function remedyFor(error: unknown, { host, port, tls, ...target }: DatabaseTarge
     "57P03": ["wait until Postgres has started, then run it again"],
   };
   const ofRole: typeof known = {
-    "28000": ["npm run migrate if there is no such role. Otherwise:", alter("login")],
+    "28000": ["run config/postgres/roles.sql if there is no such role. Otherwise:", alter("login")],
     "53300": ["see who has them in pg_stat_activity, and end what is idle. Otherwise:", alter("connection limit 50")],
   };
   // By the name of Postgres' own function: its messages come in the server's language.

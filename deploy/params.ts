@@ -22,6 +22,7 @@ const textParams = [
   "databaseResourceId",
   "samplerSecretId",
   "receiverSecretId",
+  "ledgerSchema",
   "kmsKeyArn",
   "pushgatewayUrl",
   "subnetIds",
@@ -55,6 +56,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     STAGE: stage,
     VERSION: manifest.version,
     ...(params.databaseUrl && { DATABASE_URL: params.databaseUrl.replace("//", `//${loginOf(functionName)}@`) }),
+    ...(params.ledgerSchema && functionName === "sampler" && { LEDGER_SCHEMA: params.ledgerSchema }),
     ...(params.pushgatewayUrl && { PUSHGATEWAY_URL: params.pushgatewayUrl }),
     // Node's own roots lack the authorities of RDS. Lambda brings this file of them, but does not load it.
     NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
@@ -86,7 +88,7 @@ const mismatchPattern = `{ ${Object.values(mismatches)
   .map((beginning) => `($.message.error = "${beginning}*")`)
   .join(" || ")} }`;
 
-/** What a function logs in to Postgres as: commands/plan/rights.ts has this role. */
+/** What a function logs in to Postgres as: commands/rights.ts has this role. */
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
 /** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */

@@ -4,6 +4,7 @@ import { ledgerDashboard } from "../config/grafana/layout.ts";
 import { amountsPage, eventsPage, readmePage, rowsOutsidePage, rowsTooOldPage, runbookIndex } from "./docs.ts";
 import { eventsSchema } from "./events-schema.ts";
 import { indexes, rollback } from "./indexes.ts";
+import { rolesFile, schemaFile } from "./roles.ts";
 import { rulesFile } from "./rules-of-checks.ts";
 
 // npm run generate: writes all that is made from the checks (lib/checks.ts and config/checks.ts), from the schema of
@@ -17,6 +18,8 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/grafana/ledger.json": () => json(ledgerDashboard()),
   "config/postgres/indexes.sql": () => indexes,
   "config/postgres/indexes.rollback.sql": () => rollback,
+  "config/postgres/roles.sql": rolesFile,
+  "config/postgres/schema.sql": schemaFile,
   "docs/amounts.md": amountsPage,
   "docs/events.md": eventsPage,
   "docs/events.schema.json": () => json(eventsSchema()),

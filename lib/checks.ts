@@ -163,11 +163,18 @@ export function runChecks(ask: Ask, which = checks): Promise<Outcome[]> {
   return Promise.all(which.map(run));
 }
 
+/** SQLSTATE. */
+const noSuchTable = "42P01";
+
 async function runCheck(ask: Ask, check: Check): Promise<Count> {
   const count = async (withOldest: boolean) => countIn((await ask(questionOf(check, { withOldest })))[0]);
   try {
     return await count(true);
   } catch (error) {
+    if (codeOf(error) === noSuchTable) {
+      const message = `${(error as Error).message}: is LEDGER_SCHEMA right?`;
+      throw Object.assign(new Error(message), { code: noSuchTable });
+    }
     // SQLSTATE class 42 or 22: the schema or a value does not suit the statement, and perhaps only its `oldest`.
     if (!/^(42|22)/.test(codeOf(error))) throw error;
     return await count(false);

@@ -3,6 +3,7 @@ import net from "node:net";
 import { connect as secure } from "node:tls";
 import postgres from "postgres";
 import { orAbort, withAnyOf } from "./deadline.ts";
+import type { Ledger } from "./ledger.ts";
 import { dialTimeoutMs } from "./limits.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
@@ -14,11 +15,14 @@ export interface DatabaseTarget {
   /** `undefined`: each connection logs in with an IAM token of its own. */
   password: string | undefined;
   tls: "verified" | "unverified" | "off";
+  ledger: Ledger;
 }
 
 /** One connection. Once lost, it stays lost. */
 export interface Database {
   sql: postgres.Sql;
+  /** Where its questions look. */
+  ledger: Ledger;
   /** Aborts at the moment when the connection is lost, and its locks with it. */
   lost: AbortSignal;
   /** When it was last given back, unless it is new. */
@@ -34,7 +38,7 @@ export interface Database {
  * that the commit may be lost. Other warnings say nothing of that: near wraparound, each commit gives one.
  */
 export function open(target: DatabaseTarget, name: string): Database {
-  const { tls, ...login } = target;
+  const { tls, ledger, ...login } = target;
   const lost = new AbortController();
   let socket: net.Socket | undefined;
   let isDialled = false;
@@ -88,7 +92,7 @@ export function open(target: DatabaseTarget, name: string): Database {
       }),
   } as postgres.Options<Record<string, never>>); // The option `socket` is missing in the package's types.
 
-  return { sql, lost: lost.signal, close };
+  return { sql, ledger, lost: lost.signal, close };
 }
 
 /** Resolves to what comes with an event of the start-up. Ends a socket that hangs up instead, or is mute for 3 s. */

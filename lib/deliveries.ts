@@ -3,6 +3,7 @@ import type { Sql } from "postgres";
 import { nounOf, reconcilerMetric } from "./events.ts";
 import type { Series } from "./exposition.ts";
 import { Refusal } from "./refusal.ts";
+import { beginWriting } from "./transaction.ts";
 
 /** What became of a delivery: `recorded` now, or a `duplicate` of a delivery that added the same. */
 export type DeliveryStatus = "recorded" | "duplicate";
@@ -17,7 +18,7 @@ export interface Delivery {
 const maxPurged = 100;
 
 /**
- * Records a delivery and adds its increments to the totals, or does neither: one statement, atomic without a
+ * Records a delivery and adds its increments to the totals, or does neither: one message is one
  * transaction. A replay counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for
  * other increments: these are lost, unless they are sent under another id.
  *
@@ -30,7 +31,7 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
   // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
   const given = JSON.stringify({ id, digest, words, increments });
   const literal = `'${Buffer.from(given).toString("base64")}'`;
-  const [row] = await sql.unsafe<{ known: string; counted: string; isNew: boolean }[]>(`
+  const answers = await sql.unsafe<{ known: string; counted: string; isNew: boolean }[][]>(`${beginWriting}
     with given as (
       select id, digest, words, increments
       from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
@@ -60,6 +61,7 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
       )
     )
     select known, counted, "isNew" from written`);
+  const [row] = answers.at(-1) ?? [];
   if (!row) throw new Error("Postgres did not say whether it has recorded the delivery");
   if (row.isNew) return "recorded";
   if (row.known === digest) return "duplicate";

@@ -1,6 +1,6 @@
-// How long the functions wait, and how long what they keep is good. commands/plan/rights.ts has the time-outs of
-// statements, and serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push,
-// 3.5 to publish, 2 for ids, 1.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
+// How long the functions wait, and how long what they keep is good. transaction.ts has the time-outs of statements,
+// and serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to
+// publish, 2 for ids, 1.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;

@@ -1,7 +1,7 @@
 import { type Family, family } from "./exposition.ts";
 import type { Evidence } from "./question.ts";
 
-// The sender's outbox, where it is in the ledger's database.
+// The sender's outbox, where it is in the ledger's database: clients/go/outbox.sql makes it in public.
 
 export const outboxMetric = {
   rows: "veza_ledger_outbox_rows",
@@ -14,12 +14,13 @@ export const outboxFamilies: Family[] = [
   family("gauge", oldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
 
-const waiting = "from ledger_metrics_outbox where parked_at is null and sent_at is null";
+const table = "public.ledger_metrics_outbox";
+const waiting = `from ${table} where parked_at is null and sent_at is null`;
 
 export const outbox: Evidence = {
   of: "outbox",
   question: `
-  select (select count(*) from ledger_metrics_outbox where parked_at is not null) as parked,
+  select (select count(*) from ${table} where parked_at is not null) as parked,
     (select count(*) ${waiting}) as waiting,
     (select count(*) ${waiting} and created_at < now() - interval '15 minutes') as late,
     (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`,

@@ -1,27 +1,45 @@
-import { type Database, withDeadline } from "./database.ts";
+import { codeOf, type Database } from "./database.ts";
+import { askOn } from "./question.ts";
 
-const mayRead = (relation: string) => `exists (
-      select from pg_class where relname = '${relation}' and has_table_privilege(oid, 'select')
-        and relnamespace = (select oid from pg_namespace where nspname = 'ledger_metrics'))`;
+const mayRead = (schema: string, relation: string) => `exists (
+      select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+      where nspname = '${schema}' and relname = '${relation}' and has_any_column_privilege(pg_class.oid, 'select')
+        and has_schema_privilege(relnamespace, 'usage'))`;
 
-/** Also which relations a ledger has that not every ledger has, as far as this session may read them. */
+/**
+ * Also which schemas are there and may be used, since a search_path skips others without a word; and which relations a
+ * ledger has that not every ledger has, as far as this session may read them.
+ */
 const question = `
-  select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
-    coalesce(has_any_column_privilege(to_regclass('ledger_metrics_outbox'), 'select'), false) as "hasOutbox",
-    ${mayRead("amounts_at_risk")} as "hasAmounts", ${mayRead("accepted")} as "hasAccepted"`;
+  select to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
+    extract(epoch from clock_timestamp())::numeric as now,
+    ${mayRead("public", "ledger_metrics_outbox")} as "hasOutbox",
+    ${mayRead("ledger_metrics", "amounts_at_risk")} as "hasAmounts",
+    ${mayRead("ledger_metrics", "accepted")} as "hasAccepted"`;
 
 /** How far apart the clocks are, in seconds, and which optional relations this session can read. */
 type SessionFacts = { apart: number } & Record<"hasAmounts" | "hasAccepted" | "hasOutbox", boolean>;
 
 /**
  * Asks whether answers of this session can be believed. It costs nothing: postgres.js sends a first query alone in any
- * case. Rejects on a replica.
+ * case. Rejects on a replica, and where a schema cannot be used or the server does not know the zone.
  */
 export async function askSession(database: Database, deadline: AbortSignal): Promise<SessionFacts> {
   const askedAtSeconds = Date.now() / 1000;
-  const [seen] = await withDeadline(database, deadline, (sql) => sql.unsafe(question));
+  const { schemas: expected, timeZone } = database.ledger;
+  const [seen] = await askOn(
+    database,
+    deadline,
+  )(question).catch((error) => {
+    // Invalid parameter value: no other setting of a message is given by people.
+    if (codeOf(error) === "22023") throw new Error(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`);
+    throw error;
+  });
   if (!seen) throw new Error("Postgres left the first question unanswered");
-  const { is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
+  const { schemas, is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
+  const unusable = expected.filter((schema) => !schemas.includes(schema));
+  if (unusable.length > 0)
+    throw new Error(`LEDGER_SCHEMA: ${unusable.join(", ")} is not there, or this role may not use it`);
   if (is_replica) throw new Error("a replica: name the primary");
   return { apart: clockDifferenceSeconds(now, askedAtSeconds), hasOutbox, hasAmounts, hasAccepted };
 }

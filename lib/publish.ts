@@ -8,6 +8,7 @@ import { isTransient, push, readGroup } from "./pushgateway.ts";
 import { retryOnce } from "./retry.ts";
 import type { Settings } from "./settings.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
+import { beginPublishing } from "./transaction.ts";
 
 // One publishes, one waits, and all others leave it to who waits: that one reads the totals after they have committed.
 //
@@ -40,8 +41,7 @@ const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regcla
  * \`totals\`, a list of series, read after that. They are JSON: a role's extra_float_digits could round a float8, and its
  * counter would be held.
  */
-export const lockAndReadTotals = `
-  begin isolation level read committed read write;
+export const lockAndReadTotals = `${beginPublishing}
   do $$ begin
     if not exists (select ${locks} and not granted) then ${lockPublisher}; end if;
   end $$;

@@ -2,25 +2,19 @@ import type { Row } from "postgres";
 import { type Database, isConnectionLost, withDeadline } from "./database.ts";
 import { type Series, series } from "./exposition.ts";
 import { errorFields, log } from "./log.ts";
-import { rowSecurityOff } from "./row-security.ts";
+import { beginReading } from "./transaction.ts";
 
 /** Asks the ledger one question, and resolves to its rows. Rejects as `withDeadline` does. */
 export type Ask = (question: string) => Promise<Row[]>;
 
-/** To compile a statement, as most servers do from a planned cost of 100,000 on, costs 100 to 300 ms of CPU. */
-const everyQuestion = { ...rowSecurityOff, jit: "off" };
-
 /**
  * Returns how to ask on this connection until `deadline`. Each question has its settings in the same simple-query
- * message, which is one transaction. A pooler in transaction mode hands a session's settings to the next client, so
- * none of them may stay on the session.
+ * message, which is one transaction.
  */
 export function askOn(database: Database, deadline: AbortSignal, settings: Record<string, string> = {}): Ask {
-  const all = Object.entries({ ...everyQuestion, ...settings });
-  const literal = (value: string) => `'${value.replaceAll("'", "''")}'`;
-  const set = all.map(([name, value]) => `pg_catalog.set_config('${name}', ${literal(value)}, true)`).join(", ");
+  const begin = beginReading(database.ledger, settings);
   return async (question) => {
-    const work = (session: Database["sql"]) => session.unsafe<Row[][]>(`select ${set};\n${question}`);
+    const work = (session: Database["sql"]) => session.unsafe<Row[][]>(begin + question);
     return (await withDeadline(database, deadline, work, isConnectionLost)).at(-1) ?? [];
   };
 }

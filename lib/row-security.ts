@@ -2,10 +2,7 @@ import type { Row } from "postgres";
 
 // Rows that row-level security hides would make a count too small. Such a count is -1.
 
-/** A setting of each question: hidden rows are an error instead of fewer rows, also behind a view. */
-export const rowSecurityOff = { row_security: "off" };
-
-/** SQL: a column that tells whether rows of a table may be hidden from this role all the same. */
+/** SQL: a column that tells whether rows of a table may be hidden from this role although row_security is off. */
 export const mayHideRows = (table: string): string => `row_security_active('${table}') as hides_rows`;
 
 /** Throws when rows may be hidden, or when the row does not tell. */

@@ -4,6 +4,7 @@ import { certificatesIn, trustCertificates } from "./certificates.ts";
 import type { DatabaseTarget } from "./database.ts";
 import { keepSecrets } from "./kept-secrets.ts";
 import type { FindDatabase } from "./last-good-login.ts";
+import { parseLedger } from "./ledger.ts";
 import type { PushgatewayTarget } from "./pushgateway.ts";
 import type { Texts } from "./secrets.ts";
 
@@ -24,6 +25,8 @@ export type FunctionName = "sampler" | "receiver";
 
 export const settingNames = [
   "DATABASE_URL",
+  "LEDGER_SCHEMA",
+  "LEDGER_TIMEZONE",
   "PUSHGATEWAY_URL",
   "PUSHGATEWAY_TOKEN",
   "WEBHOOK_SECRET",
@@ -131,6 +134,7 @@ function parseDatabase(texts: SettingTexts, problems: string[]): DatabaseTarget 
     username: decode(url.username),
     password: usesIam ? undefined : ownPassword,
     tls,
+    ledger: parseLedger(texts, problems),
   };
 }
 

@@ -1,6 +1,5 @@
 import { connect } from "../commands/connect.ts";
-import { makeAll } from "../commands/plan/apply.ts";
-import { runSqlFiles } from "../commands/sql.ts";
+import { runSqlFiles, setUp } from "../commands/sql.ts";
 import { amountsView } from "../config/amounts.ts";
 import { checks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
@@ -8,8 +7,7 @@ import { parseDatabaseUrl } from "../lib/settings.ts";
 
 /** Builds the demo ledger in an empty database. */
 export async function createDemoLedger(adminUrl: string): Promise<void> {
-  await runSqlFiles(adminUrl, ["local/ledger.sql"]);
-  await makeAll(adminUrl, { oneLogin: true });
+  await runSqlFiles(adminUrl, ["local/ledger.sql", ...setUp]);
   await runSqlFiles(adminUrl, ["config/postgres/indexes.sql", "local/demo.sql"]);
 }
 

@@ -1,5 +1,5 @@
 import { checks, rowsOf } from "../../lib/checks.ts";
-import { doubt, type Finding, orRemedy, well } from "../finding.ts";
+import { again, doubt, type Finding, orRemedy, well } from "../finding.ts";
 import { sqlText } from "../quote.ts";
 import type { Session } from "./look.ts";
 
@@ -12,7 +12,7 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
   const rows = await orRemedy(
     ask(`select "check", id, accepted_by, why, to_char(until at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as until
       ${accepted} order by accepted.until`),
-    "npm run migrate",
+    again,
   );
   const [first = "none", ...more] = rows.map(
     ({ check, id, until, accepted_by, why }) => `${check} ${id}, until ${until} UTC, by ${accepted_by}: ${why}`,

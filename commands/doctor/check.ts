@@ -1,13 +1,13 @@
 import { type Check, questionOf, stateOf } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
-import { correct, doubt, type Finding, type Step, view, well, wrong } from "../finding.ts";
+import { again, correct, doubt, type Finding, type Step, view, well, wrong } from "../finding.ts";
 import type { Session } from "./look.ts";
 
 /** By Postgres' SQLSTATE; the first is of a type that does not take the value. */
 const remedies: Record<string, Step> = {
   "22P02": view,
-  "42501": `see migration, above; where that is content, a function behind a view reads it: ${view}`,
+  "42501": `${again}; or, where a function behind a view reads it: ${view}`,
 };
 const pasted = "paste its query into psql: npm run doctor -- sampler --sql";
 

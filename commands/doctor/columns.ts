@@ -1,5 +1,5 @@
 import { doubt, type Finding, view, well, wrong } from "../finding.ts";
-import { columnsOf } from "../plan/rights.ts";
+import { columnsOf } from "../rights.ts";
 import type { Session } from "./look.ts";
 
 /**

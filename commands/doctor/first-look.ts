@@ -1,26 +1,39 @@
-import type { checks, Outcome } from "../../lib/checks.ts";
-import { codeOf } from "../../lib/database.ts";
+import type { Row } from "postgres";
+import type { Check, Outcome } from "../../lib/checks.ts";
+import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadline, orAbort } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { parseDatabaseUrl, type Settings } from "../../lib/settings.ts";
 import { type Finding, findingOf, orRemedy, type Step, wrong } from "../finding.ts";
 import { logIn } from "../log-in.ts";
-import { isOurs, tables } from "../plan/rights.ts";
 import { linesOf, type Print } from "../print.ts";
 import { sqlName } from "../quote.ts";
+import { isOurs, tables } from "../rights.ts";
 import { countNow, countOf } from "./counts.ts";
-import { type Scene, type Session, takeLooks } from "./look.ts";
+import { type Look, type Scene, type Session, takeLooks } from "./look.ts";
 import { looks } from "./looks.ts";
-import { askBriefly, readingLogin } from "./session.ts";
+import { askBriefly, ledgerOf, readingLogin, safeSettings } from "./session.ts";
 
 const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
 
-/** Grants what the looks read: the tables, and the schema unless it is `public`, which all may use by default. */
-function grantTo(login: string, schema = "public"): Step {
-  const names = tables.map((table) => `${sqlName(schema)}.${table}`).join(", ");
-  const usage = `grant usage on schema ${sqlName(schema)} to ${sqlName(login)}; `;
-  return { as: "a superuser", sql: `${schema === "public" ? "" : usage}grant select on ${names} to ${sqlName(login)}` };
+/** Grants what the looks read, where it is: the tables, and their schemas. */
+function grantTo(login: string, places: Map<string, string>): Step {
+  const schemas = [...new Set(places.values())].map(sqlName).join(", ");
+  const names = [...places].map(([table, schema]) => `${sqlName(schema)}.${table}`).join(", ");
+  const to = sqlName(login);
+  return { as: "a superuser", sql: `grant usage on schema ${schemas} to ${to}; grant select on ${names} to ${to}` };
+}
+
+/** In which schema each table is, of those where it counts; without a table, the first of these. */
+async function placesOf(database: Database, limit: AbortSignal): Promise<Map<string, string>> {
+  const question = `${safeSettings} select relname as "table", nspname as schema
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = any (array[${tables.map((table) => `'${table}'`)}])`;
+  const rows = (await withDeadline(database, limit, (sql) => sql.unsafe<Row[][]>(question))).at(-1) ?? [];
+  const { schemas } = database.ledger;
+  const isThere = (table: string, schema: string) => rows.some((row) => row.table === table && row.schema === schema);
+  return new Map(tables.map((table) => [table, schemas.find((schema) => isThere(table, schema)) ?? schemas[0] ?? ""]));
 }
 
 /**
@@ -35,10 +48,15 @@ export async function firstLook(
 ): Promise<number> {
   let scene: (Scene & Session) | undefined;
   try {
-    const target = await orRemedy(
+    const named = await orRemedy(
       Promise.try(() => parseDatabaseUrl(url)),
       "leave the password out of the URL, and set PGPASSWORD",
     );
+    const ledger = await orRemedy(
+      Promise.try(() => ledgerOf({ ...process.env, ...(schema !== undefined && { LEDGER_SCHEMA: schema }) })),
+      "name its schemas by --schema, as they are in the catalogue, without quotes",
+    );
+    const target: DatabaseTarget = { ...named, ledger };
     print(
       `Reads ${target.database} on ${target.host} as ${target.username}.\n` +
         `Read-only transactions, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
@@ -46,22 +64,22 @@ export async function firstLook(
     );
     const limit = deadline("Postgres", totalTimeoutMs);
     const database = await logIn(target, "veza-ledger-first-look", limit);
-    // First of all: other questions may run functions of the application.
+    const places = await placesOf(database, limit);
+    // Before any question that may run functions of the application.
     const login = await readingLogin(
       database,
       limit,
       "look as a login that may no more than read, such as this, with a password of yours:",
       { as: "a superuser", sql: "create role ledger_reader login connection limit 3 password 'NEW'" },
-      grantTo("ledger_reader", schema),
+      grantTo("ledger_reader", places),
     );
-    const given = { timezone: "UTC", ...(schema && { search_path: `${sqlName(schema)}, public` }) };
     // Each question has its own deadline: a server that went away is noticed with the next one.
     const ask: Session["ask"] = (question, seconds = questionSeconds) =>
-      askBriefly(database, deadline("Postgres", (questionSeconds + 2) * 1_000), given)(question, seconds);
+      askBriefly(database, deadline("Postgres", (questionSeconds + 2) * 1_000))(question, seconds);
     const settings = { database: target } as Settings;
     const functions = { sampler: true, receiver: false };
     scene = { functions, settled, settings, database, login, version: "", ask };
-    return await orAbort(look(scene, print, limit, grantTo(login, schema)), limit);
+    return await orAbort(look(scene, print, limit, grantTo(login, places)), limit);
   } catch (error) {
     print(linesOf("Postgres", findingOf(error)));
     return 1;
@@ -73,28 +91,28 @@ export async function firstLook(
 /** Prints the counts, and below them what the looks that need no role of this service find doubtful. */
 async function look(scene: Scene & Session, print: Print, limit: AbortSignal, grant: Step): Promise<number> {
   const outcomes = await countNow(scene.ask);
-  const doubts: [string, Finding][] = [];
+  const doubts: [Look, Finding][] = [];
   const first = looks.filter(({ isFirst }) => isFirst);
-  for await (const [name, finding] of takeLooks(first, scene, limit)) {
-    if (finding.mark !== "✓") doubts.push([name, finding]);
+  for await (const [taken, finding] of takeLooks(first, scene, limit)) {
+    if (finding.mark !== "✓") doubts.push([taken, finding]);
   }
   if (scene.database.lost.aborted) throw new Error("the connection to Postgres was lost");
 
-  const isDoubtful = ({ id, table }: (typeof checks)[number]) =>
-    doubts.some(([name]) => name === `check ${id}` || name.split(" ").at(-1) === table);
+  const isDoubtful = ({ id, table }: Check) =>
+    doubts.some(([taken]) => taken.check === id || (taken.table !== undefined && taken.table === table));
   for (const outcome of outcomes) print(linesOf(outcome.check.id, findingOn(outcome, isDoubtful(outcome.check))));
   print("");
-  const isRefused = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
-  if (isRefused || doubts.some(([, { found }]) => found.includes("may not use"))) {
+  const mayNotRead = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
+  if (mayNotRead || doubts.some(([, { isRefused }]) => isRefused)) {
     print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));
   }
-  for (const [name, finding] of doubts) {
+  for (const [{ name }, finding] of doubts) {
     // Remedies are for roles that are not there yet.
     print(linesOf(name, isOurs(scene.login) ? finding : { ...finding, mark: "!", remedy: [] }));
   }
   print(
     doubts.length > 0
-      ? "\nAnother schema? --schema <name>. Other names? A view. A status for which\n" +
+      ? "\nAnother schema? --schema <name>,<name>. Other names? A view. A status for which\n" +
           "nobody waits? --settled <status>. For each of them: docs/what-counts.md"
       : "Nothing makes these counts doubtful that can be seen from here.",
   );

@@ -1,5 +1,5 @@
 import { doubt, type Finding, well, wrong } from "../finding.ts";
-import { isOurs } from "../plan/rights.ts";
+import { isOurs } from "../rights.ts";
 import type { Scene, Session } from "./look.ts";
 
 /**
@@ -15,7 +15,7 @@ export async function lookAtLogin({ login, functions: { sampler, receiver } }: S
   const expected = fits.join(" or ");
   if (fits.includes(login.replace(/_clone$/, ""))) return well(login);
   if (!isOurs(login)) {
-    return doubt(`${login} has settings and rights of its own`, expected, "use a login of npm run migrate");
+    return doubt(`${login} has settings and rights of its own`, expected, "use a login of config/postgres/roles.sql");
   }
   const remedy =
     sampler && receiver

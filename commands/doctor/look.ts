@@ -1,4 +1,5 @@
 import type { Row } from "postgres";
+import type { CheckId } from "../../lib/checks.ts";
 import { type Database, isConnectionLost } from "../../lib/database.ts";
 import { orAbort, withAnyOf } from "../../lib/deadline.ts";
 import type { Settings } from "../../lib/settings.ts";
@@ -32,6 +33,9 @@ export interface Look<On = Scene & Session> {
   for?: "sampler" | "receiver";
   /** It needs no role of this service, so that the first look takes it too. */
   isFirst?: true;
+  /** The table that it looks at, and the check. */
+  table?: string;
+  check?: CheckId;
   /** Resolves to undefined where there is nothing to look at. */
   look(scene: On): Promise<Finding | undefined>;
 }
@@ -40,23 +44,24 @@ export interface Look<On = Scene & Session> {
 export const postgresTimeoutMs = 20_000;
 
 /**
- * Takes the looks one after the other. Yields what each has found; a skipped look yields nothing. On Postgres, the look
+ * Takes the looks one after the other. Yields each with what it has found; a skipped look yields nothing. On Postgres, the look
  * that is late by `limit`, or that loses the connection, is the last.
  */
 export async function* takeLooks<On extends Pick<Scene, "functions">>(
   looks: Look<On>[],
   scene: On & { database?: Database },
   limit?: AbortSignal,
-): AsyncGenerator<[string, Finding]> {
+): AsyncGenerator<[Look<On>, Finding]> {
   const notPassed = new Set(looks.map(({ name }) => name));
   const { database } = scene;
-  for (const { name, behind = [], for: whose, look } of looks) {
+  for (const taken of looks) {
+    const { name, behind = [], for: whose, look } = taken;
     if (limit?.aborted || database?.lost.aborted) return;
     if ((whose && !scene.functions[whose]) || behind.some((other) => notPassed.has(other))) continue;
     const work = database && limit ? inTime(database, limit, () => look(scene)) : look(scene);
     const finding = await work.catch(findingOf);
     if (finding?.mark !== "✗") notPassed.delete(name);
-    if (finding) yield [name, finding];
+    if (finding) yield [taken, finding];
   }
 }
 

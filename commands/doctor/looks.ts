@@ -1,5 +1,5 @@
 import { checks } from "../../lib/checks.ts";
-import { tables } from "../plan/rights.ts";
+import { tables } from "../rights.ts";
 import { lookAtAccepted } from "./accepted.ts";
 import { lookAtCheck } from "./check.ts";
 import { lookAtColumns } from "./columns.ts";
@@ -8,8 +8,9 @@ import { lookAtGateway } from "./gateway.ts";
 import { lookAtIndexes } from "./indexes.ts";
 import { lookAtLogin } from "./login.ts";
 import type { Look, Scene } from "./look.ts";
-import { lookAtMigration } from "./migration.ts";
+import { lookAtOnCall } from "./on-call.ts";
 import { lookAtPersistence } from "./persistence.ts";
+import { lookAtRights } from "./rights.ts";
 import { lookAtServer } from "./server.ts";
 import { lookAtShown } from "./shown.ts";
 import { lookAtStatuses } from "./statuses.ts";
@@ -24,8 +25,8 @@ const look = (name: string, look: Look["look"], more: Omit<Partial<Look>, "look"
   behind: ["login", ...(more.behind ?? [])],
 });
 /** A look at the ledger itself, which a login of any role can take. */
-const onLedger = (name: string, take: Look["look"], behind: string[] = []): Look =>
-  look(name, take, { behind, for: "sampler", isFirst: true });
+const onLedger = (name: string, take: Look["look"], more: Pick<Look, "behind" | "table" | "check"> = {}): Look =>
+  look(name, take, { ...more, for: "sampler", isFirst: true });
 
 const timesOf = (table: string) => new Set(checks.filter((check) => check.table === table).map(({ time }) => time));
 
@@ -33,20 +34,25 @@ const timesOf = (table: string) => new Set(checks.filter((check) => check.table 
 export const looks: Look[] = [
   { name: "TLS", look: lookAtTls },
   { name: "login", look: lookAtLogin },
-  look("migration", lookAtMigration),
+  look("rights", lookAtRights),
   look("server", lookAtServer, { isFirst: true }),
   ...tables.flatMap((table) => [
-    onLedger(`table ${table}`, (scene) => lookAtTable(scene, table)),
-    onLedger(`columns of ${table}`, (scene) => lookAtColumns(scene, table), [`table ${table}`]),
-    onLedger(`status of ${table}`, (scene) => lookAtStatuses(scene, table), [`columns of ${table}`]),
+    onLedger(`table ${table}`, (scene) => lookAtTable(scene, table), { table }),
+    onLedger(`columns of ${table}`, (scene) => lookAtColumns(scene, table), { table, behind: [`table ${table}`] }),
+    onLedger(`status of ${table}`, (scene) => lookAtStatuses(scene, table), { table, behind: [`columns of ${table}`] }),
     ...[...timesOf(table)].map((time) =>
-      onLedger(`time of ${table}`, (scene) => lookAtTime(scene, table, time), [`columns of ${table}`]),
+      onLedger(`time of ${table}`, (scene) => lookAtTime(scene, table, time), {
+        ...{ table, behind: [`columns of ${table}`] },
+      }),
     ),
   ]),
   ...checks.map((check) =>
-    onLedger(`check ${check.id}`, (scene) => lookAtCheck(scene, check), [`time of ${check.table}`]),
+    onLedger(`check ${check.id}`, (scene) => lookAtCheck(scene, check), {
+      ...{ check: check.id, behind: [`time of ${check.table}`] },
+    }),
   ),
   onLedger("indexes", lookAtIndexes),
+  look("people on call", lookAtOnCall, { for: "sampler" }),
   look("counts", lookAtCounts, { for: "sampler" }),
   look("accepted rows", lookAtAccepted, { for: "sampler" }),
   look("totals", lookAtTotals, { behind: ["server"] }),

@@ -1,12 +1,15 @@
-import { type Database, withDeadline } from "../../lib/database.ts";
+import { codeOf, type Database, withDeadline } from "../../lib/database.ts";
+import { type Ledger, type LedgerTexts, parseLedger } from "../../lib/ledger.ts";
 import { errorFields } from "../../lib/log.ts";
 import { askOn } from "../../lib/question.ts";
 import { SecretsError } from "../../lib/secrets.ts";
-import { loadSettings, type Settings } from "../../lib/settings.ts";
+import { loadSettings, type Settings, SettingsError } from "../../lib/settings.ts";
 import { Problem, type Step } from "../finding.ts";
 import { logIn } from "../log-in.ts";
-import { safeSettings } from "../plan/facts.ts";
 import type { Scene, Session } from "./look.ts";
+
+/** SQL: no name leads to the application, until the transaction ends. */
+export const safeSettings = "set local search_path = pg_catalog, pg_temp;";
 
 const unread =
   "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +
@@ -19,9 +22,17 @@ export function readSettings({ receiver }: Scene["functions"]): Promise<Settings
   });
 }
 
+/** Where the environment says that the ledger is. Throws a SettingsError. */
+export function ledgerOf(environment: LedgerTexts): Ledger {
+  const problems: string[] = [];
+  const ledger = parseLedger(environment, problems);
+  if (problems.length > 0) throw new SettingsError(problems.join("; "));
+  return ledger;
+}
+
 /** Returns how to ask on this connection until `limit`: read-only, with short waits, and with all digits of numbers. */
 export function askBriefly(database: Database, limit: AbortSignal, settings: Record<string, string> = {}) {
-  const brief = { transaction_read_only: "on", extra_float_digits: "1", lock_timeout: "500ms", ...settings };
+  const brief = { extra_float_digits: "1", lock_timeout: "500ms", ...settings };
   const ask: Session["ask"] = (question, seconds = 1.5) =>
     askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
   return ask;
@@ -30,10 +41,15 @@ export function askBriefly(database: Database, limit: AbortSignal, settings: Rec
 /** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
 export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
   const database = await logIn(target, "veza-ledger-doctor", limit);
-  const ours = "put a login into DATABASE_URL that npm run migrate makes, such as veza_ledger_sampler";
+  const ours = "put a login of config/postgres/roles.sql into DATABASE_URL, such as veza_ledger_sampler";
   const login = await readingLogin(database, limit, ours);
-  const [row] = await withDeadline(database, limit, (sql) => sql.unsafe("show server_version"));
-  return { database, login, version: String(row?.server_version), ask: askBriefly(database, limit) };
+  const ask = askBriefly(database, limit);
+  const [row] = await ask("select current_setting('server_version') as version").catch((error) => {
+    const { timeZone } = database.ledger;
+    if (codeOf(error) !== "22023") throw error; // Invalid parameter value: no other setting is given by people.
+    throw new Problem(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`, "see pg_timezone_names there");
+  });
+  return { database, login, version: String(row?.version), ask };
 }
 
 /**
@@ -44,7 +60,9 @@ export async function readingLogin(database: Database, limit: AbortSignal, ...re
   const question = `${safeSettings}
     select session_user as login, exists (
       select from pg_roles
-      where (rolcreaterole or rolname in ('pg_execute_server_program', 'pg_write_server_files'))
+      where (rolsuper or rolcreaterole or rolname = any (array[
+          'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files', 'rds_superuser'
+        ]))
         and pg_has_role(session_user, oid, 'member')) as is_mighty`;
   const rows = await withDeadline(database, limit, (sql) => sql.unsafe(question));
   const [{ login, is_mighty: isMighty }] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];

@@ -3,17 +3,14 @@ import type { Series } from "../../lib/exposition.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
-import { type Finding, orRemedy, well, wrong } from "../finding.ts";
+import { again, type Finding, orRemedy, well, wrong } from "../finding.ts";
 import type { Scene, Session } from "./look.ts";
 
 /**
  * Compares the gateway with the totals. It is wrong when counters are held above their totals, or the gateway's page
  * does not come in time.
  */
-export async function lookAtShown({
-  database: { sql },
-  settings: { pushgateway, stage },
-}: Scene & Session): Promise<Finding> {
+export async function lookAtShown({ ask, settings: { pushgateway, stage } }: Scene & Session): Promise<Finding> {
   const limit = deadline("the Pushgateway", comparePushTimeoutMs);
   const { shown, unread } = await orRemedy(
     readGroup(pushgateway, { job: "veza_reconciler", stage }, limit),
@@ -21,8 +18,8 @@ export async function lookAtShown({
   );
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
-    sql<Series[]>`select name, labels, to_jsonb(value) as value from ledger_metrics.totals`,
-    "npm run migrate",
+    ask("select name, labels, to_jsonb(value) as value from ledger_metrics.totals") as Promise<Series[]>,
+    again,
   );
   const held = heldCounters(totals, shown);
   if (held[0]) {

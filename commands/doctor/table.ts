@@ -1,10 +1,8 @@
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
-import { doubt, type Finding, ownedView, type Step, view, well, wrong } from "../finding.ts";
-import { readFacts, sessionPath } from "../plan/facts.ts";
-import { foundOn, migrateTo, placesOf } from "../plan/place.ts";
-import { isOurs } from "../plan/rights.ts";
-import { sqlName } from "../quote.ts";
+import { again, doubt, type Finding, ownedView, type Step, schemaOption, view, well, wrong } from "../finding.ts";
+import { shellWord, sqlName } from "../quote.ts";
+import { isOurs } from "../rights.ts";
 import type { Session } from "./look.ts";
 
 const kindNames: Record<string, string> = {
@@ -16,18 +14,31 @@ const kindNames: Record<string, string> = {
 };
 
 /** The table that a check finds by this name: where and what it is, whether it is empty, whether rows are hidden. */
-export async function lookAtTable({ ask, login }: Session, table: string): Promise<Finding> {
-  const path = await sessionPath(ask);
-  const facts = await readFacts((question) => ask(question, 10));
-  const relation = foundOn(facts, path, table);
-  const places = placesOf(facts, table);
-  const list = (schemas: string[], between = ", ") => schemas.map(sqlName).join(between);
-  const searchIn = (schema: string) =>
-    isOurs(login) ? migrateTo(facts, [schema, ...path]) : `set the search_path of ${login} to it`;
+export async function lookAtTable({ ask, login, database }: Session, table: string): Promise<Finding> {
+  const found = await ask(`
+    select nspname as schema, relkind as kind, has_schema_privilege(relnamespace, 'usage') as may_use
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = '${table}' and relkind in ('r', 'p', 'v', 'm', 'f') and nspname !~ '^(pg_|information_schema$)'
+    order by schema`);
+  const list = (schemas: readonly string[], between = ", ") => schemas.map(sqlName).join(between);
+  const searchIn = (place: string) => {
+    const schemas = [...new Set([place, ...database.ledger.schemas])];
+    const names = shellWord(schemas.join());
+    return isOurs(login)
+      ? `set LEDGER_SCHEMA=${names}, and run schema.sql and roles.sql with ${schemaOption(schemas)}`
+      : `--schema ${names}`;
+  };
+  const places = found.map(({ schema }): string => schema);
+  const [place] = database.ledger.schemas.filter((schema) => places.includes(schema));
+  const relation = found.find(({ schema }) => schema === place);
   if (places.length === 0) return wrong("there is no such table", table, "migrate the ledger, or name its database");
   if (!relation) {
-    const fact = `it is in ${list(places)}, where the role does not look: its search_path is ${list(path)}`;
-    return wrong(fact, `a search_path with ${list(places, " or ")}`, ...places.map(searchIn));
+    const fact = `it is in ${list(places)}, and LEDGER_SCHEMA is ${list(database.ledger.schemas)}`;
+    return wrong(fact, `LEDGER_SCHEMA with ${list(places, " or ")}`, ...places.map(searchIn));
+  }
+  if (!relation.may_use) {
+    const fact = `it is in ${list([relation.schema])}, which the role may not use`;
+    return { ...wrong(fact, "that it may", again), isRefused: true };
   }
   const { kind } = relation;
   const schema = sqlName(relation.schema);
@@ -41,11 +52,7 @@ export async function lookAtTable({ ask, login }: Session, table: string): Promi
       const fact = `row-level security is on in ${schema}, so that its counts are unknown`;
       return wrong(fact, "no policy for who reads it", ownedView);
     }
-    if (codeOf(error) === "42P01") {
-      return wrong(`it is in ${schema}, which the role may not use`, `usage on ${schema}`, "see migration, above");
-    }
-    const remedy =
-      codeOf(error) === "55P03" ? "see who holds the lock: docs/runbook/reasons.md" : "see migration, above";
+    const remedy = codeOf(error) === "55P03" ? "see who holds the lock: docs/runbook/reasons.md" : again;
     return wrong(errorFields(error).reason, "its rows", remedy);
   }
   const what = `${kindNames[kind]} in ${schema}${isEmpty ? ", and empty" : ""}`;
@@ -61,5 +68,9 @@ export async function lookAtTable({ ask, login }: Session, table: string): Promi
     return unless(`there is another one in ${list(others)}`, "one table of this name", ...steps, both);
   }
   if (!isEmpty) return well(what);
-  return unless("is the ledger elsewhere?", "rows", "name its database, or its schema: npm run migrate -- --schema …");
+  return unless(
+    "is the ledger elsewhere?",
+    "rows",
+    "name its database, or its schema by LEDGER_SCHEMA: docs/settings.md",
+  );
 }

@@ -15,8 +15,8 @@ export async function lookAtTime({ ask }: Session, table: string, column: string
     return wrong(`${column} is a ${row.type}, which cannot be compared with a time of day`, "a timestamp", view);
   }
   return doubt(
-    `${column} has no zone, and is read as ${row.zone}`,
+    `${column} has no zone, and is read in ${row.zone}`,
     `the zone of the process that writes ${column}`,
-    "if that is another one: docs/what-counts.md, The zone of times without a zone",
+    "if that is another one, set LEDGER_TIMEZONE: docs/what-counts.md, The zone of times without a zone",
   );
 }

@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
-import { makeAll } from "../../commands/plan/apply.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { alertOf } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { log, writeLogWith } from "../../lib/log.ts";
@@ -129,7 +128,7 @@ describe("the SQL", () => {
   beforeAll(async () => {
     database = await createDatabase();
     await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-    await makeAll(database.adminUrl);
+    await runSqlFiles(database.adminUrl, setUp);
     await database.admin.unsafe(`
       alter role veza_ledger_oncall password 'oncall';
       insert into orders (status, hyperswitch_payment_id, created_at) values
@@ -251,7 +250,7 @@ describe("the commands", withShell, () => {
 
     database = await createDatabase();
     await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-    await makeAll(database.adminUrl);
+    await setUp(database.adminUrl);
     await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
     const [gateway, alertmanager] = await Promise.all([
       startPushgateway(0),

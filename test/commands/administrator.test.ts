@@ -1,17 +1,15 @@
 // What an administrator runs executes nothing of the application's. Here that owns the database, and so chooses what a
 // session there begins with. Each attack notes as whom it ran, and takes what it can.
 import { existsSync } from "node:fs";
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
-import { run as migrate } from "../../commands/migrate.ts";
-import { roles } from "../../commands/plan/rights.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { roles } from "../../commands/rights.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
-import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 let server: Awaited<ReturnType<typeof startPostgres>>;
@@ -70,11 +68,6 @@ async function taken() {
   return { ...row, written: existsSync(`${folder}/written`) };
 }
 const nothing = { by_admin: false, by_other: false, is_mighty: false, written: false };
-const passwords = async () => {
-  await writeFile(`${folder}/passwords`, "veza_ledger_sampler=veza_ledger_sampler");
-  return ["--password-from", `${folder}/passwords`];
-};
-
 beforeAll(async () => {
   server = await startPostgres(0);
   folder = await newFolder();
@@ -98,24 +91,12 @@ beforeEach(async () => {
   });
 });
 
-it.each(["master", "postgres"])("migrate by %s, and what it prints", async (admin) => {
+it.each(["master", "postgres"])("schema.sql and roles.sql, and what takes them back, by %s", async (admin) => {
   await runAs("shop", attacks());
-  const command = (...args: string[]) => inProcess(migrate, args, { DATABASE_URL: url(admin) });
-  const printed = await command("--print");
-  const ran = await command(...(await passwords()));
-  expect(ran.output).toMatch(/✓ migrated[\s\S]*✓ veza_ledger_sampler +logged in, and tried/);
-  // Its own login counts through the view, and can be nobody else.
-  expect(await taken()).toEqual({ ...nothing, by_other: true });
-  expect((await command()).output).toContain("nothing to do");
-  const [row] = await runAs(
-    "postgres",
-    `select pg_get_constraintdef(oid) as "check" from pg_constraint where conname = 'accepted_why_check'`,
-  );
-  expect(row?.check).toContain("\\S");
-  const undo = (await command("--undo")).output;
-  for (const script of [undo, printed.output]) await runAs("postgres", script);
-  expect((await command()).output).toContain("nothing to do");
-  expect(await taken()).toEqual({ ...nothing, by_other: true });
+  for (const files of [setUp, setUp, ["config/postgres/roles.rollback.sql"], setUp]) {
+    await runSqlFiles(url(admin), files);
+    expect(await taken()).toEqual(nothing);
+  }
 });
 
 it.each(["postgres", "writer", "master"])(
@@ -144,19 +125,3 @@ it.each(["postgres", "writer", "master"])(
     expect((await look("ledger_reader")).output).toMatch(/^✓ stuck_refunds +0|^! stuck_refunds +0/m);
   },
 );
-
-it("a schema with the name of a role leads nobody there", async () => {
-  await runAs(
-    "shop",
-    "insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', '1', '2020-01-01')",
-  );
-  const command = async () => inProcess(migrate, await passwords(), { DATABASE_URL: url("postgres") });
-  await command();
-  await runAs(
-    "shop",
-    `create schema veza_ledger_sampler; grant usage on schema veza_ledger_sampler to public;
-     create table veza_ledger_sampler.orders (like orders); grant select on veza_ledger_sampler.orders to public`,
-  );
-  await command();
-  expect(countsIn(await sampleAs(url("veza_ledger_sampler")), (error) => error)).toMatchObject({ stuck_orders: 1 });
-});

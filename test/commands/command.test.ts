@@ -1,11 +1,10 @@
 // What each command says to a call that it does not understand.
 import { expect, it } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
-import { run as migrate } from "../../commands/migrate.ts";
 import { run as send } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
 
-const commands = { doctor, migrate, send };
+const commands = { doctor, send };
 type Name = keyof typeof commands;
 
 it.each<[Name, string[], string]>([
@@ -13,7 +12,6 @@ it.each<[Name, string[], string]>([
   ["doctor", ["--fast"], "Unknown option '--fast'"],
   ["doctor", ["--sql"], "these do not go together"],
   ["doctor", ["sampler", "--schema", "veza"], "these do not go together"],
-  ["migrate", ["now"], "not understood: now"],
   ["send", [], "nothing to send"],
   ["send", ["action"], "not understood: action"],
   ["send", ["sweep", "long"], "not understood: sweep long"],
@@ -24,8 +22,6 @@ it.each<[Name, string[], string]>([
   // A password is not repeated, nor what is behind it.
   ["doctor", ["--postgres://owner:hunter2@host/ledger"], "…"],
   ["doctor", ["owner:hunter2@host"], "not understood: …"],
-  ["migrate", ["postgres://owner:hunter2@host/ledger"], "not understood: …"],
-  ["migrate", ["host=host user=owner password=hunter2"], "not understood: …"],
   ["send", ["postgres://owner:hunter2@host/ledger"], "not understood: …"],
 ])("npm run %s, called with %j, says why it does nothing, and how it is used", async (name, args, problem) => {
   const { exitCode, output } = await inProcess(commands[name], args, {});

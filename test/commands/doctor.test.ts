@@ -5,8 +5,7 @@ import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { askAsTick } from "../../bench/ledger.ts";
 import { lookAtServer } from "../../commands/doctor/server.ts";
 import { lookAtStatuses } from "../../commands/doctor/statuses.ts";
-import { makeAll } from "../../commands/plan/apply.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startReplica } from "../chaos/servers.ts";
@@ -40,11 +39,12 @@ it("prints one line for each look, and takes back what it has written", async ()
     expect.stringMatching(/^✓ Postgres \d.* on 127\.0\.0\.1, as veza_ledger_sampler$/),
     "✓ TLS not needed on this machine",
     "✓ login veza_ledger_sampler",
-    "✓ migration nothing to do",
+    "✓ rights all that it needs",
     "✓ server the primary",
     ...checks.filter((check) => checks.find(({ table }) => table === check.table) === check).flatMap(ofTable),
     ...checks.map(({ id }) => `✓ check ${id} can be asked`),
     "✓ indexes no check reads the whole of a large table",
+    "✓ people on call look where the sampler does",
     expect.stringMatching(/^✓ counts stuck_orders 1, the oldest 90 min old; /),
     "✓ accepted rows none",
     "✓ totals ledger_metrics is there, and readable",
@@ -69,7 +69,7 @@ it("prints all statements of a tick to paste, without any settings, and they cou
   await program.exited;
   expect(program.child.exitCode).toBe(0);
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-  await makeAll(database.adminUrl);
+  await runSqlFiles(database.adminUrl, setUp);
   const sampler = postgres(database.samplerUrl, { max: 1 });
   const answers = (await sampler.unsafe(program.output())) as unknown as { count: string }[][];
   const asked = await askAsTick(sampler);
@@ -95,13 +95,13 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
 it("says once that its connection was lost, and goes on to the gateway", async () => {
   const proxy: TcpProxy = await startProxy(targetOf(database.samplerUrl).port, {
     allow: (chunk) => {
-      if (chunk.includes("pg_db_role_setting")) proxy.cut(true);
+      if (chunk.includes("pg_is_in_recovery")) proxy.cut(true);
       return true;
     },
   });
   const DATABASE_URL = database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
   const { ill, lines } = await doctor(["sampler"], { DATABASE_URL });
-  expect(ill).toEqual(["✗ migration the connection to Postgres was lost"]);
+  expect(ill).toEqual(["✗ server the connection to Postgres was lost"]);
   expect(lines.at(-1)).toMatch(/^✓ Pushgateway's memory/);
 });
 

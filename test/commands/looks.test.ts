@@ -1,7 +1,7 @@
 // What the doctor finds, and that each remedy works as it is printed, on a server as on RDS.
 import { randomBytes } from "node:crypto";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { tables } from "../../commands/plan/rights.ts";
+import { tables } from "../../commands/rights.ts";
 import { checks } from "../../lib/checks.ts";
 import { doctor } from "../helpers/doctor.ts";
 import { type Ledgers, ledgersAsOnRds } from "../helpers/ledgers-as-on-rds.ts";
@@ -12,8 +12,8 @@ import { countsIn, sampleAs } from "../helpers/sample.ts";
 interface Row {
   /** SQL, as the superuser. */
   brokenBy?: string;
-  /** Somebody runs `npm run migrate` after that: what it makes needs rights. */
-  isMigrated?: true;
+  /** LEDGER_SCHEMA, and what roles.sql is run with before the doctor looks. */
+  schemas?: string;
   /** What is wrong in DATABASE_URL, until the remedy. */
   wrongUrl?: [right: string, wrong: string];
   /** Without it, the sampler's doctor looks. */
@@ -45,12 +45,10 @@ const isPending = ({ status }: { status: string }) => status === "pending";
 const stuck = "status = 'pending' and created_at < now() - interval '30 minutes'";
 const withoutZone = `alter table orders alter created_at drop default;
   alter table orders alter created_at type timestamp using created_at at time zone 'UTC'`;
-/** A schema of the owner's that the roles find first. */
-const shownFirst = (statements: string) => `set role veza_app; ${statements}; reset role;
-  alter role veza_ledger_sampler in database DATABASE set search_path = shown, veza, public`;
 const orAnother =
-  "if that is the ledger: npm run migrate -- --schema shop --schema veza; " +
+  "if that is the ledger: set LEDGER_SCHEMA=shop,veza, and run schema.sql and roles.sql with -v schema=shop,veza; " +
   "if both are, a view of both: docs/what-counts.md";
+const again = "run config/postgres/schema.sql and roles.sql again: docs/settings.md";
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;
 const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
@@ -62,17 +60,10 @@ const ledger: Record<string, Row> = {
     says: ["✗ table orders row-level security is on in veza, so that its counts are unknown"],
     remedy: page,
   },
-  "a time without a zone, which is read in the server's default": {
-    brokenBy: `${withoutZone}; alter database DATABASE set timezone = 'Asia/Kolkata';
-      alter role veza_ledger_sampler reset timezone; alter role veza_ledger_oncall reset timezone`,
-    says: [
-      "✗ migration there is something to do: alter role veza_ledger_sampler set TimeZone = 'UTC'; and 1 more",
-      "! time of orders created_at has no zone, and is read as Asia/Kolkata",
-    ],
-    remedy: "npm run migrate",
-    still: ["! time of orders created_at has no zone, and is read as UTC"],
-    afterwards:
-      "alter role veza_ledger_sampler set timezone = 'UTC'; alter role veza_ledger_oncall set timezone = 'UTC'",
+  "a time without a zone": {
+    brokenBy: withoutZone,
+    says: ["! time of orders created_at has no zone, and is read in UTC"],
+    remedy: "if that is another one, set LEDGER_TIMEZONE: docs/what-counts.md, The zone of times without a zone",
   },
   "a time that is a date": {
     brokenBy: `alter table orders add inserted_at timestamptz; update orders set inserted_at = created_at;
@@ -82,8 +73,8 @@ const ledger: Record<string, Row> = {
   },
   "a table in a schema where the role does not look": {
     brokenBy: "set role veza_app; create schema shop; alter table orders set schema shop",
-    says: ["✗ table orders it is in shop, where the role does not look: its search_path is veza, public"],
-    remedy: "npm run migrate -- --schema shop --schema veza",
+    says: ["✗ table orders it is in shop, and LEDGER_SCHEMA is veza"],
+    remedy: "set LEDGER_SCHEMA=shop,veza, and run schema.sql and roles.sql with -v schema=shop,veza",
   },
   "an empty table that is found before the ledger's own": {
     brokenBy: `set role veza_app; create schema shop; create table shop.orders (like orders including all);
@@ -136,27 +127,24 @@ const logins: Record<string, Row> = {
     brokenBy: `revoke select (status, created_at) on orders from veza_ledger_sampler;
       revoke usage on schema ledger_metrics from veza_ledger_sampler`,
     says: [
-      "✗ migration there is something to do: grant select (status, created_at) on veza.orders to …; and 1 more",
+      "✗ rights veza_ledger_sampler lacks usage on schema ledger_metrics; and 1 more",
       "! status of orders they cannot be read",
       ...each("orders", "✗ check ID permission denied for table orders"),
       "✗ accepted rows permission denied for schema ledger_metrics",
       "✗ totals permission denied for schema ledger_metrics",
     ],
-    remedy: "npm run migrate",
+    remedy:
+      `${again}; as master: grant usage on schema ledger_metrics to veza_ledger_sampler; ` +
+      "as veza_app: grant select (…) on veza.orders to veza_ledger_sampler",
   },
   "rights of the receiver that were taken away": {
     brokenBy: "revoke insert on ledger_metrics.totals from veza_ledger_receiver",
     role: "receiver",
     says: [
-      "✗ migration there is something to do: grant insert on ledger_metrics.totals to veza_ledger_receiver",
+      "✗ rights veza_ledger_receiver lacks insert on ledger_metrics.totals",
       "✗ totals permission denied for table totals",
     ],
-    remedy: "npm run migrate",
-  },
-  "what people on call need to accept a row": {
-    brokenBy: "revoke insert on ledger_metrics.accepted from veza_ledger_oncall",
-    says: ['✗ migration there is something to do: grant insert ("check", id, until, why) on ledger_metrics.accepted …'],
-    remedy: "npm run migrate",
+    remedy: `${again}; as master: grant insert on ledger_metrics.totals to veza_ledger_receiver`,
   },
   "acceptances that match nothing": {
     brokenBy: `insert into ledger_metrics.accepted ("check", id, until, why) values
@@ -166,22 +154,52 @@ const logins: Record<string, Row> = {
       "a row that was repaired needs this no more. …; as veza_ledger_oncall: begin read write; " +
       `delete from ledger_metrics.accepted where ("check", id) in (('stuck_orders', 'pay_1')); commit`,
   },
-  "a schema that the role may not use, which is not a wrong search_path": {
+  "a schema that the role may not use, which is not a wrong LEDGER_SCHEMA": {
     brokenBy: "revoke all on schema veza from public, veza_ledger_sampler",
     says: [
-      "✗ migration there is something to do: grant usage on schema veza to veza_ledger_sampler",
+      "✗ rights veza_ledger_sampler lacks usage on schema veza",
       ...tables.map((table) => `✗ table ${table} it is in veza, which the role may not use`),
     ],
-    remedy: "npm run migrate",
+    remedy: `${again}; as veza_app: grant usage on schema veza to veza_ledger_sampler`,
+  },
+  "a login of a rotation that does not inherit": {
+    brokenBy: `create role veza_ledger_sampler_clone login noinherit password 'veza_ledger_sampler_clone';
+      grant veza_ledger_sampler to veza_ledger_sampler_clone;
+      grant connect on database DATABASE to veza_ledger_sampler_clone`,
+    login: "veza_ledger_sampler_clone",
+    says: [
+      "✗ rights veza_ledger_sampler_clone does not inherit the rights of veza_ledger_sampler",
+      ...tables.map((table) => `✗ table ${table} it is in veza, which the role may not use`),
+      "✗ accepted rows permission denied for schema ledger_metrics",
+      "✗ totals permission denied for schema ledger_metrics",
+    ],
+    remedy:
+      `${again}; as a superuser: alter role veza_ledger_sampler_clone inherit; ` +
+      "grant veza_ledger_sampler to veza_ledger_sampler_clone…",
+    afterwards: "drop role veza_ledger_sampler_clone",
+  },
+  "plpgsql that nobody may use": {
+    brokenBy: "revoke usage on language plpgsql from public",
+    role: "receiver",
+    says: [
+      "✗ rights veza_ledger_receiver lacks usage on language plpgsql",
+      "✗ totals permission denied for language plpgsql",
+    ],
+    remedy: "as postgres: grant usage on language plpgsql to veza_ledger_receiver",
+    afterwards: "grant usage on language plpgsql to public",
+  },
+  "people on call who look elsewhere": {
+    brokenBy: "alter role veza_ledger_oncall in database DATABASE set search_path = public",
+    says: ["! people on call look in public, in UTC"],
+    remedy: again,
   },
   "a schema of this service that is gone": {
     brokenBy: "drop schema ledger_metrics cascade",
     role: "receiver",
     says: [
-      "✗ migration there is something to do: create schema ledger_metrics; and … more",
       '✗ totals … "ledger_metrics… does not exist', // Of the relation or the schema, by version.
     ],
-    remedy: "npm run migrate",
+    remedy: again,
   },
   "a database that the role may not connect to": {
     brokenBy: "revoke all on database DATABASE from public, veza_ledger_sampler",
@@ -193,7 +211,7 @@ const logins: Record<string, Row> = {
     role: "receiver",
     says: ['✗ Postgres role "veza_ledger_receiver" is not permitted to log in'],
     remedy:
-      "npm run migrate if there is no such role. Otherwise:; " +
+      "run config/postgres/roles.sql if there is no such role. Otherwise:; " +
       "as a login that may create roles: alter role veza_ledger_receiver login",
   },
   "a role that has used up its connections": {
@@ -209,23 +227,6 @@ const logins: Record<string, Row> = {
     remedy: "the password is wrong, …; or it has expired: have the role valid until 'infinity'",
     afterwards: "alter role veza_ledger_receiver valid until 'infinity'",
   },
-  "a login without its settings, as AWS' rotation makes one": {
-    brokenBy: `set role master; create role veza_ledger_sampler_clone login password 'veza_ledger_sampler_clone';
-      grant veza_ledger_sampler to veza_ledger_sampler_clone`,
-    login: "veza_ledger_sampler_clone",
-    says: [
-      "✗ migration … alter role veza_ledger_sampler_clone set default_transaction_read_only = 'on'; and … more",
-      ...tables.map((table) => `✗ table ${table} it is in veza, where the role does not look: its search_path is …`),
-    ],
-    remedy: "npm run migrate",
-    afterwards: "drop role veza_ledger_sampler_clone",
-  },
-  "a receiver that a crash of Postgres makes forget": {
-    brokenBy: "alter role veza_ledger_receiver in database DATABASE set synchronous_commit = off",
-    role: "receiver",
-    says: ["✗ migration … alter role veza_ledger_receiver in database DATABASE reset synchronous_commit"],
-    remedy: "npm run migrate",
-  },
   "a ledger without ids, by which nothing can be accepted": {
     brokenBy: "alter table orders drop id",
     says: ["! columns of orders all that the checks read, and no id"],
@@ -239,7 +240,7 @@ const logins: Record<string, Row> = {
   "an empty table": {
     brokenBy: "create table kept as table refunds; truncate refunds",
     says: ["! table refunds a table in veza, and empty; is the ledger elsewhere?"],
-    remedy: "name its database, or its schema: npm run migrate -- --schema …",
+    remedy: "name its database, or its schema by LEDGER_SCHEMA: docs/settings.md",
   },
   "rows ahead": {
     brokenBy: `update orders set created_at = now() + interval '10 minutes' where not (${stuck}) and status = 'pending'`,
@@ -257,8 +258,8 @@ const logins: Record<string, Row> = {
     remedy: correct,
   },
   "a materialized view, which is as old as its last refresh": {
-    brokenBy: shownFirst("create schema shown; create materialized view shown.orders as table orders"),
-    isMigrated: true,
+    brokenBy: "set role veza_app; create schema shown; create materialized view shown.orders as table orders",
+    schemas: "shown,veza",
     says: ["! table orders a materialized view in shown; its rows may be old, or by another clock"],
     remedy: `read that, or ${view}`,
   },
@@ -277,12 +278,12 @@ const logins: Record<string, Row> = {
 describe("the doctor knows, and is content after its remedy:", () => {
   let ledgers: Ledgers;
   let database: string;
-  const migrate = (...args: string[]) => ledgers.migrate(database, ...args);
+  const setUp = (schemas?: string) => ledgers.setUp(database, schemas);
   /** As the superuser, who finds the ledger's tables. */
   const run = (statements: string, name = database) =>
     ledgers.run(`set search_path = veza, public; ${statements}`, name);
   const countsOf = async (name: string) =>
-    countsIn(await sampleAs(ledgers.url("veza_ledger_sampler", name)), (error) => error);
+    countsIn(await sampleAs(ledgers.url("veza_ledger_sampler", name), { schemas: ["veza"] }), (error) => error);
   /** A row's text, as it is here. */
   const here = (text: string) => text.replaceAll(/\bDATABASE\b/g, database);
   const pattern = (text: string) => {
@@ -310,21 +311,21 @@ describe("the doctor knows, and is content after its remedy:", () => {
       const [, who = "", statement] = /^as (.+?): (.+)$/.exec(step) ?? [];
       const login = who === "a superuser" ? "postgres" : /^\w+$/.test(who) ? who : "master";
       if (statement) await run(`set role ${login}; ${statement}`);
-      else if (step.startsWith("npm run migrate")) await migrate(...(step.split(" -- ")[1]?.split(" ") ?? []));
+      else if (step === again) await setUp();
     }
   }
 
   it.for(Object.entries({ ...ledger, ...logins }))("%s", async ([, row]) => {
-    const { brokenBy, wrongUrl = ["", ""], role = "sampler", login = `veza_ledger_${role}` } = row;
+    const { brokenBy, wrongUrl = ["", ""], role = "sampler", schemas = "veza", login = `veza_ledger_${role}` } = row;
     onTestFinished(async () => {
       await ledgers.run(`drop database ${database} with (force)`, "postgres");
       if (row.afterwards) await run(row.afterwards, "other");
       expect(await countsOf("other")).toEqual(forEachCheck(() => 7));
     });
     const look = (url: string, ...options: string[]) =>
-      doctor([role, ...options], { DATABASE_URL: url, CA_CERTIFICATES: ledgers.ca });
+      doctor([role, ...options], { DATABASE_URL: url, LEDGER_SCHEMA: schemas, CA_CERTIFICATES: ledgers.ca });
     if (brokenBy) await run(here(brokenBy));
-    if (row.isMigrated) await migrate().catch(() => {}); // It tries the roles, and may find the same.
+    if (row.schemas) await setUp(row.schemas);
 
     const [right, wrong] = wrongUrl.map(here) as [string, string];
     const url = ledgers.url(login, database);
@@ -335,7 +336,7 @@ describe("the doctor knows, and is content after its remedy:", () => {
     expect(remedy).toEqual(pattern(row.remedy));
 
     // Anything else is for a person to do: counts/reading.test.ts has the views.
-    if (!row.settled && !ill.steps.some((step) => /^(as |npm run migrate)/.test(step))) return;
+    if (!row.settled && !ill.steps.some((step) => /^(as |run config)/.test(step))) return;
     await apply(ill.steps);
     const cured = await (row.settled ? look(url, "--settled", row.settled) : look(url));
     expect(cured.ill).toEqual((row.still ?? []).map(pattern));

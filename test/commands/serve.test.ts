@@ -154,7 +154,7 @@ it("needs production packages alone, and so do the commands of its page", async 
     await mkdir(path.dirname(path.join(folder, place)), { recursive: true });
     await symlink(path.join(projectFolder, place), path.join(folder, place));
   }
-  for (const name of ["serve", "doctor", "migrate", "send"]) {
+  for (const name of ["serve", "doctor", "send"]) {
     const program = path.join(folder, `commands/${name}.ts`);
     const { exitCode, output } = await runProgram(
       path.join(packages, `node-${process.platform}-${process.arch}/bin/node`),

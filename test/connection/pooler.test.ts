@@ -86,7 +86,6 @@ it.for([
   { what: "the first look", use: () => command("doctor", [shopUrl]) },
   { what: "the first look into a schema", use: () => command("doctor", [shopUrl, "--schema", "public"]) },
   { what: "the doctor", use: () => command("doctor", [], shopUrl) },
-  { what: "migrate", use: () => command("migrate", [], adminUrl) },
   { what: "indexes.sql by psql", use: () => psql("config/postgres/indexes.sql") },
   { what: "outbox.sql by psql", use: () => psql("clients/go/outbox.sql") },
 ])("after $what, the pool's settings are as before, and the application writes", async ({ what, use }, { skip }) => {

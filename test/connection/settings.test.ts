@@ -18,8 +18,9 @@ const parse = (changes: Record<string, string | undefined>, role: "sampler" | "r
 
 it("reads the settings", () => {
   const login = { username: "user", password: "hunter2" };
+  const ledger = { schemas: ["public"], timeZone: "UTC" };
   expect(parse({ STAGE: "prod-eu_1", PUSHGATEWAY_TOKEN: "token" })).toEqual({
-    database: { host: "db.internal", port: 6432, database: "ledger", ...login, tls: "verified" },
+    database: { host: "db.internal", port: 6432, database: "ledger", ...login, tls: "verified", ledger },
     pushgateway: { url: "https://push.internal/prefix", headers: { authorization: "Bearer token" } },
     webhookSecrets: [secret],
     stage: "prod-eu_1",
@@ -42,6 +43,35 @@ it("takes several webhook secrets, separated by spaces, none for the sampler, an
   expect(parse({ WEBHOOK_SECRET: ` ${shortest}  ${longest}\n` }).webhookSecrets).toEqual([shortest, longest]);
   const asSampler = parse({ WEBHOOK_SECRET: undefined, STAGE: "" }, "sampler");
   expect(asSampler).toMatchObject({ webhookSecrets: [], stage: undefined });
+});
+
+it.each([
+  [undefined, ["public"]],
+  ["", ["public"]],
+  ["veza_ledger_views, public", ["veza_ledger_views", "public"]],
+  ["Veza", ["Veza"]],
+])("LEDGER_SCHEMA %o is %o", (text, schemas) => {
+  expect(parse({ LEDGER_SCHEMA: text }).database.ledger.schemas).toEqual(schemas);
+});
+
+it.each(["a;b", '"a"', "a b", "pg_temp", "information_schema", "a,,b", ",", "a'", "1a"])(
+  "LEDGER_SCHEMA %o names no schemas",
+  (text) => {
+    expect(() => parse({ LEDGER_SCHEMA: text })).toThrow("LEDGER_SCHEMA must be");
+  },
+);
+
+it.each([
+  [undefined, "UTC"],
+  ["", "UTC"],
+  ["Europe/Paris", "Europe/Paris"],
+  ["Etc/GMT+3", "Etc/GMT+3"],
+])("LEDGER_TIMEZONE %o is %o", (text, zone) => {
+  expect(parse({ LEDGER_TIMEZONE: text }).database.ledger.timeZone).toBe(zone);
+});
+
+it.each(["UTC+3", "+03:00", "Europe/Pariss", "Europe/Paris2", "5", "'"])("LEDGER_TIMEZONE %o is no zone", (text) => {
+  expect(() => parse({ LEDGER_TIMEZONE: text })).toThrow("LEDGER_TIMEZONE must be");
 });
 
 it.each([
@@ -91,7 +121,7 @@ it("decodes user, password, host and database, takes a stray % for itself, and k
 it("builds the database from an RDS secret's keys, TLS verified", () => {
   const rds = { host: "db.rds", port: "5433", username: "u", password: "p@/:", dbname: "ledger", engine: "postgres" };
   const parsed = { host: "db.rds", port: 5433, username: "u", password: "p@/:", database: "ledger", tls: "verified" };
-  expect(parse({ ...rds, DATABASE_URL: undefined }).database).toEqual(parsed);
+  expect(parse({ ...rds, DATABASE_URL: undefined }).database).toMatchObject(parsed);
   expect(parse({ ...rds, port: undefined, DATABASE_URL: undefined }).database.port).toBe(5432);
   expect(parse(rds).database.host).toBe("db.internal"); // DATABASE_URL goes first.
 });

@@ -27,8 +27,8 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
   const setOldTimesTo = (value: string) =>
     `update ${table} set ${time} = ${value} where ${time} < now() - interval '95 hours';`;
   await run(`
-    alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
-    set local timezone = 'Asia/Kolkata';
+    alter database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
+    set local timezone = 'UTC';
     alter table ${table} alter ${time} drop not null, alter ${time} type timestamp;
     ${insertRows(check, 2, { age: "4 days" })}
     ${setOldTimesTo("null")}

@@ -52,17 +52,6 @@ it.each(checks)("of $id: which rows are overdue, and for how long the oldest has
   expect(await judged()).toEqual([undefined, undefined]);
 });
 
-it("counts a row whose time is earlier than any time with a zone, and knows no oldest row", async () => {
-  const timeless = checks.find(({ staleAfter }) => !staleAfter);
-  await run(`
-    alter role veza_ledger_sampler in database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
-    alter table seller_transfers alter updated_at type timestamp;
-    insert into seller_transfers (status, updated_at) values ('${timeless?.status}', '4714-11-24 00:00 BC')`);
-  const outcomes = await sampleAs(database.samplerUrl);
-  const transfers = outcomes.find(({ check }) => check === timeless);
-  expect(transfers).toEqual({ check: expect.anything(), count: 1, overdue: 1, oldestSeconds: undefined });
-});
-
 it("takes no count where a policy may hide rows, should the setting that makes this an error be lost", async () => {
   await run("alter table orders enable row level security");
   const { sql } = await openConnection(database.samplerUrl);

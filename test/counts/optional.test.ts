@@ -1,8 +1,7 @@
 // What a ledger may have besides: the money at risk, and an outbox.
 
 import { expect, it } from "vitest";
-import { makeAll } from "../../commands/plan/apply.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -29,7 +28,7 @@ it("adds up the amounts of the rows that a check counts, by the view of docs/amo
   expect(await amounts()).toEqual({});
   await run(view);
   expect(await amounts()).toEqual(expected);
-  await makeAll(database.adminUrl); // An upgrade keeps the owner's view.
+  await runSqlFiles(database.adminUrl, setUp); // An upgrade keeps the owner's view.
   expect(await amounts()).toEqual(expected);
 
   await run("revoke select on ledger_metrics.amounts_at_risk from veza_ledger_sampler");
@@ -63,7 +62,7 @@ it("says how many deliveries wait in the outbox or are parked, and since when, w
   const outbox = () => evidenceOf(database.samplerUrl, /^outbox/);
   expect(await outbox()).toEqual({});
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-  await makeAll(database.adminUrl);
+  await runSqlFiles(database.adminUrl, setUp);
   const none = { "outbox_rows{state=waiting}": 0, "outbox_rows{state=late}": 0, "outbox_rows{state=parked}": 0 };
   expect(await outbox()).toEqual({ ...none, "outbox_oldest_timestamp_seconds{}": 0 });
   await run(`

@@ -4,37 +4,31 @@
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
-import { makeAll } from "../../commands/plan/apply.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks, rowsOf } from "../../lib/checks.ts";
-import { createDatabase, serverForFile, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
 const serverUrl = await serverForFile();
+let schemas: string[];
 let database: TestDatabase;
 beforeEach(async () => {
+  schemas = ["public"];
   database = await createDatabase(serverUrl);
   onTestFinished(async () => {
-    await database.admin.unsafe(`
-      drop role if exists veza_ledger_sampler_clone;
-      alter role veza_ledger_sampler reset search_path;
-      alter role veza_ledger_sampler set timezone = 'UTC'`);
-    await makeAll(serverUrl.replace(/\w+$/, "ledger"));
     await database.remove();
   });
   await run("alter role veza_ledger_oncall password 'oncall'");
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
-const migrate = () => makeAll(database.adminUrl);
-/** As AWS' rotation with alternating users makes the second login. */
-const rotate = () => run("create role veza_ledger_sampler_clone login password 'sampler' in role veza_ledger_sampler");
-
+const migrate = () => runSqlFiles(database.adminUrl, setUp, `${schemas}`);
 const orders = checks.filter(({ table }) => table === "orders");
 
 /** How many orders of each check this login sees. */
 async function gauge(login: string): Promise<Record<string, unknown>> {
-  const outcomes = await sampleAs(database.samplerUrl.replace("veza_ledger_sampler:", `${login}:`));
+  const outcomes = await sampleAs(database.samplerUrl.replace("veza_ledger_sampler:", `${login}:`), { schemas });
   const ofOrders = outcomes.filter(({ check }) => check.table === "orders");
   return countsIn(ofOrders, (error) => error);
 }
@@ -56,41 +50,39 @@ async function makeView(column = "created_at", from = column) {
   const instead = from === column ? column : `${from} as ${column}`;
   expect(page).toContain(`\`${instead}\``);
   const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
-  const { database: name } = targetOf(database.adminUrl);
-  await run(sql.replace(column, instead).replace("database ledger", `database ${name}`));
+  await run(sql.replace(column, instead));
+  schemas = ["veza_ledger_views", "public"];
 }
 const change = (type: string, using: string) =>
   `alter table orders alter created_at drop default, alter created_at type ${type} using ${using}`;
 const rename = "update orders set status = 'awaiting_payment' where status = 'pending'";
 const renamed = "case status when 'awaiting_payment' then 'pending' else status end";
-const moveTo = "create schema veza; alter table orders set schema veza";
 const noTime = "alter table orders alter created_at drop not null; update orders set created_at = null";
 const asNumber = "alter table orders alter hyperswitch_payment_id type bigint using 1";
 const hide = "alter table orders enable row level security; alter table orders force row level security";
 
-it.each<[string, breaks: string, mends: [column?: string, from?: string] | (() => Promise<unknown>)]>([
+it.each<[string, breaks: string, mends: [column?: string, from?: string]]>([
   [
     "a zone",
     change("timestamp", "created_at at time zone 'Asia/Tokyo'"),
-    () => run("alter role veza_ledger_sampler set timezone = 'Asia/Tokyo'"),
+    ["created_at", "created_at at time zone 'Asia/Tokyo'"],
   ],
   ["Unix time", change("bigint", "extract(epoch from created_at)"), ["created_at", "to_timestamp(created_at)"]],
   ["a renamed status", rename, ["status", renamed]],
   ["an id that is a number", asNumber, ["hyperswitch_payment_id", "hyperswitch_payment_id::text"]],
   ["no time", noTime, ["created_at", "coalesce(created_at, '-infinity')"]],
   ["row-level security", hide, []],
-  ["another schema", moveTo, () => makeAll(database.adminUrl, { schemas: ["veza"] })],
-])("%s: everybody counts the same after the remedy, and after a rotation", async (_, breaks, mends) => {
+])("%s: everybody counts the same after the remedy", async (_, breaks, mends) => {
   await Promise.all(orders.map((check) => run(insertRows(check, 2))));
   const truth = Object.fromEntries(orders.map(({ id }) => [id, 2]));
   const seenBy = async (...logins: string[]) => [await listed(), ...(await Promise.all(logins.map(gauge)))];
   expect(await seenBy("veza_ledger_sampler")).toEqual([truth, truth]);
   await run(breaks);
   expect(await gauge("veza_ledger_sampler")).not.toEqual(truth);
-  await (typeof mends === "function" ? mends() : makeView(...mends));
+  await makeView(...mends);
   await migrate();
-  expect(await seenBy("veza_ledger_sampler")).toEqual([truth, truth]);
-  await rotate();
-  await migrate();
+  await run(
+    "drop role if exists veza_ledger_sampler_clone; create role veza_ledger_sampler_clone login password 'sampler' in role veza_ledger_sampler",
+  );
   expect(await seenBy("veza_ledger_sampler", "veza_ledger_sampler_clone")).toEqual([truth, truth, truth]);
 });

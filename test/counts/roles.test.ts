@@ -1,57 +1,55 @@
-// commands/plan/rights.ts: the settings that each login gets, and its clone.
+// config/postgres/roles.sql, and what the functions say of each transaction in its place.
 
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, expect, it } from "vitest";
-import { run as migrate } from "../../commands/migrate.ts";
-import { makeAll } from "../../commands/plan/apply.ts";
-import { inProcess } from "../helpers/commands.ts";
-import { openConnection, serverForFile } from "../helpers/database.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { beginReading, beginWriting } from "../../lib/transaction.ts";
+import { serverForFile } from "../helpers/database.ts";
 
-const logins = ["veza_ledger", "veza_ledger_receiver", "veza_ledger_sampler"];
 const url = (await serverForFile()).replace(/\w+$/, "ledger");
 const admin = postgres(url, { max: 4, onnotice: () => {} });
 afterAll(() => admin.end());
-for (const login of logins) {
-  await admin.unsafe(`alter role ${login} password 'secret'`);
-  // As AWS' rotation with alternating users makes the second login.
-  await admin.unsafe(`create role ${login}_clone login password 'secret'; grant ${login} to ${login}_clone`);
-}
+await admin.unsafe("alter role veza_ledger password 'both'; alter role veza_ledger_oncall password 'oncall'");
+const hostile = `
+  alter database ledger set search_path = evil, pg_catalog, public;
+  alter database ledger set timezone = 'Europe/Paris';
+  alter database ledger set statement_timeout = '30s';
+  alter database ledger set default_transaction_isolation = 'serializable';
+  alter database ledger set default_transaction_read_only = on;
+  alter database ledger set synchronous_commit = off;
+  alter database ledger set row_security = on`;
+const names = "search_path TimeZone row_security jit statement_timeout lock_timeout transaction_isolation".split(" ");
+const shown = (...more: string[]) =>
+  `select ${[...names, "transaction_read_only", ...more].map((name) => `current_setting('${name}') as "${name}"`)}`;
 
-const as = (login: string) => url.replace("postgres:postgres@", `${login}:secret@`);
-const run = async (statements: string): Promise<void> => void (await admin.unsafe(statements));
-const runRoles = () => makeAll(url);
-
-/** What a session of this login starts with. */
-async function settingsOf(login: string): Promise<Record<string, string | null>> {
-  const sql = postgres(as(login), { max: 1, fetch_types: false });
-  const rows = await sql`select name, current_setting(name) as setting from pg_settings`;
+it("says all settings in each transaction, whatever the database's own are, and people on call have theirs", async () => {
+  await admin.unsafe(hostile);
+  const sql = postgres(url.replace("postgres:postgres@", "veza_ledger:both@"), { max: 1, fetch_types: false });
+  const last = async (question: string) => ((await sql.unsafe(question)) as unknown as object[][]).at(-1)?.[0];
+  const both = { transaction_isolation: "read committed" };
+  const path = 'pg_catalog, "a", "public", pg_temp';
+  expect(await last(beginReading({ schemas: ["a", "public"], timeZone: "Europe/Paris" }) + shown())).toMatchObject({
+    ...{
+      ...both,
+      search_path: path,
+      TimeZone: "Europe/Paris",
+      row_security: "off",
+      jit: "off",
+      transaction_read_only: "on",
+    },
+    ...{ statement_timeout: expect.stringMatching(/^1\d00ms$/), lock_timeout: "500ms" },
+  });
+  expect(await last(beginWriting + shown("synchronous_commit"))).toMatchObject({
+    ...{ ...both, search_path: "pg_catalog, pg_temp", transaction_read_only: "off", synchronous_commit: "on" },
+    ...{ statement_timeout: "3s", lock_timeout: "2s" },
+  });
   await sql.end();
-  return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
-}
-
-const both = { default_transaction_isolation: "read committed", idle_in_transaction_session_timeout: "10s" };
-/** A time-out of 0 is no time-out. commands/plan/rights.ts says how long it is. */
-const statement_timeout = expect.stringMatching(/^[1-9]/);
-const forCounting = { statement_timeout, lock_timeout: "500ms", row_security: "off", TimeZone: "UTC" };
-const forEvents = { idle_session_timeout: "1min", synchronous_commit: "on" };
-const expected: Record<string, object> = {
-  veza_ledger_sampler: { ...both, ...forCounting, default_transaction_read_only: "on" },
-  veza_ledger_receiver: { ...both, ...forEvents, statement_timeout: "3s", lock_timeout: "2s" },
-  veza_ledger: { ...both, ...forCounting, ...forEvents, default_transaction_read_only: "off" },
-};
-
-it("gives every login its settings, whatever the database's own are, the shared one those of both", async () => {
-  await run(`
-    alter database ledger set default_transaction_isolation = 'serializable';
-    alter database ledger set synchronous_commit = off;
-    alter database ledger set timezone = 'Europe/Paris'`);
-  const [server] = await admin`select current_setting('server_version_num')::int as version`;
-  const absent = server?.version < 140_000 ? { idle_session_timeout: undefined } : {}; // It came with PostgreSQL 14.
-  for (const login of logins) {
-    const settings = await settingsOf(login);
-    expect({ ...settings, ...absent }, login).toMatchObject({ ...expected[login], ...absent });
-  }
+  const oncall = postgres(url.replace("postgres:postgres@", "veza_ledger_oncall:oncall@"), { max: 1 });
+  expect(await oncall.unsafe(shown())).toMatchObject([
+    { search_path: "pg_catalog, public, pg_temp", TimeZone: "UTC", row_security: "off", transaction_read_only: "on" },
+  ]);
+  await oncall.end();
 });
 
 it("has twice the connections that serverless.yml lets receivers use: one that ends may leave its own", async () => {
@@ -60,40 +58,9 @@ it("has twice the connections that serverless.yml lets receivers use: one that e
   for (const { rolconnlimit } of limits) expect(rolconnlimit).toBeGreaterThanOrEqual(2 * Number(concurrency));
 });
 
-it("gives a clone of AWS' rotation the same, when it is run again", async () => {
-  for (const login of logins) {
-    expect(await settingsOf(`${login}_clone`), login).toMatchObject({ lock_timeout: "0", TimeZone: "Europe/Paris" });
-  }
-  await runRoles();
-  for (const login of logins) expect(await settingsOf(`${login}_clone`), login).toEqual(await settingsOf(login));
-});
-
-it("hands the ways to read on from the sampler's role, and only these, and takes them back", async () => {
-  const readers = ["veza_ledger_sampler_clone", "veza_ledger", "veza_ledger_clone"];
-  const { search_path, statement_timeout } = await settingsOf("veza_ledger");
-  const { search_path: ofReceiver } = await settingsOf("veza_ledger_receiver");
-  await run(`
-    create schema "Views";
-    alter role veza_ledger_sampler set timezone = 'America/New_York';
-    alter role veza_ledger_sampler in database ledger set search_path = "Views", public;
-    alter role veza_ledger_oncall password 'secret'`);
-  await runRoles();
-  const chosen = { search_path: '"Views", public', TimeZone: "America/New_York" };
-  for (const login of readers) expect(await settingsOf(login), login).toMatchObject({ ...chosen, statement_timeout });
-  expect(await settingsOf("veza_ledger_oncall")).toMatchObject({ ...chosen, statement_timeout: "10s" });
-  expect(await settingsOf("veza_ledger_receiver")).toMatchObject({
-    ...{ search_path: ofReceiver, TimeZone: "Europe/Paris" },
-  });
-
-  await run(`
-    alter role veza_ledger_sampler set timezone = 'UTC';
-    alter role veza_ledger_sampler in database ledger reset search_path`);
-  await runRoles();
-  for (const login of readers) expect(await settingsOf(login), login).toMatchObject({ search_path, TimeZone: "UTC" });
-});
-
-it("is taken back whole, clones included", async () => {
-  const { output } = await inProcess(migrate, ["--undo"], { DATABASE_URL: url });
-  await (await openConnection(url)).sql.unsafe(output);
+it("is taken back whole, also in part, and twice", async () => {
+  await admin.unsafe("drop owned by veza_ledger_oncall; drop role veza_ledger_oncall");
+  const back = ["config/postgres/roles.rollback.sql"];
+  await runSqlFiles(url, [...back, ...back]);
   expect(await admin`select rolname from pg_roles where rolname like 'veza%'`).toEqual([]);
 });

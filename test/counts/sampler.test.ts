@@ -152,7 +152,7 @@ async function fallingMute(): Promise<string> {
     },
     answer: (chunk) => {
       if (!isAsked) return chunk;
-      const first = isMute ? 0 : chunk.indexOf("Z", chunk.indexOf("SELECT 1")) + 6;
+      const first = isMute ? 0 : chunk.indexOf("Z\0\0\0\x05", chunk.indexOf("SELECT 1")) + 6;
       isMute = true;
       return chunk.subarray(0, first);
     },

@@ -1,10 +1,8 @@
 // Ledgers on a server on which the doctor's remedies have to work as they are printed.
 import { readFile } from "node:fs/promises";
-import { run as runMigrate } from "../../commands/migrate.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { certificatesIn, trustCertificates } from "../../lib/certificates.ts";
 import { startAsOnRds } from "./as-on-rds.ts";
-import { inProcess } from "./commands.ts";
 import { rowsOfEveryKind } from "./doctor.ts";
 
 export interface Ledgers {
@@ -16,7 +14,8 @@ export interface Ledgers {
   run(statements: string, database: string): Promise<object>;
   /** Makes a ledger of its own: migrated, with indexes and rows of every kind. */
   create(database: string): Promise<void>;
-  migrate(database: string, ...args: string[]): Promise<void>;
+  /** Runs schema.sql and roles.sql as the administrator. */
+  setUp(database: string, schemas?: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -28,11 +27,8 @@ export async function ledgersAsOnRds(): Promise<Ledgers> {
   const { as: url, run: runAs, ca: file, stop } = await startAsOnRds();
   const run = (statements: string, database: string) => runAs(statements, "postgres", database);
   const ca = await readFile(file, "utf8");
-  const migrate = async (database: string, ...args: string[]) => {
-    trustCertificates(certificatesIn(ca) ?? []); // As NODE_EXTRA_CA_CERTS makes a process do.
-    const { exitCode, output } = await inProcess(runMigrate, args, { DATABASE_URL: url("master", database) });
-    if (exitCode !== 0) throw new Error(output);
-  };
+  trustCertificates(certificatesIn(ca) ?? []); // As NODE_EXTRA_CA_CERTS makes a process do.
+  const setUpAll = (database: string, schemas = "veza") => runSqlFiles(url("master", database), setUp, schemas);
   // A template hands on neither who may connect nor the roles' settings there.
   const create = async (database: string) => {
     await run(`create database ${database} template ledger owner master`, "postgres");
@@ -46,11 +42,11 @@ export async function ledgersAsOnRds(): Promise<Ledgers> {
     );
   };
   await runAs("grant veza_app to master; grant create on database ledger to veza_app", "master", "ledger");
-  await migrate("ledger", "--schema", "veza");
+  await setUpAll("ledger");
   await run(`set search_path = veza, public; ${rowsOfEveryKind}`, "ledger");
   await runSqlFiles(url("veza_app", "ledger"), ["config/postgres/indexes.sql"]);
   for (const name of ["sampler", "receiver", "oncall"]) {
     await run(`alter role veza_ledger_${name} connection limit 50 password 'veza_ledger_${name}'`, "ledger");
   }
-  return { ca, url, run, create, migrate, stop };
+  return { ca, url, run, create, setUp: setUpAll, stop };
 }

@@ -2,12 +2,14 @@ import { evidenceSuccess } from "../../lib/blindness.ts";
 import { type CheckId, type Outcome, seriesOf } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { deadline } from "../../lib/deadline.ts";
+import type { Ledger } from "../../lib/ledger.ts";
 import { type Sample, takeSample } from "../../lib/sample.ts";
 import { targetOf } from "./database.ts";
 
-/** A sample on a connection of its own, as this login. */
-export async function sampleOf(url: string): Promise<Sample> {
-  const connections = keepConnections("test")(async () => targetOf(url));
+/** A sample on a connection of its own, as this login, of a ledger that is in `public` and writes in UTC. */
+export async function sampleOf(url: string, ledger: Partial<Ledger> = {}): Promise<Sample> {
+  const target = targetOf(url);
+  const connections = keepConnections("test")(async () => ({ ...target, ledger: { ...target.ledger, ...ledger } }));
   const sample = await takeSample(connections, deadline("Postgres", 60_000));
   await connections.close();
   return sample;
@@ -23,7 +25,8 @@ export async function evidenceOf(url: string, names = /./): Promise<Record<strin
 }
 
 /** What the checks find. */
-export const sampleAs = async (url: string): Promise<Outcome[]> => (await sampleOf(url)).outcomes;
+export const sampleAs = async (url: string, ledger?: Partial<Ledger>): Promise<Outcome[]> =>
+  (await sampleOf(url, ledger)).outcomes;
 
 /** What each check found, by its id: a count, or what `failed` makes of its error. */
 export const countsIn = (outcomes: Outcome[], failed: (error: unknown) => unknown) =>

@@ -1,6 +1,5 @@
 import postgres from "postgres";
-import { makeAll } from "../../commands/plan/apply.ts";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 
 /** Makes the database `ledger` on this server, which createDatabase() copies, and gives the roles their passwords. */
 export async function createTemplate(serverUrl: string): Promise<void> {
@@ -8,7 +7,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
   await sql`create database ledger`;
   const url = serverUrl.replace(/\w+$/, "ledger");
   await runSqlFiles(url, ["local/ledger.sql"]);
-  await makeAll(url, { oneLogin: true });
+  await runSqlFiles(url, setUp);
   await sql`alter role veza_ledger_sampler password 'sampler'`;
   await sql`alter role veza_ledger_sampler connection limit 50`;
   await sql`alter role veza_ledger_receiver password 'receiver'`;

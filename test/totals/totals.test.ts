@@ -281,7 +281,7 @@ it("says why it failed, and not only that the connection is gone by then", async
   await expect(publish(await dial(), 20_000, gateway, dial)).rejects.toMatchObject({ code: "ECONNRESET" });
 });
 
-it("pushes nothing when the lock is not to be had within the role's lock time-out", async () => {
+it("pushes nothing when the lock is not to be had within its lock time-out", async () => {
   const holder = await database.admin.reserve();
   await holder.unsafe(`begin; ${lockPublisher}`);
   onTestFinished(() => holder`rollback`.then(() => holder.release()));

@@ -1,0 +1,81 @@
+import { again, type Finding, type Step, well, wrong } from "../finding.ts";
+import { sqlName, sqlText } from "../quote.ts";
+import { ledgerRights, ourRights, outboxRights, type Right, type Role, roleOf } from "../rights.ts";
+import type { Session } from "./look.ts";
+
+const language = "language plpgsql";
+
+/** Whose rights this login needs: the role's own, or those of both functions. */
+const rolesWithRightsOf = (role: Role): Role[] =>
+  role === "veza_ledger" ? ["veza_ledger_sampler", "veza_ledger_receiver"] : [role];
+
+/** Which declared rights this login lacks, each with its grant. Undefined for somebody else's login. */
+export async function lookAtRights({ ask, login, database, version }: Session): Promise<Finding | undefined> {
+  const role = roleOf(login);
+  if (!role) return undefined;
+  const roles = rolesWithRightsOf(role);
+  const memberships = await ask(`
+    select role from unnest(array[${roles.map((name) => `'${name}'`)}]) as role
+    where session_user <> role and not coalesce(pg_has_role(session_user, to_regrole(role), 'usage'), false)`);
+  if (memberships.length > 0) {
+    const names = memberships.map((row) => row.role).join(", ");
+    const inherits = Number.parseInt(version, 10) >= 16 ? " with inherit true" : "";
+    const sql = `alter role ${sqlName(login)} inherit; grant ${names} to ${sqlName(login)}${inherits}`;
+    const step = { as: "a superuser", sql };
+    return wrong(`${login} does not inherit the rights of ${names}`, "that it does", again, step);
+  }
+
+  const rights = [...ledgerRights, ...outboxRights, ...ourRights].filter((right) => roles.includes(right.role));
+  const lacking = await ask(lackingOf(rights, database.ledger.schemas, role === "veza_ledger_oncall"));
+  const [first] = lacking;
+  if (!first) return well("all that it needs");
+  const others = lacking.length > 1 ? `; and ${lacking.length - 1} more` : "";
+  const byOwner = Map.groupBy(lacking, ({ owner }): string => owner);
+  const steps = [...byOwner].map(([owner, rows]): Step => {
+    const grants = rows.map(({ what, target, role: to }) => `grant ${what} on ${target} to ${sqlName(to)}`);
+    return { as: sqlName(owner), sql: grants.join("; ") };
+  });
+  // Without plpgsql, the two files do not run either.
+  if (lacking.some(({ target }) => target !== language)) steps.unshift(again);
+  return wrong(`${login} lacks ${first.what} on ${first.target}${others}`, "the rights of roles.sql", ...steps);
+}
+
+/**
+ * SQL: the rights that this session lacks, in rows of \`what\`, its \`target\`, who owns that, and the \`role\` to grant it
+ * to. A relation that is not there lacks nothing: other looks say so.
+ */
+function lackingOf(rights: readonly Right[], schemas: readonly string[], isOnCall: boolean): string {
+  const needs = rights.flatMap(({ role, privilege, table, columns }) => {
+    const [name, schema] = table.split(".").reverse();
+    const places = schema ? [schema] : schemas;
+    return (columns.length > 0 ? columns : [null]).map((column) => ({ role, privilege, name, places, column }));
+  });
+  const plpgsql = `
+    union all
+    select 'usage', '${language}', pg_get_userbyid(lanowner), role
+    from pg_language, (select distinct role from need) as need
+    where lanname = 'plpgsql' and not has_language_privilege(pg_language.oid, 'usage')`;
+  return `
+    with need as (
+      select * from jsonb_to_recordset(${sqlText(JSON.stringify(needs))})
+        as need (role text, privilege text, name text, places jsonb, "column" text)
+    ), found as (
+      select need.*, relation.*, attnum
+      from need cross join lateral (
+        select pg_class.oid, relname, relowner, pg_namespace.oid as schema, nspname, nspowner
+        from jsonb_array_elements_text(places) with ordinality as place (schema, n)
+          join pg_namespace on nspname = place.schema
+          join pg_class on relnamespace = pg_namespace.oid and relname = name and relkind in ('r', 'p', 'v', 'm', 'f')
+        order by n limit 1
+      ) as relation
+      left join pg_attribute on attrelid = relation.oid and attname = "column" and not attisdropped
+    )
+    select distinct 'usage' as what, format('schema %I', nspname) as target, pg_get_userbyid(nspowner) as owner, role
+    from found where not has_schema_privilege(schema, 'usage')
+    union all
+    select privilege || coalesce(' (' || string_agg(quote_ident("column"), ', ') || ')', ''),
+      format('%I.%I', nspname, relname), pg_get_userbyid(relowner), role
+    from found where case when "column" is null then not has_table_privilege(oid, privilege)
+      else not has_column_privilege(oid, attnum, privilege) end
+    group by privilege, nspname, relname, relowner, role${isOnCall ? "" : plpgsql}`;
+}

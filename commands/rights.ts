@@ -1,0 +1,87 @@
+import { checks } from "../lib/checks.ts";
+
+// What the database has to have besides the ledger and config/postgres/schema.sql: logins and their rights. `npm run
+// generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. Settings are the functions'
+// own: lib/transaction.ts.
+
+/** The logins, and how many connections each may have. */
+export const roles = {
+  veza_ledger_sampler: 3,
+  veza_ledger_receiver: 20,
+  veza_ledger_oncall: 10,
+  /** For both functions in one process: a member of the first two. */
+  veza_ledger: 23,
+} as const;
+export type Role = keyof typeof roles;
+const [sampler, receiver, oncall] = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall"] as const;
+
+/** The role of this service that a login is, itself or as the clone that AWS' rotation makes; undefined: another's. */
+export function roleOf(login: string): Role | undefined {
+  const name = login.replace(/_clone$/, "");
+  return Object.hasOwn(roles, name) ? (name as Role) : undefined;
+}
+
+export const isOurs = (login: string): boolean => roleOf(login) !== undefined;
+
+/** A right to a relation. Without columns, it is a right to all of it. */
+export interface Right {
+  role: Role;
+  privilege: "select" | "insert" | "update" | "delete";
+  /** Without a schema, it is in one of LEDGER_SCHEMA. */
+  table: string;
+  columns: string[];
+}
+
+/** The tables of the checks. */
+export const tables: readonly string[] = [...new Set(checks.map(({ table }) => table))];
+
+/** The columns of a table that its counts read. */
+export function columnsOf(table: string): string[] {
+  const ofTable = checks.filter((check) => check.table === table);
+  return [
+    ...new Set(["status", ...ofTable.flatMap(({ columns = [] }) => columns), ...ofTable.map(({ time }) => time)]),
+  ];
+}
+
+/** To the ledger. The counts need some of the columns; accepted rows need `id`, and the runbook reads both times. */
+export const ledgerRights: readonly Right[] = tables.flatMap((table) => {
+  const columns = [...new Set(["id", ...columnsOf(table), "created_at", "updated_at"])];
+  return [sampler, oncall].map((role): Right => ({ role, privilege: "select", table, columns }));
+});
+
+/** To the reconciler's outbox, which may be in another database. */
+export const outboxRights: readonly Right[] = [
+  ...[sampler, oncall].map((role) => toOutbox(role, ["created_at", "parked_at", "sent_at"])),
+  toOutbox(oncall, ["id", "attempts", "next_attempt_at", "last_error", "claimed_until"]),
+];
+
+function toOutbox(role: Role, columns: string[]): Right {
+  return { role, privilege: "select", table: "public.ledger_metrics_outbox", columns };
+}
+
+const ours = (role: Role, privilege: Right["privilege"], name: string, columns: string[] = []): Right => ({
+  ...{ role, privilege, table: `ledger_metrics.${name}`, columns },
+});
+
+/** To ledger_metrics. Deleting deliveries is for those past their 14 days. */
+export const ourRights: readonly Right[] = [
+  ours(receiver, "select", "deliveries"),
+  ours(oncall, "select", "deliveries"),
+  ours(receiver, "insert", "deliveries"),
+  ours(receiver, "update", "deliveries", ["attempts"]),
+  ours(receiver, "delete", "deliveries"),
+  ours(sampler, "select", "totals"),
+  ours(receiver, "select", "totals"),
+  ours(oncall, "select", "totals"),
+  ours(receiver, "insert", "totals"),
+  ours(receiver, "update", "totals", ["value", "ahead"]),
+  // To lock it, as a publisher does.
+  ours(sampler, "update", "publisher"),
+  ours(receiver, "update", "publisher"),
+  ours(sampler, "select", "accepted"),
+  ours(oncall, "select", "accepted"),
+  ours(oncall, "insert", "accepted", ["check", "id", "until", "why"]),
+  ours(oncall, "delete", "accepted"),
+  ours(sampler, "select", "amounts_at_risk"),
+  ours(oncall, "select", "amounts_at_risk"),
+];

@@ -1,0 +1,81 @@
+-- Takes back what schema.sql and roles.sql made in this database, the totals with it, as far as it is there:
+--
+--   psql -v ON_ERROR_STOP=1 -f config/postgres/roles.rollback.sql postgres://...
+--
+-- as a superuser, or as who ran them. To run it again is harmless. A login that another database needs stays, without
+-- rights here, and is named: run this there too. A view that you made for the ledger is yours to drop, first.
+
+\set ON_ERROR_STOP on
+
+begin isolation level read committed, read write;
+set local search_path = pg_catalog, pg_temp;
+set local standard_conforming_strings = on;
+set local statement_timeout = '1min';
+set local lock_timeout = '2s';
+set local client_min_messages = warning;
+
+-- Refuses to act as somebody else, and to drop a ledger_metrics that no administrator has made.
+do $$
+declare
+  problem text;
+begin
+  if current_user <> session_user then
+    raise exception 'this session acts as %, and has logged in as %', current_user, session_user
+      using hint = 'A setting of the database or the login says so. Run this with PGOPTIONS=''-c role=none''.';
+  end if;
+  select pg_get_userbyid(nspowner) into problem from pg_namespace join pg_roles on pg_roles.oid = nspowner
+  where nspname = 'ledger_metrics' and not (rolname = current_user or rolsuper or rolcreaterole);
+  if problem is not null then
+    raise exception 'the schema ledger_metrics belongs to %, who is no administrator', problem;
+  end if;
+end $$;
+
+drop schema if exists ledger_metrics cascade;
+
+do $$
+declare
+  login name;
+  is_member boolean;
+  elsewhere name[];
+  other name;
+  why text;
+begin
+  for login in select rolname from pg_roles
+    where rolname ~ '^veza_ledger(_sampler|_receiver|_oncall)?(_clone)?$' order by rolname
+  loop
+    begin
+      -- Only a member that inherits may drop what a login owns and was granted.
+      is_member := pg_has_role(login, 'usage');
+      if not is_member then
+        execute format('grant %I to %I', login, current_user)
+          || case when current_setting('server_version_num')::integer >= 160000 then ' with inherit true' else '' end;
+      end if;
+      -- This also takes rights to connect to other databases.
+      elsewhere := array(
+        select datname from pg_database, aclexplode(datacl) as acl
+        where acl.grantee = to_regrole(login)::oid and privilege_type = 'CONNECT' and datname <> current_database()
+      );
+      execute format('drop owned by %I', login);
+      execute format('alter role %I in database %I reset all', login, current_database());
+      begin
+        execute format('drop role %I', login);
+      exception when dependent_objects_still_exist then
+        get stacked diagnostics why = pg_exception_detail;
+        raise warning '% stays, without rights here: %', login, why;
+        foreach other in array elsewhere loop
+          execute format('grant connect on database %I to %I', other, login);
+        end loop;
+        if not is_member then
+          execute format('revoke %I from %I', login, current_user);
+        end if;
+      end;
+    exception when insufficient_privilege then
+      get stacked diagnostics why = message_text;
+      raise warning '% stays as it is: %', login, why;
+    end;
+  end loop;
+end $$;
+
+commit;
+
+\echo 'Taken back. Whatever a warning above names is still there.'

@@ -1,0 +1,166 @@
+-- The logins and their rights. An administrator runs it behind schema.sql, which begins the transaction:
+--
+--   psql -v ON_ERROR_STOP=1 -v schema=public -f config/postgres/schema.sql -f config/postgres/roles.sql postgres://...
+--
+-- -v schema     what the sampler has as LEDGER_SCHEMA, as SQL: public, or veza_ledger_views,public. The first of these
+--               schemas that has a table counts. A name with capitals needs quotes: -v schema='"Veza"'
+-- -v timezone   what it has as LEDGER_TIMEZONE, for people's own psql
+--
+-- Without them, the schema is public and the zone UTC, as the sampler's.
+--
+-- All rights are here: none comes from PUBLIC, or from whoever ran this. Logins of AWS' rotation are members of these
+-- logins, and need nothing more. The logins get no password: for each, \password veza_ledger_sampler in psql.
+-- What is written between the marks comes from commands/rights.ts, by `npm run generate`.
+
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+  \set schema public
+\endif
+\if :{?timezone}
+\else
+  \set timezone UTC
+\endif
+
+savepoint schema_sql_has_begun; -- Fails unless schema.sql has begun the transaction.
+
+-- The logins, and how many connections each may have. veza_ledger is for both functions in one process.
+do $$ begin
+  -- generated: logins
+  if to_regrole('veza_ledger_sampler') is null then
+    create role veza_ledger_sampler login connection limit 3;
+  end if;
+  if to_regrole('veza_ledger_receiver') is null then
+    create role veza_ledger_receiver login connection limit 20;
+  end if;
+  if to_regrole('veza_ledger_oncall') is null then
+    create role veza_ledger_oncall login connection limit 10;
+  end if;
+  if to_regrole('veza_ledger') is null then
+    create role veza_ledger login connection limit 23 in role veza_ledger_sampler, veza_ledger_receiver;
+  end if;
+  -- end of logins
+end $$;
+
+-- For people's own psql. The functions say their settings in each message.
+alter role veza_ledger_oncall set default_transaction_read_only = on;
+alter role veza_ledger_oncall set row_security = off;
+alter role veza_ledger_oncall set statement_timeout = '10s';
+alter role veza_ledger_oncall set lock_timeout = '2s';
+alter role veza_ledger_oncall set idle_in_transaction_session_timeout = '1min';
+alter role veza_ledger_oncall in database :"DBNAME" set timezone = :'timezone';
+alter role veza_ledger_oncall in database :"DBNAME" set search_path = pg_catalog, :schema, pg_temp;
+
+-- A receiver that AWS takes away leaves its connection behind. Only a login can say this, from PostgreSQL 14 on.
+do $$ begin
+  if current_setting('server_version_num')::integer >= 140000 then
+    alter role veza_ledger_receiver set idle_session_timeout = '1min';
+    alter role veza_ledger set idle_session_timeout = '1min';
+  end if;
+end $$;
+
+grant connect on database :"DBNAME" to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall, veza_ledger;
+
+-- What they may read of the ledger. Here alone, names lead to the application's tables. A grant runs nothing.
+set local search_path = pg_catalog, :schema, pg_temp;
+grant usage on schema :schema to veza_ledger_sampler, veza_ledger_oncall;
+-- generated: ledger
+grant select (id, status, hyperswitch_payment_id, created_at, updated_at)
+  on orders to veza_ledger_sampler, veza_ledger_oncall;
+grant select (id, status, hyperswitch_refund_id, created_at, updated_at)
+  on refunds to veza_ledger_sampler, veza_ledger_oncall;
+grant select (id, status, updated_at, created_at) on seller_transfers to veza_ledger_sampler, veza_ledger_oncall;
+-- end of ledger
+
+-- Postgres only warns where a grant had no effect. Here it is an error, so that nothing is left half done.
+do $$
+declare
+  ledger constant regclass[] := array[
+    -- generated: tables
+    'orders'::regclass, 'refunds'::regclass, 'seller_transfers'::regclass
+    -- end of tables
+  ];
+  problem text;
+begin
+  set local search_path = pg_catalog, pg_temp;
+  select string_agg(format('%s of %I', oid::regclass, pg_get_userbyid(relowner)), ', ') into problem
+  from pg_class where oid = any (ledger) and not pg_has_role(relowner, 'usage');
+  if problem is not null then
+    raise exception '% may not grant rights on %', current_user, problem
+      using hint = 'Make it a member of that owner, by which it inherits its rights.';
+  end if;
+  select string_agg(distinct format('%s may not use the schema %I', login, nspname), ', ') into problem
+  from pg_class join pg_namespace on pg_namespace.oid = relnamespace,
+    unnest('{veza_ledger_sampler,veza_ledger_oncall}'::regrole[]) as login
+  where pg_class.oid = any (ledger) and not has_schema_privilege(login, relnamespace, 'usage');
+  if problem is not null then
+    raise exception '%', problem using hint = 'Have the owner of that schema grant usage on it.';
+  end if;
+  select string_agg(format('%s may not connect', login), ', ') into problem
+  from unnest('{veza_ledger_sampler,veza_ledger_receiver,veza_ledger_oncall,veza_ledger}'::regrole[]) as login
+  where not has_database_privilege(login, current_database(), 'connect');
+  if problem is not null then
+    raise exception '%', problem using hint = 'Have the owner of the database grant connect on it.';
+  end if;
+end $$;
+
+-- The reconciler's outbox, where it is in this database: clients/go/outbox.sql.
+do $$ begin
+  if exists (
+    select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname = 'public' and relname = 'ledger_metrics_outbox'
+  ) then
+    grant usage on schema public to veza_ledger_sampler, veza_ledger_oncall;
+    -- generated: outbox
+    grant select (created_at, parked_at, sent_at)
+      on public.ledger_metrics_outbox to veza_ledger_sampler, veza_ledger_oncall;
+    grant select (id, attempts, next_attempt_at, last_error, claimed_until)
+      on public.ledger_metrics_outbox to veza_ledger_oncall;
+    -- end of outbox
+  end if;
+end $$;
+
+-- What they may do in ledger_metrics.
+revoke all on schema ledger_metrics from public;
+revoke all on all tables in schema ledger_metrics from public;
+grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
+-- generated: ledger_metrics
+grant select on ledger_metrics.deliveries to veza_ledger_receiver, veza_ledger_oncall;
+grant insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
+grant select on ledger_metrics.totals to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
+grant insert, update (value, ahead) on ledger_metrics.totals to veza_ledger_receiver;
+grant update on ledger_metrics.publisher to veza_ledger_sampler, veza_ledger_receiver;
+grant select on ledger_metrics.accepted to veza_ledger_sampler, veza_ledger_oncall;
+grant insert ("check", id, until, why), delete on ledger_metrics.accepted to veza_ledger_oncall;
+grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler, veza_ledger_oncall;
+-- end of ledger_metrics
+
+-- What a login without superuser may be unable to grant. The first everybody has, unless somebody took it away from
+-- PUBLIC: publishing needs it. The second shows people on call who holds a lock.
+do $$ begin
+  if (select rolsuper from pg_roles where rolname = current_user) then
+    grant usage on language plpgsql to veza_ledger_sampler, veza_ledger_receiver;
+  end if;
+  grant pg_read_all_stats to veza_ledger_oncall;
+exception when insufficient_privilege then
+  raise warning 'veza_ledger_oncall is no member of pg_read_all_stats: it does not see what others run';
+end $$;
+
+-- Logins of an earlier version carry settings, which the functions of this version overrule.
+do $$
+declare
+  login regrole;
+begin
+  for login in select distinct setrole from pg_db_role_setting, unnest(setconfig) as setting
+    where setrole in ('veza_ledger_sampler'::regrole, 'veza_ledger_receiver'::regrole, 'veza_ledger'::regrole)
+      and setting !~ '^idle_session_timeout='
+  loop
+    raise warning '% has settings of an earlier version, which change nothing any more', login
+      using hint = format('Once this version is deployed: alter role %1$s reset all; alter role %1$s in database %2$I '
+        'reset all; then run these two files again.', login, current_database());
+  end loop;
+end $$;
+
+commit;
+
+\echo 'Committed: the schema ledger_metrics, the logins and their rights.'

@@ -1,0 +1,44 @@
+import { sqlName } from "../commands/quote.ts";
+import { ledgerRights, ourRights, outboxRights, type Right, roles, tables } from "../commands/rights.ts";
+import { checks } from "../lib/checks.ts";
+import { between } from "./marks.ts";
+
+// The parts of schema.sql and roles.sql that come from the checks and from commands/rights.ts.
+
+/** config/postgres/schema.sql */
+export const schemaFile = (text: string): string =>
+  between(
+    text,
+    "checks",
+    `add constraint known_check check ("check" in (\n  ${checks.map(({ id }) => `'${id}'`).join(", ")}\n)) not valid;`,
+  );
+
+/** config/postgres/roles.sql */
+export function rolesFile(text: string): string {
+  const parts = {
+    logins: Object.entries(roles).map(creation).join("\n"),
+    ledger: grants(ledgerRights),
+    tables: tables.map((table) => `'${table}'::regclass`).join(", "),
+    outbox: grants(outboxRights),
+    ledger_metrics: grants(ourRights),
+  };
+  return Object.entries(parts).reduce((all, [name, lines]) => between(all, name, lines), text);
+}
+
+function creation([role, limit]: [string, number]): string {
+  const member = role === "veza_ledger" ? " in role veza_ledger_sampler, veza_ledger_receiver" : "";
+  const create = `create role ${role} login connection limit ${limit}${member}`;
+  return `if to_regrole('${role}') is null then\n  ${create};\nend if;`;
+}
+
+/** A statement for all rights that the same roles have to a table. */
+function grants(rights: readonly Right[]): string {
+  const what = ({ privilege, columns }: Right) =>
+    privilege + (columns.length > 0 ? ` (${columns.map(sqlName).join(", ")})` : "");
+  const sameRight = [...Map.groupBy(rights, (right) => `${what(right)} on ${right.table}`).values()];
+  const to = (same: Right[]) => `on ${same[0]?.table} to ${same.map(({ role }) => role).join(", ")}`;
+  return [...Map.groupBy(sameRight, to)]
+    .map(([target, all]) => `grant ${all.map(([right]) => right && what(right)).join(", ")}\n  ${target};`)
+    .map((statement) => (statement.length < 118 ? statement.replace("\n ", "") : statement))
+    .join("\n");
+}

@@ -1,0 +1,53 @@
+import { checks } from "./checks.ts";
+import type { Ledger } from "./ledger.ts";
+import { sampleTimeoutMs } from "./limits.ts";
+
+// What each message to Postgres begins with: the settings that it needs, for its own transaction. Nothing is kept on
+// the session, which a pooler in transaction mode hands to the next client. Nothing is kept in the database either: a
+// login has rights and no settings, so that a clone of it counts the same.
+//
+// A message of several statements is one transaction. A time-out that it sets holds from its next statement on.
+
+/** SQL: sets these until the transaction ends. No name in it leads to anything of the application's. */
+function setLocal(settings: Record<string, string>): string {
+  const literal = (value: string) => `'${value.replaceAll("'", "''")}'`;
+  const calls = Object.entries(settings).map(
+    ([name, value]) => `pg_catalog.set_config('${name}', ${literal(value)}, true)`,
+  );
+  return `select ${calls.join(", ")};\n`;
+}
+
+/** Longest time for one statement, of all counts one after the other, in steps of 100 ms; 1.5 s at most. */
+const countMs = Math.min(1_500, Math.floor(sampleTimeoutMs / checks.length / 100) * 100);
+
+/** SQL: a search_path: Postgres' own names first, and what anybody may make for a session last. */
+export const searchPath = (schemas: readonly string[]): string =>
+  ["pg_catalog", ...schemas.map((schema) => `"${schema.replaceAll('"', '""')}"`), "pg_temp"].join(", ");
+
+/** SQL: begins a message that reads this ledger. `more` settings win. */
+export const beginReading = ({ schemas, timeZone }: Ledger, more: Record<string, string> = {}): string =>
+  "set transaction isolation level read committed, read only;\n" +
+  setLocal({
+    search_path: searchPath(schemas),
+    TimeZone: timeZone,
+    row_security: "off", // Hidden rows are an error instead of fewer rows, also behind a view.
+    jit: "off", // To compile, as most servers do from a planned cost of 100,000 on, costs 100 to 300 ms of CPU.
+    statement_timeout: `${countMs}ms`,
+    lock_timeout: "500ms",
+    ...more,
+  });
+
+const writing = {
+  search_path: "pg_catalog, pg_temp", // The application's names mean nothing here.
+  synchronous_commit: "on", // An answer means: on the disk.
+  statement_timeout: "3s",
+  lock_timeout: "2s",
+};
+
+/** SQL: begins a message that writes to ledger_metrics, and that commits at its end. */
+export const beginWriting: string = `set transaction isolation level read committed, read write;\n${setLocal(writing)}`;
+
+/** SQL: begins a transaction on ledger_metrics that later messages go on with. Postgres ends it after 10 s of silence. */
+export const beginPublishing: string =
+  "begin isolation level read committed, read write;\n" +
+  setLocal({ ...writing, idle_in_transaction_session_timeout: "10s" });
