@@ -14,6 +14,7 @@ import { lookAtRights } from "./rights.ts";
 import { lookAtServer } from "./server.ts";
 import { lookAtShown } from "./shown.ts";
 import { lookAtStatuses } from "./statuses.ts";
+import { lookAtSurplus } from "./surplus.ts";
 import { lookAtTable } from "./table.ts";
 import { lookAtTime } from "./time.ts";
 import { lookAtTls } from "./tls.ts";
@@ -35,6 +36,7 @@ export const looks: Look[] = [
   { name: "TLS", look: lookAtTls },
   { name: "login", look: lookAtLogin },
   look("rights", lookAtRights),
+  look("more rights than it needs", lookAtSurplus),
   look("server", lookAtServer, { isFirst: true }),
   ...tables.flatMap((table) => [
     onLedger(`table ${table}`, (scene) => lookAtTable(scene, table), { table }),

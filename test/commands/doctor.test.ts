@@ -40,6 +40,7 @@ it("prints one line for each look, and takes back what it has written", async ()
     "✓ TLS not needed on this machine",
     "✓ login veza_ledger_sampler",
     "✓ rights all that it needs",
+    "✓ more rights than it needs none",
     "✓ server the primary",
     ...checks.filter((check) => checks.find(({ table }) => table === check.table) === check).flatMap(ofTable),
     ...checks.map(({ id }) => `✓ check ${id} can be asked`),

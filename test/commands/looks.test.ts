@@ -178,6 +178,27 @@ const logins: Record<string, Row> = {
       "grant veza_ledger_sampler to veza_ledger_sampler_clone…",
     afterwards: "drop role veza_ledger_sampler_clone",
   },
+  "a login with more rights than it needs": {
+    brokenBy: `alter role veza_ledger_receiver bypassrls createdb; create role reporting;
+      grant reporting to veza_ledger_receiver; grant update (status) on orders to veza_ledger_sampler`,
+    role: "receiver",
+    says: [
+      "! more rights than it needs veza_ledger_receiver passes row-level security; " +
+        "veza_ledger_receiver may create databases; veza_ledger_receiver is a member of reporting…",
+    ],
+    remedy:
+      "as a superuser: alter role veza_ledger_receiver nobypassrls; " +
+      "as a superuser: alter role veza_ledger_receiver nocreatedb; " +
+      "as a superuser: revoke reporting from veza_ledger_receiver…",
+    afterwards: "drop role reporting",
+  },
+  "a sampler that may write the ledger": {
+    brokenBy: "grant update (status) on orders to veza_ledger_sampler",
+    says: ["! more rights than it needs veza_ledger_sampler may write veza.orders"],
+    remedy:
+      "as veza_app: revoke insert, update, delete, truncate, trigger on veza.orders from veza_ledger_sampler; " +
+      "if PUBLIC may write there, and nobody needs that: revoke it from public too",
+  },
   "plpgsql that nobody may use": {
     brokenBy: "revoke usage on language plpgsql from public",
     role: "receiver",
