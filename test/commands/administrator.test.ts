@@ -1,15 +1,19 @@
 // What an administrator runs executes nothing of the application's. Here that owns the database, and so chooses what a
 // session there begins with. Each attack notes as whom it ran, and takes what it can.
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod } from "node:fs/promises";
+import { promisify } from "node:util";
 import postgres from "postgres";
-import { beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
 import { roles } from "../../commands/rights.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
+import { needs } from "../helpers/needs.ts";
+import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 let server: Awaited<ReturnType<typeof startPostgres>>;
@@ -51,7 +55,14 @@ function attacks(): string {
           create operator evil.${name} (leftarg = ${left}, rightarg = ${right}, function = evil.operator_${n});`;
       })
       .join("")}
+    create type evil.kind as enum ('a');
+    create function evil.cast(evil.kind) returns text ${body}
+    create cast (evil.kind as text) with function evil.cast(evil.kind) as implicit;
+    create domain evil.status as text; alter domain evil.status add check (evil.version() is null) not valid;
+    create function evil.note() returns trigger ${body}
     alter table orders rename to kept; alter table kept alter status set default evil.version();
+    alter table kept add kind evil.kind default 'a', add domain evil.status;
+    create trigger note before insert or update or delete on refunds for each statement execute function evil.note();
     create view orders as select * from kept where evil.version() is null;
     insert into kept (status, hyperswitch_payment_id, created_at) values ('pending', '1', now() - interval '2 hours');
     alter sequence evil.other restart;
@@ -83,6 +94,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await runAs("postgres", "create database ledger owner shop", "postgres");
   await runAs("postgres", "grant all on schema public to shop");
+  await runAs("postgres", "grant shop to master with admin option");
   await runAs("master", "grant shop to master");
   await runSqlFiles(url("shop"), ["local/ledger.sql"]);
   onTestFinished(async () => {
@@ -125,3 +137,206 @@ it.each(["postgres", "writer", "master"])(
     expect((await look("ledger_reader")).output).toMatch(/^✓ stuck_refunds +0|^! stuck_refunds +0/m);
   },
 );
+
+const back = ["config/postgres/roles.rollback.sql"];
+const rolesLeft = async () =>
+  (await runAs("postgres", "select rolname from pg_roles where rolname ~ '^veza_ledger' order by 1")).map(
+    ({ rolname }) => rolname,
+  );
+const isThere = async () =>
+  (await runAs("postgres", "select to_regnamespace('ledger_metrics') is not null as there"))[0]?.there;
+/** Also by the grants of other tests. */
+async function leaveShop(): Promise<void> {
+  for (const grantor of ["master", "postgres"]) await runAs(grantor, "revoke shop from master");
+}
+const isUntouched = async () => expect([await rolesLeft(), await isThere()]).toEqual([[], false]);
+
+describe.each(["master", "postgres"])("by %s", (admin) => {
+  it("a database that changes the session's role is refused, before anything runs", async () => {
+    await runAs("shop", attacks());
+    await runAs("shop", "alter database ledger set role = shop");
+    for (const files of [setUp, back]) {
+      await expect(runSqlFiles(url(admin), files)).rejects.toThrow(`acts as shop, and has logged in as ${admin}`);
+    }
+    await runAs("shop", "alter database ledger reset role");
+    await isUntouched();
+    expect(await taken()).toEqual(nothing);
+  });
+
+  it("a ledger_metrics of the application's is refused, and stays", async () => {
+    await runAs("shop", attacks());
+    await runAs(
+      "shop",
+      `create schema ledger_metrics; create table ledger_metrics.accepted ("check" text);
+       create trigger note before insert on ledger_metrics.accepted for each statement execute function evil.note()`,
+    );
+    for (const files of [setUp, back]) {
+      await expect(runSqlFiles(url(admin), files)).rejects.toThrow("belongs to shop, who is no administrator");
+    }
+    expect([await rolesLeft(), await isThere(), await taken()]).toEqual([[], true, nothing]);
+  });
+
+  it.each([
+    [
+      "a table with a trigger",
+      "create table totals (); create trigger note before insert on totals execute function evil.note()",
+    ],
+    ["a table of another owner", "create table totals (); alter table totals owner to shop"],
+    [
+      "a foreign table",
+      "create foreign data wrapper far; create server far foreign data wrapper far; create foreign table totals () server far",
+    ],
+    ["a view", "create view totals as select 1 as value"],
+    ["a rule", "create table totals (); create rule note as on insert to totals do also select evil.version()"],
+  ])("%s, where ledger_metrics has its own, is refused", async (_, made) => {
+    await runAs("shop", attacks());
+    onTestFinished(async () => void (await runAs("postgres", "drop foreign data wrapper if exists far cascade")));
+    await runAs(
+      "postgres",
+      `create schema ledger_metrics; set search_path = ledger_metrics; ${made};
+       do $$ begin if '${admin}' = 'master' then
+         execute 'alter schema ledger_metrics owner to master';
+         if to_regclass('ledger_metrics.totals') is not null
+           and (select relowner::regrole::text from pg_class where oid = 'ledger_metrics.totals'::regclass) = 'postgres'
+         then alter table ledger_metrics.totals owner to master; end if;
+       end if; end $$`,
+    );
+    await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(
+      "not made by this file, in the schema ledger_metrics: totals",
+    );
+    expect([await rolesLeft(), await taken()]).toEqual([[], nothing]);
+  });
+
+  it("an installation of before is upgraded, and its settings on roles change no count", async () => {
+    await runSqlFiles(url(admin), setUp);
+    await runAs(
+      "postgres",
+      `comment on constraint known_check on ledger_metrics.accepted is 'stuck_orders';
+       alter table ledger_metrics.accepted drop constraint known_check;
+       create schema elsewhere; create table elsewhere.orders (like public.orders);
+       grant usage on schema elsewhere to veza_ledger_sampler; grant select on elsewhere.orders to veza_ledger_sampler;
+       alter role veza_ledger_sampler set search_path = elsewhere, public; alter role veza_ledger_sampler set timezone = 'Asia/Tokyo';
+       alter role veza_ledger_sampler in database ledger set statement_timeout = '1ms';
+       alter role veza_ledger_sampler password 'veza_ledger_sampler'`,
+    );
+    await runAs(
+      "shop",
+      "insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', '1', now() - interval '2 hours')",
+    );
+    await runSqlFiles(url(admin), setUp);
+    const counts = countsIn(await sampleAs(url("veza_ledger_sampler")), (error) => error);
+    expect(counts).toMatchObject({ stuck_orders: 1, failed_transfers: 0 });
+    const [row] = await runAs(
+      "postgres",
+      "select obj_description(oid) as comment from pg_constraint where conname = 'known_check'",
+    );
+    expect(row).toEqual({ comment: null });
+  });
+
+  it("rights are taken back also in part, twice, where a table became a view, and while another database needs a login", async () => {
+    await runAs("postgres", "create database other", "postgres");
+    onTestFinished(
+      async () => void (await runAs("postgres", "drop database if exists other with (force)", "postgres")),
+    );
+    await runSqlFiles(url(admin), setUp);
+    await runAs(
+      "postgres",
+      "revoke all on database other from public; grant connect on database other to veza_ledger_receiver",
+    );
+    await runAs("postgres", "create schema used; grant usage on schema used to veza_ledger_receiver", "other");
+    await runAs("postgres", "drop owned by veza_ledger_oncall");
+    await runAs("postgres", "drop role veza_ledger_oncall; drop table ledger_metrics.accepted");
+    await runAs("shop", "alter table orders rename to kept; create view orders as table kept");
+    await runAs(admin, "create role veza_ledger_sampler_clone login in role veza_ledger_sampler");
+    for (const _ of ["first", "second"]) {
+      await runSqlFiles(url(admin), back);
+      expect([await rolesLeft(), await isThere()]).toEqual([["veza_ledger_receiver"], false]);
+    }
+    const [row] = await runAs(
+      "postgres",
+      `select pg_has_role('master', 'veza_ledger_receiver', 'usage') as is_member,
+        has_database_privilege('veza_ledger_receiver', 'other', 'connect') as may_connect`,
+    );
+    expect(row).toEqual({ is_member: false, may_connect: true });
+    await runAs("postgres", "drop database other", "postgres");
+    await runSqlFiles(url(admin), [...back, ...setUp]);
+    expect(await rolesLeft()).toHaveLength(4);
+  });
+});
+
+it("an administrator who does not inherit the owner's rights fails whole, and is told", async () => {
+  await leaveShop();
+  await runAs("postgres", "alter role master noinherit; grant shop to master");
+  onTestFinished(async () => void (await runAs("postgres", "alter role master inherit; revoke shop from master")));
+  await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow(
+    /permission denied|may not grant rights on public.orders/,
+  );
+  await isUntouched();
+});
+
+it("who may not grant fails whole, also where Postgres only warns", async () => {
+  await leaveShop();
+  await runAs("postgres", "grant create on database ledger to master");
+  await runAs("shop", "grant select on orders, refunds, seller_transfers to master");
+  await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow(
+    "master may not grant rights on public.orders of shop",
+  );
+  await isUntouched();
+});
+
+it("a table or a column that is missing is named, and nothing has changed", async () => {
+  await runAs("shop", "alter table refunds drop updated_at");
+  await expect(runSqlFiles(url("postgres"), setUp)).rejects.toThrow(
+    'column "updated_at" of relation "refunds" does not exist',
+  );
+  await runAs("shop", "drop table refunds");
+  await expect(runSqlFiles(url("postgres"), setUp)).rejects.toThrow('relation "refunds" does not exist');
+  await expect(runSqlFiles(url("postgres"), setUp, "nowhere")).rejects.toThrow('schema "nowhere" does not exist');
+  await isUntouched();
+});
+
+it("without plpgsql for PUBLIC, publishing works by the grants of a superuser", async () => {
+  await runAs("postgres", "revoke usage on language plpgsql from public");
+  await runSqlFiles(url("postgres"), setUp);
+  await runAs("postgres", "alter role veza_ledger_receiver password 'veza_ledger_receiver'");
+  const look = () => inProcess(doctor, ["receiver"], doctorSettings(url("veza_ledger_receiver")));
+  expect((await look()).output).toMatch(/^✓ totals /m);
+  await runAs("postgres", "revoke usage on language plpgsql from veza_ledger_receiver");
+  const finding = findingsIn((await look()).output).find(({ line }) => line.includes(" rights "));
+  expect(finding?.line).toContain("lacks usage on language plpgsql");
+  expect(finding?.steps).toContain("as postgres: grant usage on language plpgsql to veza_ledger_receiver");
+});
+
+describe("psql", await needs("psql"), () => {
+  const psql = async (...args: string[]) => {
+    const ran = promisify(execFile)("psql", ["-X", "-v", "ON_ERROR_STOP=0", ...args, url("postgres")]);
+    return await ran.then(
+      () => 0,
+      ({ code }) => code,
+    );
+  };
+  const [schema, both] = [["-f", "config/postgres/schema.sql"], setUp.flatMap((file) => ["-f", file])];
+
+  it.each([
+    ["schema.sql alone, which commits nothing", schema, 0],
+    ["roles.sql alone", both.slice(2), 3],
+    ["both, with a wrong schema", ["-v", "schema=nowhere", ...both], 3],
+    ["both, with a wrong zone", ["-v", "timezone=Europe/Pariss", ...both], 3],
+  ])("changes nothing by %s", async (_, args, exitCode) => {
+    expect(await psql(...args)).toBe(exitCode);
+    await isUntouched();
+  });
+
+  it("runs both, and what takes them back, as the pages say", async () => {
+    await runAs("shop", 'create schema "Veza"; alter table orders set schema "Veza"');
+    expect(await psql("-v", 'schema="Veza", public', "-v", "timezone=Europe/Paris", ...both)).toBe(0);
+    await runAs("postgres", "alter role veza_ledger_oncall password 'veza_ledger_oncall'");
+    const onCall = postgres(url("veza_ledger_oncall"), { max: 1, fetch_types: false });
+    const [row] = await onCall`select count(*)::int, current_setting('timezone') as zone from orders`.finally(() =>
+      onCall.end(),
+    );
+    expect(row).toEqual({ count: 0, zone: "Europe/Paris" });
+    expect(await psql("-f", ...back)).toBe(0);
+    await isUntouched();
+  });
+});
