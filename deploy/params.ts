@@ -1,4 +1,5 @@
 import { checks } from "../lib/checks.ts";
+import { type LedgerTexts, parseLedger } from "../lib/ledger.ts";
 import { mismatches } from "../lib/signature.ts";
 import manifest from "../package.json" with { type: "json" };
 import { roleOf } from "./iam.ts";
@@ -23,6 +24,7 @@ const textParams = [
   "samplerSecretId",
   "receiverSecretId",
   "ledgerSchema",
+  "ledgerTimezone",
   "kmsKeyArn",
   "pushgatewayUrl",
   "subnetIds",
@@ -56,7 +58,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     STAGE: stage,
     VERSION: manifest.version,
     ...(params.databaseUrl && { DATABASE_URL: params.databaseUrl.replace("//", `//${loginOf(functionName)}@`) }),
-    ...(params.ledgerSchema && functionName === "sampler" && { LEDGER_SCHEMA: params.ledgerSchema }),
+    ...(functionName === "sampler" && ledgerIn(params)),
     ...(params.pushgatewayUrl && { PUSHGATEWAY_URL: params.pushgatewayUrl }),
     // Node's own roots lack the authorities of RDS. Lambda brings this file of them, but does not load it.
     NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
@@ -77,6 +79,12 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     mismatchPattern,
   };
 }
+
+/** The settings of the ledger that are not empty. */
+const ledgerIn = ({ ledgerSchema, ledgerTimezone }: Params): LedgerTexts => ({
+  ...(ledgerSchema && { LEDGER_SCHEMA: ledgerSchema }),
+  ...(ledgerTimezone && { LEDGER_TIMEZONE: ledgerTimezone }),
+});
 
 /** Pattern of the lines in the sampler's log that say what a tick could not do: a count is -1, or no totals. */
 const unknownPattern = `{ ($.message.message = "totals not published")${checks
@@ -143,6 +151,7 @@ function checkValues(params: Params, longestName: string): void {
     !params.databaseUrl || params.databaseResourceId,
     "databaseUrl needs databaseResourceId, where the functions may log in without a password",
   );
+  parseLedger(ledgerIn(params), problems);
   const secretArn = arnOf("secretsmanager", `${region}:\\d{12}:secret:[\\w/+=.@!-]+-[A-Za-z0-9]{6}`);
   for (const name of ["samplerSecretId", "receiverSecretId"] as const) {
     const ids = list(params[name]);

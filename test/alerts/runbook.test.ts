@@ -250,7 +250,7 @@ describe("the commands", withShell, () => {
 
     database = await createDatabase();
     await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-    await setUp(database.adminUrl);
+    await runSqlFiles(database.adminUrl, setUp);
     await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
     const [gateway, alertmanager] = await Promise.all([
       startPushgateway(0),

@@ -29,6 +29,8 @@ it("names every param that is wrong, in one error without a stack, and shows no 
     pushgatewayUrl: "https://user:hunter2@push.internal",
     subnetIds: "subnet-1",
     alarmTopicArn: "arn:aws:sns:eu-west-1:123456789012:on-call",
+    ledgerSchema: '"Veza"',
+    ledgerTimezone: "UTC+3",
     receiverConcurrency: "0",
     urlAuthorizer: "AWS_IAM",
     permissionsBoundaryArn: "boundary",
@@ -37,6 +39,8 @@ it("names every param that is wrong, in one error without a stack, and shows no 
   const { message, stack } = await refusal(params, "a-stage-that-makes-a-name-over-64-characters");
   expect(message.split("; ").map((problem) => problem.split(" ")[0])).toEqual([
     "stage",
+    "LEDGER_SCHEMA",
+    "LEDGER_TIMEZONE",
     "samplerSecretId",
     "receiverSecretId",
     "kmsKeyArn",
