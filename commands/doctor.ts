@@ -81,12 +81,12 @@ async function statements(): Promise<string> {
   const witness = { schemas, now: Date.now() / 1000, hasAmounts: true, hasAccepted: true, hasOutbox: true };
   const unsafe = async (question: string) => {
     asked.push(`${question.replace(begin, "")};`);
-    return asked.length === 2 ? [[witness]] : [checks.map(({ id }) => ({ check: id }))];
+    return asked.length === 2 ? [[witness]] : [checks.map(({ id }) => ({ check: id, ids: 1, until: 1 }))];
   };
   const close = async () => {};
   const database = { sql: { unsafe }, ledger, lost: new AbortController().signal, close } as unknown as Database;
   await takeSample({ use: (work) => work(database), close }, deadline("a tick", postgresTimeoutMs));
-  return [...asked, ...checks.map((check) => `${oldestRowsOf(check)};`)].join("\n\n");
+  return [...asked, ...checks.map((check) => `${oldestRowsOf(check, true)};`)].join("\n\n");
 }
 
 if (import.meta.main) await start(run);

@@ -80,8 +80,8 @@ export const ourRights: readonly Right[] = [
   ours(receiver, "update", "publisher"),
   ours(sampler, "select", "accepted"),
   ours(oncall, "select", "accepted"),
-  ours(oncall, "insert", "accepted", ["check", "id", "until", "why"]),
-  ours(oncall, "delete", "accepted"),
+  // No update and no delete: what was accepted, and taken back, stays on record.
+  ours(oncall, "insert", "accepted", ["check", "id", "up_to", "until", "why"]),
   ours(sampler, "select", "amounts_at_risk"),
   ours(oncall, "select", "amounts_at_risk"),
 ];

@@ -6,12 +6,14 @@ import { between } from "./marks.ts";
 // The parts of schema.sql and roles.sql that come from the checks and from commands/rights.ts.
 
 /** config/postgres/schema.sql */
-export const schemaFile = (text: string): string =>
-  between(
+export function schemaFile(text: string): string {
+  const ids = checks.map(({ id }) => `'${id}'`).join(", ");
+  return between(
     text,
     "checks",
-    `add constraint known_check check ("check" in (\n  ${checks.map(({ id }) => `'${id}'`).join(", ")}\n)) not valid;`,
+    `add constraint "there is no such check" check ("check" in (\n  ${ids}\n)) not valid;`,
   );
+}
 
 /** config/postgres/roles.sql */
 export function rolesFile(text: string): string {

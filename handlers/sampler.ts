@@ -44,7 +44,7 @@ async function tick(): Promise<Record<string, number>> {
     log("info", "tick", { ...counts, duration_seconds: Number(durationSeconds.toFixed(3)) });
 
     await tryToPublish(connections, settings);
-    await logCountedRows(connections, sample.outcomes, deadline("the ids of counted rows", rowsTimeoutMs));
+    await logCountedRows(connections, sample, deadline("the ids of counted rows", rowsTimeoutMs));
     return counts;
   } catch (error) {
     doubtSettings("sampler");

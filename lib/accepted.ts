@@ -1,54 +1,104 @@
-import { type Check, checks, oldestAmong, oldestOf, overdueOf, rowsOf, type Waiting } from "./checks.ts";
+import { type Check, checks, type Outcome, oldestAmong, oldestOf, overdueOf, rowsOf, type Waiting } from "./checks.ts";
 import { type Family, family, type Series, series } from "./exposition.ts";
 import { type Ask, read } from "./question.ts";
 
-// Rows that a check counts, and that a person has accepted until a day. The counts keep them, the alerts do not.
+// Rows that a check counts, and that a person has accepted until a day: one row by its id, or the backlog of before by
+// a moment. The counts keep them, the alerts do not.
 
 export const acceptedMetric = "veza_ledger_accepted_rows";
+export const acceptedUntilMetric = "veza_ledger_accepted_until_timestamp_seconds";
 
-export const acceptedFamily: Family = family("gauge", acceptedMetric, "Rows counted that a person has accepted.");
+export const acceptedFamilies: Family[] = [
+  family("gauge", acceptedMetric, "Rows counted that a person has accepted."),
+  family("gauge", acceptedUntilMetric, "Unix time until which a backlog is accepted; absent where it hides no row."),
+];
 
-/** SQL: the checks with accepted rows. */
-const acceptedChecks = `select distinct "check" from ledger_metrics.accepted where until > now()`;
+/** SQL: the acceptances in force. The newest about a row, or about a check's moment, counts: it may take others back. */
+export const inForce = `(
+    select * from (
+      select distinct on ("check", id) * from ledger_metrics.accepted order by "check", id, accepted_at desc
+    ) as newest where until > now()
+  )`;
+
+const acceptedChecks = `
+  select "check", count(id) as ids, extract(epoch from max(until) filter (where id is null))::numeric as until
+  from ${inForce} as accepted group by 1`;
 
 /**
- * SQL: of the rows that the check counts, how many are accepted, and what is known of the others. An id of several
- * rows, as in a view of two tables, accepts none: it would hide a row that nobody knows.
+ * SQL: a condition: the check's moment does not accept the row. A moment accepts what had counted when it was written:
+ * orders of its last minutes may get stuck later. A time that is missing, or before 1971, may be a new row's without a
+ * time, so no moment accepts it.
  */
-const questionOf = (check: Check): string => `
-  with accepted as materialized (
-    select id from ledger_metrics.accepted where "check" = '${check.id}' and until > now()
+export const isAfterMoment = ({ id, time, staleAfter = "0 minutes" }: Check): string => `(${time} > (
+    select coalesce(max(least(up_to, accepted_at - interval '${staleAfter}')), '-infinity')
+    from ${inForce} as moments where "check" = '${id}' and id is null
+  ) or ${time} < '1971-01-01' or ${time} is null)`;
+
+/**
+ * SQL: what is known of the rows that nobody has accepted, and how many are accepted by their ids. Backlogs are left
+ * out by the time alone. An id of several rows, as in a view of two tables, accepts none: it would hide a row that
+ * nobody knows.
+ */
+function questionOf(check: Check, { ids, moment }: { ids: boolean; moment: boolean }): string {
+  const rows = `${rowsOf(check)}${moment ? `\n  and ${isAfterMoment(check)}` : ""}`;
+  const accepted = `
+  with ids as materialized (
+    select id from ${inForce} as accepted where "check" = '${check.id}' and id is not null
   ),
+  once as materialized (
+    select id::text as id ${rowsOf(check)} and id::text in (select id from ids) group by 1 having count(*) = 1
+  ),`;
+  return `${ids ? accepted : "\n  with"}
   counted as (
-    select ${check.time} as time, coalesce(id::text in (select id from accepted), false)
-      and count(*) over (partition by id::text) = 1 as is_accepted
-    ${rowsOf(check)}
+    select ${check.time} as time, ${ids ? "coalesce(id::text in (select id from once), false)" : "false"} as is_accepted
+    ${rows}
   )
-  select count(*) filter (where is_accepted) as accepted, count(*) filter (where not is_accepted) as open,
+  select count(*) filter (where is_accepted) as by_id, count(*) filter (where not is_accepted) as rows,
     ${overdueOf(check, "time", "not is_accepted")} as overdue,
     ${oldestOf("time", "not is_accepted and ")} as oldest
   from counted`;
+}
 
-/** How many rows are accepted, and what is known of all others that count, by the ids of checks with accepted rows. */
-export interface Accepted {
-  evidence: Series[];
-  open: Map<string, Waiting>;
+/** Of a check with acceptances: what is known of the rows that nobody has accepted. */
+export interface Open extends Waiting {
+  rows: number;
+  /** How many rows are accepted by their ids. */
+  byId: number;
+  /** Until when the check's backlog is accepted, in Unix seconds. */
+  untilSeconds: number | undefined;
 }
 
 /**
- * Asks about the checks with accepted rows. Takes a second round trip, and only where something is accepted. Never
- * rejects: where it cannot be read, nothing is accepted.
+ * Asks about the checks with acceptances, and resolves to their open rows by the checks' ids. Takes a second round trip,
+ * and only where something is accepted. Never rejects: where it cannot be read, nothing is accepted.
  */
-export async function measureAccepted(ask: Ask): Promise<Accepted> {
-  const accepted: Accepted = { evidence: [], open: new Map() };
-  const ids = (await read(ask, "accepted", acceptedChecks))?.map(({ check }) => check) ?? [];
+export async function measureOpen(ask: Ask): Promise<Map<string, Open>> {
+  const open = new Map<string, Open>();
+  const accepted = (await read(ask, "accepted", acceptedChecks)) ?? [];
   const askAbout = async (check: Check) => {
-    const [row] = (await read(ask, check.id, questionOf(check))) ?? [];
+    const { ids, until } = accepted.find((row) => row.check === check.id) ?? {};
+    if (ids === undefined) return;
+    const [row] =
+      (await read(ask, check.id, questionOf(check, { ids: Number(ids) > 0, moment: until !== null }))) ?? [];
     if (!row) return;
-    accepted.evidence.push(series(acceptedMetric, { check: check.id }, Number(row.accepted)));
-    const oldestSeconds = oldestAmong(Number(row.open), row.oldest);
-    accepted.open.set(check.id, { overdue: Number(row.overdue), oldestSeconds });
+    const [rows, byId, overdue] = [row.rows, row.by_id, row.overdue].map(Number) as [number, number, number];
+    const oldestSeconds = oldestAmong(rows, row.oldest);
+    const untilSeconds = until === null ? undefined : Number(until);
+    open.set(check.id, { rows, byId, overdue, oldestSeconds, untilSeconds });
   };
-  await Promise.all(checks.filter(({ id }) => ids.includes(id)).map(askAbout));
-  return accepted;
+  await Promise.all(checks.map(askAbout));
+  return open;
+}
+
+/** The series of the checks with acceptances: the rows of the count that are not open, and until when a backlog is. */
+export function acceptedSeries(outcomes: Outcome[], open: Map<string, Open>): Series[] {
+  return outcomes.flatMap((outcome) => {
+    const labels = { check: outcome.check.id };
+    const known = open.get(outcome.check.id);
+    if (!known || "error" in outcome) return [];
+    const { rows, byId, untilSeconds } = known;
+    const accepted = Math.max(0, outcome.count - rows); // Both are of one tick, and not of one instant.
+    const until = accepted > byId && untilSeconds ? [series(acceptedUntilMetric, labels, untilSeconds)] : [];
+    return [series(acceptedMetric, labels, accepted), ...until];
+  });
 }

@@ -1,24 +1,34 @@
-import { type Check, type Outcome, rowsOf } from "./checks.ts";
+import { isAfterMoment } from "./accepted.ts";
+import { type Check, rowsOf } from "./checks.ts";
 import type { Connections } from "./connections.ts";
 import { errorFields, log } from "./log.ts";
 import { askOn, read } from "./question.ts";
+import type { Sample } from "./sample.ts";
 
-/** SQL: the ids of the ten oldest rows that a check counts, as far as a line of the log can hold them. */
-export const oldestRowsOf = (check: Check): string =>
-  `select left(id::text, 200) as id ${rowsOf(check)}\norder by ${check.time} limit 10`;
+/**
+ * SQL: the ids of the ten oldest rows that a check counts, as far as a line of the log can hold them. Rows of a backlog
+ * that is accepted would be the same ten for months.
+ */
+export const oldestRowsOf = (check: Check, hasMoment: boolean): string =>
+  `select left(id::text, 200) as id ${rowsOf(check)}${hasMoment ? ` and ${isAfterMoment(check)}` : ""}
+order by ${check.time} limit 10`;
 
 /**
  * Logs which rows a count above 0 counts, so that a row that is repaired before somebody looks is still known. Takes a
  * round trip only then. Never rejects.
  */
-export async function logCountedRows(connections: Connections, outcomes: Outcome[], deadline: AbortSignal) {
+export async function logCountedRows(
+  connections: Connections,
+  { outcomes, open }: Pick<Sample, "outcomes" | "open">,
+  deadline: AbortSignal,
+) {
   const counted = outcomes.filter((outcome) => "count" in outcome && outcome.count > 0).map(({ check }) => check);
   if (counted.length === 0) return;
   const logRows = connections.use(async (database) => {
     const ask = askOn(database, deadline);
     await Promise.all(
       counted.map(async (check) => {
-        const rows = await read(ask, check.id, oldestRowsOf(check));
+        const rows = await read(ask, check.id, oldestRowsOf(check, open.get(check.id)?.untilSeconds !== undefined));
         if (rows?.length) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
       }),
     );

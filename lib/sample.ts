@@ -1,8 +1,8 @@
 import { hash } from "node:crypto";
-import { acceptedFamily, measureAccepted } from "./accepted.ts";
+import { acceptedFamilies, acceptedSeries, measureOpen, type Open } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
 import { blindness, blindnessFamilies, evidenceSuccess } from "./blindness.ts";
-import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf, type Waiting } from "./checks.ts";
+import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
 import type { Connections } from "./connections.ts";
 import { type Database, type DatabaseTarget, isConnectionLost } from "./database.ts";
 import { expose, type Family, family, type Series, series } from "./exposition.ts";
@@ -20,7 +20,7 @@ export interface Sample {
   outcomes: Outcome[];
   evidence: Series[];
   unread: string[];
-  open: Map<string, Waiting>;
+  open: Map<string, Open>;
 }
 
 /**
@@ -48,12 +48,12 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
     const timeless = which.filter(({ staleAfter }) => !staleAfter);
     return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), ...noEvidence };
   }
-  const [outcomes, { evidence, unread }, accepted] = await Promise.all([
+  const [outcomes, { evidence, unread }, open] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
     measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox ? [outbox] : [])]),
-    hasAccepted ? measureAccepted(ask) : noEvidence,
+    hasAccepted ? measureOpen(ask) : noEvidence.open,
   ]);
-  return { outcomes, evidence: [...evidence, ...accepted.evidence], unread, open: accepted.open };
+  return { outcomes, evidence, unread, open };
 }
 
 const noEvidence: Omit<Sample, "outcomes"> = { evidence: [], unread: blindness.map(({ of }) => of), open: new Map() };
@@ -70,7 +70,7 @@ export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
 export const sampleFamilies: Family[] = [
   ...checkFamilies,
   ...blindnessFamilies,
-  acceptedFamily,
+  ...acceptedFamilies,
   amountFamily,
   ...outboxFamilies,
   family("gauge", infoMetric, "1; who counts: version, AWS region, and the database's name with a digest of its host."),
@@ -89,6 +89,7 @@ export function exposeSample(sample: Sample, { database, ...tick }: Tick): Promi
   const info = { version: VERSION ?? npm_package_version ?? "", region, database: `${database.database}@${digest}` };
   return expose(sampleFamilies, [
     ...seriesOf(outcomes, tick.sampledAtSeconds, open),
+    ...acceptedSeries(outcomes, open),
     ...evidence,
     ...evidenceSuccess(outcomes, unread),
     series(infoMetric, info, 1),

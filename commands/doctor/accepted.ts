@@ -1,36 +1,48 @@
-import { checks, rowsOf } from "../../lib/checks.ts";
+import { inForce, measureOpen } from "../../lib/accepted.ts";
+import { checks, rowsOf, runChecks } from "../../lib/checks.ts";
 import { again, doubt, type Finding, orRemedy, well } from "../finding.ts";
 import { sqlText } from "../quote.ts";
 import type { Session } from "./look.ts";
 
 /**
- * Lists the rows of the ledger that somebody has accepted, one line each: the soonest to run out comes first. An
- * acceptance of no counted row is a doubt: its id may be of another row, written in another way, or not an id.
+ * Lists what somebody has accepted, one line each: the soonest to run out comes first. An acceptance of no counted row
+ * is a doubt: its id may be of another row, written in another way, or not an id; and a backlog may be gone.
  */
 export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Finding> {
-  const accepted = "from ledger_metrics.accepted where until > now()";
+  const utc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD HH24:MI')`;
   const rows = await orRemedy(
-    ask(`select "check", id, accepted_by, why, to_char(until at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as until
-      ${accepted} order by accepted.until`),
+    ask(`select "check", id, ${utc("up_to")} as up_to, accepted_by, why, ${utc("until")} as until
+      from ${inForce} as accepted order by accepted.until`),
     again,
   );
   const [first = "none", ...more] = rows.map(
-    ({ check, id, until, accepted_by, why }) => `${check} ${id}, until ${until} UTC, by ${accepted_by}: ${why}`,
+    ({ check, id, up_to, until, accepted_by, why }) =>
+      `${check} ${id ?? `up to ${up_to} UTC`}, until ${until} UTC, by ${accepted_by}: ${why}`,
   );
-  const idle: string[] = [];
+  const idle: { what: string; values: string }[] = [];
+  const open = await measureOpen(ask);
   for (const check of checks.filter(({ id }) => rows.some((row) => row.check === id))) {
     // On its own: below `accepted`, a ledger without ids would lend the ids of the acceptances. Where it has none, the
     // look at its columns says so.
     const counted = `with counted as materialized (select id::text as id ${rowsOf(check)})`;
-    const found = await ask(`${counted} select distinct id ${accepted} and "check" = '${check.id}'
-      and id not in (select id from counted where id is not null)`).catch(() => []);
-    idle.push(...found.map((row) => `('${check.id}', ${sqlText(row.id)})`));
+    const found = await ask(`${counted} select id from ${inForce} as accepted where "check" = '${check.id}'
+      and id is not null and id not in (select id from counted where id is not null)`).catch(() => []);
+    for (const { id } of found) {
+      idle.push({ what: `${check.id} ${id}`, values: `('${check.id}', ${sqlText(id)}, null, now(), 'taken back')` });
+    }
+    const moment = rows.find((row) => row.check === check.id && row.id === null);
+    const known = open.get(check.id);
+    const [outcome] = moment && known ? await runChecks(ask, [check]) : [];
+    if (!moment || !known || !outcome || "error" in outcome || outcome.count > known.rows + known.byId) continue;
+    const values = `('${check.id}', null, '${moment.up_to}Z', now(), 'taken back')`;
+    idle.push({ what: `the backlog of ${check.id}`, values });
   }
   if (idle.length === 0) return { ...well(first), more };
   const repaired =
-    "a row that was repaired needs this no more. Otherwise accept the id that the check's page lists, as it is there";
-  const these = idle.join(", ");
-  const sql = `begin read write; delete from ledger_metrics.accepted where ("check", id) in (${these}); commit`;
-  const expected = `rows that count now, and not ${these}`;
+    "rows that were repaired need this no more. Otherwise accept the id that the check's page lists, as it is there";
+  const sql =
+    `begin read write; insert into ledger_metrics.accepted ("check", id, up_to, until, why) ` +
+    `values ${idle.map(({ values }) => values).join(", ")}; commit`;
+  const expected = `rows that count now, and not: ${idle.map(({ what }) => what).join(", ")}`;
   return { ...doubt(first, expected, repaired, { as: "veza_ledger_oncall", sql }), more };
 }

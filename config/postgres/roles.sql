@@ -131,9 +131,13 @@ grant select on ledger_metrics.totals to veza_ledger_sampler, veza_ledger_receiv
 grant insert, update (value, ahead) on ledger_metrics.totals to veza_ledger_receiver;
 grant update on ledger_metrics.publisher to veza_ledger_sampler, veza_ledger_receiver;
 grant select on ledger_metrics.accepted to veza_ledger_sampler, veza_ledger_oncall;
-grant insert ("check", id, until, why), delete on ledger_metrics.accepted to veza_ledger_oncall;
+grant insert ("check", id, up_to, until, why) on ledger_metrics.accepted to veza_ledger_oncall;
 grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler, veza_ledger_oncall;
 -- end of ledger_metrics
+grant execute on function ledger_metrics.amounts() to veza_ledger_sampler, veza_ledger_oncall;
+
+-- What is accepted stays on record. An earlier version let people on call delete.
+revoke delete on ledger_metrics.accepted from veza_ledger_oncall;
 
 -- What a login without superuser may be unable to grant. The first everybody has, unless somebody took it away from
 -- PUBLIC: publishing needs it. The second shows people on call who holds a lock.

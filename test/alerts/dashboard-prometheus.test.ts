@@ -1,7 +1,7 @@
 // Every query of the dashboard on a real Prometheus, with two stages and a set-up without a stage.
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { alertOf } from "../../config/checks.ts";
-import { acceptedMetric } from "../../lib/accepted.ts";
+import { acceptedMetric, acceptedUntilMetric } from "../../lib/accepted.ts";
 import { amountMetric } from "../../lib/amounts.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
 import { checks } from "../../lib/checks.ts";
@@ -47,6 +47,7 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): 
       series(blindnessMetric.watches, { check }, 1),
       series(amountMetric, { check, currency: "EUR" }, 310.2),
       series(acceptedMetric, { check }, 1),
+      series(acceptedUntilMetric, { check }, tick + 86_400),
     ]),
   ];
   const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");

@@ -211,8 +211,8 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
     await runSqlFiles(url(admin), setUp);
     await runAs(
       "postgres",
-      `comment on constraint known_check on ledger_metrics.accepted is 'stuck_orders';
-       alter table ledger_metrics.accepted drop constraint known_check;
+      `comment on constraint "there is no such check" on ledger_metrics.accepted is 'stuck_orders';
+       alter table ledger_metrics.accepted drop constraint "there is no such check";
        create schema elsewhere; create table elsewhere.orders (like public.orders);
        grant usage on schema elsewhere to veza_ledger_sampler; grant select on elsewhere.orders to veza_ledger_sampler;
        alter role veza_ledger_sampler set search_path = elsewhere, public; alter role veza_ledger_sampler set timezone = 'Asia/Tokyo';
@@ -228,7 +228,7 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
     expect(counts).toMatchObject({ stuck_orders: 1, failed_transfers: 0 });
     const [row] = await runAs(
       "postgres",
-      "select obj_description(oid) as comment from pg_constraint where conname = 'known_check'",
+      "select obj_description(oid) as comment from pg_constraint where conname = 'there is no such check'",
     );
     expect(row).toEqual({ comment: null });
   });

@@ -151,8 +151,9 @@ const logins: Record<string, Row> = {
       ('stuck_orders', 'pay_1', now() + interval '1 day', 'the id of the provider')`,
     says: ["! accepted rows stuck_orders pay_1, until … UTC, by postgres: the id of the provider"],
     remedy:
-      "a row that was repaired needs this no more. …; as veza_ledger_oncall: begin read write; " +
-      `delete from ledger_metrics.accepted where ("check", id) in (('stuck_orders', 'pay_1')); commit`,
+      "rows that were repaired need this no more. …; as veza_ledger_oncall: begin read write; " +
+      'insert into ledger_metrics.accepted ("check", id, up_to, until, why) ' +
+      "values ('stuck_orders', 'pay_1', null, now(), 'taken back'); commit",
   },
   "a schema that the role may not use, which is not a wrong LEDGER_SCHEMA": {
     brokenBy: "revoke all on schema veza from public, veza_ledger_sampler",

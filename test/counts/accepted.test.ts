@@ -2,6 +2,7 @@
 
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { pagesOfTick } from "../../bench/ledger.ts";
 import { lookAtAccepted } from "../../commands/doctor/accepted.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/checks.ts";
@@ -17,17 +18,32 @@ beforeEach(() => {
   log = captureLog();
 });
 const accept = (check: string, id: unknown, until = "now() + interval '5 days'") =>
-  run(`insert into ledger_metrics.accepted values ('${check}', '${id}', ${until}, 'the bank takes its days')`);
+  run(`insert into ledger_metrics.accepted ("check", id, until, why)
+    values ('${check}', '${id}', ${until}, 'the bank takes its days')`);
+/** `acceptedAt` as nobody but the owner of the table can set it. */
+const acceptUpTo = (
+  check: string,
+  upTo: string,
+  until = "now() + interval '80 days'",
+  acceptedAt = "clock_timestamp()",
+) =>
+  run(`insert into ledger_metrics.accepted ("check", up_to, until, why, accepted_at)
+    values ('${check}', ${upTo}, ${until}, 'from before', ${acceptedAt})`);
+const names = ["accepted_rows", "overdue_rows", "oldest_open_age_seconds"];
 /** Of a check with accepted rows: how many it counts, and which others are overdue, and since when. */
 async function ofAccepted(): Promise<Record<string, unknown[]>> {
   const series = await evidenceOf(database.samplerUrl);
-  const found = checks.map(({ id }): [string, unknown[]] => [
-    id,
-    ["accepted_rows", "overdue_rows", "oldest_open_age_seconds"].map((name) => series[`${name}{check=${id}}`]),
-  ]);
+  const found = checks.map(({ id }): [string, unknown[]] => [id, names.map((name) => series[`${name}{check=${id}}`])]);
   return Object.fromEntries(found.filter(([, [accepted]]) => accepted !== undefined));
 }
+/** Until when the backlogs are accepted, in seconds from now, by the checks' ids. */
+async function ends(): Promise<Record<string, number>> {
+  const series = await evidenceOf(database.samplerUrl, /^accepted_until/);
+  const ofCheck = ([name, value]: [string, number]) => [/check=(\w+)/.exec(name)?.[1], value - Date.now() / 1000];
+  return Object.fromEntries(Object.entries(series).map(ofCheck));
+}
 const about = (seconds: number) => expect.closeTo(seconds, -2);
+const day = 86_400;
 
 it.each(checks)("of $id: as many as it counts, and the others that are overdue, while they run", async (check) => {
   const { id, table } = check;
@@ -38,24 +54,128 @@ it.each(checks)("of $id: as many as it counts, and the others that are overdue, 
   expect(await ofAccepted()).toEqual({ [id]: [1, 0, 0] });
 
   for (const age of ["1 day", "2 days"]) await run(insertRows(check, 1, { age })); // The next rows are as open as ever.
-  expect(await ofAccepted()).toEqual({ [id]: [1, 2, about(172_800)] });
+  expect(await ofAccepted()).toEqual({ [id]: [1, 2, about(2 * day)] });
   await accept(id, first?.id); // Twice is once.
   const [second] = await database.admin.unsafe(`select id from ${table} where id <> ${first?.id}`);
   await accept(id, second?.id, "now() - interval '1 second'"); // Its time is over.
   await accept(checks.find((other) => other.table !== table)?.id ?? "", second?.id);
-  expect(await ofAccepted()).toMatchObject({ [id]: [1, 2, about(172_800)] });
+  expect(await ofAccepted()).toMatchObject({ [id]: [1, 2, about(2 * day)] });
 
   await run(`update ${table} set status = 'settled' where id = ${first?.id}`);
-  expect(await ofAccepted()).toMatchObject({ [id]: [0, 2, about(172_800)] });
+  expect(await ofAccepted()).toMatchObject({ [id]: [0, 2, about(2 * day)] });
+  expect(await ends()).toEqual({});
   await run(`update ledger_metrics.accepted set until = now() - interval '1 second'`);
   expect(await ofAccepted()).toEqual({});
   expect(log).toEqual([]);
 });
 
-it("are none where the table is missing, or may not be read", async () => {
+it.each(checks)("of $id by a moment: all rows up to it, which count on, and no row after it", async (check) => {
+  const { id, table, time } = check;
+  await run(insertRows(check, 30, { age: "300 days" }));
+  await acceptUpTo(id, "now() - interval '1 day'");
+  expect([await ofAccepted(), await ends()]).toEqual([{ [id]: [30, 0, 0] }, { [id]: about(80 * day) }]);
+  expect(await evidenceOf(database.samplerUrl, /^(stuck|failed|orphan|reversal)/)).toMatchObject({
+    [`${check.metric.slice(12)}{}`]: 30,
+  });
+
+  await run(insertRows(check, 1, { age: "2 hours" }));
+  expect(await ofAccepted()).toEqual({ [id]: [30, 1, about(7_200)] });
+  const [old, newRow] = await database.admin.unsafe(
+    `select id from ${table} order by ${time} = min(${time}) over () desc`,
+  );
+  // A row whose time moves is a new one.
+  await run(`update ${table} set ${time} = now() - interval '3 hours' where id = ${old?.id}`);
+  expect(await ofAccepted()).toEqual({ [id]: [29, 2, about(10_800)] });
+  await accept(id, old?.id); // By its id, too.
+  expect(await ofAccepted()).toEqual({ [id]: [30, 1, about(7_200)] });
+  expect(await ends()).toEqual({ [id]: about(80 * day) });
+
+  await run(`update ${table} set status = 'settled' where ${time} < now() - interval '1 day'`);
+  expect(await ofAccepted()).toEqual({ [id]: [1, 1, about(7_200)] });
+  expect(await ends()).toEqual({}); // The backlog is gone.
+  expect(newRow).toBeDefined();
+  expect(log).toEqual([]);
+});
+
+it("by a moment are no rows that did not count yet when it was written: they may get stuck afterwards", async () => {
+  for (const { id, staleAfter = "0 minutes" } of checks) {
+    // Until an hour ago, accepted then: a row that was a minute under its threshold, and a row that was past it.
+    await run(insertRows({ id }, 2, { age: `${staleAfter} 3660 seconds` }));
+    if (staleAfter !== "0 minutes") await run(insertRows({ id }, 1, { age: `${staleAfter} 3540 seconds` }));
+    await acceptUpTo(id, "now() - interval '1 hour'", undefined, "now() - interval '1 hour'");
+  }
+  const all = await ofAccepted();
+  for (const { id, staleAfter } of checks)
+    expect([id, ...(all[id] ?? [])].slice(0, 3)).toEqual([id, 2, staleAfter ? 1 : 0]);
+});
+
+it("by a moment are no rows without a time, which may be new", async () => {
+  await run("alter table seller_transfers alter updated_at drop not null");
+  await run(insertRows({ id: "failed_transfers" }, 6, { age: "2 days" }));
+  await acceptUpTo("failed_transfers", "now()");
+  for (const [index, time] of ["null", "'-infinity'", "'0001-01-01'", "'epoch'"].entries()) {
+    await run(`update seller_transfers set updated_at = ${time}
+      where id = (select min(id) from seller_transfers where updated_at > '1971-01-01')`);
+    expect((await ofAccepted()).failed_transfers?.slice(0, 2)).toEqual([5 - index, 1 + index]);
+  }
+});
+
+it("by a moment need no ids, and take times without a zone as UTC, whatever the database's zone is", async () => {
+  await run(`alter database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
+    alter table orders drop id; alter table orders alter created_at drop default;
+    alter table orders alter created_at type timestamp using created_at at time zone 'UTC'`);
+  const insert = (age: string) =>
+    run(`insert into orders (status, hyperswitch_payment_id, created_at)
+    values ('pending', 'p', (now() - interval '${age}') at time zone 'UTC')`);
+  await insert("25 hours");
+  await insert("23 hours");
+  await acceptUpTo("stuck_orders", "now() - interval '1 day'");
+  expect(await ofAccepted()).toEqual({ stuck_orders: [1, 1, about(23 * 3_600)] });
+  expect(log).toEqual([]);
+});
+
+it("are renewed and taken back by another row: the newest counts, also of one transaction", async () => {
+  await run(insertRows({ id: "stuck_orders" }, 2, { age: "2 days" }));
   await accept("stuck_orders", 1);
+  await accept("stuck_orders", 1, "now()");
+  expect(await ofAccepted()).toEqual({});
+  await acceptUpTo("stuck_orders", "now()");
+  await acceptUpTo("stuck_orders", "now() - interval '1 day'", "now() + interval '9 days'");
+  expect([(await ofAccepted()).stuck_orders?.[0], await ends()]).toEqual([2, { stuck_orders: about(9 * day) }]);
+  await acceptUpTo("stuck_orders", "now() - interval '3 days'"); // An earlier moment hides less.
+  expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([0, 2]);
+  await run(`    insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(), now() + interval '1 day', 'yes');
+    insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(), now(), 'no')`);
+  expect(await ofAccepted()).toEqual({});
+  const [kept] = await database.admin`select count(*)::int as rows from ledger_metrics.accepted`;
+  expect(kept).toEqual({ rows: 7 });
+});
+
+it("by a moment cost a tick little, with indexes and without, beside a large backlog", async () => {
+  await run(`${insertRows({ id: "stuck_orders" }, 40_000, { age: "2 days" })} analyze orders`);
+  const accepted = async () => {
+    await run("vacuum orders");
+    const before = await pagesOfTick(database.admin);
+    await acceptUpTo("stuck_orders", "now()");
+    const after = await pagesOfTick(database.admin);
+    expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([40_000, 0]);
+    await run("truncate ledger_metrics.accepted");
+    return after / before;
+  };
+  expect(await accepted()).toBeLessThan(1.6); // The table is read for the count, for its evidence, and once more.
+  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+  expect(await accepted()).toBeLessThan(1.1); // Of the index, what is after the moment.
+});
+
+it("are none where the table is missing, or may not be read", async () => {
+  await run(insertRows({ id: "stuck_orders" }, 1, { age: "2 days" }));
+  await accept("stuck_orders", 1);
+  await acceptUpTo("stuck_orders", "now()");
   await run("revoke select on ledger_metrics.accepted from veza_ledger_sampler");
   expect(await ofAccepted()).toEqual({});
+  expect(await evidenceOf(database.samplerUrl, /^overdue.*stuck_orders/)).toEqual({
+    "overdue_rows{check=stuck_orders}": 1,
+  });
   await run("drop table ledger_metrics.accepted");
   expect(await ofAccepted()).toEqual({});
   expect(log).toEqual([]);
@@ -96,56 +216,126 @@ it("are none of those without an id, whose time is read in UTC where it has no z
   expect(await ofAccepted()).toEqual({ stuck_orders: [0, 1, Infinity] });
 });
 
-it("are accepted for 14 days at most, with a reason, by people on call, who set no time", async () => {
+it("are accepted by people on call, who set no time of it and change nothing, and are refused by a sentence", async () => {
   await run("alter role veza_ledger_oncall password 'oncall'");
   const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   onTestFinished(() => oncall.end());
-  const insert = (until: string, why = "known", more = "", check = "stuck_orders") =>
-    oncall.unsafe(`begin read write;
-      insert into ledger_metrics.accepted ("check", id, until, why${more && ", accepted_at"})
-        values ('${check}', '1', now() + interval '${until}', '${why}'${more}); commit`);
+  const row = { check: "'stuck_orders'", id: "'1'", until: "now() + interval '13 days'", why: "'known'" };
+  const backlog = { ...row, id: undefined, up_to: "now()", until: "now() + interval '89 days'" };
+  const insert = (values: Record<string, string | undefined>) => {
+    const given = Object.entries(values).filter(([, value]) => value !== undefined);
+    return oncall.unsafe(`begin read write; insert into ledger_metrics.accepted (${given.map(([name]) => `"${name}"`)})
+      values (${given.map(([, value]) => value)}); commit`);
+  };
   const refused = async (work: Promise<unknown>, reason: RegExp) => {
     await expect(work).rejects.toThrow(reason);
     await oncall.unsafe("rollback");
   };
-  await insert("13 days");
-  await refused(insert("15 days"), /at_most_14_days/);
-  await refused(insert("1 day", " "), /violates check constraint/);
-  await refused(insert("1 day", "known", "", "stuck_order"), /known_check/);
-  await refused(insert("1 day", "known", "", "VezaLedgerStuckOrders"), /known_check/);
-  await refused(insert("20 days", "known", ", now() + interval '10 days'"), /permission denied/);
-  await refused(oncall.unsafe("begin read write; update ledger_metrics.accepted set why = 'x'"), /permission denied/);
-  const [row] = await oncall`select accepted_by, why from ledger_metrics.accepted`;
-  expect(row).toEqual({ accepted_by: "veza_ledger_oncall", why: "known" });
-  await oncall.unsafe("begin read write; delete from ledger_metrics.accepted where id = '1'; commit");
-  expect(await oncall`select from ledger_metrics.accepted`).toEqual([]);
+  await insert(row);
+  await insert(backlog);
+  const noSuchCheck = /"there is no such check"/;
+  await refused(insert({ ...row, until: "now() + interval '15 days'" }), /"a row is accepted for 14 days at most/);
+  await refused(
+    insert({ ...backlog, until: "now() + interval '91 days'" }),
+    /"a backlog is accepted for 90 days at most/,
+  );
+  await refused(insert({ ...row, until: "'infinity'" }), /"a row is accepted for 14 days at most/);
+  await refused(insert({ ...backlog, up_to: "now() + interval '1 minute'" }), /"up_to is in the future/);
+  await refused(insert({ ...row, up_to: "now()" }), /"give an id or a moment \(up_to\), and not both"/);
+  await refused(insert({ ...row, id: undefined }), /"give an id or a moment \(up_to\), and not both"/);
+  for (const from of [row, backlog]) {
+    await refused(insert({ ...from, why: "' '" }), /"why is empty/);
+    await refused(insert({ ...from, until: "now() - interval '1 year'" }), /"until is in the past: to take it back/);
+    await refused(insert({ ...from, check: "'stuck_order'" }), noSuchCheck);
+    await refused(insert({ ...from, check: "'VezaLedgerStuckOrders'" }), noSuchCheck);
+    await refused(insert({ ...from, accepted_at: "now() + interval '10 days'" }), /permission denied/);
+    await refused(insert({ ...from, accepted_by: "'somebody else'" }), /permission denied/);
+  }
+  for (const change of ["update ledger_metrics.accepted set why = 'x'", "delete from ledger_metrics.accepted"].concat(
+    "truncate ledger_metrics.accepted",
+  )) {
+    await refused(oncall.unsafe(`begin read write; ${change}`), /permission denied/);
+  }
+  const kept = await oncall`select distinct accepted_by, why from ledger_metrics.accepted`;
+  expect(kept).toEqual([{ accepted_by: "veza_ledger_oncall", why: "known" }]);
   await run(`set local role veza_ledger_oncall;
-    insert into ledger_metrics.accepted ("check", id, until, why) values ('stuck_orders', '1', now(), 'known')`);
-  const [byLogin] = await oncall`select accepted_by from ledger_metrics.accepted`;
+    insert into ledger_metrics.accepted ("check", id, until, why) values ('stuck_orders', '2', now(), 'known')`);
+  const [byLogin] = await oncall`select accepted_by from ledger_metrics.accepted where id = '2'`;
   expect(byLogin).toEqual({ accepted_by: "postgres" }); // A person who takes the role stays known.
 });
 
 it("stay where a later version has dropped their check, which takes no new ones", async () => {
-  await run("alter table ledger_metrics.accepted drop constraint known_check");
+  await run(`alter table ledger_metrics.accepted drop constraint "there is no such check"`);
   await accept("gone", 1);
   await runSqlFiles(database.adminUrl, setUp);
-  await expect(accept("gone", 2)).rejects.toThrow("known_check");
+  await expect(accept("gone", 2)).rejects.toThrow("there is no such check");
   expect(await database.admin`select id from ledger_metrics.accepted`).toEqual([{ id: "1" }]);
 });
 
-it("lists the accepted rows, the soonest to run out first", async () => {
+it("stay when a table of a version without moments is upgraded, twice, which people on call could delete from", async () => {
+  const shape = async () => {
+    const columns = await database.admin`
+      select column_name, is_nullable, column_default from information_schema.columns
+      where table_schema = 'ledger_metrics' and table_name = 'accepted' order by 1`;
+    const constraints = await database.admin`
+      select conname, pg_get_constraintdef(oid) from pg_constraint
+      where conrelid = 'ledger_metrics.accepted'::regclass and contype <> 'n' order by 1`;
+    const rights = await database.admin`
+      select privilege_type from information_schema.table_privileges
+      where table_name = 'accepted' and grantee = 'veza_ledger_oncall' order by 1`;
+    return { columns, constraints, rights };
+  };
+  const expected = await shape();
+  await run(`drop table ledger_metrics.accepted;
+    create table ledger_metrics.accepted (
+      "check" text not null,
+      id text not null,
+      until timestamptz not null,
+      why text not null check (why ~ '\\S'),
+      accepted_at timestamptz not null default now(),
+      accepted_by text not null default session_user,
+      primary key ("check", id, accepted_at),
+      constraint at_most_14_days check (until <= accepted_at + interval '336 hours'),
+      constraint known_check check ("check" in ('stuck_orders'))
+    );
+    grant select, insert ("check", id, until, why), delete on ledger_metrics.accepted to veza_ledger_oncall;
+    insert into ledger_metrics.accepted values
+      ('stuck_orders', '1', now() + interval '3 days', 'known'), ('stuck_orders', '2', '2020-01-01', 'over')`);
+  await run(insertRows({ id: "stuck_orders" }, 2, { age: "2 days" }));
+  for (const _ of ["once", "twice"]) {
+    await runSqlFiles(database.adminUrl, setUp);
+    expect(await shape()).toEqual(expected);
+  }
+  expect(await ofAccepted()).toEqual({ stuck_orders: [1, 1, about(2 * day)] });
+});
+
+it("lists what is accepted, the soonest to run out first, and doubts what accepts no row", async () => {
   const scene = sceneOf(await openConnection(database.samplerUrl));
   expect(await lookAtAccepted(scene)).toMatchObject({ mark: "✓", found: "none" });
   const [{ id: soon }, { id: sooner }] = checks as [Check, Check];
-  await run(insertRows({ id: soon }, 1));
-  await run(`insert into ledger_metrics.accepted values
-    ('${soon}', '1', now() + interval '5 days', 'the bank takes its days', now(), 'alice'),
-    ('${sooner}', '4', now() + interval '1 day', 'closed account', now(), 'bob'),
-    ('${soon}', '2', now() - interval '1 minute', 'over', now() - interval '1 day', 'bob')`);
-  const { found, more = [], expected } = await lookAtAccepted(scene);
-  expect([found, ...more]).toEqual([
-    expect.stringMatching(`^${sooner} 4, until \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d UTC, by bob: closed account$`),
-    expect.stringMatching(`^${soon} 1, until .* UTC, by alice: the bank takes its days$`),
-  ]);
-  expect(expected).toBe(`rows that count now, and not ('${sooner}', '4')`);
+  await run(insertRows({ id: soon }, 2, { age: "2 days" }));
+  const named = '("check", id, up_to, until, why, accepted_at, accepted_by)';
+  await run(`insert into ledger_metrics.accepted ${named} values
+    ('${soon}', '1', null, now() + interval '5 days', 'the bank takes its days', now(), 'alice'),
+    ('${soon}', null, now(), now() + interval '30 days', 'from before', now(), 'carol'),
+    ('${sooner}', null, now(), now() + interval '40 days', 'from before', now(), 'carol'),
+    ('${sooner}', '4', null, now() + interval '1 day', 'closed account', now(), 'bob'),
+    ('${sooner}', '3', null, now() + interval '1 day', 'a mistake', now() - interval '1 minute', 'bob'),
+    ('${sooner}', '3', null, now(), 'taken back', now(), 'bob'),
+    ('${soon}', '2', null, now() - interval '23 hours', 'over', now() - interval '1 day', 'bob')`);
+  const { found, more = [], expected, remedy } = await lookAtAccepted(scene);
+  const time = "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d UTC";
+  expect([found, ...more]).toEqual(
+    [
+      `${sooner} 4, until ${time}, by bob: closed account`,
+      `${soon} 1, until ${time}, by alice: the bank takes its days`,
+      `${soon} up to ${time}, until ${time}, by carol: from before`,
+      `${sooner} up to ${time}, until ${time}, by carol: from before`,
+    ].map((line) => expect.stringMatching(`^${line}$`)),
+  );
+  expect(expected).toBe(`rows that count now, and not: ${sooner} 4, the backlog of ${sooner}`);
+  const step = remedy.find((step) => typeof step === "object");
+  expect(step).toMatchObject({ as: "veza_ledger_oncall" });
+  await run(`set role veza_ledger_oncall; ${step?.sql.replace(/^begin read write;|; commit$/g, "")}; reset role`);
+  expect(await lookAtAccepted(scene)).toMatchObject({ mark: "✓", more: [expect.stringContaining("up to")] });
 });

@@ -15,11 +15,11 @@ const { database, run } = databasePerTest();
 
 /** The log after a sample, of its rows. */
 async function logged(port = targetOf(database.samplerUrl).port, timeoutMs = 60_000) {
-  const { outcomes } = await sampleOf(database.samplerUrl);
+  const sample = await sampleOf(database.samplerUrl);
   const log = captureLog();
   const connections = keepConnections("test")(async () => ({ ...targetOf(database.samplerUrl), port }));
   onTestFinished(() => connections.close());
-  await logCountedRows(connections, outcomes, deadline("the ids", timeoutMs));
+  await logCountedRows(connections, sample, deadline("the ids", timeoutMs));
   return log;
 }
 
@@ -36,6 +36,14 @@ it.each(checks)("of $id: its ten oldest, oldest first, and none that it does not
   const ids = log[0]?.ids as string[];
   expect(ids).toHaveLength(10);
   expect(ids.slice(0, 3)).toEqual(rows.slice(0, 3).map(({ id }) => id));
+});
+
+it("leaves out the rows of an accepted backlog, which would be the same ten for months", async () => {
+  await run(insertRows({ id: "stuck_orders" }, 20, { age: "300 days" }));
+  await run(insertRows({ id: "stuck_orders" }, 1, { age: "2 hours" }));
+  await run(`insert into ledger_metrics.accepted ("check", up_to, until, why)
+    values ('stuck_orders', now() - interval '1 day', now() + interval '1 day', 'from before')`);
+  expect(await logged()).toMatchObject([{ check: "stuck_orders", ids: ["21"] }]);
 });
 
 it("cuts ids of any length to 200 characters", async () => {

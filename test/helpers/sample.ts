@@ -1,3 +1,4 @@
+import { acceptedSeries } from "../../lib/accepted.ts";
 import { evidenceSuccess } from "../../lib/blindness.ts";
 import { type CheckId, type Outcome, seriesOf } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
@@ -19,7 +20,12 @@ export async function sampleOf(url: string, ledger: Partial<Ledger> = {}): Promi
 export async function evidenceOf(url: string, names = /./): Promise<Record<string, number>> {
   const { outcomes, evidence, unread, open } = await sampleOf(url);
   const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
-  const series = [...seriesOf(outcomes, Date.now() / 1000, open), ...evidence, ...evidenceSuccess(outcomes, unread)];
+  const series = [
+    ...seriesOf(outcomes, Date.now() / 1000, open),
+    ...acceptedSeries(outcomes, open),
+    ...evidence,
+    ...evidenceSuccess(outcomes, unread),
+  ];
   const all = series.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value] as const);
   return Object.fromEntries(all.filter(([series]) => names.test(series)));
 }
