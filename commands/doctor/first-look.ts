@@ -4,7 +4,7 @@ import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../../
 import { deadline, orAbort } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { parseDatabaseUrl, type Settings } from "../../lib/settings.ts";
-import { type Finding, findingOf, orRemedy, type Step, wrong } from "../finding.ts";
+import { doubt, type Finding, findingOf, orRemedy, type Step, wrong } from "../finding.ts";
 import { logIn } from "../log-in.ts";
 import { linesOf, type Print } from "../print.ts";
 import { sqlName } from "../quote.ts";
@@ -88,6 +88,27 @@ export async function firstLook(
   }
 }
 
+/**
+ * SQL: accepts what a check counts at this time, as its backlog. The interval is the check's threshold: what is younger
+ * does not count yet.
+ */
+function backlogOf({ id, staleAfter = "0 minutes" }: Check, at: string): string {
+  const upTo = `'${at}'::timestamptz - interval '${staleAfter}'`;
+  const values = `'${id}', ${upTo}, now() + interval '90 days', 'WHY'`;
+  return `begin read write; insert into ledger_metrics.accepted ("check", up_to, until, why) values (${values}); commit`;
+}
+
+/** Says how many rows would fire on the first day, with what accepts them, a statement for each check. */
+async function onFirstDay(ask: Session["ask"], outcomes: Outcome[]): Promise<Finding | undefined> {
+  const firing = outcomes.flatMap((outcome) => ("overdue" in outcome && outcome.overdue > 0 ? [outcome] : []));
+  if (firing.length === 0) return undefined;
+  const [row] = await ask(`select to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as at`);
+  const counts = firing.map(({ check, overdue }) => `${overdue} of ${check.id}`).join(", ");
+  const steps = firing.map(({ check }) => ({ as: "veza_ledger_oncall", sql: backlogOf(check, row?.at) }));
+  const close = "before the rules are loaded, close what can be closed: docs/first-day.md. Then accept the rest:";
+  return doubt(`these rows would fire: ${counts}`, "new rows alone", close, ...steps);
+}
+
 /** Prints the counts, and below them what the looks that need no role of this service find doubtful. */
 async function look(scene: Scene & Session, print: Print, limit: AbortSignal, grant: Step): Promise<number> {
   const outcomes = await countNow(scene.ask);
@@ -102,6 +123,9 @@ async function look(scene: Scene & Session, print: Print, limit: AbortSignal, gr
     doubts.some(([taken]) => taken.check === id || (taken.table !== undefined && taken.table === table));
   for (const outcome of outcomes) print(linesOf(outcome.check.id, findingOn(outcome, isDoubtful(outcome.check))));
   print("");
+  // People on call run this in the middle of an incident, whose rows nobody should accept.
+  const firstDay = isOurs(scene.login) ? undefined : await onFirstDay(scene.ask, outcomes);
+  if (firstDay) print(`${linesOf("the first day", firstDay)}\n`);
   const mayNotRead = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
   if (mayNotRead || doubts.some(([, { isRefused }]) => isRefused)) {
     print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));

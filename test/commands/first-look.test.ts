@@ -5,6 +5,7 @@ import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../commands/rights.ts";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
@@ -13,6 +14,7 @@ import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
 import { timeScript } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
+import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 // As a stranger has it: the ledger's tables, whose owner is the application's login, and nothing of this service.
@@ -45,7 +47,34 @@ it("counts on a ledger where nothing is installed, with the oldest rows and what
   for (const [index, { id }] of checks.entries()) {
     expect(text).toMatch(new RegExp(`^[!✓] ${id} ${index + 1}, the oldest \\d+ (min|h|days) old \\w.*`, "m"));
   }
-  expect(Math.max(...output.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+  const wrapped = output.split("\n").filter((line) => !line.startsWith("  → ")); // What is pasted must not break.
+  expect(Math.max(...wrapped.map((line) => line.length))).toBeLessThanOrEqual(80);
+});
+
+it("says how many rows would fire on the first day, and the statements that accept these and no newer rows", async () => {
+  for (const [index, check] of checks.entries()) {
+    await run(
+      insertRows(check, index + 1) + insertRows(check, 2, { age: `${check.staleAfter ?? "0 minutes"} 5 seconds` }),
+    );
+  }
+  const before = await look(url);
+  const firing = checks.map(({ id, overdueAfter }, index) => `${index + (overdueAfter ? 1 : 3)} of ${id}`).join(", ");
+  expect(before.text).toContain(`! the first day these rows would fire: ${firing}\n`);
+  const statements = [...before.output.matchAll(/^ {2}→ as veza_ledger_oncall: (.*)$/gm)].map(([, sql = ""]) => sql);
+  expect(statements).toHaveLength(checks.length);
+
+  await runSqlFiles(database.adminUrl, setUp);
+  await run("alter role veza_ledger_oncall password 'oncall'");
+  const oncallUrl = url.replace("first_look:look@", "veza_ledger_oncall:oncall@");
+  const oncall = postgres(oncallUrl, { max: 1 });
+  for (const statement of statements) await oncall.unsafe(statement);
+  await oncall.end();
+  await run(insertRows({ id: "failed_transfers" }, 1, { age: "0 seconds" }));
+  const overdue = await evidenceOf(database.samplerUrl, /^overdue/);
+  expect(overdue).toEqual(
+    Object.fromEntries(checks.map(({ id }) => [`overdue_rows{check=${id}}`, id === "failed_transfers" ? 1 : 0])),
+  );
+  expect((await look(oncallUrl)).text).not.toContain("the first day");
 });
 
 it("names what makes a count doubtful: a status that no check knows, and a table in another schema", async () => {

@@ -197,7 +197,8 @@ it("retries unanswered checks once on a new connection when its session ends in 
     alter role veza_ledger_sampler in database ${name} set statement_timeout = '10s'`);
   onTestFinished(() => run(`alter role veza_ledger_sampler in database ${name} reset all`));
   // What a person has accepted is asked for after the first answer, and so on the second session.
-  await run(`insert into ledger_metrics.accepted ("check", id, until, why) select 'stuck_orders', id, now() + interval '1 day', 'known'
+  await run(`insert into ledger_metrics.accepted ("check", id, until, why)
+    select 'stuck_orders', id, now() + interval '1 day', 'known'
     from orders limit 1`);
   onTestFinished(() => run("truncate ledger_metrics.accepted"));
   const askedOn: string[] = []; // What each session was asked.
