@@ -9,52 +9,70 @@ import { firstLook } from "./doctor/first-look.ts";
 import { postgresTimeoutMs, type Scene, takeLooks } from "./doctor/look.ts";
 import { gatewayLooks, looks } from "./doctor/looks.ts";
 import { ledgerOf, openSession, readSettings } from "./doctor/session.ts";
-import { type Finding, findingOf, well } from "./finding.ts";
+import { type Finding, findingOf, type Verdict, well } from "./finding.ts";
 import { linesOf, type Print } from "./print.ts";
 
 // npm run doctor: looks for everything that would keep the functions from working, with their own settings and code.
 // Prints a finding for each look. What it writes to the database, it takes back.
-const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>]
+const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>] [--strict]
        npm run doctor -- sampler --sql
        npm run doctor -- postgres://… [--schema <name>,<name>]
+
+  Exit code 0: nothing is wrong (✗). 1: something is, or is unknown
 
   postgres:// counts on a ledger where nothing is installed yet: reads it, and
               changes nothing. The password may be in PGPASSWORD instead
   --schema    the ledger's schemas, where it is not public: LEDGER_SCHEMA of the
               functions, which counts without this. So does LEDGER_TIMEZONE
   --settled   statuses that are settled: nobody waits for such rows
+  --strict    exit code 3 where nothing is wrong and something is doubtful (!)
+  --known     with --strict: doubts that somebody has settled, by the names in
+              their lines, such as --known "time of orders"
   --sql       prints the statements of a tick, to paste into psql
   -h, --help  prints this`;
 
 const options = {
   sql: { type: "boolean", default: false },
   settled: { type: "string", multiple: true, default: [] as string[] },
+  strict: { type: "boolean", default: false },
+  known: { type: "string", multiple: true, default: [] as string[] },
   schema: { type: "string" },
 } as const;
 
 /** Looks at what the settings name, or counts on the ledger behind a URL. */
-export const run = command(usage, options, async ({ sql, settled, schema }, [role = "both", ...more], { log }) => {
-  const statuses = settled.flatMap((text) => text.split(","));
+export const run = command(usage, options, async (values, [role = "both", ...more], { log }) => {
+  const { sql, schema, strict } = values;
+  const listed = (given: string[]) => given.flatMap((text) => text.split(","));
+  const [settled, known] = [listed(values.settled), listed(values.known)];
   const isUrl = /^postgres(ql)?:/.test(role);
-  if (more.length > 0 || (sql && role !== "sampler") || (schema !== undefined && !isUrl)) {
+  if (more.length > 0 || (sql && role !== "sampler") || (schema !== undefined && !isUrl) || (sql && strict)) {
     throw new Misuse("these do not go together");
   }
-  if (isUrl) return await firstLook(role, schema, statuses, log);
-  if (!/^(both|sampler|receiver)$/.test(role)) throw new Misuse(`not understood: ${role}`);
-  if (!sql) return await examine({ sampler: role !== "receiver", receiver: role !== "sampler" }, statuses, log);
-  log(await statements());
-  return 0;
+  if (known.length > 0 && !strict) throw new Misuse("--known is for --strict");
+  const strange = known.find((name) => ![...looks, ...gatewayLooks].some((look) => look.name === name));
+  if (strange) throw new Misuse(`--known: there is no look of this name: ${strange}`);
+  if (!isUrl && !/^(both|sampler|receiver)$/.test(role)) throw new Misuse(`not understood: ${role}`);
+  if (sql) {
+    log(await statements());
+    return 0;
+  }
+  const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
+  const findings = isUrl ? firstLook(role, schema, settled, log) : examine(functions, settled, log);
+  const { isWrong, doubts } = await findings;
+  if (isWrong) return 1;
+  return strict && doubts.some((name) => !known.includes(name)) ? 3 : 0;
 });
 
-/** Takes all looks, and prints what each has found. Resolves to 1 when something is wrong. */
-async function examine(functions: Scene["functions"], settled: string[], print: Print): Promise<number> {
-  let exitCode = 0;
+/** Takes all looks, and prints what each has found. */
+async function examine(functions: Scene["functions"], settled: string[], print: Print): Promise<Verdict> {
+  const verdict: Verdict = { isWrong: false, doubts: [] };
   const say = (name: string, finding: Finding) => {
     print(linesOf(name, finding));
-    if (finding.mark === "✗") exitCode = 1;
+    if (finding.mark === "✗") verdict.isWrong = true;
+    if (finding.mark === "!") verdict.doubts.push(name);
   };
   const settings = await readSettings(functions).catch((error) => say("settings", findingOf(error)));
-  if (!settings) return exitCode;
+  if (!settings) return verdict;
   say("settings", well("valid"));
 
   const scene = { functions, settled, settings };
@@ -66,7 +84,7 @@ async function examine(functions: Scene["functions"], settled: string[], print: 
     await session.database.close();
   }
   for await (const [{ name }, finding] of takeLooks(gatewayLooks, scene)) say(name, finding);
-  return exitCode;
+  return verdict;
 }
 
 /** Every statement of a tick, to paste into psql: a tick whose session notes them instead of asking. */

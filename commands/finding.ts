@@ -21,6 +21,12 @@ export interface Finding {
   isRefused?: true;
 }
 
+/** What all looks have found: whether something is wrong or unknown, and the names of those that doubt. */
+export interface Verdict {
+  isWrong: boolean;
+  doubts: string[];
+}
+
 /** Steps that a page explains. */
 export const view = "let the role read a view instead: docs/what-counts.md";
 export const ownedView = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";

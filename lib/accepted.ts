@@ -13,7 +13,7 @@ export const acceptedFamilies: Family[] = [
   family("gauge", acceptedUntilMetric, "Unix time until which a backlog is accepted; absent where it hides no row."),
 ];
 
-/** SQL: the acceptances in force. The newest about a row, or about a check's moment, counts: it may take others back. */
+/** SQL: the acceptances in force. The newest about a row, or about a check's moment, counts: it may end others. */
 export const inForce = `(
     select * from (
       select distinct on ("check", id) * from ledger_metrics.accepted order by "check", id, accepted_at desc
@@ -69,8 +69,8 @@ export interface Open extends Waiting {
 }
 
 /**
- * Asks about the checks with acceptances, and resolves to their open rows by the checks' ids. Takes a second round trip,
- * and only where something is accepted. Never rejects: where it cannot be read, nothing is accepted.
+ * Asks about the checks with acceptances, and resolves to their open rows by the checks' ids. Takes a second round
+ * trip, and only where something is accepted. Never rejects: where it cannot be read, nothing is accepted.
  */
 export async function measureOpen(ask: Ask): Promise<Map<string, Open>> {
   const open = new Map<string, Open>();

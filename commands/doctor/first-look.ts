@@ -4,7 +4,7 @@ import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../../
 import { deadline, orAbort } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { parseDatabaseUrl, type Settings } from "../../lib/settings.ts";
-import { doubt, type Finding, findingOf, orRemedy, type Step, wrong } from "../finding.ts";
+import { doubt, type Finding, findingOf, orRemedy, type Step, type Verdict, wrong } from "../finding.ts";
 import { logIn } from "../log-in.ts";
 import { linesOf, type Print } from "../print.ts";
 import { sqlName } from "../quote.ts";
@@ -38,14 +38,14 @@ async function placesOf(database: Database, limit: AbortSignal): Promise<Map<str
 
 /**
  * Counts on a ledger where nothing of this service is installed. Prints the counts, their oldest rows, and what makes
- * them doubtful; or why it cannot, with the remedy. Resolves to the exit code.
+ * them doubtful; or why it cannot, with the remedy.
  */
 export async function firstLook(
   url: string,
   schema: string | undefined,
   settled: string[],
   print: Print,
-): Promise<number> {
+): Promise<Verdict> {
   let scene: (Scene & Session) | undefined;
   try {
     const named = await orRemedy(
@@ -82,7 +82,7 @@ export async function firstLook(
     return await orAbort(look(scene, print, limit, grantTo(login, places)), limit);
   } catch (error) {
     print(linesOf("Postgres", findingOf(error)));
-    return 1;
+    return { isWrong: true, doubts: [] };
   } finally {
     await scene?.database.close();
   }
@@ -94,15 +94,15 @@ export async function firstLook(
  */
 function backlogOf({ id, staleAfter = "0 minutes" }: Check, at: string): string {
   const upTo = `'${at}'::timestamptz - interval '${staleAfter}'`;
-  const values = `'${id}', ${upTo}, now() + interval '90 days', 'WHY'`;
-  return `begin read write; insert into ledger_metrics.accepted ("check", up_to, until, why) values (${values}); commit`;
+  const insert = `insert into ledger_metrics.accepted ("check", up_to, until, why)`;
+  return `begin read write; ${insert} values ('${id}', ${upTo}, now() + interval '90 days', 'WHY'); commit`;
 }
 
 /** Says how many rows would fire on the first day, with what accepts them, a statement for each check. */
 async function onFirstDay(ask: Session["ask"], outcomes: Outcome[]): Promise<Finding | undefined> {
   const firing = outcomes.flatMap((outcome) => ("overdue" in outcome && outcome.overdue > 0 ? [outcome] : []));
   if (firing.length === 0) return undefined;
-  const [row] = await ask(`select to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as at`);
+  const [row] = await ask(`select to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as at`);
   const counts = firing.map(({ check, overdue }) => `${overdue} of ${check.id}`).join(", ");
   const steps = firing.map(({ check }) => ({ as: "veza_ledger_oncall", sql: backlogOf(check, row?.at) }));
   const close = "before the rules are loaded, close what can be closed: docs/first-day.md. Then accept the rest:";
@@ -110,7 +110,7 @@ async function onFirstDay(ask: Session["ask"], outcomes: Outcome[]): Promise<Fin
 }
 
 /** Prints the counts, and below them what the looks that need no role of this service find doubtful. */
-async function look(scene: Scene & Session, print: Print, limit: AbortSignal, grant: Step): Promise<number> {
+async function look(scene: Scene & Session, print: Print, limit: AbortSignal, grant: Step): Promise<Verdict> {
   const outcomes = await countNow(scene.ask);
   const doubts: [Look, Finding][] = [];
   const first = looks.filter(({ isFirst }) => isFirst);
@@ -140,7 +140,7 @@ async function look(scene: Scene & Session, print: Print, limit: AbortSignal, gr
           "nobody waits? --settled <status>. For each of them: docs/what-counts.md"
       : "Nothing makes these counts doubtful that can be seen from here.",
   );
-  return outcomes.every((outcome) => "count" in outcome) ? 0 : 1;
+  return { isWrong: outcomes.some((outcome) => "error" in outcome), doubts: doubts.map(([{ name }]) => name) };
 }
 
 /** A count with its oldest row, and what it means. */

@@ -19,6 +19,7 @@ import { lookAtTable } from "./table.ts";
 import { lookAtTime } from "./time.ts";
 import { lookAtTls } from "./tls.ts";
 import { lookAtTotals } from "./totals.ts";
+import { lookAtUnwatched } from "./unwatched.ts";
 
 /** A look on Postgres. It is behind the look at the login, whose role decides what all others find. */
 const look = (name: string, look: Look["look"], more: Omit<Partial<Look>, "look"> = {}): Look => ({
@@ -42,6 +43,10 @@ export const looks: Look[] = [
     onLedger(`table ${table}`, (scene) => lookAtTable(scene, table), { table }),
     onLedger(`columns of ${table}`, (scene) => lookAtColumns(scene, table), { table, behind: [`table ${table}`] }),
     onLedger(`status of ${table}`, (scene) => lookAtStatuses(scene, table), { table, behind: [`columns of ${table}`] }),
+    onLedger(`unwatched ${table}`, (scene) => lookAtUnwatched(scene, table), {
+      table,
+      behind: [`columns of ${table}`],
+    }),
     ...[...timesOf(table)].map((time) =>
       onLedger(`time of ${table}`, (scene) => lookAtTime(scene, table, time), {
         ...{ table, behind: [`columns of ${table}`] },

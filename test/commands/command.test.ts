@@ -12,6 +12,8 @@ it.each<[Name, string[], string]>([
   ["doctor", ["--fast"], "Unknown option '--fast'"],
   ["doctor", ["--sql"], "these do not go together"],
   ["doctor", ["sampler", "--schema", "veza"], "these do not go together"],
+  ["doctor", ["sampler", "--known", "time of orders"], "--known is for --strict"],
+  ["doctor", ["sampler", "--strict", "--known", "time"], "--known: there is no look of this name: time"],
   ["send", [], "nothing to send"],
   ["send", ["action"], "not understood: action"],
   ["send", ["sweep", "long"], "not understood: sweep long"],

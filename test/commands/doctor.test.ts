@@ -13,8 +13,10 @@ import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers
 import { doctor, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows } from "../helpers/models.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
+import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 
@@ -28,10 +30,11 @@ it("prints one line for each look, and takes back what it has written", async ()
   expect([exitCode, remedies]).toEqual([0, []]);
   const ofStatus = (table: string, status: string) =>
     checks.filter((check) => check.table === table && check.status === status);
-  const ofTable = ({ table, status, time }: Check) => [
+  const ofTable = ({ table, status, time, condition }: Check) => [
     `✓ table ${table} a table in public`,
     `✓ columns of ${table} all that the checks read`,
     expect.stringMatching(`^✓ status of ${table} .*${status} ${2 * ofStatus(table, status).length}`),
+    ...(condition ? [`✓ unwatched ${table} 0`] : []),
     `✓ time of ${table} ${time} is a timestamp with time zone`,
   ];
   expect(lines).toEqual([
@@ -59,6 +62,49 @@ it("prints one line for each look, and takes back what it has written", async ()
   expect(receiver).toMatchObject({ exitCode: 0, remedies: [] });
   expect(receiver.lines).toContain("✓ totals ledger_metrics is there, and writable");
   expect(await database.admin`select from ledger_metrics.deliveries`).toHaveLength(0);
+});
+
+it("has an exit code for a doubt, by --strict, unless somebody has settled it", async () => {
+  await run(`${rowsOfEveryKind} insert into orders (status) values ('requires_capture')`);
+  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+  const exitCodeOf = async (...args: string[]) => (await doctor(args, { DATABASE_URL: database.samplerUrl })).exitCode;
+  expect(await exitCodeOf("sampler")).toBe(0);
+  expect(await exitCodeOf("sampler", "--strict")).toBe(3);
+  expect(await exitCodeOf("sampler", "--strict", "--known", "time of orders")).toBe(3);
+  expect(await exitCodeOf("sampler", "--strict", "--known", "time of orders,status of orders")).toBe(0);
+  expect(await exitCodeOf("sampler", "--strict", "--settled", "requires_capture")).toBe(0);
+  const stranger = database.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
+  await run("alter role veza_ledger_oncall password 'oncall'");
+  expect(await exitCodeOf(stranger)).toBe(0);
+  expect(await exitCodeOf(stranger, "--strict")).toBe(3);
+  await run("alter table refunds rename to gone"); // What is wrong is more than a doubt.
+  expect(await exitCodeOf("sampler", "--strict")).toBe(1);
+});
+
+it("doubts many orders that no check watches, until the page's views name a second provider's ids", async () => {
+  const provider = (n: number, table: string, age: string) =>
+    `insert into ${table} (status, adyen_psp_reference, created_at)
+      select 'pending', 'A' || n, now() - interval '${age}' from generate_series(1, ${n}) as n;`;
+  await run(`${rowsOfEveryKind} alter table orders add adyen_psp_reference text;
+    alter table refunds add adyen_psp_reference text;
+    ${provider(9, "orders", "2 days")} ${provider(20, "orders", "10 minutes")}
+    ${provider(3, "refunds", "2 days")} ${provider(5, "refunds", "12 minutes")}`);
+  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+  const ill = async (schemas = "public") =>
+    (await doctor(["sampler"], { DATABASE_URL: database.samplerUrl, LEDGER_SCHEMA: schemas })).ill;
+  const counts = async (schemas: string[]) =>
+    countsIn(await sampleAs(database.samplerUrl, { schemas }), (error) => error);
+  expect(await ill()).toEqual([]);
+  await run(provider(31, "orders", "2 days"));
+  expect(await ill()).toEqual(["! unwatched orders 40 are pending for over an hour, and no check watches them"]);
+  expect(await counts(["public"])).toMatchObject({ stuck_orders: 1, stuck_refunds: 1, orphan_refunds: 9 });
+
+  const views = (await blocksOf("docs/what-counts.md", "sql")).find((sql) => sql.includes("adyen")) ?? "";
+  await run(views);
+  const schemas = ["veza_ledger_views", "public"];
+  await runSqlFiles(database.adminUrl, setUp, schemas.join());
+  expect(await ill(schemas.join())).toEqual([]);
+  expect(await counts(schemas)).toMatchObject({ stuck_orders: 41, stuck_refunds: 4, orphan_refunds: 1 });
 });
 
 it("prints all statements of a tick to paste, without any settings, and they count what it counts", async () => {

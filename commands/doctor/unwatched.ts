@@ -1,0 +1,40 @@
+import { checks, stateOf } from "../../lib/checks.ts";
+import { doubt, type Finding, well } from "../finding.ts";
+import type { Scene, Session } from "./look.ts";
+
+/** A few rows without a provider's id are abandoned carts. */
+const many = 10;
+/** The newest by their ids: a second provider is among them, and any table has answered in time. */
+const newestRows = 100_000;
+
+/**
+ * Looks for rows that wait in a watched status, and that no check watches: those of a second payment provider, whose
+ * ids are in another column. Many that are over an hour old are a doubt. Undefined where they cannot be read, or the
+ * status alone decides.
+ */
+export async function lookAtUnwatched(
+  { ask }: Pick<Scene & Session, "ask">,
+  table: string,
+): Promise<Finding | undefined> {
+  const ofTable = checks.filter((check) => check.table === table);
+  const partly = ofTable.filter(({ status }) =>
+    ofTable.every((other) => other.status !== status || other.condition !== undefined),
+  );
+  const [{ time } = {}] = partly;
+  if (!time) return undefined;
+  const statuses = [...new Set(partly.map(({ status }) => status))];
+  const columns = [...new Set(["status", time, ...partly.flatMap(({ columns = [] }) => columns)])];
+  const newest = `select ${columns} from ${table} order by id desc limit ${newestRows}`;
+  const [row] = await ask(`
+    select count(*)::float8 as rows from (${newest}) as newest
+    where status in (${statuses.map((status) => `'${status}'`)}) and ${time} < now() - interval '1 hour'
+      and (${partly.map(stateOf).join(" or ")}) is not true`).catch(() => []);
+  if (!row) return undefined;
+  if (row.rows < many) return well(`${row.rows}`);
+  return doubt(
+    `${row.rows.toLocaleString("en")} are ${statuses.join(" or ")} for over an hour, and no check watches them`,
+    `fewer than ${many}`,
+    "if another payment provider has them: docs/what-counts.md, A second payment provider",
+    `if nobody waits for them: --strict --known "unwatched ${table}"`,
+  );
+}
