@@ -1,4 +1,4 @@
-import { amountsView } from "../config/amounts.ts";
+import { amountsSql } from "../commands/amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
 import { type Check, rowsOf, stateOf } from "../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
@@ -75,5 +75,5 @@ export function rowsOutsidePage(text: string): string {
   return between(text, "outside", rowsOfChecks(timed, "time", outside));
 }
 
-/** docs/amounts.md with the owner's view of the money at risk. */
-export const amountsPage = (text: string): string => between(text, "view", `\n\`\`\`sql\n${amountsView()}\n\`\`\`\n`);
+/** docs/amounts.md with these statements. */
+export const amountsPage = (text: string): string => between(text, "amounts", `\n\`\`\`sql\n${amountsSql()}\n\`\`\`\n`);

@@ -6,7 +6,11 @@ import type { Evidence } from "./question.ts";
 
 export const amountMetric = "veza_ledger_amount_at_risk";
 
-export const amountFamily: Family = family("gauge", amountMetric, "Money in the rows counted, by the owner's view.");
+export const amountFamily: Family = family(
+  "gauge",
+  amountMetric,
+  "Money in the rows counted, by the owner's function.",
+);
 
 /** 100 currencies in each of five checks. One more says that there are others. */
 const maxAmounts = 500;

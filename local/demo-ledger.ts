@@ -1,6 +1,6 @@
+import { amountsSql } from "../commands/amounts.ts";
 import { connect } from "../commands/connect.ts";
 import { runSqlFiles, setUp } from "../commands/sql.ts";
-import { amountsView } from "../config/amounts.ts";
 import { checks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
@@ -11,7 +11,7 @@ export async function createDemoLedger(adminUrl: string): Promise<void> {
   await runSqlFiles(adminUrl, ["config/postgres/indexes.sql", "local/demo.sql"]);
 }
 
-/** Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the view of docs/amounts.md. */
+/** Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the statements of docs/amounts.md. */
 export async function showAmounts(adminUrl: string): Promise<void> {
   const columns = [...new Set(checks.map(({ table }) => table))].map(
     (table) => `alter table ${table} add amount_cents integer not null default (500 + random() * 20000)::integer,
@@ -21,7 +21,7 @@ export async function showAmounts(adminUrl: string): Promise<void> {
   const target = parseDatabaseUrl(adminUrl);
   const { sql, close } = await connect(async () => target, "veza-demo-amounts", deadline("Postgres", 10_000));
   try {
-    await sql.unsafe(columns.join("") + amountsView());
+    await sql.unsafe(columns.join("") + amountsSql());
   } finally {
     await close();
   }

@@ -41,7 +41,7 @@ declare
   why text;
 begin
   for login in select rolname from pg_roles
-    where rolname ~ '^veza_ledger(_sampler|_receiver|_oncall)?(_clone)?$' order by rolname
+    where rolname ~ '^veza_ledger(_sampler|_receiver|_oncall|_amounts)?(_clone)?$' order by rolname
   loop
     begin
       -- Only a member that inherits may drop what a login owns and was granted.

@@ -7,12 +7,13 @@ import { promisify } from "node:util";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { run as doctor } from "../../commands/doctor.ts";
-import { roles } from "../../commands/rights.ts";
+import { roles, tables } from "../../commands/rights.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
 import { needs } from "../helpers/needs.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -99,7 +100,7 @@ beforeEach(async () => {
   await runSqlFiles(url("shop"), ["local/ledger.sql"]);
   onTestFinished(async () => {
     await runAs("postgres", "drop database ledger with (force)", "postgres");
-    await runAs("postgres", `drop role if exists ${Object.keys(roles).join(", ")}`, "postgres");
+    await runAs("postgres", `drop role if exists ${Object.keys(roles).join(", ")}, veza_ledger_amounts`, "postgres");
   });
 });
 
@@ -110,6 +111,31 @@ it.each(["master", "postgres"])("schema.sql and roles.sql, and what takes them b
     expect(await taken()).toEqual(nothing);
   }
 });
+
+it.each(["master", "postgres"])(
+  "the statements of docs/amounts.md by %s, and what they read as the sampler",
+  async (admin) => {
+    const [amounts = ""] = await blocksOf("docs/amounts.md", "sql");
+    await runAs(
+      "shop",
+      `${tables.map((table) => `alter table ${table} add amount_cents int, add currency text;`).join("")}
+    ${attacks()}`,
+    );
+    await runSqlFiles(url(admin), setUp);
+    await runAs(admin, amounts);
+    expect(await taken()).toEqual(nothing);
+    await runAs("postgres", "alter role veza_ledger_sampler password 'veza_ledger_sampler'");
+    await runAs(
+      "shop",
+      `create function evil.seen() returns boolean language plpgsql as $$ begin
+      perform nextval(case when current_user in ('master', 'postgres') then 'evil.admin' else 'evil.other' end);
+      return true; end $$;
+    create or replace view public.orders as select * from public.kept where evil.seen()`,
+    );
+    await runAs("veza_ledger_sampler", "select * from ledger_metrics.amounts_at_risk");
+    expect(await taken()).toEqual({ ...nothing, by_other: true }); // As a role that may do nothing else.
+  },
+);
 
 it.each(["postgres", "writer", "master"])(
   "a first look and the doctor, by %s, are refused before anything runs",

@@ -144,8 +144,8 @@ it("are renewed and taken back by another row: the newest counts, also of one tr
   expect([(await ofAccepted()).stuck_orders?.[0], await ends()]).toEqual([2, { stuck_orders: about(9 * day) }]);
   await acceptUpTo("stuck_orders", "now() - interval '3 days'"); // An earlier moment hides less.
   expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([0, 2]);
-  await run(`    insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(), now() + interval '1 day', 'yes');
-    insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(), now(), 'no')`);
+  const insert = `insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(),`;
+  await run(`${insert} now() + interval '1 day', 'yes'); ${insert} now(), 'no')`);
   expect(await ofAccepted()).toEqual({});
   const [kept] = await database.admin`select count(*)::int as rows from ledger_metrics.accepted`;
   expect(kept).toEqual({ rows: 7 });

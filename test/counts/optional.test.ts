@@ -1,45 +1,12 @@
-// What a ledger may have besides: the money at risk, and an outbox.
+// What a ledger may have besides: amounts of many currencies (amounts.test.ts has the rest), and an outbox.
 
 import { expect, it } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks } from "../../lib/checks.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
-import { insertRows } from "../helpers/models.ts";
-import { blocksOf } from "../helpers/pages.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
-
-it("adds up the amounts of the rows that a check counts, by the view of docs/amounts.md", async () => {
-  const log = captureLog();
-  const [view = "", reset = ""] = await blocksOf("docs/amounts.md", "sql");
-  const amounts = () => evidenceOf(database.samplerUrl, /^amount_at_risk/);
-  for (const table of new Set(checks.map(({ table }) => table))) {
-    await run(`alter table ${table} add amount_cents bigint not null default 1005, add currency text default 'EUR'`);
-  }
-  const expected: Record<string, number> = {};
-  for (const [index, check] of checks.entries()) {
-    await run(insertRows(check, index + 1) + insertRows(check, 1, { status: "settled" }));
-    if (!view.includes(`'${check.id}'`)) continue; // The page lets you leave out checks.
-    expected[`amount_at_risk{check=${check.id},currency=EUR}`] = Number(((index + 1) * 10.05).toFixed(2));
-  }
-  expect(Object.keys(expected).length).toBeGreaterThan(4);
-  expect(await amounts()).toEqual({});
-  await run(view);
-  expect(await amounts()).toEqual(expected);
-  await runSqlFiles(database.adminUrl, setUp); // An upgrade keeps the owner's view.
-  expect(await amounts()).toEqual(expected);
-
-  await run("revoke select on ledger_metrics.amounts_at_risk from veza_ledger_sampler");
-  expect(await amounts()).toEqual({});
-  await run("grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler");
-  await run(reset);
-  expect(await amounts()).toEqual({});
-  await run("drop view ledger_metrics.amounts_at_risk");
-  expect(await amounts()).toEqual({});
-  expect(log).toEqual([]);
-});
 
 it("keeps to the 500 amounts of the most rows, and tells of more", async () => {
   const log = captureLog();

@@ -10,7 +10,18 @@ import { exportedMetrics } from "../helpers/metrics.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
 // Roles and indexes begin as metrics do. Tests name what is gone.
-const others = ["sampler", "receiver", "oncall", "clone", "sampler_clone", "views", "doctor", "stuck", "gone"];
+const others = [
+  "sampler",
+  "receiver",
+  "oncall",
+  "amounts",
+  "clone",
+  "sampler_clone",
+  "views",
+  "doctor",
+  "stuck",
+  "gone",
+];
 const ids = checks.map(({ id }) => id as string);
 const alerts = (await shippedAlerts()).map(({ alert }) => alert);
 const known: [what: string, place: string, named: RegExp, names: string[]][] = [
