@@ -86,7 +86,7 @@ export const countPanels = (): AnyPanel[] => [
         accept a row; \`npm run doctor -- sampler\` lists who did it and why.`,
       unit: "none",
       size: [16, 10],
-      links: [link("Runbook: accept a row that is known", pageOf("README"))],
+      links: [link("Runbook: accept a row that is known", pageOf("README")), ...runbook("VezaLedgerAcceptanceEnds")],
       targets: [
         range(whileTicking(`max by (check, stage) (${overdueMetric}{${ofStage}})`), "{{check}} {{stage}}"),
         range(whileTicking(`sum by (stage) (${acceptedMetric}{${ofStage}})`), "accepted {{stage}}"),
