@@ -1,0 +1,69 @@
+#!/bin/sh
+# Step 1 of docs/without-aws.md: installs Debian's Prometheus, Pushgateway and Alertmanager, or those that are named,
+# as far as this host has none. They listen on 127.0.0.1 alone. A server that is here stays as it is: its files, its
+# version and its process.
+set -eu
+cd "$(dirname "$0")/../.."
+[ $# -gt 0 ] || set -- prometheus prometheus-pushgateway prometheus-alertmanager
+
+# Says what is here of a server, or nothing. $1: the package, $2: its port.
+trace() {
+  if dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; then
+    echo "the package is installed"
+  elif [ -n "$(ss -Htln "sport = :$2")" ]; then
+    echo "something listens on port $2"
+  elif systemctl cat "$1.service" >/dev/null 2>&1; then
+    echo "there is a unit $1.service"
+  elif [ -e "/etc/default/$1" ] && ! cmp -s "config/default/$1" "/etc/default/$1"; then
+    echo "there is a file /etc/default/$1"
+  fi
+}
+
+# Puts stdin into a file, $1, where there is none.
+put() {
+  if [ -e "$1" ]; then
+    cmp -s - "$1" || echo "Kept: $1 was here before. Step 7 says what it needs."
+  else
+    install -D -m 644 /dev/stdin "$1"
+  fi
+}
+
+new=
+for package; do
+  case $package in
+    prometheus) port=9090 ;;
+    prometheus-pushgateway) port=9091 ;;
+    prometheus-alertmanager) port=9093 ;;
+    *)
+      echo "usage: servers.sh [prometheus] [prometheus-pushgateway] [prometheus-alertmanager]" >&2
+      exit 2
+      ;;
+  esac
+  found=$(trace "$package" $port)
+  if [ -n "$found" ]; then
+    echo "Left as it is: $package, since $found."
+    continue
+  fi
+  put "/etc/default/$package" <"config/default/$package"
+  case $package in
+    prometheus)
+      sed 's|\.\./alertmanager/ledger\.yml|/etc/prometheus/veza-ledger-metrics.yml|' config/prometheus/prometheus.yml |
+        put /etc/prometheus/prometheus.yml
+      ;;
+    prometheus-alertmanager)
+      put /etc/prometheus/alertmanager.yml <config/alertmanager/alertmanager.yml
+      ;;
+  esac
+  new="$new $package"
+done
+[ -n "$new" ] || exit 0
+# The package's own files do not replace those above.
+# shellcheck disable=SC2086
+apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold $new
+case $new in
+  *alertmanager*)
+    # For your receivers' URLs, which are secrets.
+    chgrp prometheus /etc/prometheus/alertmanager.yml && chmod 640 /etc/prometheus/alertmanager.yml
+    ;;
+esac
+echo "Installed:$new."
