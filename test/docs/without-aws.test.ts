@@ -1,9 +1,10 @@
-// docs/without-aws.md, as it is pasted, up to true numbers and a delivery. Left out is what needs a service manager:
-// apt-get, systemctl, nginx and Prometheus; and the clone, for which a copy stands.
-import { readFile } from "node:fs/promises";
+// docs/without-aws.md, as it is pasted. Left out is what needs a service manager, apt-get, nginx and Prometheus; and the
+// clone, for which a copy stands. The page's two scripts run on stand-ins for these, in folders of their own.
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { dump, load } from "js-yaml";
 import postgres from "postgres";
-import { expect, inject, it, onTestFinished } from "vitest";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { tables } from "../../commands/rights.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/checks.ts";
@@ -11,62 +12,289 @@ import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { copyProject } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
+import { findProgram } from "../helpers/find-program.ts";
 import { insertRows } from "../helpers/models.ts";
 import { needs } from "../helpers/needs.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
-const title = "leads to true numbers and a counted delivery, by the command of the unit";
-it(title, await needs("openssl"), async () => {
-  const blocks = await blocksOf("docs/without-aws.md", "sh");
+const page = "docs/without-aws.md";
+
+const title = "leads to true numbers and a counted delivery, and, pasted again, changes no password and no secret";
+it(title, await needs("openssl", "psql"), async () => {
+  const blocks = await blocksOf(page, "sh");
+  const [names = ""] = blocks;
   const folder = await copyProject();
+  await mkdir(path.join(folder, "etc"));
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
   await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
   const sql = postgres(server.superuserUrl, { max: 1 });
+  onTestFinished(() => sql.end());
   for (const check of checks) await sql.unsafe(insertRows(check, 4));
   await sql.unsafe("create role veza_app login password 'veza_app'");
   await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
-  await sql.end();
   const port = await freePort();
   const withSettings = "set -a; . /etc/veza-ledger-metrics.env;";
+  let password = "";
   const here = (text: string) =>
     [
-      ["master@HOST:5432/DATABASE", `postgres@127.0.0.1:${server.port}/postgres`],
-      ["read -rs PGPASSWORD; export PGPASSWORD;", "export PGPASSWORD=veza_app;"],
       ["HOST:5432/DATABASE", `127.0.0.1:${server.port}/postgres`],
-      ["psql -v", "PGPASSWORD=postgres psql -v"],
-      ["/etc/veza-ledger-metrics.env", path.join(folder, "settings.env")],
-      ["/opt/veza-ledger-metrics", folder],
+      ["admin=master", "admin=postgres"],
       ["http://127.0.0.1:9091", inject("pushgatewayUrl")],
-      ["https://$name/", `http://127.0.0.1:${port}/`],
+      [/^export PGSSLMODE.*\n/gm, ""], // Postgres is on this host.
+      [/read -rsp [^;]*PGPASSWORD; export PGPASSWORD/g, `export PGPASSWORD=${password}`],
+      ["psql -v", `PGPASSWORD=${password} psql -v`],
+      [/(?<!\w)\/etc\b/g, `${folder}/etc`],
+      ["/opt/veza-ledger-metrics", folder],
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the page's.
+      ["https://${name:?}/", `http://127.0.0.1:${port}/`],
     ].reduce(
-      (before, [from = "", to = ""]) => before.replaceAll(from, to),
+      (before, [from = "", to = ""]) => before.replaceAll(from, to as string),
       text.replace(/systemd-run .*\n/, withSettings),
     );
   const start = (command: string, settings = {}) =>
     runProgram("bash", ["-c", here(command)], { ...withoutSettings, CI: undefined, ...settings });
-  /** Runs the lines of the block with this text, from the first that matches. Resolves to what they print. */
-  const paste = async (text: string, from = /^/) => {
+  /** Pastes the block with this text into a new shell, after the names. Resolves to what it prints. */
+  const paste = async (text: string, whosePassword = "") => {
+    password = whosePassword;
     const block = blocks.find((each) => each.includes(text)) ?? "false";
-    const { exitCode, output } = await start(`cd '${folder}' && ${block.slice(block.search(from))}`).exited;
+    const { exitCode, output } = await start(`cd '${folder}'\n${names}\n${block}`).exited;
     return { exitCode, output };
   };
+  const settings = () => readFile(path.join(folder, "etc/veza-ledger-metrics.env"), "utf8");
+  const kept = async () => [
+    await settings(),
+    await sql`select rolname, rolpassword from pg_authid where rolname ~ '^veza_ledger' and rolpassword <> '' order by 1`,
+  ];
 
-  const look = await paste("doctor -- postgres:");
+  const look = await paste("--schema", "veza_app");
   expect(look.output).toMatch(/^[!✓] stuck_orders +4, /m);
-  expect(await paste("roles.sql")).toMatchObject({ exitCode: 0 });
+  // The administrator mistypes: there are no settings yet with passwords that Postgres does not know.
+  expect(await paste("roles.sql", "wrong")).not.toMatchObject({ exitCode: 0 });
+  expect(await paste("PUSHGATEWAY_URL=")).not.toMatchObject({ exitCode: 0 });
+  await expect(settings()).rejects.toThrow("ENOENT");
+  // The second time, before there are settings.
+  for (const _ of [1, 2]) expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
+  expect(await paste("PUSHGATEWAY_URL=")).toMatchObject({ exitCode: 0 });
   const all = await paste("commands/doctor.ts");
-  expect([all.exitCode, all.output.match(/✗.*/g)]).toEqual([0, null]);
+  expect([all.exitCode, all.output.match(/✗.*/g)], all.output).toEqual([0, null]);
 
   const unit = await readFile("config/systemd/veza-ledger-metrics.service", "utf8");
   const [, command = ""] = /^ExecStart=(.*)/m.exec(unit) ?? [];
   const service = start(`cd '${folder}'; ${withSettings} exec ${command}`, { PORT: String(port) });
   await service.printed(/"message":"tick","stuck_orders":4/);
-  expect(await paste("npm run send -- ping", /^\(set -a/m)).toMatchObject({
+  expect(await paste("npm run send -- ping")).toMatchObject({
     exitCode: 0,
     output: expect.stringContaining("Recorded. It is on the gateway."),
   });
   service.child.kill("SIGTERM");
   expect((await service.exited).exitCode).toBe(0);
+
+  const before = await kept();
+  expect(before[1]).toHaveLength(2);
+  expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
+  expect((await paste("PUSHGATEWAY_URL=")).output).toContain("Kept: ");
+  expect(await kept()).toEqual(before);
+  await rm(path.join(folder, "etc/veza-ledger-metrics.passwords")); // As step 4 says.
+  expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
+  expect((await paste("PUSHGATEWAY_URL=")).output).toContain("Kept: ");
+  expect(await kept()).toEqual(before);
+});
+
+/** A host in a folder: /etc, /opt and /proc of the page's scripts are in it, and programs of these names are scripts. */
+async function host(programs: Record<string, string>) {
+  const root = await newFolder();
+  const here = (text: string) => text.replaceAll(/(?<![\w.])\/(etc|opt)\b/g, `${root}/$1`);
+  for (const folder of ["bin", "etc/systemd/system", "opt"]) await mkdir(path.join(root, folder), { recursive: true });
+  for (const [name, script] of Object.entries(programs)) {
+    await writeFile(path.join(root, "bin", name), `#!/bin/sh\nroot='${root}'\n${script}\n`, { mode: 0o755 });
+  }
+  const run = async (script: string, ...args: string[]) => {
+    const env = { PATH: `${root}/bin:${process.env.PATH}` };
+    const { exitCode, output } = await runProgram("sh", [script, ...args], env).exited;
+    return { exitCode, output: output.replaceAll(root, "") };
+  };
+  const textOf = (file: string) => readFile(path.join(root, file), "utf8").catch(() => "");
+  return { root, here, run, textOf };
+}
+
+describe("servers.sh", await needs("bash"), async () => {
+  const programs = {
+    // What is installed, and what listens, is in two files.
+    "dpkg-query": 'grep -qx "$4" "$root/installed" 2>/dev/null && echo installed',
+    ss: 'grep -s "$2" "$root/listening"',
+    systemctl: "false",
+    chgrp: "true",
+    "apt-get": 'echo "apt-get $*"',
+  };
+  async function fresh() {
+    const made = await host(programs);
+    const folder = path.join(made.root, "opt/project/config");
+    for (const name of ["default", "systemd", "prometheus", "alertmanager"]) {
+      await mkdir(path.join(folder, name), { recursive: true });
+    }
+    const files = ["prometheus", "prometheus-pushgateway", "prometheus-alertmanager"].map((name) => `default/${name}`);
+    for (const file of [...files, "prometheus/prometheus.yml", "alertmanager/alertmanager.yml", "systemd/servers.sh"]) {
+      await writeFile(path.join(folder, file), made.here(await readFile(path.join("config", file), "utf8")));
+    }
+    const install = (...args: string[]) => made.run(path.join(folder, "systemd/servers.sh"), ...args);
+    return { ...made, install };
+  }
+  const filesOf = async ({ textOf }: Awaited<ReturnType<typeof fresh>>) =>
+    Promise.all(["default/prometheus", "prometheus/prometheus.yml"].map((file) => textOf(`etc/${file}`)));
+
+  it("installs all three for this host alone, and again after apt-get has failed", async () => {
+    const one = await fresh();
+    for (const _ of ["at first", "again"]) {
+      const { output } = await one.install();
+      expect(output).toContain("Installed: prometheus prometheus-pushgateway prometheus-alertmanager.");
+    }
+    const [flags = "", config = ""] = await filesOf(one);
+    expect(flags).toContain("--web.listen-address=127.0.0.1:9090");
+    expect(config).toContain(`- ${one.root}/etc/prometheus/veza-ledger-metrics.yml`);
+  });
+
+  it.each([
+    ["the package is installed", { installed: "prometheus\n" }],
+    ["something listens on port 9090", { listening: "sport = :9090\n" }],
+    ["there is a file /etc/default/prometheus", { "etc/default/prometheus": 'ARGS="--storage.tsdb.retention=1y"\n' }],
+  ])("leaves a Prometheus as it is where %s", async (reason, files) => {
+    const one = await fresh();
+    await mkdir(path.join(one.root, "etc/default"));
+    for (const [name, text] of Object.entries(files)) await writeFile(path.join(one.root, name), text);
+    const before = await filesOf(one);
+    const { output } = await one.install();
+    expect(output).toContain(`Left as it is: prometheus, since ${reason}.`);
+    expect(output).toMatch(/^apt-get install .* prometheus-pushgateway prometheus-alertmanager$/m);
+    expect(await filesOf(one)).toEqual(before);
+  });
+
+  it("keeps a file that is there without its package, and installs what it is asked for alone", async () => {
+    const one = await fresh();
+    await mkdir(path.join(one.root, "etc/prometheus"));
+    await writeFile(path.join(one.root, "etc/prometheus/alertmanager.yml"), "route: { receiver: own }\n");
+    const { output } = await one.install("prometheus-alertmanager");
+    expect(output).toContain("Kept: /etc/prometheus/alertmanager.yml was here before.");
+    expect(output).toContain("Installed: prometheus-alertmanager.");
+    expect(await one.textOf("etc/prometheus/alertmanager.yml")).toBe("route: { receiver: own }\n");
+    expect(await filesOf(one)).toEqual(["", ""]);
+  });
+});
+
+describe("use.sh says what runs", await needs("ss", "curl"), async () => {
+  /** A service manager that knows one service, and starts a version's `serve` without starting it again. */
+  const systemctl = `
+    stop() { [ ! -e "$root/pid" ] || kill "$(cat "$root/pid")" 2>/dev/null; rm -f "$root/pid"; }
+    case "$1" in
+      restart) stop; cd "$root/opt/veza-ledger-metrics" && { node serve.mjs >/dev/null 2>&1 & echo $! >"$root/pid"; } ;;
+      disable) stop ;;
+      show) cat "$root/pid" 2>/dev/null || echo 0 ;;
+    esac`;
+  const programs = { systemctl, journalctl: "echo the log", sleep: "exec /bin/sleep 0.1" };
+  async function service() {
+    const made = await host(programs);
+    onTestFinished(() => made.run(path.join(made.root, "bin/systemctl"), "disable").then(() => {}));
+    const script = made.here(await readFile("config/systemd/use.sh", "utf8"));
+    const port = await freePort();
+    const serve = `import http from "node:http"; http.createServer((_, a) => a.end()).listen(${port}, "127.0.0.1")`;
+    /** Uses a version of this name, new or again. Resolves to the last line. */
+    const use = async (name: string, program = serve) => {
+      const folder = path.join(made.root, "opt", name);
+      await mkdir(path.join(folder, "config/systemd"), { recursive: true });
+      await writeFile(path.join(folder, "serve.mjs"), program);
+      await writeFile(path.join(folder, "config/systemd/veza-ledger-metrics.service"), `# ${name}\n`);
+      await writeFile(path.join(folder, "config/systemd/use.sh"), script);
+      const { exitCode, output } = await made.run(path.join(folder, "config/systemd/use.sh"));
+      return { exitCode, output, says: output.trimEnd().split("\n").at(-1) };
+    };
+    const unit = () => made.textOf("etc/systemd/system/veza-ledger-metrics.service");
+    return { ...made, use, unit, where: `http://127.0.0.1:${port}` };
+  }
+  const broken = "process.exit(3)";
+
+  it("after an upgrade, after one that fails, and on the way back by hand", async () => {
+    const { use, unit, where } = await service();
+    expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
+    expect(await use("2")).toMatchObject({ exitCode: 0, says: `Runs: /opt/2, at ${where}` });
+    const failed = await use("3", broken);
+    expect(failed).toMatchObject({ exitCode: 1, says: `Runs: /opt/2, at ${where}, as before` });
+    expect(failed.output).toContain("It does not answer: /opt/3. The end of its log:\nthe log");
+    expect(await unit()).toBe("# 2\n");
+    expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
+  });
+
+  it("where nothing does", async () => {
+    const { use } = await service();
+    expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
+    expect(await use("1")).toMatchObject({ exitCode: 0 });
+    expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing answers.") });
+    expect(await use("2", broken)).toMatchObject({
+      exitCode: 1,
+      says: "Nothing answers: neither does the version before. systemd keeps trying it: /opt/1",
+    });
+  });
+
+  it("where its process runs, and listens nowhere", async () => {
+    const { use } = await service();
+    const idle = "setInterval(() => {}, 1000)";
+    expect(await use("1", idle)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
+  });
+
+  it("and keeps a copy of a unit that somebody has edited", async () => {
+    const { root, use, textOf, unit } = await service();
+    await use("1");
+    expect((await use("2")).output).not.toContain("a copy is in");
+    await writeFile(path.join(root, "etc/systemd/system/veza-ledger-metrics.service"), "# 2, edited\n");
+    expect((await use("3")).output).toContain("a copy is in /etc/systemd/system/veza-ledger-metrics.service.before.");
+    expect(await textOf("etc/systemd/system/veza-ledger-metrics.service.before")).toBe("# 2, edited\n");
+    expect(await unit()).toBe("# 3\n");
+  });
+});
+
+describe("what it adds to servers in use", () => {
+  it("is a configuration of Prometheus, with a job for the service's series alone", async () => {
+    const [ours = "", theirs = "", rules = ""] = await blocksOf(page, "yaml");
+    const { scrape_configs: jobs } = load(ours) as { scrape_configs: object[] };
+    const { rule_files: files } = load(rules) as { rule_files: string[] };
+    const other = { job_name: "own", static_configs: [{ targets: ["127.0.0.1:9091"] }], ...(load(theirs) as object) };
+    const folder = await newFolder();
+    const config = path.join(folder, "prometheus.yml");
+    await writeFile(path.join(folder, "veza-ledger-metrics.yml"), await readFile("config/alertmanager/ledger.yml"));
+    const rule_files = files.map((file) => file.replace("/etc/prometheus", folder));
+    await writeFile(config, dump({ rule_files, scrape_configs: [...jobs, other] }));
+    const { file } = await findProgram("promtool");
+    const { exitCode, output } = await runProgram(file, ["check", "config", config], {}).exited;
+    expect(exitCode, output).toBe(0);
+    expect(jobs).toMatchObject([{ honor_labels: true }]);
+  });
+
+  it.each(["VezaLedgerAlive", "VezaLedgerSamplerSilent", "VezaLedgerStuckOrders", "VezaLedgerStuckRefunds", "Own"])(
+    "routes %s to the receiver that the shipped route has for it",
+    async (alert) => {
+      const { file } = await findProgram("amtool");
+      const [route = ""] = (await blocksOf(page, "yaml")).slice(3);
+      const added = load(route) as { route: object; receivers: object[] };
+      const config = path.join(await newFolder(), "alertmanager.yml");
+      await writeFile(
+        config,
+        dump({ route: { receiver: "own", ...added.route }, receivers: [{ name: "own" }, ...added.receivers] }),
+      );
+      const severity = /StuckRefunds/.test(alert) ? "ticket" : /Alive/.test(alert) ? "none" : "page";
+      const routeOf = async (file_: string) => {
+        const args = [
+          "config",
+          "routes",
+          "test",
+          `--config.file=${file_}`,
+          `alertname=${alert}`,
+          `severity=${severity}`,
+        ];
+        return (await runProgram(file, args, {}).exited).output.match(/^\S*(own|alive|pages|tickets)/m)?.[0];
+      };
+      const shipped = await routeOf("config/alertmanager/alertmanager.yml");
+      expect(await routeOf(config)).toBe(alert === "Own" ? "own" : `veza-ledger-${shipped}`);
+    },
+  );
 });
