@@ -55,6 +55,12 @@ it(
   },
 );
 
+it("deletes the files with passwords after the last block that reads them", () => {
+  const [, part = ""] = page.split("\n## Log in with passwords\n");
+  expect(part.indexOf("rm passwords verifiers.sql")).toBeGreaterThan(part.lastIndexOf(". ./passwords"));
+  expect(part.indexOf("rm passwords verifiers.sql")).toBeGreaterThan(part.lastIndexOf("-f verifiers.sql"));
+});
+
 it("shows the smallest event that the receiver takes when it is invoked directly", () => {
   const event = JSON.parse(example(events, /```json\n(\{\n {2}"headers"[\s\S]*?)```/));
   const id = event.headers["webhook-id"];
