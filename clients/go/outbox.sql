@@ -44,13 +44,14 @@ comment on column public.ledger_metrics_outbox.first_sent_at is 'As sent_at, but
 comment on column public.ledger_metrics_outbox.parked_at is 'Not null: waits for a person; last_error says why.';
 comment on column public.ledger_metrics_outbox.seq is 'The order of the inserts, and of rows due together.';
 comment on column public.ledger_metrics_outbox.digest is 'Identifies the events without order and timestamps.';
-create index if not exists ledger_metrics_outbox_waiting on public.ledger_metrics_outbox (next_attempt_at, seq)
+-- What was never tried, the newest last; then what has failed, the least often failed first.
+create index if not exists ledger_metrics_outbox_next on public.ledger_metrics_outbox (attempts, next_attempt_at, seq)
   where sent_at is null and parked_at is null;
 create index if not exists ledger_metrics_outbox_parked on public.ledger_metrics_outbox (parked_at)
   where parked_at is not null;
 create index if not exists ledger_metrics_outbox_sent on public.ledger_metrics_outbox (sent_at)
   where sent_at is not null;
--- The first version's.
-drop index if exists public.ledger_metrics_outbox_due;
+-- Earlier versions'.
+drop index if exists public.ledger_metrics_outbox_due, public.ledger_metrics_outbox_waiting;
 
 commit;

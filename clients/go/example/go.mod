@@ -1,10 +1,22 @@
 module github.com/veza/veza-ledger-metrics/clients/go/example
 
-go 1.22
+go 1.25.0
 
 require (
-	github.com/lib/pq v1.10.2
 	github.com/veza/veza-ledger-metrics/clients/go v0.2.0
+	gorm.io/driver/postgres v1.6.3
+	gorm.io/gorm v1.31.2
+)
+
+require (
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.13.0 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/jinzhu/inflection v1.0.0 // indirect
+	github.com/jinzhu/now v1.1.5 // indirect
+	golang.org/x/sync v0.22.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 )
 
 replace github.com/veza/veza-ledger-metrics/clients/go => ../

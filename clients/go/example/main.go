@@ -1,10 +1,9 @@
-// A reconciler for the ledger of npm start: it repairs a stuck order every few seconds, and counts each repair once.
+// A reconciler for the ledger of npm start: every few seconds it repairs a stuck order, and counts each repair once.
 package main
 
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"log"
 	"os"
@@ -12,17 +11,18 @@ import (
 	"syscall"
 	"time"
 
-	_ "github.com/lib/pq"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
 
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
 
-// A real reconciler asks the payment provider first.
-const repairOrder = `update orders set status = 'paid', updated_at = now() where id = (
-	select id from orders
-	where status = 'pending' and hyperswitch_payment_id <> '' and created_at < now() - interval '30 minutes'
-	order by created_at limit 1 for update skip locked
-) returning id`
+// Order is a row of the table orders.
+type Order struct {
+	ID        int64
+	Status    string
+	UpdatedAt time.Time
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -30,18 +30,17 @@ func main() {
 	databaseURL := cmp.Or(os.Getenv("DATABASE_URL"), "postgres://postgres:postgres@127.0.0.1:5433/postgres?sslmode=disable")
 	receiverURL := cmp.Or(os.Getenv("RECEIVER_URL"), "http://127.0.0.1:8080/")
 	secret := cmp.Or(os.Getenv("WEBHOOK_SECRET"), "whsec_cHVibGljIHNlY3JldCBvZiB0aGUgbG9jYWwgc3RhY2s=")
-	db, err := sql.Open("postgres", databaseURL)
-	if err != nil {
-		log.Fatal(err)
-	}
+	db, err := gorm.Open(postgres.Open(databaseURL))
+	fatal(err)
+	pool, err := db.DB()
+	fatal(err)
 	client, err := ledgermetrics.NewClient(receiverURL, secret)
-	if err != nil {
-		log.Fatal(err)
-	}
-	outbox := ledgermetrics.NewOutbox(db, client)
+	fatal(err)
+
+	outbox := ledgermetrics.NewOutbox(pool, client)
 	outbox.Hooks.Sent = func(id string) { log.Println("counted", id) } // Run logs what fails, and what is parked.
 	sending := make(chan struct{})
-	go func() {
+	go func() { // Once per process.
 		defer close(sending)
 		outbox.Run(ctx)
 	}()
@@ -54,23 +53,51 @@ func main() {
 		case <-time.After(5 * time.Second):
 		}
 	}
-	<-sending // Run has given back what it has claimed.
+	<-sending // Run has given back what it has claimed: the database may be closed.
 }
 
-// sweep repairs an order, if one is stuck, and commits the repair together with the events that count it.
-func sweep(ctx context.Context, db *sql.DB) error {
+// sweep repairs the order that is stuck the longest, if there is one. A real reconciler asks the payment provider about
+// each stuck order first. Only an order that was paid is repaired: where the customer left, nothing was lost.
+func sweep(ctx context.Context, db *gorm.DB) error {
 	startedAt := time.Now()
-	return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
-		var events []ledgermetrics.Event
-		var order int
-		switch err := tx.QueryRowContext(ctx, repairOrder).Scan(&order); err {
-		case nil:
-			events = append(events, ledgermetrics.Action(ledgermetrics.StuckOrders))
-		case sql.ErrNoRows:
-		default:
-			return "", nil, err
+	var stuck []Order
+	err := db.WithContext(ctx).Raw(`select id from orders
+		where status = 'pending' and hyperswitch_payment_id <> '' and created_at < now() - interval '30 minutes'
+		order by created_at limit 1`).Scan(&stuck).Error
+	if err != nil {
+		return err
+	}
+	for _, order := range stuck {
+		if err := repair(ctx, db, order.ID); err != nil {
+			return err
 		}
-		events = append(events, ledgermetrics.SweepEnded(time.Since(startedAt)))
-		return fmt.Sprintf("sweep-%d", startedAt.UnixNano()), events, nil
+		log.Println("repaired order", order.ID)
+	}
+	return endSweep(ctx, db, startedAt)
+}
+
+func repair(ctx context.Context, db *gorm.DB, orderID int64) error {
+	return ledgermetrics.Retry(ctx, func() error {
+		return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			repaired := tx.Model(&Order{}).Where("id = ? and status = 'pending'", orderID).Update("status", "paid")
+			if repaired.Error != nil || repaired.RowsAffected == 0 {
+				return repaired.Error // Another has repaired it meanwhile, and counts it.
+			}
+			id := fmt.Sprint("stuck-order-", orderID)
+			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, id, ledgermetrics.Action(ledgermetrics.StuckOrders))
+		})
 	})
+}
+
+func endSweep(ctx context.Context, db *gorm.DB, startedAt time.Time) error {
+	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		id := fmt.Sprint("sweep-", startedAt.UnixNano())
+		return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, id, ledgermetrics.SweepEnded(time.Since(startedAt)))
+	})
+}
+
+func fatal(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }

@@ -1,7 +1,8 @@
 // Package ledgermetrics tells veza-ledger-metrics what the reconciler did, so that each repair is counted once.
 //
-// [InTx] repairs and enqueues events in one transaction. An [Outbox] sends them later, for as long as it takes. A
-// [Client] signs and posts one delivery. The package uses the standard library only.
+// [EnqueueGorm], [Enqueue] and [InTx] write events to an outbox, in the transaction of the repair that they count. An
+// [Outbox] sends them later, for as long as it takes. A [Client] signs and posts one delivery. The package uses the
+// standard library only.
 package ledgermetrics
 
 import (
@@ -73,7 +74,7 @@ var defaultHTTPClient = sync.OnceValue(func() *http.Client {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
-		transport.MaxIdleConnsPerHost = maxInFlight // Instead of 2: the others would dial again for each delivery.
+		transport.MaxIdleConnsPerHost = maxRequests // Instead of 2: the others would dial again for each delivery.
 		client.Transport = transport
 	}
 	return client

@@ -241,11 +241,11 @@ func TestZeroValuesWorkOrSayWhyNot(t *testing.T) {
 	if err := client.Send(ctx, "a"); err != nil {
 		t.Error(err)
 	}
-	for _, outbox := range []*Outbox{{}, NewOutbox(nil, client), NewOutbox(&sql.DB{}, nil)} {
-		if _, err := outbox.Drain(ctx); !errors.Is(err, errNoOutbox) {
+	for _, outbox := range []*Outbox{{}, nil, NewOutbox(nil, client), NewOutbox(&sql.DB{}, nil)} {
+		if _, err := outbox.Drain(ctx); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewOutbox") {
 			t.Error(err)
 		}
-		if _, err := outbox.ResendSince(ctx, time.Now()); !errors.Is(err, errNoOutbox) {
+		if _, err := outbox.ResendSince(ctx, time.Now()); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewOutbox") {
 			t.Error(err)
 		}
 	}

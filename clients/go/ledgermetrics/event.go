@@ -48,7 +48,8 @@ type Event struct {
 	problem string
 }
 
-// Action is one row that this phase of the sweep repaired.
+// Action is one row that we had lost, and that this phase of the sweep repaired. An abandoned checkout that the
+// reconciler settles, because the customer left, is none: do not post it as [StuckOrders].
 func Action(phase Phase) Event {
 	event := Event{kind: "reconciler.action", at: time.Now(), data: fmt.Sprintf(`{"phase":%q}`, phase)}
 	if !slices.Contains(phases, phase) {
@@ -63,7 +64,8 @@ func OrphanRefund() Event {
 	return Event{kind: "reconciler.orphan_refund", at: time.Now()}
 }
 
-// SweepEnded is a sweep that ends now, and its duration, from 0 to 24 hours.
+// SweepEnded is a sweep that ends now, and its duration, from 0 to 24 hours. Enqueue it for each sweep, also for one
+// that repaired nothing: without it, VezaLedgerReconcilerDead fires.
 func SweepEnded(duration time.Duration) Event {
 	// Not duration.Seconds(), which makes 1.8399999999999999 of 1.84 s.
 	data := fmt.Sprintf(`{"duration_seconds":%v}`, float64(duration)/float64(time.Second))

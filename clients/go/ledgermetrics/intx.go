@@ -3,7 +3,6 @@ package ledgermetrics
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -22,6 +21,9 @@ func InTx(
 	ctx context.Context, db *sql.DB, options *sql.TxOptions,
 	work func(ctx context.Context, tx *sql.Tx) (id string, events []Event, err error),
 ) error {
+	if db == nil {
+		return fmt.Errorf("%w: InTx: the database is nil", ErrInvalid)
+	}
 	return Retry(ctx, func() error {
 		tx, err := db.BeginTx(ctx, options)
 		if err != nil {
@@ -62,13 +64,8 @@ func Retry(ctx context.Context, attempt func() error) error {
 	}
 }
 
-// isConflict reports whether Postgres has rolled back a transaction that may succeed in another attempt. The errors of
-// pgx and lib/pq have this method.
+// isConflict reports whether Postgres has rolled back a transaction that may succeed in another attempt.
 func isConflict(err error) bool {
-	var withState interface{ SQLState() string }
-	if !errors.As(err, &withState) {
-		return false
-	}
-	state := withState.SQLState()
+	state := stateOf(err)
 	return state == "40001" || state == "40P01"
 }

@@ -1,27 +1,45 @@
 package ledgermetrics
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 )
 
 const (
+	// How many deliveries a process sends at a time: one for each entry of workers.
+	maxRequests = 4
+	// How often a worker looks where nothing is due.
 	pollInterval = time.Second
-	// After an error that no single delivery is to blame for: the receiver is away, or Postgres.
-	outagePause = 5 * time.Second
+	// After so many failures in a row, the receiver is taken to be away. Then each worker begins one request in
+	// outagePause, or pauses as the receiver says, up to maxOutagePause: a longer pause would hold up what can be sent.
+	maxFailures    = 3
+	outagePause    = 5 * time.Second
+	maxOutagePause = 20 * time.Second
 
 	// Of the outbox's own statements.
 	statementTimeout = 9 * time.Second
-	// For a driver to end a statement with its context. lib/pq waits for the server, which may be mute.
-	cancelTimeout = time.Second
+	// What a statement has left once the process has been told to end.
+	endTimeout = time.Second
 	// Transactions at a time: no mute Postgres takes more connections of a pool that the application shares.
 	maxTransactions = 2
 )
 
+// What each worker claims: the row that the first of these statements finds. Any number of rows may hang, each for 20 s.
+// So what has failed holds up nothing that was never tried, and what waits for long holds up nothing new.
+var workers = [maxRequests][]string{
+	{claimFailedSQL, claimNewSQL},
+	{claimNewSQL},
+	{claimNewSQL},
+	{claimFreshSQL},
+}
+
 // Outbox sends what was enqueued until it is counted. Any number of processes may do so side by side. [NewOutbox] makes
-// it. It is safe for concurrent use: of several calls of Drain, one drains, and the others wait.
+// it. It is safe for concurrent use.
 type Outbox struct {
 	// Hooks tell your own metrics what becomes of deliveries. Set them before the first Run or Drain.
 	Hooks Hooks
@@ -30,18 +48,16 @@ type Outbox struct {
 	client *Client
 	// Has an entry for each transaction under way, also for those that ask has left behind.
 	transactions chan struct{}
-	// Has an entry while a call of Drain has what follows.
-	draining chan struct{}
-	// Requests at a time, since the last 429.
-	limit       int
-	throttledAt time.Time
-	// A failure that no success has followed. Nothing is sent until the receiver has taken an empty delivery.
-	isInDoubt bool
-	purgedAt  time.Time
+
+	// Guards what follows, and is held while a hook runs.
+	mutex sync.Mutex
+	// Deliveries that failed since one was sent or parked.
+	failures int
+	purgedAt time.Time
 }
 
 // Hooks are called when the outbox has written down what became of a delivery, one after the other, by Run or Drain,
-// which goes on when they return. A hook that is nil is not called.
+// which go on when they return. A hook that is nil is not called.
 type Hooks struct {
 	// Sent: it is counted, now or before.
 	Sent func(id string)
@@ -54,70 +70,132 @@ type Hooks struct {
 // NewOutbox returns the outbox in this database, whose table is in outbox.sql. The client sends. With gorm, pass what
 // db.DB() returns.
 func NewOutbox(db *sql.DB, client *Client) *Outbox {
-	return &Outbox{
-		db: db, client: client, limit: maxInFlight,
-		transactions: make(chan struct{}, maxTransactions), draining: make(chan struct{}, 1),
-	}
+	return &Outbox{db: db, client: client, transactions: make(chan struct{}, maxTransactions)}
 }
 
-var errNoOutbox = errors.New("ledgermetrics: outbox: make it by NewOutbox, with a database and a client")
+// check returns an error that says what an outbox lacks.
+func (o *Outbox) check() error {
+	if o == nil || o.transactions == nil || o.db == nil || o.client == nil {
+		return fmt.Errorf("%w: outbox: make it by NewOutbox, with a database and a client", ErrInvalid)
+	}
+	return nil
+}
 
-func (o *Outbox) isMade() bool { return o.draining != nil && o.db != nil && o.client != nil }
-
-// Run drains the outbox until ctx ends, looks every second, and logs what goes wrong. While the receiver or Postgres is
-// away, it asks every 5 s, or as the receiver said. It also deletes rows that were sent over 14 days ago.
+// Run sends what is due until ctx ends, four deliveries at a time, and looks every second. It logs what goes wrong.
+// While the receiver or Postgres is away, each of its four workers tries every 5 s, or as the receiver said, up to
+// 20 s. Run also deletes rows that were sent over 14 days ago.
 //
 // Call Run once in a process, in a goroutine of its own, and wait until it has returned before you close the database:
 // at the end it gives back what it has claimed, so that no other process has to wait for that. It returns within
-// milliseconds, or within 10 s if Postgres does not answer.
+// milliseconds, or within a second if Postgres does not answer.
 func (o *Outbox) Run(ctx context.Context) {
-	for ctx.Err() == nil {
-		_, err := o.Drain(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		wait := pollInterval
-		if err != nil {
-			wait = max(outagePause, retryAfterOf(err))
-			o.client.logger().Warn("outbox not drained, will try again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+	if err := o.check(); err != nil {
+		(*Client)(nil).logger().Error("outbox not sent", "error", err)
+		<-ctx.Done()
+		return
 	}
+	o.sideBySide(&Drained{}, func(w *worker) error {
+		for ctx.Err() == nil {
+			wait := pollInterval
+			if err := w.sendDue(ctx); err != nil && ctx.Err() == nil {
+				wait = min(max(outagePause-time.Since(w.beganAt), retryAfterOf(err)), maxOutagePause)
+				o.client.logger().Warn("outbox not drained, will try again", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
+		return nil
+	})
 }
 
-// ask runs a statement in a transaction, in the isolation level that SKIP LOCKED needs, and calls scan for each row. It
-// ends with ctx, and leaves a driver behind that does not: read nothing of what scan writes after an error.
+// Drained is what a call of Drain did.
+type Drained struct {
+	Counted int // Sent. Their rows stay for 14 days.
+	Parked  int // They wait for a person, with the receiver's reason.
+	Failed  int // Attempts. Each delivery will be sent again.
+}
+
+// Drain sends what is due, four deliveries at a time, and returns when nothing is due. A delivery that has failed is
+// due again later.
+//
+// After three failures in a row the receiver is taken to be away, and Drain returns the error of the last. It also
+// returns with ctx, and with an error of Postgres.
+func (o *Outbox) Drain(ctx context.Context) (Drained, error) {
+	if err := o.check(); err != nil {
+		return Drained{}, err
+	}
+	var drained Drained
+	err := o.sideBySide(&drained, func(w *worker) error { return w.sendDue(ctx) })
+	return drained, cmp.Or(ctx.Err(), err)
+}
+
+// worker sends one delivery after the other.
+type worker struct {
+	*Outbox
+	claims []string
+	// What it did, with the others. Guarded by the mutex of the outbox.
+	drained *Drained
+	// When it last looked for a delivery.
+	beganAt time.Time
+}
+
+// sideBySide runs the workers, and returns an error of one of them when all have returned.
+func (o *Outbox) sideBySide(drained *Drained, work func(*worker) error) (err error) {
+	ended := make(chan error)
+	for _, claims := range workers {
+		go func() { ended <- work(&worker{Outbox: o, claims: claims, drained: drained}) }()
+	}
+	for range workers {
+		err = cmp.Or(err, <-ended)
+	}
+	return err
+}
+
+// ask runs a statement in a transaction of its own, and calls scan for each row.
+//
+// It does not end with ctx, since nobody would know then whether the statement was done, but endTimeout later. It
+// leaves a driver behind that goes on waiting for a mute server: after an error, read nothing that scan writes.
 func (o *Outbox) ask(ctx context.Context, scan func(*sql.Rows) error, statement string, args ...any) error {
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTimeout, cancel) })()
 	select {
 	case o.transactions <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-asking.Done():
+		return fmt.Errorf("no connection: %w", asking.Err())
 	}
 	done := make(chan error, 1)
 	go func() {
 		defer func() { <-o.transactions }()
-		done <- o.transact(ctx, scan, statement, args)
+		done <- o.transact(asking, scan, statement, args)
 	}()
-	left := make(chan struct{})
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(cancelTimeout, func() { close(left) }) })()
 	select {
 	case err := <-done:
 		return err
-	case <-left:
-		return ctx.Err()
+	case <-asking.Done():
+		return fmt.Errorf("no answer: %w", asking.Err())
 	}
 }
 
+// transact names the isolation level that SKIP LOCKED needs, because a role may have another default. In a transaction,
+// lib/pq works through PgBouncer too.
 func (o *Outbox) transact(ctx context.Context, scan func(*sql.Rows) error, statement string, args []any) error {
 	tx, err := o.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() // After a commit it does nothing.
-	rows, err := tx.QueryContext(ctx, statement, args...)
+	if err := each(ctx, tx, scan, statement, args...); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// each calls scan for each row of a query.
+func each(ctx context.Context, tx Tx, scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -127,8 +205,23 @@ func (o *Outbox) transact(ctx context.Context, scan func(*sql.Rows) error, state
 			return err
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return err
+	return rows.Err()
+}
+
+// failure wraps an error of Postgres, and names the remedy where the table is not the one of this version.
+func failure(what string, err error) error {
+	switch stateOf(err) {
+	case "42P01", "42703": // Undefined table or column.
+		err = fmt.Errorf("public.ledger_metrics_outbox is missing or of an earlier version, run outbox.sql: %w", err)
 	}
-	return tx.Commit()
+	return fmt.Errorf("ledgermetrics: %s: %w", what, err)
+}
+
+// stateOf returns the SQLSTATE of an error of pgx or lib/pq, which have this method, or "".
+func stateOf(err error) string {
+	var withState interface{ SQLState() string }
+	if errors.As(err, &withState) {
+		return withState.SQLState()
+	}
+	return ""
 }

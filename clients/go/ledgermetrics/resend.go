@@ -3,7 +3,6 @@ package ledgermetrics
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
 )
 
@@ -30,8 +29,8 @@ const resendSQL = `
 //
 // A delivery that was first sent over 13 days ago stays as it is: the receiver keeps ids for 14 days.
 func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error) {
-	if !o.isMade() {
-		return 0, errNoOutbox
+	if err := o.check(); err != nil {
+		return 0, err
 	}
 	var count int64
 	err := Retry(ctx, func() error {
@@ -39,21 +38,24 @@ func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error
 		return o.ask(ctx, func(*sql.Rows) error { count++; return nil }, resendSQL, since)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("ledgermetrics: outbox not sent again: %w", err)
+		return 0, failure("outbox not sent again", err)
 	}
 	return count, nil
 }
 
 // purge deletes some rows that were sent over 14 days ago, once a minute.
-func (r *round) purge(ctx context.Context) error {
-	if time.Since(r.purgedAt) < purgeEvery {
+func (o *Outbox) purge(ctx context.Context) error {
+	o.mutex.Lock()
+	isDue := time.Since(o.purgedAt) >= purgeEvery
+	if isDue {
+		o.purgedAt = time.Now()
+	}
+	o.mutex.Unlock()
+	if !isDue {
 		return nil
 	}
-	r.purgedAt = time.Now()
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	if err := r.ask(ctx, func(*sql.Rows) error { return nil }, purgeSQL); err != nil {
-		return fmt.Errorf("ledgermetrics: outbox not purged: %w", err)
+	if err := o.ask(ctx, func(*sql.Rows) error { return nil }, purgeSQL); err != nil {
+		return failure("outbox not purged", err)
 	}
 	return nil
 }

@@ -1,48 +1,10 @@
 package ledgermetrics
 
 import (
-	"net/http"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
-
-func TestResendSinceSendsAgainWhatMayBeLost(t *testing.T) {
-	db := open(t)
-	for _, row := range [][]string{ // Sent and first sent, in days ago.
-		{"before", "0.3", "0.3"}, {"after", "0.1", "0.1"}, {"again", "0.1", "12.9"}, {"too-old", "0.1", "13.1"},
-	} {
-		run(t, db, `insert into ledger_metrics_outbox (id, body, sent_at, first_sent_at)
-			select $1, '[]', now() - $2::float8 * interval '1 day', now() - $3::float8 * interval '1 day'`,
-			row[0], row[1], row[2])
-	}
-	run(t, db, "insert into ledger_metrics_outbox (id, body, parked_at) values ('parked', '[]', now())")
-	insert(t, db, "waiting", "[]")
-	insert(t, db, "claimed", "[]")
-	run(t, db, "update ledger_metrics_outbox set claimed_until = now() + interval '1 minute' where id = 'claimed'")
-	var mutex sync.Mutex
-	var sent []string
-	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
-		mutex.Lock()
-		sent = append(sent, r.Header.Get("webhook-id"))
-		mutex.Unlock()
-		answer(w, 200, `{"status":"duplicate","published":true}`)
-	}))
-	drain(t, outbox, Drained{Counted: 1})
-	if count, err := outbox.ResendSince(ctx, time.Now().Add(-5*time.Hour)); err != nil || count != 4 {
-		t.Errorf("%d, %v", count, err)
-	}
-	drain(t, outbox, Drained{Counted: 4})
-	slices.Sort(sent)
-	if got := strings.Join(sent, " "); got != "after again claimed waiting waiting" {
-		t.Errorf("sent %s", got)
-	}
-	expect(t, db, `select id from ledger_metrics_outbox where sent_at > now() - interval '1 minute' and
-		first_sent_at < now() - interval '12 days' and claimed_until is null`, "(again)")
-}
 
 func TestTheREADMEHasResendSinceAsOneStatement(t *testing.T) {
 	page, err := os.ReadFile("../README.md")
@@ -54,34 +16,4 @@ func TestTheREADMEHasResendSinceAsOneStatement(t *testing.T) {
 	if !strings.Contains(words(string(page)), statement) {
 		t.Errorf("lacks %s", statement)
 	}
-}
-
-func TestPurgeDeletesWhatWasSentTwoWeeksAgoAFewAtATime(t *testing.T) {
-	db := open(t)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, sent_at)
-		select 'old-' || n, '[]', now() - interval '14 days 1 minute' from generate_series(1, 1500) as n`)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, sent_at, parked_at, created_at) values
-		('sent', '[]', now() - interval '13 days 23 hours', null, now() - interval '30 days'),
-		('waiting', '[]', null, null, now() - interval '30 days'),
-		('parked', '[]', null, now() - interval '30 days', now() - interval '30 days')`)
-	outbox := NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) }))
-	for _, want := range []string{"(503)", "(3)"} {
-		outbox.purgedAt = time.Time{}
-		if err := (&round{Outbox: outbox}).purge(ctx); err != nil {
-			t.Fatal(err)
-		}
-		expect(t, db, "select count(*) from ledger_metrics_outbox", want)
-		run(t, db, "update ledger_metrics_outbox set sent_at = now() - interval '13 days 23 hours' where id = 'sent'")
-	}
-	// Once a minute is enough.
-	run(t, db, "update ledger_metrics_outbox set sent_at = now() - interval '15 days' where id = 'sent'")
-	if err := (&round{Outbox: outbox}).purge(ctx); err != nil {
-		t.Fatal(err)
-	}
-	expect(t, db, "select id from ledger_metrics_outbox order by id", "(parked) (sent) (waiting)")
-	outbox.purgedAt = time.Now().Add(-purgeEvery)
-	if err := (&round{Outbox: outbox}).purge(ctx); err != nil {
-		t.Fatal(err)
-	}
-	expect(t, db, "select id from ledger_metrics_outbox order by id", "(parked) (waiting)")
 }

@@ -1,4 +1,4 @@
-package ledgermetrics_test
+package test
 
 import (
 	"context"
@@ -14,17 +14,6 @@ import (
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
 
-// test/go/go-client.test.ts runs these examples against a real receiver and a PostgreSQL with the ledger and outbox.sql.
-var ctx = context.Background()
-
-func openLedger() *sql.DB {
-	db, err := sql.Open(os.Getenv("DRIVER"), os.Getenv("DATABASE_URL"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	return db
-}
-
 func newOutbox(db *sql.DB) *ledgermetrics.Outbox {
 	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
 	if err != nil {
@@ -34,8 +23,8 @@ func newOutbox(db *sql.DB) *ledgermetrics.Outbox {
 }
 
 // A repair and its events in one transaction, and what Run does with them once a second.
-func Example() {
-	db := openLedger()
+func Example_drain() {
+	db := openDatabase()
 	defer db.Close()
 	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
 	if err != nil {
@@ -61,13 +50,17 @@ func Example() {
 
 // Two reconcilers find the same orphan. It is counted once, and neither of them gets an error.
 func ExampleInTx() {
-	db := openLedger()
+	db := openDatabase()
 	defer db.Close()
 	failOrphan := func(refundID int) error {
 		return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
-			_, err := tx.ExecContext(ctx, "update refunds set status = 'failed' where id = $1", refundID)
+			result, err := tx.ExecContext(ctx, `update refunds set status = 'failed'
+				where id = $1 and status = 'pending' and coalesce(hyperswitch_refund_id, '') = ''`, refundID)
 			if err != nil {
 				return "", nil, err
+			}
+			if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
+				return "", nil, err // Sent or repaired meanwhile: there is nothing to count.
 			}
 			id := fmt.Sprintf("orphan-refund-%d", refundID)
 			return id, []ledgermetrics.Event{
@@ -87,7 +80,7 @@ func ExampleInTx() {
 
 // Another isolation level is an option, as for sql.DB.BeginTx.
 func ExampleInTx_serializable() {
-	db := openLedger()
+	db := openDatabase()
 	defer db.Close()
 	options := &sql.TxOptions{Isolation: sql.LevelSerializable}
 	err := ledgermetrics.InTx(ctx, db, options, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
@@ -106,7 +99,7 @@ func ExampleInTx_serializable() {
 
 // A sweep that repairs everything in one transaction enqueues up to 1,000 events at a time, each time under another id.
 func ExampleEnqueue() {
-	db := openLedger()
+	db := openDatabase()
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -135,7 +128,7 @@ func ExampleEnqueue() {
 
 // What went wrong, and what to do about it.
 func ExampleEnqueue_errors() {
-	db := openLedger()
+	db := openDatabase()
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -156,7 +149,7 @@ func ExampleEnqueue_errors() {
 
 // A deployment sends SIGTERM. Nothing stays claimed.
 func ExampleOutbox_Run() {
-	db := openLedger()
+	db := openDatabase()
 	defer db.Close()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -176,7 +169,7 @@ func ExampleOutbox_Run() {
 
 // The receiver's database has lost its last minutes in a failover.
 func ExampleOutbox_ResendSince() {
-	db := openLedger()
+	db := openDatabase()
 	defer db.Close()
 	outbox := newOutbox(db)
 	deliveries, err := outbox.ResendSince(ctx, time.Now().Add(-time.Hour))

@@ -1,0 +1,213 @@
+package ledgermetrics
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// A row of the outbox, and what happens to it:
+//
+//	  Enqueue, in the transaction of the repair
+//	      │
+//	      ▼            a worker claims it for a minute
+//	  ┌─────────┐ ─────────────────────────────────────► ┌─────────┐
+//	  │ waiting │                                        │ claimed │ is posted; no connection is held meanwhile
+//	  └─────────┘ ◄───────────────────────────────────── └─────────┘
+//	    ▲     ▲    any other answer or none: due later,    │     │
+//	    │     │    attempts + 1                            │     │ 400, 409 or 413
+//	    │     │    the process ends: due at once           │     │ in the receiver's JSON
+//	    │     │    the process dies, or Postgres is away:  │     ▼
+//	    │     │    due when the minute is over             │   ┌────────┐
+//	    │     └────────────────────────────────────────────┼── │ parked │
+//	    │         a person unparks it                      │   └────────┘
+//	    │                                                  │ 200 in the receiver's JSON
+//	    │                                                  ▼
+//	    │         ResendSince                            ┌────────┐
+//	    └─────────────────────────────────────────────── │  sent  │ ─► deleted after 14 days
+//	                                                     └────────┘
+//
+//	waiting: sent_at and parked_at are null, and claimed_until is null or over
+//	claimed: claimed_until is in the future       parked: parked_at is not null       sent: sent_at is not null
+//
+// Between any two arrows the process may die, and a statement or an answer may be lost. Then the row waits until its
+// minute is over, and is sent again under the same id, which the receiver counts once. A process that is frozen for
+// longer than its minute writes down nothing: claimed_until is the name of its claim, and another claim has another.
+//
+// All times are those of Postgres, so that the clocks of the processes do not matter. Earlier versions of this client
+// claim and write down by the same columns, and may send from the same table.
+
+const (
+	// The newest row that was never tried.
+	claimNewSQL = `
+	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
+	where id = (
+		select id from public.ledger_metrics_outbox
+		where sent_at is null and parked_at is null and next_attempt_at <= now()
+			and (claimed_until is null or claimed_until <= now()) and attempts = 0
+		order by next_attempt_at desc, seq desc limit 1
+		for update skip locked
+	) returning id, body, claimed_until`
+
+	// The newest of the last seconds, if it was never tried. While nothing is new, this keeps a worker free.
+	claimFreshSQL = `
+	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
+	where id = (
+		select id from public.ledger_metrics_outbox
+		where sent_at is null and parked_at is null and next_attempt_at <= now()
+			and (claimed_until is null or claimed_until <= now()) and attempts = 0
+			and next_attempt_at > now() - interval '10 seconds'
+		order by next_attempt_at desc, seq desc limit 1
+		for update skip locked
+	) returning id, body, claimed_until`
+
+	// The row that failed least often: what fails again and again holds up nothing that failed less often.
+	claimFailedSQL = `
+	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
+	where id = (
+		select id from public.ledger_metrics_outbox
+		where sent_at is null and parked_at is null and next_attempt_at <= now()
+			and (claimed_until is null or claimed_until <= now()) and attempts > 0
+		order by attempts, next_attempt_at, seq limit 1
+		for update skip locked
+	) returning id, body, claimed_until`
+
+	sentSQL = `
+	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = null,
+		sent_at = now(), first_sent_at = coalesce(first_sent_at, now())
+	where id = $1 and claimed_until = $2 returning id`
+
+	parkedSQL = `
+	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = $3,
+		parked_at = now()
+	where id = $1 and claimed_until = $2 returning id`
+
+	// Due after half a second, doubled with each failure up to a minute, or after $4 seconds if the receiver said more.
+	// The random part keeps rows apart that failed together.
+	failedSQL = `
+	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = $3,
+		next_attempt_at = now() + interval '1 second'
+			* greatest($4::float8, least(2 ^ least(attempts, 9) / 2, 60) * (1 + random() / 4))
+	where id = $1 and claimed_until = $2 returning id`
+
+	givenBackSQL = `
+	update public.ledger_metrics_outbox set claimed_until = null
+	where id = $1 and claimed_until = $2 returning id`
+
+	// Room for a reason, the events in words, and an id.
+	maxErrorRunes = 3 * maxReasonRunes
+)
+
+// delivery is a claimed row.
+type delivery struct {
+	id, body string
+	// The name of the claim. The row has it for as long as the delivery is claimed.
+	claimedUntil time.Time
+}
+
+// sendDue sends what is due. It returns nil when nothing is due, and an error when the receiver or Postgres is away, or
+// ctx has ended.
+func (w *worker) sendDue(ctx context.Context) error {
+	for {
+		w.beganAt = time.Now()
+		if err := w.purge(ctx); err != nil {
+			return err
+		}
+		next, err := w.claim(ctx)
+		if err != nil || next == nil {
+			return err
+		}
+		if err := w.send(ctx, next); err != nil {
+			return err
+		}
+	}
+}
+
+// claim returns a delivery that nobody else sends for a minute, or nil when nothing is due. The request takes 20 s, and
+// each statement 9 s, so that the minute is enough.
+func (w *worker) claim(ctx context.Context) (*delivery, error) {
+	for _, claimSQL := range w.claims {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var next *delivery
+		err := w.ask(ctx, func(rows *sql.Rows) error {
+			next = &delivery{}
+			return rows.Scan(&next.id, &next.body, &next.claimedUntil)
+		}, claimSQL)
+		if err != nil {
+			return nil, failure("outbox not read", err)
+		}
+		if next != nil {
+			return next, nil
+		}
+	}
+	return nil, nil
+}
+
+// send posts a claimed delivery and writes down what became of it. It returns an error when the receiver or Postgres is
+// away, or ctx has ended.
+func (w *worker) send(ctx context.Context, claimed *delivery) error {
+	err := w.client.post(ctx, claimed.id, claimed.body)
+	var rejected *RejectedError
+	switch {
+	case err == nil:
+		return w.settle(ctx, claimed, func() error {
+			w.failures = 0
+			w.drained.Counted++
+			if w.Hooks.Sent != nil {
+				w.Hooks.Sent(claimed.id)
+			}
+			return nil
+		}, sentSQL)
+
+	case errors.As(err, &rejected) && !rejected.Retryable:
+		return w.settle(ctx, claimed, func() error {
+			w.failures = 0
+			w.drained.Parked++
+			w.client.logger().Error("delivery refused and parked", "id", claimed.id,
+				"error", rejected.Reason, "not_counted", rejected.NotCounted)
+			if w.Hooks.Parked != nil {
+				w.Hooks.Parked(claimed.id, rejected)
+			}
+			return nil
+		}, parkedSQL, shorten(err.Error(), maxErrorRunes))
+
+	case ctx.Err() != nil: // The request was ended with ctx, which says nothing about the delivery.
+		return w.settle(ctx, claimed, ctx.Err, givenBackSQL)
+
+	default:
+		return w.settle(ctx, claimed, func() error {
+			w.failures++
+			w.drained.Failed++
+			w.client.logger().Warn("delivery failed, will be sent again", "id", claimed.id, "error", err)
+			if w.Hooks.Failed != nil {
+				w.Hooks.Failed(claimed.id, err)
+			}
+			if w.failures < maxFailures {
+				return nil
+			}
+			return err
+		}, failedSQL, shorten(err.Error(), maxErrorRunes), retryAfterOf(err).Seconds())
+	}
+}
+
+// settle writes down what became of a delivery, also when ctx has ended, and then calls tell, one call at a time. It
+// leaves a row alone whose claim has ended: then, and after an error, the delivery is sent again under the same id.
+func (w *worker) settle(ctx context.Context, claimed *delivery, tell func() error, statement string, args ...any) error {
+	isWritten := false
+	err := w.ask(ctx, func(*sql.Rows) error {
+		isWritten = true
+		return nil
+	}, statement, append([]any{claimed.id, claimed.claimedUntil}, args...)...)
+	if err != nil {
+		return failure("delivery "+claimed.id+" not written down", err)
+	}
+	if !isWritten {
+		return nil
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	return tell()
+}

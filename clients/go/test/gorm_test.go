@@ -1,0 +1,240 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
+)
+
+// Order can be deleted softly, as gorm does it.
+type Order struct {
+	ID        int
+	Status    string
+	UpdatedAt time.Time
+	DeletedAt gorm.DeletedAt
+}
+
+// openGorm returns gorm on a database with an empty outbox and three orders, with these settings.
+func openGorm(t *testing.T, config gorm.Config, dialector postgres.Config) (*gorm.DB, *sql.DB) {
+	t.Helper()
+	plain := open(t)
+	run(t, plain, "delete from orders")
+	run(t, plain, "insert into orders (id, status) select n, 'pending' from generate_series(1, 3) as n")
+	dialector.DSN = databaseURL
+	if config.Logger == nil {
+		config.Logger = logger.Discard
+	}
+	db, err := gorm.Open(postgres.New(dialector), &config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := db.DB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Close() })
+	return db, plain
+}
+
+// enqueue is EnqueueGorm with the id of an order.
+func enqueue(tx *gorm.DB, order int, events ...ledgermetrics.Event) error {
+	return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, fmt.Sprint("stuck-order-", order), events...)
+}
+
+var action = ledgermetrics.Action(ledgermetrics.StuckOrders)
+
+// repairBy repairs an order and counts that, as the README does.
+func repairBy(tx *gorm.DB, order int) error {
+	repaired := tx.Model(&Order{}).Where("id = ? and status = 'pending'", order).Update("status", "paid")
+	if repaired.Error != nil || repaired.RowsAffected == 0 {
+		return repaired.Error
+	}
+	return enqueue(tx, order, action)
+}
+
+const paidAndEnqueued = `select coalesce((select string_agg(id::text, ' ' order by id) from orders where status = 'paid'), '')
+	|| ': ' || coalesce((select string_agg(id, ' ' order by id) from ledger_metrics_outbox), '')`
+
+var errRollback = errors.New("rolled back")
+
+// A repair and its events are committed together, or neither, however gorm is set up.
+func TestGormCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
+	for name, c := range map[string]struct {
+		config    gorm.Config
+		dialector postgres.Config
+	}{
+		"as it is":               {},
+		"PrepareStmt":            {config: gorm.Config{PrepareStmt: true}},
+		"SkipDefaultTransaction": {config: gorm.Config{SkipDefaultTransaction: true}},
+		"TranslateError":         {config: gorm.Config{TranslateError: true}},
+		"PreferSimpleProtocol":   {dialector: postgres.Config{PreferSimpleProtocol: true}},
+		"lib/pq":                 {dialector: postgres.Config{DriverName: "postgres"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, plain := openGorm(t, c.config, c.dialector)
+			must := func(want, err error) {
+				t.Helper()
+				if !errors.Is(err, want) {
+					t.Errorf("%v, want %v", err, want)
+				}
+			}
+			must(errRollback, db.Transaction(func(tx *gorm.DB) error {
+				must(nil, repairBy(tx, 1))
+				return errRollback
+			}))
+			expect(t, plain, paidAndEnqueued, `(": ")`)
+			must(nil, db.Transaction(func(tx *gorm.DB) error { return repairBy(tx, 1) }))
+			must(nil, db.Transaction(func(tx *gorm.DB) error { return repairBy(tx, 1) })) // Its guard finds nothing.
+			expect(t, plain, paidAndEnqueued, `("1: stuck-order-1")`)
+
+			// A nested transaction, a savepoint, and a session with prepared statements.
+			must(nil, db.Transaction(func(tx *gorm.DB) error {
+				must(errRollback, tx.Transaction(func(nested *gorm.DB) error {
+					must(nil, repairBy(nested, 2))
+					return errRollback
+				}))
+				must(nil, tx.SavePoint("before").Error)
+				must(nil, repairBy(tx, 2))
+				must(nil, tx.RollbackTo("before").Error)
+				return tx.Transaction(func(nested *gorm.DB) error {
+					return repairBy(nested.Session(&gorm.Session{PrepareStmt: true}), 3)
+				})
+			}))
+			expect(t, plain, paidAndEnqueued, `("1 3: stuck-order-1 stuck-order-3")`)
+
+			// Other events under the same id: the error rolls the repair back, or leaves the transaction usable.
+			must(ledgermetrics.ErrIDTaken, db.Transaction(func(tx *gorm.DB) error {
+				must(nil, repairBy(tx, 2))
+				return enqueue(tx, 1, action, action)
+			}))
+			must(ledgermetrics.ErrInvalid, db.Transaction(func(tx *gorm.DB) error {
+				must(nil, repairBy(tx, 2))
+				return enqueue(tx, 1, ledgermetrics.Action("stuck"))
+			}))
+			expect(t, plain, paidAndEnqueued, `("1 3: stuck-order-1 stuck-order-3")`)
+			must(nil, db.Transaction(func(tx *gorm.DB) error {
+				must(ledgermetrics.ErrIDTaken, enqueue(tx, 1, action, action))
+				return repairBy(tx, 2)
+			}))
+			expect(t, plain, paidAndEnqueued, `("1 2 3: stuck-order-1 stuck-order-2 stuck-order-3")`)
+
+			pool, err := db.DB()
+			must(nil, err)
+			client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+			drain(t, ledgermetrics.NewOutbox(pool, client), ledgermetrics.Drained{Counted: 3})
+		})
+	}
+}
+
+// Such as db where tx was meant, which gorm lets you write.
+func TestGormOutsideOfATransactionIsAnError(t *testing.T) {
+	for _, isPrepared := range []bool{false, true} {
+		db, plain := openGorm(t, gorm.Config{PrepareStmt: isPrepared}, postgres.Config{})
+		err := db.Transaction(func(tx *gorm.DB) error {
+			if err := repairBy(tx, 1); err != nil {
+				return err
+			}
+			return enqueue(db, 2, action)
+		})
+		if !errors.Is(err, ledgermetrics.ErrInvalid) || !strings.Contains(err.Error(), "is no transaction") {
+			t.Error(err)
+		}
+		expect(t, plain, paidAndEnqueued, `(": ")`)
+	}
+}
+
+func TestGormWithADeadContextWritesNothing(t *testing.T) {
+	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
+	dead, die := context.WithCancel(ctx)
+	err := db.WithContext(dead).Transaction(func(tx *gorm.DB) error {
+		if err := repairBy(tx, 1); err != nil {
+			return err
+		}
+		die()
+		return ledgermetrics.EnqueueGorm(dead, tx.Statement.ConnPool, "a", action)
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	expect(t, plain, paidAndEnqueued, `(": ")`)
+}
+
+// Two serializable transactions read the same order and then write it. Postgres refuses the second, and Retry repeats it.
+func TestRetryRepeatsGormsTransactionAfterASerializationFailure(t *testing.T) {
+	for _, translates := range []bool{false, true} {
+		db, plain := openGorm(t, gorm.Config{TranslateError: translates}, postgres.Config{})
+		var group, bothHaveRead sync.WaitGroup
+		bothHaveRead.Add(2)
+		attempts := make(chan bool, 100)
+		for range 2 {
+			isFirst := true
+			group.Go(func() {
+				err := ledgermetrics.Retry(ctx, func() error {
+					attempts <- true
+					return db.Transaction(func(tx *gorm.DB) error {
+						var order Order
+						if err := tx.First(&order, 1).Error; err != nil {
+							return err
+						}
+						if isFirst {
+							isFirst = false
+							bothHaveRead.Done()
+							bothHaveRead.Wait()
+						}
+						return repairBy(tx, 1)
+					}, &sql.TxOptions{Isolation: sql.LevelSerializable})
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if len(attempts) < 3 {
+			t.Error("no attempt has failed")
+		}
+		expect(t, plain, paidAndEnqueued, `("1: stuck-order-1")`)
+	}
+}
+
+// gorm's logger prints each statement of gorm's. The events are not in them, and an id that was not taken is no
+// "record not found".
+func TestGormsLoggerPrintsNoEvents(t *testing.T) {
+	var printed bytes.Buffer
+	toBuffer := logger.New(log.New(&printed, "", 0), logger.Config{LogLevel: logger.Info})
+	db, plain := openGorm(t, gorm.Config{Logger: toBuffer}, postgres.Config{})
+	if err := db.Transaction(func(tx *gorm.DB) error { return repairBy(tx, 1) }); err != nil {
+		t.Error(err)
+	}
+	expect(t, plain, paidAndEnqueued, `("1: stuck-order-1")`)
+	text := printed.String()
+	if !strings.Contains(text, `UPDATE "orders"`) || strings.Contains(text, "reconciler.action") ||
+		strings.Contains(text, "not found") {
+		t.Error(text)
+	}
+}
+
+func TestGormRepairsNoSoftDeletedRow(t *testing.T) {
+	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
+	if err := db.Delete(&Order{}, 1).Error; err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Transaction(func(tx *gorm.DB) error { return repairBy(tx, 1) }); err != nil {
+		t.Error(err)
+	}
+	expect(t, plain, paidAndEnqueued, `(": ")`)
+}

@@ -1,0 +1,230 @@
+// Package test has the client's tests that need a PostgreSQL, with the drivers that people use.
+package test
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
+)
+
+const testSecret = "whsec_YSBzZWNyZXQgZm9yIHRlc3RzLCAzMiBieXRlcyBsb25n"
+
+var (
+	ctx = context.Background()
+	// pgx, or postgres for lib/pq.
+	driver = os.Getenv("DRIVER")
+	// A database of this run alone.
+	databaseURL string
+)
+
+const howToRun = `These tests need a PostgreSQL in which they may make a database of their own:
+	DATABASE_URL='postgres://postgres:postgres@127.0.0.1:5433/postgres?sslmode=disable' go test -race ./...
+is that of npm start. DRIVER=postgres tries lib/pq instead of pgx. The examples, and what tries the real receiver, need
+RECEIVER_URL and WEBHOOK_SECRET too. npm test runs everything.`
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if driver == "" {
+		driver = "pgx"
+	}
+	server := os.Getenv("DATABASE_URL")
+	if server == "" {
+		fmt.Println("All is skipped.", howToRun)
+		os.Exit(0)
+	}
+	if os.Getenv("RECEIVER_URL") == "" {
+		fmt.Println("The examples are skipped: RECEIVER_URL is not set.")
+		flag.Set("test.skip", "^(Example|TestTheReceiver)")
+	}
+	os.Exit(inDatabase(server, m.Run))
+}
+
+// inDatabase runs the tests in a database of their own.
+func inDatabase(server string, run func() int) int {
+	address, drop, err := newDatabase(server)
+	fatal(err)
+	defer drop()
+	databaseURL = address
+	return run()
+}
+
+// newDatabase makes a database with the outbox and what is repaired. It returns its address, and what drops it.
+func newDatabase(server string) (address string, drop func(), err error) {
+	admin, err := sql.Open("postgres", server)
+	if err != nil {
+		return "", nil, err
+	}
+	name := fmt.Sprintf("ledgermetrics_%d_%d", os.Getpid(), rand.Uint32())
+	if _, err := admin.Exec("create database " + name); err != nil {
+		return "", nil, err
+	}
+	drop = func() {
+		admin.Exec("drop database " + name + " with (force)")
+		admin.Close()
+	}
+	parsed, err := url.Parse(server)
+	if err != nil {
+		return "", drop, err
+	}
+	parsed.Path = "/" + name
+	db, err := sql.Open("postgres", parsed.String()) // lib/pq runs several statements at once.
+	if err != nil {
+		return "", drop, err
+	}
+	defer db.Close()
+	outbox, err := os.ReadFile("../outbox.sql")
+	if err != nil {
+		return "", drop, err
+	}
+	_, err = db.Exec(string(outbox) + `
+		create table orders (id int primary key, status text, updated_at timestamptz, deleted_at timestamptz);
+		create table refunds (id int primary key, status text, hyperswitch_refund_id text, updated_at timestamptz);
+		insert into orders (id, status) values (4711, 'pending');
+		insert into refunds (id, status) values (17, 'pending')`)
+	return parsed.String(), drop, err
+}
+
+func fatal(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// openDatabase returns the database of this run.
+func openDatabase() *sql.DB {
+	db, err := sql.Open(driver, databaseURL)
+	fatal(err)
+	return db
+}
+
+// open returns a database with an empty outbox in it.
+func open(t testing.TB) *sql.DB {
+	t.Helper()
+	db := openDatabase()
+	empty := func() { run(t, db, "delete from public.ledger_metrics_outbox") }
+	empty()
+	t.Cleanup(func() {
+		empty() // For the examples.
+		db.Close()
+	})
+	return db
+}
+
+func run(t testing.TB, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	if _, err := db.Exec(query, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rows returns what a query finds, each row as Postgres writes a record.
+func rows(t testing.TB, db *sql.DB, query string) string {
+	t.Helper()
+	text := ""
+	err := db.QueryRow("select coalesce(string_agg(found::text, ' '), '') from (" + query + ") found").Scan(&text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func expect(t testing.TB, db *sql.DB, query, want string) {
+	t.Helper()
+	if got := rows(t, db, query); got != want {
+		t.Errorf("%s\n got %s\nwant %s", query, got, want)
+	}
+}
+
+// insert puts a body into the outbox as it is.
+func insert(t testing.TB, db *sql.DB, id, body string) {
+	t.Helper()
+	run(t, db, "insert into ledger_metrics_outbox (id, body) values ($1, $2)", id, body)
+}
+
+// serve returns the address of a receiver that answers as a test needs it, like proxies, load balancers and Lambda too.
+// The real receiver is in test/go/go-client.test.ts.
+func serve(t testing.TB, handler http.HandlerFunc) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // Only then does the server notice that a client has gone.
+		r.Header.Set("test-body", string(body))
+		handler(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// answering returns a client of such a receiver.
+func answering(t testing.TB, handler http.HandlerFunc) *ledgermetrics.Client {
+	t.Helper()
+	client, err := ledgermetrics.NewClient(serve(t, handler), testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	return client
+}
+
+func answer(w http.ResponseWriter, status int, body string) {
+	w.WriteHeader(status)
+	io.WriteString(w, body)
+}
+
+func recorded(w http.ResponseWriter) { answer(w, 200, `{"status":"recorded","published":true}`) }
+
+// hang answers nothing until the client has gone.
+func hang(r *http.Request) { <-r.Context().Done() }
+
+func bodyOf(r *http.Request) string { return r.Header.Get("test-body") }
+
+func idOf(r *http.Request) string { return r.Header.Get("webhook-id") }
+
+func drain(t testing.TB, outbox *ledgermetrics.Outbox, want ledgermetrics.Drained) {
+	t.Helper()
+	if drained, err := outbox.Drain(ctx); err != nil || drained != want {
+		t.Errorf("%+v, %v, want %+v", drained, err, want)
+	}
+}
+
+// running runs the outbox until the test ends it, or ends.
+func running(t testing.TB, outbox *ledgermetrics.Outbox) (end func()) {
+	t.Helper()
+	runCtx, cancel := context.WithCancel(ctx)
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		outbox.Run(runCtx)
+	}()
+	end = func() {
+		cancel()
+		<-ended
+	}
+	t.Cleanup(end)
+	return end
+}
+
+// within fails the test when what is awaited does not happen in time.
+func within[T any](t testing.TB, limit time.Duration, what string, awaited <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-awaited:
+	case <-time.After(limit):
+		t.Fatalf("%s: not within %s", what, limit)
+	}
+	return value
+}

@@ -1,0 +1,667 @@
+package test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
+)
+
+const workers = 4
+
+func TestDrainSendsTheBytesThatAreInTheOutboxAndKeepsTheRow(t *testing.T) {
+	db := open(t)
+	body := "[ {\"a\":\t\"ä \\u0000 😀\"}\r\n]"
+	insert(t, db, "a", body)
+	sent := ""
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		sent += idOf(r) + bodyOf(r)
+		recorded(w)
+	}))
+	drain(t, outbox, ledgermetrics.Drained{Counted: 1})
+	drain(t, outbox, ledgermetrics.Drained{})
+	if sent != "a"+body {
+		t.Errorf("sent %q", sent)
+	}
+	expect(t, db, `select id, attempts, sent_at = first_sent_at and sent_at <= now(), claimed_until, last_error, parked_at
+		from ledger_metrics_outbox`, "(a,1,t,,,)")
+}
+
+func TestNoTransactionOrConnectionIsHeldDuringARequest(t *testing.T) {
+	db := open(t)
+	db.SetMaxOpenConns(2)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 4) as n")
+	hanging := make(chan bool, workers)
+	running(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		hanging <- true
+		hang(r)
+	})))
+	for range workers {
+		within(t, time.Minute, "a request of each worker", hanging)
+	}
+	startedAt := time.Now()
+	if got := rows(t, db, `select state from pg_stat_activity
+		where pid <> pg_backend_pid() and datname = current_database() and state like 'idle in transaction%'`); got != "" {
+		t.Error(got)
+	}
+	if took := time.Since(startedAt); took > 5*time.Second {
+		t.Errorf("the application's query took %s", took)
+	}
+	if open := db.Stats().InUse; open != 0 {
+		t.Errorf("%d connections are in use", open)
+	}
+}
+
+func TestAProcessSendsFourAtATime(t *testing.T) {
+	db := open(t)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 200) as n")
+	var mutex sync.Mutex
+	now, most := 0, 0
+	connections := map[string]bool{}
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		now++
+		most = max(most, now)
+		connections[r.RemoteAddr] = true
+		mutex.Unlock()
+		time.Sleep(5 * time.Millisecond)
+		mutex.Lock()
+		now--
+		mutex.Unlock()
+		recorded(w)
+	})
+	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 200})
+	if most != workers || len(connections) > 2*workers {
+		t.Errorf("%d at a time, on %d connections", most, len(connections))
+	}
+}
+
+// One worker prefers what has failed, the least often failed first. Two take the newest that was never tried, and one
+// only what is fresh.
+func TestWhoIsNext(t *testing.T) {
+	db := open(t)
+	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, next_attempt_at) values
+		('old', '[]', 0, now() - interval '30 s'), ('older', '[]', 0, now() - interval '40 s'),
+		('oldest', '[]', 0, now() - interval '50 s'),
+		('new', '[]', 0, now() - interval '1 s'), ('newer', '[]', 0, now()), ('newest', '[]', 0, now()),
+		('locked', '[]', 0, now()), ('later', '[]', 0, now() + interval '1 hour'),
+		('failed-later', '[]', 1, now() + interval '1 hour'),
+		('failed-twice', '[]', 2, now() - interval '20 s'), ('failed-once', '[]', 1, now())`)
+	if _, err := begin(t, db).Exec("select from ledger_metrics_outbox where id = 'locked' for update"); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan string, 100)
+	answers := sync.Map{}
+	running(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		mayAnswer := make(chan bool)
+		answers.Store(idOf(r), mayAnswer)
+		asked <- idOf(r)
+		select {
+		case <-mayAnswer:
+			recorded(w)
+		case <-r.Context().Done():
+		}
+	})))
+	next := func(count int) string {
+		t.Helper()
+		ids := make([]string, count)
+		for i := range ids {
+			ids[i] = within(t, time.Minute, "a request", asked)
+		}
+		slices.Sort(ids)
+		return strings.Join(ids, " ")
+	}
+	answer := func(ids ...string) {
+		for _, id := range ids {
+			mayAnswer, _ := answers.Load(id)
+			close(mayAnswer.(chan bool))
+		}
+	}
+	expectNext := func(count int, want string) {
+		t.Helper()
+		if got := next(count); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	expectNext(4, "failed-once new newer newest")
+	answer("failed-once")
+	expectNext(1, "failed-twice")
+	answer("new", "newer", "newest")
+	expectNext(2, "old older")
+	insert(t, db, "fresh", "[]")
+	expectNext(1, "fresh")
+	answer("failed-twice")
+	expectNext(1, "oldest")
+}
+
+// impatient returns a client whose requests end after a second instead of 20.
+func impatient(client *ledgermetrics.Client) *ledgermetrics.Client {
+	client.HTTPClient = &http.Client{Timeout: time.Second}
+	return client
+}
+
+func TestRowsThatHangHoldUpNoNewRow(t *testing.T) {
+	db := open(t)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'hangs-' || n, '[]' from generate_series(1, 100) n")
+	var requests atomic.Int32
+	hanging, isNew := make(chan bool, 1000), make(chan int32, 1)
+	running(t, ledgermetrics.NewOutbox(db, impatient(answering(t, func(w http.ResponseWriter, r *http.Request) {
+		number := requests.Add(1)
+		if idOf(r) == "new" {
+			isNew <- number
+			recorded(w)
+			return
+		}
+		hanging <- true
+		hang(r)
+	}))))
+	for range workers {
+		within(t, time.Minute, "a request of each worker", hanging)
+	}
+	insert(t, db, "new", "[]")
+	// Each worker may have claimed one more in the meantime.
+	if number := within(t, time.Minute, "the new row", isNew); number > 2*workers {
+		t.Errorf("the new row was request %d", number)
+	}
+}
+
+// The real receiver is behind proxies and load balancers, which answer in HTML, with any status.
+func TestInAnOutageEachWorkerAsksOnceInFiveSecondsAndNothingIsParked(t *testing.T) {
+	db := open(t)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 100) as n")
+	var asked, sent atomic.Int32
+	var isBack atomic.Bool
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if isBack.Load() {
+			recorded(w)
+			return
+		}
+		status := []int{200, 400, 404, 409, 413, 502}[asked.Add(1)%6]
+		answer(w, status, "<html>is there anybody?</html>")
+	}))
+	allSent := make(chan bool)
+	outbox.Hooks.Sent = func(string) {
+		if sent.Add(1) == 100 {
+			close(allSent)
+		}
+	}
+	startedAt := time.Now()
+	running(t, outbox)
+	for time.Since(startedAt) < 4*time.Second { // Before the first pause is over.
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got := asked.Load(); got < 3 || got > 2+workers {
+		t.Errorf("asked %d times within 4 s", got)
+	}
+	isBack.Store(true)
+	within(t, time.Minute, "all are sent", allSent)
+	expect(t, db, "select count(*), count(parked_at), max(attempts) from ledger_metrics_outbox", "(100,0,2)")
+}
+
+func TestDrainEndsAfterThreeFailuresInARow(t *testing.T) {
+	db := open(t)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 50) as n")
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(502)
+	}))
+	drained, err := outbox.Drain(ctx)
+	var rejected *ledgermetrics.RejectedError
+	if !errors.As(err, &rejected) || rejected.RetryAfter != 10*time.Minute {
+		t.Error(err)
+	}
+	if drained.Counted+drained.Parked != 0 || drained.Failed < 3 || drained.Failed > 2+workers {
+		t.Errorf("%+v", drained)
+	}
+}
+
+func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
+	db := open(t)
+	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts)
+		values ('first', '[]', 0), ('fifth', '[]', 4), ('often', '[]', 100000), ('asked', '[]', 0), ('other', '[]', 0)`)
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		switch idOf(r) {
+		case "asked":
+			w.Header().Set("Retry-After", "600")
+			fallthrough
+		case "first", "fifth", "often":
+			answer(w, 503, `{"error":"not confirmed"}`)
+		default:
+			recorded(w)
+		}
+	}))
+	for rows(t, db, "select id from ledger_metrics_outbox where attempts in (0, 4, 100000)") != "" {
+		outbox.Drain(ctx) // Which ends after three failures.
+	}
+	// In seconds, from when it was written down: time has passed since then.
+	expect(t, db, `select id, parked_at, claimed_until, last_error like '%: delivery ' || id || ' rejected with 503: %',
+		next_attempt_at - now() between (longest - 5) * interval '1 second' and longest * 1.25 * interval '1 second'
+		from ledger_metrics_outbox join (values ('first', 0.5), ('fifth', 8), ('often', 60), ('asked', 600))
+			as longest (of, longest) on of = id order by longest`,
+		"(first,,,t,t) (fifth,,,t,t) (often,,,t,t) (asked,,,t,t)")
+	expect(t, db, "select attempts, sent_at is not null, last_error from ledger_metrics_outbox where id = 'other'", "(1,t,)")
+}
+
+func TestARowThatIsSetAsideByHandStaysAside(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", "[1]")
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, setAside, _ := strings.Cut(string(page), "To set it aside:\n\n```sql\n")
+	setAside, _, _ = strings.Cut(setAside, "```")
+	drain(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		run(t, db, strings.ReplaceAll(setAside, "…", "a"))
+		w.WriteHeader(503)
+	})), ledgermetrics.Drained{})
+	expect(t, db, "select id, parked_at is not null, claimed_until, attempts from ledger_metrics_outbox", "(a,t,,0)")
+}
+
+// A deployment ends the process by SIGTERM, which ends the context.
+func TestRunEndsAtOnceWhileRowsHangAndGivesThemBack(t *testing.T) {
+	db := open(t)
+	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, last_error)
+		select 'row-' || n, '[]', 3, 'an earlier failure' from generate_series(1, 4) as n`)
+	hanging := make(chan bool, workers)
+	end := running(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		hanging <- true
+		hang(r)
+	})))
+	within(t, time.Minute, "a request", hanging)
+	startedAt := time.Now()
+	end()
+	if took := time.Since(startedAt); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+	expect(t, db, "select attempts, last_error, claimed_until, count(*) from ledger_metrics_outbox group by 1, 2, 3",
+		`(3,"an earlier failure",,4)`)
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 4})
+}
+
+func TestWhatADeadProcessHasClaimedIsSentWhenTheClaimEnds(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", "[1]")
+	asked := make(chan bool)
+	dies, die := context.WithCancel(ctx)
+	defer die()
+	go ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-dies.Done()
+	})).Drain(ctx)
+	within(t, time.Minute, "a request", asked)
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) }))
+	drain(t, outbox, ledgermetrics.Drained{})
+	expect(t, db, `select claimed_until - now() between interval '50 s' and interval '1 minute'
+		from ledger_metrics_outbox`, "(t)")
+	run(t, db, "update ledger_metrics_outbox set claimed_until = claimed_until - interval '1 minute'") // A minute passes.
+	drain(t, outbox, ledgermetrics.Drained{Counted: 1})
+}
+
+// A process may be frozen for longer than its claim. What it knows of the receiver is old then.
+func TestNothingIsWrittenDownAfterTheClaimHasEnded(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", `[1,2]`)
+	for status, body := range map[int]string{
+		200: `{"status":"recorded"}`, 400: `{"error":"[0]: no","stage":null}`, 503: `{"error":"no","stage":null}`,
+	} {
+		run(t, db, "update ledger_metrics_outbox set next_attempt_at = now()")
+		var outbox *ledgermetrics.Outbox
+		outbox = ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+			if _, err := outbox.ResendSince(ctx, time.Now()); err != nil { // Ends all claims.
+				t.Error(err)
+			}
+			run(t, db, "update ledger_metrics_outbox set next_attempt_at = now() + interval '1 hour'")
+			answer(w, status, body)
+		}))
+		outbox.Hooks.Sent = func(id string) { t.Error("told that it is sent") }
+		drain(t, outbox, ledgermetrics.Drained{})
+		expect(t, db, "select id, body, attempts, sent_at, parked_at, last_error from ledger_metrics_outbox",
+			`(a,"[1,2]",0,,,)`)
+	}
+}
+
+// How an earlier version of this client claims, and writes down that a delivery is sent.
+const (
+	earlierClaim = `with due as materialized (
+			select id from public.ledger_metrics_outbox
+			where sent_at is null and parked_at is null and next_attempt_at <= now()
+				and (claimed_until is null or claimed_until <= now())
+			order by next_attempt_at, seq limit 100 for update skip locked
+		), claimed as (
+			update public.ledger_metrics_outbox as outbox set claimed_until = now() + interval '1 minute'
+			from due where outbox.id = due.id returning outbox.*
+		) select id from claimed order by id`
+	earlierSettle = `update public.ledger_metrics_outbox as outbox set claimed_until = null, attempts = attempts + 1,
+			sent_at = case state when 'sent' then now() end
+		from jsonb_to_recordset($1::jsonb) as tried (id text, claimed_until timestamptz, state text)
+		where outbox.id = tried.id and outbox.claimed_until = tried.claimed_until returning outbox.id`
+)
+
+func TestAnEarlierVersionMaySendFromTheSameTable(t *testing.T) {
+	db := open(t)
+	ids := func(query string, args ...any) (ids []string) {
+		t.Helper()
+		found, err := db.Query(query, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer found.Close()
+		for found.Next() {
+			id := ""
+			if err := found.Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	insert(t, db, "by-earlier", "[]")
+	if got := ids(earlierClaim); len(got) != 1 {
+		t.Fatalf("the earlier version claims %s", got)
+	}
+	claims := rows(t, db, `select jsonb_build_array(jsonb_build_object('id', id, 'claimed_until', claimed_until,
+		'state', 'sent')) #>> '{}' from ledger_metrics_outbox`)
+	insert(t, db, "by-this", "[]")
+	drain(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if got := ids(earlierClaim); idOf(r) != "by-this" || len(got) != 0 {
+			t.Errorf("%s is sent, and the earlier version claims %s", idOf(r), got)
+		}
+		recorded(w)
+	})), ledgermetrics.Drained{Counted: 1})
+	claims = strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(claims, `("`), `")`), `""`, `"`)
+	if got := ids(earlierSettle, claims); len(got) != 1 {
+		t.Errorf("the earlier version writes down %s", got)
+	}
+	expect(t, db, `select id, attempts, claimed_until from ledger_metrics_outbox where sent_at is not null order by id`,
+		"(by-earlier,1,) (by-this,1,)")
+}
+
+// The clocks of the processes do not matter, only that of Postgres does: here it is 5 h off.
+func TestClocksMayBeHoursApart(t *testing.T) {
+	db := open(t)
+	address, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for schema, hours := range map[string]int{"ahead": 5, "behind": -5} {
+		run(t, db, "drop schema if exists "+schema+" cascade; create schema "+schema)
+		run(t, db, fmt.Sprintf(`create function %s.now() returns timestamptz stable language sql
+			as $$ select pg_catalog.now() + interval '%d hours' $$`, schema, hours))
+		query := address.Query()
+		query.Set("search_path", schema+",pg_catalog,public")
+		query.Set("timezone", "Asia/Kathmandu")
+		shifted := *address
+		shifted.RawQuery = query.Encode()
+		off, err := sql.Open(driver, shifted.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer off.Close()
+		run(t, db, "delete from ledger_metrics_outbox")
+		insert(t, off, "a", "[]")
+		run(t, off, "update public.ledger_metrics_outbox set next_attempt_at = now()")
+		if got := rows(t, off, `select round(extract(epoch from next_attempt_at - pg_catalog.now()) / 3600)
+			from public.ledger_metrics_outbox`); got != fmt.Sprintf("(%d)", hours) {
+			t.Fatalf("%s hours apart", got)
+		}
+		isAway := true
+		outbox := ledgermetrics.NewOutbox(off, answering(t, func(w http.ResponseWriter, r *http.Request) {
+			if isAway {
+				answer(w, 401, `{"error":"webhook-timestamp: is 5 h off","stage":null}`)
+				return
+			}
+			recorded(w)
+		}))
+		drain(t, outbox, ledgermetrics.Drained{Failed: 1})
+		expect(t, off, "select next_attempt_at - now() < interval '1 s', parked_at from public.ledger_metrics_outbox", "(t,)")
+		isAway = false
+		run(t, off, "update public.ledger_metrics_outbox set next_attempt_at = now()")
+		drain(t, outbox, ledgermetrics.Drained{Counted: 1})
+	}
+}
+
+func TestAMissingOrOlderTableIsNamedAndTheRepairRolledBack(t *testing.T) {
+	db := open(t)
+	withRepairs(t, db)
+	for _, statement := range []string{
+		"alter table ledger_metrics_outbox rename to elsewhere", "alter table ledger_metrics_outbox drop column digest",
+	} {
+		err := ledgermetrics.InTx(ctx, db, nil, func(_ context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+			if _, err := tx.Exec("insert into repairs values (1)"); err != nil {
+				return "", nil, err
+			}
+			_, err := tx.Exec(statement)
+			return "a", []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, err
+		})
+		if want := "public.ledger_metrics_outbox is missing or of an earlier version, run outbox.sql: "; err == nil ||
+			!strings.HasPrefix(err.Error(), "ledgermetrics: delivery a not enqueued: "+want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		expect(t, db, "select id from repairs", "")
+	}
+}
+
+func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
+	db := open(t)
+	insert(t, db, "taken", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
+	insert(t, db, "not-json", "[")
+	insert(t, db, "good", "[]")
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		switch idOf(r) {
+		case "not-json":
+			answer(w, 400, `{"error":"the body is not JSON","stage":null}`)
+		case "taken":
+			answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
+		default:
+			recorded(w)
+		}
+	})
+	var log strings.Builder
+	client.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	outbox := ledgermetrics.NewOutbox(db, client)
+	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Parked: 2})
+	drain(t, outbox, ledgermetrics.Drained{})
+	expect(t, db, `select id, body, attempts, parked_at is not null, sent_at, last_error
+		from ledger_metrics_outbox where id <> 'good' order by id`,
+		`(not-json,[,1,t,,"ledgermetrics: delivery not-json rejected with 400: the body is not JSON") `+
+			`(taken,"[{""type"":""reconciler.orphan_refund"",""timestamp"":""2026-01-31T12:00:00Z""}]",1,t,,`+
+			`"ledgermetrics: delivery taken rejected with 409: webhook-id: was recorded before for other events; `+
+			`not counted: 1 orphan refund")`)
+	want := `level=ERROR msg="delivery refused and parked" id=taken ` +
+		`error="webhook-id: was recorded before for other events" not_counted="1 orphan refund"`
+	if strings.Count(log.String(), want) != 1 {
+		t.Errorf("logged %s, want %s", log.String(), want)
+	}
+}
+
+func TestHooksTellWhatBecameOfEachDelivery(t *testing.T) {
+	db := open(t)
+	for _, id := range []string{"sent", "parked", "failed"} {
+		insert(t, db, id, "[]")
+	}
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		switch idOf(r) {
+		case "sent":
+			recorded(w)
+		case "parked":
+			answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
+		case "failed":
+			answer(w, 503, `{"error":"not confirmed"}`)
+		default:
+			recorded(w)
+		}
+	}))
+	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Parked: 1, Failed: 1}) // Without hooks.
+	run(t, db, "update ledger_metrics_outbox set sent_at = null, parked_at = null, next_attempt_at = now() - interval '1 s'")
+	var told []string
+	tell := func(what ...any) { told = append(told, strings.TrimSpace(fmt.Sprintln(what...))) }
+	outbox.Hooks = ledgermetrics.Hooks{
+		Sent: func(id string) {
+			tell("sent", id, rows(t, db, "select id from ledger_metrics_outbox where sent_at is not null"))
+		},
+		Failed: func(id string, err error) { tell("failed", id, err) },
+		Parked: func(id string, err *ledgermetrics.RejectedError) { tell("parked", id, err.Status, err.NotCounted) },
+	}
+	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Parked: 1, Failed: 1})
+	slices.Sort(told)
+	want := []string{
+		"failed failed ledgermetrics: delivery failed rejected with 503: not confirmed", "parked parked 409 no events", "sent sent (sent)",
+	}
+	if fmt.Sprint(told) != fmt.Sprint(want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+func TestTwoProcessesNeverSendTheSameRowSideBySide(t *testing.T) {
+	db := open(t)
+	// A strict default of the role's must not make them fail.
+	run(t, db, `do $$ begin execute format('alter database %I set default_transaction_isolation = serializable',
+		current_database()); end $$`)
+	defer run(t, db, `do $$ begin execute format('alter database %I reset default_transaction_isolation',
+		current_database()); end $$`)
+	db.SetMaxIdleConns(0)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 100) as n")
+	var mutex sync.Mutex
+	times := map[string]int{}
+	allAreHere := make(chan bool)
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		times[idOf(r)]++
+		if len(times) == 2*workers {
+			close(allAreHere)
+		}
+		mutex.Unlock()
+		select { // Until each worker of both has a request under way.
+		case <-allAreHere:
+			recorded(w)
+		case <-r.Context().Done():
+		}
+	})
+	var group sync.WaitGroup
+	for range 2 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			if _, err := ledgermetrics.NewOutbox(db, client).Drain(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	group.Wait()
+	for id, n := range times {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", id, n)
+		}
+	}
+	if len(times) != 100 {
+		t.Errorf("%d of 100 were sent", len(times))
+	}
+	expect(t, db, "select id from ledger_metrics_outbox where sent_at is null", "")
+}
+
+// A deployment ends the process at any moment.
+func TestRunLeavesNothingClaimed(t *testing.T) {
+	db := open(t)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 300) as n")
+	for end := range 40 {
+		run(t, db, "update ledger_metrics_outbox set sent_at = null, next_attempt_at = now()")
+		runCtx, cancel := context.WithCancel(ctx)
+		outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Millisecond)
+			recorded(w)
+		}))
+		time.AfterFunc(time.Duration(end)*time.Millisecond, cancel)
+		outbox.Run(runCtx)
+		if got := rows(t, db, "select count(*) from ledger_metrics_outbox where claimed_until is not null"); got != "(0)" {
+			t.Fatalf("%s stay claimed after %d ms", got, end)
+		}
+	}
+}
+
+// As behind a host that is frozen: nothing comes any more, and no connection ends.
+func TestDrainEndsWithItsContextWhenPostgresFallsSilent(t *testing.T) {
+	open(t)
+	address, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var silence sync.RWMutex
+	forward := func(to, from net.Conn) {
+		defer to.Close()
+		bytes := make([]byte, 4096)
+		for {
+			count, err := from.Read(bytes)
+			if err != nil {
+				return
+			}
+			silence.RLock()
+			to.Write(bytes[:count])
+			silence.RUnlock()
+		}
+	}
+	server := address.Host
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if behind, err := net.Dial("tcp", server); err == nil {
+				go forward(behind, connection)
+				go forward(connection, behind)
+			}
+		}
+	}()
+	address.Host = listener.Addr().String()
+	db, err := sql.Open(driver, address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, _ *http.Request) { recorded(w) }))
+	drain(t, outbox, ledgermetrics.Drained{})
+
+	silence.Lock()
+	defer silence.Unlock()
+	for range 4 {
+		drainCtx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := outbox.Drain(drainCtx)
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		case <-time.After(3 * time.Second):
+			t.Fatal("it waits for Postgres")
+		}
+	}
+	// The pool is the application's, too.
+	if open := db.Stats().InUse; open > 2 {
+		t.Errorf("%d connections wait for Postgres", open)
+	}
+}

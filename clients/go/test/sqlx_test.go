@@ -1,0 +1,26 @@
+package test
+
+import (
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
+)
+
+func TestSqlxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
+	plain := open(t)
+	withRepairs(t, plain)
+	db := sqlx.NewDb(plain, driver)
+	repair := func(number int) *sqlx.Tx {
+		tx := db.MustBegin()
+		tx.MustExec("insert into repairs values ($1)", number)
+		if err := ledgermetrics.Enqueue(ctx, tx, "repair", ledgermetrics.OrphanRefund()); err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	repair(1).Rollback()
+	repair(2).Commit()
+	expect(t, plain, "select repairs.id, outbox.id from repairs, ledger_metrics_outbox as outbox", "(2,repair)")
+}
