@@ -33,6 +33,7 @@ const longest = [
   "alerts/notifications",
   "alerts/alerts",
   "go/go-client",
+  "go/go-tests",
   "commands/looks",
   "commands/ledgers",
   "local/start",

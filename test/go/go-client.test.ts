@@ -1,11 +1,8 @@
-// The Go client and its outbox: their own tests, on both drivers and gorm; their SQL; the way to the real receiver.
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+// The Go client's outbox: its SQL, its example, and its way to the real receiver. go-tests.test.ts has its own tests.
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { demoSecret } from "../../commands/demo-secret.ts";
 import { receiverPort } from "../../commands/receiver-port.ts";
@@ -13,42 +10,14 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { postgresPort } from "../../local/defaults.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { scrape } from "../helpers/gateway.ts";
-import { needs, skippedBecause } from "../helpers/needs.ts";
+import { exampleFolder, race, run, testFolder, withoutModules } from "../helpers/go.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
-const modulePath = "github.com/veza/veza-ledger-metrics/clients/go";
-const clientFolder = path.resolve("clients/go");
-const testFolder = path.join(clientFolder, "test");
 const say = (line: string) => process.stdout.write(`go-client: ${line}\n`);
-const withoutGo = await needs("go");
-
-/** The race detector needs a compiler for C, with the headers of its library. */
-const detectsRaces = !(await needs("gcc")).skip && existsSync("/usr/include/stdlib.h");
-if (!withoutGo.skip && !detectsRaces) say("without the race detector, which needs Debian's gcc and libc6-dev");
-const race = detectsRaces ? ["-race"] : [];
-
-/** Drivers and gorm are modules: from Go's cache, or from the proxy that Go is set up with. */
-const withoutModules = withoutGo.skip
-  ? withoutGo
-  : await run("go", ["mod", "download"], {}, testFolder)
-      .then(() => run("go", ["mod", "download"], {}, path.join(clientFolder, "example")))
-      .then(
-        () => skippedBecause(false),
-        ({ message }: Error) => skippedBecause(`Go lacks modules of clients/go: ${message.trim().split("\n").at(-1)}`),
-      );
-
-/** Runs a program. Resolves to what it printed, or rejects with that when it fails. */
-async function run(command: string, args: string[], environment: Record<string, string> = {}, cwd = clientFolder) {
-  const env = { ...process.env, CGO_ENABLED: detectsRaces ? "1" : "0", ...environment };
-  const ran = promisify(execFile)(command, args, { cwd, env, timeout: 600_000 }).catch((error) => {
-    throw new Error(`${command} ${args.join(" ")} failed:\n${error.stdout}${error.stderr}`, { cause: error });
-  });
-  return (await ran).stdout;
-}
 
 /** How often both reconcilers are killed at random moments. */
 const kills = Number(process.env.OUTBOX_KILLS ?? 10) / 2;
@@ -59,52 +28,11 @@ const timeout = 300_000 + kills * 4_000;
 let folder: string;
 /** Path of a program that was built. */
 const built = (name: string) => path.join(folder, name);
-/** Runs the tests that need a PostgreSQL. */
-const runTests = (args: string[], environment: Record<string, string>) =>
-  run(built("tests"), ["-test.timeout=5m", "-test.v", ...args], environment, testFolder);
-
 beforeAll(async () => {
   if (withoutModules.skip) return;
   folder = await newFolder();
-  await run("go", ["test", "-c", ...race, "-o", built("tests"), "."], {}, testFolder);
   await run("go", ["build", ...race, "-o", built("reconciler"), "./reconciler"], {}, testFolder);
 }, timeout);
-
-describe("the Go client", { timeout, ...withoutGo }, () => {
-  it("depends on nothing", async () => {
-    expect(await run("go", ["list", "-m", "all"], { GOWORK: "off" })).toBe(`${modulePath}\n`);
-  });
-
-  it("passes go vet and its tests, by itself", async () => {
-    await run("go", ["vet", "./..."], { GOWORK: "off" });
-    expect(await run("go", ["test", "-count=1", ...race, "./..."], { GOWORK: "off" })).toMatch(/^ok/);
-  });
-
-  it("takes nothing for a transaction but a transaction: the rest does not compile", async () => {
-    const wrong = await newFolder();
-    const code = `package wrong
-import ("context"; "database/sql"; "${modulePath}/ledgermetrics")
-func repair(ctx context.Context, tx *sql.DB) error { return ledgermetrics.Enqueue(ctx, tx, "id") }`;
-    await writeFile(path.join(wrong, "wrong.go"), code);
-    const replace = `replace ${modulePath} => ${JSON.stringify(clientFolder)}`;
-    await writeFile(path.join(wrong, "go.mod"), `module wrong\ngo 1.22\nrequire ${modulePath} v0.2.0\n${replace}\n`);
-    const refused = await run("go", ["build", "./..."], { GOWORK: "off" }, wrong).catch(
-      (error: Error) => error.message,
-    );
-    expect(refused).toContain("*sql.DB does not implement");
-  });
-
-  it("has in its README only Go that is in the example or in a test", async () => {
-    const oneLine = (text: string) => text.replaceAll(/\s+/g, " ").trim();
-    const files = ["example/main.go", "test/example_test.go"].map((file) =>
-      readFile(path.join(clientFolder, file), "utf8"),
-    );
-    const code = oneLine((await Promise.all(files)).join("\n"));
-    const blocks = await readmeBlocks("go");
-    expect(blocks.length).toBeGreaterThan(2);
-    for (const block of blocks) expect(code).toContain(oneLine(block));
-  });
-});
 
 describe("the Go outbox", { timeout, ...withoutModules }, () => {
   /** A database of its own with an outbox. */
@@ -183,30 +111,6 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     expect(JSON.stringify(await admin.unsafe(count))).toContain(`ledger_metrics_outbox_${index}`);
   });
 
-  it("passes its tests on a real Postgres, with either driver", async () => {
-    const { environment } = await createWay("go_tests");
-    const DATABASE_URL = `${inject("adminUrl")}?sslmode=disable`;
-    const drivers = ["postgres", "pgx"];
-    const printed = await Promise.all(
-      drivers.map((DRIVER) => runTests(["-test.skip=^TestLoad"], { ...environment, DATABASE_URL, DRIVER })),
-    );
-    for (const output of printed) {
-      expect(output).toMatch(/^PASS$/m);
-      expect(output).not.toMatch(/^--- SKIP/m);
-      expect(output).toMatch(/^--- PASS: ExampleEnqueue/m);
-      expect(output).toMatch(/^--- PASS: TestTheReceiver/m);
-    }
-  });
-
-  it("has tests that say what they need", async () => {
-    expect(await runTests([], { DATABASE_URL: "" })).toMatch(/All is skipped\. .*PostgreSQL.*\n.*go test -race/);
-  });
-
-  it("passes go vet, and so does its example", async () => {
-    await run("go", ["vet", "./..."], {}, testFolder);
-    await run("go", ["vet", "./..."], {}, path.join(clientFolder, "example"));
-  });
-
   it("can run every statement of its README", async () => {
     const { admin } = await createOutbox();
     for (const statement of await readmeBlocks("sql")) await admin.unsafe(statement);
@@ -217,7 +121,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     await admin`insert into orders (status, hyperswitch_payment_id, created_at)
       values ('pending', 'pay_1', now() - interval '31 minutes')`;
     // Built, because `go run` would leave the program behind when it is killed.
-    await run("go", ["build", "-o", built("example"), "."], {}, path.join(clientFolder, "example"));
+    await run("go", ["build", "-o", built("example"), "."], {}, exampleFolder);
     const program = runProgram(built("example"), [], environment);
     await Promise.all([program.printed(/repaired order 1/), program.printed(/counted (sweep-\d+)/)]);
     expect(await program.printed(/counted (stuck-order-\d+)/)).toBe("stuck-order-1");
