@@ -228,6 +228,25 @@ func TestDrainEndsAfterThreeFailuresInARow(t *testing.T) {
 	}
 }
 
+func TestASuccessBetweenFailuresIsNoOutage(t *testing.T) {
+	db := open(t)
+	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(idOf(r), "good") {
+			recorded(w)
+			return
+		}
+		answer(w, 503, `{"error":"no"}`)
+	}))
+	for number := range 3 {
+		run(t, db, "update ledger_metrics_outbox set next_attempt_at = now() + interval '1 hour'") // What has failed.
+		insert(t, db, fmt.Sprint("good-", number), "[]")
+		drain(t, outbox, ledgermetrics.Drained{Counted: 1})
+		insert(t, db, fmt.Sprint("bad-", number), "[]")
+		insert(t, db, fmt.Sprint("worse-", number), "[]")
+		drain(t, outbox, ledgermetrics.Drained{Failed: 2})
+	}
+}
+
 func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
 	db := open(t)
 	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts)
