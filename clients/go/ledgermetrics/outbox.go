@@ -179,8 +179,7 @@ func (o *Outbox) ask(ctx context.Context, scan func(*sql.Rows) error, statement 
 	}
 }
 
-// transact names the isolation level that SKIP LOCKED needs, because a role may have another default. In a transaction,
-// lib/pq works through PgBouncer too.
+// transact names the isolation level that SKIP LOCKED needs, because a role may have another default.
 func (o *Outbox) transact(ctx context.Context, scan func(*sql.Rows) error, statement string, args []any) error {
 	tx, err := o.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
