@@ -4,31 +4,57 @@ import { type Check, rowsOf, stateOf } from "../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
 import { between } from "./marks.ts";
 
-// What the pages of docs say about each check. The first mark of a table is in its header, the second in the first row
-// by hand: a line of its own would end the table.
+// What the pages of docs say about each check, in tables between marks.
 
-/** Rows of Markdown, behind the line below a header. */
+/** A table of Markdown. */
+const table = (header: string[], rows: string[][]) =>
+  [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |\n`).join("");
+
+/** Rows of a table whose header is outside of the marks, with the line below the header. */
 const rows = (cells: string[][]) =>
   [Array(cells[0]?.length).fill("---"), ...cells].map((row) => `| ${row.join(" | ")} |\n`).join("");
 
 const phaseNames = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(phases.map((phase) => `\`${phase}\``));
 
-/** README.md with a row for the metric and a row for the alert of each check, and for the reconciler's metrics. */
+/** Which rows a check counts, as a sentence. */
+const countedBy = ({ help }: Check) => `${help}.`;
+
+/** README.md with a row for each check. */
 export function readmePage(text: string): string {
-  const counts = ranked.map(({ metric, help }) => [`\`${metric}\``, `${help}.`]);
-  const alerts = ranked.map((check) => {
-    const { severity } = told[check.id];
-    const waits = check.overdueAfter ? `is over ${check.overdueAfter} old` : "counts";
-    const orLate = check.id === "orphan_refunds" ? ", or over 2 are failed in an hour" : ", or many are repaired late";
-    return [`\`${alertOf(check)}\``, `a row of \`${check.id}\` ${waits}${isRepaired(check) ? orLate : ""}`, severity];
+  const rows = ranked.map((check) => {
+    const { lost, severity } = told[check.id];
+    const page = `docs/runbook/${alertOf(check)}.md`;
+    return [`\`${check.metric}\``, countedBy(check), lost, `[${severity}](${page})`];
   });
+  return between(text, "counts", table(["metric", "what it counts", "what that means", "alert"], rows));
+}
+
+/** docs/metrics.md with the metrics of the checks and of the reconciler. */
+export function metricsPage(text: string): string {
+  const counts = ranked.map((check) => [`\`${check.metric}\``, countedBy(check)]);
   const reconciler = reconcilerFamilies.map(({ name, help }) => {
     const hasPhase = zeros.some((zero) => zero.name === name && "phase" in zero.labels);
     const [labels, phasesIfAny] = hasPhase ? ["{phase}", `: ${phaseNames}.`] : ["", "."];
-    return `| \`${name}${labels}\` | ${help.replace(/\.$/, phasesIfAny)} |\n`;
+    return [`\`${name}${labels}\``, help.replace(/\.$/, phasesIfAny)];
   });
-  const parts = { counts: rows(counts), alerts: rows(alerts), reconciler: reconciler.join("") };
-  return Object.entries(parts).reduce((page, [name, lines]) => between(page, name, lines), text);
+  const withCounts = between(text, "counts", table(["metric", "what it counts"], counts));
+  return between(withCounts, "reconciler", table(["metric", "what it is"], reconciler));
+}
+
+/** docs/alerts.md with the alerts of the checks. */
+export function alertsPage(text: string): string {
+  const rows = ranked.map((check) => {
+    const waits = check.overdueAfter ? `is over ${check.overdueAfter} old` : "counts";
+    const alert = `[${alertOf(check)}](runbook/${alertOf(check)}.md)`;
+    const when = `a row of \`${check.id}\` ${waits}`;
+    const { severity } = told[check.id];
+    // Its alert is by hand: ledger.yml says why.
+    if (check.id === "orphan_refunds") {
+      return [alert, `${when}, or over 2 are failed in an hour; one or two are a ticket`, "page, ticket"];
+    }
+    return [alert, isRepaired(check) ? `${when}, or many are repaired late` : when, severity];
+  });
+  return between(text, "alerts", table(["alert", "fires when", "severity"], rows));
 }
 
 /** docs/events.md with the phases. */

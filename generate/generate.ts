@@ -1,7 +1,16 @@
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { ledgerDashboard } from "../config/grafana/layout.ts";
-import { amountsPage, eventsPage, readmePage, rowsOutsidePage, rowsTooOldPage, runbookIndex } from "./docs.ts";
+import {
+  alertsPage,
+  amountsPage,
+  eventsPage,
+  metricsPage,
+  readmePage,
+  rowsOutsidePage,
+  rowsTooOldPage,
+  runbookIndex,
+} from "./docs.ts";
 import { eventsSchema } from "./events-schema.ts";
 import { indexes, rollback } from "./indexes.ts";
 import { rolesFile, schemaFile } from "./roles.ts";
@@ -20,9 +29,11 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/postgres/indexes.rollback.sql": () => rollback,
   "config/postgres/roles.sql": rolesFile,
   "config/postgres/schema.sql": schemaFile,
+  "docs/alerts.md": alertsPage,
   "docs/amounts.md": amountsPage,
   "docs/events.md": eventsPage,
   "docs/events.schema.json": () => json(eventsSchema()),
+  "docs/metrics.md": metricsPage,
   "docs/runbook/README.md": runbookIndex,
   "docs/runbook/VezaLedgerRowsOutside.md": rowsOutsidePage,
   "docs/runbook/VezaLedgerRowsTooOld.md": rowsTooOldPage,

@@ -1,4 +1,4 @@
-// The README's way from nothing to the first gauge and the first 200, as it is printed, on a database as RDS has it.
+// The way of docs/deploy.md from nothing to the first gauge and the first 200, as it is printed, on a database as RDS has it.
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { load } from "js-yaml";
@@ -62,11 +62,12 @@ async function startWalk(address: string, ca: string, stage: string) {
     }
     return given;
   };
-  /** The first 200 of a receiver with this environment, by the README's ping. */
+  /** The first 200 of a receiver with this environment, by the page's ping. */
   const ping = async (environment: Record<string, string>) => {
     const { url } = await startReceiver(environment);
     const [command = ""] =
-      /^.*npm run send -- ping$/m.exec((await blocksOf("README.md", "sh|yaml", "Deploy")).join("")) ?? [];
+      /^.*npm run send -- ping$/m.exec((await blocksOf("docs/deploy.md", "sh|yaml", "Deploy and try it")).join("")) ??
+      [];
     const { WEBHOOK_SECRET } = given["veza-ledger-metrics/prod/receiver"] ?? {};
     const sent = await bash(command.replace(/https:\S+/, url), { WEBHOOK_SECRET });
     expect(sent).toContain("Recorded. It is on the gateway.");
@@ -78,11 +79,15 @@ const rows = `insert into veza.orders (status, hyperswitch_payment_id, created_a
   ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`;
 
 describe("leads, as printed, to the first gauge and the first 200:", await needs("bash", "openssl", "psql"), () => {
-  it("the README's commands", async () => {
+  it("the page's commands for passwords", async () => {
     const rds = await startAsOnRds();
     onTestFinished(() => rds.stop());
     await rds.run(rows);
-    const [onRds = "", migrate = "", secrets = "", look = ""] = await blocksOf("README.md", "sh|yaml", "Deploy");
+    const [onRds = "", migrate = "", secrets = "", look = ""] = await blocksOf(
+      "docs/deploy.md",
+      "sh|yaml",
+      "Log in with passwords",
+    );
     expect(onRds).toContain("NODE_EXTRA_CA_CERTS"); // Which the test has made itself.
     const [join = ""] = /^.*'grant veza_app to master'$/m.exec(onRds) ?? [];
     const stage = "first-hour";

@@ -65,9 +65,18 @@ it.each([...new Set((await shippedAlerts()).map(({ alert }) => alert))])("%s has
   expectIn([
     [`docs/runbook/${alert}.md`, `# ${alert}`],
     ["docs/runbook/README.md", `[${alert}](${alert}.md)`],
-    ["README.md", `\`${alert}\` |`],
+    ["docs/alerts.md", `| [${alert}](runbook/${alert}.md) |`],
   ]),
 );
+
+it("docs/alerts.md names the severities of each alert's rules", async () => {
+  const page = await textOf("docs/alerts.md");
+  const named = [...page.matchAll(/^\| \[(\w+)\].* \| ([^|]+) \|$/gm)].flatMap(([, alert, severities = ""]) =>
+    severities.split(", ").map((severity) => `${alert}: ${severity}`),
+  );
+  const shipped = new Set((await shippedAlerts()).map(({ alert, labels }) => `${alert}: ${labels.severity}`));
+  expect(named.sort()).toEqual([...shipped].sort());
+});
 
 it.each(eventSchema.options)(
   "$entries.type.literal is in the page and in the client, with its fields",

@@ -36,7 +36,7 @@ it("leads to the page of the demo, to counts on one's own ledger, and to links",
   await stack.printed(/"message":"tick","stuck_orders":\d/);
   expect(await (await fetch(page)).text()).toContain("<html");
 
-  const [first = ""] = /npm run doctor -- postgres:\/\/[^`]+/.exec(await readFile("README.md", "utf8")) ?? [];
+  const [first = ""] = /npm run doctor -- postgres:\/\/\S+/.exec(await readFile("README.md", "utf8")) ?? [];
   expect(await outputOf(run(first.replace(/postgres:.*/, `'${ledger}'`)))).toMatch(
     /^[!✓] stuck_orders +\d+, the oldest /m,
   );
