@@ -73,7 +73,7 @@ const codeIn = (page: string): string[] =>
     (block ?? inline).replaceAll(/\\\n\s*/g, ""),
   );
 const sqlThatWrites =
-  /(?<!\b(?:do|for) )\b(?:insert into|update|delete from|merge into|truncate|alter table|drop table) \S+/gi;
+  /(?<!\b(?:do|for|apt-get) )\b(?:insert into|update|delete from|merge into|truncate|alter table|drop table) \S+/gi;
 const endsSession = /pg_(?:terminate|cancel)_backend/g;
 const requestThatWrites =
   /.*\bcurl\b(?! -\w*G )[^|&)]* -(?:\w*[XdFT]|-(?:request|data|json)).*|\b(?:POST|PUT|PATCH|DELETE) \/.*/g;
