@@ -288,7 +288,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
       veza_reconciler_sweep_duration_seconds_count: sweeps,
       veza_reconciler_sweep_duration_seconds_sum: seconds,
     });
-    expect(await deliveries("true")).toHaveLength(sweeps);
+    expect(await deliveries("id ~ '^sweep-'")).toHaveLength(sweeps); // An earlier version sent pings too.
   });
 });
 
