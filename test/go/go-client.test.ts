@@ -262,7 +262,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
       startReconciler();
     });
 
-    // OUTBOX_KILLS=300 npx vitest run test/go takes 5 minutes. OUTBOX_OTHER names a reconciler of another version, built
+    // OUTBOX_KILLS=300 npx vitest run test/go takes 3 minutes. OUTBOX_OTHER names a reconciler of another version, built
     // from clients/go/test there, which takes turns with this one.
     toReceiver.losesAQuarter();
     await afterFault(async () => {
