@@ -1,0 +1,53 @@
+// The SQL of docs/events.md, by which a worker in any language sends what is in the outbox.
+import { expect, it } from "vitest";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { databaseForTest } from "../helpers/database.ts";
+import { blocksOf } from "../helpers/pages.ts";
+
+const [enqueue = "", claim = "", sent = "", parked = "", failed = "", purge = ""] = await blocksOf(
+  "docs/events.md",
+  "sql",
+);
+
+it("docs/events.md claims each row once, those that failed last, and writes down what became of it", async () => {
+  const { admin, adminUrl } = await databaseForTest();
+  await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]);
+  for (const id of ["good", "bad", "slow", "good"]) await admin.unsafe(enqueue, [id, "[]"]);
+  const claimed: Record<string, string> = {};
+  for (let row = 0; row < 3; row++) {
+    const [{ id, claim: name } = { id: "", claim: "" }] = await admin.unsafe(claim);
+    claimed[id] = name;
+  }
+  expect(Object.keys(claimed)).toEqual(["good", "bad", "slow"]);
+  expect(await admin.unsafe(claim)).toEqual([]);
+
+  const of = (id: string) => [id, claimed[id] ?? ""];
+  expect(await admin.unsafe(sent, of("good"))).toHaveProperty("count", 1);
+  expect(await admin.unsafe(parked, [...of("bad"), "unknown phase"])).toHaveProperty("count", 1);
+  expect(await admin.unsafe(failed, [...of("slow"), "503", 0])).toHaveProperty("count", 1);
+  expect(await admin.unsafe(sent, of("slow")), "its claim has ended").toHaveProperty("count", 0);
+  const rows = await admin`select id, attempts, last_error, claimed_until, sent_at = first_sent_at as is_sent,
+    parked_at is not null as is_parked
+    from ledger_metrics_outbox where sent_at is null or id = 'good' order by seq`;
+  const common = { attempts: 1, claimed_until: null };
+  expect(rows).toMatchObject([
+    { id: "good", ...common, is_sent: true, last_error: null },
+    { id: "bad", ...common, is_parked: true, last_error: "unknown phase" },
+    { id: "slow", ...common, is_sent: null, is_parked: false, last_error: "503" },
+  ]);
+
+  await admin`update ledger_metrics_outbox set next_attempt_at = now() - interval '1 minute' where id = 'slow'`;
+  await admin.unsafe(enqueue, ["new", "[]"]);
+  expect(await admin.unsafe(claim)).toMatchObject([{ id: "new" }]);
+  const [slow] = await admin.unsafe(claim);
+  expect(slow).toMatchObject({ id: "slow" });
+  await admin.unsafe(failed, ["slow", slow?.claim, "503", 600]);
+  expect(
+    await admin`select from ledger_metrics_outbox
+    where next_attempt_at - now() between interval '590 s' and interval '600 s'`,
+  ).toHaveLength(1);
+
+  await admin`update ledger_metrics_outbox set sent_at = now() - interval '15 days' where id = 'good'`;
+  await admin.unsafe(purge);
+  expect(await admin`select id from ledger_metrics_outbox where id = 'good'`).toEqual([]);
+});
