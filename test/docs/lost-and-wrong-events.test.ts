@@ -77,9 +77,9 @@ it(lowering, await needs("psql", "curl"), async () => {
   expect(await count("wrong", orphan)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
   const lowered = statements
     .find((sql) => sql.includes("DELETE"))
-    ?.replace("commit", "update ledger_metrics.totals set value = value - 1;\ncommit")
-    .replace(/https:\S+/, `${inject("pushgatewayUrl")}/metrics/job/veza_reconciler/stage/${stage}`);
-  const psql = runProgram("psql", [database.receiverUrl, "-v", "ON_ERROR_STOP=1"], {}, "pipe");
+    ?.replace("commit", "update ledger_metrics.totals set value = value - 1;\ncommit");
+  const set = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: stage };
+  const psql = runProgram("psql", [database.receiverUrl, "-v", "ON_ERROR_STOP=1"], set, "pipe");
   psql.child.stdin?.end(lowered);
   const { exitCode, output } = await psql.exited;
   expect(exitCode, output).toBe(0);
