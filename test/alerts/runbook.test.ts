@@ -157,6 +157,13 @@ describe("the SQL", () => {
     expect(rows.map(({ status }) => status).sort()).toEqual(["failed", "pending", "pending", "pending"]);
   });
 
+  it("of VezaLedgerOutboxStuck finds the outbox where the ledger is in another schema", async () => {
+    const [list = ""] = sqlIn(pages.VezaLedgerOutboxStuck);
+    await expect(
+      oncall.unsafe(`begin; set local search_path = pg_catalog, shop; ${list} commit`),
+    ).resolves.toBeDefined();
+  });
+
   it("of VezaLedgerRowsTooOld lists what has waited for over a day", async () => {
     const [list = ""] = sqlIn(pages.VezaLedgerRowsTooOld);
     expect(await oncall.unsafe(list)).toMatchObject([{ check: "stuck_refunds" }]);
