@@ -53,7 +53,7 @@ export default defineConfig({
   test: {
     reporters: ["default", ...(process.env.GITHUB_ACTIONS ? ["github-actions"] : []), new Skipped()],
     // Most tests wait for something, so that a core has room for four files at a time; where others work too, for two.
-    // Limits of the service, as 1.5 s for a statement, would end what an overloaded machine holds up.
+    // Limits of the service, as of a statement, would end what an overloaded machine holds up.
     maxWorkers: availableParallelism() * (Number(loadavg()[0]) > 1.5 * availableParallelism() ? 2 : 4),
     sequence: { sequencer: LongestFirst },
     // Faults last until the service's own limits end them, after 25 s at most. The rest is for a machine that does

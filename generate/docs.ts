@@ -1,6 +1,6 @@
 import { amountsSql } from "../commands/amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
-import { type Check, rowsOf, stateOf } from "../lib/checks.ts";
+import { type Check, countTimeoutMs, rowsOf, stateOf } from "../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
 import { between } from "./marks.ts";
 
@@ -101,5 +101,13 @@ export function rowsOutsidePage(text: string): string {
   return between(text, "outside", rowsOfChecks(timed, "time", outside));
 }
 
-/** docs/amounts.md with these statements. */
-export const amountsPage = (text: string): string => between(text, "amounts", `\n\`\`\`sql\n${amountsSql()}\n\`\`\`\n`);
+/** A page that says how long a count may take, with that time. Throws when it does not say so. */
+export function pageWithCountTimeout(text: string): string {
+  const said = /(?<=\b(?:count|function that) takes (?:over|at most) )[\d.]+(?= s\b)/g;
+  if (text.search(said) < 0) throw new Error('no "count takes over … s", and no "count takes at most … s"');
+  return text.replaceAll(said, String(countTimeoutMs / 1000));
+}
+
+/** docs/amounts.md with these statements, and how long the function may take. */
+export const amountsPage = (text: string): string =>
+  pageWithCountTimeout(between(text, "amounts", `\n\`\`\`sql\n${amountsSql()}\n\`\`\`\n`));

@@ -1,5 +1,6 @@
 import { codeOf } from "./database.ts";
 import { type Family, family, type Series, series } from "./exposition.ts";
+import { countTimeoutMsAmong } from "./limits.ts";
 import type { Ask } from "./question.ts";
 import { mayHideRows, refuseHiddenRows } from "./row-security.ts";
 
@@ -92,6 +93,9 @@ const declared = [
 export type CheckId = (typeof declared)[number]["id"];
 export const checks: readonly Check[] = declared;
 
+/** How long one count may take, and any other statement that reads the ledger: the more checks, the shorter. */
+export const countTimeoutMs = countTimeoutMsAmong(checks.length);
+
 export const overdueMetric = "veza_ledger_overdue_rows";
 export const openAgeMetric = "veza_ledger_oldest_open_age_seconds";
 export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
@@ -165,18 +169,24 @@ export function runChecks(ask: Ask, which = checks): Promise<Outcome[]> {
 
 /** SQLSTATE. */
 const noSuchTable = "42P01";
+const canceled = "57014";
+
+/** What Postgres does not say about a failed count, by SQLSTATE. */
+const hints: Record<string, string> = {
+  [noSuchTable]: "is LEDGER_SCHEMA right?",
+  [canceled]: `a count may take ${countTimeoutMs / 1000} s`,
+};
 
 async function runCheck(ask: Ask, check: Check): Promise<Count> {
   const count = async (withOldest: boolean) => countIn((await ask(questionOf(check, { withOldest })))[0]);
   try {
     return await count(true);
   } catch (error) {
-    if (codeOf(error) === noSuchTable) {
-      const message = `${(error as Error).message}: is LEDGER_SCHEMA right?`;
-      throw Object.assign(new Error(message), { code: noSuchTable });
-    }
+    const code = codeOf(error);
+    const hint = hints[code];
+    if (hint) throw Object.assign(new Error(`${(error as Error).message}: ${hint}`), { code });
     // SQLSTATE class 42 or 22: the schema or a value does not suit the statement, and perhaps only its `oldest`.
-    if (!/^(42|22)/.test(codeOf(error))) throw error;
+    if (!/^(42|22)/.test(code)) throw error;
     return await count(false);
   }
 }

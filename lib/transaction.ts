@@ -1,6 +1,6 @@
-import { checks } from "./checks.ts";
+import { countTimeoutMs } from "./checks.ts";
 import type { Ledger } from "./ledger.ts";
-import { sampleTimeoutMs } from "./limits.ts";
+import { countLockTimeoutMs } from "./limits.ts";
 
 // What each message to Postgres begins with: the settings that it needs, for its own transaction. Nothing is kept on
 // the session, which a pooler in transaction mode hands to the next client. Nothing is kept in the database either: a
@@ -17,9 +17,6 @@ function setLocal(settings: Record<string, string>): string {
   return `select ${calls.join(", ")};\n`;
 }
 
-/** Longest time for one statement, of all counts one after the other, in steps of 100 ms; 1.5 s at most. */
-const countMs = Math.min(1_500, Math.floor(sampleTimeoutMs / checks.length / 100) * 100);
-
 /** SQL: a search_path: Postgres' own names first, and what anybody may make for a session last. */
 export const searchPath = (schemas: readonly string[]): string =>
   ["pg_catalog", ...schemas.map((schema) => `"${schema.replaceAll('"', '""')}"`), "pg_temp"].join(", ");
@@ -32,8 +29,8 @@ export const beginReading = ({ schemas, timeZone }: Ledger, more: Record<string,
     TimeZone: timeZone,
     row_security: "off", // Hidden rows are an error instead of fewer rows, also behind a view.
     jit: "off", // To compile, as most servers do from a planned cost of 100,000 on, costs 100 to 300 ms of CPU.
-    statement_timeout: `${countMs}ms`,
-    lock_timeout: "500ms",
+    statement_timeout: `${countTimeoutMs}ms`,
+    lock_timeout: `${countLockTimeoutMs}ms`,
     ...more,
   });
 

@@ -108,7 +108,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
     expect((await waiting).error).toBeInstanceOf(Error);
     expect(connection.lost.aborted).toBe(true);
     const left = () => database.admin`select from pg_stat_activity where pid = ${row?.pid}`;
-    await expect.poll(left, { timeout: 30_000 }).toHaveLength(0); // Postgres itself ends it after 1.5 s.
+    await expect.poll(left, { timeout: 30_000 }).toHaveLength(0); // Postgres itself ends it, by beginReading.
   });
 
   it.each([true, false])("tells at once that its connection is lost, idle or not (reset: %s)", async (isReset) => {

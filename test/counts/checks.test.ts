@@ -3,6 +3,7 @@
 import { expect, it } from "vitest";
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
 import { deadline } from "../../lib/deadline.ts";
+import { countTimeoutMsAmong, sampleTimeoutMs } from "../../lib/limits.ts";
 import { askOn } from "../../lib/question.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -31,6 +32,11 @@ it("leaves the others right when it would have to write, which is no reason to a
 it("the two required pages wait for as long as agreed", () => {
   const ages = Object.fromEntries(checks.map(({ id, overdueAfter }) => [id, overdueAfter]));
   expect(ages).toMatchObject({ stuck_orders: "40 minutes", orphan_refunds: "10 minutes" });
+});
+
+it("gives each count as much time as all of them have in one sample", () => {
+  expect([5, 6, 10].map(countTimeoutMsAmong)).toEqual([1_500, 1_300, 800]);
+  for (let many = 1; many <= 50; many += 1) expect(many * countTimeoutMsAmong(many)).toBeLessThanOrEqual(sampleTimeoutMs);
 });
 
 it.each(checks)("of $id: which rows are overdue, and for how long the oldest has waited", async (check) => {
