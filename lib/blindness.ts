@@ -23,8 +23,7 @@ export const blindnessFamilies: Family[] = [
   family("gauge", success, "1 when the evidence of a count was read, 0 when not; absent without a count."),
 ];
 
-/** Whether rows enter the state of a check when they are inserted, and not by updates alone. */
-const isByInserts = ({ time }: Check) => time === "created_at";
+const isByInserts = ({ entersBy }: Check) => entersBy === "insert";
 
 /** It reads what the count reads, once, and the rows that are not stale yet. */
 function seenBy(check: Check): Evidence {

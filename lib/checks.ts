@@ -19,6 +19,12 @@ export interface Check<Id extends string = CheckId> {
   time: string;
   /** Status of the rows that the check watches. */
   status: string;
+  /**
+   * How rows come into that state: they are inserted in it, or only ever updated to it. Where they are inserted, a table
+   * whose rows never show up in the state tells that the check is blind: a status was renamed, for instance. Where the
+   * reconciler repairs them, these inserts also tell how many late repairs are too many.
+   */
+  entersBy: "insert" | "update";
   /** SQL: what else is true of these rows. It reads this table alone: a view can join another. */
   condition?: string;
   /** The columns that the condition reads. The roles get rights to them, and to no others. */
@@ -41,6 +47,7 @@ const declared = [
     table: "orders",
     time: "created_at",
     status: "pending",
+    entersBy: "insert",
     condition: "hyperswitch_payment_id <> ''",
     columns: ["hyperswitch_payment_id"],
     staleAfter: "30 minutes",
@@ -53,6 +60,7 @@ const declared = [
     table: "refunds",
     time: "created_at",
     status: "pending",
+    entersBy: "insert",
     condition: "hyperswitch_refund_id <> ''",
     columns: ["hyperswitch_refund_id"],
     staleAfter: "30 minutes",
@@ -65,6 +73,7 @@ const declared = [
     table: "seller_transfers",
     time: "updated_at",
     status: "permanently_failed",
+    entersBy: "update",
   },
   {
     id: "orphan_refunds",
@@ -73,6 +82,7 @@ const declared = [
     table: "refunds",
     time: "created_at",
     status: "pending",
+    entersBy: "insert",
     condition: "(hyperswitch_refund_id is null or hyperswitch_refund_id = '')",
     columns: ["hyperswitch_refund_id"],
     staleAfter: "5 minutes",
@@ -85,6 +95,7 @@ const declared = [
     table: "seller_transfers",
     time: "updated_at",
     status: "reversal_pending",
+    entersBy: "update",
     staleAfter: "30 minutes",
     overdueAfter: "40 minutes",
   },

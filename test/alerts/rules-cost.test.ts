@@ -16,7 +16,7 @@ import { shippedGroups } from "../helpers/rules.ts";
 
 const scrapeSeconds = 15;
 const daySeconds = 86_400;
-const byInserts = checks.filter(({ time }) => time === "created_at");
+const byInserts = checks.filter(({ entersBy }) => entersBy === "insert");
 /**
  * Per stage and evaluation: for each check, of the groups that are evaluated each time; and for each check that watches
  * inserts, of the group that is evaluated every 5 minutes.
