@@ -23,7 +23,7 @@ const networkActions = [
  * secrets and log in to Postgres as `login`. In a VPC, Lambda may make network interfaces by it; its code may not. A
  * param that is empty gives no right.
  */
-export function roleOf(lambdaName: string, login: string, secretIds: string[], params: Params) {
+export function iamRole(lambdaName: string, login: string, secretIds: string[], params: Params) {
   const { databaseResourceId, kmsKeyArn, permissionsBoundaryArn, subnetIds } = params;
   const arn = (text: string) => ({ "Fn::Sub": `arn:\${AWS::Partition}:${text}` });
   const statements: Statement[] = [

@@ -1,8 +1,9 @@
 import { checks } from "../lib/checks.ts";
 import { type LedgerTexts, parseLedger } from "../lib/ledger.ts";
+import type { FunctionName } from "../lib/settings.ts";
 import { mismatches } from "../lib/signature.ts";
 import manifest from "../package.json" with { type: "json" };
-import { roleOf } from "./iam.ts";
+import { iamRole } from "./iam.ts";
 
 /** What Serverless hands to a file of variables. */
 interface Serverless {
@@ -11,8 +12,6 @@ interface Serverless {
   resolveVariable(address: string): Promise<unknown>;
   resolveConfigurationProperty(path: string[]): Promise<unknown>;
 }
-
-type FunctionName = "sampler" | "receiver";
 
 /** Params as YAML has them: of any type. */
 type Block = Record<string, unknown>;
@@ -64,7 +63,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
   });
   const role = (functionName: FunctionName, secretIds: string) =>
-    roleOf(`${service}-${stage}-${functionName}`, loginOf(functionName), list(secretIds), params);
+    iamRole(`${service}-${stage}-${functionName}`, loginOf(functionName), list(secretIds), params);
   return {
     samplerEnvironment: environment("sampler", params.samplerSecretId),
     receiverEnvironment: environment("receiver", params.receiverSecretId),

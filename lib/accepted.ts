@@ -39,7 +39,7 @@ export const isAfterMoment = ({ id, time, staleAfter = "0 minutes" }: Check): st
  * out by the time alone. An id of several rows, as in a view of two tables, accepts none: it would hide a row that
  * nobody knows.
  */
-function questionOf(check: Check, { ids, moment }: { ids: boolean; moment: boolean }): string {
+function openQuestion(check: Check, { ids, moment }: { ids: boolean; moment: boolean }): string {
   const rows = `${rowsOf(check)}${moment ? `\n  and ${isAfterMoment(check)}` : ""}`;
   const accepted = `
   with ids as materialized (
@@ -79,7 +79,7 @@ export async function measureOpen(ask: Ask): Promise<Map<string, Open>> {
     const { ids, until } = accepted.find((row) => row.check === check.id) ?? {};
     if (ids === undefined) return;
     const [row] =
-      (await read(ask, check.id, questionOf(check, { ids: Number(ids) > 0, moment: until !== null }))) ?? [];
+      (await read(ask, check.id, openQuestion(check, { ids: Number(ids) > 0, moment: until !== null }))) ?? [];
     if (!row) return;
     const [rows, byId, overdue] = [row.rows, row.by_id, row.overdue].map(Number) as [number, number, number];
     const oldestSeconds = oldestAmong(rows, row.oldest);

@@ -1,5 +1,4 @@
 import { type Family, family } from "./exposition.ts";
-import { log } from "./log.ts";
 import type { Evidence } from "./question.ts";
 
 // The money in the rows that the checks count, where the owner has said what it is: docs/amounts.md.
@@ -12,18 +11,18 @@ export const amountFamily: Family = family(
   "Money in the rows counted, by the owner's function.",
 );
 
-/** 100 currencies in each of five checks. One more says that there are others. */
+/** 100 currencies in each of five checks. */
 const maxAmounts = 500;
-const reason = `over ${maxAmounts} amounts: those of the fewest rows are absent`;
 
 export const amounts: Evidence = {
   of: "amounts",
+  // One row more than shows says that there are others.
   question: `
   select "check", left(currency::text, 20) as currency, sum(amount) as amount,
     row_number() over (order by count(*) desc) as place
   from ledger_metrics.amounts_at_risk group by 1, 2 order by place limit ${maxAmounts + 1}`,
-  seriesIn: ({ check, currency, amount, place }) => {
-    if (place > maxAmounts) log("warn", "evidence not read", { of: "amounts", reason });
-    return [[amountMetric, { check, currency }, place > maxAmounts ? null : amount]];
-  },
+  seriesIn: ({ check, currency, amount, place }) =>
+    place > maxAmounts ? [] : [[amountMetric, { check, currency }, amount]],
+  leftOut: (rows) =>
+    rows.length > maxAmounts ? `over ${maxAmounts} amounts: those of the fewest rows are absent` : undefined,
 };

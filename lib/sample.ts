@@ -8,8 +8,8 @@ import { type Database, type DatabaseTarget, isConnectionLost } from "./database
 import { expose, type Family, family, type Series, series } from "./exposition.ts";
 import { maxClockDifferenceSeconds } from "./limits.ts";
 import { outbox, outboxFamilies } from "./outbox.ts";
-import { askSession } from "./primary-and-clock.ts";
 import { askOn, measure } from "./question.ts";
+import { askSession } from "./session-facts.ts";
 
 /**
  * What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. `unread`
@@ -41,10 +41,10 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
-  const { apart, hasAmounts, hasAccepted, hasOutbox } = await askSession(database, deadline);
+  const { apartSeconds, hasAmounts, hasAccepted, hasOutbox } = await askSession(database, deadline);
   const ask = askOn(database, deadline);
-  if (apart > maxClockDifferenceSeconds) {
-    const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apart)} s apart`);
+  if (apartSeconds > maxClockDifferenceSeconds) {
+    const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apartSeconds)} s apart`);
     const timeless = which.filter(({ staleAfter }) => !staleAfter);
     return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), ...noEvidence };
   }

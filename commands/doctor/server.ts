@@ -1,5 +1,5 @@
 import { maxClockDifferenceSeconds } from "../../lib/limits.ts";
-import { clockDifferenceSeconds } from "../../lib/primary-and-clock.ts";
+import { clockDifferenceSeconds } from "../../lib/session-facts.ts";
 import { doubt, type Finding, well, wrong } from "../finding.ts";
 import type { Session } from "./look.ts";
 

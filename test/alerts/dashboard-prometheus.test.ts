@@ -13,7 +13,7 @@ import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { exposeTotals } from "../../lib/totals.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { exportedMetrics } from "../helpers/metrics.ts";
-import { alertsOf, dashboard, queryOf, rowsOf, setGroup } from "../helpers/monitoring.ts";
+import { alertsOf, dashboard, queryOf, resultOf, setGroup } from "../helpers/monitoring.ts";
 import { hurriedRules } from "../helpers/rules.ts";
 
 // Prometheus has all rules loaded, and scrapes a real Pushgateway. Instead of the sampler, the tests push both groups
@@ -62,7 +62,7 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): 
 }
 
 /** What Grafana gets where "All" is selected as the stage. */
-const query = (expr: string) => rowsOf(prometheus.url, expr.replaceAll("$stage", ".*"));
+const query = (expr: string) => resultOf(prometheus.url, expr.replaceAll("$stage", ".*"));
 /** The queries of all panels of this type. */
 const queriesOf = (type: string) =>
   dashboard.panels.flatMap(({ type: is, title, targets = [] }) =>

@@ -14,11 +14,11 @@ import { exposeTotals } from "../../lib/totals.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { findProgram } from "../helpers/find-program.ts";
-import { type Notification, rowsOf, setGroup, startPager } from "../helpers/monitoring.ts";
+import { type Notification, resultOf, setGroup, startPager } from "../helpers/monitoring.ts";
 import { needs } from "../helpers/needs.ts";
 import { paste } from "../helpers/on-call.ts";
 import { blocksOf } from "../helpers/pages.ts";
-import { faster, rulesFile } from "../helpers/rules.ts";
+import { faster, rulesPath } from "../helpers/rules.ts";
 
 // Each incident has a stage of its own, on a real Pushgateway, Prometheus and Alertmanager. Every time in a copy of the
 // rules and of the route is shorter by the same factor, and a day is shorter still. alerts.yml has what each rule does.
@@ -187,12 +187,12 @@ async function start(): Promise<void> {
     .replace('stage !~ "prod|', `stage !~ "${named.join("|")}|prod|`);
   alertmanager = await startAlertmanager(0, shorter(route));
   await pushAll(0);
-  const rules = shorter(await readFile(rulesFile, "utf8"));
+  const rules = shorter(await readFile(rulesPath, "utf8"));
   const urls = { pushgatewayUrl: gateway.url, alertmanagerUrl: alertmanager.url };
   prometheus = await startPrometheus(0, { ...urls, rules, interval: `${minuteMs}ms` });
   const hasScraped = async () => {
     await pushAll(0);
-    expect(await rowsOf(prometheus.url, sampleTimestampMetric)).toHaveLength(
+    expect(await resultOf(prometheus.url, sampleTimestampMetric)).toHaveLength(
       incidents.filter(({ play }) => !play(0).away).length,
     );
   };
@@ -363,7 +363,7 @@ it("pings a service outside for as long as ticks arrive, and says no end, which 
 });
 
 it("leaves no alert of a retired stage behind after a day", withCurl, async () => {
-  expect(await rowsOf(prometheus.url, 'ALERTS{stage="retired"}')).toEqual([]);
+  expect(await resultOf(prometheus.url, 'ALERTS{stage="retired"}')).toEqual([]);
 });
 
 it("says in the page of a drill that it is one, and leaves nothing behind", withCurl, async () => {

@@ -12,7 +12,7 @@ import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, onTable, readsProviderId } from "../helpers/models.ts";
-import { healthOfRules, rowsOf, setGroup } from "../helpers/monitoring.ts";
+import { healthOfRules, resultOf, setGroup } from "../helpers/monitoring.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
 import { hurriedRules } from "../helpers/rules.ts";
 
@@ -55,7 +55,7 @@ async function deliver(...events: object[]): Promise<void> {
 /** What fires of the stage and is told to people: the labels of this alert, or of each. */
 async function firing(alertname = ".+"): Promise<Record<string, string>[]> {
   const alerts = `ALERTS{alertname=~"${alertname}", alertstate="firing", severity!="none", stage="${stage}"}`;
-  return (await rowsOf(prometheus.url, alerts)).map(({ labels }) => labels);
+  return (await resultOf(prometheus.url, alerts)).map(({ labels }) => labels);
 }
 
 const names = async () => (await firing()).map(({ alertname }) => alertname);
@@ -70,7 +70,7 @@ const ticking =
 
 it("keeps the labels that were pushed, as config/prometheus/prometheus.yml says", async () => {
   captureLog();
-  const scraped = () => rowsOf(prometheus.url, "veza_ledger_sample_timestamp_seconds");
+  const scraped = () => resultOf(prometheus.url, "veza_ledger_sample_timestamp_seconds");
   await expect.poll(ticking(scraped), waiting).toHaveLength(1);
   const [series] = await scraped();
   expect(series?.labels, "honor_labels is true").toMatchObject({ job: "veza_ledger", stage });
@@ -94,8 +94,8 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
   await expect.poll(orphans, waiting).toMatchObject([{ severity: "page" }]); // It took over.
 
   // The graph of `npm start`: the rules' own series are there too, with the labels of what they are about.
-  expect(await rowsOf(prometheus.url, 'ALERTS_FOR_STATE{job="veza_ledger"}')).not.toEqual([]);
-  const counted = (await rowsOf(prometheus.url, countsQuery)).filter(({ labels }) => labels.stage === stage);
+  expect(await resultOf(prometheus.url, 'ALERTS_FOR_STATE{job="veza_ledger"}')).not.toEqual([]);
+  const counted = (await resultOf(prometheus.url, countsQuery)).filter(({ labels }) => labels.stage === stage);
   expect(counted.map(({ labels }) => labels.__name__).sort()).toEqual(checks.map(({ metric }) => metric).sort());
 
   await database.admin`update orders set status = 'paid'`;
@@ -126,8 +126,8 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
   const before = await names();
   expect(before).toEqual(expect.arrayContaining(["VezaLedgerStuckRefunds", "VezaLedgerCheckFailing"]));
   await gateway.stop();
-  await expect.poll(() => rowsOf(prometheus.url, "up == 0"), waiting).toHaveLength(1);
-  expect(await rowsOf(prometheus.url, "veza_ledger_stuck_refunds_pending")).toEqual([]);
+  await expect.poll(() => resultOf(prometheus.url, "up == 0"), waiting).toHaveLength(1);
+  expect(await resultOf(prometheus.url, "veza_ledger_stuck_refunds_pending")).toEqual([]);
   expect(await names()).toEqual(expect.arrayContaining(before)); // Silence ends nothing.
 });
 

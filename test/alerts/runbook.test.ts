@@ -16,7 +16,7 @@ import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { createDatabase, databaseForTest, lockTable, type TestDatabase } from "../helpers/database.ts";
 import { findProgram } from "../helpers/find-program.ts";
 import { insertRows } from "../helpers/models.ts";
-import { rowsOf, setGroup } from "../helpers/monitoring.ts";
+import { resultOf, setGroup } from "../helpers/monitoring.ts";
 import { needs } from "../helpers/needs.ts";
 import { block, type Filled, fillIn, names, paste } from "../helpers/on-call.ts";
 import { blocksOf } from "../helpers/pages.ts";
@@ -283,7 +283,7 @@ describe("the commands", withShell, () => {
     const urls = { pushgatewayUrl: gateway.url, alertmanagerUrl: alertmanager.url };
     const prometheus: Running = await startPrometheus(0, { ...urls, rules: "groups: []", interval: "1s" });
     running.push(prometheus);
-    await vi.waitFor(async () => expect(await rowsOf(prometheus.url, sampleTimestampMetric)).toHaveLength(1), 60_000);
+    await vi.waitFor(async () => expect(await resultOf(prometheus.url, sampleTimestampMetric)).toHaveLength(1), 60_000);
     filled = {
       ...{ STAGE: "prod", AWS_REGION: "", PGSSLMODE: "disable" },
       ...{ PROMETHEUS_URL: prometheus.url, ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway.url },

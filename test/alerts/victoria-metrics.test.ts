@@ -11,7 +11,7 @@ import { setEnvironment } from "../helpers/environment.ts";
 import { findProgram, type ProgramName } from "../helpers/find-program.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
-import { alertsOf, dashboard, healthOfRules, queryOf, rowsOf } from "../helpers/monitoring.ts";
+import { alertsOf, dashboard, healthOfRules, queryOf, resultOf } from "../helpers/monitoring.ts";
 import { skippedBecause } from "../helpers/needs.ts";
 import { hurriedRules } from "../helpers/rules.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -112,7 +112,7 @@ it("evaluates every rule without an error", unlessOld, async () => {
 
 /** What Grafana gets for a query of the dashboard. */
 const query = (expr: string, stage: string) =>
-  rowsOf(victoria.url, expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m"));
+  resultOf(victoria.url, expr.replaceAll("$stage", stage).replaceAll("$__interval", "5m"));
 
 it("answers every query of the dashboard, and knows nothing about a stage that it never saw", unlessOld, async () => {
   captureLog();

@@ -4,7 +4,7 @@
 import type { Context } from "aws-lambda";
 import { beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
 import { log } from "../../lib/log.ts";
-import { type Alarm, alarmIn, datapointOf, type Line, stateOf, statesOf, valuesOf } from "../helpers/alarm.ts";
+import { type Alarm, alarmIn, alarmState, alarmStates, datapointOf, type Line, valuesOf } from "../helpers/alarm.ts";
 import { databaseForFile } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
 import { orphanRefund, signedEvent } from "../helpers/lambda.ts";
@@ -86,7 +86,7 @@ async function play(count: number, delayMs: number, minutes: number, ...traffic:
     lines.push(...texts.map((text) => ({ atMs, by: "receiver" as const, text })));
   }
   const alarm = alarmIn(resources, "ReceiverMismatches");
-  return statesOf(alarm, valuesOf(resources, alarm, lines), startMs, startMs + minutes * minuteMs, delayMs);
+  return alarmStates(alarm, valuesOf(resources, alarm, lines), startMs, startMs + minutes * minuteMs, delayMs);
 }
 
 /** What an alarm's metric has in a period in which a function wrote these texts. */
@@ -113,7 +113,7 @@ it.each([
   ["OK", "ReceiverUnavailable", "a delivery that is not confirmed", [...none(20), 1]],
   ["ALARM", "ReceiverRefusals", "a refused delivery", [...none(20), 1]],
 ])("has the state %s of the alarm %s after %s", (state, name, _, series) => {
-  expect(stateOf(alarmIn(resources, name), series)).toBe(state);
+  expect(alarmState(alarmIn(resources, name), series)).toBe(state);
 });
 
 it("counts what Lambda counts of the function that an alarm is about", () => {
@@ -152,7 +152,7 @@ it("counts deliveries that are refused or not confirmed, and nothing of those th
   const [refusals, unavailable] = [alarmIn(resources, "ReceiverRefusals"), alarmIn(resources, "ReceiverUnavailable")];
   expect(valueIn(refusals, "receiver", refused)).toBe(4);
   expect(valueIn(unavailable, "receiver", unconfirmed)).toBe(2);
-  expect(stateOf(unavailable, [2])).toBe("ALARM");
+  expect(alarmState(unavailable, [2])).toBe("ALARM");
   for (const alarm of ofType(resources, "AWS::CloudWatch::Alarm") as unknown as Alarm[]) {
     if (alarm.Namespace !== "AWS/Lambda") expect(valueIn(alarm, "receiver", well) ?? 0, alarm.MetricName).toBe(0);
   }
@@ -168,7 +168,7 @@ it.each(["sampler", "receiver"] as const)(
     const message = "secrets not read again, the last ones stay in use"; // The log takes no other text: secrets.test.ts.
     const stateAfter = async (age_seconds: number) => {
       const texts = await textsOf(() => log("warn", message, { age_seconds, reason: "" }), {});
-      return stateOf(degraded, [valueIn(degraded, by, texts)]);
+      return alarmState(degraded, [valueIn(degraded, by, texts)]);
     };
     expect([await stateAfter(1_800), await stateAfter(1_801)]).toEqual(["OK", "ALARM"]);
   },
@@ -269,7 +269,7 @@ it.each([
       return (isBad(minute) ? bad : good).map((text) => ({ atMs, by: "sampler" as FunctionName, text }));
     });
     const values = valuesOf(resources, alarm, lines.flat());
-    const states = statesOf(alarm, values, startMs, startMs + 60 * minuteMs, delayMs);
+    const states = alarmStates(alarm, values, startMs, startMs + 60 * minuteMs, delayMs);
     return states.flatMap((state, minute) => (state === "OK" ? [] : [minute]));
   };
   const first = cause === "no Postgres" ? 6 : 12; // Two lines a tick, or one.

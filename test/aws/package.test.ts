@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
 import { defaultPackage, functionIn, runServerless, stage, unzip } from "../helpers/packages.ts";
 import { awsCredentials } from "../helpers/rds.ts";
-import { arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
+import { arn, ofType, publicPermissions, roleIn, statementsOf } from "../helpers/resources.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -46,7 +46,7 @@ it.each([
       Resource: [arn("secretsmanager", `secret:veza-ledger-metrics/${stage}/${name}-??????`)],
     },
   ]);
-  expect(roleOf(resources, name)).not.toHaveProperty("ManagedPolicyArns");
+  expect(roleIn(resources, name)).not.toHaveProperty("ManagedPolicyArns");
   expect(ofType(resources, "AWS::IAM::Role")).toHaveLength(2);
 });
 

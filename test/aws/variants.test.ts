@@ -5,7 +5,7 @@ import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
 import { describe, expect, it } from "vitest";
 import { defaultPackage, functionIn, packageService } from "../helpers/packages.ts";
 import { allows, type Keys, type Policy, readPolicy } from "../helpers/policy.ts";
-import { account, arn, ofType, publicPermissions, roleOf, statementsOf } from "../helpers/resources.ts";
+import { account, arn, ofType, publicPermissions, roleIn, statementsOf } from "../helpers/resources.ts";
 
 const stack = "veza-ledger-metrics-prod";
 const network = [
@@ -70,7 +70,7 @@ describe("the template", () => {
         PUSHGATEWAY_URL: "https://push.internal",
       });
       expect("SECRET_ID" in Variables).toBe(name === "receiver");
-      expect(roleOf(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
+      expect(roleIn(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
       const [, login, ...secrets] = statementsOf(resources, name);
       expect(login).toMatchObject({
         Action: "rds-db:connect",
@@ -90,7 +90,7 @@ describe("the template", () => {
         VpcConfig: { SubnetIds: ["subnet-0123abcd", "subnet-4567abcd"], SecurityGroupIds: ["sg-0123abcd"] },
       });
       expect(functionIn(inVpc, name)).not.toHaveProperty("ReservedConcurrentExecutions");
-      expect(roleOf(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
+      expect(roleIn(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
     }
     expect(statementsOf(resources, "sampler").slice(1)).toMatchObject([
       { Resource: [secret, arn("secretsmanager", "secret:veza-ledger-metrics/prod/rds-??????")] },

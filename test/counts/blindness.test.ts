@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { databasePerTest, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
-import { insertRows, needs, onTable } from "../helpers/models.ts";
+import { insertRows, needsTime, onTable } from "../helpers/models.ts";
 import { evidenceOf, sampleOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
@@ -112,7 +112,7 @@ it("never fails a count: what cannot be had is absent, and one line says why", a
   await run("alter table seller_transfers drop column updated_at");
   const { outcomes, evidence: found } = await sampleOf(database.samplerUrl);
   const failed = outcomes.filter((outcome) => "error" in outcome).map(({ check }) => check.id);
-  expect(failed).toEqual(Object.keys(onTable("seller_transfers", 1, needs("updated_at"))));
+  expect(failed).toEqual(Object.keys(onTable("seller_transfers", 1, needsTime("updated_at"))));
   const affected = Object.keys(onTable("seller_transfers", 1));
   for (const id of affected) expect(found.map(({ labels }) => labels.check)).not.toContain(id);
   expect(found.map(({ labels }) => labels.table)).toContain("seller_transfers");

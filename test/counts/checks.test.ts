@@ -7,7 +7,7 @@ import { countTimeoutMsAmong, sampleTimeoutMs } from "../../lib/limits.ts";
 import { askOn } from "../../lib/question.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
-import { forEachCheck, insertRows, needs, onTable } from "../helpers/models.ts";
+import { forEachCheck, insertRows, needsTime, onTable } from "../helpers/models.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { countsIn, evidenceOf, sampleAs } from "../helpers/sample.ts";
 
@@ -36,7 +36,8 @@ it("the two required pages wait for as long as agreed", () => {
 
 it("gives each count as much time as all of them have in one sample", () => {
   expect([5, 6, 10].map(countTimeoutMsAmong)).toEqual([1_500, 1_300, 800]);
-  for (let many = 1; many <= 50; many += 1) expect(many * countTimeoutMsAmong(many)).toBeLessThanOrEqual(sampleTimeoutMs);
+  for (let many = 1; many <= 50; many += 1)
+    expect(many * countTimeoutMsAmong(many)).toBeLessThanOrEqual(sampleTimeoutMs);
 });
 
 it.each(checks)("of $id: which rows are overdue, and for how long the oldest has waited", async (check) => {
@@ -99,7 +100,7 @@ it.each([
   for (let tick = 0; tick < 3; tick += 1) {
     roundTrips = 0;
     const outcomes = await runChecks(askOn(connection, deadline("Postgres", 60_000)));
-    const failed = change && onTable("seller_transfers", "42703", needs("updated_at"));
+    const failed = change && onTable("seller_transfers", "42703", needsTime("updated_at"));
     expect(counts(outcomes)).toEqual({ ...forEachCheck(() => 0), ...failed });
     expect(roundTrips).toBeGreaterThanOrEqual(expected);
     expect(roundTrips).toBeLessThanOrEqual(2 * expected - 1); // Refusals that arrive apart are followed up apart.

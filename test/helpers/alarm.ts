@@ -66,7 +66,7 @@ type State = "OK" | "ALARM" | "either";
  * periods before the evaluated periods. AWS does not say at how many, and with some numbers the state may be either.
  * Left out: a state without enough data, and the rule against premature alarms.
  */
-export function stateOf(alarm: Alarm, series: (number | undefined)[]): State {
+export function alarmState(alarm: Alarm, series: (number | undefined)[]): State {
   const { EvaluationPeriods: count, DatapointsToAlarm = count, Threshold } = alarm;
   const breaches = {
     LessThanThreshold: (value: number) => value < Threshold,
@@ -88,7 +88,7 @@ export function stateOf(alarm: Alarm, series: (number | undefined)[]): State {
  * is evaluated every minute, over periods that end then:
  * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html.
  */
-export function statesOf(alarm: Alarm, values: Value[], fromMs: number, toMs: number, delayMs: number): State[] {
+export function alarmStates(alarm: Alarm, values: Value[], fromMs: number, toMs: number, delayMs: number): State[] {
   const periodMs = alarm.Period * 1000;
   const states: State[] = [];
   for (let nowMs = fromMs; nowMs <= toMs; nowMs += 60_000) {
@@ -97,7 +97,7 @@ export function statesOf(alarm: Alarm, values: Value[], fromMs: number, toMs: nu
       const inPeriod = values.filter(({ atMs }) => atMs >= endMs - periodMs && atMs < endMs && atMs + delayMs < nowMs);
       return datapointOf(alarm, inPeriod);
     });
-    states.push(stateOf(alarm, series.reverse()));
+    states.push(alarmState(alarm, series.reverse()));
   }
   return states;
 }

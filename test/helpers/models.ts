@@ -66,7 +66,7 @@ export function onTable<T>(
 export const readsProviderId = ({ hasProviderId }: Model): boolean => hasProviderId !== undefined;
 
 /** Whether a check reads this time, and cannot count without it. */
-export const needs = (time: Model["time"]) => (model: Model) =>
+export const needsTime = (time: Model["time"]) => (model: Model) =>
   model.time === time && model.staleAfterMinutes !== undefined;
 
 /** How a row differs from a row that a check counts. `age` is an interval: how long ago its time was. */

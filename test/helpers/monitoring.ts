@@ -33,7 +33,7 @@ export async function ask<Data>(url: string, path: string, parameters: Record<st
 }
 
 /** What a query gives now, in its order. */
-export async function rowsOf(url: string, query: string): Promise<{ labels: Labels; value: number }[]> {
+export async function resultOf(url: string, query: string): Promise<{ labels: Labels; value: number }[]> {
   const { result } = await ask<{ result: { metric: Labels; value: [number, string] }[] }>(url, "query", { query });
   return result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }));
 }

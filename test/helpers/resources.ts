@@ -7,12 +7,12 @@ export const region = "eu-central-1";
 export const arn = (service: string, rest: string) => `arn:aws:${service}:${region}:${account}:${rest}`;
 
 /** The properties of a function's role in the generated CloudFormation. */
-export const roleOf = (resources: Resources, name: FunctionName) =>
+export const roleIn = (resources: Resources, name: FunctionName) =>
   resources[{ sampler: "SamplerRole", receiver: "ReceiverRole" }[name]]?.Properties ?? {};
 
 /** The statements of the policy of a function's role, with the ARNs that they have in this account and region. */
 export function statementsOf(resources: Resources, name: FunctionName): Required<Policy["Statement"][number]>[] {
-  const text = JSON.stringify(roleOf(resources, name).Policies)
+  const text = JSON.stringify(roleIn(resources, name).Policies)
     .replaceAll(/\{"Fn::Sub":("[^"]*")\}/g, "$1")
     .replaceAll(`\${AWS::Partition}`, "aws")
     .replaceAll(`\${AWS::Region}`, region)

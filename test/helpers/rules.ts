@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
 import { type Place, withTimes } from "../../local/rule-times.ts";
 
-export const rulesFile = "config/alertmanager/ledger.yml";
+export const rulesPath = "config/alertmanager/ledger.yml";
 
 /** A rule that makes an alert. Rules that record have only an expression in common with it. */
 export interface AlertRule {
@@ -15,7 +15,7 @@ export interface AlertRule {
 
 /** The groups of the shipped rules. */
 export async function shippedGroups(): Promise<{ name: string; rules: Pick<AlertRule, "expr">[] }[]> {
-  return (load(await readFile(rulesFile, "utf8")) as { groups: { name: string; rules: AlertRule[] }[] }).groups;
+  return (load(await readFile(rulesPath, "utf8")) as { groups: { name: string; rules: AlertRule[] }[] }).groups;
 }
 
 export const isAlert = (rule: object): rule is AlertRule => "alert" in rule;
@@ -38,7 +38,7 @@ export async function hurriedRules(): Promise<string> {
     offset: (seconds) => (seconds === 3_600 ? 20 : seconds),
     number: (seconds) => (seconds === 180 ? 4 : seconds),
   };
-  return withTimes(await readFile(rulesFile, "utf8"), (seconds, place) => hurried[place](seconds));
+  return withTimes(await readFile(rulesPath, "utf8"), (seconds, place) => hurried[place](seconds));
 }
 
 /**

@@ -19,7 +19,7 @@ import {
 import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
-import { rowsOf } from "../helpers/monitoring.ts";
+import { resultOf } from "../helpers/monitoring.ts";
 import { runScript } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -68,7 +68,7 @@ async function startWatched() {
   const pushgatewayUrl = `http://127.0.0.1:${gateway.port}`;
   const prometheus = await startPrometheus(0, { pushgatewayUrl, rules: "groups: []", interval: "200ms" });
   onTestFinished(() => prometheus.stop());
-  const ask = async (query: string) => (await rowsOf(prometheus.url, query))[0]?.value;
+  const ask = async (query: string) => (await resultOf(prometheus.url, query))[0]?.value;
   const selector = `{stage="${stage}"}`;
   /** Waits until Prometheus sees these orphan refunds. Returns how often their number has fallen since the start. */
   const fallsUntil = async (last: number) => {

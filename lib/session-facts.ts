@@ -7,8 +7,8 @@ const mayRead = (schema: string, relation: string) => `exists (
         and has_schema_privilege(relnamespace, 'usage'))`;
 
 /**
- * Also which schemas are there and may be used, since a search_path skips others without a word; and which relations a
- * ledger has that not every ledger has, as far as this session may read them.
+ * Also which schemas are there and may be used, since a search_path skips others without a word; and which of the
+ * relations that not every database has this session may read.
  */
 const question = `
   select to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
@@ -17,8 +17,15 @@ const question = `
     ${mayRead("ledger_metrics", "amounts_at_risk")} as "hasAmounts",
     ${mayRead("ledger_metrics", "accepted")} as "hasAccepted"`;
 
-/** How far apart the clocks are, in seconds, and which optional relations this session can read. */
-type SessionFacts = { apart: number } & Record<"hasAmounts" | "hasAccepted" | "hasOutbox", boolean>;
+/** What a tick has to know of its session. */
+interface SessionFacts {
+  /** How far apart the clocks of Postgres and of this process are at least. */
+  apartSeconds: number;
+  /** Which of the optional relations it may read. */
+  hasOutbox: boolean;
+  hasAmounts: boolean;
+  hasAccepted: boolean;
+}
 
 /**
  * Asks whether answers of this session can be believed. It costs nothing: postgres.js sends a first query alone in any
@@ -27,10 +34,8 @@ type SessionFacts = { apart: number } & Record<"hasAmounts" | "hasAccepted" | "h
 export async function askSession(database: Database, deadline: AbortSignal): Promise<SessionFacts> {
   const askedAtSeconds = Date.now() / 1000;
   const { schemas: expected, timeZone } = database.ledger;
-  const [seen] = await askOn(
-    database,
-    deadline,
-  )(question).catch((error) => {
+  const ask = askOn(database, deadline);
+  const [seen] = await ask(question).catch((error) => {
     // Invalid parameter value: no other setting of a message is given by people.
     if (codeOf(error) === "22023") throw new Error(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`);
     throw error;
@@ -38,10 +43,11 @@ export async function askSession(database: Database, deadline: AbortSignal): Pro
   if (!seen) throw new Error("Postgres left the first question unanswered");
   const { schemas, is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
   const unusable = expected.filter((schema) => !schemas.includes(schema));
-  if (unusable.length > 0)
+  if (unusable.length > 0) {
     throw new Error(`LEDGER_SCHEMA: ${unusable.join(", ")} is not there, or this role may not use it`);
+  }
   if (is_replica) throw new Error("a replica: name the primary");
-  return { apart: clockDifferenceSeconds(now, askedAtSeconds), hasOutbox, hasAmounts, hasAccepted };
+  return { apartSeconds: clockDifferenceSeconds(now, askedAtSeconds), hasOutbox, hasAmounts, hasAccepted };
 }
 
 /** How far apart, in seconds, Postgres' clock and ours are at least, when it said `now` after `askedAtSeconds`. */

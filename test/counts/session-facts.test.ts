@@ -2,7 +2,7 @@
 
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks, type Outcome } from "../../lib/checks.ts";
-import { clockDifferenceSeconds } from "../../lib/primary-and-clock.ts";
+import { clockDifferenceSeconds } from "../../lib/session-facts.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { forEachCheck, insertRows } from "../helpers/models.ts";
 import { countsIn, sampleOf } from "../helpers/sample.ts";
