@@ -55,7 +55,7 @@ function openQuestion(check: Check, { ids, moment }: { ids: boolean; moment: boo
   )
   select count(*) filter (where is_accepted) as by_id, count(*) filter (where not is_accepted) as rows,
     ${overdueOf(check, "time", "not is_accepted")} as overdue,
-    ${oldestOf("time", "not is_accepted and ")} as oldest
+    ${oldestOf("time", "not is_accepted")} as oldest
   from counted`;
 }
 
@@ -78,13 +78,17 @@ export async function measureOpen(ask: Ask): Promise<Map<string, Open>> {
   const askAbout = async (check: Check) => {
     const { ids, until } = accepted.find((row) => row.check === check.id) ?? {};
     if (ids === undefined) return;
-    const [row] =
-      (await read(ask, check.id, openQuestion(check, { ids: Number(ids) > 0, moment: until !== null }))) ?? [];
+    const question = openQuestion(check, { ids: Number(ids) > 0, moment: until !== null });
+    const [row] = (await read(ask, check.id, question)) ?? [];
     if (!row) return;
-    const [rows, byId, overdue] = [row.rows, row.by_id, row.overdue].map(Number) as [number, number, number];
-    const oldestSeconds = oldestAmong(rows, row.oldest);
-    const untilSeconds = until === null ? undefined : Number(until);
-    open.set(check.id, { rows, byId, overdue, oldestSeconds, untilSeconds });
+    const rows = Number(row.rows);
+    open.set(check.id, {
+      rows,
+      byId: Number(row.by_id),
+      overdue: Number(row.overdue),
+      oldestSeconds: oldestAmong(rows, row.oldest),
+      untilSeconds: until === null ? undefined : Number(until),
+    });
   };
   await Promise.all(checks.map(askAbout));
   return open;

@@ -47,18 +47,20 @@ function seenBy(check: Check): Evidence {
 }
 
 const ofInserts = checks.filter(isByInserts);
-const tables = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
+const tableList = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
 
 /**
  * For a view, inserts into the table below it; for a partitioned table, into its partitions. Absent where Postgres
- * counts none, and for several tables: rows that move into an archive are not new. `offset 0` keeps Postgres from
- * reading whole catalogues, since there may be thousands of other tables.
+ * counts none, and for several tables: rows that move into an archive are not new.
+ *
+ * `below` has a relation and, below a view, what its rule of the select (ev_type 1) reads, down to tables (r, p).
+ * `offset 0` keeps Postgres from reading whole catalogues, since there may be thousands of other tables.
  */
 const insertsOfTables: Evidence = {
   of: "inserts",
   question: `
   with recursive below (given, oid) as (
-    select given, to_regclass(given)::oid from unnest(array[${tables}]) as given
+    select given, to_regclass(given)::oid from unnest(array[${tableList}]) as given
     union
     select given, refobjid from below, lateral (
       select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid

@@ -119,13 +119,13 @@ export const helpOf = ({ help }: Check): string => `${help}; -1 when the count f
 export const stateOf = ({ status, condition }: Check): string =>
   condition ? `status = '${status}' and ${condition}` : `status = '${status}'`;
 
-/** SQL: the Unix time in seconds of the oldest row with a finite time, and `more` conditions. */
-export const oldestOf = (time: string, more = ""): string =>
-  `extract(epoch from (min(${time}) filter (where ${more}isfinite(${time})))::timestamptz)::numeric`;
+/** SQL: the Unix time in seconds of the oldest row with a finite time, among the rows of this condition. */
+export const oldestOf = (time: string, condition = "true"): string =>
+  `extract(epoch from (min(${time}) filter (where ${condition} and isfinite(${time})))::timestamptz)::numeric`;
 
-/** SQL: how many of the rows that a check counts are overdue, and have `more` conditions. */
-export const overdueOf = ({ time, overdueAfter }: Check, column = time, more = "true"): string =>
-  `count(*) filter (where ${more}${overdueAfter ? ` and ${column} < now() - interval '${overdueAfter}'` : ""})`;
+/** SQL: how many of the rows that a check counts are overdue, among the rows of this condition. */
+export const overdueOf = ({ time, overdueAfter }: Check, column = time, condition = "true"): string =>
+  `count(*) filter (where ${condition}${overdueAfter ? ` and ${column} < now() - interval '${overdueAfter}'` : ""})`;
 
 /** SQL: the rows that a check counts, from the word `from` on. */
 export function rowsOf(check: Check): string {
@@ -222,8 +222,10 @@ export function oldestAmong(count: number, oldest: unknown): number | undefined 
 }
 
 /** The age in seconds at a tick: 0 without a row, Infinity where the time of none is known. */
-const ageOf = (oldestSeconds: number | undefined, atSeconds: number): number =>
-  oldestSeconds === undefined ? Infinity : oldestSeconds && Math.max(1, atSeconds - oldestSeconds);
+function ageOf(oldestSeconds: number | undefined, atSeconds: number): number {
+  if (oldestSeconds === undefined) return Infinity;
+  return oldestSeconds === 0 ? 0 : Math.max(1, atSeconds - oldestSeconds);
+}
 
 /**
  * The series of the checks, of a tick at `atSeconds`. Per check a count, -1 when unknown, and whether it succeeded.

@@ -1,17 +1,17 @@
 import { type Database, type DatabaseTarget, open } from "./database.ts";
 import { iamToken } from "./iam-token.ts";
 import { type FindDatabase, rememberLogin } from "./last-good-login.ts";
-import { connectionFreshMs } from "./limits.ts";
+import { connectionFreshMs, maxConnections } from "./limits.ts";
 
-/** As the receiver's reserved concurrency. */
-const maxLent = 5;
+/** A connection, and what it is to. */
+type Kept = Database & { place: string };
 
 /** How an invocation connects. */
 export interface Connections {
   /**
    * Lends a free, fresh connection to the database that the settings name by now, else a new one, which logs in with
-   * its first query. Waits while five are lent; who has waited longest is next. Settles as `work` does. When Postgres refuses the password, calls `work` once more on
-   * another login: see last-good-login.ts.
+   * its first query. Waits while five are lent; who has waited longest is next. Settles as `work` does. When Postgres
+   * refuses the password, calls `work` once more on another login: see last-good-login.ts.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Closes the free connections. */
@@ -24,25 +24,26 @@ export interface Connections {
  * time.
  */
 export function keepConnections(name: string): (find: FindDatabase) => Connections {
-  let free: (Database & { place: string })[] = [];
-  let lent = 0;
+  let free: Kept[] = [];
+  /** How many may work now: each has a connection, or is about to have one. */
+  let working = 0;
   const waiting: (() => void)[] = [];
   const logIn = rememberLogin();
   const close = async (some: Database[]) => {
     free = free.filter((database) => !some.includes(database));
     await Promise.allSettled(some.map((database) => database.close()));
   };
-  const takeFresh = (place: string) => {
-    const isStale = (database: (typeof free)[number]) =>
+  const takeFresh = (place: string): Kept | undefined => {
+    const isStale = (database: Kept) =>
       database.lost.aborted || database.place !== place || Date.now() - (database.usedAtMs ?? 0) > connectionFreshMs;
-    void close(free.filter(isStale));
+    void close(free.filter(isStale)); // They are not free from here on; nobody waits for their end.
     return free.pop();
   };
-  const openNew = async (target: DatabaseTarget) => {
+  const openNew = async (target: DatabaseTarget): Promise<Kept> => {
     const password = target.password ?? (await iamToken(target));
     return Object.assign(open({ ...target, password }, name), { place: placeOf(target) });
   };
-  const lend = async <T>(database: (typeof free)[number], work: (database: Database) => Promise<T>) => {
+  const lend = async <T>(database: Kept, work: (database: Database) => Promise<T>) => {
     try {
       return await work(database);
     } finally {
@@ -53,16 +54,18 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
   };
   return (find) => ({
     use: async (work) => {
-      if (lent === maxLent) await new Promise<void>((resolve) => waiting.push(resolve));
-      else lent += 1;
+      // Who ends while others wait hands its turn on, so that their number stays the same.
+      if (working === maxConnections) await new Promise<void>((resolve) => waiting.push(resolve));
+      else working += 1;
       try {
         const target = await find(false);
         const kept = takeFresh(placeOf(target));
         if (kept) return await lend(kept, work);
         return await logIn(target, find, async (login) => lend(await openNew(login), work));
       } finally {
-        if (waiting.length > 0) waiting.shift()?.();
-        else lent -= 1;
+        const next = waiting.shift();
+        if (next) next();
+        else working -= 1;
       }
     },
     close: () => close(free),

@@ -17,16 +17,16 @@ export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T
  */
 export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const any = new AbortController();
-  const look = () => {
+  const abortWithFirst = () => {
     const aborted = signals.find(({ aborted }) => aborted);
     if (aborted) any.abort(aborted.reason);
   };
-  look();
-  for (const signal of signals) signal.addEventListener("abort", look);
+  abortWithFirst();
+  for (const signal of signals) signal.addEventListener("abort", abortWithFirst);
   try {
     return await work(any.signal);
   } finally {
-    for (const signal of signals) signal.removeEventListener("abort", look);
+    for (const signal of signals) signal.removeEventListener("abort", abortWithFirst);
   }
 }
 

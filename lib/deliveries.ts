@@ -18,16 +18,17 @@ export interface Delivery {
 const maxPurged = 100;
 
 /**
- * Records a delivery and adds its increments to the totals, or does neither: one message is one
- * transaction. A replay counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for
- * other increments: these are lost, unless they are sent under another id.
+ * Records a delivery and adds its increments to the totals, or does neither: one message is one transaction. A replay
+ * counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for other increments: these
+ * are lost, unless they are sent under another id.
  *
  * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on two rows. Also
  * forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about three
  * days, so no replay comes that late.
  */
 export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Promise<DeliveryStatus> {
-  const [digest, words] = [digestOf(increments), wordsOf(increments)];
+  const digest = digestOf(increments);
+  const words = wordsOf(increments);
   // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
   const given = JSON.stringify({ id, digest, words, increments });
   const literal = `'${Buffer.from(given).toString("base64")}'`;
@@ -65,8 +66,10 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
   if (!row) throw new Error("Postgres did not say whether it has recorded the delivery");
   if (row.isNew) return "recorded";
   if (row.known === digest) return "duplicate";
-  // Sweeps of other durations may come to the same words.
-  const [before, now] = row.counted === words ? [row.known, digest] : [row.counted, words];
+  // Sweeps of other durations may come to the same words; their digests differ.
+  const isSaidAlike = row.counted === words;
+  const before = isSaidAlike ? row.known : row.counted;
+  const now = isSaidAlike ? digest : words;
   const sums = `counted under this id: ${before}; this delivery: ${now}`;
   throw new Refusal(409, `webhook-id: was recorded for other events: ${sums}`);
 }

@@ -14,6 +14,7 @@ export const isPasswordRefused = (error: unknown): boolean =>
  * that `findDatabase` gives now. Where that is the same, or cannot be read, it takes the last login that succeeded.
  */
 export function rememberLogin() {
+  /** What Postgres took last, of what the settings said then. */
   let good: (Pick<DatabaseTarget, "username" | "password"> & { atMs: number }) | undefined;
   return async <T>(
     first: DatabaseTarget,
@@ -30,16 +31,18 @@ export function rememberLogin() {
     } catch (error) {
       if (!isPasswordRefused(error)) throw error;
     }
-    const isFirst = good?.username === first.username && good.password === first.password;
-    const other = isFirst ? undefined : good;
+    // Refused by now, even where it was the last good one.
+    const isRefused = good?.username === first.username && good.password === first.password;
+    const earlier = isRefused ? undefined : good;
     const latest = await findDatabase(true).catch((unread) => {
-      if (other) return first;
+      if (earlier) return first;
       throw unread;
     });
-    if (!other || latest.password !== first.password) return await logIn(latest);
-    const { atMs, ...login } = other;
+    const isChanged = latest.password !== first.password;
+    if (isChanged || !earlier) return await logIn(latest);
+    const { username, password, atMs } = earlier;
     const age_seconds = Math.round((Date.now() - atMs) / 1000);
     log("warn", "Postgres refuses the password in the secret, the last good one stays in use", { age_seconds });
-    return await attempt({ ...latest, ...login });
+    return await attempt({ ...latest, username, password });
   };
 }

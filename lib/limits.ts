@@ -1,6 +1,6 @@
-// How long the functions wait, and how long what they keep is good. serverless.yml has the functions' own time-outs. A
-// tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to publish, 2 for ids, 1.5 spare. A delivery has
-// 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
+// How long the functions wait, and how long what they keep is good. transaction.ts has the time-outs of statements that
+// write, and serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to
+// publish, 2 for ids, 1.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;
@@ -30,6 +30,8 @@ export const publishTimeoutMs = 3_500;
 /** Within a publish: to read what the gateway shows, and to push. */
 export const comparePushTimeoutMs = 1_500;
 
+/** How many connections work at the same time: as many as serverless.yml lets receivers run. */
+export const maxConnections = 5;
 /** How long an unused connection is lent again: over any statement, under the idle limit of a NAT or proxy. */
 export const connectionFreshMs = 10_000;
 /** How long secrets are kept, and when they are read again where they could not be read, or an invocation failed. */

@@ -37,8 +37,8 @@ const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regcla
     and database = (select oid from pg_database where datname = current_database())`;
 
 /**
- * Begins a transaction, takes the lock unless another publisher waits for it, and yields one row: \`isLocked\`, and
- * \`totals\`, a list of series, read after that. They are JSON: a role's extra_float_digits could round a float8, and its
+ * Begins a transaction, takes the lock unless another publisher waits for it, and yields one row: `isLocked`, and
+ * `totals`, a list of series, read after that. They are JSON: a role's extra_float_digits could round a float8, and its
  * counter would be held.
  */
 export const lockAndReadTotals = `${beginPublishing}
@@ -54,7 +54,7 @@ export const lockAndReadTotals = `${beginPublishing}
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
  * and to false when it leaves that to a publisher that waits for the lock already, and so reads the totals later.
  *
- * Publishes once more at once after a failure, unless the gateway refuses or \`publishDeadline\` has aborted. Rejects as
+ * Publishes once more at once after a failure, unless the gateway refuses or `publishDeadline` has aborted. Rejects as
  * the second attempt does: its lock_timeout has passed, the totals cannot be read, page and push fail or take over
  * 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
  */

@@ -78,22 +78,27 @@ export const sampleFamilies: Family[] = [
   family("gauge", sampleDurationMetric, "Seconds from the start of the tick until the last answer of Postgres."),
 ];
 
-/** When a tick started, in Unix seconds, how long it sampled, and which database. */
-export type Tick = Record<"sampledAtSeconds" | "durationSeconds", number> & { database: DatabaseTarget };
+/** A tick: when it started, in Unix seconds, how long it sampled, and which database. */
+export interface Tick {
+  sampledAtSeconds: number;
+  durationSeconds: number;
+  database: DatabaseTarget;
+}
 
 /** The sample in Prometheus' text format. Its info tells two samplers apart that overwrite each other's group. */
-export function exposeSample(sample: Sample, { database, ...tick }: Tick): Promise<string> {
+export function exposeSample(sample: Sample, tick: Tick): Promise<string> {
+  const { database, sampledAtSeconds, durationSeconds } = tick;
   const { outcomes, evidence, unread, open } = sample;
   const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
   const digest = hash("sha256", `${database.host}:${database.port}`).slice(0, 8);
   const info = { version: VERSION ?? npm_package_version ?? "", region, database: `${database.database}@${digest}` };
   return expose(sampleFamilies, [
-    ...seriesOf(outcomes, tick.sampledAtSeconds, open),
+    ...seriesOf(outcomes, sampledAtSeconds, open),
     ...acceptedSeries(outcomes, open),
     ...evidence,
     ...evidenceSuccess(outcomes, unread),
     series(infoMetric, info, 1),
-    series(sampleTimestampMetric, {}, tick.sampledAtSeconds),
-    series(sampleDurationMetric, {}, tick.durationSeconds),
+    series(sampleTimestampMetric, {}, sampledAtSeconds),
+    series(sampleDurationMetric, {}, durationSeconds),
   ]);
 }

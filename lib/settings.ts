@@ -79,19 +79,16 @@ export function findDatabaseOf(functionName: FunctionName, settings: Settings): 
 /** Parses and validates settings, given as texts by name. Throws a SettingsError with all problems at once. */
 export function parseSettings(texts: SettingTexts, functionName: FunctionName): Settings {
   const problems: string[] = [];
-  const settings = {
-    database: parseDatabase(texts, problems),
-    pushgateway: parsePushgateway(texts, problems),
-    webhookSecrets: functionName === "receiver" ? parseWebhookSecrets(texts, problems) : [],
-    stage: texts.STAGE || undefined,
-    certificates: certificatesIn(texts.CA_CERTIFICATES ?? ""),
-  };
-  if (!settings.certificates) {
+  const database = parseDatabase(texts, problems);
+  const pushgateway = parsePushgateway(texts, problems);
+  const webhookSecrets = functionName === "receiver" ? parseWebhookSecrets(texts, problems) : [];
+  const certificates = certificatesIn(texts.CA_CERTIFICATES ?? "");
+  if (!certificates) {
     problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
   }
   if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
-  if (problems.length > 0) throw new SettingsError(problems.join("; "));
-  return settings as Settings;
+  if (problems.length > 0 || !database || !pushgateway || !certificates) throw new SettingsError(problems.join("; "));
+  return { database, pushgateway, webhookSecrets, stage: texts.STAGE || undefined, certificates };
 }
 
 /** Parses a connection string by the rules of DATABASE_URL. Throws a SettingsError. */
@@ -102,7 +99,7 @@ export function parseDatabaseUrl(text: string): DatabaseTarget {
   return target;
 }
 
-/** Parses DATABASE_URL or, without it, the keys of a secret of RDS. */
+/** Parses DATABASE_URL or, without it, the keys of a secret of RDS. Undefined only with a problem. */
 function parseDatabase(texts: SettingTexts, problems: string[]): DatabaseTarget | undefined {
   const missing = (["host", "username", "password", "dbname"] as const).filter((key) => !texts[key]);
   if (!texts.DATABASE_URL && missing.length > 0) {
@@ -150,6 +147,7 @@ function parseSslmode(url: URL, problems: string[]): DatabaseTarget["tls"] {
 /** Whether a host name, with or without the brackets of a URL, certainly means this machine. */
 export const isLocalHost = (host: string): boolean => /^(localhost|127(\.\d+){3}|::1|\[::1\])$/.test(host);
 
+/** Undefined only with a problem. */
 function parsePushgateway(texts: SettingTexts, problems: string[]): PushgatewayTarget | undefined {
   const { PUSHGATEWAY_URL: text, PUSHGATEWAY_TOKEN: token } = texts;
   const url = text ? URL.parse(text) : null;

@@ -3,7 +3,11 @@ import { maxIdLength, toleranceSeconds } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
 
 /** The three headers of a delivery, checked as far as that needs no secret. */
-export type SignedHeaders = Record<"id" | "timestamp" | "signature", string>;
+export interface SignedHeaders {
+  id: string;
+  timestamp: string;
+  signature: string;
+}
 
 const notPlain = `webhook-id: must be 1 to ${maxIdLength} printable ASCII characters without spaces and full stops`;
 const malformed = "webhook-signature: must be v1,<44 characters of base64>";

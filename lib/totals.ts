@@ -14,7 +14,8 @@ function valueIn(totals: Series[]): (wanted: Series) => number {
  * committed, as after a failover. The last run may fall: a forged time would silence VezaLedgerReconcilerDead.
  */
 export function heldCounters(totals: Series[], shown: Series[]): (Series & { total: number })[] {
-  const [totalOf, shownOf] = [valueIn(totals), valueIn(shown)];
+  const totalOf = valueIn(totals);
+  const shownOf = valueIn(shown);
   return zeros
     .filter(({ name }) => name !== lastRun)
     .map((zero) => ({ ...zero, value: shownOf(zero), total: totalOf(zero) }))
@@ -26,12 +27,10 @@ export function heldCounters(totals: Series[], shown: Series[]): (Series & { tot
  * orphan refund that comes while their counter is held shows in how far it is held: people are told of it.
  */
 export function exposeTotals(totals: Series[], held: Series[] = []): Promise<string> {
-  const valueAt = valueIn([...totals, ...held]);
-  const all = zeros.map((zero) => ({ ...zero, value: valueAt(zero) }));
+  const totalOf = valueIn(totals);
+  const shownOf = valueIn([...totals, ...held]); // Of two values for a series, the later counts.
+  const all = zeros.map((zero) => ({ ...zero, value: shownOf(zero) }));
   const orphans = series(orphanRefunds, {}, 0);
-  const gauges = [
-    series(countersHeld, {}, held.length),
-    series(heldOrphans, {}, valueAt(orphans) - valueIn(totals)(orphans)),
-  ];
+  const gauges = [series(countersHeld, {}, held.length), series(heldOrphans, {}, shownOf(orphans) - totalOf(orphans))];
   return expose(reconcilerFamilies, [...all, ...gauges]);
 }

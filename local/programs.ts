@@ -85,14 +85,12 @@ export async function startServer(
   { folder = "", signal }: { folder?: string; signal?: AbortSignal | undefined },
 ): Promise<Running> {
   const program = await supervise(file, args, { folder });
-  for (
-    const until = Date.now() + startTimeoutMs;
-    Date.now() < until && program.exitCode() === undefined;
-    await sleep(50)
-  ) {
+  const until = Date.now() + startTimeoutMs;
+  while (Date.now() < until && program.exitCode() === undefined) {
     const ready = await fetch(url + readinessPath, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined);
     if (ready?.ok) return { url, pid: program.pid, stop: (endSignal) => program.end(endSignal) };
     if (signal?.aborted) break;
+    await sleep(50);
   }
   await program.end("SIGKILL");
   signal?.throwIfAborted();

@@ -174,7 +174,11 @@ describe("the SQL", () => {
     const counted = (await oncall.unsafe(byHand)) as unknown as { check: string; rows: string }[][];
     expect(Object.fromEntries(counted.map(([row]) => [row?.check, Number(row?.rows)]))).toEqual({
       ...Object.fromEntries(checks.map(({ id }) => [id, expect.any(Number)])),
-      ...{ stuck_orders: 1, stuck_refunds: 2, orphan_refunds: 3, failed_transfers: 1, pending_reversals: 1 },
+      stuck_orders: 1,
+      stuck_refunds: 2,
+      orphan_refunds: 3,
+      failed_transfers: 1,
+      pending_reversals: 1,
     });
   });
 
@@ -285,8 +289,12 @@ describe("the commands", withShell, () => {
     running.push(prometheus);
     await vi.waitFor(async () => expect(await resultOf(prometheus.url, sampleTimestampMetric)).toHaveLength(1), 60_000);
     filled = {
-      ...{ STAGE: "prod", AWS_REGION: "", PGSSLMODE: "disable" },
-      ...{ PROMETHEUS_URL: prometheus.url, ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway.url },
+      STAGE: "prod",
+      AWS_REGION: "",
+      PGSSLMODE: "disable",
+      PROMETHEUS_URL: prometheus.url,
+      ALERTMANAGER_URL: alertmanager.url,
+      PUSHGATEWAY_URL: gateway.url,
       HYPERSWITCH_URL: `${gateway.url}/-/ready?`, // Anything that answers: its own test is above.
       DATABASE_URL: database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall@"),
     };
@@ -299,7 +307,8 @@ describe("the commands", withShell, () => {
   const doctor = shell.README?.find((code) => code.startsWith("npm run doctor")) ?? "";
   const pasted = (command: string, more: { on?: Partial<Filled>; answers?: string[] } = {}) =>
     paste({ ...filled, ...more.on }, command, {
-      ...{ cwd: folder, path: path.join(folder, "bin") },
+      cwd: folder,
+      path: path.join(folder, "bin"),
       answers: more.answers ?? [],
     });
 

@@ -162,7 +162,10 @@ describe("a secret that is valid and wrong: 10 s after it was mended, all is rig
     },
   };
   const right = (DATABASE_URL: string) => ({
-    ...{ DATABASE_URL, PUSHGATEWAY_URL: inject("pushgatewayUrl"), WEBHOOK_SECRET: newSecret(), STAGE: "mended" },
+    DATABASE_URL,
+    PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+    WEBHOOK_SECRET: newSecret(),
+    STAGE: "mended",
   });
 
   it.each([

@@ -18,7 +18,10 @@ it("npm ci && npm start, npm ci && npm test", unlessLinux, async () => {
   onTestFinished(() => rm(own, { recursive: true, force: true }));
   const environment = {
     ...withoutSettings,
-    ...{ CI: undefined, VITEST: undefined, NODE_ENV: undefined, TEST_FOLDER: undefined },
+    CI: undefined,
+    VITEST: undefined,
+    NODE_ENV: undefined,
+    TEST_FOLDER: undefined,
     PATH: [path.join(own, "tools/node_modules/.bin"), process.env.PATH].join(":"),
   };
   const run = (folder: string, command: string) =>
