@@ -6,16 +6,6 @@ import (
 	"time"
 )
 
-const purgeEvery = time.Minute
-
-// The oldest first, and a few at a time: no process waits for a purge, and a purge waits for no process.
-const purgeSQL = `
-	delete from public.ledger_metrics_outbox where id in (
-		select id from public.ledger_metrics_outbox where sent_at < now() - interval '14 days'
-		order by sent_at limit 1000
-		for update skip locked
-	) returning id`
-
 // It ends all claims, because a receiver that is gone may have answered those deliveries. It leaves out what was first
 // sent over 13 days ago, because the receiver may have forgotten those ids.
 const resendSQL = `
@@ -41,21 +31,4 @@ func (o *Outbox) ResendSince(ctx context.Context, since time.Time) (int64, error
 		return 0, failure("outbox not sent again", err)
 	}
 	return count, nil
-}
-
-// purge deletes some rows that were sent over 14 days ago, once a minute.
-func (o *Outbox) purge(ctx context.Context) error {
-	o.mutex.Lock()
-	isDue := time.Since(o.purgedAt) >= purgeEvery
-	if isDue {
-		o.purgedAt = time.Now()
-	}
-	o.mutex.Unlock()
-	if !isDue {
-		return nil
-	}
-	if err := o.ask(ctx, func(*sql.Rows) error { return nil }, purgeSQL); err != nil {
-		return failure("outbox not purged", err)
-	}
-	return nil
 }
