@@ -2,7 +2,8 @@ import { blindnessMetric } from "../lib/blindness.ts";
 import { overdueMetric } from "../lib/checks.ts";
 import { reconcilerMetric } from "../lib/events.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { byDay, countOf, minutesADay, minutesOf, notation, ofStuckOrders, play, randomFrom } from "./promtool.ts";
+import { byDay, countOf, minutesADay, minutesOf, notation, ofStuckOrders, play } from "./promtool.ts";
+import { randomFrom } from "./random.ts";
 
 // npm run bench:pages [-- <seed> …]: how often stuck orders page although nothing is wrong, and how soon they page when
 // all webhooks are lost, and end. It plays the shipped rules on Prometheus' own promtool. Refunds have the same rules.

@@ -6,23 +6,12 @@ import { promisify } from "node:util";
 import { dump, load } from "js-yaml";
 import { findBy, sources } from "../local/find-program.ts";
 
-// What the simulations of shops share: chance that can be repeated, and the shipped rules on Prometheus' own promtool.
+// What the simulations of shops share: the shipped rules on Prometheus' own promtool.
 
 export const minutesADay = 1_440;
 
 /** A day in which most orders come at 15:00, and few at night: orders at this hour against the mean. */
 export const byDay = (_: number, hour: number): number => 1 - 0.9 * Math.cos((2 * Math.PI * (hour - 3)) / 24);
-
-/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
-export function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** How many events of a Poisson process there are. */
 export function countOf(mean: number, random: () => number): number {

@@ -1,6 +1,7 @@
 import { blindnessMetric } from "../lib/blindness.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { byDay, countOf, minutesADay, minutesOf, notation, play, randomFrom } from "./promtool.ts";
+import { byDay, countOf, minutesADay, minutesOf, notation, play } from "./promtool.ts";
+import { randomFrom } from "./random.ts";
 
 // npm run bench:shops [-- <seed> …]: plays 60 days of 19 shops, and of renamed statuses, to VezaLedgerCheckBlind
 // by Prometheus' own promtool, and prints each time that it fires.

@@ -20,8 +20,8 @@ export interface Check<Id extends string = CheckId> {
   /** Status of the rows that the check watches. */
   status: string;
   /**
-   * How rows come into that state: they are inserted in it, or only ever updated to it. Where they are inserted, a table
-   * whose rows never show up in the state tells that the check is blind: a status was renamed, for instance. Where the
+   * How rows come into that state: they are inserted in it, or only ever updated to it. Where they are inserted, new
+   * rows that never show up in the state tell that the check is blind, as after a status was renamed. Where the
    * reconciler repairs them, these inserts also tell how many late repairs are too many.
    */
   entersBy: "insert" | "update";
@@ -164,7 +164,7 @@ export interface Waiting {
 }
 
 /** A measured count, and what is known of its rows. */
-export type Count = Waiting & { count: number };
+type Count = Waiting & { count: number };
 
 /** What became of one check: its count, or the reason for having none. */
 export type Outcome = { check: Check } & (Count | { error: unknown });

@@ -19,8 +19,8 @@ const maxPurged = 100;
 
 /**
  * Records a delivery and adds its increments to the totals, or does neither: one message is one transaction. A replay
- * counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for other increments: these
- * are lost, unless they are sent under another id.
+ * counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for other increments:
+ * these are lost, unless they are sent under another id.
  *
  * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on two rows. Also
  * forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about three

@@ -10,7 +10,8 @@ export interface KeptSecrets<Parsed> {
    * use, with a warning for each failed read. `fresh` reads at once, and takes no old ones for an answer: Postgres has
    * refused the password. Rejects with a SecretsError, or as `parse` throws.
    *
-   * Callers at the same time share a read, and back off together after a failure: a flood of requests floods no AWS API.
+   * Callers at the same time share a read, and back off together after a failure, so that a flood of requests floods no
+   * API of AWS.
    */
   read(ids: string, fresh: boolean): Promise<Parsed>;
   /** Notes that an invocation has failed with them: they may be wrong, and mended by now. */

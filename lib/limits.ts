@@ -1,6 +1,8 @@
 // How long the functions wait, and how long what they keep is good. transaction.ts has the time-outs of statements that
-// write, and serverless.yml has the functions' own. A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to
-// publish, 2 for ids, 1.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
+// write, and serverless.yml has the functions' own.
+//
+// A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to publish, 2 for ids, 1.5 spare. A delivery has
+// 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;
@@ -11,8 +13,8 @@ export const dialTimeoutMs = 3_000;
 /** All counts and their evidence. */
 export const sampleTimeoutMs = 8_000;
 /**
- * One of so many counts. All of them fit into a sample, one after the other: up to five counts have 1.5 s each, six have
- * 1.3 s, and ten have 0.8 s. checks.ts has the number of the checks.
+ * One of so many counts. All of them fit into a sample, one after the other: up to five counts have 1.5 s each, six
+ * have 1.3 s, and ten have 0.8 s. checks.ts has the number of the checks.
  */
 export const countTimeoutMsAmong = (checks: number): number =>
   Math.min(1_500, Math.floor(sampleTimeoutMs / checks / 100) * 100);

@@ -44,7 +44,7 @@ const writing = {
 /** SQL: begins a message that writes to ledger_metrics, and that commits at its end. */
 export const beginWriting: string = `set transaction isolation level read committed, read write;\n${setLocal(writing)}`;
 
-/** SQL: begins a transaction on ledger_metrics that later messages go on with. Postgres ends it after 10 s of silence. */
+/** SQL: begins a transaction on ledger_metrics for several messages. Postgres ends it after 10 s of silence. */
 export const beginPublishing: string =
   "begin isolation level read committed, read write;\n" +
   setLocal({ ...writing, idle_in_transaction_session_timeout: "10s" });

@@ -18,7 +18,7 @@ export interface LocalPostgres {
 }
 
 /** Whom PostgreSQL runs as, and where its programs and its data are. */
-export interface Cluster {
+interface Cluster {
   /** Holds all that belongs to it. */
   folder: string;
   user: { uid: number; gid: number } | undefined;

@@ -18,7 +18,7 @@ export interface Supervised {
   end(signal?: NodeJS.Signals): Promise<void>;
 }
 
-export interface SuperviseOptions {
+interface SuperviseOptions {
   env?: NodeJS.ProcessEnv;
   /** Whom to run as; only root can choose. */
   user?: { uid: number; gid: number } | undefined;

@@ -10,7 +10,7 @@ import { datasource, pageOf } from "./dashboard.ts";
 // What the panels have in common: frames, links, colours and texts. rows/ has the panels.
 
 /** What every panel has. `links` are its links to the runbook, which open from the icon next to the title. */
-export interface Frame {
+interface Frame {
   title: string;
   description: string;
   unit: "none" | "s";

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { expect, it } from "vitest";
+import { randomFrom } from "../../bench/random.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
 import { setEnvironment } from "../helpers/environment.ts";
@@ -191,7 +192,7 @@ function startTicker({ settingsOf }: Stack, isOver: () => boolean) {
 function startSenders({ secret }: Stack, receivers: Receiver[], isOver: () => boolean) {
   const deliveries: chaos.Delivery[] = [];
   const sendAll = async (index: number) => {
-    const random = chaos.randomFrom(seed + 1 + index);
+    const random = randomFrom(seed + 1 + index);
     for (let number = 0; !isOver(); number += 1) {
       const { delivery, body } = chaos.randomDelivery(`chaos_${index}_${number}`, random);
       deliveries.push(delivery);
@@ -255,7 +256,7 @@ async function strike(stack: Stack, receivers: Receiver[], isOver: () => boolean
     "receiver killed": { cards: 3, strike: (ms, choice) => restart(any(choice), ms) },
     "receiver stopped": { cards: 3, strike: (ms, choice) => stop(any(choice), ms, ms > 300) },
   };
-  const random = chaos.randomFrom(seed);
+  const random = randomFrom(seed);
   const struck = Object.fromEntries(Object.keys(faults).map((kind) => [kind, 0]));
   const striking: unknown[] = [];
   let deck: string[] = [];

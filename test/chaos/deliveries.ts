@@ -5,17 +5,6 @@ import { signedHeaders } from "../../commands/deliver.ts";
 import { phases } from "../../lib/events.ts";
 import { startStopwatch } from "../helpers/stopwatch.ts";
 
-/** Numbers from 0 to below 1, the same for the same seed (the generator mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let bits = Math.imul(state ^ (state >>> 15), state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Values by series, written as on the gateway. */
 export type Totals = Record<string, number>;
 

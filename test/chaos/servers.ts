@@ -23,7 +23,7 @@ export interface Restartable {
 }
 
 /** A real PostgreSQL with its data, in a folder that it alone uses. */
-export interface RestartablePostgres extends Restartable {
+interface RestartablePostgres extends Restartable {
   dataFolder: string;
 }
 
@@ -31,7 +31,7 @@ export interface RestartablePostgres extends Restartable {
  * A real PostgreSQL that syncs to the disk: what was committed has to be there after a SIGKILL. Password: postgres.
  * `prepare` may change its data before the first start.
  */
-export async function restartablePostgres(
+async function restartablePostgres(
   flags: string[] = [],
   prepare: (dataFolder: string) => Promise<void> = async () => {},
 ): Promise<RestartablePostgres> {

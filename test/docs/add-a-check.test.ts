@@ -44,7 +44,7 @@ it("makes a check that passes every test that knows of checks", { timeout: 1_200
     ...(await inFolder("counts", [])),
     // Both engines run the same rules, and incidents take minutes.
     ...(await inFolder("alerts", ["victoria-metrics", "notifications"])),
-    ...["complete", "generated", "names", "readme", "page", "exposition", "migrate", "rights", "pooler"],
+    ...["complete", "generated", "names", "readme", "page", "exposition", "administrator", "pooler"],
   ];
   const { passed, failures } = await runTests(folder, tests, `^(?!.*${engines}.VictoriaMetrics)`);
   expect(failures).toEqual([]);

@@ -8,7 +8,7 @@ import { makeCertificates, tlsFlags } from "./certificates.ts";
 type Run = (statements: string, login?: string, database?: string) => Promise<unknown>;
 
 /** Runs statements on a connection of their own. */
-export async function runAt(url: string, statements: string, options: postgres.Options<Record<string, never>> = {}) {
+async function runAt(url: string, statements: string, options: postgres.Options<Record<string, never>> = {}) {
   const sql = postgres(url, { max: 1, onnotice: () => {}, ...options });
   return await sql.unsafe(statements).finally(() => sql.end());
 }

@@ -10,7 +10,7 @@ import { isAlert, shippedGroups } from "./rules.ts";
 type Groups = Awaited<ReturnType<typeof shippedGroups>>;
 
 /** The text of an alert: the parts that a test compares. */
-export type Text = { summary?: string; description?: string };
+type Text = { summary?: string; description?: string };
 
 /** An alert by its labels; its text too, where a test compares it. */
 interface ExpectedAlert {
@@ -19,7 +19,7 @@ interface ExpectedAlert {
 }
 
 /** A unit test of rules, as promtool and vmalert-tool take it. */
-export interface UnitTest {
+interface UnitTest {
   name: string;
   interval: string;
   /** How often the rules are evaluated. */
