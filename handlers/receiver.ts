@@ -11,7 +11,7 @@ import { tryToPublish } from "../lib/publish.ts";
 import { Refusal } from "../lib/refusal.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings.ts";
-import { plainId, readSignedHeaders, verifySignature } from "../lib/signature.ts";
+import { plainId, readSignedHeaders, type SignedHeaders, verifySignature } from "../lib/signature.ts";
 import { logUnsigned } from "../lib/unsigned.ts";
 
 const connectBy = keepConnections("veza-ledger-receiver");
@@ -62,9 +62,9 @@ function readBody(event: LambdaFunctionURLEvent): Buffer {
 }
 
 /** Verifies a signature. When it is wrong, WEBHOOK_SECRET may be: so strangers can have it read again once in 5 s. */
-function verify(...signed: Parameters<typeof verifySignature>): void {
+function verify(headers: SignedHeaders, body: Buffer, secrets: readonly string[]): void {
   try {
-    verifySignature(...signed);
+    verifySignature(headers, body, secrets);
   } catch (error) {
     doubtSettings("receiver");
     throw error;
