@@ -1,4 +1,4 @@
-import { checks, rowsOf } from "../lib/checks.ts";
+import { checks, plain, rowsOf } from "../lib/checks.ts";
 import { columnsOf, tables } from "./rights.ts";
 
 /**
@@ -9,7 +9,7 @@ import { columnsOf, tables } from "./rights.ts";
 export function amountsSql(): string {
   const money = ["amount_cents", "currency"];
   const selects = checks.map((check) => {
-    const counted = rowsOf(check).replaceAll(/^(?=.{121})(.*) and (?=\w+ < now)/gm, "$1\n  and ");
+    const counted = plain(rowsOf(check)).replaceAll(/^(?=.{121})(.*) and (?=\w+ < now)/gm, "$1\n  and ");
     return `select '${check.id}', currency::text, amount_cents / 100.0\n${counted}`;
   });
   const grants = tables.map(

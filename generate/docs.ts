@@ -1,6 +1,6 @@
 import { amountsSql } from "../commands/amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
-import { type Check, countTimeoutMs, rowsOf, stateOf } from "../lib/checks.ts";
+import { type Check, countTimeoutMs, plain, rowsOf, stateOf } from "../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
 import { between } from "./marks.ts";
 
@@ -71,7 +71,7 @@ export function runbookIndex(text: string): string {
   const alerts = ranked.map((check) => [`[${alertOf(check)}](${alertOf(check)}.md)`, told[check.id].noun]);
   // One statement each: a check that fails keeps no other from its answer.
   const counts = ranked.map((check) => {
-    const [from, where = ""] = rowsOf(check).split("\n");
+    const [from, where = ""] = plain(rowsOf(check)).split("\n");
     return `select '${check.id}' as "check", count(*) as rows, min(${check.time}) as oldest ${from}\n${folded(where)};\n`;
   });
   return between(between(text, "checks", rows(alerts)), "counts", counts.join(""));
@@ -81,7 +81,7 @@ export function runbookIndex(text: string): string {
 function rowsOfChecks(these: readonly Check[], as: string, more: (time: string) => string): string {
   const selects = these.map((check) => {
     const { id, table, time } = check;
-    const where = folded(`where ${stateOf(check)} and ${more(time)}`);
+    const where = folded(`where ${plain(stateOf(check))} and ${more(time)}`);
     return `select '${id}' as "check", id::text as id, ${time} as ${as} from ${table}\n${where}\n`;
   });
   return selects.join("union all\n");

@@ -21,7 +21,8 @@ export const inForce = `(
   )`;
 
 const acceptedChecks = `
-  select "check", count(id) as ids, extract(epoch from max(until) filter (where id is null))::numeric as until
+  select "check", count(*) filter (where id is not null) as ids,
+    extract(epoch from max(until) filter (where id is null))::numeric as until
   from ${inForce} as accepted group by 1`;
 
 /**

@@ -60,15 +60,16 @@ const insertsOfTables: Evidence = {
   of: "inserts",
   question: `
   with recursive below (given, oid) as (
-    select given, to_regclass(given)::oid from unnest(array[${tableList}]) as given
+    select given, to_regclass(given)::oid from pg_catalog.unnest(array[${tableList}]) as given
     union
     select given, refobjid from below, lateral (
-      select refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
-      where ev_class = below.oid and ev_type = '1' and refclassid = 'pg_class'::regclass offset 0
+      select refobjid from pg_rewrite
+      join pg_depend on classid = 'pg_rewrite'::regclass::oid and objid = pg_rewrite.oid
+      where ev_class = below.oid and ev_type = '1' and refclassid = 'pg_class'::regclass::oid offset 0
     ) as of_view
   )
   select given as "table", sum(case relkind when 'r' then pg_stat_get_tuples_inserted(oid)
-      else (select sum(pg_stat_get_tuples_inserted(relid)) from pg_partition_tree(oid)) end) as inserts
+      else (select sum(pg_stat_get_tuples_inserted(relid::oid)) from pg_catalog.pg_partition_tree(oid)) end) as inserts
   from below, lateral (
     select relkind, relhassubclass from pg_class where pg_class.oid = below.oid offset 0
   ) as kind

@@ -115,9 +115,17 @@ export const checkSuccessMetric = "veza_ledger_check_success";
 /** The help of a check's metric, which says what -1 is. */
 export const helpOf = ({ help }: Check): string => `${help}; -1 when the count failed.`;
 
-/** SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. */
-export const stateOf = ({ status, condition }: Check): string =>
-  condition ? `status = '${status}' and ${condition}` : `status = '${status}'`;
+/**
+ * SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. The operators are
+ * Postgres' own: the ledger's schema may have others, which fit a varchar better.
+ */
+export function stateOf({ status, condition }: Check): string {
+  const state = condition ? `status = '${status}' and ${condition}` : `status = '${status}'`;
+  return state.replaceAll(/ (=|<>) /g, " operator(pg_catalog.$1) ");
+}
+
+/** SQL as people read it: without the schema of operators. */
+export const plain = (sql: string): string => sql.replaceAll(/operator\(pg_catalog\.(=|<>)\)/g, "$1");
 
 /** SQL: the Unix time in seconds of the oldest row with a finite time, among the rows of this condition. */
 export const oldestOf = (time: string, condition = "true"): string =>
@@ -151,7 +159,7 @@ export function questionOf(check: Check, { withOldest }: { withOldest: boolean }
     "count(*)",
     `${overdueOf(check)} as overdue`,
     withOldest && `${oldestOf(time)} as oldest`,
-    staleAfter && `pg_typeof(min(${time})) as time_type`,
+    staleAfter && `pg_catalog.pg_typeof(min(${time})) as time_type`,
     mayHideRows(table),
   ];
   return `select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`;

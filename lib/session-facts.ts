@@ -11,7 +11,7 @@ const mayRead = (schema: string, relation: string) => `exists (
  * relations that not every database has this session may read.
  */
 const question = `
-  select to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
+  select pg_catalog.to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
     extract(epoch from clock_timestamp())::numeric as now,
     ${mayRead("public", "ledger_metrics_outbox")} as "hasOutbox",
     ${mayRead("ledger_metrics", "amounts_at_risk")} as "hasAmounts",

@@ -21,7 +21,10 @@ function setLocal(settings: Record<string, string>): string {
 export const searchPath = (schemas: readonly string[]): string =>
   ["pg_catalog", ...schemas.map((schema) => `"${schema.replaceAll('"', '""')}"`), "pg_temp"].join(", ");
 
-/** SQL: begins a message that reads this ledger. `more` settings win. */
+/**
+ * SQL: begins a message that reads this ledger. `more` settings win. What Postgres has for any type is asked for as
+ * pg_catalog's: in the ledger's schema, there may be one that fits better.
+ */
 export const beginReading = ({ schemas, timeZone }: Ledger, more: Record<string, string> = {}): string =>
   "set transaction isolation level read committed, read only;\n" +
   setLocal({
