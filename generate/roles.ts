@@ -7,11 +7,21 @@ import { between } from "./marks.ts";
 
 /** config/postgres/schema.sql */
 export function schemaFile(text: string): string {
-  const ids = checks.map(({ id }) => `'${id}'`).join(", ");
+  const ids = checks.map(({ id }) => id);
   return between(
     text,
     "checks",
-    `add constraint "there is no such check" check ("check" in (\n  ${ids}\n)) not valid;`,
+    `if not exists (
+  select from pg_constraint where conrelid = 'ledger_metrics.accepted'::regclass and conname = 'there is no such check'
+    and position('[${ids.join(", ")}]'
+      in replace(replace(pg_get_constraintdef(oid), '::text', ''), '''', '')) > 0
+) then
+  alter table ledger_metrics.accepted
+    drop constraint if exists known_check, drop constraint if exists "there is no such check",
+    add constraint "there is no such check" check ("check" in (
+      ${ids.map((id) => `'${id}'`).join(", ")}
+    )) not valid;
+end if;`,
   );
 }
 

@@ -270,6 +270,19 @@ it("stay where a later version has dropped their check, which takes no new ones"
   expect(await database.admin`select id from ledger_metrics.accepted`).toEqual([{ id: "1" }]);
 });
 
+it("an upgrade with the same checks waits for nobody who writes, and one with others replaces them", async () => {
+  const session = await database.admin.reserve();
+  onTestFinished(() => session.release());
+  await session.unsafe(`begin; insert into ledger_metrics.deliveries (id, digest, words) values ('1', '', '');
+    insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(), now(), 'x')`);
+  await runSqlFiles(database.adminUrl, setUp);
+  await session.unsafe(`rollback; alter table ledger_metrics.accepted drop constraint "there is no such check",
+    add constraint "there is no such check" check ("check" in ('stuck_orders', 'stuck_refunds'))`);
+  await expect(accept("orphan_refunds", 1)).rejects.toThrow("there is no such check");
+  await runSqlFiles(database.adminUrl, setUp);
+  await accept("orphan_refunds", 1);
+});
+
 it("stay when a table of a version without moments is upgraded, twice, which people on call could delete from", async () => {
   const shape = async () => {
     const columns = await database.admin`
