@@ -1,10 +1,35 @@
 import { text } from "node:stream/consumers";
-import { parseEnv } from "node:util";
 import { isOurs } from "./rights.ts";
 import { scramVerifier } from "./scram.ts";
 
-// npm run verifiers <passwords: SQL that gives the roles the passwords in lines such as veza_ledger_sampler=…, as what Postgres stores of them. No log of the server shows a password then.
-for (const [role, password] of Object.entries(parseEnv(await text(process.stdin)))) {
-  if (!isOurs(role) || !password) throw new Error("write lines such as veza_ledger_sampler=…");
-  console.log(`alter role ${role} password '${scramVerifier(password)}';`);
+/**
+ * Returns SQL that gives roles their passwords, as what Postgres stores of them, so that no log of the server shows
+ * one. `lines` are such as veza_ledger_sampler=…; a shell reads the same file. Throws a sentence that names the line,
+ * and never what is in it, when a shell or a URL would read another password, or no role of this service is named.
+ */
+export function verifiersSql(lines: string): string {
+  const given = new Set<string>();
+  const statements = lines.split("\n").map((line, index) => {
+    if (line.trim() === "") return "";
+    const problem = (what: string) => new Error(`line ${index + 1}: ${what}`);
+    const [, role = "", password = ""] = /^(\w+)=(.*)$/s.exec(line) ?? [];
+    if (!isOurs(role)) throw problem("write veza_ledger_sampler=…, or another of this service's roles");
+    if (given.has(role)) throw problem(`${role} has a password already`);
+    if (!/^[\w.,+=^-]+$/.test(password)) {
+      throw problem("the password may have letters, digits and _ . , + = ^ - as by: openssl rand -hex 24");
+    }
+    given.add(role);
+    return `alter role ${role} password '${scramVerifier(password)}';\n`;
+  });
+  return statements.join("");
+}
+
+// npm run verifiers <passwords
+if (import.meta.main) {
+  try {
+    process.stdout.write(verifiersSql(await text(process.stdin)));
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exitCode = 1;
+  }
 }

@@ -1,0 +1,55 @@
+// A file of passwords becomes verifiers: what a shell reads from that file logs in, and nothing else is set.
+import { execFileSync, spawnSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import postgres from "postgres";
+import { expect, it } from "vitest";
+import { serverForFile } from "../helpers/database.ts";
+import { projectFolder } from "../helpers/processes.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
+
+const url = await serverForFile();
+function verifiers(input: string) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["commands/verifiers.ts"], {
+    input,
+    cwd: projectFolder,
+    encoding: "utf8",
+  });
+  return { status, stdout, stderr };
+}
+
+it.each(["0a1b2c", "a=b", "x,y.z+1^-_"])("%s logs in, as a shell reads it", async (password) => {
+  const file = path.join(await newFolder(), "passwords");
+  const lines = `\nveza_ledger_oncall=${password}\nveza_ledger=other\n`;
+  await writeFile(file, lines);
+  const read = execFileSync("sh", ["-c", `. ${file}; printf %s "$veza_ledger_oncall"`], { encoding: "utf8" });
+  expect(read).toBe(password);
+  const { status, stdout } = verifiers(lines);
+  expect([status, stdout.includes(password)]).toEqual([0, false]);
+  const admin = postgres(url, { max: 1 });
+  await admin.unsafe(stdout).finally(() => admin.end());
+  const login = postgres(url.replace("postgres:postgres@", `veza_ledger_oncall:${password}@`), { max: 1 });
+  expect(await login`select current_user`.finally(() => login.end())).toEqual([{ current_user: "veza_ledger_oncall" }]);
+});
+
+it.each([
+  ["a comment in it", "veza_ledger_oncall=hid#den"],
+  ["quotes", 'veza_ledger_oncall="hidden"'],
+  ["a space", "veza_ledger_oncall=hid den"],
+  ["a space before it", "veza_ledger_oncall= hidden"],
+  ["a line of Windows", "veza_ledger_oncall=hidden\r"],
+  ["another alphabet", "veza_ledger_oncall=hïdden"],
+  ["what a URL means otherwise", "veza_ledger_oncall=hid@den"],
+  ["no password", "veza_ledger_oncall="],
+  ["no role", "hidden"],
+  ["another's role", "hidden_role=hidden"],
+  ["a colon", "veza_ledger_oncall: hidden"],
+  ["the role twice", "veza_ledger=hidden"],
+])("%s is refused by its line, and nothing is set or shown", (_, line) => {
+  const { status, stdout, stderr } = verifiers(`veza_ledger=first\n${line}\n`);
+  expect([status, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/^line 2: [^\n]+\n$/);
+  expect(stderr).not.toMatch(/hid|hïd/);
+});
+
+it("no line is no password", () => expect(verifiers("")).toEqual({ status: 0, stdout: "", stderr: "" }));
