@@ -30,6 +30,8 @@ export function rolesFile(text: string): string {
   const parts = {
     logins: Object.entries(roles).map(creation).join("\n"),
     ledger: grants(ledgerRights),
+    names: tables.map((table) => `'${table}'`).join(", "),
+    found: tables.map((table) => `to_regclass('${table}'::text)`).join(", "),
     tables: tables.map((table) => `'${table}'::regclass`).join(", "),
     outbox: grants(outboxRights),
     ledger_metrics: grants(ourRights),

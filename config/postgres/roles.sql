@@ -24,6 +24,32 @@
 
 savepoint schema_sql_has_begun; -- Fails unless schema.sql has begun the transaction.
 
+-- Says first what is not there. These names lead to the application's tables, and nothing of its own runs.
+set local search_path = pg_catalog, :schema, pg_temp;
+do $$
+declare
+  path constant text := current_setting('search_path'::text);
+  names constant text[] := array[
+    -- generated: names
+    'orders', 'refunds', 'seller_transfers'
+    -- end of names
+  ];
+  found constant regclass[] := array[
+    -- generated: found
+    to_regclass('orders'::text), to_regclass('refunds'::text), to_regclass('seller_transfers'::text)
+    -- end of found
+  ];
+  missing text;
+begin
+  set local search_path = pg_catalog, pg_temp;
+  select string_agg(name, ', ') into missing from unnest(names, found) as given (name, oid) where oid is null;
+  if missing is not null then
+    raise exception 'in the database %, % sees no % in the schema %', current_database(), current_user, missing,
+      regexp_replace(path, '^pg_catalog, |, pg_temp$', '', 'g')
+      using hint = 'Is this the database, and the login? Give -v schema what the sampler has as LEDGER_SCHEMA.';
+  end if;
+end $$;
+
 -- The logins, and how many connections each may have. veza_ledger is for both functions in one process.
 do $$ begin
   -- generated: logins

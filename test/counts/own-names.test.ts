@@ -2,6 +2,7 @@
 // there that fit better than Postgres' own. None of them runs as the sampler, or makes a count wrong.
 
 import { expect, it } from "vitest";
+import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks, plain, rowsOf } from "../../lib/checks.ts";
 import { oldestRowsOf } from "../../lib/counted-rows.ts";
 import { beginReading } from "../../lib/transaction.ts";
@@ -43,6 +44,7 @@ it.each(["varchar(20)", "state", "text_of_ours"])("a status of the type %s", asy
   const database = await databaseForTest();
   const run = (statements: string) => database.admin.unsafe(statements);
   await run(hostile);
+  await runSqlFiles(database.adminUrl, setUp); // Nor as an administrator.
   await run(`set search_path = pg_catalog, public;
     alter table orders alter status type ${type} using status::${type}, alter hyperswitch_payment_id type varchar(64);
     alter table refunds alter status type ${type} using status::${type}, alter hyperswitch_refund_id type varchar(64);
