@@ -12,6 +12,7 @@ set local search_path = pg_catalog, pg_temp;
 set local standard_conforming_strings = on;
 set local statement_timeout = '1min';
 set local lock_timeout = '2s';
+set local idle_in_transaction_session_timeout = '10s'; -- A psql that is cut off leaves no lock behind.
 set local client_min_messages = warning;
 
 -- Refuses to act as somebody else, and to drop a ledger_metrics that no administrator has made.

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, expect, it } from "vitest";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { readSqlFile, runSqlFiles } from "../../commands/sql.ts";
 import { countTimeoutMs } from "../../lib/checks.ts";
 import { beginReading, beginWriting } from "../../lib/transaction.ts";
 import { serverForFile } from "../helpers/database.ts";
@@ -61,6 +61,18 @@ it("has twice the connections that serverless.yml lets receivers use: one that e
   const limits = await admin`select rolconnlimit from pg_roles where rolname ~ '^veza_ledger(_receiver)?$'`;
   for (const { rolconnlimit } of limits) expect(rolconnlimit).toBeGreaterThanOrEqual(2 * Number(concurrency));
 });
+
+it.each(["schema.sql", "roles.rollback.sql"])(
+  "%s ends by itself where psql is cut off, and its locks too",
+  async (file) => {
+    const text = (await readSqlFile(`config/postgres/${file}`)).replaceAll(/^\\.*$/gm, "").replace("commit;", "");
+    const session = await admin.reserve();
+    const [row] = await session.unsafe(text).then(() => session.unsafe("show idle_in_transaction_session_timeout"));
+    await session.unsafe("rollback");
+    session.release();
+    expect(row).toEqual({ idle_in_transaction_session_timeout: "10s" });
+  },
+);
 
 it("is taken back whole, also in part, and twice", async () => {
   await admin.unsafe("drop owned by veza_ledger_oncall; drop role veza_ledger_oncall");
