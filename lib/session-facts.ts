@@ -1,10 +1,18 @@
 import { codeOf, type Database } from "./database.ts";
 import { askOn } from "./question.ts";
 
-const mayRead = (schema: string, relation: string) => `exists (
+const mayRead = (schema: string, relation: string, which = "true") => `exists (
       select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
       where nspname = '${schema}' and relname = '${relation}' and has_any_column_privilege(pg_class.oid, 'select')
-        and has_schema_privilege(relnamespace, 'usage'))`;
+        and has_schema_privilege(relnamespace, 'usage') and ${which})`;
+
+/**
+ * SQL: it is a table whose times are Postgres' own. Before PostgreSQL 15, anybody may create an outbox in public: of a
+ * view, or of types of its own, functions would run as the sampler.
+ */
+const isPlainOutbox = `relkind = 'r' and 3 = (
+          select count(*) from pg_attribute where attrelid = pg_class.oid
+            and attname in ('created_at', 'parked_at', 'sent_at') and atttypid = 'timestamptz'::regtype::oid)`;
 
 /**
  * Also which schemas are there and may be used, since a search_path skips others without a word; and which of the
@@ -13,7 +21,7 @@ const mayRead = (schema: string, relation: string) => `exists (
 const question = `
   select pg_catalog.to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
     extract(epoch from clock_timestamp())::numeric as now,
-    ${mayRead("public", "ledger_metrics_outbox")} as "hasOutbox",
+    ${mayRead("public", "ledger_metrics_outbox", isPlainOutbox)} as "hasOutbox",
     ${mayRead("ledger_metrics", "amounts_at_risk")} as "hasAmounts",
     ${mayRead("ledger_metrics", "accepted")} as "hasAccepted"`;
 

@@ -59,6 +59,26 @@ it.each(["varchar(20)", "state", "text_of_ours"])("a status of the type %s", asy
   for (const check of checks) await sql.unsafe(beginReading(ledger) + oldestRowsOf(check, true));
 });
 
+it.each([
+  [
+    "a view",
+    "create view ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at where trap()",
+  ],
+  [
+    "a table with times of its own type",
+    `create type moment as enum ('a'); create function moment(moment) returns timestamptz language sql as 'select now() where trap()';
+     create cast (moment as timestamptz) with function moment(moment) as implicit;
+     create table ledger_metrics_outbox as select 'a'::moment as created_at, null::timestamptz as parked_at, null::timestamptz as sent_at`,
+  ],
+])("%s in the place of the outbox is not read", async (_, made) => {
+  const log = captureLog();
+  const database = await databaseForTest();
+  await database.admin.unsafe(`create function trap() returns boolean language plpgsql as
+    $$ begin raise exception 'ran as %', current_user; end $$; ${made}; grant select on ledger_metrics_outbox to public`);
+  const { unread } = await sampleOf(database.samplerUrl);
+  expect([unread, log]).toEqual([[], []]);
+});
+
 it("people read the same conditions without the schema of operators", () => {
   for (const check of checks) expect(plain(rowsOf(check))).not.toMatch(/pg_catalog|operator/);
 });
