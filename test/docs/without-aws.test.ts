@@ -270,31 +270,37 @@ describe("what it adds to servers in use", () => {
     expect(jobs).toMatchObject([{ honor_labels: true }]);
   });
 
-  it.each(["VezaLedgerAlive", "VezaLedgerSamplerSilent", "VezaLedgerStuckOrders", "VezaLedgerStuckRefunds", "Own"])(
-    "routes %s to the receiver that the shipped route has for it",
-    async (alert) => {
-      const { file } = await findProgram("amtool");
-      const [route = ""] = (await blocksOf(page, "yaml")).slice(3);
-      const added = load(route) as { route: object; receivers: object[] };
-      const config = path.join(await newFolder(), "alertmanager.yml");
-      await writeFile(
-        config,
-        dump({ route: { receiver: "own", ...added.route }, receivers: [{ name: "own" }, ...added.receivers] }),
-      );
-      const severity = /StuckRefunds/.test(alert) ? "ticket" : /Alive/.test(alert) ? "none" : "page";
-      const routeOf = async (file_: string) => {
-        const args = [
-          "config",
-          "routes",
-          "test",
-          `--config.file=${file_}`,
-          `alertname=${alert}`,
-          `severity=${severity}`,
-        ];
-        return (await runProgram(file, args, {}).exited).output.match(/^\S*(own|alive|pages|tickets)/m)?.[0];
-      };
-      const shipped = await routeOf("config/alertmanager/alertmanager.yml");
-      expect(await routeOf(config)).toBe(alert === "Own" ? "own" : `veza-ledger-${shipped}`);
-    },
-  );
+  it.each([
+    ["VezaLedgerAlive", ""],
+    ["VezaLedgerSamplerSilent", ""],
+    ["VezaLedgerStuckOrders", ""],
+    ["VezaLedgerStuckOrders", "prod"],
+    ["VezaLedgerStuckOrders", "staging"],
+    ["VezaLedgerStuckRefunds", "prod"],
+    ["Own", "prod"],
+  ])("routes %s of the stage %o to the receiver that the shipped route has for it", async (alert, stage) => {
+    const { file } = await findProgram("amtool");
+    const [route = ""] = (await blocksOf(page, "yaml")).slice(3);
+    const added = load(route) as { route: object; receivers: object[] };
+    const config = path.join(await newFolder(), "alertmanager.yml");
+    await writeFile(
+      config,
+      dump({ route: { receiver: "own", ...added.route }, receivers: [{ name: "own" }, ...added.receivers] }),
+    );
+    const severity = /StuckRefunds/.test(alert) ? "ticket" : /Alive/.test(alert) ? "none" : "page";
+    const routeOf = async (file_: string) => {
+      const args = [
+        "config",
+        "routes",
+        "test",
+        `--config.file=${file_}`,
+        `alertname=${alert}`,
+        `severity=${severity}`,
+        ...(stage ? [`stage=${stage}`] : []),
+      ];
+      return (await runProgram(file, args, {}).exited).output.match(/^\S*(own|alive|pages|tickets)/m)?.[0];
+    };
+    const shipped = await routeOf("config/alertmanager/alertmanager.yml");
+    expect(await routeOf(config)).toBe(alert === "Own" ? "own" : `veza-ledger-${shipped}`);
+  });
 });
