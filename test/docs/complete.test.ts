@@ -93,4 +93,4 @@ it.each(eventSchema.options)(
 );
 
 it("docs/settings.md has each setting", () =>
-  expectIn(["SECRET_ID", ...settingNames].map((name) => ["docs/settings.md", `\`${name}\``])));
+  expectIn(["SECRET_ID", "PORT", "HOST", ...settingNames].map((name) => ["docs/settings.md", `\`${name}\``])));

@@ -1,8 +1,11 @@
-// The pages: their links.
+// The pages: their links, and what they name that is elsewhere: commands, folders, roles and limits.
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
+import { roles } from "../../commands/rights.ts";
 import { parseEvents } from "../../lib/events.ts";
+import * as limits from "../../lib/limits.ts";
+import manifest from "../../package.json" with { type: "json" };
 
 const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "clients/go/README.md"];
 for (const name of await readdir("docs", { recursive: true })) if (name.endsWith(".md")) pages.push(`docs/${name}`);
@@ -32,4 +35,56 @@ it.each(pages)("%s links to pages and headings that are there", async (page) => 
 it("docs/events.md has an example that the receiver takes", async () => {
   const example = /```json\n([\s\S]*?)```/.exec(await readFile("docs/events.md", "utf8"))?.[1] ?? "";
   expect(parseEvents(example)).not.toHaveLength(0);
+});
+
+it("the README leads to every page of docs, and the runbook's index to each of its own", async () => {
+  const linked = async (page: string) =>
+    [...(await readFile(page, "utf8")).matchAll(/\]\(([^)#\s]+\.md)/g)].map(([, link = ""]) =>
+      path.join(path.dirname(page), link),
+    );
+  const links = [...(await linked("README.md")), ...(await linked("docs/runbook/README.md"))];
+  expect(pages.filter((page) => page !== "README.md" && !links.includes(page))).toEqual([]);
+});
+
+it.each(pages)("%s names no npm script that is not there", async (page) => {
+  const named = [...(await readFile(page, "utf8")).matchAll(/\bnpm run (?:--?\w+ )*([a-z][\w:]*)/g)];
+  const gone = named.map(([, name = ""]) => name).filter((name) => !Object.hasOwn(manifest.scripts, name));
+  // The changelog says of one that it is gone.
+  expect(gone.filter((name) => page !== "CHANGELOG.md" || name !== "migrate")).toEqual([]);
+});
+
+it("CONTRIBUTING.md has a row for each folder", async () => {
+  const ignored = (await readFile(".gitignore", "utf8")).split("\n").map((name) => name.replaceAll("/", ""));
+  const folders = (await readdir(".", { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && !ignored.includes(entry.name))
+    .map(({ name }) => name);
+  const [, table = ""] = (await readFile("CONTRIBUTING.md", "utf8")).split("## Folders");
+  const rows = [...table.matchAll(/^\| `(\w+)\/` \|/gm)].map(([, name]) => name);
+  expect(rows.sort()).toEqual(folders.sort());
+});
+
+it("docs/settings.md has each role, with its number of connections", async () => {
+  const rows = [...(await readFile("docs/settings.md", "utf8")).matchAll(/^\| `(veza_ledger\w*)` \|.*\| (\d+) \|$/gm)];
+  expect(Object.fromEntries(rows.map(([, role, connections]) => [role, Number(connections)]))).toEqual(roles);
+});
+
+it("docs/promises.md has the limits of lib/limits.ts, and they add up", async () => {
+  const [, part = ""] = (await readFile("docs/promises.md", "utf8")).split("## Limits");
+  const columns = [2, 3].map((column) =>
+    [...part.matchAll(/^\| .*$/gm)].flatMap(([row]) => {
+      const [, seconds] = /([\d.]+) s/.exec(row.split("|")[column] ?? "") ?? [];
+      return seconds ? [Number(seconds)] : [];
+    }),
+  );
+  const seconds = (...ms: number[]) => ms.map((each) => each / 1000);
+  const { secretsTimeoutMs, sampleTimeoutMs, pushTimeoutMs, publishTimeoutMs, rowsTimeoutMs, recordTimeoutMs } = limits;
+  const tick = seconds(2 * secretsTimeoutMs, sampleTimeoutMs, 2 * pushTimeoutMs, publishTimeoutMs, rowsTimeoutMs);
+  const delivery = seconds(2 * secretsTimeoutMs, recordTimeoutMs, publishTimeoutMs);
+  for (const [of, known] of [tick, delivery].entries()) {
+    const shown = columns[of] ?? [];
+    expect(shown.slice(0, known.length)).toEqual(known);
+    const all = shown.at(-1) ?? 0;
+    expect(shown.slice(0, -1).reduce((sum, each) => sum + each)).toBe(all);
+    expect(await readFile("serverless.yml", "utf8")).toContain(`timeout: ${all}\n`);
+  }
 });

@@ -1,6 +1,6 @@
 // npm run test:docs: a newcomer's walk through the README and docs/deploy.md, command by command, in a copy of the
-// project. test/aws/first-hour.test.ts walks the README's way to AWS. `npm ci` has run already: .ci/run has it in a
-// fresh copy.
+// project. test/aws/first-hour.test.ts walks the way of docs/deploy.md to AWS. `npm ci` has run already: .ci/run has it
+// in a fresh copy.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it, onTestFinished } from "vitest";
