@@ -34,7 +34,7 @@ async function startWalk(address: string, ca: string, stage: string) {
       .replaceAll("read -rs PGPASSWORD", "PGPASSWORD=master")
       .replaceAll(/\bpsql (?=postgres:|-v)/g, `PGPASSWORD=master PGSSLROOTCERT=${ca} psql `)
       .replaceAll("https://push.example.com", inject("pushgatewayUrl"))
-      .replaceAll("schema=public", "schema=veza")
+      .replaceAll(/(schema)=public/gi, "$1=veza")
       .replaceAll("ledgerSchema: public", "ledgerSchema: veza")
       .replaceAll(/(\.\/)?\bpasswords\b/g, path.join(folder, "passwords"))
       .replaceAll("verifiers.sql", path.join(folder, "verifiers.sql"));
