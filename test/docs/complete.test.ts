@@ -78,6 +78,16 @@ it("docs/alerts.md names the severities of each alert's rules", async () => {
   expect(named.sort()).toEqual([...shipped].sort());
 });
 
+it("README.md names for each check a severity that its alert has", async () => {
+  const rows = [
+    ...(await textOf("README.md")).matchAll(/^\| `veza_\w+` .*\| \[(\w+)\]\(docs\/runbook\/(\w+)\.md\) \|$/gm),
+  ];
+  const named = rows.map(([, severity, alert]) => `${alert}: ${severity}`);
+  const shipped = (await shippedAlerts()).map(({ alert, labels }) => `${alert}: ${labels.severity}`);
+  expect(named).toHaveLength(checks.length);
+  expect(named.filter((each) => !shipped.includes(each))).toEqual([]);
+});
+
 it.each(eventSchema.options)(
   "$entries.type.literal is in the page and in the client, with its fields",
   ({ entries }) => {
