@@ -1,19 +1,17 @@
-import { checks } from "../lib/checks.ts";
-import { oldestRowsOf } from "../lib/counted-rows.ts";
-import type { Database } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
-import { takeSample } from "../lib/sample.ts";
-import { beginReading, searchPath } from "../lib/transaction.ts";
-import { command, Misuse, start } from "./command.ts";
-import { firstLook } from "./doctor/first-look.ts";
-import { postgresTimeoutMs, type Scene, takeLooks } from "./doctor/look.ts";
-import { gatewayLooks, looks } from "./doctor/looks.ts";
-import { ledgerOf, openSession, readSettings } from "./doctor/session.ts";
-import { type Finding, findingOf, type Verdict, well } from "./finding.ts";
-import { linesOf, type Print } from "./print.ts";
-
 // npm run doctor: looks for everything that would keep the functions from working, with their own settings and code.
 // Prints a finding for each look. What it writes to the database, it takes back.
+import { deadline } from "../lib/deadline.ts";
+import { command, Misuse, start } from "./command.ts";
+import { countByUrl } from "./doctor/count-by-url.ts";
+import { type Finding, findingOf, type Verdict, well } from "./doctor/finding.ts";
+import { takeLooks } from "./doctor/look.ts";
+import { gatewayLooks, isLook, postgresLooks } from "./doctor/looks.ts";
+import { openSession } from "./doctor/postgres.ts";
+import { linesOf, type Print } from "./doctor/print.ts";
+import type { Functions } from "./doctor/scene.ts";
+import { readSettings } from "./doctor/settings.ts";
+import { statementsOfTick } from "./doctor/statements.ts";
+
 const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>] [--strict]
        npm run doctor -- sampler --sql
        npm run doctor -- postgres://… [--schema <name>,<name>]
@@ -39,32 +37,36 @@ const options = {
   schema: { type: "string" },
 } as const;
 
+/** The limit of all looks on Postgres together. */
+const postgresTimeoutMs = 20_000;
+
 /** Looks at what the settings name, or counts on the ledger behind a URL. */
-export const run = command(usage, options, async (values, [role = "both", ...more], { log }) => {
+export const run = command(usage, options, async (values, [target = "both", ...more], { log }) => {
   const { sql, schema, strict } = values;
   const listed = (given: string[]) => given.flatMap((text) => text.split(","));
   const [settled, known] = [listed(values.settled), listed(values.known)];
-  const isUrl = /^postgres(ql)?:/.test(role);
-  if (more.length > 0 || (sql && role !== "sampler") || (schema !== undefined && !isUrl) || (sql && strict)) {
+  const isUrl = /^postgres(ql)?:/.test(target);
+  if (more.length > 0 || (sql && target !== "sampler") || (schema !== undefined && !isUrl) || (sql && strict)) {
     throw new Misuse("these do not go together");
   }
   if (known.length > 0 && !strict) throw new Misuse("--known is for --strict");
-  const strange = known.find((name) => ![...looks, ...gatewayLooks].some((look) => look.name === name));
-  if (strange) throw new Misuse(`--known: there is no look of this name: ${strange}`);
-  if (!isUrl && !/^(both|sampler|receiver)$/.test(role)) throw new Misuse(`not understood: ${role}`);
+  const strange = known.find((name) => !isLook(name));
+  if (strange !== undefined) throw new Misuse(`--known: there is no look of this name: ${strange}`);
+  if (!isUrl && !/^(both|sampler|receiver)$/.test(target)) throw new Misuse(`not understood: ${target}`);
   if (sql) {
-    log(await statements());
+    log(await statementsOfTick());
     return 0;
   }
-  const functions = { sampler: role !== "receiver", receiver: role !== "sampler" };
-  const findings = isUrl ? firstLook(role, schema, settled, log) : examine(functions, settled, log);
-  const { isWrong, doubts } = await findings;
+  const functions = { sampler: target !== "receiver", receiver: target !== "sampler" };
+  const { isWrong, doubts } = isUrl
+    ? await countByUrl(target, schema, settled, log)
+    : await examine(functions, settled, log);
   if (isWrong) return 1;
   return strict && doubts.some((name) => !known.includes(name)) ? 3 : 0;
 });
 
-/** Takes all looks, and prints what each has found. */
-async function examine(functions: Scene["functions"], settled: string[], print: Print): Promise<Verdict> {
+/** Takes all looks at an installation, and prints what each has found. */
+async function examine(functions: Functions, settled: string[], print: Print): Promise<Verdict> {
   const verdict: Verdict = { isWrong: false, doubts: [] };
   const say = (name: string, finding: Finding) => {
     print(linesOf(name, finding));
@@ -75,36 +77,18 @@ async function examine(functions: Scene["functions"], settled: string[], print: 
   if (!settings) return verdict;
   say("settings", well("valid"));
 
-  const scene = { functions, settled, settings };
-  const limit = deadline("Postgres", postgresTimeoutMs);
-  const session = await openSession(settings, limit).catch((error) => say("Postgres", findingOf(error)));
+  const signal = deadline("Postgres", postgresTimeoutMs);
+  const session = await openSession(settings, signal).catch((error) => say("Postgres", findingOf(error)));
   if (session) {
-    say("Postgres", well(`${session.version} on ${settings.database.host}, as ${session.login}`));
-    for await (const [{ name }, finding] of takeLooks(looks, { ...scene, ...session }, limit)) say(name, finding);
-    await session.database.close();
+    const { database, version, login } = session;
+    say("Postgres", well(`${version} on ${settings.database.host}, as ${login}`));
+    const scene = { functions, settings, settled, ...session };
+    const limit = { database, signal, timeoutMs: postgresTimeoutMs };
+    for await (const { look, finding } of takeLooks(postgresLooks, scene, limit)) say(look.name, finding);
+    await database.close();
   }
-  for await (const [{ name }, finding] of takeLooks(gatewayLooks, scene)) say(name, finding);
+  for await (const { look, finding } of takeLooks(gatewayLooks, { functions, settings })) say(look.name, finding);
   return verdict;
-}
-
-/** Every statement of a tick, to paste into psql: a tick whose session notes them instead of asking. */
-async function statements(): Promise<string> {
-  const ledger = ledgerOf(process.env);
-  const { schemas, timeZone } = ledger;
-  const begin = beginReading(ledger);
-  const asked = [
-    "-- Ask as the sampler's login: its rights decide what it sees. The outbox may be elsewhere.\n" +
-      `set search_path = ${searchPath(schemas)};\nset timezone = '${timeZone}';\nset row_security = off;`,
-  ];
-  const witness = { schemas, now: Date.now() / 1000, hasAmounts: true, hasAccepted: true, hasOutbox: true };
-  const unsafe = async (question: string) => {
-    asked.push(`${question.replace(begin, "")};`);
-    return asked.length === 2 ? [[witness]] : [checks.map(({ id }) => ({ check: id, ids: 1, until: 1 }))];
-  };
-  const close = async () => {};
-  const database = { sql: { unsafe }, ledger, lost: new AbortController().signal, close } as unknown as Database;
-  await takeSample({ use: (work) => work(database), close }, deadline("a tick", postgresTimeoutMs));
-  return [...asked, ...checks.map((check) => `${oldestRowsOf(check, true)};`)].join("\n\n");
 }
 
 if (import.meta.main) await start(run);

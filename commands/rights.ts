@@ -1,8 +1,7 @@
-import { checks } from "../lib/checks.ts";
-
 // What the database has to have besides the ledger and config/postgres/schema.sql: logins and their rights. `npm run
 // generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. Settings are the functions'
 // own: lib/transaction.ts.
+import { checks } from "../lib/checks.ts";
 
 /** The logins, and how many connections each may have. */
 export const roles = {
@@ -15,12 +14,15 @@ export const roles = {
 export type Role = keyof typeof roles;
 const [sampler, receiver, oncall] = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall"] as const;
 
-/** The role of this service that a login is, itself or as the clone that AWS' rotation makes; undefined: another's. */
-export function roleOf(login: string): Role | undefined {
-  const name = login.replace(/_clone$/, "");
-  return Object.hasOwn(roles, name) ? (name as Role) : undefined;
-}
+export const roleNames = Object.keys(roles) as readonly Role[];
 
+/** The logins with a role's rights: the role itself, and the clone that AWS' rotation makes of it. */
+export const loginsOf = (role: Role): string[] => [role, `${role}_clone`];
+
+/** The role of this service that a login has. Undefined for a login of somebody else. */
+export const roleOf = (login: string): Role | undefined => roleNames.find((role) => loginsOf(role).includes(login));
+
+/** Whether a login is one of this service. */
 export const isOurs = (login: string): boolean => roleOf(login) !== undefined;
 
 /** A right to a relation. Without columns, it is a right to all of it. */
@@ -60,7 +62,10 @@ function toOutbox(role: Role, columns: string[]): Right {
 }
 
 const ours = (role: Role, privilege: Right["privilege"], name: string, columns: string[] = []): Right => ({
-  ...{ role, privilege, table: `ledger_metrics.${name}`, columns },
+  role,
+  privilege,
+  table: `ledger_metrics.${name}`,
+  columns,
 });
 
 /** To ledger_metrics. Deleting deliveries is for those past their 14 days. */

@@ -18,7 +18,7 @@ const isPlainOutbox = `relkind = 'r' and 3 = (
  * Also which schemas are there and may be used, since a search_path skips others without a word; and which of the
  * relations that not every database has this session may read.
  */
-const question = `
+export const sessionQuestion = `
   select pg_catalog.to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
     extract(epoch from clock_timestamp())::numeric as now,
     ${mayRead("public", "ledger_metrics_outbox", isPlainOutbox)} as "hasOutbox",
@@ -43,7 +43,7 @@ export async function askSession(database: Database, deadline: AbortSignal): Pro
   const askedAtSeconds = Date.now() / 1000;
   const { schemas: expected, timeZone } = database.ledger;
   const ask = askOn(database, deadline);
-  const [seen] = await ask(question).catch((error) => {
+  const [seen] = await ask(sessionQuestion).catch((error) => {
     // Invalid parameter value: no other setting of a message is given by people.
     if (codeOf(error) === "22023") throw new Error(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`);
     throw error;

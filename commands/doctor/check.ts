@@ -1,26 +1,28 @@
+// The look "check …", one for each check.
 import { type Check, questionOf, stateOf } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
-import { again, correct, doubt, type Finding, type Step, view, well, wrong } from "../finding.ts";
-import type { Session } from "./look.ts";
+import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
+import { correctRows, installAgain, readAView } from "./remedies.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /** By Postgres' SQLSTATE; the first is of a type that does not take the value. */
 const remedies: Record<string, Step> = {
-  "22P02": view,
-  "42501": `${again}; or, where a function behind a view reads it: ${view}`,
+  "22P02": readAView,
+  "42501": `${installAgain}; or, where a function behind a view reads it: ${readAView}`,
 };
-const pasted = "paste its query into psql: npm run doctor -- sampler --sql";
+const pasteQuery = "paste its query into psql: npm run doctor -- sampler --sql";
 
 /**
  * Whether the role can ask a check, and whether the rows in its state have a time until now, but for 5 min. A row
  * without such a time would be missing in a count by minutes.
  */
-export async function lookAtCheck({ ask }: Pick<Session, "ask">, check: Check): Promise<Finding> {
+export async function lookAtCheck({ ask }: Pick<LedgerScene, "ask">, check: Check): Promise<Finding> {
   const { table, time, staleAfter } = check;
   try {
     await ask(`explain ${questionOf(check, { withOldest: true })}`);
   } catch (error) {
-    return wrong(errorFields(error).reason, "a plan of its query", remedies[codeOf(error)] ?? pasted);
+    return wrong(errorFields(error).reason, "a plan of its query", remedies[codeOf(error)] ?? pasteQuery);
   }
   const isAhead = `${time} > now() + interval '5 minutes'`;
   const question = `
@@ -32,7 +34,8 @@ export async function lookAtCheck({ ask }: Pick<Session, "ask">, check: Check): 
     ...(row?.ahead > 0 ? [`rows whose ${time} is in the future: ${row?.ahead}`] : []),
   ];
   if (texts.length === 0) return well("can be asked");
-  const found = staleAfter ? wrong : doubt;
-  const effect = staleAfter ? "they do not count" : "they count, without an oldest row";
-  return found(`${texts.join(", ")}; ${effect}`, `each ${time} until now`, correct);
+  const expected = `each ${time} until now`;
+  return staleAfter
+    ? wrong(`${texts.join(", ")}; they do not count`, expected, correctRows)
+    : doubt(`${texts.join(", ")}; they count, without an oldest row`, expected, correctRows);
 }

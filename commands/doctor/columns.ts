@@ -1,12 +1,14 @@
-import { doubt, type Finding, view, well, wrong } from "../finding.ts";
+// The look "columns of …", one for each table.
 import { columnsOf } from "../rights.ts";
-import type { Session } from "./look.ts";
+import { doubt, type Finding, well, wrong } from "./finding.ts";
+import { readAView } from "./remedies.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /**
  * Whether a table has the columns that its checks read; if not, what it has instead. Without `id`, rows count, and
  * nobody can list or accept them.
  */
-export async function lookAtColumns({ ask }: Session, table: string): Promise<Finding> {
+export async function lookAtColumns({ ask }: LedgerScene, table: string): Promise<Finding> {
   const rows = await ask(`
     select attname as name from pg_attribute
     where attrelid = to_regclass('${table}') and attnum > 0 and not attisdropped order by attnum`);
@@ -16,8 +18,8 @@ export async function lookAtColumns({ ask }: Session, table: string): Promise<Fi
   if (missing.length > 0) {
     const others = found.filter((column) => !read.includes(column)).join(", ");
     const fact = `there is no ${missing.join(", ")}${others && `, but ${others}`}`;
-    return wrong(fact, read.join(", "), `migrate the ledger, or ${view}`);
+    return wrong(fact, read.join(", "), `migrate the ledger, or ${readAView}`);
   }
   if (found.includes("id")) return well("all that the checks read");
-  return doubt("all that the checks read, and no id", "an id, by which a row is listed or accepted", view);
+  return doubt("all that the checks read, and no id", "an id, by which a row is listed or accepted", readAView);
 }

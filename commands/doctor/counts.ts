@@ -1,11 +1,12 @@
+// The look "counts", and the counts themselves.
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
 import type { Ask } from "../../lib/question.ts";
-import { type Finding, well } from "../finding.ts";
-import { ago } from "../print.ts";
-import type { Session } from "./look.ts";
+import { type Finding, well } from "./finding.ts";
+import { ago } from "./print.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /** Says what counts now. On day one, the alerts fire for old rows. */
-export async function lookAtCounts({ ask }: Session): Promise<Finding> {
+export async function lookAtCounts({ ask }: LedgerScene): Promise<Finding> {
   const outcomes = await countNow(ask);
   const texts = outcomes.flatMap((outcome) => {
     if ("error" in outcome) return [`${outcome.check.id} unknown`];
@@ -15,9 +16,9 @@ export async function lookAtCounts({ ask }: Session): Promise<Finding> {
 }
 
 /** Runs the checks one after the other: each may take as long as the server is given. */
-export async function countNow(count: Ask): Promise<Outcome[]> {
+export async function countNow(ask: Ask): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
-  for (const check of checks) outcomes.push(...(await runChecks(count, [check])));
+  for (const check of checks) outcomes.push(...(await runChecks(ask, [check])));
   return outcomes;
 }
 

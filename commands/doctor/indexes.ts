@@ -1,13 +1,14 @@
+// The look "indexes".
 import { type Check, checks, questionOf } from "../../lib/checks.ts";
 import type { Ask } from "../../lib/question.ts";
-import { type Finding, well, wrong } from "../finding.ts";
-import type { Session } from "./look.ts";
+import { type Finding, well, wrong } from "./finding.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /** The planner's cost of about 100,000 rows without an index, which are read in milliseconds. */
 const smallCost = 2_500;
 
 /** Whether an index spares each check that can be asked from reading a whole large table, by the planner's estimate. */
-export async function lookAtIndexes({ ask }: Session): Promise<Finding> {
+export async function lookAtIndexes({ ask }: LedgerScene): Promise<Finding> {
   const unserved: Check[] = [];
   for (const check of checks) if (await readsWhole(ask, check)) unserved.push(check);
   if (unserved.length === 0) return well("no check reads the whole of a large table");
@@ -23,10 +24,20 @@ export async function lookAtIndexes({ ask }: Session): Promise<Finding> {
 async function readsWhole(ask: Ask, check: Check): Promise<boolean> {
   const explain = "set local max_parallel_workers_per_gather = 0; explain (format json)";
   const [row] = await ask(`${explain} ${questionOf(check, { withOldest: true })}`).catch(() => []);
-  let cost = 0;
-  JSON.stringify(row, (_, node) => {
-    if (node?.["Node Type"] === "Seq Scan") cost += node["Total Cost"];
-    return node;
-  });
-  return cost > smallCost;
+  const [{ Plan: plan } = {}] = row?.["QUERY PLAN"] ?? [];
+  return plan !== undefined && scanCostOf(plan) > smallCost;
+}
+
+/** A node of a plan, in the JSON of EXPLAIN. */
+interface PlanNode {
+  "Node Type": string;
+  "Total Cost": number;
+  /** The nodes that it reads from. */
+  Plans?: PlanNode[];
+}
+
+/** What a plan spends on reading tables as a whole, in the planner's units. */
+function scanCostOf(node: PlanNode): number {
+  const own = node["Node Type"] === "Seq Scan" ? node["Total Cost"] : 0;
+  return (node.Plans ?? []).reduce((cost, below) => cost + scanCostOf(below), own);
 }

@@ -1,22 +1,25 @@
-import { doubt, type Finding, well, wrong } from "../finding.ts";
-import { isOurs } from "../rights.ts";
-import type { Scene, Session } from "./look.ts";
+// The look "login".
+import { type Role, roleOf } from "../rights.ts";
+import { doubt, type Finding, well, wrong } from "./finding.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /**
  * Whose login this is. With the login of somebody else, every other remedy would be for the wrong role. People on call
  * may read what the sampler reads, and so look in its place.
  */
-export async function lookAtLogin({ login, functions: { sampler, receiver } }: Scene & Session): Promise<Finding> {
-  const fits = [
+export async function lookAtLogin({ login, functions }: LedgerScene): Promise<Finding> {
+  const { sampler, receiver } = functions;
+  const fits: Role[] = [
     "veza_ledger",
-    ...(receiver ? [] : ["veza_ledger_sampler", "veza_ledger_oncall"]),
-    ...(sampler ? [] : ["veza_ledger_receiver"]),
+    ...(receiver ? [] : (["veza_ledger_sampler", "veza_ledger_oncall"] as const)),
+    ...(sampler ? [] : (["veza_ledger_receiver"] as const)),
   ];
   const expected = fits.join(" or ");
-  if (fits.includes(login.replace(/_clone$/, ""))) return well(login);
-  if (!isOurs(login)) {
+  const role = roleOf(login);
+  if (!role) {
     return doubt(`${login} has settings and rights of its own`, expected, "use a login of config/postgres/roles.sql");
   }
+  if (fits.includes(role)) return well(login);
   const remedy =
     sampler && receiver
       ? "look at one function: npm run doctor -- sampler, or npm run doctor -- receiver"

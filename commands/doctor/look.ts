@@ -1,77 +1,57 @@
-import type { Row } from "postgres";
-import type { CheckId } from "../../lib/checks.ts";
+// A look, and how looks are taken one after the other.
 import { type Database, isConnectionLost } from "../../lib/database.ts";
 import { orAbort, withAnyOf } from "../../lib/deadline.ts";
-import type { Settings } from "../../lib/settings.ts";
-import { type Finding, findingOf, Problem } from "../finding.ts";
+import { type Finding, findingOf, Problem } from "./finding.ts";
+import type { Functions } from "./scene.ts";
 
-/** A session on Postgres, as the functions open it. */
-export interface Session {
-  database: Database;
-  /** Who has logged in there. */
-  login: string;
-  /** The server's version. */
-  version: string;
-  /** Asks in a read-only transaction that waits 0.5 s for a lock. It has so many seconds, or the sampler's 1.5. */
-  ask(question: string, seconds?: number): Promise<Row[]>;
-}
-
-/** What looks are told before they look. */
-export interface Scene {
-  functions: { sampler: boolean; receiver: boolean };
-  /** Statuses for which nobody waits. */
-  settled: string[];
-  settings: Settings;
-}
-
-/** A look finds out one thing about the ledger, a session or the gateway. looks.ts lists them all. */
-export interface Look<On = Scene & Session> {
+/** One question of the doctor. looks.ts declares them all. */
+export interface Look<Scene> {
+  /** Begins the line that is printed, and is what --known names. */
   name: string;
-  /** Names of looks that have to pass first, if they are taken at all. Otherwise this look is skipped. */
-  behind?: string[];
+  /** Looks that have to pass first, as far as they are taken. Otherwise this look is skipped. */
+  needs?: readonly Look<never>[];
   /** The function that this look is for; without it, both. */
-  for?: "sampler" | "receiver";
-  /** It needs no role of this service, so that the first look takes it too. */
-  isFirst?: true;
-  /** The table that it looks at, and the check. */
-  table?: string;
-  check?: CheckId;
-  /** Resolves to undefined where there is nothing to look at. */
-  look(scene: On): Promise<Finding | undefined>;
+  for?: keyof Functions;
+  /** Resolves to what was found, or to undefined where there is nothing to look at. */
+  find(scene: Scene): Promise<Finding | undefined>;
 }
 
-/** The limit of all looks on Postgres together. */
-export const postgresTimeoutMs = 20_000;
+/** The connection that looks share, and the time that they have together. */
+export interface Limit {
+  database: Database;
+  /** Aborts when `timeoutMs` have passed. */
+  signal: AbortSignal;
+  timeoutMs: number;
+}
 
 /**
- * Takes the looks one after the other. Yields each with what it has found; a skipped look yields nothing. On Postgres, the look
- * that is late by `limit`, or that loses the connection, is the last.
+ * Takes the looks in their order. Yields each with its finding; a skipped look yields nothing. Never throws: an error
+ * is a finding. With a `limit`, the look that exceeds it or loses the connection is the last.
  */
-export async function* takeLooks<On extends Pick<Scene, "functions">>(
-  looks: Look<On>[],
-  scene: On & { database?: Database },
-  limit?: AbortSignal,
-): AsyncGenerator<[Look<On>, Finding]> {
-  const notPassed = new Set(looks.map(({ name }) => name));
-  const { database } = scene;
-  for (const taken of looks) {
-    const { name, behind = [], for: whose, look } = taken;
-    if (limit?.aborted || database?.lost.aborted) return;
-    if ((whose && !scene.functions[whose]) || behind.some((other) => notPassed.has(other))) continue;
-    const work = database && limit ? inTime(database, limit, () => look(scene)) : look(scene);
+export async function* takeLooks<Scene extends { functions: Functions }, Taken extends Look<Scene>>(
+  looks: readonly Taken[],
+  scene: Scene,
+  limit?: Limit,
+): AsyncGenerator<{ look: Taken; finding: Finding }> {
+  const notPassed = new Set<Look<never>>(looks);
+  for (const look of looks) {
+    if (limit?.signal.aborted || limit?.database.lost.aborted) return;
+    if (look.for && !scene.functions[look.for]) continue;
+    if (look.needs?.some((other) => notPassed.has(other))) continue;
+    const work = limit ? within(limit, () => look.find(scene)) : look.find(scene);
     const finding = await work.catch(findingOf);
-    if (finding?.mark !== "✗") notPassed.delete(name);
-    if (finding) yield [taken, finding];
+    if (finding?.mark !== "✗") notPassed.delete(look);
+    if (finding) yield { look, finding };
   }
 }
 
-async function inTime<T>(database: Database, limit: AbortSignal, work: () => Promise<T>): Promise<T> {
+async function within<T>({ database, signal, timeoutMs }: Limit, work: () => Promise<T>): Promise<T> {
   try {
-    return await withAnyOf([limit, database.lost], (signal) => orAbort(work(), signal));
+    return await withAnyOf([signal, database.lost], (any) => orAbort(work(), any));
   } catch (error) {
-    if (limit.aborted) {
+    if (signal.aborted) {
       throw new Problem(
-        `Postgres has not answered within ${postgresTimeoutMs / 1000} s`,
+        `Postgres has not answered within ${timeoutMs / 1000} s`,
         "look for locks and for load there, and whether the network drops idle connections",
         "run it again",
       );

@@ -1,73 +1,129 @@
-import { checks } from "../../lib/checks.ts";
+// All looks of the doctor, in the order of its lines. A look named "accepted rows" is in accepted-rows.ts, and one named
+// "table orders" in table.ts: a file has the name that is printed, and so has its function.
+import { type Check, checks } from "../../lib/checks.ts";
 import { tables } from "../rights.ts";
-import { lookAtAccepted } from "./accepted.ts";
+import { lookAtAcceptedRows } from "./accepted-rows.ts";
 import { lookAtCheck } from "./check.ts";
 import { lookAtColumns } from "./columns.ts";
 import { lookAtCounts } from "./counts.ts";
-import { lookAtGateway } from "./gateway.ts";
 import { lookAtIndexes } from "./indexes.ts";
 import { lookAtLogin } from "./login.ts";
-import type { Look, Scene } from "./look.ts";
-import { lookAtOnCall } from "./on-call.ts";
-import { lookAtPersistence } from "./persistence.ts";
+import type { Look } from "./look.ts";
+import { lookAtMoreRights } from "./more-rights.ts";
+import { lookAtPeopleOnCall } from "./people-on-call.ts";
+import { lookAtPushgateway } from "./pushgateway.ts";
+import { lookAtPushgatewayMemory } from "./pushgateway-memory.ts";
 import { lookAtRights } from "./rights.ts";
+import type { GatewayScene, InstallationScene, LedgerScene } from "./scene.ts";
 import { lookAtServer } from "./server.ts";
-import { lookAtShown } from "./shown.ts";
-import { lookAtStatuses } from "./statuses.ts";
-import { lookAtSurplus } from "./surplus.ts";
+import { lookAtStatus } from "./status.ts";
 import { lookAtTable } from "./table.ts";
 import { lookAtTime } from "./time.ts";
 import { lookAtTls } from "./tls.ts";
 import { lookAtTotals } from "./totals.ts";
+import { lookAtTotalsOnTheGateway } from "./totals-on-the-gateway.ts";
 import { lookAtUnwatched } from "./unwatched.ts";
 
-/** A look on Postgres. It is behind the look at the login, whose role decides what all others find. */
-const look = (name: string, look: Look["look"], more: Omit<Partial<Look>, "look"> = {}): Look => ({
-  ...{ name, look, ...more },
-  behind: ["login", ...(more.behind ?? [])],
-});
-/** A look at the ledger itself, which a login of any role can take. */
-const onLedger = (name: string, take: Look["look"], more: Pick<Look, "behind" | "table" | "check"> = {}): Look =>
-  look(name, take, { ...more, for: "sampler", isFirst: true });
+/** A look at the ledger: at one of its tables, for one of the checks, or at all of it. */
+export interface LedgerLook extends Look<LedgerScene> {
+  table?: string;
+  check?: Check;
+}
 
-const timesOf = (table: string) => new Set(checks.filter((check) => check.table === table).map(({ time }) => time));
+/** The login's role decides what the other looks on Postgres find, so that they all need this one. */
+const login: Look<LedgerScene> = { name: "login", find: lookAtLogin };
 
-/** The looks on a session, in their order. */
-export const looks: Look[] = [
-  { name: "TLS", look: lookAtTls },
-  { name: "login", look: lookAtLogin },
-  look("rights", lookAtRights),
-  look("more rights than it needs", lookAtSurplus),
-  look("server", lookAtServer, { isFirst: true }),
-  ...tables.flatMap((table) => [
-    onLedger(`table ${table}`, (scene) => lookAtTable(scene, table), { table }),
-    onLedger(`columns of ${table}`, (scene) => lookAtColumns(scene, table), { table, behind: [`table ${table}`] }),
-    onLedger(`status of ${table}`, (scene) => lookAtStatuses(scene, table), { table, behind: [`columns of ${table}`] }),
-    onLedger(`unwatched ${table}`, (scene) => lookAtUnwatched(scene, table), {
+const server: LedgerLook = { name: "server", needs: [login], find: lookAtServer };
+
+/** The looks at a table. Those at its times are apart, since the looks at its checks need them. */
+function looksAt(table: string) {
+  const place: LedgerLook = {
+    name: `table ${table}`,
+    needs: [login],
+    for: "sampler",
+    table,
+    find: (scene) => lookAtTable(scene, table),
+  };
+  const columns: LedgerLook = {
+    name: `columns of ${table}`,
+    needs: [login, place],
+    for: "sampler",
+    table,
+    find: (scene) => lookAtColumns(scene, table),
+  };
+  const status: LedgerLook = {
+    name: `status of ${table}`,
+    needs: [login, columns],
+    for: "sampler",
+    table,
+    find: (scene) => lookAtStatus(scene, table),
+  };
+  const unwatched: LedgerLook = {
+    name: `unwatched ${table}`,
+    needs: [login, columns],
+    for: "sampler",
+    table,
+    find: (scene) => lookAtUnwatched(scene, table),
+  };
+  const columnsOfTimes = new Set(checks.filter((check) => check.table === table).map(({ time }) => time));
+  const times = [...columnsOfTimes].map(
+    (time): LedgerLook => ({
+      name: `time of ${table}`,
+      needs: [login, columns],
+      for: "sampler",
       table,
-      behind: [`columns of ${table}`],
+      find: (scene) => lookAtTime(scene, table, time),
     }),
-    ...[...timesOf(table)].map((time) =>
-      onLedger(`time of ${table}`, (scene) => lookAtTime(scene, table, time), {
-        ...{ table, behind: [`columns of ${table}`] },
-      }),
-    ),
-  ]),
-  ...checks.map((check) =>
-    onLedger(`check ${check.id}`, (scene) => lookAtCheck(scene, check), {
-      ...{ check: check.id, behind: [`time of ${check.table}`] },
-    }),
-  ),
-  onLedger("indexes", lookAtIndexes),
-  look("people on call", lookAtOnCall, { for: "sampler" }),
-  look("counts", lookAtCounts, { for: "sampler" }),
-  look("accepted rows", lookAtAccepted, { for: "sampler" }),
-  look("totals", lookAtTotals, { behind: ["server"] }),
-  look("totals on the gateway", lookAtShown, { behind: ["totals"] }),
+  );
+  return { table, times, all: [place, columns, status, unwatched, ...times] };
+}
+
+const tableLooks = tables.map(looksAt);
+
+const checkLooks = checks.map((check): LedgerLook => {
+  const times = tableLooks.filter(({ table }) => table === check.table).flatMap((looks) => looks.times);
+  return {
+    name: `check ${check.id}`,
+    needs: [login, ...times],
+    for: "sampler",
+    check,
+    find: (scene) => lookAtCheck(scene, check),
+  };
+});
+
+const indexes: LedgerLook = { name: "indexes", needs: [login], for: "sampler", find: lookAtIndexes };
+
+/** The looks that a login of any role can take, where nothing of this service is installed. */
+export const ledgerLooks: readonly LedgerLook[] = [
+  server,
+  ...tableLooks.flatMap(({ all }) => all),
+  ...checkLooks,
+  indexes,
 ];
 
-/** The looks at the gateway, in their order. */
-export const gatewayLooks: Look<Scene>[] = [
-  { name: "Pushgateway", look: lookAtGateway },
-  { name: "Pushgateway's memory", behind: ["Pushgateway"], look: lookAtPersistence },
+const totals: Look<InstallationScene> = { name: "totals", needs: [login, server], find: lookAtTotals };
+
+/** The looks on Postgres at an installation, those at the ledger included. */
+export const postgresLooks: readonly Look<InstallationScene>[] = [
+  { name: "TLS", find: lookAtTls },
+  login,
+  { name: "rights", needs: [login], find: lookAtRights },
+  { name: "more rights than it needs", needs: [login], find: lookAtMoreRights },
+  ...ledgerLooks,
+  { name: "people on call", needs: [login], for: "sampler", find: lookAtPeopleOnCall },
+  { name: "counts", needs: [login], for: "sampler", find: lookAtCounts },
+  { name: "accepted rows", needs: [login], for: "sampler", find: lookAtAcceptedRows },
+  totals,
+  { name: "totals on the gateway", needs: [login, totals], find: lookAtTotalsOnTheGateway },
 ];
+
+const pushgateway: Look<GatewayScene> = { name: "Pushgateway", find: lookAtPushgateway };
+
+/** The looks at the gateway. */
+export const gatewayLooks: readonly Look<GatewayScene>[] = [
+  pushgateway,
+  { name: "Pushgateway's memory", needs: [pushgateway], find: lookAtPushgatewayMemory },
+];
+
+/** Whether a look has this name. */
+export const isLook = (name: string): boolean => [...postgresLooks, ...gatewayLooks].some((look) => look.name === name);

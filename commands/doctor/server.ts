@@ -1,13 +1,14 @@
+// The look "server".
 import { maxClockDifferenceSeconds } from "../../lib/limits.ts";
 import { clockDifferenceSeconds } from "../../lib/session-facts.ts";
-import { doubt, type Finding, well, wrong } from "../finding.ts";
-import type { Session } from "./look.ts";
+import { doubt, type Finding, well, wrong } from "./finding.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /**
  * Whether this is the primary: on a replica, nothing is counted and nothing published. Whether the clocks are too far
  * apart to count minutes by is a doubt, since this machine's may be the wrong one.
  */
-export async function lookAtServer({ ask }: Pick<Session, "ask">): Promise<Finding> {
+export async function lookAtServer({ ask }: Pick<LedgerScene, "ask">): Promise<Finding> {
   const askedAtSeconds = Date.now() / 1000;
   const [row] = await ask(
     "select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::float8 as now",

@@ -1,9 +1,11 @@
+// The look "table …", one for each table.
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
-import { again, doubt, type Finding, ownedView, type Step, schemaOption, view, well, wrong } from "../finding.ts";
 import { shellWord, sqlName } from "../quote.ts";
 import { isOurs } from "../rights.ts";
-import type { Session } from "./look.ts";
+import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
+import { haveAnOwnedView, installAgain, readAView, schemaOption } from "./remedies.ts";
+import type { LedgerScene } from "./scene.ts";
 
 const kindNames: Record<string, string> = {
   r: "a table",
@@ -14,7 +16,7 @@ const kindNames: Record<string, string> = {
 };
 
 /** The table that a check finds by this name: where and what it is, whether it is empty, whether rows are hidden. */
-export async function lookAtTable({ ask, login, database }: Session, table: string): Promise<Finding> {
+export async function lookAtTable({ ask, login, database }: LedgerScene, table: string): Promise<Finding> {
   const found = await ask(`
     select nspname as schema, relkind as kind, has_schema_privilege(relnamespace, 'usage') as may_use
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -38,7 +40,7 @@ export async function lookAtTable({ ask, login, database }: Session, table: stri
   }
   if (!relation.may_use) {
     const fact = `it is in ${list([relation.schema])}, which the role may not use`;
-    return { ...wrong(fact, "that it may", again), isRefused: true };
+    return { ...wrong(fact, "that it may", installAgain), isRefused: true };
   }
   const { kind } = relation;
   const schema = sqlName(relation.schema);
@@ -50,15 +52,19 @@ export async function lookAtTable({ ask, login, database }: Session, table: stri
     // By the name of Postgres' own function: its messages come in the server's language.
     if ((error as { routine?: string }).routine === "check_enable_rls") {
       const fact = `row-level security is on in ${schema}, so that its counts are unknown`;
-      return wrong(fact, "no policy for who reads it", ownedView);
+      return wrong(fact, "no policy for who reads it", haveAnOwnedView);
     }
-    const remedy = codeOf(error) === "55P03" ? "see who holds the lock: docs/runbook/reasons.md" : again;
+    const remedy = codeOf(error) === "55P03" ? "see who holds the lock: docs/runbook/reasons.md" : installAgain;
     return wrong(errorFields(error).reason, "its rows", remedy);
   }
   const what = `${kindNames[kind]} in ${schema}${isEmpty ? ", and empty" : ""}`;
   const unless = (why: string, ...rest: [expected: string, ...Step[]]) => doubt(`${what}; ${why}`, ...rest);
   if (kind === "m" || kind === "f") {
-    return unless("its rows may be old, or by another clock", "a table, or a view of one", `read that, or ${view}`);
+    return unless(
+      "its rows may be old, or by another clock",
+      "a table, or a view of one",
+      `read that, or ${readAView}`,
+    );
   }
   // A view reads a table of its name elsewhere.
   const others = kind === "v" ? [] : places.filter((place) => place !== relation.schema);

@@ -1,11 +1,12 @@
+// The look "TLS".
 import { statSync } from "node:fs";
 import path from "node:path";
 import { isLocalHost } from "../../lib/settings.ts";
-import { doubt, type Finding, well, wrong } from "../finding.ts";
-import type { Scene } from "./look.ts";
+import { doubt, type Finding, well, wrong } from "./finding.ts";
+import type { GatewayScene } from "./scene.ts";
 
 /** Whether the connection is encrypted and the server verified, unless the server is on this machine. */
-export async function lookAtTls({ settings }: Pick<Scene, "settings">): Promise<Finding> {
+export async function lookAtTls({ settings }: Pick<GatewayScene, "settings">): Promise<Finding> {
   const { tls, host } = settings.database;
   const authorities = process.env.NODE_EXTRA_CA_CERTS;
   if (tls === "verified" && authorities && !isForAll(path.resolve(authorities), 4)) {

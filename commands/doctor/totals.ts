@@ -1,28 +1,31 @@
+// The look "totals".
 import type { Sql } from "postgres";
 import { codeOf } from "../../lib/database.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { tally } from "../../lib/events.ts";
 import { errorFields } from "../../lib/log.ts";
 import { lockAndReadTotals } from "../../lib/publish.ts";
-import { again, type Finding, well, wrong } from "../finding.ts";
-import type { Scene, Session } from "./look.ts";
+import { roleOf } from "../rights.ts";
+import { type Finding, well, wrong } from "./finding.ts";
+import { installAgain } from "./remedies.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /** Locks and reads the totals, records a delivery, and takes it back. */
-export async function lookAtTotals({ database: { sql }, login, functions }: Scene & Session): Promise<Finding> {
+export async function lookAtTotals({ database, login, functions }: LedgerScene): Promise<Finding> {
+  const { sql } = database;
   try {
     // People on call may read them, but not lock them: a publisher would wait.
-    await sql.unsafe(
-      login === "veza_ledger_oncall" ? "begin; select from ledger_metrics.totals limit 1" : lockAndReadTotals,
-    );
+    const isOnCall = roleOf(login) === "veza_ledger_oncall";
+    await sql.unsafe(isOnCall ? "begin; select from ledger_metrics.totals limit 1" : lockAndReadTotals);
     if (!functions.receiver) return well("ledger_metrics is there, and readable");
     await sql.unsafe("rollback; begin");
     await tryDelivery(sql);
     return well("ledger_metrics is there, and writable");
   } catch (error) {
-    const remedy = codeOf(error) === "55P03" ? "run it again" : again;
+    const remedy = codeOf(error) === "55P03" ? "run it again" : installAgain;
     return wrong(errorFields(error).reason, "that the function can work with them", remedy);
   } finally {
-    await sql.unsafe("rollback").catch(() => {}); // For the same reason, when that fails too.
+    await sql.unsafe("rollback").catch(() => {}); // It fails for the same reason as the statement before.
   }
 }
 

@@ -1,6 +1,7 @@
+// The look "unwatched …", one for each table.
 import { checks, stateOf } from "../../lib/checks.ts";
-import { doubt, type Finding, well } from "../finding.ts";
-import type { Scene, Session } from "./look.ts";
+import { doubt, type Finding, well } from "./finding.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /** A few rows without a provider's id are abandoned carts. */
 const many = 10;
@@ -12,10 +13,7 @@ const newestRows = 100_000;
  * ids are in another column. Many that are over an hour old are a doubt. Undefined where they cannot be read, or the
  * status alone decides.
  */
-export async function lookAtUnwatched(
-  { ask }: Pick<Scene & Session, "ask">,
-  table: string,
-): Promise<Finding | undefined> {
+export async function lookAtUnwatched({ ask }: Pick<LedgerScene, "ask">, table: string): Promise<Finding | undefined> {
   const ofTable = checks.filter((check) => check.table === table);
   const partly = ofTable.filter(({ status }) =>
     ofTable.every((other) => other.status !== status || other.condition !== undefined),

@@ -4,7 +4,7 @@ import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { askAsTick } from "../../bench/ledger.ts";
 import { lookAtServer } from "../../commands/doctor/server.ts";
-import { lookAtStatuses } from "../../commands/doctor/statuses.ts";
+import { lookAtStatus } from "../../commands/doctor/status.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
@@ -182,7 +182,7 @@ it("reads the statuses of a table that takes too long from statistics of the las
   const scene = sceneOf(await openConnection(database.samplerUrl));
   const look = async (ask = scene.ask) => {
     const unlock = await lockTable(database, "orders");
-    return await lookAtStatuses({ ...scene, ask }, "orders").finally(unlock);
+    return await lookAtStatus({ ...scene, ask }, "orders").finally(unlock);
   };
   const old = { mark: "!", found: "too many rows to read, and no statistics of the last hour" };
   expect(await look()).toMatchObject(old);

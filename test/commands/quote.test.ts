@@ -2,15 +2,13 @@
 import { execFileSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { Scene, Session } from "../../commands/doctor/look.ts";
-import { askBriefly } from "../../commands/doctor/session.ts";
-import { lookAtStatuses } from "../../commands/doctor/statuses.ts";
+import { type Finding, wrong } from "../../commands/doctor/finding.ts";
+import { linesOf } from "../../commands/doctor/print.ts";
+import { lookAtStatus } from "../../commands/doctor/status.ts";
 import { lookAtTable } from "../../commands/doctor/table.ts";
-import { type Finding, wrong } from "../../commands/finding.ts";
-import { linesOf } from "../../commands/print.ts";
 import { shellWord, sqlName, sqlText, visibly } from "../../commands/quote.ts";
-import { deadline } from "../../lib/deadline.ts";
 import { createDatabase, databaseForTest, openConnection, serverForFile } from "../helpers/database.ts";
+import { sceneOf } from "../helpers/doctor.ts";
 import { needs } from "../helpers/needs.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -72,7 +70,7 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
     }
     expect(visibly("a\n\u001b\u202e b")).toBe("a\\u{a}\\u{1b}\\u{202e} b");
     expect(["veza_app", "shop 1"].map(sqlName)).toEqual(["veza_app", '"shop 1"']);
-    const step = { as: `the owner of ${sqlName("shop 1")}`, sql: "select" };
+    const step = { by: { ownerOfDatabase: "shop 1" }, sql: "select" };
     expect(linesOf("look", wrong("a", "b", step))).toMatch(/→ as the owner of "shop 1": select$/);
   });
 
@@ -91,11 +89,7 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
         .join(""),
     );
     const database = await openConnection(adminUrl);
-    const scene = (settled: string[] = []) =>
-      ({
-        ...{ database, settled, login: "veza_ledger_sampler" },
-        ask: askBriefly(database, deadline("test", 100_000)),
-      }) as unknown as Scene & Session;
+    const scene = (settled: string[] = []) => ({ ...sceneOf(database), settled });
     const printed = (finding: Finding) => {
       const lines = linesOf("look", finding).split("\n");
       expect(lines.filter((line) => !plain.test(line))).toEqual([]);
@@ -111,11 +105,11 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
         .toString()
         .split("\0")
         .slice(0, -1);
-    const [settle] = printed(await lookAtStatuses(scene(), "orders"));
+    const [settle] = printed(await lookAtStatus(scene(), "orders"));
     const [option = ""] = wordsOf(settle?.slice(settle.indexOf("--settled=")));
     const settled = option.replace("--settled=", "").split(",");
     expect(settled.sort()).toEqual(hostile.toSorted());
-    expect(await lookAtStatuses(scene(settled), "orders")).toMatchObject({ mark: "✓" });
+    expect(await lookAtStatus(scene(settled), "orders")).toMatchObject({ mark: "✓" });
 
     expect(printed(await lookAtTable(scene(), "orders"))).toHaveLength(hostile.length + 1);
 

@@ -3,7 +3,7 @@
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { pagesOfTick } from "../../bench/ledger.ts";
-import { lookAtAccepted } from "../../commands/doctor/accepted.ts";
+import { lookAtAcceptedRows } from "../../commands/doctor/accepted-rows.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/checks.ts";
 import { databasePerTest, openConnection, targetOf } from "../helpers/database.ts";
@@ -322,7 +322,7 @@ it("stay when a table of a version without moments is upgraded, twice, which peo
 
 it("lists what is accepted, the soonest to run out first, and doubts what accepts no row", async () => {
   const scene = sceneOf(await openConnection(database.samplerUrl));
-  expect(await lookAtAccepted(scene)).toMatchObject({ mark: "✓", found: "none" });
+  expect(await lookAtAcceptedRows(scene)).toMatchObject({ mark: "✓", found: "none" });
   const [{ id: soon }, { id: sooner }] = checks as [Check, Check];
   await run(insertRows({ id: soon }, 2, { age: "2 days" }));
   const named = '("check", id, up_to, until, why, accepted_at, accepted_by)';
@@ -334,7 +334,7 @@ it("lists what is accepted, the soonest to run out first, and doubts what accept
     ('${sooner}', '3', null, now() + interval '1 day', 'a mistake', now() - interval '1 minute', 'bob'),
     ('${sooner}', '3', null, now(), 'taken back', now(), 'bob'),
     ('${soon}', '2', null, now() - interval '23 hours', 'over', now() - interval '1 day', 'bob')`);
-  const { found, more = [], expected, remedy } = await lookAtAccepted(scene);
+  const { found, more = [], expected, remedy } = await lookAtAcceptedRows(scene);
   const time = "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d UTC";
   expect([found, ...more]).toEqual(
     [
@@ -346,7 +346,7 @@ it("lists what is accepted, the soonest to run out first, and doubts what accept
   );
   expect(expected).toBe(`rows that count now, and not: ${sooner} 4, the backlog of ${sooner}`);
   const step = remedy.find((step) => typeof step === "object");
-  expect(step).toMatchObject({ as: "veza_ledger_oncall" });
+  expect(step).toMatchObject({ by: { role: "veza_ledger_oncall" } });
   await run(`set role veza_ledger_oncall; ${step?.sql.replace(/^begin read write;|; commit$/g, "")}; reset role`);
-  expect(await lookAtAccepted(scene)).toMatchObject({ mark: "✓", more: [expect.stringContaining("up to")] });
+  expect(await lookAtAcceptedRows(scene)).toMatchObject({ mark: "✓", more: [expect.stringContaining("up to")] });
 });

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { inject } from "vitest";
-import type { Scene, Session } from "../../commands/doctor/look.ts";
-import { askBriefly } from "../../commands/doctor/session.ts";
+import { askBriefly } from "../../commands/doctor/postgres.ts";
+import type { LedgerScene } from "../../commands/doctor/scene.ts";
 import { run } from "../../commands/doctor.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
@@ -50,9 +50,15 @@ export async function doctor(role: string[], settings: Record<string, string | u
   return { exitCode, lines, ill: ill.map(({ line }) => line), steps: ill[0]?.steps ?? [], remedies };
 }
 
-/** What a single look needs of the scene. */
-export function sceneOf(database: Database): Pick<Scene & Session, "database" | "ask" | "settled" | "login"> {
-  return { database, ask: askBriefly(database, deadline("test", 200_000)), settled: [], login: "veza_ledger_sampler" };
+/** What the sampler's doctor tells a look at the ledger, on this connection. */
+export function sceneOf(database: Database): LedgerScene {
+  return {
+    functions: { sampler: true, receiver: false },
+    settled: [],
+    database,
+    login: "veza_ledger_sampler",
+    ask: askBriefly(database, deadline("test", 200_000)),
+  };
 }
 
 /** SQL: rows of every kind. Each check counts one, or two where a row that was just written counts. */

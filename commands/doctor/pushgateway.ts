@@ -1,10 +1,11 @@
+// The look "Pushgateway".
 import { randomInt } from "node:crypto";
 import { deadline } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
 import { isLocalHost } from "../../lib/settings.ts";
-import { doubt, type Finding, well, wrong } from "../finding.ts";
-import type { Scene } from "./look.ts";
+import { doubt, type Finding, well, wrong } from "./finding.ts";
+import type { GatewayScene } from "./scene.ts";
 
 const metric = "veza_ledger_doctor";
 /** A balancer that chooses between two gateways at random sends all these reads to one of them once in 128 times. */
@@ -14,7 +15,8 @@ const reads = 8;
  * Pushes a group of its own, reads it back on several connections, and deletes it. When a read does not show it, there
  * are several gateways. Credentials in cleartext are a doubt.
  */
-export async function lookAtGateway({ settings: { pushgateway: gateway, stage } }: Scene): Promise<Finding> {
+export async function lookAtPushgateway({ settings }: GatewayScene): Promise<Finding> {
+  const { pushgateway: gateway, stage } = settings;
   // A group of this run alone: another doctor at the same time would replace it.
   const group = { job: `${metric}_${randomInt(2 ** 32)}`, stage };
   try {

@@ -1,5 +1,6 @@
-import type { Finding, Step } from "./finding.ts";
-import { sqlName, visibly } from "./quote.ts";
+// How findings are printed: the lines of one finding, and durations in words.
+import { sqlName, visibly } from "../quote.ts";
+import type { Finding, Runner, Step } from "./finding.ts";
 
 const columns = 80;
 const nameColumns = 28;
@@ -23,11 +24,14 @@ export function linesOf(name: string, { mark, found, more = [], expected, remedy
 }
 
 /** A step, in a single line: what is pasted must not break. */
-const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${whom(step.as)}: ${step.sql}`);
+const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${nameOf(step.by)}: ${step.sql}`);
 
-/** A role's name for SQL, unless `as` describes somebody. */
-const whom = (as: string) =>
-  /^(a superuser|a login that may create roles|the owner of (\w+|".+"))$/.test(as) ? as : sqlName(as);
+/** Who runs a step. A role has its name for SQL, so that no role's name reads like one of the descriptions. */
+function nameOf(by: Runner): string {
+  if (by === "superuser") return "a superuser";
+  if (by === "role creator") return "a login that may create roles";
+  return "role" in by ? sqlName(by.role) : `the owner of ${sqlName(by.ownerOfDatabase)}`;
+}
 
 /** A text in lines of at most so many columns, unless a word is longer. */
 const wrapped = (text: string, width: number): string[] =>

@@ -1,9 +1,11 @@
+// The look "status of …", one for each table.
 import type { Row } from "postgres";
 import { checks } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
-import { doubt, type Finding, view, well } from "../finding.ts";
 import { shellWord } from "../quote.ts";
-import type { Scene, Session } from "./look.ts";
+import { doubt, type Finding, well } from "./finding.ts";
+import { readAView } from "./remedies.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /** Words for rows that nobody waits for. */
 const settledWords = new Set(
@@ -22,8 +24,8 @@ const statisticsSeconds = 3_600;
  * statistics know them. A status that no check watches, and that is not known to be settled, is a doubt: since a
  * release, stuck rows may have it.
  */
-export async function lookAtStatuses(
-  { ask, settled }: Pick<Scene & Session, "ask" | "settled">,
+export async function lookAtStatus(
+  { ask, settled }: Pick<LedgerScene, "ask" | "settled">,
   table: string,
 ): Promise<Finding> {
   const question = `select status::text as status, count(*)::float8 as rows from ${table} group by 1`;
@@ -47,7 +49,7 @@ export async function lookAtStatuses(
     `neither watched nor known to be settled: ${namesOf(unknown, "'")}`,
     watched.map((status) => `'${status}'`).join(", "),
     `if nobody waits for such rows: --settled=${shellWord(unknown.map(({ status }) => String(status)).join(","))}`,
-    `if a release has renamed a status, ${view}`,
+    `if a release has renamed a status, ${readAView}`,
   );
 }
 

@@ -1,16 +1,19 @@
+// The look "totals on the gateway".
 import { deadline } from "../../lib/deadline.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";
 import { readGroup } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
-import { again, type Finding, orRemedy, well, wrong } from "../finding.ts";
-import type { Scene, Session } from "./look.ts";
+import { type Finding, orRemedy, well, wrong } from "./finding.ts";
+import { installAgain } from "./remedies.ts";
+import type { InstallationScene } from "./scene.ts";
 
 /**
  * Compares the gateway with the totals. It is wrong when counters are held above their totals, or the gateway's page
  * does not come in time.
  */
-export async function lookAtShown({ ask, settings: { pushgateway, stage } }: Scene & Session): Promise<Finding> {
+export async function lookAtTotalsOnTheGateway({ ask, settings }: InstallationScene): Promise<Finding> {
+  const { pushgateway, stage } = settings;
   const limit = deadline("the Pushgateway", comparePushTimeoutMs);
   const { shown, unread } = await orRemedy(
     readGroup(pushgateway, { job: "veza_reconciler", stage }, limit),
@@ -19,7 +22,7 @@ export async function lookAtShown({ ask, settings: { pushgateway, stage } }: Sce
   // The totals are read after the gateway, so that they cannot be older than what it shows.
   const totals = await orRemedy(
     ask("select name, labels, to_jsonb(value) as value from ledger_metrics.totals") as Promise<Series[]>,
-    again,
+    installAgain,
   );
   const held = heldCounters(totals, shown);
   if (held[0]) {

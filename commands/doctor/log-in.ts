@@ -1,9 +1,10 @@
-import { codeOf, type Database, type DatabaseTarget } from "../lib/database.ts";
-import { isPasswordRefused } from "../lib/last-good-login.ts";
-import { errorFields } from "../lib/log.ts";
-import { connect } from "./connect.ts";
+// Logs in, and knows what to do where that fails.
+import { codeOf, type Database, type DatabaseTarget } from "../../lib/database.ts";
+import { isPasswordRefused } from "../../lib/last-good-login.ts";
+import { errorFields } from "../../lib/log.ts";
+import { connect } from "../connect.ts";
+import { sqlName } from "../quote.ts";
 import { Problem, type Step } from "./finding.ts";
-import { sqlName } from "./quote.ts";
 
 /** Connects as the functions do, by this name, and logs in until `limit`. Throws a Problem with what fixes it. */
 export function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): Promise<Database> {
@@ -13,15 +14,22 @@ export function logIn(target: DatabaseTarget, name: string, limit: AbortSignal):
 }
 
 /** By Node's codes, then by Postgres' SQLSTATE. */
-function remedyFor(error: unknown, { host, port, tls, ...target }: DatabaseTarget): Step[] {
-  const [database, username] = [sqlName(target.database), sqlName(target.username)];
-  const alter = (change: string) => ({ as: "a login that may create roles", sql: `alter role ${username} ${change}` });
+function remedyFor(error: unknown, { host, port, tls, database, username }: DatabaseTarget): Step[] {
+  const alter = (change: string): Step => ({
+    by: "role creator",
+    sql: `alter role ${sqlName(username)} ${change}`,
+  });
   const known: Record<string, Step[]> = {
     ENOTFOUND: ["check the host in the URL, and this network's DNS"],
     ECONNREFUSED: ["check host and port in the URL, and whether Postgres runs and listens there"],
     ERR_TLS_CERT_ALTNAME_INVALID: ["name the host in the URL as its certificate does"],
     "3D000": ["name the ledger's database in the URL; psql -l lists them"],
-    "42501": [{ as: `the owner of ${database}`, sql: `grant connect on database ${database} to ${username}` }],
+    "42501": [
+      {
+        by: { ownerOfDatabase: database },
+        sql: `grant connect on database ${sqlName(database)} to ${sqlName(username)}`,
+      },
+    ],
     "28000": [
       tls === "off"
         ? "use ?sslmode=verify-full in the URL, or let this address in by pg_hba.conf"

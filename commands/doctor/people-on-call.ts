@@ -1,9 +1,12 @@
-import { again, doubt, type Finding, well } from "../finding.ts";
+// The look "people on call".
 import { sqlText } from "../quote.ts";
-import type { Session } from "./look.ts";
+import { doubt, type Finding, well } from "./finding.ts";
+import { installAgain } from "./remedies.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /** Whether people on call look where the sampler does, and in its zone: theirs is kept in the database. */
-export async function lookAtOnCall({ ask, database: { ledger } }: Session): Promise<Finding | undefined> {
+export async function lookAtPeopleOnCall({ ask, database }: LedgerScene): Promise<Finding | undefined> {
+  const { ledger } = database;
   const [row] = await ask(`
     with theirs as (
       select distinct on (name) name, setting
@@ -25,5 +28,5 @@ export async function lookAtOnCall({ ask, database: { ledger } }: Session): Prom
   const { path, zone, expected } = row;
   if (path === expected && zone === ledger.timeZone) return well("look where the sampler does");
   const theirs = `${path ?? "the database's search_path"}, in ${zone ?? "the database's zone"}`;
-  return doubt(`look in ${theirs}`, `${expected}, in ${ledger.timeZone}, as the sampler does`, again);
+  return doubt(`look in ${theirs}`, `${expected}, in ${ledger.timeZone}, as the sampler does`, installAgain);
 }

@@ -1,19 +1,21 @@
+// The look "accepted rows".
 import { inForce, measureOpen } from "../../lib/accepted.ts";
 import { checks, rowsOf, runChecks } from "../../lib/checks.ts";
-import { again, doubt, type Finding, orRemedy, well } from "../finding.ts";
 import { sqlText } from "../quote.ts";
-import type { Session } from "./look.ts";
+import { doubt, type Finding, orRemedy, well } from "./finding.ts";
+import { installAgain } from "./remedies.ts";
+import type { LedgerScene } from "./scene.ts";
 
 /**
  * Lists what somebody has accepted, one line each: the soonest to run out comes first. An acceptance of no counted row
  * is a doubt: its id may be of another row, written in another way, or not an id; and a backlog may be gone.
  */
-export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Finding> {
+export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Promise<Finding> {
   const utc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD HH24:MI')`;
   const rows = await orRemedy(
     ask(`select "check", id, ${utc("up_to")} as up_to, accepted_by, why, ${utc("until")} as until
       from ${inForce} as accepted order by accepted.until`),
-    again,
+    installAgain,
   );
   const [first = "none", ...more] = rows.map(
     ({ check, id, up_to, until, accepted_by, why }) =>
@@ -44,5 +46,5 @@ export async function lookAtAccepted({ ask }: Pick<Session, "ask">): Promise<Fin
     `begin read write; insert into ledger_metrics.accepted ("check", id, up_to, until, why) ` +
     `values ${idle.map(({ values }) => values).join(", ")}; commit`;
   const expected = `rows that count now, and not: ${idle.map(({ what }) => what).join(", ")}`;
-  return { ...doubt(first, expected, repaired, { as: "veza_ledger_oncall", sql }), more };
+  return { ...doubt(first, expected, repaired, { by: { role: "veza_ledger_oncall" }, sql }), more };
 }

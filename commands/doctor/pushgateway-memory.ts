@@ -1,8 +1,9 @@
-import { type Finding, well, wrong } from "../finding.ts";
-import type { Scene } from "./look.ts";
+// The look "Pushgateway's memory".
+import { type Finding, well, wrong } from "./finding.ts";
+import type { GatewayScene } from "./scene.ts";
 
 /** Whether the Pushgateway keeps its groups in a file: killed, it starts with old totals, and counters fall. */
-export async function lookAtPersistence({ settings }: Scene): Promise<Finding> {
+export async function lookAtPushgatewayMemory({ settings }: GatewayScene): Promise<Finding> {
   const { url, headers = {} } = settings.pushgateway;
   const status = await fetch(`${url}/api/v1/status`, { headers, signal: AbortSignal.timeout(5_000) })
     .then((answer) => answer.text())

@@ -1,0 +1,177 @@
+// `npm run doctor -- postgres://…`: counts on a ledger where nothing of this service is installed.
+import type { Row } from "postgres";
+import type { Check, Outcome } from "../../lib/checks.ts";
+import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
+import { deadline, orAbort } from "../../lib/deadline.ts";
+import { errorFields } from "../../lib/log.ts";
+import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { sqlName, visibly } from "../quote.ts";
+import { isOurs, tables } from "../rights.ts";
+import { countNow, countOf } from "./counts.ts";
+import { doubt, type Finding, findingOf, orRemedy, type Step, type Verdict, wrong } from "./finding.ts";
+import { logIn } from "./log-in.ts";
+import { type Limit, takeLooks } from "./look.ts";
+import { type LedgerLook, ledgerLooks } from "./looks.ts";
+import { askBriefly, refuseSuperuser, safeSettings } from "./postgres.ts";
+import { linesOf, type Print } from "./print.ts";
+import type { AskWithin, LedgerScene } from "./scene.ts";
+import { ledgerOf } from "./settings.ts";
+
+const questionSeconds = 10;
+const totalTimeoutMs = 60_000;
+
+/**
+ * Counts on the ledger behind a URL, in these schemas, or where the environment says. Prints the counts, their oldest
+ * rows, and what makes them doubtful; or why it cannot, with the remedy. Nobody waits for rows in `settled` statuses.
+ */
+export async function countByUrl(
+  url: string,
+  schemas: string | undefined,
+  settled: string[],
+  print: Print,
+): Promise<Verdict> {
+  let database: Database | undefined;
+  try {
+    const target = await targetOf(url, schemas);
+    print(
+      visibly(`Reads ${target.database} on ${target.host} as ${target.username}.`) +
+        `\nRead-only transactions, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
+        "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
+    );
+    const signal = deadline("Postgres", totalTimeoutMs);
+    database = await logIn(target, "veza-ledger-first-look", signal);
+    const places = await placesOf(database, signal);
+    const login = await refuseAdministrator(database, places, signal);
+    const scene: LedgerScene = {
+      functions: { sampler: true, receiver: false },
+      settled,
+      database,
+      login,
+      ask: askWithOwnDeadlines(database),
+    };
+    const limit = { database, signal, timeoutMs: totalTimeoutMs };
+    return await orAbort(count(scene, print, limit, grantTo(login, places)), signal);
+  } catch (error) {
+    print(linesOf("Postgres", findingOf(error)));
+    return { isWrong: true, doubts: [] };
+  } finally {
+    await database?.close();
+  }
+}
+
+/** Where the ledger is. Throws a Problem that shows no password. */
+async function targetOf(url: string, schemas: string | undefined): Promise<DatabaseTarget> {
+  const target = await orRemedy(
+    Promise.try(() => parseDatabaseUrl(url)),
+    "leave the password out of the URL, and set PGPASSWORD",
+  );
+  const { LEDGER_SCHEMA, LEDGER_TIMEZONE } = process.env;
+  const ledger = await orRemedy(
+    Promise.try(() => ledgerOf({ LEDGER_SCHEMA: schemas ?? LEDGER_SCHEMA, LEDGER_TIMEZONE })),
+    "name its schemas by --schema, as they are in the catalogue, without quotes",
+  );
+  return { ...target, ledger };
+}
+
+/** In which schema each table is, of those where it counts; without a table, the first of these. */
+async function placesOf(database: Database, limit: AbortSignal): Promise<Map<string, string>> {
+  const question = `${safeSettings} select relname as "table", nspname as schema
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = any (array[${tables.map((table) => `'${table}'`)}])`;
+  const rows = (await withDeadline(database, limit, (sql) => sql.unsafe<Row[][]>(question))).at(-1) ?? [];
+  const { schemas } = database.ledger;
+  const isThere = (table: string, schema: string) => rows.some((row) => row.table === table && row.schema === schema);
+  return new Map(tables.map((table) => [table, schemas.find((schema) => isThere(table, schema)) ?? schemas[0] ?? ""]));
+}
+
+/**
+ * Resolves to who has logged in. Throws a Problem for an administrator, with what makes a login that may only read.
+ * Comes before any question that may run functions of the application.
+ */
+function refuseAdministrator(database: Database, places: Map<string, string>, limit: AbortSignal): Promise<string> {
+  return refuseSuperuser(
+    database,
+    limit,
+    "look as a login that may no more than read, such as this, with a password of yours:",
+    { by: "superuser", sql: "create role ledger_reader login connection limit 3 password 'NEW'" },
+    grantTo("ledger_reader", places),
+  );
+}
+
+/** Grants what the looks read, where it is: the tables, and their schemas. */
+function grantTo(login: string, places: Map<string, string>): Step {
+  const schemas = [...new Set(places.values())].map(sqlName).join(", ");
+  const names = [...places].map(([table, schema]) => `${sqlName(schema)}.${table}`).join(", ");
+  const to = sqlName(login);
+  return { by: "superuser", sql: `grant usage on schema ${schemas} to ${to}; grant select on ${names} to ${to}` };
+}
+
+/** Each question has a deadline of its own: a server that went away is noticed with the next one. */
+function askWithOwnDeadlines(database: Database): AskWithin {
+  return (question, seconds = questionSeconds) =>
+    askBriefly(database, deadline("Postgres", (questionSeconds + 2) * 1_000))(question, seconds);
+}
+
+/** Prints the counts, and below them what the looks find doubtful. */
+async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step): Promise<Verdict> {
+  const outcomes = await countNow(scene.ask);
+  const doubts: { look: LedgerLook; finding: Finding }[] = [];
+  for await (const taken of takeLooks(ledgerLooks, scene, limit)) {
+    if (taken.finding.mark !== "✓") doubts.push(taken);
+  }
+  if (scene.database.lost.aborted) throw new Error("the connection to Postgres was lost");
+
+  const isDoubtful = (check: Check) => doubts.some(({ look }) => look.check === check || look.table === check.table);
+  for (const outcome of outcomes) print(linesOf(outcome.check.id, findingOn(outcome, isDoubtful(outcome.check))));
+  print("");
+  // People on call run this in the middle of an incident, whose rows nobody should accept.
+  const firstDay = isOurs(scene.login) ? undefined : await onFirstDay(scene.ask, outcomes);
+  if (firstDay) print(`${linesOf("the first day", firstDay)}\n`);
+  const mayNotCount = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
+  if (mayNotCount || doubts.some(({ finding }) => finding.isRefused)) {
+    print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));
+  }
+  for (const { look, finding } of doubts) {
+    // Remedies are for roles that are not there yet.
+    print(linesOf(look.name, isOurs(scene.login) ? finding : { ...finding, mark: "!", remedy: [] }));
+  }
+  print(
+    doubts.length > 0
+      ? "\nAnother schema? --schema <name>,<name>. Other names? A view. A status for which\n" +
+          "nobody waits? --settled <status>. For each of them: docs/what-counts.md"
+      : "Nothing makes these counts doubtful that can be seen from here.",
+  );
+  return { isWrong: outcomes.some((outcome) => "error" in outcome), doubts: doubts.map(({ look }) => look.name) };
+}
+
+/** A count with its oldest row, and what it means. */
+function findingOn(outcome: Outcome, isDoubtful: boolean): Finding {
+  if ("error" in outcome) return { mark: "✗", found: `unknown: ${errorFields(outcome.error).reason}`, remedy: [] };
+  return { mark: isDoubtful ? "!" : "✓", found: countOf(outcome), more: [`${outcome.check.help}.`], remedy: [] };
+}
+
+/** Says how many rows would fire on the first day, with what accepts them, a statement for each check. */
+async function onFirstDay(ask: AskWithin, outcomes: Outcome[]): Promise<Finding | undefined> {
+  const firing = outcomes.flatMap((outcome) => ("overdue" in outcome && outcome.overdue > 0 ? [outcome] : []));
+  if (firing.length === 0) return undefined;
+  const [row] = await ask(`select to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as at`);
+  const counts = firing.map(({ check, overdue }) => `${overdue} of ${check.id}`).join(", ");
+  const steps = firing.map(
+    ({ check }): Step => ({
+      by: { role: "veza_ledger_oncall" },
+      sql: acceptBacklog(check, row?.at),
+    }),
+  );
+  const close = "before the rules are loaded, close what can be closed: docs/first-day.md. Then accept the rest:";
+  return doubt(`these rows would fire: ${counts}`, "new rows alone", close, ...steps);
+}
+
+/**
+ * SQL: accepts what a check counts at this time, as its backlog. The interval is the check's threshold: what is younger
+ * does not count yet.
+ */
+function acceptBacklog({ id, staleAfter = "0 minutes" }: Check, at: string): string {
+  const upTo = `'${at}'::timestamptz - interval '${staleAfter}'`;
+  const insert = `insert into ledger_metrics.accepted ("check", up_to, until, why)`;
+  return `begin read write; ${insert} values ('${id}', ${upTo}, now() + interval '90 days', 'WHY'); commit`;
+}

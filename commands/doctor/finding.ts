@@ -1,0 +1,74 @@
+// What a look finds: a mark, a fact, and the steps of a remedy.
+import { errorFields } from "../../lib/log.ts";
+
+/** Who runs a statement: a role by its name, or somebody whose role's name is not known here. */
+export type Runner = { role: string } | { ownerOfDatabase: string } | "superuser" | "role creator";
+
+/**
+ * One step of a remedy, in one line to paste as it is: SQL and who runs it, a command, or a sentence. In the SQL and in
+ * commands, names that others chose are quoted by quote.ts. The name of a Runner is not: print.ts quotes it.
+ */
+export type Step = string | { by: Runner; sql: string };
+
+/** What a look has compared. ✓ is well, ! is a doubt that only the reader can settle, ✗ is wrong. */
+export interface Finding {
+  mark: "✓" | "!" | "✗";
+  found: string;
+  /** Lines below it. */
+  more?: string[];
+  /** What should have been found. Absent where all is well, or when an error ended the look. */
+  expected?: string;
+  /** Steps from `found` to `expected`, in this order. */
+  remedy: Step[];
+  /** The role lacks a right. */
+  isRefused?: true;
+}
+
+/** What all looks have found: whether something is wrong or unknown, and the names of the looks that doubt. */
+export interface Verdict {
+  isWrong: boolean;
+  doubts: string[];
+}
+
+/** A finding that all is well. */
+export const well = (found: string): Finding => ({ mark: "✓", found, remedy: [] });
+
+/** A finding that only the reader can judge. */
+export const doubt = (found: string, expected: string, ...remedy: Step[]): Finding => ({
+  mark: "!",
+  found,
+  expected,
+  remedy,
+});
+
+/** A finding that something is wrong. */
+export const wrong = (found: string, expected: string, ...remedy: Step[]): Finding => ({
+  mark: "✗",
+  found,
+  expected,
+  remedy,
+});
+
+/** Says what is wrong and how to fix it, for functions that return no finding. */
+export class Problem extends Error {
+  readonly remedy: Step[];
+  constructor(message: string, ...remedy: Step[]) {
+    super(message);
+    this.remedy = remedy;
+  }
+}
+
+/** Resolves as `work` does. Throws any error of it as a Problem with this remedy, unless it is a Problem already. */
+export async function orRemedy<T>(work: PromiseLike<T>, ...remedy: Step[]): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof Problem ? error : new Problem(errorFields(error).reason, ...remedy);
+  }
+}
+
+/** The finding of a look that an error ended. */
+export function findingOf(error: unknown): Finding {
+  const remedy = error instanceof Problem ? error.remedy : ["run it again"];
+  return { mark: "✗", found: errorFields(error).reason, remedy };
+}

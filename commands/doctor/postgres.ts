@@ -1,0 +1,54 @@
+// The look "Postgres": a session as the functions open it, by a login that may do no more than it needs.
+import { codeOf, type Database, withDeadline } from "../../lib/database.ts";
+import { askOn } from "../../lib/question.ts";
+import type { Settings } from "../../lib/settings.ts";
+import { Problem, type Step } from "./finding.ts";
+import { logIn } from "./log-in.ts";
+import type { AskWithin, InstallationScene } from "./scene.ts";
+
+/** SQL: no name leads to the application, until the transaction ends. */
+export const safeSettings = "set local search_path = pg_catalog, pg_temp;";
+
+/** Returns how to ask on this connection until `limit`: read-only, with short waits, and with all digits of numbers. */
+export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
+  const brief = { extra_float_digits: "1", lock_timeout: "500ms" };
+  return (question, seconds = 1.5) =>
+    askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
+}
+
+/** A session on Postgres: what the looks at an installation are told of it. */
+export type Session = Pick<InstallationScene, "database" | "login" | "version" | "ask">;
+
+/** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
+export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
+  const database = await logIn(target, "veza-ledger-doctor", limit);
+  const useOurs = "put a login of config/postgres/roles.sql into DATABASE_URL, such as veza_ledger_sampler";
+  const login = await refuseSuperuser(database, limit, useOurs);
+  const ask = askBriefly(database, limit);
+  const [row] = await ask("select current_setting('server_version') as version").catch((error) => {
+    const { timeZone } = database.ledger;
+    if (codeOf(error) !== "22023") throw error; // Invalid parameter value: no other setting is given by people.
+    throw new Problem(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`, "see pg_timezone_names there");
+  });
+  return { database, login, version: String(row?.version), ask };
+}
+
+/**
+ * Resolves to who has logged in. Closes the connection and throws a Problem with this remedy for a superuser, or a
+ * login that is as good as one, such as RDS' master: a count runs functions of the application, behind views, policies
+ * and operators.
+ */
+export async function refuseSuperuser(database: Database, limit: AbortSignal, ...remedy: Step[]): Promise<string> {
+  const question = `${safeSettings}
+    select session_user as login, exists (
+      select from pg_roles
+      where (rolsuper or rolcreaterole or rolname = any (array[
+          'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files', 'rds_superuser'
+        ]))
+        and pg_has_role(session_user, oid, 'member')) as is_mighty`;
+  const rows = await withDeadline(database, limit, (sql) => sql.unsafe(question));
+  const [{ login, is_mighty: isMighty }] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];
+  if (!isMighty) return login;
+  await database.close();
+  throw new Problem(`${login} is a superuser, or as good as one: the application's code would run as it`, ...remedy);
+}

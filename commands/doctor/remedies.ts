@@ -1,0 +1,11 @@
+// Steps that several looks print, each explained by a page.
+import { shellWord, sqlName } from "../quote.ts";
+
+export const readAView = "let the role read a view instead: docs/what-counts.md";
+export const haveAnOwnedView = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
+export const correctRows = `correct these rows and what writes them, or ${readAView}`;
+export const installAgain = "run config/postgres/schema.sql and roles.sql again: docs/settings.md";
+
+/** psql's options that run schema.sql and roles.sql for a ledger in these schemas, as one word of a shell each. */
+export const schemaOption = (schemas: readonly string[]): string =>
+  `-v schema=${shellWord(schemas.map(sqlName).join())}`;

@@ -1,0 +1,36 @@
+// What the looks are told before they look. A look asks for the smallest of these that it needs.
+import type { Row } from "postgres";
+import type { Database } from "../../lib/database.ts";
+import type { Settings } from "../../lib/settings.ts";
+
+/** Which functions the doctor looks at. A look for one function is skipped when only the other is looked at. */
+export interface Functions {
+  sampler: boolean;
+  receiver: boolean;
+}
+
+/** Asks in a read-only transaction that waits 0.5 s for a lock. Each question has `seconds`, 1.5 by default. */
+export type AskWithin = (question: string, seconds?: number) => Promise<Row[]>;
+
+/** For looks at the gateway: the functions' settings. */
+export interface GatewayScene {
+  functions: Functions;
+  settings: Settings;
+}
+
+/** For looks at the ledger: a session of any login, which needs nothing of this service in the database. */
+export interface LedgerScene {
+  functions: Functions;
+  /** Statuses for which nobody waits. */
+  settled: string[];
+  database: Database;
+  /** Who has logged in. */
+  login: string;
+  ask: AskWithin;
+}
+
+/** For looks at an installation: a session of one of its logins, and the functions' settings. */
+export interface InstallationScene extends LedgerScene, GatewayScene {
+  /** The server's version, such as `17.2`. */
+  version: string;
+}

@@ -1,0 +1,28 @@
+// The look "settings": the functions' own settings, and where they say that the ledger is.
+import { type Ledger, type LedgerTexts, parseLedger } from "../../lib/ledger.ts";
+import { errorFields } from "../../lib/log.ts";
+import { SecretsError } from "../../lib/secrets.ts";
+import { loadSettings, type Settings, SettingsError } from "../../lib/settings.ts";
+import { Problem } from "./finding.ts";
+import type { Functions } from "./scene.ts";
+
+const checkSecret =
+  "check its name, the region, and your AWS credentials: aws sts get-caller-identity. Running functions use " +
+  'the last good secret meanwhile, and log "secrets not read again"';
+
+/** The functions' settings, from the environment and from the secret if there is one. Throws a Problem. */
+export async function readSettings({ receiver }: Functions): Promise<Settings> {
+  try {
+    return await loadSettings(receiver ? "receiver" : "sampler");
+  } catch (error) {
+    throw new Problem(errorFields(error).reason, error instanceof SecretsError ? checkSecret : "see docs/settings.md");
+  }
+}
+
+/** Where the environment says that the ledger is. Throws a SettingsError. */
+export function ledgerOf(environment: LedgerTexts): Ledger {
+  const problems: string[] = [];
+  const ledger = parseLedger(environment, problems);
+  if (problems.length > 0) throw new SettingsError(problems.join("; "));
+  return ledger;
+}

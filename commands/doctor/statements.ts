@@ -1,0 +1,37 @@
+// `--sql`: the statements of a tick, for people to paste.
+import type { Row } from "postgres";
+import { measureOpen } from "../../lib/accepted.ts";
+import { amounts } from "../../lib/amounts.ts";
+import { blindness } from "../../lib/blindness.ts";
+import { checks, runChecks } from "../../lib/checks.ts";
+import { oldestRowsOf } from "../../lib/counted-rows.ts";
+import { outbox } from "../../lib/outbox.ts";
+import { measure } from "../../lib/question.ts";
+import { sessionQuestion } from "../../lib/session-facts.ts";
+import { searchPath } from "../../lib/transaction.ts";
+import { sqlText } from "../quote.ts";
+import { ledgerOf } from "./settings.ts";
+
+/**
+ * Every statement that a tick may ask, in its order, for the ledger that the environment names. The functions that ask
+ * are given an `ask` that only notes the question. Throws a SettingsError.
+ */
+export async function statementsOfTick(): Promise<string> {
+  const { schemas, timeZone } = ledgerOf(process.env);
+  const asked = [
+    "-- Ask as the sampler's login: its rights decide what it sees. The outbox may be elsewhere.\n" +
+      `set search_path = ${searchPath(schemas)};\nset timezone = ${sqlText(timeZone)};\nset row_security = off`,
+    sessionQuestion,
+  ];
+  const note = async (question: string, answer: Row[] = []) => {
+    asked.push(question);
+    return answer;
+  };
+  await runChecks(note);
+  await measure(note, [...blindness, amounts, outbox]);
+  // To be asked about the open rows of each check, the answer is that each has acceptances, by ids and as a backlog.
+  const accepted = checks.map(({ id }) => ({ check: id, ids: 1, until: 1 }));
+  await measureOpen((question) => note(question, accepted));
+  asked.push(...checks.map((check) => oldestRowsOf(check, true)));
+  return asked.map((question) => `${question};`).join("\n\n");
+}
