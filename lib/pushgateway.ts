@@ -102,6 +102,6 @@ async function request(url: string, options: RequestInit, what: string, take: (p
     return answer;
   } catch (error) {
     if (options.signal?.aborted) throw options.signal.reason;
-    throw new Error(`${what}: ${fetchFailure(error)}`);
+    throw new Error(`${what}: ${fetchFailure(error)}`, { cause: error });
   }
 }

@@ -1,6 +1,7 @@
 // The look "Pushgateway".
 import { randomInt } from "node:crypto";
 import { deadline } from "../../lib/deadline.ts";
+import { isWithoutTls } from "../../lib/fetch-failure.ts";
 import { errorFields } from "../../lib/log.ts";
 import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
 import { isLocalHost } from "../../lib/settings.ts";
@@ -51,11 +52,13 @@ export async function lookAtPushgateway({ settings }: GatewayScene): Promise<Fin
   return well(fact);
 }
 
+/** What to do when a push fails. */
 function remedyFor(error: Error): string {
   const status = error instanceof PushRefused ? error.status : 0;
   if (status === 401 || status === 403) return "check the user in PUSHGATEWAY_URL, or PUSHGATEWAY_TOKEN";
   if (status === 404) return "check the path in PUSHGATEWAY_URL";
-  if (/HTTPS server/.test(error.message)) return "write https:// in PUSHGATEWAY_URL";
-  if (/not speak TLS/.test(error.message)) return "write http:// in PUSHGATEWAY_URL, or have TLS before the gateway";
+  // Go's HTTP server says so, with the status 400.
+  if (status === 400 && /HTTPS server/.test(error.message)) return "write https:// in PUSHGATEWAY_URL";
+  if (isWithoutTls(error.cause)) return "write http:// in PUSHGATEWAY_URL, or have TLS before the gateway";
   return "check PUSHGATEWAY_URL, its credentials, and the network's way there";
 }

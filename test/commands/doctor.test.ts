@@ -19,6 +19,7 @@ import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const { database, run } = databasePerTest();
 
@@ -211,11 +212,21 @@ describe("of a gateway", () => {
   });
 
   it.each([
-    [401, "check the user in PUSHGATEWAY_URL, or PUSHGATEWAY_TOKEN"],
-    [404, "check the path in PUSHGATEWAY_URL"],
-  ])("that answers %i", async (status, remedy) => {
-    const url = await httpServer((_, response) => response.writeHead(status).end("no"));
-    expect(await look(url)).toEqual([`✗ Pushgateway the Pushgateway answered ${status}: no`, remedy]);
+    [401, "no", "check the user in PUSHGATEWAY_URL, or PUSHGATEWAY_TOKEN"],
+    [404, "no", "check the path in PUSHGATEWAY_URL"],
+    [400, "Client sent an HTTP request to an HTTPS server.", "write https:// in PUSHGATEWAY_URL"],
+  ])("that answers %i %s", async (status, text, remedy) => {
+    const url = await httpServer((_, response) => response.writeHead(status).end(text));
+    expect(await look(url)).toEqual([`✗ Pushgateway the Pushgateway answered ${status}: ${text}`, remedy]);
+  });
+
+  it("that keeps its groups in a file", async () => {
+    const file = `${await newFolder()}/groups`;
+    const gateway = await startPushgateway(0, undefined, file);
+    onTestFinished(() => gateway.stop());
+    const DATABASE_URL = `postgres://u:p@127.0.0.1:${closedPort}/x`;
+    const { lines } = await doctor(["sampler"], { DATABASE_URL, PUSHGATEWAY_URL: gateway.url });
+    expect(lines.at(-1)).toBe(`✗ Pushgateway's memory ${file}: after a crash it shows old totals, and counters fall`);
   });
 
   it("elsewhere that is sent credentials in cleartext", async () => {
