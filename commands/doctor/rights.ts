@@ -11,7 +11,9 @@ const rolesWithRightsOf = (role: Role): Role[] =>
   role === "veza_ledger" ? ["veza_ledger_sampler", "veza_ledger_receiver"] : [role];
 
 /** Which declared rights this login lacks, each with its grant. Undefined for somebody else's login. */
-export async function lookAtRights(scene: InstallationScene): Promise<Finding | undefined> {
+export async function lookAtRights(
+  scene: Pick<InstallationScene, "ask" | "login" | "database" | "version">,
+): Promise<Finding | undefined> {
   const { ask, login, database, version } = scene;
   const role = roleOf(login);
   if (!role) return undefined;

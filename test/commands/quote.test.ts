@@ -3,7 +3,9 @@ import { execFileSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type Finding, wrong } from "../../commands/doctor/finding.ts";
+import { lookAtMoreRights } from "../../commands/doctor/more-rights.ts";
 import { linesOf } from "../../commands/doctor/print.ts";
+import { lookAtRights } from "../../commands/doctor/rights.ts";
 import { lookAtStatus } from "../../commands/doctor/status.ts";
 import { lookAtTable } from "../../commands/doctor/table.ts";
 import { shellWord, sqlName, sqlText, visibly } from "../../commands/quote.ts";
@@ -34,13 +36,14 @@ const hostile = [
   "Größe 支払い 🧾",
   "order",
   "a superuser: alter role shop superuser",
+  "a superuser",
 ];
 
 const server = serverForFile(); // Roles are the whole server's.
 /** A line that a terminal shows as it is. */
 const plain = /^[ -~ößü支払い🧾→✓✗]*$/iu;
 
-describe("twenty hostile names", await needs("bash", "psql"), () => {
+describe("hostile names", await needs("bash", "psql"), () => {
   it("are one word each for bash, with its history too", () => {
     const script = hostile.map((name) => `printf '%s\\0' ${shellWord(name)}\n`).join("");
     for (const options of [[], ["-o", "history", "-o", "histexpand"]]) {
@@ -75,7 +78,7 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
   });
 
   it("are in what the looks print, which runs nothing but what it says", async () => {
-    const { admin, adminUrl, remove } = await createDatabase(await server);
+    const { admin, adminUrl, samplerUrl, remove } = await createDatabase(await server);
     onTestFinished(remove);
     await admin`insert into orders ${admin(hostile.map((status) => ({ status })))}`;
     await admin.unsafe(
@@ -112,6 +115,39 @@ describe("twenty hostile names", await needs("bash", "psql"), () => {
     expect(await lookAtStatus(scene(settled), "orders")).toMatchObject({ mark: "✓" });
 
     expect(printed(await lookAtTable(scene(), "orders"))).toHaveLength(hostile.length + 1);
+
+    /** Runs the printed SQL of a finding, each step as the role that is printed. */
+    const apply = (finding: Finding) => {
+      const input = printed(finding).flatMap((line, index) => {
+        const step = finding.remedy[index];
+        if (typeof step !== "object") return [];
+        expect(line.endsWith(`: ${step.sql}`), line).toBe(true);
+        const by = line.slice("as ".length, -`: ${step.sql}`.length);
+        return [`set role ${by === "a superuser" ? "postgres" : by};\n${step.sql};\n`];
+      });
+      execFileSync("psql", ["-Xqv", "ON_ERROR_STOP=1", adminUrl], { input: input.join("") });
+    };
+    const asked = await openConnection(samplerUrl);
+    const isWell = { mark: "✓", remedy: [] };
+    for (const name of hostile) {
+      const elsewhere = { ...asked, ledger: { ...asked.ledger, schemas: [name] } };
+      const look = () => lookAtRights({ ...sceneOf(elsewhere), version: "17" });
+      const finding = await look();
+      expect(finding, name).toMatchObject({ mark: "✗" });
+      if (finding) apply(finding);
+      expect(await look(), name).toMatchObject(isWell);
+    }
+    for (const name of hostile.map(sqlName)) {
+      await admin.unsafe(
+        `grant update on ${name}.orders to veza_ledger_sampler; grant ${name} to veza_ledger_receiver`,
+      );
+    }
+    const everywhere = { ...database, ledger: { ...database.ledger, schemas: hostile } };
+    const more = await lookAtMoreRights(sceneOf(everywhere));
+    // A membership, what it may write as a member, and what the sampler may write.
+    expect(more?.remedy).toHaveLength(3 * hostile.length + 1);
+    if (more) apply(more);
+    expect(await lookAtMoreRights(sceneOf(everywhere))).toMatchObject(isWell);
 
     expect(await admin`select from pg_class where relname = 'pwned'`).toHaveLength(0);
     expect(await readdir(folder)).toEqual([]);
