@@ -1,3 +1,4 @@
+// What all commands have in common: options, usage, exit codes, and the end of the process.
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { stayAwake } from "../lib/deadline.ts";
 

@@ -1,3 +1,4 @@
+// A connection for a command, as the functions have one.
 import { keepConnections } from "../lib/connections.ts";
 import { type Database, withDeadline } from "../lib/database.ts";
 import type { FindDatabase } from "../lib/last-good-login.ts";

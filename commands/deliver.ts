@@ -1,3 +1,4 @@
+// Signs and posts a delivery to the receiver.
 import { sign } from "../lib/signature.ts";
 
 /** Signs a delivery by the rules of Standard Webhooks, and returns its headers. */

@@ -1,3 +1,4 @@
+// A stand-in for Lambda's function URL: serves its handler by HTTP, on this machine.
 import { once } from "node:events";
 import http from "node:http";
 import { type AddressInfo, isIP, isIPv6 } from "node:net";

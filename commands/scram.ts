@@ -1,3 +1,4 @@
+// What Postgres stores in the place of a password.
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 
 /**

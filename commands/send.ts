@@ -1,3 +1,4 @@
+// npm run send: signs one delivery, posts it, and prints the outcome.
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { phases } from "../lib/events.ts";
@@ -11,7 +12,6 @@ import { demoSecret } from "./demo-secret.ts";
 import { shellWord, visibly } from "./quote.ts";
 import { receiverPort } from "./receiver-port.ts";
 
-// npm run send: signs one delivery, posts it, and prints the outcome.
 const usage = `usage: npm run send -- <what> [--id <id>]
 
   action <phase>       one repaired row; the phase is one of
@@ -52,7 +52,7 @@ export const run = command(usage, options, async ({ file, id = `msg_${randomUUID
   if (!destination) return exitCodes.wrong;
   const what = file === undefined ? positionals : ["--file", file];
   // Before it is sent: after an interrupt, the same delivery is sent again by this id.
-  out.log(`Sending ${id} to ${destination.url}. To send the same again:`);
+  out.log(`Sending ${id} to ${visibly(destination.url)}. To send the same again:`);
   out.log(`  npm run send -- ${[...what, "--id", id].map(shellWord).join(" ")}`);
   const [outcome, text] = await send(destination.url, destination.secret, id, body);
   out.log(text);
@@ -111,7 +111,7 @@ async function send(url: string, secret: string, id: string, body: string): Prom
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
   const unconfirmed = (fact: string): Outcome => [
     "unconfirmed",
-    `${fact}\nSend it again with the same events and --id ${id}: it is counted once.`,
+    `${fact}\nSend it again with the same events and --id ${shellWord(id)}: it is counted once.`,
   ];
   try {
     const { status, answer: text } = await deliver(url, secret, id, body, interrupt.signal);
@@ -124,7 +124,7 @@ async function send(url: string, secret: string, id: string, body: string): Prom
   } catch (error) {
     if (interrupt.signal.aborted) return unconfirmed("Interrupted. Whether it was counted is unknown.");
     const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
-    return unconfirmed(`No answer from ${url}: ${fetchFailure(error)}.${advice}`);
+    return unconfirmed(`No answer from ${visibly(url)}: ${fetchFailure(error)}.${advice}`);
   } finally {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }

@@ -1,3 +1,4 @@
+// npm run serve: production without AWS. Both functions in one process, from the functions' own settings.
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
@@ -10,7 +11,6 @@ import { parseHost, parsePort, type Served, serve } from "./function-url.ts";
 import { receiverPort } from "./receiver-port.ts";
 import { keepTicking } from "./ticks.ts";
 
-// npm run serve: production without AWS. Both functions in one process, from the functions' own settings.
 const usage = `usage: npm run serve
 
 Counts once a minute, and takes deliveries on 127.0.0.1, for a reverse proxy.

@@ -1,3 +1,4 @@
+// Calls the sampler once a minute, in the place of a schedule on AWS.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context } from "aws-lambda";
 import { handler as sampler } from "../handlers/sampler.ts";

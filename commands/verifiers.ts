@@ -1,4 +1,7 @@
+// npm run verifiers <passwords: prints the SQL that gives roles their passwords. It has verifiers instead of the
+// passwords themselves, so that no log of the server shows one. The input has lines such as veza_ledger_sampler=…
 import { text } from "node:stream/consumers";
+import { sqlName, sqlText } from "./quote.ts";
 import { isOurs } from "./rights.ts";
 import { scramVerifier } from "./scram.ts";
 
@@ -19,12 +22,11 @@ export function verifiersSql(lines: string): string {
       throw problem("the password may have letters, digits and _ . , + = ^ - as by: openssl rand -hex 24");
     }
     given.add(role);
-    return `alter role ${role} password '${scramVerifier(password)}';\n`;
+    return `alter role ${sqlName(role)} password ${sqlText(scramVerifier(password))};\n`;
   });
   return statements.join("");
 }
 
-// npm run verifiers <passwords
 if (import.meta.main) {
   try {
     process.stdout.write(verifiersSql(await text(process.stdin)));

@@ -1,4 +1,4 @@
-// The look "accepted rows".
+// The look "accepted rows": lists what people have accepted, and doubts what accepts no counted row.
 import { inForce, measureOpen } from "../../lib/accepted.ts";
 import { checks, rowsOf, runChecks } from "../../lib/checks.ts";
 import { sqlText } from "../quote.ts";

@@ -1,4 +1,4 @@
-// The look "check …", one for each check.
+// The look "check …": whether the role can ask a check, and whether rows lack the time that it needs.
 import { type Check, questionOf, stateOf } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";

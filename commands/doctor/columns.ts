@@ -1,4 +1,4 @@
-// The look "columns of …", one for each table.
+// The look "columns of …": whether a table has the columns that its checks read.
 import { columnsOf } from "../rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import { readAView } from "./remedies.ts";

@@ -1,4 +1,4 @@
-// The look "counts", and the counts themselves.
+// The look "counts": what counts now.
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
 import type { Ask } from "../../lib/question.ts";
 import { type Finding, well } from "./finding.ts";

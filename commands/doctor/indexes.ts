@@ -1,4 +1,4 @@
-// The look "indexes".
+// The look "indexes": whether a check reads the whole of a large table every minute.
 import { type Check, checks, questionOf } from "../../lib/checks.ts";
 import type { Ask } from "../../lib/question.ts";
 import { type Finding, well, wrong } from "./finding.ts";

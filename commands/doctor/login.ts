@@ -1,4 +1,4 @@
-// The look "login".
+// The look "login": whether the login is one for the functions that are looked at.
 import { type Role, roleOf } from "../rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";

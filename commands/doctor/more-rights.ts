@@ -1,4 +1,4 @@
-// The look "more rights than it needs".
+// The look "more rights than it needs": what the logins of this service may do beyond roles.sql.
 import { sqlName, sqlText } from "../quote.ts";
 import { isOurs, loginsOf, roleNames, tables } from "../rights.ts";
 import { doubt, type Finding, type Step, well } from "./finding.ts";

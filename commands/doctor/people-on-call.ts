@@ -1,4 +1,4 @@
-// The look "people on call".
+// The look "people on call": whether they look where the sampler does.
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, well } from "./finding.ts";
 import { installAgain } from "./remedies.ts";

@@ -3,7 +3,7 @@ import { codeOf, type Database, withDeadline } from "../../lib/database.ts";
 import { askOn } from "../../lib/question.ts";
 import type { Settings } from "../../lib/settings.ts";
 import { Problem, type Step } from "./finding.ts";
-import { logIn } from "./log-in.ts";
+import { logIn } from "./postgres-log-in.ts";
 import type { AskWithin, InstallationScene } from "./scene.ts";
 
 /** SQL: no name leads to the application, until the transaction ends. */

@@ -1,4 +1,4 @@
-// The look "Pushgateway's memory".
+// The look "Pushgateway's memory": whether the gateway keeps its groups in a file.
 import { type Finding, well, wrong } from "./finding.ts";
 import type { GatewayScene } from "./scene.ts";
 

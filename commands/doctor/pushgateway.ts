@@ -1,4 +1,4 @@
-// The look "Pushgateway".
+// The look "Pushgateway": whether there is one gateway, which takes a push and shows it.
 import { randomInt } from "node:crypto";
 import { deadline } from "../../lib/deadline.ts";
 import { isWithoutTls } from "../../lib/fetch-failure.ts";

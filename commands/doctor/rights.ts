@@ -1,4 +1,4 @@
-// The look "rights".
+// The look "rights": which of the declared rights the login lacks.
 import type { Row } from "postgres";
 import { sqlName, sqlText } from "../quote.ts";
 import { ledgerRights, ourRights, outboxRights, type Right, type Role, roleOf } from "../rights.ts";

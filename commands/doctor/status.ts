@@ -1,4 +1,4 @@
-// The look "status of …", one for each table.
+// The look "status of …": which statuses of a table nobody watches.
 import type { Row } from "postgres";
 import { checks } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";

@@ -1,4 +1,4 @@
-// The look "table …", one for each table.
+// The look "table …": where and what the table of a check is, and whether its rows can be seen.
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import { shellWord, sqlName } from "../quote.ts";

@@ -1,4 +1,4 @@
-// The look "time of …", one for each table.
+// The look "time of …": whether the time of a table can be compared with a time of day.
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import { readAView } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";

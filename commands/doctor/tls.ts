@@ -1,4 +1,4 @@
-// The look "TLS".
+// The look "TLS": whether the connection to Postgres is encrypted, and the server verified.
 import { statSync } from "node:fs";
 import path from "node:path";
 import { isLocalHost } from "../../lib/settings.ts";

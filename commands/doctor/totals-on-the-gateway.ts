@@ -1,4 +1,4 @@
-// The look "totals on the gateway".
+// The look "totals on the gateway": whether the gateway shows more than the totals, which are lost events then.
 import { deadline } from "../../lib/deadline.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";

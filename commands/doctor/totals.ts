@@ -1,4 +1,4 @@
-// The look "totals".
+// The look "totals": whether the functions can work with the totals.
 import type { Sql } from "postgres";
 import { codeOf } from "../../lib/database.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";

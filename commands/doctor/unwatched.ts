@@ -1,4 +1,4 @@
-// The look "unwatched …", one for each table.
+// The look "unwatched …": how many rows wait in a watched status, and no check watches them.
 import { checks, stateOf } from "../../lib/checks.ts";
 import { doubt, type Finding, well } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";

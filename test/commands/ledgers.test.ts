@@ -51,26 +51,33 @@ const ledgers: Record<string, Odd> = {
   "a wrong schema": { schemas: ["nowhere"], refused: 'schema "nowhere" does not exist' },
   "a schema without the tables": { made: "create schema empty", schemas: ["empty"], refused: 'relation "orders" does' },
   "a schema of the shop's that has our name": {
-    ...{ made: into("ledger_metrics"), schemas: ["ledger_metrics"] },
+    made: into("ledger_metrics"),
+    schemas: ["ledger_metrics"],
     refused: "the schema ledger_metrics belongs to shop",
   },
   "tables in two schemas": {
-    ...{ made: "create schema shop; alter table refunds set schema shop", schemas: ["public", "shop"] },
+    made: "create schema shop; alter table refunds set schema shop",
+    schemas: ["public", "shop"],
   },
   "a second ledger in another schema": { made: "create schema old; create table old.orders (like orders)" },
   "policies that the owner is not under": { made: tenants, unknown: hides },
   "forced policies, and a view of the owner's": {
-    ...{ made: `${tenants}; alter table orders force row level security; ${view()}`, schemas: views, unknown: hides },
+    made: `${tenants}; alter table orders force row level security; ${view()}`,
+    schemas: views,
+    unknown: hides,
   },
   "a view that asks as its caller": {
-    ...{ made: view(columns, "with (security_invoker)"), schemas: views, from: 15 },
+    made: view(columns, "with (security_invoker)"),
+    schemas: views,
+    from: 15,
     unknown: "permission denied for table orders",
   },
   "a view whose owner may not read the table": {
     made: view(),
     changed: `create role viewer; grant all on schema veza_ledger_views to viewer;
       alter view veza_ledger_views.orders owner to viewer; grant viewer to master`,
-    ...{ schemas: views, unknown: "permission denied for table orders" },
+    schemas: views,
+    unknown: "permission denied for table orders",
   },
   "a view of a column of another name, of a partitioned table": {
     made: `${partitioned}; alter table orders rename status to state;
@@ -92,7 +99,8 @@ const ledgers: Record<string, Odd> = {
   "a zone that Postgres does not know": { timeZone: "PST", refused: 'invalid value for parameter "TimeZone"' },
   LATIN1: { encoding: "LATIN1" },
   "PUBLIC without rights": {
-    ...{ made: into("veza"), schemas: ["veza"] },
+    made: into("veza"),
+    schemas: ["veza"],
     changed: `revoke all on database odd from public; revoke all on schema public from public, master;
       grant connect on database odd to shop`,
   },

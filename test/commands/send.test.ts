@@ -119,6 +119,7 @@ it("prints arguments as a shell reads them", async () => {
   const [, printed = ""] = /^ {2}npm run send -- (.*)$/m.exec(output) ?? [];
   const { stdout } = await promisify(execFile)("sh", ["-c", `printf '%s\\n' ${printed}`]);
   expect(stdout).toBe(`--file\n${file}\n--id\n$1\n`);
+  expect(output).toContain("Send it again with the same events and --id '$1': it is counted once.");
 });
 
 it("says why there is no answer, also of a receiver that is mute for 20 s", async () => {
