@@ -1,7 +1,7 @@
 // A stand-in for Lambda's function URL: serves its handler by HTTP, on this machine.
 import { once } from "node:events";
 import http from "node:http";
-import { type AddressInfo, isIP, isIPv6 } from "node:net";
+import { type AddressInfo, isIPv6 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
 
@@ -74,22 +74,6 @@ export async function serve(
       server.closeAllConnections();
     },
   };
-}
-
-/** Reads the port of a setting PORT. Throws an Error for any other text. */
-export function parsePort(text: string): number {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (port < 1 || port > 65_535) throw new Error("PORT must be a number from 1 to 65535");
-  return port;
-}
-
-/**
- * Reads the address of a setting HOST. Throws an Error for any other text: some shells export the machine's name as
- * HOST.
- */
-export function parseHost(text: string): string {
-  if (!isIP(text)) throw new Error("HOST must be an IP address, such as 0.0.0.0 for all of this machine's");
-  return text;
 }
 
 /** The event that a function URL would make of a request, as far as handlers here read it: the body's very bytes. */

@@ -6,11 +6,11 @@ import { fetchFailure } from "../lib/fetch-failure.ts";
 import { fetchSecrets } from "../lib/secrets.ts";
 import { parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
 import { plainId } from "../lib/signature.ts";
+import { receiverPort } from "./address.ts";
 import { command, Misuse, start } from "./command.ts";
 import { deliver } from "./deliver.ts";
 import { demoSecret } from "./demo-secret.ts";
 import { shellWord, visibly } from "./quote.ts";
-import { receiverPort } from "./receiver-port.ts";
 
 const usage = `usage: npm run send -- <what> [--id <id>]
 

@@ -6,9 +6,9 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { loadSettings } from "../lib/settings.ts";
+import { parseHost, parsePort, receiverPort } from "./address.ts";
 import { command, Misuse, start } from "./command.ts";
-import { parseHost, parsePort, type Served, serve } from "./function-url.ts";
-import { receiverPort } from "./receiver-port.ts";
+import { type Served, serve } from "./function-url.ts";
 import { keepTicking } from "./ticks.ts";
 
 const usage = `usage: npm run serve

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { parsePort, receiverPort } from "../commands/address.ts";
 import { demoSecret } from "../commands/demo-secret.ts";
-import { parsePort, serve } from "../commands/function-url.ts";
-import { receiverPort } from "../commands/receiver-port.ts";
+import { serve } from "../commands/function-url.ts";
 import { keepTicking } from "../commands/ticks.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { type Level, writeLogWith } from "../lib/log.ts";
