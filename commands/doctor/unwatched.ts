@@ -15,18 +15,19 @@ const newestRows = 100_000;
  */
 export async function lookAtUnwatched({ ask }: Pick<LedgerScene, "ask">, table: string): Promise<Finding | undefined> {
   const ofTable = checks.filter((check) => check.table === table);
-  const partly = ofTable.filter(({ status }) =>
+  // Of a status that one check watches without a condition, no row is left.
+  const conditional = ofTable.filter(({ status }) =>
     ofTable.every((other) => other.status !== status || other.condition !== undefined),
   );
-  const [{ time } = {}] = partly;
+  const [{ time } = {}] = conditional;
   if (!time) return undefined;
-  const statuses = [...new Set(partly.map(({ status }) => status))];
-  const columns = [...new Set(["status", time, ...partly.flatMap(({ columns = [] }) => columns)])];
-  const newest = `select ${columns} from ${table} order by id desc limit ${newestRows}`;
+  const statuses = [...new Set(conditional.map(({ status }) => status))];
+  const columns = [...new Set(["status", time, ...conditional.flatMap(({ columns = [] }) => columns)])];
+  const newest = `select ${columns.join(", ")} from ${table} order by id desc limit ${newestRows}`;
   const [row] = await ask(`
     select count(*)::float8 as rows from (${newest}) as newest
-    where status in (${statuses.map((status) => `'${status}'`)}) and ${time} < now() - interval '1 hour'
-      and (${partly.map(stateOf).join(" or ")}) is not true`).catch(() => []);
+    where status in (${statuses.map((status) => `'${status}'`).join(", ")}) and ${time} < now() - interval '1 hour'
+      and (${conditional.map(stateOf).join(" or ")}) is not true`).catch(() => []);
   if (!row) return undefined;
   if (row.rows < many) return well(`${row.rows}`);
   return doubt(
