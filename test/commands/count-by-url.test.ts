@@ -93,6 +93,11 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   await run(`alter table orders set schema "O-b"; alter table seller_transfers set schema "O-b"`);
   const named = await look(url, "--schema", "O-b", "--settled", "requires_capture");
   expect([named.exitCode, named.text.match(/neither watched/)]).toEqual([0, null]);
+  expect(named.text).toMatch(/^✓ stuck_orders 0 /m);
+  await run(`insert into "O-b".orders (status, hyperswitch_payment_id, created_at)
+    values ('pending', 'pay', now() + interval '1 hour')`);
+  const ahead = await look(url, "--schema", "O-b", "--settled", "requires_capture");
+  expect(ahead.text).toMatch(/^! stuck_orders 0 /m);
 });
 
 it("finds nothing to doubt in the rights of people on call, where all is installed", async () => {

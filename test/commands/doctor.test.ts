@@ -65,6 +65,13 @@ it("prints one line for each look, and takes back what it has written", async ()
   expect(await database.admin`select from ledger_metrics.deliveries`).toHaveLength(0);
 });
 
+it("lets people on call look in the sampler's place, where they may read the totals and not lock them", async () => {
+  await run("alter role veza_ledger_oncall password 'oncall'");
+  const DATABASE_URL = database.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
+  const { exitCode, lines } = await doctor(["sampler"], { DATABASE_URL });
+  expect([exitCode, lines]).toEqual([0, expect.arrayContaining(["✓ totals ledger_metrics is there, and readable"])]);
+});
+
 it("has an exit code for a doubt, by --strict, unless somebody has settled it", async () => {
   await run(`${rowsOfEveryKind} insert into orders (status) values ('requires_capture')`);
   await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);

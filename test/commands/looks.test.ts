@@ -181,18 +181,18 @@ const logins: Record<string, Row> = {
   },
   "a login with more rights than it needs": {
     brokenBy: `alter role veza_ledger_receiver bypassrls createdb; create role reporting; create role rds_iam;
-      create role veza_ledger_receiver_clone createdb; grant reporting, rds_iam to veza_ledger_receiver; grant update (status) on orders to veza_ledger_sampler`,
+      create role veza_ledger_sampler_clone createdb; grant reporting, rds_iam to veza_ledger_receiver; grant update (status) on orders to veza_ledger_sampler`,
     role: "receiver",
     says: [
       "! more rights than it needs veza_ledger_receiver passes row-level security; " +
         "veza_ledger_receiver may create databases; veza_ledger_receiver is a member of reporting; " +
-        "veza_ledger_receiver_clone may create databases; veza_ledger_sampler may write veza.orders",
+        "veza_ledger_sampler_clone may create databases; veza_ledger_sampler may write veza.orders",
     ],
     remedy:
       "as a superuser: alter role veza_ledger_receiver nobypassrls; " +
       "as a superuser: alter role veza_ledger_receiver nocreatedb; " +
       "as a superuser: revoke reporting from veza_ledger_receiver…",
-    afterwards: "drop role reporting, rds_iam, veza_ledger_receiver_clone",
+    afterwards: "drop role reporting, rds_iam, veza_ledger_sampler_clone",
   },
   "a sampler that may write the ledger": {
     brokenBy: "grant update (status) on orders to veza_ledger_sampler",
