@@ -125,6 +125,12 @@ it("prints all statements of a tick to paste, without any settings, and they cou
   expect(program.child.exitCode).toBe(0);
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
   await runSqlFiles(database.adminUrl, setUp);
+  // Each check has an accepted row and an accepted backlog, of which the tick asks in its second round trip.
+  for (const { id } of checks) {
+    await run(`insert into ledger_metrics.accepted ("check", id, up_to, until, why) values
+      ('${id}', '1', null, now() + interval '1 day', 'known'),
+      ('${id}', null, now() - interval '1 year', now() + interval '1 day', 'from before')`);
+  }
   const sampler = postgres(database.samplerUrl, { max: 1 });
   const answers = (await sampler.unsafe(program.output())) as unknown as { count: string }[][];
   const asked = await askAsTick(sampler);
