@@ -55,7 +55,7 @@ function remedyFor(error: unknown, { host, port, tls, database, username }: Data
   if (steps) return steps;
   if (/CERT|UNABLE_TO/.test(code)) {
     return [
-      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: README, Deploy, step 1)",
+      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: docs/deploy.md, step 1)",
       "for the functions, put your own authority into CA_CERTIFICATES",
     ];
   }

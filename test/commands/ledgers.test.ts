@@ -48,8 +48,15 @@ const ledgers: Record<string, Odd> = {
   "without id": { made: "alter table orders drop id", refused: 'column "id" of relation "orders"' },
   "another schema": { made: into("veza"), schemas: ["veza"] },
   "a schema in capitals, with a dash": { made: into("Veza-1"), schemas: ["Veza-1"] },
-  "a wrong schema": { schemas: ["nowhere"], refused: 'schema "nowhere" does not exist' },
-  "a schema without the tables": { made: "create schema empty", schemas: ["empty"], refused: 'relation "orders" does' },
+  "a wrong schema": {
+    schemas: ["nowhere"],
+    refused: "sees no orders, refunds, seller_transfers in the schema nowhere",
+  },
+  "a schema without the tables": {
+    made: "create schema empty",
+    schemas: ["empty"],
+    refused: "sees no orders, refunds, seller_transfers in the schema empty",
+  },
   "a schema of the shop's that has our name": {
     made: into("ledger_metrics"),
     schemas: ["ledger_metrics"],
