@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import type { Sql } from "postgres";
 import { nounOf, reconcilerMetric } from "./events.ts";
 import type { Series } from "./exposition.ts";
+import { idsKeptDays } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
 import { beginWriting } from "./transaction.ts";
 
@@ -23,8 +24,7 @@ const maxPurged = 100;
  * these are lost, unless they are sent under another id.
  *
  * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on two rows. Also
- * forgets up to 100 deliveries over 14 days old. Standard Webhooks' longest schedule of retries ends after about three
- * days, so no replay comes that late.
+ * forgets up to 100 deliveries that are older than `idsKeptDays`.
  */
 export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Promise<DeliveryStatus> {
   const digest = digestOf(increments);
@@ -56,7 +56,7 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
       delete from ledger_metrics.deliveries where id in (
         select old.id from ledger_metrics.deliveries as old, given
         -- Not the given row: what becomes of a row that one statement changes twice cannot be predicted.
-        where received_at < now() - interval '14 days' and old.id <> given.id
+        where received_at < now() - interval '${idsKeptDays} days' and old.id <> given.id
         order by received_at limit ${maxPurged}
         for update of old skip locked
       )

@@ -50,3 +50,8 @@ export const maxBodyBytes = 256 * 1024;
 export const maxEvents = 1_000;
 /** Maximum length of a delivery's id, in characters. */
 export const maxIdLength = 256;
+/**
+ * How long a delivery's id is kept: sent again later, the delivery counts again. Standard Webhooks' longest schedule of
+ * retries ends after about three days. The Go client relies on it: resend.go there sends nothing again after 13 days.
+ */
+export const idsKeptDays = 14;
