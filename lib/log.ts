@@ -4,7 +4,10 @@ import type { DeliveryStatus } from "./deliveries.ts";
 export type Level = "info" | "warn" | "error";
 type Failure = { code?: string; reason: string };
 
-/** What the functions log: the fields of each message. Filters in serverless.yml and pages of the runbook name some. */
+/**
+ * What the functions log: the fields of each message. Some are named by the alarms' filters, in serverless.yml and
+ * deploy/params.ts, and by the runbook.
+ */
 interface Fields {
   tick: { duration_seconds: number; [check: string]: number };
   "tick failed": Failure;

@@ -7,7 +7,7 @@ const loggedAtMs = new Map<string, number>();
 
 /**
  * Logs a request that nobody has signed: one line for a reason and minute, so that a flood costs next to nothing. An
- * alarm in serverless.yml knows two reasons by their texts: a signature that does not match, and a clock that is off.
+ * alarm knows two of the reasons: `mismatches` in signature.ts.
  */
 export function logUnsigned({ status, message }: Refusal): void {
   const nowMs = Date.now();
