@@ -1,8 +1,8 @@
 // The dashboard. `npm run generate` makes ledger.json of it, which people import into Grafana. Here are the values that
 // its parts share, and that you may have to change. The parts:
 //   queries.ts  what the panels ask Prometheus
-//   panels.ts   how the kinds of panels look: frames, links, colours, texts
-//   rows/       the panels themselves, a file for each row
+//   panels.ts   how the kinds of panels look: frames, links, legends
+//   rows/       the panels themselves, a file for each row: from which value on one is red, and its texts
 //   layout.ts   the head, the order of the rows, and where each panel stands
 
 /** One page for each alert, named after it, and README.md as the index. */

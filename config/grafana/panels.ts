@@ -7,7 +7,8 @@ import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/time
 import { ranked, told } from "../checks.ts";
 import { datasource, pageOf } from "./dashboard.ts";
 
-// What the panels have in common: frames, links, colours and texts. rows/ has the panels.
+// What the panels have in common: frames, links, and how colours and texts are given. rows/ has the panels, each with the
+// values from which on it is orange or red.
 
 /** What every panel has. `links` are its links to the runbook, which open from the icon next to the title. */
 interface Frame {
@@ -98,7 +99,8 @@ export const timeSeries = (about: Frame, calc: "max" | "lastNotNull" = "max") =>
     .noValue(noSeries)
     .legend(legend)
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi))
-    // Each check has one colour, and so production's lines are solid, and other stages' lines are dashed.
+    // Each check has one colour, and so production's lines are solid, and other stages' lines are dashed. A line's name
+    // ends in its stage. Without a stage, it ends in a space and is solid, too.
     .overrideByRegexp("/(?<! |prod|production)$/", [{ id: "custom.lineStyle", value: { fill: "dash", dash: [4, 6] } }]);
   // Where all is 0, Grafana would draw an axis up to 100.
   return about.unit === "none" ? panel.axisSoftMax(5) : panel;
