@@ -25,7 +25,7 @@ export interface Connections {
  */
 export function keepConnections(name: string): (find: FindDatabase) => Connections {
   let free: Kept[] = [];
-  /** How many may work now: each has a connection, or is about to have one. */
+  /** How many calls of `use` have a connection, or are about to have one. */
   let working = 0;
   const waiting: (() => void)[] = [];
   const logIn = rememberLogin();

@@ -15,13 +15,16 @@ export interface Delivery {
   increments: Series[];
 }
 
-/** Above 1, since each delivery adds one id. */
+/** How many old ids a delivery deletes at most. Above 1, since each adds one. */
 const maxPurged = 100;
 
 /**
  * Records a delivery and adds its increments to the totals, or does neither: one message is one transaction. A replay
  * counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for other increments:
  * these are lost, unless they are sent under another id.
+ *
+ * What a total is `ahead` of the deliveries, after a repaired loss or a correction, is filled up by them first: only the
+ * rest of an increment raises the total.
  *
  * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on two rows. Also
  * forgets up to 100 deliveries that are older than `idsKeptDays`.

@@ -23,10 +23,11 @@ export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed): KeptSecret
   let readIds: string | undefined;
   let latest: Promise<Parsed>;
   let isReading = false;
+  /** When the read of `latest` began. */
   let startedAtMs = 0;
-  /** How long `latest` is good for, from its start. */
+  /** How long `latest` is kept, from then on. */
   let keptForMs = 0;
-  /** The last read that succeeded. */
+  /** What the last read yielded that succeeded, and when it began. */
   let good: { parsed: Parsed; readAtMs: number } | undefined;
 
   const start = async (ids: string): Promise<Parsed> => {
