@@ -5,10 +5,10 @@
 //   rows/       the panels themselves, a file for each row: from which value on one is red, and its texts
 //   layout.ts   the head, the order of the rows, and where each panel stands
 
-/** One page for each alert, named after it, and README.md as the index. */
+/** One entry for each alert, named after it, and README.md as the index. */
 const runbookUrl = "https://repository.example/docs/runbook";
-/** The URL of an alert's page, or of the index by the name README. */
-export const pageOf = (alert: string) => `${runbookUrl}/${alert}.md`;
+/** The URL of an alert's entry, or of the index by the name README. */
+export const entryOf = (alert: string) => `${runbookUrl}/${alert}.md`;
 // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the data source that the reader has chosen.
 export const datasource = { type: "prometheus", uid: "${datasource}" };
 /** "All" is `.*`, which also selects series without the label: a set-up without STAGE sees its numbers too. */

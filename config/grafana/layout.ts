@@ -1,6 +1,6 @@
 import * as grafana from "@grafana/grafana-foundation-sdk/dashboard";
 import { sampleDurationMetric } from "../../lib/sample.ts";
-import { datasource, pageOf } from "./dashboard.ts";
+import { datasource, entryOf } from "./dashboard.ts";
 import { type AnyPanel, link } from "./panels.ts";
 import { pages } from "./queries.ts";
 import { agePanels } from "./rows/ages.ts";
@@ -24,7 +24,7 @@ export function ledgerDashboard(): grafana.Dashboard {
     .time({ from: "now-6h", to: "now" })
     .timezone("browser")
     .tooltip(grafana.DashboardCursorSync.Crosshair)
-    .link(link("Runbook", pageOf("README")))
+    .link(link("Runbook", entryOf("README")))
     .annotations([
       new grafana.AnnotationQueryBuilder()
         .name("Pages")

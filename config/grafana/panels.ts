@@ -5,7 +5,7 @@ import type { DataqueryBuilder } from "@grafana/grafana-foundation-sdk/prometheu
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
 import { ranked, told } from "../checks.ts";
-import { datasource, pageOf } from "./dashboard.ts";
+import { datasource, entryOf } from "./dashboard.ts";
 
 // What the panels have in common: frames, links, and how colours and texts are given. rows/ has the panels, each with the
 // values from which on it is orange or red.
@@ -57,8 +57,8 @@ export function link(title: string, url: string, targetBlank = true): Builder<gr
   return { build: () => visible };
 }
 
-/** Links to the runbook's pages about these alerts. */
-export const runbook = (...names: string[]) => names.map((alert) => link(`Runbook: ${alert}`, pageOf(alert)));
+/** Links to the runbook's entries about these alerts. */
+export const runbook = (...names: string[]) => names.map((alert) => link(`Runbook: ${alert}`, entryOf(alert)));
 
 /**
  * Big numbers, one per stage and below each other, on a background that says how bad it is. A click selects the stage.

@@ -3,7 +3,7 @@ import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { checks } from "../../../lib/checks.ts";
 import { sampleDurationMetric, sampleTimestampMetric } from "../../../lib/sample.ts";
-import { ofStage, pageOf, staleAfterSeconds } from "../dashboard.ts";
+import { entryOf, ofStage, staleAfterSeconds } from "../dashboard.ts";
 import {
   type AnyPanel,
   blank,
@@ -39,7 +39,7 @@ const firingPanel = (): AnyPanel =>
       it.`,
     unit: "none",
     size: [14, 11],
-    links: [link("Runbook: all alerts", pageOf("README"))],
+    links: [link("Runbook: all alerts", entryOf("README"))],
     targets: [instant(firingAlerts, "{{alertname}}").format(PromQueryFormat.Table)],
   })
     .noValue("No alert fires, if the rules are loaded.")
@@ -59,7 +59,7 @@ const firingPanel = (): AnyPanel =>
     ])
     .overrideByName("alert", [
       // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the alert's name.
-      { id: "links", value: [{ title: "Runbook", url: pageOf("${__value.raw}"), targetBlank: true }] },
+      { id: "links", value: [{ title: "Runbook", url: entryOf("${__value.raw}"), targetBlank: true }] },
     ])
     .overrideByName("check", [{ id: "custom.width", value: 150 }, blank])
     .overrideByName("reason", [{ id: "custom.width", value: 130 }, blank])

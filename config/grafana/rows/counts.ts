@@ -4,7 +4,7 @@ import { acceptedMetric } from "../../../lib/accepted.ts";
 import { amountMetric } from "../../../lib/amounts.ts";
 import { type Check, helpOf, overdueMetric } from "../../../lib/checks.ts";
 import { alertOf, isPage, ranked, told } from "../../checks.ts";
-import { ofStage, pageOf, staleAfterSeconds } from "../dashboard.ts";
+import { entryOf, ofStage, staleAfterSeconds } from "../dashboard.ts";
 import {
   type AnyPanel,
   colored,
@@ -86,7 +86,7 @@ export const countPanels = (): AnyPanel[] => [
         accept a row; \`npm run doctor -- sampler\` lists who did it and why.`,
       unit: "none",
       size: [16, 10],
-      links: [link("Runbook: accept a row that is known", pageOf("README")), ...runbook("VezaLedgerAcceptanceEnds")],
+      links: [link("Runbook: accept a row that is known", entryOf("README")), ...runbook("VezaLedgerAcceptanceEnds")],
       targets: [
         range(whileTicking(`max by (check, stage) (${overdueMetric}{${ofStage}})`), "{{check}} {{stage}}"),
         range(whileTicking(`sum by (stage) (${acceptedMetric}{${ofStage}})`), "accepted {{stage}}"),
