@@ -39,39 +39,27 @@ import (
 // claim and write down by the same columns, and may send from the same table.
 
 const (
-	// The newest row that was never tried.
-	claimNewSQL = `
+	// Each claim is of a row that is due. Between begin and end stand its attempts and the order.
+	claimBeginSQL = `
 	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
 	where id = (
 		select id from public.ledger_metrics_outbox
 		where sent_at is null and parked_at is null and next_attempt_at <= now()
-			and (claimed_until is null or claimed_until <= now()) and attempts = 0
-		order by next_attempt_at desc, seq desc limit 1
+			and (claimed_until is null or claimed_until <= now()) and `
+	claimEndSQL = ` limit 1
 		for update skip locked
 	) returning id, body, claimed_until`
+	newestSQL = ` order by next_attempt_at desc, seq desc`
+
+	// The newest row that was never tried.
+	claimNewSQL = claimBeginSQL + `attempts = 0` + newestSQL + claimEndSQL
 
 	// The newest of the last seconds, if it was never tried. While nothing is new, this keeps a worker free.
-	claimFreshSQL = `
-	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
-	where id = (
-		select id from public.ledger_metrics_outbox
-		where sent_at is null and parked_at is null and next_attempt_at <= now()
-			and (claimed_until is null or claimed_until <= now()) and attempts = 0
-			and next_attempt_at > now() - interval '10 seconds'
-		order by next_attempt_at desc, seq desc limit 1
-		for update skip locked
-	) returning id, body, claimed_until`
+	claimFreshSQL = claimBeginSQL + `attempts = 0 and next_attempt_at > now() - interval '10 seconds'` +
+		newestSQL + claimEndSQL
 
 	// The row that failed least often: what fails again and again holds up nothing that failed less often.
-	claimFailedSQL = `
-	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
-	where id = (
-		select id from public.ledger_metrics_outbox
-		where sent_at is null and parked_at is null and next_attempt_at <= now()
-			and (claimed_until is null or claimed_until <= now()) and attempts > 0
-		order by attempts, next_attempt_at, seq limit 1
-		for update skip locked
-	) returning id, body, claimed_until`
+	claimFailedSQL = claimBeginSQL + `attempts > 0 order by attempts, next_attempt_at, seq` + claimEndSQL
 
 	sentSQL = `
 	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = null,
@@ -127,7 +115,7 @@ func (w *worker) sendDue(ctx context.Context) error {
 // claim returns a delivery that nobody else sends for a minute, or nil when nothing is due. The request takes 20 s, and
 // each statement 9 s, so that the minute is enough.
 func (w *worker) claim(ctx context.Context) (*delivery, error) {
-	for _, claimSQL := range w.claims {
+	for _, statement := range w.claims {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -135,7 +123,7 @@ func (w *worker) claim(ctx context.Context) (*delivery, error) {
 		err := w.ask(ctx, func(rows *sql.Rows) error {
 			next = &delivery{}
 			return rows.Scan(&next.id, &next.body, &next.claimedUntil)
-		}, claimSQL)
+		}, statement)
 		if err != nil {
 			return nil, failure("outbox not read", err)
 		}
