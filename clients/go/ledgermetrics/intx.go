@@ -8,7 +8,12 @@ import (
 	"time"
 )
 
-const maxAttempts, minPause, maxPause = 10, 10 * time.Millisecond, time.Second
+const (
+	maxAttempts = 10
+	// A pause is random: from 0 up to this, doubled with each failure, and up to maxPause at most.
+	basePause = 10 * time.Millisecond
+	maxPause  = time.Second
+)
 
 // InTx runs work in a transaction, enqueues the events that work returns, under their id, and commits: the repair and
 // its events together, or neither. Work that returns no events needs no id. The options are as for [sql.DB.BeginTx];
@@ -59,7 +64,7 @@ func Retry(ctx context.Context, attempt func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("ledgermetrics: %w before the next attempt: %w", ctx.Err(), err)
-		case <-time.After(rand.N(min(minPause<<failures, maxPause))):
+		case <-time.After(rand.N(min(basePause<<failures, maxPause))):
 		}
 	}
 }
