@@ -1,7 +1,7 @@
 import { amountsSql } from "../commands/amounts.ts";
 import { connect } from "../commands/connect.ts";
+import { tables } from "../commands/rights.ts";
 import { runSqlFiles, setUp } from "../commands/sql.ts";
-import { checks } from "../lib/checks.ts";
 import { deadline } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
@@ -13,7 +13,7 @@ export async function createDemoLedger(adminUrl: string): Promise<void> {
 
 /** Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the statements of docs/amounts.md. */
 export async function showAmounts(adminUrl: string): Promise<void> {
-  const columns = [...new Set(checks.map(({ table }) => table))].map(
+  const columns = tables.map(
     (table) => `alter table ${table} add amount_cents integer not null default (500 + random() * 20000)::integer,
         add currency text not null default 'EUR';
       grant select (amount_cents, currency) on ${table} to veza_ledger_oncall;`,
