@@ -18,7 +18,7 @@ export interface Source {
   otherwise: string;
 }
 
-/** The programs that the demo starts. */
+/** The programs that the demo starts, and promtool, which tests and measurements run. */
 export const sources = {
   pushgateway: {
     names: ["pushgateway", "prometheus-pushgateway"],
