@@ -11,7 +11,7 @@ const table = (header: string[], rows: string[][]) =>
   [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |\n`).join("");
 
 /** Rows of a table whose header is outside of the marks, with the line below the header. */
-const rows = (cells: string[][]) =>
+const bodyOf = (cells: string[][]) =>
   [Array(cells[0]?.length).fill("---"), ...cells].map((row) => `| ${row.join(" | ")} |\n`).join("");
 
 const phaseNames = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(phases.map((phase) => `\`${phase}\``));
@@ -60,7 +60,7 @@ export function alertsPage(text: string): string {
 /** docs/events.md with the phases. */
 export function eventsPage(text: string): string {
   const when = `a row was repaired; \`phase\` is ${phaseNames}`;
-  return between(text, "phases", rows([["`reconciler.action`", when, "`veza_reconciler_actions_total{phase}`"]]));
+  return between(text, "phases", bodyOf([["`reconciler.action`", when, "`veza_reconciler_actions_total{phase}`"]]));
 }
 
 /** SQL: a condition, in two lines where it is long. */
@@ -74,7 +74,7 @@ export function runbookIndex(text: string): string {
     const [from, where = ""] = plain(rowsOf(check)).split("\n");
     return `select '${check.id}' as "check", count(*) as rows, min(${check.time}) as oldest ${from}\n${folded(where)};\n`;
   });
-  return between(between(text, "checks", rows(alerts)), "counts", counts.join(""));
+  return between(between(text, "checks", bodyOf(alerts)), "counts", counts.join(""));
 }
 
 /** SQL: the rows of these checks, at whatever age, with `more`: each with its check, its id as text, and its time. */
