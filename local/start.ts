@@ -9,7 +9,6 @@ import { handler as receiver } from "../handlers/receiver.ts";
 import { type Level, writeLogWith } from "../lib/log.ts";
 import { loadSettings, settingNames } from "../lib/settings.ts";
 import { makeButtons } from "./buttons.ts";
-import { postgresPort, prometheusPort, pushgatewayPort } from "./defaults.ts";
 import { createDemoLedger, showAmounts } from "./demo-ledger.ts";
 import { countsGraph } from "./graph.ts";
 import { answerPage, localRules, note, type Stack } from "./page.ts";
@@ -17,6 +16,7 @@ import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
 import { startPrometheus, startPushgateway } from "./programs.ts";
 import { createOutbox, simulateReconciler } from "./reconciler.ts";
+import { postgresPort, prometheusPort, pushgatewayPort } from "./usual-ports.ts";
 
 // npm start [-- --every <seconds>]: the demo. Both functions in one process, on a Postgres, a Pushgateway and a
 // Prometheus of its own, which it starts.

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, inject, it } from "vitest";
 import { receiverPort } from "../../commands/address.ts";
 import { demoSecret } from "../../commands/demo-secret.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { postgresPort } from "../../local/defaults.ts";
+import { postgresPort } from "../../local/usual-ports.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { exampleFolder, race, run, testFolder, withoutModules } from "../helpers/go.ts";
