@@ -2,7 +2,7 @@ import { blindnessMetric } from "../lib/blindness.ts";
 import { overdueMetric } from "../lib/checks.ts";
 import { reconcilerMetric } from "../lib/events.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { byDay, countOf, minutesADay, minutesOf, notation, ofStuckOrders, play } from "./promtool.ts";
+import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play, randomCount } from "./promtool.ts";
 import { randomFrom } from "./random.ts";
 
 // npm run bench:pages [-- <seed> …]: how often stuck orders page although nothing is wrong, and how soon they page when
@@ -39,7 +39,7 @@ function seriesOf(shop: Shop, random: () => number) {
   const firstSweep = random() * sweepMinutes;
   for (let minute = 0; minute < minutes; minute += 1) {
     const mean = (shop.ordersADay / minutesADay) * byDay(0, (minute / 60) % 24);
-    inserted[minute] = countOf(mean, random);
+    inserted[minute] = randomCount(mean, random);
     for (let order = 0; order < (inserted[minute] ?? 0); order += 1) {
       const createdAt = minute + random();
       const isLost = minute >= lost.from && minute < lost.to;

@@ -14,7 +14,7 @@ export const minutesADay = 1_440;
 export const byDay = (_: number, hour: number): number => 1 - 0.9 * Math.cos((2 * Math.PI * (hour - 3)) / 24);
 
 /** How many events of a Poisson process there are. */
-export function countOf(mean: number, random: () => number): number {
+export function randomCount(mean: number, random: () => number): number {
   let count = 0;
   for (let chance = random(); chance > Math.exp(-mean); chance *= random()) count += 1;
   return count;
@@ -45,13 +45,13 @@ export function notation(values: (number | undefined)[]): string {
     .join(" ");
 }
 
-export interface Group {
+export interface RuleGroup {
   name: string;
   rules: { record?: string; alert?: string; expr: string }[];
 }
 
 /** The rules about stuck orders. Nothing is unknown in simulated shops, so that they need not look back for a day. */
-export const ofStuckOrders = (shipped: Group[]): Group[] =>
+export const ofStuckOrders = (shipped: RuleGroup[]): RuleGroup[] =>
   shipped.map(({ rules, ...group }) => ({
     ...group,
     rules: rules
@@ -62,7 +62,7 @@ export const ofStuckOrders = (shipped: Group[]): Group[] =>
 interface Played {
   series: { series: string; values: string }[];
   /** What of the shipped rules is loaded. */
-  groups: (shipped: Group[]) => Group[];
+  groups: (shipped: RuleGroup[]) => RuleGroup[];
   interval: string;
   /** Asks this at each of these times. */
   expr: string;
@@ -79,7 +79,7 @@ export async function play({
 }: Played): Promise<{ time: string; got: string }[]> {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-shops-"));
   try {
-    const rules = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as { groups: Group[] };
+    const rules = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as { groups: RuleGroup[] };
     await writeFile(path.join(folder, "ledger.yml"), dump({ groups: groups(rules.groups) }));
     const test = {
       interval: "1m",

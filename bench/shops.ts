@@ -1,6 +1,6 @@
 import { blindnessMetric } from "../lib/blindness.ts";
 import { sampleTimestampMetric } from "../lib/sample.ts";
-import { byDay, countOf, minutesADay, minutesOf, notation, play } from "./promtool.ts";
+import { byDay, minutesADay, minutesOf, notation, play, randomCount } from "./promtool.ts";
 import { randomFrom } from "./random.ts";
 
 // npm run bench:shops [-- <seed> …]: plays 60 days of 19 shops, and of renamed statuses, to VezaLedgerCheckBlind
@@ -109,7 +109,7 @@ function ticksOf(shop: Shop, random: () => number): Tick[] {
     const day = minute / minutesADay;
     if (shop.dropsPartitions && minute % minutesADay === 180) inserted -= ofDays[Math.floor(day) - 8] ?? 0;
     const mean = (shop.ordersADay / minutesADay) * shop.rate(Math.floor(day), (day % 1) * 24);
-    for (let count = countOf(mean, random); count > 0; count -= 1) {
+    for (let count = randomCount(mean, random); count > 0; count -= 1) {
       inserted += 1;
       ofDays[Math.floor(day)] = (ofDays[Math.floor(day)] ?? 0) + 1;
       const createdAt = minute + random();

@@ -4,11 +4,12 @@
 import type { Context } from "aws-lambda";
 import { beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
 import { log } from "../../lib/log.ts";
-import { type Alarm, alarmIn, alarmState, alarmStates, datapointOf, type Line, valuesOf } from "../helpers/alarm.ts";
+import type { FunctionName } from "../../lib/settings.ts";
+import { type Alarm, alarmIn, alarmState, alarmStates, datapointOf, type LogLine, valuesOf } from "../helpers/alarm.ts";
 import { databaseForFile } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
 import { orphanRefund, signedEvent } from "../helpers/lambda.ts";
-import { defaultPackage, type FunctionName } from "../helpers/packages.ts";
+import { defaultPackage } from "../helpers/packages.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { ofType } from "../helpers/resources.ts";
 import { closedPort } from "../helpers/servers.ts";
@@ -77,7 +78,7 @@ async function play(count: number, delayMs: number, minutes: number, ...traffic:
       times.push({ atMs: startMs + ms, request });
     return times;
   });
-  const lines: Line[] = [];
+  const lines: LogLine[] = [];
   let seed = 1;
   for (const { atMs, request } of requests.sort((a, b) => a.atMs - b.atMs)) {
     seed = (seed * 48_271) % 2_147_483_647; // Any process takes a request; the same in each run.

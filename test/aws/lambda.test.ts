@@ -2,11 +2,12 @@
 // else in it, which is frozen between two events.
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, inject, it } from "vitest";
+import type { FunctionName } from "../../lib/settings.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { type Invocation, orphanRefund, signedEvent, startLambda } from "../helpers/lambda.ts";
 import { forEachCheck } from "../helpers/models.ts";
-import { defaultPackage, type FunctionName, functionIn, stage } from "../helpers/packages.ts";
+import { defaultPackage, functionIn, stage } from "../helpers/packages.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret } from "../helpers/receiver.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";

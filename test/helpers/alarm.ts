@@ -1,4 +1,5 @@
-import type { FunctionName, Resources } from "./packages.ts";
+import type { FunctionName } from "../../lib/settings.ts";
+import type { Resources } from "./packages.ts";
 import { ofType } from "./resources.ts";
 
 /** Properties of AWS::CloudWatch::Alarm, as far as this project's alarms have them. */
@@ -24,7 +25,7 @@ interface Value {
   atMs: number;
   value: number;
 }
-export interface Line {
+export interface LogLine {
   atMs: number;
   by: FunctionName;
   text: string;
@@ -38,7 +39,7 @@ interface MetricFilter {
 const logGroups: Record<string, FunctionName> = { SamplerLogGroup: "sampler", ReceiverLogGroup: "receiver" };
 
 /** What the template's filters make of these lines for the metric that an alarm looks at: all values, in no order. */
-export function valuesOf(resources: Resources, { Namespace, MetricName }: Alarm, lines: Line[]): Value[] {
+export function valuesOf(resources: Resources, { Namespace, MetricName }: Alarm, lines: LogLine[]): Value[] {
   return (ofType(resources, "AWS::Logs::MetricFilter") as unknown as MetricFilter[]).flatMap((filter) => {
     const [{ MetricValue, ...metric } = { MetricValue: "" }, ...others] = filter.MetricTransformations;
     if (others.length > 0) throw new Error("a filter with several metrics");

@@ -6,6 +6,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { unzipSync } from "fflate";
 import { vi } from "vitest";
+import type { FunctionName } from "../../lib/settings.ts";
 import { projectFolder } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
 
@@ -16,8 +17,6 @@ const preloaded = `import { existsSync } from "node:fs";
 
 /** Resources of the generated CloudFormation by their logical ids. */
 export type Resources = Record<string, { Type: string; Properties: Record<string, unknown> }>;
-
-export type FunctionName = "sampler" | "receiver";
 
 /** What Lambda is told about a function. */
 interface LambdaProperties {

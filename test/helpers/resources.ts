@@ -1,4 +1,5 @@
-import type { FunctionName, Resources } from "./packages.ts";
+import type { FunctionName } from "../../lib/settings.ts";
+import type { Resources } from "./packages.ts";
 import type { Policy } from "./policy.ts";
 
 export const account = "123456789012";
