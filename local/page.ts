@@ -2,8 +2,13 @@ import { readFile } from "node:fs/promises";
 import type http from "node:http";
 import path from "node:path";
 import { alertOf } from "../config/checks.ts";
+import { amountMetric } from "../lib/amounts.ts";
+import { blindnessMetric } from "../lib/blindness.ts";
 import { checks } from "../lib/checks.ts";
+import { deadline } from "../lib/deadline.ts";
+import type { Series } from "../lib/exposition.ts";
 import type { Level } from "../lib/log.ts";
+import { readGroup } from "../lib/pushgateway.ts";
 import { isLocalHost } from "../lib/settings.ts";
 import { readAlerts } from "./alerts.ts";
 import type { Buttons } from "./buttons.ts";
@@ -59,14 +64,17 @@ export function note(stack: Stack, level: Level, message: string, fields: Fields
 /** By check: amounts with currencies, and the Unix time of the newest row. Nothing without the gateway's answer. */
 async function readEvidence(pushgateway: string) {
   const evidence: { amounts: Record<string, string[]>; newest: Record<string, number> } = { amounts: {}, newest: {} };
-  const answer = fetch(`${pushgateway}/metrics`, { signal: AbortSignal.timeout(2_000) }).then((found) => found.text());
-  const samples = (await answer.catch(() => "")).matchAll(/^veza_ledger_(amount|newest)_\w+\{(.*)\} (\S+)$/gm);
-  for (const [, kind, labels = "", value] of samples) {
-    const { check = "", currency } = Object.fromEntries(
-      [...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, text]) => [name, text]),
-    );
-    if (kind === "newest") evidence.newest[check] = Number(value);
-    else evidence.amounts[check] = [...(evidence.amounts[check] ?? []), `${Number(value).toFixed(2)}\u00a0${currency}`];
+  const limit = deadline("the Pushgateway", 2_000);
+  const group = { job: "veza_ledger", stage: undefined };
+  const shown: Series[] = await readGroup({ url: pushgateway }, group, limit).then(
+    (answer) => answer.shown,
+    () => [],
+  );
+  for (const { name, labels, value } of shown) {
+    const { check = "", currency } = labels;
+    if (name === blindnessMetric.newest) evidence.newest[check] = value;
+    if (name !== amountMetric) continue;
+    evidence.amounts[check] = [...(evidence.amounts[check] ?? []), `${value.toFixed(2)}\u00a0${currency}`];
   }
   return evidence;
 }
