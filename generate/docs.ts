@@ -1,5 +1,6 @@
 import { amountsSql } from "../commands/amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
+import { isAhead } from "../lib/blindness.ts";
 import { type Check, countTimeoutMs, plain, rowsOf, stateOf } from "../lib/checks.ts";
 import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
 import { between } from "./marks.ts";
@@ -97,7 +98,7 @@ export function rowsTooOldPage(text: string): string {
 /** docs/runbook/VezaLedgerRowsOutside.md with the rows of each check that can never count. */
 export function rowsOutsidePage(text: string): string {
   const timed = ranked.filter(({ staleAfter }) => staleAfter);
-  const outside = (time: string) => `(${time} is null or ${time} > now() + interval '5 minutes')`;
+  const outside = (time: string) => `(${time} is null or ${isAhead(time)})`;
   return between(text, "outside", rowsOfChecks(timed, "time", outside));
 }
 

@@ -14,6 +14,9 @@ export const blindnessMetric = {
 } as const;
 const { newest, outside, inserts, checkInserts, watches, success } = blindnessMetric;
 
+/** SQL: this time is over 5 minutes ahead of now: the reason `ahead` of a row that does not count. */
+export const isAhead = (time: string): string => `${time} > now() + interval '5 minutes'`;
+
 export const blindnessFamilies: Family[] = [
   family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
   family("gauge", outside, "Rows in that state that can never count: no_time, or over 5 minutes ahead of now."),
@@ -33,7 +36,7 @@ function seenBy(check: Check): Evidence {
     of: id,
     question: `
   select count(*) filter (where ${time} is null) as no_time,
-    count(*) filter (where ${time} > now() + interval '5 minutes') as ahead,
+    count(*) filter (where ${isAhead(time)}) as ahead,
     extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz)::numeric
       as newest,
     (coalesce(max(${time}) filter (where ${time} <= now()) > now() - interval '5 minutes', false))::int as watches
