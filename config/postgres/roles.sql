@@ -1,16 +1,18 @@
--- The logins and their rights. An administrator runs it behind schema.sql, which begins the transaction:
+-- The logins and their rights. An administrator runs it right after schema.sql, which begins the transaction:
 --
 --   psql -v ON_ERROR_STOP=1 -v schema=public -f config/postgres/schema.sql -f config/postgres/roles.sql postgres://...
 --
--- -v schema     what the sampler has as LEDGER_SCHEMA, as SQL: public, or veza_ledger_views,public. The first of these
---               schemas that has a table counts. A name with capitals needs quotes: -v schema='"Veza"'
--- -v timezone   what it has as LEDGER_TIMEZONE, for people's own psql
+-- -v schema     the schema with the ledger's tables, as in the sampler's LEDGER_SCHEMA, but written as SQL has it, with
+--               quotes around a name with capitals: -v schema='"Veza"'. It may be several, as
+--               veza_ledger_views,public: each table is taken from the first of them that has it
+-- -v timezone   the sampler's LEDGER_TIMEZONE, which veza_ledger_oncall gets for psql
 --
--- Without them, the schema is public and the zone UTC, as the sampler's.
+-- Without them, the schema is public and the zone UTC, as they are for the sampler.
 --
--- All rights are here: none comes from PUBLIC, or from whoever ran this. Logins of AWS' rotation are members of these
--- logins, and need nothing more. The logins get no password: for each, \password veza_ledger_sampler in psql.
--- What is written between the marks comes from commands/rights.ts, by `npm run generate`.
+-- All rights of these logins are here: none but that to plpgsql may come from PUBLIC. The logins that AWS' rotation
+-- makes are members of these, and need nothing more. The logins get no password here: set one for each that you use, as
+-- by \password veza_ledger_sampler in psql. `npm run generate` writes the lines between "generated" and
+-- "end of" from commands/rights.ts: do not edit them.
 
 \set ON_ERROR_STOP on
 \if :{?schema}
@@ -24,7 +26,8 @@
 
 savepoint schema_sql_has_begun; -- Fails unless schema.sql has begun the transaction.
 
--- Says first what is not there. These names lead to the application's tables, and nothing of its own runs.
+-- Stops with a message if a table is not there. Only here and at the grants below are names looked up in the
+-- application's schema. No function of the application runs.
 set local search_path = pg_catalog, :schema, pg_temp;
 do $$
 declare
@@ -68,7 +71,7 @@ do $$ begin
   -- end of logins
 end $$;
 
--- For people's own psql. The functions say their settings in each message.
+-- Settings for people, who use psql. The functions need none: they set theirs in each transaction.
 alter role veza_ledger_oncall set default_transaction_read_only = on;
 alter role veza_ledger_oncall set row_security = off;
 alter role veza_ledger_oncall set statement_timeout = '10s';
@@ -77,7 +80,8 @@ alter role veza_ledger_oncall set idle_in_transaction_session_timeout = '1min';
 alter role veza_ledger_oncall in database :"DBNAME" set timezone = :'timezone';
 alter role veza_ledger_oncall in database :"DBNAME" set search_path = pg_catalog, :schema, pg_temp;
 
--- A receiver that AWS takes away leaves its connection behind. Only a login can say this, from PostgreSQL 14 on.
+-- When AWS ends a receiver, its connection stays open: Postgres closes it after a minute. Unlike the other
+-- settings, this one cannot be set for a transaction. It exists from PostgreSQL 14 on.
 do $$ begin
   if current_setting('server_version_num')::integer >= 140000 then
     alter role veza_ledger_receiver set idle_session_timeout = '1min';
@@ -87,7 +91,8 @@ end $$;
 
 grant connect on database :"DBNAME" to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall, veza_ledger;
 
--- What they may read of the ledger. Here alone, names lead to the application's tables. A grant runs nothing.
+-- What they may read of the ledger: these columns. Names are looked up in its schema for these grants, which run no
+-- code.
 set local search_path = pg_catalog, :schema, pg_temp;
 grant usage on schema :schema to veza_ledger_sampler, veza_ledger_oncall;
 -- generated: ledger
@@ -98,7 +103,7 @@ grant select (id, status, hyperswitch_refund_id, created_at, updated_at)
 grant select (id, status, updated_at, created_at) on seller_transfers to veza_ledger_sampler, veza_ledger_oncall;
 -- end of ledger
 
--- Postgres only warns where a grant had no effect. Here it is an error, so that nothing is left half done.
+-- If a grant has no effect, Postgres may only warn. This makes it an error, so that nothing is left half done.
 do $$
 declare
   ledger constant regclass[] := array[
@@ -130,7 +135,7 @@ begin
   end if;
 end $$;
 
--- The reconciler's outbox, where it is in this database: clients/go/outbox.sql.
+-- The reconciler's outbox, if clients/go/outbox.sql has made it in this database.
 do $$ begin
   if exists (
     select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -165,8 +170,8 @@ grant execute on function ledger_metrics.amounts() to veza_ledger_sampler, veza_
 -- What is accepted stays on record. An earlier version let people on call delete.
 revoke delete on ledger_metrics.accepted from veza_ledger_oncall;
 
--- What a login without superuser may be unable to grant. The first everybody has, unless somebody took it away from
--- PUBLIC: publishing needs it. The second shows people on call who holds a lock.
+-- Two rights that an administrator who is no superuser may be unable to grant. Publishing needs plpgsql, which PUBLIC
+-- may use unless somebody has revoked that. pg_read_all_stats shows people on call who holds a lock.
 do $$ begin
   if (select rolsuper from pg_roles where rolname = current_user) then
     grant usage on language plpgsql to veza_ledger_sampler, veza_ledger_receiver;
@@ -176,7 +181,8 @@ exception when insufficient_privilege then
   raise warning 'veza_ledger_oncall is no member of pg_read_all_stats: it does not see what others run';
 end $$;
 
--- Logins of an earlier version carry settings, which the functions of this version overrule.
+-- An earlier version gave settings to its logins. The functions of this version set their own, which win. So these can
+-- go, but only when no function of the earlier version runs any more.
 do $$
 declare
   login regrole;
