@@ -2,9 +2,9 @@
 --
 --   psql -v ON_ERROR_STOP=1 -v schema=public -f config/postgres/schema.sql -f config/postgres/roles.sql postgres://...
 --
--- -v schema     the schema with the ledger's tables, as in the sampler's LEDGER_SCHEMA. Here, a name with capitals needs
---               quotes: -v schema='"Veza"'. It may be several, such as veza_ledger_views,public: each table is taken
---               from the first of them that has it
+-- -v schema     the schema with the ledger's tables, as in the sampler's LEDGER_SCHEMA. Here, a name with capitals
+--               needs quotes: -v schema='"Veza"'. It may be several, such as veza_ledger_views,public: each table is
+--               taken from the first of them that has it
 -- -v timezone   the sampler's LEDGER_TIMEZONE, which veza_ledger_oncall gets for psql
 --
 -- Without them, the schema is public and the zone UTC, as they are for the sampler.
