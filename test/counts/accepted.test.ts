@@ -350,3 +350,14 @@ it("lists what is accepted, the soonest to run out first, and doubts what accept
   await run(`set role veza_ledger_oncall; ${step?.sql.replace(/^begin read write;|; commit$/g, "")}; reset role`);
   expect(await lookAtAcceptedRows(scene)).toMatchObject({ mark: "✓", more: [expect.stringContaining("up to")] });
 });
+
+it("may end after 14 or 90 days of a zone whose clocks go back meanwhile: an hour later", async () => {
+  const [id, upTo] = [`"check", id`, `"check", up_to`];
+  const insert = (columns: string, what: string, days: number) =>
+    run(`set local timezone = 'Europe/Paris'; insert into ledger_metrics.accepted (${columns}, until, why, accepted_at)
+      values ('stuck_orders', ${what}, timestamptz '2026-10-20' + interval '${days} days', 'x', '2026-10-20')`);
+  await insert(id, "'1'", 14);
+  await insert(upTo, "'2026-10-19'", 90);
+  await expect(insert(id, "'2'", 15)).rejects.toThrow("14 days at most");
+  await expect(insert(upTo, "'2026-10-19'", 91)).rejects.toThrow("90 days at most");
+});
