@@ -19,7 +19,7 @@ export const isAhead = (time: string): string => `${time} > now() + interval '5 
 
 export const blindnessFamilies: Family[] = [
   family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
-  family("gauge", outside, "Rows in that state that can never count: no_time, or over 5 minutes ahead of now."),
+  family("gauge", outside, "Rows in that state that do not count: no_time, or ahead of now by over 5 minutes."),
   family("counter", inserts, "Rows ever inserted, by Postgres' statistics."),
   family("gauge", checkInserts, "Rows ever inserted into the check's table, where rows enter its state so."),
   family("gauge", watches, "1 when the check watches a row of the last 5 minutes, 0 when not; for the same checks."),

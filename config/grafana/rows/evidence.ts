@@ -89,7 +89,7 @@ export const evidencePanels = (): AnyPanel[] => [
   ).min(0),
   colorLines(
     timeSeries({
-      title: "Rows that can never count",
+      title: "Rows outside of the counts",
       description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead
         (**ahead**), of all checks together. VezaLedgerRowsOutside names the check.`,
       unit: "none",
