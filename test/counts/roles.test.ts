@@ -5,7 +5,7 @@ import postgres from "postgres";
 import { afterAll, expect, it } from "vitest";
 import { readSqlFile, runSqlFiles } from "../../commands/sql.ts";
 import { countTimeoutMs } from "../../lib/checks.ts";
-import { beginReading, beginWriting } from "../../lib/transaction.ts";
+import { beginPublishing, beginReading, beginWriting } from "../../lib/transaction.ts";
 import { serverForFile } from "../helpers/database.ts";
 
 const url = (await serverForFile()).replace(/\w+$/, "ledger");
@@ -14,7 +14,7 @@ afterAll(() => admin.end());
 await admin.unsafe("alter role veza_ledger password 'both'; alter role veza_ledger_oncall password 'oncall'");
 const hostile = `
   alter database ledger set search_path = evil, pg_catalog, public;
-  alter database ledger set timezone = 'Europe/Paris';
+  alter database ledger set timezone = 'Asia/Tokyo';
   alter database ledger set statement_timeout = '30s';
   alter database ledger set default_transaction_isolation = 'serializable';
   alter database ledger set default_transaction_read_only = on;
@@ -48,6 +48,9 @@ it("says all settings in each transaction, whatever the database's own are, and 
     statement_timeout: "3s",
     lock_timeout: "2s",
   });
+  // A publisher that is frozen keeps the lock for so long.
+  const silence = "idle_in_transaction_session_timeout";
+  expect(await last(beginPublishing + shown(silence))).toMatchObject({ ...both, [silence]: "10s", lock_timeout: "2s" });
   await sql.end();
   const oncall = postgres(url.replace("postgres:postgres@", "veza_ledger_oncall:oncall@"), { max: 1 });
   expect(await oncall.unsafe(shown())).toMatchObject([
