@@ -1,6 +1,6 @@
 // docs/without-aws.md, as it is pasted. Left out is what needs a service manager, apt-get, nginx and Prometheus; and the
 // clone, for which a copy stands. The page's two scripts run on stand-ins for these, in folders of their own.
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { dump, load } from "js-yaml";
 import postgres from "postgres";
@@ -150,10 +150,14 @@ describe("servers.sh", await needs("bash"), async () => {
     for (const _ of ["at first", "again"]) {
       const { output } = await one.install();
       expect(output).toContain("Installed: prometheus prometheus-pushgateway prometheus-alertmanager.");
+      // Else dpkg asks which of two files to keep, and fails where nobody answers.
+      expect(output).toMatch(/^apt-get install -y .*--force-confold /m);
     }
     const [flags = "", config = ""] = await filesOf(one);
     expect(flags).toContain("--web.listen-address=127.0.0.1:9090");
     expect(config).toContain(`- ${one.root}/etc/prometheus/veza-ledger-metrics.yml`);
+    // It will have receivers' URLs, which are secrets.
+    expect((await stat(path.join(one.root, "etc/prometheus/alertmanager.yml"))).mode & 0o777).toBe(0o640);
   });
 
   it.each([
