@@ -241,9 +241,10 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
   });
 
   it("where its process runs, and listens nowhere", async () => {
-    const { use } = await service();
+    const { use, textOf } = await service();
     const idle = "setInterval(() => {}, 1000)";
     expect(await use("1", idle)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
+    expect(await textOf("pid")).toBe("");
   });
 
   it("and keeps a copy of a unit that somebody has edited", async () => {
