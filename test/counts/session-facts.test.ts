@@ -5,7 +5,7 @@ import { checks, type Outcome } from "../../lib/checks.ts";
 import { clockDifferenceSeconds } from "../../lib/session-facts.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { forEachCheck, insertRows } from "../helpers/models.ts";
-import { countsIn, sampleOf } from "../helpers/sample.ts";
+import { countsIn, sampleAs, sampleOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 const broken = checks.map((check) => insertRows(check, 2)).join("\n");
@@ -31,4 +31,14 @@ it.each([
   const right = await sampleAt(Math.sign(apartMs) * 40_000);
   expect(counts(right.outcomes)).toEqual(forEachCheck(() => 2));
   expect(clockDifferenceSeconds(Date.now() / 1000, Date.now() / 1000 - 8)).toBe(0); // An answer may take a while.
+});
+
+it.each([
+  ["that is not there", ""],
+  ["that the sampler may not use", "create schema veza_views"],
+])("counts nothing behind a schema %s: the tables of the next may be others", async (_, statement) => {
+  await run(statement);
+  const outcomes = await sampleAs(database.samplerUrl, { schemas: ["veza_views", "public"] });
+  const reason = "LEDGER_SCHEMA: veza_views is not there, or this role may not use it";
+  expect(counts(outcomes)).toEqual(forEachCheck(() => reason));
 });
