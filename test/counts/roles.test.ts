@@ -54,15 +54,27 @@ it("says all settings in each transaction, whatever the database's own are, and 
   await sql.end();
   const oncall = postgres(url.replace("postgres:postgres@", "veza_ledger_oncall:oncall@"), { max: 1 });
   expect(await oncall.unsafe(shown())).toMatchObject([
-    { search_path: "pg_catalog, public, pg_temp", TimeZone: "UTC", row_security: "off", transaction_read_only: "on" },
+    {
+      search_path: "pg_catalog, public, pg_temp",
+      TimeZone: "UTC",
+      row_security: "off",
+      transaction_read_only: "on",
+      statement_timeout: "10s",
+      lock_timeout: "2s",
+    },
   ]);
   await oncall.end();
 });
 
 it("has twice the connections that serverless.yml lets receivers use: one that ends may leave its own", async () => {
   const [, concurrency] = /receiverConcurrency: (\d+)/.exec(await readFile("serverless.yml", "utf8")) ?? [];
-  const limits = await admin`select rolconnlimit from pg_roles where rolname ~ '^veza_ledger(_receiver)?$'`;
-  for (const { rolconnlimit } of limits) expect(rolconnlimit).toBeGreaterThanOrEqual(2 * Number(concurrency));
+  const limits = await admin`
+    select rolconnlimit, rolconfig, current_setting('server_version_num')::int as version
+    from pg_roles where rolname ~ '^veza_ledger(_receiver)?$'`;
+  for (const { rolconnlimit, rolconfig, version } of limits) {
+    expect(rolconnlimit).toBeGreaterThanOrEqual(2 * Number(concurrency));
+    if (version >= 140_000) expect(rolconfig).toEqual(["idle_session_timeout=1min"]); // Ends what it has left.
+  }
 });
 
 it.each(["schema.sql", "roles.rollback.sql"])(
