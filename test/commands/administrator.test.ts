@@ -213,6 +213,7 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
       "create foreign data wrapper far; create server far foreign data wrapper far; create foreign table totals () server far",
     ],
     ["a view", "create view totals as select 1 as value"],
+    ["a table with policies", "create table totals (); alter table totals enable row level security"],
     ["a rule", "create table totals (); create rule note as on insert to totals do also select evil.version()"],
   ])("%s, where ledger_metrics has its own, is refused", async (_, made) => {
     await runAs("shop", attacks());
@@ -310,6 +311,16 @@ it("who may not grant fails whole, also where Postgres only warns", async () => 
   await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow(
     "master may not grant rights on public.orders of shop",
   );
+  await isUntouched();
+});
+
+it("who may not grant usage on the schema fails whole, where Postgres only warns", async () => {
+  await runAs(
+    "postgres",
+    `alter schema public owner to postgres; revoke all on schema public from public;
+     grant usage on schema public to shop`,
+  );
+  await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow("veza_ledger_sampler may not use the schema public");
   await isUntouched();
 });
 
