@@ -20,6 +20,16 @@ it.each([
   expect(changed).toBe(yaml.replace("2m", "500ms"));
 });
 
+it.each([
+  ["90s", 90],
+  ["2m", 120],
+  ["3h", 10_800],
+  ["2d", 172_800],
+  ["1w", 604_800],
+])("reads %s as %i seconds", (time, seconds) => {
+  expect(withTimes(`for: ${time}`, (read) => (read === seconds ? 1 : read))).toBe("for: 1s");
+});
+
 it.each(["time() - tick > 180", "tick - sweep > 2 * 300"])("finds a number of seconds: %s", (expr) => {
   const changed = withTimes(expr, (seconds, place) => (place === "number" ? seconds / 100 : seconds));
   expect(changed).toMatch(/ (1\.8|2 \* 3)$/);
