@@ -142,7 +142,7 @@ it.each(["postgres", "writer", "master"])(
   async (login) => {
     await runAs(
       "postgres",
-      "drop role if exists writer; create role writer login password 'writer' in role pg_write_server_files",
+      "drop role if exists writer; create role writer login noinherit password 'writer' in role pg_write_server_files",
     );
     await runAs("shop", attacks());
     const look = (as: string, ...args: string[]) =>
