@@ -89,9 +89,9 @@ it.each(["schema.sql", "roles.rollback.sql"])(
   },
 );
 
-it("is taken back whole, also in part, and twice", async () => {
-  await admin.unsafe("drop owned by veza_ledger_oncall; drop role veza_ledger_oncall");
+it("is taken back whole, also in part, and twice, and no login of the application's is", async () => {
+  await admin.unsafe("create role veza_app; drop owned by veza_ledger_oncall; drop role veza_ledger_oncall");
   const back = ["config/postgres/roles.rollback.sql"];
   await runSqlFiles(url, [...back, ...back]);
-  expect(await admin`select rolname from pg_roles where rolname like 'veza%'`).toEqual([]);
+  expect(await admin`select rolname from pg_roles where rolname like 'veza%'`).toEqual([{ rolname: "veza_app" }]);
 });
