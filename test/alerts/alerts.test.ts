@@ -68,6 +68,13 @@ it("a ticket repeats each day and a page each hour, as the runbook says, and the
   expect(route.match(/(?<=repeat_interval: ).*/g)).toEqual(["1d", "50s", "1h"]);
 });
 
+it("a page wakes somebody on the stage prod, in a drill and without a stage, and on no other stage", async () => {
+  const route = await readFile("config/alertmanager/alertmanager.yml", "utf8");
+  const [, named] = /severity = "page", stage !~ "(.*)"/.exec(route) ?? [];
+  const wakes = (stage: string) => new RegExp(`^(?:${named})$`).test(stage); // As Alertmanager anchors it.
+  expect(["prod", "drill", "", "staging", "prod2"].map(wakes)).toEqual([true, true, true, false, false]);
+});
+
 it("every alert has links to the dashboard and to its own page of the runbook", () => {
   for (const { alert, annotations } of alerts) {
     expect(annotations.dashboard_url).toMatch(/^https:\/\/[^/]+\/d\/veza-ledger/);
