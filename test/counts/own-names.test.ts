@@ -18,7 +18,7 @@ const operators = ["=", "<>", "<", ">", "<=", ">=", "+", "-", "~"].map((operator
 
 /** SQL: for each pair of types, each operator; for each type, each function of Postgres' that takes any, or a table. */
 const hostile = `
-  create type state as enum ('pending', 'permanently_failed', 'reversal_pending');
+  create type state as enum (${[...new Set(checks.map(({ status }) => `'${status}'`))]});
   create domain text_of_ours as text;
   do $do$
   declare
