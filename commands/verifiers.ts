@@ -10,7 +10,7 @@ import { scramVerifier } from "./scram.ts";
  * one. `lines` are such as veza_ledger_sampler=…; a shell reads the same file. Throws a sentence that names the line,
  * and never what is in it, when a shell or a URL would read another password, or no role of this service is named.
  */
-export function verifiersSql(lines: string): string {
+function verifiersSql(lines: string): string {
   const given = new Set<string>();
   const statements = lines.split("\n").map((line, index) => {
     if (line.trim() === "") return "";
