@@ -82,14 +82,5 @@ export function alertOf({ id }: { id: string }): string {
 /** How often the reconciler sweeps, in seconds. It is dead after twice as long, as the rule and the dashboard say. */
 export const sweepSeconds = 300;
 
-const unitSeconds = { minute: 60, m: 60, hour: 3_600, day: 86_400 };
-
-/** The seconds of "30 minutes", "1 day" or "10m". Throws for other intervals. */
-export function secondsOf(interval: string): number {
-  const [, value, unit = ""] = /^(\d+) ?(minute|m|hour|day)s?$/.exec(interval) ?? [];
-  if (!value) throw new Error(`"${interval}" is not in minutes, hours or days`);
-  return Number(value) * unitSeconds[unit as keyof typeof unitSeconds];
-}
-
 /** SQL: what the index of a check is on, after its table. */
 export const indexed = (check: Check): string => `(${check.time}) where ${stateOf(check)}`;

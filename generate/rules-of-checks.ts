@@ -8,21 +8,12 @@ import { between } from "./marks.ts";
 /** The rules of ledger.yml are indented by 6, and a line has 120 characters. */
 const maxLineLength = 120 - 6;
 
-const pages = checks.filter(isPage).map(({ id }) => id);
-
-/** A rule whose comment says `Listed: the checks that page` selects these, or all others, in each of its matchers. */
-function ofRule(rule: string): string {
-  if (!rule.replaceAll(/\n *# /g, " ").includes("Listed: the checks that page.")) return rule;
-  const listed = rule.replaceAll(/\b(check[=!]~)"[^"]*"/g, `$1"${pages.join("|")}"`);
-  return listed.replaceAll(/^.{121,}$/gm, (line) => wrapped(line, 120));
-}
-
 /** Wraps a line that is too long. The text of an annotation is folded, so that a line break is a space. */
-function wrapped(line: string, maxLength = maxLineLength): string {
+function wrapped(line: string): string {
   const [indent = ""] = /^ */.exec(line) ?? [];
-  const end = line.lastIndexOf(" ", maxLength);
-  if (line.length <= maxLength || end < indent.length) return line;
-  return `${line.slice(0, end)}\n${wrapped(indent + line.slice(end + 1), maxLength)}`;
+  const end = line.lastIndexOf(" ", maxLineLength);
+  if (line.length <= maxLineLength || end < indent.length) return line;
+  return `${line.slice(0, end)}\n${wrapped(indent + line.slice(end + 1))}`;
 }
 
 /** The alerts of a check by alert-of-a-check.yml. */
@@ -53,12 +44,13 @@ async function alertsOfChecks(rules: string): Promise<string> {
   return generated.map((check) => alertRules(check, template.slice(template.indexOf("- alert:")))).join("\n");
 }
 
-/** config/alertmanager/ledger.yml with what it says about each check. */
+/**
+ * config/alertmanager/ledger.yml with its alerts of the checks, with the checks that page in each matcher `check=~` and
+ * `check!~`, and with the reconciler's interval in the rule that compares with twice of it.
+ */
 export async function rulesFile(text: string): Promise<string> {
-  const rules = between(text, "alerts of checks", await alertsOfChecks(text));
-  return rules
-    .split("\n\n")
-    .map(ofRule)
-    .join("\n\n")
-    .replaceAll(/(?<=last_run_timestamp.* > 2 \* )\d+/g, String(sweepSeconds));
+  const pages = checks.filter(isPage).map(({ id }) => id);
+  return between(text, "alerts of checks", await alertsOfChecks(text))
+    .replaceAll(/\bcheck(=~|!~)"[^"]*"/g, `check$1"${pages.join("|")}"`)
+    .replaceAll(/(?<=> 2 \* )\d+$/gm, String(sweepSeconds));
 }

@@ -1,5 +1,7 @@
 // What the committed dashboard shows and links to. dashboard-prometheus.test.ts runs its queries.
 import { expect, it } from "vitest";
+import { sweepSeconds } from "../../config/checks.ts";
+import { staleAfterSeconds } from "../../config/grafana/dashboard.ts";
 import { checks } from "../../lib/checks.ts";
 import { dashboard } from "../helpers/monitoring.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
@@ -32,4 +34,12 @@ it("selects the stage in every series that it reads", () => {
     expect(selectors.length, query).toBeGreaterThan(0);
     for (const selector of selectors) expect(selector, query).toMatch(/stage=~"\$stage\|?"/);
   }
+});
+
+it("calls numbers old, and the reconciler late, when the rules do", async () => {
+  const expressions = (await shippedAlerts()).map(({ alert, expr }) => `${alert}: ${expr}`);
+  const exprOf = (alert: string) => expressions.find((each) => each.startsWith(alert)) ?? "";
+  expect(exprOf("VezaLedgerSamplerSilent")).toMatch(new RegExp(`> ${staleAfterSeconds}$`));
+  expect(exprOf("VezaLedgerAlive")).toMatch(new RegExp(`< ${staleAfterSeconds}$`));
+  expect(exprOf("VezaLedgerReconcilerDead")).toMatch(new RegExp(`> 2 \\* ${sweepSeconds}$`, "m"));
 });
