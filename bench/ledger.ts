@@ -1,6 +1,6 @@
 import type postgres from "postgres";
 import type { Database } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
+import { deadlineFor } from "../lib/deadline.ts";
 import { takeSample } from "../lib/sample.ts";
 import { beginReading } from "../lib/transaction.ts";
 
@@ -51,7 +51,7 @@ export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
     lost: new AbortController().signal,
     close,
   } as unknown as Database;
-  const { outcomes } = await takeSample({ use: (work) => work(database), close }, deadline("Postgres", 60_000));
+  const { outcomes } = await takeSample({ use: (work) => work(database), close }, deadlineFor("Postgres", 60_000));
   for (const outcome of outcomes) if ("error" in outcome) throw outcome.error;
   return asked;
 }

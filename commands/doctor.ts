@@ -1,6 +1,6 @@
 // npm run doctor: looks for everything that would keep the functions from working, with their own settings and code.
 // Prints a finding for each look. What it writes to the database, it takes back.
-import { deadline } from "../lib/deadline.ts";
+import { deadlineFor } from "../lib/deadline.ts";
 import { command, Misuse, start } from "./command.ts";
 import { countByUrl } from "./doctor/count-by-url.ts";
 import { type Finding, findingOf, type Verdict, well } from "./doctor/finding.ts";
@@ -77,7 +77,7 @@ async function examine(functions: Functions, settled: string[], print: Print): P
   if (!settings) return verdict;
   say("settings", well("valid"));
 
-  const signal = deadline("Postgres", postgresTimeoutMs);
+  const signal = deadlineFor("Postgres", postgresTimeoutMs);
   const session = await openSession(settings, signal).catch((error) => say("Postgres", findingOf(error)));
   if (session) {
     const { database, version, login } = session;

@@ -1,7 +1,7 @@
 // Runs the project's files of SQL without psql.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { deadline } from "../lib/deadline.ts";
+import { deadlineFor } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 import { connect } from "./connect.ts";
 import { sqlName, sqlText } from "./quote.ts";
@@ -23,7 +23,7 @@ export const setUp = ["config/postgres/schema.sql", "config/postgres/roles.sql"]
  */
 export async function runSqlFiles(url: string, files: string[], schemas = "public", timeZone = "UTC"): Promise<void> {
   const target = parseDatabaseUrl(url);
-  const { sql, close } = await connect(async () => target, "veza-ledger-sql", deadline("Postgres", 10_000));
+  const { sql, close } = await connect(async () => target, "veza-ledger-sql", deadlineFor("Postgres", 10_000));
   try {
     for (const file of files) {
       const text = (await readSqlFile(file))

@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { type Connections, keepConnections } from "../lib/connections.ts";
 import { type Database, isConnectionError, withDeadline } from "../lib/database.ts";
-import { deadline, stayAwake, TooLate } from "../lib/deadline.ts";
+import { deadlineFor, stayAwake, TooLate } from "../lib/deadline.ts";
 import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/deliveries.ts";
 import { parseEvents, tally } from "../lib/events.ts";
 import { keptTimeoutMs, maxBodyBytes, maxIdLength, recordTimeoutMs, toleranceSeconds } from "../lib/limits.ts";
@@ -73,9 +73,9 @@ function verify(headers: SignedHeaders, body: Buffer, secrets: readonly string[]
 
 /** Tries once more when the connection fails, or a kept one is late: recording twice counts once. */
 async function record(connections: Connections, delivery: Delivery): Promise<DeliveryStatus> {
-  const recordDeadline = deadline("Postgres", recordTimeoutMs);
+  const recordDeadline = deadlineFor("Postgres", recordTimeoutMs);
   const attempt = (database: Database) => {
-    const limit = database.usedAtMs ? deadline("Postgres", keptTimeoutMs) : recordDeadline;
+    const limit = database.usedAtMs ? deadlineFor("Postgres", keptTimeoutMs) : recordDeadline;
     return withDeadline(database, limit, (sql) => recordDelivery(sql, delivery));
   };
   const mayHelp = (error: unknown) => !recordDeadline.aborted && (error instanceof TooLate || isConnectionError(error));

@@ -1,11 +1,11 @@
 import type { Handler } from "aws-lambda";
 import { keepConnections } from "../lib/connections.ts";
 import { logCountedRows } from "../lib/counted-rows.ts";
-import { deadline, stayAwake } from "../lib/deadline.ts";
+import { deadlineFor, stayAwake } from "../lib/deadline.ts";
 import { pushTimeoutMs, rowsTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { tryToPublish } from "../lib/publish.ts";
-import { isTransient, push } from "../lib/pushgateway.ts";
+import { isTransient, ledgerJob, push } from "../lib/pushgateway.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { exposeSample, takeSample } from "../lib/sample.ts";
 import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings.ts";
@@ -27,7 +27,7 @@ async function tick(): Promise<Record<string, number>> {
   const { database, pushgateway, stage } = settings;
   const connections = connectBy(findDatabaseOf("sampler", settings));
   try {
-    const sample = await takeSample(connections, deadline("Postgres", sampleTimeoutMs));
+    const sample = await takeSample(connections, deadlineFor("Postgres", sampleTimeoutMs));
     const durationSeconds = (performance.now() - startedAt) / 1000;
     const counts: Record<string, number> = {};
     for (const outcome of sample.outcomes) {
@@ -39,12 +39,12 @@ async function tick(): Promise<Record<string, number>> {
 
     const metrics = await exposeSample(sample, { sampledAtSeconds, durationSeconds, database });
     const pushGauges = () =>
-      push(pushgateway, { job: "veza_ledger", stage }, metrics, deadline("the Pushgateway", pushTimeoutMs));
+      push(pushgateway, { job: ledgerJob, stage }, metrics, deadlineFor("the Pushgateway", pushTimeoutMs));
     await retryOnce(pushGauges, isTransient);
     log("info", "tick", { ...counts, duration_seconds: Number(durationSeconds.toFixed(3)) });
 
     await tryToPublish(connections, settings);
-    await logCountedRows(connections, sample, deadline("the ids of counted rows", rowsTimeoutMs));
+    await logCountedRows(connections, sample, deadlineFor("the ids of counted rows", rowsTimeoutMs));
     return counts;
   } catch (error) {
     doubtSettings("sampler");

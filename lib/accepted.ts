@@ -40,7 +40,7 @@ export const isAfterMoment = ({ id, time, staleAfter = "0 minutes" }: Check): st
  * out by the time alone. An id of several rows, as in a view of two tables, accepts none: it would hide a row that
  * nobody knows.
  */
-function openQuestion(check: Check, { ids, moment }: { ids: boolean; moment: boolean }): string {
+function unacceptedQuestion(check: Check, { ids, moment }: { ids: boolean; moment: boolean }): string {
   const rows = `${rowsOf(check)}${moment ? `\n  and ${isAfterMoment(check)}` : ""}`;
   const accepted = `
   with ids as materialized (
@@ -61,7 +61,7 @@ function openQuestion(check: Check, { ids, moment }: { ids: boolean; moment: boo
 }
 
 /** Of a check with acceptances: what is known of the rows that nobody has accepted. */
-export interface Open extends Waiting {
+export interface Unaccepted extends Waiting {
   rows: number;
   /** How many rows are accepted by their ids. */
   byId: number;
@@ -70,20 +70,21 @@ export interface Open extends Waiting {
 }
 
 /**
- * Asks about the checks with acceptances, and resolves to their open rows by the checks' ids. Takes a second round
- * trip, and only where something is accepted. Never rejects: where it cannot be read, nothing is accepted.
+ * Asks about the checks with acceptances, and resolves to what is known of their rows that nobody has accepted,
+ * by the checks' ids. Takes a second round trip, and only where something is accepted. Never rejects: where it cannot
+ * be read, nothing is accepted.
  */
-export async function measureOpen(ask: Ask): Promise<Map<string, Open>> {
-  const open = new Map<string, Open>();
+export async function measureUnaccepted(ask: Ask): Promise<Map<string, Unaccepted>> {
+  const unaccepted = new Map<string, Unaccepted>();
   const accepted = (await read(ask, "accepted", acceptedChecks)) ?? [];
   const askAbout = async (check: Check) => {
     const { ids, until } = accepted.find((row) => row.check === check.id) ?? {};
     if (ids === undefined) return;
-    const question = openQuestion(check, { ids: Number(ids) > 0, moment: until !== null });
+    const question = unacceptedQuestion(check, { ids: Number(ids) > 0, moment: until !== null });
     const [row] = (await read(ask, check.id, question)) ?? [];
     if (!row) return;
     const rows = Number(row.rows);
-    open.set(check.id, {
+    unaccepted.set(check.id, {
       rows,
       byId: Number(row.by_id),
       overdue: Number(row.overdue),
@@ -92,14 +93,14 @@ export async function measureOpen(ask: Ask): Promise<Map<string, Open>> {
     });
   };
   await Promise.all(checks.map(askAbout));
-  return open;
+  return unaccepted;
 }
 
-/** The series of the checks with acceptances: the rows of the count that are not open, and until when a backlog is. */
-export function acceptedSeries(outcomes: Outcome[], open: Map<string, Open>): Series[] {
+/** The series of the checks with acceptances: how many rows of each count are accepted, and until when a backlog is. */
+export function acceptedSeries(outcomes: Outcome[], unaccepted: Map<string, Unaccepted>): Series[] {
   return outcomes.flatMap((outcome) => {
     const labels = { check: outcome.check.id };
-    const known = open.get(outcome.check.id);
+    const known = unaccepted.get(outcome.check.id);
     if (!known || "error" in outcome) return [];
     const { rows, byId, untilSeconds } = known;
     const accepted = Math.max(0, outcome.count - rows); // Both are of one tick, and not of one instant.

@@ -238,20 +238,20 @@ function ageOf(oldestSeconds: number | undefined, atSeconds: number): number {
 /**
  * The series of the checks, of a tick at `atSeconds`. Per check a count, -1 when unknown, and whether it succeeded.
  * Absent when unknown: the oldest row's timestamp, and for the alerts the overdue rows and an age. That age stands
- * still when the sampler dies: silence ages no row. `open` has the rows that nobody has accepted; by default, all.
+ * still when the sampler dies: silence ages no row. `unaccepted` has the rows that nobody has accepted; by default, all.
  */
-export function seriesOf(outcomes: Outcome[], atSeconds: number, open = new Map<string, Waiting>()): Series[] {
+export function seriesOf(outcomes: Outcome[], atSeconds: number, unaccepted = new Map<string, Waiting>()): Series[] {
   return outcomes.flatMap((outcome) => {
     const { id, metric } = outcome.check;
     const labels = { check: id };
     if ("error" in outcome) return [series(metric, {}, -1), series(checkSuccessMetric, labels, 0)];
     const { count, oldestSeconds } = outcome;
-    const unaccepted = open.get(id) ?? outcome;
+    const waiting = unaccepted.get(id) ?? outcome;
     return [
       series(metric, {}, count),
       series(checkSuccessMetric, labels, 1),
-      series(overdueMetric, labels, unaccepted.overdue),
-      series(openAgeMetric, labels, ageOf(unaccepted.oldestSeconds, atSeconds)),
+      series(overdueMetric, labels, waiting.overdue),
+      series(openAgeMetric, labels, ageOf(waiting.oldestSeconds, atSeconds)),
       ...(oldestSeconds === undefined ? [] : [series(oldestItemMetric, labels, oldestSeconds)]),
     ];
   });

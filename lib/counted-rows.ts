@@ -19,7 +19,7 @@ order by ${check.time} limit 10`;
  */
 export async function logCountedRows(
   connections: Connections,
-  { outcomes, open }: Pick<Sample, "outcomes" | "open">,
+  { outcomes, unaccepted }: Pick<Sample, "outcomes" | "unaccepted">,
   deadline: AbortSignal,
 ) {
   const counted = outcomes.filter((outcome) => "count" in outcome && outcome.count > 0).map(({ check }) => check);
@@ -28,7 +28,11 @@ export async function logCountedRows(
     const ask = askOn(database, deadline);
     await Promise.all(
       counted.map(async (check) => {
-        const rows = await read(ask, check.id, oldestRowsOf(check, open.get(check.id)?.untilSeconds !== undefined));
+        const rows = await read(
+          ask,
+          check.id,
+          oldestRowsOf(check, unaccepted.get(check.id)?.untilSeconds !== undefined),
+        );
         if (rows?.length) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
       }),
     );

@@ -50,7 +50,7 @@ export class TooLate extends Error {}
  * A signal that aborts after `timeoutMs` with a TooLate that names `waitingFor`. Its timer outlives the work, and so it
  * keeps no process alive: `stayAwake` does, for as long as there is work.
  */
-export function deadline(waitingFor: string, timeoutMs: number): AbortSignal {
+export function deadlineFor(waitingFor: string, timeoutMs: number): AbortSignal {
   const controller = new AbortController();
   const abort = () => controller.abort(new TooLate(`${waitingFor}: no answer within ${timeoutMs} ms`));
   setTimeout(abort, timeoutMs).unref();

@@ -133,8 +133,8 @@ export function tally(events: ReconcilerEvent[]): Series[] {
     increments.set(keyOf(increment), increment);
   };
   // In one order: sums of fractions depend on it, and the same events in another order are the same delivery.
-  const secondsOf = (event: ReconcilerEvent) => (event.type === "reconciler.sweep" ? event.data.duration_seconds : 0);
-  for (const event of events.toSorted((a, b) => secondsOf(a) - secondsOf(b))) {
+  const durationOf = (event: ReconcilerEvent) => (event.type === "reconciler.sweep" ? event.data.duration_seconds : 0);
+  for (const event of events.toSorted((a, b) => durationOf(a) - durationOf(b))) {
     for (const { name, labels, value } of addedBy(event)) add(name, labels, value);
   }
   return [...increments.values()];

@@ -1,6 +1,6 @@
 import { SignatureV4 } from "@smithy/signature-v4";
 import type { DatabaseTarget } from "./database.ts";
-import { deadline, orAbort } from "./deadline.ts";
+import { deadlineFor, orAbort } from "./deadline.ts";
 import { credentialsTimeoutMs } from "./limits.ts";
 import { loadSdk } from "./secrets.ts";
 
@@ -18,6 +18,6 @@ export async function iamToken({ host, port, username }: DatabaseTarget): Promis
   const address = `${host}:${port}`;
   const request = { method: "GET", protocol: "https:", hostname: host, path: "/", headers: { host: address } };
   const signing = signer.presign({ ...request, query: { Action: "connect", DBUser: username } }, { expiresIn: 900 });
-  const { query } = await orAbort(signing, deadline("AWS credentials", credentialsTimeoutMs));
+  const { query } = await orAbort(signing, deadlineFor("AWS credentials", credentialsTimeoutMs));
   return `${address}/?${new URLSearchParams(query as Record<string, string>)}`;
 }

@@ -9,8 +9,15 @@ export const outboxMetric = {
 } as const;
 const { rows, oldest } = outboxMetric;
 
+/** From this age on, a delivery that waits is late: the sender backs off for minutes at most. */
+const lateAfter = "15 minutes";
+
 export const outboxFamilies: Family[] = [
-  family("gauge", rows, "Deliveries in the reconciler's outbox that are waiting, late by over 15 minutes, or parked."),
+  family(
+    "gauge",
+    rows,
+    `Deliveries in the reconciler's outbox that are waiting, late by over ${lateAfter}, or parked.`,
+  ),
   family("gauge", oldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
 
@@ -22,7 +29,7 @@ export const outbox: Evidence = {
   question: `
   select (select count(*) from ${table} where parked_at is not null) as parked,
     (select count(*) ${waiting}) as waiting,
-    (select count(*) ${waiting} and created_at < now() - interval '15 minutes') as late,
+    (select count(*) ${waiting} and created_at < now() - interval '${lateAfter}') as late,
     (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`,
   seriesIn: (row) => [
     [rows, { state: "parked" }, row.parked],

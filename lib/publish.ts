@@ -1,10 +1,10 @@
 import type { Connections } from "./connections.ts";
 import { type Database, withDeadline } from "./database.ts";
-import { deadline, withAnyOf } from "./deadline.ts";
+import { deadlineFor, withAnyOf } from "./deadline.ts";
 import { keyOf, type Series } from "./exposition.ts";
 import { comparePushTimeoutMs, publishTimeoutMs } from "./limits.ts";
 import { errorFields, log } from "./log.ts";
-import { isTransient, push, readGroup } from "./pushgateway.ts";
+import { isTransient, push, readGroup, reconcilerJob } from "./pushgateway.ts";
 import { retryOnce } from "./retry.ts";
 import type { Settings } from "./settings.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
@@ -63,7 +63,7 @@ export function publishTotals(connections: Connections, to: Gateway, publishDead
     const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
     try {
       const [row] = (await ask(lockAndReadTotals)).at(-1) as unknown as [{ isLocked: boolean; totals: Series[] }];
-      const signals = [publishDeadline, database.lost, deadline("the Pushgateway", comparePushTimeoutMs)];
+      const signals = [publishDeadline, database.lost, deadlineFor("the Pushgateway", comparePushTimeoutMs)];
       const held = row.isLocked ? await withAnyOf(signals, (signal) => compareAndPush(to, row.totals, signal)) : [];
       await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
       const by = held.map((counter) => [keyOf(counter), counter.value - counter.total]);
@@ -83,7 +83,7 @@ export function publishTotals(connections: Connections, to: Gateway, publishDead
  * held there until it was sent again. Resolves to these counters.
  */
 async function compareAndPush({ pushgateway, stage }: Gateway, totals: Series[], signal: AbortSignal) {
-  const group = { job: "veza_reconciler", stage };
+  const group = { job: reconcilerJob, stage };
   const held = heldCounters(totals, (await readGroup(pushgateway, group, signal)).shown);
   await push(pushgateway, group, await exposeTotals(totals, held), signal);
   return held;
@@ -92,7 +92,7 @@ async function compareAndPush({ pushgateway, stage }: Gateway, totals: Series[],
 /** Publishes the totals, as a tick and a delivery do at their end. Says whether this call has pushed. Never rejects. */
 export async function tryToPublish(connections: Connections, to: Gateway): Promise<boolean> {
   try {
-    return await publishTotals(connections, to, deadline("publishing the totals", publishTimeoutMs));
+    return await publishTotals(connections, to, deadlineFor("publishing the totals", publishTimeoutMs));
   } catch (error) {
     log("warn", "totals not published", errorFields(error));
     return false;

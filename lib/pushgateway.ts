@@ -7,7 +7,12 @@ export interface PushgatewayTarget {
   headers?: { authorization: string };
 }
 
-/** The labels that a group of metrics is pushed under. */
+/** The job of what the sampler measures. Rules, dashboard and demo select by these jobs, too. */
+export const ledgerJob = "veza_ledger";
+/** The job of the totals of the reconciler's events. */
+export const reconcilerJob = "veza_reconciler";
+
+/** The grouping key: the labels that a group of metrics is pushed under. */
 export interface Group {
   job: string;
   stage: string | undefined;

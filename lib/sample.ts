@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { acceptedFamilies, acceptedSeries, measureOpen, type Open } from "./accepted.ts";
+import { acceptedFamilies, acceptedSeries, measureUnaccepted, type Unaccepted } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
 import { blindness, blindnessFamilies, evidenceSuccess } from "./blindness.ts";
 import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
@@ -13,14 +13,14 @@ import { askSession } from "./session-facts.ts";
 
 /**
  * What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. `unread`
- * is what the questions were about that had no answer. `open` has the rows that nobody has accepted, by the check's id,
+ * is what the questions were about that had no answer. `unaccepted` has the rows that nobody has accepted, by the check's id,
  * where something is accepted.
  */
 export interface Sample {
   outcomes: Outcome[];
   evidence: Series[];
   unread: string[];
-  open: Map<string, Open>;
+  unaccepted: Map<string, Unaccepted>;
 }
 
 /**
@@ -48,15 +48,19 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
     const timeless = which.filter(({ staleAfter }) => !staleAfter);
     return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), ...noEvidence };
   }
-  const [outcomes, { evidence, unread }, open] = await Promise.all([
+  const [outcomes, { evidence, unread }, unaccepted] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
     measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox ? [outbox] : [])]),
-    hasAccepted ? measureOpen(ask) : noEvidence.open,
+    hasAccepted ? measureUnaccepted(ask) : noEvidence.unaccepted,
   ]);
-  return { outcomes, evidence, unread, open };
+  return { outcomes, evidence, unread, unaccepted };
 }
 
-const noEvidence: Omit<Sample, "outcomes"> = { evidence: [], unread: blindness.map(({ of }) => of), open: new Map() };
+const noEvidence: Omit<Sample, "outcomes"> = {
+  evidence: [],
+  unread: blindness.map(({ of }) => of),
+  unaccepted: new Map(),
+};
 
 const allFailed = (which: readonly Check[], error: unknown) => which.map((check) => ({ check, error }));
 
@@ -88,13 +92,13 @@ export interface Tick {
 /** The sample in Prometheus' text format. Its info tells two samplers apart that overwrite each other's group. */
 export function exposeSample(sample: Sample, tick: Tick): Promise<string> {
   const { database, sampledAtSeconds, durationSeconds } = tick;
-  const { outcomes, evidence, unread, open } = sample;
+  const { outcomes, evidence, unread, unaccepted } = sample;
   const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
   const digest = hash("sha256", `${database.host}:${database.port}`).slice(0, 8);
   const info = { version: VERSION ?? npm_package_version ?? "", region, database: `${database.database}@${digest}` };
   return expose(sampleFamilies, [
-    ...seriesOf(outcomes, sampledAtSeconds, open),
-    ...acceptedSeries(outcomes, open),
+    ...seriesOf(outcomes, sampledAtSeconds, unaccepted),
+    ...acceptedSeries(outcomes, unaccepted),
     ...evidence,
     ...evidenceSuccess(outcomes, unread),
     series(infoMetric, info, 1),

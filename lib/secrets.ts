@@ -1,4 +1,4 @@
-import { deadline, orAbort } from "./deadline.ts";
+import { deadlineFor, orAbort } from "./deadline.ts";
 import { secretsTimeoutMs } from "./limits.ts";
 
 /** A secret could not be read. The message names it, the cause and a remedy, and shows nothing of its value. */
@@ -14,7 +14,7 @@ if (process.env.SECRET_ID || process.env.AWS_LAMBDA_FUNCTION_NAME) await loadSdk
 export async function fetchSecrets(ids: string): Promise<Texts> {
   const { SecretsManagerClient, GetSecretValueCommand } = await loadSdk();
   const client = new SecretsManagerClient({});
-  const readDeadline = deadline("Secrets Manager", secretsTimeoutMs);
+  const readDeadline = deadlineFor("Secrets Manager", secretsTimeoutMs);
   const read = async (id: string) => {
     try {
       const sending = client.send(new GetSecretValueCommand({ SecretId: id }), { abortSignal: readDeadline });

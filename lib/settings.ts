@@ -107,6 +107,7 @@ function parseDatabase(texts: SettingTexts, problems: string[]): DatabaseTarget 
     return undefined;
   }
   const { username = "", password = "", host, port = 5432, dbname = "" } = texts;
+  // A secret of RDS becomes the URL that it stands for, so that one set of rules below holds for both.
   const [user, key, name] = [username, password, dbname].map(encodeURIComponent);
   const url = URL.parse(texts.DATABASE_URL || `postgres://${user}:${key}@${host}:${port}/${name}`);
   const isComplete = url?.username && url.hostname && url.pathname.length > 1;

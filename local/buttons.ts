@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { deliver } from "../commands/deliver.ts";
 import { keepConnections } from "../lib/connections.ts";
 import { withDeadline } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
+import { deadlineFor } from "../lib/deadline.ts";
 import { reconcilerMetric, type SentEvent } from "../lib/events.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
@@ -18,7 +18,9 @@ export function makeButtons(adminUrl: string, receiverUrl: string, secret: strin
   const target = parseDatabaseUrl(adminUrl);
   const connections = keepConnections("veza-demo-buttons")(async () => target);
   const ask = (question: string) =>
-    connections.use((database) => withDeadline(database, deadline("Postgres", 5_000), (sql) => sql.unsafe(question)));
+    connections.use((database) =>
+      withDeadline(database, deadlineFor("Postgres", 5_000), (sql) => sql.unsafe(question)),
+    );
   const total = async () => {
     const [row] = await ask(`select value::int from ledger_metrics.totals
       where name = '${reconcilerMetric.actions}' and labels ->> 'phase' = '${phase}'`);

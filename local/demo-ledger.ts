@@ -2,7 +2,7 @@ import { amountsSql } from "../commands/amounts.ts";
 import { connect } from "../commands/connect.ts";
 import { tables } from "../commands/rights.ts";
 import { runSqlFiles, setUp } from "../commands/sql.ts";
-import { deadline } from "../lib/deadline.ts";
+import { deadlineFor } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
 /** Builds the demo ledger in an empty database. */
@@ -19,7 +19,7 @@ export async function showAmounts(adminUrl: string): Promise<void> {
       grant select (amount_cents, currency) on ${table} to veza_ledger_oncall;`,
   );
   const target = parseDatabaseUrl(adminUrl);
-  const { sql, close } = await connect(async () => target, "veza-demo-amounts", deadline("Postgres", 10_000));
+  const { sql, close } = await connect(async () => target, "veza-demo-amounts", deadlineFor("Postgres", 10_000));
   try {
     await sql.unsafe(columns.join("") + amountsSql());
   } finally {

@@ -5,10 +5,10 @@ import { alertOf } from "../config/checks.ts";
 import { amountMetric } from "../lib/amounts.ts";
 import { blindnessMetric } from "../lib/blindness.ts";
 import { checks } from "../lib/checks.ts";
-import { deadline } from "../lib/deadline.ts";
+import { deadlineFor } from "../lib/deadline.ts";
 import type { Series } from "../lib/exposition.ts";
 import type { Level } from "../lib/log.ts";
-import { readGroup } from "../lib/pushgateway.ts";
+import { ledgerJob, readGroup } from "../lib/pushgateway.ts";
 import { isLocalHost } from "../lib/settings.ts";
 import { readAlerts } from "./alerts.ts";
 import type { Buttons } from "./buttons.ts";
@@ -64,8 +64,8 @@ export function note(stack: Stack, level: Level, message: string, fields: Fields
 /** By check: amounts with currencies, and the Unix time of the newest row. Nothing without the gateway's answer. */
 async function readEvidence(pushgateway: string) {
   const evidence: { amounts: Record<string, string[]>; newest: Record<string, number> } = { amounts: {}, newest: {} };
-  const limit = deadline("the Pushgateway", 2_000);
-  const group = { job: "veza_ledger", stage: undefined };
+  const limit = deadlineFor("the Pushgateway", 2_000);
+  const group = { job: ledgerJob, stage: undefined };
   const shown: Series[] = await readGroup({ url: pushgateway }, group, limit).then(
     (answer) => answer.shown,
     () => [],

@@ -2,27 +2,31 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
 import { deliver } from "../commands/deliver.ts";
-import { runSqlFiles } from "../commands/sql.ts";
+import { type Check, checks, stateOf } from "../lib/checks.ts";
 import { keepConnections } from "../lib/connections.ts";
 import { withDeadline } from "../lib/database.ts";
-import { deadline } from "../lib/deadline.ts";
-import type { SentEvent } from "../lib/events.ts";
+import { deadlineFor } from "../lib/deadline.ts";
+import type { phases, SentEvent } from "../lib/events.ts";
 import { fetchFailure } from "../lib/fetch-failure.ts";
 import { errorFields } from "../lib/log.ts";
 import { parseDatabaseUrl } from "../lib/settings.ts";
 
-const repairs = {
-  stuck_orders: `update orders set status = 'paid', updated_at = now() where id = (
-    select id from orders where status = 'pending' and hyperswitch_payment_id <> ''
-    order by created_at limit 1) returning id`,
-  stuck_refunds: `update refunds set status = 'succeeded', updated_at = now() where id = (
-    select id from refunds where status = 'pending' and hyperswitch_refund_id <> ''
-    order by created_at limit 1) returning id`,
-  orphan_refunds: `update refunds set status = 'failed', updated_at = now() where id = (
-    select id from refunds where status = 'pending' and coalesce(hyperswitch_refund_id, '') = ''
-    order by created_at limit 1) returning id`,
+type Phase = (typeof phases)[number];
+
+/** The status that a repaired row has. */
+const repairedStatus: Record<Phase, string> = {
+  stuck_orders: "paid",
+  stuck_refunds: "succeeded",
+  orphan_refunds: "failed",
 };
-type Phase = keyof typeof repairs;
+
+/** SQL: repairs the oldest row in the state that the phase's check watches. */
+function repairOf(phase: Phase): string {
+  const check = checks.find(({ id }) => id === phase) as Check;
+  const { table, time } = check;
+  return `update ${table} set status = '${repairedStatus[phase]}', updated_at = now() where id = (
+    select id from ${table} where ${stateOf(check)} order by ${time} limit 1) returning id`;
+}
 
 /** New trouble, so that the demo never runs dry. */
 const breakages: Record<Phase, string> = {
@@ -42,11 +46,6 @@ const sweepEverySeconds = 15;
 const sweepsPerOrphan = 100;
 const retryAfterMs = 3_000;
 
-/** Makes the reconciler's outbox in the demo ledger. */
-export async function createOutbox(adminUrl: string): Promise<void> {
-  await runSqlFiles(adminUrl, ["clients/go/outbox.sql", "local/outbox.sql"]);
-}
-
 /**
  * Plays a reconciler on the demo ledger until `stop` aborts. Every 15 s it repairs a row of one phase, breaks another
  * row, and puts its events into the outbox, in one transaction. A sender posts what is in the outbox, the oldest
@@ -63,7 +62,7 @@ export async function simulateReconciler(
   const target = parseDatabaseUrl(adminUrl);
   const connections = keepConnections("veza-demo-reconciler")(async () => target);
   const ask = <T>(work: (sql: postgres.Sql) => PromiseLike<T>) =>
-    connections.use((database) => withDeadline(database, deadline("Postgres", 5_000), work));
+    connections.use((database) => withDeadline(database, deadlineFor("Postgres", 5_000), work));
   const pause = (ms: number) => sleep(ms, true, { signal: stop }).catch(() => false);
 
   async function keepSweeping(): Promise<void> {
@@ -113,7 +112,7 @@ export async function simulateReconciler(
 /** Repairs one row, breaks another, and enqueues the events that a reconciler would post. */
 async function simulateSweep(sql: postgres.TransactionSql, phase: Phase): Promise<void> {
   const startedAt = performance.now();
-  const repaired = await sql.unsafe(repairs[phase]);
+  const repaired = await sql.unsafe(repairOf(phase));
   const broken = phase === "orphan_refunds" ? phase : Math.random() < 0.5 ? "stuck_orders" : "stuck_refunds";
   await sql.unsafe(breakages[broken]);
   await sql.unsafe(reversals);

@@ -16,10 +16,10 @@ const places: Record<string, Place> = {
 };
 
 /**
- * Returns rules or a route (YAML) with other times, for a test or a demo that is in a hurry. `secondsOf` takes the
+ * Returns rules or a route (YAML) with other times, for a test or a demo that is in a hurry. `newSeconds` takes the
  * seconds of a time and its place, and returns the new seconds. The same seconds leave the text as it was.
  */
-export function withTimes(yaml: string, secondsOf: (seconds: number, place: Place) => number): string {
+export function withTimes(yaml: string, newSeconds: (seconds: number, place: Place) => number): string {
   return (
     yaml
       .replaceAll(
@@ -27,12 +27,12 @@ export function withTimes(yaml: string, secondsOf: (seconds: number, place: Plac
         (text, before: string, value: string, unit: string, next: string) => {
           const place = before === "[" && next === ":" ? "subquery" : (places[before] as Place);
           const seconds = Number(value) * (unitSeconds[unit] as number);
-          const wanted = secondsOf(seconds, place);
+          const wanted = newSeconds(seconds, place);
           if (wanted === seconds) return text;
           return before + (Number.isInteger(wanted) ? `${wanted}s` : `${Math.round(wanted * 1_000)}ms`);
         },
       )
       // No number of rows in the rules is one of these.
-      .replaceAll(/(?<=[<>] |\d \* )(?:180|300|600|86400)\b/g, (text) => String(secondsOf(Number(text), "number")))
+      .replaceAll(/(?<=[<>] |\d \* )(?:180|300|600|86400)\b/g, (text) => String(newSeconds(Number(text), "number")))
   );
 }

@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { parsePort, receiverPort } from "../commands/address.ts";
 import { demoSecret } from "../commands/demo-secret.ts";
 import { serve } from "../commands/function-url.ts";
+import { runSqlFiles } from "../commands/sql.ts";
 import { keepTicking } from "../commands/ticks.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { type Level, writeLogWith } from "../lib/log.ts";
@@ -15,7 +16,7 @@ import { answerPage, localRules, note, type Stack } from "./page.ts";
 import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
 import { startPrometheus, startPushgateway } from "./programs.ts";
-import { createOutbox, simulateReconciler } from "./reconciler.ts";
+import { simulateReconciler } from "./reconciler.ts";
 import { postgresPort, prometheusPort, pushgatewayPort } from "./usual-ports.ts";
 
 // npm start [-- --every <seconds>]: the demo. Both functions in one process, on a Postgres, a Pushgateway and a
@@ -73,8 +74,8 @@ async function run(): Promise<void> {
   const postgres = await startPostgres(postgresPort, [], signal);
   started.unshift(postgres);
   const adminUrl = postgres.superuserUrl;
+  await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]); // First, since roles.sql grants rights to it.
   await createDemoLedger(adminUrl);
-  await createOutbox(adminUrl);
   await showAmounts(adminUrl);
   const gateway = await startPushgateway(pushgatewayPort, signal);
   started.unshift(gateway);

@@ -1,6 +1,6 @@
 // The look "accepted rows": lists what people have accepted, and doubts what accepts no counted row.
 import type { Row } from "postgres";
-import { inForce, measureOpen, type Open } from "../../lib/accepted.ts";
+import { inForce, measureUnaccepted, type Unaccepted } from "../../lib/accepted.ts";
 import { type Check, checks, rowsOf, runChecks } from "../../lib/checks.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, orRemedy, well } from "./finding.ts";
@@ -28,13 +28,13 @@ export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Pro
     ({ check, id, up_to, until, accepted_by, why }) =>
       `${check} ${id ?? `up to ${up_to} UTC`}, until ${until} UTC, by ${accepted_by}: ${why}`,
   );
-  const open = await measureOpen(ask);
+  const unaccepted = await measureUnaccepted(ask);
   const idle: Idle[] = [];
   for (const check of checks) {
     const ofCheck = accepted.filter((row) => row.check === check.id);
     const backlog = ofCheck.find(({ id }) => id === null);
     if (ofCheck.length > 0) idle.push(...(await idleIds(ask, check)));
-    if (backlog) idle.push(...(await idleBacklog(ask, check, backlog, open.get(check.id))));
+    if (backlog) idle.push(...(await idleBacklog(ask, check, backlog, unaccepted.get(check.id))));
   }
   if (idle.length === 0) return { ...well(first), more };
   const sql =
@@ -62,10 +62,15 @@ async function idleIds(ask: AskWithin, check: Check): Promise<Idle[]> {
 }
 
 /** The accepted backlog of a check, if no row of it counts any more. It is kept where that is unknown. */
-async function idleBacklog(ask: AskWithin, check: Check, backlog: Row, open: Open | undefined): Promise<Idle[]> {
-  const [outcome] = open ? await runChecks(ask, [check]) : [];
-  if (!open || !outcome || "error" in outcome) return [];
-  const hidesRows = outcome.count > open.rows + open.byId;
+async function idleBacklog(
+  ask: AskWithin,
+  check: Check,
+  backlog: Row,
+  unaccepted: Unaccepted | undefined,
+): Promise<Idle[]> {
+  const [outcome] = unaccepted ? await runChecks(ask, [check]) : [];
+  if (!unaccepted || !outcome || "error" in outcome) return [];
+  const hidesRows = outcome.count > unaccepted.rows + unaccepted.byId;
   if (hidesRows) return [];
   const takenBack = `('${check.id}', null, '${backlog.up_to}Z', now(), 'taken back')`;
   return [{ what: `the backlog of ${check.id}`, takenBack }];

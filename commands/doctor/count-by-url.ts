@@ -2,7 +2,7 @@
 import type { Row } from "postgres";
 import type { Check, Outcome } from "../../lib/checks.ts";
 import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
-import { deadline, orAbort } from "../../lib/deadline.ts";
+import { deadlineFor, orAbort } from "../../lib/deadline.ts";
 import { errorFields } from "../../lib/log.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { sqlName, visibly } from "../quote.ts";
@@ -38,7 +38,7 @@ export async function countByUrl(
         `\nRead-only transactions, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
         "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
     );
-    const signal = deadline("Postgres", totalTimeoutMs);
+    const signal = deadlineFor("Postgres", totalTimeoutMs);
     database = await logIn(target, "veza-ledger-first-look", signal);
     const places = await placesOf(database, signal);
     const login = await refuseAdministrator(database, places, signal);
@@ -109,7 +109,7 @@ function grantTo(login: string, places: Map<string, string>): Step {
 /** Each question has a deadline of its own: a server that went away is noticed with the next one. */
 function askWithOwnDeadlines(database: Database): AskWithin {
   return (question, seconds = questionSeconds) =>
-    askBriefly(database, deadline("Postgres", (questionSeconds + 2) * 1_000))(question, seconds);
+    askBriefly(database, deadlineFor("Postgres", (questionSeconds + 2) * 1_000))(question, seconds);
 }
 
 /** Prints the counts, and below them what the looks find doubtful. */

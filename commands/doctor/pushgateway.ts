@@ -1,6 +1,6 @@
 // The look "Pushgateway": whether there is one gateway, which takes a push and shows it.
 import { randomInt } from "node:crypto";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { isWithoutTls } from "../../lib/fetch-failure.ts";
 import { errorFields } from "../../lib/log.ts";
 import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
@@ -21,7 +21,7 @@ export async function lookAtPushgateway({ settings }: GatewayScene): Promise<Fin
   // A group of this run alone: another doctor at the same time would replace it.
   const group = { job: `${metric}_${randomInt(2 ** 32)}`, stage };
   try {
-    await push(gateway, group, `# TYPE ${metric} gauge\n${metric} 1\n`, deadline("the Pushgateway", 3_000));
+    await push(gateway, group, `# TYPE ${metric} gauge\n${metric} 1\n`, deadlineFor("the Pushgateway", 3_000));
   } catch (error) {
     return wrong(errorFields(error).reason, "a push that is taken", remedyFor(error as Error));
   }

@@ -1,6 +1,6 @@
 // `--sql`: the statements of a tick, for people to paste.
 import type { Row } from "postgres";
-import { measureOpen } from "../../lib/accepted.ts";
+import { measureUnaccepted } from "../../lib/accepted.ts";
 import { amounts } from "../../lib/amounts.ts";
 import { blindness } from "../../lib/blindness.ts";
 import { checks, runChecks } from "../../lib/checks.ts";
@@ -29,9 +29,9 @@ export async function statementsOfTick(): Promise<string> {
   };
   await runChecks(note);
   await measure(note, [...blindness, amounts, outbox]);
-  // To be asked about the open rows of each check, the answer is that each has acceptances, by ids and as a backlog.
+  // To be asked about the rows of each check that nobody has accepted, the answer is that each has acceptances, by ids and as a backlog.
   const accepted = checks.map(({ id }) => ({ check: id, ids: 1, until: 1 }));
-  await measureOpen((question) => note(question, accepted));
+  await measureUnaccepted((question) => note(question, accepted));
   asked.push(...checks.map((check) => oldestRowsOf(check, true)));
   return asked.map((question) => `${question};`).join("\n\n");
 }

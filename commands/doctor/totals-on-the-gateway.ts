@@ -1,8 +1,8 @@
 // The look "totals on the gateway": whether the gateway shows more than the totals, which are lost events then.
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import type { Series } from "../../lib/exposition.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";
-import { readGroup } from "../../lib/pushgateway.ts";
+import { readGroup, reconcilerJob } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
 import { type Finding, orRemedy, well, wrong } from "./finding.ts";
 import { installAgain } from "./remedies.ts";
@@ -14,9 +14,9 @@ import type { InstallationScene } from "./scene.ts";
  */
 export async function lookAtTotalsOnTheGateway({ ask, settings }: InstallationScene): Promise<Finding> {
   const { pushgateway, stage } = settings;
-  const limit = deadline("the Pushgateway", comparePushTimeoutMs);
+  const limit = deadlineFor("the Pushgateway", comparePushTimeoutMs);
   const { shown, unread } = await orRemedy(
-    readGroup(pushgateway, { job: "veza_reconciler", stage }, limit),
+    readGroup(pushgateway, { job: reconcilerJob, stage }, limit),
     `have the gateway show /metrics within ${comparePushTimeoutMs} ms, or no totals are published`,
   );
   // The totals are read after the gateway, so that they cannot be older than what it shows.

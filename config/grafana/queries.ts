@@ -3,6 +3,7 @@ import { blindnessMetric } from "../../lib/blindness.ts";
 import { type Check, checkSuccessMetric, oldestItemMetric, openAgeMetric } from "../../lib/checks.ts";
 import { reconcilerMetric } from "../../lib/events.ts";
 import { outboxMetric } from "../../lib/outbox.ts";
+import { ledgerJob, reconcilerJob } from "../../lib/pushgateway.ts";
 import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
 import { ofStage, staleAfterSeconds } from "./dashboard.ts";
 
@@ -32,7 +33,7 @@ export const firingAlerts =
   `sort_desc(max by (severity, alertname, check, reason, stage) (time() - ${alerts("ALERTS_FOR_STATE", "")}` +
   ` and ignoring (alertstate) ${firing()} or ${firing()} * 0 - 1))`;
 /** Selects the pushes of the sampler and of the reconciler's totals. */
-export const ofBothJobs = `job=~"veza_ledger|veza_reconciler", ${ofStage}`;
+export const ofBothJobs = `job=~"${ledgerJob}|${reconcilerJob}", ${ofStage}`;
 /** 1 for each check that has a count, and 0 for each that has none. */
 export const successes = `${checkSuccessMetric}{${ofStage}}`;
 const knownWithinADay = `count by (stage) (max_over_time(${successes}[1d]))`;
@@ -56,7 +57,7 @@ export const whileTicking = (expr: string) => `(${expr}) and on (stage) ${fresh}
 /** A check's count while the sampler ticks. */
 export const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${ofStage}}) and on (stage) ${fresh}`;
 /** Seconds since a Unix time, at least 1: 0 means "never", as in the metrics. */
-export const ageOf = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
+export const secondsSince = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 /** How much a counter rose in the hour before each point. */
 export const hourly = (metric: string, by: string) => `sum by (${by}) (increase(${metric}{${ofStage}}[1h]))`;
 /**
@@ -78,7 +79,7 @@ export const instant = (expr: string, legend: string) =>
 /** Where the tick does not know it, the age of the oldest row that was last counted keeps growing. */
 export const oldestAge =
   `max by (check, stage) (${openAgeMetric}{${ofStage}} and on (stage) ${fresh}` +
-  ` or ${ageOf(`last_over_time(${oldestItemMetric}{${ofStage}}[1d])`)})`;
+  ` or ${secondsSince(`last_over_time(${oldestItemMetric}{${ofStage}}[1d])`)})`;
 
 /** By stage, the Unix time since when the oldest delivery in the outbox waits. */
 export const outboxOldest = `max by (stage) (${outboxMetric.oldest}{${ofStage}})`;

@@ -52,7 +52,7 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): 
   ];
   const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
   const sampler = await exposeSample(
-    { outcomes, evidence, unread: [], open: new Map() },
+    { outcomes, evidence, unread: [], unaccepted: new Map() },
     { sampledAtSeconds: tick, durationSeconds: 0.02, database },
   );
   const reconciler = await exposeTotals([series(reconcilerMetric.lastRun, {}, tick)]);

@@ -304,7 +304,7 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
   const evidence = [series(blindnessMetric.checkInserts, { check: "stuck_orders" }, minute)];
   const tick = { sampledAtSeconds: Date.now() / 1000, durationSeconds: 0, database };
   await setGroup(gateway.url, "veza_ledger", stage, [
-    await exposeSample({ outcomes, evidence, unread: [], open: new Map() }, tick),
+    await exposeSample({ outcomes, evidence, unread: [], unaccepted: new Map() }, tick),
   ]);
   const totals = [
     series(reconcilerMetric.actions, { phase: "stuck_orders" }, repaired),

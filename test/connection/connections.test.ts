@@ -3,7 +3,7 @@
 import { expect, it, onTestFinished, vi } from "vitest";
 import { type Connections, keepConnections } from "../../lib/connections.ts";
 import { type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { closedPort } from "../helpers/servers.ts";
 
@@ -11,7 +11,7 @@ const database = await databaseForFile();
 
 const open = (connections: Connections) =>
   connections.use(async (lent) => {
-    await withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select 1`);
+    await withDeadline(lent, deadlineFor("Postgres", 1_000), (sql) => sql`select 1`);
     return lent;
   });
 function keep(changes: Partial<DatabaseTarget> = {}) {
@@ -100,7 +100,7 @@ it("keeps none that Postgres has refused, and has closed it before it says so", 
   let refused: Database | undefined;
   const asking = connections.use((lent) => {
     refused = lent;
-    return withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select 1`);
+    return withDeadline(lent, deadlineFor("Postgres", 1_000), (sql) => sql`select 1`);
   });
   await expect(asking).rejects.toMatchObject({ code: "28P01" });
   expect(refused?.lost.aborted).toBe(true);

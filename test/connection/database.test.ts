@@ -11,7 +11,7 @@ import {
   isConnectionLost,
   withDeadline,
 } from "../../lib/database.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { beginReading } from "../../lib/transaction.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -22,7 +22,7 @@ const database = await databaseForFile();
 
 async function openWith(tls: DatabaseTarget["tls"], port?: number, timeoutMs = 60_000): Promise<Database> {
   const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };
-  const connection = await connect(async () => target, "test", deadline("Postgres", timeoutMs));
+  const connection = await connect(async () => target, "test", deadlineFor("Postgres", timeoutMs));
   onTestFinished(() => connection.close());
   return connection;
 }
@@ -114,7 +114,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
   it.each([true, false])("tells at once that its connection is lost, idle or not (reset: %s)", async (isReset) => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
     const [idle, busy] = await Promise.all([open(port), open(port)]);
-    const asking = timed(withDeadline(busy, deadline("test", 20_000), (sql) => sql`select pg_sleep(20)`));
+    const asking = timed(withDeadline(busy, deadlineFor("test", 20_000), (sql) => sql`select pg_sleep(20)`));
     await sleep(50);
     cut(isReset);
     const { error, ms } = await asking;
@@ -127,7 +127,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
     for (let round = 0; round < 100; round += 1) {
       const connection = await open(port);
-      const transactions = withDeadline(connection, deadline("test", 60_000), async (sql) => {
+      const transactions = withDeadline(connection, deadlineFor("test", 60_000), async (sql) => {
         setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
         for (;;) {
           await sql.unsafe("begin; select 1");
@@ -144,7 +144,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
   it("rejects a query that waits for its turn when the connection is lost", async () => {
     const connection = await open();
     const [row] = await connection.sql`select pg_backend_pid() as pid`;
-    const holding = timed(withDeadline(connection, deadline("test", 60_000), (sql) => sql`select pg_sleep(20)`));
+    const holding = timed(withDeadline(connection, deadlineFor("test", 60_000), (sql) => sql`select pg_sleep(20)`));
     // More than postgres.js sends ahead of the answers.
     const waiting = Array.from({ length: 150 }, () => connection.sql`select 1`.catch((error) => error));
     await database.admin`select pg_terminate_backend(${row?.pid})`;
@@ -176,7 +176,9 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
 
   it("ends a query at its deadline, and the connection with it", async () => {
     const connection = await open();
-    const asking = withDeadline(connection, deadline("test", 200), (sql) => sql.unsafe("begin; select pg_sleep(20)"));
+    const asking = withDeadline(connection, deadlineFor("test", 200), (sql) =>
+      sql.unsafe("begin; select pg_sleep(20)"),
+    );
     const { error, ms } = await timed(asking);
     expect(error.message).toBe("test: no answer within 200 ms");
     expect(ms).toBeLessThan(2_000);
@@ -187,7 +189,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
     const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
     const dial = vi.spyOn(net.Socket.prototype, "connect");
     onTestFinished(() => dial.mockRestore());
-    const { error } = await timed(connect(async () => target, "test", deadline("Postgres", 100)));
+    const { error } = await timed(connect(async () => target, "test", deadlineFor("Postgres", 100)));
     expect(error.message).toBe("Postgres: no answer within 100 ms");
     expect(dial.mock.contexts).toEqual([expect.objectContaining({ connecting: false, destroyed: true })]);
   });

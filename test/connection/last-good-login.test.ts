@@ -3,7 +3,7 @@
 import { expect, it, onTestFinished, vi } from "vitest";
 import { keepConnections } from "../../lib/connections.ts";
 import { type DatabaseTarget, withDeadline } from "../../lib/database.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { isPasswordRefused } from "../../lib/last-good-login.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -23,7 +23,7 @@ function keep(current: (fresh: boolean) => DatabaseTarget) {
   const ask = async () => {
     await connections.close(); // As after each tick.
     return connections.use((lent) =>
-      withDeadline(lent, deadline("Postgres", 1_000), (sql) => sql`select current_database() as name`),
+      withDeadline(lent, deadlineFor("Postgres", 1_000), (sql) => sql`select current_database() as name`),
     );
   };
   return { ask, asked };

@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { countTimeoutMsAmong, sampleTimeoutMs } from "../../lib/limits.ts";
 import { askOn } from "../../lib/question.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
@@ -99,7 +99,7 @@ it.each([
   const connection = await openConnection(database.samplerUrl.replace(/:\d+\//, `:${port}/`));
   for (let tick = 0; tick < 3; tick += 1) {
     roundTrips = 0;
-    const outcomes = await runChecks(askOn(connection, deadline("Postgres", 60_000)));
+    const outcomes = await runChecks(askOn(connection, deadlineFor("Postgres", 60_000)));
     const failed = change && onTable("seller_transfers", "42703", needsTime("updated_at"));
     expect(counts(outcomes)).toEqual({ ...forEachCheck(() => 0), ...failed });
     expect(roundTrips).toBeGreaterThanOrEqual(expected);

@@ -4,7 +4,7 @@ import { expect, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { logCountedRows } from "../../lib/counted-rows.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { databasePerTest, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, modelOf } from "../helpers/models.ts";
@@ -19,7 +19,7 @@ async function logged(port = targetOf(database.samplerUrl).port, timeoutMs = 60_
   const log = captureLog();
   const connections = keepConnections("test")(async () => ({ ...targetOf(database.samplerUrl), port }));
   onTestFinished(() => connections.close());
-  await logCountedRows(connections, sample, deadline("the ids", timeoutMs));
+  await logCountedRows(connections, sample, deadlineFor("the ids", timeoutMs));
   return log;
 }
 

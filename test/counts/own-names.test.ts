@@ -52,9 +52,9 @@ it.each(["varchar(20)", "state", "text_of_ours"])("a status of the type %s", asy
   for (const check of checks) await run(`set search_path = pg_catalog, public; ${insertRows(check, 3)}`);
   await run(`set search_path = pg_catalog; insert into ledger_metrics.accepted ("check", id, up_to, until, why) values
     ('stuck_orders', '1', null, now() + '1 day', 'x'), ('stuck_refunds', null, now(), now() + '1 day', 'x')`);
-  const { outcomes, unread, open } = await sampleOf(database.samplerUrl);
+  const { outcomes, unread, unaccepted } = await sampleOf(database.samplerUrl);
   expect(countsIn(outcomes, (error) => error)).toEqual(Object.fromEntries(checks.map(({ id }) => [id, 3])));
-  expect([unread, [...open.keys()], log]).toEqual([[], ["stuck_orders", "stuck_refunds"], []]);
+  expect([unread, [...unaccepted.keys()], log]).toEqual([[], ["stuck_orders", "stuck_refunds"], []]);
   const { sql, ledger } = await openConnection(database.samplerUrl);
   for (const check of checks) await sql.unsafe(beginReading(ledger) + oldestRowsOf(check, true));
 });

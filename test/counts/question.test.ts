@@ -1,7 +1,7 @@
 // How the ledger is asked: settings that each question carries, and answers behind a failure.
 
 import { expect, it } from "vitest";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { publishTotals } from "../../lib/publish.ts";
 import { askOn } from "../../lib/question.ts";
@@ -10,7 +10,7 @@ import { databasePerTest, lend, openConnection } from "../helpers/database.ts";
 const { database, run } = databasePerTest();
 const open = async (url: string) => {
   const connection = await openConnection(url);
-  return { connection, ask: askOn(connection, deadline("Postgres", 60_000), { search_path: "o'b, public" }) };
+  return { connection, ask: askOn(connection, deadlineFor("Postgres", 60_000), { search_path: "o'b, public" }) };
 };
 /** Two rows, and then an error. */
 const failing = "select 1 / (3 - n) as n from generate_series(1, 5) as n";
@@ -42,7 +42,7 @@ it("has no holes in an answer behind one that failed in mid-rows, whatever asks"
     create view ledger_metrics.totals as select 'x' as name, '{}'::jsonb as labels, n as value from (${failing}) as n;
     grant select on ledger_metrics.totals to veza_ledger_receiver`);
   const gateway = { pushgateway: { url: "http://127.0.0.1:1" }, stage: undefined };
-  await expect(publishTotals(lend(connection, fail as never), gateway, deadline("test", 60_000))).rejects.toThrow(
+  await expect(publishTotals(lend(connection, fail as never), gateway, deadlineFor("test", 60_000))).rejects.toThrow(
     "zero",
   );
   await run("drop view ledger_metrics.totals; alter table ledger_metrics.kept rename to totals");

@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
 import { checks, type Outcome, runChecks, stateOf } from "../../lib/checks.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/question.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { type Model, modelOf, providerIds } from "../helpers/models.ts";
@@ -247,7 +247,7 @@ function sample(): Promise<Outcome[]> {
     ledger: { schemas: ["truth"], timeZone: "UTC" },
     lost: new AbortController().signal,
   } as never;
-  return runChecks(askOn(database, deadline("Postgres", 60_000)));
+  return runChecks(askOn(database, deadlineFor("Postgres", 60_000)));
 }
 
 it("counts what a model counts, on random ledgers", { timeout: 300_000 + seconds * 2_000 }, async () => {

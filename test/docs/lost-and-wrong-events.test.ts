@@ -1,7 +1,7 @@
 // The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
 import postgres from "postgres";
 import { afterAll, beforeEach, expect, inject, it } from "vitest";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import { publishTotals } from "../../lib/publish.ts";
@@ -40,7 +40,7 @@ async function count(id: string, ...events: object[]): Promise<Record<string, nu
   const increments = tally(parseEvents(JSON.stringify(events)));
   await recordDelivery(connection.sql, { id, increments });
   const lent = lend(connection, () => openConnection(database.receiverUrl));
-  await publishTotals(lent, { pushgateway: { url: inject("pushgatewayUrl") }, stage }, deadline("test", 60_000));
+  await publishTotals(lent, { pushgateway: { url: inject("pushgatewayUrl") }, stage }, deadlineFor("test", 60_000));
   return scrape(stage);
 }
 

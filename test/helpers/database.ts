@@ -4,7 +4,7 @@ import { afterAll, beforeEach, inject, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import type { Connections } from "../../lib/connections.ts";
 import type { Database } from "../../lib/database.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { createTemplate } from "./template.ts";
@@ -111,7 +111,7 @@ export const waitingPublishers = ({ admin }: TestDatabase) => admin`select from 
 
 /** One connection, closed when the test is finished. */
 export async function openConnection(url: string): Promise<Database> {
-  const connection = await connect(async () => targetOf(url), "test", deadline("test", 60_000));
+  const connection = await connect(async () => targetOf(url), "test", deadlineFor("test", 60_000));
   onTestFinished(() => connection.close());
   return connection;
 }

@@ -5,7 +5,7 @@ import type { LedgerScene } from "../../commands/doctor/scene.ts";
 import { run } from "../../commands/doctor.ts";
 import { checks } from "../../lib/checks.ts";
 import type { Database } from "../../lib/database.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { inProcess } from "./commands.ts";
 import { insertRows } from "./models.ts";
 import { newSecret } from "./receiver.ts";
@@ -57,7 +57,7 @@ export function sceneOf(database: Database): LedgerScene {
     settled: [],
     database,
     login: "veza_ledger_sampler",
-    ask: askBriefly(database, deadline("test", 200_000)),
+    ask: askBriefly(database, deadlineFor("test", 200_000)),
   };
 }
 

@@ -2,7 +2,7 @@ import { acceptedSeries } from "../../lib/accepted.ts";
 import { evidenceSuccess } from "../../lib/blindness.ts";
 import { type CheckId, type Outcome, seriesOf } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import type { Ledger } from "../../lib/ledger.ts";
 import { type Sample, takeSample } from "../../lib/sample.ts";
 import { targetOf } from "./database.ts";
@@ -11,18 +11,18 @@ import { targetOf } from "./database.ts";
 export async function sampleOf(url: string, ledger: Partial<Ledger> = {}): Promise<Sample> {
   const target = targetOf(url);
   const connections = keepConnections("test")(async () => ({ ...target, ledger: { ...target.ledger, ...ledger } }));
-  const sample = await takeSample(connections, deadline("Postgres", 60_000));
+  const sample = await takeSample(connections, deadlineFor("Postgres", 60_000));
   await connections.close();
   return sample;
 }
 
 /** A sample as on the gateway, without its first word: the series of these names. */
 export async function evidenceOf(url: string, names = /./): Promise<Record<string, number>> {
-  const { outcomes, evidence, unread, open } = await sampleOf(url);
+  const { outcomes, evidence, unread, unaccepted } = await sampleOf(url);
   const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
   const series = [
-    ...seriesOf(outcomes, Date.now() / 1000, open),
-    ...acceptedSeries(outcomes, open),
+    ...seriesOf(outcomes, Date.now() / 1000, unaccepted),
+    ...acceptedSeries(outcomes, unaccepted),
     ...evidence,
     ...evidenceSuccess(outcomes, unread),
   ];

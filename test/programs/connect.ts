@@ -1,11 +1,11 @@
 import { connect } from "../../commands/connect.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 
 // Connects to DATABASE_URL as the functions do, and prints how that went.
 const database = parseDatabaseUrl(process.env.DATABASE_URL ?? "");
 try {
-  const { sql, close } = await connect(async () => database, "test", deadline("Postgres", 60_000));
+  const { sql, close } = await connect(async () => database, "test", deadlineFor("Postgres", 60_000));
   const [row] = await sql`select ssl from pg_stat_ssl where pid = pg_backend_pid()`;
   console.log(`connected, encrypted: ${row?.ssl}`);
   await close();

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Database } from "../../lib/database.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { publishTotals } from "../../lib/publish.ts";
 import { databaseForFile, lend, openConnection, targetOf, waitingPublishers } from "../helpers/database.ts";
@@ -70,7 +70,7 @@ async function startCallers(count: number): Promise<(order: number[]) => Promise
       const isPublished = await publishTotals(
         lent,
         { pushgateway: { url }, stage: `${caller}` },
-        deadline("test", 60_000),
+        deadlineFor("test", 60_000),
       );
       // What was answered with published:true is on the gateway.
       if (isPublished) expect(pushed.at(-1)).toBeGreaterThanOrEqual(atLeast);

@@ -3,7 +3,7 @@
 import type http from "node:http";
 import fc from "fast-check";
 import { describe, expect, inject, it } from "vitest";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { collectGroup, isTransient, PushRefused, push, readGroup } from "../../lib/pushgateway.ts";
 import { parseSettings } from "../../lib/settings.ts";
 import { scrape } from "../helpers/gateway.ts";
@@ -13,7 +13,7 @@ const metricsWith = (...names: string[]) => names.map((name) => `# TYPE ${name} 
 const metrics = metricsWith("veza_test");
 const group = { job: "veza_reconciler", stage: "prod" };
 /** Far off, unless it is what a test waits for. */
-const limit = (ms = 60_000) => deadline("the Pushgateway", ms);
+const limit = (ms = 60_000) => deadlineFor("the Pushgateway", ms);
 
 describe("on a real gateway", () => {
   const pushed = async (text: string) => {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { Database } from "../../lib/database.ts";
-import { deadline } from "../../lib/deadline.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
 import type { Series } from "../../lib/exposition.ts";
@@ -62,7 +62,7 @@ const totals = async () =>
   Object.fromEntries(await database.admin`select name, value from ledger_metrics.totals`.values());
 /** Publishes on this connection and, when it is lost, on a new one from `dial`. */
 const publish = (connection: Database, timeoutMs: number, target = gateway, dial = () => open()) =>
-  publishTotals(lend(connection, dial), { pushgateway: target, stage }, deadline("test", timeoutMs));
+  publishTotals(lend(connection, dial), { pushgateway: target, stage }, deadlineFor("test", timeoutMs));
 
 it("adds a delivery once, however often it comes, also at once, and takes its id for text", async () => {
   const connections = await Promise.all(Array.from({ length: 4 }, () => open()));
@@ -345,7 +345,7 @@ it.each([
   const [row] = await connection.sql`select pg_backend_pid() as pid`;
   const dial = vi.fn(() => open());
   const connections = lend(connection, dial);
-  const publishing = publishTotals(connections, { pushgateway: { url }, stage }, deadline("test", timeoutMs));
+  const publishing = publishTotals(connections, { pushgateway: { url }, stage }, deadlineFor("test", timeoutMs));
   const outcome = publishing.catch((error) => ({ message: error.message, changes: [...changes] }));
   await expect.poll(() => changes).toEqual(["started"]);
   await strike(row?.pid);

@@ -18,13 +18,13 @@ import {
   unknown,
 } from "../panels.ts";
 import {
-  ageOf,
   insertedInAnHour,
   instant,
   lastTickOfEach,
   orUnknown,
   outboxOldest,
   range,
+  secondsSince,
   successes,
   watched,
   whileTicking,
@@ -63,7 +63,7 @@ export const evidencePanels = (): AnyPanel[] => [
         links: runbook("VezaLedgerCheckBlind"),
         targets: [
           range(
-            whileTicking(ageOf(`max by (check, stage) (${blindnessMetric.newest}{${ofStage}})`)),
+            whileTicking(secondsSince(`max by (check, stage) (${blindnessMetric.newest}{${ofStage}})`)),
             "{{check}} {{stage}}",
           ),
         ],
@@ -112,7 +112,7 @@ export const evidencePanels = (): AnyPanel[] => [
       links: runbook("VezaLedgerOutboxStuck"),
       targets: [
         range(whileTicking(`max by (state, stage) (${outboxMetric.rows}{${ofStage}})`), "{{state}} {{stage}}"),
-        range(whileTicking(`(${ageOf(outboxOldest)} or ${outboxOldest}) / 60`), "minutes waited {{stage}}"),
+        range(whileTicking(`(${secondsSince(outboxOldest)} or ${outboxOldest}) / 60`), "minutes waited {{stage}}"),
       ],
     }),
     { waiting: "#3274D9", late: "#A39400", parked: "#E0439B", minutes: "#808890" },

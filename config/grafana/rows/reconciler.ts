@@ -24,7 +24,7 @@ import {
   timeSeries,
   unknown,
 } from "../panels.ts";
-import { ageOf, hourly, instant, lastRun, orUnknown, quantile, range, whileTicking } from "../queries.ts";
+import { hourly, instant, lastRun, orUnknown, quantile, range, secondsSince, whileTicking } from "../queries.ts";
 
 /** The panels of the row "Is the reconciler winning?". */
 export const reconcilerPanels = (): AnyPanel[] => [
@@ -38,7 +38,10 @@ export const reconcilerPanels = (): AnyPanel[] => [
     links: runbook("VezaLedgerReconcilerDead"),
     targets: [
       instant(
-        orUnknown(whileTicking(`${ageOf(lastRun)} or ${lastRun} == 0`), `${reconcilerMetric.lastRun}{${ofStage}}`),
+        orUnknown(
+          whileTicking(`${secondsSince(lastRun)} or ${lastRun} == 0`),
+          `${reconcilerMetric.lastRun}{${ofStage}}`,
+        ),
         "{{stage}}",
       ),
     ],
