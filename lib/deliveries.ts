@@ -88,7 +88,8 @@ function wordsOf(increments: Series[]): string {
 
 /**
  * Identifies what a delivery adds, so that a body built again with other timestamps is a replay. Leaves out the last
- * run, which depends on the time of receipt.
+ * run, which depends on the time of receipt. The database keeps digests for 14 days: made in another way, those of a
+ * delivery and of its replay would differ.
  */
 function digestOf(increments: Series[]): string {
   const sums = increments.filter(({ name }) => name !== reconcilerMetric.lastRun);

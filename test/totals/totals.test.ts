@@ -104,6 +104,14 @@ it("names the digests where words cannot tell", async () => {
   );
 });
 
+it("knows a replay of what a process of today has recorded: its digest stays as it is", async () => {
+  const { sql } = await open();
+  const events = [action("stuck_orders"), orphanRefund, sweep(1.5)];
+  const digest = "3337eb3c1c8e0e9fd9995a19137489e26f933de1c1ec29cc6d373bac2f610e70";
+  await database.admin`insert into ledger_metrics.deliveries (id, digest, words) values ('a', ${digest}, '')`;
+  expect(await recordDelivery(sql, delivery("a", of(events)))).toBe("duplicate");
+});
+
 it("takes a body that was built again, in another order and with other times, for a replay", async () => {
   const { sql } = await open();
   let count = 0;

@@ -107,7 +107,8 @@ func encode(id string, events []Event) ([]byte, error) {
 }
 
 // digest identifies what the events of a body add to the counters. It is the same for a body that was rebuilt, with
-// other timestamps and in another order.
+// other timestamps and in another order. The table keeps digests for 14 days: made in another way, an id that is there
+// would be taken for other events.
 func digest(body string) (string, error) {
 	var events []struct {
 		Type string
