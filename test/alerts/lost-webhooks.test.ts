@@ -1,11 +1,13 @@
 // All webhooks are lost at noon, beside what a shop has anyway: when people are told, on Prometheus' own promtool.
+import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play } from "../../bench/promtool.ts";
 import { acceptedMetric } from "../../lib/accepted.ts";
 import { blindnessMetric } from "../../lib/blindness.ts";
-import { overdueMetric } from "../../lib/checks.ts";
+import { checks, overdueMetric } from "../../lib/checks.ts";
 import { reconcilerMetric } from "../../lib/events.ts";
 import { sampleTimestampMetric } from "../../lib/sample.ts";
+import { rulesPath } from "../helpers/rules.ts";
 
 const startHour = 4;
 /** In minutes since then. */
@@ -44,6 +46,15 @@ const dead: History = {
   isLost: during(noon, noon + 60),
   sweeps: (minute) => !during(noon + 15, noon + 105)(minute),
 };
+
+it("compares late repairs with the inserts of as long ago as an order may wait", async () => {
+  const rules = await readFile(rulesPath, "utf8");
+  const late = checks.filter(({ id }) => rules.includes(`untold_rows_1h{phase="${id}"}`));
+  expect(late.length).toBeGreaterThan(1);
+  for (const { id, staleAfter } of late) expect(staleAfter, id).toBe("30 minutes");
+  const offsets = rules.match(/(?<=veza_ledger_check_inserts offset )\d+m(?= (?:-|>= 0))/g);
+  expect(offsets, "from 30 minutes ago, for 1 and for 6 hours").toEqual(["30m", "90m", "30m", "390m"]);
+});
 
 /** What the gateway shows minute by minute of a shop whose orders come as evenly as its day has them. */
 function seriesOf(ordersADay: number, history: History) {

@@ -3,6 +3,7 @@ import { cp, readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { json } from "node:stream/consumers";
 import { expect, it } from "vitest";
+import { maxConnections } from "../../lib/limits.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { defaultPackage, functionIn, runServerless, stage, unzip } from "../helpers/packages.ts";
 import { awsCredentials } from "../helpers/rds.ts";
@@ -15,7 +16,7 @@ const packaged = await defaultPackage();
 
 it.each([
   ["sampler", 25, 1],
-  ["receiver", 15, 5],
+  ["receiver", 15, maxConnections],
 ] as const)("makes the %s as the README promises", (name, Timeout, ReservedConcurrentExecutions) => {
   const { resources } = packaged;
   expect(functionIn(packaged, name)).toMatchObject({

@@ -5,6 +5,7 @@ import { alertOf, told } from "../../config/checks.ts";
 import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { checks, plain, rowsOf } from "../../lib/checks.ts";
 import { eventSchema } from "../../lib/events.ts";
+import { idsKeptDays } from "../../lib/limits.ts";
 import { settingNames } from "../../lib/settings.ts";
 import { modelOf } from "../helpers/models.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
@@ -103,6 +104,12 @@ it.each(eventSchema.options)(
     ]);
   },
 );
+
+it("the Go client sends no id again that the receiver may have forgotten", () =>
+  expectIn([
+    ["clients/go/ledgermetrics/purge.go", `interval '${idsKeptDays} days'`],
+    ["clients/go/ledgermetrics/resend.go", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
+  ]));
 
 it("docs/settings.md has each setting", () =>
   expectIn(["SECRET_ID", "PORT", "HOST", ...settingNames].map((name) => ["docs/settings.md", `\`${name}\``])));

@@ -35,6 +35,13 @@ it.each(["time() - tick > 180", "tick - sweep > 2 * 300"])("finds a number of se
   expect(changed).toMatch(/ (1\.8|2 \* 3)$/);
 });
 
+it("takes no number of rows of the shipped rules for seconds", () => {
+  const changed = withTimes(ledger, (seconds, place) => (place === "number" ? -1 : seconds));
+  const lines = changed.split("\n").filter((line) => /[<>] (?:\d \* )?-1/.test(line));
+  expect(lines.length).toBeGreaterThan(5);
+  for (const line of lines) expect(line).toMatch(/time|age_seconds/);
+});
+
 it("changes no text where each time stays, and finds every time of the shipped rules", () => {
   expect(withTimes(ledger, (seconds) => seconds)).toBe(ledger);
   const expressions = withTimes(ledger, () => 0.001).replaceAll(
