@@ -4,8 +4,8 @@ import { inForce, measureUnaccepted, type Unaccepted } from "../../lib/accepted.
 import { type Check, checks, rowsOf, runChecks } from "../../lib/checks.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, orRemedy, well } from "./finding.ts";
-import { installAgain } from "./remedies.ts";
 import type { AskWithin, LedgerScene } from "./scene.ts";
+import { installAgain } from "./shared-steps.ts";
 
 /** An acceptance that accepts no row: what it is about, and the row of SQL that takes it back. */
 interface Idle {

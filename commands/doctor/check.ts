@@ -1,10 +1,11 @@
 // The look "check …": whether the role can ask a check, and whether rows lack the time that it needs.
+import { isAhead } from "../../lib/blindness.ts";
 import { type Check, questionOf, stateOf } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { errorFields } from "../../lib/log.ts";
 import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
-import { correctRows, installAgain, readAView } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";
+import { correctRows, installAgain, readAView } from "./shared-steps.ts";
 
 /** By Postgres' SQLSTATE; the first is of a type that does not take the value. */
 const remedies: Record<string, Step> = {
@@ -24,10 +25,9 @@ export async function lookAtCheck({ ask }: Pick<LedgerScene, "ask">, check: Chec
   } catch (error) {
     return wrong(errorFields(error).reason, "a plan of its query", remedies[codeOf(error)] ?? pasteQuery);
   }
-  const isAhead = `${time} > now() + interval '5 minutes'`;
   const question = `
     select count(*) filter (where ${time} is null)::float8 as no_time, count(${time})::float8 as ahead
-    from ${table} where ${stateOf(check)} and (${time} is null or ${isAhead})`;
+    from ${table} where ${stateOf(check)} and (${time} is null or ${isAhead(time)})`;
   const [row] = await ask(question).catch(() => []); // Without an index it may take too long.
   const texts = [
     ...(row?.no_time > 0 ? [`rows without ${time}: ${row?.no_time}`] : []),

@@ -1,8 +1,8 @@
 // The look "columns of …": whether a table has the columns that its checks read.
 import { columnsOf } from "../rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
-import { readAView } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";
+import { readAView } from "./shared-steps.ts";
 
 /**
  * Whether a table has the columns that its checks read; if not, what it has instead. Without `id`, rows count, and

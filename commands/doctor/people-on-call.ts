@@ -1,8 +1,8 @@
 // The look "people on call": whether they look where the sampler does.
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, well } from "./finding.ts";
-import { installAgain } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";
+import { installAgain } from "./shared-steps.ts";
 
 /** Whether people on call look where the sampler does, and in its zone: theirs is kept in the database. */
 export async function lookAtPeopleOnCall({ ask, database }: LedgerScene): Promise<Finding | undefined> {

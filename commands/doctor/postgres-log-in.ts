@@ -5,6 +5,7 @@ import { errorFields } from "../../lib/log.ts";
 import { connect } from "../connect.ts";
 import { sqlName } from "../quote.ts";
 import { Problem, type Step } from "./finding.ts";
+import { tlsSteps } from "./tls.ts";
 
 /** Connects as the functions do, by this name, and logs in until `limit`. Throws a Problem with what fixes it. */
 export function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): Promise<Database> {
@@ -22,7 +23,6 @@ function remedyFor(error: unknown, { host, port, tls, database, username }: Data
   const known: Record<string, Step[]> = {
     ENOTFOUND: ["check the host in the URL, and this network's DNS"],
     ECONNREFUSED: ["check host and port in the URL, and whether Postgres runs and listens there"],
-    ERR_TLS_CERT_ALTNAME_INVALID: ["name the host in the URL as its certificate does"],
     "3D000": ["name the ledger's database in the URL; psql -l lists them"],
     "42501": [
       {
@@ -53,14 +53,7 @@ function remedyFor(error: unknown, { host, port, tls, database, username }: Data
   }
   const steps = (isAboutRole && ofRole[code]) || known[code];
   if (steps) return steps;
-  if (/CERT|UNABLE_TO/.test(code)) {
-    return [
-      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: docs/deploy.md, step 1)",
-      "for the functions, put your own authority into CA_CERTIFICATES",
-    ];
-  }
-  if (/SSL|ECONNRESET/.test(code) && tls !== "off") {
-    return [`turn TLS on in Postgres, or use ?sslmode=disable where nobody can listen; is port ${port} Postgres' own?`];
-  }
+  const ofTls = tls === "off" ? undefined : tlsSteps(code, port);
+  if (ofTls) return ofTls;
   return [`check host and port (${host}:${port}), and the network's way there (security groups, VPC)`];
 }

@@ -3,8 +3,8 @@ import type { Row } from "postgres";
 import { sqlName, sqlText } from "../quote.ts";
 import { ledgerRights, ourRights, outboxRights, type Right, type Role, roleOf } from "../rights.ts";
 import { type Finding, type Step, well, wrong } from "./finding.ts";
-import { installAgain } from "./remedies.ts";
 import type { InstallationScene } from "./scene.ts";
+import { installAgain } from "./shared-steps.ts";
 
 /** Whose rights this login needs: the role's own, or those of both functions. */
 const rolesWithRightsOf = (role: Role): Role[] =>

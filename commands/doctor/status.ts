@@ -4,8 +4,8 @@ import { checks } from "../../lib/checks.ts";
 import { codeOf } from "../../lib/database.ts";
 import { shellWord } from "../quote.ts";
 import { doubt, type Finding, well } from "./finding.ts";
-import { readAView } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";
+import { readAView } from "./shared-steps.ts";
 
 /** Words for rows that nobody waits for. */
 const settledWords = new Set(

@@ -4,8 +4,8 @@ import { errorFields } from "../../lib/log.ts";
 import { shellWord, sqlName } from "../quote.ts";
 import { isOurs } from "../rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
-import { haveAnOwnedView, installAgain, readAView, schemaOption } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";
+import { haveAnOwnedView, installAgain, readAView, schemaOption } from "./shared-steps.ts";
 
 /** By relkind in pg_class. */
 const kindNames: Record<string, string> = {

@@ -1,7 +1,7 @@
 // The look "time of …": whether the time of a table can be compared with a time of day.
 import { doubt, type Finding, well, wrong } from "./finding.ts";
-import { readAView } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";
+import { readAView } from "./shared-steps.ts";
 
 /**
  * Looks at the type of a table's time. A time without a zone is right only in the zone of the process that writes it,

@@ -1,8 +1,9 @@
-// The look "TLS": whether the connection to Postgres is encrypted, and the server verified.
+// The look "TLS": whether the connection to Postgres is encrypted, and the server verified. Also what to do where the
+// log-in fails by TLS.
 import { statSync } from "node:fs";
 import path from "node:path";
 import { isLocalHost } from "../../lib/settings.ts";
-import { doubt, type Finding, well, wrong } from "./finding.ts";
+import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
 import type { GatewayScene } from "./scene.ts";
 
 /** Whether the connection is encrypted and the server verified, unless the server is on this machine. */
@@ -17,6 +18,21 @@ export async function lookAtTls({ settings }: Pick<GatewayScene, "settings">): P
   if (tls === "off" && isLocalHost(host)) return well("not needed on this machine");
   const found = `the connection is ${tls === "off" ? "not encrypted" : "not verified"}`;
   return wrong(found, "encrypted, to a server with a verified certificate", "use sslmode=verify-full");
+}
+
+/** What to do where a connection with TLS fails with this code of Node's. Undefined where TLS is not the reason. */
+export function tlsSteps(code: string, port: number): Step[] | undefined {
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return ["name the host in the URL as its certificate does"];
+  if (/CERT|UNABLE_TO/.test(code)) {
+    return [
+      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: docs/deploy.md, step 1)",
+      "for the functions, put your own authority into CA_CERTIFICATES",
+    ];
+  }
+  if (/SSL|ECONNRESET/.test(code)) {
+    return [`turn TLS on in Postgres, or use ?sslmode=disable where nobody can listen; is port ${port} Postgres' own?`];
+  }
+  return undefined;
 }
 
 /** Whether every user has this right (4: read, 1: pass) to a file or folder, and passes all folders above it. */

@@ -5,8 +5,8 @@ import { comparePushTimeoutMs } from "../../lib/limits.ts";
 import { readGroup, reconcilerJob } from "../../lib/pushgateway.ts";
 import { heldCounters } from "../../lib/totals.ts";
 import { type Finding, orRemedy, well, wrong } from "./finding.ts";
-import { installAgain } from "./remedies.ts";
 import type { InstallationScene } from "./scene.ts";
+import { installAgain } from "./shared-steps.ts";
 
 /**
  * Compares the gateway with the totals. It is wrong when counters are held above their totals, or the gateway's page

@@ -7,8 +7,8 @@ import { errorFields } from "../../lib/log.ts";
 import { lockAndReadTotals } from "../../lib/publish.ts";
 import { roleOf } from "../rights.ts";
 import { type Finding, well, wrong } from "./finding.ts";
-import { installAgain } from "./remedies.ts";
 import type { LedgerScene } from "./scene.ts";
+import { installAgain } from "./shared-steps.ts";
 
 /** Locks and reads the totals, records a delivery, and takes it back. */
 export async function lookAtTotals({ database, login, functions }: LedgerScene): Promise<Finding> {
