@@ -9,8 +9,8 @@ export interface Series {
 
 export const series = (name: string, labels: Series["labels"], value: number): Series => ({ name, labels, value });
 
-/** Identifies a total's series. None of them has two labels, so their order does not matter. */
-export const keyOf = ({ name, labels }: Series): string => name + JSON.stringify(labels);
+/** Identifies a series: by its name and its labels, in whatever order they come. */
+export const keyOf = ({ name, labels }: Series): string => name + JSON.stringify(labels, Object.keys(labels).sort());
 
 /** A metric, as its HELP and TYPE lines describe it. */
 export interface Family {

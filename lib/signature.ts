@@ -56,6 +56,7 @@ export function verifySignature(headers: SignedHeaders, body: Buffer, secrets: r
 /** The value of `webhook-signature`. The body is not copied: strangers may send 6 MB, and a function has 256 MiB. */
 export function sign(secret: string, { id, timestamp }: Omit<SignedHeaders, "signature">, body: Buffer | string) {
   const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
+  // The number, as Standard Webhooks' own libraries verify it: they parse the header first.
   return `v1,${createHmac("sha256", key)
     .update(`${id}.${Number(timestamp)}.`)
     .update(body)
@@ -64,7 +65,10 @@ export function sign(secret: string, { id, timestamp }: Omit<SignedHeaders, "sig
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 
-/** Returns an id that is safe to log, without the full stop that ends it in the signed text. Throws a Refusal: 400. */
+/**
+ * Returns the id when it is safe to log, and has no full stop, which ends the id in the signed text. Throws a Refusal:
+ * 400.
+ */
 export function plainId(id: string): string {
   if (/^[!-~]+$/.test(id) && id.length <= maxIdLength && !id.includes(".")) return id;
   throw new Refusal(400, notPlain);

@@ -6,8 +6,9 @@ import { countLockTimeoutMs } from "./limits.ts";
 // the session, which a pooler in transaction mode hands to the next client. Nothing is kept in the database either: a
 // login has rights and no settings, so that a clone of it counts the same.
 //
-// A message of several statements is one transaction. A time-out that it sets holds from its next statement on. Until
-// then the role's or the database's holds: only one of under 10 ms has cancelled a message there, on a loaded machine.
+// A message of several statements is one transaction. A time-out that it sets holds from its next statement on. The
+// statement that sets it is under the time-out of the role or the database. Measured on a loaded machine: only a
+// time-out of under 10 ms has cancelled a message there.
 
 /** SQL: sets these until the transaction ends. No name in it leads to anything of the application's. */
 function setLocal(settings: Record<string, string>): string {

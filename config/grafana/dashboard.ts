@@ -14,4 +14,4 @@ export const datasource = { type: "prometheus", uid: "${datasource}" };
 /** "All" is `.*`, which also selects series without the label: a set-up without STAGE sees its numbers too. */
 export const ofStage = 'stage=~"$stage"';
 /** A gateway keeps the last numbers for ever. From this age on they are unknown, as in VezaLedgerSamplerSilent. */
-export const staleAfterSeconds = 180;
+export const silentAfterSeconds = 180;

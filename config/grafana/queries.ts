@@ -5,14 +5,14 @@ import { reconcilerMetric } from "../../lib/events.ts";
 import { outboxMetric } from "../../lib/outbox.ts";
 import { ledgerJob, reconcilerJob } from "../../lib/pushgateway.ts";
 import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
-import { ofStage, staleAfterSeconds } from "./dashboard.ts";
+import { ofStage, silentAfterSeconds } from "./dashboard.ts";
 
 // The queries of the panels, in PromQL. One series per stage everywhere, so that no stage hides another.
 
 /** By stage, the Unix time of the last tick within a day: the series of a silent gateway may have ended. */
 export const lastTick = `max by (stage) (last_over_time(${sampleTimestampMetric}{${ofStage}}[1d]))`;
 /** Has a value for each stage whose sampler ticks. */
-export const fresh = `(time() - ${lastTick} <= ${staleAfterSeconds})`;
+export const fresh = `(time() - ${lastTick} <= ${silentAfterSeconds})`;
 /** By stage, the Unix time at which the last sweep ended; 0 for never. */
 export const lastRun = `max by (stage) (last_over_time(${reconcilerMetric.lastRun}{${ofStage}}[1d]))`;
 /**

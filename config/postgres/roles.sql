@@ -9,8 +9,9 @@
 --
 -- Without them, the schema is public and the zone UTC, as they are for the sampler.
 --
--- All rights of these logins are here: none but that to plpgsql may come from PUBLIC. The logins that AWS' rotation
--- makes are members of these, and need nothing more. The logins get no password here: set one for each that you use, as
+-- All rights of these logins are here. They need nothing that PUBLIC has, except for the right to plpgsql, where the
+-- administrator is no superuser. The logins that AWS' rotation makes are members of these, and need nothing more.
+-- A right that is taken out of this file stays where it was granted: write a revoke for it, as for delete below. The logins get no password here: set one for each that you use, as
 -- by \password veza_ledger_sampler in psql. `npm run generate` writes the lines between "generated" and
 -- "end of" from commands/rights.ts: do not edit them.
 

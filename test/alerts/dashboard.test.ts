@@ -1,7 +1,7 @@
 // What the committed dashboard shows and links to. dashboard-prometheus.test.ts runs its queries.
 import { expect, it } from "vitest";
 import { sweepSeconds } from "../../config/checks.ts";
-import { staleAfterSeconds } from "../../config/grafana/dashboard.ts";
+import { silentAfterSeconds } from "../../config/grafana/dashboard.ts";
 import { checks } from "../../lib/checks.ts";
 import { dashboard } from "../helpers/monitoring.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
@@ -39,7 +39,7 @@ it("selects the stage in every series that it reads", () => {
 it("calls numbers old, and the reconciler late, when the rules do", async () => {
   const expressions = (await shippedAlerts()).map(({ alert, expr }) => `${alert}: ${expr}`);
   const exprOf = (alert: string) => expressions.find((each) => each.startsWith(alert)) ?? "";
-  expect(exprOf("VezaLedgerSamplerSilent")).toMatch(new RegExp(`> ${staleAfterSeconds}$`));
-  expect(exprOf("VezaLedgerAlive")).toMatch(new RegExp(`< ${staleAfterSeconds}$`));
+  expect(exprOf("VezaLedgerSamplerSilent")).toMatch(new RegExp(`> ${silentAfterSeconds}$`));
+  expect(exprOf("VezaLedgerAlive")).toMatch(new RegExp(`< ${silentAfterSeconds}$`));
   expect(exprOf("VezaLedgerReconcilerDead")).toMatch(new RegExp(`> 2 \\* ${sweepSeconds}$`, "m"));
 });

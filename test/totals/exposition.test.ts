@@ -1,9 +1,9 @@
-// The text that both functions push, by promtool.
+// The text that both functions push, by promtool, and what a series is known by.
 
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
 import { reconcilerFamilies } from "../../lib/events.ts";
-import { expose } from "../../lib/exposition.ts";
+import { expose, keyOf, series } from "../../lib/exposition.ts";
 import { sampleFamilies } from "../../lib/sample.ts";
 import { exposeTotals } from "../../lib/totals.ts";
 import { findProgram } from "../helpers/find-program.ts";
@@ -19,4 +19,10 @@ it("promtool finds nothing wrong with what both functions push", async () => {
     const { status, stdout, stderr } = spawnSync(file, ["check", "metrics"], { input, encoding: "utf8" });
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "", stderr: "" });
   }
+});
+
+it("knows a series by its labels in whatever order they come, as jsonb and a gateway may change it", () => {
+  const [a, b] = [series("x_total", { a: "1", b: "2" }, 1), series("x_total", { b: "2", a: "1" }, 3)];
+  expect(keyOf(a)).toBe(keyOf(b));
+  expect(keyOf(series("x_total", { a: "2", b: "1" }, 1))).not.toBe(keyOf(a));
 });

@@ -16,7 +16,7 @@ const (
 	// How often a worker looks where nothing is due.
 	pollInterval = time.Second
 	// After so many failures in a row, the receiver is taken to be away. Then each worker begins one request in
-	// outagePause, or pauses as the receiver says, up to maxOutagePause: a longer pause would hold up what can be sent.
+	// outagePause. If the receiver says how long to wait, the worker waits as long, up to maxOutagePause.
 	maxFailures    = 3
 	outagePause    = 5 * time.Second
 	maxOutagePause = 20 * time.Second
@@ -30,7 +30,7 @@ const (
 )
 
 // What each worker claims: the row that the first of these statements finds. Any number of rows may hang, each for 20 s.
-// So what has failed holds up nothing that was never tried, and what waits for long holds up nothing new.
+// So a row that has failed holds up no row that was never tried, and a row that has waited for long holds up no new row.
 var workers = [maxRequests][]string{
 	{claimFailedSQL, claimNewSQL},
 	{claimNewSQL},

@@ -3,7 +3,7 @@ import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { checks } from "../../../lib/checks.ts";
 import { sampleDurationMetric, sampleTimestampMetric } from "../../../lib/sample.ts";
-import { entryOf, ofStage, staleAfterSeconds } from "../dashboard.ts";
+import { entryOf, ofStage, silentAfterSeconds } from "../dashboard.ts";
 import {
   type AnyPanel,
   blank,
@@ -78,7 +78,7 @@ export const trustPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last tick",
     description: `Time since the sampler's last tick, by the sampler's clock. It ticks every minute. After
-      ${staleAfterSeconds / 60} minutes every count is old: see whether the sampler runs, and read its log. The time
+      ${silentAfterSeconds / 60} minutes every count is old: see whether the sampler runs, and read its log. The time
       keeps growing while the gateway is gone. **unknown**: no tick within a day.`,
     unit: "s",
     size: [5, 5],
@@ -90,7 +90,7 @@ export const trustPanels = (): AnyPanel[] => [
     .decimals(0)
     .orientation(common.VizOrientation.Vertical)
     .mappings([textFor({ "-1": unknown })])
-    .thresholds(thresholds({ 120: "orange", [staleAfterSeconds]: "red" })),
+    .thresholds(thresholds({ 120: "orange", [silentAfterSeconds]: "red" })),
   stat({
     title: "Unknown checks",
     description: `Checks without a count now: failed, missing, or old because the sampler is silent. 0 is good. The

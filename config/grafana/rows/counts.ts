@@ -4,7 +4,7 @@ import { acceptedMetric } from "../../../lib/accepted.ts";
 import { amountMetric } from "../../../lib/amounts.ts";
 import { type Check, helpOf, overdueMetric } from "../../../lib/checks.ts";
 import { alertOf, isPage, ranked, told } from "../../checks.ts";
-import { entryOf, ofStage, staleAfterSeconds } from "../dashboard.ts";
+import { entryOf, ofStage, silentAfterSeconds } from "../dashboard.ts";
 import {
   type AnyPanel,
   colored,
@@ -22,7 +22,7 @@ import { freshCount, instant, orUnknown, range, whileTicking } from "../queries.
 
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
 const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the
-  sampler's last tick is over ${staleAfterSeconds / 60} minutes old, or there is none.`;
+  sampler's last tick is over ${silentAfterSeconds / 60} minutes old, or there is none.`;
 
 /** At most five tiles in a line. Columns that are left over make the last tiles wider. */
 function tileWidth(index: number): number {
