@@ -25,7 +25,14 @@
   \set timezone UTC
 \endif
 
-savepoint schema_sql_has_begun; -- Fails unless schema.sql has begun the transaction.
+-- Alone, this file stops here, before it changes anything.
+do $$ begin
+  if pg_catalog.current_setting('ledger_metrics.transaction', true) operator(pg_catalog.=) 'begun by schema.sql' then
+    return;
+  end if;
+  raise exception 'schema.sql has not begun this transaction'
+    using hint = 'Give both files to one psql: -f config/postgres/schema.sql -f config/postgres/roles.sql';
+end $$;
 
 -- Stops with a message if a table is not there. Only here and at the grants below are names looked up in the
 -- application's schema. No function of the application runs.
