@@ -10,7 +10,7 @@ import { isOurs, tables } from "../rights.ts";
 import { countNow, countOf } from "./counts.ts";
 import { doubt, type Finding, findingOf, orRemedy, type Step, type Verdict, wrong } from "./finding.ts";
 import { type Limit, takeLooks } from "./look.ts";
-import { type LedgerLook, ledgerLooks } from "./looks.ts";
+import { firstDayName, type LedgerLook, ledgerLooks } from "./looks.ts";
 import { askBriefly, refuseSuperuser, safeSettings } from "./postgres.ts";
 import { logIn } from "./postgres-log-in.ts";
 import { linesOf, type Print } from "./print.ts";
@@ -126,7 +126,7 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
   print("");
   // People on call run this in the middle of an incident, whose rows nobody should accept.
   const firstDay = isOurs(scene.login) ? undefined : await onFirstDay(scene.ask, outcomes);
-  if (firstDay) print(`${linesOf("the first day", firstDay)}\n`);
+  if (firstDay) print(`${linesOf(firstDayName, firstDay)}\n`);
   const mayNotCount = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
   if (mayNotCount || doubts.some(({ finding }) => finding.isRefused)) {
     print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));
@@ -141,7 +141,9 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
           "nobody waits? --settled <status>. For each of them: docs/what-counts.md"
       : "Nothing makes these counts doubtful that can be seen from here.",
   );
-  return { isWrong: outcomes.some((outcome) => "error" in outcome), doubts: doubts.map(({ look }) => look.name) };
+  const names = doubts.map(({ look }) => look.name);
+  if (firstDay) names.push(firstDayName);
+  return { isWrong: outcomes.some((outcome) => "error" in outcome), doubts: names };
 }
 
 /** A count with its oldest row, and what it means. */

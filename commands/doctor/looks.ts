@@ -126,5 +126,9 @@ export const gatewayLooks: readonly Look<GatewayScene>[] = [
   { name: "Pushgateway's memory", needs: [pushgateway], find: lookAtPushgatewayMemory },
 ];
 
-/** Whether a look has this name. */
-export const isLook = (name: string): boolean => [...postgresLooks, ...gatewayLooks].some((look) => look.name === name);
+/** The name of the line that says which rows would fire on the first day. */
+export const firstDayName = "the first day";
+
+/** Whether the doctor has a line of this name, in which it may find something doubtful. */
+export const isLook = (name: string): boolean =>
+  name === firstDayName || [...postgresLooks, ...gatewayLooks].some((look) => look.name === name);

@@ -23,8 +23,8 @@ export function linesOf(name: string, { mark, found, more = [], expected, remedy
   ].join("\n");
 }
 
-/** A step, in a single line: what is pasted must not break. */
-const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${nameOf(step.by)}: ${step.sql}`);
+/** A step, in a single line: what is pasted must not break. psql runs SQL only from its semicolon on. */
+const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${nameOf(step.by)}: ${step.sql};`);
 
 /** Who runs a step. A role has its name for SQL, so that no role's name reads like one of the descriptions. */
 function nameOf(by: Runner): string {

@@ -2,8 +2,8 @@
 --
 --   psql -v ON_ERROR_STOP=1 -f config/postgres/roles.rollback.sql postgres://...
 --
--- as a superuser, or as who ran them. To run it again is harmless. A login that another database needs stays, without
--- rights here, and is named: run this there too. A view that you made for the ledger is yours to drop, first.
+-- as a superuser, or as who ran them. To run it again is harmless. A login that another database on the server needs
+-- stays, without rights here, and is named: run this there too. A view that you made for the ledger is yours to drop, first.
 
 \set ON_ERROR_STOP on
 
@@ -51,25 +51,34 @@ begin
         execute format('grant %I to %I', login, current_user)
           || case when current_setting('server_version_num')::integer >= 160000 then ' with inherit true' else '' end;
       end if;
-      -- This also takes rights to connect to other databases.
       elsewhere := array(
         select datname from pg_database, aclexplode(datacl) as acl
         where acl.grantee = to_regrole(login)::oid and privilege_type = 'CONNECT' and datname <> current_database()
       );
+      why := case
+        when cardinality(elsewhere) > 0 then format('it may connect to %s', array_to_string(elsewhere, ', '))
+        -- The role that it is a clone of had its turn before, and stays.
+        when login ~ '_clone$' and to_regrole(regexp_replace(login, '_clone$', '')) is not null then 'so does its role'
+      end;
       execute format('drop owned by %I', login);
+      -- That has also taken the rights to connect to other databases.
+      foreach other in array elsewhere loop
+        execute format('grant connect on database %I to %I', other, login);
+      end loop;
       execute format('alter role %I in database %I reset all', login, current_database());
-      begin
-        execute format('drop role %I', login);
-      exception when dependent_objects_still_exist then
-        get stacked diagnostics why = pg_exception_detail;
+      if why is null then
+        begin
+          execute format('drop role %I', login);
+        exception when dependent_objects_still_exist then
+          get stacked diagnostics why = pg_exception_detail;
+        end;
+      end if;
+      if why is not null then
         raise warning '% stays, without rights here: %', login, why;
-        foreach other in array elsewhere loop
-          execute format('grant connect on database %I to %I', other, login);
-        end loop;
         if not is_member then
           execute format('revoke %I from %I', login, current_user);
         end if;
-      end;
+      end if;
     exception when insufficient_privilege then
       get stacked diagnostics why = message_text;
       raise warning '% stays as it is: %', login, why;

@@ -278,17 +278,26 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
     await runAs("postgres", "drop role veza_ledger_oncall; drop table ledger_metrics.accepted");
     await runAs("shop", "alter table orders rename to kept; create view orders as table kept");
     await runAs(admin, "create role veza_ledger_sampler_clone login in role veza_ledger_sampler");
+    // In the other database, one process has both functions, and its login may do nothing but connect and be a member.
+    await runAs("postgres", "grant connect on database other to veza_ledger");
+    await runAs(admin, "create role veza_ledger_clone login in role veza_ledger");
     for (const _ of ["first", "second"]) {
       await runSqlFiles(url(admin), back);
-      expect([await rolesLeft(), await isThere()]).toEqual([["veza_ledger_receiver"], false]);
+      expect([await rolesLeft(), await isThere()]).toEqual([
+        ["veza_ledger", "veza_ledger_clone", "veza_ledger_receiver"],
+        false,
+      ]);
     }
     const [row] = await runAs(
       "postgres",
       `select pg_has_role('master', 'veza_ledger_receiver', 'usage') as is_member,
-        has_database_privilege('veza_ledger_receiver', 'other', 'connect') as may_connect`,
+        has_database_privilege('veza_ledger_receiver', 'other', 'connect') as may_connect,
+        has_database_privilege('veza_ledger', 'other', 'connect') as may_both`,
     );
-    expect(row).toEqual({ is_member: false, may_connect: true });
+    expect(row).toEqual({ is_member: false, may_connect: true, may_both: true });
     await runAs("postgres", "drop database other", "postgres");
+    await runSqlFiles(url(admin), back);
+    await isUntouched();
     await runSqlFiles(url(admin), [...back, ...setUp]);
     expect(await rolesLeft()).toHaveLength(4);
   });

@@ -60,7 +60,11 @@ it("says how many rows would fire on the first day, and the statements that acce
   const before = await look(url);
   const firing = checks.map(({ id, overdueAfter }, index) => `${index + (overdueAfter ? 1 : 3)} of ${id}`).join(", ");
   expect(before.text).toContain(`! the first day these rows would fire: ${firing}\n`);
-  const statements = [...before.output.matchAll(/^ {2}→ as veza_ledger_oncall: (.*)$/gm)].map(([, sql = ""]) => sql);
+  const strict = async (...args: string[]) => (await look(url, "--strict", ...args)).exitCode;
+  expect([before.exitCode, await strict(), await strict("--known", "the first day")]).toEqual([0, 3, 0]);
+  const statements = [...before.output.matchAll(/^ {2}→ as veza_ledger_oncall: (.*; commit;)$/gm)].map(
+    ([, sql = ""]) => sql,
+  );
   expect(statements).toHaveLength(checks.length);
 
   await runSqlFiles(database.adminUrl, setUp);

@@ -74,7 +74,7 @@ describe("hostile names", await needs("bash", "psql"), () => {
     expect(visibly("a\n\u001b\u202e b")).toBe("a\\u{a}\\u{1b}\\u{202e} b");
     expect(["veza_app", "shop 1"].map(sqlName)).toEqual(["veza_app", '"shop 1"']);
     const step = { by: { ownerOfDatabase: "shop 1" }, sql: "select" };
-    expect(linesOf("look", wrong("a", "b", step))).toMatch(/→ as the owner of "shop 1": select$/);
+    expect(linesOf("look", wrong("a", "b", step))).toMatch(/→ as the owner of "shop 1": select;$/);
   });
 
   it("are in what the looks print, which runs nothing but what it says", async () => {
@@ -121,8 +121,8 @@ describe("hostile names", await needs("bash", "psql"), () => {
       const input = printed(finding).flatMap((line, index) => {
         const step = finding.remedy[index];
         if (typeof step !== "object") return [];
-        expect(line.endsWith(`: ${step.sql}`), line).toBe(true);
-        const by = line.slice("as ".length, -`: ${step.sql}`.length);
+        expect(line.endsWith(`: ${step.sql};`), line).toBe(true);
+        const by = line.slice("as ".length, -`: ${step.sql};`.length);
         return [`set role ${by === "a superuser" ? "postgres" : by};\n${step.sql};\n`];
       });
       execFileSync("psql", ["-Xqv", "ON_ERROR_STOP=1", adminUrl], { input: input.join("") });

@@ -10,12 +10,20 @@ import { inProcess } from "./commands.ts";
 import { insertRows } from "./models.ts";
 import { newSecret } from "./receiver.ts";
 
-/** Findings as they are printed: each in one line, with the steps of its remedy. Leaves out what was expected. */
+/**
+ * Findings as they are printed: each in one line, with the steps of its remedy. Leaves out what was expected, and the
+ * semicolon that ends the SQL of a step. Throws where it is missing: psql would run nothing, and not say so.
+ */
 export function findingsIn(output: string) {
+  const withoutSemicolon = (step: string) => {
+    if (!/^as [^:]+: /.test(step)) return step;
+    if (!step.endsWith(";")) throw new Error(`psql would not run this: ${step}`);
+    return step.slice(0, -1);
+  };
   const findings: { line: string; steps: string[] }[] = [];
   for (const line of output.replaceAll(/\n {31}expected: .*(\n {31}.*)*/g, "").split("\n")) {
     const last = findings.at(-1);
-    if (line.startsWith("  → ")) last?.steps.push(line.slice(4));
+    if (line.startsWith("  → ")) last?.steps.push(withoutSemicolon(line.slice(4)));
     else if (last && / {31}/.test(line)) last.line += ` ${line.trim()}`;
     else findings.push({ line: line.replaceAll(/ {2,}/g, " "), steps: [] });
   }
