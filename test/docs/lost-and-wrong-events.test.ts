@@ -1,6 +1,6 @@
 // The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
 import postgres from "postgres";
-import { afterAll, beforeEach, expect, inject, it } from "vitest";
+import { afterAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/deliveries.ts";
 import { parseEvents, tally } from "../../lib/events.ts";
@@ -27,7 +27,8 @@ const all = [
 
 const database = await databaseForFile();
 const asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
-const statements = await blocksOf("docs/lost-and-wrong-events.md", "sql");
+const page = "docs/lost-and-wrong-events.md";
+const statements = await blocksOf(page, "sql");
 beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
@@ -71,21 +72,33 @@ it.each([
   expect(increase(wrong, after)).toEqual(increase(before, wrong));
 });
 
-const lowering = "lowers a total at once by the page's deletion of the group, in one transaction";
-it(lowering, await needs("psql", "curl"), async () => {
-  await count("right", orphan);
-  expect(await count("wrong", orphan)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
-  const lowered = statements
-    .find((sql) => sql.includes("DELETE"))
-    ?.replace("commit", "update ledger_metrics.totals set value = value - 1;\ncommit");
-  const set = { PUSHGATEWAY_URL: inject("pushgatewayUrl"), STAGE: stage };
-  const psql = runProgram("psql", [database.receiverUrl, "-v", "ON_ERROR_STOP=1"], set, "pipe");
-  psql.child.stdin?.end(lowered);
-  const { exitCode, output } = await psql.exited;
-  expect(exitCode, output).toBe(0);
-  expect(await scrape(stage)).toEqual({});
-  expect(await count("nothing")).toMatchObject({
-    veza_reconciler_orphan_refunds_total: 1,
-    veza_reconciler_counters_held: 0,
+describe("the page's deletion of the group", await needs("psql", "curl"), async () => {
+  const [deletion = ""] = (await blocksOf(page, "sh")).filter((block) => block.includes("DELETE"));
+  const lowering = statements.find((sql) => sql.includes("orphan_refunds_total")) ?? "";
+  const [, update = ""] = /^(update .*;)$/m.exec(lowering.replace("ahead = ahead +", "value = value -")) ?? [];
+  const runDeletion = async (PUSHGATEWAY_URL: string) => {
+    const block = deletion.replace(/^-- .*$/m, update);
+    expect(block).toContain("value = value - 1");
+    const set = { PUSHGATEWAY_URL, STAGE: stage, DATABASE_URL: database.receiverUrl };
+    return runProgram("bash", ["-c", block], set).exited;
+  };
+
+  it("lowers a total at once, in one transaction", async () => {
+    await count("right", orphan);
+    expect(await count("wrong", orphan)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+    const { exitCode, output } = await runDeletion(inject("pushgatewayUrl"));
+    expect(exitCode, output).toBe(0);
+    expect(output).toContain("The group is deleted.");
+    expect(await scrape(stage)).toEqual({});
+    expect(await count("nothing")).toMatchObject({
+      veza_reconciler_orphan_refunds_total: 1,
+      veza_reconciler_counters_held: 0,
+    });
+  });
+
+  it("changes nothing where the gateway does not delete it", async () => {
+    const before = await count("right", orphan);
+    expect((await runDeletion("http://127.0.0.1:4")).output).toContain("The group is not deleted");
+    expect(await count("nothing")).toEqual(before);
   });
 });
