@@ -65,11 +65,13 @@ async function startWalk(address: string, ca: string, stage: string) {
   /** The first 200 of a receiver with this environment, by the page's ping. */
   const ping = async (environment: Record<string, string>) => {
     const { url } = await startReceiver(environment);
-    const [command = ""] =
-      /^.*npm run send -- ping$/m.exec((await blocksOf("docs/deploy.md", "sh|yaml", "Deploy and try it")).join("")) ??
-      [];
-    const { WEBHOOK_SECRET } = given["veza-ledger-metrics/prod/receiver"] ?? {};
-    const sent = await bash(command.replace(/https:\S+/, url), { WEBHOOK_SECRET });
+    const [commands = ""] =
+      /^export RECEIVER_URL=.*\n.*npm run send -- ping$/m.exec(
+        (await blocksOf("docs/deploy.md", "sh|yaml", "Deploy and try it")).join(""),
+      ) ?? [];
+    // A variable of the shell in which the page's earlier blocks were pasted.
+    const { WEBHOOK_SECRET: webhook_secret } = given["veza-ledger-metrics/prod/receiver"] ?? {};
+    const sent = await bash(commands.replace(/https:\S+/, url), { webhook_secret });
     expect(sent).toContain("Recorded. It is on the gateway.");
   };
   return { filled, bash, keepSecrets, ping };

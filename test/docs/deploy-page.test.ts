@@ -35,7 +35,7 @@ it(
     await cp("deploy", path.join(folder, "deploy"), { recursive: true });
     // An adopter has run the commands already.
     const asShipped = "perl -pi -e 's/[0-9]{12}/123456789012/' deploy/*.json deploy/workflow.yml\n";
-    const commands = asShipped + example(page, /```sh\n(account=[\s\S]*?)```/);
+    const commands = asShipped + example(page, /```sh\n(\(set -e\naccount=[\s\S]*?)```/);
     const aws = `case "$1 $2" in
     "sts get-caller-identity") echo 210987654321 ;;
     *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
