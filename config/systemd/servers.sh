@@ -60,10 +60,8 @@ done
 # The package's own files do not replace those above.
 # shellcheck disable=SC2086
 apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold $new
-case $new in
-  *alertmanager*)
-    # For your receivers' URLs, which are secrets.
-    chgrp prometheus /etc/prometheus/alertmanager.yml && chmod 640 /etc/prometheus/alertmanager.yml
-    ;;
-esac
+# For your receivers' URLs, which are secrets. A file that was here before stays as it is.
+if cmp -s config/alertmanager/alertmanager.yml /etc/prometheus/alertmanager.yml; then
+  chgrp prometheus /etc/prometheus/alertmanager.yml && chmod 640 /etc/prometheus/alertmanager.yml
+fi
 echo "Installed:$new."

@@ -6,7 +6,7 @@ import path from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { alertOf } from "../../config/checks.ts";
+import { alertOf, isPage } from "../../config/checks.ts";
 import { checks } from "../../lib/checks.ts";
 import { log, writeLogWith } from "../../lib/log.ts";
 import { sampleTimestampMetric } from "../../lib/sample.ts";
@@ -156,6 +156,37 @@ describe("the SQL", () => {
     expect(rows[0]).toHaveProperty("id");
   });
 
+  it.each(checks)(
+    "of $id lists the rows of a backlog last, and by their age once that is taken back",
+    async (check) => {
+      const [accept = "", , takeBack = ""] = sqlIn(await readFile("docs/first-day.md", "utf8"));
+      const lists = [alertOf(check), ...(isPage(check) ? [] : ["VezaLedgerRowsTooOld"])];
+      const [last] = await database.admin.unsafe(`select coalesce(max(id), 0) as id from ${check.table}`);
+      await database.admin.unsafe(
+        insertRows(check, 1, { age: "400 days" }) + insertRows(check, 1, { age: "30 hours" }),
+      );
+      onTestFinished(async () => {
+        await database.admin.unsafe(
+          `delete from ${check.table} where id > ${last?.id}; delete from ledger_metrics.accepted where id is null`,
+        );
+      });
+      /** The two rows as each list has them, by the order of their inserts. */
+      const ids = async () => {
+        const rows = await Promise.all(lists.map((name) => oncall.unsafe(sqlIn(pages[name] ?? "")[0] ?? "")));
+        return rows.map((list) => {
+          const both = list.map(({ id }) => Number(id)).filter((id) => id > Number(last?.id));
+          return both.map((id) => both.toSorted((a, b) => a - b).indexOf(id) + 1);
+        });
+      };
+      const ofCheck = (sql: string) =>
+        oncall.unsafe(sql.replace("stuck_orders", check.id).replace("'MOMENT'", "now() - interval '2 days'"));
+      await ofCheck(accept);
+      expect(await ids()).toEqual(lists.map(() => [2, 1]));
+      await ofCheck(takeBack);
+      expect(await ids()).toEqual(lists.map(() => [1, 2]));
+    },
+  );
+
   it("of VezaLedgerOrphanRefunds lists refunds that the reconciler has failed, beside pending refunds", async () => {
     const rows = await oncall.unsafe(sqlIn(pages.VezaLedgerOrphanRefunds)[0] ?? "");
     expect(rows.map(({ status }) => status).sort()).toEqual(["failed", "pending", "pending", "pending"]);
@@ -212,7 +243,7 @@ describe("the SQL", () => {
     const [, inForce = ""] = sqlIn(pages.README);
     for (const { id } of checks) {
       const ofCheck = (sql: string) => oncall.unsafe(sql.replace("stuck_orders", id));
-      await ofCheck(accept);
+      await ofCheck(accept.replace("'MOMENT'", "now() - interval '30 minutes'").replace("WHY", "carts of before 2026"));
       const [accepted] = await oncall.unsafe(inForce);
       await ofCheck(renew);
       const [renewed] = await oncall.unsafe(inForce);
@@ -365,13 +396,23 @@ describe("the commands", withShell, () => {
     const places = readsAws.test(command) ? (command.startsWith("aws ") ? [onAws] : [onAws, {}]) : [{}];
     for (const on of places) await expect(pasted(command, { on, answers }), command).resolves.toBeDefined();
   });
+
+  it("of reasons list each reason whole, with its code, from a log of Lambda's, too", async () => {
+    const [list = ""] = shell.reasons ?? [];
+    const line = '1 42703 column "status" does not exist\n';
+    expect(await pasted(list)).toMatch(line);
+    // Lambda puts a line of ours into a JSON object of its own, and `aws logs tail` a time before it.
+    const reason = 'column \\"status\\" does not exist';
+    const ofLambda = `2026-01-31T12:00:00 {"level":"ERROR","message":{"message":"check failed","code":"42703","reason":"${reason}"}}`;
+    expect(await pasted(`logs() { echo '${ofLambda}'; }; ${list}`)).toMatch(line);
+  });
 });
 
 /** Lines of the functions' log, one for each message that an entry looks for. A message that is gone has no type. */
 function logLines(): string {
   const lines: string[] = [];
   writeLogWith((level, message, fields) => void lines.push(JSON.stringify({ level, message, ...fields })));
-  const failure = { code: "42703", reason: "column does not exist" };
+  const failure = { code: "42703", reason: 'column "status" does not exist' };
   log("info", "tick", { duration_seconds: 0.1, stuck_orders: 1 });
   log("error", "check failed", { check: "stuck_orders", ...failure });
   log("info", "rows counted", { check: "stuck_orders", ids: ["1"] });

@@ -1,6 +1,6 @@
 // docs/without-aws.md, as it is pasted. Left out is what needs a service manager, apt-get, nginx and Prometheus; and the
 // clone, for which a copy stands. The page's two scripts run on stand-ins for these, in folders of their own.
-import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { dump, load } from "js-yaml";
 import postgres from "postgres";
@@ -178,10 +178,13 @@ describe("servers.sh", await needs("bash"), async () => {
   it("keeps a file that is there without its package, and installs what it is asked for alone", async () => {
     const one = await fresh();
     await mkdir(path.join(one.root, "etc/prometheus"));
-    await writeFile(path.join(one.root, "etc/prometheus/alertmanager.yml"), "route: { receiver: own }\n");
+    const route = path.join(one.root, "etc/prometheus/alertmanager.yml");
+    await writeFile(route, "route: { receiver: own }\n");
+    await chmod(route, 0o644);
     const { output } = await one.install("prometheus-alertmanager");
     expect(output).toContain("Kept: /etc/prometheus/alertmanager.yml was here before.");
     expect(output).toContain("Installed: prometheus-alertmanager.");
+    expect((await stat(route)).mode & 0o777).toBe(0o644);
     expect(await one.textOf("etc/prometheus/alertmanager.yml")).toBe("route: { receiver: own }\n");
     expect(await filesOf(one)).toEqual(["", ""]);
   });
