@@ -3,7 +3,11 @@
 // own: lib/transaction.ts.
 import { checks } from "../lib/checks.ts";
 
-/** The logins, and how many connections each may have. */
+/**
+ * The logins, and how many connections each may have. roles.sql sets these numbers, and who is a member of whom, only
+ * when it makes a login: an administrator may have chosen others since. To change a login that is there, write an
+ * `alter role` into the changelog.
+ */
 export const roles = {
   veza_ledger_sampler: 3,
   veza_ledger_receiver: 20,

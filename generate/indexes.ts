@@ -1,7 +1,8 @@
 import { indexed } from "../config/checks.ts";
 import { checks } from "../lib/checks.ts";
 
-// The indexes of the checks, and their rollback.
+// The indexes of the checks, and their rollback. An index that is there stays as it is, also if the check's condition
+// has changed since: then people have to run the rollback first.
 
 const inLines = (statement: string) => statement.replaceAll(/ (?=where |and )/g, "\n  ");
 const created = checks.map((check) => {
@@ -18,7 +19,7 @@ export const indexes = `\
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
 -- CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption, drop the invalid index and run this
 -- again. A partitioned table needs the statement without CONCURRENTLY: writes wait while its index is built. What is
--- below a view needs an index in its own columns.
+-- below a view needs an index in its own columns. If a check's condition has changed, run indexes.rollback.sql first.
 ${created.join("")}`;
 
 /** config/postgres/indexes.rollback.sql */

@@ -4,7 +4,7 @@
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
 -- CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption, drop the invalid index and run this
 -- again. A partitioned table needs the statement without CONCURRENTLY: writes wait while its index is built. What is
--- below a view needs an index in its own columns.
+-- below a view needs an index in its own columns. If a check's condition has changed, run indexes.rollback.sql first.
 
 create index concurrently if not exists veza_ledger_stuck_orders on orders (created_at)
   where status operator(pg_catalog.=) 'pending'

@@ -60,6 +60,9 @@ function attacks(): string {
     create function evil.cast(evil.kind) returns text ${body}
     create cast (evil.kind as text) with function evil.cast(evil.kind) as implicit;
     create domain evil.status as text; alter domain evil.status add check (evil.version() is null) not valid;
+    create function evil.add(text, name, text) returns text ${body} create function evil.add_up(text) returns text ${body}
+    -- Behind pg_catalog, this fits a name better than string_agg(text, text), and runs without a row.
+    create aggregate public.string_agg(name, text) (sfunc = evil.add, stype = text, finalfunc = evil.add_up, initcond = '');
     create function evil.note() returns trigger ${body}
     alter table orders rename to kept; alter table kept alter status set default evil.version();
     alter table kept add kind evil.kind default 'a', add domain evil.status;

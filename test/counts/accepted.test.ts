@@ -283,19 +283,31 @@ it("an upgrade with the same checks waits for nobody who writes, and one with ot
   await accept("orphan_refunds", 1);
 });
 
+/** The table of accepted rows: its columns, constraints, and the rights of people on call. */
+async function shape() {
+  const columns = await database.admin`
+    select column_name, is_nullable, column_default from information_schema.columns
+    where table_schema = 'ledger_metrics' and table_name = 'accepted' order by 1`;
+  const constraints = await database.admin`
+    select conname, pg_get_constraintdef(oid) from pg_constraint
+    where conrelid = 'ledger_metrics.accepted'::regclass and contype <> 'n' order by 1`;
+  const rights = await database.admin`
+    select privilege_type from information_schema.table_privileges
+    where table_name = 'accepted' and grantee = 'veza_ledger_oncall' order by 1`;
+  return { columns, constraints, rights };
+}
+
+it("have the limits of today after an upgrade from a version with another limit", async () => {
+  const expected = await shape();
+  await run(`alter table ledger_metrics.accepted
+    drop constraint "a row is accepted for 14 days at most: until is later",
+    add constraint "a row is accepted for 7 days at most: until is later" check (
+      id is null or until <= accepted_at + interval '169 hours')`);
+  await runSqlFiles(database.adminUrl, setUp);
+  expect(await shape()).toEqual(expected);
+});
+
 it("stay when a table of a version without moments is upgraded, twice, which people on call could delete from", async () => {
-  const shape = async () => {
-    const columns = await database.admin`
-      select column_name, is_nullable, column_default from information_schema.columns
-      where table_schema = 'ledger_metrics' and table_name = 'accepted' order by 1`;
-    const constraints = await database.admin`
-      select conname, pg_get_constraintdef(oid) from pg_constraint
-      where conrelid = 'ledger_metrics.accepted'::regclass and contype <> 'n' order by 1`;
-    const rights = await database.admin`
-      select privilege_type from information_schema.table_privileges
-      where table_name = 'accepted' and grantee = 'veza_ledger_oncall' order by 1`;
-    return { columns, constraints, rights };
-  };
   const expected = await shape();
   await run(`drop table ledger_metrics.accepted;
     create table ledger_metrics.accepted (
