@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, expect, it } from "vitest";
-import { readSqlFile, runSqlFiles } from "../../commands/sql.ts";
+import { readSqlFile, runSqlFiles, setUp } from "../../commands/sql.ts";
 import { countTimeoutMs } from "../../lib/checks.ts";
 import { beginPublishing, beginReading, beginWriting } from "../../lib/transaction.ts";
 import { serverForFile } from "../helpers/database.ts";
@@ -75,6 +75,17 @@ it("has twice the connections that serverless.yml lets receivers use: one that e
     expect(rolconnlimit).toBeGreaterThanOrEqual(2 * Number(concurrency));
     if (version >= 140_000) expect(rolconfig).toEqual(["idle_session_timeout=1min"]); // Ends what it has left.
   }
+});
+
+it("takes from PUBLIC what it has in ledger_metrics", async () => {
+  await admin.unsafe("grant usage on schema ledger_metrics to public; grant select on ledger_metrics.totals to public");
+  await runSqlFiles(url, setUp);
+  const ofPublic = await admin`
+    select relname from pg_class, aclexplode(relacl) as acl
+    where relnamespace = 'ledger_metrics'::regnamespace and acl.grantee = 0
+    union all
+    select nspname from pg_namespace, aclexplode(nspacl) as acl where nspname = 'ledger_metrics' and acl.grantee = 0`;
+  expect(ofPublic).toEqual([]);
 });
 
 it.each(["schema.sql", "roles.rollback.sql"])(
