@@ -3,7 +3,7 @@
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, inject, it, onTestFinished, vi } from "vitest";
-import { lookAtTls } from "../../commands/doctor/tls.ts";
+import { lookAtTls, tlsSteps } from "../../commands/doctor/tls.ts";
 import type { Settings } from "../../lib/settings.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
@@ -22,6 +22,9 @@ async function startTlsPostgres(names: string): Promise<{ server: LocalPostgres;
   return { server, ca, gatewayUrl };
 }
 
+/** What the doctor advises first where a connection was refused so. */
+const adviceOn = (refused: string) => tlsSteps(refused.replace("refused: ", ""), 5432)?.[0];
+
 /** In a process of its own, since Node reads NODE_EXTRA_CA_CERTS at its start. */
 async function connectTo(url: string, ca?: string): Promise<string> {
   const program = runScript("test/programs/connect.ts", [], { DATABASE_URL: url, NODE_EXTRA_CA_CERTS: ca });
@@ -34,7 +37,9 @@ it("takes a server whose certificate it can verify, and refuses any other", asyn
   const verified = `${server.superuserUrl}?sslmode=verify-full`;
   expect(await connectTo(verified, ca)).toBe("connected, encrypted: true");
   expect(await connectTo(verified.replace("127.0.0.1", "localhost"), ca)).toBe("connected, encrypted: true");
-  expect(await connectTo(verified)).toMatch(/^refused: (UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)$/);
+  const refused = await connectTo(verified);
+  expect(refused).toMatch(/^refused: (UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)$/);
+  expect(adviceOn(refused)).toMatch(/^name a file with its certificate authority: NODE_EXTRA_CA_CERTS/);
   expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toBe("connected, encrypted: true");
   expect(await connectTo(server.superuserUrl)).toBe("connected, encrypted: false");
 });
@@ -43,14 +48,17 @@ it("refuses a server whose certificate is for another host", async () => {
   const { server, ca } = await startTlsPostgres("DNS:postgres.example.com");
   for (const host of ["127.0.0.1", "localhost"]) {
     const url = `${server.superuserUrl.replace("127.0.0.1", host)}?sslmode=verify-full`;
-    expect(await connectTo(url, ca)).toBe("refused: ERR_TLS_CERT_ALTNAME_INVALID");
+    const refused = await connectTo(url, ca);
+    expect(refused).toBe("refused: ERR_TLS_CERT_ALTNAME_INVALID");
+    expect(adviceOn(refused)).toBe("name the host in the URL as its certificate does");
   }
 });
 
 it("refuses a server that does not speak TLS", async () => {
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
-  expect(await connectTo(`${server.superuserUrl}?sslmode=require`)).toMatch(/^refused: /);
+  const refused = await connectTo(`${server.superuserUrl}?sslmode=require`);
+  expect(adviceOn(refused)).toMatch(/^turn TLS on in Postgres/);
 });
 
 it("trusts certificate authorities of one's own, for Postgres and the gateway, and only the given ones", async () => {
