@@ -3,7 +3,10 @@ import { keepConnections } from "../lib/connections.ts";
 import { type Database, withDeadline } from "../lib/database.ts";
 import type { FindDatabase } from "../lib/last-good-login.ts";
 
-/** Connects and logs in as the functions do. Rejects when `deadline` aborts or Postgres refuses. */
+/**
+ * Connects and logs in as the functions do, by their password or IAM token. Rejects when `deadline` aborts or Postgres
+ * refuses. The connection stays open after `use`: its pool is of this call alone, and lends it to nobody else.
+ */
 export function connect(findDatabase: FindDatabase, name: string, deadline: AbortSignal): Promise<Database> {
   return keepConnections(name)(findDatabase).use(async (database) => {
     await withDeadline(database, deadline, (sql) => sql.unsafe("select 1"));

@@ -16,8 +16,8 @@ export async function lookAtIndexes({ ask }: LedgerScene): Promise<Finding> {
   return wrong(
     `none serves ${ids}: the whole table is read every minute`,
     "an index with its condition",
-    "create it, as the tables' owner: docs/settings.md, On large tables. An index of an earlier version has to go " +
-      "first: config/postgres/indexes.rollback.sql",
+    "create it, as the tables' owner: docs/settings.md, On large tables",
+    "if an index of an earlier version has its name, first run config/postgres/indexes.rollback.sql",
   );
 }
 

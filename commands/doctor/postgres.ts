@@ -1,5 +1,7 @@
 // The look "Postgres": a session as the functions open it, by a login that may do no more than it needs.
+import { countTimeoutMs } from "../../lib/checks.ts";
 import { codeOf, type Database, withDeadline } from "../../lib/database.ts";
+import { countLockTimeoutMs } from "../../lib/limits.ts";
 import { askOn } from "../../lib/question.ts";
 import type { Settings } from "../../lib/settings.ts";
 import { Problem, type Step } from "./finding.ts";
@@ -9,10 +11,13 @@ import type { AskWithin, InstallationScene } from "./scene.ts";
 /** SQL: no name leads to the application, until the transaction ends. */
 export const safeSettings = "set local search_path = pg_catalog, pg_temp;";
 
-/** Returns how to ask on this connection until `limit`: read-only, with short waits, and with all digits of numbers. */
+/**
+ * Returns how to ask on this connection until `limit`: read-only, with all digits of numbers, and with the time-outs of
+ * a count, so that what the doctor can read, a tick can read.
+ */
 export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
-  const brief = { extra_float_digits: "1", lock_timeout: "500ms" };
-  return (question, seconds = 1.5) =>
+  const brief = { extra_float_digits: "1", lock_timeout: `${countLockTimeoutMs}ms` };
+  return (question, seconds = countTimeoutMs / 1_000) =>
     askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
 }
 

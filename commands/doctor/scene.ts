@@ -9,7 +9,7 @@ export interface Functions {
   receiver: boolean;
 }
 
-/** Asks in a read-only transaction that waits 0.5 s for a lock. Each question has `seconds`, 1.5 by default. */
+/** Asks in a read-only transaction that waits for a lock as a count does. Each question has `seconds`, by default a count's. */
 export type AskWithin = (question: string, seconds?: number) => Promise<Row[]>;
 
 /** For looks at the gateway: the functions' settings. */

@@ -11,9 +11,11 @@
 --
 -- All rights of these logins are here. They need nothing that PUBLIC has, except for the right to plpgsql, where the
 -- administrator is no superuser. The logins that AWS' rotation makes are members of these, and need nothing more.
--- A right that is taken out of this file stays where it was granted: write a revoke for it, as for delete below. The logins get no password here: set one for each that you use, as
--- by \password veza_ledger_sampler in psql. `npm run generate` writes the lines between "generated" and
--- "end of" from commands/rights.ts: do not edit them.
+--
+-- The logins get no password here: set one for each that you use, as by \password veza_ledger_sampler in psql.
+--
+-- For developers: `npm run generate` writes the lines between "generated" and "end of" from commands/rights.ts. A right
+-- that is taken out of this file stays where it was granted: write a revoke for it, as there is one for delete below.
 
 \set ON_ERROR_STOP on
 \if :{?schema}
@@ -79,7 +81,7 @@ do $$ begin
   -- end of logins
 end $$;
 
--- Settings for people, who use psql. The functions need none: they set theirs in each transaction.
+-- Settings for people, who use psql. The functions set theirs in each transaction.
 alter role veza_ledger_oncall set default_transaction_read_only = on;
 alter role veza_ledger_oncall set row_security = off;
 alter role veza_ledger_oncall set statement_timeout = '10s';

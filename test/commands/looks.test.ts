@@ -52,7 +52,9 @@ const again = "run config/postgres/schema.sql and roles.sql again: docs/settings
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;
 const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
-const indexing = "create it, as the tables' owner: docs/settings.md, On large tables";
+const indexing =
+  "create it, as the tables' owner: docs/settings.md, On large tables; " +
+  "if an index of an earlier version has its name, first run config/postgres/indexes.rollback.sql";
 
 const ledger: Record<string, Row> = {
   "row-level security": {
