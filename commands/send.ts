@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { phases } from "../lib/events.ts";
 import { fetchFailure } from "../lib/fetch-failure.ts";
 import { fetchSecrets } from "../lib/secrets.ts";
-import { parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
+import { isLocalHost, parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
 import { plainId } from "../lib/signature.ts";
 import { receiverPort } from "./address.ts";
 import { command, Misuse, start } from "./command.ts";
@@ -96,7 +96,13 @@ async function readDestination(): Promise<{ url: string; secret: string }> {
   if (parsed.username || parsed.password) {
     throw new SettingsError("RECEIVER_URL must not have a user or a password: deliveries are signed");
   }
-  const kept = SECRET_ID ? await fetchSecrets(SECRET_ID) : { WEBHOOK_SECRET: demoSecret };
+  // The demo's secret is public, and no other receiver has it.
+  const isDemo = isLocalHost(parsed.hostname);
+  const kept: { WEBHOOK_SECRET?: string } = SECRET_ID
+    ? await fetchSecrets(SECRET_ID)
+    : isDemo
+      ? { WEBHOOK_SECRET: demoSecret }
+      : {};
   const problems: string[] = [];
   const WEBHOOK_SECRET = process.env.WEBHOOK_SECRET || kept.WEBHOOK_SECRET;
   const [secret = ""] = parseWebhookSecrets({ WEBHOOK_SECRET }, problems);

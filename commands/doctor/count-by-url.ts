@@ -92,9 +92,10 @@ function refuseAdministrator(database: Database, places: Map<string, string>, li
   return refuseSuperuser(
     database,
     limit,
-    "look as a login that may no more than read, such as this, with a password of yours:",
-    { by: "superuser", sql: "create role ledger_reader login connection limit 3 password 'NEW'" },
+    "look as a login that may no more than read, such as this:",
+    { by: "superuser", sql: "create role ledger_reader login connection limit 3" },
     grantTo("ledger_reader", places),
+    "give it a password by \\password ledger_reader in psql",
   );
 }
 
@@ -141,9 +142,11 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
           "nobody waits? --settled <status>. For each of them: docs/what-counts.md"
       : "Nothing makes these counts doubtful that can be seen from here.",
   );
-  const names = doubts.map(({ look }) => look.name);
+  const isPrintedAsDoubt = ({ finding }: { finding: Finding }) => finding.mark === "!" || !isOurs(scene.login);
+  const names = doubts.filter(isPrintedAsDoubt).map(({ look }) => look.name);
   if (firstDay) names.push(firstDayName);
-  return { isWrong: outcomes.some((outcome) => "error" in outcome), doubts: names };
+  const isWrong = outcomes.some((outcome) => "error" in outcome) || !doubts.every(isPrintedAsDoubt);
+  return { isWrong, doubts: names };
 }
 
 /** A count with its oldest row, and what it means. */
@@ -164,16 +167,17 @@ async function onFirstDay(ask: AskWithin, outcomes: Outcome[]): Promise<Finding 
       sql: acceptBacklog(check, row?.at),
     }),
   );
-  const close = "before the rules are loaded, close what can be closed: docs/first-day.md. Then accept the rest:";
+  const close =
+    "before the rules are loaded, close what can be closed: docs/first-day.md. Then accept the rest, with a reason in the last quotes:";
   return doubt(`these rows would fire: ${counts}`, "new rows alone", close, ...steps);
 }
 
 /**
- * SQL: accepts what a check counts at this time, as its backlog. The interval is the check's threshold: what is younger
- * does not count yet.
+ * SQL: accepts what a check counts at this time, as its backlog, once it has a reason: the table refuses an empty one.
+ * The interval is the check's threshold: what is younger does not count yet.
  */
 function acceptBacklog({ id, staleAfter = "0 minutes" }: Check, at: string): string {
   const upTo = `'${at}'::timestamptz - interval '${staleAfter}'`;
   const insert = `insert into ledger_metrics.accepted ("check", up_to, until, why)`;
-  return `begin read write; ${insert} values ('${id}', ${upTo}, now() + interval '90 days', 'WHY'); commit`;
+  return `begin read write; ${insert} values ('${id}', ${upTo}, now() + interval '90 days', ''); commit`;
 }

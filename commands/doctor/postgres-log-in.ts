@@ -53,6 +53,11 @@ function remedyFor(error: unknown, { host, port, tls, database, username }: Data
   }
   const steps = (isAboutRole && ofRole[code]) || known[code];
   if (steps) return steps;
+  if ((error as Error).name === "CredentialsProviderError") {
+    return [
+      "without a password in DATABASE_URL, it logs in by IAM: give this shell AWS credentials, or use a password",
+    ];
+  }
   const ofTls = tls === "off" ? undefined : tlsSteps(code, port);
   if (ofTls) return ofTls;
   return [`check host and port (${host}:${port}), and the network's way there (security groups, VPC)`];

@@ -36,8 +36,8 @@ do $$ begin
     using hint = 'Give both files to one psql: -f config/postgres/schema.sql -f config/postgres/roles.sql';
 end $$;
 
--- Stops with a message if a table is not there. Only here and at the grants below are names looked up in the
--- application's schema. No function of the application runs.
+-- Stops with a message if a table is not there, or if this login may not grant rights on it. Only here and at the grants
+-- below are names looked up in the application's schema. No function of the application runs.
 set local search_path = pg_catalog, :schema, pg_temp;
 do $$
 declare
@@ -52,14 +52,21 @@ declare
     to_regclass('orders'::text), to_regclass('refunds'::text), to_regclass('seller_transfers'::text)
     -- end of found
   ];
-  missing text;
+  problem text;
 begin
   set local search_path = pg_catalog, pg_temp;
-  select string_agg(name, ', ') into missing from unnest(names, found) as given (name, oid) where oid is null;
-  if missing is not null then
-    raise exception 'in the database %, % sees no % in the schema %', current_database(), current_user, missing,
+  select string_agg(name, ', ') into problem from unnest(names, found) as given (name, oid) where oid is null;
+  if problem is not null then
+    raise exception 'in the database %, % sees no % in the schema %', current_database(), current_user, problem,
       regexp_replace(path, '^pg_catalog, |, pg_temp$', '', 'g')
       using hint = 'Is this the database, and the login? Give -v schema what the sampler has as LEDGER_SCHEMA.';
+  end if;
+  -- Before the grants, whose own errors do not say what helps.
+  select string_agg(format('%s of %I', oid::regclass, pg_get_userbyid(relowner)), ', ') into problem
+  from pg_class where oid = any (found) and not pg_has_role(relowner, 'usage');
+  if problem is not null then
+    raise exception '% may not grant rights on %', current_user, problem
+      using hint = 'Make it a member of that owner, by which it inherits its rights.';
   end if;
 end $$;
 
@@ -124,12 +131,6 @@ declare
   problem text;
 begin
   set local search_path = pg_catalog, pg_temp;
-  select string_agg(format('%s of %I', oid::regclass, pg_get_userbyid(relowner)), ', ') into problem
-  from pg_class where oid = any (ledger) and not pg_has_role(relowner, 'usage');
-  if problem is not null then
-    raise exception '% may not grant rights on %', current_user, problem
-      using hint = 'Make it a member of that owner, by which it inherits its rights.';
-  end if;
   select string_agg(distinct format('%s may not use the schema %I', login, nspname), ', ') into problem
   from pg_class join pg_namespace on pg_namespace.oid = relnamespace,
     unnest('{veza_ledger_sampler,veza_ledger_oncall}'::regrole[]) as login

@@ -71,7 +71,11 @@ it("says how many rows would fire on the first day, and the statements that acce
   await run("alter role veza_ledger_oncall password 'oncall'");
   const oncallUrl = url.replace("first_look:look@", "veza_ledger_oncall:oncall@");
   const oncall = postgres(oncallUrl, { max: 1 });
-  for (const statement of statements) await oncall.unsafe(statement);
+  for (const statement of statements) {
+    await expect(oncall.unsafe(statement)).rejects.toThrow("why is empty: say why");
+    await oncall.unsafe("rollback");
+    await oncall.unsafe(statement.replace("''", "'from before'"));
+  }
   await oncall.end();
   await run(insertRows({ id: "failed_transfers" }, 1, { age: "0 seconds" }));
   const overdue = await evidenceOf(database.samplerUrl, /^overdue/);
@@ -104,11 +108,16 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   expect(ahead.text).toMatch(/^! stuck_orders 0 /m);
 });
 
-it("finds nothing to doubt in the rights of people on call, where all is installed", async () => {
+it("finds nothing to doubt in the rights of people on call, and fails for rows that cannot count", async () => {
   const installed = await databaseForTest();
   await installed.admin`alter role veza_ledger_oncall password 'oncall'`;
-  const { exitCode, text } = await look(installed.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@"));
+  const oncallUrl = installed.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
+  const { exitCode, text } = await look(oncallUrl);
   expect([exitCode, text.match(/rights.*/g)]).toEqual([0, null]);
+  await installed.admin.unsafe(`alter table orders alter created_at drop not null;
+    insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', null)`);
+  const ill = await look(oncallUrl, "--strict", "--known", "check stuck_orders");
+  expect([ill.exitCode, ill.text]).toEqual([1, expect.stringMatching(/^✗ check stuck_orders /m)]);
 });
 
 it("waits for no lock", async () => {

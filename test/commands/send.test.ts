@@ -35,6 +35,11 @@ it.each([
   ["a URL without a scheme", { RECEIVER_URL: "x.lambda-url.on.aws" }, "RECEIVER_URL must begin with https://"],
   ["a URL with a user", { RECEIVER_URL: "https://hunter2@host" }, "RECEIVER_URL must not have a user or a password"],
   ["a password alone", { RECEIVER_URL: "https://:hunter2@host" }, "RECEIVER_URL must not have a user or a password"],
+  [
+    "another's receiver without its secret",
+    { RECEIVER_URL: "https://x.on.aws", WEBHOOK_SECRET: undefined },
+    "WEBHOOK_SECRET is missing",
+  ],
   ["a secret's id, and no URL", { SECRET_ID: "receiver" }, "RECEIVER_URL is missing"],
 ])("names the mistake in %s, shows no value, and sends nothing", async (_, environment, problem) => {
   const { exitCode, output } = await sendWith(environment, "ping");
