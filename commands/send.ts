@@ -124,7 +124,10 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     const counted = status === 200 && describe(text, id);
     if (counted) return ["counted", counted];
     const answer = `${status} ${visibly(text.trim().slice(0, 500))}`;
-    if (status < 400 || status >= 500 || status === 429) return unconfirmed(`Not confirmed: ${answer}`);
+    if (status < 400 || status >= 500 || [408, 429].includes(status)) return unconfirmed(`Not confirmed: ${answer}`);
+    if ([400, 409, 413].includes(status) && !isOfReceiver(text)) {
+      return unconfirmed(`Not confirmed, by something else than the receiver: ${answer}`);
+    }
     const advice = status === 409 ? "\nIts events are not counted. Send what was not counted under another id." : "";
     return ["refused", `Refused: ${answer}${advice}`];
   } catch (error) {
@@ -133,6 +136,16 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     return unconfirmed(`No answer from ${visibly(url)}: ${fetchFailure(error)}.${advice}`);
   } finally {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+  }
+}
+
+/** Whether a refusal is the receiver's own: a proxy knows nothing of the delivery. docs/events.md has the rule. */
+function isOfReceiver(answer: string): boolean {
+  try {
+    const json = JSON.parse(answer);
+    return typeof json.error === "string" && "stage" in json;
+  } catch {
+    return false;
   }
 }
 

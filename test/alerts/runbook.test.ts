@@ -179,7 +179,12 @@ describe("the SQL", () => {
         });
       };
       const ofCheck = (sql: string) =>
-        oncall.unsafe(sql.replace("stuck_orders", check.id).replace("'MOMENT'", "now() - interval '2 days'"));
+        oncall.unsafe(
+          sql
+            .replace("stuck_orders", check.id)
+            .replace("'MOMENT'", "now() - interval '2 days'")
+            .replace("''", "'a test'"),
+        );
       await ofCheck(accept);
       expect(await ids()).toEqual(lists.map(() => [2, 1]));
       await ofCheck(takeBack);
@@ -243,7 +248,9 @@ describe("the SQL", () => {
     const [, inForce = ""] = sqlIn(pages.README);
     for (const { id } of checks) {
       const ofCheck = (sql: string) => oncall.unsafe(sql.replace("stuck_orders", id));
-      await ofCheck(accept.replace("'MOMENT'", "now() - interval '30 minutes'").replace("WHY", "carts of before 2026"));
+      await ofCheck(
+        accept.replace("'MOMENT'", "now() - interval '30 minutes'").replace("''", "'carts of before 2026'"),
+      );
       const [accepted] = await oncall.unsafe(inForce);
       await ofCheck(renew);
       const [renewed] = await oncall.unsafe(inForce);

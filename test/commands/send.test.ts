@@ -91,8 +91,21 @@ it.each([
   [200, '{"status":"ok"}', 3, `Not confirmed: 200 {"status":"ok"}${again}`],
   [429, "{}", 3, `Not confirmed: 429 {}${again}`],
   [500, "{}", 3, `Not confirmed: 500 {}${again}`],
-  [400, '{"error":"no"}', 1, 'Refused: 400 {"error":"no"}'],
-  [409, "{}", 1, "Refused: 409 {}\nIts events are not counted. Send what was not counted under another id."],
+  [400, '{"error":"no","stage":null}', 1, 'Refused: 400 {"error":"no","stage":null}'],
+  [
+    409,
+    '{"error":"no","stage":"prod"}',
+    1,
+    'Refused: 409 {"error":"no","stage":"prod"}\nIts events are not counted. Send what was not counted under another id.',
+  ],
+  [409, "<html>", 3, `Not confirmed, by something else than the receiver: 409 <html>${again}`],
+  [
+    413,
+    '{"message":"too large"}',
+    3,
+    `Not confirmed, by something else than the receiver: 413 {"message":"too large"}${again}`,
+  ],
+  [408, "no", 3, `Not confirmed: 408 no${again}`],
 ])("has words and an exit code for the answer %d %s", async (status, answer, exitCode, output) => {
   const url = await httpServer(
     (request, response) => void request.resume().on("end", () => response.writeHead(status).end(answer)),

@@ -10,6 +10,7 @@ import { scrape, wipe } from "../helpers/gateway.ts";
 import { needs } from "../helpers/needs.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
+import { httpServer } from "../helpers/servers.ts";
 
 const stage = "wrong";
 const timestamp = "2026-01-31T12:00:00Z";
@@ -76,10 +77,10 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
   const [deletion = ""] = (await blocksOf(page, "sh")).filter((block) => block.includes("DELETE"));
   const lowering = statements.find((sql) => sql.includes("orphan_refunds_total")) ?? "";
   const [, update = ""] = /^(update .*;)$/m.exec(lowering.replace("ahead = ahead +", "value = value -")) ?? [];
-  const runDeletion = async (PUSHGATEWAY_URL: string) => {
+  const runDeletion = async (PUSHGATEWAY_URL: string, STAGE = stage) => {
     const block = deletion.replace(/^-- .*$/m, update);
     expect(block).toContain("value = value - 1");
-    const set = { PUSHGATEWAY_URL, STAGE: stage, DATABASE_URL: database.receiverUrl };
+    const set = { PUSHGATEWAY_URL, STAGE, DATABASE_URL: database.receiverUrl };
     return runProgram("bash", ["-c", block], set).exited;
   };
 
@@ -96,9 +97,14 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
     });
   });
 
-  it("changes nothing where the gateway does not delete it", async () => {
+  it("changes nothing where the gateway does not delete it, or has no such group", async () => {
     const before = await count("right", orphan);
-    expect((await runDeletion("http://127.0.0.1:4")).output).toContain("The group is not deleted");
+    const redirecting = await httpServer((request, response) => {
+      const shown = `push_time_seconds{instance="",job="veza_reconciler",stage="${stage}"} 1`;
+      response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(shown);
+    });
+    expect((await runDeletion(redirecting)).output).toContain("The group is not deleted");
+    expect((await runDeletion(`${inject("pushgatewayUrl")}/`, "another")).output).not.toContain("COMMIT");
     expect(await count("nothing")).toEqual(before);
   });
 });

@@ -12,7 +12,16 @@ export const exampleFolder = path.join(clientFolder, "example");
 /** The race detector needs a compiler for C, with the headers of its library. */
 const detectsRaces = !(await needs("gcc")).skip && existsSync("/usr/include/stdlib.h");
 export const race = detectsRaces ? ["-race"] : [];
-export const withoutGo = await needs("go");
+export const withoutGo = await needsGo();
+
+/** From Go 1.21 on, Go fetches the version that a module asks for. Debian 12 has an older one. */
+async function needsGo() {
+  const missing = await needs("go");
+  if (missing.skip) return missing;
+  const { stdout } = await promisify(execFile)("go", ["version"]);
+  const [, minor = ""] = /go1\.(\d+)/.exec(stdout) ?? [];
+  return skippedBecause(Number(minor) < 21 && `Go 1.21 or later is missing: this is 1.${minor}`);
+}
 
 /** Runs a program. Resolves to what it printed, or rejects with that when it fails. */
 export async function run(
