@@ -73,6 +73,8 @@ function verify(headers: SignedHeaders, body: Buffer, secrets: readonly string[]
 
 /** Tries once more when the connection fails, or a kept one is late: recording twice counts once. */
 async function record(connections: Connections, delivery: Delivery): Promise<DeliveryStatus> {
+  // It begins here, so that both attempts share it with the wait for a connection. If each attempt had its own, then
+  // with a mute Postgres every five deliveries would wait for the five before them, at 5 s each.
   const recordDeadline = deadlineFor("Postgres", recordTimeoutMs);
   const attempt = (database: Database) => {
     const limit = database.usedAtMs ? deadlineFor("Postgres", keptTimeoutMs) : recordDeadline;

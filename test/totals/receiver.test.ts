@@ -135,15 +135,21 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     setEnvironment({ DATABASE_URL: database.receiverUrl.replace(/:\d+\//, `:${port}/`) });
   const reconnect = async () => setEnvironment({ DATABASE_URL: database.receiverUrl });
 
-  async function expectUnavailable(reason: string | RegExp, repair: () => Promise<unknown>) {
+  async function expectUnavailable(reason: string | RegExp, repair: () => Promise<unknown>, deliveries = 1) {
     const log = captureLog();
     const stopwatch = startStopwatch();
-    const answer = await post(server.url, secret, body, { id: "msg_1" });
+    const ids = Array.from({ length: deliveries }, (_, index) => `msg_${index + 1}`);
+    const answers = await Promise.all(ids.map((id) => post(server.url, secret, body, { id })));
     expect(stopwatch()).toBeLessThan(8_000); // 5 s to record, and not twice.
-    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "5"]);
-    expect(answer.json.error).toBe("not confirmed; send again with the same webhook-id");
-    expect(log).toEqual([expect.objectContaining({ level: "error", message: "delivery not confirmed", id: "msg_1" })]);
-    expect(log[0]?.reason).toMatch(reason);
+    for (const answer of answers) {
+      expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "5"]);
+      expect(answer.json.error).toBe("not confirmed; send again with the same webhook-id");
+    }
+    expect(log.map(({ id }) => id).sort()).toEqual(ids.toSorted());
+    for (const line of log) {
+      expect(line).toMatchObject({ level: "error", message: "delivery not confirmed" });
+      expect(line.reason).toMatch(reason);
+    }
     expect(JSON.stringify(log)).not.toContain(":receiver@");
     await repair();
     expect(await recorded()).toEqual(nothing);
@@ -156,10 +162,10 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     await expectUnavailable(`connect ECONNREFUSED 127.0.0.1:${closedPort}`, reconnect);
   });
 
-  it("Postgres is mute", async () => {
+  it("Postgres is mute, to 30 deliveries at once: most wait for a connection, and have no time of their own", async () => {
     connectTo(await tcpServer(() => {}));
     // In its second dial by then; in its first, if it noticed at once that the connection it kept was lost.
-    await expectUnavailable(/^Postgres: no answer within 5000 ms$|CONNECT_TIMEOUT/, reconnect);
+    await expectUnavailable(/^Postgres: no answer within 5000 ms$|CONNECT_TIMEOUT/, reconnect, 30);
   });
 
   it("a table is locked", async () => {
