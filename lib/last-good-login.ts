@@ -31,7 +31,8 @@ export function rememberLogin() {
     } catch (error) {
       if (!isPasswordRefused(error)) throw error;
     }
-    // Refused by now, even where it was the last good one.
+    // Refused by now, even where it was the last good one. That is said of this user alone: where the secret names
+    // another user with the same password, the last good one may still log in.
     const isRefused = good?.username === first.username && good.password === first.password;
     const earlier = isRefused ? undefined : good;
     const latest = await findDatabase(true).catch((unread) => {
