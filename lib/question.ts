@@ -10,6 +10,10 @@ export type Ask = (question: string) => Promise<Row[]>;
 /**
  * Returns how to ask on this connection until `deadline`. Each question has its settings in the same simple-query
  * message, which is one transaction.
+ *
+ * So no question is the only statement of its message. When a statement fails after some of its rows have come,
+ * postgres.js 3.4.9 goes on counting: the next statement's rows begin with a hole for each row of the failed one. Here
+ * that next statement is one of the settings, whose end sets the count back to 0.
  */
 export function askOn(database: Database, deadline: AbortSignal, settings: Record<string, string> = {}): Ask {
   const begin = beginReading(database.ledger, settings);
