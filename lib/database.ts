@@ -52,6 +52,8 @@ export function open(target: DatabaseTarget, name: string): Database {
     await waitFor("connect", socket);
     if (tls !== "off") {
       socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])); // SSLRequest of Postgres' protocol.
+      // Exactly one byte, "S": what came behind it would not be encrypted, and anybody on the way could have put it
+      // there, as an answer of Postgres (as in CVE-2021-23222).
       const answer = await waitFor("data", socket);
       if (String(answer) !== "S") throw Object.assign(new Error("Postgres takes no TLS"), { code: "ERR_SSL_REFUSED" });
       const servername = net.isIP(target.host) ? "" : target.host; // SNI names no address.

@@ -8,6 +8,7 @@ import type { Settings } from "../../lib/settings.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
 import { runScript } from "../helpers/processes.ts";
+import { startProxy } from "../helpers/proxy.ts";
 import { createTemplate } from "../helpers/template.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 import { startTlsFront } from "../helpers/tls.ts";
@@ -59,6 +60,14 @@ it("refuses a server that does not speak TLS", async () => {
   onTestFinished(() => server.stop());
   const refused = await connectTo(`${server.superuserUrl}?sslmode=require`);
   expect(adviceOn(refused)).toMatch(/^turn TLS on in Postgres/);
+});
+
+it("refuses a server whose yes to TLS has more behind it: anybody on the way may have put that there", async () => {
+  const { server } = await startTlsPostgres("IP:127.0.0.1");
+  const injectBehindYes = (chunk: Buffer) => (String(chunk) === "S" ? Buffer.from("S!") : chunk);
+  const { port } = await startProxy(server.port, { answer: injectBehindYes });
+  const url = server.superuserUrl.replace(`:${server.port}/`, `:${port}/`);
+  expect(await connectTo(`${url}?sslmode=require`)).toBe("refused: ERR_SSL_REFUSED");
 });
 
 it("trusts certificate authorities of one's own, for Postgres and the gateway, and only the given ones", async () => {
