@@ -97,7 +97,10 @@ export function open(target: DatabaseTarget, name: string): Database {
   return { sql, ledger, lost: lost.signal, close };
 }
 
-/** Resolves to what comes with an event of the start-up. Ends a socket that hangs up instead, or is mute for 3 s. */
+/**
+ * Resolves to what comes with an event of the start-up. Ends a socket that hangs up instead, or is mute for 3 s. Then
+ * it switches this time-out off: a socket in use is silent for as long as a statement takes.
+ */
 async function waitFor(event: string, socket: net.Socket): Promise<unknown> {
   const hangUp = () => socket.destroy(hungUp());
   const giveUp = () => socket.destroy(closedError(`Postgres: no answer within ${dialTimeoutMs} ms`));

@@ -12,6 +12,7 @@ import {
   withDeadline,
 } from "../../lib/database.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
+import { dialTimeoutMs } from "../../lib/limits.ts";
 import { beginReading } from "../../lib/transaction.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -59,6 +60,15 @@ it.each([
 ])("knows by the code %s whether the connection is lost, and whether another may help", (name, isLost, mayHelp) => {
   const error = { code: name.split(",")[0] };
   expect([isConnectionLost(error), isConnectionError(error)]).toEqual([isLost, mayHelp]);
+});
+
+it("waits longer for a query than for the start-up, with and without TLS", async () => {
+  const seconds = (dialTimeoutMs + 500) / 1000;
+  const ask = async (tls: DatabaseTarget["tls"]) => {
+    const { sql } = await openWith(tls);
+    return await sql`select pg_sleep(${seconds}), 1 as one`;
+  };
+  expect(await Promise.all([ask("off"), ask("unverified")])).toMatchObject([[{ one: 1 }], [{ one: 1 }]]);
 });
 
 describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
