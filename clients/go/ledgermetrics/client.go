@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	// The receiver itself answers within 15 s.
+	// The receiver itself answers within 15 s. A claim in send.go has to last longer.
 	sendTimeout    = 20 * time.Second
 	maxAnswerBytes = 64 * 1024
 	maxReasonRunes = 500

@@ -21,7 +21,7 @@ const (
 	outagePause    = 5 * time.Second
 	maxOutagePause = 20 * time.Second
 
-	// Of the outbox's own statements.
+	// Of the outbox's own statements. A claim in send.go has to last longer than a request and two of them.
 	statementTimeout = 9 * time.Second
 	// What a statement has left once the process has been told to end.
 	endTimeout = time.Second

@@ -40,6 +40,9 @@ import (
 
 const (
 	// Each claim is of a row that is due. Between begin and end stand its attempts and the order.
+	//
+	// The minute has room for the claim itself, the request and what writes down its outcome: sendTimeout and twice
+	// statementTimeout. Otherwise another worker may send the row meanwhile.
 	claimBeginSQL = `
 	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
 	where id = (
@@ -112,8 +115,7 @@ func (w *worker) sendDue(ctx context.Context) error {
 	}
 }
 
-// claim returns a delivery that nobody else sends for a minute, or nil when nothing is due. The request takes 20 s, and
-// each statement 9 s, so that the minute is enough.
+// claim returns a delivery that nobody else sends for a minute, or nil when nothing is due.
 func (w *worker) claim(ctx context.Context) (*delivery, error) {
 	for _, statement := range w.claims {
 		if ctx.Err() != nil {
