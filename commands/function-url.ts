@@ -9,7 +9,7 @@ import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "
 const maxRequestBytes = 512 * 1024;
 const requestTimeoutMs = 10_000;
 /** Each connection may hold a body of the largest size. */
-const maxConnections = 512;
+const maxHttpConnections = 512;
 
 export interface Served {
   url: string;
@@ -58,7 +58,7 @@ export async function serve(
       response.end();
     }
   });
-  server.maxConnections = maxConnections;
+  server.maxConnections = maxHttpConnections;
   server.listen(port, host);
   await once(server, "listening").catch((error) => {
     if (error.code === "EADDRNOTAVAIL") throw new Error(`HOST: this machine has no address ${host}`);

@@ -17,13 +17,13 @@ import { logUnsigned } from "../lib/unsigned.ts";
 const connectBy = keepConnections("veza-ledger-receiver");
 
 /** One delivery of reconciler events: verify, record once, publish the totals, answer. */
-export const handler: LambdaFunctionURLHandler = (event) => stayAwake(receive(event));
+export const handler: LambdaFunctionURLHandler = (request) => stayAwake(receive(request));
 
-async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURLResult> {
+async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionURLResult> {
   let stage: string | null | undefined; // Known once the signature is right, and told to no other caller.
   try {
-    const bytes = readBody(event);
-    const signed = readSignedHeaders(event.headers ?? {});
+    const bytes = readBody(request);
+    const signed = readSignedHeaders(request.headers ?? {});
     const settings = await loadSettings("receiver");
     verify(signed, bytes, settings.webhookSecrets);
     stage = settings.stage ?? null;
@@ -41,7 +41,7 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
   } catch (error) {
-    const id = String(event?.headers?.["webhook-id"] ?? "").slice(0, maxIdLength) || undefined; // Unverified.
+    const id = String(request?.headers?.["webhook-id"] ?? "").slice(0, maxIdLength) || undefined; // Unverified.
     if (error instanceof Refusal) {
       if (stage === undefined) logUnsigned(error);
       else log("warn", "delivery refused", { id, status: error.status, error: error.message });
@@ -54,9 +54,9 @@ async function receive(event: LambdaFunctionURLEvent): Promise<LambdaFunctionURL
 }
 
 /** Refuses an invocation without a request as not a POST: the console's Test button sends `{}`. */
-function readBody(event: LambdaFunctionURLEvent): Buffer {
-  if (event?.requestContext?.http?.method !== "POST") throw new Refusal(405, "only POST is allowed");
-  const { body = "", isBase64Encoded } = event;
+function readBody(request: LambdaFunctionURLEvent): Buffer {
+  if (request?.requestContext?.http?.method !== "POST") throw new Refusal(405, "only POST is allowed");
+  const { body = "", isBase64Encoded } = request;
   if (typeof body !== "string") throw new Refusal(400, "body: must be text");
   return Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
 }
