@@ -10,9 +10,9 @@ export const blindnessMetric = {
   inserts: "veza_ledger_table_inserts_total",
   checkInserts: "veza_ledger_check_inserts",
   watches: "veza_ledger_check_watches",
-  success: "veza_ledger_evidence_success",
+  evidenceSuccess: "veza_ledger_evidence_success",
 } as const;
-const { newest, outside, inserts, checkInserts, watches, success } = blindnessMetric;
+const { newest, outside, inserts, checkInserts, watches, evidenceSuccess } = blindnessMetric;
 
 /** SQL: this time is over 5 minutes ahead of now: the reason `ahead` of a row that does not count. */
 export const isAhead = (time: string): string => `${time} > now() + interval '5 minutes'`;
@@ -23,7 +23,7 @@ export const blindnessFamilies: Family[] = [
   family("counter", inserts, "Rows ever inserted, by Postgres' statistics."),
   family("gauge", checkInserts, "Rows ever inserted into the check's table, where rows enter its state so."),
   family("gauge", watches, "1 when the check watches a row of the last 5 minutes, 0 when not; for the same checks."),
-  family("gauge", success, "1 when the evidence of a count was read, 0 when not; absent without a count."),
+  family("gauge", evidenceSuccess, "1 when the evidence of a count was read, 0 when not; absent without a count."),
 ];
 
 const isByInserts = ({ entersBy }: Check) => entersBy === "insert";
@@ -89,9 +89,9 @@ const insertsOfTables: Evidence = {
 /** What tells a blind check, asked in the counts' round trip. */
 export const blindness: Evidence[] = [...checks.map(seenBy), insertsOfTables];
 
-/** Whether the evidence of each count was read. `unread` is what was not. */
-export function evidenceSuccess(outcomes: Outcome[], unread: string[]): Series[] {
+/** The series that say, of each count, whether its evidence was read. `unread` is as in a Sample. */
+export function evidenceSuccessSeries(outcomes: Outcome[], unread: string[]): Series[] {
   const isRead = (check: Check) => ![check.id, insertsOfTables.of].some((of) => unread.includes(of));
   const counted = outcomes.filter((outcome) => !("error" in outcome));
-  return counted.map(({ check }) => series(success, { check: check.id }, isRead(check) ? 1 : 0));
+  return counted.map(({ check }) => series(evidenceSuccess, { check: check.id }, isRead(check) ? 1 : 0));
 }

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { acceptedFamilies, acceptedSeries, measureUnaccepted, type Unaccepted } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
-import { blindness, blindnessFamilies, evidenceSuccess } from "./blindness.ts";
+import { blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
 import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
 import type { Connections } from "./connections.ts";
 import { type Database, type DatabaseTarget, isConnectionLost } from "./database.ts";
@@ -11,15 +11,15 @@ import { outbox, outboxFamilies } from "./outbox.ts";
 import { askOn, measure } from "./question.ts";
 import { askSession } from "./session-facts.ts";
 
-/**
- * What a tick measured: the checks' outcomes, and as evidence whether a check is blind, and what is optional. `unread`
- * is what the questions were about that had no answer. `unaccepted` has the rows that nobody has accepted, by the check's id,
- * where something is accepted.
- */
+/** What a tick measured. */
 export interface Sample {
+  /** What each check found: a count or an error. */
   outcomes: Outcome[];
+  /** The series that tell whether a check is blind. Also those of the amounts and the outbox, where these are there. */
   evidence: Series[];
+  /** Which evidence could not be read: the `of` of each question that got no answer. */
   unread: string[];
+  /** What is known of the rows that nobody has accepted, by the check's id. Only of checks that have acceptances. */
   unaccepted: Map<string, Unaccepted>;
 }
 
@@ -100,7 +100,7 @@ export function exposeSample(sample: Sample, tick: Tick): Promise<string> {
     ...seriesOf(outcomes, sampledAtSeconds, unaccepted),
     ...acceptedSeries(outcomes, unaccepted),
     ...evidence,
-    ...evidenceSuccess(outcomes, unread),
+    ...evidenceSuccessSeries(outcomes, unread),
     series(infoMetric, info, 1),
     series(sampleTimestampMetric, {}, sampledAtSeconds),
     series(sampleDurationMetric, {}, durationSeconds),

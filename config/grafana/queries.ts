@@ -90,7 +90,7 @@ export const outboxOldest = `max by (stage) (${outboxMetric.oldest}{${ofStage}})
  */
 export const watched =
   `max by (check, stage) ((last_over_time(veza_ledger:unwatched:usual{${ofStage}}[15m]) ^ 0` +
-  ` and ${blindnessMetric.success}{${ofStage}} == 1 or ${blindnessMetric.success}{${ofStage}} * 0)` +
+  ` and ${blindnessMetric.evidenceSuccess}{${ofStage}} == 1 or ${blindnessMetric.evidenceSuccess}{${ofStage}} * 0)` +
   ` and on (stage) ${fresh}` +
   ` or ${firing(', alertname="VezaLedgerCheckBlind", check!=""')} * 2)`;
 /** When the last tick of each sampler started. In steps of 15 s: one of two samplers may be seen for seconds only. */

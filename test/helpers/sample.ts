@@ -1,5 +1,5 @@
 import { acceptedSeries } from "../../lib/accepted.ts";
-import { evidenceSuccess } from "../../lib/blindness.ts";
+import { evidenceSuccessSeries } from "../../lib/blindness.ts";
 import { type CheckId, type Outcome, seriesOf } from "../../lib/checks.ts";
 import { keepConnections } from "../../lib/connections.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
@@ -24,7 +24,7 @@ export async function evidenceOf(url: string, names = /./): Promise<Record<strin
     ...seriesOf(outcomes, Date.now() / 1000, unaccepted),
     ...acceptedSeries(outcomes, unaccepted),
     ...evidence,
-    ...evidenceSuccess(outcomes, unread),
+    ...evidenceSuccessSeries(outcomes, unread),
   ];
   const all = series.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value] as const);
   return Object.fromEntries(all.filter(([series]) => names.test(series)));
