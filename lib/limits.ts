@@ -32,7 +32,10 @@ export const publishTimeoutMs = 3_500;
 /** Within a publish: to read what the gateway shows, and to push. */
 export const comparePushTimeoutMs = 1_500;
 
-/** How many connections work at the same time: as many as serverless.yml lets receivers run. */
+/**
+ * How many connections a process of `npm run serve` lends to deliveries at the same time: as many as all receivers on
+ * AWS have, since serverless.yml lets five run at once. On Lambda, a process uses one.
+ */
 export const maxConnections = 5;
 /** How long an unused connection is lent again: over any statement, under the idle limit of a NAT or proxy. */
 export const connectionFreshMs = 10_000;

@@ -3,8 +3,9 @@ import type { Ledger } from "./ledger.ts";
 import { countLockTimeoutMs } from "./limits.ts";
 
 // What each message to Postgres begins with: the settings that it needs, for its own transaction. Nothing is kept on
-// the session, which a pooler in transaction mode hands to the next client. Nothing is kept in the database either: a
-// login has rights and no settings, so that a clone of it counts the same.
+// the session, which a pooler in transaction mode hands to the next client. Nothing that a count depends on is kept in
+// the database either, so that a clone of a login counts the same. roles.sql gives two logins one setting, from
+// PostgreSQL 14 on: idle_session_timeout, which no transaction can set. A clone lacks it, and its counts are the same.
 //
 // A message of several statements is one transaction. A time-out that it sets holds from its next statement on. The
 // statement that sets it is under the time-out of the role or the database. Measured on a loaded machine: only a
