@@ -12,7 +12,8 @@ import type { Functions } from "./doctor/scene.ts";
 import { readSettings } from "./doctor/settings.ts";
 import { statementsOfTick } from "./doctor/statements.ts";
 
-const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>] [--strict]
+const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>]
+                      [--strict [--known <name>,<name>]]
        npm run doctor -- sampler --sql
        npm run doctor -- postgres://… [--schema <name>,<name>]
 

@@ -29,7 +29,8 @@ export async function statementsOfTick(): Promise<string> {
   };
   await runChecks(note);
   await measure(note, [...blindness, amounts, outbox]);
-  // To be asked about the rows of each check that nobody has accepted, the answer is that each has acceptances, by ids and as a backlog.
+  // A tick asks about accepted rows only where something is accepted. This answer says that of each check, by an id and
+  // as a backlog, so that every such question is noted.
   const accepted = checks.map(({ id }) => ({ check: id, ids: 1, until: 1 }));
   await measureUnaccepted((question) => note(question, accepted));
   asked.push(...checks.map((check) => oldestRowsOf(check, true)));
