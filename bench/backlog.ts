@@ -18,7 +18,8 @@ const backlogOf = ({ table, time, status, condition = "" }: (typeof checks)[numb
 };
 const accept = (columns: string, values: string, which: string[]) =>
   `insert into ledger_metrics.accepted ("check", ${columns}, until, why)
-    select "check", ${values}, now() + interval '9 days', 'known' from unnest(array['${which.join("','")}']) as "check"`;
+    select "check", ${values}, now() + interval '9 days', 'known'
+    from unnest(array['${which.join("','")}']) as "check"`;
 
 const server = await startPostgres(0, ["-c", "shared_buffers=1GB"]);
 const sql = postgres(server.superuserUrl, { max: 1, onnotice: () => {}, fetch_types: false });

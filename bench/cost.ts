@@ -13,8 +13,8 @@ import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";
 
-// npm run bench: what a tick and a delivery cost: round trips to Postgres, and time, CPU and memory. Linux only: it reads
-// /proc.
+// npm run bench: what a tick and a delivery cost: round trips to Postgres, and time, CPU and memory. Linux only: it
+// reads /proc.
 const runs = 21;
 const oneWayMs = 10;
 const warmUps = 20;

@@ -10,7 +10,8 @@ import { columnsOf, tables } from "./rights.ts";
 export function amountsSql(): string {
   const money = ["amount_cents", "currency"];
   const selects = checks.map((check) => {
-    const rows = plain(rowsOf(check)).replace(` and ${check.time} <`, `\n  and ${check.time} <`); // Short lines, for the page.
+    // Short lines, for the page.
+    const rows = plain(rowsOf(check)).replace(` and ${check.time} <`, `\n  and ${check.time} <`);
     return `select '${check.id}', currency::text, amount_cents / 100.0\n${rows}`;
   });
   const grants = tables.map(

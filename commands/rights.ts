@@ -1,6 +1,6 @@
 // What the database has to have besides the ledger and config/postgres/schema.sql: logins and their rights. `npm run
-// generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. Settings are the functions'
-// own: lib/transaction.ts.
+// generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. Settings are the
+// functions' own: lib/transaction.ts.
 import { checks } from "../lib/checks.ts";
 
 /**

@@ -73,7 +73,8 @@ export function runbookIndex(text: string): string {
   // One statement each: a check that fails keeps no other from its answer.
   const counts = ranked.map((check) => {
     const [from, where = ""] = plain(rowsOf(check)).split("\n");
-    return `select '${check.id}' as "check", count(*) as rows, min(${check.time}) as oldest ${from}\n${folded(where)};\n`;
+    const columns = `'${check.id}' as "check", count(*) as rows, min(${check.time}) as oldest`;
+    return `select ${columns} ${from}\n${folded(where)};\n`;
   });
   return between(between(text, "checks", bodyOf(alerts)), "counts", counts.join(""));
 }

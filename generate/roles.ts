@@ -12,7 +12,8 @@ export function schemaFile(text: string): string {
     text,
     "checks",
     `if not exists (
-  select from pg_constraint where conrelid = 'ledger_metrics.accepted'::regclass and conname = 'there is no such check'
+  select from pg_constraint
+  where conrelid = 'ledger_metrics.accepted'::regclass and conname = 'there is no such check'
     and position('[${ids.join(", ")}]'
       in replace(replace(pg_get_constraintdef(oid), '::text', ''), '''', '')) > 0
 ) then

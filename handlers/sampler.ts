@@ -15,8 +15,8 @@ const connectBy = keepConnections("veza-ledger-sampler");
 /**
  * One tick: takes a sample, pushes the gauges, and publishes the reconciler's totals again, which heals a wiped
  * gateway. Returns the counts by the ids of the checks, -1 when unknown, for an engineer who invokes the function by
- * hand. Throws when the settings could not be read or the gauges not be pushed: Lambda's error metric and the silence in
- * Prometheus then raise the alarm.
+ * hand. Throws when the settings could not be read or the gauges not be pushed: Lambda's error metric and the silence
+ * in Prometheus then raise the alarm.
  */
 export const handler: Handler<unknown, Record<string, number>> = () => stayAwake(tick());
 

@@ -2,8 +2,8 @@ import { type Check, checks, type Outcome, oldestAmong, oldestOf, overdueOf, row
 import { type Family, family, type Series, series } from "./exposition.ts";
 import { type Ask, read } from "./question.ts";
 
-// Rows that a check counts, and that a person has accepted until a day. A person accepts either one row, by its id, or a
-// backlog, by a moment: all rows from before it. The counts keep accepted rows, the alerts do not.
+// Rows that a check counts, and that a person has accepted until a day. A person accepts either one row, by its id, or
+// a backlog, by a moment: all rows from before it. The counts keep accepted rows, the alerts do not.
 
 export const acceptedMetric = "veza_ledger_accepted_rows";
 export const acceptedUntilMetric = "veza_ledger_accepted_until_timestamp_seconds";

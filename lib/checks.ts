@@ -238,7 +238,8 @@ function ageOf(oldestSeconds: number | undefined, atSeconds: number): number {
 /**
  * The series of the checks, of a tick at `atSeconds`. Per check a count, -1 when unknown, and whether it succeeded.
  * Absent when unknown: the oldest row's timestamp, and for the alerts the overdue rows and an age. That age stands
- * still when the sampler dies: silence ages no row. `unaccepted` has the rows that nobody has accepted; by default, all.
+ * still when the sampler dies: silence ages no row. `unaccepted` has the rows that nobody has accepted; by default,
+ * all.
  */
 export function seriesOf(outcomes: Outcome[], atSeconds: number, unaccepted = new Map<string, Waiting>()): Series[] {
   return outcomes.flatMap((outcome) => {

@@ -24,8 +24,9 @@ export function heldCounters(totals: Series[], shown: Series[]): (Series & { tot
 
 /**
  * The totals in Prometheus' text format. A counter in `held` keeps the value that the gateway shows. A series without a
- * total is 0, so that its first event shows. An orphan refund that comes while the counter of orphan refunds is held does not
- * raise that counter. The gauge of how far it is held falls instead, so that an alert tells people of the refund.
+ * total is 0, so that its first event shows. An orphan refund that comes while the counter of orphan refunds is held
+ * does not raise that counter. The gauge of how far it is held falls instead, so that an alert tells people of the
+ * refund.
  */
 export function exposeTotals(totals: Series[], held: Series[] = []): Promise<string> {
   const totalOf = valueIn(totals);

@@ -11,7 +11,10 @@ export async function createDemoLedger(adminUrl: string): Promise<void> {
   await runSqlFiles(adminUrl, ["config/postgres/indexes.sql", "local/demo.sql"]);
 }
 
-/** Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the statements of docs/amounts.md. */
+/**
+ * Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the statements of
+ * docs/amounts.md.
+ */
 export async function showAmounts(adminUrl: string): Promise<void> {
   const columns = tables.map(
     (table) => `alter table ${table} add amount_cents integer not null default (500 + random() * 20000)::integer,

@@ -13,7 +13,8 @@ insert into refunds (status, hyperswitch_refund_id, created_at)
 values ('pending', null, now() - interval '12 minutes'), ('pending', '', now() - interval '9 minutes');
 
 insert into seller_transfers (status, created_at, updated_at)
-select 'completed', at, at from (select now() - n * interval '5 minutes' as at from generate_series(1, 2000) as n) as past;
+select 'completed', at, at
+from (select now() - n * interval '5 minutes' as at from generate_series(1, 2000) as n) as past;
 insert into seller_transfers (status, updated_at)
 values ('permanently_failed', now() - interval '3 days'),
   ('reversal_pending', now()); -- Young, and replaced at each sweep: a 0 that the newest row proves.

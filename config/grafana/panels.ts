@@ -7,8 +7,8 @@ import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/time
 import { ranked, told } from "../checks.ts";
 import { datasource, entryOf } from "./dashboard.ts";
 
-// What the panels have in common: frames, links, and how colours and texts are given. rows/ has the panels, each with the
-// values from which on it is orange or red.
+// What the panels have in common: frames, links, and how colours and texts are given. rows/ has the panels, each with
+// the values from which on it is orange or red.
 
 /** What every panel has. `links` are its links to the runbook, which open from the icon next to the title. */
 interface Frame {

@@ -3,7 +3,8 @@
 --   psql -v ON_ERROR_STOP=1 -f config/postgres/roles.rollback.sql postgres://...
 --
 -- as a superuser, or as who ran them. To run it again is harmless. A login that another database on the server needs
--- stays, without rights here, and is named: run this there too. A view that you made for the ledger is yours to drop, first.
+-- stays, without rights here, and is named: run this there too. A view that you made for the ledger is yours to drop,
+-- first.
 
 \set ON_ERROR_STOP on
 

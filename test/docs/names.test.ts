@@ -1,4 +1,5 @@
-// The names of metrics, alerts, checks and phases: no file has a name that is gone.
+// The names of metrics, alerts, checks and phases: no file has a name that is gone. Also how the code is written: its
+// characters, and how long its lines are.
 import { globSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
@@ -57,6 +58,22 @@ it("no file names a metric, an alert, a check or a phase that is not there", asy
 
 it("the SQL is ASCII: a database in LATIN1 takes no other characters", async () => {
   for (const file of globSync("config/postgres/*")) expect(await readFile(file, "utf8"), file).toMatch(/^[\t\n -~]*$/);
+});
+
+/** A check in a list. Generated strings have such lists, which grow with each check and cannot be split. */
+const listed = new RegExp(`\\b(?:${ids.join("|")})'?(?:[|]|, )`, "g");
+
+it("no line of the code is over 120 characters, but of the tests, whose strings and series may be longer", async () => {
+  const folders = ".github,bench,clients,commands,config,deploy,generate,handlers,lib,local";
+  const isTest = (file: string) => /_test\.go$|^clients\/go\/test\//.test(file);
+  const long: string[] = [];
+  for (const file of globSync([`{${folders}}/**/*.{ts,js,sql,sh,yml,go,service}`, "*.{ts,yml}", ".ci/run"])) {
+    if (isTest(file)) continue;
+    for (const [index, line] of (await readFile(file, "utf8")).split("\n").entries()) {
+      if ([...line.replaceAll(listed, "")].length > 120) long.push(`${file}: line ${index + 1}`);
+    }
+  }
+  expect(long).toEqual([]);
 });
 
 /** Only rules read these, and a recording rule of theirs is shown, or an alert. */

@@ -27,7 +27,8 @@ type Order struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	databaseURL := cmp.Or(os.Getenv("DATABASE_URL"), "postgres://postgres:postgres@127.0.0.1:5433/postgres?sslmode=disable")
+	const demoURL = "postgres://postgres:postgres@127.0.0.1:5433/postgres?sslmode=disable"
+	databaseURL := cmp.Or(os.Getenv("DATABASE_URL"), demoURL)
 	receiverURL := cmp.Or(os.Getenv("RECEIVER_URL"), "http://127.0.0.1:8080/")
 	secret := cmp.Or(os.Getenv("WEBHOOK_SECRET"), "whsec_cHVibGljIHNlY3JldCBvZiB0aGUgbG9jYWwgc3RhY2s=")
 	db, err := gorm.Open(postgres.Open(databaseURL))

@@ -29,8 +29,9 @@ const (
 	maxTransactions = 2
 )
 
-// What each worker claims: the row that the first of these statements finds. Any number of rows may hang, each for 20 s.
-// So a row that has failed holds up no row that was never tried, and a row that has waited for long holds up no new row.
+// What each worker claims: the row that the first of these statements finds. Any number of rows may hang, each for
+// 20 s. So a row that has failed holds up no row that was never tried, and a row that has waited for long holds up no
+// new row.
 var workers = [maxRequests][]string{
 	{claimFailedSQL, claimNewSQL},
 	{claimNewSQL},

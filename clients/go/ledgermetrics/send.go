@@ -185,7 +185,9 @@ func (w *worker) send(ctx context.Context, claimed *delivery) error {
 
 // settle writes down what became of a delivery, also when ctx has ended, and then calls tell, one call at a time. It
 // leaves a row alone whose claim has ended: then, and after an error, the delivery is sent again under the same id.
-func (w *worker) settle(ctx context.Context, claimed *delivery, tell func() error, statement string, args ...any) error {
+func (w *worker) settle(
+	ctx context.Context, claimed *delivery, tell func() error, statement string, args ...any,
+) error {
 	isWritten := false
 	err := w.ask(ctx, func(*sql.Rows) error {
 		isWritten = true
