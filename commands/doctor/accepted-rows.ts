@@ -43,7 +43,7 @@ export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Pro
   const finding = doubt(
     first,
     `rows that count now, and not: ${idle.map(({ what }) => what).join(", ")}`,
-    "rows that were repaired need this no more. Otherwise accept the id that the entry of its alert lists, as it is there",
+    "rows that were repaired need this no more. Otherwise accept the id that its alert's entry lists, as it is there",
     { by: { role: "veza_ledger_oncall" }, sql },
   );
   return { ...finding, more };

@@ -168,7 +168,8 @@ async function onFirstDay(ask: AskWithin, outcomes: Outcome[]): Promise<Finding 
     }),
   );
   const close =
-    "before the rules are loaded, close what can be closed: docs/first-day.md. Then accept the rest, with a reason in the last quotes:";
+    "before the rules are loaded, close what can be closed: docs/first-day.md. " +
+    "Then accept the rest, with a reason in the last quotes:";
   return doubt(`these rows would fire: ${counts}`, "new rows alone", close, ...steps);
 }
 

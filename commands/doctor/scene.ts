@@ -9,7 +9,10 @@ export interface Functions {
   receiver: boolean;
 }
 
-/** Asks in a read-only transaction that waits for a lock as a count does. Each question has `seconds`, by default a count's. */
+/**
+ * Asks in a read-only transaction that waits for a lock as a count does. A question has so many `seconds` or, by
+ * default, the time of a count.
+ */
 export type AskWithin = (question: string, seconds?: number) => Promise<Row[]>;
 
 /** For looks at the gateway: the functions' settings. */

@@ -36,8 +36,8 @@ do $$ begin
     using hint = 'Give both files to one psql: -f config/postgres/schema.sql -f config/postgres/roles.sql';
 end $$;
 
--- Stops with a message if a table is not there, or if this login may not grant rights on it. Only here and at the grants
--- below are names looked up in the application's schema. No function of the application runs.
+-- Stops with a message if a table is not there, or if this login may not grant rights on it. Only here and at the
+-- grants below are names looked up in the application's schema. No function of the application runs.
 set local search_path = pg_catalog, :schema, pg_temp;
 do $$
 declare
