@@ -1,6 +1,6 @@
 // docs/without-aws.md, as it is pasted. Left out is what needs a service manager, apt-get, nginx and Prometheus; and the
 // clone, for which a copy stands. The page's two scripts run on stand-ins for these, in folders of their own.
-import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { dump, load } from "js-yaml";
 import postgres from "postgres";
@@ -191,23 +191,39 @@ describe("servers.sh", await needs("bash"), async () => {
 });
 
 describe("use.sh says what runs", await needs("ss", "curl"), async () => {
-  /** A service manager that knows one service, and starts a version's `serve` without starting it again. */
+  /**
+   * A service manager that knows one service, and starts a version's `serve` without starting it again: by the link, or
+   * in the folder that the file `drop-in` names. It keeps the unit that it has loaded, and whether a boot starts it.
+   */
   const systemctl = `
     stop() { [ ! -e "$root/pid" ] || kill "$(cat "$root/pid")" 2>/dev/null; rm -f "$root/pid"; }
     case "$1" in
-      restart) stop; cd "$root/opt/veza-ledger-metrics" && { node serve.mjs >/dev/null 2>&1 & echo $! >"$root/pid"; } ;;
-      disable) stop ;;
+      daemon-reload) cp "$root/etc/systemd/system/veza-ledger-metrics.service" "$root/loaded" ;;
+      enable) echo at boot >"$root/enabled" ;;
+      restart)
+        stop
+        cd "$(cat "$root/drop-in" 2>/dev/null || echo "$root/opt/veza-ledger-metrics")" &&
+          { node serve.mjs >/dev/null 2>&1 & echo $! >"$root/pid"; } ;;
+      disable) stop; rm -f "$root/enabled" ;;
       show) cat "$root/pid" 2>/dev/null || echo 0 ;;
     esac`;
-  const programs = { systemctl, journalctl: "echo the log", sleep: "exec /bin/sleep 0.1" };
+  // A second is a tenth of one, and a line of a file.
+  const sleep = 'echo >>"$root/seconds"; exec /bin/sleep 0.1';
+  const programs = { systemctl, journalctl: "echo the log", sleep };
   async function service() {
     const made = await host(programs);
     onTestFinished(() => made.run(path.join(made.root, "bin/systemctl"), "disable").then(() => {}));
     const script = made.here(await readFile("config/systemd/use.sh", "utf8"));
     const port = await freePort();
-    const serve = `import http from "node:http"; http.createServer((_, a) => a.end()).listen(${port}, "127.0.0.1")`;
+    const answering = (status: number, afterSeconds = 0) =>
+      `import { existsSync, statSync } from "node:fs";
+       import http from "node:http";
+       const server = http.createServer((_, answer) => answer.writeHead(${status}).end());
+       const seconds = () => existsSync("../../seconds") ? statSync("../../seconds").size : 0;
+       while (seconds() < ${afterSeconds}) await new Promise((wake) => setTimeout(wake, 20));
+       server.listen(${port}, "127.0.0.1");`;
     /** Uses a version of this name, new or again. Resolves to the last line. */
-    const use = async (name: string, program = serve) => {
+    const use = async (name: string, program = answering(200)) => {
       const folder = path.join(made.root, "opt", name);
       await mkdir(path.join(folder, "config/systemd"), { recursive: true });
       await writeFile(path.join(folder, "serve.mjs"), program);
@@ -217,24 +233,27 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
       return { exitCode, output, says: output.trimEnd().split("\n").at(-1) };
     };
     const unit = () => made.textOf("etc/systemd/system/veza-ledger-metrics.service");
-    return { ...made, use, unit, where: `http://127.0.0.1:${port}` };
+    return { ...made, use, unit, answering, where: `http://127.0.0.1:${port}` };
   }
   const broken = "process.exit(3)";
 
   it("after an upgrade, after one that fails, and on the way back by hand", async () => {
-    const { use, unit, where } = await service();
+    const { use, unit, textOf, where } = await service();
     expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
+    expect(await textOf("enabled")).toBe("at boot\n");
     expect(await use("2")).toMatchObject({ exitCode: 0, says: `Runs: /opt/2, at ${where}` });
     const failed = await use("3", broken);
     expect(failed).toMatchObject({ exitCode: 1, says: `Runs: /opt/2, at ${where}, as before` });
     expect(failed.output).toContain("It does not answer: /opt/3. The end of its log:\nthe log");
-    expect(await unit()).toBe("# 2\n");
+    expect([await unit(), await textOf("loaded")]).toEqual(["# 2\n", "# 2\n"]);
     expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
   });
 
   it("where nothing does", async () => {
-    const { use } = await service();
+    const { root, use, textOf } = await service();
     expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
+    expect(await textOf("enabled")).toBe("");
+    await expect(readlink(path.join(root, "opt/veza-ledger-metrics"))).rejects.toThrow("ENOENT");
     expect(await use("1")).toMatchObject({ exitCode: 0 });
     expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing answers.") });
     expect(await use("2", broken)).toMatchObject({
@@ -248,6 +267,27 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
     const idle = "setInterval(() => {}, 1000)";
     expect(await use("1", idle)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
     expect(await textOf("pid")).toBe("");
+  });
+
+  it("where its process needs ten seconds to begin", async () => {
+    const { use, answering, where } = await service();
+    expect(await use("1", answering(200, 10))).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
+  });
+
+  it("where its process answers that it is not healthy", async () => {
+    const { use, answering, where } = await service();
+    await use("1");
+    expect(await use("2", answering(503))).toMatchObject({
+      exitCode: 1,
+      says: `Runs: /opt/1, at ${where}, as before`,
+    });
+  });
+
+  it("where somebody's drop-in keeps the version before running", async () => {
+    const { root, use, where } = await service();
+    await use("1");
+    await writeFile(path.join(root, "drop-in"), path.join(root, "opt/1"));
+    expect(await use("2")).toMatchObject({ exitCode: 1, says: `Runs: /opt/1, at ${where}, as before` });
   });
 
   it("and keeps a copy of a unit that somebody has edited", async () => {
