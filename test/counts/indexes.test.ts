@@ -1,5 +1,6 @@
 // indexes.sql: a tick reads as much of a large ledger as of a small one.
 
+import type { ISql } from "postgres";
 import { expect, it } from "vitest";
 import { fillLedger, pagesOfTick } from "../../bench/ledger.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
@@ -61,3 +62,25 @@ it("calls nothing of the application, and is taken back", async () => {
   await runSqlFiles(adminUrl, ["config/postgres/indexes.rollback.sql"]);
   expect(await indexes()).toHaveLength(0);
 });
+
+it.each(["indexes.sql", "indexes.rollback.sql"])(
+  "%s lets writes go on, beside one that is not committed",
+  async (file) => {
+    const { admin, adminUrl } = await databaseForTest();
+    if (file !== "indexes.sql") await runSqlFiles(adminUrl, ["config/postgres/indexes.sql"]);
+    const insertion = (sql: ISql) => sql`insert into orders (status) values ('paid')`;
+    let run: Promise<void> | undefined;
+    await admin.begin(async (open) => {
+      await insertion(open);
+      run = runSqlFiles(adminUrl, [`config/postgres/${file}`]);
+      const waits = () => admin`select from pg_stat_activity
+      where datname = current_database() and application_name = 'veza-ledger-sql' and wait_event_type = 'Lock'`;
+      await expect.poll(waits).toHaveLength(1);
+      await admin.begin(async (writer) => {
+        await writer`set local lock_timeout = '5s'`;
+        await insertion(writer);
+      });
+    });
+    await run;
+  },
+);
