@@ -48,9 +48,10 @@ describe.each(checks)("$id has", (check) => {
   it("a page in docs/runbook that lists and counts the same rows", () => expectIn([[page, plain(rowsOf(check))]]));
 });
 
-it("npm run generate writes the checks that page into each matcher of several checks", async () => {
-  const wrong = rulesText.replaceAll(/\b(check[=!]~)"[^"]*"/g, '$1"wrong"');
+it("npm run generate writes the checks that page into each matcher of several, and twice the interval of sweeps", async () => {
+  const wrong = rulesText.replaceAll(/\b(check[=!]~)"[^"]*"/g, '$1"wrong"').replaceAll(/> 2 \* \d+$/gm, "> 2 * 1");
   expect(wrong.split('"wrong"').length).toBeGreaterThan(5);
+  expect(wrong.split("> 2 * 1\n")).toHaveLength(2);
   expect(await rulesFile(wrong)).toBe(await rulesFile(rulesText));
 });
 
