@@ -36,8 +36,8 @@ export async function startPushgateway(
 
 /**
  * Starts a real Prometheus on 127.0.0.1, from `preferredPort` on, by the example configuration in config/prometheus. It
- * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`. An Alertmanager at
- * `alertmanagerUrl` gets its alerts.
+ * scrapes this Pushgateway and evaluates these rules (YAML) once every `interval`, such as `15s`. The Alertmanager at
+ * `alertmanagerUrl` gets its alerts; without one, nobody does, since the usual port may be of one that pages people.
  */
 export async function startPrometheus(
   preferredPort: number,
@@ -45,7 +45,7 @@ export async function startPrometheus(
     pushgatewayUrl,
     rules,
     interval,
-    alertmanagerUrl = "http://127.0.0.1:9093",
+    alertmanagerUrl,
   }: { pushgatewayUrl: string; rules: string; interval: string; alertmanagerUrl?: string },
   signal?: AbortSignal,
 ): Promise<Running> {
@@ -59,7 +59,7 @@ export async function startPrometheus(
     const configuration = example
       .replace("../alertmanager/ledger.yml", "ledger.yml")
       .replace("127.0.0.1:9091", new URL(pushgatewayUrl).host)
-      .replace("127.0.0.1:9093", new URL(alertmanagerUrl).host)
+      .replace("[127.0.0.1:9093]", alertmanagerUrl ? `[${new URL(alertmanagerUrl).host}]` : "[]")
       .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
     await writeFile(path.join(folder, "prometheus.yml"), configuration);
     await writeFile(path.join(folder, "ledger.yml"), rules);

@@ -56,7 +56,7 @@ async function makeView(column = "created_at", from = column) {
 const change = (type: string, using: string) =>
   `alter table orders alter created_at drop default, alter created_at type ${type} using ${using}`;
 const rename = "update orders set status = 'awaiting_payment' where status = 'pending'";
-const renamed = "case status when 'awaiting_payment' then 'pending' else status end";
+const renamed = "case status::text when 'awaiting_payment' then 'pending' else status::text end";
 const noTime = "alter table orders alter created_at drop not null; update orders set created_at = null";
 const asNumber = "alter table orders alter hyperswitch_payment_id type bigint using 1";
 const hide = "alter table orders enable row level security; alter table orders force row level security";

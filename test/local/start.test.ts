@@ -62,6 +62,11 @@ describe("a demo, in a shell that has settings of another stage", () => {
     await oncall.end();
   });
 
+  it("sends its alerts to nobody: an Alertmanager at the usual port may page people", async () => {
+    const answer = await fetch(new URL("/api/v1/alertmanagers", await demo.address("Prometheus")));
+    expect(await answer.json()).toMatchObject({ data: { activeAlertmanagers: [] } });
+  });
+
   it("keeps both promises by its buttons: two of five counts are unknown; sent twice, counted once", async () => {
     const known = async () => Object.entries(await counts()).flatMap(([id, count]) => (count >= 0 ? id : []));
     expect(await press("rename")).toMatch(/is renamed/);

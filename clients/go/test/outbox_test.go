@@ -281,7 +281,7 @@ func TestARowThatIsSetAsideByHandStaysAside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, setAside, _ := strings.Cut(string(page), "To set it aside:\n\n```sql\n")
+	_, setAside, _ := strings.Cut(string(page), "stays open while a row is parked:\n\n```sql\n")
 	setAside, _, _ = strings.Cut(setAside, "```")
 	drain(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
 		run(t, db, strings.ReplaceAll(setAside, "…", "a"))
