@@ -92,7 +92,7 @@ function refuseAdministrator(database: Database, places: Map<string, string>, li
   return refuseSuperuser(
     database,
     limit,
-    "look as a login that may no more than read, such as this:",
+    "look by a login that may only read, such as this:",
     { by: "superuser", sql: "create role ledger_reader login connection limit 3" },
     grantTo("ledger_reader", places),
     "give it a password by \\password ledger_reader in psql",
@@ -115,7 +115,7 @@ function askWithOwnDeadlines(database: Database): AskWithin {
 
 /** Prints the counts, and below them what the looks find doubtful. */
 async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step): Promise<Verdict> {
-  const outcomes = await countNow(scene.ask);
+  const outcomes = await countNow(scene);
   const doubts: { look: LedgerLook; finding: Finding }[] = [];
   for await (const taken of takeLooks(ledgerLooks, scene, limit)) {
     if (taken.finding.mark !== "✓") doubts.push(taken);

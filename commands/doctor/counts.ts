@@ -1,13 +1,15 @@
 // The look "counts": what counts now.
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
-import type { Ask } from "../../lib/question.ts";
-import { type Finding, well } from "./finding.ts";
+import { refuseUnusable } from "../../lib/session-facts.ts";
+import { type Finding, well, wrong } from "./finding.ts";
 import { ago } from "./print.ts";
 import type { LedgerScene } from "./scene.ts";
 
-/** Says what counts now. On day one, the alerts fire for old rows. */
-export async function lookAtCounts({ ask }: LedgerScene): Promise<Finding> {
-  const outcomes = await countNow(ask);
+/** Says what counts now. On day one, the alerts fire for old rows. The looks at the checks say why a count fails. */
+export async function lookAtCounts(scene: LedgerScene): Promise<Finding> {
+  const problem = await schemaProblem(scene);
+  if (problem) return wrong(`all unknown: ${problem.message}`, "schemas that it may use", "correct LEDGER_SCHEMA");
+  const outcomes = await countNow(scene);
   const texts = outcomes.flatMap((outcome) => {
     if ("error" in outcome) return [`${outcome.check.id} unknown`];
     return outcome.count === 0 ? [] : [`${outcome.check.id} ${countOf(outcome)}`];
@@ -15,8 +17,25 @@ export async function lookAtCounts({ ask }: LedgerScene): Promise<Finding> {
   return well(texts.join("; ") || "0 everywhere: nothing is stuck now");
 }
 
-/** Runs the checks one after the other: each may take as long as the server is given. */
-export async function countNow(ask: Ask): Promise<Outcome[]> {
+/** Why a tick would count nothing, although the tables may be found: a schema of the ledger's cannot be used. */
+async function schemaProblem({ ask, database }: LedgerScene): Promise<Error | undefined> {
+  const [row] = await ask("select pg_catalog.to_jsonb(current_schemas(false)) as schemas");
+  try {
+    refuseUnusable(database.ledger.schemas, row?.schemas);
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+/**
+ * Counts as a tick would, but one check after the other: each may take as long as the server is given. Rejects where a
+ * tick's first question has no answer.
+ */
+export async function countNow(scene: LedgerScene): Promise<Outcome[]> {
+  const problem = await schemaProblem(scene);
+  if (problem) return checks.map((check) => ({ check, error: problem }));
+  const { ask } = scene;
   const outcomes: Outcome[] = [];
   for (const check of checks) outcomes.push(...(await runChecks(ask, [check])));
   return outcomes;

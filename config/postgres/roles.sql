@@ -187,7 +187,9 @@ do $$ begin
   if (select rolsuper from pg_roles where rolname = current_user) then
     grant usage on language plpgsql to veza_ledger_sampler, veza_ledger_receiver;
   end if;
-  grant pg_read_all_stats to veza_ledger_oncall;
+  if not pg_has_role('veza_ledger_oncall', 'pg_read_all_stats', 'member') then
+    grant pg_read_all_stats to veza_ledger_oncall;
+  end if;
 exception when insufficient_privilege then
   raise warning 'veza_ledger_oncall is no member of pg_read_all_stats: it does not see what others run';
 end $$;

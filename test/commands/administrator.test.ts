@@ -389,6 +389,16 @@ describe("psql", await needs("psql"), () => {
     await isUntouched();
   });
 
+  it("warns an administrator of the right that a superuser has to grant, until it is granted", async () => {
+    const warning = async () => {
+      const ran = promisify(execFile)("psql", ["-X", ...both, url("master")]);
+      return (await ran).stderr.includes("veza_ledger_oncall is no member of pg_read_all_stats");
+    };
+    expect(await warning()).toBe(true);
+    await runAs("postgres", "grant pg_read_all_stats to veza_ledger_oncall");
+    expect(await warning()).toBe(false);
+  });
+
   it("runs both, and what takes them back, as the pages say", async () => {
     await runAs("shop", 'create schema "Veza"; alter table orders set schema "Veza"');
     expect(await psql("-v", 'schema="Veza", public', "-v", "timezone=Europe/Paris", ...both)).toBe(0);

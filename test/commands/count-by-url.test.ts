@@ -194,7 +194,16 @@ it("tells the columns that a table has instead", async () => {
 
 it("looks at the tables of public behind a schema of views", async () => {
   await run("create schema veza_ledger_views; create view veza_ledger_views.orders as table orders");
-  const { exitCode, text } = await look(url, "--schema", "veza_ledger_views,public");
+  const behind = () => look(url, "--schema", "veza_ledger_views,public");
+  // Not the table of public instead: a tick with this login would count nothing.
+  const refused = await behind();
+  expect([refused.exitCode, refused.text]).toEqual([
+    1,
+    expect.stringMatching(/^✗ stuck_orders unknown: LEDGER_SCHEMA: veza_ledger_views is not there, or this role may/m),
+  ]);
+  await run(`grant usage on schema veza_ledger_views to first_look;
+    grant select on veza_ledger_views.orders to first_look`);
+  const { exitCode, text } = await behind();
   expect([exitCode, text.match(/there is another one/)]).toEqual([0, null]);
 });
 

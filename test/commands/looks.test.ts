@@ -162,6 +162,7 @@ const logins: Record<string, Row> = {
     says: [
       "✗ rights veza_ledger_sampler lacks usage on schema veza",
       ...tables.map((table) => `✗ table ${table} it is in veza, which the role may not use`),
+      "✗ counts all unknown: LEDGER_SCHEMA: veza is not there, or this role may not use it",
     ],
     remedy: `${again}; as veza_app: grant usage on schema veza to veza_ledger_sampler`,
   },
@@ -173,6 +174,7 @@ const logins: Record<string, Row> = {
     says: [
       "✗ rights veza_ledger_sampler_clone does not inherit the rights of veza_ledger_sampler",
       ...tables.map((table) => `✗ table ${table} it is in veza, which the role may not use`),
+      "✗ counts all unknown: LEDGER_SCHEMA: veza is not there, or this role may not use it",
       "✗ accepted rows permission denied for schema ledger_metrics",
       "✗ totals permission denied for schema ledger_metrics",
     ],
