@@ -122,7 +122,9 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
       values ('pending', 'pay_1', now() - interval '31 minutes')`;
     // Built, because `go run` would leave the program behind when it is killed.
     await run("go", ["build", "-o", built("example"), "."], {}, exampleFolder);
-    const program = runProgram(built("example"), [], environment);
+    const DEMO_DATABASE_URL = environment.DATABASE_URL;
+    const elsewhere = { DATABASE_URL: "postgres://nobody@127.0.0.1:4/real", DEMO_DATABASE_URL };
+    const program = runProgram(built("example"), [], { ...environment, ...elsewhere });
     await Promise.all([program.printed(/repaired order 1/), program.printed(/counted (sweep-\d+)/)]);
     expect(await program.printed(/counted (stuck-order-\d+)/)).toBe("stuck-order-1");
     expect(await outbox("id ~ '^sweep' and sent_at is not null")).not.toHaveLength(0);
