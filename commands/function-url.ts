@@ -6,10 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
 
 /** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
-const maxRequestBytes = 512 * 1024;
+export const maxRequestBytes = 512 * 1024;
 const requestTimeoutMs = 10_000;
-/** Each connection may hold a body of the largest size. */
-const maxHttpConnections = 512;
+/** Each may hold a body of the largest size: together, half of MemoryMax of the unit in config/. */
+export const maxHttpConnections = 512;
 
 export interface Served {
   url: string;

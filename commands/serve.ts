@@ -27,8 +27,8 @@ exit code  0  ended by a signal
 
 const everySeconds = 60;
 const healthyMs = 3 * 60_000;
-/** Longer than a tick and a delivery may take, and shorter than supervisors wait. */
-const stopTimeoutMs = 26_000;
+/** Longer than a tick and a delivery may take (limits.ts), and shorter than TimeoutStopSec of the unit in config/. */
+export const stopTimeoutMs = 26_000;
 
 /** Serves until a signal ends it. */
 export const run = command(usage, {}, async (_, positionals, out) => {

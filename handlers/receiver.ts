@@ -61,7 +61,10 @@ function readBody(request: LambdaFunctionURLEvent): Buffer {
   return Buffer.from(body, isBase64Encoded ? "base64" : "utf8");
 }
 
-/** Verifies a signature. When it is wrong, WEBHOOK_SECRET may be: so strangers can have it read again once in 5 s. */
+/**
+ * Verifies a signature. When it does not match, perhaps WEBHOOK_SECRET is wrong, so the secret is read again. Strangers
+ * can cause this, but only once in 5 s.
+ */
 function verify(headers: SignedHeaders, body: Buffer, secrets: readonly string[]): void {
   try {
     verifySignature(headers, body, secrets);

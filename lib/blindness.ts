@@ -56,7 +56,8 @@ const tableList = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", 
  * For a view, inserts into the table below it; for a partitioned table, into its partitions. Absent where Postgres
  * counts none, and for several tables: rows that move into an archive are not new.
  *
- * `below` has a relation and, below a view, what its rule of the select (ev_type 1) reads, down to tables (r, p).
+ * `below` has the relation itself. If that is a view, it also has what the view reads (by its rule of ev_type 1), and
+ * so on down to tables (relkind r, p).
  * `offset 0` keeps Postgres from reading whole catalogues, since there may be thousands of other tables.
  */
 const insertsOfTables: Evidence = {

@@ -54,7 +54,7 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
   };
   return (find) => ({
     use: async (work) => {
-      // Who ends while others wait hands its turn on, so that their number stays the same.
+      // While others wait, a call that ends gives its turn to the next of them: `working` stays the same.
       if (working === maxConnections) await new Promise<void>((resolve) => waiting.push(resolve));
       else working += 1;
       try {

@@ -66,8 +66,9 @@ export function open(target: DatabaseTarget, name: string): Database {
 
   const close = () => {
     closing ??= sql.end({ timeout: 0 }).then(() => {
-      if (isDialled) socket?.destroySoon();
-      else socket?.destroy();
+      if (isDialled)
+        socket?.destroySoon(); // Sends what postgres.js has written last: the end of the session.
+      else socket?.destroy(); // There is no session to end, and a server that is mute would never let it end.
       lost.abort(closedError("the connection to Postgres was closed"));
     });
     return closing;

@@ -23,8 +23,8 @@ const maxPurged = 100;
  * counts as an attempt and changes nothing else. Throws a Refusal, 409, when the id is known for other increments:
  * these are lost, unless they are sent under another id.
  *
- * What a total is `ahead` of the deliveries, after a repaired loss or a correction, is filled up by them first: only
- * the rest of an increment raises the total.
+ * A total can be `ahead` of what was recorded, after a repaired loss or a correction. Then an increment first makes
+ * that smaller, and only the rest of it raises the total.
  *
  * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on two rows. Also
  * forgets up to 100 deliveries that are older than `idsKeptDays`.

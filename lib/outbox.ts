@@ -9,7 +9,10 @@ export const outboxMetric = {
 } as const;
 const { rows, oldest } = outboxMetric;
 
-/** From this age on, a delivery that waits is late: the sender backs off for minutes at most. */
+/**
+ * From this age on, a delivery that waits is late: the sender backs off for about a minute, unless the receiver asks
+ * for more.
+ */
 const lateAfter = "15 minutes";
 
 export const outboxFamilies: Family[] = [

@@ -48,10 +48,15 @@ export async function push(gateway: PushgatewayTarget, group: Group, metrics: st
   const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8", ...gateway.headers };
   const options: RequestInit = { method: "PUT", redirect: "error", headers, body: metrics, signal: deadline };
   let text = "";
-  const { ok, status } = await request(groupUrl(gateway, group), options, "the push failed", (piece) => {
-    text += piece.toString();
-    if (text.length > 16 * 1024) throw new Error("the answer is too long");
-  });
+  const { ok, status } = await request(
+    groupUrl(gateway, group),
+    options,
+    "the push to the Pushgateway failed",
+    (piece) => {
+      text += piece.toString();
+      if (text.length > 16 * 1024) throw new Error("the answer is too long");
+    },
+  );
   if (!ok) throw new PushRefused(status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
 }
 

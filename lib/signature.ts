@@ -9,6 +9,7 @@ export interface SignedHeaders {
   signature: string;
 }
 
+// No text of a refusal repeats what the request has: unsigned.ts logs each text once in a minute, and keeps it.
 const notPlain = `webhook-id: must be 1 to ${maxIdLength} printable ASCII characters without spaces and full stops`;
 const malformed = "webhook-signature: must be v1,<44 characters of base64>";
 /**

@@ -44,7 +44,8 @@ comment on column public.ledger_metrics_outbox.first_sent_at is 'As sent_at, but
 comment on column public.ledger_metrics_outbox.parked_at is 'Not null: waits for a person; last_error says why.';
 comment on column public.ledger_metrics_outbox.seq is 'The order of the inserts, and of rows due together.';
 comment on column public.ledger_metrics_outbox.digest is 'Identifies the events without order and timestamps.';
--- What was never tried, the newest last; then what has failed, the least often failed first.
+-- What was never tried, the newest last; then what has failed, the least often failed first. The claims of send.go read
+-- it forwards and backwards, so that none of them sorts: its columns are in their order.
 create index if not exists ledger_metrics_outbox_next on public.ledger_metrics_outbox (attempts, next_attempt_at, seq)
   where sent_at is null and parked_at is null;
 create index if not exists ledger_metrics_outbox_parked on public.ledger_metrics_outbox (parked_at)

@@ -27,7 +27,7 @@
   \set timezone UTC
 \endif
 
--- Alone, this file stops here, before it changes anything.
+-- Alone, this file stops here, before it changes anything. No search_path is set yet: each name says where it is.
 do $$ begin
   if pg_catalog.current_setting('ledger_metrics.transaction', true) operator(pg_catalog.=) 'begun by schema.sql' then
     return;
@@ -41,6 +41,7 @@ end $$;
 set local search_path = pg_catalog, :schema, pg_temp;
 do $$
 declare
+  -- With each argument as text, no function of the ledger's schema can fit better than Postgres' own.
   path constant text := current_setting('search_path'::text);
   names constant text[] := array[
     -- generated: names

@@ -369,6 +369,24 @@ it("without plpgsql for PUBLIC, publishing works by the grants of a superuser", 
   expect(finding?.steps).toContain("as postgres: grant usage on language plpgsql to veza_ledger_receiver");
 });
 
+it.each(["pg_execute_server_program", "pg_write_server_files", "pg_read_server_files"])(
+  "a login in %s is as good as a superuser: a first look by it is refused",
+  async (role) => {
+    await runAs("postgres", `drop role if exists mighty; create role mighty login password 'mighty' in role ${role}`);
+    onTestFinished(async () => void (await runAs("postgres", "drop role mighty")));
+    const { exitCode, output } = await inProcess(doctor, [url("mighty")], doctorSettings(url("mighty")));
+    expect([exitCode, output]).toEqual([1, expect.stringMatching(/as good as one/)]);
+  },
+);
+
+it("roles.sql alone runs nothing of the application's: what the database puts first is not asked", async () => {
+  await runAs("shop", attacks());
+  for (const admin of ["master", "postgres"]) {
+    await expect(runSqlFiles(url(admin), ["config/postgres/roles.sql"])).rejects.toThrow("schema.sql has not begun");
+  }
+  expect(await taken()).toEqual(nothing);
+});
+
 describe("psql", await needs("psql"), () => {
   const psql = async (...args: string[]) => {
     const ran = promisify(execFile)("psql", ["-X", "-v", "ON_ERROR_STOP=0", ...args, url("postgres")]);

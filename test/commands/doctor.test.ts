@@ -218,7 +218,7 @@ describe("of a gateway", () => {
   it("that speaks http and not https", async () => {
     const url = inject("pushgatewayUrl");
     expect(await look(url.replace("http:", "https:"))).toEqual([
-      "✗ Pushgateway the push failed: the server does not speak TLS",
+      "✗ Pushgateway the push to the Pushgateway failed: the server does not speak TLS",
       expect.stringMatching(/^write http:\/\/ in PUSHGATEWAY_URL/),
     ]);
     expect(await look(url)).toEqual(isWell);

@@ -91,7 +91,7 @@ it("trusts certificate authorities of one's own, for Postgres and the gateway, a
     expect(uncounted).toMatch(/"code":"(UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)"/);
     expect(uncounted).toMatch(/^counts .*"stuck_orders":-1,/m);
     const unpushed = await tick(verified.replace("verify-full", "disable"), gatewayUrl, wrong);
-    expect(unpushed).toMatch(/^failed: the push failed: .*certificate/m);
+    expect(unpushed).toMatch(/^failed: the push to the Pushgateway failed: .*certificate/m);
   }
 });
 

@@ -26,6 +26,8 @@ const shown = (...more: string[]) =>
 
 it("says all settings in each transaction, whatever the database's own are, and people on call have theirs", async () => {
   await admin.unsafe(hostile);
+  await admin.unsafe(`create schema evil; grant usage on schema evil to public;
+    create function evil.set_config(text, text, boolean) returns text language sql as 'select null::text'`);
   const sql = postgres(url.replace("postgres:postgres@", "veza_ledger:both@"), { max: 1, fetch_types: false });
   const last = async (question: string) => ((await sql.unsafe(question)) as unknown as object[][]).at(-1)?.[0];
   const both = { transaction_isolation: "read committed" };

@@ -2,7 +2,9 @@
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
+import { maxHttpConnections, maxRequestBytes } from "../../commands/function-url.ts";
 import { roles } from "../../commands/rights.ts";
+import { stopTimeoutMs } from "../../commands/serve.ts";
 import { parseEvents } from "../../lib/events.ts";
 import * as limits from "../../lib/limits.ts";
 import manifest from "../../package.json" with { type: "json" };
@@ -66,6 +68,15 @@ it("CONTRIBUTING.md has a row for each folder", async () => {
 it("docs/settings.md has each role, with its number of connections", async () => {
   const rows = [...(await readFile("docs/settings.md", "utf8")).matchAll(/^\| `(veza_ledger\w*)` \|.*\| (\d+) \|$/gm)];
   expect(Object.fromEntries(rows.map(([, role, connections]) => [role, Number(connections)]))).toEqual(roles);
+});
+
+it("the unit waits for longer than a tick takes, and has memory for what connections may hold", async () => {
+  const unit = await readFile("config/systemd/veza-ledger-metrics.service", "utf8");
+  const numberOf = (name: string) => Number(new RegExp(`^${name}=(\\d+)`, "m").exec(unit)?.[1]);
+  const [, tickSeconds] = /timeout: (\d+)/.exec(await readFile("serverless.yml", "utf8")) ?? [];
+  expect(stopTimeoutMs).toBeGreaterThan(Number(tickSeconds) * 1_000);
+  expect(numberOf("TimeoutStopSec") * 1_000).toBeGreaterThan(stopTimeoutMs);
+  expect(numberOf("MemoryMax") * 2 ** 20).toBeGreaterThanOrEqual(2 * maxHttpConnections * maxRequestBytes);
 });
 
 it("docs/promises.md has the limits of lib/limits.ts, and they add up", async () => {

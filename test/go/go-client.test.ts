@@ -111,6 +111,23 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     expect(JSON.stringify(await admin.unsafe(count))).toContain(`ledger_metrics_outbox_${index}`);
   });
 
+  it("claims by the index alone, without sorting what waits", async () => {
+    const { admin } = await createOutbox();
+    await admin.unsafe(`insert into ledger_metrics_outbox (id, body, attempts)
+      select 'row-' || n, '[]', n % 3 from generate_series(1, 20000) n;
+      analyze ledger_metrics_outbox`);
+    const source = await readFile("clients/go/ledgermetrics/send.go", "utf8");
+    const part = (name: string) => new RegExp(`${name}(?: =)? \`([^\`]*)\``).exec(source)?.[1] ?? "";
+    const orders = [...source.matchAll(/claim\w+SQL = claimBeginSQL \+ `([^`]*)` \+\s*(newestSQL)?/g)];
+    expect(orders).toHaveLength(3);
+    for (const [, which = "", newest] of orders) {
+      const claim = part("claimBeginSQL") + which + (newest ? part("newestSQL") : "") + part("claimEndSQL");
+      const plan = JSON.stringify(await admin.unsafe(`explain ${claim}`));
+      expect(plan).toContain("ledger_metrics_outbox_next");
+      expect(plan).not.toContain("Sort");
+    }
+  });
+
   it("can run every statement of its README", async () => {
     const { admin } = await createOutbox();
     for (const statement of await readmeBlocks("sql")) await admin.unsafe(statement);

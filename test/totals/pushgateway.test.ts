@@ -79,13 +79,21 @@ describe("with a faulty gateway", () => {
     const flooding = await httpServer((_, response) => flood(response.on("drain", () => flood(response))));
     await expect(push({ url: flooding }, group, metrics, limit())).rejects.toThrow("the answer is too long");
     const closed = { url: `http://127.0.0.1:${closedPort}` };
-    await expect(push(closed, group, metrics, limit())).rejects.toThrow("the push failed: connect ECONNREFUSED");
+    await expect(push(closed, group, metrics, limit())).rejects.toThrow(
+      "the push to the Pushgateway failed: connect ECONNREFUSED",
+    );
   });
 
   it.each([
     ["is mute", () => {}, 300, "the Pushgateway: no answer within 300 ms", "no answer within 300 ms"],
     ["drips its answer", drip, 300, "no answer within 300 ms", "no answer within 300 ms"],
-    ["cuts its answer off", breakOff, 60_000, "push failed: other side closed", "/metrics of the gateway: other side"],
+    [
+      "cuts its answer off",
+      breakOff,
+      60_000,
+      "the push to the Pushgateway failed: other side closed",
+      "/metrics of the gateway: other side",
+    ],
   ])("takes it for a failure of a push and of a read when it %s", async (_, listener, limitMs, pushing, reading) => {
     const url = await httpServer(listener);
     await expect(push({ url }, group, metrics, limit(limitMs))).rejects.toThrow(pushing);
@@ -94,7 +102,9 @@ describe("with a faulty gateway", () => {
 
   it("takes a redirect for a failed push, and for a page that is not there", async () => {
     const url = await httpServer(redirect);
-    await expect(push({ url }, group, metrics, limit())).rejects.toThrow("the push failed: unexpected redirect");
+    await expect(push({ url }, group, metrics, limit())).rejects.toThrow(
+      "the push to the Pushgateway failed: unexpected redirect",
+    );
     const unread = "the Pushgateway answered 302: no /metrics";
     expect(await readGroup({ url }, group, limit())).toEqual({ shown: [], unread });
   });

@@ -58,6 +58,29 @@ it("agrees with the reference implementation on any delivery, of any size", () =
   fc.assert(property, { numRuns: 400 });
 });
 
+it("repeats nothing of a request in a refusal: the log keeps each text", () => {
+  const refusalOf = (headers: Record<string, string>) => {
+    try {
+      verify(headers, "{}", [secret]);
+      return "";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const { "webhook-signature": signature } = signed("{}");
+  const alike = [
+    [1, 2, 3].map((timestamp) => headersOf("a", timestamp, signature)),
+    ["x", "y", "-1"].map((timestamp) => headersOf("a", timestamp, signature)),
+    ["v1,a", "v1,b", "v2"].map((wrong) => headersOf("a", now(), wrong)),
+    ["a", "b", "c"].map((id) => headersOf(id, now(), signature)),
+    ["a", "b"].map((id) => headersOf(id, "", signature)),
+  ];
+  for (const requests of alike) {
+    const [first, ...others] = new Set(requests.map(refusalOf));
+    expect([first, others]).toEqual([expect.stringMatching(/^webhook-/), []]);
+  }
+});
+
 it("takes a timestamp up to 300 s from now, and not 301 s", () => {
   vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-01-31T12:00:00.999Z") });
   onTestFinished(() => void vi.useRealTimers());

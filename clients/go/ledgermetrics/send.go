@@ -74,8 +74,8 @@ const (
 		parked_at = now()
 	where id = $1 and claimed_until = $2 returning id`
 
-	// Due after half a second, doubled with each failure up to a minute, or after $4 seconds if the receiver said more.
-	// The random part keeps rows apart that failed together.
+	// Due after half a second, doubled with each failure up to a minute, and up to a quarter more at random, which keeps
+	// rows apart that failed together. Or due after $4 seconds, if the receiver said more.
 	failedSQL = `
 	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = $3,
 		next_attempt_at = now() + interval '1 second'
