@@ -22,7 +22,7 @@ trace() {
 # Puts stdin into a file, $1, where there is none.
 put() {
   if [ -e "$1" ]; then
-    cmp -s - "$1" || echo "Kept: $1 was here before. Step 7 says what it needs."
+    cmp -s - "$1" || echo "Kept: $1 was here before. \"To servers in use\" says what it needs."
   else
     install -D -m 644 /dev/stdin "$1"
   fi
