@@ -1,6 +1,9 @@
 // Signs and posts a delivery to the receiver.
 import { sign } from "../lib/signature.ts";
 
+/** To wait for an answer. A receiver takes at most 15 s: serverless.yml. */
+export const answerTimeoutMs = 20_000;
+
 /** Signs a delivery by the rules of Standard Webhooks, and returns its headers. */
 export function signedHeaders(secret: string, id: string, at: Date, body: string | Buffer): Record<string, string> {
   const timestamp = String(Math.floor(at.getTime() / 1000));
@@ -28,7 +31,7 @@ export async function deliver(
     method: "POST",
     headers: signedHeaders(secret, id, new Date(), body),
     body,
-    signal: AbortSignal.any([AbortSignal.timeout(20_000), ...(stop ? [stop] : [])]),
+    signal: AbortSignal.any([AbortSignal.timeout(answerTimeoutMs), ...(stop ? [stop] : [])]),
   });
   return { status: response.status, answer: await response.text() };
 }

@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { type Connections, keepConnections } from "../lib/connections.ts";
 import { type Database, isConnectionError, withDeadline } from "../lib/database.ts";
-import { deadlineFor, stayAwake, TooLate } from "../lib/deadline.ts";
+import { deadlineFor, stayAwake, TooLate, withAnyOf } from "../lib/deadline.ts";
 import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/deliveries.ts";
 import { parseEvents, tally } from "../lib/events.ts";
 import { keptTimeoutMs, maxBodyBytes, maxIdLength, recordTimeoutMs, toleranceSeconds } from "../lib/limits.ts";
@@ -77,11 +77,12 @@ function verify(headers: SignedHeaders, body: Buffer, secrets: readonly string[]
 /** Tries once more when the connection fails, or a kept one is late: recording twice counts once. */
 async function record(connections: Connections, delivery: Delivery): Promise<DeliveryStatus> {
   // It begins here, so that both attempts share it with the wait for a connection. If each attempt had its own, then
-  // with a mute Postgres every five deliveries would wait for the five before them, at 5 s each.
+  // with a mute or slow Postgres every five deliveries would wait for the five before them.
   const recordDeadline = deadlineFor("Postgres", recordTimeoutMs);
-  const attempt = (database: Database) => {
-    const limit = database.usedAtMs ? deadlineFor("Postgres", keptTimeoutMs) : recordDeadline;
-    return withDeadline(database, limit, (sql) => recordDelivery(sql, delivery));
+  const attempt = async (database: Database) => {
+    recordDeadline.throwIfAborted(); // The connection is left to those that still have time.
+    const limits = [recordDeadline, ...(database.usedAtMs ? [deadlineFor("Postgres", keptTimeoutMs)] : [])];
+    return await withAnyOf(limits, (limit) => withDeadline(database, limit, (sql) => recordDelivery(sql, delivery)));
   };
   const mayHelp = (error: unknown) => !recordDeadline.aborted && (error instanceof TooLate || isConnectionError(error));
   return await retryOnce(() => connections.use(attempt), mayHelp);

@@ -13,13 +13,13 @@ const { rows, oldest } = outboxMetric;
  * From this age on, a delivery that waits is late: the sender backs off for about a minute, unless the receiver asks
  * for more.
  */
-const lateAfter = "15 minutes";
+export const outboxLateAfter = "15 minutes";
 
 export const outboxFamilies: Family[] = [
   family(
     "gauge",
     rows,
-    `Deliveries in the reconciler's outbox that are waiting, late by over ${lateAfter}, or parked.`,
+    `Deliveries in the reconciler's outbox that are waiting, late by over ${outboxLateAfter}, or parked.`,
   ),
   family("gauge", oldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
@@ -32,7 +32,7 @@ export const outbox: Evidence = {
   question: `
   select (select count(*) from ${table} where parked_at is not null) as parked,
     (select count(*) ${waiting}) as waiting,
-    (select count(*) ${waiting} and created_at < now() - interval '${lateAfter}') as late,
+    (select count(*) ${waiting} and created_at < now() - interval '${outboxLateAfter}') as late,
     (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`,
   seriesIn: (row) => [
     [rows, { state: "parked" }, row.parked],

@@ -57,6 +57,13 @@ describe("every alert fires when it should, not a minute earlier, and says what 
 const isMatch = (object: Record<string, unknown>, properties: object) =>
   Object.entries(properties).every(([name, value]) => object[name] === value);
 
+it("a rule that goes on from its own last value is evaluated as often as it looks back", async () => {
+  const rules = await readFile("config/alertmanager/ledger.yml", "utf8");
+  const [, interval] = /- name: veza-ledger-blind\n +interval: (\w+)\n/.exec(rules) ?? [];
+  const [, back] = /last_over_time\(veza_ledger:unwatched:rows\[1d\] offset (\w+)\)/.exec(rules) ?? [];
+  expect([interval, back]).toEqual(["5m", "5m"]);
+});
+
 it("no text of an alert has a query", () => {
   for (const { annotations } of alerts) expect(JSON.stringify(annotations)).not.toMatch(/\bquery\b/);
 });

@@ -6,6 +6,7 @@ import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { checks, plain, rowsOf } from "../../lib/checks.ts";
 import { eventSchema } from "../../lib/events.ts";
 import { idsKeptDays } from "../../lib/limits.ts";
+import { outboxLateAfter } from "../../lib/outbox.ts";
 import { settingNames } from "../../lib/settings.ts";
 import { modelOf } from "../helpers/models.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
@@ -110,6 +111,16 @@ it("the Go client sends no id again that the receiver may have forgotten", () =>
   expectIn([
     ["clients/go/ledgermetrics/purge.go", `interval '${idsKeptDays} days'`],
     ["clients/go/ledgermetrics/resend.go", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
+  ]));
+
+it("a delivery is late after as long as the rule, the panel and the documents say", () =>
+  expectIn([
+    ["config/alertmanager/ledger.yml", `Late ones have waited for ${outboxLateAfter}`],
+    ["config/alertmanager/ledger.yml", `The oldest has waited for over ${outboxLateAfter}`],
+    ["config/grafana/rows/evidence.ts", `over ${outboxLateAfter}`],
+    ["docs/metrics.md", `\`late\` by over ${outboxLateAfter}`],
+    ["docs/alerts.md", `waits for over ${outboxLateAfter.replace("utes", "")}`],
+    ["docs/runbook/VezaLedgerOutboxStuck.md", `over ${outboxLateAfter}`],
   ]));
 
 it("docs/settings.md has each setting", () =>

@@ -2,6 +2,7 @@
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
+import { answerTimeoutMs } from "../../commands/deliver.ts";
 import { maxHttpConnections, maxRequestBytes } from "../../commands/function-url.ts";
 import { roles } from "../../commands/rights.ts";
 import { stopTimeoutMs } from "../../commands/serve.ts";
@@ -77,6 +78,16 @@ it("the unit waits for longer than a tick takes, and has memory for what connect
   expect(stopTimeoutMs).toBeGreaterThan(Number(tickSeconds) * 1_000);
   expect(numberOf("TimeoutStopSec") * 1_000).toBeGreaterThan(stopTimeoutMs);
   expect(numberOf("MemoryMax") * 2 ** 20).toBeGreaterThanOrEqual(2 * maxHttpConnections * maxRequestBytes);
+});
+
+it("senders wait for longer than the receiver takes to answer", async () => {
+  const [, answerSeconds] = [...(await readFile("serverless.yml", "utf8")).matchAll(/timeout: (\d+)/g)].map(
+    ([, s]) => s,
+  );
+  const client = await readFile("clients/go/ledgermetrics/client.go", "utf8");
+  const [, sendSeconds] = /sendTimeout += (\d+) \* time\.Second/.exec(client) ?? [];
+  expect(Number(sendSeconds)).toBeGreaterThan(Number(answerSeconds));
+  expect(answerTimeoutMs).toBeGreaterThan(Number(answerSeconds) * 1_000);
 });
 
 it("docs/promises.md has the limits of lib/limits.ts, and they add up", async () => {

@@ -179,6 +179,24 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
   });
 });
 
+it("answers within its time while Postgres is slow, also on connections that it keeps, however many wait", async () => {
+  captureLog();
+  const many = (count: number, name: string) =>
+    Promise.all(Array.from({ length: count }, (_, n) => post(server.url, secret, body, { id: `${name}_${n}` })));
+  await many(5, "warm");
+  await database.admin.unsafe(`create function slow() returns trigger language plpgsql as
+    $$ begin perform pg_sleep(1.2); return new; end $$;
+    create trigger slow before insert on ledger_metrics.deliveries for each row execute function slow()`);
+  const stopwatch = startStopwatch();
+  const answers = await many(60, "slow");
+  expect(stopwatch()).toBeLessThan(8_000);
+  await database.admin.unsafe("drop function slow cascade");
+  const statuses = answers.map(({ status }) => status);
+  expect(new Set(statuses)).toEqual(new Set([200, 503]));
+  const again = await many(60, "slow");
+  expect(new Set(again.map(({ status }) => status))).toEqual(new Set([200]));
+});
+
 it("records on a new connection at once when the link that it kept died without a sign", async () => {
   captureLog();
   const { port } = targetOf(database.receiverUrl);
