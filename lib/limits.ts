@@ -6,7 +6,10 @@
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;
-/** To find AWS credentials for an IAM token. */
+/**
+ * To find AWS credentials for an IAM token. On Lambda they are in the environment; elsewhere, a log-in may take so much
+ * longer.
+ */
 export const credentialsTimeoutMs = 2_000;
 /** To dial Postgres and log in. */
 export const dialTimeoutMs = 3_000;

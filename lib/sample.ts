@@ -37,7 +37,9 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
   const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
   if (unanswered.length === 0 || deadline.aborted) return first;
   const second = await sampleOf(unanswered.map(({ check }) => check));
-  return { ...second, outcomes: replaceIn(first.outcomes, second.outcomes) };
+  // What the first attempt has learned stays, where the second learns nothing.
+  const best = second.outcomes.every((outcome) => "error" in outcome) ? first : second;
+  return { ...best, outcomes: replaceIn(first.outcomes, second.outcomes) };
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
@@ -46,7 +48,11 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
   if (apartSeconds > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apartSeconds)} s apart`);
     const timeless = which.filter(({ staleAfter }) => !staleAfter);
-    return { outcomes: replaceIn(allFailed(which, error), await runChecks(ask, timeless)), ...noEvidence };
+    const [counted, unaccepted] = await Promise.all([
+      runChecks(ask, timeless),
+      hasAccepted ? measureUnaccepted(ask) : noEvidence.unaccepted, // Otherwise what was accepted would fire.
+    ]);
+    return { ...noEvidence, outcomes: replaceIn(allFailed(which, error), counted), unaccepted };
   }
   const [outcomes, { evidence, unread }, unaccepted] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.

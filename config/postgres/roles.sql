@@ -71,8 +71,20 @@ begin
   end if;
 end $$;
 
--- The logins, and how many connections each may have. veza_ledger is for both functions in one process.
-do $$ begin
+-- The logins, and how many connections each may have. veza_ledger is for both functions in one process. A role of the
+-- application's may have one of these names: the rollback drops what a login owns.
+do $$
+declare
+  problem text;
+begin
+  select string_agg(distinct rolname, ', ') into problem
+  from pg_shdepend join pg_roles on refclassid = 'pg_authid'::regclass and refobjid = pg_roles.oid
+  where deptype = 'o' and dbid in (0, (select oid from pg_database where datname = current_database()))
+    and rolname in ('veza_ledger_sampler', 'veza_ledger_receiver', 'veza_ledger_oncall', 'veza_ledger');
+  if problem is not null then
+    raise exception 'of another application, since they own something here: %', problem
+      using hint = 'The logins of this service own nothing. Rename that role.';
+  end if;
   -- generated: logins
   if to_regrole('veza_ledger_sampler') is null then
     create role veza_ledger_sampler login connection limit 3;

@@ -379,6 +379,16 @@ it.each(["pg_execute_server_program", "pg_write_server_files", "pg_read_server_f
   },
 );
 
+it("a role of the application's that has the name of a login is refused, and keeps what it owns", async () => {
+  await runAs("postgres", "create role veza_ledger login; alter table orders owner to veza_ledger");
+  for (const files of [setUp, back]) {
+    await expect(runSqlFiles(url("postgres"), files)).rejects.toThrow("they own something here: veza_ledger");
+  }
+  const [row] = await runAs("postgres", "select to_regclass('public.orders') is not null as is_there");
+  expect([row, await rolesLeft(), await isThere()]).toEqual([{ is_there: true }, ["veza_ledger"], false]);
+  await runAs("postgres", "drop owned by veza_ledger cascade");
+});
+
 it("roles.sql alone runs nothing of the application's: what the database puts first is not asked", async () => {
   await runAs("shop", attacks());
   for (const admin of ["master", "postgres"]) {

@@ -107,7 +107,7 @@ it.each(eventSchema.options)(
   },
 );
 
-it("the Go client sends no id again that the receiver may have forgotten", () =>
+it("the Go client keeps sent rows for as long as the receiver knows their ids, and sends no older one again", () =>
   expectIn([
     ["clients/go/ledgermetrics/purge.go", `interval '${idsKeptDays} days'`],
     ["clients/go/ledgermetrics/resend.go", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
