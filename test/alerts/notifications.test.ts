@@ -54,7 +54,7 @@ interface Incident {
 }
 
 const during = (minute: number, from: number, to: number) => minute >= from && minute < to;
-const withCurl = await needs("curl");
+const withCurl = await needs("curl", "jq");
 
 const all: Incident[] = [
   {
@@ -325,7 +325,7 @@ async function follow(stage: string, page: string, begin: string): Promise<void>
   const filled = { STAGE: stage, AWS_REGION: "", HYPERSWITCH_URL: "", DATABASE_URL: "", PGSSLMODE: "", ...urls };
   // Debian's package has it under the same name next to the server.
   const folder = path.dirname((await findProgram("amtool")).file);
-  await paste(filled, here, { answers: [stage], path: `${folder}:${process.env.PATH}` });
+  await paste(filled, here, { answers: [stage, "yes"], path: `${folder}:${process.env.PATH}` });
 }
 
 const unexpected = ", which nobody expects";

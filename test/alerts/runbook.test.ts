@@ -398,7 +398,8 @@ describe("the commands", withShell, () => {
   );
   it.each(inTurn)("of $name work where nothing is but the block and the tools: $command", async ({ name, command }) => {
     const onAws = { AWS_REGION: "eu-central-1" };
-    const answers = [name === "reasons" ? "sweep-1" : "prod", "a test"];
+    const second = name === "VezaLedgerSamplerSilent" ? "yes" : "a test";
+    const answers = [name === "reasons" ? "sweep-1" : "prod", second];
     // The log is read on AWS and without.
     const places = readsAws.test(command) ? (command.startsWith("aws ") ? [onAws] : [onAws, {}]) : [{}];
     for (const on of places) await expect(pasted(command, { on, answers }), command).resolves.toBeDefined();
