@@ -43,5 +43,7 @@ export async function countNow(scene: LedgerScene): Promise<Outcome[]> {
 
 /** A count with its oldest row: `3, the oldest 90 min old`. */
 export function countOf({ count, oldestSeconds }: Exclude<Outcome, { error: unknown }>): string {
-  return `${count}${oldestSeconds ? `, the oldest ${ago(Date.now() / 1000 - oldestSeconds)} old` : ""}`;
+  if (!oldestSeconds) return String(count);
+  const ageSeconds = Date.now() / 1000 - oldestSeconds;
+  return `${count}, the oldest ${ageSeconds < 0 ? "with a time in the future" : `${ago(ageSeconds)} old`}`;
 }

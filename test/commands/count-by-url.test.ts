@@ -3,10 +3,11 @@ import { exec } from "node:child_process";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
+import { countOf } from "../../commands/doctor/counts.ts";
 import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../commands/rights.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks } from "../../lib/checks.ts";
+import { type Check, checks } from "../../lib/checks.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
 import { inLines } from "../helpers/doctor.ts";
@@ -118,6 +119,12 @@ it("finds nothing to doubt in the rights of people on call, and fails for rows t
     insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'pay', null)`);
   const ill = await look(oncallUrl, "--strict", "--known", "check stuck_orders");
   expect([ill.exitCode, ill.text]).toEqual([1, expect.stringMatching(/^✗ check stuck_orders /m)]);
+});
+
+it("says of an oldest row whose time is still to come that it is in the future", () => {
+  const count = (oldestSeconds: number) => countOf({ check: checks[0] as Check, count: 2, overdue: 2, oldestSeconds });
+  expect(count(Date.now() / 1000 + 3_600)).toBe("2, the oldest with a time in the future");
+  expect(count(Date.now() / 1000 - 3_600)).toBe("2, the oldest 60 min old");
 });
 
 it("waits for no lock", async () => {
