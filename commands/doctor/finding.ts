@@ -6,8 +6,8 @@ export type Runner = { role: string } | { ownerOfDatabase: string } | "superuser
 
 /**
  * One step of a remedy, in one line to paste as it is: SQL without its last semicolon and who runs it, a command, or a
- * sentence. In the SQL and in
- * commands, names that others chose are quoted by quote.ts. The name of a Runner is not: print.ts quotes it.
+ * sentence. In the SQL and in commands, names that others chose are quoted by quote.ts. The name of a Runner is not:
+ * print.ts quotes it.
  */
 export type Step = string | { by: Runner; sql: string };
 

@@ -33,7 +33,7 @@ begin
   select string_agg(distinct rolname, ', ') into problem
   from pg_shdepend join pg_roles on refclassid = 'pg_authid'::regclass and refobjid = pg_roles.oid
   where deptype = 'o' and dbid in (0, (select oid from pg_database where datname = current_database()))
-    and rolname in ('veza_ledger_sampler', 'veza_ledger_receiver', 'veza_ledger_oncall', 'veza_ledger');
+    and rolname ~ '^veza_ledger(_sampler|_receiver|_oncall)?(_clone)?$';
   if problem is not null then
     raise exception 'of another application, since they own something here: %', problem
       using hint = 'The logins of this service own nothing. Rename that role.';
