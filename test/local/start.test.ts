@@ -63,8 +63,10 @@ describe("a demo, in a shell that has settings of another stage", () => {
   });
 
   it("sends its alerts to nobody: an Alertmanager at the usual port may page people", async () => {
-    const answer = await fetch(new URL("/api/v1/alertmanagers", await demo.address("Prometheus")));
-    expect(await answer.json()).toMatchObject({ data: { activeAlertmanagers: [] } });
+    const answer = await fetch(new URL("/api/v1/status/config", await demo.address("Prometheus")));
+    const { data } = (await answer.json()) as { data: { yaml: string } };
+    expect(data.yaml).toContain("scrape_configs:");
+    expect(data.yaml).not.toContain("9093");
   });
 
   it("keeps both promises by its buttons: two of five counts are unknown; sent twice, counted once", async () => {
