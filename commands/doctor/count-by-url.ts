@@ -3,6 +3,7 @@ import type { Row } from "postgres";
 import type { Check, Outcome } from "../../lib/checks.ts";
 import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadlineFor, orAbort } from "../../lib/deadline.ts";
+import { countLockTimeoutMs } from "../../lib/limits.ts";
 import { errorFields } from "../../lib/log.ts";
 import { parseDatabaseUrl } from "../../lib/settings.ts";
 import { sqlName, visibly } from "../quote.ts";
@@ -35,7 +36,7 @@ export async function countByUrl(
     const target = await targetOf(url, schemas);
     print(
       visibly(`Reads ${target.database} on ${target.host} as ${target.username}.`) +
-        `\nRead-only transactions, at most ${questionSeconds} s a question, 0.5 s for a lock. Nothing is\n` +
+        `\nRead-only transactions, at most ${questionSeconds} s a question, ${countLockTimeoutMs / 1_000} s for a lock. Nothing is\n` +
         "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
     );
     const signal = deadlineFor("Postgres", totalTimeoutMs);

@@ -9,7 +9,7 @@ import type { LedgerScene } from "./scene.ts";
 export async function lookAtCounts(scene: LedgerScene): Promise<Finding> {
   const problem = await schemaProblem(scene);
   if (problem) return wrong(`all unknown: ${problem.message}`, "schemas that it may use", "correct LEDGER_SCHEMA");
-  const outcomes = await countNow(scene);
+  const outcomes = await countEach(scene.ask);
   const texts = outcomes.flatMap((outcome) => {
     if ("error" in outcome) return [`${outcome.check.id} unknown`];
     return outcome.count === 0 ? [] : [`${outcome.check.id} ${countOf(outcome)}`];
@@ -28,14 +28,14 @@ async function schemaProblem({ ask, database }: LedgerScene): Promise<Error | un
   }
 }
 
-/**
- * Counts as a tick would, but one check after the other: each may take as long as the server is given. Rejects where a
- * tick's first question has no answer.
- */
+/** Counts as a tick would. Every count fails where a tick would count nothing; rejects where Postgres does not answer. */
 export async function countNow(scene: LedgerScene): Promise<Outcome[]> {
   const problem = await schemaProblem(scene);
-  if (problem) return checks.map((check) => ({ check, error: problem }));
-  const { ask } = scene;
+  return problem ? checks.map((check) => ({ check, error: problem })) : countEach(scene.ask);
+}
+
+/** Counts one check after the other, unlike a tick: each may take as long as the server is given. */
+async function countEach(ask: LedgerScene["ask"]): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (const check of checks) outcomes.push(...(await runChecks(ask, [check])));
   return outcomes;
