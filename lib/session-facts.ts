@@ -50,16 +50,17 @@ export async function askSession(database: Database, deadline: AbortSignal): Pro
   });
   if (!seen) throw new Error("Postgres left the first question unanswered");
   const { schemas, is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
-  refuseUnusable(expected, schemas);
+  const unusable = unusableSchemas(expected, schemas);
+  if (unusable) throw unusable;
   if (is_replica) throw new Error("a replica: name the primary");
   return { apartSeconds: clockDifferenceSeconds(now, askedAtSeconds), hasOutbox, hasAmounts, hasAccepted };
 }
 
-/** Throws where one of the ledger's schemas is not among those that this session can use: it counts nothing then. */
-export function refuseUnusable(expected: readonly string[], usable: readonly string[]): void {
+/** Why nothing is counted: one of the ledger's schemas is not among those that this session can use. */
+export function unusableSchemas(expected: readonly string[], usable: readonly string[]): Error | undefined {
   const unusable = expected.filter((schema) => !usable.includes(schema));
-  if (unusable.length === 0) return;
-  throw new Error(`LEDGER_SCHEMA: ${unusable.join(", ")} is not there, or this role may not use it`);
+  if (unusable.length === 0) return undefined;
+  return new Error(`LEDGER_SCHEMA: ${unusable.join(", ")} is not there, or this role may not use it`);
 }
 
 /** How far apart, in seconds, Postgres' clock and ours are at least, when it said `now` after `askedAtSeconds`. */

@@ -1,6 +1,6 @@
 // The look "counts": what counts now.
 import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
-import { refuseUnusable } from "../../lib/session-facts.ts";
+import { unusableSchemas } from "../../lib/session-facts.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import { ago } from "./print.ts";
 import type { LedgerScene } from "./scene.ts";
@@ -20,12 +20,7 @@ export async function lookAtCounts(scene: LedgerScene): Promise<Finding> {
 /** Why a tick would count nothing, although the tables may be found: a schema of the ledger's cannot be used. */
 async function schemaProblem({ ask, database }: LedgerScene): Promise<Error | undefined> {
   const [row] = await ask("select pg_catalog.to_jsonb(current_schemas(false)) as schemas");
-  try {
-    refuseUnusable(database.ledger.schemas, row?.schemas);
-    return undefined;
-  } catch (error) {
-    return error as Error;
-  }
+  return unusableSchemas(database.ledger.schemas, row?.schemas);
 }
 
 /** Counts as a tick would. Every count fails where a tick would count nothing; rejects where Postgres does not answer. */
