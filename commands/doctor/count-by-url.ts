@@ -36,7 +36,8 @@ export async function countByUrl(
     const target = await targetOf(url, schemas);
     print(
       visibly(`Reads ${target.database} on ${target.host} as ${target.username}.`) +
-        `\nRead-only transactions, at most ${questionSeconds} s a question, ${countLockTimeoutMs / 1_000} s for a lock. Nothing is\n` +
+        `\nRead-only transactions, at most ${questionSeconds} s a question, ` +
+        `${countLockTimeoutMs / 1_000} s for a lock. Nothing is\n` +
         "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
     );
     const signal = deadlineFor("Postgres", totalTimeoutMs);

@@ -23,7 +23,7 @@ async function schemaProblem({ ask, database }: LedgerScene): Promise<Error | un
   return unusableSchemas(database.ledger.schemas, row?.schemas);
 }
 
-/** Counts as a tick would. Every count fails where a tick would count nothing; rejects where Postgres does not answer. */
+/** Counts as a tick would. Every count fails where a tick counts nothing. Rejects where Postgres does not answer. */
 export async function countNow(scene: LedgerScene): Promise<Outcome[]> {
   const problem = await schemaProblem(scene);
   return problem ? checks.map((check) => ({ check, error: problem })) : countEach(scene.ask);
