@@ -1,6 +1,6 @@
 import postgres from "postgres";
 import { runSqlFiles, setUp } from "../commands/sql.ts";
-import { checks } from "../lib/checks.ts";
+import { checks } from "../lib/counts/checks.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { askAsTick, fillLedger } from "./ledger.ts";
 import { describeMachine } from "./machine.ts";

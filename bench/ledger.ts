@@ -1,8 +1,8 @@
 import type postgres from "postgres";
-import type { Database } from "../lib/database.ts";
+import { takeSample } from "../lib/counts/sample.ts";
 import { deadlineFor } from "../lib/deadline.ts";
-import { takeSample } from "../lib/sample.ts";
-import { beginReading } from "../lib/transaction.ts";
+import type { Database } from "../lib/postgres/database.ts";
+import { beginReading } from "../lib/postgres/transaction.ts";
 
 const settled = (rows: number) => `
   insert into orders (status, hyperswitch_payment_id, created_at)

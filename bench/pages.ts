@@ -1,7 +1,7 @@
-import { blindnessMetric } from "../lib/blindness.ts";
-import { overdueMetric } from "../lib/checks.ts";
-import { reconcilerMetric } from "../lib/events.ts";
-import { sampleTimestampMetric } from "../lib/sample.ts";
+import { blindnessMetric } from "../lib/counts/blindness.ts";
+import { overdueMetric } from "../lib/counts/counting.ts";
+import { sampleTimestampMetric } from "../lib/counts/sample.ts";
+import { reconcilerMetric } from "../lib/totals/events.ts";
 import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play, randomCount } from "./promtool.ts";
 import { randomFrom } from "./random.ts";
 

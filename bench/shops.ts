@@ -1,5 +1,5 @@
-import { blindnessMetric } from "../lib/blindness.ts";
-import { sampleTimestampMetric } from "../lib/sample.ts";
+import { blindnessMetric } from "../lib/counts/blindness.ts";
+import { sampleTimestampMetric } from "../lib/counts/sample.ts";
 import { byDay, minutesADay, minutesOf, notation, play, randomCount } from "./promtool.ts";
 import { randomFrom } from "./random.ts";
 

@@ -1,5 +1,5 @@
 // The SQL of docs/amounts.md: the function and the view that the sampler reads money from.
-import { checks, plain, rowsOf } from "../lib/checks.ts";
+import { checks, plain, rowsOf } from "../lib/counts/checks.ts";
 import { columnsOf, tables } from "./rights.ts";
 
 /**

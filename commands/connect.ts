@@ -1,7 +1,7 @@
 // A connection for a command, as the functions have one.
-import { keepConnections } from "../lib/connections.ts";
-import { type Database, withDeadline } from "../lib/database.ts";
-import type { FindDatabase } from "../lib/last-good-login.ts";
+import { keepConnections } from "../lib/postgres/connections.ts";
+import { type Database, withDeadline } from "../lib/postgres/database.ts";
+import type { FindDatabase } from "../lib/settings/settings.ts";
 
 /**
  * Connects and logs in as the functions do, by their password or IAM token. Rejects when `deadline` aborts or Postgres

@@ -1,5 +1,5 @@
 // Signs and posts a delivery to the receiver.
-import { sign } from "../lib/signature.ts";
+import { sign } from "../lib/totals/signature.ts";
 
 /** To wait for an answer. A receiver takes at most 15 s: serverless.yml. */
 export const answerTimeoutMs = 20_000;

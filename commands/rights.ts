@@ -1,7 +1,7 @@
 // What the database has to have besides the ledger and config/postgres/schema.sql: logins and their rights. `npm run
 // generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. Settings are the
-// functions' own: lib/transaction.ts.
-import { checks } from "../lib/checks.ts";
+// functions' own: lib/postgres/transaction.ts.
+import { checks } from "../lib/counts/checks.ts";
 
 /**
  * The logins, and how many connections each may have. roles.sql sets these numbers, and who is a member of whom, only

@@ -1,11 +1,11 @@
 // npm run send: signs one delivery, posts it, and prints the outcome.
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { phases } from "../lib/events.ts";
-import { fetchFailure } from "../lib/fetch-failure.ts";
-import { fetchSecrets } from "../lib/secrets.ts";
-import { isLocalHost, parseWebhookSecrets, SettingsError } from "../lib/settings.ts";
-import { plainId } from "../lib/signature.ts";
+import { fetchFailure } from "../lib/gateway/fetch-failure.ts";
+import { fetchSecrets } from "../lib/settings/secrets.ts";
+import { isLocalHost, parseWebhookSecrets, SettingsError } from "../lib/settings/settings.ts";
+import { phases } from "../lib/totals/events.ts";
+import { plainId } from "../lib/totals/signature.ts";
 import { receiverPort } from "./address.ts";
 import { command, Misuse, start } from "./command.ts";
 import { deliver } from "./deliver.ts";

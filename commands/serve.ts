@@ -5,7 +5,7 @@ import type http from "node:http";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { handler as receiver } from "../handlers/receiver.ts";
-import { loadSettings } from "../lib/settings.ts";
+import { loadSettings } from "../lib/settings/settings.ts";
 import { parseHost, parsePort, receiverPort } from "./address.ts";
 import { command, Misuse, start } from "./command.ts";
 import { type Served, serve } from "./function-url.ts";

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { deadlineFor } from "../lib/deadline.ts";
-import { parseDatabaseUrl } from "../lib/settings.ts";
+import { parseDatabaseUrl } from "../lib/settings/settings.ts";
 import { connect } from "./connect.ts";
 import { sqlName, sqlText } from "./quote.ts";
 

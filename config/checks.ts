@@ -1,5 +1,5 @@
-import { type Check, type CheckId, checks, stateOf } from "../lib/checks.ts";
-import { phases } from "../lib/events.ts";
+import { type Check, type CheckId, checks, stateOf } from "../lib/counts/checks.ts";
+import { phases } from "../lib/totals/events.ts";
 
 /** What people need of a check. Its alert, its tile and its rows in the docs come from here: `npm run generate`. */
 interface Told {

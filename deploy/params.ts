@@ -1,7 +1,7 @@
-import { checks } from "../lib/checks.ts";
-import { type LedgerTexts, parseLedger } from "../lib/ledger.ts";
-import type { FunctionName } from "../lib/settings.ts";
-import { mismatches } from "../lib/signature.ts";
+import { checks } from "../lib/counts/checks.ts";
+import { type LedgerTexts, parseLedger } from "../lib/settings/ledger.ts";
+import type { FunctionName } from "../lib/settings/settings.ts";
+import { mismatches } from "../lib/totals/signature.ts";
 import manifest from "../package.json" with { type: "json" };
 import { iamRole } from "./iam.ts";
 

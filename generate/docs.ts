@@ -1,8 +1,9 @@
 import { amountsSql } from "../commands/amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
-import { isAhead } from "../lib/blindness.ts";
-import { type Check, countTimeoutMs, plain, rowsOf, stateOf } from "../lib/checks.ts";
-import { phases, reconcilerFamilies, zeros } from "../lib/events.ts";
+import { isAhead } from "../lib/counts/blindness.ts";
+import { type Check, plain, rowsOf, stateOf } from "../lib/counts/checks.ts";
+import { readTimeoutMs } from "../lib/limits.ts";
+import { phases, reconcilerFamilies, zeros } from "../lib/totals/events.ts";
 import { between } from "./marks.ts";
 
 // What the pages of docs say about each check, in tables between marks.
@@ -107,7 +108,7 @@ export function rowsOutsidePage(text: string): string {
 export function pageWithCountTimeout(text: string): string {
   const said = /(?<=\b(?:count|function) takes (?:over|at most) )[\d.]+(?= s\b)/g;
   if (text.search(said) < 0) throw new Error('it does not say "count takes over … s", or "at most"');
-  return text.replaceAll(said, String(countTimeoutMs / 1000));
+  return text.replaceAll(said, String(readTimeoutMs / 1000));
 }
 
 /** docs/amounts.md with these statements, and how long the function may take. */

@@ -1,6 +1,6 @@
 import { toJsonSchema } from "@valibot/to-json-schema";
-import { eventSchema } from "../lib/events.ts";
 import { maxEvents } from "../lib/limits.ts";
+import { eventSchema } from "../lib/totals/events.ts";
 
 // docs/events.schema.json: the JSON Schema of a body, from the receiver's own schema.
 

@@ -1,5 +1,5 @@
 import { indexed } from "../config/checks.ts";
-import { checks } from "../lib/checks.ts";
+import { checks } from "../lib/counts/checks.ts";
 
 // The indexes of the checks, and their rollback. An index that is there stays as it is, also if the check's condition
 // has changed since: then people have to run the rollback first.
@@ -13,9 +13,9 @@ const dropped = checks.map(({ id }) => `drop index concurrently if exists veza_l
 
 /** config/postgres/indexes.sql */
 export const indexes = `\
--- Written by \`npm run generate\` from lib/checks.ts: one partial index for each check, over the rows in its state. A
--- check then reads these rows and no others, however large the table is. Optional, safe to run again. As the owner of
--- the tables, whose search_path leads to them:
+-- Written by \`npm run generate\` from lib/counts/checks.ts: one partial index for each check, over the rows in its
+-- state. A check then reads these rows and no others, however large the table is. Optional, safe to run again. As the
+-- owner of the tables, whose search_path leads to them:
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
 -- CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption, drop the invalid index and run this
 -- again. A partitioned table needs the statement without CONCURRENTLY: writes wait while its index is built. What is

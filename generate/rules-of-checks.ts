@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { alertOf, isPage, isRepaired, meaningOf, ranked, sweepSeconds, told } from "../config/checks.ts";
-import { type Check, checks } from "../lib/checks.ts";
+import { type Check, checks } from "../lib/counts/checks.ts";
 import { between } from "./marks.ts";
 
 // What config/alertmanager/ledger.yml says about each check.

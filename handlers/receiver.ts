@@ -1,18 +1,18 @@
 import { isUtf8 } from "node:buffer";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
-import { type Connections, keepConnections } from "../lib/connections.ts";
-import { type Database, isConnectionError, withDeadline } from "../lib/database.ts";
 import { deadlineFor, stayAwake, TooLate, withAnyOf } from "../lib/deadline.ts";
-import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/deliveries.ts";
-import { parseEvents, tally } from "../lib/events.ts";
 import { keptTimeoutMs, maxBodyBytes, maxIdLength, recordTimeoutMs, toleranceSeconds } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
-import { tryToPublish } from "../lib/publish.ts";
-import { Refusal } from "../lib/refusal.ts";
+import { type Connections, keepConnections } from "../lib/postgres/connections.ts";
+import { type Database, isConnectionError, withDeadline } from "../lib/postgres/database.ts";
 import { retryOnce } from "../lib/retry.ts";
-import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings.ts";
-import { plainId, readSignedHeaders, type SignedHeaders, verifySignature } from "../lib/signature.ts";
-import { logUnsigned } from "../lib/unsigned.ts";
+import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings/settings.ts";
+import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/totals/deliveries.ts";
+import { parseEvents, tally } from "../lib/totals/events.ts";
+import { tryToPublish } from "../lib/totals/publish.ts";
+import { Refusal } from "../lib/totals/refusal.ts";
+import { plainId, readSignedHeaders, type SignedHeaders, verifySignature } from "../lib/totals/signature.ts";
+import { logUnsigned } from "../lib/totals/unsigned.ts";
 
 const connectBy = keepConnections("veza-ledger-receiver");
 

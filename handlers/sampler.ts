@@ -1,14 +1,14 @@
 import type { Handler } from "aws-lambda";
-import { keepConnections } from "../lib/connections.ts";
-import { logCountedRows } from "../lib/counted-rows.ts";
+import { logCountedRows } from "../lib/counts/counted-rows.ts";
+import { exposeSample, takeSample } from "../lib/counts/sample.ts";
 import { deadlineFor, stayAwake } from "../lib/deadline.ts";
+import { isTransient, ledgerJob, push } from "../lib/gateway/pushgateway.ts";
 import { pushTimeoutMs, rowsTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
-import { tryToPublish } from "../lib/publish.ts";
-import { isTransient, ledgerJob, push } from "../lib/pushgateway.ts";
+import { keepConnections } from "../lib/postgres/connections.ts";
 import { retryOnce } from "../lib/retry.ts";
-import { exposeSample, takeSample } from "../lib/sample.ts";
-import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings.ts";
+import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings/settings.ts";
+import { tryToPublish } from "../lib/totals/publish.ts";
 
 const connectBy = keepConnections("veza-ledger-sampler");
 

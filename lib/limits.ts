@@ -1,5 +1,4 @@
-// How long the functions wait, and how long what they keep is good. transaction.ts has the time-outs of statements that
-// write, and serverless.yml has the functions' own.
+// How long the functions wait, and how long what they keep is good. serverless.yml has the functions' own time-outs.
 //
 // A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to publish, 2 for ids, 1.5 spare. A delivery has
 // 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
@@ -16,13 +15,17 @@ export const dialTimeoutMs = 3_000;
 /** All counts and their evidence. */
 export const sampleTimeoutMs = 8_000;
 /**
- * One of so many counts. All of them fit into a sample, one after the other: up to five counts have 1.5 s each, six
- * have 1.3 s, and ten have 0.8 s. checks.ts has the number of the checks.
+ * One statement that reads: a count, its evidence, or any other. All counts have to fit into a sample, one after the
+ * other: a test says so when a check is added.
  */
-export const countTimeoutMsAmong = (checks: number): number =>
-  Math.min(1_500, Math.floor(sampleTimeoutMs / checks / 100) * 100);
-/** To wait for a lock on a table that is counted. */
-export const countLockTimeoutMs = 500;
+export const readTimeoutMs = 1_500;
+/** To wait for a lock on a table that is read. */
+export const readLockTimeoutMs = 500;
+/** One statement that writes, and its wait for a lock. */
+export const writeTimeoutMs = 3_000;
+export const writeLockTimeoutMs = 2_000;
+/** Silence in a transaction of several messages, after which Postgres ends the session: a push has less time. */
+export const idleInTransactionTimeoutMs = 10_000;
 /** To push the gauges once. */
 export const pushTimeoutMs = 3_000;
 /** The ids of counted rows. */

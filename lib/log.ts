@@ -1,5 +1,4 @@
 import { fstatSync } from "node:fs";
-import type { DeliveryStatus } from "./deliveries.ts";
 
 export type Level = "info" | "warn" | "error";
 type Failure = { code?: string; reason: string };
@@ -14,7 +13,7 @@ interface Fields {
   "check failed": { check: string } & Failure;
   "rows counted": { check: string; ids: string[] };
   "evidence not read": { of: string } & Failure;
-  delivery: { id: string; status: DeliveryStatus; events: number; published: boolean };
+  delivery: { id: string; status: "recorded" | "duplicate"; events: number; published: boolean };
   "delivery refused": { id: string | undefined; status: number; error: string };
   "delivery not confirmed": { id: string | undefined } & Failure;
   "request refused": { status: number; error: string };

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { deliver } from "../commands/deliver.ts";
-import { keepConnections } from "../lib/connections.ts";
-import { withDeadline } from "../lib/database.ts";
 import { deadlineFor } from "../lib/deadline.ts";
-import { reconcilerMetric, type SentEvent } from "../lib/events.ts";
-import { parseDatabaseUrl } from "../lib/settings.ts";
+import { keepConnections } from "../lib/postgres/connections.ts";
+import { withDeadline } from "../lib/postgres/database.ts";
+import { parseDatabaseUrl } from "../lib/settings/settings.ts";
+import { reconcilerMetric, type SentEvent } from "../lib/totals/events.ts";
 
 /** What each button of the page does. Resolves to sentences about it, or rejects with an Error. */
 export type Buttons = Record<"rename" | "twice", () => Promise<string>>;

@@ -3,7 +3,7 @@ import { connect } from "../commands/connect.ts";
 import { tables } from "../commands/rights.ts";
 import { runSqlFiles, setUp } from "../commands/sql.ts";
 import { deadlineFor } from "../lib/deadline.ts";
-import { parseDatabaseUrl } from "../lib/settings.ts";
+import { parseDatabaseUrl } from "../lib/settings/settings.ts";
 
 /** Builds the demo ledger in an empty database. */
 export async function createDemoLedger(adminUrl: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { checks } from "../lib/checks.ts";
+import { checks } from "../lib/counts/checks.ts";
 
 /** Matches the counts by name: the rules' own series have the same labels. */
 export const countsQuery = `{__name__=~"${checks.map(({ metric }) => metric).join("|")}"}`;

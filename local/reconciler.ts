@@ -2,14 +2,14 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
 import { deliver } from "../commands/deliver.ts";
-import { type Check, checks, stateOf } from "../lib/checks.ts";
-import { keepConnections } from "../lib/connections.ts";
-import { withDeadline } from "../lib/database.ts";
+import { type Check, checks, stateOf } from "../lib/counts/checks.ts";
 import { deadlineFor } from "../lib/deadline.ts";
-import type { phases, SentEvent } from "../lib/events.ts";
-import { fetchFailure } from "../lib/fetch-failure.ts";
+import { fetchFailure } from "../lib/gateway/fetch-failure.ts";
 import { errorFields } from "../lib/log.ts";
-import { parseDatabaseUrl } from "../lib/settings.ts";
+import { keepConnections } from "../lib/postgres/connections.ts";
+import { withDeadline } from "../lib/postgres/database.ts";
+import { parseDatabaseUrl } from "../lib/settings/settings.ts";
+import type { phases, SentEvent } from "../lib/totals/events.ts";
 
 type Phase = (typeof phases)[number];
 

@@ -8,7 +8,7 @@ import { runSqlFiles } from "../commands/sql.ts";
 import { keepTicking } from "../commands/ticks.ts";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { type Level, writeLogWith } from "../lib/log.ts";
-import { loadSettings, settingNames } from "../lib/settings.ts";
+import { loadSettings, settingNames } from "../lib/settings/settings.ts";
 import { makeButtons } from "./buttons.ts";
 import { createDemoLedger, showAmounts } from "./demo-ledger.ts";
 import { countsGraph } from "./graph.ts";

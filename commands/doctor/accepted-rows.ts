@@ -1,7 +1,8 @@
 // The look "accepted rows": lists what people have accepted, and doubts what accepts no counted row.
 import type { Row } from "postgres";
-import { inForce, measureUnaccepted, type Unaccepted } from "../../lib/accepted.ts";
-import { type Check, checks, rowsOf, runChecks } from "../../lib/checks.ts";
+import { inForce, measureUnaccepted, type Unaccepted } from "../../lib/counts/accepted.ts";
+import { type Check, checks, rowsOf } from "../../lib/counts/checks.ts";
+import { runChecks } from "../../lib/counts/counting.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, orRemedy, well } from "./finding.ts";
 import type { AskWithin, LedgerScene } from "./scene.ts";

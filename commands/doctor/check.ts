@@ -1,8 +1,8 @@
 // The look "check …": whether the role can ask a check, and whether rows lack the time that it needs.
-import { isAhead } from "../../lib/blindness.ts";
-import { type Check, questionOf, stateOf } from "../../lib/checks.ts";
-import { codeOf } from "../../lib/database.ts";
+import { isAhead } from "../../lib/counts/blindness.ts";
+import { type Check, questionOf, stateOf } from "../../lib/counts/checks.ts";
 import { errorFields } from "../../lib/log.ts";
+import { codeOf } from "../../lib/postgres/database.ts";
 import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 import { correctRows, installAgain, readAView } from "./shared-steps.ts";

@@ -1,11 +1,13 @@
 // `npm run doctor -- postgres://…`: counts on a ledger where nothing of this service is installed.
 import type { Row } from "postgres";
-import type { Check, Outcome } from "../../lib/checks.ts";
-import { codeOf, type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
+import type { Check } from "../../lib/counts/checks.ts";
+import type { Outcome } from "../../lib/counts/counting.ts";
 import { deadlineFor, orAbort } from "../../lib/deadline.ts";
-import { countLockTimeoutMs } from "../../lib/limits.ts";
+import { readLockTimeoutMs } from "../../lib/limits.ts";
 import { errorFields } from "../../lib/log.ts";
-import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { codeOf, type Database, withDeadline } from "../../lib/postgres/database.ts";
+import type { DatabaseTarget } from "../../lib/settings/settings.ts";
+import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { sqlName, visibly } from "../quote.ts";
 import { isOurs, tables } from "../rights.ts";
 import { countNow, countOf } from "./counts.ts";
@@ -37,7 +39,7 @@ export async function countByUrl(
     print(
       visibly(`Reads ${target.database} on ${target.host} as ${target.username}.`) +
         `\nRead-only transactions, at most ${questionSeconds} s a question, ` +
-        `${countLockTimeoutMs / 1_000} s for a lock. Nothing is\n` +
+        `${readLockTimeoutMs / 1_000} s for a lock. Nothing is\n` +
         "written, nothing stays set on the session, and nothing is sent anywhere else.\n",
     );
     const signal = deadlineFor("Postgres", totalTimeoutMs);

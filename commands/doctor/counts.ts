@@ -1,6 +1,7 @@
 // The look "counts": what counts now.
-import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
-import { unusableSchemas } from "../../lib/session-facts.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { type Outcome, runChecks } from "../../lib/counts/counting.ts";
+import { unusableSchemas } from "../../lib/postgres/session-facts.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import { ago } from "./print.ts";
 import type { LedgerScene } from "./scene.ts";

@@ -1,6 +1,6 @@
 // The look "indexes": whether a check reads the whole of a large table every minute.
-import { type Check, checks, questionOf } from "../../lib/checks.ts";
-import type { Ask } from "../../lib/question.ts";
+import { type Check, checks, questionOf } from "../../lib/counts/checks.ts";
+import type { Ask } from "../../lib/postgres/question.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 

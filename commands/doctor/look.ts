@@ -1,6 +1,7 @@
 // A look, and how looks are taken one after the other.
-import { type Database, isConnectionLost } from "../../lib/database.ts";
+
 import { orAbort, withAnyOf } from "../../lib/deadline.ts";
+import { type Database, isConnectionLost } from "../../lib/postgres/database.ts";
 import { type Finding, findingOf, Problem } from "./finding.ts";
 import type { Functions } from "./scene.ts";
 

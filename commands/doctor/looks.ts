@@ -2,7 +2,7 @@
 // named "table orders" in table.ts: a file has the name that is printed, and so has its function. Three lines are no
 // looks: "settings" (settings.ts) and "Postgres" (postgres.ts) come before them, and "the first day" is of
 // count-by-url.ts.
-import { type Check, checks } from "../../lib/checks.ts";
+import { type Check, checks } from "../../lib/counts/checks.ts";
 import { tables } from "../rights.ts";
 import { lookAtAcceptedRows } from "./accepted-rows.ts";
 import { lookAtCheck } from "./check.ts";

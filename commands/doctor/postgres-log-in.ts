@@ -1,7 +1,9 @@
 // Logs in, and knows what to do where that fails.
-import { codeOf, type Database, type DatabaseTarget } from "../../lib/database.ts";
-import { isPasswordRefused } from "../../lib/last-good-login.ts";
+
 import { errorFields } from "../../lib/log.ts";
+import { codeOf, type Database } from "../../lib/postgres/database.ts";
+import { isPasswordRefused } from "../../lib/postgres/last-good-login.ts";
+import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { connect } from "../connect.ts";
 import { sqlName } from "../quote.ts";
 import { Problem, type Step } from "./finding.ts";

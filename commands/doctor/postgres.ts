@@ -1,9 +1,8 @@
 // The look "Postgres": a session as the functions open it, by a login that may do no more than it needs.
-import { countTimeoutMs } from "../../lib/checks.ts";
-import { codeOf, type Database, withDeadline } from "../../lib/database.ts";
-import { countLockTimeoutMs } from "../../lib/limits.ts";
-import { askOn } from "../../lib/question.ts";
-import type { Settings } from "../../lib/settings.ts";
+import { readLockTimeoutMs, readTimeoutMs } from "../../lib/limits.ts";
+import { codeOf, type Database, withDeadline } from "../../lib/postgres/database.ts";
+import { askOn } from "../../lib/postgres/question.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { Problem, type Step } from "./finding.ts";
 import { logIn } from "./postgres-log-in.ts";
 import type { AskWithin, InstallationScene } from "./scene.ts";
@@ -16,8 +15,8 @@ export const safeSettings = "set local search_path = pg_catalog, pg_temp;";
  * a count, so that what the doctor can read, a tick can read.
  */
 export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
-  const brief = { extra_float_digits: "1", lock_timeout: `${countLockTimeoutMs}ms` };
-  return (question, seconds = countTimeoutMs / 1_000) =>
+  const brief = { extra_float_digits: "1", lock_timeout: `${readLockTimeoutMs}ms` };
+  return (question, seconds = readTimeoutMs / 1_000) =>
     askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
 }
 

@@ -1,10 +1,10 @@
 // The look "Pushgateway": whether there is one gateway, which takes a push and shows it.
 import { randomInt } from "node:crypto";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { isWithoutTls } from "../../lib/fetch-failure.ts";
+import { isWithoutTls } from "../../lib/gateway/fetch-failure.ts";
+import { groupUrl, PushRefused, push } from "../../lib/gateway/pushgateway.ts";
 import { errorFields } from "../../lib/log.ts";
-import { groupUrl, PushRefused, push } from "../../lib/pushgateway.ts";
-import { isLocalHost } from "../../lib/settings.ts";
+import { isLocalHost } from "../../lib/settings/settings.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { GatewayScene } from "./scene.ts";
 

@@ -1,7 +1,7 @@
 // What the looks are told before they look. A look asks for the smallest of these that it needs.
 import type { Row } from "postgres";
-import type { Database } from "../../lib/database.ts";
-import type { Settings } from "../../lib/settings.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 
 /** Which functions the doctor looks at. A look for one function is skipped when only the other is looked at. */
 export interface Functions {

@@ -1,6 +1,6 @@
 // The look "server": whether it is the primary, and its clock is near this machine's.
 import { maxClockDifferenceSeconds } from "../../lib/limits.ts";
-import { clockDifferenceSeconds } from "../../lib/session-facts.ts";
+import { clockDifferenceSeconds } from "../../lib/postgres/session-facts.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 

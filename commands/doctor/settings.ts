@@ -1,8 +1,9 @@
 // The look "settings": the functions' own settings, and where they say that the ledger is.
-import { type Ledger, type LedgerTexts, parseLedger } from "../../lib/ledger.ts";
+
 import { errorFields } from "../../lib/log.ts";
-import { SecretsError } from "../../lib/secrets.ts";
-import { loadSettings, type Settings, SettingsError } from "../../lib/settings.ts";
+import { type Ledger, type LedgerTexts, parseLedger } from "../../lib/settings/ledger.ts";
+import { SecretsError } from "../../lib/settings/secrets.ts";
+import { loadSettings, type Settings, SettingsError } from "../../lib/settings/settings.ts";
 import { Problem } from "./finding.ts";
 import type { Functions } from "./scene.ts";
 

@@ -1,14 +1,15 @@
 // `--sql`: the statements of a tick, for people to paste.
 import type { Row } from "postgres";
-import { measureUnaccepted } from "../../lib/accepted.ts";
-import { amounts } from "../../lib/amounts.ts";
-import { blindness } from "../../lib/blindness.ts";
-import { checks, runChecks } from "../../lib/checks.ts";
-import { oldestRowsOf } from "../../lib/counted-rows.ts";
-import { outbox } from "../../lib/outbox.ts";
-import { measure } from "../../lib/question.ts";
-import { sessionQuestion } from "../../lib/session-facts.ts";
-import { searchPath } from "../../lib/transaction.ts";
+import { measureUnaccepted } from "../../lib/counts/accepted.ts";
+import { amounts } from "../../lib/counts/amounts.ts";
+import { blindness } from "../../lib/counts/blindness.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { oldestRowsOf } from "../../lib/counts/counted-rows.ts";
+import { runChecks } from "../../lib/counts/counting.ts";
+import { outbox } from "../../lib/counts/outbox.ts";
+import { measure } from "../../lib/postgres/question.ts";
+import { sessionQuestion } from "../../lib/postgres/session-facts.ts";
+import { searchPath } from "../../lib/postgres/transaction.ts";
 import { sqlText } from "../quote.ts";
 import { ledgerOf } from "./settings.ts";
 

@@ -1,7 +1,7 @@
 // The look "status of …": which statuses of a table nobody watches.
 import type { Row } from "postgres";
-import { checks } from "../../lib/checks.ts";
-import { codeOf } from "../../lib/database.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { codeOf } from "../../lib/postgres/database.ts";
 import { shellWord } from "../quote.ts";
 import { doubt, type Finding, well } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";

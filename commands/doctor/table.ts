@@ -1,6 +1,7 @@
 // The look "table …": where and what the table of a check is, and whether its rows can be seen.
-import { codeOf } from "../../lib/database.ts";
+
 import { errorFields } from "../../lib/log.ts";
+import { codeOf } from "../../lib/postgres/database.ts";
 import { shellWord, sqlName } from "../quote.ts";
 import { isOurs } from "../rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";

@@ -2,7 +2,7 @@
 // log-in fails by TLS.
 import { statSync } from "node:fs";
 import path from "node:path";
-import { isLocalHost } from "../../lib/settings.ts";
+import { isLocalHost } from "../../lib/settings/settings.ts";
 import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
 import type { GatewayScene } from "./scene.ts";
 

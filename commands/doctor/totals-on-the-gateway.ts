@@ -1,9 +1,9 @@
 // The look "totals on the gateway": whether the gateway shows more than the totals, which are lost events then.
 import { deadlineFor } from "../../lib/deadline.ts";
-import type { Series } from "../../lib/exposition.ts";
+import type { Series } from "../../lib/gateway/exposition.ts";
+import { readGroup, reconcilerJob } from "../../lib/gateway/pushgateway.ts";
 import { comparePushTimeoutMs } from "../../lib/limits.ts";
-import { readGroup, reconcilerJob } from "../../lib/pushgateway.ts";
-import { heldCounters } from "../../lib/totals.ts";
+import { heldCounters } from "../../lib/totals/totals.ts";
 import { type Finding, orRemedy, well, wrong } from "./finding.ts";
 import type { InstallationScene } from "./scene.ts";
 import { installAgain } from "./shared-steps.ts";

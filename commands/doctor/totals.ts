@@ -1,10 +1,10 @@
 // The look "totals": whether the functions can work with the totals.
 import type { Sql } from "postgres";
-import { codeOf } from "../../lib/database.ts";
-import { recordDelivery } from "../../lib/deliveries.ts";
-import { tally } from "../../lib/events.ts";
 import { errorFields } from "../../lib/log.ts";
-import { lockAndReadTotals } from "../../lib/publish.ts";
+import { codeOf } from "../../lib/postgres/database.ts";
+import { recordDelivery } from "../../lib/totals/deliveries.ts";
+import { tally } from "../../lib/totals/events.ts";
+import { lockAndReadTotals } from "../../lib/totals/publish.ts";
 import { roleOf } from "../rights.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";

@@ -1,5 +1,5 @@
 // The look "unwatched …": how many rows wait in a watched status, and no check watches them.
-import { checks, stateOf } from "../../lib/checks.ts";
+import { checks, stateOf } from "../../lib/counts/checks.ts";
 import { doubt, type Finding, well } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 

@@ -1,5 +1,5 @@
 import * as grafana from "@grafana/grafana-foundation-sdk/dashboard";
-import { sampleDurationMetric } from "../../lib/sample.ts";
+import { sampleDurationMetric } from "../../lib/counts/sample.ts";
 import { datasource, entryOf } from "./dashboard.ts";
 import { type AnyPanel, link } from "./panels.ts";
 import { pages } from "./queries.ts";

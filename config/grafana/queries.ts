@@ -1,10 +1,11 @@
 import { DataqueryBuilder } from "@grafana/grafana-foundation-sdk/prometheus";
-import { blindnessMetric } from "../../lib/blindness.ts";
-import { type Check, checkSuccessMetric, oldestItemMetric, openAgeMetric } from "../../lib/checks.ts";
-import { reconcilerMetric } from "../../lib/events.ts";
-import { outboxMetric } from "../../lib/outbox.ts";
-import { ledgerJob, reconcilerJob } from "../../lib/pushgateway.ts";
-import { infoMetric, sampleTimestampMetric } from "../../lib/sample.ts";
+import { blindnessMetric } from "../../lib/counts/blindness.ts";
+import type { Check } from "../../lib/counts/checks.ts";
+import { checkSuccessMetric, oldestItemMetric, openAgeMetric } from "../../lib/counts/counting.ts";
+import { outboxMetric } from "../../lib/counts/outbox.ts";
+import { infoMetric, sampleTimestampMetric } from "../../lib/counts/sample.ts";
+import { ledgerJob, reconcilerJob } from "../../lib/gateway/pushgateway.ts";
+import { reconcilerMetric } from "../../lib/totals/events.ts";
 import { ofStage, silentAfterSeconds } from "./dashboard.ts";
 
 // The queries of the panels, in PromQL. One series per stage everywhere, so that no stage hides another.

@@ -1,6 +1,6 @@
--- Written by `npm run generate` from lib/checks.ts: one partial index for each check, over the rows in its state. A
--- check then reads these rows and no others, however large the table is. Optional, safe to run again. As the owner of
--- the tables, whose search_path leads to them:
+-- Written by `npm run generate` from lib/counts/checks.ts: one partial index for each check, over the rows in its
+-- state. A check then reads these rows and no others, however large the table is. Optional, safe to run again. As the
+-- owner of the tables, whose search_path leads to them:
 --   psql "$DATABASE_URL" -f config/postgres/indexes.sql
 -- CONCURRENTLY blocks no writes, and fails in a transaction. After an interruption, drop the invalid index and run this
 -- again. A partitioned table needs the statement without CONCURRENTLY: writes wait while its index is built. What is

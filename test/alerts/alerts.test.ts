@@ -4,7 +4,7 @@ import { cp, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { needs } from "../helpers/needs.ts";
 import { unitTest, unitTestsIn, writeTests } from "../helpers/rule-tests.ts";
 import { type AlertRule, isAlert, shippedGroups } from "../helpers/rules.ts";

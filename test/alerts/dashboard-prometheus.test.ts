@@ -1,16 +1,16 @@
 // Every query of the dashboard on a real Prometheus, with two stages and a set-up without a stage.
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { alertOf } from "../../config/checks.ts";
-import { acceptedMetric, acceptedUntilMetric } from "../../lib/accepted.ts";
-import { amountMetric } from "../../lib/amounts.ts";
-import { blindnessMetric } from "../../lib/blindness.ts";
-import { checks } from "../../lib/checks.ts";
-import { reconcilerMetric } from "../../lib/events.ts";
-import { series } from "../../lib/exposition.ts";
-import { outboxMetric } from "../../lib/outbox.ts";
-import { exposeSample } from "../../lib/sample.ts";
-import { parseDatabaseUrl } from "../../lib/settings.ts";
-import { exposeTotals } from "../../lib/totals.ts";
+import { acceptedMetric, acceptedUntilMetric } from "../../lib/counts/accepted.ts";
+import { amountMetric } from "../../lib/counts/amounts.ts";
+import { blindnessMetric } from "../../lib/counts/blindness.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { outboxMetric } from "../../lib/counts/outbox.ts";
+import { exposeSample } from "../../lib/counts/sample.ts";
+import { series } from "../../lib/gateway/exposition.ts";
+import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
+import { reconcilerMetric } from "../../lib/totals/events.ts";
+import { exposeTotals } from "../../lib/totals/totals.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { exportedMetrics } from "../helpers/metrics.ts";
 import { alertsOf, dashboard, queryOf, resultOf, setGroup } from "../helpers/monitoring.ts";

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { sweepSeconds } from "../../config/checks.ts";
 import { silentAfterSeconds } from "../../config/grafana/dashboard.ts";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { dashboard } from "../helpers/monitoring.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 

@@ -2,11 +2,12 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play } from "../../bench/promtool.ts";
-import { acceptedMetric } from "../../lib/accepted.ts";
-import { blindnessMetric } from "../../lib/blindness.ts";
-import { checks, overdueMetric } from "../../lib/checks.ts";
-import { reconcilerMetric } from "../../lib/events.ts";
-import { sampleTimestampMetric } from "../../lib/sample.ts";
+import { acceptedMetric } from "../../lib/counts/accepted.ts";
+import { blindnessMetric } from "../../lib/counts/blindness.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { overdueMetric } from "../../lib/counts/counting.ts";
+import { sampleTimestampMetric } from "../../lib/counts/sample.ts";
+import { reconcilerMetric } from "../../lib/totals/events.ts";
 import { rulesPath } from "../helpers/rules.ts";
 
 const startHour = 4;

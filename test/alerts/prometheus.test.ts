@@ -5,7 +5,7 @@ import { serve } from "../../commands/function-url.ts";
 import { alertOf } from "../../config/checks.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { countsQuery } from "../../local/graph.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { createDatabase, type TestDatabase } from "../helpers/database.ts";

@@ -4,7 +4,7 @@
 import type { Context } from "aws-lambda";
 import { beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
 import { log } from "../../lib/log.ts";
-import type { FunctionName } from "../../lib/settings.ts";
+import type { FunctionName } from "../../lib/settings/settings.ts";
 import { type Alarm, alarmIn, alarmState, alarmStates, datapointOf, type LogLine, valuesOf } from "../helpers/alarm.ts";
 import { databaseForFile } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";

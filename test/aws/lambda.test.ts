@@ -2,7 +2,7 @@
 // else in it, which is frozen between two events.
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, inject, it } from "vitest";
-import type { FunctionName } from "../../lib/settings.ts";
+import type { FunctionName } from "../../lib/settings/settings.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { type Invocation, orphanRefund, signedEvent, startLambda } from "../helpers/lambda.ts";

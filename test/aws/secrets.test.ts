@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi
 import { serve } from "../../commands/function-url.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
-import { type KeptSecrets, keepSecrets } from "../../lib/kept-secrets.ts";
-import { loadSettings } from "../../lib/settings.ts";
+import { type KeptSecrets, keepSecrets } from "../../lib/settings/kept-secrets.ts";
+import { loadSettings } from "../../lib/settings/settings.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { setEnvironment, withoutSettings } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { signedHeaders } from "../../commands/deliver.ts";
-import { phases } from "../../lib/events.ts";
+import { phases } from "../../lib/totals/events.ts";
 import { startStopwatch } from "../helpers/stopwatch.ts";
 
 /** Values by series, written as on the gateway. */

@@ -7,7 +7,7 @@ import { countOf } from "../../commands/doctor/counts.ts";
 import { run as doctor } from "../../commands/doctor.ts";
 import { tables } from "../../commands/rights.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { type Check, checks } from "../../lib/checks.ts";
+import { type Check, checks } from "../../lib/counts/checks.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
 import { inLines } from "../helpers/doctor.ts";

@@ -6,7 +6,7 @@ import { askAsTick } from "../../bench/ledger.ts";
 import { lookAtServer } from "../../commands/doctor/server.ts";
 import { lookAtStatus } from "../../commands/doctor/status.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { type Check, checks } from "../../lib/checks.ts";
+import { type Check, checks } from "../../lib/counts/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";

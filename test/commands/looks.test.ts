@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { tables } from "../../commands/rights.ts";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { doctor } from "../helpers/doctor.ts";
 import { type Ledgers, ledgersAsOnRds } from "../helpers/ledgers-as-on-rds.ts";
 import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";

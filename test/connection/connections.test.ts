@@ -1,9 +1,10 @@
 // The pool: which connections are lent again, and which are closed.
 
 import { expect, it, onTestFinished, vi } from "vitest";
-import { type Connections, keepConnections } from "../../lib/connections.ts";
-import { type Database, type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
+import { type Connections, keepConnections } from "../../lib/postgres/connections.ts";
+import { type Database, withDeadline } from "../../lib/postgres/database.ts";
+import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { closedPort } from "../helpers/servers.ts";
 

@@ -4,16 +4,11 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
-import {
-  type Database,
-  type DatabaseTarget,
-  isConnectionError,
-  isConnectionLost,
-  withDeadline,
-} from "../../lib/database.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { dialTimeoutMs } from "../../lib/limits.ts";
-import { beginReading } from "../../lib/transaction.ts";
+import { type Database, isConnectionError, isConnectionLost, withDeadline } from "../../lib/postgres/database.ts";
+import { beginReading } from "../../lib/postgres/transaction.ts";
+import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { fullPort, tcpServer } from "../helpers/servers.ts";

@@ -1,10 +1,11 @@
 // Which password logs in when Postgres refuses the one in the secret: the secret's new one, or the last good one.
 
 import { expect, it, onTestFinished, vi } from "vitest";
-import { keepConnections } from "../../lib/connections.ts";
-import { type DatabaseTarget, withDeadline } from "../../lib/database.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { isPasswordRefused } from "../../lib/last-good-login.ts";
+import { keepConnections } from "../../lib/postgres/connections.ts";
+import { withDeadline } from "../../lib/postgres/database.ts";
+import { isPasswordRefused } from "../../lib/postgres/last-good-login.ts";
+import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { databaseForFile, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 

@@ -2,7 +2,7 @@
 
 import { fstatSync } from "node:fs";
 import { afterEach, expect, it, vi } from "vitest";
-import { fetchFailure } from "../../lib/fetch-failure.ts";
+import { fetchFailure } from "../../lib/gateway/fetch-failure.ts";
 import { errorFields } from "../../lib/log.ts";
 
 afterEach(() => {

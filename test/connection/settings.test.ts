@@ -1,8 +1,8 @@
 // Settings: what they are parsed to, and what is wrong with them.
 import tls, { rootCertificates } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { trustCertificates } from "../../lib/certificates.ts";
-import { findDatabaseOf, loadSettings, parseSettings, SettingsError } from "../../lib/settings.ts";
+import { trustCertificates } from "../../lib/settings/certificates.ts";
+import { findDatabaseOf, loadSettings, parseSettings, SettingsError } from "../../lib/settings/settings.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { newSecret } from "../helpers/receiver.ts";
 

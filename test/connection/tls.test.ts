@@ -4,7 +4,7 @@ import { chmod, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, inject, it, onTestFinished, vi } from "vitest";
 import { lookAtTls, tlsSteps } from "../../commands/doctor/tls.ts";
-import type { Settings } from "../../lib/settings.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { type LocalPostgres, startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
 import { runScript } from "../helpers/processes.ts";

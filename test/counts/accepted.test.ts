@@ -5,7 +5,7 @@ import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { pagesOfTick } from "../../bench/ledger.ts";
 import { lookAtAcceptedRows } from "../../commands/doctor/accepted-rows.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { type Check, checks } from "../../lib/checks.ts";
+import { type Check, checks } from "../../lib/counts/checks.ts";
 import { databasePerTest, openConnection, targetOf } from "../helpers/database.ts";
 import { sceneOf } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";

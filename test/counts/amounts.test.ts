@@ -2,7 +2,7 @@
 // server of its own, since the statements make a role.
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";

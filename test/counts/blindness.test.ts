@@ -1,7 +1,7 @@
 // What tells a blind check: the newest row, rows that can never count, and inserts.
 
 import { expect, it } from "vitest";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { databasePerTest, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, needsTime, onTable } from "../helpers/models.ts";

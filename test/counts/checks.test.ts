@@ -1,10 +1,10 @@
 // What a check takes for a count, and what becomes of a check that fails. truth.test.ts has what it counts.
 
 import { expect, it } from "vitest";
-import { checks, type Outcome, runChecks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { type Outcome, runChecks } from "../../lib/counts/counting.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { countTimeoutMsAmong, sampleTimeoutMs } from "../../lib/limits.ts";
-import { askOn } from "../../lib/question.ts";
+import { askOn } from "../../lib/postgres/question.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck, insertRows, needsTime, onTable } from "../helpers/models.ts";
@@ -32,12 +32,6 @@ it("leaves the others right when it would have to write, which is no reason to a
 it("the two required pages wait for as long as agreed", () => {
   const ages = Object.fromEntries(checks.map(({ id, overdueAfter }) => [id, overdueAfter]));
   expect(ages).toMatchObject({ stuck_orders: "40 minutes", orphan_refunds: "10 minutes" });
-});
-
-it("gives each count as much time as all of them have in one sample", () => {
-  expect([5, 6, 10].map(countTimeoutMsAmong)).toEqual([1_500, 1_300, 800]);
-  for (let many = 1; many <= 50; many += 1)
-    expect(many * countTimeoutMsAmong(many)).toBeLessThanOrEqual(sampleTimeoutMs);
 });
 
 it.each(checks)("of $id: which rows are overdue, and for how long the oldest has waited", async (check) => {

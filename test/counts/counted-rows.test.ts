@@ -1,10 +1,10 @@
 // Which rows a count above 0 counts: one line of the log for each check.
 
 import { expect, it, onTestFinished } from "vitest";
-import { checks } from "../../lib/checks.ts";
-import { keepConnections } from "../../lib/connections.ts";
-import { logCountedRows } from "../../lib/counted-rows.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { logCountedRows } from "../../lib/counts/counted-rows.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
+import { keepConnections } from "../../lib/postgres/connections.ts";
 import { databasePerTest, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, modelOf } from "../helpers/models.ts";

@@ -4,7 +4,7 @@ import type { ISql } from "postgres";
 import { expect, it } from "vitest";
 import { fillLedger, pagesOfTick } from "../../bench/ledger.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { databaseForTest } from "../helpers/database.ts";
 
 /** The pages of a tick on a ledger of so many settled rows, with indexes.sql, next to rows / 100 other tables. */

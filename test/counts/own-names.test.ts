@@ -3,9 +3,9 @@
 
 import { expect, it } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks, plain, rowsOf } from "../../lib/checks.ts";
-import { oldestRowsOf } from "../../lib/counted-rows.ts";
-import { beginReading } from "../../lib/transaction.ts";
+import { checks, plain, rowsOf } from "../../lib/counts/checks.ts";
+import { oldestRowsOf } from "../../lib/counts/counted-rows.ts";
+import { beginReading } from "../../lib/postgres/transaction.ts";
 import { databaseForTest, openConnection } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";

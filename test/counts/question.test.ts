@@ -2,9 +2,9 @@
 
 import { expect, it } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { recordDelivery } from "../../lib/deliveries.ts";
-import { publishTotals } from "../../lib/publish.ts";
-import { askOn } from "../../lib/question.ts";
+import { askOn } from "../../lib/postgres/question.ts";
+import { recordDelivery } from "../../lib/totals/deliveries.ts";
+import { publishTotals } from "../../lib/totals/publish.ts";
 import { databasePerTest, lend, openConnection } from "../helpers/database.ts";
 
 const { database, run } = databasePerTest();

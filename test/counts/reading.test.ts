@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks, rowsOf } from "../../lib/checks.ts";
+import { checks, rowsOf } from "../../lib/counts/checks.ts";
 import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";

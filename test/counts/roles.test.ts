@@ -4,8 +4,8 @@ import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, expect, it } from "vitest";
 import { readSqlFile, runSqlFiles, setUp } from "../../commands/sql.ts";
-import { countTimeoutMs } from "../../lib/checks.ts";
-import { beginPublishing, beginReading, beginWriting } from "../../lib/transaction.ts";
+import { readTimeoutMs } from "../../lib/limits.ts";
+import { beginPublishing, beginReading, beginWriting } from "../../lib/postgres/transaction.ts";
 import { serverForFile } from "../helpers/database.ts";
 
 const url = (await serverForFile()).replace(/\w+$/, "ledger");
@@ -39,7 +39,7 @@ it("says all settings in each transaction, whatever the database's own are, and 
     row_security: "off",
     jit: "off",
     transaction_read_only: "on",
-    statement_timeout: countTimeoutMs % 1_000 === 0 ? `${countTimeoutMs / 1_000}s` : `${countTimeoutMs}ms`,
+    statement_timeout: readTimeoutMs % 1_000 === 0 ? `${readTimeoutMs / 1_000}s` : `${readTimeoutMs}ms`,
     lock_timeout: "500ms",
   });
   expect(await last(beginWriting + shown("synchronous_commit"))).toMatchObject({

@@ -4,7 +4,8 @@ import { hash } from "node:crypto";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { beforeEach, expect, inject, it, onTestFinished, vi } from "vitest";
 import { handler } from "../../handlers/sampler.ts";
-import { type Check, type CheckId, checks, countTimeoutMs, questionOf } from "../../lib/checks.ts";
+import { type Check, type CheckId, checks, questionOf } from "../../lib/counts/checks.ts";
+import { readTimeoutMs } from "../../lib/limits.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { databaseForFile, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
@@ -245,7 +246,7 @@ it("has one session at most, and none that stays, when a count does not end", as
   await ticking;
   const [failed] = log.filter(({ message, check }) => message === "check failed" && check === "stuck_orders");
   expect(failed).toMatchObject({ code: "57014", reason: expect.stringMatching(/: a count may take \d\.?\d? s$/) });
-  expect(stopwatch()).toBeLessThan(2_500 + 2 * countTimeoutMs * Object.keys(onTable("orders", 0)).length);
+  expect(stopwatch()).toBeLessThan(2_500 + 2 * readTimeoutMs * Object.keys(onTable("orders", 0)).length);
   await expect.poll(sessions).toHaveLength(0);
   expect(await scrape(stage)).toMatchObject({ ...gauges, ...byMetric(onTable("orders", -1)) });
 });

@@ -1,8 +1,9 @@
 // What the first question of a session finds out: whether the answers after it can be believed.
 
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
-import { checks, type Outcome } from "../../lib/checks.ts";
-import { clockDifferenceSeconds } from "../../lib/session-facts.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import type { Outcome } from "../../lib/counts/counting.ts";
+import { clockDifferenceSeconds } from "../../lib/postgres/session-facts.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { forEachCheck, insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs, sampleOf } from "../helpers/sample.ts";

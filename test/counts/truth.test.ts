@@ -4,9 +4,10 @@
 
 import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
-import { checks, type Outcome, runChecks, stateOf } from "../../lib/checks.ts";
+import { checks, stateOf } from "../../lib/counts/checks.ts";
+import { type Outcome, runChecks } from "../../lib/counts/counting.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { askOn } from "../../lib/question.ts";
+import { askOn } from "../../lib/postgres/question.ts";
 import { createDatabase } from "../helpers/database.ts";
 import { type Model, modelOf, providerIds } from "../helpers/models.ts";
 

@@ -29,9 +29,15 @@ async function copyWithout(step: string): Promise<string> {
   return folder;
 }
 
-it("edits three files, and adds a page of the runbook", () => {
+it("edits four files, and adds a page of the runbook", () => {
   const alert = /docs\/runbook\/VezaLedger\w+\.md/;
-  expect(edited).toEqual(["config/checks.ts", expect.stringMatching(alert), "lib/checks.ts", "test/helpers/models.ts"]);
+  expect(edited).toEqual([
+    "config/checks.ts",
+    expect.stringMatching(alert),
+    "lib/counts/checks.ts",
+    "lib/limits.ts",
+    "test/helpers/models.ts",
+  ]);
 });
 
 it("makes a check that passes every test that knows of checks", { timeout: 1_200_000 }, async () => {
@@ -53,8 +59,9 @@ it("makes a check that passes every test that knows of checks", { timeout: 1_200
 
 describe.concurrent("is incomplete, and types or a test name it,", () => {
   it.for([
-    { step: "lib/checks.ts", named: "config/checks.ts" },
+    { step: "lib/counts/checks.ts", named: "config/checks.ts" },
     { step: "config/checks.ts", named: "config/checks.ts" },
+    { step: "lib/limits.ts", named: "lib/limits.ts" },
     { step: "test/helpers/models.ts", named: "test/helpers/models.ts" },
     { step: page, named: page },
     { step: generating, named: generating },

@@ -3,11 +3,11 @@ import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { alertOf, told } from "../../config/checks.ts";
 import { rulesFile } from "../../generate/rules-of-checks.ts";
-import { checks, plain, rowsOf } from "../../lib/checks.ts";
-import { eventSchema } from "../../lib/events.ts";
-import { idsKeptDays } from "../../lib/limits.ts";
-import { outboxLateAfter } from "../../lib/outbox.ts";
-import { settingNames } from "../../lib/settings.ts";
+import { checks, plain, rowsOf } from "../../lib/counts/checks.ts";
+import { outboxLateAfter } from "../../lib/counts/outbox.ts";
+import { idsKeptDays, readTimeoutMs, sampleTimeoutMs } from "../../lib/limits.ts";
+import { settingNames } from "../../lib/settings/settings.ts";
+import { eventSchema } from "../../lib/totals/events.ts";
 import { modelOf } from "../helpers/models.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
@@ -32,7 +32,7 @@ describe.each(checks)("$id has", (check) => {
     const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(await textOf(page)) ?? [];
     const { means, lost } = told[check.id];
     const texts = {
-      "lib/checks.ts, help": check.help,
+      "lib/counts/checks.ts, help": check.help,
       "config/checks.ts": means + lost,
       [page]: meaning,
       "test/helpers/models.ts": `${modelOf(check).staleAfterMinutes} minutes`,
@@ -47,6 +47,12 @@ describe.each(checks)("$id has", (check) => {
   });
 
   it("a page in docs/runbook that lists and counts the same rows", () => expectIn([[page, plain(rowsOf(check))]]));
+});
+
+it("all counts fit into one sample, one after the other", () => {
+  const longest = Math.floor(sampleTimeoutMs / checks.length / 100) * 100;
+  const advice = `lib/limits.ts: ${checks.length} counts share ${sampleTimeoutMs} ms: set readTimeoutMs to ${longest}`;
+  expect(readTimeoutMs, advice).toBeLessThanOrEqual(longest);
 });
 
 it("npm run generate writes the checks that page into each matcher of several, and twice the interval of sweeps", async () => {

@@ -2,9 +2,9 @@
 import postgres from "postgres";
 import { afterAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { recordDelivery } from "../../lib/deliveries.ts";
-import { parseEvents, tally } from "../../lib/events.ts";
-import { publishTotals } from "../../lib/publish.ts";
+import { recordDelivery } from "../../lib/totals/deliveries.ts";
+import { parseEvents, tally } from "../../lib/totals/events.ts";
+import { publishTotals } from "../../lib/totals/publish.ts";
 import { databaseForFile, lend, openConnection } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { needs } from "../helpers/needs.ts";

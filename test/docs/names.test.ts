@@ -3,10 +3,10 @@
 import { globSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
-import { acceptedUntilMetric } from "../../lib/accepted.ts";
-import { blindnessMetric } from "../../lib/blindness.ts";
-import { checks } from "../../lib/checks.ts";
-import { phases } from "../../lib/events.ts";
+import { acceptedUntilMetric } from "../../lib/counts/accepted.ts";
+import { blindnessMetric } from "../../lib/counts/blindness.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { phases } from "../../lib/totals/events.ts";
 import { exportedMetrics } from "../helpers/metrics.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
@@ -28,13 +28,13 @@ const alerts = (await shippedAlerts()).map(({ alert }) => alert);
 const known: [what: string, place: string, named: RegExp, names: string[]][] = [
   [
     "metric",
-    "lib/checks.ts or lib/events.ts",
+    "lib/counts/checks.ts or lib/totals/events.ts",
     /\bveza_(?:ledger|reconciler)_[a-z_]*[a-z]\b/g,
     [...exportedMetrics, ...[...others, ...ids].map((name) => `veza_ledger_${name}`), "veza_reconciler_gone"],
   ],
   ["alert", "config/alertmanager/ledger.yml", /\bVezaLedger[A-Z]\w+/g, alerts],
-  ["check", "lib/checks.ts", /\bcheck(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, ids],
-  ["phase", "lib/events.ts", /\bphase(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, [...phases]],
+  ["check", "lib/counts/checks.ts", /\bcheck(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, ids],
+  ["phase", "lib/totals/events.ts", /\bphase(?:=|: |": )["']?([a-z]+_[a-z_]+)/g, [...phases]],
 ];
 const files = "{README.md,{docs,config,generate,commands,lib,local,bench,clients,test}/**/*.{md,yml,ts,sql,json,go}}";
 

@@ -6,8 +6,8 @@ import { answerTimeoutMs } from "../../commands/deliver.ts";
 import { maxHttpConnections, maxRequestBytes } from "../../commands/function-url.ts";
 import { roles } from "../../commands/rights.ts";
 import { stopTimeoutMs } from "../../commands/serve.ts";
-import { parseEvents } from "../../lib/events.ts";
 import * as limits from "../../lib/limits.ts";
+import { parseEvents } from "../../lib/totals/events.ts";
 import manifest from "../../package.json" with { type: "json" };
 
 const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "clients/go/README.md"];

@@ -7,7 +7,7 @@ import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { tables } from "../../commands/rights.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { copyProject } from "../helpers/copy.ts";

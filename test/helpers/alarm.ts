@@ -1,4 +1,4 @@
-import type { FunctionName } from "../../lib/settings.ts";
+import type { FunctionName } from "../../lib/settings/settings.ts";
 import type { Resources } from "./packages.ts";
 import { ofType } from "./resources.ts";
 

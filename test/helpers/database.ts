@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import { afterAll, beforeEach, inject, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";
-import type { Connections } from "../../lib/connections.ts";
-import type { Database } from "../../lib/database.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { parseDatabaseUrl } from "../../lib/settings.ts";
+import type { Connections } from "../../lib/postgres/connections.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { createTemplate } from "./template.ts";
 

@@ -1,4 +1,4 @@
-import { settingNames } from "../../lib/settings.ts";
+import { settingNames } from "../../lib/settings/settings.ts";
 
 /** Sets environment variables of this process; undefined takes one away. */
 export function setEnvironment(variables: Record<string, string | undefined>): void {

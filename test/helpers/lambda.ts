@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { json } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
-import type { FunctionName } from "../../lib/settings.ts";
+import type { FunctionName } from "../../lib/settings/settings.ts";
 import { functionIn, type Packaged, unzip } from "./packages.ts";
 import { projectFolder } from "./processes.ts";
 import { httpServer } from "./servers.ts";

@@ -1,7 +1,7 @@
 // Ledgers on a server on which the doctor's remedies have to work as they are printed.
 import { readFile } from "node:fs/promises";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { certificatesIn, trustCertificates } from "../../lib/certificates.ts";
+import { certificatesIn, trustCertificates } from "../../lib/settings/certificates.ts";
 import { startAsOnRds } from "./as-on-rds.ts";
 import { rowsOfEveryKind } from "./doctor.ts";
 

@@ -1,5 +1,5 @@
-import { reconcilerFamilies } from "../../lib/events.ts";
-import { sampleFamilies } from "../../lib/sample.ts";
+import { sampleFamilies } from "../../lib/counts/sample.ts";
+import { reconcilerFamilies } from "../../lib/totals/events.ts";
 
 /** Every metric that the code exports. */
 export const exportedMetrics = [...sampleFamilies, ...reconcilerFamilies].map(({ name }) => name);

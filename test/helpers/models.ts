@@ -1,4 +1,4 @@
-import { type Check, type CheckId, checks } from "../../lib/checks.ts";
+import { type Check, type CheckId, checks } from "../../lib/counts/checks.ts";
 
 // What each check counts, said a second time, without SQL. Tests compare the statements with it, and make rows from it.
 

@@ -6,7 +6,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { unzipSync } from "fflate";
 import { vi } from "vitest";
-import type { FunctionName } from "../../lib/settings.ts";
+import type { FunctionName } from "../../lib/settings/settings.ts";
 import { projectFolder } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
 

@@ -1,10 +1,11 @@
-import { acceptedSeries } from "../../lib/accepted.ts";
-import { evidenceSuccessSeries } from "../../lib/blindness.ts";
-import { type CheckId, type Outcome, seriesOf } from "../../lib/checks.ts";
-import { keepConnections } from "../../lib/connections.ts";
+import { acceptedSeries } from "../../lib/counts/accepted.ts";
+import { evidenceSuccessSeries } from "../../lib/counts/blindness.ts";
+import type { CheckId } from "../../lib/counts/checks.ts";
+import { type Outcome, seriesOf } from "../../lib/counts/counting.ts";
+import { type Sample, takeSample } from "../../lib/counts/sample.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import type { Ledger } from "../../lib/ledger.ts";
-import { type Sample, takeSample } from "../../lib/sample.ts";
+import { keepConnections } from "../../lib/postgres/connections.ts";
+import type { Ledger } from "../../lib/settings/ledger.ts";
 import { targetOf } from "./database.ts";
 
 /** A sample on a connection of its own, as this login, of a ledger that is in `public` and writes in UTC. */

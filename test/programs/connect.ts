@@ -1,6 +1,6 @@
 import { connect } from "../../commands/connect.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { parseDatabaseUrl } from "../../lib/settings.ts";
+import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 
 // Connects to DATABASE_URL as the functions do, and prints how that went.
 const database = parseDatabaseUrl(process.env.DATABASE_URL ?? "");

@@ -2,10 +2,10 @@
 
 import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
-import { parseEvents, phases, tally } from "../../lib/events.ts";
-import { type Series, series } from "../../lib/exposition.ts";
-import { Refusal } from "../../lib/refusal.ts";
-import { exposeTotals, heldCounters } from "../../lib/totals.ts";
+import { type Series, series } from "../../lib/gateway/exposition.ts";
+import { parseEvents, phases, tally } from "../../lib/totals/events.ts";
+import { Refusal } from "../../lib/totals/refusal.ts";
+import { exposeTotals, heldCounters } from "../../lib/totals/totals.ts";
 
 const timestamp = "2026-01-31T12:00:00Z";
 const action = (phase: unknown) => ({ type: "reconciler.action", timestamp, data: { phase } });

@@ -2,10 +2,10 @@
 
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
-import { reconcilerFamilies } from "../../lib/events.ts";
-import { expose, keyOf, series } from "../../lib/exposition.ts";
-import { sampleFamilies } from "../../lib/sample.ts";
-import { exposeTotals } from "../../lib/totals.ts";
+import { sampleFamilies } from "../../lib/counts/sample.ts";
+import { expose, keyOf, series } from "../../lib/gateway/exposition.ts";
+import { reconcilerFamilies } from "../../lib/totals/events.ts";
+import { exposeTotals } from "../../lib/totals/totals.ts";
 import { findProgram } from "../helpers/find-program.ts";
 
 it("promtool finds nothing wrong with what both functions push", async () => {

@@ -2,10 +2,10 @@
 
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { Database } from "../../lib/database.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { recordDelivery } from "../../lib/deliveries.ts";
-import { publishTotals } from "../../lib/publish.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { recordDelivery } from "../../lib/totals/deliveries.ts";
+import { publishTotals } from "../../lib/totals/publish.ts";
 import { databaseForFile, lend, openConnection, targetOf, waitingPublishers } from "../helpers/database.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
 

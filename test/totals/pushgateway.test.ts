@@ -4,8 +4,8 @@ import type http from "node:http";
 import fc from "fast-check";
 import { describe, expect, inject, it } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { collectGroup, isTransient, PushRefused, push, readGroup } from "../../lib/pushgateway.ts";
-import { parseSettings } from "../../lib/settings.ts";
+import { collectGroup, isTransient, PushRefused, push, readGroup } from "../../lib/gateway/pushgateway.ts";
+import { parseSettings } from "../../lib/settings/settings.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
 

@@ -4,7 +4,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { eventsSchema } from "../../generate/events-schema.ts";
-import { parseEvents } from "../../lib/events.ts";
+import { parseEvents } from "../../lib/totals/events.ts";
 
 const matches = new Ajv2020().compile(eventsSchema());
 

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { readSignedHeaders, verifySignature } from "../../lib/signature.ts";
+import { readSignedHeaders, verifySignature } from "../../lib/totals/signature.ts";
 import { newSecret } from "../helpers/receiver.ts";
 
 const secret = newSecret();

@@ -5,12 +5,12 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
-import type { Database } from "../../lib/database.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { recordDelivery } from "../../lib/deliveries.ts";
-import { parseEvents, tally } from "../../lib/events.ts";
-import type { Series } from "../../lib/exposition.ts";
-import { lockPublisher, publishTotals } from "../../lib/publish.ts";
+import type { Series } from "../../lib/gateway/exposition.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { recordDelivery } from "../../lib/totals/deliveries.ts";
+import { parseEvents, tally } from "../../lib/totals/events.ts";
+import { lockPublisher, publishTotals } from "../../lib/totals/publish.ts";
 import {
   databaseForFile,
   databaseForTest,

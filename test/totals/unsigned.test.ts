@@ -1,14 +1,14 @@
 // What is logged of requests that nobody has signed.
 
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { Refusal } from "../../lib/refusal.ts";
+import { Refusal } from "../../lib/totals/refusal.ts";
 import { captureLog } from "../helpers/log.ts";
 
-let logUnsigned: typeof import("../../lib/unsigned.ts").logUnsigned;
+let logUnsigned: typeof import("../../lib/totals/unsigned.ts").logUnsigned;
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-01-31T12:00:00Z") });
   vi.resetModules(); // As new as in a process of its own.
-  ({ logUnsigned } = await import("../../lib/unsigned.ts"));
+  ({ logUnsigned } = await import("../../lib/totals/unsigned.ts"));
 });
 afterEach(() => void vi.useRealTimers());
 

@@ -1,8 +1,8 @@
 import * as common from "@grafana/grafana-foundation-sdk/common";
 import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
-import { checks } from "../../../lib/checks.ts";
-import { sampleDurationMetric, sampleTimestampMetric } from "../../../lib/sample.ts";
+import { checks } from "../../../lib/counts/checks.ts";
+import { sampleDurationMetric, sampleTimestampMetric } from "../../../lib/counts/sample.ts";
 import { entryOf, ofStage, silentAfterSeconds } from "../dashboard.ts";
 import {
   type AnyPanel,

@@ -1,8 +1,9 @@
 import * as common from "@grafana/grafana-foundation-sdk/common";
 import type { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
-import { acceptedMetric } from "../../../lib/accepted.ts";
-import { amountMetric } from "../../../lib/amounts.ts";
-import { type Check, helpOf, overdueMetric } from "../../../lib/checks.ts";
+import { acceptedMetric } from "../../../lib/counts/accepted.ts";
+import { amountMetric } from "../../../lib/counts/amounts.ts";
+import type { Check } from "../../../lib/counts/checks.ts";
+import { helpOf, overdueMetric } from "../../../lib/counts/counting.ts";
 import { alertOf, isPage, ranked, told } from "../../checks.ts";
 import { entryOf, ofStage, silentAfterSeconds } from "../dashboard.ts";
 import {

@@ -1,8 +1,8 @@
 import * as common from "@grafana/grafana-foundation-sdk/common";
 import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
-import { blindnessMetric } from "../../../lib/blindness.ts";
-import { outboxMetric } from "../../../lib/outbox.ts";
+import { blindnessMetric } from "../../../lib/counts/blindness.ts";
+import { outboxMetric } from "../../../lib/counts/outbox.ts";
 import { ranked, told } from "../../checks.ts";
 import { ofStage } from "../dashboard.ts";
 import {

@@ -6,7 +6,7 @@ import {
   YAxisConfigBuilder,
 } from "@grafana/grafana-foundation-sdk/heatmap";
 import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
-import { phases, reconcilerMetric } from "../../../lib/events.ts";
+import { phases, reconcilerMetric } from "../../../lib/totals/events.ts";
 import { sweepSeconds, told } from "../../checks.ts";
 import { ofStage } from "../dashboard.ts";
 import {

@@ -1,8 +1,8 @@
+import { errorFields, log } from "../log.ts";
+import type { Connections } from "../postgres/connections.ts";
+import { askOn, read } from "../postgres/question.ts";
 import { isAfterMoment } from "./accepted.ts";
 import { type Check, rowsOf } from "./checks.ts";
-import type { Connections } from "./connections.ts";
-import { errorFields, log } from "./log.ts";
-import { askOn, read } from "./question.ts";
 import type { Sample } from "./sample.ts";
 
 /**

@@ -1,5 +1,5 @@
-import { type Family, family } from "./exposition.ts";
-import type { Evidence } from "./question.ts";
+import { type Family, family } from "../gateway/exposition.ts";
+import type { Evidence } from "../postgres/question.ts";
 
 // The sender's outbox, where it is in the ledger's database: clients/go/outbox.sql makes it in public.
 

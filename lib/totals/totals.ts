@@ -1,5 +1,5 @@
+import { expose, keyOf, type Series, series } from "../gateway/exposition.ts";
 import { reconcilerFamilies, reconcilerMetric, zeros } from "./events.ts";
-import { expose, keyOf, type Series, series } from "./exposition.ts";
 
 const { orphanRefunds, lastRun, held: countersHeld, heldOrphans } = reconcilerMetric;
 

@@ -1,12 +1,22 @@
 // Unlike decodeURIComponent, unescape leaves a stray % as it is.
 import { unescape as decode } from "node:querystring";
+import type { PushgatewayTarget } from "../gateway/pushgateway.ts";
 import { certificatesIn, trustCertificates } from "./certificates.ts";
-import type { DatabaseTarget } from "./database.ts";
 import { keepSecrets } from "./kept-secrets.ts";
-import type { FindDatabase } from "./last-good-login.ts";
-import { parseLedger } from "./ledger.ts";
-import type { PushgatewayTarget } from "./pushgateway.ts";
+import { type Ledger, parseLedger } from "./ledger.ts";
 import type { Texts } from "./secrets.ts";
+
+/** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
+export interface DatabaseTarget {
+  host: string;
+  port: number;
+  database: string;
+  username: string;
+  /** `undefined`: each connection logs in with an IAM token of its own. */
+  password: string | undefined;
+  tls: "verified" | "unverified" | "off";
+  ledger: Ledger;
+}
 
 export interface Settings {
   database: DatabaseTarget;
@@ -17,6 +27,9 @@ export interface Settings {
   /** Of authorities that this process trusts in addition to its own, in PEM. */
   certificates: string[];
 }
+
+/** Finds where to connect; called with `fresh = true` after Postgres has refused the password. */
+export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
 
 /** Settings are missing or wrong. The message names each of them, and never shows a value. */
 export class SettingsError extends Error {}

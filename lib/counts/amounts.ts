@@ -1,5 +1,5 @@
-import { type Family, family } from "./exposition.ts";
-import type { Evidence } from "./question.ts";
+import { type Family, family } from "../gateway/exposition.ts";
+import type { Evidence } from "../postgres/question.ts";
 
 // The money in the rows that the checks count, where the owner has said what it is: docs/amounts.md.
 

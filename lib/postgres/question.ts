@@ -1,7 +1,7 @@
 import type { Row } from "postgres";
+import { type Series, series } from "../gateway/exposition.ts";
+import { errorFields, log } from "../log.ts";
 import { type Database, isConnectionLost, withDeadline } from "./database.ts";
-import { type Series, series } from "./exposition.ts";
-import { errorFields, log } from "./log.ts";
 import { beginReading } from "./transaction.ts";
 
 /** Asks the ledger one question, and resolves to its rows. Rejects as `withDeadline` does. */

@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import { type Family, keyOf, type Series, series } from "./exposition.ts";
-import { maxEvents } from "./limits.ts";
+import { type Family, keyOf, type Series, series } from "../gateway/exposition.ts";
+import { maxEvents } from "../limits.ts";
 import { Refusal } from "./refusal.ts";
 
 export const reconcilerMetric = {

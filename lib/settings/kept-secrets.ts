@@ -1,5 +1,5 @@
-import { secretsFreshMs, secretsRetryMs } from "./limits.ts";
-import { log } from "./log.ts";
+import { secretsFreshMs, secretsRetryMs } from "../limits.ts";
+import { log } from "../log.ts";
 import { fetchSecrets, type Texts } from "./secrets.ts";
 
 /** Secrets that are read rarely, and used by every invocation. */

@@ -1,7 +1,8 @@
-import { type Database, type DatabaseTarget, open } from "./database.ts";
+import { connectionFreshMs, maxConnections } from "../limits.ts";
+import type { DatabaseTarget, FindDatabase } from "../settings/settings.ts";
+import { type Database, open } from "./database.ts";
 import { iamToken } from "./iam-token.ts";
-import { type FindDatabase, rememberLogin } from "./last-good-login.ts";
-import { connectionFreshMs, maxConnections } from "./limits.ts";
+import { rememberLogin } from "./last-good-login.ts";
 
 /** A connection, and what it is to. */
 type Kept = Database & { place: string };

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { maxIdLength, toleranceSeconds } from "./limits.ts";
+import { maxIdLength, toleranceSeconds } from "../limits.ts";
 import { Refusal } from "./refusal.ts";
 
 /** The three headers of a delivery, checked as far as that needs no secret. */

@@ -1,10 +1,10 @@
 import { hash } from "node:crypto";
 import type { Sql } from "postgres";
+import type { Series } from "../gateway/exposition.ts";
+import { idsKeptDays } from "../limits.ts";
+import { beginWriting } from "../postgres/transaction.ts";
 import { nounOf, reconcilerMetric } from "./events.ts";
-import type { Series } from "./exposition.ts";
-import { idsKeptDays } from "./limits.ts";
 import { Refusal } from "./refusal.ts";
-import { beginWriting } from "./transaction.ts";
 
 /** What became of a delivery: `recorded` now, or a `duplicate` of a delivery that added the same. */
 export type DeliveryStatus = "recorded" | "duplicate";

@@ -1,5 +1,5 @@
-import { deadlineFor, orAbort } from "./deadline.ts";
-import { secretsTimeoutMs } from "./limits.ts";
+import { deadlineFor, orAbort } from "../deadline.ts";
+import { secretsTimeoutMs } from "../limits.ts";
 
 /** A secret could not be read. The message names it, the cause and a remedy, and shows nothing of its value. */
 export class SecretsError extends Error {}

@@ -1,15 +1,17 @@
 import { hash } from "node:crypto";
+import { expose, type Family, family, type Series, series } from "../gateway/exposition.ts";
+import { maxClockDifferenceSeconds } from "../limits.ts";
+import type { Connections } from "../postgres/connections.ts";
+import { type Database, isConnectionLost } from "../postgres/database.ts";
+import { askOn, measure } from "../postgres/question.ts";
+import { askSession } from "../postgres/session-facts.ts";
+import type { DatabaseTarget } from "../settings/settings.ts";
 import { acceptedFamilies, acceptedSeries, measureUnaccepted, type Unaccepted } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
 import { blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
-import { type Check, checkFamilies, checks, type Outcome, runChecks, seriesOf } from "./checks.ts";
-import type { Connections } from "./connections.ts";
-import { type Database, type DatabaseTarget, isConnectionLost } from "./database.ts";
-import { expose, type Family, family, type Series, series } from "./exposition.ts";
-import { maxClockDifferenceSeconds } from "./limits.ts";
+import { type Check, checks } from "./checks.ts";
+import { checkFamilies, type Outcome, runChecks, seriesOf } from "./counting.ts";
 import { outbox, outboxFamilies } from "./outbox.ts";
-import { askOn, measure } from "./question.ts";
-import { askSession } from "./session-facts.ts";
 
 /** What a tick measured. */
 export interface Sample {

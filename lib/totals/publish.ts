@@ -1,14 +1,14 @@
-import type { Connections } from "./connections.ts";
-import { type Database, withDeadline } from "./database.ts";
-import { deadlineFor, withAnyOf } from "./deadline.ts";
-import { keyOf, type Series } from "./exposition.ts";
-import { comparePushTimeoutMs, publishTimeoutMs } from "./limits.ts";
-import { errorFields, log } from "./log.ts";
-import { isTransient, push, readGroup, reconcilerJob } from "./pushgateway.ts";
-import { retryOnce } from "./retry.ts";
-import type { Settings } from "./settings.ts";
+import { deadlineFor, withAnyOf } from "../deadline.ts";
+import { keyOf, type Series } from "../gateway/exposition.ts";
+import { isTransient, push, readGroup, reconcilerJob } from "../gateway/pushgateway.ts";
+import { comparePushTimeoutMs, publishTimeoutMs } from "../limits.ts";
+import { errorFields, log } from "../log.ts";
+import type { Connections } from "../postgres/connections.ts";
+import { type Database, withDeadline } from "../postgres/database.ts";
+import { beginPublishing } from "../postgres/transaction.ts";
+import { retryOnce } from "../retry.ts";
+import type { Settings } from "../settings/settings.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
-import { beginPublishing } from "./transaction.ts";
 
 // One publishes, one waits, and all others leave it to who waits: that one reads the totals after they have committed.
 //

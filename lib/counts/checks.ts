@@ -1,8 +1,4 @@
-import { codeOf } from "./database.ts";
-import { type Family, family, type Series, series } from "./exposition.ts";
-import { countTimeoutMsAmong } from "./limits.ts";
-import type { Ask } from "./question.ts";
-import { mayHideRows, refuseHiddenRows } from "./row-security.ts";
+import { mayHideRows } from "../postgres/row-security.ts";
 
 /**
  * One ledger check, as the function runs it. config/checks.ts has what people need of it; `npm run generate` writes
@@ -104,17 +100,6 @@ const declared = [
 export type CheckId = (typeof declared)[number]["id"];
 export const checks: readonly Check[] = declared;
 
-/** How long one count may take, and any other statement that reads the ledger: the more checks, the shorter. */
-export const countTimeoutMs = countTimeoutMsAmong(checks.length);
-
-export const overdueMetric = "veza_ledger_overdue_rows";
-export const openAgeMetric = "veza_ledger_oldest_open_age_seconds";
-export const oldestItemMetric = "veza_ledger_oldest_item_timestamp_seconds";
-export const checkSuccessMetric = "veza_ledger_check_success";
-
-/** The help of a check's metric, which says what -1 is. */
-export const helpOf = ({ help }: Check): string => `${help}; -1 when the count failed.`;
-
 /**
  * SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. The operators are
  * Postgres' own: the ledger's schema may have others, which fit a varchar better.
@@ -164,104 +149,3 @@ export function questionOf(check: Check, { withOldest }: { withOldest: boolean }
   ];
   return `select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`;
 }
-
-/** Of some rows: how many are overdue, and the oldest row's time by `oldestAmong`. */
-export interface Waiting {
-  overdue: number;
-  oldestSeconds: number | undefined;
-}
-
-/** A measured count, and what is known of its rows. */
-type Count = Waiting & { count: number };
-
-/** What became of one check: its count, or the reason for having none. */
-export type Outcome = { check: Check } & (Count | { error: unknown });
-
-/**
- * Runs the checks, pipelined on one connection: one round trip, and a second one for a check whose oldest row cannot be
- * had. Never rejects: a check that fails, or has no answer in time, yields its error and leaves the others alone.
- */
-export function runChecks(ask: Ask, which = checks): Promise<Outcome[]> {
-  const run = async (check: Check) => ({ check, ...(await runCheck(ask, check).catch((error) => ({ error }))) });
-  return Promise.all(which.map(run));
-}
-
-/** SQLSTATE. */
-const noSuchTable = "42P01";
-const canceled = "57014";
-
-/** What Postgres does not say about a failed count, by SQLSTATE. */
-const hints: Record<string, string> = {
-  [noSuchTable]: "is LEDGER_SCHEMA right?",
-  [canceled]: `a count may take ${countTimeoutMs / 1000} s`,
-};
-
-async function runCheck(ask: Ask, check: Check): Promise<Count> {
-  const count = async (withOldest: boolean) => countIn((await ask(questionOf(check, { withOldest })))[0]);
-  try {
-    return await count(true);
-  } catch (error) {
-    const code = codeOf(error);
-    const hint = hints[code];
-    if (hint) throw Object.assign(new Error(`${(error as Error).message}: ${hint}`), { code });
-    // SQLSTATE class 42 or 22: the schema or a value does not suit the statement, and perhaps only its `oldest`.
-    if (!/^(42|22)/.test(code)) throw error;
-    return await count(false);
-  }
-}
-
-/** Takes an answer for a count only when it is one, and when nothing in it says that it may be wrong. */
-function countIn(row: Record<string, unknown> | undefined): Count {
-  if (!row) throw new Error("the query returned no row");
-  refuseHiddenRows(row);
-  if (row.time_type === "date") throw new Error("the column is a date: it cannot tell minutes");
-  const count = /^\d+$/.test(String(row.count)) ? Number(row.count) : Number.NaN;
-  if (!Number.isSafeInteger(count)) throw new Error("the query returned no count");
-  return { count, overdue: Number(row.overdue), oldestSeconds: oldestAmong(count, row.oldest) };
-}
-
-/**
- * The oldest row's Unix time in seconds: 0 when nothing was counted, undefined when unknown. At least 1, since software
- * may write the epoch, or the year 1, for "no time", and such a row is there.
- */
-export function oldestAmong(count: number, oldest: unknown): number | undefined {
-  if (count === 0) return 0;
-  return typeof oldest === "string" ? Math.max(1, Number(oldest)) : undefined;
-}
-
-/** The age in seconds at a tick: 0 without a row, Infinity where the time of none is known. */
-function ageOf(oldestSeconds: number | undefined, atSeconds: number): number {
-  if (oldestSeconds === undefined) return Infinity;
-  return oldestSeconds === 0 ? 0 : Math.max(1, atSeconds - oldestSeconds);
-}
-
-/**
- * The series of the checks, of a tick at `atSeconds`. Per check a count, -1 when unknown, and whether it succeeded.
- * Absent when unknown: the oldest row's timestamp, and for the alerts the overdue rows and an age. That age stands
- * still when the sampler dies: silence ages no row. `unaccepted` has the rows that nobody has accepted; by default,
- * all.
- */
-export function seriesOf(outcomes: Outcome[], atSeconds: number, unaccepted = new Map<string, Waiting>()): Series[] {
-  return outcomes.flatMap((outcome) => {
-    const { id, metric } = outcome.check;
-    const labels = { check: id };
-    if ("error" in outcome) return [series(metric, {}, -1), series(checkSuccessMetric, labels, 0)];
-    const { count, oldestSeconds } = outcome;
-    const waiting = unaccepted.get(id) ?? outcome;
-    return [
-      series(metric, {}, count),
-      series(checkSuccessMetric, labels, 1),
-      series(overdueMetric, labels, waiting.overdue),
-      series(openAgeMetric, labels, ageOf(waiting.oldestSeconds, atSeconds)),
-      ...(oldestSeconds === undefined ? [] : [series(oldestItemMetric, labels, oldestSeconds)]),
-    ];
-  });
-}
-
-export const checkFamilies: Family[] = [
-  ...checks.map((check) => family("gauge", check.metric, helpOf(check))),
-  family("gauge", overdueMetric, "Rows that wait too long and that nobody has accepted; absent if unknown."),
-  family("gauge", openAgeMetric, "Age at the tick of the oldest row that nobody has accepted; 0 for none."),
-  family("gauge", oldestItemMetric, "Unix time of the oldest row it counted; 0 for none, absent if unknown."),
-  family("gauge", checkSuccessMetric, "1 when the check has a count, 0 when the count failed and is -1."),
-];

@@ -1,6 +1,7 @@
-import { type Check, checks, type Outcome, stateOf } from "./checks.ts";
-import { type Family, family, type Series, series } from "./exposition.ts";
-import type { Evidence, Measured } from "./question.ts";
+import { type Family, family, type Series, series } from "../gateway/exposition.ts";
+import type { Evidence, Measured } from "../postgres/question.ts";
+import { type Check, checks, stateOf } from "./checks.ts";
+import type { Outcome } from "./counting.ts";
 
 // Could the tick have seen a stuck row? A count of 0 proves nothing when no row is written where the check looks.
 

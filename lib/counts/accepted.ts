@@ -1,6 +1,7 @@
-import { type Check, checks, type Outcome, oldestAmong, oldestOf, overdueOf, rowsOf, type Waiting } from "./checks.ts";
-import { type Family, family, type Series, series } from "./exposition.ts";
-import { type Ask, read } from "./question.ts";
+import { type Family, family, type Series, series } from "../gateway/exposition.ts";
+import { type Ask, read } from "../postgres/question.ts";
+import { type Check, checks, oldestOf, overdueOf, rowsOf } from "./checks.ts";
+import { type Outcome, oldestAmong, type Waiting } from "./counting.ts";
 
 // Rows that a check counts, and that a person has accepted until a day. A person accepts either one row, by its id, or
 // a backlog, by a moment: all rows from before it. The counts keep accepted rows, the alerts do not.

@@ -1,6 +1,11 @@
-import { countTimeoutMs } from "./checks.ts";
-import type { Ledger } from "./ledger.ts";
-import { countLockTimeoutMs } from "./limits.ts";
+import {
+  idleInTransactionTimeoutMs,
+  readLockTimeoutMs,
+  readTimeoutMs,
+  writeLockTimeoutMs,
+  writeTimeoutMs,
+} from "../limits.ts";
+import type { Ledger } from "../settings/ledger.ts";
 
 // What each message to Postgres begins with: the settings that it needs, for its own transaction. Nothing is kept on
 // the session, which a pooler in transaction mode hands to the next client. Nothing that a count depends on is kept in
@@ -35,22 +40,22 @@ export const beginReading = ({ schemas, timeZone }: Ledger, more: Record<string,
     TimeZone: timeZone,
     row_security: "off", // Hidden rows are an error instead of fewer rows, also behind a view.
     jit: "off", // To compile, as most servers do from a planned cost of 100,000 on, costs 100 to 300 ms of CPU.
-    statement_timeout: `${countTimeoutMs}ms`,
-    lock_timeout: `${countLockTimeoutMs}ms`,
+    statement_timeout: `${readTimeoutMs}ms`,
+    lock_timeout: `${readLockTimeoutMs}ms`,
     ...more,
   });
 
 const writing = {
   search_path: "pg_catalog, pg_temp", // The application's names mean nothing here.
   synchronous_commit: "on", // An answer means: on the disk.
-  statement_timeout: "3s",
-  lock_timeout: "2s",
+  statement_timeout: `${writeTimeoutMs}ms`,
+  lock_timeout: `${writeLockTimeoutMs}ms`,
 };
 
 /** SQL: begins a message that writes to ledger_metrics, and that commits at its end. */
 export const beginWriting: string = `set transaction isolation level read committed, read write;\n${setLocal(writing)}`;
 
-/** SQL: begins a transaction on ledger_metrics for several messages. Postgres ends it after 10 s of silence. */
+/** SQL: begins a transaction on ledger_metrics for several messages. Postgres ends it when it is silent. */
 export const beginPublishing: string =
   "begin isolation level read committed, read write;\n" +
-  setLocal({ ...writing, idle_in_transaction_session_timeout: "10s" });
+  setLocal({ ...writing, idle_in_transaction_session_timeout: `${idleInTransactionTimeoutMs}ms` });

@@ -1,4 +1,4 @@
-import { log } from "./log.ts";
+import { log } from "../log.ts";
 import type { Refusal } from "./refusal.ts";
 
 const quietMs = 60_000;

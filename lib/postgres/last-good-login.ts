@@ -1,8 +1,6 @@
-import { codeOf, type DatabaseTarget } from "./database.ts";
-import { log } from "./log.ts";
-
-/** Finds where to connect; called with `fresh = true` after Postgres has refused the password. */
-export type FindDatabase = (fresh: boolean) => Promise<DatabaseTarget>;
+import { log } from "../log.ts";
+import type { DatabaseTarget, FindDatabase } from "../settings/settings.ts";
+import { codeOf } from "./database.ts";
 
 /** Whether the password was refused: SQLSTATE 28P01, and PgBouncer's own 08P01, which has other meanings, too. */
 export const isPasswordRefused = (error: unknown): boolean =>

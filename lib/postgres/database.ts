@@ -2,21 +2,10 @@ import { once } from "node:events";
 import net from "node:net";
 import { connect as secure } from "node:tls";
 import postgres from "postgres";
-import { orAbort, withAnyOf } from "./deadline.ts";
-import type { Ledger } from "./ledger.ts";
-import { dialTimeoutMs } from "./limits.ts";
-
-/** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
-export interface DatabaseTarget {
-  host: string;
-  port: number;
-  database: string;
-  username: string;
-  /** `undefined`: each connection logs in with an IAM token of its own. */
-  password: string | undefined;
-  tls: "verified" | "unverified" | "off";
-  ledger: Ledger;
-}
+import { orAbort, withAnyOf } from "../deadline.ts";
+import { dialTimeoutMs } from "../limits.ts";
+import type { Ledger } from "../settings/ledger.ts";
+import type { DatabaseTarget } from "../settings/settings.ts";
 
 /** One connection. Once lost, it stays lost. */
 export interface Database {

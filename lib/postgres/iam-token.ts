@@ -1,8 +1,8 @@
 import { SignatureV4 } from "@smithy/signature-v4";
-import type { DatabaseTarget } from "./database.ts";
-import { deadlineFor, orAbort } from "./deadline.ts";
-import { credentialsTimeoutMs } from "./limits.ts";
-import { loadSdk } from "./secrets.ts";
+import { deadlineFor, orAbort } from "../deadline.ts";
+import { credentialsTimeoutMs } from "../limits.ts";
+import { loadSdk } from "../settings/secrets.ts";
+import type { DatabaseTarget } from "../settings/settings.ts";
 
 /**
  * Makes the password for one login by IAM: a request to connect, signed with this process's AWS credentials. RDS
