@@ -1,6 +1,6 @@
 // The SQL of docs/amounts.md: the function and the view that the sampler reads money from.
 import { checks, plain, rowsOf } from "../lib/counts/checks.ts";
-import { columnsOf, tables } from "./rights.ts";
+import { columnsOf, tables } from "./declared-rights.ts";
 
 /**
  * SQL: has the sampler read the money in the rows that each check counts, where its tables have these two columns. The

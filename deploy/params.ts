@@ -95,7 +95,7 @@ const mismatchPattern = `{ ${Object.values(mismatches)
   .map((beginning) => `($.message.error = "${beginning}*")`)
   .join(" || ")} }`;
 
-/** What a function logs in to Postgres as: commands/rights.ts has this role. */
+/** What a function logs in to Postgres as: commands/declared-rights.ts has this role. */
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
 /** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */

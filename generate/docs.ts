@@ -1,5 +1,5 @@
 import { amountsSql } from "../commands/amounts.ts";
-import { alertOf, isPage, isRepaired, ranked, told } from "../config/checks.ts";
+import { alertOf, isPage, isRepaired, ranked, told } from "../config/words-of-checks.ts";
 import { isAhead } from "../lib/counts/blindness.ts";
 import { type Check, plain, rowsOf, stateOf } from "../lib/counts/checks.ts";
 import { readTimeoutMs } from "../lib/limits.ts";

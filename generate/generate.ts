@@ -17,8 +17,8 @@ import { indexes, rollback } from "./indexes.ts";
 import { rolesFile, schemaFile } from "./roles.ts";
 import { rulesFile } from "./rules-of-checks.ts";
 
-// npm run generate: writes what is made from the checks (lib/counts/checks.ts and config/checks.ts), from the schema
-// of events (lib/totals/events.ts) and from config/grafana/*.ts. A test says when a file is stale:
+// npm run generate: writes what is made from the checks (lib/counts/checks.ts and config/words-of-checks.ts), from
+// the schema of events (lib/totals/events.ts) and from config/grafana/*.ts. A test says when a file is stale:
 // test/docs/generated.test.ts.
 
 const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;

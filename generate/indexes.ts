@@ -1,4 +1,4 @@
-import { indexed } from "../config/checks.ts";
+import { indexed } from "../config/words-of-checks.ts";
 import { checks } from "../lib/counts/checks.ts";
 
 // The indexes of the checks, and their rollback. An index that is there stays as it is, also if the check's condition

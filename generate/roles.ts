@@ -1,9 +1,9 @@
+import { ledgerRights, ourRights, outboxRights, type Right, roles, tables } from "../commands/declared-rights.ts";
 import { sqlName } from "../commands/quote.ts";
-import { ledgerRights, ourRights, outboxRights, type Right, roles, tables } from "../commands/rights.ts";
 import { checks } from "../lib/counts/checks.ts";
 import { between } from "./marks.ts";
 
-// The parts of schema.sql and roles.sql that come from the checks and from commands/rights.ts.
+// The parts of schema.sql and roles.sql that come from the checks and from commands/declared-rights.ts.
 
 /** config/postgres/schema.sql */
 export function schemaFile(text: string): string {

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { alertOf, isPage, isRepaired, meaningOf, ranked, sweepSeconds, told } from "../config/checks.ts";
+import { alertOf, isPage, isRepaired, meaningOf, ranked, sweepSeconds, told } from "../config/words-of-checks.ts";
 import { type Check, checks } from "../lib/counts/checks.ts";
 import { between } from "./marks.ts";
 

@@ -1,6 +1,6 @@
 import { amountsSql } from "../commands/amounts.ts";
 import { connect } from "../commands/connect.ts";
-import { tables } from "../commands/rights.ts";
+import { tables } from "../commands/declared-rights.ts";
 import { runSqlFiles, setUp } from "../commands/sql.ts";
 import { deadlineFor } from "../lib/deadline.ts";
 import { parseDatabaseUrl } from "../lib/settings/settings.ts";

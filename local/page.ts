@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
 import path from "node:path";
-import { alertOf } from "../config/checks.ts";
+import { alertOf } from "../config/words-of-checks.ts";
 import { amountMetric } from "../lib/counts/amounts.ts";
 import { blindnessMetric } from "../lib/counts/blindness.ts";
 import { checks } from "../lib/counts/checks.ts";

@@ -1,5 +1,5 @@
 // The look "columns of …": whether a table has the columns that its checks read.
-import { columnsOf } from "../rights.ts";
+import { columnsOf } from "../declared-rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 import { readAView } from "./shared-steps.ts";

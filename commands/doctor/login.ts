@@ -1,5 +1,5 @@
 // The look "login": whether the login is one for the functions that are looked at.
-import { type Role, roleOf } from "../rights.ts";
+import { type Role, roleOf } from "../declared-rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 

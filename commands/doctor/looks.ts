@@ -3,7 +3,7 @@
 // looks: "settings" (settings.ts) and "Postgres" (postgres.ts) come before them, and "the first day" is of
 // count-by-url.ts.
 import { type Check, checks } from "../../lib/counts/checks.ts";
-import { tables } from "../rights.ts";
+import { tables } from "../declared-rights.ts";
 import { lookAtAcceptedRows } from "./accepted-rows.ts";
 import { lookAtCheck } from "./check.ts";
 import { lookAtColumns } from "./columns.ts";

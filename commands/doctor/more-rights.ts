@@ -1,6 +1,7 @@
 // The look "more rights than it needs": what the logins of this service may do beyond roles.sql.
+
+import { isOurs, loginsOf, roleNames, tables } from "../declared-rights.ts";
 import { sqlName, sqlText } from "../quote.ts";
-import { isOurs, loginsOf, roleNames, tables } from "../rights.ts";
 import { doubt, type Finding, type Step, well } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 

@@ -1,7 +1,7 @@
 // The look "rights": which of the declared rights the login lacks.
 import type { Row } from "postgres";
+import { ledgerRights, ourRights, outboxRights, type Right, type Role, roleOf } from "../declared-rights.ts";
 import { sqlName, sqlText } from "../quote.ts";
-import { ledgerRights, ourRights, outboxRights, type Right, type Role, roleOf } from "../rights.ts";
 import { type Finding, type Step, well, wrong } from "./finding.ts";
 import type { InstallationScene } from "./scene.ts";
 import { installAgain } from "./shared-steps.ts";

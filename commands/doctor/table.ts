@@ -2,8 +2,8 @@
 
 import { errorFields } from "../../lib/log.ts";
 import { codeOf } from "../../lib/postgres/database.ts";
+import { isOurs } from "../declared-rights.ts";
 import { shellWord, sqlName } from "../quote.ts";
-import { isOurs } from "../rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 import { haveAnOwnedView, installAgain, readAView, schemaOption } from "./shared-steps.ts";

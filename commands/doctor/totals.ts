@@ -5,7 +5,7 @@ import { codeOf } from "../../lib/postgres/database.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { tally } from "../../lib/totals/events.ts";
 import { lockAndReadTotals } from "../../lib/totals/publish.ts";
-import { roleOf } from "../rights.ts";
+import { roleOf } from "../declared-rights.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 import { installAgain } from "./shared-steps.ts";

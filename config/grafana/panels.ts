@@ -4,7 +4,7 @@ import * as grafana from "@grafana/grafana-foundation-sdk/dashboard";
 import type { DataqueryBuilder } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Stat } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/timeseries";
-import { ranked, told } from "../checks.ts";
+import { ranked, told } from "../words-of-checks.ts";
 import { datasource, entryOf } from "./dashboard.ts";
 
 // What the panels have in common: frames, links, and how colours and texts are given. rows/ has the panels, each with

@@ -14,8 +14,9 @@
 --
 -- The logins get no password here: set one for each that you use, as by \password veza_ledger_sampler in psql.
 --
--- For developers: `npm run generate` writes the lines between "generated" and "end of" from commands/rights.ts. A right
--- that is taken out of this file stays where it was granted: write a revoke for it, as there is one for delete below.
+-- For developers: `npm run generate` writes the lines between "generated" and "end of" from
+-- commands/declared-rights.ts. A right that is taken out of this file stays where it was granted: write a revoke for
+-- it, as there is one for delete below.
 
 \set ON_ERROR_STOP on
 \if :{?schema}

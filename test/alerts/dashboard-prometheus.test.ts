@@ -1,6 +1,6 @@
 // Every query of the dashboard on a real Prometheus, with two stages and a set-up without a stage.
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { alertOf } from "../../config/checks.ts";
+import { alertOf } from "../../config/words-of-checks.ts";
 import { acceptedMetric, acceptedUntilMetric } from "../../lib/counts/accepted.ts";
 import { amountMetric } from "../../lib/counts/amounts.ts";
 import { blindnessMetric } from "../../lib/counts/blindness.ts";

@@ -1,7 +1,7 @@
 // What the committed dashboard shows and links to. dashboard-prometheus.test.ts runs its queries.
 import { expect, it } from "vitest";
-import { sweepSeconds } from "../../config/checks.ts";
 import { silentAfterSeconds } from "../../config/grafana/dashboard.ts";
+import { sweepSeconds } from "../../config/words-of-checks.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { dashboard } from "../helpers/monitoring.ts";
 import { shippedAlerts } from "../helpers/rules.ts";

@@ -2,7 +2,7 @@
 import type { Context, ScheduledEvent } from "aws-lambda";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { serve } from "../../commands/function-url.ts";
-import { alertOf } from "../../config/checks.ts";
+import { alertOf } from "../../config/words-of-checks.ts";
 import { handler as receiver } from "../../handlers/receiver.ts";
 import { handler as sampler } from "../../handlers/sampler.ts";
 import { checks } from "../../lib/counts/checks.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { alertOf } from "../../config/checks.ts";
+import { alertOf } from "../../config/words-of-checks.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { phases } from "../../lib/totals/events.ts";
 import { freePort } from "../../local/ports.ts";

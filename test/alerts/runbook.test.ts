@@ -6,7 +6,7 @@ import path from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { alertOf, isPage } from "../../config/checks.ts";
+import { alertOf, isPage } from "../../config/words-of-checks.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { sampleTimestampMetric } from "../../lib/counts/sample.ts";
 import { log, writeLogWith } from "../../lib/log.ts";

@@ -2,7 +2,7 @@
 // is wrong and nothing was changed. The application sees what it saw.
 import postgres from "postgres";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { roles } from "../../commands/rights.ts";
+import { roles } from "../../commands/declared-rights.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";

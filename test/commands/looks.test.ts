@@ -1,7 +1,7 @@
 // What the doctor finds, and that each remedy works as it is printed, on a server as on RDS.
 import { randomBytes } from "node:crypto";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { tables } from "../../commands/rights.ts";
+import { tables } from "../../commands/declared-rights.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { doctor } from "../helpers/doctor.ts";
 import { type Ledgers, ledgersAsOnRds } from "../helpers/ledgers-as-on-rds.ts";

@@ -32,7 +32,7 @@ async function copyWithout(step: string): Promise<string> {
 it("edits four files, and adds a page of the runbook", () => {
   const alert = /docs\/runbook\/VezaLedger\w+\.md/;
   expect(edited).toEqual([
-    "config/checks.ts",
+    "config/words-of-checks.ts",
     expect.stringMatching(alert),
     "lib/counts/checks.ts",
     "lib/limits.ts",
@@ -59,8 +59,8 @@ it("makes a check that passes every test that knows of checks", { timeout: 1_200
 
 describe.concurrent("is incomplete, and types or a test name it,", () => {
   it.for([
-    { step: "lib/counts/checks.ts", named: "config/checks.ts" },
-    { step: "config/checks.ts", named: "config/checks.ts" },
+    { step: "lib/counts/checks.ts", named: "config/words-of-checks.ts" },
+    { step: "config/words-of-checks.ts", named: "config/words-of-checks.ts" },
     { step: "lib/limits.ts", named: "lib/limits.ts" },
     { step: "test/helpers/models.ts", named: "test/helpers/models.ts" },
     { step: page, named: page },

@@ -1,7 +1,7 @@
 // What a change needs and neither TypeScript nor `npm run generate` holds: CONTRIBUTING.md has the common changes.
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { alertOf, told } from "../../config/checks.ts";
+import { alertOf, told } from "../../config/words-of-checks.ts";
 import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { checks, plain, rowsOf } from "../../lib/counts/checks.ts";
 import { outboxLateAfter } from "../../lib/counts/outbox.ts";
@@ -33,7 +33,7 @@ describe.each(checks)("$id has", (check) => {
     const { means, lost } = told[check.id];
     const texts = {
       "lib/counts/checks.ts, help": check.help,
-      "config/checks.ts": means + lost,
+      "config/words-of-checks.ts": means + lost,
       [page]: meaning,
       "test/helpers/models.ts": `${modelOf(check).staleAfterMinutes} minutes`,
     };

@@ -2,9 +2,9 @@
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
+import { roles } from "../../commands/declared-rights.ts";
 import { answerTimeoutMs } from "../../commands/deliver.ts";
 import { maxHttpConnections, maxRequestBytes } from "../../commands/function-url.ts";
-import { roles } from "../../commands/rights.ts";
 import { stopTimeoutMs } from "../../commands/serve.ts";
 import * as limits from "../../lib/limits.ts";
 import { parseEvents } from "../../lib/totals/events.ts";

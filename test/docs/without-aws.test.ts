@@ -5,7 +5,7 @@ import path from "node:path";
 import { dump, load } from "js-yaml";
 import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
-import { tables } from "../../commands/rights.ts";
+import { tables } from "../../commands/declared-rights.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { freePort } from "../../local/ports.ts";

@@ -1,5 +1,5 @@
 import * as common from "@grafana/grafana-foundation-sdk/common";
-import { alertOf, ranked } from "../../checks.ts";
+import { alertOf, ranked } from "../../words-of-checks.ts";
 import {
   type AnyPanel,
   colored,

@@ -4,7 +4,7 @@ import { acceptedMetric } from "../../../lib/counts/accepted.ts";
 import { amountMetric } from "../../../lib/counts/amounts.ts";
 import type { Check } from "../../../lib/counts/checks.ts";
 import { helpOf, overdueMetric } from "../../../lib/counts/counting.ts";
-import { alertOf, isPage, ranked, told } from "../../checks.ts";
+import { alertOf, isPage, ranked, told } from "../../words-of-checks.ts";
 import { entryOf, ofStage, silentAfterSeconds } from "../dashboard.ts";
 import {
   type AnyPanel,

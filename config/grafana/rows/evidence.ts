@@ -3,7 +3,7 @@ import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as Table } from "@grafana/grafana-foundation-sdk/table";
 import { blindnessMetric } from "../../../lib/counts/blindness.ts";
 import { outboxMetric } from "../../../lib/counts/outbox.ts";
-import { ranked, told } from "../../checks.ts";
+import { ranked, told } from "../../words-of-checks.ts";
 import { ofStage } from "../dashboard.ts";
 import {
   type AnyPanel,

@@ -7,7 +7,7 @@ import {
 } from "@grafana/grafana-foundation-sdk/heatmap";
 import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 import { phases, reconcilerMetric } from "../../../lib/totals/events.ts";
-import { sweepSeconds, told } from "../../checks.ts";
+import { sweepSeconds, told } from "../../words-of-checks.ts";
 import { ofStage } from "../dashboard.ts";
 import {
   type AnyPanel,
