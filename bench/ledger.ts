@@ -51,7 +51,10 @@ export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
     lost: new AbortController().signal,
     close,
   } as unknown as Database;
-  const { outcomes } = await takeSample({ use: (work) => work(database), close }, deadlineFor("Postgres", 60_000));
+  const { outcomes } = await takeSample(
+    { use: (work) => work(database), closeFree: close },
+    deadlineFor("Postgres", 60_000),
+  );
   for (const outcome of outcomes) if ("error" in outcome) throw outcome.error;
   return asked;
 }

@@ -51,6 +51,6 @@ async function tick(): Promise<Record<string, number>> {
     throw error;
   } finally {
     // Lambda freezes the process until the next tick; a kept connection would not survive that.
-    await connections.close();
+    await connections.closeFree();
   }
 }

@@ -106,7 +106,7 @@ export async function simulateReconciler(
   }
 
   await Promise.all([keepSweeping(), keepSending()]);
-  await connections.close();
+  await connections.closeFree();
 }
 
 /** Repairs one row, breaks another, and enqueues the events that a reconciler would post. */

@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { connectionFreshMs, maxConnections } from "../limits.ts";
 import type { DatabaseTarget, FindDatabase } from "../settings/settings.ts";
 import { type Database, open } from "./database.ts";
@@ -15,8 +16,8 @@ export interface Connections {
    * refuses the password, calls `work` once more on another login: see last-good-login.ts.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
-  /** Closes the free connections. */
-  close(): Promise<void>;
+  /** Closes the connections that are not lent. */
+  closeFree(): Promise<void>;
 }
 
 /**
@@ -26,9 +27,7 @@ export interface Connections {
  */
 export function keepConnections(name: string): (find: FindDatabase) => Connections {
   let free: Kept[] = [];
-  /** How many calls of `use` have a connection, or are about to have one. */
-  let working = 0;
-  const waiting: (() => void)[] = [];
+  const inTurn = pLimit(maxConnections);
   const logIn = rememberLogin();
   const close = async (some: Database[]) => {
     free = free.filter((database) => !some.includes(database));
@@ -54,22 +53,14 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
     }
   };
   return (find) => ({
-    use: async (work) => {
-      // While others wait, a call that ends gives its turn to the next of them: `working` stays the same.
-      if (working === maxConnections) await new Promise<void>((resolve) => waiting.push(resolve));
-      else working += 1;
-      try {
+    use: (work) =>
+      inTurn(async () => {
         const target = await find(false);
         const kept = takeFresh(placeOf(target));
         if (kept) return await lend(kept, work);
         return await logIn(target, find, async (login) => lend(await openNew(login), work));
-      } finally {
-        const next = waiting.shift();
-        if (next) next();
-        else working -= 1;
-      }
-    },
-    close: () => close(free),
+      }),
+    closeFree: () => close(free),
   });
 }
 

@@ -17,7 +17,7 @@ const open = (connections: Connections) =>
   });
 function keep(changes: Partial<DatabaseTarget> = {}) {
   const connections = keepConnections("test")(async () => ({ ...targetOf(database.receiverUrl), ...changes }));
-  onTestFinished(() => connections.close());
+  onTestFinished(() => connections.closeFree());
   return connections;
 }
 
@@ -72,7 +72,7 @@ it("lends five at once, and then to who has waited longest, also after work that
 });
 
 it.each([
-  ["it is told to", (connections: Connections) => connections.close()],
+  ["it is told to", (connections: Connections) => connections.closeFree()],
   ["one of them is lost", (connections: Connections) => connections.use((first) => first.close())],
 ])("closes all that are free when %s", async (_, end) => {
   const connections = keep();

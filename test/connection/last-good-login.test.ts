@@ -20,9 +20,9 @@ function keep(current: (fresh: boolean) => DatabaseTarget) {
     asked.push(fresh);
     return current(fresh);
   });
-  onTestFinished(() => connections.close());
+  onTestFinished(() => connections.closeFree());
   const ask = async () => {
-    await connections.close(); // As after each tick.
+    await connections.closeFree(); // As after each tick.
     return connections.use((lent) =>
       withDeadline(lent, deadlineFor("Postgres", 1_000), (sql) => sql`select current_database() as name`),
     );

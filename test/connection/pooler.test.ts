@@ -132,7 +132,7 @@ it("logs in with the secret's new password, though the pooler refuses the old on
     return parseDatabaseUrl(fresh ? shopUrl : url);
   });
   await connections.use(({ sql }) => sql`select`);
-  await connections.close();
+  await connections.closeFree();
   expect(asked).toEqual([false, true]);
   expect(await command("doctor", [], url)).toMatch(/✗ Postgres .*authentication failed\n +→ .* or a pooler lacks it: /);
 });

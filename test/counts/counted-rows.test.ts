@@ -18,7 +18,7 @@ async function logged(port = targetOf(database.samplerUrl).port, timeoutMs = 60_
   const sample = await sampleOf(database.samplerUrl);
   const log = captureLog();
   const connections = keepConnections("test")(async () => ({ ...targetOf(database.samplerUrl), port }));
-  onTestFinished(() => connections.close());
+  onTestFinished(() => connections.closeFree());
   await logCountedRows(connections, sample, deadlineFor("the ids", timeoutMs));
   return log;
 }

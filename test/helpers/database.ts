@@ -118,5 +118,5 @@ export async function openConnection(url: string): Promise<Database> {
 
 /** Lends this connection until it is lost, and what `open` opens from then on. */
 export function lend(first: Database, open: () => Promise<Database>): Connections {
-  return { use: async (work) => work(first.lost.aborted ? await open() : first), close: () => first.close() };
+  return { use: async (work) => work(first.lost.aborted ? await open() : first), closeFree: () => first.close() };
 }

@@ -13,7 +13,7 @@ export async function sampleOf(url: string, ledger: Partial<Ledger> = {}): Promi
   const target = targetOf(url);
   const connections = keepConnections("test")(async () => ({ ...target, ledger: { ...target.ledger, ...ledger } }));
   const sample = await takeSample(connections, deadlineFor("Postgres", 60_000));
-  await connections.close();
+  await connections.closeFree();
   return sample;
 }
 
