@@ -1,5 +1,5 @@
 // The SQL of docs/amounts.md: the function and the view that the sampler reads money from.
-import { checks, plain, rowsOf } from "../lib/counts/checks.ts";
+import { checks, rowsOf } from "../lib/counts/checks.ts";
 import { columnsOf, tables } from "./declared-rights.ts";
 
 /**
@@ -10,9 +10,8 @@ import { columnsOf, tables } from "./declared-rights.ts";
 export function amountsSql(): string {
   const money = ["amount_cents", "currency"];
   const selects = checks.map((check) => {
-    // Short lines, for the page.
-    const rows = plain(rowsOf(check)).replace(` and ${check.time} <`, `\n  and ${check.time} <`);
-    return `select '${check.id}', currency::text, amount_cents / 100.0\n${rows}`;
+    const rows = rowsOf(check).replaceAll(" and ", "\n  and "); // Short lines, for the page.
+    return `select '${check.id}', currency::text, amount_cents::numeric / 100.0\n${rows}`;
   });
   const grants = tables.map(
     (table) =>
@@ -28,7 +27,7 @@ grant usage on schema public to veza_ledger_amounts;
 ${grants.join("\n")}
 
 create or replace function ledger_metrics.amounts() returns table ("check" text, currency text, amount numeric)
-  language sql stable set search_path = public, pg_temp as $$
+  language sql stable set search_path = pg_catalog, public, pg_temp as $$
 ${selects.join("\nunion all\n")}
 $$;
 grant usage, create on schema ledger_metrics to veza_ledger_amounts;

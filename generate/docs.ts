@@ -1,8 +1,9 @@
 import { amountsSql } from "../commands/amounts.ts";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/words-of-checks.ts";
 import { isAhead } from "../lib/counts/blindness.ts";
-import { type Check, plain, rowsOf, stateOf } from "../lib/counts/checks.ts";
+import { type Check, rowsOf, stateOf } from "../lib/counts/checks.ts";
 import { readTimeoutMs } from "../lib/limits.ts";
+import { own, plain } from "../lib/postgres/own-names.ts";
 import { phases, reconcilerFamilies, zeros } from "../lib/totals/events.ts";
 import { between } from "./marks.ts";
 
@@ -74,7 +75,7 @@ export function runbookIndex(text: string): string {
   // One statement each: a check that fails keeps no other from its answer.
   const counts = ranked.map((check) => {
     const [from, where = ""] = plain(rowsOf(check)).split("\n");
-    const columns = `'${check.id}' as "check", count(*) as rows, min(${check.time}) as oldest`;
+    const columns = `'${check.id}' as "check", count(*) as rows, min(${check.time}::timestamptz) as oldest`;
     return `select ${columns} ${from}\n${folded(where)};\n`;
   });
   return between(between(text, "checks", bodyOf(alerts)), "counts", counts.join(""));
@@ -84,8 +85,8 @@ export function runbookIndex(text: string): string {
 function rowsOfChecks(these: readonly Check[], as: string, more: (time: string) => string): string {
   const selects = these.map((check) => {
     const { id, table, time } = check;
-    const where = folded(`where ${plain(stateOf(check))} and ${more(time)}`);
-    return `select '${id}' as "check", id::text as id, ${time} as ${as} from ${table}\n${where}\n`;
+    const where = folded(plain(`where ${stateOf(check)} and ${own(more(time))}`));
+    return `select '${id}' as "check", id::text as id, ${time}::timestamptz as ${as} from ${table}\n${where}\n`;
   });
   return selects.join("union all\n");
 }

@@ -1,4 +1,5 @@
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
+import { own } from "../postgres/own-names.ts";
 import { type Ask, read } from "../postgres/question.ts";
 import { type Check, checks, oldestOf, overdueOf, rowsOf } from "./checks.ts";
 import { type Outcome, oldestAmong, type Waiting } from "./counting.ts";
@@ -15,26 +16,27 @@ export const acceptedFamilies: Family[] = [
 ];
 
 /** SQL: the acceptances in force. The newest about a row, or about a check's moment, counts: it may end others. */
-export const inForce = `(
+export const inForce = own(`(
     select * from (
       select distinct on ("check", id) * from ledger_metrics.accepted order by "check", id, accepted_at desc
     ) as newest where until > now()
-  )`;
+  )`);
 
-const acceptedChecks = `
+const acceptedChecks = own(`
   select "check", count(*) filter (where id is not null) as ids,
     extract(epoch from max(until) filter (where id is null))::numeric as until
-  from ${inForce} as accepted group by 1`;
+  from ${inForce} as accepted group by 1`);
 
 /**
  * SQL: a condition: the check's moment does not accept the row. A moment accepts what had counted when it was written:
  * orders of its last minutes may get stuck later. A time that is missing, or before 1971, may be a new row's without a
  * time, so no moment accepts it.
  */
-export const isAfterMoment = ({ id, time, staleAfter = "0 minutes" }: Check): string => `(${time} > (
+export const isAfterMoment = ({ id, time, staleAfter = "0 minutes" }: Check): string =>
+  own(`(${time} > (
     select coalesce(max(least(up_to, accepted_at - interval '${staleAfter}')), '-infinity')
     from ${inForce} as moments where "check" = '${id}' and id is null
-  ) or ${time} < '1971-01-01' or ${time} is null)`;
+  ) or ${time} < '1971-01-01' or ${time} is null)`);
 
 /**
  * SQL: what is known of the rows that nobody has accepted, and how many are accepted by their ids. Backlogs are left
@@ -50,7 +52,7 @@ function unacceptedQuestion(check: Check, { ids, moment }: { ids: boolean; momen
   once as materialized (
     select id::text as id ${rowsOf(check)} and id::text in (select id from ids) group by 1 having count(*) = 1
   ),`;
-  return `${ids ? accepted : "\n  with"}
+  return own(`${ids ? accepted : "\n  with"}
   counted as (
     select ${check.time} as time, ${ids ? "coalesce(id::text in (select id from once), false)" : "false"} as is_accepted
     ${rows}
@@ -58,7 +60,7 @@ function unacceptedQuestion(check: Check, { ids, moment }: { ids: boolean; momen
   select count(*) filter (where is_accepted) as by_id, count(*) filter (where not is_accepted) as rows,
     ${overdueOf(check, "time", "not is_accepted")} as overdue,
     ${oldestOf("time", "not is_accepted")} as oldest
-  from counted`;
+  from counted`);
 }
 
 /** Of a check with acceptances: what is known of the rows that nobody has accepted. */

@@ -1,4 +1,5 @@
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
+import { own } from "../postgres/own-names.ts";
 import type { Evidence, Measured } from "../postgres/question.ts";
 import { type Check, checks, stateOf } from "./checks.ts";
 import type { Outcome } from "./counting.ts";
@@ -16,7 +17,7 @@ export const blindnessMetric = {
 const { newest, outside, inserts, checkInserts, watches, evidenceSuccess } = blindnessMetric;
 
 /** SQL: this time is over 5 minutes ahead of now: the reason `ahead` of a row that does not count. */
-export const isAhead = (time: string): string => `${time} > now() + interval '5 minutes'`;
+export const isAhead = (time: string): string => own(`${time} > now() + interval '5 minutes'`);
 
 export const blindnessFamilies: Family[] = [
   family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
@@ -35,13 +36,13 @@ function seenBy(check: Check): Evidence {
   const reasons = staleAfter ? ["no_time", "ahead"] : [];
   return {
     of: id,
-    question: `
+    question: own(`
   select count(*) filter (where ${time} is null) as no_time,
     count(*) filter (where ${isAhead(time)}) as ahead,
     extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz)::numeric
       as newest,
     (coalesce(max(${time}) filter (where ${time} <= now()) > now() - interval '5 minutes', false))::int as watches
-  from ${table} where ${stateOf(check)}`,
+  from ${table} where ${stateOf(check)}`),
     seriesIn: (row) => [
       [newest, { check: id }, row.newest],
       [watches, { check: id }, isByInserts(check) ? row.watches : undefined],
@@ -63,9 +64,9 @@ const tableList = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", 
  */
 const insertsOfTables: Evidence = {
   of: "inserts",
-  question: `
+  question: own(`
   with recursive below (given, oid) as (
-    select given, to_regclass(given)::oid from pg_catalog.unnest(array[${tableList}]) as given
+    select given, to_regclass(given)::oid from unnest(array[${tableList}]) as given
     union
     select given, refobjid from below, lateral (
       select refobjid from pg_rewrite
@@ -74,12 +75,12 @@ const insertsOfTables: Evidence = {
     ) as of_view
   )
   select given as "table", sum(case relkind when 'r' then pg_stat_get_tuples_inserted(oid)
-      else (select sum(pg_stat_get_tuples_inserted(relid::oid)) from pg_catalog.pg_partition_tree(oid)) end) as inserts
+      else (select sum(pg_stat_get_tuples_inserted(relid::oid)) from pg_partition_tree(oid)) end) as inserts
   from below, lateral (
     select relkind, relhassubclass from pg_class where pg_class.oid = below.oid offset 0
   ) as kind
   where current_setting('track_counts')::boolean and relkind in ('r', 'p')
-  group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`,
+  group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`),
   seriesIn: ({ table, inserts: value }) => [
     [inserts, { table }, value],
     ...ofInserts

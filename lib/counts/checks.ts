@@ -1,3 +1,4 @@
+import { own } from "../postgres/own-names.ts";
 import { mayHideRows } from "../postgres/row-security.ts";
 
 /**
@@ -21,7 +22,7 @@ export interface Check<Id extends string = CheckId> {
    * reconciler repairs them, these inserts also tell how many late repairs are too many.
    */
   entersBy: "insert" | "update";
-  /** SQL: what else is true of these rows. It reads this table alone: a view can join another. */
+  /** SQL: what else is true of these rows, made safe by `own`. It reads this table alone: a view can join another. */
   condition?: string;
   /** The columns that the condition reads. The roles get rights to them, and to no others. */
   columns?: readonly string[];
@@ -100,31 +101,25 @@ const declared = [
 export type CheckId = (typeof declared)[number]["id"];
 export const checks: readonly Check[] = declared;
 
-/**
- * SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. The operators are
- * Postgres' own: the ledger's schema may have others, which fit a varchar better.
- */
-export function stateOf({ status, condition }: Check): string {
-  const state = condition ? `status = '${status}' and ${condition}` : `status = '${status}'`;
-  return state.replaceAll(/ (=|<>) /g, " operator(pg_catalog.$1) ");
-}
-
-/** SQL as people read it: without the schema of operators. */
-export const plain = (sql: string): string => sql.replaceAll(/operator\(pg_catalog\.(=|<>)\)/g, "$1");
+/** SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. */
+export const stateOf = ({ status, condition }: Check): string =>
+  own(`status = '${status}'${condition ? ` and ${condition}` : ""}`);
 
 /** SQL: the Unix time in seconds of the oldest row with a finite time, among the rows of this condition. */
 export const oldestOf = (time: string, condition = "true"): string =>
-  `extract(epoch from (min(${time}) filter (where ${condition} and isfinite(${time})))::timestamptz)::numeric`;
+  own(`extract(epoch from (min(${time}) filter (where ${condition} and isfinite(${time})))::timestamptz)::numeric`);
 
 /** SQL: how many of the rows that a check counts are overdue, among the rows of this condition. */
-export const overdueOf = ({ time, overdueAfter }: Check, column = time, condition = "true"): string =>
-  `count(*) filter (where ${condition}${overdueAfter ? ` and ${column} < now() - interval '${overdueAfter}'` : ""})`;
+export function overdueOf({ time, overdueAfter }: Check, column = time, condition = "true"): string {
+  const isOverdue = overdueAfter ? ` and ${column} < now() - interval '${overdueAfter}'` : "";
+  return own(`count(*) filter (where ${condition}${isOverdue})`);
+}
 
 /** SQL: the rows that a check counts, from the word `from` on. */
 export function rowsOf(check: Check): string {
   const { table, time, staleAfter } = check;
   const isStale = staleAfter ? ` and ${time} < now() - interval '${staleAfter}'` : "";
-  return `from ${table}\nwhere ${stateOf(check)}${isStale}`;
+  return own(`from ${table}\nwhere ${stateOf(check)}${isStale}`);
 }
 
 /**
@@ -144,8 +139,8 @@ export function questionOf(check: Check, { withOldest }: { withOldest: boolean }
     "count(*)",
     `${overdueOf(check)} as overdue`,
     withOldest && `${oldestOf(time)} as oldest`,
-    staleAfter && `pg_catalog.pg_typeof(min(${time})) as time_type`,
+    staleAfter && `pg_typeof(min(${time})) as time_type`,
     mayHideRows(table),
   ];
-  return `select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`;
+  return own(`select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`);
 }

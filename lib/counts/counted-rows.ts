@@ -1,5 +1,6 @@
 import { errorFields, log } from "../log.ts";
 import type { Connections } from "../postgres/connections.ts";
+import { own } from "../postgres/own-names.ts";
 import { askOn, read } from "../postgres/question.ts";
 import { isAfterMoment } from "./accepted.ts";
 import { type Check, rowsOf } from "./checks.ts";
@@ -10,8 +11,8 @@ import type { Sample } from "./sample.ts";
  * that is accepted would be the same ten for months.
  */
 export const oldestRowsOf = (check: Check, hasMoment: boolean): string =>
-  `select left(id::text, 200) as id ${rowsOf(check)}${hasMoment ? ` and ${isAfterMoment(check)}` : ""}
-order by ${check.time} limit 10`;
+  own(`select left(id::text, 200) as id ${rowsOf(check)}${hasMoment ? ` and ${isAfterMoment(check)}` : ""}
+order by ${check.time} limit 10`);
 
 /**
  * Logs which rows a count above 0 counts, so that a row that is repaired before somebody looks is still known. Takes a

@@ -1,4 +1,5 @@
 import { codeOf, type Database } from "./database.ts";
+import { own } from "./own-names.ts";
 import { askOn } from "./question.ts";
 
 const mayRead = (schema: string, relation: string, which = "true") => `exists (
@@ -18,12 +19,12 @@ const isPlainOutbox = `relkind = 'r' and 3 = (
  * Also which schemas are there and may be used, since a search_path skips others without a word; and which of the
  * relations that not every database has this session may read.
  */
-export const sessionQuestion = `
-  select pg_catalog.to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
+export const sessionQuestion = own(`
+  select to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
     extract(epoch from clock_timestamp())::numeric as now,
     ${mayRead("public", "ledger_metrics_outbox", isPlainOutbox)} as "hasOutbox",
     ${mayRead("ledger_metrics", "amounts_at_risk")} as "hasAmounts",
-    ${mayRead("ledger_metrics", "accepted")} as "hasAccepted"`;
+    ${mayRead("ledger_metrics", "accepted")} as "hasAccepted"`);
 
 /** What a tick has to know of its session. */
 interface SessionFacts {

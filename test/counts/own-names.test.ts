@@ -1,62 +1,133 @@
 // Whoever may create in the ledger's schema, which is everybody before PostgreSQL 15, can make functions and operators
 // there that fit better than Postgres' own. None of them runs as the sampler, or makes a count wrong.
 
+import { readdir } from "node:fs/promises";
 import { expect, it } from "vitest";
+import { statementsOfTick } from "../../commands/doctor/statements.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks, plain, rowsOf } from "../../lib/counts/checks.ts";
+import { checks, rowsOf } from "../../lib/counts/checks.ts";
 import { oldestRowsOf } from "../../lib/counts/counted-rows.ts";
+import { own, plain } from "../../lib/postgres/own-names.ts";
 import { beginReading } from "../../lib/postgres/transaction.ts";
 import { databaseForTest, openConnection } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { countsIn, sampleOf } from "../helpers/sample.ts";
 
-const types = ["text", "varchar", "name", "name[]", "text[]", "oid", "regclass", "timestamptz", "timestamp", "interval"]
-  .concat(["date", "numeric", "bigint", "integer", "boolean", "jsonb", '"char"', "float8"])
-  .map((type) => `'${type}'`);
-const operators = ["=", "<>", "<", ">", "<=", ">=", "+", "-", "~"].map((operator) => `'${operator}'`);
+/** What columns of a ledger may be of. The last five are types of the ledger's own. */
+const columnTypes = ["text", "varchar", "timestamptz", "timestamp", "date", "bigint", "name"].concat([
+  "state",
+  "text_of_ours",
+  "short",
+  "moment",
+  "wall_clock",
+]);
+const otherTypes = [
+  "text[]",
+  "name[]",
+  "oid",
+  "interval",
+  "numeric",
+  "integer",
+  "boolean",
+  "jsonb",
+  '"char"',
+  "float8",
+];
+const operators = ["=", "<>", "<", ">", "<=", ">=", "+", "-", "~", "||", "/"];
+const list = (texts: readonly string[]) => texts.map((text) => `'${text}'`).join(", ");
 
-/** SQL: for each pair of types, each operator; for each type, each function of Postgres' that takes any, or a table. */
-const hostile = `
-  create type state as enum (${[...new Set(checks.map(({ status }) => `'${status}'`))]});
-  create domain text_of_ours as text;
+/**
+ * SQL: each operator, for each type of a column and any other; and each function and aggregate that these statements
+ * call, for each type of a column in the place of each argument. All of them raise an error when they run.
+ */
+const hostile = (statements: string) => `
+  create type state as enum ('failed', ${list([...new Set(checks.map(({ status }) => status))])});
+  create domain text_of_ours as text; create domain short as varchar(64);
+  create domain moment as timestamptz; create domain wall_clock as timestamp;
   do $do$
   declare
     body constant text := 'language plpgsql as $$ begin raise exception ''ran as %'', current_user; end $$';
-    types constant text[] := array[${types}, 'state', 'text_of_ours'];
+    columns constant text[] := array[${list(columnTypes)}];
+    types constant text[] := columns || array[${list(otherTypes)}];
+    called constant text[] := array[${list([...new Set(statements.match(/\b[a-z_]+(?=\()/g))])}];
     one record;
   begin
-    for one in select * from unnest(types) as a, unnest(types) as b, unnest(array[${operators}]) as operator loop
+    for one in select distinct pair.*, operator from unnest(columns) as given, unnest(types) as other,
+        lateral (values (given, other), (other, given)) as pair (a, b), unnest(array[${list(operators)}]) as operator
+    loop
       execute format('create function %I(%s, %s) returns boolean %s', one.operator, one.a, one.b, body);
       execute format('create operator %s (leftarg = %s, rightarg = %s, function = %4$I)', one.operator, one.a, one.b,
         one.operator);
     end loop;
-    for one in select distinct proname, a from pg_proc, unnest(types) as a
-      where pronamespace = 'pg_catalog'::regnamespace and pronargs = 1
-        and proargtypes[0]::regtype::text in ('"any"', 'anyelement', 'anyarray', 'regclass')
+    for one in select distinct proname, prokind = 'a' as is_aggregate, (
+          select string_agg(case when n = place then fits else type::regtype::text end, ', ' order by n)
+          from unnest(proargtypes) with ordinality as its (type, n)
+        ) as arguments
+      from pg_proc, generate_series(1, pronargs) as place, unnest(columns::regtype[]::text[]) as fits
+      where pronamespace = 'pg_catalog'::regnamespace and proname = any (called) and pronargs <= 2
+        and prokind in ('f', 'a') and not exists (
+          select from unnest(proargtypes) with ordinality as its (type, n) join pg_type on pg_type.oid = type
+          where n <> place and typtype = 'p')
     loop
-      execute format('create function %I(%s) returns text %s', one.proname, one.a, body);
+      if one.is_aggregate then
+        execute format('create function %I(text, %s) returns text %s', format('add_to_%s', one.proname), one.arguments, body);
+        execute format('create aggregate %I(%s) (sfunc = %I, stype = text, initcond = '''')', one.proname,
+          one.arguments, format('add_to_%s', one.proname));
+      else
+        execute format('create function %I(%s) returns text %s', one.proname, one.arguments, body);
+      end if;
     end loop;
   end $do$`;
 
-it.each(["varchar(20)", "state", "text_of_ours"])("a status of the type %s", async (type) => {
+/** What people on call paste into psql, by the pages. */
+const pasted = await Promise.all(
+  (await readdir("docs/runbook")).map(async (page) => [page, await blocksOf(`docs/runbook/${page}`, "sql")] as const),
+);
+
+it.each([
+  ["varchar(20)", "timestamptz"],
+  ["state", "timestamp"],
+  ["text_of_ours", "moment"],
+  ["short", "wall_clock"],
+])("a status of the type %s, times of the type %s", async (type, timeType) => {
   const log = captureLog();
   const database = await databaseForTest();
   const run = (statements: string) => database.admin.unsafe(statements);
-  await run(hostile);
+  await run(hostile(await statementsOfTick()));
   await runSqlFiles(database.adminUrl, setUp); // Nor as an administrator.
+  const id = type === "state" ? "varchar(64)" : "short";
+  const time = (column: string) => `alter ${column} type ${timeType}`;
+  const common = `alter status drop default, alter status type ${type} using status::${type},
+    ${time("created_at")}, ${time("updated_at")}`;
   await run(`set search_path = pg_catalog, public;
-    alter table orders alter status type ${type} using status::${type}, alter hyperswitch_payment_id type varchar(64);
-    alter table refunds alter status type ${type} using status::${type}, alter hyperswitch_refund_id type varchar(64);
-    alter table seller_transfers alter status type ${type} using status::${type}`);
+    alter table orders ${common}, alter hyperswitch_payment_id type ${id};
+    alter table refunds ${common}, alter hyperswitch_refund_id type ${id};
+    alter table seller_transfers ${common}`);
   for (const check of checks) await run(`set search_path = pg_catalog, public; ${insertRows(check, 3)}`);
   await run(`set search_path = pg_catalog; insert into ledger_metrics.accepted ("check", id, up_to, until, why) values
     ('stuck_orders', '1', null, now() + '1 day', 'x'), ('stuck_refunds', null, now(), now() + '1 day', 'x')`);
+  await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", ...setUp]);
   const { outcomes, unread, unaccepted } = await sampleOf(database.samplerUrl);
   expect(countsIn(outcomes, (error) => error)).toEqual(Object.fromEntries(checks.map(({ id }) => [id, 3])));
   expect([unread, [...unaccepted.keys()], log]).toEqual([[], ["stuck_orders", "stuck_refunds"], []]);
   const { sql, ledger } = await openConnection(database.samplerUrl);
   for (const check of checks) await sql.unsafe(beginReading(ledger) + oldestRowsOf(check, true));
+  for (const [page, blocks] of pasted) {
+    for (const statements of blocks) {
+      const paste = database.admin.begin(async (session) => {
+        await session.unsafe("set local role veza_ledger_oncall; set local search_path = public");
+        await session.unsafe(statements);
+      });
+      await expect.soft(paste, page).resolves.toBeUndefined();
+    }
+  }
+});
+
+it("each statement of a tick has nothing left that could be somebody else's", async () => {
+  const statements = (await statementsOfTick()).replace(/^set .*/gm, "");
+  expect(own(statements)).toBe(statements);
 });
 
 it.each([

@@ -67,7 +67,7 @@ it.each<[string, breaks: string, mends: [column?: string, from?: string]]>([
     change("timestamp", "created_at at time zone 'Asia/Tokyo'"),
     ["created_at", "created_at at time zone 'Asia/Tokyo'"],
   ],
-  ["Unix time", change("bigint", "extract(epoch from created_at)"), ["created_at", "to_timestamp(created_at)"]],
+  ["Unix time", change("bigint", "extract(epoch from created_at)"), ["created_at", "to_timestamp(created_at::float8)"]],
   ["a renamed status", rename, ["status", renamed]],
   ["an id that is a number", asNumber, ["hyperswitch_payment_id", "hyperswitch_payment_id::text"]],
   ["no time", noTime, ["created_at", "coalesce(created_at, '-infinity')"]],

@@ -64,7 +64,8 @@ func sweep(ctx context.Context, db *gorm.DB) error {
 	startedAt := time.Now()
 	var stuck []Order
 	err := db.WithContext(ctx).Raw(`select id from orders
-		where status = 'pending' and hyperswitch_payment_id <> '' and created_at < now() - interval '30 minutes'
+		where status::text = 'pending' and hyperswitch_payment_id::text <> ''
+			and created_at::timestamptz < now() - interval '30 minutes'
 		order by created_at limit 1`).Scan(&stuck).Error
 	if err != nil {
 		return err
