@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -152,9 +153,10 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 		"!":                      {ledgermetrics.SweepEnded(0), ledgermetrics.SweepEnded(24 * time.Hour), ledgermetrics.SweepEnded(1)},
 	}
 	phases := []ledgermetrics.Phase{ledgermetrics.StuckOrders, ledgermetrics.StuckRefunds, ledgermetrics.OrphanRefunds}
+	prefix := fmt.Sprintf("%016x-", rand.Uint64()) // Others post to this receiver too.
 	for range 200 {
-		id := ""
-		for range 1 + rand.N(240) {
+		id := prefix
+		for range 1 + rand.N(240-len(prefix)) {
 			id += string('!' + rand.N('~'-'!'+1))
 		}
 		id = strings.ReplaceAll(id, ".", "-")
