@@ -1,6 +1,14 @@
 // What all commands have in common: options, usage, exit codes, and the end of the process.
+import path from "node:path";
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { stayAwake } from "../lib/deadline.ts";
+
+/** Whether this is the archive for a host, where a command is one file of JavaScript: it has no npm and no demo. */
+export const inArchive = import.meta.filename.endsWith(".mjs");
+
+/** How a command is called here, up to its arguments: it can be pasted in the project's folder, or anywhere on a host. */
+export const callOf = (name: "serve" | "doctor" | "send"): string =>
+  inArchive ? `${path.join(import.meta.dirname, "../bin/veza-ledger-metrics")} ${name}` : `npm run ${name} --`;
 
 /** Where a command prints its lines. */
 export type Out = Pick<Console, "log" | "error">;

@@ -1,7 +1,7 @@
-// npm run doctor: looks for everything that would keep the functions from working, with their own settings and code.
+// The command doctor: looks for everything that would keep the functions from working, with their own settings and code.
 // Prints a finding for each look. What it writes to the database, it takes back.
 import { deadlineFor } from "../lib/deadline.ts";
-import { command, Misuse, start } from "./command.ts";
+import { callOf, command, Misuse, start } from "./command.ts";
 import { countByUrl } from "./doctor/count-by-url.ts";
 import { type Finding, findingOf, type Verdict, well } from "./doctor/finding.ts";
 import { takeLooks } from "./doctor/look.ts";
@@ -12,10 +12,11 @@ import type { Functions } from "./doctor/scene.ts";
 import { readSettings } from "./doctor/settings.ts";
 import { statementsOfTick } from "./doctor/statements.ts";
 
-const usage = `usage: npm run doctor [-- sampler | receiver] [--settled <status>,<status>]
-                      [--strict [--known <name>,<name>]]
-       npm run doctor -- sampler --sql
-       npm run doctor -- postgres://… [--schema <name>,<name>]
+const call = callOf("doctor");
+const usage = `usage: ${call} [sampler | receiver] [--settled <status>,<status>]
+              [--strict [--known <name>,<name>]]
+       ${call} sampler --sql
+       ${call} postgres://… [--schema <name>,<name>]
 
   Exit code 0: nothing is wrong (✗). 1: something is, or is unknown
 

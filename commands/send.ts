@@ -1,4 +1,4 @@
-// npm run send: signs one delivery, posts it, and prints the outcome.
+// The command send: signs one delivery, posts it, and prints the outcome.
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { fetchFailure } from "../lib/gateway/fetch-failure.ts";
@@ -7,12 +7,12 @@ import { isLocalHost, parseWebhookSecrets, SettingsError } from "../lib/settings
 import { phases } from "../lib/totals/events.ts";
 import { plainId } from "../lib/totals/signature.ts";
 import { receiverPort } from "./address.ts";
-import { command, Misuse, start } from "./command.ts";
+import { callOf, command, inArchive, Misuse, start } from "./command.ts";
 import { deliver } from "./deliver.ts";
 import { demoSecret } from "./demo-secret.ts";
 import { shellWord, visibly } from "./quote.ts";
 
-const usage = `usage: npm run send -- <what> [--id <id>]
+const usage = `usage: ${callOf("send")} <what> [--id <id>]
 
   action <phase>       one repaired row; the phase is one of
                        ${phases.join(", ")}
@@ -27,8 +27,12 @@ const usage = `usage: npm run send -- <what> [--id <id>]
   -h, --help           prints this
 
 RECEIVER_URL names the receiver, and WEBHOOK_SECRET is its secret; or SECRET_ID
-names the secret in AWS Secrets Manager that holds WEBHOOK_SECRET. Without them
-the delivery goes to the stack that \`npm start\` runs.
+names the secret in AWS Secrets Manager that holds WEBHOOK_SECRET.
+${
+  inArchive
+    ? `RECEIVER_URL is http://127.0.0.1:${receiverPort}/ if it is not set.`
+    : "Without them the delivery goes to the stack that `npm start` runs."
+}
 
 exit code  0  counted, now or before
            1  refused, and not counted: the answer says why. After a 401, 403,
@@ -37,6 +41,9 @@ exit code  0  counted, now or before
            2  nothing was sent: the call or a setting is wrong
            3  not confirmed, or interrupted: send it again with the same id`;
 
+const noReceiver = inArchive
+  ? " Is the service running, and on this port? Otherwise, set RECEIVER_URL."
+  : " Run npm start first, or set RECEIVER_URL.";
 const options = { id: { type: "string" }, file: { type: "string" } } as const;
 const exitCodes = { counted: 0, refused: 1, wrong: 2, unconfirmed: 3 } as const;
 
@@ -53,7 +60,7 @@ export const run = command(usage, options, async ({ file, id = `msg_${randomUUID
   const what = file === undefined ? positionals : ["--file", file];
   // Before it is sent: after an interrupt, the same delivery is sent again by this id.
   out.log(`Sending ${id} to ${visibly(destination.url)}. To send the same again:`);
-  out.log(`  npm run send -- ${[...what, "--id", id].map(shellWord).join(" ")}`);
+  out.log(`  ${callOf("send")} ${[...what, "--id", id].map(shellWord).join(" ")}`);
   const [outcome, text] = await send(destination.url, destination.secret, id, body);
   out.log(text);
   return exitCodes[outcome];
@@ -86,7 +93,7 @@ function bodyOf(args: string[]): string {
 async function readDestination(): Promise<{ url: string; secret: string }> {
   const { RECEIVER_URL, SECRET_ID } = process.env;
   if (SECRET_ID && !RECEIVER_URL) {
-    throw new SettingsError("RECEIVER_URL is missing: SECRET_ID is not for the stack that npm start runs");
+    throw new SettingsError("RECEIVER_URL is missing: SECRET_ID does not say where its receiver is");
   }
   const url = RECEIVER_URL || `http://127.0.0.1:${receiverPort}/`;
   const parsed = URL.parse(url);
@@ -97,7 +104,7 @@ async function readDestination(): Promise<{ url: string; secret: string }> {
     throw new SettingsError("RECEIVER_URL must not have a user or a password: deliveries are signed");
   }
   // The demo's secret is public, and no other receiver has it.
-  const isDemo = isLocalHost(parsed.hostname);
+  const isDemo = !inArchive && isLocalHost(parsed.hostname);
   const kept: { WEBHOOK_SECRET?: string } = SECRET_ID
     ? await fetchSecrets(SECRET_ID)
     : isDemo
@@ -132,7 +139,7 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     return ["refused", `Refused: ${answer}${advice}`];
   } catch (error) {
     if (interrupt.signal.aborted) return unconfirmed("Interrupted. Whether it was counted is unknown.");
-    const advice = process.env.RECEIVER_URL ? "" : " Run npm start first, or set RECEIVER_URL.";
+    const advice = process.env.RECEIVER_URL ? "" : noReceiver;
     return unconfirmed(`No answer from ${visibly(url)}: ${fetchFailure(error)}.${advice}`);
   } finally {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);

@@ -1,4 +1,4 @@
-// npm run serve: production without AWS. Both functions in one process, from the functions' own settings.
+// The command serve: production without AWS. Both functions in one process, from the functions' own settings.
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
@@ -7,11 +7,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { handler as receiver } from "../handlers/receiver.ts";
 import { loadSettings } from "../lib/settings/settings.ts";
 import { parseHost, parsePort, receiverPort } from "./address.ts";
-import { command, Misuse, start } from "./command.ts";
+import { callOf, command, Misuse, start } from "./command.ts";
 import { type Served, serve } from "./function-url.ts";
 import { keepTicking } from "./ticks.ts";
 
-const usage = `usage: npm run serve
+const usage = `usage: ${callOf("serve").replace(/ --$/, "")}
 
 Counts once a minute, and takes deliveries on 127.0.0.1, for a reverse proxy.
 DATABASE_URL, PUSHGATEWAY_URL and WEBHOOK_SECRET are required; docs/settings.md

