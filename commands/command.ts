@@ -3,10 +3,10 @@ import path from "node:path";
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { stayAwake } from "../lib/deadline.ts";
 
-/** Whether this is the archive for a host, where a command is one file of JavaScript: it has no npm and no demo. */
+/** Whether this is the archive for a host, where a command is one file of JavaScript: there is no npm and no demo. */
 export const inArchive = import.meta.filename.endsWith(".mjs");
 
-/** How a command is called here, up to its arguments: it can be pasted in the project's folder, or anywhere on a host. */
+/** How a command is called here, up to its arguments: to be pasted in the project's folder, or anywhere on a host. */
 export const callOf = (name: "serve" | "doctor" | "send"): string =>
   inArchive ? `${path.join(import.meta.dirname, "../bin/veza-ledger-metrics")} ${name}` : `npm run ${name} --`;
 

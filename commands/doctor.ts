@@ -1,5 +1,5 @@
-// The command doctor: looks for everything that would keep the functions from working, with their own settings and code.
-// Prints a finding for each look. What it writes to the database, it takes back.
+// The command doctor: looks for everything that would keep the functions from working, with their own settings and
+// code. Prints a finding for each look. What it writes to the database, it takes back.
 import { deadlineFor } from "../lib/deadline.ts";
 import { callOf, command, Misuse, start } from "./command.ts";
 import { countByUrl } from "./doctor/count-by-url.ts";

