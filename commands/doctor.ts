@@ -4,13 +4,13 @@ import { deadlineFor } from "../lib/deadline.ts";
 import { callOf, command, Misuse, start } from "./command.ts";
 import { countByUrl } from "./doctor/count-by-url.ts";
 import { type Finding, findingOf, type Verdict, well } from "./doctor/finding.ts";
-import { takeLooks } from "./doctor/look.ts";
-import { gatewayLooks, isLook, postgresLooks } from "./doctor/looks.ts";
+import { examineGateway, examineInstallation, isLookName } from "./doctor/looks.ts";
 import { openSession } from "./doctor/postgres.ts";
 import { linesOf, type Print } from "./doctor/print.ts";
 import type { Functions } from "./doctor/scene.ts";
 import { readSettings } from "./doctor/settings.ts";
 import { statementsOfTick } from "./doctor/statements.ts";
+import { takeAndSay } from "./doctor/take.ts";
 
 const call = callOf("doctor");
 const usage = `usage: ${call} [sampler | receiver] [--settled <status>,<status>]
@@ -52,7 +52,7 @@ export const run = command(usage, options, async (values, [target = "both", ...m
     throw new Misuse("these do not go together");
   }
   if (known.length > 0 && !strict) throw new Misuse("--known is for --strict");
-  const strange = known.find((name) => !isLook(name));
+  const strange = known.find((name) => !isLookName(name));
   if (strange !== undefined) throw new Misuse(`--known: there is no look of this name: ${strange}`);
   if (!isUrl && !/^(both|sampler|receiver)$/.test(target)) throw new Misuse(`not understood: ${target}`);
   if (sql) {
@@ -86,10 +86,10 @@ async function examine(functions: Functions, settled: string[], print: Print): P
     say("Postgres", well(`${version} on ${settings.database.host}, as ${login}`));
     const scene = { functions, settings, settled, ...session };
     const limit = { database, signal, timeoutMs: postgresTimeoutMs };
-    for await (const { look, finding } of takeLooks(postgresLooks, scene, limit)) say(look.name, finding);
+    await examineInstallation(takeAndSay(say, limit), scene);
     await database.close();
   }
-  for await (const { look, finding } of takeLooks(gatewayLooks, { functions, settings })) say(look.name, finding);
+  await examineGateway(takeAndSay(say), { functions, settings });
   return verdict;
 }
 

@@ -12,14 +12,16 @@ import { isOurs, tables } from "../declared-rights.ts";
 import { sqlName, visibly } from "../quote.ts";
 import { countNow, countOf } from "./counts.ts";
 import { doubt, type Finding, findingOf, orRemedy, type Step, type Verdict, wrong } from "./finding.ts";
-import { type Limit, takeLooks } from "./look.ts";
-import { firstDayName, type LedgerLook, ledgerLooks } from "./looks.ts";
+import { type About, examineLedger, type LookName } from "./looks.ts";
 import { askBriefly, refuseSuperuser, safeSettings } from "./postgres.ts";
 import { logIn } from "./postgres-log-in.ts";
 import { linesOf, type Print } from "./print.ts";
 import type { AskWithin, LedgerScene } from "./scene.ts";
+import { lookAtServer } from "./server.ts";
 import { ledgerOf } from "./settings.ts";
+import { type Limit, takeAndSay } from "./take.ts";
 
+const firstDayName: LookName = "the first day";
 const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
 
@@ -120,13 +122,15 @@ function askWithOwnDeadlines(database: Database): AskWithin {
 /** Prints the counts, and below them what the looks find doubtful. */
 async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step): Promise<Verdict> {
   const outcomes = await countNow(scene);
-  const doubts: { look: LedgerLook; finding: Finding }[] = [];
-  for await (const taken of takeLooks(ledgerLooks, scene, limit)) {
-    if (taken.finding.mark !== "✓") doubts.push(taken);
-  }
+  const doubts: { name: LookName; finding: Finding; about: About }[] = [];
+  const take = takeAndSay((name, finding, about) => {
+    if (finding.mark !== "✓") doubts.push({ name, finding, about });
+  }, limit);
+  await take("server", () => lookAtServer(scene));
+  await examineLedger(take, scene);
   if (scene.database.lost.aborted) throw new Error("the connection to Postgres was lost");
 
-  const isDoubtful = (check: Check) => doubts.some(({ look }) => look.check === check || look.table === check.table);
+  const isDoubtful = (check: Check) => doubts.some(({ about }) => about === check || about === check.table);
   for (const outcome of outcomes) print(linesOf(outcome.check.id, findingOn(outcome, isDoubtful(outcome.check))));
   print("");
   // People on call run this in the middle of an incident, whose rows nobody should accept.
@@ -136,9 +140,9 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
   if (mayNotCount || doubts.some(({ finding }) => finding.isRefused)) {
     print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));
   }
-  for (const { look, finding } of doubts) {
+  for (const { name, finding } of doubts) {
     // Remedies are for roles that are not there yet.
-    print(linesOf(look.name, isOurs(scene.login) ? finding : { ...finding, mark: "!", remedy: [] }));
+    print(linesOf(name, isOurs(scene.login) ? finding : { ...finding, mark: "!", remedy: [] }));
   }
   print(
     doubts.length > 0
@@ -147,7 +151,7 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
       : "Nothing makes these counts doubtful that can be seen from here.",
   );
   const isPrintedAsDoubt = ({ finding }: { finding: Finding }) => finding.mark === "!" || !isOurs(scene.login);
-  const names = doubts.filter(isPrintedAsDoubt).map(({ look }) => look.name);
+  const names = doubts.filter(isPrintedAsDoubt).map(({ name }) => name);
   if (firstDay) names.push(firstDayName);
   const isWrong = outcomes.some((outcome) => "error" in outcome) || !doubts.every(isPrintedAsDoubt);
   return { isWrong, doubts: names };

@@ -1,16 +1,16 @@
-// The looks of the doctor, in the order of its lines. A look named "accepted rows" is in accepted-rows.ts, and one
-// named "table orders" in table.ts: a file has the name that is printed, and so has its function. Three lines are no
-// looks: "settings" (settings.ts) and "Postgres" (postgres.ts) come before them, and "the first day" is of
-// count-by-url.ts.
+// The looks of the doctor, from top to bottom in the order of its lines. A look named "accepted rows" is in
+// accepted-rows.ts, and one named "table orders" in table.ts: a file has the name that is printed, and so has its
+// function. Three lines are no looks: "settings" (settings.ts) and "Postgres" (postgres.ts) come before them, and "the
+// first day" is of count-by-url.ts.
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import { tables } from "../declared-rights.ts";
 import { lookAtAcceptedRows } from "./accepted-rows.ts";
 import { lookAtCheck } from "./check.ts";
 import { lookAtColumns } from "./columns.ts";
 import { lookAtCounts } from "./counts.ts";
+import type { Finding } from "./finding.ts";
 import { lookAtIndexes } from "./indexes.ts";
 import { lookAtLogin } from "./login.ts";
-import type { Look } from "./look.ts";
 import { lookAtMoreRights } from "./more-rights.ts";
 import { lookAtPeopleOnCall } from "./people-on-call.ts";
 import { lookAtPushgateway } from "./pushgateway.ts";
@@ -26,110 +26,93 @@ import { lookAtTotals } from "./totals.ts";
 import { lookAtTotalsOnTheGateway } from "./totals-on-the-gateway.ts";
 import { lookAtUnwatched } from "./unwatched.ts";
 
-/** A look at the ledger: at one of its tables, for one of the checks, or at all of it. */
-export interface LedgerLook extends Look<LedgerScene> {
-  table?: string;
-  check?: Check;
+/** The names of all lines that may be doubtful, for --known. */
+const names = [
+  "TLS",
+  "login",
+  "rights",
+  "more rights than it needs",
+  "server",
+  ...tables.flatMap(
+    (table) =>
+      [
+        `table ${table}`,
+        `columns of ${table}`,
+        `status of ${table}`,
+        `unwatched ${table}`,
+        `time of ${table}`,
+      ] as const,
+  ),
+  ...checks.map(({ id }) => `check ${id}` as const),
+  "indexes",
+  "people on call",
+  "counts",
+  "accepted rows",
+  "totals",
+  "totals on the gateway",
+  "Pushgateway",
+  "Pushgateway's memory",
+  "the first day",
+] as const;
+export type LookName = (typeof names)[number];
+
+/** Whether the doctor has a line of this name that may be doubtful. */
+export const isLookName = (name: string): name is LookName => (names as readonly string[]).includes(name);
+
+/** The table or the check whose count is doubtful by what a look finds. */
+export type About = string | Check | undefined;
+
+/**
+ * Takes one look: `find` resolves to what was found, or to undefined where there is nothing to look at. Resolves to
+ * false if something is wrong (✗): looks that build on this one are left out then. Never throws.
+ */
+export type Take = (name: LookName, find: () => Promise<Finding | undefined>, about?: About) => Promise<boolean>;
+
+/** Takes the looks on Postgres at an installation. */
+export async function examineInstallation(take: Take, scene: InstallationScene): Promise<void> {
+  const { sampler } = scene.functions;
+  await take("TLS", () => lookAtTls(scene));
+  // The login's role decides what all other looks find.
+  if (!(await take("login", () => lookAtLogin(scene)))) return;
+  await take("rights", () => lookAtRights(scene));
+  await take("more rights than it needs", () => lookAtMoreRights(scene));
+  const isPrimary = await take("server", () => lookAtServer(scene));
+  if (sampler) {
+    await examineLedger(take, scene);
+    await take("people on call", () => lookAtPeopleOnCall(scene));
+    await take("counts", () => lookAtCounts(scene));
+    await take("accepted rows", () => lookAtAcceptedRows(scene));
+  }
+  if (!isPrimary) return;
+  if (!(await take("totals", () => lookAtTotals(scene)))) return;
+  await take("totals on the gateway", () => lookAtTotalsOnTheGateway(scene));
 }
 
-/** The login's role decides what the other looks on Postgres find, so that they all need this one. */
-const login: Look<LedgerScene> = { name: "login", find: lookAtLogin };
-
-const server: LedgerLook = { name: "server", needs: [login], find: lookAtServer };
-
-/** The looks at a table. Those at its times are apart, since the looks at its checks need them. */
-function looksAt(table: string) {
-  const place: LedgerLook = {
-    name: `table ${table}`,
-    needs: [login],
-    for: "sampler",
-    table,
-    find: (scene) => lookAtTable(scene, table),
-  };
-  const columns: LedgerLook = {
-    name: `columns of ${table}`,
-    needs: [login, place],
-    for: "sampler",
-    table,
-    find: (scene) => lookAtColumns(scene, table),
-  };
-  const status: LedgerLook = {
-    name: `status of ${table}`,
-    needs: [login, columns],
-    for: "sampler",
-    table,
-    find: (scene) => lookAtStatus(scene, table),
-  };
-  const unwatched: LedgerLook = {
-    name: `unwatched ${table}`,
-    needs: [login, columns],
-    for: "sampler",
-    table,
-    find: (scene) => lookAtUnwatched(scene, table),
-  };
-  const columnsOfTimes = new Set(checks.filter((check) => check.table === table).map(({ time }) => time));
-  const times = [...columnsOfTimes].map(
-    (time): LedgerLook => ({
-      name: `time of ${table}`,
-      needs: [login, columns],
-      for: "sampler",
-      table,
-      find: (scene) => lookAtTime(scene, table, time),
-    }),
-  );
-  return { table, times, all: [place, columns, status, unwatched, ...times] };
+/** Takes the looks that need nothing of this service in the database, by a login of any role. */
+export async function examineLedger(take: Take, scene: LedgerScene): Promise<void> {
+  const countable: string[] = [];
+  for (const table of tables) if (await examineTable(take, scene, table)) countable.push(table);
+  for (const check of checks) {
+    if (countable.includes(check.table)) await take(`check ${check.id}`, () => lookAtCheck(scene, check), check);
+  }
+  await take("indexes", () => lookAtIndexes(scene));
 }
 
-const tableLooks = tables.map(looksAt);
+/** Takes the looks at a table. Resolves to whether its checks can count by its times. */
+async function examineTable(take: Take, scene: LedgerScene, table: string): Promise<boolean> {
+  if (!(await take(`table ${table}`, () => lookAtTable(scene, table), table))) return false;
+  if (!(await take(`columns of ${table}`, () => lookAtColumns(scene, table), table))) return false;
+  await take(`status of ${table}`, () => lookAtStatus(scene, table), table);
+  await take(`unwatched ${table}`, () => lookAtUnwatched(scene, table), table);
+  let isCountable = true;
+  for (const time of new Set(checks.filter((check) => check.table === table).map((check) => check.time))) {
+    if (!(await take(`time of ${table}`, () => lookAtTime(scene, table, time), table))) isCountable = false;
+  }
+  return isCountable;
+}
 
-const checkLooks = checks.map((check): LedgerLook => {
-  const times = tableLooks.filter(({ table }) => table === check.table).flatMap((looks) => looks.times);
-  return {
-    name: `check ${check.id}`,
-    needs: [login, ...times],
-    for: "sampler",
-    check,
-    find: (scene) => lookAtCheck(scene, check),
-  };
-});
-
-const indexes: LedgerLook = { name: "indexes", needs: [login], for: "sampler", find: lookAtIndexes };
-
-/** The looks that a login of any role can take, where nothing of this service is installed. */
-export const ledgerLooks: readonly LedgerLook[] = [
-  server,
-  ...tableLooks.flatMap(({ all }) => all),
-  ...checkLooks,
-  indexes,
-];
-
-const totals: Look<InstallationScene> = { name: "totals", needs: [login, server], find: lookAtTotals };
-
-/** The looks on Postgres at an installation, those at the ledger included. */
-export const postgresLooks: readonly Look<InstallationScene>[] = [
-  { name: "TLS", find: lookAtTls },
-  login,
-  { name: "rights", needs: [login], find: lookAtRights },
-  { name: "more rights than it needs", needs: [login], find: lookAtMoreRights },
-  ...ledgerLooks,
-  { name: "people on call", needs: [login], for: "sampler", find: lookAtPeopleOnCall },
-  { name: "counts", needs: [login], for: "sampler", find: lookAtCounts },
-  { name: "accepted rows", needs: [login], for: "sampler", find: lookAtAcceptedRows },
-  totals,
-  { name: "totals on the gateway", needs: [login, totals], find: lookAtTotalsOnTheGateway },
-];
-
-const pushgateway: Look<GatewayScene> = { name: "Pushgateway", find: lookAtPushgateway };
-
-/** The looks at the gateway. */
-export const gatewayLooks: readonly Look<GatewayScene>[] = [
-  pushgateway,
-  { name: "Pushgateway's memory", needs: [pushgateway], find: lookAtPushgatewayMemory },
-];
-
-/** The name of the line that says which rows would fire on the first day. */
-export const firstDayName = "the first day";
-
-/** Whether the doctor has a line of this name, in which it may find something doubtful. */
-export const isLook = (name: string): boolean =>
-  name === firstDayName || [...postgresLooks, ...gatewayLooks].some((look) => look.name === name);
+/** Takes the looks at the gateway. */
+export async function examineGateway(take: Take, scene: GatewayScene): Promise<void> {
+  if (!(await take("Pushgateway", () => lookAtPushgateway(scene)))) return;
+  await take("Pushgateway's memory", () => lookAtPushgatewayMemory(scene));
+}
