@@ -147,6 +147,21 @@ it("comes to the same totals to the last digit, and to no deadlock, in any order
   );
 });
 
+it("writes its rows in one order, and waits for the first of them while it holds none", async () => {
+  const [connection, holder, other] = [await open(), await open(), await open()];
+  const rows = [increment("b", 1), increment("a", 1)];
+  await recordDelivery(connection.sql, delivery("first", rows));
+  const rowOf = (name: string) => `select from ledger_metrics.totals where name = '${name}' for update nowait`;
+  await holder.sql.unsafe(`begin; ${rowOf("a")}`);
+  const waits = recordDelivery(connection.sql, delivery("second", rows));
+  await expect
+    .poll(() => database.admin`select from pg_locks where not granted and pid <> pg_backend_pid()`)
+    .toHaveLength(1);
+  await other.sql.unsafe(rowOf("b")); // Refused at once where the delivery has it.
+  await holder.sql.unsafe("rollback");
+  expect(await waits).toBe("recorded");
+});
+
 it.each([
   ["before it pushes", "GET", [2, 2]],
   ["while it pushes", "PUT", [1, 2, 2]],
