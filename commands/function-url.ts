@@ -1,14 +1,15 @@
 // A stand-in for Lambda's function URL: serves its handler by HTTP, on this machine.
 import { once } from "node:events";
 import http from "node:http";
-import { type AddressInfo, isIPv6 } from "node:net";
+import { type AddressInfo, isIPv6, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
 
 /** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
 export const maxRequestBytes = 512 * 1024;
+/** All bodies that are kept at the same time: an eighth of MemoryMax of the unit in config/. */
+export const maxHeldBytes = 64 * 1024 * 1024;
 const requestTimeoutMs = 10_000;
-/** Each may hold a body of the largest size: together, half of MemoryMax of the unit in config/. */
 export const maxHttpConnections = 512;
 
 export interface Served {
@@ -22,8 +23,9 @@ export type Answer = (request: http.IncomingMessage, response: http.ServerRespon
 
 /**
  * Serves a function-URL handler on a port, 0 for any free port, of this machine's address `host`. Each request becomes
- * an event, as a function URL would make it. A request over 512 KiB gets 413, and a request over 10 s gets 408. Left
- * out: TLS, AWS' own authorisation, throttling, and the handler's time-out. Throws an Error where the port or the
+ * an event, as a function URL would make it. A request over 512 KiB gets 413, one over 10 s 408, one without its length
+ * 411, and 503 is the answer while the bodies of all requests are over 64 MiB. A connection has one request at a time.
+ * Left out: TLS, AWS' own authorisation, throttling, and the handler's time-out. Throws an Error where the port or the
  * address cannot be had.
  */
 export async function serve(
@@ -34,21 +36,30 @@ export async function serve(
 ): Promise<Served> {
   const place = isIPv6(host) ? `[${host}]` : host;
   const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 };
+  const busy = new WeakSet<Socket>();
+  let heldBytes = 0;
   const server = http.createServer(limits, async (request, response) => {
+    const { socket, headers } = request;
+    const refuse = (status: number, more: http.OutgoingHttpHeaders = {}): void =>
+      void response.writeHead(status, { connection: "close", ...more }).end();
+    const length = Number(headers["content-length"] ?? 0);
+    // Whoever sends the next request before the answer would have any number of them kept.
+    if (busy.has(socket)) return void socket.destroy();
+    busy.add(socket);
+    let size = 0;
     try {
       if (await answer(request, response)) return;
-      const chunks: Buffer[] = [];
-      let size = 0;
-      for await (const chunk of request) {
-        size += chunk.length;
-        if (size > maxRequestBytes) {
-          response.writeHead(413, { connection: "close" }).end();
-          return;
-        }
-        chunks.push(chunk);
+      if (headers["transfer-encoding"]) return refuse(411);
+      if (length > maxRequestBytes) return refuse(413);
+      // One piece of memory: a stranger's pieces may be of a byte each, and each kept piece takes 200.
+      const body = Buffer.allocUnsafeSlow(length);
+      for await (const piece of request as AsyncIterable<Buffer>) {
+        if (heldBytes + piece.length > maxHeldBytes) return refuse(503, { "retry-after": "5" });
+        heldBytes += piece.length;
+        piece.copy(body, size);
+        size += piece.length;
       }
-      const event = functionUrlEvent(request, Buffer.concat(chunks));
-      const result = await handler(event, {} as Context, () => {});
+      const result = await handler(functionUrlEvent(request, body), {} as Context, () => {});
       if (typeof result !== "object") throw new Error("the handler gave no answer");
       if (!server.listening) response.setHeader("connection", "close"); // Kept alive, it would hold up the stop.
       response.writeHead(result.statusCode ?? 200, result.headers as http.OutgoingHttpHeaders).end(result.body);
@@ -56,6 +67,9 @@ export async function serve(
       // A function URL answers 502 too when its function fails.
       if (!response.headersSent) response.writeHead(502);
       response.end();
+    } finally {
+      heldBytes -= size;
+      busy.delete(socket);
     }
   });
   server.maxConnections = maxHttpConnections;

@@ -1,6 +1,7 @@
 // The stand-in for a function URL: its limits and its end.
 import { once } from "node:events";
 import http from "node:http";
+import net from "node:net";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { serve } from "../../commands/function-url.ts";
 
@@ -15,10 +16,11 @@ beforeEach(async () => {
 
 const send = async (body: string, to = url) => (await fetch(to, { method: "POST", body })).status;
 
-/** Sends the start of a body. Resolves to the answer's status, which comes before the rest. */
-async function begin(start: string): Promise<number> {
-  const request = http.request(url, { method: "POST", headers: { "content-length": 6e6 } });
-  request.write(start);
+/** Begins a request, perhaps with the start of a body. Resolves to the answer's status, which comes before the rest. */
+async function begin(start: string, headers: http.OutgoingHttpHeaders = { "content-length": 6e6 }): Promise<number> {
+  const request = http.request(url, { method: "POST", headers });
+  if (start) request.write(start);
+  else request.flushHeaders();
   const [response] = await once(request, "response");
   request.on("error", () => {}).destroy();
   expect(handle).not.toHaveBeenCalled();
@@ -26,7 +28,36 @@ async function begin(start: string): Promise<number> {
 }
 
 it("gives up a request that does not end within 10 s", async () => {
-  expect(await begin("{")).toBe(408);
+  expect(await begin("{", { "content-length": 9 })).toBe(408);
+});
+
+it("refuses a body without its length before a byte of it", async () => {
+  expect(await begin("", { "transfer-encoding": "chunked" })).toBe(411);
+});
+
+it("keeps no more than 64 MiB of all bodies together, until their requests have ended", async () => {
+  const size = 512 * 1024;
+  const held = Array.from({ length: 128 }, () => {
+    const request = http.request(url, { method: "POST", headers: { "content-length": size } });
+    request.on("error", () => {}).write(" ".repeat(size - 1));
+    return request;
+  });
+  onTestFinished(() => void held.map((request) => request.destroy()));
+  await expect.poll(() => send(" ".repeat(1_000))).toBe(503);
+  held.pop()?.destroy();
+  await expect.poll(() => send(" ".repeat(1_000))).toBe(200);
+});
+
+it("takes one request of a connection at a time", async () => {
+  const { promise, resolve } = Promise.withResolvers<object>();
+  onTestFinished(() => resolve({ statusCode: 200, body: "{}" }));
+  handle.mockReturnValue(promise);
+  const socket = net.connect(Number(new URL(url).port), "127.0.0.1");
+  socket.write("POST / HTTP/1.1\r\nhost: x\r\n\r\n");
+  await expect.poll(() => handle).toHaveBeenCalledOnce();
+  socket.write("POST / HTTP/1.1\r\nhost: x\r\n\r\n");
+  await once(socket.resume(), "close");
+  expect(handle).toHaveBeenCalledOnce();
 });
 
 it("keeps no more than 512 KiB of a body, and does not wait for the rest", async () => {
