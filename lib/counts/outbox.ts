@@ -25,13 +25,13 @@ export const outboxFamilies: Family[] = [
   family("gauge", oldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
 
-const table = "public.ledger_metrics_outbox";
-const waiting = `from ${table} where parked_at is null and sent_at is null`;
+export const outboxTable = "public.ledger_metrics_outbox";
+const waiting = `from ${outboxTable} where parked_at is null and sent_at is null`;
 
 export const outbox: Evidence = {
   of: "outbox",
   question: own(`
-  select (select count(*) from ${table} where parked_at is not null) as parked,
+  select (select count(*) from ${outboxTable} where parked_at is not null) as parked,
     (select count(*) ${waiting}) as waiting,
     (select count(*) ${waiting} and created_at < now() - interval '${outboxLateAfter}') as late,
     (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`),

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { expose, type Family, family, type Series, series } from "../gateway/exposition.ts";
 import { maxClockDifferenceSeconds } from "../limits.ts";
+import { log } from "../log.ts";
 import type { Connections } from "../postgres/connections.ts";
 import { type Database, isConnectionLost } from "../postgres/database.ts";
 import { askOn, measure } from "../postgres/question.ts";
@@ -11,7 +12,7 @@ import { amountFamily, amounts } from "./amounts.ts";
 import { blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
 import { type Check, checks } from "./checks.ts";
 import { checkFamilies, type Outcome, runChecks, seriesOf } from "./counting.ts";
-import { outbox, outboxFamilies } from "./outbox.ts";
+import { outbox, outboxFamilies, outboxTable } from "./outbox.ts";
 
 /** What a tick measured. */
 export interface Sample {
@@ -45,7 +46,9 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
-  const { apartSeconds, hasAmounts, hasAccepted, hasOutbox } = await askSession(database, deadline);
+  const facts = await askSession(database, deadline, [...new Set(checks.map(({ table }) => table))]);
+  const { apartSeconds, hasAmounts, hasAccepted, hasOutbox, outboxProblem } = facts;
+  if (outboxProblem) log("warn", "evidence not read", { of: outbox.of, reason: `${outboxTable} ${outboxProblem}` });
   const ask = askOn(database, deadline);
   if (apartSeconds > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apartSeconds)} s apart`);
@@ -58,7 +61,7 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
   }
   const [outcomes, { evidence, unread }, unaccepted] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
-    measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox ? [outbox] : [])]),
+    measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox && !outboxProblem ? [outbox] : [])]),
     hasAccepted ? measureUnaccepted(ask) : noEvidence.unaccepted,
   ]);
   return { outcomes, evidence, unread, unaccepted };

@@ -2,29 +2,42 @@ import { codeOf, type Database } from "./database.ts";
 import { own } from "./own-names.ts";
 import { askOn } from "./question.ts";
 
-const mayRead = (schema: string, relation: string, which = "true") => `exists (
-      select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+const named = (schema: string, relation: string) => `from pg_class join pg_namespace on pg_namespace.oid = relnamespace
       where nspname = '${schema}' and relname = '${relation}' and has_any_column_privilege(pg_class.oid, 'select')
-        and has_schema_privilege(relnamespace, 'usage') and ${which})`;
+        and has_schema_privilege(relnamespace, 'usage')`;
 
 /**
- * SQL: it is a table whose times are Postgres' own. Before PostgreSQL 15, anybody may create an outbox in public: of a
- * view, or of types of its own, functions would run as the sampler.
+ * SQL: why the outbox is not read, as anybody may create one in public before PostgreSQL 15. Of a view, or of types of
+ * its own, functions would run as the sampler. Whoever owns a table can make a view of it between this question and the
+ * next. So it has to be of somebody who could as well change the ledger.
  */
-const isPlainOutbox = `relkind = 'r' and 3 = (
+const outboxProblem = (tables: readonly string[]) => `case
+        when relkind <> 'r' then 'is no table'
+        when 3 <> (
           select count(*) from pg_attribute where attrelid = pg_class.oid
-            and attname in ('created_at', 'parked_at', 'sent_at') and atttypid = 'timestamptz'::regtype::oid)`;
+            and attname in ('created_at', 'parked_at', 'sent_at') and atttypid = 'timestamptz'::regtype::oid
+        ) then 'has times that are no timestamptz'
+        when relowner not in (
+          select datdba from pg_database where datname = current_database()
+          union all select oid from pg_roles where rolsuper
+          union all select relowner from pg_class
+          where oid in (${tables.map((table) => `to_regclass('${table}')::oid`)})
+        ) then format('belongs to %s, who owns no table of the ledger', pg_get_userbyid(relowner))
+      end`;
 
 /**
- * Also which schemas are there and may be used, since a search_path skips others without a word; and which of the
- * relations that not every database has this session may read.
+ * SQL: the first question of a session about a ledger with these tables. Also which schemas are there and may be used,
+ * since a search_path skips others without a word; and which of the relations that not every database has this session
+ * may read.
  */
-export const sessionQuestion = own(`
+export const sessionQuestion = (tables: readonly string[]): string =>
+  own(`
   select to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
     extract(epoch from clock_timestamp())::numeric as now,
-    ${mayRead("public", "ledger_metrics_outbox", isPlainOutbox)} as "hasOutbox",
-    ${mayRead("ledger_metrics", "amounts_at_risk")} as "hasAmounts",
-    ${mayRead("ledger_metrics", "accepted")} as "hasAccepted"`);
+    exists (select ${named("public", "ledger_metrics_outbox")}) as "hasOutbox",
+    (select ${outboxProblem(tables)} ${named("public", "ledger_metrics_outbox")}) as "outboxProblem",
+    exists (select ${named("ledger_metrics", "amounts_at_risk")}) as "hasAmounts",
+    exists (select ${named("ledger_metrics", "accepted")}) as "hasAccepted"`);
 
 /** What a tick has to know of its session. */
 interface SessionFacts {
@@ -32,29 +45,37 @@ interface SessionFacts {
   apartSeconds: number;
   /** Which of the optional relations it may read. */
   hasOutbox: boolean;
+  /** Why an outbox that it may read is not read, after the outbox's name. */
+  outboxProblem: string | null;
   hasAmounts: boolean;
   hasAccepted: boolean;
 }
 
 /**
- * Asks whether answers of this session can be believed. It costs nothing: postgres.js sends a first query alone in any
- * case. Rejects on a replica, and where a schema cannot be used or the server does not know the zone.
+ * Asks whether answers of this session about a ledger with these tables can be believed. It costs nothing: postgres.js
+ * sends a first query alone in any case. Rejects on a replica, and where a schema cannot be used or the server does not
+ * know the zone.
  */
-export async function askSession(database: Database, deadline: AbortSignal): Promise<SessionFacts> {
+export async function askSession(
+  database: Database,
+  deadline: AbortSignal,
+  tables: readonly string[],
+): Promise<SessionFacts> {
   const askedAtSeconds = Date.now() / 1000;
   const { schemas: expected, timeZone } = database.ledger;
   const ask = askOn(database, deadline);
-  const [seen] = await ask(sessionQuestion).catch((error) => {
+  const [seen] = await ask(sessionQuestion(tables)).catch((error) => {
     // Invalid parameter value: no other setting of a message is given by people.
     if (codeOf(error) === "22023") throw new Error(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`);
     throw error;
   });
   if (!seen) throw new Error("Postgres left the first question unanswered");
-  const { schemas, is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
+  const { schemas, is_replica, now, hasOutbox, outboxProblem, hasAmounts, hasAccepted } = seen;
   const unusable = unusableSchemas(expected, schemas);
   if (unusable) throw unusable;
   if (is_replica) throw new Error("a replica: name the primary");
-  return { apartSeconds: clockDifferenceSeconds(now, askedAtSeconds), hasOutbox, hasAmounts, hasAccepted };
+  const apartSeconds = clockDifferenceSeconds(now, askedAtSeconds);
+  return { apartSeconds, hasOutbox, outboxProblem, hasAmounts, hasAccepted };
 }
 
 /** Why nothing is counted: one of the ledger's schemas is not among those that this session can use. */

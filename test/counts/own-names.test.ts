@@ -2,7 +2,7 @@
 // there that fit better than Postgres' own. None of them runs as the sampler, or makes a count wrong.
 
 import { readdir } from "node:fs/promises";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { statementsOfTick } from "../../commands/doctor/statements.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks, rowsOf } from "../../lib/counts/checks.ts";
@@ -130,24 +130,56 @@ it("each statement of a tick has nothing left that could be somebody else's", as
   expect(own(statements)).toBe(statements);
 });
 
+const trap = `create function trap() returns boolean language plpgsql as
+  $$ begin raise exception 'ran as %', current_user; end $$;`;
+const outboxOf = "ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at";
+
 it.each([
-  [
-    "a view",
-    "create view ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at where trap()",
-  ],
+  ["a view", `create view ${outboxOf} where trap()`, "is no table"],
   [
     "a table with times of its own type",
     `create type moment as enum ('a'); create function moment(moment) returns timestamptz language sql as 'select now() where trap()';
      create cast (moment as timestamptz) with function moment(moment) as implicit;
      create table ledger_metrics_outbox as select 'a'::moment as created_at, null::timestamptz as parked_at, null::timestamptz as sent_at`,
+    "has times that are no timestamptz",
   ],
-])("%s in the place of the outbox is not read", async (_, made) => {
+  [
+    "a table of a neighbour's",
+    `create table ${outboxOf}; alter table ledger_metrics_outbox owner to veza_ledger_oncall`,
+    "belongs to veza_ledger_oncall, who owns no table of the ledger",
+  ],
+])("%s in the place of the outbox is not read, and one line says why", async (_, made, problem) => {
   const log = captureLog();
   const database = await databaseForTest();
-  await database.admin.unsafe(`create function trap() returns boolean language plpgsql as
-    $$ begin raise exception 'ran as %', current_user; end $$; ${made}; grant select on ledger_metrics_outbox to public`);
+  await database.admin.unsafe(`${trap} ${made}; grant select on ledger_metrics_outbox to public`);
   const { unread } = await sampleOf(database.samplerUrl);
-  expect([unread, log]).toEqual([[], []]);
+  const line = { message: "evidence not read", of: "outbox", reason: `public.ledger_metrics_outbox ${problem}` };
+  expect([unread, log]).toEqual([[], [expect.objectContaining(line)]]);
+});
+
+it("an outbox that its owner makes a view of while the sampler waits for it runs nothing", async () => {
+  const log = captureLog();
+  const database = await databaseForTest();
+  const grant = "grant select on ledger_metrics_outbox to public";
+  await database.admin.unsafe(`${trap} grant create on schema public to veza_ledger_oncall;
+    set role veza_ledger_oncall; create table ${outboxOf}; ${grant}; reset role`);
+  const { promise: swapped, resolve: swap } = Promise.withResolvers<void>();
+  const swapping = database.admin.begin(async (neighbour) => {
+    await neighbour.unsafe("set local role veza_ledger_oncall; drop table ledger_metrics_outbox");
+    await neighbour.unsafe(`create view ${outboxOf} where trap(); ${grant}`);
+    await swapped;
+  });
+  const waits = async () => {
+    const rows = await database.admin`select from pg_locks where not granted and database =
+      (select oid from pg_database where datname = current_database())`;
+    expect(rows).toHaveLength(1);
+  };
+  const sampling = sampleOf(database.samplerUrl);
+  await Promise.race([sampling, vi.waitFor(waits, 10_000)]);
+  swap();
+  await swapping;
+  await sampling;
+  expect(JSON.stringify(log)).not.toContain("ran as");
 });
 
 it("people read the same conditions without the schema of operators", () => {
