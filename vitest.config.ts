@@ -30,10 +30,11 @@ const docs = ["add-a-check", "first-commands", "walk"].map((name) => `test/docs/
 
 /** Over a minute each, longest first: a fresh clone has no last run to order them by. */
 const longest = [
+  "go/go-tests",
+  "go/go-client",
+  "go/go-module",
   "alerts/notifications",
   "alerts/alerts",
-  "go/go-client",
-  "go/go-tests",
   "commands/looks",
   "commands/ledgers",
   "local/start",

@@ -4,7 +4,7 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { blocksOf } from "../helpers/pages.ts";
 
-const [enqueue = "", claim = "", sent = "", parked = "", failed = "", purge = ""] = await blocksOf(
+const [enqueue = "", enqueueAs = "", claim = "", sent = "", parked = "", failed = "", purge = ""] = await blocksOf(
   "docs/events.md",
   "sql",
 );
@@ -12,7 +12,8 @@ const [enqueue = "", claim = "", sent = "", parked = "", failed = "", purge = ""
 it("docs/events.md claims each row once, those that failed last, and writes down what became of it", async () => {
   const { admin, adminUrl } = await databaseForTest();
   await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]);
-  for (const id of ["good", "bad", "slow", "good"]) await admin.unsafe(enqueue, [id, "[]"]);
+  for (const id of ["good", "bad", "slow"]) expect(await admin.unsafe(enqueueAs, [id, "[]"])).toEqual([{ id }]);
+  expect(await admin.unsafe(enqueueAs, ["good", "[]"]), "it is there").toEqual([]);
   const claimed: Record<string, string> = {};
   for (let row = 0; row < 3; row++) {
     const [{ id, claim: name } = { id: "", claim: "" }] = await admin.unsafe(claim);
@@ -37,7 +38,7 @@ it("docs/events.md claims each row once, those that failed last, and writes down
   ]);
 
   await admin`update ledger_metrics_outbox set next_attempt_at = now() - interval '1 minute' where id = 'slow'`;
-  await admin.unsafe(enqueue, ["new", "[]"]);
+  await admin.unsafe(enqueueAs, ["new", "[]"]);
   expect(await admin.unsafe(claim)).toMatchObject([{ id: "new" }]);
   const [slow] = await admin.unsafe(claim);
   expect(slow).toMatchObject({ id: "slow" });
@@ -50,4 +51,8 @@ it("docs/events.md claims each row once, those that failed last, and writes down
   await admin`update ledger_metrics_outbox set sent_at = now() - interval '15 days' where id = 'good'`;
   await admin.unsafe(purge);
   expect(await admin`select id from ledger_metrics_outbox where id = 'good'`).toEqual([]);
+
+  // Two honest repairs have the same body.
+  for (let repair = 0; repair < 2; repair++) await admin.unsafe(enqueue, ["[1]"]);
+  expect(await admin`select from ledger_metrics_outbox where body = '[1]' and id ~ '^evt-'`).toHaveLength(2);
 });

@@ -4,13 +4,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
@@ -41,11 +41,13 @@ func main() {
 
 	outbox := ledgermetrics.NewOutbox(pool, client)
 	outbox.Hooks.Sent = func(id string) { log.Println("counted", id) } // Run logs what fails, and what is parked.
-	sending := make(chan struct{})
-	go func() { // Once per process.
-		defer close(sending)
-		outbox.Run(ctx)
-	}()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return outbox.Run(ctx) })
+	group.Go(func() error { return sweepUntilTheEnd(ctx, db) })
+	fatal(group.Wait()) // From here on, the database may be closed: Run has given back what it has claimed.
+}
+
+func sweepUntilTheEnd(ctx context.Context, db *gorm.DB) error {
 	for ctx.Err() == nil {
 		if err := sweep(ctx, db); err != nil && ctx.Err() == nil {
 			log.Println("sweep failed:", err)
@@ -55,7 +57,7 @@ func main() {
 		case <-time.After(5 * time.Second):
 		}
 	}
-	<-sending // Run has given back what it has claimed: the database may be closed.
+	return nil
 }
 
 // sweep repairs the order that is stuck the longest, if there is one. A real reconciler asks the payment provider about
@@ -86,16 +88,14 @@ func repair(ctx context.Context, db *gorm.DB, orderID int64) error {
 			if repaired.Error != nil || repaired.RowsAffected == 0 {
 				return repaired.Error // Another has repaired it meanwhile, and counts it.
 			}
-			id := fmt.Sprint("stuck-order-", orderID)
-			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, id, ledgermetrics.Action(ledgermetrics.StuckOrders))
+			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.Action(ledgermetrics.StuckOrders))
 		})
 	})
 }
 
 func endSweep(ctx context.Context, db *gorm.DB, startedAt time.Time) error {
 	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		id := fmt.Sprint("sweep-", startedAt.UnixNano())
-		return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, id, ledgermetrics.SweepEnded(time.Since(startedAt)))
+		return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.SweepEnded(time.Since(startedAt)))
 	})
 }
 

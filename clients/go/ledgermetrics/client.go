@@ -1,7 +1,8 @@
 // Package ledgermetrics tells veza-ledger-metrics what the reconciler did, so that each repair is counted once.
 //
-// [EnqueueGorm], [Enqueue] and [InTx] write events to an outbox, in the transaction of the repair that they count. An
-// [Outbox] sends them later, for as long as it takes. A [Client] signs and posts one delivery. The package uses the
+// [EnqueueGorm], [Enqueue] and [InTx] write events to an outbox, in the transaction of the repair that they count. A
+// guard in this transaction lets the repair happen once. [EnqueueAs] is for work without such a guard. An [Outbox]
+// sends the events later, for as long as it takes. A [Client] signs and posts one delivery. The package uses the
 // standard library only.
 package ledgermetrics
 
@@ -26,6 +27,8 @@ import (
 )
 
 const (
+	// Of this module, as in its next tag.
+	version = "0.2.0"
 	// The receiver itself answers within 15 s. A claim in send.go has to last longer.
 	sendTimeout    = 20 * time.Second
 	maxAnswerBytes = 64 * 1024
@@ -51,8 +54,11 @@ type Client struct {
 // the URL or the secret, and never repeats the secret.
 func NewClient(receiverURL, secret string) (*Client, error) {
 	target, err := url.Parse(receiverURL)
-	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
+	if err != nil || target.Hostname() == "" || (target.Scheme != "http" && target.Scheme != "https") {
 		return nil, errors.New("ledgermetrics: receiver URL: must start with http:// or https:// and name a host")
+	}
+	if _, err := strconv.ParseUint(cmp.Or(target.Port(), "443"), 10, 16); err != nil {
+		return nil, errors.New("ledgermetrics: receiver URL: has no port of a server; 65535 is the highest")
 	}
 	var keys [][]byte
 	for _, text := range strings.Fields(secret) {
@@ -104,7 +110,7 @@ func (e *RejectedError) Error() string {
 	return text
 }
 
-// Send signs and posts a delivery once, without an outbox; [Enqueue] says what the id and the events may be. Without
+// Send signs and posts a delivery once, without an outbox; [EnqueueAs] says what the id and the events may be. Without
 // events it is a ping: it tries secret, database and gateway, and counts nothing. To retry, pass the same id and
 // events: they count once, however often you send them within 14 days.
 //
@@ -123,10 +129,18 @@ func (c *Client) Send(ctx context.Context, id string, events ...Event) error {
 	return c.post(ctx, id, string(body))
 }
 
-// post is Send for a body as it is in the outbox.
-func (c *Client) post(ctx context.Context, id, body string) error {
+// check returns an error that says what a client lacks.
+func (c *Client) check() error {
 	if c == nil || len(c.keys) == 0 {
 		return fmt.Errorf("%w: client: make it by NewClient, with the receiver's URL and secret", ErrInvalid)
+	}
+	return nil
+}
+
+// post is Send for a body as it is in the outbox.
+func (c *Client) post(ctx context.Context, id, body string) error {
+	if err := c.check(); err != nil {
+		return err
 	}
 	httpClient := cmp.Or(c.HTTPClient, defaultHTTPClient())
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
@@ -137,6 +151,7 @@ func (c *Client) post(ctx context.Context, id, body string) error {
 	}
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", "veza-ledger-metrics-go/"+version)
 	request.Header.Set("webhook-id", id)
 	request.Header.Set("webhook-timestamp", timestamp)
 	request.Header.Set("webhook-signature", c.sign(id, timestamp, body))

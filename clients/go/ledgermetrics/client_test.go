@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -217,6 +218,8 @@ func TestNewClientNamesWhatIsWrongAndNoSecret(t *testing.T) {
 		{"receiver.internal", testSecret, "ledgermetrics: receiver URL: "},
 		{"ftp://receiver.internal", testSecret, "ledgermetrics: receiver URL: "},
 		{"http://", testSecret, "ledgermetrics: receiver URL: "},
+		{"http://:8080", testSecret, "ledgermetrics: receiver URL: "},
+		{"http://127.0.0.1:65536", testSecret, "ledgermetrics: receiver URL: has no port of a server"},
 		{"http://127.0.0.1", "", "ledgermetrics: secret: "},
 		{"http://127.0.0.1", "hidden", "ledgermetrics: secret: "},
 		{"http://127.0.0.1", "whsec_hidden", "ledgermetrics: secret: "},
@@ -241,15 +244,41 @@ func TestZeroValuesWorkOrSayWhyNot(t *testing.T) {
 	if err := client.Send(ctx, "a"); err != nil {
 		t.Error(err)
 	}
-	for _, outbox := range []*Outbox{{}, nil, NewOutbox(nil, client), NewOutbox(&sql.DB{}, nil)} {
-		if _, err := outbox.Drain(ctx); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewOutbox") {
-			t.Error(err)
-		}
-		if _, err := outbox.ResendSince(ctx, time.Now()); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewOutbox") {
-			t.Error(err)
+	for _, c := range []struct {
+		outbox *Outbox
+		want   string
+	}{
+		{&Outbox{}, "outbox: make it by NewOutbox"},
+		{nil, "outbox: make it by NewOutbox"},
+		{NewOutbox(nil, client), "outbox: the database is nil"},
+		{NewOutbox(&sql.DB{}, nil), "client: make it by NewClient"},
+		{NewOutbox(&sql.DB{}, &Client{}), "client: make it by NewClient"},
+	} {
+		_, drainErr := c.outbox.Drain(ctx)
+		_, resendErr := c.outbox.ResendSince(ctx, time.Now())
+		for _, err := range []error{c.outbox.Run(ctx), drainErr, resendErr} {
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %s", err, c.want)
+			}
 		}
 	}
-	ended, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-	defer cancel()
-	(&Outbox{}).Run(ended)
+}
+
+func TestSendNamesTheClientAndItsVersion(t *testing.T) {
+	agents := make(chan string, 1)
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		agents <- r.UserAgent()
+		recorded(w)
+	})
+	if err := client.Send(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	name, version, _ := strings.Cut(<-agents, "/")
+	module, err := os.ReadFile("../test/go.mod") // It names the next version, too.
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name != "veza-ledger-metrics-go" || !strings.Contains(string(module), "clients/go v"+version+"\n") {
+		t.Errorf("%s, version %q", name, version)
+	}
 }

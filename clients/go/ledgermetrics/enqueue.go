@@ -2,7 +2,9 @@ package ledgermetrics
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -11,8 +13,8 @@ import (
 // transaction can still be committed. The same events once more are no error, in any order and with any timestamps.
 var ErrIDTaken = errors.New("ledgermetrics: the outbox has other events under this id")
 
-// Tx is a transaction of database/sql: *sql.Tx or *sqlx.Tx. Enqueue does not call Commit and Rollback. They keep out a
-// *sql.DB, whose inserts would not be part of the repair. For gorm there is [EnqueueGorm].
+// Tx is a transaction of database/sql: *sql.Tx or *sqlx.Tx. Its Commit and Rollback are not called here. They keep out
+// a *sql.DB, whose inserts would not be part of the repair. For gorm there is [EnqueueGorm].
 type Tx interface {
 	// Not QueryRowContext: with gorm's prepared statements, an error there is a panic.
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -28,31 +30,69 @@ type GormConnPool interface {
 // EnqueueGorm is [Enqueue] within gorm's Transaction: pass tx.Statement.ConnPool, of the tx that Transaction gives you.
 // In a nested transaction, or after a savepoint, the delivery is rolled back with it.
 //
+//	repaired := tx.Model(&Order{}).Where("id = ? and status = 'pending'", orderID).Update("status", "paid")
+//	if repaired.Error != nil || repaired.RowsAffected == 0 {
+//		return repaired.Error // Another has repaired it meanwhile, and counts it.
+//	}
+//	return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.Action(ledgermetrics.StuckOrders))
+//
 // Outside of a transaction it returns an error that wraps [ErrInvalid], and writes nothing.
-func EnqueueGorm(ctx context.Context, pool GormConnPool, id string, events ...Event) error {
-	tx, isTx := pool.(Tx)
-	if !isTx {
-		return fmt.Errorf("%w: delivery %.40q: %T is no transaction; pass tx.Statement.ConnPool of the tx that gorm's"+
-			" Transaction gives you", ErrInvalid, id, pool)
+func EnqueueGorm(ctx context.Context, pool GormConnPool, events ...Event) error {
+	tx, err := gormTx(pool)
+	if err != nil {
+		return err
 	}
-	return Enqueue(ctx, tx, id, events...)
+	return Enqueue(ctx, tx, events...)
+}
+
+// EnqueueGormAs is [EnqueueAs] within gorm's Transaction, as [EnqueueGorm] is Enqueue.
+func EnqueueGormAs(ctx context.Context, pool GormConnPool, id string, events ...Event) (isNew bool, err error) {
+	tx, err := gormTx(pool)
+	if err != nil {
+		return false, err
+	}
+	return EnqueueAs(ctx, tx, id, events...)
+}
+
+func gormTx(pool GormConnPool) (Tx, error) {
+	if tx, isTx := pool.(Tx); isTx {
+		return tx, nil
+	}
+	return nil, fmt.Errorf("%w: %T is no transaction; pass tx.Statement.ConnPool of the tx that gorm's Transaction gives"+
+		" you", ErrInvalid, pool)
 }
 
 // Enqueue writes a delivery to the outbox within your transaction: commit, and it will be counted; roll back, and it
-// never happened. Without events it does nothing.
+// never happened. Without events it does nothing. A delivery has up to 1,000 events.
 //
-// The id names this work and no other, and stays the same when the same work is done again: "refund-" and the id of the
-// refund. It has 1 to 240 printable ASCII characters, without spaces and full stops. A delivery has up to 1,000 events.
+// Each call writes a delivery of its own. So the same transaction needs a guard, which lets it do this work once: an
+// update with the old status in its condition, and no Enqueue if it has changed no row. For work without a guard there
+// is [EnqueueAs].
 //
-// An error that wraps [ErrInvalid] comes before the transaction is touched, and [ErrIDTaken] leaves it usable. After
-// any other error, Postgres has ended the transaction.
-func Enqueue(ctx context.Context, tx Tx, id string, events ...Event) error {
+// An error that wraps [ErrInvalid] comes before the transaction is touched. After any other error, Postgres has ended
+// the transaction.
+func Enqueue(ctx context.Context, tx Tx, events ...Event) error {
+	id, err := randomID()
+	if err != nil {
+		return fmt.Errorf("ledgermetrics: not enqueued: no random id: %w", err)
+	}
+	_, err = EnqueueAs(ctx, tx, id, events...)
+	return err
+}
+
+// EnqueueAs is [Enqueue] under an id of your own, for work that has no guard: the same work has the same id each time,
+// and no other work has it. It has 1 to 240 printable ASCII characters, without spaces and full stops.
+//
+// isNew is false if the outbox had these events under this id before: they count once, and this call has written
+// nothing. So if the work was done twice, and should count twice, the id does not name the work. Without events, isNew
+// is false as well. If the outbox has other events under the id, the error wraps [ErrIDTaken].
+func EnqueueAs(ctx context.Context, tx Tx, id string, events ...Event) (isNew bool, err error) {
 	encoded, err := encode(id, events)
 	if err != nil || len(events) == 0 {
-		return err
+		return false, err
 	}
 	if tx == nil {
-		return fmt.Errorf("%w: delivery %s: the transaction is nil", ErrInvalid, id)
+		return false, fmt.Errorf("%w: delivery %s: the transaction is nil", ErrInvalid, id)
 	}
 	body := string(encoded)
 	sum, _ := digest(body) // It is JSON.
@@ -64,24 +104,32 @@ func Enqueue(ctx context.Context, tx Tx, id string, events ...Event) error {
 			insert into public.ledger_metrics_outbox (id, body, digest) values ($1, $2, $3)
 			on conflict (id) do nothing returning id
 		) select count(*) from inserted`, id, body, sum); err != nil {
-		return failure("delivery "+id+" not enqueued", err)
+		return false, failure("delivery "+id+" not enqueued", err)
 	}
 	if inserted == 1 {
-		return nil
+		return true, nil
 	}
 	var foundSum, foundBody string
 	if err := each(ctx, tx, into(&foundSum, &foundBody), `
 		select coalesce(max(digest), ''), coalesce(max(body), '')
 		from public.ledger_metrics_outbox where id = $1`, id); err != nil {
-		return failure("delivery "+id+" not enqueued", err)
+		return false, failure("delivery "+id+" not enqueued", err)
 	}
 	if foundSum == "" { // Written by an earlier version, or by hand.
 		foundSum, _ = digest(foundBody)
 	}
 	if foundSum != sum && foundBody != "" { // Else it was purged right now, 14 days after it was counted.
-		return fmt.Errorf("%w: delivery %s has %s, and was given %s", ErrIDTaken, id, inWords(foundBody), inWords(body))
+		return false, fmt.Errorf("%w: delivery %s has %s, and was given %s",
+			ErrIDTaken, id, inWords(foundBody), inWords(body))
 	}
-	return nil
+	return false, nil
+}
+
+// randomID returns an id that nothing else has: it has 128 random bits.
+func randomID() (string, error) {
+	bits := make([]byte, 16)
+	_, err := rand.Read(bits)
+	return "evt-" + hex.EncodeToString(bits), err
 }
 
 // into returns a function that scans a row.

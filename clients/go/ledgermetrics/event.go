@@ -38,7 +38,7 @@ var validID = regexp.MustCompile(`^[!--/-~]{1,240}$`)
 var ErrInvalid = errors.New("ledgermetrics: invalid input")
 
 // Event is one thing that the reconciler did. It is a plain value: copy it, keep it, enqueue it again. [Action],
-// [OrphanRefund] and [SweepEnded] make events; the zero value is not valid.
+// [OrphanRefund], [SweepEnded] and [PhaseSweepEnded] make events; the zero value is not valid.
 type Event struct {
 	kind string
 	at   time.Time
@@ -52,10 +52,19 @@ type Event struct {
 // reconciler settles, because the customer left, is none: do not post it as [StuckOrders].
 func Action(phase Phase) Event {
 	event := Event{kind: "reconciler.action", at: time.Now(), data: fmt.Sprintf(`{"phase":%q}`, phase)}
-	if !slices.Contains(phases, phase) {
-		event.problem = fmt.Sprintf("phase %.40q: must be one of %s", phase, phases)
-	}
+	event.problem = wrongPhase(phase)
 	return event
+}
+
+// wrongPhase says what is wrong with a phase, or "".
+func wrongPhase(phase Phase) string {
+	switch {
+	case phase == "":
+		return fmt.Sprintf("phase: is missing; must be one of %s", phases)
+	case !slices.Contains(phases, phase):
+		return fmt.Sprintf("phase %.40q: must be one of %s", phase, phases)
+	}
+	return ""
 }
 
 // OrphanRefund is one orphan refund that was marked as failed. Enqueue its Action(OrphanRefunds) as well: each event
@@ -66,9 +75,25 @@ func OrphanRefund() Event {
 
 // SweepEnded is a sweep that ends now, and its duration, from 0 to 24 hours. Enqueue it for each sweep, also for one
 // that repaired nothing: without it, VezaLedgerReconcilerDead fires.
+//
+// It is for a reconciler with one loop. Where each phase has a loop of its own, one that goes on would hide the others
+// that are dead: enqueue [PhaseSweepEnded] in each instead.
 func SweepEnded(duration time.Duration) Event {
+	return sweepEnded(duration, "")
+}
+
+// PhaseSweepEnded is [SweepEnded] of a loop that repairs this phase alone. Each loop enqueues its own. From the first
+// one on, VezaLedgerReconcilerDead also fires when the loop of this phase ends no more sweeps.
+func PhaseSweepEnded(phase Phase, duration time.Duration) Event {
+	event := sweepEnded(duration, fmt.Sprintf(`,"phase":%q`, phase))
+	event.problem = cmp.Or(wrongPhase(phase), event.problem)
+	return event
+}
+
+// sweepEnded returns a sweep with a field more in its data, or "".
+func sweepEnded(duration time.Duration, field string) Event {
 	// Not duration.Seconds(), which makes 1.8399999999999999 of 1.84 s.
-	data := fmt.Sprintf(`{"duration_seconds":%v}`, float64(duration)/float64(time.Second))
+	data := fmt.Sprintf(`{"duration_seconds":%v%s}`, float64(duration)/float64(time.Second), field)
 	event := Event{kind: "reconciler.sweep", at: time.Now(), data: data}
 	if duration < 0 || duration > maxSweepDuration {
 		event.problem = fmt.Sprintf("sweep duration %s: must be from 0 to %s", duration, maxSweepDuration)
@@ -87,6 +112,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 
 // encode returns the body of a delivery, or an error that wraps ErrInvalid.
 func encode(id string, events []Event) ([]byte, error) {
+	if id == "" {
+		return nil, fmt.Errorf("%w: id: is empty; it names the delivery", ErrInvalid)
+	}
 	if !validID.MatchString(id) {
 		return nil, fmt.Errorf(
 			"%w: id %.40q: must be 1 to 240 printable ASCII characters, without spaces and full stops", ErrInvalid, id)
@@ -97,7 +125,7 @@ func encode(id string, events []Event) ([]byte, error) {
 	for i, event := range events {
 		problem := event.problem
 		if event.kind == "" {
-			problem = "is empty; Action, OrphanRefund and SweepEnded make events"
+			problem = "is empty; Action, OrphanRefund, SweepEnded and PhaseSweepEnded make events"
 		}
 		if problem != "" {
 			return nil, fmt.Errorf("%w: delivery %s: event %d: %s", ErrInvalid, id, i, problem)
@@ -142,11 +170,12 @@ func inWords(body string) string {
 	}
 	// Of each noun and phase.
 	counts := map[[2]string]int{}
-	var swept time.Duration
+	swept := map[[2]string]time.Duration{}
 	for _, event := range events {
 		noun := strings.ReplaceAll(strings.TrimPrefix(event.Type, "reconciler."), "_", " ")
-		counts[[2]string{noun, event.Data.Phase}]++
-		swept += time.Duration(event.Data.DurationSeconds * float64(time.Second))
+		what := [2]string{noun, event.Data.Phase}
+		counts[what]++
+		swept[what] += time.Duration(event.Data.DurationSeconds * float64(time.Second))
 	}
 	var words []string
 	for what, count := range counts {
@@ -154,10 +183,11 @@ func inWords(body string) string {
 		if count > 1 {
 			text += "s"
 		}
+		text = strings.TrimSpace(text + " " + what[1])
 		if what[0] == "sweep" {
-			text += fmt.Sprintf(" (%s)", swept.Round(time.Microsecond))
+			text += fmt.Sprintf(" (%s)", swept[what].Round(time.Microsecond))
 		}
-		words = append(words, strings.TrimSpace(text+" "+what[1]))
+		words = append(words, text)
 	}
 	slices.Sort(words)
 	return shorten(cmp.Or(strings.Join(words, ", "), "no events"), maxReasonRunes)

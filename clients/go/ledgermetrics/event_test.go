@@ -13,6 +13,7 @@ func TestEventsAreEncodedAsTheReceiverReadsThem(t *testing.T) {
 	before := time.Now()
 	body, err := encode("sweep-1", []Event{
 		Action("stuck_orders"), Action(OrphanRefunds), OrphanRefund(), SweepEnded(1840 * time.Millisecond),
+		PhaseSweepEnded(StuckRefunds, time.Second),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +34,7 @@ func TestEventsAreEncodedAsTheReceiverReadsThem(t *testing.T) {
 reconciler.action map[phase:orphan_refunds]
 reconciler.orphan_refund <nil>
 reconciler.sweep map[duration_seconds:1.84]
+reconciler.sweep map[duration_seconds:1 phase:stuck_refunds]
 `
 	if got != want {
 		t.Errorf("got %s\nwant %s", got, want)
@@ -47,13 +49,17 @@ var wrongInputs = []struct {
 	events []Event
 	reason string
 }{
-	{"", nil, "must be 1 to 240 printable"},
+	{"", nil, "id: is empty"},
 	{strings.Repeat("x", 241), nil, "must be 1 to 240 printable"},
 	{"sweep.1", nil, "without spaces and full stops"},
 	{"two words", nil, "without spaces and full stops"},
 	{"line\nbreak", nil, "without spaces and full stops"},
 	{"ä", nil, "without spaces and full stops"},
 	{"a", []Event{OrphanRefund(), Action("stuck_order")}, `event 1: phase "stuck_order": must be one of [stuck_orders `},
+	{"a", []Event{Action("")}, "event 0: phase: is missing; must be one of [stuck_orders "},
+	{"a", []Event{PhaseSweepEnded("", time.Second)}, "event 0: phase: is missing; must be one of [stuck_orders "},
+	{"a", []Event{PhaseSweepEnded("x", time.Second)}, `event 0: phase "x": must be one of [stuck_orders `},
+	{"a", []Event{PhaseSweepEnded(StuckOrders, -1)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
 	{"a", []Event{SweepEnded(-time.Nanosecond)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
 	{"a", []Event{SweepEnded(24*time.Hour + 1)}, "must be from 0 to 24h0m0s"},
 	{"a", []Event{{}}, "event 0: is empty"},
@@ -109,6 +115,7 @@ func TestTheDigestIsOfWhatAnEventAdds(t *testing.T) {
 		digestOf(Action(StuckOrders), Action(StuckOrders), SweepEnded(time.Second)),
 		digestOf(Action(StuckOrders), Action(StuckRefunds), SweepEnded(2*time.Second)),
 		digestOf(Action(StuckOrders), Action(StuckRefunds)),
+		digestOf(Action(StuckOrders), Action(StuckRefunds), PhaseSweepEnded(StuckOrders, time.Second)),
 	} {
 		if other == of {
 			t.Error("other events have the same digest")
@@ -130,7 +137,9 @@ func TestABodyInWords(t *testing.T) {
 	event := func(kind, data string) string { return fmt.Sprintf(`{"type":%q,"data":%s}`, kind, data) }
 	order, orphan := event("reconciler.action", `{"phase":"stuck_orders"}`), event("reconciler.orphan_refund", "null")
 	sweep := event("reconciler.sweep", `{"duration_seconds":1.84}`)
+	phaseSweep := event("reconciler.sweep", `{"duration_seconds":0.5,"phase":"stuck_orders"}`)
 	for body, want := range map[string]string{
+		"[" + phaseSweep + "," + sweep + "," + phaseSweep + "]": "1 sweep (1.84s), 2 sweeps stuck_orders (1s)",
 		"[" + order + "]": "1 action stuck_orders",
 		"[" + order + "," + order + "," + orphan + "]": "1 orphan refund, 2 actions stuck_orders",
 		"[" + sweep + "]": "1 sweep (1.84s)",

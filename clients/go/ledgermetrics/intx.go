@@ -15,16 +15,18 @@ const (
 	maxPause  = time.Second
 )
 
-// InTx runs work in a transaction, enqueues the events that work returns, under their id, and commits: the repair and
-// its events together, or neither. Work that returns no events needs no id. The options are as for [sql.DB.BeginTx];
-// nil means the session's own isolation level.
+// InTx runs work in a transaction, enqueues the events that work returns, and commits: the repair and its events
+// together, or neither. The options are as for [sql.DB.BeginTx]; nil means the session's own isolation level.
+//
+// As with [Enqueue], a guard within work lets it do the same once, and work returns no events where the guard has found
+// nothing to do. Work without a guard calls [EnqueueAs], and returns no events.
 //
 // InTx calls work again as [Retry] does, so make the events inside work, and keep nothing outside. It returns work's
 // error as it is. After an error nothing is committed, except when the connection was lost during the commit: then only
-// Postgres knows. Do the same work again in this case, under the same id.
+// Postgres knows. Do the same work again in this case: the guard knows whether it is done.
 func InTx(
 	ctx context.Context, db *sql.DB, options *sql.TxOptions,
-	work func(ctx context.Context, tx *sql.Tx) (id string, events []Event, err error),
+	work func(ctx context.Context, tx *sql.Tx) ([]Event, error),
 ) error {
 	if db == nil {
 		return fmt.Errorf("%w: InTx: the database is nil", ErrInvalid)
@@ -35,9 +37,9 @@ func InTx(
 			return fmt.Errorf("ledgermetrics: transaction not begun: %w", err)
 		}
 		defer tx.Rollback() // After a commit it does nothing.
-		id, events, err := work(ctx, tx)
-		if err == nil && len(events) > 0 {
-			err = Enqueue(ctx, tx, id, events...)
+		events, err := work(ctx, tx)
+		if err == nil {
+			err = Enqueue(ctx, tx, events...)
 		}
 		if err != nil {
 			return err

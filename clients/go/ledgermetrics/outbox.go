@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -50,15 +52,16 @@ type Outbox struct {
 	// Has an entry for each transaction under way, also for those that ask has left behind.
 	transactions chan struct{}
 
-	// Guards what follows, and is held while a hook runs.
+	// Guards what follows.
 	mutex sync.Mutex
 	// Deliveries that failed since one was sent or parked.
 	failures int
 	purgedAt time.Time
 }
 
-// Hooks are called when the outbox has written down what became of a delivery, one after the other, by Run or Drain,
-// which go on when they return. A hook that is nil is not called.
+// Hooks are called when the outbox has written down what became of a delivery: by the goroutine that called Run or
+// Drain, one after the other. They may call Drain. While a hook runs, Run or Drain goes on with what it is sending, and
+// begins nothing more. A hook that panics is logged. A hook that is nil is not called.
 type Hooks struct {
 	// Sent: it is counted, now or before.
 	Sent func(id string)
@@ -76,39 +79,90 @@ func NewOutbox(db *sql.DB, client *Client) *Outbox {
 
 // check returns an error that says what an outbox lacks.
 func (o *Outbox) check() error {
-	if o == nil || o.transactions == nil || o.db == nil || o.client == nil {
+	switch {
+	case o == nil || o.transactions == nil:
 		return fmt.Errorf("%w: outbox: make it by NewOutbox, with a database and a client", ErrInvalid)
+	case o.db == nil:
+		return fmt.Errorf("%w: outbox: the database is nil", ErrInvalid)
 	}
-	return nil
+	return o.client.check()
 }
 
-// Run sends what is due until ctx ends, four deliveries at a time, and looks every second. It logs what goes wrong.
-// While the receiver or Postgres is away, each of its four workers tries every 5 s, or as the receiver said, up to
-// 20 s. Run also deletes rows that were sent over 14 days ago.
+// Run sends what is due, four deliveries at a time, and looks every second. It returns nil when ctx has ended, and an
+// error at once when it can never work: without a database or a client, without the table of this version, or without
+// the rights on it. So it is a function for an errgroup.
 //
-// Call Run once in a process, in a goroutine of its own, and wait until it has returned before you close the database:
-// at the end it gives back what it has claimed, so that no other process has to wait for that. It returns within
-// milliseconds, or within a second if Postgres does not answer.
-func (o *Outbox) Run(ctx context.Context) {
+// An outage is no error: Run logs each failure once, and tries again. While the receiver or Postgres is away, each of
+// its four workers tries every 5 s, or as the receiver said, up to 20 s. Run also deletes rows that were sent over 14
+// days ago.
+//
+// Wait until Run has returned before you close the database: at the end it gives back what it has claimed, so that no
+// other process has to wait for that. It returns within milliseconds, or within a second if Postgres does not answer.
+func (o *Outbox) Run(ctx context.Context) error {
 	if err := o.check(); err != nil {
-		(*Client)(nil).logger().Error("outbox not sent", "error", err)
-		<-ctx.Done()
-		return
+		return err
 	}
-	o.sideBySide(&Drained{}, func(w *worker) error {
+	for wait := time.Duration(0); ; wait = outagePause {
+		pause(ctx, wait)
+		if ctx.Err() != nil {
+			return nil
+		}
+		err := o.try(ctx)
+		if err == nil {
+			break
+		}
+		if slices.Contains(hopeless, stateOf(err)) {
+			return err
+		}
+		o.client.logger().Warn("outbox not read, will try again", "error", err)
+	}
+	return o.sideBySide(&Drained{}, func(w *worker) error {
 		for ctx.Err() == nil {
 			wait := pollInterval
 			if err := w.sendDue(ctx); err != nil && ctx.Err() == nil {
-				wait = min(max(outagePause-time.Since(w.beganAt), retryAfterOf(err)), maxOutagePause)
-				o.client.logger().Warn("outbox not drained, will try again", "error", err)
+				wait = outagePauseAfter(err, time.Since(w.beganAt))
+				if !errors.As(err, new(*awayError)) { // It is logged.
+					o.client.logger().Warn("outbox not drained, will try again", "error", err)
+				}
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(wait):
-			}
+			pause(ctx, wait)
 		}
 		return nil
 	})
+}
+
+// outagePauseAfter returns how long a worker waits whose attempt has failed, and took so long.
+func outagePauseAfter(err error, took time.Duration) time.Duration {
+	return min(max(outagePause-took, retryAfterOf(err)), maxOutagePause)
+}
+
+// pause waits, or until ctx has ended.
+func pause(ctx context.Context, wait time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
+}
+
+// trySQL touches no row. It fails if a column or a right is missing that Run needs.
+const trySQL = `
+	with updated as (
+		update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = null,
+			next_attempt_at = now(), sent_at = now(), first_sent_at = now(), parked_at = now()
+		where false returning id, body, seq, digest, created_at
+	), deleted as (
+		delete from public.ledger_metrics_outbox where false returning id
+	) select count(*) from updated, deleted`
+
+// The table, the schema or a column is missing, or a right on them. No retry can help.
+var hopeless = []string{"42P01", "3F000", "42703", "42501"}
+
+// try returns an error if the table cannot be sent from.
+func (o *Outbox) try(ctx context.Context) error {
+	if err := o.ask(ctx, func(*sql.Rows) error { return nil }, trySQL); err != nil {
+		return failure("outbox not read", err)
+	}
+	return nil
 }
 
 // Drained is what a call of Drain did.
@@ -138,20 +192,42 @@ type worker struct {
 	claims []string
 	// What it did, with the others. Guarded by the mutex of the outbox.
 	drained *Drained
+	// Takes the hooks that are to be called.
+	hooks chan<- func()
 	// When it last looked for a delivery.
 	beganAt time.Time
 }
 
-// sideBySide runs the workers, and returns an error of one of them when all have returned.
+// sideBySide runs the workers, and calls the hooks meanwhile. It returns an error of one of them when all have
+// returned.
 func (o *Outbox) sideBySide(drained *Drained, work func(*worker) error) (err error) {
-	ended := make(chan error)
+	ended, hooks := make(chan error), make(chan func())
 	for _, claims := range workers {
-		go func() { ended <- work(&worker{Outbox: o, claims: claims, drained: drained}) }()
+		go func() { ended <- work(&worker{Outbox: o, claims: claims, drained: drained, hooks: hooks}) }()
 	}
-	for range workers {
-		err = cmp.Or(err, <-ended)
+	for working := len(workers); working > 0; {
+		select {
+		case hook := <-hooks:
+			hook()
+		case workerErr := <-ended:
+			working--
+			err = cmp.Or(err, workerErr)
+		}
 	}
 	return err
+}
+
+// call has a hook called for a delivery, and logs when it panics.
+func (w *worker) call(name, id string, hook func()) {
+	w.hooks <- func() {
+		defer func() {
+			if reason := recover(); reason != nil {
+				w.client.logger().Error("hook panicked", "hook", name, "id", id,
+					"panic", reason, "stack", string(debug.Stack()))
+			}
+		}()
+		hook()
+	}
 }
 
 // ask runs a statement in a transaction of its own, and calls scan for each row.
@@ -213,6 +289,9 @@ func failure(what string, err error) error {
 	switch stateOf(err) {
 	case "42P01", "42703": // Undefined table or column.
 		err = fmt.Errorf("public.ledger_metrics_outbox is missing or of an earlier version, run outbox.sql: %w", err)
+	case "42501": // Insufficient privilege.
+		err = fmt.Errorf("the login lacks a right on public.ledger_metrics_outbox; to enqueue, it needs select and insert,"+
+			" and to send, also update and delete: %w", err)
 	}
 	return fmt.Errorf("ledgermetrics: %s: %w", what, err)
 }

@@ -1,6 +1,7 @@
 package ledgermetrics
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -136,6 +137,11 @@ func (w *worker) claim(ctx context.Context) (*delivery, error) {
 	return nil, nil
 }
 
+// awayError is the failure of a delivery, after which the receiver is taken to be away. It is logged already.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error { return e.error }
+
 // send posts a claimed delivery and writes down what became of it. It returns an error when the receiver or Postgres is
 // away, or ctx has ended.
 func (w *worker) send(ctx context.Context, claimed *delivery) error {
@@ -143,63 +149,78 @@ func (w *worker) send(ctx context.Context, claimed *delivery) error {
 	var rejected *RejectedError
 	switch {
 	case err == nil:
-		return w.settle(ctx, claimed, func() error {
-			w.failures = 0
-			w.drained.Counted++
+		isWritten, err := w.settle(ctx, claimed, sentSQL)
+		if isWritten {
+			w.done(&w.drained.Counted)
 			if w.Hooks.Sent != nil {
-				w.Hooks.Sent(claimed.id)
+				w.call("Sent", claimed.id, func() { w.Hooks.Sent(claimed.id) })
 			}
-			return nil
-		}, sentSQL)
+		}
+		return err
 
 	case errors.As(err, &rejected) && !rejected.Retryable:
-		return w.settle(ctx, claimed, func() error {
-			w.failures = 0
-			w.drained.Parked++
+		isWritten, err := w.settle(ctx, claimed, parkedSQL, shorten(err.Error(), maxErrorRunes))
+		if isWritten {
+			w.done(&w.drained.Parked)
 			w.client.logger().Error("delivery refused and parked", "id", claimed.id,
 				"error", rejected.Reason, "not_counted", rejected.NotCounted)
 			if w.Hooks.Parked != nil {
-				w.Hooks.Parked(claimed.id, rejected)
+				w.call("Parked", claimed.id, func() { w.Hooks.Parked(claimed.id, rejected) })
 			}
-			return nil
-		}, parkedSQL, shorten(err.Error(), maxErrorRunes))
+		}
+		return err
 
 	case ctx.Err() != nil: // The request was ended with ctx, which says nothing about the delivery.
-		return w.settle(ctx, claimed, ctx.Err, givenBackSQL)
+		_, err := w.settle(ctx, claimed, givenBackSQL)
+		return cmp.Or(err, ctx.Err())
 
 	default:
-		return w.settle(ctx, claimed, func() error {
-			w.failures++
-			w.drained.Failed++
-			w.client.logger().Warn("delivery failed, will be sent again", "id", claimed.id, "error", err)
-			if w.Hooks.Failed != nil {
-				w.Hooks.Failed(claimed.id, err)
-			}
-			if w.failures < maxFailures {
-				return nil
-			}
-			return err
-		}, failedSQL, shorten(err.Error(), maxErrorRunes), retryAfterOf(err).Seconds())
+		isWritten, writingErr := w.settle(ctx, claimed, failedSQL, shorten(err.Error(), maxErrorRunes),
+			retryAfterOf(err).Seconds())
+		if !isWritten {
+			return writingErr
+		}
+		failures := w.failed()
+		w.client.logger().Warn("delivery failed, will be sent again", "id", claimed.id, "error", err)
+		if w.Hooks.Failed != nil {
+			w.call("Failed", claimed.id, func() { w.Hooks.Failed(claimed.id, err) })
+		}
+		if failures < maxFailures {
+			return nil
+		}
+		return &awayError{err}
 	}
 }
 
-// settle writes down what became of a delivery, also when ctx has ended, and then calls tell, one call at a time. It
-// leaves a row alone whose claim has ended: then, and after an error, the delivery is sent again under the same id.
+// done adds a delivery to those that are sent, or to those that are parked.
+func (w *worker) done(count *int) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	*count++
+	w.failures = 0
+}
+
+// failed adds an attempt to those that failed, and returns how many did so since a delivery was sent or parked.
+func (w *worker) failed() int {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.drained.Failed++
+	w.failures++
+	return w.failures
+}
+
+// settle writes down what became of a delivery, also when ctx has ended. It leaves a row alone whose claim has ended:
+// then, and after an error, the delivery is sent again under the same id.
 func (w *worker) settle(
-	ctx context.Context, claimed *delivery, tell func() error, statement string, args ...any,
-) error {
-	isWritten := false
-	err := w.ask(ctx, func(*sql.Rows) error {
-		isWritten = true
+	ctx context.Context, claimed *delivery, statement string, args ...any,
+) (isWritten bool, err error) {
+	written := false
+	err = w.ask(ctx, func(*sql.Rows) error {
+		written = true
 		return nil
 	}, statement, append([]any{claimed.id, claimed.claimedUntil}, args...)...)
 	if err != nil {
-		return failure("delivery "+claimed.id+" not written down", err)
+		return false, failure("delivery "+claimed.id+" not written down", err)
 	}
-	if !isWritten {
-		return nil
-	}
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	return tell()
+	return written, nil
 }

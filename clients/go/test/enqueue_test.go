@@ -27,7 +27,7 @@ func begin(t *testing.T, db *sql.DB) *sql.Tx {
 func TestEnqueueIsPartOfTheTransaction(t *testing.T) {
 	db := open(t)
 	tx := begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, "a", ledgermetrics.OrphanRefund()); err != nil {
+	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, db, "select id from ledger_metrics_outbox", "")
@@ -35,82 +35,123 @@ func TestEnqueueIsPartOfTheTransaction(t *testing.T) {
 	expect(t, db, "select id from ledger_metrics_outbox", "")
 
 	tx = begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, "a", ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund()); err != nil {
+	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund()); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, db, "select id, jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(a,2)")
+	expect(t, db, "select jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(2)")
+}
+
+func TestEnqueueMakesAnIDForEachDelivery(t *testing.T) {
+	db := open(t)
+	tx := begin(t, db)
+	for range 2 {
+		if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, db, "select count(distinct id), bool_and(id ~ '^evt-[0-9a-f]{32}$') from ledger_metrics_outbox", "(2,t)")
+}
+
+// enqueueAs is EnqueueAs, of which a test expects an id that is new, or was there before.
+func enqueueAs(t *testing.T, tx ledgermetrics.Tx, id string, wantNew bool, events ...ledgermetrics.Event) {
+	t.Helper()
+	if isNew, err := ledgermetrics.EnqueueAs(ctx, tx, id, events...); err != nil || isNew != wantNew {
+		t.Errorf("%s: is new: %t, %v", id, isNew, err)
+	}
+}
+
+// expectTaken expects that the outbox has other events under this id.
+func expectTaken(t *testing.T, tx ledgermetrics.Tx, id string, events ...ledgermetrics.Event) {
+	t.Helper()
+	isNew, err := ledgermetrics.EnqueueAs(ctx, tx, id, events...)
+	if !errors.Is(err, ledgermetrics.ErrIDTaken) || isNew {
+		t.Errorf("%s: is new: %t, %v", id, isNew, err)
+	}
 }
 
 func TestEventsOutliveARollbackAndAFailedInsert(t *testing.T) {
 	db := open(t)
 	events := []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund()}
 	tx := begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, "a", events...); err != nil {
-		t.Fatal(err)
-	}
+	enqueueAs(t, tx, "a", true, events...)
 	tx.Rollback()
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := ledgermetrics.Enqueue(ended, begin(t, db), "a", events...); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	if isNew, err := ledgermetrics.EnqueueAs(ended, begin(t, db), "a", events...); isNew || !errors.Is(err, context.Canceled) {
+		t.Error(isNew, err)
 	}
 	tx = begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, "a", events...); err != nil {
-		t.Fatal(err)
-	}
+	enqueueAs(t, tx, "a", true, events...)
 	tx.Commit()
 	expect(t, db, "select id, jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(a,2)")
 }
 
-func TestEnqueueTakesTheSameEventsForTheSame(t *testing.T) {
+func TestEnqueueAsTellsWhatWasThereBefore(t *testing.T) {
 	db := open(t)
 	tx := begin(t, db)
-	events := []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund(), ledgermetrics.SweepEnded(time.Second)}
-	if err := ledgermetrics.Enqueue(ctx, tx, "a", events...); err != nil {
-		t.Fatal(err)
-	}
-	rebuilt := []ledgermetrics.Event{ledgermetrics.SweepEnded(time.Second), ledgermetrics.OrphanRefund(), ledgermetrics.Action(ledgermetrics.OrphanRefunds)}
-	if err := ledgermetrics.Enqueue(ctx, tx, "a", rebuilt...); err != nil {
-		t.Errorf("rebuilt: %v", err)
-	}
-	if err := ledgermetrics.Enqueue(ctx, tx, "a", ledgermetrics.OrphanRefund()); !errors.Is(err, ledgermetrics.ErrIDTaken) {
-		t.Errorf("other events: %v", err)
-	}
+	enqueueAs(t, tx, "a", true,
+		ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund(), ledgermetrics.SweepEnded(time.Second))
+	enqueueAs(t, tx, "a", false,
+		ledgermetrics.SweepEnded(time.Second), ledgermetrics.OrphanRefund(), ledgermetrics.Action(ledgermetrics.OrphanRefunds))
+	expectTaken(t, tx, "a", ledgermetrics.OrphanRefund())
+	expectTaken(t, tx, "a", ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund(),
+		ledgermetrics.PhaseSweepEnded(ledgermetrics.StuckOrders, time.Second))
 	// The transaction is still usable, and the other parts of a sweep are written.
-	if err := ledgermetrics.Enqueue(ctx, tx, "a-2", ledgermetrics.OrphanRefund()); err != nil {
-		t.Error(err)
-	}
+	enqueueAs(t, tx, "a-2", true, ledgermetrics.OrphanRefund())
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, db, "select id, jsonb_array_length(body::jsonb) from ledger_metrics_outbox order by id", "(a,3) (a-2,1)")
 }
 
-func TestEnqueueComparesWithRowsOfAnEarlierVersion(t *testing.T) {
+func TestEnqueueAsComparesWithRowsOfAnEarlierVersion(t *testing.T) {
 	db := open(t)
 	insert(t, db, "old", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
 	insert(t, db, "odd", `{"type":"reconciler.orphan_refund"`)
 	tx := begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, "old", ledgermetrics.OrphanRefund()); err != nil {
-		t.Error(err)
+	enqueueAs(t, tx, "old", false, ledgermetrics.OrphanRefund())
+	expectTaken(t, tx, "old", ledgermetrics.Action(ledgermetrics.StuckOrders))
+	expectTaken(t, tx, "odd", ledgermetrics.OrphanRefund())
+}
+
+// purging is a transaction in which a purge of another process comes between the statements of EnqueueAs.
+type purging struct {
+	*sql.Tx
+	purge func()
+}
+
+func (p purging) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if !strings.Contains(query, "insert into") {
+		p.purge()
 	}
-	if err := ledgermetrics.Enqueue(ctx, tx, "old", ledgermetrics.Action(ledgermetrics.StuckOrders)); !errors.Is(err, ledgermetrics.ErrIDTaken) {
-		t.Error(err)
-	}
-	if err := ledgermetrics.Enqueue(ctx, tx, "odd", ledgermetrics.OrphanRefund()); !errors.Is(err, ledgermetrics.ErrIDTaken) {
-		t.Error(err)
+	return p.Tx.QueryContext(ctx, query, args...)
+}
+
+// A row is purged 14 days after it was sent: it was counted.
+func TestEnqueueAsTakesARowThatIsPurgedMeanwhileForCounted(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
+	purged := 0
+	tx := purging{begin(t, db), func() {
+		purged++
+		run(t, db, "delete from ledger_metrics_outbox")
+	}}
+	enqueueAs(t, tx, "a", false, ledgermetrics.OrphanRefund())
+	if purged != 1 {
+		t.Errorf("purged %d times", purged)
 	}
 }
 
-func TestEnqueueLocksNoRowThatIsThere(t *testing.T) {
+func TestEnqueueAsLocksNoRowThatIsThere(t *testing.T) {
 	db := open(t)
 	insert(t, db, "a", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
-	if err := ledgermetrics.Enqueue(ctx, begin(t, db), "a", ledgermetrics.OrphanRefund()); err != nil {
-		t.Fatal(err)
-	}
+	enqueueAs(t, begin(t, db), "a", false, ledgermetrics.OrphanRefund())
 	run(t, db, "set lock_timeout = '5s'; update ledger_metrics_outbox set attempts = 1")
 }
 
@@ -120,10 +161,10 @@ func TestTheRoleThatRepairsNeedsSelectAndInsert(t *testing.T) {
 		set local role only_repairs`); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		if err := ledgermetrics.Enqueue(ctx, tx, "a", ledgermetrics.OrphanRefund()); err != nil {
-			t.Error(err)
-		}
+	enqueueAs(t, tx, "a", true, ledgermetrics.OrphanRefund())
+	enqueueAs(t, tx, "a", false, ledgermetrics.OrphanRefund())
+	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -164,14 +205,13 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 			deliveries[id] = append(deliveries[id], []ledgermetrics.Event{
 				ledgermetrics.Action(phases[rand.N(3)]), ledgermetrics.OrphanRefund(),
 				ledgermetrics.SweepEnded(rand.N(24 * time.Hour)),
-			}[rand.N(3)])
+				ledgermetrics.PhaseSweepEnded(phases[rand.N(3)], rand.N(24*time.Hour)),
+			}[rand.N(4)])
 		}
 	}
 	tx := begin(t, db)
 	for id, events := range deliveries {
-		if err := ledgermetrics.Enqueue(ctx, tx, id, events...); err != nil {
-			t.Fatal(err)
-		}
+		enqueueAs(t, tx, id, true, events...)
 	}
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)

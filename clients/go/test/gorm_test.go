@@ -35,6 +35,12 @@ func openGorm(t *testing.T, config gorm.Config, dialector postgres.Config) (*gor
 	run(t, plain, "delete from orders")
 	run(t, plain, "insert into orders (id, status) select n, 'pending' from generate_series(1, 3) as n")
 	dialector.DSN = databaseURL
+	return openGormAt(t, config, dialector), plain
+}
+
+// openGormAt returns gorm with these settings, the database's address among them.
+func openGormAt(t *testing.T, config gorm.Config, dialector postgres.Config) *gorm.DB {
+	t.Helper()
 	if config.Logger == nil {
 		config.Logger = logger.Discard
 	}
@@ -47,17 +53,18 @@ func openGorm(t *testing.T, config gorm.Config, dialector postgres.Config) (*gor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { pool.Close() })
-	return db, plain
+	return db
 }
 
-// enqueue is EnqueueGorm with the id of an order.
+// enqueue is EnqueueGormAs with the id of an order, so that a test sees which repair was enqueued.
 func enqueue(tx *gorm.DB, order int, events ...ledgermetrics.Event) error {
-	return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, fmt.Sprint("stuck-order-", order), events...)
+	_, err := ledgermetrics.EnqueueGormAs(ctx, tx.Statement.ConnPool, fmt.Sprint("stuck-order-", order), events...)
+	return err
 }
 
 var action = ledgermetrics.Action(ledgermetrics.StuckOrders)
 
-// repairBy repairs an order and counts that, as the README does.
+// repairBy repairs an order and counts that, within a transaction that a test began.
 func repairBy(tx *gorm.DB, order int) error {
 	repaired := tx.Model(&Order{}).Where("id = ? and status = 'pending'", order).Update("status", "paid")
 	if repaired.Error != nil || repaired.RowsAffected == 0 {
@@ -132,10 +139,25 @@ func TestGormCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 			}))
 			expect(t, plain, paidAndEnqueued, `("1 2 3: stuck-order-1 stuck-order-2 stuck-order-3")`)
 
+			// An id that the client makes.
+			must(errRollback, db.Transaction(func(tx *gorm.DB) error {
+				must(nil, ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, action))
+				return errRollback
+			}))
+			must(nil, db.Transaction(func(tx *gorm.DB) error {
+				must(errRollback, tx.Transaction(func(nested *gorm.DB) error {
+					must(nil, ledgermetrics.EnqueueGorm(ctx, nested.Statement.ConnPool, action))
+					return errRollback
+				}))
+				must(nil, ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, action))
+				return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, action)
+			}))
+			expect(t, plain, "select count(*) from ledger_metrics_outbox where id like 'evt-%'", "(2)")
+
 			pool, err := db.DB()
 			must(nil, err)
 			client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
-			drain(t, ledgermetrics.NewOutbox(pool, client), ledgermetrics.Drained{Counted: 3})
+			drain(t, ledgermetrics.NewOutbox(pool, client), ledgermetrics.Drained{Counted: 5})
 		})
 	}
 }
@@ -165,7 +187,7 @@ func TestGormWithADeadContextWritesNothing(t *testing.T) {
 			return err
 		}
 		die()
-		return ledgermetrics.EnqueueGorm(dead, tx.Statement.ConnPool, "a", action)
+		return ledgermetrics.EnqueueGorm(dead, tx.Statement.ConnPool, action)
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)

@@ -22,44 +22,68 @@ func withRepairs(t *testing.T, db *sql.DB) {
 func TestInTxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 	db := open(t)
 	withRepairs(t, db)
-	repair := func(number int, id string, err error, events ...ledgermetrics.Event) error {
-		return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+	repair := func(number int, err error, events ...ledgermetrics.Event) error {
+		return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
 			if _, err := tx.Exec("insert into repairs values ($1)", number); err != nil {
-				return "", nil, err
+				return nil, err
 			}
-			return id, events, err
+			return events, err
 		})
 	}
-	if err := repair(1, "repair-1", nil, ledgermetrics.OrphanRefund()); err != nil {
+	if err := repair(1, nil, ledgermetrics.OrphanRefund()); err != nil {
 		t.Error(err)
 	}
-	if err := repair(2, "", nil); err != nil { // Nothing to count.
+	if err := repair(2, nil); err != nil { // Nothing to count.
 		t.Error(err)
 	}
 	failure := errors.New("failed")
-	if err := repair(3, "repair-3", failure, ledgermetrics.OrphanRefund()); !errors.Is(err, failure) {
+	if err := repair(3, failure, ledgermetrics.OrphanRefund()); !errors.Is(err, failure) {
 		t.Error(err)
 	}
-	if err := repair(4, "repair-4", nil, ledgermetrics.Action("stuck")); !errors.Is(err, ledgermetrics.ErrInvalid) {
-		t.Error(err)
-	}
-	err := repair(5, "repair-1", nil, ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund())
-	if !errors.Is(err, ledgermetrics.ErrIDTaken) || !strings.HasSuffix(err.Error(),
-		"delivery repair-1 has 1 orphan refund, and was given 2 orphan refunds") {
+	if err := repair(4, nil, ledgermetrics.Action("stuck")); !errors.Is(err, ledgermetrics.ErrInvalid) {
 		t.Error(err)
 	}
 	func() {
 		defer func() { recover() }()
-		ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
-			tx.Exec("insert into repairs values (6)")
+		ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+			tx.Exec("insert into repairs values (5)")
 			panic("in mid-repair")
 		})
 	}()
 	expect(t, db, "select id from repairs order by id", "(1) (2)")
-	expect(t, db, "select id from ledger_metrics_outbox", "(repair-1)")
+	expect(t, db, "select count(*) from ledger_metrics_outbox", "(1)")
 	if open := db.Stats().InUse; open != 0 {
 		t.Errorf("%d connections are in use", open)
 	}
+}
+
+// The error of an id that was used for other work rolls the work back, and says what both add.
+func TestInTxTakesWorkUnderAnIDOfItsOwn(t *testing.T) {
+	db := open(t)
+	withRepairs(t, db)
+	repair := func(number int, events ...ledgermetrics.Event) (isNew bool, err error) {
+		err = ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+			if _, err := tx.Exec("insert into repairs values ($1)", number); err != nil {
+				return nil, err
+			}
+			isNew, err = ledgermetrics.EnqueueAs(ctx, tx, "batch", events...)
+			return nil, err
+		})
+		return isNew, err
+	}
+	if isNew, err := repair(1, ledgermetrics.OrphanRefund()); err != nil || !isNew {
+		t.Error(isNew, err)
+	}
+	if isNew, err := repair(2, ledgermetrics.OrphanRefund()); err != nil || isNew {
+		t.Error(isNew, err)
+	}
+	isNew, err := repair(3, ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund())
+	if isNew || !errors.Is(err, ledgermetrics.ErrIDTaken) || !strings.HasSuffix(err.Error(),
+		"delivery batch has 1 orphan refund, and was given 2 orphan refunds") {
+		t.Error(isNew, err)
+	}
+	expect(t, db, "select id from repairs order by id", "(1) (2)")
+	expect(t, db, "select id from ledger_metrics_outbox", "(batch)")
 }
 
 // Six workers each raise one counter in serializable transactions, all at the same time.
@@ -71,19 +95,19 @@ func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 	attempts := 0
 	var group, allHaveRead sync.WaitGroup
 	allHaveRead.Add(6)
-	for worker := range 6 {
+	for range 6 {
 		group.Add(1)
 		go func() {
 			defer group.Done()
 			isFirst := true
 			options := &sql.TxOptions{Isolation: sql.LevelSerializable}
-			err := ledgermetrics.InTx(ctx, db, options, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+			err := ledgermetrics.InTx(ctx, db, options, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
 				mutex.Lock()
 				attempts++
 				mutex.Unlock()
 				var before int
 				if err := tx.QueryRow("select status::int from repairs where id = 0").Scan(&before); err != nil {
-					return "", nil, err
+					return nil, err
 				}
 				if isFirst {
 					isFirst = false
@@ -91,7 +115,7 @@ func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 					allHaveRead.Wait()
 				}
 				_, err := tx.Exec("update repairs set status = $1 where id = 0", fmt.Sprint(before+1))
-				return fmt.Sprintf("worker-%d", worker), []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.StuckOrders), ledgermetrics.OrphanRefund()}, err
+				return []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.StuckOrders), ledgermetrics.OrphanRefund()}, err
 			})
 			if err != nil {
 				t.Error(err)
@@ -117,17 +141,17 @@ func TestInTxRetriesADeadlock(t *testing.T) {
 		go func() {
 			defer group.Done()
 			attempts := 0
-			err := ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+			err := ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
 				attempts++
 				if _, err := tx.Exec("update repairs set status = 'done' where id = $1", 1+worker); err != nil {
-					return "", nil, err
+					return nil, err
 				}
 				if attempts == 1 {
 					bothHoldOne.Done()
 					bothHoldOne.Wait()
 				}
 				_, err := tx.Exec("update repairs set status = 'done' where id = $1", 2-worker)
-				return fmt.Sprintf("worker-%d", worker), []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, err
+				return []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, err
 			})
 			if err != nil {
 				t.Error(err)
@@ -135,31 +159,49 @@ func TestInTxRetriesADeadlock(t *testing.T) {
 		}()
 	}
 	group.Wait()
-	expect(t, db, "select id from ledger_metrics_outbox order by id", "(worker-0) (worker-1)")
+	expect(t, db, "select count(*) from ledger_metrics_outbox", "(2)")
 }
 
 func TestTwoReconcilersThatFailTheSameOrphansCountEachOnce(t *testing.T) {
 	db := open(t)
 	withRepairs(t, db)
 	run(t, db, "insert into repairs select * from generate_series(1, 60)")
-	failOrphan := func(number int) error {
-		return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
-			_, err := tx.Exec("update repairs set status = 'failed' where id = $1", number)
-			return fmt.Sprintf("orphan-refund-%d", number), []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund()}, err
-		})
+	events := []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund()}
+	byGuard := func(ctx context.Context, tx *sql.Tx, number int) ([]ledgermetrics.Event, error) {
+		result, err := tx.Exec("update repairs set status = 'failed' where id = $1 and status = 'pending'", number)
+		if err != nil {
+			return nil, err
+		}
+		if failed, err := result.RowsAffected(); err != nil || failed == 0 {
+			return nil, err
+		}
+		return events, nil
 	}
-	var group sync.WaitGroup
-	for range 2 {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			for number := 1; number <= 60; number++ {
-				if err := failOrphan(number); err != nil {
-					t.Error(err)
+	byID := func(ctx context.Context, tx *sql.Tx, number int) ([]ledgermetrics.Event, error) {
+		if _, err := tx.Exec("update repairs set status = 'failed' where id = $1", number); err != nil {
+			return nil, err
+		}
+		_, err := ledgermetrics.EnqueueAs(ctx, tx, fmt.Sprintf("orphan-refund-%d", number), events...)
+		return nil, err
+	}
+	for name, failOrphan := range map[string]func(context.Context, *sql.Tx, int) ([]ledgermetrics.Event, error){
+		"by a guard": byGuard, "by an id": byID,
+	} {
+		run(t, db, "delete from ledger_metrics_outbox; update repairs set status = 'pending'")
+		var group sync.WaitGroup
+		for range 2 {
+			group.Go(func() {
+				for number := 1; number <= 60; number++ {
+					err := ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+						return failOrphan(ctx, tx, number)
+					})
+					if err != nil {
+						t.Error(name, err)
+					}
 				}
-			}
-		}()
+			})
+		}
+		group.Wait()
+		expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(60,120)")
 	}
-	group.Wait()
-	expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(60,120)")
 }

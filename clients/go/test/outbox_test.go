@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -475,21 +474,174 @@ func TestClocksMayBeHoursApart(t *testing.T) {
 	}
 }
 
+// lines is a log that a test reads line by line.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+// logged returns the log of a client.
+func logged(client *ledgermetrics.Client) lines {
+	log := make(lines, 1000)
+	client.Logger = slog.New(slog.NewTextHandler(log, nil))
+	return log
+}
+
+func TestRunReturnsAtOnceWhatItCanNeverDo(t *testing.T) {
+	address, drop, err := newDatabase(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drop()
+	admin, err := sql.Open(driver, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	role := strings.Trim(rows(t, admin, "select current_database()"), "()")
+	run(t, admin, "create role "+role)
+	defer run(t, admin, "drop owned by "+role+"; drop role "+role)
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+	for _, c := range []struct{ statement, role, want string }{
+		{"grant select, insert, update on ledger_metrics_outbox to " + role, role, "also update and delete: "},
+		{"alter table ledger_metrics_outbox drop column digest", "postgres", "run outbox.sql: "},
+		{"alter table ledger_metrics_outbox rename to elsewhere", "postgres", "run outbox.sql: "},
+	} {
+		run(t, admin, c.statement)
+		db, err := sql.Open(driver, address+"&role="+c.role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		ended := make(chan error)
+		go func() { ended <- ledgermetrics.NewOutbox(db, client).Run(ctx) }()
+		err = within(t, time.Minute, "the end of Run", ended)
+		if err == nil || !strings.HasPrefix(err.Error(), "ledgermetrics: outbox not read: ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.statement, err)
+		}
+	}
+}
+
+func TestRunTakesAnOutageOfPostgresForNoError(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", "[]")
+	var isBack atomic.Bool
+	behind, err := sql.Open(driver, proxyToPostgres(t, func(string, bool) bool { return !isBack.Load() }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer behind.Close()
+	sent := make(chan string, 1)
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+	log := logged(client)
+	outbox := ledgermetrics.NewOutbox(behind, client)
+	outbox.Hooks.Sent = func(id string) { sent <- id }
+	end := running(t, outbox) // Which expects no error.
+	if line := within(t, time.Minute, "a line of the log", log); !strings.Contains(line, "level=WARN") {
+		t.Error(line)
+	}
+	isBack.Store(true)
+	within(t, time.Minute, "a delivery that is sent", sent)
+	end()
+}
+
+func TestRunLogsEachFailureOnce(t *testing.T) {
+	db := open(t)
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 20) n")
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(502) })
+	log := logged(client)
+	outbox := ledgermetrics.NewOutbox(db, client)
+	failed, isAway := 0, make(chan bool)
+	outbox.Hooks.Failed = func(string, error) {
+		if failed++; failed == 2+workers+1 { // Each worker has had its pause, or one of them.
+			close(isAway)
+		}
+	}
+	end := running(t, outbox)
+	within(t, time.Minute, "requests in an outage", isAway)
+	end()
+	close(log)
+	warned := 0
+	for line := range log {
+		if warned++; !strings.Contains(line, `level=WARN msg="delivery failed, will be sent again" id=row-`) {
+			t.Error(line)
+		}
+	}
+	if warned != failed {
+		t.Errorf("%d lines for %d failures", warned, failed)
+	}
+}
+
+func TestAHookMayDrainAndMayPanic(t *testing.T) {
+	db := open(t)
+	insert(t, db, "first", "[]")
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+	log := logged(client)
+	outbox := ledgermetrics.NewOutbox(db, client)
+	told, counted := "", 0
+	outbox.Hooks.Sent = func(id string) {
+		told += id + " "
+		if id == "first" {
+			insert(t, db, "second", "[]")
+			drained, err := outbox.Drain(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			counted += drained.Counted
+			panic("in a hook")
+		}
+	}
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		drained, err := outbox.Drain(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		counted += drained.Counted
+	}()
+	within(t, time.Minute, "the end of Drain", ended)
+	if told != "first second " || counted != 2 {
+		t.Errorf("told of %s, counted %d", told, counted)
+	}
+	line := within(t, time.Minute, "a line of the log", log)
+	if !strings.Contains(line, `level=ERROR msg="hook panicked" hook=Sent id=first panic="in a hook" stack=`) {
+		t.Error(line)
+	}
+}
+
+// A claim of another process may be there by the time that this process ends.
+func TestAnEndingProcessGivesBackNoClaimButItsOwn(t *testing.T) {
+	db := open(t)
+	insert(t, db, "a", "[]")
+	asked := make(chan bool, 100)
+	end := running(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		asked <- true
+		hang(r)
+	})))
+	within(t, time.Minute, "a request", asked)
+	run(t, db, "update ledger_metrics_outbox set claimed_until = now() + interval '1 hour'") // Another's.
+	end()
+	expect(t, db, "select claimed_until > now() from ledger_metrics_outbox", "(t)")
+}
+
 func TestAMissingOrOlderTableIsNamedAndTheRepairRolledBack(t *testing.T) {
 	db := open(t)
 	withRepairs(t, db)
 	for _, statement := range []string{
 		"alter table ledger_metrics_outbox rename to elsewhere", "alter table ledger_metrics_outbox drop column digest",
 	} {
-		err := ledgermetrics.InTx(ctx, db, nil, func(_ context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+		err := ledgermetrics.InTx(ctx, db, nil, func(_ context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
 			if _, err := tx.Exec("insert into repairs values (1)"); err != nil {
-				return "", nil, err
+				return nil, err
 			}
 			_, err := tx.Exec(statement)
-			return "a", []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, err
+			return []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, err
 		})
-		if want := "public.ledger_metrics_outbox is missing or of an earlier version, run outbox.sql: "; err == nil ||
-			!strings.HasPrefix(err.Error(), "ledgermetrics: delivery a not enqueued: "+want) {
+		if want := " not enqueued: public.ledger_metrics_outbox is missing or of an earlier version, run outbox.sql: "; err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 		expect(t, db, "select id from repairs", "")
@@ -646,44 +798,12 @@ func TestRunLeavesNothingClaimed(t *testing.T) {
 // As behind a host that is frozen: nothing comes any more, and no connection ends.
 func TestDrainEndsWithItsContextWhenPostgresFallsSilent(t *testing.T) {
 	open(t)
-	address, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
 	var silence sync.RWMutex
-	forward := func(to, from net.Conn) {
-		defer to.Close()
-		bytes := make([]byte, 4096)
-		for {
-			count, err := from.Read(bytes)
-			if err != nil {
-				return
-			}
-			silence.RLock()
-			to.Write(bytes[:count])
-			silence.RUnlock()
-		}
-	}
-	server := address.Host
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if behind, err := net.Dial("tcp", server); err == nil {
-				go forward(behind, connection)
-				go forward(connection, behind)
-			}
-		}
-	}()
-	address.Host = listener.Addr().String()
-	db, err := sql.Open(driver, address.String())
+	db, err := sql.Open(driver, proxyToPostgres(t, func(string, bool) bool {
+		silence.RLock()
+		defer silence.RUnlock()
+		return false
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

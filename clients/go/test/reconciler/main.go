@@ -33,7 +33,7 @@ func main() {
 	go func() {
 		defer close(draining)
 		if killAfter == 0 {
-			ledgermetrics.NewOutbox(db, client).Run(ctx)
+			fatal(ledgermetrics.NewOutbox(db, client).Run(ctx))
 		}
 	}()
 	if len(os.Args) == 3 {
@@ -63,15 +63,15 @@ func main() {
 
 // repair does one sweep's work and enqueues what it did, in one transaction. What is repaired already is left alone.
 func repair(ctx context.Context, db *sql.DB, number int) error {
-	return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) (string, []ledgermetrics.Event, error) {
+	return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
 		orders, orphans := 1+number%5, number%3
 		result, err := tx.ExecContext(ctx,
 			"insert into repairs (sweep, orders, orphans) values ($1, $2, $3) on conflict do nothing", number, orders, orphans)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		if inserted, err := result.RowsAffected(); err != nil || inserted == 0 {
-			return "", nil, err
+			return nil, err
 		}
 		events := []ledgermetrics.Event{ledgermetrics.SweepEnded(time.Duration(number%9) * 250 * time.Millisecond)}
 		for range orders {
@@ -80,7 +80,7 @@ func repair(ctx context.Context, db *sql.DB, number int) error {
 		for range orphans {
 			events = append(events, ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund())
 		}
-		return fmt.Sprintf("sweep-%d", number), events, nil
+		return events, nil
 	})
 }
 

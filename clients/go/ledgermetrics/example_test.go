@@ -1,0 +1,163 @@
+package ledgermetrics_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
+)
+
+// These examples are compiled, and not run: ../test has tests of the same with real servers.
+
+var (
+	ctx    = context.Background()
+	db     *sql.DB
+	client *ledgermetrics.Client
+)
+
+// The condition on the old status is the guard: of two reconcilers that find the same orphan, one changes the row, and
+// counts it.
+func ExampleInTx() {
+	failOrphan := func(refundID int64) error {
+		return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+			result, err := tx.ExecContext(ctx, `update refunds set status = 'failed'
+				where id = $1 and status = 'pending' and coalesce(hyperswitch_refund_id, '') = ''`, refundID)
+			if err != nil {
+				return nil, err
+			}
+			if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
+				return nil, err // Sent or repaired meanwhile: there is nothing to count.
+			}
+			return []ledgermetrics.Event{
+				ledgermetrics.Action(ledgermetrics.OrphanRefunds),
+				ledgermetrics.OrphanRefund(),
+			}, nil
+		})
+	}
+	if err := failOrphan(17); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Another isolation level is an option, as for sql.DB.BeginTx.
+func ExampleInTx_serializable() {
+	options := &sql.TxOptions{Isolation: sql.LevelSerializable}
+	err := ledgermetrics.InTx(ctx, db, options, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+		result, err := tx.ExecContext(ctx, "update orders set status = 'paid' where id = $1 and status = 'pending'", 17)
+		if err != nil {
+			return nil, err
+		}
+		if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
+			return nil, err // Repaired meanwhile.
+		}
+		return []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.StuckOrders)}, nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// In a transaction of your own. The guard comes first.
+func ExampleEnqueue() {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tx.Rollback()
+	result, err := tx.ExecContext(ctx, "update orders set status = 'paid' where id = $1 and status = 'pending'", 17)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
+		return // Another has repaired it meanwhile, and counts it.
+	}
+	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.Action(ledgermetrics.StuckOrders)); err != nil {
+		log.Fatal(err) // The repair is rolled back.
+	}
+	if err := tx.Commit(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A job that may run twice over the same batch, and has nothing in its tables that says so. The id names the batch.
+func ExampleEnqueueAs() {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tx.Rollback()
+	isNew, err := ledgermetrics.EnqueueAs(ctx, tx, "refund-batch-4711", ledgermetrics.Action(ledgermetrics.StuckRefunds))
+	switch {
+	case errors.Is(err, ledgermetrics.ErrIDTaken):
+		log.Fatal(err) // Another batch has this id. It says what both add.
+	case err != nil:
+		log.Fatal(err)
+	case !isNew:
+		log.Println("this batch is counted already, or will be")
+	}
+	if err := tx.Commit(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// In a loop that repairs stuck refunds alone. Others repair orders and orphans, and enqueue their own.
+func ExamplePhaseSweepEnded() {
+	startedAt := time.Now()
+	// The sweep.
+	err := ledgermetrics.InTx(ctx, db, nil, func(context.Context, *sql.Tx) ([]ledgermetrics.Event, error) {
+		took := time.Since(startedAt)
+		return []ledgermetrics.Event{ledgermetrics.PhaseSweepEnded(ledgermetrics.StuckRefunds, took)}, nil
+	})
+	if err != nil {
+		log.Println("sweep not reported:", err) // The next one is.
+	}
+}
+
+// Run is a function for an errgroup. Here a channel takes its error, and ctx ends on SIGTERM.
+func ExampleOutbox_Run() {
+	outbox := ledgermetrics.NewOutbox(db, client)
+	outbox.Hooks.Parked = func(id string, err *ledgermetrics.RejectedError) { log.Println("parked", id, err.NotCounted) }
+	sending := make(chan error, 1)
+	go func() { sending <- outbox.Run(ctx) }()
+
+	// The reconciler's work, until ctx ends.
+
+	if err := <-sending; err != nil { // Before the database is closed.
+		log.Fatal(err)
+	}
+}
+
+// What Run does, once.
+func ExampleOutbox_Drain() {
+	drained, err := ledgermetrics.NewOutbox(db, client).Drain(ctx)
+	fmt.Println(drained.Counted, "counted,", drained.Parked, "parked,", drained.Failed, "failed,", err)
+}
+
+// The receiver's database has lost its last minutes in a failover.
+func ExampleOutbox_ResendSince() {
+	deliveries, err := ledgermetrics.NewOutbox(db, client).ResendSince(ctx, time.Now().Add(-time.Hour))
+	fmt.Println(deliveries, "will be sent again,", err)
+}
+
+// Without events it is a ping: it tries secret, database and gateway, and counts nothing.
+func ExampleClient_Send() {
+	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = client.Send(ctx, fmt.Sprintf("ping-%d", time.Now().UnixNano()))
+	var rejected *ledgermetrics.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		fmt.Println("answered, and not counted:", rejected.Reason, "Send it again?", rejected.Retryable)
+	case err != nil:
+		fmt.Println("no answer; send it again under the same id:", err)
+	default:
+		fmt.Println("the receiver works")
+	}
+}

@@ -1,0 +1,79 @@
+// The Go client by itself, and the code of its README. go-tests.test.ts and go-client.test.ts run it with servers.
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+import { clientFolder, exampleFolder, race, run, testFolder, withoutGo, withoutModules } from "../helpers/go.ts";
+import { blocksOf } from "../helpers/pages.ts";
+import { projectFolder } from "../helpers/processes.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
+
+const modulePath = "github.com/veza/veza-ledger-metrics/clients/go";
+
+/** A first build compiles Go's own library as well. */
+const timeout = 300_000;
+if (!withoutGo.skip && race.length === 0) {
+  process.stdout.write("go-module: without the race detector, which needs Debian's gcc and libc6-dev\n");
+}
+
+describe("the Go client", { timeout, ...withoutGo }, () => {
+  it("depends on nothing", async () => {
+    expect(await run("go", ["list", "-m", "all"], { GOWORK: "off" })).toBe(`${modulePath}\n`);
+  });
+
+  it("passes go vet and its tests, by itself", async () => {
+    await run("go", ["vet", ...race, "./..."], { GOWORK: "off" });
+    expect(await run("go", ["test", "-count=1", ...race, "./..."], { GOWORK: "off" })).toMatch(/^ok/);
+  });
+
+  it("takes nothing for a transaction but a transaction: the rest does not compile", async () => {
+    const wrong = await newFolder();
+    const code = `package wrong
+import ("context"; "database/sql"; "${modulePath}/ledgermetrics")
+func repair(ctx context.Context, tx *sql.DB) error { return ledgermetrics.Enqueue(ctx, tx) }`;
+    await writeFile(path.join(wrong, "wrong.go"), code);
+    const replace = `replace ${modulePath} => ${JSON.stringify(clientFolder)}`;
+    await writeFile(path.join(wrong, "go.mod"), `module wrong\ngo 1.22\nrequire ${modulePath} v0.2.0\n${replace}\n`);
+    const refused = await run("go", ["build", ...race, "./..."], { GOWORK: "off" }, wrong).catch(
+      (error: Error) => error.message,
+    );
+    expect(refused).toContain("*sql.DB does not implement");
+  });
+
+  it("has in both READMEs only Go that is in the example or in a test", async () => {
+    const oneLine = (text: string) => text.replaceAll(/\s+/g, " ").trim();
+    const codeOf = async (file: string) => oneLine(await readFile(path.join(clientFolder, file), "utf8"));
+    const files = ["example/main.go", "ledgermetrics/example_test.go", "test/readme_test.go"];
+    const [example = "", shown = "", tested = ""] = await Promise.all(files.map(codeOf));
+    const blocks = [...(await blocksOf("clients/go/README.md", "go")), ...(await blocksOf("README.md", "go"))];
+    expect(blocks.length).toBeGreaterThan(3);
+    for (const block of blocks.map(oneLine)) {
+      expect(example + shown).toContain(block);
+      if (block.startsWith("func")) expect(tested, "and in a test that runs it").toContain(block);
+    }
+  });
+
+  it("is had from a clone as its README says, without asking anybody", async () => {
+    const folder = await newFolder();
+    const mine = path.join(folder, "reconciler");
+    await symlink(projectFolder, path.join(folder, "veza-ledger-metrics"));
+    const [fromClone = ""] = await blocksOf("clients/go/README.md", "sh", "Install");
+    await mkdir(mine);
+    await writeFile(path.join(mine, "go.mod"), "module reconciler\ngo 1.22\n");
+    await writeFile(
+      path.join(mine, "main.go"),
+      `package main
+import "${modulePath}/ledgermetrics"
+func main() { ledgermetrics.OrphanRefund() }`,
+    );
+    const alone = { GOWORK: "off", GOPROXY: "off", GOFLAGS: "" };
+    await run("sh", ["-ec", fromClone], alone, mine);
+    await run("go", ["build", ...race, "./..."], alone, mine);
+    expect(await run("go", ["list", "-m", "-f", "{{.Dir}}", modulePath], alone, mine)).toMatch(/clients\/go\n$/);
+  });
+});
+
+describe("what uses the Go client", { timeout, ...withoutModules }, () => {
+  it.each([testFolder, exampleFolder])("passes go vet in %s", async (folder) => {
+    await run("go", ["vet", ...race, "./..."], {}, folder);
+  });
+});
