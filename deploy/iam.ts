@@ -7,7 +7,7 @@ interface Statement {
 }
 type Resource = string | { "Fn::Sub": string };
 
-type Params = Record<"databaseResourceId" | "kmsKeyArn" | "permissionsBoundaryArn" | "subnetIds", string>;
+type Params = Record<"databaseResourceId" | "kmsKeyArn" | "permissionsBoundaryArn", string>;
 
 const networkActions = [
   "ec2:AssignPrivateIpAddresses",
@@ -20,11 +20,12 @@ const networkActions = [
 
 /**
  * The IAM role of the function `lambdaName`, as CloudFormation has it: it may write the function's own log, read these
- * secrets and log in to Postgres as `login`. In a VPC, Lambda may make network interfaces by it; its code may not. A
- * param that is empty gives no right.
+ * secrets and log in to Postgres as `login`. A param that is empty gives no right. Lambda may make and delete network
+ * interfaces by it, also without a VPC: a function that has left one still has interfaces there for a while, and they
+ * block the subnets until Lambda has deleted them. Its code may not.
  */
 export function iamRole(lambdaName: string, login: string, secretIds: string[], params: Params) {
-  const { databaseResourceId, kmsKeyArn, permissionsBoundaryArn, subnetIds } = params;
+  const { databaseResourceId, kmsKeyArn, permissionsBoundaryArn } = params;
   const arn = (text: string) => ({ "Fn::Sub": `arn:\${AWS::Partition}:${text}` });
   const statements: Statement[] = [
     {
@@ -52,15 +53,13 @@ export function iamRole(lambdaName: string, login: string, secretIds: string[], 
   }
   if (secretIds.length > 0 && kmsKeyArn)
     statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
-  if (subnetIds) {
-    // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
-    const rights = { Action: networkActions, Resource: "*" };
-    // Lambda itself sends none: https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html.
-    const ownCode = {
-      "lambda:SourceFunctionArn": arn(`lambda:\${AWS::Region}:\${AWS::AccountId}:function:${lambdaName}`),
-    };
-    statements.push({ Effect: "Allow", ...rights }, { Effect: "Deny", ...rights, Condition: { ArnEquals: ownCode } });
-  }
+  // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
+  const rights = { Action: networkActions, Resource: "*" };
+  // Lambda itself sends none: https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html.
+  const ownCode = {
+    "lambda:SourceFunctionArn": arn(`lambda:\${AWS::Region}:\${AWS::AccountId}:function:${lambdaName}`),
+  };
+  statements.push({ Effect: "Allow", ...rights }, { Effect: "Deny", ...rights, Condition: { ArnEquals: ownCode } });
   return {
     Type: "AWS::IAM::Role",
     Properties: {

@@ -38,15 +38,15 @@ const textParams = [
 type Params = Record<(typeof textParams)[number], string> & { tags: unknown };
 
 /**
- * Checks the params of a stage in serverless.yml, and returns what `custom.deploy` derives from them. `undefined`
+ * Checks the params of a stage in stages.yml, and returns what `custom.deploy` derives from them. `undefined`
  * leaves a property out of the template. Throws one error that names every wrong param.
  */
 export async function deployment({ options, resolveVariable, resolveConfigurationProperty }: Serverless) {
   const stage = String(await resolveVariable("sls:stage"));
   const service = String(await resolveVariable("self:service"));
-  const blocks = (await resolveConfigurationProperty(["params"])) as Record<string, Block | null>;
-  const { default: defaults, ...stages } = blocks;
-  const params = readParams(stage, stages, defaults ?? {}, options);
+  const defaults = (await resolveConfigurationProperty(["params", "default"])) as Block;
+  const stages = await resolveVariable("file(stages.yml), null");
+  const params = readParams(stage, stages, defaults, options);
   checkValues(params, `${service}-${stage}-receiver`);
 
   const subnetIds = list(params.subnetIds);
@@ -65,6 +65,8 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   const role = (functionName: FunctionName, secretIds: string) =>
     iamRole(`${service}-${stage}-${functionName}`, loginOf(functionName), list(secretIds), params);
   return {
+    region: params.region,
+    tags: params.tags,
     samplerEnvironment: environment("sampler", params.samplerSecretId),
     receiverEnvironment: environment("receiver", params.receiverSecretId),
     samplerRole: role("sampler", params.samplerSecretId),
@@ -73,7 +75,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     url: { none: true, aws_iam: { authorizer: "aws_iam" }, off: undefined }[params.urlAuthorizer],
     samplerConcurrency: reserves ? 1 : undefined,
     receiverConcurrency: reserves ? Number(params.receiverConcurrency) : undefined,
-    alarmActions: list(params.alarmTopicArn),
+    alarmActions: params.alarmTopicArn === "none" ? [] : [params.alarmTopicArn],
     unknownPattern,
     mismatchPattern,
   };
@@ -99,33 +101,33 @@ const mismatchPattern = `{ ${Object.values(mismatches)
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
 /** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */
-function readParams(
-  stage: string,
-  stages: Record<string, Block | null>,
-  defaults: Block,
-  options: Serverless["options"],
-): Params {
-  const block = stages[stage];
-  if (!block) {
-    const known = Object.keys(stages).join(" and ");
-    throw failure([
-      `serverless.yml has params for ${known}, and none for the stage ${stage}; add at least "${stage}: {}"`,
-    ]);
+function readParams(stage: string, stages: unknown, defaults: Block, options: Serverless["options"]): Params {
+  const block = isBlock(stages) ? stages[stage] : undefined;
+  if (!isBlock(block)) {
+    const file =
+      stages == null ? "there is no stages.yml beside serverless.yml, or it is empty" : "stages.yml has no block";
+    throw failure([`${file}: add "${stage}: { alarmTopicArn: … }", with whom the alarms of the stage ${stage} notify`]);
   }
   const given = (options.param ?? []).map((text) => text.split("=")[0]);
   if (options.region && options.region !== (block.region ?? defaults.region)) given.push("region");
   const unknown = Object.keys(block).filter((name) => !(name in defaults));
   const problems = [
     ...given.map(
-      (name) => `${name} is set on the command line, which the next deployment forgets: set it under params, ${stage}`,
+      (name) =>
+        `${name} is set on the command line, which the next deployment forgets: set it in stages.yml, under ${stage}`,
     ),
-    ...unknown.map((name) => `${name} under params, ${stage}, is not known: use ${Object.keys(defaults).join(", ")}`),
+    ...unknown.map(
+      (name) => `${name} in stages.yml, under ${stage}, is not known: use ${Object.keys(defaults).join(", ")}`,
+    ),
   ];
   if (problems.length > 0) throw failure(problems);
   const values = { ...defaults, ...block };
   const texts = textParams.map((name) => [name, String(values[name] ?? "").trim()]);
   return { ...Object.fromEntries(texts), tags: values.tags };
 }
+
+const isBlock = (value: unknown): value is Block =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Throws one error that names every param that AWS would refuse, or that would have no effect. */
 function checkValues(params: Params, longestName: string): void {
@@ -186,8 +188,8 @@ function checkValues(params: Params, longestName: string): void {
     "securityGroupIds must be like sg-0123abcd, separated by commas",
   );
   must(
-    !params.alarmTopicArn || arnOf("sns", `${region}:\\d{12}:\\S+`).test(params.alarmTopicArn),
-    `alarmTopicArn must be the ARN of an SNS topic in ${region}, or empty`,
+    params.alarmTopicArn === "none" || arnOf("sns", `${region}:\\d{12}:\\S+`).test(params.alarmTopicArn),
+    `alarmTopicArn must be the ARN of the SNS topic in ${region} that the alarms notify, or none, where nobody is told`,
   );
   must(
     /^([1-9]\d*|off)$/.test(params.receiverConcurrency),

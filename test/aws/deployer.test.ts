@@ -83,7 +83,7 @@ const resources: Record<string, string> = {
 it.each([
   [
     "a deployment",
-    "cloudformation:DescribeStacks cloudformation:CreateChangeSet cloudformation:ExecuteChangeSet s3:PutObject",
+    "cloudformation:DescribeStacks cloudformation:GetTemplate cloudformation:CreateChangeSet cloudformation:ExecuteChangeSet s3:PutObject",
     "cloudformation:CreateStack s3:CreateBucket s3:PutEncryptionConfiguration s3:PutBucketPolicy s3:PutBucketTagging",
     "lambda:CreateFunction lambda:CreateFunctionUrlConfig lambda:AddPermission logs:CreateLogGroup iam:CreateRole",
   ],
@@ -109,7 +109,8 @@ it.each([
   [
     "calls that name no resource",
     "cloudformation:ValidateTemplate logs:DescribeLogGroups ec2:DescribeSubnets ec2:DescribeSecurityGroups",
-    "ec2:DescribeVpcs",
+    // Without the last, CloudFormation does not wait until a removed function's network interfaces are gone.
+    "ec2:DescribeVpcs ec2:DescribeNetworkInterfaces",
   ],
 ])("allows what CloudFormation and Serverless need for %s", (what, ...calls) => {
   const services = { "iam:PassedToService": "lambda.amazonaws.com", "lambda:Principal": "events.amazonaws.com" };

@@ -1,19 +1,21 @@
-// The params of a stage in serverless.yml: which of them deploy/params.ts refuses, and what a deployer reads then.
+// The params of a stage in stages.yml: which of them deploy/params.ts refuses, and what a deployer reads then.
 import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
 import { expect, it } from "vitest";
 import { deployment } from "../../deploy/params.ts";
 
 const [block = ""] = /^params:\n(?: .*\n)+/m.exec(await readFile("serverless.yml", "utf8")) ?? [];
-const { params: blocks } = load(block.replaceAll(`\${sls:stage}`, "staging")) as { params: object };
+const { params: blocks } = load(block.replaceAll(`\${sls:stage}`, "staging")) as { params: { default: object } };
 
-/** The error that a stage with these params gets; undefined: the stage has none. */
+/** The error that a stage with these params gets, who tell nobody; undefined: there is no stages.yml. */
 async function refusal(params: object | null | undefined, stage = "staging", options = {}): Promise<Error> {
-  const resolved = { "sls:stage": stage, "self:service": "veza-ledger-metrics" };
+  const block = params && Object.keys(params).length > 0 ? { alarmTopicArn: "none", ...params } : params;
+  const stages = params === undefined ? null : { prod: { alarmTopicArn: "none" }, [stage]: block };
+  const resolved = { "sls:stage": stage, "self:service": "veza-ledger-metrics", "file(stages.yml), null": stages };
   const refused = deployment({
     options,
     resolveVariable: async (address) => resolved[address as keyof typeof resolved],
-    resolveConfigurationProperty: async () => ({ ...blocks, ...(params !== undefined && { [stage]: params }) }),
+    resolveConfigurationProperty: async ([, name = ""]) => blocks[name as keyof typeof blocks],
   });
   return await refused.then(
     () => new Error("it was taken"),
@@ -58,17 +60,36 @@ it("names every param that is wrong, in one error without a stack, and shows no 
 
 it("refuses params on the command line, which the next deployment would forget", async () => {
   const options = { param: ["receiverConcurrency=off"], region: "eu-west-1" };
-  const forgotten = "is set on the command line, which the next deployment forgets: set it under params, staging";
-  const { message } = await refusal({}, "staging", options);
+  const forgotten =
+    "is set on the command line, which the next deployment forgets: set it in stages.yml, under staging";
+  const { message } = await refusal({ tags: {} }, "staging", options);
   expect(message).toContain(`receiverConcurrency ${forgotten}; region ${forgotten}`);
 });
 
 const password = { databaseUrl: "postgres://u:hunter2@db/l", databaseResourceId: "db-ABCDEFGHIJKL" };
 
 it.each([
-  ["none for the stage", undefined, /has params for dev and prod, and none for the stage staging; add .*"staging: {}"/],
-  ["nothing under the stage", null, /, and none for the stage staging; add .*"staging: {}"$/],
-  ["a misspelt name", { alarmTopicARN: "" }, "alarmTopicARN under params, staging, is not known: use region, databa"],
+  ["no file", undefined, /^there is no stages.yml beside .*: add "staging: { alarmTopicArn: … }", with whom/],
+  [
+    "nothing under the stage",
+    null,
+    /^stages.yml has no block: add "staging: { alarmTopicArn: … }", with whom the alarms/,
+  ],
+  [
+    "nobody named whom the alarms notify",
+    {},
+    /^alarmTopicArn must be the ARN of the SNS topic .*, or none, where nobody/,
+  ],
+  [
+    "a topic that is no ARN",
+    { alarmTopicArn: "on-call" },
+    /^alarmTopicArn must be the ARN of the SNS topic in eu-central/,
+  ],
+  [
+    "a misspelt name",
+    { alarmTopicARN: "" },
+    "alarmTopicARN in stages.yml, under staging, is not known: use region, da",
+  ],
   ["another region's form", { region: "Frankfurt" }, "region must be like eu-central-1"],
   ["nowhere to log in", { databaseUrl: "postgres://db/l" }, /^databaseUrl needs databaseResourceId/],
   ["a password", password, /^databaseUrl must be like .* without user and password, and with TLS$/],

@@ -3,7 +3,14 @@
 import { readFile } from "node:fs/promises";
 import { RegoEngine, TemplateFile } from "@aws/cloudformation-validate";
 import { describe, expect, it } from "vitest";
-import { defaultPackage, functionIn, packageService } from "../helpers/packages.ts";
+import {
+  defaultPackage,
+  functionIn,
+  type Packaged,
+  packageService,
+  type Resources,
+  stage,
+} from "../helpers/packages.ts";
 import { allows, type Keys, type Policy, readPolicy } from "../helpers/policy.ts";
 import { account, arn, ofType, publicPermissions, roleIn, statementsOf } from "../helpers/resources.ts";
 
@@ -52,6 +59,17 @@ const variants = Object.entries({
   "in a VPC, with a key, without a URL": inVpc,
 });
 
+/** The resources that this one depends on, by its texts, and theirs. */
+function neededBy(resources: Resources, id: string, found = new Set<string>()): Set<string> {
+  const text = JSON.stringify(resources[id]);
+  for (const other of Object.keys(resources)) {
+    if (other === id || found.has(other) || !new RegExp(`"${other}"|\\{${other}[.}]`).test(text)) continue;
+    found.add(other);
+    neededBy(resources, other, found);
+  }
+  return found;
+}
+
 describe("the template", () => {
   const engine = new RegoEngine(); // One for all: it takes 2 s of CPU time.
   const options = { severityLevel: "ERROR", pseudoParameterOverrides: { region: "eu-central-1" } } as const;
@@ -71,7 +89,7 @@ describe("the template", () => {
       });
       expect("SECRET_ID" in Variables).toBe(name === "receiver");
       expect(roleIn(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
-      const [, login, ...secrets] = statementsOf(resources, name);
+      const [, login, ...secrets] = statementsOf(resources, name).slice(0, -2);
       expect(login).toMatchObject({
         Action: "rds-db:connect",
         Resource: arn("rds-db", `dbuser:cluster-ABCDEFGHIJKL/veza_ledger_${name}`),
@@ -98,16 +116,39 @@ describe("the template", () => {
       { Effect: "Allow", Action: network, Resource: "*" },
       { Effect: "Deny", Action: network, Resource: "*" },
     ]);
-    for (const name of names) {
-      const role: Policy = { Statement: statementsOf(resources, name) };
-      const byItsCode = { "lambda:SourceFunctionArn": arn("lambda", `function:${stack}-${name}`) };
-      const rightsOf = (keys: Keys) => network.filter((action) => allows(role, action, "*", keys));
-      expect([rightsOf({}), rightsOf(byItsCode)]).toEqual([network, []]); // Lambda itself sends no such key.
-    }
     expect(ofType(resources, "AWS::Lambda::Url")).toEqual([]);
     expect(publicPermissions(resources)).toEqual([]);
     for (const { AlarmActions, OKActions } of ofType(resources, "AWS::CloudWatch::Alarm")) {
       expect([AlarmActions, OKActions]).toEqual([[topic], [topic]]);
+    }
+  });
+
+  it.each(variants)(
+    "lets Lambda alone make and delete network interfaces, also without a VPC, %s",
+    (_, { resources }) => {
+      for (const name of names) {
+        const role: Policy = { Statement: statementsOf(resources, name) };
+        const ofStage = resources === plain.resources ? `veza-ledger-metrics-${stage}` : stack;
+        const byItsCode = { "lambda:SourceFunctionArn": arn("lambda", `function:${ofStage}-${name}`) };
+        const rightsOf = (keys: Keys) => network.filter((action) => allows(role, action, "*", keys));
+        expect([rightsOf({}), rightsOf(byItsCode)]).toEqual([network, []]); // Lambda itself sends no such key.
+      }
+    },
+  );
+
+  // CloudFormation updates what others depend on first, and deletes it last.
+  it("keeps these rights until a function has left its VPC, and until it is gone", () => {
+    for (const name of names) {
+      const functionId = { sampler: "SamplerLambdaFunction", receiver: "ReceiverLambdaFunction" }[name];
+      const roleId = { sampler: "SamplerRole", receiver: "ReceiverRole" }[name];
+      for (const { resources } of [plain, inVpc]) {
+        expect([...neededBy(resources, functionId)]).toContain(roleId);
+        expect([...neededBy(resources, roleId)]).toEqual([]);
+      }
+      const ofNetwork = ({ resources }: Packaged) => statementsOf(resources, name).slice(-2);
+      expect(ofNetwork(plain)).toEqual(
+        JSON.parse(JSON.stringify(ofNetwork(inVpc)).replaceAll(stack, `veza-ledger-metrics-${stage}`)),
+      );
     }
   });
 });

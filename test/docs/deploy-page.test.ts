@@ -28,14 +28,17 @@ async function runIn(folder: string, commands: string, programs: Record<string, 
 }
 
 it(
-  "makes the deployer's role and policies from the files in deploy/, with the account's number",
-  await needs("bash", "perl"),
+  "makes the deployer's role and policies from the files in deploy/, with the account's number, and edits none of them",
+  await needs("bash"),
   async () => {
     const folder = await newFolder();
     await cp("deploy", path.join(folder, "deploy"), { recursive: true });
-    // An adopter has run the commands already.
-    const asShipped = "perl -pi -e 's/[0-9]{12}/123456789012/' deploy/*.json deploy/workflow.yml\n";
-    const commands = asShipped + example(page, /```sh\n(\(set -e\naccount=[\s\S]*?)```/);
+    const block = example(page, /```sh\n(\(set -e\nregion=[\s\S]*?)```/);
+    const commands = [
+      ["region=eu-central-1", "region=eu-west-3"],
+      ["owner=veza owner_id=1234567", "owner=shop owner_id=11"],
+      ["name=veza-ledger-metrics name_id=7654321", "name=numbers name_id=22"],
+    ].reduce((text, [from = "", to = ""]) => text.replace(from, to), block);
     const aws = `case "$1 $2" in
     "sts get-caller-identity") echo 210987654321 ;;
     *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
@@ -49,9 +52,18 @@ it(
     ]);
     expect(printed).toContain("--policy-arn arn:aws:iam::210987654321:policy/deploy-veza-ledger-metrics");
     expect(printed).toContain("210987654321:oidc-provider");
-    expect(await readFile(path.join(folder, "deploy/workflow.yml"), "utf8")).toContain("210987654321:role/deploy-veza");
-    expect(printed).not.toContain("123456789012");
-    expect((await readdir(path.join(folder, "deploy"))).filter((name) => name.endsWith(".bak"))).toEqual([]);
+    expect(printed).toContain(
+      '"repo:shop@11/numbers@22:environment:prod",\n            "repo:shop/numbers:environment:prod"',
+    );
+    expect(printed).toContain('"token.actions.githubusercontent.com:repository_id": "22"');
+    const workflow = await readFile(path.join(folder, ".github/workflows/deploy.yml"), "utf8");
+    expect(workflow).toContain("210987654321:role/deploy-veza-ledger-metrics\n          aws-region: eu-west-3");
+    expect(printed + workflow).not.toMatch(/123456789012|eu-central-1|@1234567|@7654321|"7654321"/);
+    expect(printed).toContain("function:veza-ledger-metrics-*"); // The service's own name stays.
+    expect(await readdir(folder)).toEqual([".github", "deploy"]);
+    for (const file of await readdir("deploy")) {
+      expect(await readFile(path.join(folder, "deploy", file), "utf8")).toBe(await readFile(`deploy/${file}`, "utf8"));
+    }
   },
 );
 

@@ -35,11 +35,11 @@ export interface Packaged {
   resources: Resources;
 }
 
-const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfig.json"];
+const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfig.json", "serverless.yml"];
 
 /**
  * Runs `serverless package --stage …` in a copy of the project, as a deployer without AWS credentials and with a strict
- * umask would. Its serverless.yml has these params for the stage.
+ * umask would. Its stages.yml has these params for the stage, and no alarm notifies anybody unless they say so.
  */
 export async function packageService(stage: string, params: object = {}): Promise<Packaged> {
   const folder = await newFolder();
@@ -47,10 +47,7 @@ export async function packageService(stage: string, params: object = {}): Promis
   const copy = (part: string) => cp(path.join(projectFolder, part), path.join(service, part), { recursive: true });
   await Promise.all(parts.map(copy));
   await symlink(path.join(projectFolder, "node_modules"), path.join(service, "node_modules"));
-  const configuration = await readFile(path.join(projectFolder, "serverless.yml"), "utf8");
-  const block = `params:\n  ${stage}: ${JSON.stringify(params)}\n`;
-  const stages = /^params:\n(?: {2}(?!default:)\S.*\n(?: {4}.*\n)*)*/m; // Perhaps an adopter's.
-  await writeFile(path.join(service, "serverless.yml"), configuration.replace(stages, block));
+  await writeFile(path.join(service, "stages.yml"), JSON.stringify({ [stage]: { alarmTopicArn: "none", ...params } }));
   await runServerless(service, ["package", "--stage", stage]);
   const made = path.join(service, ".serverless");
   const template = path.join(made, "cloudformation-template-update-stack.json");
