@@ -8,8 +8,9 @@ import { between } from "./marks.ts";
 /** config/postgres/schema.sql */
 export function schemaFile(text: string): string {
   const ids = checks.map(({ id }) => id);
+  const listed = ids.map((id) => `'${id}'`).join(", ");
   return between(
-    text,
+    between(text, "first day", listed),
     "checks",
     `if not exists (
   select from pg_constraint
@@ -20,7 +21,7 @@ export function schemaFile(text: string): string {
   alter table ledger_metrics.accepted
     drop constraint if exists known_check, drop constraint if exists "there is no such check",
     add constraint "there is no such check" check ("check" in (
-      ${ids.map((id) => `'${id}'`).join(", ")}
+      ${listed}
     )) not valid;
 end if;`,
   );

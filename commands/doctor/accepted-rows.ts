@@ -1,8 +1,6 @@
 // The look "accepted rows": lists what people have accepted, and doubts what accepts no counted row.
-import type { Row } from "postgres";
-import { inForce, measureUnaccepted, type Unaccepted } from "../../lib/counts/accepted.ts";
+import { inForce } from "../../lib/counts/accepted.ts";
 import { type Check, checks, rowsOf } from "../../lib/counts/checks.ts";
-import { runChecks } from "../../lib/counts/counting.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, orRemedy, well } from "./finding.ts";
 import type { AskWithin, LedgerScene } from "./scene.ts";
@@ -15,8 +13,8 @@ interface Idle {
 }
 
 /**
- * Lists what somebody has accepted, one line each: the soonest to run out comes first. An acceptance of no counted row
- * is a doubt: its id may be of another row, written in another way, or not an id; and a backlog may be gone.
+ * Lists what somebody has accepted, one line each: the soonest to run out comes first. An accepted id of no counted row
+ * is a doubt: it may be of another row, written in another way, or not an id. Of a backlog that is gone, an alert tells.
  */
 export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Promise<Finding> {
   const utc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD HH24:MI')`;
@@ -29,13 +27,10 @@ export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Pro
     ({ check, id, up_to, until, accepted_by, why }) =>
       `${check} ${id ?? `up to ${up_to} UTC`}, until ${until} UTC, by ${accepted_by}: ${why}`,
   );
-  const unaccepted = await measureUnaccepted(ask);
   const idle: Idle[] = [];
   for (const check of checks) {
     const ofCheck = accepted.filter((row) => row.check === check.id);
-    const backlog = ofCheck.find(({ id }) => id === null);
     if (ofCheck.length > 0) idle.push(...(await idleIds(ask, check)));
-    if (backlog) idle.push(...(await idleBacklog(ask, check, backlog, unaccepted.get(check.id))));
   }
   if (idle.length === 0) return { ...well(first), more };
   const sql =
@@ -60,19 +55,4 @@ async function idleIds(ask: AskWithin, check: Check): Promise<Idle[]> {
     what: `${check.id} ${id}`,
     takenBack: `('${check.id}', ${sqlText(id)}, null, now(), 'taken back')`,
   }));
-}
-
-/** The accepted backlog of a check, if no row of it counts any more. It is kept where that is unknown. */
-async function idleBacklog(
-  ask: AskWithin,
-  check: Check,
-  backlog: Row,
-  unaccepted: Unaccepted | undefined,
-): Promise<Idle[]> {
-  const [outcome] = unaccepted ? await runChecks(ask, [check]) : [];
-  if (!unaccepted || !outcome || "error" in outcome) return [];
-  const hidesRows = outcome.count > unaccepted.rows + unaccepted.byId;
-  if (hidesRows) return [];
-  const takenBack = `('${check.id}', null, '${backlog.up_to}Z', now(), 'taken back')`;
-  return [{ what: `the backlog of ${check.id}`, takenBack }];
 }

@@ -1,5 +1,4 @@
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
-import { own } from "../postgres/own-names.ts";
 import { type Ask, read } from "../postgres/question.ts";
 import { type Check, checks, oldestOf, overdueOf, rowsOf } from "./checks.ts";
 import { type Outcome, oldestAmong, type Waiting } from "./counting.ts";
@@ -15,52 +14,83 @@ export const acceptedFamilies: Family[] = [
   family("gauge", acceptedUntilMetric, "Unix time until which a backlog is accepted; absent where it hides no row."),
 ];
 
-/** SQL: the acceptances in force. The newest about a row, or about a check's moment, counts: it may end others. */
-export const inForce = own(`(
-    select * from (
-      select distinct on ("check", id) * from ledger_metrics.accepted order by "check", id, accepted_at desc
-    ) as newest where until > now()
-  )`);
+/**
+ * SQL: a check's rows that are accepted by their ids now. The newest acceptance of an id counts: it may end others.
+ * Reads none that has ended: there may be thousands.
+ */
+export const acceptedIds = ({ id }: Check): string => `
+    select distinct on (id) * from ledger_metrics.accepted as given
+    where "check" = '${id}' and until > now() and accepted_at = (
+      select max(accepted_at) from ledger_metrics.accepted as same where same."check" = '${id}' and same.id = given.id
+    )`;
 
-const acceptedChecks = own(`
-  select "check", count(*) filter (where id is not null) as ids,
-    extract(epoch from max(until) filter (where id is null))::numeric as until
-  from ${inForce} as accepted group by 1`);
+/** SQL: a check's moment in force, in one row or none. The newest counts, as for an id. */
+export const acceptedMoment = ({ id }: Check): string => `
+    select * from (
+      select * from ledger_metrics.accepted where "check" = '${id}' and id is null order by accepted_at desc limit 1
+    ) as newest where until > now()`;
+
+/** SQL: all acceptances in force. */
+export const inForce: string = `(${checks
+  .flatMap((check) => [acceptedIds(check), acceptedMoment(check)])
+  .map((accepted) => `select * from (${accepted}) as accepted`)
+  .join(" union all ")})`;
 
 /**
  * SQL: a condition: the check's moment does not accept the row. A moment accepts what had counted when it was written:
  * orders of its last minutes may get stuck later. A time that is missing, or before 1971, may be a new row's without a
  * time, so no moment accepts it.
  */
-export const isAfterMoment = ({ id, time, staleAfter = "0 minutes" }: Check): string =>
-  own(`(${time} > (
-    select coalesce(max(least(up_to, accepted_at - interval '${staleAfter}')), '-infinity')
-    from ${inForce} as moments where "check" = '${id}' and id is null
-  ) or ${time} < '1971-01-01' or ${time} is null)`);
+export const isAfterMoment = (check: Check, time = check.time): string => `(${time} > (
+    select coalesce(max(least(up_to, accepted_at - interval '${check.staleAfter ?? "0 minutes"}')), '-infinity')
+    from (${acceptedMoment(check)}) as moment
+  ) or ${time} < '1971-01-01' or ${time} is null)`;
+
+/** SQL: what is accepted of each check: how many ids, until when a moment is, and of what type the ids in its table are. */
+const acceptedChecks = checks
+  .map(
+    (check) => `
+  select '${check.id}' as "check", (select count(*) from (${acceptedIds(check)}) as ids) as ids,
+    (select extract(epoch from until)::numeric from (${acceptedMoment(check)}) as moment) as until,
+    (select atttypid::regtype::text from pg_attribute where attrelid = to_regclass('${check.table}') and attname = 'id')
+      as id_type`,
+  )
+  .join("\n  union all");
 
 /**
- * SQL: what is known of the rows that nobody has accepted, and how many are accepted by their ids. Backlogs are left
- * out by the time alone. An id of several rows, as in a view of two tables, accepts none: it would hide a row that
- * nobody knows.
+ * How to compare accepted ids, which are texts, with ids of a type. To make texts of all ids that a check counts costs
+ * more than to count them. Only what is written as Postgres would write it is such an id.
  */
-function unacceptedQuestion(check: Check, { ids, moment }: { ids: boolean; moment: boolean }): string {
-  const rows = `${rowsOf(check)}${moment ? `\n  and ${isAfterMoment(check)}` : ""}`;
-  const accepted = `
-  with ids as materialized (
-    select id from ${inForce} as accepted where "check" = '${check.id}' and id is not null
-  ),
-  once as materialized (
-    select id::text as id ${rowsOf(check)} and id::text in (select id from ids) group by 1 having count(*) = 1
-  ),`;
-  return own(`${ids ? accepted : "\n  with"}
-  counted as (
-    select ${check.time} as time, ${ids ? "coalesce(id::text in (select id from once), false)" : "false"} as is_accepted
-    ${rows}
-  )
-  select count(*) filter (where is_accepted) as by_id, count(*) filter (where not is_accepted) as rows,
-    ${overdueOf(check, "time", "not is_accepted")} as overdue,
-    ${oldestOf("time", "not is_accepted")} as oldest
-  from counted`);
+const bigint = `case when id ~ '^(0|-?[1-9][0-9]{0,18})$' then
+      case when id::numeric between -9223372036854775808 and 9223372036854775807 then id::bigint end end`;
+const uuid = "case when id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then id::uuid end";
+const byType: Record<string, { column: string; accepted: string }> = {
+  smallint: { column: "id", accepted: bigint },
+  integer: { column: "id", accepted: bigint },
+  bigint: { column: "id", accepted: bigint },
+  uuid: { column: "id", accepted: uuid },
+};
+const asText = { column: "id::text", accepted: "id" };
+
+/**
+ * SQL: what is known of the rows that nobody has accepted, and how many are accepted by their ids alone. Backlogs are
+ * left out by the time. An id of several rows, as in a view of two tables, accepts none: it would hide a row that nobody
+ * knows.
+ */
+function unacceptedQuestion(check: Check, { ids, moment, idType }: { ids: boolean; moment: boolean; idType: string }) {
+  const isAfter = (time: string) => (moment ? isAfterMoment(check, time) : "true");
+  const { column, accepted } = byType[idType] ?? asText;
+  const once = `
+  with once as materialized (
+    select ${column} as id, min(${check.time}) as time ${rowsOf(check)}
+      and ${column} = any (array(select ${accepted} from (${acceptedIds(check)}) as ids))
+    group by 1 having count(*) = 1
+  )`;
+  return `${ids ? once : ""}
+  select ${ids ? `(select count(*) from once where ${isAfter("time")})` : "0"} as by_id, count(*) as rows,
+    ${overdueOf(check)} as overdue,
+    ${oldestOf(check.time)} as oldest
+  ${rowsOf(check)} and ${isAfter(check.time)}${ids ? ` and (${column} in (select id from once)) is not true` : ""}`;
 }
 
 /** Of a check with acceptances: what is known of the rows that nobody has accepted. */
@@ -81,9 +111,9 @@ export async function measureUnaccepted(ask: Ask): Promise<Map<string, Unaccepte
   const unaccepted = new Map<string, Unaccepted>();
   const accepted = (await read(ask, "accepted", acceptedChecks)) ?? [];
   const askAbout = async (check: Check) => {
-    const { ids, until } = accepted.find((row) => row.check === check.id) ?? {};
-    if (ids === undefined) return;
-    const question = unacceptedQuestion(check, { ids: Number(ids) > 0, moment: until !== null });
+    const { ids, until = null, id_type } = accepted.find((row) => row.check === check.id) ?? {};
+    if (!Number(ids) && until === null) return;
+    const question = unacceptedQuestion(check, { ids: Number(ids) > 0, moment: until !== null, idType: id_type });
     const [row] = (await read(ask, check.id, question)) ?? [];
     if (!row) return;
     const rows = Number(row.rows);

@@ -1,5 +1,5 @@
 /** Words before a parenthesis that belong to the grammar, which finds Postgres' own function for them. */
-const grammar = "all|any|cast|coalesce|exists|extract|greatest|in|least|operator|row|values";
+const grammar = "all|any|array|cast|coalesce|exists|extract|greatest|in|least|operator|row|values";
 const comparisons = / (=|<>|<=?|>=?) /g;
 /** Calls with an argument: without one, none fits better than Postgres' own, which comes first on every search path. */
 const calls = new RegExp(`(?<![\\w.])(?!(?:${grammar})\\()([a-z_]\\w*\\()(?![*)])`, "g");

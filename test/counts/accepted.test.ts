@@ -100,6 +100,8 @@ it("by a moment are no rows that did not count yet when it was written: they may
     // Until an hour ago, accepted then: a row that was a minute under its threshold, and a row that was past it.
     await run(insertRows({ id }, 2, { age: `${staleAfter} 3660 seconds` }));
     if (staleAfter !== "0 minutes") await run(insertRows({ id }, 1, { age: `${staleAfter} 3540 seconds` }));
+    await run(`alter table ledger_metrics.accepted
+      drop constraint if exists "up_to is less than a day ago: accept newer rows by their ids"`); // As on the first day.
     await acceptUpTo(id, "now() - interval '1 hour'", undefined, "now() - interval '1 hour'");
   }
   const all = await ofAccepted();
@@ -110,7 +112,7 @@ it("by a moment are no rows that did not count yet when it was written: they may
 it("by a moment are no rows without a time, which may be new", async () => {
   await run("alter table seller_transfers alter updated_at drop not null");
   await run(insertRows({ id: "failed_transfers" }, 6, { age: "2 days" }));
-  await acceptUpTo("failed_transfers", "now()");
+  await acceptUpTo("failed_transfers", "now() - interval '1 day'");
   for (const [index, time] of ["null", "'-infinity'", "'0001-01-01'", "'epoch'"].entries()) {
     await run(`update seller_transfers set updated_at = ${time}
       where id = (select min(id) from seller_transfers where updated_at > '1971-01-01')`);
@@ -137,38 +139,94 @@ it("are renewed and taken back by another row: the newest counts, also of one tr
   await accept("stuck_orders", 1);
   await accept("stuck_orders", 1, "now()");
   expect(await ofAccepted()).toEqual({});
-  await acceptUpTo("stuck_orders", "now()");
+  await acceptUpTo("stuck_orders", "now() - interval '25 hours'");
   await acceptUpTo("stuck_orders", "now() - interval '1 day'", "now() + interval '9 days'");
   expect([(await ofAccepted()).stuck_orders?.[0], await ends()]).toEqual([2, { stuck_orders: about(9 * day) }]);
   await acceptUpTo("stuck_orders", "now() - interval '3 days'"); // An earlier moment hides less.
   expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([0, 2]);
-  const insert = `insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(),`;
-  await run(`${insert} now() + interval '1 day', 'yes'); ${insert} now(), 'no')`);
+  const insert = `insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders',`;
+  await run(`${insert} now() - interval '1 day', now() + interval '1 day', 'yes'); ${insert} now(), now(), 'no')`);
   expect(await ofAccepted()).toEqual({});
   const [kept] = await database.admin`select count(*)::int as rows from ledger_metrics.accepted`;
   expect(kept).toEqual({ rows: 7 });
 });
 
-it("by a moment cost a tick little, with indexes and without, beside a large backlog", async () => {
-  await run(`${insertRows({ id: "stuck_orders" }, 40_000, { age: "2 days" })} analyze orders`);
-  const accepted = async () => {
-    await run("vacuum orders");
-    const before = await pagesOfTick(database.admin);
-    await acceptUpTo("stuck_orders", "now()");
-    const after = await pagesOfTick(database.admin);
-    expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([40_000, 0]);
-    await run("truncate ledger_metrics.accepted");
-    return after / before;
-  };
-  expect(await accepted()).toBeLessThan(1.6); // The table is read for the count, for its evidence, and once more.
-  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
-  expect(await accepted()).toBeLessThan(1.1); // Of the index, what is after the moment.
+const ids = `insert into ledger_metrics.accepted ("check", id, until, why)
+  select 'stuck_orders', id::text, now() + interval '9 days', 'known' from orders order by id limit 10`;
+const moment = `insert into ledger_metrics.accepted ("check", up_to, until, why)
+  values ('stuck_orders', now() - interval '1 day', now() + interval '80 days', 'from before')`;
+
+it.each(["bigint", "integer", "uuid using gen_random_uuid()", "text", "varchar(40)"])(
+  "cost a tick little beside a large backlog, with indexes and without, by a moment and by ids of the type %s",
+  async (type) => {
+    await run(
+      `create or replace function gen_random_uuid() returns uuid language sql as 'select md5(random()::text)::uuid'`,
+    );
+    await run(`${insertRows({ id: "stuck_orders" }, 40_000, { age: "2 days" })}
+      alter table orders alter id drop identity; alter table orders alter id type ${type.replace("gen_", "public.gen_")}; analyze orders`);
+    const costOf = async (acceptance: string) => {
+      await run("vacuum orders");
+      const before = await pagesOfTick(database.admin);
+      await run(acceptance);
+      const after = await pagesOfTick(database.admin);
+      const accepted = acceptance === ids ? 10 : 40_000;
+      expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([accepted, 40_000 - accepted]);
+      await run("truncate ledger_metrics.accepted");
+      return after / before;
+    };
+    // The table is read for the count, for its evidence, and once more; of ids, the primary key is read besides.
+    for (const acceptance of [ids, moment]) expect(await costOf(acceptance)).toBeLessThan(1.6);
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    expect(await costOf(moment)).toBeLessThan(1.1); // Of the index, what is after the moment.
+  },
+);
+
+it("cost a tick nothing once they have ended, however many they are", async () => {
+  await run(insertRows({ id: "stuck_orders" }, 3, { age: "2 days" }));
+  for (const acceptance of [ids, moment]) await run(acceptance);
+  const before = await pagesOfTick(database.admin);
+  await run(`
+    insert into ledger_metrics.accepted ("check", id, until, why, accepted_at)
+      select 'stuck_orders', n::text, now() - interval '1 hour', 'over', now() - interval '2 hours'
+      from generate_series(1, 20000) as n;
+    insert into ledger_metrics.accepted ("check", up_to, until, why, accepted_at)
+      select 'stuck_orders', '2026-01-01', now() - interval '1 hour', 'over', now() - interval '2 hours'
+      from generate_series(1, 1000) as n`);
+  await run("vacuum analyze ledger_metrics.accepted");
+  expect((await pagesOfTick(database.admin)) - before).toBeLessThan(100);
+  expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([3, 0]);
 });
+
+it.each([
+  ["bigint", ["9223372036854775807"], ["07", "+7", " 7", "7 ", "9223372036854775808", "x", ""]],
+  [
+    "uuid using 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid",
+    ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"],
+    [
+      "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+      "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}",
+      "a0eebc999c0b4ef8bb6d6bb9bd380a11",
+      "x",
+    ],
+  ],
+  ["text using 'Ä 1'", ["Ä 1"], ["ä 1", "Ä 1 ", ""]],
+])(
+  "by an id of the type %s are rows whose id is written so, and what is no id accepts none",
+  async (type, [id], others) => {
+    await run(`${insertRows({ id: "stuck_orders" }, 1, { age: "2 days" })} alter table orders alter id drop identity;
+    update orders set id = 9223372036854775807; alter table orders alter id type ${type}`);
+    for (const other of others) await accept("stuck_orders", other);
+    expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([0, 1]);
+    await accept("stuck_orders", id);
+    expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([1, 0]);
+    expect(log).toEqual([]);
+  },
+);
 
 it("are none where the table is missing, or may not be read", async () => {
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "2 days" }));
   await accept("stuck_orders", 1);
-  await acceptUpTo("stuck_orders", "now()");
+  await acceptUpTo("stuck_orders", "now() - interval '1 day'");
   await run("revoke select on ledger_metrics.accepted from veza_ledger_sampler");
   expect(await ofAccepted()).toEqual({});
   expect(await evidenceOf(database.samplerUrl, /^overdue.*stuck_orders/)).toEqual({
@@ -219,7 +277,7 @@ it("are accepted by people on call, who set no time of it and change nothing, an
   const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   onTestFinished(() => oncall.end());
   const row = { check: "'stuck_orders'", id: "'1'", until: "now() + interval '13 days'", why: "'known'" };
-  const backlog = { ...row, id: undefined, up_to: "now()", until: "now() + interval '89 days'" };
+  const backlog = { ...row, id: undefined, up_to: "now() - interval '1 day'", until: "now() + interval '89 days'" };
   const insert = (values: Record<string, string | undefined>) => {
     const given = Object.entries(values).filter(([, value]) => value !== undefined);
     return oncall.unsafe(`begin read write; insert into ledger_metrics.accepted (${given.map(([name]) => `"${name}"`)})
@@ -238,7 +296,11 @@ it("are accepted by people on call, who set no time of it and change nothing, an
     /"a backlog is accepted for 90 days at most/,
   );
   await refused(insert({ ...row, until: "'infinity'" }), /"a row is accepted for 14 days at most/);
-  await refused(insert({ ...backlog, up_to: "now() + interval '1 minute'" }), /"up_to is in the future/);
+  const tooNew = /"up_to is less than a day ago: accept newer rows by their ids/; // Such as rows of an incident.
+  for (const upTo of ["now() + interval '1 minute'", "now()", "now() - interval '1439 minutes'"]) {
+    await refused(insert({ ...backlog, up_to: upTo }), tooNew);
+  }
+  await insert({ ...backlog, up_to: "now()", until: "now()" }); // Whoever takes back what the installation accepted.
   await refused(insert({ ...row, up_to: "now()" }), /"give an id or a moment \(up_to\), and not both"/);
   await refused(insert({ ...row, id: undefined }), /"give an id or a moment \(up_to\), and not both"/);
   for (const from of [row, backlog]) {
@@ -307,6 +369,7 @@ it("have the limits of today after an upgrade from a version with another limit"
     "a backlog is accepted for 90 days at mo: 2161 h",
     "a row is accepted for 14 days at most: : 337 h",
     "until is in the past: to take it back, : 01 h",
+    "up_to is less than a day ago: accept ne: 24 h",
   ]);
   await run(`alter table ledger_metrics.accepted
     drop constraint "a row is accepted for 14 days at most: until is later",
@@ -349,8 +412,8 @@ it("lists what is accepted, the soonest to run out first, and doubts what accept
   const named = '("check", id, up_to, until, why, accepted_at, accepted_by)';
   await run(`insert into ledger_metrics.accepted ${named} values
     ('${soon}', '1', null, now() + interval '5 days', 'the bank takes its days', now(), 'alice'),
-    ('${soon}', null, now(), now() + interval '30 days', 'from before', now(), 'carol'),
-    ('${sooner}', null, now(), now() + interval '40 days', 'from before', now(), 'carol'),
+    ('${soon}', null, now() - interval '1 day', now() + interval '30 days', 'from before', now(), 'carol'),
+    ('${sooner}', null, now() - interval '1 day', now() + interval '40 days', 'from before', now(), 'carol'),
     ('${sooner}', '4', null, now() + interval '1 day', 'closed account', now(), 'bob'),
     ('${sooner}', '3', null, now() + interval '1 day', 'a mistake', now() - interval '1 minute', 'bob'),
     ('${sooner}', '3', null, now(), 'taken back', now(), 'bob'),
@@ -365,11 +428,14 @@ it("lists what is accepted, the soonest to run out first, and doubts what accept
       `${sooner} up to ${time}, until ${time}, by carol: from before`,
     ].map((line) => expect.stringMatching(`^${line}$`)),
   );
-  expect(expected).toBe(`rows that count now, and not: ${sooner} 4, the backlog of ${sooner}`);
+  expect(expected).toBe(`rows that count now, and not: ${sooner} 4`);
   const step = remedy.find((step) => typeof step === "object");
   expect(step).toMatchObject({ by: { role: "veza_ledger_oncall" } });
   await run(`set role veza_ledger_oncall; ${step?.sql.replace(/^begin read write;|; commit$/g, "")}; reset role`);
-  expect(await lookAtAcceptedRows(scene)).toMatchObject({ mark: "✓", more: [expect.stringContaining("up to")] });
+  expect(await lookAtAcceptedRows(scene)).toMatchObject({
+    mark: "✓",
+    more: [expect.stringContaining("up to"), expect.stringContaining("up to")],
+  });
 });
 
 it("may end after 14 or 90 days of a zone whose clocks go back meanwhile: an hour later", async () => {

@@ -8,10 +8,18 @@ export async function createTemplate(serverUrl: string): Promise<void> {
   const url = serverUrl.replace(/\w+$/, "ledger");
   await runSqlFiles(url, ["local/ledger.sql"]);
   await runSqlFiles(url, setUp);
+  await withoutFirstDay(url);
   await sql`alter role veza_ledger_sampler password 'sampler'`;
   await sql`alter role veza_ledger_sampler connection limit 50`;
   await sql`alter role veza_ledger_receiver password 'receiver'`;
   await sql`alter role veza_ledger_receiver connection limit 50`;
   await sql`alter role veza_ledger password 'both'`;
+  await sql.end();
+}
+
+/** Takes the first day's acceptances out of this database, so that old rows of a test are overdue. */
+export async function withoutFirstDay(url: string): Promise<void> {
+  const sql = postgres(url, { max: 1 });
+  await sql`delete from ledger_metrics.accepted`;
   await sql.end();
 }
