@@ -13,6 +13,8 @@ interface Told {
   lost: string;
   /** What to ask first, on the tile. */
   hint: string;
+  /** Columns, besides id and time, by which people find a row at the provider, with their types in its list. */
+  shows?: Record<string, "text" | "timestamptz">;
   /** Of its lines in every panel. Green, orange, red and purple are taken: they say how bad something is. */
   color: `#${string}`;
 }
@@ -27,6 +29,7 @@ export const told: Record<CheckId, Told> = {
       "longer arrive, or we reject them.",
     lost: "Customers may have paid and see no order.",
     hint: "Do the provider's webhooks still arrive, and do we accept them?",
+    shows: { hyperswitch_payment_id: "text" },
     color: "#3274D9",
   },
   orphan_refunds: {
@@ -43,6 +46,7 @@ export const told: Record<CheckId, Told> = {
     means: "Hyperswitch accepted these refunds over AGE ago, and the final webhook never came.",
     lost: "The customer may have the money while we say that it is on its way.",
     hint: "Which final webhooks never came? The provider knows how these refunds ended.",
+    shows: { hyperswitch_refund_id: "text" },
     color: "#1FA5B5",
   },
   failed_transfers: {
@@ -51,6 +55,7 @@ export const told: Record<CheckId, Told> = {
     means: "The retry worker has given up on them: Stripe Connect refuses.",
     lost: "The sellers are not paid until somebody looks.",
     hint: "Nothing tries these again by itself: why does Stripe refuse them?",
+    shows: { created_at: "timestamptz" },
     color: "#A39400",
   },
   pending_reversals: {
@@ -59,6 +64,7 @@ export const told: Record<CheckId, Told> = {
     means: "These transfers have waited for their reversal for over AGE: the reversal worker is stuck.",
     lost: "Money does not come back from the sellers.",
     hint: "Does the reversal worker run?",
+    shows: { created_at: "timestamptz" },
     color: "#808890",
   },
 };

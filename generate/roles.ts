@@ -2,6 +2,7 @@ import { ledgerRights, ourRights, outboxRights, type Right, roles, tables } from
 import { sqlName } from "../commands/quote.ts";
 import { checks } from "../lib/counts/checks.ts";
 import { between } from "./marks.ts";
+import { rowFunctions } from "./row-functions.ts";
 
 // The parts of schema.sql and roles.sql that come from the checks and from commands/declared-rights.ts.
 
@@ -37,6 +38,7 @@ export function rolesFile(text: string): string {
     tables: tables.map((table) => `'${table}'::regclass`).join(", "),
     outbox: grants(outboxRights),
     ledger_metrics: grants(ourRights),
+    functions: rowFunctions(),
   };
   return Object.entries(parts).reduce((all, [name, lines]) => between(all, name, lines), text);
 }

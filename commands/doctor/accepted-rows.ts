@@ -14,7 +14,7 @@ interface Idle {
 
 /**
  * Lists what somebody has accepted, one line each: the soonest to run out comes first. An accepted id of no counted row
- * is a doubt: it may be of another row, written in another way, or not an id. Of a backlog that is gone, an alert tells.
+ * is a doubt: it may be of another row, written in another way, or not an id. An alert tells of a backlog that is gone.
  */
 export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Promise<Finding> {
   const utc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD HH24:MI')`;

@@ -133,8 +133,8 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
   const isDoubtful = (check: Check) => doubts.some(({ about }) => about === check || about === check.table);
   for (const outcome of outcomes) print(linesOf(outcome.check.id, findingOn(outcome, isDoubtful(outcome.check))));
   print("");
-  // People on call run this in the middle of an incident, whose rows nobody should accept.
-  const firstDay = isOurs(scene.login) ? undefined : await onFirstDay(scene.ask, outcomes);
+  // For people on call, it is not the first day.
+  const firstDay = isOurs(scene.login) ? undefined : onFirstDay(outcomes);
   if (firstDay) print(`${linesOf(firstDayName, firstDay)}\n`);
   const mayNotCount = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
   if (mayNotCount || doubts.some(({ finding }) => finding.isRefused)) {
@@ -163,30 +163,14 @@ function findingOn(outcome: Outcome, isDoubtful: boolean): Finding {
   return { mark: isDoubtful ? "!" : "✓", found: countOf(outcome), more: [`${outcome.check.help}.`], remedy: [] };
 }
 
-/** Says how many rows would fire on the first day, with what accepts them, a statement for each check. */
-async function onFirstDay(ask: AskWithin, outcomes: Outcome[]): Promise<Finding | undefined> {
+/** Says how many rows would fire on the first day, if the installation did not accept them. */
+function onFirstDay(outcomes: Outcome[]): Finding | undefined {
   const firing = outcomes.flatMap((outcome) => ("overdue" in outcome && outcome.overdue > 0 ? [outcome] : []));
   if (firing.length === 0) return undefined;
-  const [row] = await ask(`select to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as at`);
   const counts = firing.map(({ check, overdue }) => `${overdue} of ${check.id}`).join(", ");
-  const steps = firing.map(
-    ({ check }): Step => ({
-      by: { role: "veza_ledger_oncall" },
-      sql: acceptBacklog(check, row?.at),
-    }),
+  return doubt(
+    `overdue: ${counts}`,
+    "new rows alone",
+    "the installation accepts these rows for 14 days, in which none of them fires. Close them: docs/first-day.md",
   );
-  const close =
-    "before the rules are loaded, close what can be closed: docs/first-day.md. " +
-    "Then accept the rest, with a reason in the last quotes:";
-  return doubt(`these rows would fire: ${counts}`, "new rows alone", close, ...steps);
-}
-
-/**
- * SQL: accepts what a check counts at this time, as its backlog, once it has a reason: the table refuses an empty one.
- * The interval is the check's threshold: what is younger does not count yet.
- */
-function acceptBacklog({ id, staleAfter = "0 minutes" }: Check, at: string): string {
-  const upTo = `'${at}'::timestamptz - interval '${staleAfter}'`;
-  const insert = `insert into ledger_metrics.accepted ("check", up_to, until, why)`;
-  return `begin read write; ${insert} values ('${id}', ${upTo}, now() + interval '90 days', ''); commit`;
 }

@@ -32,8 +32,8 @@ export async function statementsOfTick(): Promise<string> {
   await runChecks(note);
   await measure(note, [...blindness, amounts, outbox]);
   // A tick asks about accepted rows only where something is accepted. This answer says that of each check, by an id and
-  // as a backlog, so that every such question is noted.
-  const accepted = checks.map(({ id }) => ({ check: id, ids: 1, until: 1 }));
+  // as a backlog, so that every such question is noted. Veza's ids are numbers.
+  const accepted = checks.map(({ id }) => ({ check: id, ids: 1, until: 1, id_type: "bigint" }));
   await measureUnaccepted((question) => note(question, accepted));
   asked.push(...checks.map((check) => oldestRowsOf(check, true)));
   return asked.map((question) => `${question};`).join("\n\n");

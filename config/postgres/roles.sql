@@ -195,6 +195,333 @@ grant execute on function ledger_metrics.amounts() to veza_ledger_sampler, veza_
 -- What is accepted stays on record. An earlier version let people on call delete.
 revoke delete on ledger_metrics.accepted from veza_ledger_oncall;
 
+-- The rows that each check counts, with those that fire first; what accepts them; and the orphan refunds that the
+-- reconciler has failed. They have the rights of whoever calls them. Their bodies are texts, so that they stop no
+-- migration: a column that is missing breaks the functions of its table, when they are called. Nothing of the
+-- application is looked up here.
+set local check_function_bodies = off;
+-- generated: functions
+drop function if exists ledger_metrics.stuck_orders();
+create function ledger_metrics.stuck_orders()
+  returns table (
+    id text, since timestamptz, fires boolean, accepted_until timestamptz, accepted_because text,
+    hyperswitch_payment_id text
+  )
+  language sql stable
+  set search_path = pg_catalog, :schema, pg_temp set timezone = :'timezone' set row_security = off
+  as $body$
+  with counted as (
+    select id::text as id, created_at::timestamptz as since, hyperswitch_payment_id::text,
+      created_at operator(pg_catalog.<) now() - interval '40 minutes' as is_overdue,
+      not (created_at operator(pg_catalog.>) (
+          select coalesce(pg_catalog.max(least(up_to, accepted_at - interval '30 minutes')), '-infinity')
+          from (
+          select * from (
+            select * from ledger_metrics.accepted
+            where "check" operator(pg_catalog.=) 'stuck_orders' and id is null
+            order by accepted_at desc limit 1
+          ) as newest where until operator(pg_catalog.>) now()
+          ) as moment
+        ) or created_at operator(pg_catalog.<) '1971-01-01' or created_at is null) as is_before
+    from orders
+    where status operator(pg_catalog.=) 'pending'
+      and hyperswitch_payment_id operator(pg_catalog.<>) ''
+      and created_at operator(pg_catalog.<) now() - interval '30 minutes'
+  ), ids as materialized (
+    select distinct on (id) * from ledger_metrics.accepted as given
+    where "check" operator(pg_catalog.=) 'stuck_orders' and until operator(pg_catalog.>) now()
+    and accepted_at operator(pg_catalog.=) (
+      select pg_catalog.max(accepted_at) from ledger_metrics.accepted as same
+      where same."check" operator(pg_catalog.=) 'stuck_orders' and same.id operator(pg_catalog.=) given.id
+    )
+  ), once as (
+    select id from counted where id in (select id from ids) group by id having count(*) operator(pg_catalog.=) 1
+  ), moment as (
+    select * from (
+      select * from ledger_metrics.accepted
+      where "check" operator(pg_catalog.=) 'stuck_orders' and id is null
+      order by accepted_at desc limit 1
+    ) as newest where until operator(pg_catalog.>) now()
+  )
+  select counted.id, since, coalesce(is_overdue and not is_before and ids.id is null, false) as fires,
+    greatest(ids.until, moment.until) as accepted_until, coalesce(ids.why, moment.why) as accepted_because,
+    hyperswitch_payment_id
+  from counted
+    left join ids on ids.id operator(pg_catalog.=) counted.id and ids.id in (select id from once)
+    left join moment on is_before
+  order by fires desc, since nulls first, counted.id
+$body$;
+revoke execute on function ledger_metrics.stuck_orders() from public;
+grant execute on function ledger_metrics.stuck_orders() to veza_ledger_oncall;
+drop function if exists ledger_metrics.stuck_refunds();
+create function ledger_metrics.stuck_refunds()
+  returns table (
+    id text, since timestamptz, fires boolean, accepted_until timestamptz, accepted_because text,
+    hyperswitch_refund_id text
+  )
+  language sql stable
+  set search_path = pg_catalog, :schema, pg_temp set timezone = :'timezone' set row_security = off
+  as $body$
+  with counted as (
+    select id::text as id, created_at::timestamptz as since, hyperswitch_refund_id::text,
+      created_at operator(pg_catalog.<) now() - interval '40 minutes' as is_overdue,
+      not (created_at operator(pg_catalog.>) (
+          select coalesce(pg_catalog.max(least(up_to, accepted_at - interval '30 minutes')), '-infinity')
+          from (
+          select * from (
+            select * from ledger_metrics.accepted
+            where "check" operator(pg_catalog.=) 'stuck_refunds' and id is null
+            order by accepted_at desc limit 1
+          ) as newest where until operator(pg_catalog.>) now()
+          ) as moment
+        ) or created_at operator(pg_catalog.<) '1971-01-01' or created_at is null) as is_before
+    from refunds
+    where status operator(pg_catalog.=) 'pending'
+      and hyperswitch_refund_id operator(pg_catalog.<>) ''
+      and created_at operator(pg_catalog.<) now() - interval '30 minutes'
+  ), ids as materialized (
+    select distinct on (id) * from ledger_metrics.accepted as given
+    where "check" operator(pg_catalog.=) 'stuck_refunds' and until operator(pg_catalog.>) now()
+    and accepted_at operator(pg_catalog.=) (
+      select pg_catalog.max(accepted_at) from ledger_metrics.accepted as same
+      where same."check" operator(pg_catalog.=) 'stuck_refunds' and same.id operator(pg_catalog.=) given.id
+    )
+  ), once as (
+    select id from counted where id in (select id from ids) group by id having count(*) operator(pg_catalog.=) 1
+  ), moment as (
+    select * from (
+      select * from ledger_metrics.accepted
+      where "check" operator(pg_catalog.=) 'stuck_refunds' and id is null
+      order by accepted_at desc limit 1
+    ) as newest where until operator(pg_catalog.>) now()
+  )
+  select counted.id, since, coalesce(is_overdue and not is_before and ids.id is null, false) as fires,
+    greatest(ids.until, moment.until) as accepted_until, coalesce(ids.why, moment.why) as accepted_because,
+    hyperswitch_refund_id
+  from counted
+    left join ids on ids.id operator(pg_catalog.=) counted.id and ids.id in (select id from once)
+    left join moment on is_before
+  order by fires desc, since nulls first, counted.id
+$body$;
+revoke execute on function ledger_metrics.stuck_refunds() from public;
+grant execute on function ledger_metrics.stuck_refunds() to veza_ledger_oncall;
+drop function if exists ledger_metrics.failed_transfers();
+create function ledger_metrics.failed_transfers()
+  returns table (
+    id text, since timestamptz, fires boolean, accepted_until timestamptz, accepted_because text,
+    created_at timestamptz
+  )
+  language sql stable
+  set search_path = pg_catalog, :schema, pg_temp set timezone = :'timezone' set row_security = off
+  as $body$
+  with counted as (
+    select id::text as id, updated_at::timestamptz as since, created_at::timestamptz,
+      true as is_overdue,
+      not (updated_at operator(pg_catalog.>) (
+          select coalesce(pg_catalog.max(least(up_to, accepted_at - interval '0 minutes')), '-infinity')
+          from (
+          select * from (
+            select * from ledger_metrics.accepted
+            where "check" operator(pg_catalog.=) 'failed_transfers' and id is null
+            order by accepted_at desc limit 1
+          ) as newest where until operator(pg_catalog.>) now()
+          ) as moment
+        ) or updated_at operator(pg_catalog.<) '1971-01-01' or updated_at is null) as is_before
+    from seller_transfers
+    where status operator(pg_catalog.=) 'permanently_failed'
+  ), ids as materialized (
+    select distinct on (id) * from ledger_metrics.accepted as given
+    where "check" operator(pg_catalog.=) 'failed_transfers' and until operator(pg_catalog.>) now()
+    and accepted_at operator(pg_catalog.=) (
+      select pg_catalog.max(accepted_at) from ledger_metrics.accepted as same
+      where same."check" operator(pg_catalog.=) 'failed_transfers' and same.id operator(pg_catalog.=) given.id
+    )
+  ), once as (
+    select id from counted where id in (select id from ids) group by id having count(*) operator(pg_catalog.=) 1
+  ), moment as (
+    select * from (
+      select * from ledger_metrics.accepted
+      where "check" operator(pg_catalog.=) 'failed_transfers' and id is null
+      order by accepted_at desc limit 1
+    ) as newest where until operator(pg_catalog.>) now()
+  )
+  select counted.id, since, coalesce(is_overdue and not is_before and ids.id is null, false) as fires,
+    greatest(ids.until, moment.until) as accepted_until, coalesce(ids.why, moment.why) as accepted_because,
+    created_at
+  from counted
+    left join ids on ids.id operator(pg_catalog.=) counted.id and ids.id in (select id from once)
+    left join moment on is_before
+  order by fires desc, since nulls first, counted.id
+$body$;
+revoke execute on function ledger_metrics.failed_transfers() from public;
+grant execute on function ledger_metrics.failed_transfers() to veza_ledger_oncall;
+drop function if exists ledger_metrics.orphan_refunds();
+create function ledger_metrics.orphan_refunds()
+  returns table (
+    id text, since timestamptz, fires boolean, accepted_until timestamptz, accepted_because text
+  )
+  language sql stable
+  set search_path = pg_catalog, :schema, pg_temp set timezone = :'timezone' set row_security = off
+  as $body$
+  with counted as (
+    select id::text as id, created_at::timestamptz as since,
+      created_at operator(pg_catalog.<) now() - interval '10 minutes' as is_overdue,
+      not (created_at operator(pg_catalog.>) (
+          select coalesce(pg_catalog.max(least(up_to, accepted_at - interval '5 minutes')), '-infinity')
+          from (
+          select * from (
+            select * from ledger_metrics.accepted
+            where "check" operator(pg_catalog.=) 'orphan_refunds' and id is null
+            order by accepted_at desc limit 1
+          ) as newest where until operator(pg_catalog.>) now()
+          ) as moment
+        ) or created_at operator(pg_catalog.<) '1971-01-01' or created_at is null) as is_before
+    from refunds
+    where status operator(pg_catalog.=) 'pending'
+      and (hyperswitch_refund_id is null or hyperswitch_refund_id operator(pg_catalog.=) '')
+      and created_at operator(pg_catalog.<) now() - interval '5 minutes'
+  ), ids as materialized (
+    select distinct on (id) * from ledger_metrics.accepted as given
+    where "check" operator(pg_catalog.=) 'orphan_refunds' and until operator(pg_catalog.>) now()
+    and accepted_at operator(pg_catalog.=) (
+      select pg_catalog.max(accepted_at) from ledger_metrics.accepted as same
+      where same."check" operator(pg_catalog.=) 'orphan_refunds' and same.id operator(pg_catalog.=) given.id
+    )
+  ), once as (
+    select id from counted where id in (select id from ids) group by id having count(*) operator(pg_catalog.=) 1
+  ), moment as (
+    select * from (
+      select * from ledger_metrics.accepted
+      where "check" operator(pg_catalog.=) 'orphan_refunds' and id is null
+      order by accepted_at desc limit 1
+    ) as newest where until operator(pg_catalog.>) now()
+  )
+  select counted.id, since, coalesce(is_overdue and not is_before and ids.id is null, false) as fires,
+    greatest(ids.until, moment.until) as accepted_until, coalesce(ids.why, moment.why) as accepted_because
+  from counted
+    left join ids on ids.id operator(pg_catalog.=) counted.id and ids.id in (select id from once)
+    left join moment on is_before
+  order by fires desc, since nulls first, counted.id
+$body$;
+revoke execute on function ledger_metrics.orphan_refunds() from public;
+grant execute on function ledger_metrics.orphan_refunds() to veza_ledger_oncall;
+drop function if exists ledger_metrics.pending_reversals();
+create function ledger_metrics.pending_reversals()
+  returns table (
+    id text, since timestamptz, fires boolean, accepted_until timestamptz, accepted_because text,
+    created_at timestamptz
+  )
+  language sql stable
+  set search_path = pg_catalog, :schema, pg_temp set timezone = :'timezone' set row_security = off
+  as $body$
+  with counted as (
+    select id::text as id, updated_at::timestamptz as since, created_at::timestamptz,
+      updated_at operator(pg_catalog.<) now() - interval '40 minutes' as is_overdue,
+      not (updated_at operator(pg_catalog.>) (
+          select coalesce(pg_catalog.max(least(up_to, accepted_at - interval '30 minutes')), '-infinity')
+          from (
+          select * from (
+            select * from ledger_metrics.accepted
+            where "check" operator(pg_catalog.=) 'pending_reversals' and id is null
+            order by accepted_at desc limit 1
+          ) as newest where until operator(pg_catalog.>) now()
+          ) as moment
+        ) or updated_at operator(pg_catalog.<) '1971-01-01' or updated_at is null) as is_before
+    from seller_transfers
+    where status operator(pg_catalog.=) 'reversal_pending'
+      and updated_at operator(pg_catalog.<) now() - interval '30 minutes'
+  ), ids as materialized (
+    select distinct on (id) * from ledger_metrics.accepted as given
+    where "check" operator(pg_catalog.=) 'pending_reversals' and until operator(pg_catalog.>) now()
+    and accepted_at operator(pg_catalog.=) (
+      select pg_catalog.max(accepted_at) from ledger_metrics.accepted as same
+      where same."check" operator(pg_catalog.=) 'pending_reversals' and same.id operator(pg_catalog.=) given.id
+    )
+  ), once as (
+    select id from counted where id in (select id from ids) group by id having count(*) operator(pg_catalog.=) 1
+  ), moment as (
+    select * from (
+      select * from ledger_metrics.accepted
+      where "check" operator(pg_catalog.=) 'pending_reversals' and id is null
+      order by accepted_at desc limit 1
+    ) as newest where until operator(pg_catalog.>) now()
+  )
+  select counted.id, since, coalesce(is_overdue and not is_before and ids.id is null, false) as fires,
+    greatest(ids.until, moment.until) as accepted_until, coalesce(ids.why, moment.why) as accepted_because,
+    created_at
+  from counted
+    left join ids on ids.id operator(pg_catalog.=) counted.id and ids.id in (select id from once)
+    left join moment on is_before
+  order by fires desc, since nulls first, counted.id
+$body$;
+revoke execute on function ledger_metrics.pending_reversals() from public;
+grant execute on function ledger_metrics.pending_reversals() to veza_ledger_oncall;
+drop function if exists ledger_metrics.failed_orphan_refunds();
+create function ledger_metrics.failed_orphan_refunds()
+  returns table (id text, since timestamptz, failed_at timestamptz)
+  language sql stable
+  set search_path = pg_catalog, :schema, pg_temp set timezone = :'timezone' set row_security = off
+  as $body$
+  select id::text, created_at::timestamptz, updated_at::timestamptz from refunds
+  where status operator(pg_catalog.=) 'failed'
+    and (hyperswitch_refund_id is null or hyperswitch_refund_id operator(pg_catalog.=) '')
+    and updated_at operator(pg_catalog.>) now() - interval '14 days'
+  order by updated_at desc, created_at
+$body$;
+revoke execute on function ledger_metrics.failed_orphan_refunds() from public;
+grant execute on function ledger_metrics.failed_orphan_refunds() to veza_ledger_oncall;
+drop function if exists ledger_metrics.accept(text, text[], text, timestamptz);
+create function ledger_metrics.accept("check" text, ids text[], why text, until timestamptz)
+  returns table (id text, accepted_until timestamptz, accepted_because text, accepted_by text)
+  language plpgsql set search_path = pg_catalog, pg_temp
+  as $body$
+#variable_conflict use_column
+declare
+  lists constant text := format('select * from ledger_metrics.%I() lists what can be accepted.', coalesce("check", ''));
+  uncounted text;
+  ambiguous text;
+begin
+  if coalesce("check", '') not in (
+    'stuck_orders', 'stuck_refunds', 'failed_transfers', 'orphan_refunds', 'pending_reversals'
+  ) then
+    raise exception 'Nothing is accepted: there is no check %.', coalesce("check", 'null')
+      using hint = 'select * from ledger_metrics.stuck_orders() lists what can be accepted of one. The others are: '
+        || 'stuck_refunds, failed_transfers, orphan_refunds, pending_reversals.';
+  elsif coalesce(cardinality(ids), 0) = 0 or array_position(ids, null) is not null then
+    raise exception 'Nothing is accepted: the list of ids is empty, or one of them is null.' using hint = lists;
+  elsif coalesce(why !~ '[^[:space:]]', true) then
+    raise exception 'Nothing is accepted: the reason is empty. Say why, for whoever reads it later.' using hint = lists;
+  elsif until is null then
+    raise exception 'Nothing is accepted: until is empty. Say until when.' using hint = lists;
+  elsif current_setting('transaction_read_only')::boolean then
+    raise exception 'Nothing is accepted: this transaction may only read.'
+      using hint = 'begin read write; select * from ledger_metrics.accept(...); commit;';
+  end if;
+  -- Of a row that no longer counts, an acceptance may be taken back.
+  execute format(
+    'select string_agg(given.id, '', '') filter (where times is null and not ($2 <= now() and exists (
+         select from ledger_metrics.accepted as a where a."check" = $3 and a.id = given.id))),
+       string_agg(given.id, '', '') filter (where times > 1)
+     from (select distinct id from unnest($1) as given (id)) as given
+     left join (select id, count(*) as times from ledger_metrics.%I() as counted group by id) as counted
+       on counted.id = given.id',
+    "check"
+  ) into uncounted, ambiguous using ids, until, "check";
+  if uncounted is not null then
+    raise exception 'Nothing is accepted: % does not count %.', "check", uncounted using hint = lists;
+  elsif ambiguous is not null then
+    raise exception 'Nothing is accepted: several rows of % have the id %.', "check", ambiguous using hint = lists;
+  end if;
+  return query
+    insert into ledger_metrics.accepted as written ("check", id, until, why)
+    select distinct accept."check", given.id, accept.until, accept.why from unnest(ids) as given (id)
+    returning written.id, written.until, written.why, written.accepted_by;
+end
+$body$;
+revoke execute on function ledger_metrics.accept(text, text[], text, timestamptz) from public;
+grant execute on function ledger_metrics.accept(text, text[], text, timestamptz) to veza_ledger_oncall;
+-- end of functions
+
 -- Two rights that an administrator who is no superuser may be unable to grant. Publishing needs plpgsql, which PUBLIC
 -- may use unless somebody has revoked that. pg_read_all_stats shows people on call who holds a lock.
 do $$ begin

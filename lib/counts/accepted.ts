@@ -1,4 +1,5 @@
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
+import { own } from "../postgres/own-names.ts";
 import { type Ask, read } from "../postgres/question.ts";
 import { type Check, checks, oldestOf, overdueOf, rowsOf } from "./checks.ts";
 import { type Outcome, oldestAmong, type Waiting } from "./counting.ts";
@@ -18,17 +19,23 @@ export const acceptedFamilies: Family[] = [
  * SQL: a check's rows that are accepted by their ids now. The newest acceptance of an id counts: it may end others.
  * Reads none that has ended: there may be thousands.
  */
-export const acceptedIds = ({ id }: Check): string => `
+export const acceptedIds = ({ id }: Check): string =>
+  own(`
     select distinct on (id) * from ledger_metrics.accepted as given
-    where "check" = '${id}' and until > now() and accepted_at = (
-      select max(accepted_at) from ledger_metrics.accepted as same where same."check" = '${id}' and same.id = given.id
-    )`;
+    where "check" = '${id}' and until > now()
+    and accepted_at = (
+      select max(accepted_at) from ledger_metrics.accepted as same
+      where same."check" = '${id}' and same.id = given.id
+    )`);
 
 /** SQL: a check's moment in force, in one row or none. The newest counts, as for an id. */
-export const acceptedMoment = ({ id }: Check): string => `
+export const acceptedMoment = ({ id }: Check): string =>
+  own(`
     select * from (
-      select * from ledger_metrics.accepted where "check" = '${id}' and id is null order by accepted_at desc limit 1
-    ) as newest where until > now()`;
+      select * from ledger_metrics.accepted
+      where "check" = '${id}' and id is null
+      order by accepted_at desc limit 1
+    ) as newest where until > now()`);
 
 /** SQL: all acceptances in force. */
 export const inForce: string = `(${checks
@@ -41,19 +48,23 @@ export const inForce: string = `(${checks
  * orders of its last minutes may get stuck later. A time that is missing, or before 1971, may be a new row's without a
  * time, so no moment accepts it.
  */
-export const isAfterMoment = (check: Check, time = check.time): string => `(${time} > (
+export const isAfterMoment = (check: Check, time = check.time): string =>
+  own(`(${time} > (
     select coalesce(max(least(up_to, accepted_at - interval '${check.staleAfter ?? "0 minutes"}')), '-infinity')
-    from (${acceptedMoment(check)}) as moment
-  ) or ${time} < '1971-01-01' or ${time} is null)`;
+    from (${acceptedMoment(check)}
+    ) as moment
+  ) or ${time} < '1971-01-01' or ${time} is null)`);
 
-/** SQL: what is accepted of each check: how many ids, until when a moment is, and of what type the ids in its table are. */
+/** SQL: what is accepted of each check: how many ids, until when a moment is, and the type of the ids in its table. */
 const acceptedChecks = checks
-  .map(
-    (check) => `
+  .map((check) =>
+    own(`
   select '${check.id}' as "check", (select count(*) from (${acceptedIds(check)}) as ids) as ids,
     (select extract(epoch from until)::numeric from (${acceptedMoment(check)}) as moment) as until,
-    (select atttypid::regtype::text from pg_attribute where attrelid = to_regclass('${check.table}') and attname = 'id')
-      as id_type`,
+    (
+      select atttypid::regtype::text from pg_attribute
+      where attrelid = to_regclass('${check.table}')::oid and attname = 'id'
+    ) as id_type`),
   )
   .join("\n  union all");
 
@@ -62,7 +73,7 @@ const acceptedChecks = checks
  * more than to count them. Only what is written as Postgres would write it is such an id.
  */
 const bigint = `case when id ~ '^(0|-?[1-9][0-9]{0,18})$' then
-      case when id::numeric between -9223372036854775808 and 9223372036854775807 then id::bigint end end`;
+      case when id::numeric between '-9223372036854775808' and '9223372036854775807' then id::bigint end end`;
 const uuid = "case when id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then id::uuid end";
 const byType: Record<string, { column: string; accepted: string }> = {
   smallint: { column: "id", accepted: bigint },
@@ -74,8 +85,8 @@ const asText = { column: "id::text", accepted: "id" };
 
 /**
  * SQL: what is known of the rows that nobody has accepted, and how many are accepted by their ids alone. Backlogs are
- * left out by the time. An id of several rows, as in a view of two tables, accepts none: it would hide a row that nobody
- * knows.
+ * left out by the time. An id of several rows, as in a view of two tables, accepts none: it would hide a row that
+ * nobody knows.
  */
 function unacceptedQuestion(check: Check, { ids, moment, idType }: { ids: boolean; moment: boolean; idType: string }) {
   const isAfter = (time: string) => (moment ? isAfterMoment(check, time) : "true");
@@ -86,11 +97,11 @@ function unacceptedQuestion(check: Check, { ids, moment, idType }: { ids: boolea
       and ${column} = any (array(select ${accepted} from (${acceptedIds(check)}) as ids))
     group by 1 having count(*) = 1
   )`;
-  return `${ids ? once : ""}
+  return own(`${ids ? once : ""}
   select ${ids ? `(select count(*) from once where ${isAfter("time")})` : "0"} as by_id, count(*) as rows,
     ${overdueOf(check)} as overdue,
     ${oldestOf(check.time)} as oldest
-  ${rowsOf(check)} and ${isAfter(check.time)}${ids ? ` and (${column} in (select id from once)) is not true` : ""}`;
+  ${rowsOf(check)} and ${isAfter(check.time)}${ids ? ` and (${column} in (select id from once)) is not true` : ""}`);
 }
 
 /** Of a check with acceptances: what is known of the rows that nobody has accepted. */

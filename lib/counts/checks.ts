@@ -105,15 +105,16 @@ export const checks: readonly Check[] = declared;
 export const stateOf = ({ status, condition }: Check): string =>
   own(`status = '${status}'${condition ? ` and ${condition}` : ""}`);
 
-/** SQL: the Unix time in seconds of the oldest row with a finite time, among the rows of this condition. */
-export const oldestOf = (time: string, condition = "true"): string =>
-  own(`extract(epoch from (min(${time}) filter (where ${condition} and isfinite(${time})))::timestamptz)::numeric`);
+/** SQL: the Unix time in seconds of the oldest row with a finite time. */
+export const oldestOf = (time: string): string =>
+  own(`extract(epoch from (min(${time}) filter (where isfinite(${time})))::timestamptz)::numeric`);
 
-/** SQL: how many of the rows that a check counts are overdue, among the rows of this condition. */
-export function overdueOf({ time, overdueAfter }: Check, column = time, condition = "true"): string {
-  const isOverdue = overdueAfter ? ` and ${column} < now() - interval '${overdueAfter}'` : "";
-  return own(`count(*) filter (where ${condition}${isOverdue})`);
-}
+/** SQL: whether a row that a check counts is overdue; null for a row without a time, which never is. */
+export const isOverdue = ({ time, overdueAfter }: Check): string =>
+  overdueAfter ? own(`${time} < now() - interval '${overdueAfter}'`) : "true";
+
+/** SQL: how many of the rows that a check counts are overdue. */
+export const overdueOf = (check: Check): string => `count(*) filter (where ${isOverdue(check)})`;
 
 /** SQL: the rows that a check counts, from the word `from` on. */
 export function rowsOf(check: Check): string {

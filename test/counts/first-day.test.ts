@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks } from "../../lib/checks.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";

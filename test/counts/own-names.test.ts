@@ -2,7 +2,8 @@
 // there that fit better than Postgres' own. None of them runs as the sampler, or makes a count wrong.
 
 import { readdir } from "node:fs/promises";
-import { expect, it, vi } from "vitest";
+import postgres from "postgres";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { statementsOfTick } from "../../commands/doctor/statements.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks, rowsOf } from "../../lib/counts/checks.ts";
@@ -107,13 +108,26 @@ it.each([
     alter table seller_transfers ${common}`);
   for (const check of checks) await run(`set search_path = pg_catalog, public; ${insertRows(check, 3)}`);
   await run(`set search_path = pg_catalog; insert into ledger_metrics.accepted ("check", id, up_to, until, why) values
-    ('stuck_orders', '1', null, now() + '1 day', 'x'), ('stuck_refunds', null, now(), now() + '1 day', 'x')`);
+    ('stuck_orders', '1', null, now() + '1 day', 'x'), ('stuck_refunds', null, '2026-01-01', now() + '1 day', 'x')`);
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", ...setUp]);
   const { outcomes, unread, unaccepted } = await sampleOf(database.samplerUrl);
   expect(countsIn(outcomes, (error) => error)).toEqual(Object.fromEntries(checks.map(({ id }) => [id, 3])));
   expect([unread, [...unaccepted.keys()], log]).toEqual([[], ["stuck_orders", "stuck_refunds"], []]);
   const { sql, ledger } = await openConnection(database.samplerUrl);
   for (const check of checks) await sql.unsafe(beginReading(ledger) + oldestRowsOf(check, true));
+  // Nor as people on call, whatever their own search_path is.
+  await run("set search_path = pg_catalog; alter role veza_ledger_oncall password 'oncall'");
+  const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+  onTestFinished(() => oncall.end());
+  await oncall.unsafe("set search_path = public, pg_catalog; set default_transaction_read_only = off");
+  for (const { id } of checks) {
+    const rows = await oncall.unsafe(`select * from ledger_metrics.${id}()`);
+    const accepted = rows.filter(({ accepted_until }) => accepted_until !== null);
+    expect.soft([id, rows.length, accepted.length]).toEqual([id, 3, id === "stuck_orders" ? 1 : 0]);
+    const accept = `select * from ledger_metrics.accept('${id}', array['${rows.at(-1)?.id}'], 'x', '2100-01-01')`;
+    await expect.soft(oncall.unsafe(accept)).rejects.toThrow("14 days at most");
+  }
+  await oncall.unsafe("select * from ledger_metrics.failed_orphan_refunds()");
   for (const [page, blocks] of pasted) {
     for (const statements of blocks) {
       const paste = database.admin.begin(async (session) => {

@@ -43,6 +43,7 @@ export async function ledgersAsOnRds(): Promise<Ledgers> {
   };
   await runAs("grant veza_app to master; grant create on database ledger to veza_app", "master", "ledger");
   await setUpAll("ledger");
+  await run("delete from ledger_metrics.accepted", "ledger"); // Of the first day.
   await run(`set search_path = veza, public; ${rowsOfEveryKind}`, "ledger");
   await runSqlFiles(url("veza_app", "ledger"), ["config/postgres/indexes.sql"]);
   for (const name of ["sampler", "receiver", "oncall"]) {
