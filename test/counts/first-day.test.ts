@@ -1,13 +1,19 @@
 // The first day: what was there when the service was installed pages nobody, and is shown.
 
-import { expect, it } from "vitest";
+import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
-import { databasePerTest } from "../helpers/database.ts";
+import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
-const { database, run } = databasePerTest();
+const server = await serverForFile(); // Of its own: an installation changes roles, which all databases share.
+let database: TestDatabase;
+beforeEach(async () => {
+  database = await createDatabase(server);
+  onTestFinished(() => database.remove());
+});
+const run = (statements: string) => database.admin.unsafe(statements);
 const install = () => runSqlFiles(database.adminUrl, setUp);
 /** How many rows of all checks a tick has as this. */
 async function sumOf(metric: "accepted_rows" | "overdue_rows"): Promise<number> {

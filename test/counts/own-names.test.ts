@@ -116,7 +116,6 @@ it.each([
   const { sql, ledger } = await openConnection(database.samplerUrl);
   for (const check of checks) await sql.unsafe(beginReading(ledger) + oldestRowsOf(check, true));
   // Nor as people on call, whatever their own search_path is.
-  await run("set search_path = pg_catalog; alter role veza_ledger_oncall password 'oncall'");
   const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   onTestFinished(() => oncall.end());
   await oncall.unsafe("set search_path = public, pg_catalog; set default_transaction_read_only = off");

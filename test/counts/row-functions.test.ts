@@ -15,8 +15,7 @@ const { database, run } = databasePerTest();
 const list = (id: string, columns = "*") => `select ${columns} from ledger_metrics.${id}()`;
 
 /** As people on call log in, with what roles.sql sets for them. */
-async function onCall(): Promise<postgres.Sql> {
-  await run("alter role veza_ledger_oncall password 'oncall'");
+function onCall(): postgres.Sql {
   const sql = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   onTestFinished(() => sql.end());
   return sql;
@@ -29,7 +28,7 @@ it("of a backlog fire as the gauge says, before and after some of them are accep
   await run(`${insertRows({ id: "stuck_orders" }, 3_000, { age: "400 days" })}
     ${insertRows({ id: "failed_transfers" }, 2)} ${insertRows({ id: "orphan_refunds" }, 1)}
     ${insertRows({ id: "stuck_refunds" }, 1)}`);
-  const sql = await onCall();
+  const sql = onCall();
   const all = async () => Promise.all(checks.map(async ({ id }) => [await firingOf(sql, id), await overdueOf(id)]));
   const expected = { stuck_orders: 3_000, stuck_refunds: 1, failed_transfers: 2, orphan_refunds: 1 };
   const both = (counts: Record<string, number>) => checks.map(({ id }) => [counts[id] ?? 0, counts[id] ?? 0]);
@@ -48,7 +47,7 @@ it.each(checks)("of $id list what fires first, by age, then what does not, with 
     ${insertRows(check, 1, { age: "3 days" })} ${insertRows(check, 1, { age: "5 days" })}
     ${overdueAfter ? insertRows(check, 1, { age: `${check.staleAfter} 10 seconds` }) : ""}
     insert into ledger_metrics.accepted ("check", id, until, why) values ('${id}', '4', now() + interval '1 day', 'known')`);
-  const rows = await (await onCall()).unsafe(list(id));
+  const rows = await onCall().unsafe(list(id));
   const young = overdueAfter ? [["5", false, null]] : [];
   expect(rows.map((row) => [row.id, row.fires, row.accepted_because])).toEqual([
     ["2", true, null],
@@ -66,7 +65,7 @@ it("list the orphan refunds that were failed in the last 14 days, with when", as
     select status, provider, now() - interval '20 days', now() - age
     from (values ('failed', null, interval '13 days'), ('failed', '', '2 hours'), ('failed', 'r', '1 hour'),
       ('failed', null, '15 days'), ('pending', null, '1 hour')) as row (status, provider, age)`);
-  const rows = await (await onCall())`select id, since < now() - interval '19 days' as is_old,
+  const rows = await onCall()`select id, since < now() - interval '19 days' as is_old,
     round(extract(epoch from now() - failed_at) / 3600)::int as hours from ledger_metrics.failed_orphan_refunds()`;
   expect(rows).toEqual([
     { id: "2", is_old: true, hours: 2 },
@@ -98,7 +97,7 @@ describe("accept", () => {
     ],
   ])("refuses %s with a sentence, and what can be accepted, and writes nothing", async (_, statement, sentence) => {
     await run(`${insertRows({ id: "stuck_orders" }, 3)} update orders set status = 'paid' where id = 2`);
-    const sql = await onCall();
+    const sql = onCall();
     const error = await sql.unsafe(statement).catch((error) => error);
     expect(error.message).toMatch(`Nothing is accepted: ${sentence}`);
     expect(error.hint).toContain(/read only/.test(statement) ? "begin read write; " : "select * from ledger_metrics.");
@@ -109,7 +108,7 @@ describe("accept", () => {
   it("refuses an id of several rows, and what the table refuses", async () => {
     await run(`${insertRows({ id: "stuck_orders" }, 2)}
       alter table orders alter id drop identity, drop constraint orders_pkey; update orders set id = 7`);
-    const sql = await onCall();
+    const sql = onCall();
     await expect(sql.unsafe(accept("'stuck_orders'", "'{7}'"))).rejects.toThrow(
       "several rows of stuck_orders have the id 7.",
     );
@@ -126,7 +125,7 @@ describe("accept", () => {
 
   it("takes an acceptance back, also of a row that no longer counts, and takes an id once", async () => {
     await run(insertRows({ id: "stuck_orders" }, 2));
-    const sql = await onCall();
+    const sql = onCall();
     await sql.unsafe(accept("'stuck_orders'", "'{1,2,1}'"));
     expect(await overdueOf("stuck_orders")).toBe(0);
     await run("update orders set status = 'paid' where id = 1");
@@ -148,7 +147,7 @@ it("may be called by people on call alone", async () => {
 });
 
 it("stop no migration, and one that lacks a column breaks no other", async () => {
-  const sql = await onCall();
+  const sql = onCall();
   await run(
     "alter table orders rename hyperswitch_payment_id to payment; alter table refunds drop hyperswitch_refund_id",
   );
@@ -160,7 +159,7 @@ it("stop no migration, and one that lacks a column breaks no other", async () =>
 it("refuse to leave out rows that row-level security hides", async () => {
   await run(`${insertRows({ id: "stuck_orders" }, 1)} alter table orders enable row level security;
     create policy none on orders using (false)`);
-  const sql = await onCall();
+  const sql = onCall();
   await sql`set row_security = on`;
   await expect(sql.unsafe(list("stuck_orders"))).rejects.toThrow("row-level security policy");
 });
@@ -172,7 +171,7 @@ it("read where the sampler does, in its zone, whatever the caller's are", async 
   await runSqlFiles(database.adminUrl, setUp, "veza, public", "Asia/Kolkata");
   await run(`insert into veza.orders (status, hyperswitch_payment_id, created_at)
     values ('pending', 'p', (now() - interval '41 minutes') at time zone 'Asia/Kolkata')`);
-  const sql = await onCall();
+  const sql = onCall();
   await sql`set timezone = 'America/New_York'`;
   await sql`set search_path = public`;
   const [row] = await sql`select fires, round(extract(epoch from now() - since) / 60)::int as minutes
@@ -185,7 +184,7 @@ it("are made anew by the next run of the files, also where their columns have ch
     create function ledger_metrics.stuck_orders() returns table (id text) language sql as 'select null::text'`);
   await runSqlFiles(database.adminUrl, setUp);
   await run(insertRows({ id: "stuck_orders" }, 1));
-  expect(await (await onCall()).unsafe(list("stuck_orders"))).toMatchObject([{ id: "1", fires: true }]);
+  expect(await onCall().unsafe(list("stuck_orders"))).toMatchObject([{ id: "1", fires: true }]);
 });
 
 // Random ledgers and acceptances, each in one transaction, so that now() stands still. LISTS_SEED repeats a run.

@@ -14,6 +14,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
   await sql`alter role veza_ledger_receiver password 'receiver'`;
   await sql`alter role veza_ledger_receiver connection limit 50`;
   await sql`alter role veza_ledger password 'both'`;
+  await sql`alter role veza_ledger_oncall password 'oncall'`;
   await sql.end();
 }
 
