@@ -57,7 +57,22 @@ export async function push(gateway: PushgatewayTarget, group: Group, metrics: st
       if (text.length > 16 * 1024) throw new Error("the answer is too long");
     },
   );
-  if (!ok) throw new PushRefused(status, text.slice(0, 200).replaceAll(/\s+/g, " ").trim());
+  const reason = withoutCredentials(text, gateway).slice(0, 200).replaceAll(/\s+/g, " ").trim();
+  if (!ok) throw new PushRefused(status, reason);
+}
+
+/**
+ * An answer without the credentials that were sent: a proxy may repeat a request's headers in its error page. What is no
+ * letter or digit may be encoded there, as `%2B`, `&#43;` or `\u002b`.
+ */
+function withoutCredentials(text: string, { headers }: PushgatewayTarget): string {
+  const [, credentials] = headers?.authorization.split(" ") ?? [];
+  if (!credentials) return text;
+  const encoded = credentials.replaceAll(/[^A-Za-z0-9]/g, (character) => {
+    const code = character.charCodeAt(0).toString(16).padStart(2, "0");
+    return `(?:\\x${code}|%${code}|&#?\\w{2,6};|\\\\u00${code})`;
+  });
+  return text.replaceAll(new RegExp(encoded, "gi"), "…");
 }
 
 /**

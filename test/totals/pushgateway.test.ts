@@ -72,6 +72,25 @@ describe("with a faulty gateway", () => {
   const redirect = ({ url }: http.IncomingMessage, response: http.ServerResponse) =>
     void response.writeHead(url === "/elsewhere" ? 200 : 302, { location: "/elsewhere" }).end();
 
+  it.each([
+    ["as it is", (token: string) => token],
+    ["in a URL", encodeURIComponent],
+    ["in HTML", (token: string) => token.replaceAll(/[+/=]/g, (sign) => `&#${sign.charCodeAt(0)};`)],
+    ["in JSON", (token: string) => token.replaceAll("+", "\\u002b").replaceAll("=", "\\u003D")],
+  ])("shows no credentials that an error page repeats %s, also where it is cut off", async (_, encode) => {
+    const token = "S3cret.t0ken-of+the/gateway==";
+    const authorization = `Bearer ${token}`;
+    for (const before of [0, 180]) {
+      const url = await httpServer(({ headers }, response) => {
+        response.writeHead(502).end(`${"x".repeat(before)} ${encode(String(headers.authorization))} <hr>`);
+      });
+      const pushing = push({ url, headers: { authorization } }, group, metrics, limit());
+      const { message } = await pushing.catch((error) => error);
+      expect(message).toMatch(/^the Pushgateway answered 502: .*…/);
+      expect(message).not.toMatch(/s3cret|t0ken|gateway=/i);
+    }
+  });
+
   it("takes an answer without an end for a failure of a push, and a refused connection", async () => {
     const flood = (response: http.ServerResponse) => {
       while (!response.destroyed && response.write("x".repeat(65_536)));
