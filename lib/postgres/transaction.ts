@@ -16,13 +16,22 @@ import type { Ledger } from "../settings/ledger.ts";
 // statement that sets it is under the time-out of the role or the database. Measured on a loaded machine: only a
 // time-out of under 10 ms has cancelled a message there.
 
+/**
+ * SQL: a call that switches the transaction_timeout of a database or role off, on PostgreSQL 17 and later. It would end
+ * the session, and with it the other counts of a tick, or a publish that waits for the gateway. Each statement, each
+ * wait for a lock and each silence has a limit of its own.
+ */
+const withoutTransactionTimeout =
+  "case when pg_catalog.current_setting('transaction_timeout', true) is not null " +
+  "then pg_catalog.set_config('transaction_timeout', '0', true) end";
+
 /** SQL: sets these until the transaction ends. No name in it leads to anything of the application's. */
 function setLocal(settings: Record<string, string>): string {
   const literal = (value: string) => `'${value.replaceAll("'", "''")}'`;
   const calls = Object.entries(settings).map(
     ([name, value]) => `pg_catalog.set_config('${name}', ${literal(value)}, true)`,
   );
-  return `select ${calls.join(", ")};\n`;
+  return `select ${[...calls, withoutTransactionTimeout].join(", ")};\n`;
 }
 
 /** SQL: a search_path: Postgres' own names first, and what anybody may make for a session last. */

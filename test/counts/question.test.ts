@@ -1,11 +1,15 @@
 // How the ledger is asked: settings that each question carries, and answers behind a failure.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/postgres/question.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { publishTotals } from "../../lib/totals/publish.ts";
 import { databasePerTest, lend, openConnection } from "../helpers/database.ts";
+import { forEachCheck } from "../helpers/models.ts";
+import { countsIn, sampleAs } from "../helpers/sample.ts";
+import { httpServer } from "../helpers/servers.ts";
 
 const { database, run } = databasePerTest();
 const open = async (url: string) => {
@@ -48,4 +52,22 @@ it("has no holes in an answer behind one that failed in mid-rows, whatever asks"
   await run("drop view ledger_metrics.totals; alter table ledger_metrics.kept rename to totals");
   const increments = [{ name: "x", labels: {}, value: 1 }];
   expect(await recordDelivery(connection.sql, { id: "a", increments })).toBe("recorded");
+});
+
+it("outlives a transaction_timeout of the database: slow counts, and a publish to a slow gateway", async ({ skip }) => {
+  const [server] = await database.admin`select current_setting('transaction_timeout', true) as timeout`;
+  skip(server?.timeout === null, "this PostgreSQL has no transaction_timeout");
+  await run(`do $$ begin execute format('alter database %I set transaction_timeout = 100', current_database()); end $$;
+    insert into orders (status) values ('paid');
+    alter table orders rename to kept; create view orders as select * from kept where pg_sleep(0.3) is not null;
+    grant select on orders to veza_ledger_sampler`);
+  expect(countsIn(await sampleAs(database.samplerUrl), (error) => error)).toEqual(forEachCheck(() => 0));
+  const url = await httpServer(async (request, response) => {
+    request.resume();
+    await sleep(300);
+    response.end();
+  });
+  const open = () => openConnection(database.receiverUrl);
+  const to = { pushgateway: { url }, stage: undefined };
+  expect(await publishTotals(lend(await open(), open), to, deadlineFor("test", 60_000))).toBe(true);
 });
