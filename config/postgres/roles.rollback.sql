@@ -3,8 +3,8 @@
 --   psql -v ON_ERROR_STOP=1 -f config/postgres/roles.rollback.sql postgres://...
 --
 -- as a superuser, or as who ran them. To run it again is harmless. A login that another database on the server needs
--- stays, without rights here, and is named: run this there too. A view that you made for the ledger is yours to drop,
--- first.
+-- stays, without rights here, and is named: run this there too. If anything of yours needs what is dropped, such as a
+-- view of the totals, this stops and names it. A view that you made for the ledger is yours to drop, first.
 
 \set ON_ERROR_STOP on
 
@@ -21,6 +21,9 @@ do $$
 declare
   problem text;
 begin
+  if current_setting('transaction_timeout', true) is not null then -- From PostgreSQL 17 on.
+    perform set_config('transaction_timeout', '0', true);
+  end if;
   if current_user <> session_user then
     raise exception 'this session acts as %, and has logged in as %', current_user, session_user
       using hint = 'A setting of the database or the login says so. Run this with PGOPTIONS=''-c role=none''.';
@@ -30,24 +33,64 @@ begin
   if problem is not null then
     raise exception 'the schema ledger_metrics belongs to %, who is no administrator', problem;
   end if;
-  select string_agg(distinct rolname, ', ') into problem
-  from pg_shdepend join pg_roles on refclassid = 'pg_authid'::regclass and refobjid = pg_roles.oid
-  where deptype = 'o' and dbid in (0, (select oid from pg_database where datname = current_database()))
-    and rolname ~ '^veza_ledger(_sampler|_receiver|_oncall)?(_clone)?$';
-  if problem is not null then
-    raise exception 'of another application, since they own something here: %', problem
-      using hint = 'The logins of this service own nothing. Rename that role.';
-  end if;
 end $$;
 
-drop schema if exists ledger_metrics cascade;
+-- Stops before it takes anything with it that these files did not make: names are given, and nothing is dropped by
+-- cascade. What Postgres alone knows of, it names itself.
+do $$
+declare
+  ours constant oid := to_regnamespace('ledger_metrics')::oid;
+  made constant name[] := array['deliveries', 'totals', 'publisher', 'accepted', 'amounts_at_risk'];
+  made_by constant oid[] := array(
+    select nspowner from pg_namespace where oid = ours
+    union all select oid from pg_roles where rolsuper or rolname in (current_user, 'veza_ledger_amounts')
+  );
+  problem text;
+  command text;
+begin
+  select string_agg(distinct format('%s of %s', what, pg_get_userbyid(owner)), ', ') into problem
+  from (
+    select oid::regclass::text, relowner from pg_class
+    where relnamespace = ours and relkind not in ('i', 't') and (relname <> all (made) or relowner <> all (made_by))
+    union all select oid::regprocedure::text, proowner from pg_proc
+    where pronamespace = ours and proowner <> all (made_by)
+    union all select oid::regtype::text, typowner from pg_type
+    where typnamespace = ours and typrelid = 0 and typelem = 0
+    union all
+    select reader.oid::regclass::text, reader.relowner
+    from pg_depend join pg_rewrite on pg_rewrite.oid = objid join pg_class as reader on reader.oid = ev_class
+    where classid = 'pg_rewrite'::regclass and reader.relnamespace <> ours and (
+      refclassid = 'pg_class'::regclass and refobjid in (select oid from pg_class where relnamespace = ours)
+      or refclassid = 'pg_proc'::regclass and refobjid in (select oid from pg_proc where pronamespace = ours))
+  ) as found (what, owner);
+  if problem is not null then
+    raise exception 'not made by schema.sql and roles.sql, and would go with them: %', problem
+      using hint = 'Drop it, or move it to another schema, and run this again.';
+  end if;
+  for command in
+    select format('drop view %s', oid::regclass) from pg_class where relnamespace = ours and relkind = 'v'
+    union all select format('drop function %s', oid::regprocedure) from pg_proc where pronamespace = ours
+    union all select format('drop table %s', oid::regclass) from pg_class where relnamespace = ours and relkind = 'r'
+    union all select 'drop schema ledger_metrics' where ours is not null
+  loop
+    execute command;
+  end loop;
+  select string_agg(format('%s of %s', pg_describe_object(classid, objid, objsubid), rolname), ', ') into problem
+  from pg_shdepend join pg_roles on refclassid = 'pg_authid'::regclass and refobjid = pg_roles.oid
+  where deptype = 'o' and dbid in (0, (select oid from pg_database where datname = current_database()))
+    and rolname ~ '^veza_ledger(_sampler|_receiver|_oncall|_amounts)?(_clone)?$';
+  if problem is not null then
+    raise exception 'of another application: %', problem
+      using hint = 'The roles of this service own nothing else. Rename that role, or give what it owns to another.';
+  end if;
+end $$;
 
 do $$
 declare
   login name;
   is_member boolean;
-  elsewhere name[];
-  other name;
+  elsewhere text[];
+  command text;
   why text;
 begin
   for login in select rolname from pg_roles
@@ -61,18 +104,22 @@ begin
           || case when current_setting('server_version_num')::integer >= 160000 then ' with inherit true' else '' end;
       end if;
       elsewhere := array(
-        select datname from pg_database, aclexplode(datacl) as acl
-        where acl.grantee = to_regrole(login)::oid and privilege_type = 'CONNECT' and datname <> current_database()
+        select format('grant %s on database %I to %I%s', privilege_type, datname, login,
+          case when is_grantable then ' with grant option' end)
+        from pg_database, aclexplode(datacl) as acl
+        where acl.grantee = to_regrole(login)::oid and datname <> current_database()
       );
       why := case
-        when cardinality(elsewhere) > 0 then format('it may connect to %s', array_to_string(elsewhere, ', '))
+        when cardinality(elsewhere) > 0 then 'it has rights to ' || (
+          select string_agg(distinct datname, ', ') from pg_database, aclexplode(datacl) as acl
+          where acl.grantee = to_regrole(login)::oid and datname <> current_database())
         -- The role that it is a clone of had its turn before, and stays.
         when login ~ '_clone$' and to_regrole(regexp_replace(login, '_clone$', '')) is not null then 'so does its role'
       end;
       execute format('drop owned by %I', login);
-      -- That has also taken the rights to connect to other databases.
-      foreach other in array elsewhere loop
-        execute format('grant connect on database %I to %I', other, login);
+      -- That has also taken the rights to other databases.
+      foreach command in array elsewhere loop
+        execute command;
       end loop;
       execute format('alter role %I in database %I reset all', login, current_database());
       if why is null then

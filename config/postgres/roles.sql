@@ -143,6 +143,8 @@ declare
     -- end of tables
   ];
   problem text;
+  owner_of_outbox name;
+  is_outbox boolean;
 begin
   set local search_path = pg_catalog, pg_temp;
   select string_agg(distinct format('%s may not use the schema %I', login, nspname), ', ') into problem
@@ -158,14 +160,17 @@ begin
   if problem is not null then
     raise exception '%', problem using hint = 'Have the owner of the database grant connect on it.';
   end if;
-end $$;
 
--- The reconciler's outbox, if clients/go/outbox.sql has made it in this database.
-do $$ begin
-  if exists (
-    select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where nspname = 'public' and relname = 'ledger_metrics_outbox'
-  ) then
+  -- The reconciler's outbox, if clients/go/outbox.sql has made it in this database. Before PostgreSQL 15, anybody may
+  -- make something of its name in public.
+  select pg_get_userbyid(relowner), relkind = 'r' and relowner in (
+      select relowner from pg_class where oid = any (ledger)
+      union all select datdba from pg_database where datname = current_database()
+      union all select oid from pg_roles where rolsuper
+    ) into owner_of_outbox, is_outbox
+  from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+  where nspname = 'public' and relname = 'ledger_metrics_outbox';
+  if is_outbox then
     grant usage on schema public to veza_ledger_sampler, veza_ledger_oncall;
     -- generated: outbox
     grant select (created_at, parked_at, sent_at)
@@ -173,6 +178,9 @@ do $$ begin
     grant select (id, attempts, next_attempt_at, last_error, claimed_until)
       on public.ledger_metrics_outbox to veza_ledger_oncall;
     -- end of outbox
+  elsif owner_of_outbox is not null then
+    raise warning 'public.ledger_metrics_outbox belongs to %, and is not read', owner_of_outbox
+      using hint = 'It has to be a table of a superuser, or of who owns the database or a table of the ledger.';
   end if;
 end $$;
 

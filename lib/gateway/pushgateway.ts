@@ -62,8 +62,8 @@ export async function push(gateway: PushgatewayTarget, group: Group, metrics: st
 }
 
 /**
- * An answer without the credentials that were sent: a proxy may repeat a request's headers in its error page. What is no
- * letter or digit may be encoded there, as `%2B`, `&#43;` or `\u002b`.
+ * An answer without the credentials that were sent: a proxy may repeat a request's headers in its error page. There,
+ * what is no letter or digit may be encoded, as `%2B`, `&#43;` or `\u002b`.
  */
 function withoutCredentials(text: string, { headers }: PushgatewayTarget): string {
   const [, credentials] = headers?.authorization.split(" ") ?? [];
