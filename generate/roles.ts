@@ -39,6 +39,10 @@ export function rolesFile(text: string): string {
     outbox: grants(outboxRights),
     ledger_metrics: grants(ourRights),
     functions: rowFunctions(),
+    "counted tables": tables.map((table) => `'${table}'::regclass`).join(", "),
+    "counted columns": [...new Set(ledgerRights.flatMap(({ columns }) => columns))]
+      .map((name) => `'${name}'`)
+      .join(", "),
   };
   return Object.entries(parts).reduce((all, [name, lines]) => between(all, name, lines), text);
 }

@@ -559,6 +559,66 @@ begin
   end loop;
 end $$;
 
+-- On the first day, says how many rows schema.sql has accepted. It counts only where that runs nothing of the
+-- application's: in tables of one schema whose columns have Postgres' own types, and where no function or operator of
+-- others is in an index, a constraint or statistics. Until the commit, its locks keep that so, and block no write.
+set local search_path = pg_catalog, :schema, pg_temp;
+set local statement_timeout = '10s';
+do $$
+declare
+  path constant text := current_setting('search_path'::text);
+  ledger constant regclass[] := array[
+    -- generated: counted tables
+    'orders'::regclass, 'refunds'::regclass, 'seller_transfers'::regclass
+    -- end of counted tables
+  ];
+  begun constant timestamptz := clock_timestamp();
+  given regclass;
+  name text;
+  rows bigint;
+  found text := '';
+  until text;
+begin
+  set local search_path = pg_catalog, pg_temp;
+  select to_char(max(accepted.until), 'YYYY-MM-DD') into until from ledger_metrics.accepted where up_to = now();
+  if until is null then
+    return;
+  end if;
+  foreach given in array ledger loop
+    execute format('lock table only %s in share update exclusive mode', given);
+  end loop;
+  if path ~ ',.*,.*,' or exists (
+    select from pg_class
+    where oid = any (ledger) and (relkind <> 'r' or relhassubclass or relispartition or relrowsecurity)
+    union all
+    select from pg_attribute join pg_type on pg_type.oid = atttypid
+    where attrelid = any (ledger) and typnamespace <> 'pg_catalog'::regnamespace and attname in (
+      -- generated: counted columns
+      'id', 'status', 'hyperswitch_payment_id', 'created_at', 'updated_at', 'hyperswitch_refund_id'
+      -- end of counted columns
+    )
+    union all
+    select from pg_depend
+    where refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass) and (
+      objid in (select indexrelid from pg_index where indrelid = any (ledger))
+      or objid in (select oid from pg_constraint where conrelid = any (ledger))
+      or objid in (select oid from pg_statistic_ext where stxrelid = any (ledger)))
+  ) then
+    raise exception 'not counted';
+  end if;
+  for name in select "check" from ledger_metrics.accepted where up_to = now() loop
+    execute format('select count(*) from ledger_metrics.%I() where accepted_until is not null', name) into rows;
+    found := found || case when rows > 0 then format(', %s of %s', rows, name) else '' end;
+  end loop;
+  raise info 'Rows that were there before this service are accepted until %: %.', until,
+    coalesce(nullif(substr(found, 3), ''), 'there is none');
+exception when others or query_canceled then
+  if sqlstate = '57014' and clock_timestamp() < begun + interval '9 seconds' then
+    raise; -- Somebody has pressed Ctrl-C.
+  end if;
+  raise info 'Rows that were there before this service are accepted until %. The dashboard says how many.', until;
+end $$;
+
 commit;
 
 \echo 'Committed: the schema ledger_metrics, the logins and their rights.'

@@ -1,10 +1,13 @@
 // The first day: what was there when the service was installed pages nobody, and is shown.
 
-import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
+import { needs } from "../helpers/needs.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const server = await serverForFile(); // Of its own: an installation changes roles, which all databases share.
@@ -42,6 +45,54 @@ it("accepts what is there, for 14 days: the first tick has no overdue row, and a
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "41 minutes" }));
   await run(insertRows({ id: "orphan_refunds" }, 1, { age: "11 minutes" }));
   expect(await sumOf("overdue_rows")).toBe(2);
+});
+
+describe("says how many rows these are", await needs("psql"), () => {
+  const installed = async () => {
+    const files = setUp.flatMap((file) => ["-f", file]);
+    const { stderr } = await promisify(execFile)("psql", ["-X", "-v", "ON_ERROR_STOP=1", ...files, database.adminUrl]);
+    expect(stderr).not.toContain("ran as");
+    return [...stderr.matchAll(/INFO: {2}(.*)/g)].map(([, line = ""]) => line.replace(/\d{4}-\d\d-\d\d/, "DAY"));
+  };
+  const accepted = "Rows that were there before this service are accepted until DAY";
+
+  it("once", async () => {
+    await run(`drop schema ledger_metrics cascade; ${old}`);
+    const counts = "3000 of stuck_orders, 1 of stuck_refunds, 2 of failed_transfers, 1 of orphan_refunds";
+    expect(await installed()).toEqual([`${accepted}: ${counts}.`]);
+    expect(await installed()).toEqual([]);
+  });
+
+  it("where there is none, and where there are indexes", async () => {
+    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+    await run("drop schema ledger_metrics cascade; create index on orders (lower(status)) where id > 0");
+    expect(await installed()).toEqual([`${accepted}: there is none.`]);
+  });
+
+  const trap = `create function trap(anyelement) returns boolean immutable language plpgsql as $$ begin
+    if current_user = 'postgres' and current_setting('ledger_metrics.transaction', true) <> '' then
+      raise warning 'ran as %', current_user;
+    end if;
+    return true; end $$;`;
+  it.each([
+    ["a view", "alter table orders rename to kept; create view orders as select * from kept where trap(id)"],
+    ["an index by a function", "create index on orders (trap(1))"],
+    ["an index whose predicate is a function", "create index on orders (id) where trap(1)"],
+    [
+      "an index by an operator",
+      `create operator ### (rightarg = anyelement, function = trap); create index on orders ((### 1))`,
+    ],
+    ["a constraint", "alter table orders add check (trap(1))"],
+    ["policies", "alter table orders enable row level security; create policy p on orders using (trap(id))"],
+    ["a type of the application's", "create domain state as text; alter table orders alter status type state"],
+    ["a partition", "create table part (check (trap(1))) inherits (orders)"],
+    ["statistics", "create statistics s on (trap(1)::int + id), status from orders"],
+  ])("unless there is %s: it runs nothing of the application's", async (what, made) => {
+    const [server] = await database.admin`select current_setting('server_version_num')::int as version`;
+    if (what === "statistics" && server?.version < 140_000) return;
+    await run(`drop schema ledger_metrics cascade; ${trap} ${made}`);
+    expect(await installed()).toEqual([`${accepted}. The dashboard says how many.`]);
+  });
 });
 
 it("is made once: not by a second run of the files, and not by an upgrade of a version without it", async () => {
