@@ -105,9 +105,10 @@ func TestSendGivesTheReasonInOneShortLine(t *testing.T) {
 }
 
 func TestSendReadsRetryAfter(t *testing.T) {
-	inAMinute := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
+	in := func(wait time.Duration) string { return time.Now().Add(wait).UTC().Format(http.TimeFormat) }
 	for header, want := range map[string]time.Duration{
-		"": 0, "5": 5 * time.Second, "-5": 0, "soon": 0, "99999999999": time.Hour, inAMinute: time.Minute,
+		"": 0, "5": 5 * time.Second, "-5": 0, "soon": 0, "99999999999": time.Hour, in(time.Minute): time.Minute,
+		in(2 * time.Hour):               time.Hour,
 		"Wed, 21 Oct 2015 07:28:00 GMT": 0,
 	} {
 		client := answering(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -122,6 +123,39 @@ func TestSendReadsRetryAfter(t *testing.T) {
 		if rejected.RetryAfter > want || rejected.RetryAfter < want-30*time.Second {
 			t.Errorf("%q: wait %s, want %s", header, rejected.RetryAfter, want)
 		}
+	}
+}
+
+func TestSendReadsNoEndlessAnswer(t *testing.T) {
+	client := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, maxAnswerBytes)); err != nil {
+				return
+			}
+		}
+	})
+	err := client.Send(ctx, "sweep-1")
+	var rejected *RejectedError
+	if !errors.As(err, &rejected) || !rejected.Retryable {
+		t.Errorf("%v, want an answer that is not the receiver's", err)
+	}
+}
+
+// transport is an http.RoundTripper.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(request *http.Request) (*http.Response, error) { return t(request) }
+
+func TestSendEndsAfter20SecondsAlsoByAnHTTPClientWithoutATimeout(t *testing.T) {
+	client := answering(t, func(http.ResponseWriter, *http.Request) { t.Error("was sent") })
+	var left time.Duration
+	client.HTTPClient = &http.Client{Transport: transport(func(request *http.Request) (*http.Response, error) {
+		deadline, _ := request.Context().Deadline()
+		left = time.Until(deadline)
+		return nil, errors.New("not sent")
+	})}
+	if err := client.Send(ctx, "sweep-1"); err == nil || left <= 0 || left > 20*time.Second {
+		t.Errorf("%v, %s left", err, left)
 	}
 }
 
