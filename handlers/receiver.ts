@@ -37,7 +37,7 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
     const connections = connectBy(findDatabaseOf("receiver", settings));
     const status = await record(connections, { id, increments: tally(events) });
-    const published = await tryToPublish(connections, settings);
+    const published = await tryToPublish(connections, settings, () => doubtSettings("receiver"));
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
   } catch (error) {

@@ -72,8 +72,8 @@ export async function loadSettings(functionName: FunctionName, { fresh = false }
 }
 
 /**
- * Notes that an invocation has failed, since its settings may be wrong: from 5 s after they were read on, the next one
- * reads the secrets again.
+ * Notes that an invocation or its push has failed, since its settings may be wrong: from 5 s after they were read on,
+ * the next one reads the secrets again.
  */
 export const doubtSettings = (functionName: FunctionName): void => kept[functionName].doubt();
 

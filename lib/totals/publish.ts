@@ -89,12 +89,16 @@ async function compareAndPush({ pushgateway, stage }: Gateway, totals: Series[],
   return held;
 }
 
-/** Publishes the totals, as a tick and a delivery do at their end. Says whether this call has pushed. Never rejects. */
-export async function tryToPublish(connections: Connections, to: Gateway): Promise<boolean> {
+/**
+ * Publishes the totals, as a tick and a delivery do at their end. Says whether this call has pushed. Never rejects: it
+ * calls `onFailure` instead.
+ */
+export async function tryToPublish(connections: Connections, to: Gateway, onFailure = () => {}): Promise<boolean> {
   try {
     return await publishTotals(connections, to, deadlineFor("publishing the totals", publishTimeoutMs));
   } catch (error) {
     log("warn", "totals not published", errorFields(error));
+    onFailure();
     return false;
   }
 }
