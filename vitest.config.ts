@@ -13,6 +13,7 @@ const unit = [
   "deadline",
   "events",
   "generated",
+  "limits",
   "log",
   "names",
   "needs-node",

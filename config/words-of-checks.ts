@@ -1,7 +1,7 @@
 import { type Check, type CheckId, checks, stateOf } from "../lib/counts/checks.ts";
 import { phases } from "../lib/totals/events.ts";
 
-/** What people need of a check. Its alert, its tile and its rows in the docs come from here: `npm run generate`. */
+/** What people need of a check. `npm run generate` makes its alert and its tile from it. */
 interface Told {
   /** A page wakes somebody; a ticket waits for office hours. */
   severity: "page" | "ticket";

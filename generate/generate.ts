@@ -1,17 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { ledgerDashboard } from "../config/grafana/layout.ts";
-import {
-  alertsPage,
-  amountsPage,
-  eventsPage,
-  metricsPage,
-  pageWithCountTimeout,
-  readmePage,
-  rowsOutsidePage,
-  rowsTooOldPage,
-  runbookIndex,
-} from "./docs.ts";
+import { amounts } from "./amounts.ts";
 import { eventsSchema } from "./events-schema.ts";
 import { indexes, rollback } from "./indexes.ts";
 import { rolesFile, schemaFile } from "./roles.ts";
@@ -27,21 +17,12 @@ const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
 const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/alertmanager/ledger.yml": rulesFile,
   "config/grafana/ledger.json": () => json(ledgerDashboard()),
+  "config/postgres/amounts.sql": () => amounts,
   "config/postgres/indexes.sql": () => indexes,
   "config/postgres/indexes.rollback.sql": () => rollback,
   "config/postgres/roles.sql": rolesFile,
   "config/postgres/schema.sql": schemaFile,
-  "docs/alerts.md": alertsPage,
-  "docs/amounts.md": amountsPage,
-  "docs/events.md": eventsPage,
   "docs/events.schema.json": () => json(eventsSchema()),
-  "docs/metrics.md": metricsPage,
-  "docs/promises.md": pageWithCountTimeout,
-  "docs/runbook/README.md": runbookIndex,
-  "docs/runbook/reasons.md": pageWithCountTimeout,
-  "docs/runbook/VezaLedgerRowsOutside.md": rowsOutsidePage,
-  "docs/runbook/VezaLedgerRowsTooOld.md": rowsTooOldPage,
-  "README.md": readmePage,
 };
 
 /** The generated files as they should be and as they are, by their paths in the project. */

@@ -1,4 +1,3 @@
-import { amountsSql } from "../commands/amounts.ts";
 import { connect } from "../commands/connect.ts";
 import { tables } from "../commands/declared-rights.ts";
 import { runSqlFiles, setUp } from "../commands/sql.ts";
@@ -11,10 +10,7 @@ export async function createDemoLedger(adminUrl: string): Promise<void> {
   await runSqlFiles(adminUrl, ["config/postgres/indexes.sql", "local/demo.sql"]);
 }
 
-/**
- * Gives each row of the demo ledger an amount, and shows the amounts to the sampler by the statements of
- * docs/amounts.md.
- */
+/** Gives each row of the demo ledger an amount, and shows the amounts to the sampler. */
 export async function showAmounts(adminUrl: string): Promise<void> {
   const columns = tables.map(
     (table) => `alter table ${table} add amount_cents integer not null default (500 + random() * 20000)::integer,
@@ -24,8 +20,9 @@ export async function showAmounts(adminUrl: string): Promise<void> {
   const target = parseDatabaseUrl(adminUrl);
   const { sql, close } = await connect(async () => target, "veza-demo-amounts", deadlineFor("Postgres", 10_000));
   try {
-    await sql.unsafe(columns.join("") + amountsSql());
+    await sql.unsafe(columns.join(""));
   } finally {
     await close();
   }
+  await runSqlFiles(adminUrl, ["config/postgres/amounts.sql"]);
 }

@@ -3,7 +3,7 @@ import { mayHideRows } from "../postgres/row-security.ts";
 
 /**
  * One ledger check, as the function runs it. config/words-of-checks.ts has what people need of it; `npm run generate`
- * writes indexes, grants, rules, the dashboard and rows of the docs from both.
+ * writes SQL, rules and the dashboard from both, and a test names the documents that lack something of it.
  */
 export interface Check<Id extends string = CheckId> {
   /** Value of the label `check`, and the check's name in logs. */

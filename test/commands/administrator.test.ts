@@ -13,7 +13,6 @@ import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
 import { needs } from "../helpers/needs.ts";
-import { blocksOf } from "../helpers/pages.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -115,30 +114,26 @@ it.each(["master", "postgres"])("schema.sql and roles.sql, and what takes them b
   }
 });
 
-it.each(["master", "postgres"])(
-  "the statements of docs/amounts.md by %s, and what they read as the sampler",
-  async (admin) => {
-    const [amounts = ""] = await blocksOf("docs/amounts.md", "sql");
-    await runAs(
-      "shop",
-      `${tables.map((table) => `alter table ${table} add amount_cents int, add currency text;`).join("")}
+it.each(["master", "postgres"])("amounts.sql by %s, and what it reads as the sampler", async (admin) => {
+  await runAs(
+    "shop",
+    `${tables.map((table) => `alter table ${table} add amount_cents int, add currency text;`).join("")}
     ${attacks()}`,
-    );
-    await runSqlFiles(url(admin), setUp);
-    await runAs(admin, amounts);
-    expect(await taken()).toEqual(nothing);
-    await runAs("postgres", "alter role veza_ledger_sampler password 'veza_ledger_sampler'");
-    await runAs(
-      "shop",
-      `create function evil.seen() returns boolean language plpgsql as $$ begin
+  );
+  await runSqlFiles(url(admin), setUp);
+  await runSqlFiles(url(admin), ["config/postgres/amounts.sql"]);
+  expect(await taken()).toEqual(nothing);
+  await runAs("postgres", "alter role veza_ledger_sampler password 'veza_ledger_sampler'");
+  await runAs(
+    "shop",
+    `create function evil.seen() returns boolean language plpgsql as $$ begin
       perform nextval(case when current_user in ('master', 'postgres') then 'evil.admin' else 'evil.other' end);
       return true; end $$;
     create or replace view public.orders as select * from public.kept where evil.seen()`,
-    );
-    await runAs("veza_ledger_sampler", "select * from ledger_metrics.amounts_at_risk");
-    expect(await taken()).toEqual({ ...nothing, by_other: true }); // As a role that may do nothing else.
-  },
-);
+  );
+  await runAs("veza_ledger_sampler", "select * from ledger_metrics.amounts_at_risk");
+  expect(await taken()).toEqual({ ...nothing, by_other: true }); // As a role that may do nothing else.
+});
 
 it.each(["postgres", "writer", "master"])(
   "a first look and the doctor, by %s, are refused before anything runs",

@@ -7,10 +7,11 @@ import { describe, expect, it } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
 
 const example = path.resolve("docs/add-a-check.diff");
-const [, ...edited] = (await readFile(example, "utf8"))
-  .split(/^diff --git a\/\S+ b\//m)
-  .map((of) => of.split("\n")[0] ?? "");
-const page = edited.find((file) => file.startsWith("docs/runbook/")) ?? "";
+const [, ...changes] = (await readFile(example, "utf8")).split(/^diff --git a\/\S+ b\//m);
+const nameIn = (change: string) => change.split("\n")[0] ?? "";
+const edited = changes.map(nameIn);
+const page = nameIn(changes.find((change) => change.includes("\nnew file mode")) ?? "");
+const documents = edited.filter((file) => file.endsWith(".md") && file !== page);
 const generating = "npm run generate";
 const engines = "by the tool of ";
 
@@ -20,24 +21,25 @@ async function outputOf(folder: string, file: string, args: string[]): Promise<s
   return stdout + stderr;
 }
 
-/** A copy of the project with the example, but for one step. */
-async function copyWithout(step: string): Promise<string> {
+/** A copy of the project with the example, but for one step: some files, or `npm run generate`. */
+async function copyWithout(step: string, files = [step]): Promise<string> {
   const folder = await copyProject();
-  expect(await outputOf(folder, "git", ["apply", `--exclude=${step}`, example])).toBe("");
+  const excluded = files.map((file) => `--exclude=${file}`);
+  expect(await outputOf(folder, "git", ["apply", ...excluded, example])).toBe("");
   // A program that lacks something fails, and leaves its files as they were.
   if (step !== generating) await outputOf(folder, "npm", ["run", "generate"]);
   return folder;
 }
 
-it("edits four files, and adds a page of the runbook", () => {
-  const alert = /docs\/runbook\/VezaLedger\w+\.md/;
-  expect(edited).toEqual([
+it("edits four files of code, adds a page of the runbook, and has the rows of documents", () => {
+  expect(edited.filter((file) => file.endsWith(".ts"))).toEqual([
     "config/words-of-checks.ts",
-    expect.stringMatching(alert),
     "lib/counts/checks.ts",
     "lib/limits.ts",
     "test/helpers/models.ts",
   ]);
+  expect(page).toMatch(/^docs\/runbook\/VezaLedger\w+\.md$/);
+  expect(documents.length).toBeGreaterThan(4);
 });
 
 it("makes a check that passes every test that knows of checks", { timeout: 1_200_000 }, async () => {
@@ -50,7 +52,7 @@ it("makes a check that passes every test that knows of checks", { timeout: 1_200
     ...(await inFolder("counts", [])),
     // Both engines run the same rules, and incidents take minutes.
     ...(await inFolder("alerts", ["victoria-metrics", "notifications"])),
-    ...["complete", "generated", "names", "readme", "page", "exposition", "administrator", "pooler"],
+    ...["complete", "generated", "limits", "names", "readme", "page", "exposition", "administrator", "pooler"],
   ];
   const { passed, failures } = await runTests(folder, tests, `^(?!.*${engines}.VictoriaMetrics)`);
   expect(failures).toEqual([]);
@@ -65,12 +67,13 @@ describe.concurrent("is incomplete, and types or a test name it,", () => {
     { step: "test/helpers/models.ts", named: "test/helpers/models.ts" },
     { step: page, named: page },
     { step: generating, named: generating },
-  ])("without $step", async ({ step, named }) => {
-    const folder = await copyWithout(step);
+    { step: "the documents", files: documents, named: documents },
+  ])("without $step", async ({ step, files, named }) => {
+    const folder = await copyWithout(step, files);
     const types = (await outputOf(folder, "npm", ["run", "types"]))
       .split("\n")
       .filter((line) => line.includes("error"));
-    const { failures } = await runTests(folder, ["complete", "generated"], "");
-    expect([...types, ...failures].join("\n")).toContain(named);
+    const { failures } = await runTests(folder, ["complete", "generated", "limits"], "");
+    for (const each of [named].flat()) expect([...types, ...failures].join("\n")).toContain(each);
   });
 });

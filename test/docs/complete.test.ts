@@ -1,30 +1,26 @@
 // What a change needs and neither TypeScript nor `npm run generate` holds: CONTRIBUTING.md has the common changes.
+import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { alertOf, told } from "../../config/words-of-checks.ts";
+import { alertOf, isPage, isRepaired, told } from "../../config/words-of-checks.ts";
 import { rulesFile } from "../../generate/rules-of-checks.ts";
-import { checks, rowsOf } from "../../lib/counts/checks.ts";
+import { isAhead } from "../../lib/counts/blindness.ts";
+import { checks, rowsOf, stateOf } from "../../lib/counts/checks.ts";
 import { outboxLateAfter } from "../../lib/counts/outbox.ts";
-import { idsKeptDays, readTimeoutMs, sampleTimeoutMs } from "../../lib/limits.ts";
-import { plain } from "../../lib/postgres/own-names.ts";
+import { own, plain } from "../../lib/postgres/own-names.ts";
 import { settingNames } from "../../lib/settings/settings.ts";
-import { eventSchema } from "../../lib/totals/events.ts";
+import { eventSchema, phases, reconcilerFamilies, zeros } from "../../lib/totals/events.ts";
 import { modelOf } from "../helpers/models.ts";
+import { expectIn, oneLine } from "../helpers/pages.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
-const oneLine = (text: string) => text.replaceAll(/\s+/g, " ");
 const textOf = (file: string) => readFile(file, "utf8").catch(() => "");
 /** "30 minutes" or "2 hours", in minutes. */
 const minutesIn = (interval: string) => Number.parseInt(interval, 10) * (interval.includes("hour") ? 60 : 1);
 const rulesText = await textOf("config/alertmanager/ledger.yml");
-/** Expects each file to have its text. The message names the files that lack it. */
-async function expectIn(places: [file: string, text: string][]): Promise<void> {
-  const read = await Promise.all(places.map(async ([file, text]) => [file, text, await textOf(file)] as const));
-  const lacking = read.filter(([, text, is]) => !oneLine(is).includes(oneLine(text)));
-  const lines = lacking.map(([file, text]) => `${file} lacks: ${text}`);
-  expect(lines, lines.join("\n")).toEqual([]);
-}
-
+/** SQL for a document, of one line: in lines that are short enough. */
+const folded = (sql: string) => sql.replace(" where ", "\nwhere ").replace(/ and (?!.* and )/, "\n  and ");
 describe.each(checks)("$id has", (check) => {
   const page = `docs/runbook/${alertOf(check)}.md`;
 
@@ -48,12 +44,61 @@ describe.each(checks)("$id has", (check) => {
   });
 
   it("a page in docs/runbook that lists and counts the same rows", () => expectIn([[page, plain(rowsOf(check))]]));
+
+  it("its rows in the documents", () => {
+    const { id, metric, help, overdueAfter } = check;
+    const { lost, noun, severity } = told[id];
+    const alert = alertOf(check);
+    const fires = `a row of \`${id}\` ${overdueAfter ? `is over ${overdueAfter} old` : "counts"}`;
+    return expectIn([
+      ["README.md", `| \`${metric}\` | ${help}. | ${lost} | [${severity}](docs/runbook/${alert}.md) |`],
+      ["docs/metrics.md", `| \`${metric}\` | ${help}. |`],
+      // Rows that the reconciler repairs fire in other ways, too.
+      ["docs/alerts.md", `| [${alert}](runbook/${alert}.md) | ${fires}${isRepaired(check) ? "" : ` | ${severity} |`}`],
+      ["docs/runbook/README.md", `| [${alert}](${alert}.md) | ${noun} |`],
+    ]);
+  });
+
+  it("its SQL in the documents", () => {
+    const { id, table, time, staleAfter } = check;
+    const byHand = `select '${id}' as "check", count(*) as rows, min(${time}::timestamptz) as oldest`;
+    const rows = (as: string) =>
+      `select '${id}' as "check", id::text as id, ${time}::timestamptz as ${as} from ${table}`;
+    const where = (more: string) => plain(`where ${stateOf(check)} and ${own(more)}`);
+    const old = `${rows("since")} ${where(`${time} < now() - interval '24 hours'`)}`;
+    const outside = `${rows("time")} ${where(`(${time} is null or ${isAhead(time)})`)}`;
+    return expectIn([
+      ["docs/runbook/README.md", folded(oneLine(`${byHand} ${plain(rowsOf(check))};`))],
+      ...(isPage(check) ? [] : [["docs/runbook/VezaLedgerRowsTooOld.md", folded(old)] as [string, string]]),
+      ...(staleAfter ? [["docs/runbook/VezaLedgerRowsOutside.md", folded(outside)] as [string, string]] : []),
+    ]);
+  });
 });
 
-it("all counts fit into one sample, one after the other", () => {
-  const longest = Math.floor(sampleTimeoutMs / checks.length / 100) * 100;
-  const advice = `lib/limits.ts: ${checks.length} counts share ${sampleTimeoutMs} ms: set readTimeoutMs to ${longest}`;
-  expect(readTimeoutMs, advice).toBeLessThanOrEqual(longest);
+it("docs/add-a-check.diff applies to the project as it is, unless somebody tries it here", async () => {
+  const problemOf = async (...options: string[]): Promise<string> => {
+    const check = ["apply", "--check", ...options, "docs/add-a-check.diff"];
+    return (await promisify(execFile)("git", check).catch((error) => error)).stderr;
+  };
+  const problem = await problemOf();
+  const isTried = problem !== "" && (await problemOf("--reverse")) === "";
+  expect(isTried ? "" : problem, "docs/add-a-check.diff: make it anew").toBe("");
+});
+
+it("docs/runbook/VezaLedgerRowsTooOld.md lists no rows of a check that pages", async () => {
+  const text = await textOf("docs/runbook/VezaLedgerRowsTooOld.md");
+  const listed = checks.filter((check) => isPage(check) && text.includes(`'${check.id}' as "check"`));
+  expect(listed.map(({ id }) => id)).toEqual([]);
+});
+
+it("the documents have the phases of the reconciler, and what each of its metrics is", () => {
+  const named = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(phases.map((phase) => `\`${phase}\``));
+  const rows = reconcilerFamilies.map(({ name, help }): [string, string] => {
+    const hasPhase = zeros.some((zero) => zero.name === name && "phase" in zero.labels);
+    const [labels, phasesIfAny] = hasPhase ? ["{phase}", `: ${named}.`] : ["", "."];
+    return ["docs/metrics.md", `| \`${name}${labels}\` | ${help.replace(/\.$/, phasesIfAny)} |`];
+  });
+  return expectIn([["docs/events.md", `| a row was repaired; \`phase\` is ${named} |`], ...rows]);
 });
 
 it("npm run generate writes the checks that page into each matcher of several, and twice the interval of sweeps", async () => {
@@ -90,16 +135,6 @@ it("docs/alerts.md names the severities of each alert's rules", async () => {
   expect(named.sort()).toEqual([...shipped].sort());
 });
 
-it("README.md names for each check a severity that its alert has", async () => {
-  const rows = [
-    ...(await textOf("README.md")).matchAll(/^\| `veza_\w+` .*\| \[(\w+)\]\(docs\/runbook\/(\w+)\.md\) \|$/gm),
-  ];
-  const named = rows.map(([, severity, alert]) => `${alert}: ${severity}`);
-  const shipped = (await shippedAlerts()).map(({ alert, labels }) => `${alert}: ${labels.severity}`);
-  expect(named).toHaveLength(checks.length);
-  expect(named.filter((each) => !shipped.includes(each))).toEqual([]);
-});
-
 it.each(eventSchema.options)(
   "$entries.type.literal is in the page and in the client, with its fields",
   ({ entries }) => {
@@ -113,12 +148,6 @@ it.each(eventSchema.options)(
     ]);
   },
 );
-
-it("the Go client keeps sent rows for as long as the receiver knows their ids, and sends no older one again", () =>
-  expectIn([
-    ["clients/go/ledgermetrics/purge.go", `interval '${idsKeptDays} days'`],
-    ["clients/go/ledgermetrics/resend.go", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
-  ]));
 
 it("a delivery is late after as long as the rule, the panel and the documents say", () =>
   expectIn([
