@@ -24,9 +24,21 @@ const folded = (sql: string) => sql.replace(" where ", "\nwhere ").replace(/ and
 describe.each(checks)("$id has", (check) => {
   const page = `docs/runbook/${alertOf(check)}.md`;
 
+  it("an overdueAfter that is longer than its staleAfter, or neither", () => {
+    const { id, staleAfter, overdueAfter } = check;
+    if (!staleAfter && !overdueAfter) return;
+    const isInterval = (text = "") => /^[1-9]\d* (minutes|hours)$/.test(text);
+    const place = `lib/counts/checks.ts, ${id}:`;
+    expect(isInterval(staleAfter), `${place} give staleAfter in minutes or hours, or no overdueAfter`).toBe(true);
+    expect(isInterval(overdueAfter), `${place} give overdueAfter in minutes or hours, or no staleAfter`).toBe(true);
+    const advice = `${place} its rows count after ${staleAfter}, and overdueAfter has to be longer`;
+    expect(minutesIn(overdueAfter ?? ""), advice).toBeGreaterThan(minutesIn(staleAfter ?? ""));
+  });
+
   it.runIf(check.staleAfter)("one threshold, which its help, its alert and its page name as it is", async () => {
-    const { staleAfter = "" } = check;
-    const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(await textOf(page)) ?? [];
+    const { staleAfter = "", overdueAfter = "" } = check;
+    const text = await textOf(page);
+    const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(text) ?? [];
     const { means, lost } = told[check.id];
     const texts = {
       "lib/counts/checks.ts, help": check.help,
@@ -39,8 +51,24 @@ describe.each(checks)("$id has", (check) => {
         .filter((named) => minutesIn(named) !== minutesIn(staleAfter))
         .map((named) => `${place} says ${named}, and staleAfter is ${staleAfter}`),
     );
-    expect(others).toEqual([]);
+    const ages = [...oneLine(text).matchAll(/\b(?:over|under|at) (\d+ (?:minutes|hours))/g)].map(([, age = ""]) => age);
+    for (const age of ages) {
+      if ([staleAfter, overdueAfter].some((known) => minutesIn(known) === minutesIn(age))) continue;
+      others.push(`${page} says ${age}; staleAfter is ${staleAfter}, and overdueAfter ${overdueAfter}`);
+    }
+    expect(others, others.join("\n")).toEqual([]);
     expect(check.help).toContain(staleAfter);
+  });
+
+  it.runIf(check.overdueAfter)("an alert that names its overdueAfter", async () => {
+    const { overdueAfter = "" } = check;
+    const rules = (await shippedAlerts()).filter(({ alert }) => alert === alertOf(check));
+    const texts = rules.map(({ annotations: { summary, description } }) => oneLine(`${summary} ${description}`));
+    const advice = `config/alertmanager/ledger.yml: no text of ${alertOf(check)} says ${overdueAfter}`;
+    expect(
+      texts.some((text) => text.includes(overdueAfter)),
+      advice,
+    ).toBe(true);
   });
 
   it("a page in docs/runbook that lists and counts the same rows", () => expectIn([[page, plain(rowsOf(check))]]));
@@ -114,6 +142,7 @@ it("stuck orders have the threshold that the page of reasons and the Go example 
   await expectIn([
     ["docs/runbook/reasons.md", `An order is stuck after ${check.staleAfter} even`],
     ["docs/runbook/reasons.md", `settle it within ${check.overdueAfter}`],
+    ["docs/runbook/reasons.md", `The backend's clock is slow** by ${check.overdueAfter}:`],
     ["clients/go/example/main.go", plain(rowsOf(check))],
   ]);
 });
