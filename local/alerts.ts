@@ -2,7 +2,7 @@
 export interface Alerts {
   /** What is wrong with Prometheus or its rules, so that a silence proves nothing. */
   problem?: string;
-  /** Firing ones first, then those that fire soonest. */
+  /** Pages first; of these, firing ones, then those that fire soonest. */
   alerts: {
     state: "firing" | "pending";
     /** Since it fires, or until it does. */
@@ -53,6 +53,7 @@ export async function readAlerts(prometheus: string | undefined): Promise<Alerts
         };
       }),
   );
-  alerts.sort((a, b) => a.state.localeCompare(b.state) || a.seconds - b.seconds);
+  const isTicket = ({ severity }: { severity: string }) => Number(severity !== "page");
+  alerts.sort((a, b) => isTicket(a) - isTicket(b) || a.state.localeCompare(b.state) || a.seconds - b.seconds);
   return { ...(unknown.length > 0 && { problem: `Rules that are not evaluated: ${unknown.length}.` }), alerts };
 }

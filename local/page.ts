@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
 import path from "node:path";
-import { alertOf } from "../config/words-of-checks.ts";
+import { alertOf, ranked } from "../config/words-of-checks.ts";
+import { acceptedMetric } from "../lib/counts/accepted.ts";
 import { amountMetric } from "../lib/counts/amounts.ts";
 import { blindnessMetric } from "../lib/counts/blindness.ts";
-import { checks } from "../lib/counts/checks.ts";
+import { overdueMetric } from "../lib/counts/counting.ts";
 import { deadlineFor } from "../lib/deadline.ts";
 import type { Series } from "../lib/gateway/exposition.ts";
 import { ledgerJob, readGroup } from "../lib/gateway/pushgateway.ts";
@@ -12,6 +13,7 @@ import type { Level } from "../lib/log.ts";
 import { isLocalHost } from "../lib/settings/settings.ts";
 import { readAlerts } from "./alerts.ts";
 import type { Buttons } from "./buttons.ts";
+import type { Rows } from "./rows.ts";
 import { type Place, withTimes } from "./rule-times.ts";
 
 /** What the page shows. It is served as /stack.json, with the alerts and the evidence of that moment. */
@@ -25,6 +27,8 @@ export interface Stack {
   log: { atMs: number; level: Level; message: string; fields: Fields }[];
   /** Base URL of Prometheus, where it runs. */
   prometheus?: string;
+  /** Reads the first rows of each check's list. */
+  readRows?: () => Promise<Rows>;
   /** Where the page leads to: names and URLs. */
   links: Record<string, string>;
 }
@@ -61,9 +65,20 @@ export function note(stack: Stack, level: Level, message: string, fields: Fields
   stack.log.splice(maxLines);
 }
 
-/** By check: amounts with currencies, and the Unix time of the newest row. Nothing without the gateway's answer. */
-async function readEvidence(pushgateway: string) {
-  const evidence: { amounts: Record<string, string[]>; newest: Record<string, number> } = { amounts: {}, newest: {} };
+interface Evidence {
+  /** Amounts with their currencies. */
+  amounts: Record<string, string[]>;
+  /** Unix time of the newest row. */
+  newest: Record<string, number>;
+  overdue: Record<string, number>;
+  accepted: Record<string, number>;
+}
+
+const single = { newest: blindnessMetric.newest, overdue: overdueMetric, accepted: acceptedMetric } as const;
+
+/** What the gateway has of each check besides its count. Nothing without the gateway's answer. */
+async function readEvidence(pushgateway: string): Promise<Evidence> {
+  const evidence: Evidence = { amounts: {}, newest: {}, overdue: {}, accepted: {} };
   const limit = deadlineFor("the Pushgateway", 2_000);
   const group = { job: ledgerJob, stage: undefined };
   const shown: Series[] = await readGroup({ url: pushgateway }, group, limit).then(
@@ -72,7 +87,9 @@ async function readEvidence(pushgateway: string) {
   );
   for (const { name, labels, value } of shown) {
     const { check = "", currency } = labels;
-    if (name === blindnessMetric.newest) evidence.newest[check] = value;
+    for (const [of, metric] of Object.entries(single)) {
+      if (name === metric) evidence[of as keyof typeof single][check] = value;
+    }
     if (name !== amountMetric) continue;
     evidence.amounts[check] = [...(evidence.amounts[check] ?? []), `${value.toFixed(2)}\u00a0${currency}`];
   }
@@ -80,11 +97,16 @@ async function readEvidence(pushgateway: string) {
 }
 
 async function describe(stack: Stack) {
-  const [evidence, alerts] = await Promise.all([readEvidence(stack.pushgateway), readAlerts(stack.prometheus)]);
-  const shown = checks.map(({ id, help }) => {
-    return { id, meaning: help, runbook: `/docs/runbook/${alertOf({ id })}.md` };
+  const [evidence, alerts, rows] = await Promise.all([
+    readEvidence(stack.pushgateway),
+    readAlerts(stack.prometheus),
+    stack.readRows?.() ?? {},
+  ]);
+  const shown = ranked.map(({ id, help, overdueAfter = "0 minutes" }) => {
+    const overdueAfterSeconds = 60 * Number.parseInt(overdueAfter, 10);
+    return { id, meaning: help, runbook: `/docs/runbook/${alertOf({ id })}.md`, overdueAfterSeconds };
   });
-  return JSON.stringify({ ...stack, checks: shown, evidence, alerts });
+  return JSON.stringify({ ...stack, checks: shown, evidence, alerts, rows });
 }
 
 /**

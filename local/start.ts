@@ -17,6 +17,7 @@ import { freePort } from "./ports.ts";
 import { startPostgres } from "./postgres.ts";
 import { startPrometheus, startPushgateway } from "./programs.ts";
 import { simulateReconciler } from "./reconciler.ts";
+import { readRowsBy } from "./rows.ts";
 import { postgresPort, prometheusPort, pushgatewayPort } from "./usual-ports.ts";
 
 // npm start [-- --every <seconds>]: the demo. Both functions in one process, on a Postgres, a Pushgateway and a
@@ -87,7 +88,10 @@ async function run(): Promise<void> {
   process.env.WEBHOOK_SECRET = secret;
   await loadSettings("receiver"); // Throws where that secret is no secret.
 
-  const stack: Stack = { everySeconds, pushgateway: gateway.url, reasons: {}, log: [], links: {} };
+  // The login of people on call: it reads what the runbook's queries read, and the doctor takes no superuser.
+  const oncallUrl = adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:local@");
+  const readRows = readRowsBy(oncallUrl);
+  const stack: Stack = { everySeconds, pushgateway: gateway.url, reasons: {}, log: [], links: {}, readRows };
   const write = (level: Level, message: string, fields: object) => {
     if (message === "rows counted") return; // Four lines at each tick would bury the others.
     note(stack, level, message, { ...fields });
@@ -100,8 +104,6 @@ async function run(): Promise<void> {
   const server = await serve(receiver, port, (...exchange) => answerPage(stack, buttons, ...exchange));
   started.unshift(server);
   say("Page", pageUrl, "  open it; deliveries are posted to it, too");
-  // The login of people on call: it reads what the runbook's queries read, and the doctor takes no superuser.
-  const oncallUrl = adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:local@");
   say("Postgres", oncallUrl, ifNotAt(postgresPort, oncallUrl));
   say("Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url));
   await startWatching(stack, await localRules(pageUrl));

@@ -13,11 +13,12 @@ const rule = (name: string, severity: string, waits = "0s", expr = "vector(1)") 
 });
 const two = 'label_replace(vector(1), "a", "1", "", "") or label_replace(vector(1), "a", "2", "", "")';
 
-it("has what fires, then what is about to, and says how many rules are not evaluated", async () => {
+it("has pages before tickets, what fires before what is about to, and says how many rules are not evaluated", async () => {
   const rules = [
     { record: "recorded", expr: "vector(1)" },
     rule("Later", "ticket", "2h"),
     rule("Soon", "page", "1h"),
+    rule("Ticket", "ticket"),
     rule("Now", "page"),
     rule("Alive", "none"),
     rule("Silent", "page", "0s", "vector(0) > 0"),
@@ -32,7 +33,12 @@ it("has what fires, then what is about to, and says how many rules are not evalu
   onTestFinished(() => prometheus.stop());
   await expect.poll(async () => (await readAlerts(prometheus.url)).problem).toBe("Rules that are not evaluated: 2.");
   const { alerts } = await readAlerts(prometheus.url);
-  expect(alerts.map(({ state, name }) => `${state} ${name}`)).toEqual(["firing Now", "pending Soon", "pending Later"]);
+  expect(alerts.map(({ state, name }) => `${state} ${name}`)).toEqual([
+    "firing Now",
+    "pending Soon",
+    "firing Ticket",
+    "pending Later",
+  ]);
   expect(alerts[1]).toMatchObject({ severity: "page", summary: "Soon.", runbook: "http://runbook.example/Soon" });
   expect(Math.abs(3_600 - Number(alerts[1]?.seconds))).toBeLessThan(300);
 });

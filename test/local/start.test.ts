@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Alerts } from "../../local/alerts.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import type { Stack } from "../../local/page.ts";
+import type { Rows } from "../../local/rows.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { skippedBecause } from "../helpers/needs.ts";
 import { programsNaming, runScript, startProgram } from "../helpers/processes.ts";
@@ -46,7 +47,8 @@ describe("a demo, in a shell that has settings of another stage", () => {
 
   const stack = async () => {
     const answer = await fetch(new URL("stack.json", page));
-    return (await answer.json()) as Stack & { alerts: Alerts; evidence: { amounts: Record<string, string[]> } };
+    type Shown = { alerts: Alerts; evidence: { amounts: Record<string, string[]> }; rows: Rows };
+    return (await answer.json()) as Stack & Shown;
   };
   const counts = async () => (await stack()).tick?.counts ?? {};
   const press = async (name: string) =>
@@ -56,6 +58,13 @@ describe("a demo, in a shell that has settings of another stage", () => {
     await expect.poll(counts).toMatchObject({ failed_transfers: 1, orphan_refunds: 2, pending_reversals: 0 });
     await expect.poll(async () => JSON.stringify((await stack()).alerts)).toContain('"VezaLedgerOrphanRefunds"');
     await expect.poll(async () => (await stack()).evidence.amounts.failed_transfers).toHaveLength(1);
+    await expect
+      .poll(async () => (await stack()).rows)
+      .toMatchObject({
+        failed_transfers: [{ id: "2001", fires: true, isAccepted: false }],
+        orphan_refunds: [{ fires: true }, { fires: false }],
+        pending_reversals: [],
+      });
     for (const link of Object.values((await stack()).links)) expect((await fetch(link)).status).toBe(200);
     const oncall = postgres(await demo.address("Postgres"), { max: 1 });
     expect(await oncall`select from orders where amount_cents > 0 limit 1`).toHaveLength(1);
@@ -94,7 +103,9 @@ describe("a demo, in a shell that has settings of another stage", () => {
       );
       expect(stdout).toMatch(/<div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/);
       expect(stdout).toMatch(/<div class="count green">0<\/div>/);
-      expect(stdout).toMatch(/<b class="dim">fires in \d+ (s|min)<\/b>/);
+      expect(stdout).toMatch(/<b class="orange">fires in \d+ (s|min)<\/b>/);
+      expect(stdout).toMatch(/<li class="red">2001, 3 days: fires<\/li>/);
+      expect(stdout).toMatch(/<div class="count green">0<\/div><div class="dim">newest row \d+ (s|min) old<\/div>/);
       expect(stdout).toContain(`<a href="${page}docs/runbook/VezaLedgerOrphanRefunds.md">VezaLedgerOrphanRefunds</a>`);
       expect(stdout).toContain("id=&lt;img/src=x/onerror=document[`title`]=`run`&gt;");
       expect(stdout).not.toContain("<img");
