@@ -3,7 +3,7 @@ import type { Sql } from "postgres";
 import type { Series } from "../gateway/exposition.ts";
 import { idsKeptDays } from "../limits.ts";
 import { beginWriting } from "../postgres/transaction.ts";
-import { nounOf, reconcilerMetric } from "./events.ts";
+import { nounOf, runs } from "./events.ts";
 import { Refusal } from "./refusal.ts";
 
 /** What became of a delivery: `recorded` now, or a `duplicate` of a delivery that added the same. */
@@ -51,8 +51,8 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
       where (select "isNew" from written)
       order by name, labels
       on conflict (name, labels) do update set ahead = greatest(0, total.ahead - excluded.value),
-        value = case total.name
-          when '${reconcilerMetric.lastRun}' then greatest(total.value, excluded.value)
+        value = case
+          when total.name in (${runs.map((name) => `'${name}'`)}) then greatest(total.value, excluded.value)
           else total.value + greatest(0, excluded.value - total.ahead)
         end
     ), purged as (
@@ -88,11 +88,11 @@ function wordsOf(increments: Series[]): string {
 
 /**
  * Identifies what a delivery adds, so that a body built again with other timestamps is a replay. Leaves out the last
- * run, which depends on the time of receipt. The database keeps digests for 14 days: made in another way, those of a
+ * runs, which depend on the time of receipt. The database keeps digests for 14 days: made in another way, those of a
  * delivery and of its replay would differ.
  */
 function digestOf(increments: Series[]): string {
-  const sums = increments.filter(({ name }) => name !== reconcilerMetric.lastRun);
+  const sums = increments.filter(({ name }) => !runs.includes(name));
   const texts = sums.map(({ name, labels, value }) => JSON.stringify([name, labels, value]));
   return hash("sha256", texts.sort().join());
 }

@@ -7,15 +7,19 @@ export const reconcilerMetric = {
   actions: "veza_reconciler_actions_total",
   orphanRefunds: "veza_reconciler_orphan_refunds_total",
   sweepDuration: "veza_reconciler_sweep_duration_seconds",
-  /** Merges by greatest; every other series merges by sum. */
   lastRun: "veza_reconciler_last_run_timestamp",
+  /** Of the sweeps that name their phase, by phase. */
+  phaseLastRun: "veza_reconciler_phase_last_run_timestamp_seconds",
   /** No total: tells how many are held. */
   held: "veza_reconciler_counters_held",
   /** No total: by how much the orphan refunds are held. */
   heldOrphans: "veza_reconciler_orphan_refunds_held",
 } as const;
-const { actions, orphanRefunds, sweepDuration, lastRun } = reconcilerMetric;
+const { actions, orphanRefunds, sweepDuration, lastRun, phaseLastRun } = reconcilerMetric;
 type Metric = keyof typeof reconcilerMetric;
+
+/** The names of the series that have the time of a run: they merge by greatest, and may fall. The others are sums. */
+export const runs: readonly string[] = [lastRun, phaseLastRun];
 
 /**
  * Upper bounds of the histogram's buckets, in seconds. Another bound, or another name of a metric or a label, changes
@@ -31,6 +35,7 @@ const described: Record<Metric, Pick<Family, "type" | "help"> & { nouns?: Record
   orphanRefunds: { type: "counter", help: "Orphan refunds marked as failed.", nouns: { "": "orphan refund" } },
   sweepDuration: { type: "histogram", help: "Seconds a sweep took.", nouns: { _count: "sweep", _sum: "sweep second" } },
   lastRun: { type: "gauge", help: "Unix time at which the reconciler's latest sweep ended; 0 before the first." },
+  phaseLastRun: { type: "gauge", help: "The same of the sweeps that named this phase; 0 before the first of them." },
   held: { type: "gauge", help: "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise." },
   heldOrphans: { type: "gauge", help: "Orphan refunds that the counter shows and Postgres has lost; 0 otherwise." },
 };
@@ -45,6 +50,7 @@ export const nounOf = new Map(
 );
 
 export const phases = ["stuck_orders", "stuck_refunds", "orphan_refunds"] as const;
+const aPhase = `must be one of ${phases.join(", ")}`;
 const maxSweepSeconds = 86_400;
 
 const leapYear = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)";
@@ -67,7 +73,7 @@ const types = [
   v.object({
     type: v.literal("reconciler.action"),
     timestamp,
-    data: v.object({ phase: v.picklist(phases, `must be one of ${phases.join(", ")}`) }, "must be an object"),
+    data: v.object({ phase: v.picklist(phases, aPhase) }, "must be an object"),
   }),
   v.object({ type: v.literal("reconciler.orphan_refund"), timestamp }),
   v.object({
@@ -75,6 +81,7 @@ const types = [
     timestamp,
     data: v.object(
       {
+        phase: v.optional(v.picklist(phases, aPhase)),
         duration_seconds: v.pipe(
           v.number("must be a number"),
           v.minValue(0, "must not be negative"),
@@ -124,7 +131,7 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
 }
 
 /**
- * Sums up what events add to the totals: one increment for each series that they change. The last run is no sum: its
+ * Sums up what events add to the totals: one increment for each series that they change. A last run is no sum: its
  * increment is the time of a run.
  */
 export function tally(events: ReconcilerEvent[]): Series[] {
@@ -132,7 +139,7 @@ export function tally(events: ReconcilerEvent[]): Series[] {
   const add = (name: string, labels: Series["labels"], value: number) => {
     const increment = series(name, labels, value);
     const before = increments.get(keyOf(increment))?.value ?? 0;
-    increment.value = name === lastRun ? Math.max(before, value) : before + value;
+    increment.value = runs.includes(name) ? Math.max(before, value) : before + value;
     increments.set(keyOf(increment), increment);
   };
   // In one order: sums of fractions depend on it, and the same events in another order are the same delivery.
@@ -151,15 +158,17 @@ function addedBy(event: ReconcilerEvent): Series[] {
     case "reconciler.orphan_refund":
       return [series(orphanRefunds, {}, 1)];
     case "reconciler.sweep": {
-      const seconds = event.data.duration_seconds;
+      const { phase, duration_seconds: seconds } = event.data;
+      // Clamp to now: a future time would silence ReconcilerDead until then.
+      const end = Math.min(event.timestamp, Date.now()) / 1000;
       return [
         ...bounds
           .filter((bound) => seconds <= bound)
           .map((bound) => series(`${sweepDuration}_bucket`, { le: labelOf(bound) }, 1)),
         series(`${sweepDuration}_sum`, {}, seconds),
         series(`${sweepDuration}_count`, {}, 1),
-        // Clamp to now: a future time would silence ReconcilerDead until then.
-        series(lastRun, {}, Math.min(event.timestamp, Date.now()) / 1000),
+        series(lastRun, {}, end),
+        ...(phase ? [series(phaseLastRun, { phase }, end)] : []),
       ];
     }
   }
@@ -170,7 +179,11 @@ const oneOfEach: { [Type in ReconcilerEvent["type"]]: Extract<ReconcilerEvent, {
   "reconciler.action": phases.map((phase) => ({ type: "reconciler.action", timestamp: 0, data: { phase } })),
   "reconciler.orphan_refund": [{ type: "reconciler.orphan_refund", timestamp: 0 }],
   // No time at all is in every bucket.
-  "reconciler.sweep": [{ type: "reconciler.sweep", timestamp: 0, data: { duration_seconds: 0 } }],
+  "reconciler.sweep": phases.map((phase) => ({
+    type: "reconciler.sweep",
+    timestamp: 0,
+    data: { phase, duration_seconds: 0 },
+  })),
 };
 
 /** Every series that an event can add to, at 0. */

@@ -1,7 +1,7 @@
 import { expose, keyOf, type Series, series } from "../gateway/exposition.ts";
-import { reconcilerFamilies, reconcilerMetric, zeros } from "./events.ts";
+import { reconcilerFamilies, reconcilerMetric, runs, zeros } from "./events.ts";
 
-const { orphanRefunds, lastRun, held: countersHeld, heldOrphans } = reconcilerMetric;
+const { orphanRefunds, held: countersHeld, heldOrphans } = reconcilerMetric;
 
 /** Looks up values by series; 0 for a series that is not among these. */
 function valueIn(totals: Series[]): (wanted: Series) => number {
@@ -11,13 +11,13 @@ function valueIn(totals: Series[]): (wanted: Series) => number {
 
 /**
  * Returns the counters that are shown higher (`value`) than Postgres has them (`total`): it has lost what it had
- * committed, as after a failover. The last run may fall: a forged time would silence VezaLedgerReconcilerDead.
+ * committed, as after a failover. A last run may fall: a forged time would silence VezaLedgerReconcilerDead.
  */
 export function heldCounters(totals: Series[], shown: Series[]): (Series & { total: number })[] {
   const totalOf = valueIn(totals);
   const shownOf = valueIn(shown);
   return zeros
-    .filter(({ name }) => name !== lastRun)
+    .filter(({ name }) => !runs.includes(name))
     .map((zero) => ({ ...zero, value: shownOf(zero), total: totalOf(zero) }))
     .filter(({ value, total }) => value > total);
 }

@@ -19,6 +19,7 @@ export interface Delivery {
 export const isConfirmed = ({ answers }: Delivery) => answers.some((answer) => answer.startsWith("200"));
 
 const lastRun = "veza_reconciler_last_run_timestamp";
+const phaseLastRun = "veza_reconciler_phase_last_run_timestamp_seconds";
 const sweep = "veza_reconciler_sweep_duration_seconds";
 const bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2];
 
@@ -27,7 +28,7 @@ export function sumOf(parts: Totals[]): Totals {
   const totals: Totals = {};
   for (const [series, value] of parts.flatMap(Object.entries<number>)) {
     const before = totals[series] ?? 0;
-    totals[series] = series === lastRun ? Math.max(before, value) : before + value;
+    totals[series] = series.includes("_last_run_") ? Math.max(before, value) : before + value;
   }
   return totals;
 }
@@ -52,7 +53,9 @@ export function randomDelivery(id: string, random: () => number): { delivery: De
     const reached = [...bounds.filter((bound) => duration <= bound), "+Inf"];
     parts.push(Object.fromEntries(reached.map((bound) => [`${sweep}_bucket{le="${bound}"}`, 1])));
     parts.push({ [`${sweep}_sum`]: duration, [`${sweep}_count`]: 1, [lastRun]: seconds });
-    return { type: "reconciler.sweep", timestamp, data: { duration_seconds: duration } };
+    const phase = phases[Math.floor(random() * 2 * phases.length)]; // Of half of the sweeps.
+    if (phase) parts.push({ [`${phaseLastRun}{phase="${phase}"}`]: seconds });
+    return { type: "reconciler.sweep", timestamp, data: { duration_seconds: duration, ...(phase && { phase }) } };
   });
   return { delivery: { id, size: events.length, adds: sumOf(parts), answers: [] }, body: JSON.stringify(events) };
 }

@@ -10,15 +10,16 @@ import { exposeTotals, heldCounters } from "../../lib/totals/totals.ts";
 const timestamp = "2026-01-31T12:00:00Z";
 const action = (phase: unknown) => ({ type: "reconciler.action", timestamp, data: { phase } });
 const orphan = { type: "reconciler.orphan_refund", timestamp };
-const sweep = (seconds: unknown, end: unknown = timestamp) => ({
+const sweep = (seconds: unknown, end: unknown = timestamp, phase: { phase?: unknown } = {}) => ({
   type: "reconciler.sweep",
   timestamp: end,
-  data: { duration_seconds: seconds },
+  data: { ...phase, duration_seconds: seconds },
 });
 const parse = (value: unknown) => parseEvents(JSON.stringify(value));
 const added = (value: unknown) =>
   Object.fromEntries(tally(parse(value)).map(({ name, labels, value }) => [name + JSON.stringify(labels), value]));
 const lastRun = "veza_reconciler_last_run_timestamp";
+const phaseLastRun = "veza_reconciler_phase_last_run_timestamp_seconds";
 
 it("adds each event to its own row of the contract, an orphan refund to no action", () => {
   const events = [action("stuck_orders"), action("stuck_orders"), action("orphan_refunds"), orphan];
@@ -39,12 +40,33 @@ it("adds sweeps to the histogram, and keeps the end of the latest run", () => {
   });
 });
 
+it("keeps the end of the latest run of each phase that sweeps name, beside that of all sweeps", () => {
+  const [first, second, third] = ["2026-01-31T12:00:00Z", "2026-01-31T12:01:00Z", "2026-01-31T12:02:00Z"];
+  const orders = { phase: "stuck_orders" };
+  const unixTime = (text = "") => Date.parse(text) / 1000;
+  expect(
+    added([
+      sweep(1, second, orders),
+      sweep(1, first, orders),
+      sweep(1, first, { phase: "orphan_refunds" }),
+      sweep(1, third),
+    ]),
+  ).toMatchObject({
+    "veza_reconciler_sweep_duration_seconds_count{}": 4,
+    [`${lastRun}{}`]: unixTime(third),
+    [`${phaseLastRun}{"phase":"stuck_orders"}`]: unixTime(second),
+    [`${phaseLastRun}{"phase":"orphan_refunds"}`]: unixTime(first),
+  });
+});
+
 it("has a sweep from a clock that runs ahead end when it was received, and none before 1970", () => {
   const before = Date.now() / 1000;
   for (const ahead of [new Date(Date.now() + 600_000).toISOString(), "9999-12-31T23:59:59-23:59"]) {
-    const end = added([sweep(1, ahead), sweep(1)])[`${lastRun}{}`];
-    expect(end).toBeGreaterThanOrEqual(before);
-    expect(end).toBeLessThanOrEqual(Date.now() / 1000);
+    const ends = added([sweep(1, ahead, { phase: "stuck_orders" }), sweep(1)]);
+    for (const end of [ends[`${lastRun}{}`], ends[`${phaseLastRun}{"phase":"stuck_orders"}`]]) {
+      expect(end).toBeGreaterThanOrEqual(before);
+      expect(end).toBeLessThanOrEqual(Date.now() / 1000);
+    }
   }
   expect(added(sweep(1, "0001-01-01T00:00:00Z"))).toMatchObject({ [`${lastRun}{}`]: 0 });
 });
@@ -64,6 +86,8 @@ it.each([
   ["missing data", { type: "reconciler.action", timestamp }, "data: is missing"],
   ["data that is text", { type: "reconciler.action", timestamp, data: "x" }, "data: must be an object"],
   ["an unknown phase", action("__proto__"), "data.phase: must be one of stuck_orders, stuck_refunds, orphan_refunds"],
+  ["a sweep of an unknown phase", sweep(1, timestamp, { phase: "x" }), "data.phase: must be one of stuck_orders, "],
+  ["a sweep of an empty phase", sweep(1, timestamp, { phase: "" }), "data.phase: must be one of stuck_orders, "],
   ["a duration that is text", sweep("1"), "data.duration_seconds: must be a number"],
   ["a negative duration", sweep(-0.1), "data.duration_seconds: must not be negative"],
   ["a duration over a day", sweep(86_400.1), "data.duration_seconds: must not be over 86400"],
@@ -81,8 +105,16 @@ it("holds a counter that is shown above its total, and nothing else, and says ho
   expect(held(shown(5.5))).toEqual([{ ...shown(5.5), total: 5 }]);
   expect(await exposeTotals([], [shown(5), shown(6, "veza_reconciler_gone")])).toContain("counters_held 2\n");
   expect(await exposeTotals([shown(5)], [shown(7)])).toContain("orphan_refunds_held 2\n");
+  const ofPhase = series(phaseLastRun, { phase: "stuck_orders" }, 2e9);
   // A later run would silence an alert.
-  for (const other of [shown(5), shown(4), shown(Number.NaN), shown(2e9, lastRun), shown(6, "veza_reconciler_gone")]) {
+  for (const other of [
+    shown(5),
+    shown(4),
+    shown(Number.NaN),
+    shown(2e9, lastRun),
+    ofPhase,
+    shown(6, "veza_reconciler_gone"),
+  ]) {
     expect(held(other)).toEqual([]);
   }
 });
@@ -98,6 +130,7 @@ it("shows every series as 0 before the first event, so that increase() sees it",
       ...bounds.map((bound) => `${sweeps}_bucket{le="${bound}"} 0`),
       ...["sum", "count"].map((part) => `${sweeps}_${part} 0`),
       "veza_reconciler_last_run_timestamp 0",
+      ...phases.map((phase) => `${phaseLastRun}{phase="${phase}"} 0`),
       "veza_reconciler_counters_held 0",
       "veza_reconciler_orphan_refunds_held 0",
     ].sort(),

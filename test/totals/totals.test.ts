@@ -37,7 +37,10 @@ const increment = (name: string, value: number, labels = {}): Series => ({ name,
 const delivery = (id: string, increments: Series[]) => ({ id, increments });
 const action = (phase: string) => ({ type: "reconciler.action", data: { phase } });
 const orphanRefund = { type: "reconciler.orphan_refund" };
-const sweep = (seconds: number) => ({ type: "reconciler.sweep", data: { duration_seconds: seconds } });
+const sweep = (seconds: number, phase?: string) => ({
+  type: "reconciler.sweep",
+  data: { duration_seconds: seconds, ...(phase && { phase }) },
+});
 const anyTime = fc.nat(2_000_000_000).map((seconds) => new Date(seconds * 1_000).toISOString());
 const anyEvent = fc
   .tuple(
@@ -45,6 +48,7 @@ const anyEvent = fc
       fc.constantFrom("stuck_orders", "orphan_refunds").map(action),
       fc.constant(orphanRefund),
       fc.nat(10_000).map((hundredths) => sweep(hundredths / 100)),
+      fc.constantFrom("stuck_orders", "orphan_refunds").map((phase) => sweep(1, phase)),
     ),
     anyTime,
   )
@@ -102,6 +106,12 @@ it("names the digests where words cannot tell", async () => {
   await expect(recordDelivery(sql, other)).rejects.toThrow(
     /: counted under this id: [0-9a-f]{64}; this delivery: [0-9a-f]{64}$/,
   );
+});
+
+it("takes a sweep for a replay of what a receiver recorded that did not know its phase", async () => {
+  const { sql } = await open();
+  expect(await recordDelivery(sql, delivery("a", of([sweep(1)])))).toBe("recorded");
+  expect(await recordDelivery(sql, delivery("a", of([sweep(1, "stuck_orders")])))).toBe("duplicate");
 });
 
 it("knows a replay of what a process of today has recorded: its digest stays as it is", async () => {

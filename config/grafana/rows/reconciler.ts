@@ -24,15 +24,26 @@ import {
   timeSeries,
   unknown,
 } from "../panels.ts";
-import { hourly, instant, lastRun, orUnknown, quantile, range, secondsSince, whileTicking } from "../queries.ts";
+import {
+  hourly,
+  instant,
+  lastRun,
+  orUnknown,
+  phaseLastRun,
+  quantile,
+  range,
+  secondsSince,
+  whileTicking,
+} from "../queries.ts";
 
 /** The panels of the row "Is the reconciler winning?". */
 export const reconcilerPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last sweep",
-    description: `Time since the reconciler's latest sweep ended, as the reconciler reported it. **never**: no sweep was
-      reported yet. **unknown**: no totals within a day, or the sampler is silent. Far above the usual pause: see
-      whether the reconciler runs, and whether its deliveries are answered with 200.`,
+    description: `Time since the reconciler's latest sweep ended, as the reconciler reported it, and since the latest of
+      each phase that sweeps name. **never**: no sweep was reported yet. **unknown**: no totals within a day, or the
+      sampler is silent. Far above the usual pause: see whether the reconciler, or its loop of this phase, runs, and
+      whether its deliveries are answered with 200.`,
     unit: "s",
     size: [5, 8],
     links: runbook("VezaLedgerReconcilerDead"),
@@ -44,6 +55,7 @@ export const reconcilerPanels = (): AnyPanel[] => [
         ),
         "{{stage}}",
       ),
+      instant(whileTicking(`time() - (${phaseLastRun})`), "{{phase}} {{stage}}"),
     ],
   })
     .mappings([textFor({ "-1": unknown, 0: never })])
