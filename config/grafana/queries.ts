@@ -16,8 +16,8 @@ export const lastTick = `max by (stage) (last_over_time(${sampleTimestampMetric}
 export const fresh = `(time() - ${lastTick} <= ${silentAfterSeconds})`;
 /** By stage, the Unix time at which the last sweep ended; 0 for never. */
 export const lastRun = `max by (stage) (last_over_time(${reconcilerMetric.lastRun}{${ofStage}}[1d]))`;
-/** The same by stage and phase, of the phases that sweeps have named. */
-export const phaseLastRun = `max by (stage, phase) (last_over_time(${reconcilerMetric.phaseLastRun}{${ofStage}}[1d])) > 0`;
+/** The same by stage and phase; 0 for a phase that no sweep has named. */
+export const phaseLastRun = `max by (stage, phase) (last_over_time(${reconcilerMetric.phaseLastRun}{${ofStage}}[1d]))`;
 /**
  * Selects series of our alerts, of the selected stages and of none. `matchers` start with a comma. VezaLedgerAlive, of
  * severity none, says nothing to people.

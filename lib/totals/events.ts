@@ -35,7 +35,10 @@ const described: Record<Metric, Pick<Family, "type" | "help"> & { nouns?: Record
   orphanRefunds: { type: "counter", help: "Orphan refunds marked as failed.", nouns: { "": "orphan refund" } },
   sweepDuration: { type: "histogram", help: "Seconds a sweep took.", nouns: { _count: "sweep", _sum: "sweep second" } },
   lastRun: { type: "gauge", help: "Unix time at which the reconciler's latest sweep ended; 0 before the first." },
-  phaseLastRun: { type: "gauge", help: "The same of the sweeps that named this phase; 0 before the first of them." },
+  phaseLastRun: {
+    type: "gauge",
+    help: "Unix time of the end of the latest sweep that named its phase, or 0, by phase.",
+  },
   held: { type: "gauge", help: "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise." },
   heldOrphans: { type: "gauge", help: "Orphan refunds that the counter shows and Postgres has lost; 0 otherwise." },
 };

@@ -73,6 +73,16 @@ it.each([
   expect(increase(wrong, after)).toEqual(increase(before, wrong));
 });
 
+it("forgets the last run of one phase, until a sweep names it again", async () => {
+  const lastRunOf = (phase: string) => `veza_reconciler_phase_last_run_timestamp_seconds{phase="${phase}"}`;
+  const sweepOf = (phase: string) => ({ ...sweep, data: { ...sweep.data, phase } });
+  const before = await count("before", ...all, sweepOf("stuck_orders"), sweepOf("stuck_refunds"));
+  expect(await run("set value = 0", "phase_last_run")).toBe(1);
+  expect(await count("nothing")).toEqual({ ...before, [lastRunOf("stuck_orders")]: 0 });
+  const again = await count("again", sweepOf("stuck_orders"));
+  expect(again[lastRunOf("stuck_orders")]).toBe(Date.parse(timestamp) / 1_000);
+});
+
 describe("the page's deletion of the group", await needs("psql", "curl"), async () => {
   const [deletion = ""] = (await blocksOf(page, "sh")).filter((block) => block.includes("DELETE"));
   const lowering = statements.find((sql) => sql.includes("orphan_refunds_total")) ?? "";

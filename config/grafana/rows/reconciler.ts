@@ -55,7 +55,7 @@ export const reconcilerPanels = (): AnyPanel[] => [
         ),
         "{{stage}}",
       ),
-      instant(whileTicking(`time() - (${phaseLastRun})`), "{{phase}} {{stage}}"),
+      instant(whileTicking(secondsSince(phaseLastRun)), "{{phase}} {{stage}}"),
     ],
   })
     .mappings([textFor({ "-1": unknown, 0: never })])
