@@ -8,17 +8,21 @@ import { useTemporaryFolder } from "./test/helpers/temporary-folder.ts";
 
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
 const unit = [
+  "command",
   "complete",
   "dashboard",
   "deadline",
+  "deployer",
   "events",
   "generated",
   "limits",
   "log",
   "names",
   "needs-node",
+  "params",
   "ports",
   "readme",
+  "rule-times",
   "schema",
   "settings",
   "signature",
@@ -29,14 +33,22 @@ const unit = [
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
 const docs = ["add-a-check", "first-commands", "walk"].map((name) => `test/docs/${name}.test.ts`);
 
-/** Over a minute each, longest first: a fresh clone has no last run to order them by. */
+/**
+ * What takes longest: Go, which compiles first, what waits by the clock, then the rest. A fresh clone has no last run
+ * to order them by.
+ */
 const longest = [
   "go/go-tests",
   "go/go-client",
   "go/go-module",
   "alerts/notifications",
   "alerts/alerts",
+  "aws/lambda",
+  "docs/without-aws",
   "commands/looks",
+  "chaos/chaos",
+  "aws/first-hour",
+  "alerts/prometheus",
   "commands/ledgers",
   "local/start",
 ];
@@ -55,8 +67,9 @@ export default defineConfig({
   test: {
     reporters: ["default", ...(process.env.GITHUB_ACTIONS ? ["github-actions"] : []), new Skipped()],
     // Most tests wait for something, so that a core has room for four files at a time; where others work too, for two.
-    // Limits of the service, as of a statement, would end what an overloaded machine holds up.
-    maxWorkers: availableParallelism() * (Number(loadavg()[0]) > 1.5 * availableParallelism() ? 2 : 4),
+    // Limits of the service, as of a statement, would end what an overloaded machine holds up. Nothing is tried again:
+    // a test repeats only what it arranges, as a dial, and waits for a state.
+    maxWorkers: availableParallelism() * (Number(loadavg()[0]) > 0.75 * availableParallelism() ? 2 : 4),
     sequence: { sequencer: LongestFirst },
     // Faults last until the service's own limits end them, after 25 s at most. The rest is for a machine that does
     // other things at the same time: these time-outs prove nothing.
@@ -70,8 +83,6 @@ export default defineConfig({
       // Programs in Go collect garbage less often: the rules' unit tests take a quarter less CPU time.
       GOGC: "400",
     },
-    // A CI machine may stall for longer than a limit of the service; a mistake fails three times.
-    retry: process.env.CI ? 2 : 0,
     // What is waited for takes milliseconds, and longer on a loaded machine.
     expect: { poll: { timeout: 60_000 } },
     coverage: {
