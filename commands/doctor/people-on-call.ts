@@ -1,10 +1,14 @@
 // The look "people on call": whether they look where the sampler does.
+import { checks } from "../../lib/counts/checks.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, well } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 import { installAgain } from "./shared-steps.ts";
 
-/** Whether people on call look where the sampler does, and in its zone: theirs is kept in the database. */
+/** The functions that list rows for people on call. */
+const lists = [...checks.map(({ id }) => id), "failed_orphan_refunds"];
+
+/** Whether people on call and their functions look where the sampler does, and in its zone: the database has theirs. */
 export async function lookAtPeopleOnCall({ ask, database }: LedgerScene): Promise<Finding | undefined> {
   const { ledger } = database;
   const [row] = await ask(`
@@ -17,16 +21,28 @@ export async function lookAtPeopleOnCall({ ask, database }: LedgerScene): Promis
       order by name, setdatabase desc
     )
     select (select setting from theirs where name = 'search_path') as path,
-      (select setting from theirs where name = 'timezone') as zone,
+      (select setting from theirs where name = 'timezone') as zone, expected,
       (
-        select string_agg(quote_ident(name), ', ' order by n)
-        from jsonb_array_elements_text(${sqlText(JSON.stringify(["pg_catalog", ...ledger.schemas, "pg_temp"]))})
-          with ordinality as schema (name, n)
-      ) as expected
+        select string_agg(format('ledger_metrics.%s()', name), ', ')
+        from unnest(array[${lists.map(sqlText).join()}]) as name
+          left join pg_proc on proname = name and pronamespace = to_regnamespace('ledger_metrics')::oid
+        where proconfig is null or not proconfig @> array['search_path=' || expected]
+          or not ${sqlText(`timezone=${ledger.timeZone}`)} = any (array(
+            select regexp_replace(entry, '^timezone', 'timezone', 'i') from unnest(proconfig) as entry))
+          or not has_function_privilege(to_regrole('veza_ledger_oncall')::oid, pg_proc.oid, 'execute')
+      ) as lacking
+    from (
+      select string_agg(quote_ident(name), ', ' order by n) as expected
+      from jsonb_array_elements_text(${sqlText(JSON.stringify(["pg_catalog", ...ledger.schemas, "pg_temp"]))})
+        with ordinality as schema (name, n)
+    ) as sampler
     where to_regrole('veza_ledger_oncall') is not null`);
   if (!row) return undefined;
-  const { path, zone, expected } = row;
-  if (path === expected && zone === ledger.timeZone) return well("look where the sampler does");
+  const { path, zone, expected, lacking } = row;
+  if (path === expected && zone === ledger.timeZone) {
+    if (!lacking) return well("look where the sampler does");
+    return doubt(`lack these functions, or these look elsewhere: ${lacking}`, `in ${expected}`, installAgain);
+  }
   const theirs = `${path ?? "the database's search_path"}, in ${zone ?? "the database's zone"}`;
   return doubt(`look in ${theirs}`, `${expected}, in ${ledger.timeZone}, as the sampler does`, installAgain);
 }

@@ -215,6 +215,16 @@ const logins: Record<string, Row> = {
     remedy: "as postgres: grant usage on language plpgsql to veza_ledger_receiver",
     afterwards: "grant usage on language plpgsql to public",
   },
+  "people on call without a function": {
+    brokenBy: "drop function ledger_metrics.stuck_orders()",
+    says: ["! people on call lack these functions, or these look elsewhere: ledger_metrics.stuck_orders()"],
+    remedy: again,
+  },
+  "a function for people on call that looks elsewhere": {
+    brokenBy: "alter function ledger_metrics.stuck_orders() set search_path = pg_catalog, public, pg_temp",
+    says: ["! people on call lack these functions, or these look elsewhere: ledger_metrics.stuck_orders()"],
+    remedy: again,
+  },
   "people on call who look elsewhere": {
     brokenBy: "alter role veza_ledger_oncall in database DATABASE set search_path = public",
     says: ["! people on call look in public, in UTC"],
