@@ -79,6 +79,11 @@ export const ourRights: readonly Right[] = [
   ours(receiver, "insert", "deliveries"),
   ours(receiver, "update", "deliveries", ["attempts"]),
   ours(receiver, "delete", "deliveries"),
+  // The first delivery says whose totals these are.
+  ours(receiver, "insert", "stage", ["stage"]),
+  ours(receiver, "select", "stage"),
+  ours(sampler, "select", "stage"),
+  ours(oncall, "select", "stage"),
   ours(sampler, "select", "totals"),
   ours(receiver, "select", "totals"),
   ours(oncall, "select", "totals"),

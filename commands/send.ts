@@ -106,7 +106,7 @@ async function readDestination(): Promise<{ url: string; secret: string }> {
   // The demo's secret is public, and no other receiver has it.
   const isDemo = !inArchive && isLocalHost(parsed.hostname);
   const kept: { WEBHOOK_SECRET?: string } = SECRET_ID
-    ? await fetchSecrets(SECRET_ID)
+    ? await fetchSecrets(SECRET_ID, 3)
     : isDemo
       ? { WEBHOOK_SECRET: demoSecret }
       : {};

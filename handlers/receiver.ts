@@ -7,6 +7,7 @@ import { type Connections, keepConnections } from "../lib/postgres/connections.t
 import { type Database, isConnectionError, withDeadline } from "../lib/postgres/database.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings/settings.ts";
+import { AnotherStage } from "../lib/totals/another-stage.ts";
 import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/totals/deliveries.ts";
 import { parseEvents, tally } from "../lib/totals/events.ts";
 import { tryToPublish } from "../lib/totals/publish.ts";
@@ -36,7 +37,7 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     const ahead_seconds = Math.round((end - Date.now()) / 1000);
     if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
     const connections = connectBy(findDatabaseOf("receiver", settings));
-    const status = await record(connections, { id, increments: tally(events) });
+    const status = await record(connections, { id, increments: tally(events), stage: settings.stage });
     const published = await tryToPublish(connections, settings, () => doubtSettings("receiver"));
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
@@ -49,7 +50,8 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     }
     doubtSettings("receiver");
     log("error", "delivery not confirmed", { id, ...errorFields(error) });
-    return answer(503, { error: "not confirmed; send again with the same webhook-id", stage }, { "retry-after": "5" });
+    const why = error instanceof AnotherStage ? error.message : "not confirmed";
+    return answer(503, { error: `${why}; send again with the same webhook-id`, stage }, { "retry-after": "5" });
   }
 }
 

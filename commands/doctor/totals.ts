@@ -2,24 +2,29 @@
 import type { Sql } from "postgres";
 import { errorFields } from "../../lib/log.ts";
 import { codeOf } from "../../lib/postgres/database.ts";
+import { AnotherStage } from "../../lib/totals/another-stage.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { tally } from "../../lib/totals/events.ts";
 import { lockAndReadTotals } from "../../lib/totals/publish.ts";
 import { roleOf } from "../declared-rights.ts";
+import { sqlText } from "../quote.ts";
 import { type Finding, well, wrong } from "./finding.ts";
-import type { LedgerScene } from "./scene.ts";
+import type { InstallationScene } from "./scene.ts";
 import { installAgain } from "./shared-steps.ts";
 
-/** Locks and reads the totals, records a delivery, and takes it back. */
-export async function lookAtTotals({ database, login, functions }: LedgerScene): Promise<Finding> {
+/** Locks and reads the totals, records a delivery, and takes it back. The totals have to be of the functions' stage. */
+export async function lookAtTotals(scene: InstallationScene): Promise<Finding> {
+  const { database, login, functions, settings } = scene;
   const { sql } = database;
   try {
+    const another = await anotherStage(scene);
+    if (another) return another;
     // People on call may read them, but not lock them: a publisher would wait.
     const isOnCall = roleOf(login) === "veza_ledger_oncall";
     await sql.unsafe(isOnCall ? "begin; select from ledger_metrics.totals limit 1" : lockAndReadTotals);
     if (!functions.receiver) return well("ledger_metrics is there, and readable");
     await sql.unsafe("rollback; begin");
-    await tryDelivery(sql);
+    await tryDelivery(sql, settings.stage);
     return well("ledger_metrics is there, and writable");
   } catch (error) {
     const remedy = codeOf(error) === "55P03" ? "run it again" : installAgain;
@@ -30,12 +35,26 @@ export async function lookAtTotals({ database, login, functions }: LedgerScene):
 }
 
 /** Records a delivery of every kind of event, in the transaction that the caller takes back. */
-function tryDelivery(sql: Sql): Promise<unknown> {
+function tryDelivery(sql: Sql, stage: string | undefined): Promise<unknown> {
   const timestamp = Date.now();
   const events = tally([
     { type: "reconciler.action", timestamp, data: { phase: "stuck_orders" } },
     { type: "reconciler.orphan_refund", timestamp },
     { type: "reconciler.sweep", timestamp, data: { duration_seconds: 1 } },
   ]);
-  return recordDelivery(sql, { id: `trial ${timestamp}`, increments: events });
+  return recordDelivery(sql, { id: `trial ${timestamp}`, increments: events, stage });
+}
+
+/** What is wrong where the totals are of another stage; undefined where they are not, or of none yet. */
+async function anotherStage({ ask, settings: { stage = "" } }: InstallationScene): Promise<Finding | undefined> {
+  const [row] = await ask(`select stage, (
+      select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'ledger_metrics'
+    ) as owner from ledger_metrics.stage`);
+  if (!row || row.stage === stage) return undefined;
+  return wrong(
+    `${new AnotherStage(row.stage, stage).message}`,
+    "one database, one stage",
+    "if these are two stages, give each a database of its own. If this stage was renamed:",
+    { by: { role: row.owner }, sql: `update ledger_metrics.stage set stage = ${sqlText(stage)}` },
+  );
 }

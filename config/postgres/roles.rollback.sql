@@ -40,7 +40,7 @@ end $$;
 do $$
 declare
   ours constant oid := to_regnamespace('ledger_metrics')::oid;
-  made constant name[] := array['deliveries', 'totals', 'publisher', 'accepted', 'amounts_at_risk'];
+  made constant name[] := array['deliveries', 'totals', 'stage', 'publisher', 'accepted', 'amounts_at_risk'];
   made_by constant oid[] := array(
     select nspowner from pg_namespace where oid = ours
     union all select oid from pg_roles where rolsuper or rolname in (current_user, 'veza_ledger_amounts')

@@ -35,7 +35,9 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
   };
   const takeFresh = (place: string): Kept | undefined => {
     const isStale = (database: Kept) =>
-      database.lost.aborted || database.place !== place || Date.now() - (database.usedAtMs ?? 0) > connectionFreshMs;
+      database.lost.aborted ||
+      database.place !== place ||
+      performance.now() - (database.usedAtMs ?? 0) > connectionFreshMs;
     void close(free.filter(isStale)); // They are not free from here on; nobody waits for their end.
     return free.pop();
   };
@@ -47,7 +49,7 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
     try {
       return await work(database);
     } finally {
-      database.usedAtMs = Date.now();
+      database.usedAtMs = performance.now();
       free.push(database);
       if (database.lost.aborted) void close(free); // What has ended it may have ended the others.
     }

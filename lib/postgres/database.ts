@@ -14,7 +14,7 @@ export interface Database {
   ledger: Ledger;
   /** Aborts at the moment when the connection is lost, and its locks with it. */
   lost: AbortSignal;
-  /** When it was last given back, unless it is new. */
+  /** When it was last given back, on the monotonic clock, unless it is new. */
   usedAtMs?: number;
   /** Ends the connection now. Queries without an answer are rejected. */
   close(): Promise<void>;

@@ -21,7 +21,7 @@ export function rememberLogin() {
   ): Promise<T> => {
     const logIn = async (target: DatabaseTarget) => {
       const result = await attempt(target);
-      good = { username: target.username, password: target.password, atMs: Date.now() };
+      good = { username: target.username, password: target.password, atMs: performance.now() };
       return result;
     };
     try {
@@ -40,7 +40,7 @@ export function rememberLogin() {
     const isChanged = latest.password !== first.password;
     if (isChanged || !earlier) return await logIn(latest);
     const { username, password, atMs } = earlier;
-    const age_seconds = Math.round((Date.now() - atMs) / 1000);
+    const age_seconds = Math.round((performance.now() - atMs) / 1000);
     log("warn", "Postgres refuses the password in the secret, the last good one stays in use", { age_seconds });
     return await attempt({ ...latest, username, password });
   };

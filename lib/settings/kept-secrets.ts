@@ -18,8 +18,11 @@ export interface KeptSecrets<Parsed> {
   doubt(): void;
 }
 
-/** Keeps what `parse` makes of the secrets' texts by name. */
-export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed): KeptSecrets<Parsed> {
+/**
+ * Keeps what `parse` makes of the secrets' texts by name. A read makes at most so many attempts. Times are of the
+ * monotonic clock: after a clock is set back, secrets are read again as before.
+ */
+export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed, maxAttempts: number): KeptSecrets<Parsed> {
   let readIds: string | undefined;
   let latest: Promise<Parsed>;
   let isReading = false;
@@ -31,18 +34,18 @@ export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed): KeptSecret
   let good: { parsed: Parsed; readAtMs: number } | undefined;
 
   const start = async (ids: string): Promise<Parsed> => {
-    const readAtMs = Date.now();
+    const readAtMs = performance.now();
     startedAtMs = readAtMs;
     isReading = true;
     try {
-      const parsed = parse(await fetchSecrets(ids));
+      const parsed = parse(await fetchSecrets(ids, maxAttempts));
       good = { parsed, readAtMs };
       keptForMs = secretsFreshMs;
       return parsed;
     } catch (error) {
-      keptForMs = Date.now() - readAtMs + secretsRetryMs;
+      keptForMs = performance.now() - readAtMs + secretsRetryMs;
       if (good) {
-        const age_seconds = Math.round((Date.now() - good.readAtMs) / 1000);
+        const age_seconds = Math.round((performance.now() - good.readAtMs) / 1000);
         const { message: reason } = error as Error;
         log("warn", "secrets not read again, the last ones stay in use", { age_seconds, reason });
       }
@@ -58,7 +61,7 @@ export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed): KeptSecret
         good = undefined;
         readIds = ids;
         latest = start(ids);
-      } else if (!isReading && (fresh || Date.now() >= startedAtMs + keptForMs)) {
+      } else if (!isReading && (fresh || performance.now() >= startedAtMs + keptForMs)) {
         latest = start(ids);
       }
       try {

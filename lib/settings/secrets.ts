@@ -10,10 +10,13 @@ export const loadSdk = () => import("@aws-sdk/client-secrets-manager");
 // At start, where Lambda gives full speed: measured, and not documented by AWS. By far the largest part of the service.
 if (process.env.SECRET_ID || process.env.AWS_LAMBDA_FUNCTION_NAME) await loadSdk();
 
-/** Reads the secrets in `ids`, separated by commas, from Secrets Manager, each a JSON object. Throws SecretsError. */
-export async function fetchSecrets(ids: string): Promise<Texts> {
+/**
+ * Reads the secrets in `ids`, separated by commas, from Secrets Manager, each a JSON object. Asks for each at most
+ * `maxAttempts` times. Throws SecretsError.
+ */
+export async function fetchSecrets(ids: string, maxAttempts: number): Promise<Texts> {
   const { SecretsManagerClient, GetSecretValueCommand } = await loadSdk();
-  const client = new SecretsManagerClient({});
+  const client = new SecretsManagerClient({ maxAttempts });
   const readDeadline = deadlineFor("Secrets Manager", secretsTimeoutMs);
   const read = async (id: string) => {
     try {

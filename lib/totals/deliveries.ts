@@ -3,6 +3,7 @@ import type { Sql } from "postgres";
 import type { Series } from "../gateway/exposition.ts";
 import { idsKeptDays } from "../limits.ts";
 import { beginWriting } from "../postgres/transaction.ts";
+import { AnotherStage } from "./another-stage.ts";
 import { nounOf, runs } from "./events.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -13,7 +14,22 @@ export interface Delivery {
   id: string;
   /** What it adds to the totals, a series at most once. */
   increments: Series[];
+  /** The receiver's. */
+  stage?: string | undefined;
 }
+
+interface Answer {
+  /** Whose totals these are. */
+  stage: string | null;
+  /** The digest and the words under this id, and whether they are this delivery's. */
+  known: string | null;
+  counted: string;
+  isNew: boolean;
+}
+
+const runNames = runs.map((name) => `'${name}'`).join(", ");
+/** SQL: no last run is later, by Postgres' clock: a clock that was ahead once would hide for years that none runs. */
+const nowSeconds = "extract(epoch from now())::numeric";
 
 /** How many old ids a delivery deletes at most. Above 1, since each adds one. */
 const maxPurged = 100;
@@ -26,33 +42,42 @@ const maxPurged = 100;
  * A total can be `ahead` of what was recorded, after a repaired loss or a correction. Then an increment first makes
  * that smaller, and only the rest of it raises the total.
  *
+ * The first delivery makes the database its stage's. Throws AnotherStage for a delivery to any other stage.
+ *
  * Increments are written in one fixed order: in the order of arrival, two deliveries could deadlock on two rows. Also
  * forgets up to 100 deliveries that are older than `idsKeptDays`.
  */
-export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Promise<DeliveryStatus> {
+export async function recordDelivery(sql: Sql, { id, increments, stage = "" }: Delivery): Promise<DeliveryStatus> {
   const digest = digestOf(increments);
   const words = wordsOf(increments);
   // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
-  const given = JSON.stringify({ id, digest, words, increments });
+  const given = JSON.stringify({ id, digest, words, increments, stage });
   const literal = `'${Buffer.from(given).toString("base64")}'`;
-  const answers = await sql.unsafe<{ known: string; counted: string; isNew: boolean }[][]>(`${beginWriting}
+  const answers = await sql.unsafe<Answer[][]>(`${beginWriting}
     with given as (
-      select id, digest, words, increments
+      select id, digest, words, increments, stage
       from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
-        as delivery (id text, digest text, words text, increments jsonb)
+        as delivery (id text, digest text, words text, increments jsonb, stage text)
+    ), claimed as (
+      insert into ledger_metrics.stage (stage) select stage from given
+      where not exists (select from ledger_metrics.stage)
+      on conflict do nothing returning stage
+    ), stored as (
+      select coalesce((select stage from ledger_metrics.stage), (select stage from claimed)) as stage
     ), written as (
-      insert into ledger_metrics.deliveries as known (id, digest, words) select id, digest, words from given
+      insert into ledger_metrics.deliveries as known (id, digest, words)
+      select id, digest, words from given join stored using (stage)
       on conflict (id) do update set attempts = known.attempts + 1
       returning digest as known, words as counted, attempts = 1 as "isNew"
     ), added as (
       insert into ledger_metrics.totals as total (name, labels, value)
-      select increment.*
+      select name, labels, case when name in (${runNames}) then least(value, ${nowSeconds}) else value end
       from given, jsonb_to_recordset(increments) as increment (name text, labels jsonb, value numeric)
       where (select "isNew" from written)
       order by name, labels
       on conflict (name, labels) do update set ahead = greatest(0, total.ahead - excluded.value),
         value = case
-          when total.name in (${runs.map((name) => `'${name}'`)}) then greatest(total.value, excluded.value)
+          when total.name in (${runNames}) then greatest(least(total.value, ${nowSeconds}), excluded.value)
           else total.value + greatest(0, excluded.value - total.ahead)
         end
     ), purged as (
@@ -64,9 +89,11 @@ export async function recordDelivery(sql: Sql, { id, increments }: Delivery): Pr
         for update of old skip locked
       )
     )
-    select known, counted, "isNew" from written`);
+    select stored.stage, known, counted, "isNew" from stored left join written on true`);
   const [row] = answers.at(-1) ?? [];
-  if (!row) throw new Error("Postgres did not say whether it has recorded the delivery");
+  // None where another delivery has made the database its stage's at the same moment: the next one finds it.
+  if (row && row.stage !== null && row.stage !== stage) throw new AnotherStage(row.stage, stage);
+  if (!row || row.known === null) throw new Error("Postgres did not say whether it has recorded the delivery");
   if (row.isNew) return "recorded";
   if (row.known === digest) return "duplicate";
   // Sweeps of other durations may come to the same words; their digests differ.

@@ -8,6 +8,7 @@ import { type Database, withDeadline } from "../postgres/database.ts";
 import { beginPublishing } from "../postgres/transaction.ts";
 import { retryOnce } from "../retry.ts";
 import type { Settings } from "../settings/settings.ts";
+import { AnotherStage } from "./another-stage.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
 
 // One publishes, one waits, and all others leave it to who waits: that one reads the totals after they have committed.
@@ -37,18 +38,25 @@ const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regcla
     and database = (select oid from pg_database where datname = current_database())`;
 
 /**
- * Begins a transaction, takes the lock unless another publisher waits for it, and yields one row: `isLocked`, and
- * `totals`, a list of series, read after that. They are JSON: a role's extra_float_digits could round a float8, and its
- * counter would be held.
+ * Begins a transaction, takes the lock unless another publisher waits for it, and yields one row: `isLocked`; `stage`,
+ * whose totals these are, null before the first delivery; and `totals`, a list of series, read after that. They are
+ * JSON: a role's extra_float_digits could round a float8, and its counter would be held.
  */
 export const lockAndReadTotals = `${beginPublishing}
   do $$ begin
     if not exists (select ${locks} and not granted) then ${lockPublisher}; end if;
   end $$;
-  select exists (select ${locks} and granted and pid = pg_backend_pid()) as "isLocked", (
+  select (select stage from ledger_metrics.stage) as stage,
+    exists (select ${locks} and granted and pid = pg_backend_pid()) as "isLocked", (
     select coalesce(jsonb_agg(jsonb_build_object('name', name, 'labels', labels, 'value', value)), '[]')
     from ledger_metrics.totals
   ) as totals`;
+
+interface Locked {
+  isLocked: boolean;
+  stage: string | null;
+  totals: Series[];
+}
 
 /**
  * Publishes the totals, including everything committed before this call. Resolves to true when this call has pushed,
@@ -56,13 +64,16 @@ export const lockAndReadTotals = `${beginPublishing}
  *
  * Publishes once more at once after a failure, unless the gateway refuses or `publishDeadline` has aborted. Rejects as
  * the second attempt does: its lock_timeout has passed, the totals cannot be read, page and push fail or take over
- * 1.5 s, or the connection is lost. Always rejects on a replica: its locks are its own.
+ * 1.5 s, or the connection is lost. Always rejects on a replica, whose locks are its own, and for totals of another
+ * stage, with AnotherStage.
  */
 export function publishTotals(connections: Connections, to: Gateway, publishDeadline: AbortSignal): Promise<boolean> {
   const attempt = async (database: Database) => {
     const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
     try {
-      const [row] = (await ask(lockAndReadTotals)).at(-1) as unknown as [{ isLocked: boolean; totals: Series[] }];
+      const [row] = (await ask(lockAndReadTotals)).at(-1) as unknown as [Locked];
+      const { stage: ours = "" } = to;
+      if (row.stage !== null && row.stage !== ours) throw new AnotherStage(row.stage, ours);
       const signals = [publishDeadline, database.lost, deadlineFor("the Pushgateway", comparePushTimeoutMs)];
       const held = row.isLocked ? await withAnyOf(signals, (signal) => compareAndPush(to, row.totals, signal)) : [];
       await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
@@ -74,7 +85,8 @@ export function publishTotals(connections: Connections, to: Gateway, publishDead
       throw error;
     }
   };
-  const mayHelp = (error: unknown) => isTransient(error) && !publishDeadline.aborted;
+  const mayHelp = (error: unknown) =>
+    isTransient(error) && !(error instanceof AnotherStage) && !publishDeadline.aborted;
   return retryOnce(() => connections.use(attempt), mayHelp);
 }
 

@@ -2,7 +2,7 @@ import { log } from "../log.ts";
 import type { Refusal } from "./refusal.ts";
 
 const quietMs = 60_000;
-/** When each reason was logged last, in Unix milliseconds. No reason repeats the request, so that there are few. */
+/** When each reason was logged last, on the monotonic clock. No reason repeats the request, so that there are few. */
 const loggedAtMs = new Map<string, number>();
 
 /**
@@ -10,8 +10,8 @@ const loggedAtMs = new Map<string, number>();
  * alarm knows two of the reasons: `mismatches` in signature.ts.
  */
 export function logUnsigned({ status, message }: Refusal): void {
-  const nowMs = Date.now();
-  if (nowMs - (loggedAtMs.get(message) ?? 0) < quietMs) return;
+  const nowMs = performance.now();
+  if (nowMs - (loggedAtMs.get(message) ?? -Infinity) < quietMs) return;
   loggedAtMs.set(message, nowMs);
   log("warn", "request refused", { status, error: message });
 }

@@ -56,7 +56,8 @@ interface Traffic {
 }
 
 const minuteMs = 60_000;
-let startMs = Date.parse("2026-01-31T12:00:00Z");
+const firstMs = Date.parse("2026-01-31T12:00:00Z");
+let startMs = firstMs;
 
 /** The line of a delivery: a real delivery's, once for all plays. */
 let recorded = "";
@@ -69,7 +70,8 @@ beforeEach(async () => {
 /** Plays traffic on so many processes, and returns the states of `receiver-mismatches` at each minute. */
 async function play(count: number, delayMs: number, minutes: number, ...traffic: Traffic[]) {
   startMs += 86_400_000; // The processes know what they logged the last time.
-  vi.useFakeTimers({ toFake: ["Date"], now: startMs });
+  vi.useFakeTimers({ toFake: ["Date", "performance"], now: firstMs });
+  vi.advanceTimersByTime(startMs - firstMs); // The monotonic clock begins anew.
   onTestFinished(() => void vi.useRealTimers());
   const [first] = processes as [Handler];
   const requests = traffic.flatMap(({ request, from, to, everySeconds }) => {
@@ -82,7 +84,7 @@ async function play(count: number, delayMs: number, minutes: number, ...traffic:
   let seed = 1;
   for (const { atMs, request } of requests.sort((a, b) => a.atMs - b.atMs)) {
     seed = (seed * 48_271) % 2_147_483_647; // Any process takes a request; the same in each run.
-    vi.setSystemTime(atMs);
+    vi.advanceTimersByTime(atMs - Date.now());
     const texts = request === "recorded" ? [recorded] : await textsOf(processes[seed % count] ?? first, request(atMs));
     lines.push(...texts.map((text) => ({ atMs, by: "receiver" as const, text })));
   }

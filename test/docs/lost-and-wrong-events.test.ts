@@ -40,7 +40,7 @@ afterAll(() => asReceiver.end());
 async function count(id: string, ...events: object[]): Promise<Record<string, number>> {
   const connection = await openConnection(database.receiverUrl);
   const increments = tally(parseEvents(JSON.stringify(events)));
-  await recordDelivery(connection.sql, { id, increments });
+  await recordDelivery(connection.sql, { id, increments, stage });
   const lent = lend(connection, () => openConnection(database.receiverUrl));
   await publishTotals(lent, { pushgateway: { url: inject("pushgatewayUrl") }, stage }, deadlineFor("test", 60_000));
   return scrape(stage);

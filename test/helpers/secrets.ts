@@ -13,7 +13,7 @@ export async function fakeSecretsManager(secrets: Record<string, unknown>) {
   const fake = {
     reads: [] as string[],
     sockets: new Set<Socket>(),
-    failure: undefined as { __type: string; message: string } | undefined,
+    failure: undefined as { __type: string; message: string; status?: number } | undefined,
   };
   const url = await httpServer(async (request, response) => {
     const { SecretId: id } = (await json(request)) as { SecretId: string };
@@ -23,7 +23,7 @@ export async function fakeSecretsManager(secrets: Record<string, unknown>) {
     // Node keeps the text for a second, and the SDK would take a test's clock for wrong.
     response.sendDate = false;
     if (fake.failure) {
-      response.writeHead(400).end(JSON.stringify(fake.failure));
+      response.writeHead(fake.failure.status ?? 400).end(JSON.stringify(fake.failure));
     } else if (id in secrets) {
       const value = secrets[id];
       response.end(JSON.stringify({ SecretString: typeof value === "string" ? value : JSON.stringify(value) }));

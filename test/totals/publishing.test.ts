@@ -37,7 +37,7 @@ async function startCallers(count: number): Promise<(order: number[]) => Promise
   const connections = await Promise.all(Array.from({ length: count }, () => openConnection(database.receiverUrl)));
   let take = async (_caller: number, _orphans: number) => {};
   const url = await gatewayTaking(async (orphans, response, request) => {
-    await take(Number(request.url?.split("/").at(-1)), orphans); // A caller's stage is its number.
+    await take(Number(request.url?.split("/")[1]), orphans); // A caller's number is in its URL.
     response.end();
   });
 
@@ -69,7 +69,7 @@ async function startCallers(count: number): Promise<(order: number[]) => Promise
       const lent = lend(gated, () => Promise.reject(new Error("the connection was lost")));
       const isPublished = await publishTotals(
         lent,
-        { pushgateway: { url }, stage: `${caller}` },
+        { pushgateway: { url: `${url}/${caller}` }, stage: undefined },
         deadlineFor("test", 60_000),
       );
       // What was answered with published:true is on the gateway.

@@ -92,6 +92,23 @@ describe("answers", () => {
     ]);
   });
 
+  it("503 with a sentence from a database of another stage's, and counts nothing", async () => {
+    const log = captureLog();
+    await post(server.url, secret, "[]", { id: "first" });
+    setEnvironment({ STAGE: "another" });
+    const { status, json, headers } = await post(server.url, secret, body, { id: "other" });
+    const why = `the totals in this database are of the stage ${stage}, and STAGE here is of the stage another`;
+    const error = `${why}: docs/settings.md; send again with the same webhook-id`;
+    expect([status, json, headers.get("retry-after")]).toEqual([503, { error, stage: "another" }, "5"]);
+    expect(log.at(-1)).toMatchObject({
+      level: "error",
+      message: "delivery not confirmed",
+      reason: `${why}: docs/settings.md`,
+    });
+    setEnvironment({ STAGE: stage });
+    expect((await recorded()).deliveries).toBe(1);
+  });
+
   it("400 to events of which one is wrong, counts none, and logs whose delivery it was", async () => {
     const log = captureLog();
     setEnvironment({ STAGE: undefined }); // Not taken for a request that nobody has signed.

@@ -34,7 +34,7 @@ const open = (url = database.receiverUrl) => openConnection(url);
 
 const orphans = "veza_reconciler_orphan_refunds_total";
 const increment = (name: string, value: number, labels = {}): Series => ({ name, labels, value });
-const delivery = (id: string, increments: Series[]) => ({ id, increments });
+const delivery = (id: string, increments: Series[]) => ({ id, increments, stage });
 const action = (phase: string) => ({ type: "reconciler.action", data: { phase } });
 const orphanRefund = { type: "reconciler.orphan_refund" };
 const sweep = (seconds: number, phase?: string) => ({
@@ -272,6 +272,51 @@ describe("pushes no counter below what the gateway shows,", () => {
     onTestFinished(async () => void (await database.admin.unsafe(`${role} reset extra_float_digits`)));
     expect(await publishTo(`${sum}{${labels}} 1.2345678903e+09\n`)).toMatchObject({ held: 0, log: [] });
   });
+});
+
+it("counts for one stage alone: that of the first delivery, also of two at once, until an administrator says another", async () => {
+  await database.admin`truncate ledger_metrics.stage`;
+  const stages = ["one", "two", "three"];
+  const record = async (stage: string, id = `of ${stage}`) => {
+    const { sql } = await open();
+    const recording = recordDelivery(sql, { id, increments: [increment("x", 1)], stage });
+    return recording.catch((error: Error) => error.message);
+  };
+  const answers = await Promise.all(stages.map((stage) => record(stage)));
+  const [first = ""] = stages.filter((_, n) => answers[n] === "recorded");
+  expect(answers.filter((answer) => answer === "recorded")).toHaveLength(1);
+  const other = first === "one" ? "two" : "one";
+  const refusal = (own: string, its: string) =>
+    `the totals in this database are of the stage ${its}, and STAGE here is of ${own}: docs/settings.md`;
+  expect(await record(other)).toBe(refusal(`the stage ${other}`, first));
+  expect(await record("")).toBe(refusal("no stage", first));
+  expect(await record(first)).toBe("duplicate");
+  expect([await totals(), await database.admin`select id from ledger_metrics.deliveries`]).toEqual([
+    { x: "1" },
+    [{ id: `of ${first}` }],
+  ]);
+  const connection = await open();
+  await expect(publish(connection, 20_000)).rejects.toThrow(refusal(`the stage ${stage}`, first));
+  await database.admin.unsafe(`update ledger_metrics.stage set stage = '${other}'`);
+  expect(await record(other)).toBe("recorded");
+  await database.admin`truncate ledger_metrics.stage`;
+});
+
+it("keeps no last run that is ahead of Postgres' clock, and mends one that is", async () => {
+  const { sql } = await open();
+  const ahead = { name: "veza_reconciler_last_run_timestamp", labels: {}, value: Date.now() / 1000 + 86_400 };
+  const isAhead = async () => {
+    const [row] =
+      await database.admin`select value > extract(epoch from now()) + 1 as is_ahead from ledger_metrics.totals`;
+    return row?.is_ahead;
+  };
+  await recordDelivery(sql, delivery("first", [ahead]));
+  expect(await isAhead()).toBe(false);
+  await recordDelivery(sql, delivery("second", [ahead]));
+  expect(await isAhead()).toBe(false);
+  await database.admin`update ledger_metrics.totals set value = value + 1e9`;
+  await recordDelivery(sql, delivery("third", [{ ...ahead, value: 1 }]));
+  expect(await isAhead()).toBe(false);
 });
 
 it("fills up first what a total is ahead of what was recorded", async () => {
