@@ -1,12 +1,21 @@
 import { blindnessMetric } from "../lib/counts/blindness.ts";
 import { overdueMetric } from "../lib/counts/counting.ts";
 import { sampleTimestampMetric } from "../lib/counts/sample.ts";
-import { reconcilerMetric } from "../lib/totals/events.ts";
-import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play, randomCount } from "./promtool.ts";
+import {
+  byDay,
+  minutesADay,
+  minutesOf,
+  notation,
+  ofStuckOrders,
+  play,
+  type RuleGroup,
+  randomCount,
+} from "./promtool.ts";
 import { randomFrom } from "./random.ts";
 
-// npm run bench:pages [-- <seed> …]: how often stuck orders page although nothing is wrong, and how soon they page when
-// all webhooks are lost, and end. It plays the shipped rules on Prometheus' own promtool. Refunds have the same rules.
+// npm run bench:pages [-- <seed> …]: how often stuck orders page although nothing is wrong; how soon they page when all
+// webhooks are lost, and end; and which losses they never tell. It plays the shipped rules on Prometheus' own promtool.
+// Refunds have the same rules. PART=quiet, lost or partly plays one of these three.
 const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0) seeds.push(1);
 
@@ -16,9 +25,12 @@ const tails = { "a third": 0.4307, "72 %": -0.5828 };
 /** From which age on, in minutes, the reconciler repairs an order. It sweeps every 5 minutes. */
 const repairs = [30, 35];
 const sweepMinutes = 5;
+/** From when until when an order is nearly stuck, and from when on it is overdue. */
+const nearlyMinutes = 25;
 const staleMinutes = 30;
 const overdueMinutes = 40;
-const lateShare = 0.01;
+/** Webhooks that are late although nothing is wrong. */
+const lateShares = [0.001, 0.01];
 
 interface Shop {
   name: string;
@@ -26,48 +38,70 @@ interface Shop {
   quantile: number;
   repairedFrom: number;
   days: number;
-  /** In minutes: from when until when no webhook arrives, the first such order, and the last repair of one. */
-  lost?: Record<"from" | "to" | "first" | "lastRepair", number>;
+  lateShare: number;
+  /** Each day, the sampler is silent for an hour and the gateway restarts, each from a random minute on. */
+  hasSilence?: boolean;
+  /** In minutes: from when until when webhooks are lost, the first lost order, and when the last is 30 minutes old. */
+  lost?: Record<"from" | "to" | "first" | "lastStuck", number>;
+  /** The share of webhooks that is lost then; 1 by default. */
+  lostShare?: number;
 }
 
 /** What the gateway shows of a shop, minute by minute. Times in minutes. */
 function seriesOf(shop: Shop, random: () => number) {
   const minutes = shop.days * minutesADay;
   const zeros = () => Array.from({ length: minutes }, () => 0);
-  const [overdue, inserted, repaired] = [zeros(), zeros(), zeros()] as const;
-  const lost = shop.lost ?? { from: minutes, to: minutes, first: 0, lastRepair: 0 };
+  const [overdue, inserted, nearlyStuck] = [zeros(), zeros(), zeros()] as const;
+  const lost = shop.lost ?? { from: minutes, to: minutes, first: 0, lastStuck: 0 };
   const firstSweep = random() * sweepMinutes;
   for (let minute = 0; minute < minutes; minute += 1) {
     const mean = (shop.ordersADay / minutesADay) * byDay(0, (minute / 60) % 24);
     inserted[minute] = randomCount(mean, random);
     for (let order = 0; order < (inserted[minute] ?? 0); order += 1) {
       const createdAt = minute + random();
-      const isLost = minute >= lost.from && minute < lost.to;
-      if (isLost) lost.first ||= createdAt;
-      if (!isLost && random() >= lateShare) continue;
+      const isLost = minute >= lost.from && minute < lost.to && random() < (shop.lostShare ?? 1);
+      if (!isLost && random() >= shop.lateShare) continue;
       const webhookAt = isLost ? Number.POSITIVE_INFINITY : createdAt + lateness(shop.quantile, random);
       const sweeps = Math.ceil((createdAt + shop.repairedFrom - firstSweep) / sweepMinutes);
       const sweptAt = firstSweep + sweeps * sweepMinutes;
-      if (webhookAt > sweptAt && sweptAt < minutes) add(repaired, Math.floor(sweptAt));
-      if (isLost) lost.lastRepair = Math.max(lost.lastRepair, sweptAt);
+      if (isLost) {
+        lost.first ||= createdAt;
+        lost.lastStuck = Math.max(lost.lastStuck, createdAt + staleMinutes);
+      }
       const settledAt = Math.min(webhookAt, sweptAt, minutes);
+      const nearlyUntil = Math.min(createdAt + staleMinutes, settledAt);
+      for (let tick = Math.ceil(createdAt + nearlyMinutes); tick < nearlyUntil; tick += 1) add(nearlyStuck, tick);
       for (let tick = Math.ceil(createdAt + overdueMinutes); tick < settledAt; tick += 1) add(overdue, tick);
     }
   }
+  const shown = shop.hasSilence ? withSilence(minutes, random) : (values: number[]) => values;
   const of = (name: string, labels: string, values: number[]) => ({
     series: `${name}{job="veza_ledger", stage="${shop.name}"${labels}}`,
-    values: notation(values),
+    values: notation(shown(values)),
   });
+  const check = ', check="stuck_orders"';
   return [
     of(
       sampleTimestampMetric,
       "",
       [...inserted.keys()].map((minute) => minute * 60),
     ),
-    of(overdueMetric, ', check="stuck_orders"', overdue),
-    of(blindnessMetric.checkInserts, ', check="stuck_orders"', totals(inserted)),
-    of(reconcilerMetric.actions, ', phase="stuck_orders"', totals(repaired)),
+    of(overdueMetric, check, overdue),
+    of(blindnessMetric.nearlyStuck, check, nearlyStuck),
+    of(blindnessMetric.checkInserts, check, totals(inserted)),
   ];
+}
+
+/** Returns what the gateway shows of values: in silence, those of the last tick; after a restart, none for a minute. */
+function withSilence(minutes: number, random: () => number) {
+  const lastTick = Array.from({ length: minutes }, (_, minute) => minute);
+  const isEmpty = new Set<number>();
+  for (let day = 0; day < minutes; day += minutesADay) {
+    const silentFrom = day + Math.floor(random() * (minutesADay - 60));
+    lastTick.fill(silentFrom, silentFrom + 1, silentFrom + 61);
+    isEmpty.add(day + Math.floor(random() * minutesADay));
+  }
+  return (values: number[]) => lastTick.map((tick, minute) => (isEmpty.has(minute) ? undefined : values[tick]));
 }
 
 function add(counts: number[], minute: number): void {
@@ -88,12 +122,16 @@ function totals(rises: number[]): number[] {
   });
 }
 
-/** What fires of the shops' stages at each of these minutes. */
-async function ask(shops: Shop[], random: () => number, expr: string, minutes: number[]) {
+/** The rules without the time for which they have to hold: what holds at one look fires. */
+const atOnce = (shipped: RuleGroup[]) =>
+  ofStuckOrders(shipped).map((group) => ({ ...group, rules: group.rules.map((rule) => ({ ...rule, for: "0s" })) }));
+
+/** What fires of the shops' stages at each of these minutes. The rules are evaluated as often as `interval` says. */
+async function ask(shops: Shop[], random: () => number, expr: string, minutes: number[], interval = "1m") {
   const answers = await play({
     series: shops.flatMap((shop) => seriesOf(shop, random)),
-    groups: ofStuckOrders,
-    interval: "1m",
+    groups: interval === "1m" ? ofStuckOrders : atOnce,
+    interval,
     expr,
     looks: minutes.map((minute) => `${minute}m`),
   });
@@ -106,28 +144,32 @@ async function ask(shops: Shop[], random: () => number, expr: string, minutes: n
 const firing = 'ALERTS{alertstate="firing"}';
 const row = (cells: unknown[]) => console.log(`| ${cells.join(" | ")} |`);
 
-/** Pages in 30 days in which nothing is wrong. */
+/**
+ * Pages in which nothing is wrong, by the share of webhooks that are late, without and with silence. The rules are
+ * evaluated every 5 minutes, which takes a fifth of the time. An order is nearly stuck for so long, so each is seen.
+ */
 async function printFalsePages(random: () => number, days: number): Promise<void> {
-  const columns = Object.entries(tails).flatMap(([tail, quantile]) =>
-    repairs.map((repairedFrom) => ({ name: `${tail} from ${repairedFrom} min`, quantile, repairedFrom })),
-  );
-  row(["orders a day", ...columns.map(({ name }) => name)]);
+  const columns = [
+    { name: "a third, repaired from 30 min", quantile: tails["a third"], repairedFrom: 30 },
+    { name: "72 %, repaired from 35 min", quantile: tails["72 %"], repairedFrom: 35 },
+  ];
+  row(["orders a day", "late", "silence", ...columns.map(({ name }) => name)]);
   for (const ordersADay of sizes) {
-    const shops = columns.map((column): Shop => ({ ...column, ordersADay, days }));
-    const pages = await ask(
-      shops,
-      random,
-      `sum by (stage) (count_over_time((${firing} unless ${firing} offset 1m)[${days}d:1m]))`,
-      [days * minutesADay - 1],
-    );
-    const pagesOf = (name: string) => pages.find((answer) => answer.name === name)?.value ?? 0;
-    row([ordersADay, ...columns.map(({ name }) => ((pagesOf(name) * 30) / days).toFixed(2))]);
+    for (const lateShare of lateShares) {
+      for (const hasSilence of [false, true]) {
+        const shops = columns.map((column): Shop => ({ ...column, ordersADay, days, lateShare, hasSilence }));
+        const firings = `sum by (stage) (count_over_time((${firing} unless ${firing} offset 5m)[${days}d:5m]))`;
+        const pages = await ask(shops, random, firings, [days * minutesADay - 5], "5m");
+        const pagesOf = (name: string) => pages.find((answer) => answer.name === name)?.value ?? 0;
+        row([ordersADay, `${lateShare * 100} %`, hasSilence, ...columns.map(({ name }) => pagesOf(name))]);
+      }
+    }
   }
 }
 
 /**
- * All webhooks are lost for a day and a half. Prints minutes from the first order over 30 minutes to the page, and from
- * the last repair to its end, by the hour at which it begins.
+ * All webhooks are lost for a day and a half. Prints minutes from the first order over 30 minutes to the page, from the
+ * last order that grew so old to its end, and how often it ended in between, by the hour at which the loss begins.
  */
 async function printDelays(random: () => number): Promise<void> {
   const hours = Array.from({ length: 12 }, (_, index) => index * 2);
@@ -136,8 +178,8 @@ async function printDelays(random: () => number): Promise<void> {
     for (const repairedFrom of repairs) {
       const shops = hours.map((hour): Shop => {
         const from = minutesADay + hour * 60;
-        const lost = { from, to: from + 1.5 * minutesADay, first: 0, lastRepair: 0 };
-        return { name: `${hour}:00`, ordersADay, quantile: tails["a third"], repairedFrom, days: 4, lost };
+        const lost = { from, to: from + 1.5 * minutesADay, first: 0, lastStuck: 0 };
+        return { name: `${hour}:00`, ordersADay, quantile: tails["a third"], repairedFrom, days: 4, lateShare, lost };
       });
       const minutes = Array.from({ length: 3 * minutesADay }, (_, index) => minutesADay + index);
       const fires = await ask(shops, random, `sum by (stage) (${firing})`, minutes);
@@ -146,19 +188,50 @@ async function printDelays(random: () => number): Promise<void> {
         ordersADay,
         repairedFrom,
         ...shops.map((shop) => {
-          const { first = 0, lastRepair = 0 } = shop.lost ?? {};
-          const [began = Number.NaN, ended = Number.NaN] = [ofShop(shop)[0], ofShop(shop).at(-1)];
-          return `${(began - first - staleMinutes).toFixed(0)}, ${(ended - lastRepair).toFixed(0)}`;
+          const { first = 0, lastStuck = 0 } = shop.lost ?? {};
+          const minutes = ofShop(shop);
+          const [began = Number.NaN, ended = Number.NaN] = [minutes[0], minutes.at(-1)];
+          const ends = minutes.filter((minute, index) => index > 0 && minute - (minutes[index - 1] ?? 0) > 1).length;
+          return `${(began - first - staleMinutes).toFixed(0)}, ${(ended - lastStuck).toFixed(0)}, ${ends}`;
         }),
       ]);
     }
   }
 }
 
+/** A share of webhooks is lost for a week. Prints the share of that week's hours in which a page is open. */
+async function printPartialLosses(random: () => number): Promise<void> {
+  const shares = [0.05, 0.1, 0.2, 0.3, 0.5];
+  row(["orders a day", ...shares.map((share) => `${share * 100} % lost`)]);
+  for (const ordersADay of sizes) {
+    const [from, to] = [minutesADay, 8 * minutesADay];
+    const shops = shares.map((lostShare): Shop => {
+      const lost = { from, to, first: 0, lastStuck: 0 };
+      const quantile = tails["a third"];
+      return { name: `${lostShare}`, ordersADay, quantile, repairedFrom: 30, days: 8, lateShare, lost, lostShare };
+    });
+    const [length, last] = [to - from, to - 1];
+    const open = await ask(shops, random, `sum by (stage) (count_over_time((${firing})[${length}m:1m]))`, [last]);
+    const shareOf = ({ name }: Shop) => (open.find((answer) => answer.name === name)?.value ?? 0) / length;
+    row([ordersADay, ...shops.map((shop) => `${Math.round(100 * shareOf(shop))} %`)]);
+  }
+}
+
+const lateShare = lateShares.at(-1) ?? 0;
+const isPlayed = (part: string) => [undefined, part].includes(process.env.PART);
 for (const seed of seeds) {
-  const random = randomFrom(seed);
-  console.log(`seed ${seed}: pages in 30 days in which nothing is wrong`);
-  await printFalsePages(random, Number(process.env.SHOP_DAYS ?? 60));
-  console.log("minutes to the page, and from the last repair to its end, by the hour from which no webhook arrives");
-  await printDelays(random);
+  const days = Number(process.env.SHOP_DAYS ?? 60);
+  if (isPlayed("quiet")) {
+    console.log(`seed ${seed}: pages in ${days} days in which nothing is wrong`);
+    await printFalsePages(randomFrom(seed), days);
+  }
+  if (isPlayed("lost")) {
+    console.log(`seed ${seed}: minutes to the page, from the last stuck order to its end, and ends in between,`);
+    console.log("by the hour from which no webhook arrives");
+    await printDelays(randomFrom(seed));
+  }
+  if (isPlayed("partly")) {
+    console.log(`seed ${seed}: hours of a week with a page, while a share of the webhooks is lost`);
+    await printPartialLosses(randomFrom(seed));
+  }
 }

@@ -72,7 +72,7 @@ export const told: Record<CheckId, Told> = {
 /** What it means that rows count. */
 export const meaningOf = ({ id, staleAfter = "" }: Check): string => told[id].means.replace("AGE", staleAfter);
 
-/** Whether a phase of the reconciler has the check's name and repairs its rows: many late repairs are an incident. */
+/** Whether a phase of the reconciler has the check's name and repairs its rows. */
 export const isRepaired = ({ id }: Check): boolean => phases.some((phase) => phase === id);
 
 export const isPage = ({ id }: Check): boolean => told[id].severity === "page";
@@ -84,9 +84,6 @@ export const ranked: readonly Check[] = checks.toSorted((a, b) => Number(isPage(
 export function alertOf({ id }: { id: string }): string {
   return `VezaLedger${id.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())}`;
 }
-
-/** How often the reconciler sweeps, in seconds. It is dead after twice as long, as the rule and the dashboard say. */
-export const sweepSeconds = 300;
 
 /** SQL: what the index of a check is on, after its table. */
 export const indexed = (check: Check): string => `(${check.time}) where ${stateOf(check)}`;

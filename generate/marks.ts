@@ -10,3 +10,10 @@ export function between(text: string, name: string, lines: string): string {
     return `${begin}${body}\n${end}`;
   });
 }
+
+/** The lines of a text between the line `# begin of <name>` and the line `# end of <name>`. Throws without them. */
+export function partOf(text: string, name: string): string {
+  const [, part] = new RegExp(`^# begin of ${name}\\n([\\s\\S]*?)^# end of ${name}$`, "m").exec(text) ?? [];
+  if (part === undefined) throw new Error(`there are no lines "# begin of ${name}" and "# end of ${name}"`);
+  return part;
+}

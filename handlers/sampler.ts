@@ -1,6 +1,7 @@
 import type { Handler } from "aws-lambda";
 import { logCountedRows } from "../lib/counts/counted-rows.ts";
-import { exposeSample, takeSample } from "../lib/counts/sample.ts";
+import { findOtherSampler } from "../lib/counts/other-sampler.ts";
+import { exposeSample, infoOf, takeSample } from "../lib/counts/sample.ts";
 import { deadlineFor, stayAwake } from "../lib/deadline.ts";
 import { isTransient, ledgerJob, push } from "../lib/gateway/pushgateway.ts";
 import { pushTimeoutMs, rowsTimeoutMs, sampleTimeoutMs } from "../lib/limits.ts";
@@ -37,9 +38,11 @@ async function tick(): Promise<Record<string, number>> {
     }
     if (Object.values(counts).includes(-1)) doubtSettings("sampler");
 
-    const metrics = await exposeSample(sample, { sampledAtSeconds, durationSeconds, database });
-    const pushGauges = () =>
-      push(pushgateway, { job: ledgerJob, stage }, metrics, deadlineFor("the Pushgateway", pushTimeoutMs));
+    const group = { job: ledgerJob, stage };
+    // Just before the push: a sampler that looks, and whose push is then replaced, looks again at its next tick.
+    const other = await findOtherSampler(pushgateway, group, infoOf(database), sampledAtSeconds);
+    const metrics = await exposeSample(sample, { sampledAtSeconds, durationSeconds, database, other });
+    const pushGauges = () => push(pushgateway, group, metrics, deadlineFor("the Pushgateway", pushTimeoutMs));
     await retryOnce(pushGauges, isTransient);
     log("info", "tick", { ...counts, duration_seconds: Number(durationSeconds.toFixed(3)) });
 

@@ -1,7 +1,7 @@
 // How long the functions wait, and how long what they keep is good. serverless.yml has the functions' own time-outs.
 //
-// A tick has 25 s: 4 for settings, 8 to sample, twice 3 to push, 3.5 to publish, 2 for ids, 1.5 spare. A delivery has
-// 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
+// A tick has 25 s: 4 for settings, 8 to sample, 1 to look for another sampler, twice 3 to push, 3.5 to publish, 2 for
+// ids, 0.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;
@@ -26,6 +26,10 @@ export const writeTimeoutMs = 3_000;
 export const writeLockTimeoutMs = 2_000;
 /** Silence in a transaction of several messages, after which Postgres ends the session: a push has less time. */
 export const idleInTransactionTimeoutMs = 10_000;
+/** To look on the gateway for another sampler. */
+export const otherSamplerTimeoutMs = 1_000;
+/** How old a tick of another sampler may be, so that this sampler still runs. */
+export const otherSamplerSeconds = 180;
 /** To push the gauges once. */
 export const pushTimeoutMs = 3_000;
 /** The ids of counted rows. */

@@ -59,7 +59,8 @@ export async function startPrometheus(
     const configuration = example
       .replace("../alertmanager/ledger.yml", "ledger.yml")
       .replace("127.0.0.1:9091", new URL(pushgatewayUrl).host)
-      .replace("[127.0.0.1:9093]", alertmanagerUrl ? `[${new URL(alertmanagerUrl).host}]` : "[]")
+      .replaceAll("[127.0.0.1:9093]", alertmanagerUrl ? `[${new URL(alertmanagerUrl).host}]` : "[]")
+      .replace("127.0.0.1:9090", `127.0.0.1:${port}`)
       .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
     await writeFile(path.join(folder, "prometheus.yml"), configuration);
     await writeFile(path.join(folder, "ledger.yml"), rules);

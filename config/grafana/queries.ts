@@ -3,7 +3,7 @@ import { blindnessMetric } from "../../lib/counts/blindness.ts";
 import type { Check } from "../../lib/counts/checks.ts";
 import { checkSuccessMetric, oldestItemMetric, openAgeMetric } from "../../lib/counts/counting.ts";
 import { outboxMetric } from "../../lib/counts/outbox.ts";
-import { infoMetric, sampleTimestampMetric } from "../../lib/counts/sample.ts";
+import { infoMetric, otherSamplerMetric, sampleTimestampMetric } from "../../lib/counts/sample.ts";
 import { ledgerJob, reconcilerJob } from "../../lib/gateway/pushgateway.ts";
 import { reconcilerMetric } from "../../lib/totals/events.ts";
 import { ofStage, silentAfterSeconds } from "./dashboard.ts";
@@ -96,7 +96,12 @@ export const watched =
   ` and ${blindnessMetric.evidenceSuccess}{${ofStage}} == 1 or ${blindnessMetric.evidenceSuccess}{${ofStage}} * 0)` +
   ` and on (stage) ${fresh}` +
   ` or ${firing(', alertname="VezaLedgerCheckBlind", check!=""')} * 2)`;
-/** When the last tick of each sampler started. In steps of 15 s: one of two samplers may be seen for seconds only. */
+/**
+ * When the last tick of each sampler started. In steps of 15 s: one of two samplers may be seen for seconds only. One
+ * that is never seen is known from the ticks of the other, without its version.
+ */
 export const lastTickOfEach =
-  `max by (stage, database, region, version) (max_over_time((${infoMetric}{${ofStage}}` +
-  ` * on (stage) group_left () max by (stage) (${sampleTimestampMetric}{${ofStage}}))[1h:15s]))`;
+  `(max by (stage, database, region, version) (max_over_time((${infoMetric}{${ofStage}}` +
+  ` * on (stage) group_left () max by (stage) (${sampleTimestampMetric}{${ofStage}}))[1h:15s]))` +
+  ` or on (stage, database, region)` +
+  ` max by (stage, database, region) (max_over_time(${otherSamplerMetric}{${ofStage}}[1h])))`;

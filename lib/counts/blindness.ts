@@ -4,7 +4,8 @@ import type { Evidence, Measured } from "../postgres/question.ts";
 import { type Check, checks, stateOf } from "./checks.ts";
 import type { Outcome } from "./counting.ts";
 
-// Could the tick have seen a stuck row? A count of 0 proves nothing when no row is written where the check looks.
+// Could the tick have seen a stuck row? A count of 0 proves nothing when no row is written where the check looks. And
+// do webhooks arrive? The reconciler may repair each row whose webhook is lost before it is overdue.
 
 export const blindnessMetric = {
   newest: "veza_ledger_newest_item_timestamp_seconds",
@@ -12,9 +13,10 @@ export const blindnessMetric = {
   inserts: "veza_ledger_table_inserts_total",
   checkInserts: "veza_ledger_check_inserts",
   watches: "veza_ledger_check_watches",
+  nearlyStuck: "veza_ledger_nearly_stuck_rows",
   evidenceSuccess: "veza_ledger_evidence_success",
 } as const;
-const { newest, outside, inserts, checkInserts, watches, evidenceSuccess } = blindnessMetric;
+const { newest, outside, inserts, checkInserts, watches, nearlyStuck, evidenceSuccess } = blindnessMetric;
 
 /** SQL: this time is over 5 minutes ahead of now: the reason `ahead` of a row that does not count. */
 export const isAhead = (time: string): string => own(`${time} > now() + interval '5 minutes'`);
@@ -23,17 +25,21 @@ export const blindnessFamilies: Family[] = [
   family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
   family("gauge", outside, "Rows in that state that do not count: no_time, or ahead of now by over 5 minutes."),
   family("counter", inserts, "Rows ever inserted, by Postgres' statistics."),
-  family("gauge", checkInserts, "Rows ever inserted into the check's table, where rows enter its state so."),
+  family("gauge", checkInserts, "Rows ever inserted into the check's table, where its rows wait for a webhook."),
   family("gauge", watches, "1 when the check watches a row of the last 5 minutes, 0 when not; for the same checks."),
+  family("gauge", nearlyStuck, "Rows in that state that count within 5 minutes; for the same checks."),
   family("gauge", evidenceSuccess, "1 when the evidence of a count was read, 0 when not; absent without a count."),
 ];
 
-const isByInserts = ({ entersBy }: Check) => entersBy === "insert";
+/** SQL: this time is at most 5 minutes from being stale: an hour's average, times 12, is how many rows grow so old. */
+const isNearlyStale = (time: string, staleAfter: string) =>
+  `${time} >= now() - interval '${staleAfter}' and ${time} < now() - interval '${staleAfter}' + interval '5 minutes'`;
 
 /** It reads what the count reads, once, and the rows that are not stale yet. */
 function seenBy(check: Check): Evidence {
-  const { id, table, time, staleAfter } = check;
+  const { id, table, time, staleAfter, waitsForWebhook } = check;
   const reasons = staleAfter ? ["no_time", "ahead"] : [];
+  const nearly = waitsForWebhook && staleAfter && `count(*) filter (where ${isNearlyStale(time, staleAfter)})`;
   return {
     of: id,
     question: own(`
@@ -41,17 +47,19 @@ function seenBy(check: Check): Evidence {
     count(*) filter (where ${isAhead(time)}) as ahead,
     extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz)::numeric
       as newest,
-    (coalesce(max(${time}) filter (where ${time} <= now()) > now() - interval '5 minutes', false))::int as watches
+    (coalesce(max(${time}) filter (where ${time} <= now()) > now() - interval '5 minutes', false))::int as watches,
+    ${nearly ?? "null"} as nearly_stuck
   from ${table} where ${stateOf(check)}`),
     seriesIn: (row) => [
       [newest, { check: id }, row.newest],
-      [watches, { check: id }, isByInserts(check) ? row.watches : undefined],
+      [watches, { check: id }, waitsForWebhook && row.watches],
+      [nearlyStuck, { check: id }, row.nearly_stuck],
       ...reasons.map((reason): Measured => [outside, { check: id, reason }, row[reason]]),
     ],
   };
 }
 
-const ofInserts = checks.filter(isByInserts);
+const ofWebhooks = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
 const tableList = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
 
 /**
@@ -83,7 +91,7 @@ const insertsOfTables: Evidence = {
   group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`),
   seriesIn: ({ table, inserts: value }) => [
     [inserts, { table }, value],
-    ...ofInserts
+    ...ofWebhooks
       .filter((check) => check.table === table)
       .map(({ id }): Measured => [checkInserts, { check: id }, value]),
   ],
@@ -91,6 +99,13 @@ const insertsOfTables: Evidence = {
 
 /** What tells a blind check, asked in the counts' round trip. */
 export const blindness: Evidence[] = [...checks.map(seenBy), insertsOfTables];
+
+/** The evidence without the nearly stuck rows of checks whose count failed: what spoils a count spoils them, too. */
+export const believed = (evidence: Series[], outcomes: Outcome[]): Series[] =>
+  evidence.filter(
+    ({ name, labels }) =>
+      name !== nearlyStuck || outcomes.some((outcome) => outcome.check.id === labels.check && !("error" in outcome)),
+  );
 
 /** The series that say, of each count, whether its evidence was read. `unread` is as in a Sample. */
 export function evidenceSuccessSeries(outcomes: Outcome[], unread: string[]): Series[] {

@@ -17,11 +17,11 @@ export interface Check<Id extends string = CheckId> {
   /** Status of the rows that the check watches. */
   status: string;
   /**
-   * How rows come into that state: they are inserted in it, or only ever updated to it. Where they are inserted, new
-   * rows that never show up in the state tell that the check is blind, as after a status was renamed. Where the
-   * reconciler repairs them, these inserts also tell how many late repairs are too many.
+   * Whether rows are inserted in that state, and wait there for a webhook of the provider. Then too many that grow old
+   * tell that webhooks are lost. And new rows that never show up in the state tell that the check is blind, as after a
+   * status was renamed.
    */
-  entersBy: "insert" | "update";
+  waitsForWebhook?: true;
   /** SQL: what else is true of these rows, made safe by `own`. It reads this table alone: a view can join another. */
   condition?: string;
   /** The columns that the condition reads. The roles get rights to them, and to no others. */
@@ -30,6 +30,26 @@ export interface Check<Id extends string = CheckId> {
   staleAfter?: string;
   /** Interval after which its alert fires, for a row that nobody has accepted. Without it, at any age. */
   overdueAfter?: string;
+}
+
+/**
+ * How often the reconciler sweeps, in minutes. The alerts about rows that it repairs wait for its sweeps, and
+ * VezaLedgerReconcilerDead for two of them.
+ */
+export const sweepMinutes = 5;
+
+/**
+ * An interval: this many minutes, and then this many sweeps of the reconciler, which come every `everyMinutes`. Throws
+ * if they come less often than every 10 minutes.
+ */
+export function afterSweeps(minutes: number, sweeps: number, everyMinutes: number = sweepMinutes): string {
+  if (everyMinutes > 10) {
+    throw new Error(
+      `sweepMinutes is ${everyMinutes}, and may be 10 at most: the alerts about stuck rows wait for two sweeps, and ` +
+        `would come ${2 * everyMinutes} minutes late. Have the reconciler sweep more often.`,
+    );
+  }
+  return `${minutes + sweeps * everyMinutes} minutes`;
 }
 
 /**
@@ -44,11 +64,11 @@ const declared = [
     table: "orders",
     time: "created_at",
     status: "pending",
-    entersBy: "insert",
+    waitsForWebhook: true,
     condition: "hyperswitch_payment_id <> ''",
     columns: ["hyperswitch_payment_id"],
     staleAfter: "30 minutes",
-    overdueAfter: "40 minutes",
+    overdueAfter: afterSweeps(30, 2),
   },
   {
     id: "stuck_refunds",
@@ -57,11 +77,11 @@ const declared = [
     table: "refunds",
     time: "created_at",
     status: "pending",
-    entersBy: "insert",
+    waitsForWebhook: true,
     condition: "hyperswitch_refund_id <> ''",
     columns: ["hyperswitch_refund_id"],
     staleAfter: "30 minutes",
-    overdueAfter: "40 minutes",
+    overdueAfter: afterSweeps(30, 2),
   },
   {
     id: "failed_transfers",
@@ -70,7 +90,6 @@ const declared = [
     table: "seller_transfers",
     time: "updated_at",
     status: "permanently_failed",
-    entersBy: "update",
   },
   {
     id: "orphan_refunds",
@@ -79,11 +98,10 @@ const declared = [
     table: "refunds",
     time: "created_at",
     status: "pending",
-    entersBy: "insert",
     condition: "(hyperswitch_refund_id is null or hyperswitch_refund_id = '')",
     columns: ["hyperswitch_refund_id"],
     staleAfter: "5 minutes",
-    overdueAfter: "10 minutes",
+    overdueAfter: afterSweeps(5, 1),
   },
   {
     id: "pending_reversals",
@@ -92,7 +110,6 @@ const declared = [
     table: "seller_transfers",
     time: "updated_at",
     status: "reversal_pending",
-    entersBy: "update",
     staleAfter: "30 minutes",
     overdueAfter: "40 minutes",
   },

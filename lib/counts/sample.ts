@@ -9,7 +9,7 @@ import { askSession } from "../postgres/session-facts.ts";
 import type { DatabaseTarget } from "../settings/settings.ts";
 import { acceptedFamilies, acceptedSeries, measureUnaccepted, type Unaccepted } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
-import { blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
+import { believed, blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
 import { type Check, checks } from "./checks.ts";
 import { checkFamilies, type Outcome, runChecks, seriesOf } from "./counting.ts";
 import { outbox, outboxFamilies, outboxTable } from "./outbox.ts";
@@ -80,6 +80,7 @@ const replaceIn = (outcomes: Outcome[], by: Outcome[]) =>
 
 export const infoMetric = "veza_ledger_sampler_info";
 export const sampleTimestampMetric = "veza_ledger_sample_timestamp_seconds";
+export const otherSamplerMetric = "veza_ledger_other_sampler_timestamp_seconds";
 export const sampleDurationMetric = "veza_ledger_sample_duration_seconds";
 
 export const sampleFamilies: Family[] = [
@@ -89,6 +90,7 @@ export const sampleFamilies: Family[] = [
   amountFamily,
   ...outboxFamilies,
   family("gauge", infoMetric, "1; who counts: version, AWS region, and the database's name with a digest of its host."),
+  family("gauge", otherSamplerMetric, "Unix time of a tick of another sampler, whose numbers this tick has replaced."),
   family("gauge", sampleTimestampMetric, "Unix time at which the tick started; the counts are no older than that."),
   family("gauge", sampleDurationMetric, "Seconds from the start of the tick until the last answer of Postgres."),
 ];
@@ -98,21 +100,28 @@ export interface Tick {
   sampledAtSeconds: number;
   durationSeconds: number;
   database: DatabaseTarget;
+  /** The other sampler whose numbers this tick replaces, if there is one. */
+  other?: Series | undefined;
 }
 
-/** The sample in Prometheus' text format. Its info tells two samplers apart that overwrite each other's group. */
-export function exposeSample(sample: Sample, tick: Tick): Promise<string> {
-  const { database, sampledAtSeconds, durationSeconds } = tick;
-  const { outcomes, evidence, unread, unaccepted } = sample;
+/** The labels that say who counts. They tell two samplers apart that push to one group. */
+export function infoOf({ host, port, database }: DatabaseTarget): Series["labels"] {
   const { VERSION, npm_package_version, AWS_REGION: region = "" } = process.env;
-  const digest = hash("sha256", `${database.host}:${database.port}`).slice(0, 8);
-  const info = { version: VERSION ?? npm_package_version ?? "", region, database: `${database.database}@${digest}` };
+  const digest = hash("sha256", `${host}:${port}`).slice(0, 8);
+  return { version: VERSION ?? npm_package_version ?? "", region, database: `${database}@${digest}` };
+}
+
+/** The sample in Prometheus' text format. */
+export function exposeSample(sample: Sample, tick: Tick): Promise<string> {
+  const { database, sampledAtSeconds, durationSeconds, other } = tick;
+  const { outcomes, evidence, unread, unaccepted } = sample;
   return expose(sampleFamilies, [
     ...seriesOf(outcomes, sampledAtSeconds, unaccepted),
     ...acceptedSeries(outcomes, unaccepted),
-    ...evidence,
+    ...believed(evidence, outcomes),
     ...evidenceSuccessSeries(outcomes, unread),
-    series(infoMetric, info, 1),
+    series(infoMetric, infoOf(database), 1),
+    ...(other ? [other] : []),
     series(sampleTimestampMetric, {}, sampledAtSeconds),
     series(sampleDurationMetric, {}, durationSeconds),
   ]);

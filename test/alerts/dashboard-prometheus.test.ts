@@ -6,7 +6,7 @@ import { amountMetric } from "../../lib/counts/amounts.ts";
 import { blindnessMetric } from "../../lib/counts/blindness.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { outboxMetric } from "../../lib/counts/outbox.ts";
-import { exposeSample } from "../../lib/counts/sample.ts";
+import { exposeSample, otherSamplerMetric } from "../../lib/counts/sample.ts";
 import { series } from "../../lib/gateway/exposition.ts";
 import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { reconcilerMetric } from "../../lib/totals/events.ts";
@@ -45,15 +45,17 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): 
       series(blindnessMetric.newest, { check }, tick - 60),
       series(blindnessMetric.checkInserts, { check }, 7),
       series(blindnessMetric.watches, { check }, 1),
+      series(blindnessMetric.nearlyStuck, { check }, 1),
       series(amountMetric, { check, currency: "EUR" }, 310.2),
       series(acceptedMetric, { check }, 1),
       series(acceptedUntilMetric, { check }, tick + 86_400),
     ]),
   ];
   const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
+  const otherSampler = series(otherSamplerMetric, { region: "", database: "other" }, tick - 60);
   const sampler = await exposeSample(
     { outcomes, evidence, unread: [], unaccepted: new Map() },
-    { sampledAtSeconds: tick, durationSeconds: 0.02, database },
+    { sampledAtSeconds: tick, durationSeconds: 0.02, database, other: otherSampler },
   );
   const reconciler = await exposeTotals([series(reconcilerMetric.lastRun, {}, tick)]);
   for (const name of exportedMetrics) expect(sampler + reconciler, "a metric is not pushed here").toContain(`${name} `);

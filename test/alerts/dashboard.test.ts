@@ -1,8 +1,7 @@
 // What the committed dashboard shows and links to. dashboard-prometheus.test.ts runs its queries.
 import { expect, it } from "vitest";
 import { silentAfterSeconds } from "../../config/grafana/dashboard.ts";
-import { sweepSeconds } from "../../config/words-of-checks.ts";
-import { checks } from "../../lib/counts/checks.ts";
+import { checks, sweepMinutes } from "../../lib/counts/checks.ts";
 import { dashboard } from "../helpers/monitoring.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
@@ -41,5 +40,5 @@ it("calls numbers old, and the reconciler late, when the rules do", async () => 
   const exprOf = (alert: string) => expressions.find((each) => each.startsWith(alert)) ?? "";
   expect(exprOf("VezaLedgerSamplerSilent")).toMatch(new RegExp(`> ${silentAfterSeconds}$`));
   expect(exprOf("VezaLedgerAlive")).toMatch(new RegExp(`< ${silentAfterSeconds}$`));
-  expect(exprOf("VezaLedgerReconcilerDead")).toMatch(new RegExp(`> 2 \\* ${sweepSeconds}$`, "m"));
+  expect(exprOf("VezaLedgerReconcilerDead")).toMatch(new RegExp(`> 2 \\* ${60 * sweepMinutes}$`, "m"));
 });

@@ -1,7 +1,8 @@
 // What tells a blind check: the newest row, rows that can never count, and inserts.
 
 import { expect, it } from "vitest";
-import { checks } from "../../lib/counts/checks.ts";
+import { blindness } from "../../lib/counts/blindness.ts";
+import { checks, questionOf } from "../../lib/counts/checks.ts";
 import { databasePerTest, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, needsTime, onTable } from "../helpers/models.ts";
@@ -14,7 +15,7 @@ const outside = (check: string, reason: string) => `rows_outside{check=${check},
 const inserts = (table: string) => `table_inserts_total{table=${table}}`;
 const watches = (check: string) => `check_watches{check=${check}}`;
 const success = (check: string) => `evidence_success{check=${check}}`;
-const byInserts = checks.filter(({ entersBy }) => entersBy === "insert");
+const ofWebhooks = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
 
 it.each(checks)("of $id: its newest row up to now, of any age, and rows that it can never count", async (check) => {
   const { id, table, time, staleAfter } = check;
@@ -44,7 +45,7 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
   else expect(Object.keys(seen).filter((name) => name.includes(`rows_outside{check=${id}`))).toEqual([]);
 });
 
-it.each(byInserts)("of $id: whether it watches a row of the last 5 minutes", async (check) => {
+it.each(ofWebhooks)("of $id: whether it watches a row of the last 5 minutes", async (check) => {
   const watched = async () => (await evidence())[watches(check.id)];
   expect(await watched()).toBe(0);
   const rows = ["6 minutes", "-1 minute"].map((age) => insertRows(check, 1, { age }));
@@ -54,13 +55,42 @@ it.each(byInserts)("of $id: whether it watches a row of the last 5 minutes", asy
   expect(await watched()).toBe(1);
 });
 
-it("tells inserts and watched rows where rows are inserted into a check's state, and not where they are updated to it", async () => {
-  const told = Object.keys(await evidence()).filter((name) => /^check_(watches|inserts)/.test(name));
-  const [inserted, updated] = ["stuck_orders", "pending_reversals"].map((check) =>
-    told.filter((name) => name.includes(`{check=${check}}`)),
-  );
-  expect(inserted?.sort()).toEqual(["check_inserts{check=stuck_orders}", "check_watches{check=stuck_orders}"]);
-  expect(updated).toEqual([]);
+it.each(ofWebhooks)("of $id: the rows that count within 5 minutes, to the border, at one moment", async (check) => {
+  const { table, time } = check;
+  const ages = {
+    nearly: ["25 minutes 1 microsecond", "29 minutes", "30 minutes"],
+    counted: ["30 minutes 1 microsecond"],
+  };
+  const others = ["25 minutes", "1 minute", "-25 minutes"];
+  const rows = [...ages.nearly, ...ages.counted, ...others].map((age) => insertRows(check, 1, { age }));
+  const more = [
+    insertRows(check, 1, { age: "27 minutes", status: "settled" }),
+    insertRows(check, 1, { age: "27 minutes", hasProviderId: false }),
+    `alter table ${table} alter ${time} drop not null; update ${table} set ${time} = null where ${time} = now() - interval '1 minute';`,
+  ];
+  const { question = "" } = blindness.find(({ of }) => of === check.id) ?? {};
+  const answers = await database.admin.begin(async (sql) => {
+    await sql.unsafe([...rows, ...more].join(""));
+    return [await sql.unsafe(question), await sql.unsafe(questionOf(check, { withOldest: true }))];
+  });
+  expect(answers).toMatchObject([[{ nearly_stuck: "3" }], [{ count: "1" }]]);
+  expect(await evidence()).toHaveProperty(`nearly_stuck_rows{check=${check.id}}`);
+});
+
+it("tells inserts, watched rows and nearly stuck rows of the checks whose rows wait for a webhook, and of no others", async () => {
+  const named = Object.keys(await evidence()).filter((name) => /^(check_(watches|inserts)|nearly)/.test(name));
+  const metrics = ["check_inserts", "check_watches", "nearly_stuck_rows"];
+  const due = ["stuck_orders", "stuck_refunds"].flatMap((id) => metrics.map((metric) => `${metric}{check=${id}}`));
+  expect(named.sort()).toEqual(due.sort());
+});
+
+it("does not tell nearly stuck rows where what spoils the count spoils them, too", async () => {
+  captureLog();
+  await run(`alter table orders alter created_at type date; ${insertRows({ id: "stuck_refunds" }, 1)}`);
+  const seen = await evidence();
+  expect(seen).toMatchObject({ "check_success{check=stuck_orders}": 0, "check_watches{check=stuck_orders}": 0 });
+  expect(seen).not.toHaveProperty("nearly_stuck_rows{check=stuck_orders}");
+  expect(seen).toHaveProperty("nearly_stuck_rows{check=stuck_refunds}", 0);
 });
 
 it("counts inserts by Postgres' statistics: into all partitions, and into the table of a view", async () => {

@@ -12,6 +12,7 @@ import { setEnvironment } from "../helpers/environment.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
+import { setGroup } from "../helpers/monitoring.ts";
 import { runScript } from "../helpers/processes.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { httpServer, tcpServer } from "../helpers/servers.ts";
@@ -73,6 +74,35 @@ it("pushes the gauges, the oldest rows, its version, time and duration, and logs
   expect(successes(series)).toEqual(allKnown);
   expect(log[0]).toEqual({ level: "info", message: "tick", ...counts, duration_seconds: 1.234 });
   expect(log).toHaveLength(3); // And the rows.
+});
+
+it("tells whose numbers it has replaced: of another region or database within 3 minutes, and of no other version", async () => {
+  const others = async () => {
+    await tick();
+    const series = await scrape(stage);
+    const found = Object.entries(series).filter(([name]) => name.includes("other_sampler"));
+    return { at: series.veza_ledger_sample_timestamp_seconds, others: Object.fromEntries(found) };
+  };
+  const otherTick = (database: string, region: string, at: number) =>
+    setGroup(inject("pushgatewayUrl"), "veza_ledger", stage, [
+      `veza_ledger_sampler_info{version="1",region="${region}",database="${database}"} 1`,
+      `veza_ledger_sample_timestamp_seconds ${at}`,
+    ]);
+  const name = (database: string, region: string) =>
+    `veza_ledger_other_sampler_timestamp_seconds{database="${database}",region="${region}"}`;
+  setEnvironment({ VERSION: "1", AWS_REGION: "eu-test-1" });
+  expect((await others()).others).toEqual({});
+  setEnvironment({ VERSION: "2" });
+  const { at, others: ofItself } = await others();
+  expect(ofItself).toEqual({});
+  setEnvironment({ AWS_REGION: "us-test-1" });
+  expect(Object.values((await others()).others)).toEqual([at]);
+  const now = Math.floor(Date.now() / 1000);
+  await otherTick("ledger@other", "us-test-1", now - 170);
+  expect((await others()).others).toEqual({ [name("ledger@other", "us-test-1")]: now - 170 });
+  expect((await others()).others).toEqual({});
+  await otherTick("ledger@other", "us-test-1", now - 240);
+  expect((await others()).others).toEqual({});
 });
 
 it("pushes -1 and no oldest row for a check that fails, and logs which and why", async () => {
@@ -168,7 +198,8 @@ it("ends in time whatever falls silent, each in a process with nothing else in i
   const mute = { database: `postgres://sampler:hunter2@127.0.0.1:${port}/x`, gateway };
   const both = { DATABASE_URL: mute.database, PUSHGATEWAY_URL: mute.gateway };
   const cases: Record<string, [settings: Record<string, string>, ends: RegExp, limitMs: number]> = {
-    // 8 s to count, 3.5 s to publish, 2 s for ids, and twice 3 s to push. The rest is for the machine.
+    // 8 s to count, 1 s to look for another sampler, twice 3 s to push, 3.5 s to publish, and 2 s for ids. The rest is
+    // for the machine.
     silent: [{ DATABASE_URL: mute.database }, /CONNECT_TIMEOUT.*\ncounts .*"stuck_orders":-1/s, 20_000],
     falling: [{ DATABASE_URL: await fallingMute() }, /^counts .*"stuck_orders":3/m, 20_000],
     gateway: [{ PUSHGATEWAY_URL: mute.gateway }, /^failed: .*no answer within 3000 ms/m, 12_000],

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { alertOf, isPage, isRepaired, told } from "../../config/words-of-checks.ts";
 import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { isAhead } from "../../lib/counts/blindness.ts";
-import { checks, rowsOf, stateOf } from "../../lib/counts/checks.ts";
+import { afterSweeps, checks, rowsOf, stateOf } from "../../lib/counts/checks.ts";
 import { outboxLateAfter } from "../../lib/counts/outbox.ts";
 import { own, plain } from "../../lib/postgres/own-names.ts";
 import { settingNames } from "../../lib/settings/settings.ts";
@@ -131,11 +131,18 @@ it("the documents have the phases of the reconciler, and what each of its metric
   return expectIn([["docs/events.md", `| a row was repaired; \`phase\` is ${named} |`], ...rows]);
 });
 
-it("npm run generate writes the checks that page into each matcher of several, and twice the interval of sweeps", async () => {
+it("npm run generate writes the checks that page, and twice the interval of sweeps, into its marks and nowhere else", async () => {
   const wrong = rulesText.replaceAll(/\b(check[=!]~)"[^"]*"/g, '$1"wrong"').replaceAll(/> 2 \* \d+$/gm, "> 2 * 1");
   expect(wrong.split('"wrong"').length).toBeGreaterThan(5);
   expect(wrong.split("> 2 * 1\n")).toHaveLength(3);
-  expect(await rulesFile(wrong)).toBe(await rulesFile(rulesText));
+  expect(await rulesFile(wrong)).toBe(rulesText);
+  const byHand = `${rulesText}      - { alert: ByHand, expr: 'veza_ledger_overdue_rows{check=~"stuck_refunds|other"} > 2 * 7' }\n`;
+  expect(await rulesFile(byHand)).toBe(byHand);
+});
+
+it("a reconciler that sweeps less often than every 10 minutes is refused, and patience follows from its period", () => {
+  expect([afterSweeps(30, 2, 10), afterSweeps(30, 2, 5), afterSweeps(5, 1, 5)].map(minutesIn)).toEqual([50, 40, 10]);
+  expect(() => afterSweeps(30, 2, 15)).toThrow(/^sweepMinutes is 15, and may be 10 at most: .* 30 minutes late/);
 });
 
 it("stuck orders have the threshold that the page of reasons and the Go example name", async () => {

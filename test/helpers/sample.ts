@@ -1,5 +1,5 @@
 import { acceptedSeries } from "../../lib/counts/accepted.ts";
-import { evidenceSuccessSeries } from "../../lib/counts/blindness.ts";
+import { believed, evidenceSuccessSeries } from "../../lib/counts/blindness.ts";
 import type { CheckId } from "../../lib/counts/checks.ts";
 import { type Outcome, seriesOf } from "../../lib/counts/counting.ts";
 import { type Sample, takeSample } from "../../lib/counts/sample.ts";
@@ -24,7 +24,7 @@ export async function evidenceOf(url: string, names = /./): Promise<Record<strin
   const series = [
     ...seriesOf(outcomes, Date.now() / 1000, unaccepted),
     ...acceptedSeries(outcomes, unaccepted),
-    ...evidence,
+    ...believed(evidence, outcomes),
     ...evidenceSuccessSeries(outcomes, unread),
   ];
   const all = series.map(({ name, labels, value }) => [`${name.slice(12)}{${labelsOf(labels)}}`, value] as const);

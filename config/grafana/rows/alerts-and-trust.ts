@@ -39,7 +39,7 @@ const firingPanel = (): AnyPanel =>
       it.`,
     unit: "none",
     size: [14, 11],
-    links: [link("Runbook: all alerts", entryOf("README"))],
+    links: [link("Runbook: all alerts", entryOf("README")), ...runbook("VezaLedgerAlertsFail")],
     targets: [instant(firingAlerts, "{{alertname}}").format(PromQueryFormat.Table)],
   })
     .noValue("No alert fires, if the rules are loaded.")

@@ -6,8 +6,9 @@ import {
   YAxisConfigBuilder,
 } from "@grafana/grafana-foundation-sdk/heatmap";
 import { PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
+import { sweepMinutes } from "../../../lib/counts/checks.ts";
 import { phases, reconcilerMetric } from "../../../lib/totals/events.ts";
-import { sweepSeconds, told } from "../../words-of-checks.ts";
+import { told } from "../../words-of-checks.ts";
 import { ofStage } from "../dashboard.ts";
 import {
   type AnyPanel,
@@ -59,7 +60,7 @@ export const reconcilerPanels = (): AnyPanel[] => [
     ],
   })
     .mappings([textFor({ "-1": unknown, 0: never })])
-    .thresholds(thresholds({ [2 * sweepSeconds]: "orange", [3 * sweepSeconds]: "red" })),
+    .thresholds(thresholds({ [2 * 60 * sweepMinutes]: "orange", [3 * 60 * sweepMinutes]: "red" })),
   colorLines(
     timeSeries({
       title: "Rows repaired in the last hour",
