@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -201,6 +202,46 @@ func TestSendDialsAnewWhenItsConnectionWasClosed(t *testing.T) {
 		if err := client.Send(ctx, "sweep-1"); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// As many as an outbox sends at a time; Go keeps two connections, if nobody says more.
+func TestSendsSideBySideKeepTheirConnections(t *testing.T) {
+	const rounds = 20
+	var mutex sync.Mutex
+	here, release := 0, make(chan bool)
+	connections := map[string]bool{}
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		connections[r.RemoteAddr] = true
+		mine := release
+		if here++; here == maxRequests { // All of the round.
+			close(release)
+			here, release = 0, make(chan bool)
+		}
+		mutex.Unlock()
+		select {
+		case <-mine:
+			recorded(w)
+		case <-r.Context().Done():
+		}
+	})
+	for range rounds {
+		var group sync.WaitGroup
+		for range maxRequests {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				if err := client.Send(ctx, "sweep-1"); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		group.Wait()
+	}
+	// A connection may be idle only after its answer was read, and the next round dials another.
+	if len(connections) > maxRequests+rounds {
+		t.Errorf("%d connections", len(connections))
 	}
 }
 

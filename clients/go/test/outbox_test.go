@@ -62,10 +62,9 @@ func TestNoTransactionOrConnectionIsHeldDuringARequest(t *testing.T) {
 
 func TestAProcessSendsFourAtATime(t *testing.T) {
 	db := open(t)
-	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 200) as n")
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, 40) as n")
 	var mutex sync.Mutex
 	now, most := 0, 0
-	connections := map[string]bool{}
 	fourAreHere := make(chan bool)
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		mutex.Lock()
@@ -75,7 +74,6 @@ func TestAProcessSendsFourAtATime(t *testing.T) {
 				close(fourAreHere)
 			}
 		}
-		connections[r.RemoteAddr] = true
 		mutex.Unlock()
 		select {
 		case <-fourAreHere:
@@ -86,9 +84,9 @@ func TestAProcessSendsFourAtATime(t *testing.T) {
 		mutex.Unlock()
 		recorded(w)
 	})
-	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 200})
-	if most != workers || len(connections) > 2*workers {
-		t.Errorf("%d at a time, on %d connections", most, len(connections))
+	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 40})
+	if most != workers {
+		t.Errorf("%d at a time", most)
 	}
 }
 
@@ -823,13 +821,20 @@ func TestDrainEndsWithItsContextWhenPostgresFallsSilent(t *testing.T) {
 			_, err := outbox.Drain(drainCtx)
 			ended <- err
 		}()
-		err := within(t, 8*time.Second, "the end, before that of a statement", ended)
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
+		isOver := time.After(8 * time.Second) // Before that of a statement.
+		for isEnded := false; !isEnded; {
+			select {
+			case err := <-ended:
+				if isEnded = true; !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+			case <-isOver:
+				t.Fatal("it waits for Postgres")
+			case <-time.After(time.Millisecond): // The pool is the application's, too.
+				if open := db.Stats().InUse; open > 2 {
+					t.Fatalf("%d connections wait for Postgres", open)
+				}
+			}
 		}
-	}
-	// The pool is the application's, too.
-	if open := db.Stats().InUse; open > 2 {
-		t.Errorf("%d connections wait for Postgres", open)
 	}
 }
