@@ -8,24 +8,8 @@ import { rowFunctions } from "./row-functions.ts";
 
 /** config/postgres/schema.sql */
 export function schemaFile(text: string): string {
-  const ids = checks.map(({ id }) => id);
-  const listed = ids.map((id) => `'${id}'`).join(", ");
-  return between(
-    between(text, "first day", listed),
-    "checks",
-    `if not exists (
-  select from pg_constraint
-  where conrelid = 'ledger_metrics.accepted'::regclass and conname = 'there is no such check'
-    and position('[${ids.join(", ")}]'
-      in replace(replace(pg_get_constraintdef(oid), '::text', ''), '''', '')) > 0
-) then
-  alter table ledger_metrics.accepted
-    drop constraint if exists known_check, drop constraint if exists "there is no such check",
-    add constraint "there is no such check" check ("check" in (
-      ${listed}
-    )) not valid;
-end if;`,
-  );
+  const listed = checks.map(({ id }) => `'${id}'`).join(", ");
+  return between(between(text, "first day", listed), "checks", listed);
 }
 
 /** config/postgres/roles.sql */

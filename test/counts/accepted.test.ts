@@ -345,6 +345,20 @@ it("an upgrade with the same checks waits for nobody who writes, and one with ot
   await accept("orphan_refunds", 1);
 });
 
+it("an upgrade changes a constraint whose definition has changed under the same name, and no other", async () => {
+  const name = '"why is empty: say why, for whoever reads it later"';
+  const oids = () =>
+    database.admin`select oid::int from pg_constraint where conrelid = 'ledger_metrics.accepted'::regclass order by conname`;
+  const before = await oids();
+  await run(`alter table ledger_metrics.accepted drop constraint ${name}, add constraint ${name} check (why <> 'x');
+    comment on constraint ${name} on ledger_metrics.accepted is 'check (why <> ''x'')'`);
+  await runSqlFiles(database.adminUrl, setUp);
+  const unsaid = `insert into ledger_metrics.accepted ("check", id, until, why) values ('stuck_orders', '1', now(), '')`;
+  await expect(run(unsaid)).rejects.toThrow("why is empty");
+  const after = await oids();
+  expect(after.filter(({ oid }) => !before.some((kept) => kept.oid === oid))).toHaveLength(1);
+});
+
 /** The table of accepted rows: its columns, constraints, and the rights of people on call. */
 async function shape() {
   const columns = await database.admin`
