@@ -1,27 +1,23 @@
 // One connection: how it is dialled, lost and closed, and what becomes of its queries then.
 
 import net from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { dialTimeoutMs } from "../../lib/limits.ts";
-import { type Database, isConnectionError, isConnectionLost, withDeadline } from "../../lib/postgres/database.ts";
+import { isConnectionError, isConnectionLost, withDeadline } from "../../lib/postgres/database.ts";
 import { beginReading } from "../../lib/postgres/transaction.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
-import { databaseForFile, targetOf } from "../helpers/database.ts";
+import { databaseForFile, openFor, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { fullPort, tcpServer } from "../helpers/servers.ts";
 import { startStopwatch } from "../helpers/stopwatch.ts";
 
 const database = await databaseForFile();
 
-async function openWith(tls: DatabaseTarget["tls"], port?: number, timeoutMs = 60_000): Promise<Database> {
-  const target = { ...targetOf(database.receiverUrl), tls, ...(port && { port }) };
-  const connection = await connect(async () => target, "test", deadlineFor("Postgres", timeoutMs));
-  onTestFinished(() => connection.close());
-  return connection;
-}
+type Tls = DatabaseTarget["tls"];
+const targetWith = (tls: Tls, port?: number) => ({ ...targetOf(database.receiverUrl), tls, ...(port && { port }) });
+const openWith = (tls: Tls, port?: number) => openFor(targetWith(tls, port));
 
 /** Rejections that nobody can catch would end the process; vitest reports them, and this names them. */
 const uncaught: unknown[] = [];
@@ -59,7 +55,7 @@ it.each([
 
 it("waits longer for a query than for the start-up, with and without TLS", async () => {
   const seconds = (dialTimeoutMs + 500) / 1000;
-  const ask = async (tls: DatabaseTarget["tls"]) => {
+  const ask = async (tls: Tls) => {
     const { sql } = await openWith(tls);
     return await sql`select pg_sleep(${seconds}), 1 as one`;
   };
@@ -67,7 +63,7 @@ it("waits longer for a query than for the start-up, with and without TLS", async
 });
 
 describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
-  const open = (port?: number, timeoutMs?: number) => openWith(tls, port, timeoutMs);
+  const open = (port?: number) => openWith(tls, port);
 
   it("raises nothing that nobody hears when it is closed, right behind a write or at any other moment", async () => {
     for (let round = 0; round < 60; round += 1) {
@@ -95,7 +91,8 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
       sockets.push(socket.resume());
       treat(socket);
     });
-    const { error, ms } = await timed(open(port, 1_000));
+    const dialling = connect(async () => targetWith(tls, port), "test", deadlineFor("Postgres", 1_000));
+    const { error, ms } = await timed(dialling);
     expect(error.message).toMatch(reason);
     expect(ms).toBeLessThan(limitMs);
     await expect.poll(() => sockets.map(({ closed }) => closed)).toEqual([true]);
@@ -119,8 +116,10 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
   it.each([true, false])("tells at once that its connection is lost, idle or not (reset: %s)", async (isReset) => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
     const [idle, busy] = await Promise.all([open(port), open(port)]);
-    const asking = timed(withDeadline(busy, deadlineFor("test", 20_000), (sql) => sql`select pg_sleep(20)`));
-    await sleep(50);
+    const [row] = await busy.sql`select pg_backend_pid() as pid`;
+    const asking = timed(withDeadline(busy, deadlineFor("test", 60_000), (sql) => sql`select pg_sleep(60)`));
+    const asked = () => database.admin`select from pg_stat_activity where pid = ${row?.pid} and query ~ 'pg_sleep'`;
+    await expect.poll(asked).toHaveLength(1);
     cut(isReset);
     const { error, ms } = await asking;
     expect(error).toSatisfy(isConnectionError);

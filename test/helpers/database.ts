@@ -4,10 +4,10 @@ import { afterAll, beforeEach, inject, onTestFinished } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import type { Connections } from "../../lib/postgres/connections.ts";
-import type { Database } from "../../lib/postgres/database.ts";
-import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
+import { codeOf, type Database } from "../../lib/postgres/database.ts";
+import { type DatabaseTarget, parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { startPostgres } from "../../local/postgres.ts";
-import { createTemplate } from "./template.ts";
+import { copyingFiles, createTemplate } from "./template.ts";
 
 export interface TestDatabase {
   /** As the superuser. */
@@ -41,7 +41,7 @@ export async function serverForFile(): Promise<string> {
 export async function createDatabase(serverUrl = inject("adminUrl")): Promise<TestDatabase> {
   const name = `ledger_${randomBytes(6).toString("hex")}`;
   const server = sessionOn(serverUrl);
-  await server.unsafe(`create database ${name} template ledger`);
+  await server.unsafe(`create database ${name} template ledger ${await copyingFiles(server)}`);
   const as = (login: string) => serverUrl.replace(/\w+$/, name).replace(/\/\/.*@/, `//${login}@`);
   const adminUrl = as("postgres:postgres");
   const admin = postgres(adminUrl, { max: 4, onnotice: () => {} });
@@ -110,10 +110,19 @@ export const waitingPublishers = ({ admin }: TestDatabase) => admin`select from 
     and database = (select oid from pg_database where datname = current_database())`;
 
 /** One connection, closed when the test is finished. */
-export async function openConnection(url: string): Promise<Database> {
-  const connection = await connect(async () => targetOf(url), "test", deadlineFor("test", 60_000));
-  onTestFinished(() => connection.close());
-  return connection;
+export const openConnection = (url: string): Promise<Database> => openFor(targetOf(url));
+
+/** The same, by settings. A busy machine may exceed the limit to dial, which no test means that only wants to begin. */
+export async function openFor(target: DatabaseTarget): Promise<Database> {
+  for (const until = Date.now() + 120_000; ; ) {
+    try {
+      const connection = await connect(async () => target, "test", deadlineFor("test", 60_000));
+      onTestFinished(() => connection.close());
+      return connection;
+    } catch (error) {
+      if (codeOf(error) !== "CONNECT_TIMEOUT" || Date.now() > until) throw error;
+    }
+  }
 }
 
 /** Lends this connection until it is lost, and what `open` opens from then on. */
