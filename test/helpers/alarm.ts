@@ -92,10 +92,12 @@ export function alarmState(alarm: Alarm, series: (number | undefined)[]): State 
 export function alarmStates(alarm: Alarm, values: Value[], fromMs: number, toMs: number, delayMs: number): State[] {
   const periodMs = alarm.Period * 1000;
   const states: State[] = [];
+  const count = alarm.EvaluationPeriods + 10;
   for (let nowMs = fromMs; nowMs <= toMs; nowMs += 60_000) {
-    const series = Array.from({ length: alarm.EvaluationPeriods + 10 }, (_, index) => {
+    const seen = values.filter(({ atMs }) => atMs >= nowMs - count * periodMs && atMs + delayMs < nowMs);
+    const series = Array.from({ length: count }, (_, index) => {
       const endMs = nowMs - index * periodMs;
-      const inPeriod = values.filter(({ atMs }) => atMs >= endMs - periodMs && atMs < endMs && atMs + delayMs < nowMs);
+      const inPeriod = seen.filter(({ atMs }) => atMs >= endMs - periodMs && atMs < endMs);
       return datapointOf(alarm, inPeriod);
     });
     states.push(alarmState(alarm, series.reverse()));
