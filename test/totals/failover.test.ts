@@ -1,6 +1,7 @@
 // What each failover, restore and mix-up costs, on real servers: docs/lost-and-wrong-events.md.
 
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import type postgres from "postgres";
 import { afterAll, expect, it, onTestFinished } from "vitest";
@@ -167,6 +168,7 @@ it("loses nothing that was confirmed with a synchronous standby, whoever cancels
       const waiting = await onPrimary`
         select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep' and usename <> 'postgres'`;
       cancels += waiting.length;
+      await sleep(5);
     }
   })();
   expect(await sending).toEqual(all(late, 503));
