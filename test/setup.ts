@@ -38,7 +38,8 @@ export default async function setup({ provide }: TestProject) {
     const template = path.join(cluster.folder, "template");
     await promisify(execFile)("cp", ["-a", path.join(cluster.folder, "data"), template]);
     const port = await freePort();
-    const settings = ["fsync=off", "max_connections=200", "max_prepared_transactions=5"];
+    // An autovacuum that happens to run changes statistics and plans, and holds up what drops a database.
+    const settings = ["fsync=off", "autovacuum=off", "max_connections=200", "max_prepared_transactions=5"];
     const flags = settings.flatMap((setting) => ["-c", setting]);
     const server = await runCluster(cluster, port, [...flags, ...tlsFlags(certificates)], { keepsFolder: false });
     started.push({ stop: () => server.end() });
