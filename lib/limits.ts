@@ -47,7 +47,10 @@ export const comparePushTimeoutMs = 1_500;
  * AWS have, since serverless.yml lets five run at once. On Lambda, a process uses one.
  */
 export const maxConnections = 5;
-/** How long an unused connection is lent again: over any statement, under the idle limit of a NAT or proxy. */
+/**
+ * How long after its last use a connection is lent again. It is longer than any statement takes, and shorter than the
+ * time after which a NAT or a proxy drops an idle connection.
+ */
 export const connectionFreshMs = 10_000;
 /** How long secrets are kept, and when they are read again where they could not be read, or an invocation failed. */
 export const secretsFreshMs = 5 * 60_000;

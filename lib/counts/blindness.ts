@@ -35,7 +35,7 @@ export const blindnessFamilies: Family[] = [
 const isNearlyStale = (time: string, staleAfter: string) =>
   `${time} >= now() - interval '${staleAfter}' and ${time} < now() - interval '${staleAfter}' + interval '5 minutes'`;
 
-/** It reads what the count reads, once, and the rows that are not stale yet. */
+/** Reads the same index as the count, once, including the rows that are too young to count. */
 function seenBy(check: Check): Evidence {
   const { id, table, time, staleAfter, waitsForWebhook } = check;
   const reasons = staleAfter ? ["no_time", "ahead"] : [];

@@ -29,8 +29,8 @@ export function rememberLogin() {
     } catch (error) {
       if (!isPasswordRefused(error)) throw error;
     }
-    // Refused by now, even where it was the last good one. That is said of this user alone: where the secret names
-    // another user with the same password, the last good one may still log in.
+    // Postgres now refuses `first`, even where it was the last good login. It has not refused another user with the
+    // same password: where the secret names a new user, the last good user may still log in.
     const isRefused = good?.username === first.username && good.password === first.password;
     const earlier = isRefused ? undefined : good;
     const latest = await findDatabase(true).catch((unread) => {

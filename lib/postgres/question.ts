@@ -12,8 +12,8 @@ export type Ask = (question: string) => Promise<Row[]>;
  * message, which is one transaction.
  *
  * So no question is the only statement of its message. When a statement fails after some of its rows have come,
- * postgres.js 3.4.9 goes on counting: the next statement's rows begin with a hole for each row of the failed one. Here
- * that next statement is one of the settings, whose end sets the count back to 0.
+ * postgres.js 3.4.9 keeps their number: the next statement's array begins with as many empty places. Here that next
+ * statement is one of the settings, whose end sets the number back to 0.
  */
 export function askOn(database: Database, deadline: AbortSignal, settings: Record<string, string> = {}): Ask {
   const begin = beginReading(database.ledger, settings);

@@ -13,8 +13,8 @@ import type { Ledger } from "../settings/ledger.ts";
 // PostgreSQL 14 on: idle_session_timeout, which no transaction can set. A clone lacks it, and its counts are the same.
 //
 // A message of several statements is one transaction. A time-out that it sets holds from its next statement on. The
-// statement that sets it is under the time-out of the role or the database. Measured on a loaded machine: only a
-// time-out of under 10 ms has cancelled a message there.
+// statement that sets it is itself under the time-out of the role or the database. Measured on a loaded machine: only
+// a time-out of under 10 ms cancels a message before its own time-out holds.
 
 /**
  * SQL: a call that switches the transaction_timeout of a database or role off, on PostgreSQL 17 and later. It would end

@@ -7,7 +7,8 @@ export class SecretsError extends Error {}
 export type Texts = Record<string, string | undefined>;
 
 export const loadSdk = () => import("@aws-sdk/client-secrets-manager");
-// At start, where Lambda gives full speed: measured, and not documented by AWS. By far the largest part of the service.
+// Loaded at start, when Lambda gives a function its full speed (measured; AWS does not document it): the SDK is by far
+// the largest part of the service.
 if (process.env.SECRET_ID || process.env.AWS_LAMBDA_FUNCTION_NAME) await loadSdk();
 
 /**

@@ -51,7 +51,7 @@ type RdsKey = "host" | "port" | "username" | "password" | "dbname";
 /** What is read. A setting that is not among the names does not compile. */
 type SettingTexts = { [Name in (typeof settingNames)[number] | RdsKey]?: string | undefined };
 
-/** Where the environment has a setting, it counts. */
+/** A setting in the environment wins over the same setting in the secrets. */
 const parseFor = (functionName: FunctionName) => (texts: Texts) => {
   const given = settingNames.map((name) => [name, process.env[name] || texts[name]]);
   return parseSettings({ ...texts, ...Object.fromEntries(given) }, functionName);

@@ -31,7 +31,7 @@ const runNames = runs.map((name) => `'${name}'`).join(", ");
 /** SQL: no last run is later, by Postgres' clock: a clock that was ahead once would hide for years that none runs. */
 const nowSeconds = "extract(epoch from now())::numeric";
 
-/** How many old ids a delivery deletes at most. Above 1, since each adds one. */
+/** How many old ids a delivery deletes at most. Each delivery adds one, so one alone would never catch up. */
 const maxPurged = 100;
 
 /**

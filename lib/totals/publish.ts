@@ -11,7 +11,8 @@ import type { Settings } from "../settings/settings.ts";
 import { AnotherStage } from "./another-stage.ts";
 import { exposeTotals, heldCounters } from "./totals.ts";
 
-// One publishes, one waits, and all others leave it to who waits: that one reads the totals after they have committed.
+// One publishes and one waits for the lock. All others return: the one that waits reads the totals later, and so
+// publishes what they have committed.
 //
 //     begin ── somebody waits for the lock ──▶ commit ──▶ false: that publisher takes these totals along
 //       │

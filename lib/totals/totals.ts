@@ -25,8 +25,8 @@ export function heldCounters(totals: Series[], shown: Series[]): (Series & { tot
 /**
  * The totals in Prometheus' text format. A counter in `held` keeps the value that the gateway shows. A series without a
  * total is 0, so that its first event shows. An orphan refund that comes while the counter of orphan refunds is held
- * does not raise that counter. The gauge of how far it is held falls instead, so that an alert tells people of the
- * refund.
+ * does not raise that counter. The gauge `veza_reconciler_orphan_refunds_held` falls by one instead, and an alert
+ * reads both.
  */
 export function exposeTotals(totals: Series[], held: Series[] = []): Promise<string> {
   const totalOf = valueIn(totals);
