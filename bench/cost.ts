@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,6 +9,7 @@ import { promisify } from "node:util";
 import { build } from "esbuild";
 import postgres from "postgres";
 import { demoSecret } from "../commands/demo-secret.ts";
+import { forLambda } from "../deploy/archives.ts";
 import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
@@ -21,18 +23,21 @@ const warmUps = 20;
 const measured = 200;
 
 /** Calls a handler as often as told, in a row. Its last line says how long each call took, and its peak of memory. */
-const program = (handler: string) => `
+const program = (importHandler: string) => `
   import { readFileSync } from "node:fs";
   import { signedHeaders } from "./commands/deliver.ts";
-  import { handler } from "./handlers/${handler}.ts";
+  ${importHandler}
   const times = Number(process.argv[2]);
   const body = JSON.stringify({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
   const requests = Array.from({ length: times }, (_, index) => ({
-    headers: signedHeaders(process.env.WEBHOOK_SECRET, "msg_" + process.pid + "_" + index, new Date(), body),
+    headers: signedHeaders("${demoSecret}", "msg_" + process.pid + "_" + index, new Date(), body),
     body,
     requestContext: { http: { method: "POST" } },
   }));
   const calls = [];
+  // The most memory that it has had. getrusage() would not do: it starts from what the parent had.
+  const peakMiB = () => Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
+  let firstMiB = 0;
   (async () => {
     for (const request of requests) {
       const startedAt = performance.now();
@@ -40,10 +45,10 @@ const program = (handler: string) => `
       if (statusCode !== 200) throw new Error(body);
       const { user, system } = process.cpuUsage();
       calls.push({ ms: performance.now() - startedAt, cpuMs: (user + system) / 1000 });
+      firstMiB ||= peakMiB();
     }
-    // The most memory that it has had. getrusage() would not do: it starts from what the parent had.
-    const peakMiB = Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
-    process.stdout.write(JSON.stringify({ calls, peakMiB }), () => process.exit()); // It keeps connections.
+    const measured = JSON.stringify({ calls, firstMiB, peakMiB: peakMiB() });
+    process.stdout.write(measured, () => process.exit()); // It keeps connections.
   })();`;
 
 const folder = await mkdtemp(path.join(tmpdir(), "veza-bench-"));
@@ -104,13 +109,16 @@ try {
   started.unshift(gateway);
 
   /** Calls a handler in a process of its own, with no more in its environment than it needs. */
-  const call = async (handler: string, databaseUrl: string, times: number) => {
-    const env = { DATABASE_URL: databaseUrl, PUSHGATEWAY_URL: gateway.url, WEBHOOK_SECRET: demoSecret };
+  const settingsFor = (databaseUrl: string): Record<string, string> => {
+    return { DATABASE_URL: databaseUrl, PUSHGATEWAY_URL: gateway.url, WEBHOOK_SECRET: demoSecret };
+  };
+  const call = async (handler: string, databaseUrl: string, times: number, env = settingsFor(databaseUrl)) => {
     const args = [path.join(folder, `${handler}.mjs`), String(times)];
     const { stdout } = await promisify(execFile)(process.execPath, args, { env, maxBuffer: 2 ** 24 });
     if (/"level":"(warn|error)"/.test(stdout)) throw new Error(stdout);
     return JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as {
       calls: { ms: number; cpuMs: number }[];
+      firstMiB: number;
       peakMiB: number;
     };
   };
@@ -125,7 +133,10 @@ try {
   ] as const) {
     // Bundled, as it is deployed: taking the types out would double the CPU time of the first call.
     await build({
-      stdin: { contents: program(handler), resolveDir: path.join(import.meta.dirname, "..") },
+      stdin: {
+        contents: program(`import { handler } from "./handlers/${handler}.ts";`),
+        resolveDir: path.join(import.meta.dirname, ".."),
+      },
       outfile: path.join(folder, `${handler}.mjs`),
       bundle: true,
       platform: "node",
@@ -152,6 +163,41 @@ try {
         laterMs.toFixed(1),
       ]),
     );
+  }
+
+  console.log("\nThe same on Lambda's archives, with the AWS SDK and a secret: one call, then 200 in a row");
+  print("", ["CPU ms", "MiB", "MiB, 200"]);
+  const secrets = http.createServer((_, response) => {
+    response.setHeader("content-type", "application/x-amz-json-1.1");
+    response.end(JSON.stringify({ SecretString: JSON.stringify(settingsFor(near)) }));
+  });
+  await once(secrets.listen(0, "127.0.0.1"), "listening");
+  started.unshift({ stop: async () => void secrets.close() });
+  const AWS_ENDPOINT_URL = `http://127.0.0.1:${(secrets.address() as net.AddressInfo).port}`;
+  const keys = { AWS_REGION: "eu-central-1", AWS_ACCESS_KEY_ID: "none", AWS_SECRET_ACCESS_KEY: "none" };
+  for (const handler of ["sampler", "receiver"]) {
+    await build({
+      ...forLambda,
+      absWorkingDir: path.join(import.meta.dirname, ".."),
+      entryPoints: [`handlers/${handler}.ts`],
+      outdir: path.join(folder, "archive", handler),
+    });
+    const archived = `${folder}/archive/${handler}/${handler}.mjs`;
+    await build({
+      stdin: {
+        contents: program(`const { handler } = await import("${archived}");`),
+        resolveDir: path.join(import.meta.dirname, ".."),
+      },
+      outfile: path.join(folder, `archived-${handler}.mjs`),
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      external: [archived],
+    });
+    const env = { SECRET_ID: "bench", AWS_ENDPOINT_URL, ...keys };
+    const first = await call(`archived-${handler}`, near, 1, env);
+    const later = await call(`archived-${handler}`, near, 200, env);
+    print(handler, [(first.calls[0]?.cpuMs ?? 0).toFixed(0), first.firstMiB.toFixed(0), later.peakMiB.toFixed(0)]);
   }
 } finally {
   for (const part of started) await part.stop();
