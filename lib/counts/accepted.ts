@@ -97,11 +97,15 @@ function unacceptedQuestion(check: Check, { ids, moment, idType }: { ids: boolea
       and ${column} = any (array(select ${accepted} from (${acceptedIds(check)}) as ids))
     group by 1 having count(*) = 1
   )`;
+  // An array, unlike a table, may be read by parallel workers, as a count's own scan is.
+  const others = ` and not exists (
+    select from unnest(array(select id from once)) as known (id) where known.id = ${check.table}.${column}
+  )`;
   return own(`${ids ? once : ""}
   select ${ids ? `(select count(*) from once where ${isAfter("time")})` : "0"} as by_id, count(*) as rows,
     ${overdueOf(check)} as overdue,
     ${oldestOf(check.time)} as oldest
-  ${rowsOf(check)} and ${isAfter(check.time)}${ids ? ` and (${column} in (select id from once)) is not true` : ""}`);
+  ${rowsOf(check)} and ${isAfter(check.time)}${ids ? others : ""}`);
 }
 
 /** Of a check with acceptances: what is known of the rows that nobody has accepted. */
