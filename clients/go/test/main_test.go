@@ -216,6 +216,17 @@ func running(t testing.TB, outbox *ledgermetrics.Outbox) (end func()) {
 	return end
 }
 
+// endWithin ends what running has returned, and fails the test when that takes longer.
+func endWithin(t testing.TB, limit time.Duration, end func()) {
+	t.Helper()
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		end()
+	}()
+	within(t, limit, "the end of Run", ended)
+}
+
 // within fails the test when what is awaited does not happen in time.
 func within[T any](t testing.TB, limit time.Duration, what string, awaited <-chan T) (value T) {
 	t.Helper()

@@ -318,12 +318,7 @@ func TestRunEndsAtOnceWhileRowsHangAndGivesThemBack(t *testing.T) {
 		hang(r)
 	})))
 	within(t, time.Minute, "a request", hanging)
-	isEnded := make(chan bool)
-	go func() {
-		defer close(isEnded)
-		end()
-	}()
-	within(t, 15*time.Second, "the end, before that of the requests", isEnded)
+	endWithin(t, 15*time.Second, end) // The requests would end after 20 s.
 	expect(t, db, "select attempts, last_error, claimed_until, count(*) from ledger_metrics_outbox group by 1, 2, 3",
 		`(3,"an earlier failure",,4)`)
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
@@ -540,9 +535,11 @@ func TestRunTakesAnOutageOfPostgresForNoError(t *testing.T) {
 	if line := within(t, time.Minute, "a line of the log", log); !strings.Contains(line, "level=WARN") {
 		t.Error(line)
 	}
+	endWithin(t, time.Minute, end)
+	end = running(t, outbox)
 	isBack.Store(true)
 	within(t, time.Minute, "a delivery that is sent", sent)
-	end()
+	endWithin(t, time.Minute, end)
 }
 
 func TestRunLogsEachFailureOnce(t *testing.T) {
