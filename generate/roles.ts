@@ -18,12 +18,12 @@ export function rolesFile(text: string): string {
     logins: Object.entries(roles).map(creation).join("\n"),
     ledger: grants(ledgerRights),
     names: tables.map((table) => `'${table}'`).join(", "),
-    found: tables.map((table) => `to_regclass('${table}'::text)`).join(", "),
-    tables: tables.map((table) => `'${table}'::regclass`).join(", "),
+    found: tables.map((table) => `to_regclass('${table}'::text)`).join(",\n"),
+    tables: tables.map((table) => `'${table}'::regclass`).join(",\n"),
     outbox: grants(outboxRights),
     ledger_metrics: grants(ourRights),
     functions: rowFunctions(),
-    "counted tables": tables.map((table) => `'${table}'::regclass`).join(", "),
+    "counted tables": tables.map((table) => `'${table}'::regclass`).join(",\n"),
     "counted columns": [...new Set(ledgerRights.flatMap(({ columns }) => columns))]
       .map((name) => `'${name}'`)
       .join(", "),

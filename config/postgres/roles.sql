@@ -51,7 +51,9 @@ declare
   ];
   found constant regclass[] := array[
     -- generated: found
-    to_regclass('orders'::text), to_regclass('refunds'::text), to_regclass('seller_transfers'::text)
+    to_regclass('orders'::text),
+    to_regclass('refunds'::text),
+    to_regclass('seller_transfers'::text)
     -- end of found
   ];
   problem text;
@@ -139,7 +141,9 @@ do $$
 declare
   ledger constant regclass[] := array[
     -- generated: tables
-    'orders'::regclass, 'refunds'::regclass, 'seller_transfers'::regclass
+    'orders'::regclass,
+    'refunds'::regclass,
+    'seller_transfers'::regclass
     -- end of tables
   ];
   problem text;
@@ -571,7 +575,9 @@ declare
   path constant text := current_setting('search_path'::text);
   ledger constant regclass[] := array[
     -- generated: counted tables
-    'orders'::regclass, 'refunds'::regclass, 'seller_transfers'::regclass
+    'orders'::regclass,
+    'refunds'::regclass,
+    'seller_transfers'::regclass
     -- end of counted tables
   ];
   begun constant timestamptz := clock_timestamp();

@@ -20,7 +20,9 @@ const say = (line: string) => process.stdout.write(`truth: ${line}\n`);
 
 type Table = Model["table"];
 const models = checks.map((check) => ({ id: check.id, ...modelOf(check) }));
-const tables = ["orders", "refunds", "seller_transfers"] as const;
+const tables = Object.keys(providerIds) as Table[];
+/** An object with this value for each table. */
+const ofTables = <T>(get: () => T) => Object.fromEntries(tables.map((table) => [table, get()])) as Record<Table, T>;
 const unique = <T>(values: T[]): T[] => [...new Set(values)];
 const timesOf = (table: Table) => unique(models.filter((model) => model.table === table).map(({ time }) => time));
 const idOf = (table: Table) => providerIds[table] ?? "id";
@@ -74,9 +76,7 @@ const shape = fc.record({
   ),
 });
 const ledger = fc.record({
-  orders: shape,
-  refunds: shape,
-  seller_transfers: shape,
+  ...ofTables(() => shape),
   /** Where the rows were written, and where they are read. */
   writer: fc.constantFrom(...zones),
   hasIndexes: fc.boolean(),
@@ -172,7 +172,7 @@ afterAll(async () => {
 
 /** Builds the ledger, with the rows as the writer's zone has them. Resolves to the rows as they have to be read. */
 async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[]>> {
-  const read: Record<Table, ReadRow[]> = { orders: [], refunds: [], seller_transfers: [] };
+  const read = ofTables((): ReadRow[] => []);
   const statements: string[] = [];
   const run = (sql: string) => statements.push(sql);
   run(`create schema truth; grant usage on schema truth to veza_ledger_sampler; set local search_path = truth`);

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { columnsOf, ledgerRights, tables } from "../../commands/declared-rights.ts";
 import { alertOf, isPage, isRepaired, told } from "../../config/words-of-checks.ts";
 import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { isAhead } from "../../lib/counts/blindness.ts";
@@ -105,6 +106,29 @@ describe.each(checks)("$id has", (check) => {
   });
 });
 
+it.each(tables)("%s is in the documents and in the demo's ledger, with its columns", async (table) => {
+  const columns = columnsOf(table).map((column) => `\`${column}\``);
+  await expectIn([
+    ["README.md", `- \`${table}\` with ${new Intl.ListFormat("en-GB").format(columns)}`],
+    ["docs/what-counts.md", `| \`${table}\` | ${columns.join(", ")} |`],
+    ["local/ledger.sql", `create table ${table} (`],
+  ]);
+  const [, made = ""] =
+    new RegExp(`^create table ${table} \\(\n([\\s\\S]*?)^\\);`, "m").exec(await textOf("local/ledger.sql")) ?? [];
+  const needed = new Set(ledgerRights.filter((right) => right.table === table).flatMap((right) => right.columns));
+  const lacking = [...needed].filter((column) => !new RegExp(`^  ${column} `, "m").test(made));
+  expect(lacking, `local/ledger.sql: ${table} lacks ${lacking.join(", ")}`).toEqual([]);
+});
+
+it("the documents have the tables of the ledger", () =>
+  expectIn([
+    [
+      "docs/words.md",
+      `| ledger | the tables ${new Intl.ListFormat("en-GB").format(tables.map((name) => `\`${name}\``))} |`,
+    ],
+    ["docs/amounts.md", `revoke all on ${tables.map((name) => `public.${name}`).join(", ")} from veza_ledger_amounts;`],
+  ]));
+
 it("docs/add-a-check.diff applies to the project as it is, unless somebody tries it here", async () => {
   const problemOf = async (...options: string[]): Promise<string> => {
     const check = ["apply", "--check", ...options, "docs/add-a-check.diff"];
@@ -112,7 +136,8 @@ it("docs/add-a-check.diff applies to the project as it is, unless somebody tries
   };
   const problem = await problemOf();
   const isTried = problem !== "" && (await problemOf("--reverse")) === "";
-  expect(isTried ? "" : problem, "docs/add-a-check.diff: make it anew").toBe("");
+  const advice = "docs/add-a-check.diff: apply it by --reject, correct it, and write `git diff -U1` into it";
+  expect(isTried ? "" : problem, advice).toBe("");
 });
 
 it("docs/runbook/VezaLedgerRowsTooOld.md lists no rows of a check that pages", async () => {
@@ -169,8 +194,11 @@ it("docs/alerts.md names the severities of each alert's rules", async () => {
   const named = [...page.matchAll(/^\| \[(\w+)\].* \| ([^|]+) \|$/gm)].flatMap(([, alert, severities = ""]) =>
     severities.split(", ").map((severity) => `${alert}: ${severity}`),
   );
-  const shipped = new Set((await shippedAlerts()).map(({ alert, labels }) => `${alert}: ${labels.severity}`));
-  expect(named.sort()).toEqual([...shipped].sort());
+  const shipped = (await shippedAlerts()).map(({ alert, labels }) => `${alert}: ${labels.severity}`);
+  const lacking = shipped.filter((each) => !named.includes(each));
+  expect(lacking, `docs/alerts.md lacks ${lacking.join(", ")}`).toEqual([]);
+  const strange = named.filter((each) => !shipped.includes(each));
+  expect(strange, `docs/alerts.md has ${strange.join(", ")}, and ledger.yml has not`).toEqual([]);
 });
 
 it.each(eventSchema.options)(

@@ -28,6 +28,29 @@ it("all counts fit into one sample, one after the other", () => {
   expect(limits.readTimeoutMs, advice).toBeLessThanOrEqual(longest);
 });
 
+it("lib/limits.ts begins with what a tick and a delivery add up to", () => {
+  const [settingsSeconds, sample, push, publish, ids, record, spare, spareOfOther] = [
+    settings,
+    limits.sampleTimeoutMs,
+    limits.pushTimeoutMs,
+    limits.publishTimeoutMs,
+    limits.rowsTimeoutMs,
+    limits.recordTimeoutMs,
+    spareOfTick,
+    spareOfDelivery,
+  ].map((ms) => ms / 1_000);
+  return expectIn([
+    [
+      "lib/limits.ts",
+      `${settingsSeconds} for settings, ${sample} to sample, twice ${push} to push, ${publish} to publish, ${ids} for ids, ${spare} spare.`,
+    ],
+    [
+      "lib/limits.ts",
+      `${settingsSeconds} for settings, ${record} to record, ${publish} to publish, ${spareOfOther} spare.`,
+    ],
+  ]);
+});
+
 const { readTimeoutMs, readLockTimeoutMs, comparePushTimeoutMs, idsKeptDays } = limits;
 const kiB = `${limits.maxBodyBytes / 1_024} KiB`;
 const events = limits.maxEvents.toLocaleString("en");
@@ -77,6 +100,7 @@ const said: Partial<Record<keyof typeof limits, [file: string, text: string][]>>
     ["docs/events.md", `over ${kiB} or ${events} events;`],
     ["docs/events.md", `{"error":"over ${limits.maxEvents} events",`],
   ],
+  maxIdLength: [["docs/events.md", `by 1 to ${limits.maxIdLength} printable ASCII characters`]],
   idsKeptDays: [
     ["docs/events.md", `is not counted again for ${idsKeptDays} days.`],
     ["docs/events.md", `what was sent over ${idsKeptDays} days ago.`],

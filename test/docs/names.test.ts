@@ -85,5 +85,6 @@ it.each([
   ["config/grafana/dashboard.ts", "config/grafana/ledger.json", forRules],
 ])("%s shows every metric that is exported", async (_, file, but) => {
   const named = new Set(namedIn(await readFile(file, "utf8"), /\bveza_\w+/g));
-  expect(exportedMetrics.filter((name) => !named.has(name) && !but.includes(name))).toEqual([]);
+  const lacking = exportedMetrics.filter((name) => !named.has(name) && !but.includes(name));
+  expect(lacking, `${file} lacks ${lacking.join(", ")}`).toEqual([]);
 });

@@ -2,8 +2,15 @@ import { type Check, type CheckId, checks } from "../../lib/counts/checks.ts";
 
 // What each check counts, said a second time, without SQL. Tests compare the statements with it, and make rows from it.
 
+/** The ledger's tables, each with its column for the id at the provider. */
+export const providerIds = {
+  orders: "hyperswitch_payment_id",
+  refunds: "hyperswitch_refund_id",
+  seller_transfers: undefined,
+} as const;
+
 export interface Model {
-  table: "orders" | "refunds" | "seller_transfers";
+  table: keyof typeof providerIds;
   status: string;
   /** Whether a row has an id at the provider. Undefined in a table without such ids. */
   hasProviderId?: boolean;
@@ -39,13 +46,6 @@ export const models: Record<CheckId, Model> = {
 
 /** The model of a check. */
 export const modelOf = ({ id }: Pick<Check, "id">): Model => models[id];
-
-/** The tables' columns for the id at the provider. */
-export const providerIds = {
-  orders: "hyperswitch_payment_id",
-  refunds: "hyperswitch_refund_id",
-  seller_transfers: undefined,
-} as const;
 
 /** An object with this value for each check, by its id. */
 export function forEachCheck<T>(get: (check: Check, index: number) => T): Record<CheckId, T> {
