@@ -331,10 +331,7 @@ describe("the doctor knows, and is content after its remedy:", () => {
   beforeAll(async () => {
     ledgers = await ledgersAsOnRds();
     await ledgers.create("other");
-    await run(
-      `truncate orders, refunds, seller_transfers; ${checks.map((check) => insertRows(check, 7)).join("")}`,
-      "other",
-    );
+    await run(`truncate ${tables.join(", ")}; ${checks.map((check) => insertRows(check, 7)).join("")}`, "other");
     return () => ledgers.stop();
   });
   beforeEach(async () => {

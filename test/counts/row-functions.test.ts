@@ -231,8 +231,7 @@ const idOf = ({ idType }: Ledger, n: number) => {
 function made(given: Ledger): string {
   const { rows, acceptances, idType, timeType, zone } = given;
   const text = (value: string | null) => (value === null ? "null" : `'${value}'`);
-  const tables = ["orders", "refunds", "seller_transfers"].map((table) => {
-    const provider = providerIds[table as keyof typeof providerIds];
+  const tables = Object.entries(providerIds).map(([table, provider]) => {
     const values = rows.map((row, index) => {
       const at = row.isEpoch ? "timestamptz 'epoch'" : `now() - ${row.ago} * interval '1 microsecond'`;
       const time = row.hasTime ? (timeType === "timestamp" ? `(${at}) at time zone '${zone}'` : at) : "null";
