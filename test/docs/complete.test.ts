@@ -28,10 +28,11 @@ describe.each(checks)("$id has", (check) => {
   it("an overdueAfter that is longer than its staleAfter, or neither", () => {
     const { id, staleAfter, overdueAfter } = check;
     if (!staleAfter && !overdueAfter) return;
-    const isInterval = (text = "") => /^[1-9]\d* (minutes|hours)$/.test(text);
     const place = `lib/counts/checks.ts, ${id}:`;
-    expect(isInterval(staleAfter), `${place} give staleAfter in minutes or hours, or no overdueAfter`).toBe(true);
-    expect(isInterval(overdueAfter), `${place} give overdueAfter in minutes or hours, or no staleAfter`).toBe(true);
+    expect(staleAfter, `${place} give staleAfter in minutes or hours, or no overdueAfter`).toMatch(
+      /^[1-9]\d* (minutes|hours)$/,
+    );
+    expect(overdueAfter, `${place} give overdueAfter in minutes, or no staleAfter`).toMatch(/^[1-9]\d* minutes$/);
     const advice = `${place} its rows count after ${staleAfter}, and overdueAfter has to be longer`;
     expect(minutesIn(overdueAfter ?? ""), advice).toBeGreaterThan(minutesIn(staleAfter ?? ""));
   });

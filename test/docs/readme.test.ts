@@ -1,4 +1,4 @@
-// The pages: their links, and what they name that is elsewhere: commands, folders, roles and limits.
+// The pages: their links, and what they name that is elsewhere: commands, folders and roles.
 import { access, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
@@ -6,7 +6,6 @@ import { roles } from "../../commands/declared-rights.ts";
 import { answerTimeoutMs } from "../../commands/deliver.ts";
 import { maxHttpConnections, maxRequestBytes } from "../../commands/function-url.ts";
 import { stopTimeoutMs } from "../../commands/serve.ts";
-import * as limits from "../../lib/limits.ts";
 import { parseEvents } from "../../lib/totals/events.ts";
 import manifest from "../../package.json" with { type: "json" };
 
@@ -88,25 +87,4 @@ it("senders wait for longer than the receiver takes to answer", async () => {
   const [, sendSeconds] = /sendTimeout += (\d+) \* time\.Second/.exec(client) ?? [];
   expect(Number(sendSeconds)).toBeGreaterThan(Number(answerSeconds));
   expect(answerTimeoutMs).toBeGreaterThan(Number(answerSeconds) * 1_000);
-});
-
-it("docs/promises.md has the limits of lib/limits.ts, and they add up", async () => {
-  const [, part = ""] = (await readFile("docs/promises.md", "utf8")).split("## Limits");
-  const columns = [2, 3].map((column) =>
-    [...part.matchAll(/^\| .*$/gm)].flatMap(([row]) => {
-      const [, seconds] = /([\d.]+) s/.exec(row.split("|")[column] ?? "") ?? [];
-      return seconds ? [Number(seconds)] : [];
-    }),
-  );
-  const seconds = (...ms: number[]) => ms.map((each) => each / 1000);
-  const { secretsTimeoutMs, sampleTimeoutMs, pushTimeoutMs, publishTimeoutMs, rowsTimeoutMs, recordTimeoutMs } = limits;
-  const tick = seconds(2 * secretsTimeoutMs, sampleTimeoutMs, 2 * pushTimeoutMs, publishTimeoutMs, rowsTimeoutMs);
-  const delivery = seconds(2 * secretsTimeoutMs, recordTimeoutMs, publishTimeoutMs);
-  for (const [of, known] of [tick, delivery].entries()) {
-    const shown = columns[of] ?? [];
-    expect(shown.slice(0, known.length)).toEqual(known);
-    const all = shown.at(-1) ?? 0;
-    expect(shown.slice(0, -1).reduce((sum, each) => sum + each)).toBe(all);
-    expect(await readFile("serverless.yml", "utf8")).toContain(`timeout: ${all}\n`);
-  }
 });
