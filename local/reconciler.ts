@@ -42,8 +42,8 @@ const reversals = `update seller_transfers set status = 'reversed' where status 
   insert into seller_transfers (status) values ('reversal_pending')`;
 
 const sweepEverySeconds = 15;
-/** The phase of orphan refunds has its turn every 25 minutes: more than two of them in an hour would be an alert. */
-const sweepsPerOrphan = 100;
+/** The phase of orphan refunds has its turn every 5 hours: more than five of them in a day would be a page. */
+const sweepsPerOrphan = 1_200;
 const retryAfterMs = 3_000;
 
 /**

@@ -39,7 +39,10 @@ const described: Record<Metric, Pick<Family, "type" | "help"> & { nouns?: Record
     type: "gauge",
     help: "Unix time of the end of the latest sweep that named its phase, or 0, by phase.",
   },
-  held: { type: "gauge", help: "Series held at what the gateway showed, since Postgres has lost events; 0 otherwise." },
+  held: {
+    type: "gauge",
+    help: "Counters held at what the gateway showed, since Postgres has lost events; 0 otherwise.",
+  },
   heldOrphans: { type: "gauge", help: "Orphan refunds that the counter shows and Postgres has lost; 0 otherwise." },
 };
 const metrics = Object.entries(described).map(([metric, of]) => ({ name: reconcilerMetric[metric as Metric], ...of }));

@@ -22,6 +22,14 @@ export function heldCounters(totals: Series[], shown: Series[]): (Series & { tot
     .filter(({ value, total }) => value > total);
 }
 
+/** How many counters these series are: those of a histogram are one. */
+function countOf(held: Series[]): number {
+  const names = held.map(({ name, labels: { le: _, ...labels } }) => {
+    return keyOf({ name: name.replace(/_(bucket|sum|count)$/, ""), labels, value: 0 });
+  });
+  return new Set(names).size;
+}
+
 /**
  * The totals in Prometheus' text format. A counter in `held` keeps the value that the gateway shows. A series without a
  * total is 0, so that its first event shows. An orphan refund that comes while the counter of orphan refunds is held
@@ -33,6 +41,9 @@ export function exposeTotals(totals: Series[], held: Series[] = []): Promise<str
   const shownOf = valueIn([...totals, ...held]); // Of two values for a series, the later counts.
   const all = zeros.map((zero) => ({ ...zero, value: shownOf(zero) }));
   const orphans = series(orphanRefunds, {}, 0);
-  const gauges = [series(countersHeld, {}, held.length), series(heldOrphans, {}, shownOf(orphans) - totalOf(orphans))];
+  const gauges = [
+    series(countersHeld, {}, countOf(held)),
+    series(heldOrphans, {}, shownOf(orphans) - totalOf(orphans)),
+  ];
   return expose(reconcilerFamilies, [...all, ...gauges]);
 }

@@ -257,6 +257,16 @@ describe("pushes no counter below what the gateway shows,", () => {
     expect(await totals()).toEqual({ [orphans]: "5" });
   });
 
+  it("and counts a lost sweep as one held counter, not as its eleven series", async () => {
+    const sweep = "veza_reconciler_sweep_duration_seconds";
+    const bounds = ["0.1", "0.2", "0.4", "0.8", "1.6", "3.2", "6.4", "12.8", "25.6", "51.2", "+Inf"].slice(2);
+    const lost = [...bounds.map((le) => `_bucket{${labels},le="${le}"}`), `_sum{${labels}}`, `_count{${labels}}`];
+    const page = lost.map((series) => `${sweep}${series} 1\n`).join("");
+    const { held, log } = await publishTo(`${page}${orphans}{${labels}} 7\n`);
+    expect(held).toBe(2);
+    expect(Object.keys(Object(log[0]?.by))).toHaveLength(12);
+  });
+
   it("and fails as a push does, after two attempts, when the page does not come", async () => {
     const outcome = "the Pushgateway answered 503: no /metrics";
     expect(await publishTo("", 503)).toMatchObject({ outcome, requests: ["GET", "GET"], log: [] });
