@@ -38,8 +38,6 @@ interface Minute {
   overdue?: Partial<Record<CheckId, number>>;
   /** The checks that have no answer. */
   failing?: readonly CheckId[];
-  /** Orders that the reconciler has repaired so far. */
-  repaired?: number;
   lastSweep?: number;
   /** The sampler pushes nothing; or the gateway has lost everything, too. */
   away?: "silent" | "wiped";
@@ -59,8 +57,8 @@ const withCurl = await needs("curl", "jq");
 const all: Incident[] = [
   {
     stage: "well",
-    title: "all is well, and the reconciler repairs what comes up",
-    play: (minute) => ({ repaired: Math.floor(minute / 15) }),
+    title: "all is well",
+    play: () => ({}),
     receives: [],
   },
   {
@@ -69,7 +67,6 @@ const all: Incident[] = [
     play: (minute) => ({
       overdue: { stuck_orders: during(minute, 5, 35) ? 35 - minute : 0 },
       failing: minute % 2 === 0 ? ["stuck_orders"] : [],
-      repaired: Math.min(Math.max(0, minute - 5), 30),
     }),
     receives: [
       [7, "page StuckOrders fires"],
@@ -293,7 +290,7 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
     return;
   }
   const unixTime = (ofMinute: number) => (startedAt + ofMinute * minuteMs) / 1000;
-  const { overdue = {}, failing = [], repaired = 0, lastSweep = minute - (minute % 5) } = state;
+  const { overdue = {}, failing = [], lastSweep = minute - (minute % 5) } = state;
   const outcomes = checks.map((check) => {
     const count = overdue[check.id] ?? 0;
     // All of them have counted since minute 5.
@@ -301,16 +298,16 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
       ? { check, error: "unknown" }
       : { check, count, overdue: count, oldestSeconds: count && unixTime(5) };
   });
-  const evidence = [series(blindnessMetric.checkInserts, { check: "stuck_orders" }, minute)];
+  const evidence = [
+    series(blindnessMetric.checkInserts, { check: "stuck_orders" }, minute),
+    series(blindnessMetric.nearlyStuck, { check: "stuck_orders" }, 0),
+  ];
   const tick = { sampledAtSeconds: Date.now() / 1000, durationSeconds: 0, database };
   await setGroup(gateway.url, "veza_ledger", stage, [
     await exposeSample({ outcomes, evidence, unread: [], unaccepted: new Map() }, tick),
   ]);
-  const totals = [
-    series(reconcilerMetric.actions, { phase: "stuck_orders" }, repaired),
-    series(reconcilerMetric.lastRun, {}, unixTime(lastSweep)),
-  ];
-  await setGroup(gateway.url, "veza_reconciler", stage, [await exposeTotals(totals)]);
+  const totals = await exposeTotals([series(reconcilerMetric.lastRun, {}, unixTime(lastSweep))]);
+  await setGroup(gateway.url, "veza_reconciler", stage, [totals]);
 }
 
 /** Runs the command of a page that begins like this, at this stage. The drill's page takes 15 minutes to arrive. */
