@@ -45,7 +45,8 @@ interface ShortTests {
 
 /**
  * The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job, and
- * `label="a|b"` is a series for each value.
+ * `label="a|b"` is a series for each value. Each series is there twice, as from a gateway that is scraped twice under
+ * labels that differ: no alert may fail by it, or fire twice.
  */
 export function unitTestsIn(text: string): UnitTest[] {
   const { evaluation_interval, tests } = load(text) as ShortTests;
@@ -54,7 +55,9 @@ export function unitTestsIn(text: string): UnitTest[] {
     ...test,
     interval,
     input_series: Object.entries(series).flatMap(([names, values]) =>
-      eachOf(names).map((name) => ({ series: withJob(name), values })),
+      eachOf(names).flatMap((name) =>
+        ["", ', scraped="again"'].map((label) => ({ series: withJob(name).replace(/\}$/, `${label}}`), values })),
+      ),
     ),
     alert_rule_test: Object.entries(alerts).flatMap(([alertname, looks]) =>
       Object.entries(looks).flatMap(([times, expected]) =>
