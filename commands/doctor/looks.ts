@@ -12,6 +12,7 @@ import type { Finding } from "./finding.ts";
 import { lookAtIndexes } from "./indexes.ts";
 import { lookAtLogin } from "./login.ts";
 import { lookAtMoreRights } from "./more-rights.ts";
+import { lookAtNeighbours } from "./neighbours.ts";
 import { lookAtPeopleOnCall } from "./people-on-call.ts";
 import { lookAtPushgateway } from "./pushgateway.ts";
 import { lookAtPushgatewayMemory } from "./pushgateway-memory.ts";
@@ -32,6 +33,7 @@ const names = [
   "login",
   "rights",
   "more rights than it needs",
+  "neighbours",
   "server",
   ...tables.flatMap(
     (table) =>
@@ -78,6 +80,7 @@ export async function examineInstallation(take: Take, scene: InstallationScene):
   await take("more rights than it needs", () => lookAtMoreRights(scene));
   const isPrimary = await take("server", () => lookAtServer(scene));
   if (sampler) {
+    await take("neighbours", () => lookAtNeighbours(scene));
     await examineLedger(take, scene);
     await take("people on call", () => lookAtPeopleOnCall(scene));
     await take("counts", () => lookAtCounts(scene));

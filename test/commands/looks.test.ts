@@ -125,6 +125,33 @@ const logins: Record<string, Row> = {
     says: ["✗ login veza_ledger_sampler is for other work"],
     remedy: "look at one function: npm run doctor -- sampler, or npm run doctor -- receiver",
   },
+  "a member of our roles": {
+    brokenBy: "grant veza_ledger_receiver to veza_app",
+    says: ["! neighbours veza_app has the rights of veza_ledger_receiver"],
+    remedy: "as a superuser: revoke veza_ledger_receiver from veza_app",
+    afterwards: "revoke veza_ledger_receiver from veza_app",
+  },
+  "an outbox that is a neighbour's": {
+    brokenBy: `create table public.ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at;
+      grant usage on schema public to veza_ledger_sampler;
+      grant select on public.ledger_metrics_outbox to veza_ledger_sampler;
+      alter table public.ledger_metrics_outbox owner to veza_ledger_oncall`,
+    says: [
+      "✗ neighbours public.ledger_metrics_outbox belongs to veza_ledger_oncall, who owns no table of the ledger: it is not read",
+    ],
+    remedy:
+      "if it is the reconciler's: alter table public.ledger_metrics_outbox owner to who owns the ledger's tables; " +
+      "otherwise have its owner drop it",
+  },
+  "totals of another stage": {
+    brokenBy: "insert into ledger_metrics.stage values ('another')",
+    says: [
+      "✗ totals the totals in this database are of the stage another, and STAGE here is of the stage …: docs/settings.md",
+    ],
+    remedy:
+      "if these are two stages, give each a database of its own. If this stage was renamed:; " +
+      "as master: update ledger_metrics.stage set stage = '…'",
+  },
   "rights of the sampler that were taken away": {
     brokenBy: `revoke select (status, created_at) on orders from veza_ledger_sampler;
       revoke usage on schema ledger_metrics from veza_ledger_sampler`,
