@@ -27,6 +27,7 @@ export async function runSqlFiles(url: string, files: string[], schemas = "publi
   try {
     for (const file of files) {
       const text = (await readSqlFile(file))
+        .replaceAll(/^select [^;]*\n\\gset\n/gm, "") // What it sets is given here as it is used.
         .replaceAll(/^ *\\.*\n/gm, "") // psql's own commands.
         .replaceAll(/\B:schema\b/g, () => schemas)
         .replaceAll(":'timezone'", () => sqlText(timeZone))

@@ -4,7 +4,7 @@ import { ledgerDashboard } from "../config/grafana/layout.ts";
 import { amounts } from "./amounts.ts";
 import { eventsSchema } from "./events-schema.ts";
 import { indexes, rollback } from "./indexes.ts";
-import { rolesFile, schemaFile } from "./roles.ts";
+import { outboxFile, rolesFile, schemaFile } from "./roles.ts";
 import { rulesFile } from "./rules-of-checks.ts";
 
 // npm run generate: writes what is made from the checks (lib/counts/checks.ts and config/words-of-checks.ts), from
@@ -15,6 +15,7 @@ const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
 
 /** For each file, its text from its text until now. Most files have generated parts between marks. */
 const files: Record<string, (text: string) => string | Promise<string>> = {
+  "clients/go/outbox.sql": outboxFile,
   "config/alertmanager/ledger.yml": rulesFile,
   "config/grafana/ledger.json": () => json(ledgerDashboard()),
   "config/postgres/amounts.sql": () => amounts,

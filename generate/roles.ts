@@ -31,6 +31,9 @@ export function rolesFile(text: string): string {
   return Object.entries(parts).reduce((all, [name, lines]) => between(all, name, lines), text);
 }
 
+/** clients/go/outbox.sql */
+export const outboxFile = (text: string): string => between(text, "outbox", grants(outboxRights));
+
 function creation([role, limit]: [string, number]): string {
   const member = role === "veza_ledger" ? " in role veza_ledger_sampler, veza_ledger_receiver" : "";
   const create = `create role ${role} login connection limit ${limit}${member}`;

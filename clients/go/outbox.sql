@@ -55,4 +55,20 @@ create index if not exists ledger_metrics_outbox_sent on public.ledger_metrics_o
 -- Earlier versions'.
 drop index if exists public.ledger_metrics_outbox_due, public.ledger_metrics_outbox_waiting;
 
+-- For alerts about deliveries that do not arrive: the rights that config/postgres/roles.sql gives, whichever of the two
+-- files runs first.
+do $$ begin
+  if to_regrole('veza_ledger_sampler') is not null and to_regrole('veza_ledger_oncall') is not null then
+    if not has_schema_privilege('veza_ledger_sampler', 'public', 'usage') then
+      grant usage on schema public to veza_ledger_sampler, veza_ledger_oncall;
+    end if;
+    -- generated: outbox
+    grant select (created_at, parked_at, sent_at)
+      on public.ledger_metrics_outbox to veza_ledger_sampler, veza_ledger_oncall;
+    grant select (id, attempts, next_attempt_at, last_error, claimed_until)
+      on public.ledger_metrics_outbox to veza_ledger_oncall;
+    -- end of outbox
+  end if;
+end $$;
+
 commit;

@@ -2,9 +2,8 @@
 --
 --   psql -v ON_ERROR_STOP=1 -v schema=public -f config/postgres/schema.sql -f config/postgres/roles.sql postgres://...
 --
--- -v schema     the schema with the ledger's tables, as in the sampler's LEDGER_SCHEMA. Here, a name with capitals
---               needs quotes: -v schema='"Veza"'. It may be several, such as veza_ledger_views,public: each table is
---               taken from the first of them that has it
+-- -v schema     the schema with the ledger's tables, written as in the sampler's LEDGER_SCHEMA. It may be several, such
+--               as veza_ledger_views,public: each table is taken from the first of them that has it
 -- -v timezone   the sampler's LEDGER_TIMEZONE, which veza_ledger_oncall gets for psql
 --
 -- Without them, the schema is public and the zone UTC, as they are for the sampler.
@@ -37,6 +36,14 @@ do $$ begin
     using hint = 'Give both files to one psql: -f config/postgres/schema.sql -f config/postgres/roles.sql';
 end $$;
 
+-- From here on, `schema` is as SQL has names: "Veza". A name that came in quotes stays as it is.
+select pg_catalog.string_agg(
+  case when pg_catalog.left(name, 1) operator(pg_catalog.=) '"' then name else pg_catalog.quote_ident(name) end,
+  ', ' order by nth) as schema
+from pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.replace(:'schema', ', ', ','), ','))
+  with ordinality as given (name, nth)
+\gset
+
 -- Stops with a message if a table is not there, or if this login may not grant rights on it. Only here and at the
 -- grants below are names looked up in the application's schema. No function of the application runs.
 set local search_path = pg_catalog, :schema, pg_temp;
@@ -56,6 +63,8 @@ declare
     to_regclass('seller_transfers'::text)
     -- end of found
   ];
+  is_16 constant boolean := current_setting('server_version_num')::integer >= 160000;
+  owners oid[];
   problem text;
 begin
   set local search_path = pg_catalog, pg_temp;
@@ -65,12 +74,35 @@ begin
       regexp_replace(path, '^pg_catalog, |, pg_temp$', '', 'g')
       using hint = 'Is this the database, and the login? Give -v schema what the sampler has as LEDGER_SCHEMA.';
   end if;
+  -- Whoever grants on a table needs its owner's rights. This login gives them to itself until the end of this file, if it
+  -- may, and if no membership of its own stands there already.
+  owners := array(
+    select distinct relowner from pg_class
+    where oid = any (found) and not pg_has_role(relowner, 'usage') and not exists (
+      select from pg_auth_members
+      where roleid = relowner and member = to_regrole(quote_ident(current_user))
+        and (grantor = member or not is_16)
+    )
+  );
+  begin
+    for problem in select quote_ident(rolname) from pg_roles where oid = any (owners) loop
+      execute format('grant %s to %I', problem, current_user) || case when is_16 then ' with inherit true' else '' end;
+    end loop;
+  exception when insufficient_privilege then
+    owners := '{}';
+  end;
+  perform set_config('ledger_metrics.member_of', owners::text, true);
   -- Before the grants, whose own errors do not say what helps.
   select string_agg(format('%s of %I', oid::regclass, pg_get_userbyid(relowner)), ', ') into problem
   from pg_class where oid = any (found) and not pg_has_role(relowner, 'usage');
   if problem is not null then
     raise exception '% may not grant rights on %', current_user, problem
-      using hint = 'Make it a member of that owner, by which it inherits its rights.';
+      using hint = (
+        select format('As a superuser, or as whoever made that owner: grant %s to %I%s',
+          string_agg(distinct quote_ident(pg_get_userbyid(relowner)), ', '), current_user,
+          case when is_16 then ' with inherit true' else '' end)
+        from pg_class where oid = any (found) and not pg_has_role(relowner, 'usage')
+      );
   end if;
 end $$;
 
@@ -625,6 +657,19 @@ exception when others or query_canceled then
     raise; -- Somebody has pressed Ctrl-C.
   end if;
   raise info 'Rows that were there before this service are accepted until %. The dashboard says how many.', until;
+end $$;
+
+-- The membership of the beginning, if there was one.
+do $$
+declare
+  owner name;
+begin
+  set local search_path = pg_catalog, pg_temp;
+  for owner in
+    select rolname from pg_roles where oid = any (current_setting('ledger_metrics.member_of')::oid[])
+  loop
+    execute format('revoke %I from %I', owner, current_user);
+  end loop;
 end $$;
 
 commit;
