@@ -24,7 +24,27 @@ function verifiersSql(lines: string): string {
     given.add(role);
     return `alter role ${sqlName(role)} password ${sqlText(scramVerifier(password))};\n`;
   });
-  return statements.join("");
+  return given.size > 0 ? refusal([...given]) + statements.join("") : "";
+}
+
+/** SQL that stops where a role logs in to another database, too: a new password would lock that stage out. */
+function refusal(roles: string[]): string {
+  const names = `{${roles.join()}}`;
+  return `do $$
+declare
+  problem text;
+begin
+  set local search_path = pg_catalog, pg_temp;
+  select string_agg(distinct format('%s to %I', grantee::regrole, datname), ', ') into problem
+  from pg_database, aclexplode(datacl) as acl
+  where grantee in (select oid from pg_roles where rolname = any ('${names}'))
+    and privilege_type = 'CONNECT' and datname <> current_database();
+  if problem is not null then
+    raise exception 'no password was changed, since these logins are in use elsewhere: %', problem
+      using hint = 'Give this stage the password that they have there. Or change it in psql, and in all settings.';
+  end if;
+end $$;
+`;
 }
 
 if (import.meta.main) {

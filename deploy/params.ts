@@ -137,6 +137,7 @@ function checkValues(params: Params, longestName: string): void {
   const hasRegion = /^[a-z]{2}(-[a-z]+)+-\d$/.test(region);
   must(hasRegion, "region must be like eu-central-1");
   must(/^[A-Za-z0-9-]+$/.test(longestName), "stage may hold letters, digits and - only");
+  must(longestName !== `${manifest.name}-drill-receiver`, "stage may not be drill, which docs/drill.md uses");
   must(longestName.length <= 64, `stage is too long: ${longestName} has more than Lambda's 64 characters`);
   const arnOf = (service: string, rest: string) => new RegExp(`^arn:aws[\\w-]*:${service}:${rest}$`);
   must(

@@ -25,7 +25,7 @@ export function tlsSteps(code: string, port: number): Step[] | undefined {
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return ["name the host in the URL as its certificate does"];
   if (/CERT|UNABLE_TO/.test(code)) {
     return [
-      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: docs/deploy.md, step 1)",
+      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: docs/first-day.md)",
       "for the functions, put your own authority into CA_CERTIFICATES",
     ];
   }

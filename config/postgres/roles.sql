@@ -74,8 +74,8 @@ begin
       regexp_replace(path, '^pg_catalog, |, pg_temp$', '', 'g')
       using hint = 'Is this the database, and the login? Give -v schema what the sampler has as LEDGER_SCHEMA.';
   end if;
-  -- Whoever grants on a table needs its owner's rights. This login gives them to itself until the end of this file, if it
-  -- may, and if no membership of its own stands there already.
+  -- Whoever grants on a table needs its owner's rights. This login gives them to itself until the end of this file, if
+  -- it may, and if no membership that it has given itself is there already.
   owners := array(
     select distinct relowner from pg_class
     where oid = any (found) and not pg_has_role(relowner, 'usage') and not exists (

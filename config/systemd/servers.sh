@@ -15,14 +15,14 @@ trace() {
   elif systemctl cat "$1.service" >/dev/null 2>&1; then
     echo "there is a unit $1.service"
   elif [ -e "/etc/default/$1" ] && ! cmp -s "config/default/$1" "/etc/default/$1"; then
-    echo "there is a file /etc/default/$1"
+    echo "there is a file /etc/default/$1. If no $1 is installed, delete it, and run this again"
   fi
 }
 
 # Puts stdin into a file, $1, where there is none.
 put() {
   if [ -e "$1" ]; then
-    cmp -s - "$1" || echo "Kept: $1 was here before. \"To servers in use\" says what it needs."
+    cmp -s - "$1" || echo "Kept: $1 was here before. Add to it what docs/servers-in-use.md says."
   else
     install -D -m 644 /dev/stdin "$1"
   fi
@@ -41,7 +41,7 @@ for package; do
   esac
   found=$(trace "$package" $port)
   if [ -n "$found" ]; then
-    echo "Left as it is: $package, since $found."
+    echo "Left as it is: $package, since $found. docs/servers-in-use.md says what it needs."
     continue
   fi
   put "/etc/default/$package" <"config/default/$package"

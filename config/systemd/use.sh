@@ -1,5 +1,5 @@
 #!/bin/sh
-# Step 5 of docs/without-aws.md: makes the version in this folder the service. If it does not answer within 20 s, the
+# Step 6 of docs/without-aws.md: makes the version in this folder the service. If it does not answer within 20 s, the
 # version before runs again. It says what runs in the end, and exits with 0 only when that is this folder's.
 # The way back by hand is the use.sh of an older folder.
 set -u
@@ -42,12 +42,12 @@ refuse() {
 }
 
 said=$("$new/bin/$name" --version 2>&1) || refuse "$said"
-[ -e /etc/$name.env ] || refuse "there is no /etc/$name.env, which step 4 of docs/without-aws.md writes."
+[ -e /etc/$name.env ] || refuse "there is no /etc/$name.env, which step 3 of docs/without-aws.md writes."
 prepare "$new" || refuse "the lines above say why."
 if [ -e $unit ] && ! cmp -s $unit "$old/config/systemd/$name.service"; then
   cp -p $unit $unit.before || refuse "the line above says why."
   echo "Replaced: $unit, which was not as its version had it; a copy is in $unit.before." \
-    "Make changes by: systemctl edit $name"
+    "Make changes with: systemctl edit $name"
 fi
 if where=$(start "$new"); then
   [ -z "$old" ] || [ "$old" = "$new" ] || echo "The way back: $old/config/systemd/use.sh"

@@ -101,6 +101,7 @@ export function parseSettings(texts: SettingTexts, functionName: FunctionName): 
     problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
   }
   if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
+  if (texts.STAGE === "drill") problems.push("STAGE is drill, which is the stage of the drill: use another name");
   if (problems.length > 0 || !database || !pushgateway || !certificates) throw new SettingsError(problems.join("; "));
   return { database, pushgateway, webhookSecrets, stage: texts.STAGE || undefined, certificates };
 }

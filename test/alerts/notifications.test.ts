@@ -154,13 +154,13 @@ const all: Incident[] = [
   },
 ];
 const incidents = all.filter(({ stage }) => stage !== "drill" || !withCurl.skip);
-/** What docs/deploy.md has people name in the route: the drill is there. */
+/** What docs/servers-in-use.md has people name in the route: the drill is there. */
 const named = all.map(({ stage }) => stage).filter((stage) => stage !== "drill" && stage !== "staging");
 /** When somebody follows a page: what else they do at this minute, by stage. */
 const commands: { minute: number; stage: string; page: string; command: string }[] = [
   { minute: 25, stage: "waits", page: "runbook/README", command: "silence" },
   { minute: 20, stage: "retired", page: "runbook/VezaLedgerSamplerSilent", command: "{" },
-  { minute: 25, stage: "drill", page: "deploy", command: "drill=" },
+  { minute: 25, stage: "drill", page: "drill", command: "PUSHGATEWAY_URL=" },
 ].filter(({ stage }) => stage === "waits" || !withCurl.skip);
 
 let gateway: Running;
@@ -312,8 +312,11 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
 
 /** Runs the command of a page that begins like this, at this stage. The drill's page takes 15 minutes to arrive. */
 async function follow(stage: string, page: string, begin: string): Promise<void> {
-  const command = (await blocksOf(`docs/${page}.md`, "sh")).find((block) => block.startsWith(begin));
-  if (!command) throw new Error(`${page} has no command that begins with ${begin}`);
+  const printed = (await blocksOf(`docs/${page}.md`, "sh")).find((block) => block.startsWith(begin));
+  if (!printed) throw new Error(`${page} has no command that begins with ${begin}`);
+  // A script that the page names is pasted whole.
+  const [, script] = /^PUSHGATEWAY_URL=\S+ (\S+\.sh)$/m.exec(printed) ?? [];
+  const command = script ? await readFile(script, "utf8") : printed;
   const here = command
     .replaceAll("https://push.example.com", gateway.url)
     .replace("read -r _", `sleep ${(15 * minuteMs) / 1000}`)

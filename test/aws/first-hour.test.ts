@@ -5,6 +5,7 @@ import { load } from "js-yaml";
 import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { fillWithIam, startAsOnRds } from "../helpers/as-on-rds.ts";
+import { copyProject } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { startLambda } from "../helpers/lambda.ts";
@@ -19,32 +20,38 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 
 /** A shell in which a page's commands lead to this server, and `aws` is a fake that keeps the secrets it is given. */
 async function startWalk(address: string, ca: string, stage: string) {
-  const folder = await newFolder();
+  const [folder, project] = await Promise.all([newFolder(), copyProject()]);
   const secrets = path.join(folder, "secrets");
   await mkdir(secrets);
-  const aws =
-    `#!/bin/sh\n[ "$1 $2 $3 $5 $6" = "secretsmanager create-secret --name --secret-string file:///dev/stdin" ] || ` +
-    `exit 1\ncat >"${secrets}/$(echo "$4" | tr / _)"\n`;
+  // It keeps a secret that is there, as AWS does.
+  const aws = `#!/bin/sh
+secret="${secrets}/$(echo "$4" | tr / _)"
+case "$1 $2 $3 $5 $6" in
+  "secretsmanager create-secret --name --secret-string file:///dev/stdin")
+    [ ! -e "$secret" ] || { echo "(ResourceExistsException)" >&2; exit 254; }
+    cat >"$secret" ;;
+  "secretsmanager get-secret-value --secret-id --query SecretString") cat "$secret" ;;
+  "lambda get-function-url-config --function-name --query FunctionUrl") cat "${folder}/url" ;;
+  "rds describe-db-instances --db-instance-identifier --query DBInstances[0].DbiResourceId")
+    echo db-ABCDEFGHIJKL01234 ;;
+  "rds modify-db-instance --db-instance-identifier --enable-iam-database-authentication --apply-immediately") ;;
+  *) exit 1 ;;
+esac
+`;
   await writeFile(path.join(folder, "aws"), aws, { mode: 0o755 });
   onTestFinished(() => wipe(stage));
-  /** What the placeholders of a block stand for here. */
-  const filled = (block: string) =>
-    block
-      .replaceAll("HOST:5432/DATABASE", `${address}/ledger?sslmode=verify-full`)
-      .replaceAll("read -rs PGPASSWORD", "PGPASSWORD=master")
-      .replaceAll(/\bpsql (?=postgres:|-v)/g, `PGPASSWORD=master PGSSLROOTCERT=${ca} psql `)
-      .replaceAll("https://push.example.com", inject("pushgatewayUrl"))
-      .replaceAll(/(schema)=public/gi, "$1=veza")
-      .replaceAll("ledgerSchema: public", "ledgerSchema: veza")
-      .replaceAll(/(\.\/)?\bpasswords\b/g, path.join(folder, "passwords"))
-      .replaceAll("verifiers.sql", path.join(folder, "verifiers.sql"));
-  /** Runs a block as it is printed, but for its placeholders; it must succeed. Resolves to what it printed. */
+  /** The page's names, as somebody has edited them. */
+  const names = ((await blocksOf("docs/deploy.md", "sh")).find((block) => block.includes("database=")) ?? "")
+    .replace("HOST:5432/DATABASE", `${address}/ledger?sslmode=verify-full`)
+    .replace("https://push.example.com ", `${inject("pushgatewayUrl")} `)
+    .replace("schema=public", "schema=veza")
+    .replace("ca=$PWD/rds.pem", `ca=${ca}`);
+  /** Runs a block as it is printed, after the names; it must succeed. Resolves to what it printed. */
   const bash = async (block: string, environment: Record<string, string | undefined> = {}) => {
-    const program = runProgram("bash", ["-euo", "pipefail", "-c", filled(block)], {
+    const here = block.replaceAll(/\bpsql -v/g, "PGPASSWORD=master psql -v"); // psql would ask for it.
+    const program = runProgram("bash", ["-euo", "pipefail", "-c", `cd '${project}'\n${names}\n${here}`], {
       ...withoutSettings,
-      NODE_EXTRA_CA_CERTS: ca,
       STAGE: stage,
-      LEDGER_SCHEMA: "veza", // As the page says of a schema that is not public.
       PATH: `${folder}:${path.resolve("node_modules/.bin")}:${process.env.PATH}`,
       ...environment,
     });
@@ -62,44 +69,45 @@ async function startWalk(address: string, ca: string, stage: string) {
     }
     return given;
   };
-  /** The first 200 of a receiver with this environment, by the page's ping. */
+  /** The first 200 of a receiver with this environment, with the page's ping, and what it prints for the sender. */
   const ping = async (environment: Record<string, string>) => {
     const { url } = await startReceiver(environment);
-    const [commands = ""] =
-      /^export RECEIVER_URL=.*\n.*npm run send -- ping$/m.exec(
-        (await blocksOf("docs/deploy.md", "sh|yaml", "Deploy and try it")).join(""),
-      ) ?? [];
-    const sent = await bash(commands.replace(/https:\S+/, url), awsCredentials);
-    expect(sent).toContain("Recorded. It is on the gateway.");
+    await writeFile(path.join(folder, "url"), `${url}\n`);
+    const [invokeAndPing = "", forTheSender = ""] = steps.slice(
+      steps.findIndex((block) => block.includes("send -- ping")),
+    );
+    const commands = invokeAndPing.replace(/^npx serverless invoke .*\n/, ""); // No function is deployed here.
+    expect(commands).not.toBe(invokeAndPing);
+    const printed = await bash(`${commands}\n${forTheSender}`, awsCredentials);
+    expect(printed).toContain("Recorded. It is on the gateway.");
+    expect(printed).toMatch(new RegExp(`^${url}\nwhsec_\\S+$`, "m"));
   };
-  return { filled, bash, keepSecrets, ping };
+  return { project, bash, keepSecrets, ping };
 }
 
+const steps = await blocksOf("docs/deploy.md", "sh", "Steps");
+const [settings = "", secrets = "", database = "", look = ""] = steps;
 const rows = `insert into veza.orders (status, hyperswitch_payment_id, created_at) values
   ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`;
 
 describe("leads, as printed, to the first gauge and the first 200:", await needs("bash", "openssl", "psql"), () => {
-  it("the page's commands for passwords", async () => {
+  it("the page's commands for passwords, and pasted again, they change none", async () => {
     const rds = await startAsOnRds();
     onTestFinished(() => rds.stop());
     await rds.run(rows);
-    const [onRds = "", migrate = "", secrets = "", look = ""] = await blocksOf(
-      "docs/deploy.md",
-      "sh|yaml",
-      "Log in with passwords",
-    );
-    expect(onRds).toContain("NODE_EXTRA_CA_CERTS"); // Which the test has made itself.
-    const [join = ""] = /^.*'grant veza_app to master'$/m.exec(onRds) ?? [];
+    const [settings = "", database = ""] = await blocksOf("docs/passwords.md", "sh");
     const stage = "first-hour";
     const { bash, keepSecrets, ping } = await startWalk(rds.address, rds.ca, stage);
 
-    expect(await bash(join)).toContain("GRANT ROLE");
-    await bash(migrate);
-    expect(await bash(secrets)).toBe("");
-    await keepSecrets();
-    expect(await bash(look)).toMatch(/^✓ login +veza_ledger_sampler$/m);
+    await bash(settings);
+    await bash(database);
+    const given = structuredClone(await keepSecrets());
+    expect(await bash(`{ ${settings} } || true`)).toContain("Kept: stages.yml");
+    expect(await keepSecrets()).toEqual(given);
+    await bash(database);
+    expect(await bash(look)).toMatch(/^✓ login +veza_ledger_sampler$[\s\S]*^✓ login +veza_ledger_receiver$/m);
 
-    const shared = { NODE_EXTRA_CA_CERTS: rds.ca, STAGE: stage, LEDGER_SCHEMA: "veza" };
+    const shared = { NODE_EXTRA_CA_CERTS: rds.ca, STAGE: stage };
     const sampler = { ...withoutSettings, ...shared, SECRET_ID: "veza-ledger-metrics/prod/sampler" };
     const tick = runScript("test/programs/tick.ts", [], sampler);
     expect(await tick.printed(/^counts .*/m)).toContain('"stuck_orders":1,');
@@ -112,19 +120,20 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     const admin = postgres(rds.superuserUrl.replace(/\w+$/, "ledger"), { max: 1 });
     onTestFinished(() => admin.end());
     await admin.unsafe(rows);
-    const blocks = await blocksOf("docs/deploy.md", "sh|yaml", "Log in without a password");
-    const [turnOn, prepare = "", secret = "", params = "", look = ""] = blocks;
-    expect(turnOn).toMatch(/^export .*\naws rds .*\naws rds .*\n$/); // RDS is not here.
-    const migrate = prepare.replace(/^(curl|export) .*\n/gm, "");
     const stage = "first-hour-iam";
-    const { filled, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
+    const { project, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
     // AWS' own variables are in the shell from the beginning.
-    await bash(migrate, awsCredentials);
-    expect(await bash(secret)).toBe("");
-    expect(Object.keys(await keepSecrets())).toEqual(["veza-ledger-metrics/prod/receiver"]);
+    await bash(settings, awsCredentials);
+    expect(await bash(secrets)).toBe("");
+    expect(Object.keys(await keepSecrets()).sort()).toEqual([
+      "veza-ledger-metrics/prod/receiver",
+      "veza-ledger-metrics/prod/sampler",
+    ]);
+    await bash(database, awsCredentials);
     expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);
 
-    const packaged = await packageService("prod", (load(filled(params)) as { prod: object }).prod);
+    const params = load(await readFile(path.join(project, "stages.yml"), "utf8")) as { prod: object };
+    const packaged = await packageService("prod", params.prod);
     const onAws = { ...awsCredentials, NODE_EXTRA_CA_CERTS: rds.certificatesFile, STAGE: stage };
     const sampler = await startLambda(packaged, "sampler", onAws);
     expect((await sampler.invoke({})).result).toMatchObject({ stuck_orders: 1 });

@@ -69,7 +69,7 @@ it("calls the sampler every minute, and the receiver by its URL", () => {
 });
 
 it("has the alarms that the docs name", async () => {
-  const named = (await readFile("docs/deploy.md", "utf8")).matchAll(/^\| `((?:sampler-|receiver-)?\w+)` \|/gm);
+  const named = (await readFile("docs/alarms.md", "utf8")).matchAll(/^\| `((?:sampler-|receiver-)?\w+)` \|/gm);
   const alarms = ofType(packaged.resources, "AWS::CloudWatch::Alarm");
   const expected = [...named].map(([, name]) => `veza-ledger-metrics-${stage}-${name}`);
   expect(alarms.map(({ AlarmName }) => AlarmName).sort()).toEqual(expected.sort());

@@ -393,7 +393,8 @@ it("who may give away the owner's rights has them until the commit alone", async
   await runAs("postgres", "grant create on database ledger to master");
   await runAs("postgres", "grant shop to master with admin option");
   const is16 = Number((await runAs("postgres", "show server_version_num"))[0]?.server_version_num) >= 160_000;
-  if (is16) await runAs("postgres", "revoke inherit option for shop from master; revoke set option for shop from master");
+  if (is16)
+    await runAs("postgres", "revoke inherit option for shop from master; revoke set option for shop from master");
   const memberships = () =>
     runAs("postgres", "select * from pg_auth_members where roleid = 'shop'::regrole and member = 'master'::regrole");
   const before = await memberships();

@@ -171,6 +171,7 @@ describe("names what is wrong, and no value:", () => {
     [bytes, { WEBHOOK_SECRET: `${secret} hunter2${secret}` }],
     [bytes, { WEBHOOK_SECRET: `${secret}-hunter2` }],
     ["STAGE may hold letters", { STAGE: "hunter2/" }],
+    ["STAGE is drill", { STAGE: "drill" }],
     [pem, { CA_CERTIFICATES: "hunter2" }],
     [pem, { CA_CERTIFICATES: `${certificate}\n${noCertificate}` }],
     [pem, { CA_CERTIFICATES: `${certificate}\n${otherCertificate.slice(0, -10)}` }],

@@ -1,4 +1,4 @@
-// The commands and examples of docs/deploy.md and docs/events.md, as they are printed.
+// The commands and examples of docs/who-may-deploy.md and docs/events.md, as they are printed.
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
@@ -10,7 +10,7 @@ import { runProgram } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
-const page = await readFile("docs/deploy.md", "utf8");
+const deployers = await readFile("docs/who-may-deploy.md", "utf8");
 const events = await readFile("docs/events.md", "utf8");
 const example = (text: string, pattern: RegExp) => pattern.exec(text)?.[1] ?? "";
 
@@ -33,7 +33,7 @@ it(
   async () => {
     const folder = await newFolder();
     await cp("deploy", path.join(folder, "deploy"), { recursive: true });
-    const block = example(page, /```sh\n(\(set -e\nregion=[\s\S]*?)```/);
+    const block = example(deployers, /```sh\n(\(set -e\nregion=[\s\S]*?)```/);
     const commands = [
       ["region=eu-central-1", "region=eu-west-3"],
       ["owner=veza owner_id=1234567", "owner=shop owner_id=11"],
@@ -41,6 +41,7 @@ it(
     ].reduce((text, [from = "", to = ""]) => text.replace(from, to), block);
     const aws = `case "$1 $2" in
     "sts get-caller-identity") echo 210987654321 ;;
+    "iam get-policy" | "iam get-role") [ "$isThere" ] ;;
     *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
   esac`;
     const printed = await runIn(folder, commands, { aws });
@@ -61,17 +62,23 @@ it(
     expect(printed + workflow).not.toMatch(/123456789012|eu-central-1|@1234567|@7654321|"7654321"/);
     expect(printed).toContain("function:veza-ledger-metrics-*"); // The service's own name stays.
     expect(await readdir(folder)).toEqual([".github", "deploy"]);
+    // Again, after a failure or at an upgrade.
+    const again = await runIn(folder, `export isThere=yes\n${commands}`, { aws });
+    expect(again.match(/^iam .*/gm)?.map((line) => line.split(" ")[1])).toEqual([
+      "create-policy-version",
+      "create-policy-version",
+      "update-assume-role-policy",
+      "attach-role-policy",
+    ]);
+    const people = "arn:aws:iam::210987654321:role/engineers";
+    expect(await runIn(folder, commands.replace("people=", `people=${people}`), { aws })).toContain(
+      `"Action": "sts:AssumeRole", "Principal": { "AWS": "${people}" }`,
+    );
     for (const file of await readdir("deploy")) {
       expect(await readFile(path.join(folder, "deploy", file), "utf8")).toBe(await readFile(`deploy/${file}`, "utf8"));
     }
   },
 );
-
-it("deletes the files with passwords after the last block that reads them", () => {
-  const [, part = ""] = page.split("\n## Log in with passwords\n");
-  expect(part.indexOf("rm passwords verifiers.sql")).toBeGreaterThan(part.lastIndexOf(". ./passwords"));
-  expect(part.indexOf("rm passwords verifiers.sql")).toBeGreaterThan(part.lastIndexOf("-f verifiers.sql"));
-});
 
 it("shows the smallest event that the receiver takes when it is invoked directly", () => {
   const event = JSON.parse(example(events, /```json\n(\{\n {2}"headers"[\s\S]*?)```/));

@@ -37,8 +37,7 @@ async function hostWithArchive(change = (packed: Buffer) => packed, checked = ch
   const here = (text: string) =>
     text
       .replace(/^archive=\S+/m, `archive=${archive}`)
-      .replace(/^export PGSSLMODE.*\n/m, "") // Postgres is on this host.
-      .replaceAll(/(?<![\w.])\/(etc|opt)\b/g, `${root}/$1`);
+      .replaceAll(/(?<![\w.])\/(etc|opt)\b(?!\/ssl\/certs\/ca-)/g, `${root}/$1`);
   /** The block with this text, after the names and the shell variables that earlier steps have set. */
   const pasted = (text: string, before = "") =>
     here(`${names}\n${before}\n${blocks.find((block) => block.includes(text)) ?? "false"}`);
@@ -98,8 +97,7 @@ it(title, await needs("openssl", "psql"), async () => {
       ["http://127.0.0.1:9091", inject("pushgatewayUrl")],
       [/read -rsp [^;]*PGPASSWORD; export PGPASSWORD/g, `export PGPASSWORD=${password}`],
       ["psql -v", `PGPASSWORD=${password} psql -v`],
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the page's.
-      ["https://${name:?}/", `http://127.0.0.1:${port}/`],
+      ["name=ledger-metrics.example.com ", "name= "],
     ].reduce(
       (before, [from = "", to = ""]) => before.replaceAll(from, to as string),
       text.replace(/systemd-run [\s\S]*?\.env (.*) &&/, `(${withSettings} $1) &&`),
@@ -109,7 +107,8 @@ it(title, await needs("openssl", "psql"), async () => {
   /** Pastes the block with this text into a new shell, after the names. Resolves to what it prints. */
   const paste = async (text: string, whosePassword = "", failed = "") => {
     password = whosePassword;
-    const { exitCode, output } = await start(pasted(text, `folder='${folder}' failed='${failed}'`)).exited;
+    const before = `folder='${folder}' failed='${failed}'`;
+    const { exitCode, output } = await start(pasted(text, before), { PORT: String(port) }).exited;
     return { exitCode, output };
   };
   const settings = () => readFile(path.join(root, "etc/veza-ledger-metrics.env"), "utf8");
@@ -124,20 +123,17 @@ it(title, await needs("openssl", "psql"), async () => {
     expect(await paste(unpacking)).toEqual({ exitCode: 0, output: `${folder}\n` });
     expect(await readdir(path.join(root, "opt"))).toEqual([path.basename(folder)]);
   }
-  await symlink(folder, path.join(root, "opt/veza-ledger-metrics")); // As step 5 does.
+  await symlink(folder, path.join(root, "opt/veza-ledger-metrics")); // As step 6 does.
   const stopped = { exitCode: 1, output: "Step 1 has failed: repeat it. To go on without it: failed=\n" };
   for (const text of ["--schema", "roles.sql", "PUSHGATEWAY_URL=", "systemd-run", "use.sh", "send ping"]) {
     expect(await paste(text, "", "Step 1"), text).toEqual(stopped);
   }
   const look = await paste("--schema", "veza_app");
   expect(look.output).toMatch(/^[!✓] stuck_orders +4, /m);
-  // The administrator mistypes: there are no settings yet with passwords that Postgres does not know.
-  expect(await paste("roles.sql", "wrong")).not.toMatchObject({ exitCode: 0 });
-  expect(await paste("PUSHGATEWAY_URL=")).not.toMatchObject({ exitCode: 0 });
-  await expect(settings()).rejects.toThrow("ENOENT");
-  // The second time, before there are settings.
-  for (const _ of [1, 2]) expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
+  expect(await paste("roles.sql", "postgres")).not.toMatchObject({ exitCode: 0 }); // There are no settings yet.
   expect(await paste("PUSHGATEWAY_URL=")).toMatchObject({ exitCode: 0 });
+  expect(await paste("roles.sql", "wrong")).not.toMatchObject({ exitCode: 0 }); // The administrator mistypes.
+  expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
   const all = await paste("systemd-run");
   expect([all.exitCode, all.output.match(/✗.*/g)], all.output).toEqual([0, null]);
 
@@ -147,20 +143,32 @@ it(title, await needs("openssl", "psql"), async () => {
   await service.printed(/"message":"tick","stuck_orders":4/);
   expect(await paste("send ping")).toMatchObject({
     exitCode: 0,
-    output: expect.stringContaining("Recorded. It is on the gateway."),
+    output: expect.stringMatching(
+      new RegExp(`Recorded. It is on the gateway\\.\\nhttp://127\\.0\\.0\\.1:${port}/ whsec_`),
+    ),
   });
   service.child.kill("SIGTERM");
   expect((await service.exited).exitCode).toBe(0);
 
   const before = await kept();
-  expect(before[1]).toHaveLength(2);
+  expect(before[1]).toHaveLength(1);
   expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
   expect((await paste("PUSHGATEWAY_URL=")).output).toContain("Kept: ");
   expect(await kept()).toEqual(before);
-  await rm(path.join(root, "etc/veza-ledger-metrics.passwords")); // As step 4 says.
+
+  // A password that was changed in the settings, while no other stage has this login, and while one has.
+  const changed = (await settings()).replace(/veza_ledger:\w+@/, "veza_ledger:another@");
+  await writeFile(path.join(root, "etc/veza-ledger-metrics.env"), changed);
+  await sql.unsafe("create database other");
+  await sql.unsafe("grant connect on database other to veza_ledger");
+  const refused = await paste("roles.sql", "postgres");
+  expect(refused).toMatchObject({ output: expect.stringContaining("in use elsewhere: veza_ledger to other") });
+  expect(refused.exitCode).not.toBe(0);
+  expect((await kept())[1]).toEqual(before[1]);
+  await sql.unsafe("drop database other");
   expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
-  expect((await paste("PUSHGATEWAY_URL=")).output).toContain("Kept: ");
-  expect(await kept()).toEqual(before);
+  const login = postgres(`postgres://veza_ledger:another@127.0.0.1:${server.port}/postgres`, { max: 1 });
+  expect(await login`select 1 as one`.finally(() => login.end())).toEqual([{ one: 1 }]);
 });
 
 /** A host in a folder: /etc, /opt and /proc of the page's scripts are in it, and programs of these names are scripts. */
@@ -242,7 +250,7 @@ describe("servers.sh", await needs("bash"), async () => {
     await writeFile(route, "route: { receiver: own }\n");
     await chmod(route, 0o644);
     const { output } = await one.install("prometheus-alertmanager");
-    expect(output).toContain("Kept: /etc/prometheus/alertmanager.yml was here before.");
+    expect(output).toContain("Kept: /etc/prometheus/alertmanager.yml was here before. Add to it what docs/servers-in");
     expect(output).toContain("Installed: prometheus-alertmanager.");
     expect((await stat(route)).mode & 0o777).toBe(0o644);
     expect(await one.textOf("etc/prometheus/alertmanager.yml")).toBe("route: { receiver: own }\n");
@@ -385,9 +393,9 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
   });
 });
 
-describe("what it adds to servers in use", () => {
+describe("what docs/servers-in-use.md adds", () => {
   it("is a configuration of Prometheus, with a job for the service's series alone", async () => {
-    const [ours = "", theirs = "", rules = ""] = await blocksOf(page, "yaml");
+    const [ours = "", theirs = "", rules = ""] = await blocksOf("docs/servers-in-use.md", "yaml");
     const { scrape_configs: jobs } = load(ours) as { scrape_configs: object[] };
     const { rule_files: files } = load(rules) as { rule_files: string[] };
     const other = { job_name: "own", static_configs: [{ targets: ["127.0.0.1:9091"] }], ...(load(theirs) as object) };
@@ -412,7 +420,7 @@ describe("what it adds to servers in use", () => {
     ["Own", "prod"],
   ])("routes %s of the stage %o to the receiver that the shipped route has for it", async (alert, stage) => {
     const { file } = await findProgram("amtool");
-    const [route = ""] = (await blocksOf(page, "yaml")).slice(3);
+    const [route = ""] = (await blocksOf("docs/servers-in-use.md", "yaml")).slice(3);
     const added = load(route) as { route: object; receivers: object[] };
     const config = path.join(await newFolder(), "alertmanager.yml");
     await writeFile(
