@@ -1,5 +1,5 @@
 // The way of docs/deploy.md from nothing to the first gauge and the first 200, as it is printed, on a database as RDS has it.
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { load } from "js-yaml";
 import postgres from "postgres";
@@ -34,7 +34,10 @@ case "$1 $2 $3 $5 $6" in
   "lambda get-function-url-config --function-name --query FunctionUrl") cat "${folder}/url" ;;
   "rds describe-db-instances --db-instance-identifier --query DBInstances[0].DbiResourceId")
     echo db-ABCDEFGHIJKL01234 ;;
-  "rds modify-db-instance --db-instance-identifier --enable-iam-database-authentication --apply-immediately") ;;
+  "rds describe-db-instances --db-instance-identifier --query DBInstances[0].PendingModifiedValues")
+    cat "${folder}/pending" 2>/dev/null || echo "{}" ;;
+  "rds modify-db-instance --db-instance-identifier --enable-iam-database-authentication --apply-immediately")
+    echo "turned on" ;;
   *) exit 1 ;;
 esac
 `;
@@ -82,7 +85,7 @@ esac
     expect(printed).toContain("Recorded. It is on the gateway.");
     expect(printed).toMatch(new RegExp(`^${url}\nwhsec_\\S+$`, "m"));
   };
-  return { project, bash, keepSecrets, ping };
+  return { folder, project, bash, keepSecrets, ping };
 }
 
 const steps = await blocksOf("docs/deploy.md", "sh", "Steps");
@@ -121,9 +124,12 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     onTestFinished(() => admin.end());
     await admin.unsafe(rows);
     const stage = "first-hour-iam";
-    const { project, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
+    const { folder, project, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
     // AWS' own variables are in the shell from the beginning.
-    await bash(settings, awsCredentials);
+    await writeFile(path.join(folder, "pending"), '{ "DBInstanceClass": "db.t4g.large" }');
+    expect(await bash(settings, awsCredentials)).toMatch(/^IAM .* pending: \{ "DBInstanceClass": "db.t4g.large" \}\n$/);
+    await rm(path.join(folder, "pending"));
+    expect(await bash(settings, awsCredentials)).toBe("turned on\nKept: stages.yml\n");
     expect(await bash(secrets)).toBe("");
     expect(Object.keys(await keepSecrets()).sort()).toEqual([
       "veza-ledger-metrics/prod/receiver",

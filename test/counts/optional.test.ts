@@ -1,7 +1,7 @@
 // What a ledger may have besides: amounts of many currencies (amounts.test.ts has the rest), and an outbox.
 
 import { expect, it } from "vitest";
-import { runSqlFiles, setUp } from "../../commands/sql.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { evidenceOf } from "../helpers/sample.ts";
@@ -29,7 +29,6 @@ it("says how many deliveries wait in the outbox or are parked, and since when, w
   const outbox = () => evidenceOf(database.samplerUrl, /^outbox/);
   expect(await outbox()).toEqual({});
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-  await runSqlFiles(database.adminUrl, setUp);
   const none = { "outbox_rows{state=waiting}": 0, "outbox_rows{state=late}": 0, "outbox_rows{state=parked}": 0 };
   expect(await outbox()).toEqual({ ...none, "outbox_oldest_timestamp_seconds{}": 0 });
   await run(`
