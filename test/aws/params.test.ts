@@ -23,6 +23,12 @@ async function refusal(params: object | null | undefined, stage = "staging", opt
   );
 }
 
+it("leaves the stage drill to the drill", async () => {
+  const { message } = await refusal({ region: "eu-central-1" }, "drill");
+  expect(message).toBe("stage may not be drill, which docs/drill.md uses");
+  expect((await refusal({ region: "eu-central-1" }, "drill2")).message).toBe("it was taken");
+});
+
 it("names every param that is wrong, in one error without a stack, and shows no credentials", async () => {
   const params = {
     samplerSecretId: "what?",

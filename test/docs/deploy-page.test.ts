@@ -6,6 +6,7 @@ import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-secret.ts";
 import { signedEvent } from "../helpers/lambda.ts";
 import { needs } from "../helpers/needs.ts";
+import { expectIn } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -79,6 +80,14 @@ it(
     }
   },
 );
+
+it("docs/deploy.md says how many functions an account has to be able to run for a stage", async () => {
+  const [, receivers] = /receiverConcurrency: (\d+)/.exec(await readFile("serverless.yml", "utf8")) ?? [];
+  const reserved = Number(receivers) + 1;
+  const keptByAws = 100;
+  const text = `may run fewer than ${keptByAws + reserved} functions at once: a stage reserves ${reserved}, and AWS keeps ${keptByAws}`;
+  await expectIn([["docs/deploy.md", text]]);
+});
 
 it("shows the smallest event that the receiver takes when it is invoked directly", () => {
   const event = JSON.parse(example(events, /```json\n(\{\n {2}"headers"[\s\S]*?)```/));
