@@ -8,7 +8,8 @@ import { serverForFile } from "../helpers/database.ts";
 import { projectFolder } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
-const url = await serverForFile();
+const serverUrl = await serverForFile();
+const url = serverUrl.replace(/\w+$/, "ledger"); // The only database that the logins may connect to.
 function verifiers(input: string) {
   const { status, stdout, stderr } = spawnSync(process.execPath, ["commands/verifiers.ts"], {
     input,
@@ -50,6 +51,18 @@ it.each([
   expect([status, stdout]).toEqual([1, ""]);
   expect(stderr).toMatch(/^line 2: [^\n]+\n$/);
   expect(stderr).not.toMatch(/hid|hïd/);
+});
+
+it("no password changes where a login is in use in another database", async () => {
+  const admin = postgres(serverUrl, { max: 1 });
+  const passwords = () => admin`select rolname, rolpassword from pg_authid order by 1`;
+  const before = await passwords();
+  const { stdout } = verifiers("veza_ledger_oncall=first\nveza_ledger=second\n");
+  await expect(admin.unsafe(stdout)).rejects.toThrow(
+    "no password was changed, since these logins are in use elsewhere: veza_ledger to ledger, veza_ledger_oncall to",
+  );
+  expect(await passwords()).toEqual(before);
+  await admin.end();
 });
 
 it("no line is no password", () => expect(verifiers("")).toEqual({ status: 0, stdout: "", stderr: "" }));

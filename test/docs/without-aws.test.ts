@@ -144,7 +144,7 @@ it(title, await needs("openssl", "psql"), async () => {
   expect(await paste("send ping")).toMatchObject({
     exitCode: 0,
     output: expect.stringMatching(
-      new RegExp(`Recorded. It is on the gateway\\.\\nhttp://127\\.0\\.0\\.1:${port}/ whsec_`),
+      new RegExp(`Recorded. It is on the gateway\\. .*\\nhttp://127\\.0\\.0\\.1:${port}/ whsec_`),
     ),
   });
   service.child.kill("SIGTERM");
