@@ -17,6 +17,7 @@ export function rolesFile(text: string): string {
   const parts = {
     logins: Object.entries(roles).map(creation).join("\n"),
     ledger: grants(ledgerRights),
+    owned: tables.map((table) => `'${table}'`).join(", "),
     names: tables.map((table) => `'${table}'`).join(", "),
     found: tables.map((table) => `to_regclass('${table}'::text)`).join(",\n"),
     tables: tables.map((table) => `'${table}'::regclass`).join(",\n"),

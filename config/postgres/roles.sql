@@ -44,12 +44,49 @@ from pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.replace(:'schema', 
   with ordinality as given (name, nth)
 \gset
 
+-- Whoever grants on a table needs its owner's rights, and sees its schema only with a right to that. This login gives
+-- them to itself until the end of this file, if it may, and if no membership that it has given itself is there already.
+set local search_path = pg_catalog, :schema, pg_temp;
+do $$
+declare
+  -- With each argument as text, no function of the ledger's schema can fit better than Postgres' own.
+  path constant text := current_setting('search_path'::text);
+  names constant text[] := array[
+    -- generated: owned
+    'orders', 'refunds', 'seller_transfers'
+    -- end of owned
+  ];
+  is_16 boolean;
+  owners oid[];
+  owner text;
+begin
+  set local search_path = pg_catalog, pg_temp;
+  is_16 := current_setting('server_version_num')::integer >= 160000;
+  owners := array(
+    select distinct relowner from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relname = any (names) and quote_ident(nspname) = any (regexp_split_to_array(path, ' *, *'))
+      and not pg_has_role(relowner, 'usage') and not exists (
+        select from pg_auth_members
+        where roleid = relowner and member = to_regrole(quote_ident(current_user))
+          and (grantor = member or not is_16)
+      )
+  );
+  begin
+    for owner in select quote_ident(rolname) from pg_roles where oid = any (owners) loop
+      execute format('grant %s to %I', owner, current_user) || case when is_16 then ' with inherit true' else '' end;
+    end loop;
+  exception when insufficient_privilege then
+    owners := '{}';
+  end;
+  perform set_config('ledger_metrics.member_of', owners::text, true);
+end $$;
+
 -- Stops with a message if a table is not there, or if this login may not grant rights on it. Only here and at the
 -- grants below are names looked up in the application's schema. No function of the application runs.
 set local search_path = pg_catalog, :schema, pg_temp;
 do $$
 declare
-  -- With each argument as text, no function of the ledger's schema can fit better than Postgres' own.
+  -- With each argument as text, as above.
   path constant text := current_setting('search_path'::text);
   names constant text[] := array[
     -- generated: names
@@ -63,46 +100,29 @@ declare
     to_regclass('seller_transfers'::text)
     -- end of found
   ];
-  is_16 constant boolean := current_setting('server_version_num')::integer >= 160000;
-  owners oid[];
   problem text;
+  remedy text;
 begin
   set local search_path = pg_catalog, pg_temp;
+  select format('As a superuser, or as whoever made that owner: grant %s to %I%s',
+    string_agg(distinct quote_ident(pg_get_userbyid(relowner)), ', '), current_user,
+    case when current_setting('server_version_num')::integer >= 160000 then ' with inherit true' else '' end)
+  into remedy from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+  where relname = any (names) and quote_ident(nspname) = any (regexp_split_to_array(path, ' *, *'))
+    and not pg_has_role(relowner, 'usage')
+  having count(*) > 0;
   select string_agg(name, ', ') into problem from unnest(names, found) as given (name, oid) where oid is null;
   if problem is not null then
     raise exception 'in the database %, % sees no % in the schema %', current_database(), current_user, problem,
       regexp_replace(path, '^pg_catalog, |, pg_temp$', '', 'g')
-      using hint = 'Is this the database, and the login? Give -v schema what the sampler has as LEDGER_SCHEMA.';
+      using hint = coalesce(remedy,
+        'Is this the database, and the login? Give -v schema what the sampler has as LEDGER_SCHEMA.');
   end if;
-  -- Whoever grants on a table needs its owner's rights. This login gives them to itself until the end of this file, if
-  -- it may, and if no membership that it has given itself is there already.
-  owners := array(
-    select distinct relowner from pg_class
-    where oid = any (found) and not pg_has_role(relowner, 'usage') and not exists (
-      select from pg_auth_members
-      where roleid = relowner and member = to_regrole(quote_ident(current_user))
-        and (grantor = member or not is_16)
-    )
-  );
-  begin
-    for problem in select quote_ident(rolname) from pg_roles where oid = any (owners) loop
-      execute format('grant %s to %I', problem, current_user) || case when is_16 then ' with inherit true' else '' end;
-    end loop;
-  exception when insufficient_privilege then
-    owners := '{}';
-  end;
-  perform set_config('ledger_metrics.member_of', owners::text, true);
   -- Before the grants, whose own errors do not say what helps.
   select string_agg(format('%s of %I', oid::regclass, pg_get_userbyid(relowner)), ', ') into problem
   from pg_class where oid = any (found) and not pg_has_role(relowner, 'usage');
   if problem is not null then
-    raise exception '% may not grant rights on %', current_user, problem
-      using hint = (
-        select format('As a superuser, or as whoever made that owner: grant %s to %I%s',
-          string_agg(distinct quote_ident(pg_get_userbyid(relowner)), ', '), current_user,
-          case when is_16 then ' with inherit true' else '' end)
-        from pg_class where oid = any (found) and not pg_has_role(relowner, 'usage')
-      );
+    raise exception '% may not grant rights on %', current_user, problem using hint = remedy;
   end if;
 end $$;
 

@@ -44,7 +44,7 @@ it("leads to the page of the demo, to counts on one's own ledger, and to links",
   const links = (await blocksOf("docs/deploy.md", "sh", "Steps")).find((block) => block.startsWith("links=")) ?? "";
   const names = "repository=https://github.com/you/veza-ledger-metrics grafana=https://grafana.internal";
   await outputOf(run(`${names}; ${links}`));
-  expect(await readFile(path.join(folder, "config/alertmanager/ledger.yml"), "utf8")).toContain("grafana.internal");
+  expect(await readFile(path.join(folder, "dist/ledger.yml"), "utf8")).toContain("grafana.internal");
 
   stack.child.kill("SIGINT");
   expect(await outputOf(stack)).toContain("Nothing is left running");
