@@ -134,7 +134,7 @@ async function commandEntries(): Promise<Entry[]> {
 /** What people load and run: config/ without what it is generated from. */
 function configEntries(): Entry[] {
   return readdirSync(path.join(project, "config"), { recursive: true, withFileTypes: true })
-    .filter((file) => file.isFile() && !/\.ts$|^alert-of-a-check\.yml$/.test(file.name))
+    .filter((file) => file.isFile() && !/\.ts$|^alerts-of-checks\.yml$/.test(file.name))
     .map((file) => {
       const source = path.join(file.parentPath, file.name);
       return {
