@@ -211,8 +211,10 @@ async function printPartialLosses(random: () => number): Promise<void> {
       return { name: `${lostShare}`, ordersADay, quantile, repairedFrom: 30, days: 8, lateShare, lost, lostShare };
     });
     const [length, last] = [to - from, to - 1];
-    const open = await ask(shops, random, `sum by (stage) (count_over_time((${firing})[${length}m:1m]))`, [last]);
-    const shareOf = ({ name }: Shop) => (open.find((answer) => answer.name === name)?.value ?? 0) / length;
+    // promtool reads 10,000 samples at most.
+    const quarters = `count_over_time((sum by (stage) (${firing}))[${length}m:15m])`;
+    const open = await ask(shops, random, quarters, [last]);
+    const shareOf = ({ name }: Shop) => (15 * (open.find((answer) => answer.name === name)?.value ?? 0)) / length;
     row([ordersADay, ...shops.map((shop) => `${Math.round(100 * shareOf(shop))} %`)]);
   }
 }
