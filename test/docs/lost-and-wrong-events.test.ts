@@ -1,6 +1,6 @@
 // The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
 import postgres from "postgres";
-import { afterAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { parseEvents, tally } from "../../lib/totals/events.ts";
@@ -71,6 +71,16 @@ it.each([
   const increase = (from: Record<string, number>, to: Record<string, number>) =>
     Object.entries(to).map(([name, value]) => [name, (value - (from[name] ?? 0)).toFixed(9)]);
   expect(increase(wrong, after)).toEqual(increase(before, wrong));
+});
+
+it("takes on the receiver's role in an administrator's session, too", async () => {
+  const asAdministrator = postgres(database.adminUrl, { max: 1, onnotice: () => {} });
+  onTestFinished(() => asAdministrator.end());
+  for (const statement of statements) {
+    const asking = statement.replace(/^set local search_path.*$/m, "select current_user;");
+    const answers = await asAdministrator.unsafe(asking);
+    expect(answers.flat(), statement).toContainEqual({ current_user: "veza_ledger_receiver" });
+  }
 });
 
 it("forgets the last run of one phase, until a sweep names it again", async () => {
