@@ -83,9 +83,12 @@ describe.each(checks)("$id has", (check) => {
     const fires = `a row of \`${id}\` ${overdueAfter ? `is over ${overdueAfter} old` : "counts"}`;
     return expectIn([
       ["README.md", `| \`${metric}\` | ${help}. | ${lost} | [${severity}](docs/runbook/${alert}.md) |`],
-      ["docs/metrics.md", `| \`${metric}\` | ${help}. |`],
+      ["docs/reference.md", `| \`${metric}\` | ${help}. |`],
       // Rows that the reconciler repairs fire in other ways, too.
-      ["docs/alerts.md", `| [${alert}](runbook/${alert}.md) | ${fires}${isRepaired(check) ? "" : ` | ${severity} |`}`],
+      [
+        "docs/reference.md",
+        `| [${alert}](runbook/${alert}.md) | ${fires}${isRepaired(check) ? "" : ` | ${severity} |`}`,
+      ],
       ["docs/runbook/README.md", `| [${alert}](${alert}.md) | ${noun} |`],
     ]);
   });
@@ -124,7 +127,7 @@ it.each(tables)("%s is in the documents and in the demo's ledger, with its colum
 it("the documents have the tables of the ledger", () =>
   expectIn([
     [
-      "docs/words.md",
+      "docs/reference.md",
       `| ledger | the tables ${new Intl.ListFormat("en-GB").format(tables.map((name) => `\`${name}\``))} |`,
     ],
     ["docs/amounts.md", `revoke all on ${tables.map((name) => `public.${name}`).join(", ")} from veza_ledger_amounts;`],
@@ -152,7 +155,7 @@ it("the documents have the phases of the reconciler, and what each of its metric
   const rows = reconcilerFamilies.map(({ name, help }): [string, string] => {
     const hasPhase = zeros.some((zero) => zero.name === name && "phase" in zero.labels);
     const [labels, phasesIfAny] = hasPhase ? ["{phase}", `: ${named}.`] : ["", "."];
-    return ["docs/metrics.md", `| \`${name}${labels}\` | ${help.replace(/\.$/, phasesIfAny)} |`];
+    return ["docs/reference.md", `| \`${name}${labels}\` | ${help.replace(/\.$/, phasesIfAny)} |`];
   });
   return expectIn([["docs/events.md", `| a row was repaired; \`phase\` is ${named} |`], ...rows]);
 });
@@ -186,20 +189,20 @@ it.each([...new Set((await shippedAlerts()).map(({ alert }) => alert))])("%s has
   expectIn([
     [`docs/runbook/${alert}.md`, `# ${alert}`],
     ["docs/runbook/README.md", `[${alert}](${alert}.md)`],
-    ["docs/alerts.md", `| [${alert}](runbook/${alert}.md) |`],
+    ["docs/reference.md", `| [${alert}](runbook/${alert}.md) |`],
   ]),
 );
 
-it("docs/alerts.md names the severities of each alert's rules", async () => {
-  const page = await textOf("docs/alerts.md");
+it("docs/reference.md names the severities of each alert's rules", async () => {
+  const page = await textOf("docs/reference.md");
   const named = [...page.matchAll(/^\| \[(\w+)\].* \| ([^|]+) \|$/gm)].flatMap(([, alert, severities = ""]) =>
     severities.split(", ").map((severity) => `${alert}: ${severity}`),
   );
   const shipped = (await shippedAlerts()).map(({ alert, labels }) => `${alert}: ${labels.severity}`);
   const lacking = shipped.filter((each) => !named.includes(each));
-  expect(lacking, `docs/alerts.md lacks ${lacking.join(", ")}`).toEqual([]);
+  expect(lacking, `docs/reference.md lacks ${lacking.join(", ")}`).toEqual([]);
   const strange = named.filter((each) => !shipped.includes(each));
-  expect(strange, `docs/alerts.md has ${strange.join(", ")}, and ledger.yml has not`).toEqual([]);
+  expect(strange, `docs/reference.md has ${strange.join(", ")}, and ledger.yml has not`).toEqual([]);
 });
 
 it.each(eventSchema.options)(
@@ -221,8 +224,8 @@ it("a delivery is late after as long as the rule, the panel and the documents sa
     ["config/alertmanager/ledger.yml", `Late ones have waited for ${outboxLateAfter}`],
     ["config/alertmanager/ledger.yml", `The oldest has waited for over ${outboxLateAfter}`],
     ["config/grafana/rows/evidence.ts", `over ${outboxLateAfter}`],
-    ["docs/metrics.md", `\`late\` by over ${outboxLateAfter}`],
-    ["docs/alerts.md", `waits for over ${outboxLateAfter.replace("utes", "")}`],
+    ["docs/reference.md", `\`late\` by over ${outboxLateAfter}`],
+    ["docs/reference.md", `waits for over ${outboxLateAfter.replace("utes", "")}`],
     ["docs/runbook/VezaLedgerOutboxStuck.md", `over ${outboxLateAfter}`],
   ]));
 

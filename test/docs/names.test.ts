@@ -81,7 +81,7 @@ const { checkInserts, watches, nearlyStuck } = blindnessMetric;
 const forRules: string[] = [checkInserts, watches, nearlyStuck, acceptedUntilMetric];
 
 it.each([
-  ["docs/metrics.md", "docs/metrics.md", []],
+  ["docs/reference.md", "docs/reference.md", []],
   ["config/grafana/dashboard.ts", "config/grafana/ledger.json", forRules],
 ])("%s shows every metric that is exported", async (_, file, but) => {
   const named = new Set(namedIn(await readFile(file, "utf8"), /\bveza_\w+/g));
