@@ -70,7 +70,7 @@ export const told: Record<CheckId, Told> = {
 };
 
 /** What it means that rows count. */
-export const meaningOf = ({ id, staleAfter = "" }: Check): string => told[id].means.replace("AGE", staleAfter);
+export const meaningOf = ({ id, stuckAfter = "" }: Check): string => told[id].means.replace("AGE", stuckAfter);
 
 /** Whether a phase of the reconciler has the check's name and repairs its rows. */
 export const isRepaired = ({ id }: Check): boolean => phases.some((phase) => phase === id);

@@ -20,7 +20,7 @@ const pasteQuery = `paste its query into psql: ${callOf("doctor")} sampler --sql
  * without such a time would be missing in a count by minutes.
  */
 export async function lookAtCheck({ ask }: Pick<LedgerScene, "ask">, check: Check): Promise<Finding> {
-  const { table, time, staleAfter } = check;
+  const { table, time, stuckAfter } = check;
   try {
     await ask(`explain ${questionOf(check, { withOldest: true })}`);
   } catch (error) {
@@ -37,7 +37,7 @@ export async function lookAtCheck({ ask }: Pick<LedgerScene, "ask">, check: Chec
   ];
   if (texts.length === 0) return well("can be asked");
   const expected = `each ${time} until now`;
-  return staleAfter
+  return stuckAfter
     ? wrong(`${texts.join(", ")}; they do not count`, expected, correctRows)
     : doubt(`${texts.join(", ")}; they count, without an oldest row`, expected, correctRows);
 }

@@ -1,6 +1,6 @@
 // `--sql`: the statements of a tick, for people to paste.
 import type { Row } from "postgres";
-import { measureUnaccepted } from "../../lib/counts/accepted.ts";
+import { measureAcceptance } from "../../lib/counts/accepted.ts";
 import { amounts } from "../../lib/counts/amounts.ts";
 import { blindness } from "../../lib/counts/blindness.ts";
 import { checks } from "../../lib/counts/checks.ts";
@@ -34,7 +34,7 @@ export async function statementsOfTick(): Promise<string> {
   // A tick asks about accepted rows only where something is accepted. This answer says that of each check, by an id and
   // as a backlog, so that every such question is noted. Veza's ids are numbers.
   const accepted = checks.map(({ id }) => ({ check: id, ids: 1, until: 1, id_type: "bigint" }));
-  await measureUnaccepted((question) => note(question, accepted));
+  await measureAcceptance((question) => note(question, accepted));
   asked.push(...checks.map((check) => oldestRowsOf(check, true)));
   return asked.map((question) => `${question};`).join("\n\n");
 }

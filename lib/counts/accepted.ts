@@ -50,7 +50,7 @@ export const inForce: string = `(${checks
  */
 export const isAfterMoment = (check: Check, time = check.time): string =>
   own(`(${time} > (
-    select coalesce(max(least(up_to, accepted_at - interval '${check.staleAfter ?? "0 minutes"}')), '-infinity')
+    select coalesce(max(least(up_to, accepted_at - interval '${check.stuckAfter ?? "0 minutes"}')), '-infinity')
     from (${acceptedMoment(check)}
     ) as moment
   ) or ${time} < '1971-01-01' or ${time} is null)`);
@@ -88,7 +88,7 @@ const asText = { column: "id::text", accepted: "id" };
  * left out by the time. An id of several rows, as in a view of two tables, accepts none: it would hide a row that
  * nobody knows.
  */
-function unacceptedQuestion(check: Check, { ids, moment, idType }: { ids: boolean; moment: boolean; idType: string }) {
+function acceptanceQuestion(check: Check, { ids, moment, idType }: { ids: boolean; moment: boolean; idType: string }) {
   const isAfter = (time: string) => (moment ? isAfterMoment(check, time) : "true");
   const { column, accepted } = byType[idType] ?? asText;
   const once = `
@@ -109,7 +109,7 @@ function unacceptedQuestion(check: Check, { ids, moment, idType }: { ids: boolea
 }
 
 /** Of a check with acceptances: what is known of the rows that nobody has accepted. */
-export interface Unaccepted extends Waiting {
+export interface Acceptance extends Waiting {
   rows: number;
   /** How many rows are accepted by their ids. */
   byId: number;
@@ -122,17 +122,17 @@ export interface Unaccepted extends Waiting {
  * by the checks' ids. Takes a second round trip, and only where something is accepted. Never rejects: where it cannot
  * be read, nothing is accepted.
  */
-export async function measureUnaccepted(ask: Ask): Promise<Map<string, Unaccepted>> {
-  const unaccepted = new Map<string, Unaccepted>();
+export async function measureAcceptance(ask: Ask): Promise<Map<string, Acceptance>> {
+  const acceptance = new Map<string, Acceptance>();
   const accepted = (await read(ask, "accepted", acceptedChecks)) ?? [];
   const askAbout = async (check: Check) => {
     const { ids, until = null, id_type } = accepted.find((row) => row.check === check.id) ?? {};
     if (!Number(ids) && until === null) return;
-    const question = unacceptedQuestion(check, { ids: Number(ids) > 0, moment: until !== null, idType: id_type });
+    const question = acceptanceQuestion(check, { ids: Number(ids) > 0, moment: until !== null, idType: id_type });
     const [row] = (await read(ask, check.id, question)) ?? [];
     if (!row) return;
     const rows = Number(row.rows);
-    unaccepted.set(check.id, {
+    acceptance.set(check.id, {
       rows,
       byId: Number(row.by_id),
       overdue: Number(row.overdue),
@@ -141,14 +141,14 @@ export async function measureUnaccepted(ask: Ask): Promise<Map<string, Unaccepte
     });
   };
   await Promise.all(checks.map(askAbout));
-  return unaccepted;
+  return acceptance;
 }
 
 /** The series of the checks with acceptances: how many rows of each count are accepted, and until when a backlog is. */
-export function acceptedSeries(outcomes: Outcome[], unaccepted: Map<string, Unaccepted>): Series[] {
+export function acceptedSeries(outcomes: Outcome[], acceptance: Map<string, Acceptance>): Series[] {
   return outcomes.flatMap((outcome) => {
     const labels = { check: outcome.check.id };
-    const known = unaccepted.get(outcome.check.id);
+    const known = acceptance.get(outcome.check.id);
     if (!known || "error" in outcome) return [];
     const { rows, byId, untilSeconds } = known;
     const accepted = Math.max(0, outcome.count - rows); // Both are of one tick, and not of one instant.

@@ -40,15 +40,18 @@ export const blindnessFamilies: Family[] = [
   family("gauge", evidenceSuccess, "1 when the evidence of a count was read, 0 when not; absent without a count."),
 ];
 
-/** SQL: this time is at most 5 minutes from being stale: an hour's average, times 12, is how many rows grow so old. */
-const isNearlyStale = (time: string, staleAfter: string) =>
-  `${time} >= now() - interval '${staleAfter}' and ${time} < now() - interval '${staleAfter}' + interval '5 minutes'`;
+/**
+ * SQL: a row of this time counts as stuck within 5 minutes. The average of an hour, times 12, is how many rows of that
+ * hour grow so old.
+ */
+const isNearlyStuck = (time: string, stuckAfter: string) =>
+  `${time} >= now() - interval '${stuckAfter}' and ${time} < now() - interval '${stuckAfter}' + interval '5 minutes'`;
 
 /** Reads the same index as the count, once, including the rows that are too young to count. */
 function seenBy(check: Check): Evidence {
-  const { id, table, time, staleAfter, waitsForWebhook } = check;
-  const reasons = staleAfter ? ["no_time", "ahead"] : [];
-  const nearly = waitsForWebhook && staleAfter && `count(*) filter (where ${isNearlyStale(time, staleAfter)})`;
+  const { id, table, time, stuckAfter, waitsForWebhook } = check;
+  const reasons = stuckAfter ? ["no_time", "ahead"] : [];
+  const nearly = waitsForWebhook && stuckAfter && `count(*) filter (where ${isNearlyStuck(time, stuckAfter)})`;
   return {
     of: id,
     question: own(`

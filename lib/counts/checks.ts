@@ -27,7 +27,7 @@ export interface Check<Id extends string = CheckId> {
   /** The columns that the condition reads. The roles get rights to them, and to no others. */
   columns?: readonly string[];
   /** Interval after which a row counts. Without it a row counts at any age, and the count needs no time. */
-  staleAfter?: string;
+  stuckAfter?: string;
   /** Interval after which its alert fires, for a row that nobody has accepted. Without it, at any age. */
   overdueAfter?: string;
 }
@@ -67,7 +67,7 @@ const declared = [
     waitsForWebhook: true,
     condition: "hyperswitch_payment_id <> ''",
     columns: ["hyperswitch_payment_id"],
-    staleAfter: "30 minutes",
+    stuckAfter: "30 minutes",
     overdueAfter: afterSweeps(30, 2),
   },
   {
@@ -80,7 +80,7 @@ const declared = [
     waitsForWebhook: true,
     condition: "hyperswitch_refund_id <> ''",
     columns: ["hyperswitch_refund_id"],
-    staleAfter: "30 minutes",
+    stuckAfter: "30 minutes",
     overdueAfter: afterSweeps(30, 2),
   },
   {
@@ -100,7 +100,7 @@ const declared = [
     status: "pending",
     condition: "(hyperswitch_refund_id is null or hyperswitch_refund_id = '')",
     columns: ["hyperswitch_refund_id"],
-    staleAfter: "5 minutes",
+    stuckAfter: "5 minutes",
     overdueAfter: afterSweeps(5, 1),
   },
   {
@@ -110,7 +110,7 @@ const declared = [
     table: "seller_transfers",
     time: "updated_at",
     status: "reversal_pending",
-    staleAfter: "30 minutes",
+    stuckAfter: "30 minutes",
     overdueAfter: "40 minutes",
   },
 ] as const satisfies readonly Check<string>[];
@@ -135,9 +135,9 @@ export const overdueOf = (check: Check): string => `count(*) filter (where ${isO
 
 /** SQL: the rows that a check counts, from the word `from` on. */
 export function rowsOf(check: Check): string {
-  const { table, time, staleAfter } = check;
-  const isStale = staleAfter ? ` and ${time} < now() - interval '${staleAfter}'` : "";
-  return own(`from ${table}\nwhere ${stateOf(check)}${isStale}`);
+  const { table, time, stuckAfter } = check;
+  const isStuck = stuckAfter ? ` and ${time} < now() - interval '${stuckAfter}'` : "";
+  return own(`from ${table}\nwhere ${stateOf(check)}${isStuck}`);
 }
 
 /**
@@ -152,12 +152,12 @@ export function rowsOf(check: Check): string {
  * session's.
  */
 export function questionOf(check: Check, { withOldest }: { withOldest: boolean }): string {
-  const { table, time, staleAfter } = check;
+  const { table, time, stuckAfter } = check;
   const columns = [
     "count(*)",
     `${overdueOf(check)} as overdue`,
     withOldest && `${oldestOf(time)} as oldest`,
-    staleAfter && `pg_typeof(min(${time})) as time_type`,
+    stuckAfter && `pg_typeof(min(${time})) as time_type`,
     mayHideRows(table),
   ];
   return own(`select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`);

@@ -20,7 +20,7 @@ order by ${check.time} limit 10`);
  */
 export async function logCountedRows(
   connections: Connections,
-  { outcomes, unaccepted }: Pick<Sample, "outcomes" | "unaccepted">,
+  { outcomes, acceptance }: Pick<Sample, "outcomes" | "acceptance">,
   deadline: AbortSignal,
 ) {
   const counted = outcomes.filter((outcome) => "count" in outcome && outcome.count > 0).map(({ check }) => check);
@@ -32,7 +32,7 @@ export async function logCountedRows(
         const rows = await read(
           ask,
           check.id,
-          oldestRowsOf(check, unaccepted.get(check.id)?.untilSeconds !== undefined),
+          oldestRowsOf(check, acceptance.get(check.id)?.untilSeconds !== undefined),
         );
         if (rows?.length) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
       }),

@@ -7,7 +7,7 @@ import { type Database, isConnectionLost } from "../postgres/database.ts";
 import { askOn, measure } from "../postgres/question.ts";
 import { askSession } from "../postgres/session-facts.ts";
 import type { DatabaseTarget } from "../settings/settings.ts";
-import { acceptedFamilies, acceptedSeries, measureUnaccepted, type Unaccepted } from "./accepted.ts";
+import { type Acceptance, acceptedFamilies, acceptedSeries, measureAcceptance } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
 import { believed, blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
 import { type Check, checks } from "./checks.ts";
@@ -23,7 +23,7 @@ export interface Sample {
   /** Which evidence could not be read: the `of` of each question that got no answer. */
   unread: string[];
   /** What is known of the rows that nobody has accepted, by the check's id. Only of checks that have acceptances. */
-  unaccepted: Map<string, Unaccepted>;
+  acceptance: Map<string, Acceptance>;
 }
 
 /**
@@ -52,25 +52,25 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
   const ask = askOn(database, deadline);
   if (apartSeconds > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apartSeconds)} s apart`);
-    const timeless = which.filter(({ staleAfter }) => !staleAfter);
-    const [counted, unaccepted] = await Promise.all([
+    const timeless = which.filter(({ stuckAfter }) => !stuckAfter);
+    const [counted, acceptance] = await Promise.all([
       runChecks(ask, timeless),
-      hasAccepted ? measureUnaccepted(ask) : noEvidence.unaccepted, // Otherwise what was accepted would fire.
+      hasAccepted ? measureAcceptance(ask) : noEvidence.acceptance, // Otherwise what was accepted would fire.
     ]);
-    return { ...noEvidence, outcomes: replaceIn(allFailed(which, error), counted), unaccepted };
+    return { ...noEvidence, outcomes: replaceIn(allFailed(which, error), counted), acceptance };
   }
-  const [outcomes, { evidence, unread }, unaccepted] = await Promise.all([
+  const [outcomes, { evidence, unread }, acceptance] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
     measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox && !outboxProblem ? [outbox] : [])]),
-    hasAccepted ? measureUnaccepted(ask) : noEvidence.unaccepted,
+    hasAccepted ? measureAcceptance(ask) : noEvidence.acceptance,
   ]);
-  return { outcomes, evidence, unread, unaccepted };
+  return { outcomes, evidence, unread, acceptance };
 }
 
 const noEvidence: Omit<Sample, "outcomes"> = {
   evidence: [],
   unread: blindness.map(({ of }) => of),
-  unaccepted: new Map(),
+  acceptance: new Map(),
 };
 
 const allFailed = (which: readonly Check[], error: unknown) => which.map((check) => ({ check, error }));
@@ -114,10 +114,10 @@ export function infoOf({ host, port, database }: DatabaseTarget): Series["labels
 /** The sample in Prometheus' text format. */
 export function exposeSample(sample: Sample, tick: Tick): Promise<string> {
   const { database, sampledAtSeconds, durationSeconds, other } = tick;
-  const { outcomes, evidence, unread, unaccepted } = sample;
+  const { outcomes, evidence, unread, acceptance } = sample;
   return expose(sampleFamilies, [
-    ...seriesOf(outcomes, sampledAtSeconds, unaccepted),
-    ...acceptedSeries(outcomes, unaccepted),
+    ...seriesOf(outcomes, sampledAtSeconds, acceptance),
+    ...acceptedSeries(outcomes, acceptance),
     ...believed(evidence, outcomes),
     ...evidenceSuccessSeries(outcomes, unread),
     series(infoMetric, infoOf(database), 1),

@@ -54,7 +54,7 @@ async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): 
   const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
   const otherSampler = series(otherSamplerMetric, { region: "", database: "other" }, tick - 60);
   const sampler = await exposeSample(
-    { outcomes, evidence, unread: [], unaccepted: new Map() },
+    { outcomes, evidence, unread: [], acceptance: new Map() },
     { sampledAtSeconds: tick, durationSeconds: 0.02, database, other: otherSampler },
   );
   const reconciler = await exposeTotals([series(reconcilerMetric.lastRun, {}, tick)]);

@@ -197,5 +197,5 @@ it("reads no event of the reconciler, and compares with the threshold of each ch
   const alerts = lateRules.filter(isAlert).map(({ expr }) => /check="(\w+)"/.exec(expr)?.[1]);
   const waiting = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
   expect(alerts.sort()).toEqual(waiting.map(({ id }) => id).sort());
-  for (const { id, staleAfter } of waiting) expect(staleAfter, `${id}: inserts of half an hour ago`).toBe("30 minutes");
+  for (const { id, stuckAfter } of waiting) expect(stuckAfter, `${id}: inserts of half an hour ago`).toBe("30 minutes");
 });

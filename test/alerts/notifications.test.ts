@@ -304,7 +304,7 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
   ];
   const tick = { sampledAtSeconds: Date.now() / 1000, durationSeconds: 0, database };
   await setGroup(gateway.url, "veza_ledger", stage, [
-    await exposeSample({ outcomes, evidence, unread: [], unaccepted: new Map() }, tick),
+    await exposeSample({ outcomes, evidence, unread: [], acceptance: new Map() }, tick),
   ]);
   const totals = await exposeTotals([series(reconcilerMetric.lastRun, {}, unixTime(lastSweep))]);
   await setGroup(gateway.url, "veza_reconciler", stage, [totals]);

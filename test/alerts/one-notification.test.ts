@@ -42,7 +42,7 @@ function tickOf(minute: number): Promise<string> {
     series(blindnessMetric.nearlyStuck, check, ordersOf(Math.max(0, minute - 30), Math.max(0, minute - 25), isLost)),
   ];
   return exposeSample(
-    { outcomes, evidence: isAway(minute) ? [] : evidence, unread: [], unaccepted: new Map() },
+    { outcomes, evidence: isAway(minute) ? [] : evidence, unread: [], acceptance: new Map() },
     { sampledAtSeconds: Date.now() / 1000, durationSeconds: 0, database },
   );
 }

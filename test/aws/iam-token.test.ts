@@ -46,7 +46,7 @@ it("logs both functions in without a password, with a token that AWS would take,
     vi.advanceTimersByTime(minute * 60_000);
     use("veza_ledger_sampler");
     // A clock that is ahead leaves the counts of minutes unknown.
-    expect(await tick()).toEqual(forEachCheck(({ staleAfter }) => (minute > 0 && staleAfter ? -1 : 0)));
+    expect(await tick()).toEqual(forEachCheck(({ stuckAfter }) => (minute > 0 && stuckAfter ? -1 : 0)));
     use("veza_ledger_receiver");
     expect(await deliver()).toMatchObject({ statusCode: 200, body: expect.stringContaining('"published":true') });
   }

@@ -55,7 +55,7 @@ it("counts on a ledger where nothing is installed, with the oldest rows and what
 it("says how many rows are overdue on the first day, which the installation accepts, and no newer row", async () => {
   for (const [index, check] of checks.entries()) {
     await run(
-      insertRows(check, index + 1) + insertRows(check, 2, { age: `${check.staleAfter ?? "0 minutes"} 5 seconds` }),
+      insertRows(check, index + 1) + insertRows(check, 2, { age: `${check.stuckAfter ?? "0 minutes"} 5 seconds` }),
     );
   }
   const before = await look(url);

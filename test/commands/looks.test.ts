@@ -40,7 +40,7 @@ const unserved = `✗ indexes none serves ${each("orders", "ID").join(", ")}: th
 /** Settled rows: too many to be read every minute. */
 const large = (table: string) => `insert into ${table} (status, hyperswitch_payment_id, created_at)
   select 'paid', 'pay', now() - n * interval '1 minute' from generate_series(1, 200000) as n; analyze ${table}`;
-const isTimeless = ({ staleAfterMinutes }: { staleAfterMinutes?: number }) => staleAfterMinutes === undefined;
+const isTimeless = ({ stuckAfterMinutes }: { stuckAfterMinutes?: number }) => stuckAfterMinutes === undefined;
 const isPending = ({ status }: { status: string }) => status === "pending";
 const stuck = "status = 'pending' and created_at < now() - interval '30 minutes'";
 const withoutZone = `alter table orders alter created_at drop default;
@@ -401,6 +401,6 @@ describe("the doctor knows, and is content after its remedy:", () => {
     await apply(ill.steps);
     const cured = await (row.settled ? look(url, "--settled", row.settled) : look(url));
     expect(cured.ill).toEqual((row.still ?? []).map(pattern));
-    expect(await countsOf(database)).toEqual(forEachCheck(({ staleAfter }) => (staleAfter ? 1 : 2)));
+    expect(await countsOf(database)).toEqual(forEachCheck(({ stuckAfter }) => (stuckAfter ? 1 : 2)));
   });
 });

@@ -96,17 +96,17 @@ it.each(checks)("of $id by a moment: all rows up to it, which count on, and no r
 });
 
 it("by a moment are no rows that did not count yet when it was written: they may get stuck afterwards", async () => {
-  for (const { id, staleAfter = "0 minutes" } of checks) {
+  for (const { id, stuckAfter = "0 minutes" } of checks) {
     // Until an hour ago, accepted then: a row that was a minute under its threshold, and a row that was past it.
-    await run(insertRows({ id }, 2, { age: `${staleAfter} 3660 seconds` }));
-    if (staleAfter !== "0 minutes") await run(insertRows({ id }, 1, { age: `${staleAfter} 3540 seconds` }));
+    await run(insertRows({ id }, 2, { age: `${stuckAfter} 3660 seconds` }));
+    if (stuckAfter !== "0 minutes") await run(insertRows({ id }, 1, { age: `${stuckAfter} 3540 seconds` }));
     await run(`alter table ledger_metrics.accepted
       drop constraint if exists "up_to is less than a day ago: accept newer rows by their ids"`); // As on the first day.
     await acceptUpTo(id, "now() - interval '1 hour'", undefined, "now() - interval '1 hour'");
   }
   const all = await ofAccepted();
-  for (const { id, staleAfter } of checks)
-    expect([id, ...(all[id] ?? [])].slice(0, 3)).toEqual([id, 2, staleAfter ? 1 : 0]);
+  for (const { id, stuckAfter } of checks)
+    expect([id, ...(all[id] ?? [])].slice(0, 3)).toEqual([id, 2, stuckAfter ? 1 : 0]);
 });
 
 it("by a moment are no rows without a time, which may be new", async () => {

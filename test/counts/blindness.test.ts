@@ -18,11 +18,11 @@ const success = (check: string) => `evidence_success{check=${check}}`;
 const ofWebhooks = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
 
 it.each(checks)("of $id: its newest row up to now, of any age, and rows that it can never count", async (check) => {
-  const { id, table, time, staleAfter } = check;
+  const { id, table, time, stuckAfter } = check;
   await run(`${insertRows(check, 1)} update ${table} set ${time} = '-infinity'`); // No time of a newest row.
   const first = await evidence();
   expect(first).not.toHaveProperty(newest(id));
-  if (staleAfter) expect(first).toMatchObject({ [outside(id, "no_time")]: 0, [outside(id, "ahead")]: 0 });
+  if (stuckAfter) expect(first).toMatchObject({ [outside(id, "no_time")]: 0, [outside(id, "ahead")]: 0 });
 
   const setOldTimesTo = (value: string) =>
     `update ${table} set ${time} = ${value} where ${time} < now() - interval '95 hours';`;
@@ -41,7 +41,7 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
     ${insertRows(check, 1, { age: "10 seconds", status: "settled" })}`);
   const seen = await evidence();
   expect(seen[newest(id)]).toBeCloseTo(Date.now() / 1000 - 90, -2);
-  if (staleAfter) expect(seen).toMatchObject({ [outside(id, "no_time")]: 3, [outside(id, "ahead")]: 3 });
+  if (stuckAfter) expect(seen).toMatchObject({ [outside(id, "no_time")]: 3, [outside(id, "ahead")]: 3 });
   else expect(Object.keys(seen).filter((name) => name.includes(`rows_outside{check=${id}`))).toEqual([]);
 });
 

@@ -110,9 +110,9 @@ it.each([
   await run(`set search_path = pg_catalog; insert into ledger_metrics.accepted ("check", id, up_to, until, why) values
     ('stuck_orders', '1', null, now() + '1 day', 'x'), ('stuck_refunds', null, '2026-01-01', now() + '1 day', 'x')`);
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", ...setUp]);
-  const { outcomes, unread, unaccepted } = await sampleOf(database.samplerUrl);
+  const { outcomes, unread, acceptance } = await sampleOf(database.samplerUrl);
   expect(countsIn(outcomes, (error) => error)).toEqual(Object.fromEntries(checks.map(({ id }) => [id, 3])));
-  expect([unread, [...unaccepted.keys()], log]).toEqual([[], ["stuck_orders", "stuck_refunds"], []]);
+  expect([unread, [...acceptance.keys()], log]).toEqual([[], ["stuck_orders", "stuck_refunds"], []]);
   const { sql, ledger } = await openConnection(database.samplerUrl);
   for (const check of checks) await sql.unsafe(beginReading(ledger) + oldestRowsOf(check, true));
   // Nor as people on call, whatever their own search_path is.

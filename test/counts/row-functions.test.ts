@@ -4,7 +4,7 @@ import fc from "fast-check";
 import postgres from "postgres";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { measureUnaccepted } from "../../lib/counts/accepted.ts";
+import { measureAcceptance } from "../../lib/counts/accepted.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { runChecks } from "../../lib/counts/counting.ts";
 import { databaseForFile, databasePerTest } from "../helpers/database.ts";
@@ -45,7 +45,7 @@ it.each(checks)("of $id list what fires first, by age, then what does not, with 
   const { id, overdueAfter, table } = check;
   await run(`${insertRows(check, 1, { age: "2 days" })} ${insertRows(check, 1, { age: "4 days" })}
     ${insertRows(check, 1, { age: "3 days" })} ${insertRows(check, 1, { age: "5 days" })}
-    ${overdueAfter ? insertRows(check, 1, { age: `${check.staleAfter} 10 seconds` }) : ""}
+    ${overdueAfter ? insertRows(check, 1, { age: `${check.stuckAfter} 10 seconds` }) : ""}
     insert into ledger_metrics.accepted ("check", id, until, why) values ('${id}', '4', now() + interval '1 day', 'known')`);
   const rows = await onCall().unsafe(list(id));
   const young = overdueAfter ? [["5", false, null]] : [];
@@ -268,7 +268,7 @@ it("fire as often as the gauge says, in random ledgers with random acceptances",
       await session.unsafe(`set local search_path = pg_catalog, public; set local timezone = '${given.zone}'`);
       const ask = async (question: string) => session.unsafe(question);
       const outcomes = await runChecks(ask);
-      const unaccepted = await measureUnaccepted(ask);
+      const acceptance = await measureAcceptance(ask);
       for (const outcome of outcomes) {
         if ("error" in outcome) throw outcome.error;
         const { id } = outcome.check;
@@ -276,8 +276,8 @@ it("fire as often as the gauge says, in random ledgers with random acceptances",
         const firing = rows.filter(({ fires }) => fires);
         const accepted = rows.filter(({ accepted_until }) => accepted_until !== null);
         expect(rows).toHaveLength(outcome.count);
-        expect(firing).toHaveLength((unaccepted.get(id) ?? outcome).overdue);
-        expect(accepted).toHaveLength(outcome.count - (unaccepted.get(id)?.rows ?? outcome.count));
+        expect(firing).toHaveLength((acceptance.get(id) ?? outcome).overdue);
+        expect(accepted).toHaveLength(outcome.count - (acceptance.get(id)?.rows ?? outcome.count));
         expect(firing.filter(({ accepted_until }) => accepted_until !== null)).toEqual([]);
         seen.fires += firing.length;
         seen.accepted += accepted.length;

@@ -29,8 +29,8 @@ it.each([
   await run(`insert into ledger_metrics.accepted ("check", up_to, until, why)
     values ('failed_transfers', now(), now() + interval '1 day', 'known')`);
   const wrong = await sampleAt(apartMs);
-  expect(wrong.unaccepted.get("failed_transfers")?.overdue).toBe(0); // What was accepted stays out of the alert.
-  expect(counts(wrong.outcomes)).toEqual(forEachCheck(({ staleAfter }) => (staleAfter ? apart : 2)));
+  expect(wrong.acceptance.get("failed_transfers")?.overdue).toBe(0); // What was accepted stays out of the alert.
+  expect(counts(wrong.outcomes)).toEqual(forEachCheck(({ stuckAfter }) => (stuckAfter ? apart : 2)));
   expect(wrong.evidence).toEqual([]); // Each row would be ahead, or none.
   const right = await sampleAt(Math.sign(apartMs) * 40_000);
   expect(counts(right.outcomes)).toEqual(forEachCheck(() => 2));

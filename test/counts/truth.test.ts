@@ -27,7 +27,7 @@ const unique = <T>(values: T[]): T[] => [...new Set(values)];
 const timesOf = (table: Table) => unique(models.filter((model) => model.table === table).map(({ time }) => time));
 const idOf = (table: Table) => providerIds[table] ?? "id";
 const watched = unique(models.map(({ status }) => status));
-const thresholds = unique(models.flatMap(({ staleAfterMinutes = [] }) => staleAfterMinutes));
+const thresholds = unique(models.flatMap(({ stuckAfterMinutes = [] }) => stuckAfterMinutes));
 
 const zones = ["UTC", "Europe/Paris", "America/New_York", "America/St_Johns", "Asia/Kathmandu", "Pacific/Auckland"];
 const statuses = unique([...watched, "PENDING", "pending ", "paid", "failed"]);
@@ -134,7 +134,7 @@ type ReadRow = { status: string; id: string | null } & Record<Model["time"], num
 
 /** What a check has to say of a ledger. */
 function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>, now: number): Expected {
-  const { table, status, hasProviderId, time, staleAfterMinutes } = model;
+  const { table, status, hasProviderId, time, stuckAfterMinutes } = model;
   const { kind, timeType, fault, statusType, idType } = given[table];
   const cannotRead = { "time dropped": "42703", "time revoked": "42501" }[fault as string];
   // Of several reasons, the first that Postgres finds. A view reads with its owner's rights.
@@ -143,9 +143,9 @@ function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>,
     ...(fault === "status renamed" && statusType === "state" ? ["22P02"] : []),
     ...(idType !== "text" && hasProviderId !== undefined ? ["22P02"] : []),
     ...(fault === "id revoked" && hasProviderId !== undefined ? ["42501"] : []),
-    ...(staleAfterMinutes !== undefined && cannotRead ? [cannotRead] : []),
-    ...(staleAfterMinutes !== undefined && noTimes.includes(timeType) ? ["42883"] : []),
-    ...(staleAfterMinutes !== undefined && isDate(timeType) ? ["is a date"] : []),
+    ...(stuckAfterMinutes !== undefined && cannotRead ? [cannotRead] : []),
+    ...(stuckAfterMinutes !== undefined && noTimes.includes(timeType) ? ["42883"] : []),
+    ...(stuckAfterMinutes !== undefined && isDate(timeType) ? ["is a date"] : []),
   ];
   if (reasons.length > 0) return { failure: new RegExp(reasons.join("|")) };
   const hasId = ({ id }: ReadRow) => id !== null && id !== "";
@@ -155,7 +155,7 @@ function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>,
       fault !== "status renamed" &&
       row.status === status &&
       (hasProviderId === undefined || hasId(row) === hasProviderId) &&
-      (staleAfterMinutes === undefined || isStale(row, staleAfterMinutes)),
+      (stuckAfterMinutes === undefined || isStale(row, stuckAfterMinutes)),
   );
   const times = counted.map((row) => row[time]).filter((at) => at !== null && Number.isFinite(at)) as number[];
   const isUnknown = cannotRead || noTimes.includes(timeType) || times.length === 0;

@@ -25,20 +25,20 @@ const folded = (sql: string) => sql.replace(" where ", "\nwhere ").replace(/ and
 describe.each(checks)("$id has", (check) => {
   const page = `docs/runbook/${alertOf(check)}.md`;
 
-  it("an overdueAfter that is longer than its staleAfter, or neither", () => {
-    const { id, staleAfter, overdueAfter } = check;
-    if (!staleAfter && !overdueAfter) return;
+  it("an overdueAfter that is longer than its stuckAfter, or neither", () => {
+    const { id, stuckAfter, overdueAfter } = check;
+    if (!stuckAfter && !overdueAfter) return;
     const place = `lib/counts/checks.ts, ${id}:`;
-    expect(staleAfter, `${place} give staleAfter in minutes or hours, or no overdueAfter`).toMatch(
+    expect(stuckAfter, `${place} give stuckAfter in minutes or hours, or no overdueAfter`).toMatch(
       /^[1-9]\d* (minutes|hours)$/,
     );
-    expect(overdueAfter, `${place} give overdueAfter in minutes, or no staleAfter`).toMatch(/^[1-9]\d* minutes$/);
-    const advice = `${place} its rows count after ${staleAfter}, and overdueAfter has to be longer`;
-    expect(minutesIn(overdueAfter ?? ""), advice).toBeGreaterThan(minutesIn(staleAfter ?? ""));
+    expect(overdueAfter, `${place} give overdueAfter in minutes, or no stuckAfter`).toMatch(/^[1-9]\d* minutes$/);
+    const advice = `${place} its rows count after ${stuckAfter}, and overdueAfter has to be longer`;
+    expect(minutesIn(overdueAfter ?? ""), advice).toBeGreaterThan(minutesIn(stuckAfter ?? ""));
   });
 
-  it.runIf(check.staleAfter)("one threshold, which its help, its alert and its page name as it is", async () => {
-    const { staleAfter = "", overdueAfter = "" } = check;
+  it.runIf(check.stuckAfter)("one threshold, which its help, its alert and its page name as it is", async () => {
+    const { stuckAfter = "", overdueAfter = "" } = check;
     const text = await textOf(page);
     const [, meaning = ""] = /## What it means\n([\s\S]*?)\n## /.exec(text) ?? [];
     const { means, lost } = told[check.id];
@@ -46,20 +46,20 @@ describe.each(checks)("$id has", (check) => {
       "lib/counts/checks.ts, help": check.help,
       "config/words-of-checks.ts": means + lost,
       [page]: meaning,
-      "test/helpers/models.ts": `${modelOf(check).staleAfterMinutes} minutes`,
+      "test/helpers/models.ts": `${modelOf(check).stuckAfterMinutes} minutes`,
     };
     const others = Object.entries(texts).flatMap(([place, text]) =>
       (oneLine(text).match(/\d+ (?:minutes|hours)/g) ?? [])
-        .filter((named) => minutesIn(named) !== minutesIn(staleAfter))
-        .map((named) => `${place} says ${named}, and staleAfter is ${staleAfter}`),
+        .filter((named) => minutesIn(named) !== minutesIn(stuckAfter))
+        .map((named) => `${place} says ${named}, and stuckAfter is ${stuckAfter}`),
     );
     const ages = [...oneLine(text).matchAll(/\b(?:over|under|at) (\d+ (?:minutes|hours))/g)].map(([, age = ""]) => age);
     for (const age of ages) {
-      if ([staleAfter, overdueAfter].some((known) => minutesIn(known) === minutesIn(age))) continue;
-      others.push(`${page} says ${age}; staleAfter is ${staleAfter}, and overdueAfter ${overdueAfter}`);
+      if ([stuckAfter, overdueAfter].some((known) => minutesIn(known) === minutesIn(age))) continue;
+      others.push(`${page} says ${age}; stuckAfter is ${stuckAfter}, and overdueAfter ${overdueAfter}`);
     }
     expect(others, others.join("\n")).toEqual([]);
-    expect(check.help).toContain(staleAfter);
+    expect(check.help).toContain(stuckAfter);
   });
 
   it.runIf(check.overdueAfter)("an alert that names its overdueAfter", async () => {
@@ -94,7 +94,7 @@ describe.each(checks)("$id has", (check) => {
   });
 
   it("its SQL in the documents", () => {
-    const { id, table, time, staleAfter } = check;
+    const { id, table, time, stuckAfter } = check;
     const list = `from ledger_metrics.${id}()`;
     const counted = "count(*) as rows, count(*) filter (where fires) as firing, min(since) as oldest";
     const old = `select * ${list} where fires and since < now() - interval '24 hours';`;
@@ -105,7 +105,7 @@ describe.each(checks)("$id has", (check) => {
     return expectIn([
       ["docs/runbook/README.md", `select '${id}' as "check", ${counted} ${list};`],
       ...(isPage(check) ? [] : [["docs/runbook/VezaLedgerRowsTooOld.md", old] as [string, string]]),
-      ...(staleAfter ? [["docs/runbook/VezaLedgerRowsOutside.md", folded(outside)] as [string, string]] : []),
+      ...(stuckAfter ? [["docs/runbook/VezaLedgerRowsOutside.md", folded(outside)] as [string, string]] : []),
     ]);
   });
 });
@@ -176,9 +176,9 @@ it("a reconciler that sweeps less often than every 10 minutes is refused, and pa
 
 it("stuck orders have the threshold that the page of reasons and the Go example name", async () => {
   const check = checks.find(({ id }) => id === "stuck_orders");
-  if (!check?.staleAfter) throw new Error("stuck orders have no threshold");
+  if (!check?.stuckAfter) throw new Error("stuck orders have no threshold");
   await expectIn([
-    ["docs/runbook/reasons.md", `An order is stuck after ${check.staleAfter} even`],
+    ["docs/runbook/reasons.md", `An order is stuck after ${check.stuckAfter} even`],
     ["docs/runbook/reasons.md", `settle it within ${check.overdueAfter}`],
     ["docs/runbook/reasons.md", `The backend's clock is slow** by ${check.overdueAfter}:`],
     ["clients/go/example/main.go", plain(rowsOf(check))],

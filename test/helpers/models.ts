@@ -16,17 +16,17 @@ export interface Model {
   hasProviderId?: boolean;
   time: "created_at" | "updated_at";
   /** From when on a row counts. Undefined when it counts at any age. */
-  staleAfterMinutes?: number;
+  stuckAfterMinutes?: number;
 }
 
 export const models: Record<CheckId, Model> = {
-  stuck_orders: { table: "orders", status: "pending", hasProviderId: true, time: "created_at", staleAfterMinutes: 30 },
+  stuck_orders: { table: "orders", status: "pending", hasProviderId: true, time: "created_at", stuckAfterMinutes: 30 },
   stuck_refunds: {
     table: "refunds",
     status: "pending",
     hasProviderId: true,
     time: "created_at",
-    staleAfterMinutes: 30,
+    stuckAfterMinutes: 30,
   },
   failed_transfers: { table: "seller_transfers", status: "permanently_failed", time: "updated_at" },
   orphan_refunds: {
@@ -34,13 +34,13 @@ export const models: Record<CheckId, Model> = {
     status: "pending",
     hasProviderId: false,
     time: "created_at",
-    staleAfterMinutes: 5,
+    stuckAfterMinutes: 5,
   },
   pending_reversals: {
     table: "seller_transfers",
     status: "reversal_pending",
     time: "updated_at",
-    staleAfterMinutes: 30,
+    stuckAfterMinutes: 30,
   },
 };
 
@@ -67,7 +67,7 @@ export const readsProviderId = ({ hasProviderId }: Model): boolean => hasProvide
 
 /** Whether a check reads this time, and cannot count without it. */
 export const needsTime = (time: Model["time"]) => (model: Model) =>
-  model.time === time && model.staleAfterMinutes !== undefined;
+  model.time === time && model.stuckAfterMinutes !== undefined;
 
 /** How a row differs from a row that a check counts. `age` is an interval: how long ago its time was. */
 interface Change {
@@ -79,7 +79,7 @@ interface Change {
 /** SQL that inserts so many rows which a check counts, an hour past its threshold, or rows that differ from them. */
 export function insertRows(check: Pick<Check, "id">, count: number, change: Change = {}): string {
   const model = modelOf(check);
-  const anHourPast = `${(model.staleAfterMinutes ?? 0) + 60} minutes`;
+  const anHourPast = `${(model.stuckAfterMinutes ?? 0) + 60} minutes`;
   const { table, time, status, hasProviderId, age = anHourPast } = { ...model, ...change };
   const values = [`'${status}'`, `now() - interval '${age}'`];
   const columns = ["status", time];

@@ -19,11 +19,11 @@ export async function sampleOf(url: string, ledger: Partial<Ledger> = {}): Promi
 
 /** A sample as on the gateway, without its first word: the series of these names. */
 export async function evidenceOf(url: string, names = /./): Promise<Record<string, number>> {
-  const { outcomes, evidence, unread, unaccepted } = await sampleOf(url);
+  const { outcomes, evidence, unread, acceptance } = await sampleOf(url);
   const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
   const series = [
-    ...seriesOf(outcomes, Date.now() / 1000, unaccepted),
-    ...acceptedSeries(outcomes, unaccepted),
+    ...seriesOf(outcomes, Date.now() / 1000, acceptance),
+    ...acceptedSeries(outcomes, acceptance),
     ...believed(evidence, outcomes),
     ...evidenceSuccessSeries(outcomes, unread),
   ];
