@@ -21,7 +21,7 @@ const ofWebhooks = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
  * Per stage and evaluation: for each check, of the groups that are evaluated each time; and for each check that watches
  * inserts, of the group that is evaluated every 5 minutes.
  */
-const maxSamples = { often: 8_400, blind: 15_000 };
+const maxSamples = { often: 9_000, blind: 15_000 };
 
 it("the rules read no more samples than they may for each check, of one stage with days of scrapes", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-cost-"));

@@ -86,7 +86,9 @@ it("tells whose numbers it has replaced: of another region or database within 3 
   };
   const otherTick = (database: string, region: string, at: number) =>
     setGroup(inject("pushgatewayUrl"), "veza_ledger", stage, [
+      "# TYPE veza_ledger_sampler_info gauge", // As every sampler's: of two types, the gateway refuses the second.
       `veza_ledger_sampler_info{version="1",region="${region}",database="${database}"} 1`,
+      "# TYPE veza_ledger_sample_timestamp_seconds gauge",
       `veza_ledger_sample_timestamp_seconds ${at}`,
     ]);
   const name = (database: string, region: string) =>

@@ -9,7 +9,7 @@ import { forEachCheck, insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs, sampleOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
-const broken = checks.map((check) => insertRows(check, 2)).join("\n");
+const broken = checks.map((check) => insertRows(check, 2, { age: "2 days" })).join("\n");
 beforeEach(() => run(broken));
 
 const counts = (outcomes: Outcome[]) => countsIn(outcomes, (error) => (error as Error).message);
@@ -27,7 +27,7 @@ it.each([
   };
   const apart = expect.stringMatching(/^the clocks of Postgres and the sampler are [89]\d s apart$/);
   await run(`insert into ledger_metrics.accepted ("check", up_to, until, why)
-    values ('failed_transfers', now(), now() + interval '1 day', 'known')`);
+    values ('failed_transfers', now() - interval '1 day', now() + interval '1 day', 'known')`);
   const wrong = await sampleAt(apartMs);
   expect(wrong.acceptance.get("failed_transfers")?.overdue).toBe(0); // What was accepted stays out of the alert.
   expect(counts(wrong.outcomes)).toEqual(forEachCheck(({ stuckAfter }) => (stuckAfter ? apart : 2)));
