@@ -395,19 +395,20 @@ describe("use.sh says what runs", await needs("ss", "curl"), async () => {
 
 describe("what docs/servers-in-use.md adds", () => {
   it("is a configuration of Prometheus, with a job for the service's series alone", async () => {
-    const [ours = "", theirs = "", rules = ""] = await blocksOf("docs/servers-in-use.md", "yaml");
-    const { scrape_configs: jobs } = load(ours) as { scrape_configs: object[] };
+    const [ours = "", theirs = "", more = "", rules = ""] = await blocksOf("docs/servers-in-use.md", "yaml");
+    const [jobs, watched] = [ours, more].map((text) => (load(text) as { scrape_configs: object[] }).scrape_configs);
     const { rule_files: files } = load(rules) as { rule_files: string[] };
     const other = { job_name: "own", static_configs: [{ targets: ["127.0.0.1:9091"] }], ...(load(theirs) as object) };
     const folder = await newFolder();
     const config = path.join(folder, "prometheus.yml");
     await writeFile(path.join(folder, "veza-ledger-metrics.yml"), await readFile("config/alertmanager/ledger.yml"));
     const rule_files = files.map((file) => file.replace("/etc/prometheus", folder));
-    await writeFile(config, dump({ rule_files, scrape_configs: [...jobs, other] }));
+    await writeFile(config, dump({ rule_files, scrape_configs: [...(jobs ?? []), other, ...(watched ?? [])] }));
     const { file } = await findProgram("promtool");
     const { exitCode, output } = await runProgram(file, ["check", "config", config], {}).exited;
     expect(exitCode, output).toBe(0);
     expect(jobs).toMatchObject([{ honor_labels: true }]);
+    expect(watched).toMatchObject([{ job_name: "prometheus" }, { job_name: "alertmanager" }]);
   });
 
   it.each([
@@ -420,7 +421,7 @@ describe("what docs/servers-in-use.md adds", () => {
     ["Own", "prod"],
   ])("routes %s of the stage %o to the receiver that the shipped route has for it", async (alert, stage) => {
     const { file } = await findProgram("amtool");
-    const [route = ""] = (await blocksOf("docs/servers-in-use.md", "yaml")).slice(3);
+    const [route = ""] = (await blocksOf("docs/servers-in-use.md", "yaml")).slice(4);
     const added = load(route) as { route: object; receivers: object[] };
     const config = path.join(await newFolder(), "alertmanager.yml");
     await writeFile(
