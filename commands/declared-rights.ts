@@ -81,6 +81,7 @@ export const ourRights: readonly Right[] = [
   ours(receiver, "delete", "deliveries"),
   // The first delivery says whose totals these are.
   ours(receiver, "insert", "stage", ["stage"]),
+  ours(receiver, "update", "stage", ["single"]),
   ours(receiver, "select", "stage"),
   ours(sampler, "select", "stage"),
   ours(oncall, "select", "stage"),

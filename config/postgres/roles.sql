@@ -247,7 +247,7 @@ grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receive
 -- generated: ledger_metrics
 grant select on ledger_metrics.deliveries to veza_ledger_receiver, veza_ledger_oncall;
 grant insert, update (attempts), delete on ledger_metrics.deliveries to veza_ledger_receiver;
-grant insert (stage) on ledger_metrics.stage to veza_ledger_receiver;
+grant insert (stage), update (single) on ledger_metrics.stage to veza_ledger_receiver;
 grant select on ledger_metrics.stage to veza_ledger_receiver, veza_ledger_sampler, veza_ledger_oncall;
 grant select on ledger_metrics.totals to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
 grant insert, update (value, ahead) on ledger_metrics.totals to veza_ledger_receiver;

@@ -20,7 +20,7 @@ export interface Delivery {
 
 interface Answer {
   /** Whose totals these are. */
-  stage: string | null;
+  stage: string;
   /** The digest and the words under this id, and whether they are this delivery's. */
   known: string | null;
   counted: string;
@@ -61,7 +61,8 @@ export async function recordDelivery(sql: Sql, { id, increments, stage = "" }: D
     ), claimed as (
       insert into ledger_metrics.stage (stage) select stage from given
       where not exists (select from ledger_metrics.stage)
-      on conflict do nothing returning stage
+      -- Sets nothing, and returns the row of a delivery that was first at the same moment, after its commit.
+      on conflict (single) do update set single = excluded.single returning stage
     ), stored as (
       select coalesce((select stage from ledger_metrics.stage), (select stage from claimed)) as stage
     ), written as (
@@ -91,8 +92,7 @@ export async function recordDelivery(sql: Sql, { id, increments, stage = "" }: D
     )
     select stored.stage, known, counted, "isNew" from stored left join written on true`);
   const [row] = answers.at(-1) ?? [];
-  // None where another delivery has made the database its stage's at the same moment: the next one finds it.
-  if (row && row.stage !== null && row.stage !== stage) throw new AnotherStage(row.stage, stage);
+  if (row && row.stage !== stage) throw new AnotherStage(row.stage, stage);
   if (!row || row.known === null) throw new Error("Postgres did not say whether it has recorded the delivery");
   if (row.isNew) return "recorded";
   if (row.known === digest) return "duplicate";

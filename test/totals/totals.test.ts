@@ -312,6 +312,18 @@ it("counts for one stage alone: that of the first delivery, also of two at once,
   await database.admin`truncate ledger_metrics.stage`;
 });
 
+it("records a delivery that comes while the first one of its stage is not committed yet", async () => {
+  await database.admin`truncate ledger_metrics.stage`;
+  const [first, second] = [await open(), await open()];
+  await first.sql.unsafe(`begin; insert into ledger_metrics.stage (stage) values ('${stage}')`);
+  const waits = record(second, "second").catch((error: Error) => error.message);
+  await expect
+    .poll(() => database.admin`select from pg_locks where not granted and pid <> pg_backend_pid()`)
+    .toHaveLength(1);
+  await first.sql.unsafe("commit");
+  expect(await waits).toBe("recorded");
+});
+
 it("keeps no last run that is ahead of Postgres' clock, and mends one that is", async () => {
   const { sql } = await open();
   const ahead = { name: "veza_reconciler_last_run_timestamp", labels: {}, value: Date.now() / 1000 + 86_400 };
