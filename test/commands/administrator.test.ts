@@ -502,7 +502,9 @@ describe("psql", await needs("psql"), () => {
       const ran = promisify(execFile)("psql", ["-X", ...both, url("master")]);
       return (await ran).stderr.includes("veza_ledger_oncall is no member of pg_read_all_stats");
     };
-    expect(await warning()).toBe(true);
+    // Before PostgreSQL 16, CREATEROLE is enough to grant it, and the file has done so.
+    const [row] = await runAs("postgres", "select current_setting('server_version_num')::int >= 160000 as lacks");
+    expect(await warning()).toBe(row?.lacks);
     await runAs("postgres", "grant pg_read_all_stats to veza_ledger_oncall");
     expect(await warning()).toBe(false);
   });
