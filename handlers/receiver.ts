@@ -65,7 +65,7 @@ function readBody(request: LambdaFunctionURLEvent): Buffer {
 
 /**
  * Verifies a signature. When it does not match, perhaps WEBHOOK_SECRET is wrong, so the secret is read again. Strangers
- * can cause this, but only once in 5 s.
+ * can cause this, but at most once in 5 s.
  */
 function verify(headers: SignedHeaders, body: Buffer, secrets: readonly string[]): void {
   try {

@@ -52,7 +52,10 @@ export const maxConnections = 5;
  * time after which a NAT or a proxy drops an idle connection.
  */
 export const connectionFreshMs = 10_000;
-/** How long secrets are kept, and when they are read again where they could not be read, or an invocation failed. */
+/**
+ * How long secrets are kept, and for each of them when all are read again where they could not be read, or an
+ * invocation failed.
+ */
 export const secretsFreshMs = 5 * 60_000;
 export const secretsRetryMs = 5_000;
 

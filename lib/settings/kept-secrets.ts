@@ -6,9 +6,10 @@ import { fetchSecrets, type Texts } from "./secrets.ts";
 export interface KeptSecrets<Parsed> {
   /**
    * Resolves to what the secrets in `ids`, separated by commas, were parsed to. They are read when the last read was 5
-   * minutes ago, or 5 s if it failed or was doubted. Where they cannot be read or parsed, the last good ones stay in
-   * use, with a warning for each failed read. `fresh` reads at once, and takes no old ones for an answer: Postgres has
-   * refused the password. Rejects with a SecretsError, or as `parse` throws.
+   * minutes ago. If it failed or was doubted, they are read again 5 s later for each secret: after 10 s, if there are
+   * two. Where they cannot be read or parsed, the last good ones stay in use, with a warning for each failed read.
+   * `fresh` reads at once, and takes no old ones for an answer: Postgres has refused the password. Rejects with a
+   * SecretsError, or as `parse` throws.
    *
    * Callers at the same time share a read, and back off together after a failure, so that a flood of requests floods no
    * API of AWS.
@@ -24,6 +25,8 @@ export interface KeptSecrets<Parsed> {
  */
 export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed, maxAttempts: number): KeptSecrets<Parsed> {
   let readIds: string | undefined;
+  /** As many secrets, as many requests for a read. */
+  const retryMs = () => secretsRetryMs * (readIds ?? "").split(",").length;
   let latest: Promise<Parsed>;
   let isReading = false;
   /** When the read of `latest` began. */
@@ -43,7 +46,7 @@ export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed, maxAttempts
       keptForMs = secretsFreshMs;
       return parsed;
     } catch (error) {
-      keptForMs = performance.now() - readAtMs + secretsRetryMs;
+      keptForMs = performance.now() - readAtMs + retryMs();
       if (good) {
         const age_seconds = Math.round((performance.now() - good.readAtMs) / 1000);
         const { message: reason } = error as Error;
@@ -72,7 +75,7 @@ export function keepSecrets<Parsed>(parse: (texts: Texts) => Parsed, maxAttempts
       }
     },
     doubt() {
-      keptForMs = Math.min(keptForMs, secretsRetryMs);
+      keptForMs = Math.min(keptForMs, retryMs());
     },
   };
 }

@@ -57,7 +57,7 @@ const parseFor = (functionName: FunctionName) => (texts: Texts) => {
   return parseSettings({ ...texts, ...Object.fromEntries(given) }, functionName);
 };
 const parse = { sampler: parseFor("sampler"), receiver: parseFor("receiver") };
-/** Strangers can have the receiver read its secrets every 5 s: 12 requests a minute, if none is made twice. */
+/** Strangers can have the receiver read a secret every 5 s: 12 requests a minute, if none is made twice. */
 const kept = { sampler: keepSecrets(parse.sampler, 3), receiver: keepSecrets(parse.receiver, 1) };
 
 /**
@@ -73,8 +73,8 @@ export async function loadSettings(functionName: FunctionName, { fresh = false }
 }
 
 /**
- * Notes that an invocation or its push has failed, since its settings may be wrong: from 5 s after they were read on,
- * the next one reads the secrets again.
+ * Notes that an invocation or its push has failed, since its settings may be wrong: the next one reads the secrets
+ * again, from 5 s for each of them after they were read on.
  */
 export const doubtSettings = (functionName: FunctionName): void => kept[functionName].doubt();
 

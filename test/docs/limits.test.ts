@@ -88,7 +88,10 @@ const said: Partial<Record<keyof typeof limits, [file: string, text: string][]>>
   ],
   secretsFreshMs: [
     ["docs/settings.md", `what it has read of the secrets for ${min(limits.secretsFreshMs)},`],
-    ["docs/settings.md", `it keeps them for ${s(limits.secretsRetryMs)} only.`],
+    [
+      "docs/settings.md",
+      `it keeps them for ${s(limits.secretsRetryMs)} only: for ${s(2 * limits.secretsRetryMs)}, if there are two`,
+    ],
   ],
   toleranceSeconds: [
     ["docs/events.md", `by at most ${limits.toleranceSeconds} s.`],
