@@ -8,8 +8,9 @@ import type { LedgerScene } from "./scene.ts";
 const listOf = (texts: readonly string[]) => `(${texts.map(sqlText).join(", ")})`;
 
 /**
- * Names who else may create in the ledger's schemas: they change no count, unless a schema of several lacks a table,
- * and they make one of its name. Doubts who else has the rights of our logins. A neighbour's outbox is wrong.
+ * Names who else may create in the ledger's schemas. Doubts who may make a table there that then counts: a schema of
+ * several lacks it, and a later one has it. Doubts who else has the rights of our logins. An outbox of a neighbour's is
+ * wrong.
  */
 export async function lookAtNeighbours({ ask, database }: LedgerScene): Promise<Finding> {
   const { schemas } = database.ledger;
@@ -22,14 +23,21 @@ export async function lookAtNeighbours({ ask, database }: LedgerScene): Promise<
       "otherwise have its owner drop it",
     );
   }
+  const path = `array[${schemas.map(sqlText)}]::name[]`;
   const creators = await ask(`
-    select distinct nspname as schema, case grantee when 0 then 'PUBLIC' else pg_get_userbyid(grantee) end as name
-    from pg_namespace, aclexplode(nspacl) as acl
+    select distinct schema.nspname as schema, pg_get_userbyid(schema.nspowner) as owner,
+      case when grantee <> 0 then pg_get_userbyid(grantee) end as name,
+      exists (
+        select from pg_class as found join pg_namespace as later on later.oid = relnamespace
+        where found.oid in (${tables.map((table) => `to_regclass('${table}')`)})
+          and array_position(${path}, later.nspname) > array_position(${path}, schema.nspname)
+      ) as "mayCount"
+    from pg_namespace as schema, aclexplode(nspacl) as acl
     where nspname in ${listOf(schemas)} and privilege_type = 'CREATE' and grantee <> nspowner
       and grantee not in (select oid from pg_roles where rolsuper)
       and grantee not in (select relowner from pg_class
-        where relnamespace = pg_namespace.oid and relname in ${listOf(tables)})
-    order by 1, 2`);
+        where relnamespace = schema.oid and relname in ${listOf(tables)})
+    order by 1, 3`);
   const members = await ask(`
     select ours.rolname as role, other.rolname as name
     from pg_auth_members join pg_roles as ours on ours.oid = roleid join pg_roles as other on other.oid = member
@@ -38,20 +46,23 @@ export async function lookAtNeighbours({ ask, database }: LedgerScene): Promise<
       and case when current_setting('server_version_num')::int >= 160000
         then pg_has_role(member, roleid, 'usage') or pg_has_role(member, roleid, 'set') else true end
     order by 1, 2`);
-  const creating = creators.map(({ schema, name }) => `${sqlName(name)} may create in ${sqlName(schema)}`);
-  if (members.length === 0 && (creating.length === 0 || schemas.length === 1)) {
-    return well(creating.length > 0 ? `${creating.join(", ")}, and can change no count` : "none");
-  }
-  const having = members.map(({ role, name }) => `${sqlName(name)} has the rights of ${role}`);
-  const revoking = members.map(
-    ({ role, name }): Step => ({ by: "superuser", sql: `revoke ${role} from ${sqlName(name)}` }),
-  );
-  const lacking =
-    "whoever may create in a schema can make a table there that it lacks, and that then counts: revoke that";
-  return doubt(
-    [...having, ...creating].join("; "),
-    "nobody else",
-    ...revoking,
-    ...(creating.length > 0 && schemas.length > 1 ? [lacking] : []),
-  );
+  const creating = creators.map(({ schema, owner, name, mayCount }) => {
+    const who = name === null ? "PUBLIC" : sqlName(name);
+    const step: Step = { by: { role: owner }, sql: `revoke create on schema ${sqlName(schema)} from ${who}` };
+    return { what: `${who} may create in ${sqlName(schema)}`, step, mayCount };
+  });
+  const having = members.map(({ role, name }) => ({
+    what: `${sqlName(name)} has the rights of ${role}`,
+    step: { by: "superuser", sql: `revoke ${role} from ${sqlName(name)}` } satisfies Step,
+  }));
+  const counting = creating.filter(({ mayCount }) => mayCount);
+  const others = creating.filter(({ mayCount }) => !mayCount).map(({ what }) => what);
+  const harmless = others.length > 0 ? [`${others.join(", ")}, and can change no count`] : [];
+  if (having.length + counting.length === 0) return well(harmless.join() || "none");
+  const found = [
+    ...having.map(({ what }) => what),
+    ...counting.map(({ what }) => `${what}, and so a table that counts instead of one in a later schema`),
+    ...harmless,
+  ];
+  return doubt(found.join("; "), "nobody else", ...[...having, ...counting].map(({ step }) => step));
 }

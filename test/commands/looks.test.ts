@@ -131,6 +131,20 @@ const logins: Record<string, Row> = {
     remedy: "as a superuser: revoke veza_ledger_receiver from veza_app",
     afterwards: "revoke veza_ledger_receiver from veza_app",
   },
+  "who may create tables in front of the ledger's, and who only behind them": {
+    brokenBy: `set role veza_app; create schema shown;
+      create view shown.orders as table orders; create view shown.refunds as table refunds;
+      grant create on schema shown to public, veza_ledger_receiver; grant create on schema veza to veza_ledger_oncall`,
+    schemas: "shown,veza",
+    says: [
+      "! neighbours veza_ledger_receiver may create in shown, and so a table that counts instead of one in a later " +
+        "schema; PUBLIC may create in shown, and so a table that counts instead of one in a later schema; " +
+        "veza_ledger_oncall may create in veza, and can change no count",
+    ],
+    remedy:
+      "as veza_app: revoke create on schema shown from veza_ledger_receiver; " +
+      "as veza_app: revoke create on schema shown from PUBLIC",
+  },
   "an outbox that is a neighbour's": {
     brokenBy: `create table public.ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at;
       grant usage on schema public to veza_ledger_sampler;
