@@ -1,12 +1,18 @@
 import type { CloudFormationClient } from "@aws-sdk/client-cloudformation";
+import { failure } from "./params.ts";
 
 /** What this plugin uses of Serverless. */
 interface Serverless {
-  service: { provider: { compiledCloudFormationTemplate: Template } };
-  getProvider(name: "aws"): {
-    naming: { getStackName(): string };
-    getCloudFormationClient(): Promise<CloudFormationClient>;
+  service: {
+    custom: { deploy: { named: string[] } };
+    provider: { compiledCloudFormationTemplate: Template };
   };
+  getProvider(name: "aws"): Provider;
+}
+interface Provider {
+  getStage(): string;
+  naming: { getStackName(): string };
+  getCloudFormationClient(): Promise<CloudFormationClient>;
 }
 interface Utils {
   log: { warning(text: string): void };
@@ -19,8 +25,9 @@ export interface Template {
 
 /**
  * A plugin of Serverless that says, before a deployment changes anything, what it changes or drops of what people would
- * miss later. It compares with the template that is deployed, where the deployer may read it. It also says where a
- * stage's alarms notify nobody.
+ * miss later. It compares with the template that is deployed, where the deployer may read it. A change by a param that
+ * the stage does not name stops the deployment: somebody has forgotten a line. It also says where a stage's alarms
+ * notify nobody.
  */
 export default class Changes {
   readonly hooks: Record<string, () => Promise<void>>;
@@ -34,21 +41,29 @@ export default class Changes {
         const stack = provider.naming.getStackName();
         if (factsOf(template).alarms === nothing)
           log.warning("alarmTopicArn is none: this stage's alarms notify nobody.");
-        try {
-          const deployed = await deployedTemplate(await provider.getCloudFormationClient(), stack);
-          for (const line of changes(deployed, template)) log.warning(line);
-        } catch (error) {
-          log.warning(`What this changes is not known: ${stack} cannot be read (${(error as Error).name}).`);
-        }
+        const changed = await deployedTemplate(provider, stack).then(
+          (deployed) => changes(deployed, template),
+          (error: Error) => {
+            log.warning(`What this changes is not known: ${stack} cannot be read (${error.name}).`);
+            return [];
+          },
+        );
+        for (const { line } of changed) log.warning(line);
+        const { named } = serverless.service.custom.deploy;
+        const forgotten = changed.filter(({ param }) => !named.includes(param)).map(({ unset }) => unset);
+        if (forgotten.length === 0) return;
+        const refusal = `Nothing was deployed, since stages.yml, under ${provider.getStage()}, does not ask for it`;
+        throw failure([`${refusal}: add ${forgotten.join(", ")}, or the values from above`]);
       },
     };
   }
 }
 
 /** The template of a stack, or an empty one where there is no such stack. Throws AWS' error where it cannot be read. */
-async function deployedTemplate(client: CloudFormationClient, StackName: string): Promise<Template> {
+async function deployedTemplate(provider: Provider, StackName: string): Promise<Template> {
   const { GetTemplateCommand } = await import("@aws-sdk/client-cloudformation"); // Serverless brings it.
   try {
+    const client = await provider.getCloudFormationClient();
     const { TemplateBody = "{}" } = await client.send(new GetTemplateCommand({ StackName }));
     return JSON.parse(TemplateBody) as Template;
   } catch (error) {
@@ -80,18 +95,29 @@ function factsOf({ Resources = {} }: Template) {
   };
 }
 
-const words = {
-  vpc: "the functions' subnets and security groups",
-  alarms: "whom the alarms notify",
-  boundary: "the roles' permissions boundary",
-  url: "the authorisation of the receiver's URL",
-};
+/** Each fact in words, the param that it comes from, and how a stage asks for none of it. */
+const facts = {
+  vpc: ["the functions' subnets and security groups", "subnetIds", '""'],
+  alarms: ["whom the alarms notify", "alarmTopicArn", "none"],
+  boundary: ["the roles' permissions boundary", "permissionsBoundaryArn", '""'],
+  url: ["the authorisation of the receiver's URL", "urlAuthorizer", "none"],
+} as const;
 
-/** A line for each fact that a deployment over `deployed` changes; none where no function is deployed yet. */
-export function changes(deployed: Template, template: Template): string[] {
+/**
+ * What a deployment over `deployed` changes: a line for people, the param, and how a stage says that it wants none.
+ * Nothing where no function is deployed yet.
+ */
+export function changes(deployed: Template, template: Template): { line: string; param: string; unset: string }[] {
   const isNew = !Object.values(deployed.Resources ?? {}).some(({ Type }) => Type === "AWS::Lambda::Function");
   const [before, after] = [factsOf(deployed), factsOf(template)];
-  return (Object.keys(words) as (keyof typeof words)[])
+  return (Object.keys(facts) as (keyof typeof facts)[])
     .filter((name) => !isNew && before[name] !== after[name])
-    .map((name) => `This changes ${words[name]}: from ${before[name]} to ${after[name]}.`);
+    .map((name) => {
+      const [words, param, none] = facts[name];
+      return {
+        line: `This changes ${words}: from ${before[name]} to ${after[name]}.`,
+        param,
+        unset: `${param}: ${none}`,
+      };
+    });
 }

@@ -46,7 +46,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   const service = String(await resolveVariable("self:service"));
   const defaults = (await resolveConfigurationProperty(["params", "default"])) as Block;
   const stages = await resolveVariable("file(stages.yml), null");
-  const params = readParams(stage, stages, defaults, options);
+  const { params, named } = readParams(stage, stages, defaults, options);
   checkValues(params, `${service}-${stage}-receiver`);
 
   const subnetIds = list(params.subnetIds);
@@ -78,6 +78,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     alarmActions: params.alarmTopicArn === "none" ? [] : [params.alarmTopicArn],
     unknownPattern,
     mismatchPattern,
+    named,
   };
 }
 
@@ -100,8 +101,11 @@ const mismatchPattern = `{ ${Object.values(mismatches)
 /** What a function logs in to Postgres as: commands/declared-rights.ts has this role. */
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
-/** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */
-function readParams(stage: string, stages: unknown, defaults: Block, options: Serverless["options"]): Params {
+/**
+ * Merges the params of a stage over the defaults, and tells which of them the stage names. Refuses unknown params, and
+ * params on the command line.
+ */
+function readParams(stage: string, stages: unknown, defaults: Block, options: Serverless["options"]) {
   const block = isBlock(stages) ? stages[stage] : undefined;
   if (!isBlock(block)) {
     const file =
@@ -123,7 +127,8 @@ function readParams(stage: string, stages: unknown, defaults: Block, options: Se
   if (problems.length > 0) throw failure(problems);
   const values = { ...defaults, ...block };
   const texts = textParams.map((name) => [name, String(values[name] ?? "").trim()]);
-  return { ...Object.fromEntries(texts), tags: values.tags };
+  const params: Params = { ...Object.fromEntries(texts), tags: values.tags };
+  return { params, named: Object.keys(block) };
 }
 
 const isBlock = (value: unknown): value is Block =>
@@ -209,8 +214,8 @@ function checkValues(params: Params, longestName: string): void {
   if (problems.length > 0) throw failure(problems);
 }
 
-/** Serverless prints an error's stack, which would tell a deployer nothing. */
-function failure(problems: string[]): Error {
+/** An error with one line of problems. Serverless prints an error's stack, which would tell a deployer nothing. */
+export function failure(problems: string[]): Error {
   const error = new Error(problems.join("; "));
   error.stack = error.message;
   return error;

@@ -1,10 +1,11 @@
-// What a deployment says that it changes, before it changes anything: from the template that is deployed. CloudFormation
-// is played here: it hands out that template, and refuses all else.
+// What a deployment says that it changes, before it changes anything, and when it stops: from the template that is
+// deployed. CloudFormation is played here: it hands out that template, and refuses all else.
 import { cp } from "node:fs/promises";
 import path from "node:path";
 import { text } from "node:stream/consumers";
+import { CloudFormationClient } from "@aws-sdk/client-cloudformation";
 import { expect, it } from "vitest";
-import { changes, type Template } from "../../deploy/changes.ts";
+import Changes, { changes, type Template } from "../../deploy/changes.ts";
 import { defaultPackage, runServerless, stage } from "../helpers/packages.ts";
 import { awsCredentials } from "../helpers/rds.ts";
 import { httpServer } from "../helpers/servers.ts";
@@ -13,6 +14,8 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 const packaged = await defaultPackage();
 const topic = "arn:aws:sns:eu-central-1:123456789012:on-call";
 const boundary = "arn:aws:iam::123456789012:policy/boundary";
+
+const byDefault: Template = { Resources: packaged.resources };
 
 /** The default template as a stage has it that is in a VPC, notifies a topic and has a boundary and a URL with IAM. */
 function guarded(): Template {
@@ -39,48 +42,86 @@ it("says nothing of a first deployment, nor of one that changes none of it", () 
   expect(changes({}, guarded())).toEqual([]);
   expect(changes(bucketAlone, guarded())).toEqual([]);
   expect(changes(guarded(), guarded())).toEqual([]);
-  expect(changes(guarded(), { Resources: packaged.resources })).toEqual(lost);
+  expect(changes(guarded(), byDefault).map(({ line }) => line)).toEqual(lost);
 });
 
-/** What `serverless deploy` prints where CloudFormation answers so to its first request: how, and which that was. */
-async function deploy(status: number, answer: string): Promise<{ printed: string; first: string }> {
+const template = JSON.stringify(guarded()).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+const result = `<GetTemplateResult><TemplateBody>${template}</TemplateBody></GetTemplateResult>`;
+const answers = {
+  guarded: [200, `<GetTemplateResponse>${result}</GetTemplateResponse>`],
+  noStack: [400, error("ValidationError", "Stack does not exist")],
+  refused: [403, error("AccessDenied", "no")],
+} as const;
+function error(code: string, message: string) {
+  return `<ErrorResponse><Error><Type>Sender</Type><Code>${code}</Code><Message>${message}</Message></Error></ErrorResponse>`;
+}
+
+/** A CloudFormation that so answers the question for the template, and refuses all else. */
+async function cloudFormation(what: keyof typeof answers) {
+  const [status, answer] = answers[what];
+  const requests: string[] = [];
+  const endpoint = await httpServer(async (request, response) => {
+    const action = new URLSearchParams(await text(request)).get("Action") ?? "";
+    // Who it is, Serverless asks at any time.
+    if (action !== "GetCallerIdentity") requests.push(action);
+    response.writeHead(action === "GetTemplate" ? status : 403).end(action === "GetTemplate" ? answer : "");
+  });
+  return { endpoint, requests };
+}
+
+const nobody = "alarmTopicArn is none: this stage's alarms notify nobody.";
+const notDeployed = `Nothing was deployed, since stages.yml, under ${stage}, does not ask for it: add `;
+
+it("prints what goes, and stops `serverless deploy` before anything is changed, where the stage names none of it", async () => {
   const service = path.join(await newFolder(), "service");
   await cp(path.dirname(packaged.folder), service, { recursive: true });
   await cp(packaged.folder, path.join(service, "build"), { recursive: true });
-  const requests: string[] = [];
-  const AWS_ENDPOINT_URL = await httpServer(async (request, response) => {
-    requests.push(new URLSearchParams(await text(request)).get("Action") ?? "");
-    response.writeHead(requests.length === 1 ? status : 403).end(requests.length === 1 ? answer : "");
-  });
+  const { endpoint: AWS_ENDPOINT_URL, requests } = await cloudFormation("guarded");
   const args = ["deploy", "--stage", stage, "--package", "build"];
-  const deployed = runServerless(service, args, { ...awsCredentials, AWS_ENDPOINT_URL });
-  const { stdout, stderr } = await deployed.then(
-    () => ({ stdout: "", stderr: "it was deployed" }),
-    (error) => error,
+  const stopped = await runServerless(service, args, { ...awsCredentials, AWS_ENDPOINT_URL }).catch((error) => error);
+  const printed: string = stopped.stdout + stopped.stderr;
+  for (const line of [nobody, ...lost]) expect(printed).toContain(line);
+  const missing = 'subnetIds: "", permissionsBoundaryArn: "", urlAuthorizer: none, or the values from above';
+  expect(printed.replaceAll(/\s+/g, " ")).toContain(notDeployed + missing);
+  expect(printed).not.toContain("    at "); // A stack would hide the sentence.
+  expect([stopped.code, requests]).toEqual([1, ["GetTemplate"]]);
+});
+
+/** What the plugin prints, and its error, where a stage names these params and gets this template. */
+async function deploy(what: keyof typeof answers, named: string[] = [], compiledCloudFormationTemplate = byDefault) {
+  const { endpoint } = await cloudFormation(what);
+  const credentials = { accessKeyId: "none", secretAccessKey: "none" };
+  const client = new CloudFormationClient({ region: "eu-central-1", endpoint, credentials, maxAttempts: 1 });
+  const printed: string[] = [];
+  const plugin = new Changes(
+    {
+      service: {
+        custom: { deploy: { named } },
+        provider: { compiledCloudFormationTemplate },
+      },
+      getProvider: () => ({
+        getStage: () => stage,
+        naming: { getStackName: () => "stack" },
+        getCloudFormationClient: async () => client,
+      }),
+    },
+    {},
+    { log: { warning: (text) => printed.push(text) } },
   );
-  return { printed: stdout + stderr, first: requests[0] ?? "" };
+  const stopped = await plugin.hooks["before:aws:deploy:deploy:createStack"]?.().catch(({ message }) => message);
+  return { printed, stopped };
 }
 
-it("reads the deployed template first, and prints what goes, and that the alarms notify nobody", async () => {
-  const template = JSON.stringify(guarded()).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  const result = `<GetTemplateResult><TemplateBody>${template}</TemplateBody></GetTemplateResult>`;
-  const { printed, first } = await deploy(200, `<GetTemplateResponse>${result}</GetTemplateResponse>`);
-  expect(first).toBe("GetTemplate");
-  for (const line of ["alarmTopicArn is none: this stage's alarms notify nobody.", ...lost])
-    expect(printed).toContain(line);
+it("goes on where the stage names all that goes, and stops where it names some of it", async () => {
+  const names = ["alarmTopicArn", "subnetIds", "permissionsBoundaryArn"];
+  expect(await deploy("guarded", [...names, "urlAuthorizer"])).toEqual({ printed: [nobody, ...lost] });
+  expect(await deploy("guarded", ["alarmTopicArn"], guarded())).toEqual({ printed: [] });
+  const stopped = `${notDeployed}urlAuthorizer: none, or the values from above`;
+  expect(await deploy("guarded", names)).toEqual({ printed: [nobody, ...lost], stopped });
 });
 
-it("says nothing of changes where there is no stack yet", async () => {
-  const error = "<Error><Type>Sender</Type><Code>ValidationError</Code><Message>Stack does not exist</Message></Error>";
-  const { printed } = await deploy(400, `<ErrorResponse>${error}</ErrorResponse>`);
-  expect(printed).toContain("this stage's alarms notify nobody");
-  expect(printed).not.toContain("This changes");
-  expect(printed).not.toContain("What this changes");
-});
-
-it("says that it does not know, where the deployer may not read the template", async () => {
-  const error = "<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error>";
-  const { printed } = await deploy(403, `<ErrorResponse>${error}</ErrorResponse>`);
-  const stack = `veza-ledger-metrics-${stage}`;
-  expect(printed).toContain(`What this changes is not known: ${stack} cannot be read (AccessDenied`);
+it("says nothing of changes where there is no stack yet, and that it does not know where it may not read", async () => {
+  expect(await deploy("noStack")).toEqual({ printed: [nobody] });
+  const unknown = "What this changes is not known: stack cannot be read (AccessDenied).";
+  expect(await deploy("refused")).toEqual({ printed: [nobody, unknown] });
 });

@@ -114,3 +114,15 @@ it("bundles the same bytes anew to deploy one function by itself", async () => {
   const archive = await readFile(path.join(packaged.folder, "sampler.zip"));
   expect(uploads.map((upload) => upload.equals(archive))).toEqual([true]);
 });
+
+it("refuses a stage without a block by a sentence, and makes nothing", async () => {
+  const service = path.join(await newFolder(), "service");
+  const isCopied = (file: string) => path.basename(file) !== ".serverless";
+  await cp(path.dirname(packaged.folder), service, { recursive: true, filter: isCopied });
+  const before = await readdir(service);
+  const { code, stdout, stderr } = await runServerless(service, ["package", "--stage", "prod"]).catch((error) => error);
+  const sentence =
+    'stages.yml has no block: add "prod: { alarmTopicArn: … }", with whom the alarms of the stage prod notify';
+  expect((stdout + stderr).replaceAll(/\s+/g, " ")).toContain(sentence);
+  expect([code, await readdir(service)]).toEqual([1, before]);
+});

@@ -8,25 +8,38 @@ const [block = ""] = /^params:\n(?: .*\n)+/m.exec(await readFile("serverless.yml
 const { params: blocks } = load(block.replaceAll(`\${sls:stage}`, "staging")) as { params: { default: object } };
 
 /** The error that a stage with these params gets, who tell nobody; undefined: there is no stages.yml. */
-async function refusal(params: object | null | undefined, stage = "staging", options = {}): Promise<Error> {
-  const block = params && Object.keys(params).length > 0 ? { alarmTopicArn: "none", ...params } : params;
-  const stages = params === undefined ? null : { prod: { alarmTopicArn: "none" }, [stage]: block };
-  const resolved = { "sls:stage": stage, "self:service": "veza-ledger-metrics", "file(stages.yml), null": stages };
-  const refused = deployment({
-    options,
-    resolveVariable: async (address) => resolved[address as keyof typeof resolved],
-    resolveConfigurationProperty: async ([, name = ""]) => blocks[name as keyof typeof blocks],
-  });
-  return await refused.then(
+async function refusal(...stage: Parameters<typeof deploymentOf>): Promise<Error> {
+  return await deploymentOf(...stage).then(
     () => new Error("it was taken"),
     (error) => error,
   );
 }
 
-it("leaves the stage drill to the drill", async () => {
+/** What serverless.yml gets of this stage. */
+async function deploymentOf(params: object | null | undefined, stage = "staging", options = {}) {
+  const block = params && Object.keys(params).length > 0 ? { alarmTopicArn: "none", ...params } : params;
+  const stages = params === undefined ? null : { prod: { alarmTopicArn: "none" }, [stage]: block };
+  const resolved = { "sls:stage": stage, "self:service": "veza-ledger-metrics", "file(stages.yml), null": stages };
+  return await deployment({
+    options,
+    resolveVariable: async (address) => resolved[address as keyof typeof resolved],
+    resolveConfigurationProperty: async ([, name = ""]) => blocks[name as keyof typeof blocks],
+  });
+}
+
+it("takes a stage's params with spaces around them, and tells which these are: a deployment drops nothing by others", async () => {
+  expect(await deploymentOf({ subnetIds: " ", region: " eu-west-3 " })).toMatchObject({
+    region: "eu-west-3",
+    vpc: undefined,
+    named: ["alarmTopicArn", "subnetIds", "region"],
+  });
+});
+
+it("takes a stage with a name for AWS, and leaves drill to the drill", async () => {
   const { message } = await refusal({ region: "eu-central-1" }, "drill");
   expect(message).toBe("stage may not be drill, which docs/drill.md uses");
   expect((await refusal({ region: "eu-central-1" }, "drill2")).message).toBe("it was taken");
+  expect((await refusal({}, "on_call")).message).toContain("stage may hold letters, digits and - only");
 });
 
 it("names every param that is wrong, in one error without a stack, and shows no credentials", async () => {
@@ -81,6 +94,7 @@ it.each([
     null,
     /^stages.yml has no block: add "staging: { alarmTopicArn: … }", with whom the alarms/,
   ],
+  ["a list under the stage", [], /^stages.yml has no block: add /],
   [
     "nobody named whom the alarms notify",
     {},
