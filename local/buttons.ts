@@ -37,7 +37,7 @@ export function makeButtons(adminUrl: string, receiverUrl: string, secret: strin
       await ask(`alter table refunds rename ${column} to ${column}_renamed`);
       return (
         `refunds.${column} is renamed, as by a migration. From the next tick on, both counts of refunds are unknown, ` +
-        "never 0, and the other three stay right. Press again to repair it."
+        "never 0, and the others stay right. Press again to repair it."
       );
     },
     async twice() {

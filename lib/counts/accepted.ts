@@ -48,7 +48,7 @@ export const inForce: string = `(${checks
  * orders of its last minutes may get stuck later. A time that is missing, or before 1971, may be a new row's without a
  * time, so no moment accepts it.
  */
-export const isAfterMoment = (check: Check, time = check.time): string =>
+export const isAfterMoment = (check: Check, time: string = check.time): string =>
   own(`(${time} > (
     select coalesce(max(least(up_to, accepted_at - interval '${check.stuckAfter ?? "0 minutes"}')), '-infinity')
     from (${acceptedMoment(check)}

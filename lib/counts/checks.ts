@@ -12,8 +12,8 @@ export interface Check<Id extends string = CheckId> {
   /** What it counts, without a full stop. The help of its metric begins with it. */
   help: string;
   table: string;
-  /** Column with the time since when a row waits. */
-  time: string;
+  /** Column with the time since when a row waits. Where a table has other names, a view gives it these. */
+  time: "created_at" | "updated_at";
   /** Status of the rows that the check watches. */
   status: string;
   /**

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { tables } from "../../commands/declared-rights.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { alertOf } from "../../config/words-of-checks.ts";
 import { checks } from "../../lib/counts/checks.ts";
@@ -156,9 +157,8 @@ describe("the SQL", () => {
   });
 
   it("reads the ledger's tables nowhere but for rows that no check counts, and for a blind check", () => {
-    const reads = Object.entries(pages).filter(([, page]) =>
-      sqlIn(page).some((sql) => /\bfrom (?:orders|refunds|seller_transfers)\b/.test(sql)),
-    );
+    const ledgerTables = new RegExp(`\\bfrom (?:${tables.join("|")})\\b`);
+    const reads = Object.entries(pages).filter(([, page]) => sqlIn(page).some((sql) => ledgerTables.test(sql)));
     expect(reads.map(([name]) => name).sort()).toEqual(["VezaLedgerCheckBlind", "VezaLedgerRowsOutside"]);
   });
 
@@ -177,7 +177,8 @@ describe("the SQL", () => {
   it("of VezaLedgerRowsTooOld lists what has waited for over a day", async () => {
     const [list = ""] = sqlIn(pages.VezaLedgerRowsTooOld);
     const lists = (await oncall.unsafe(list)) as unknown as unknown[][];
-    expect(lists.map((rows) => rows.length)).toEqual([1, 0, 0]);
+    const [ofRefunds, ...others] = lists.map((rows) => rows.length);
+    expect([ofRefunds, ...new Set(others)]).toEqual([1, 0]);
   });
 
   it("of the README counts by hand what the sampler counts", async () => {

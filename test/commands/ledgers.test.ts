@@ -61,7 +61,7 @@ const ledgers: Record<string, Odd> = {
   "a schema of the shop's that has our name": {
     made: into("ledger_metrics"),
     schemas: ["ledger_metrics"],
-    refused: "made by somebody else: ledger_metrics.orders of shop",
+    refused: `made by somebody else: ledger_metrics.${tables.toSorted()[0]} of shop`,
   },
   "tables in two schemas": {
     made: "create schema shop; alter table refunds set schema shop",

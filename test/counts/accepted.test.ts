@@ -97,12 +97,12 @@ it.each(checks)("of $id by a moment: all rows up to it, which count on, and no r
 
 it("by a moment are no rows that did not count yet when it was written: they may get stuck afterwards", async () => {
   for (const { id, stuckAfter = "0 minutes" } of checks) {
-    // Until an hour ago, accepted then: a row that was a minute under its threshold, and a row that was past it.
-    await run(insertRows({ id }, 2, { age: `${stuckAfter} 3660 seconds` }));
-    if (stuckAfter !== "0 minutes") await run(insertRows({ id }, 1, { age: `${stuckAfter} 3540 seconds` }));
+    // Until two days ago, accepted then: a row that was a minute under its threshold, and rows that were past it.
+    await run(insertRows({ id }, 2, { age: `${stuckAfter} 2 days 60 seconds` }));
+    if (stuckAfter !== "0 minutes") await run(insertRows({ id }, 1, { age: `${stuckAfter} 2 days -60 seconds` }));
     await run(`alter table ledger_metrics.accepted
       drop constraint if exists "up_to is less than a day ago: accept newer rows by their ids"`); // As on the first day.
-    await acceptUpTo(id, "now() - interval '1 hour'", undefined, "now() - interval '1 hour'");
+    await acceptUpTo(id, "now() - interval '2 days'", undefined, "now() - interval '2 days'");
   }
   const all = await ofAccepted();
   for (const { id, stuckAfter } of checks)

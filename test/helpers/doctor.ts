@@ -7,7 +7,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { inProcess } from "./commands.ts";
-import { insertRows } from "./models.ts";
+import { insertRows, providerIds } from "./models.ts";
 import { newSecret } from "./receiver.ts";
 
 /**
@@ -69,9 +69,15 @@ export function sceneOf(database: Database): LedgerScene {
   };
 }
 
+const settled: Record<string, string> = { orders: "paid", refunds: "succeeded" };
+const settledRows = Object.entries(providerIds).map(([table, providerId]) => {
+  const status = settled[table] ?? "completed";
+  return providerId
+    ? `insert into ${table} (status, ${providerId}) values ('${status}', 'id');`
+    : `insert into ${table} (status) values ('${status}');`;
+});
+
 /** SQL: rows of every kind. Each check counts one, or two where a row that was just written counts. */
 export const rowsOfEveryKind = `
-  insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay');
-  insert into refunds (status, hyperswitch_refund_id) values ('succeeded', 'ref');
-  insert into seller_transfers (status) values ('completed');
+  ${settledRows.join("")}
   ${checks.map((check) => insertRows(check, 1) + insertRows(check, 1, { age: "0 seconds" })).join("")}`;

@@ -2,7 +2,7 @@ import { type Check, type CheckId, checks } from "../../lib/counts/checks.ts";
 
 // What each check counts, said a second time, without SQL. Tests compare the statements with it, and make rows from it.
 
-/** The ledger's tables, each with its column for the id at the provider. */
+/** The ledger's tables, each with its column for the id at the provider, or undefined where it has none. */
 export const providerIds = {
   orders: "hyperswitch_payment_id",
   refunds: "hyperswitch_refund_id",
@@ -14,7 +14,7 @@ export interface Model {
   status: string;
   /** Whether a row has an id at the provider. Undefined in a table without such ids. */
   hasProviderId?: boolean;
-  time: "created_at" | "updated_at";
+  time: Check["time"];
   /** From when on a row counts. Undefined when it counts at any age. */
   stuckAfterMinutes?: number;
 }
@@ -76,12 +76,17 @@ interface Change {
   hasProviderId?: boolean;
 }
 
-/** SQL that inserts so many rows which a check counts, an hour past its threshold, or rows that differ from them. */
+/**
+ * SQL that inserts so many rows which a check counts and which are overdue, an hour past its threshold, or rows that
+ * differ from them.
+ */
 export function insertRows(check: Pick<Check, "id">, count: number, change: Change = {}): string {
   const model = modelOf(check);
+  const { overdueAfter = "0 minutes" } = checks.find(({ id }) => id === check.id) ?? {};
   const anHourPast = `${(model.stuckAfterMinutes ?? 0) + 60} minutes`;
-  const { table, time, status, hasProviderId, age = anHourPast } = { ...model, ...change };
-  const values = [`'${status}'`, `now() - interval '${age}'`];
+  const { table, time, status, hasProviderId, age } = { ...model, ...change };
+  const ago = age ? `interval '${age}'` : `greatest(interval '${anHourPast}', interval '${overdueAfter} 60 seconds')`;
+  const values = [`'${status}'`, `now() - ${ago}`];
   const columns = ["status", time];
   if (providerIds[table]) {
     columns.push(providerIds[table]);
