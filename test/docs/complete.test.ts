@@ -12,7 +12,7 @@ import { outboxLateAfter } from "../../lib/counts/outbox.ts";
 import { own, plain } from "../../lib/postgres/own-names.ts";
 import { settingNames } from "../../lib/settings/settings.ts";
 import { eventSchema, phases, reconcilerFamilies, zeros } from "../../lib/totals/events.ts";
-import { modelOf } from "../helpers/models.ts";
+import { modelOf, providerIds } from "../helpers/models.ts";
 import { expectIn, oneLine } from "../helpers/pages.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 
@@ -71,6 +71,12 @@ describe.each(checks)("$id has", (check) => {
       texts.some((text) => text.includes(overdueAfter)),
       advice,
     ).toBe(true);
+  });
+
+  it.runIf(modelOf(check).hasProviderId)("the id at the provider in the list of its rows", () => {
+    const providerId = providerIds[modelOf(check).table] ?? "";
+    const advice = `config/words-of-checks.ts: ${check.id} needs shows: { ${providerId}: "text" }`;
+    expect(told[check.id].shows?.[providerId], advice).toBe("text");
   });
 
   it("a page in docs/runbook that lists its rows", () =>
@@ -161,7 +167,7 @@ it("docs/add-a-check.diff applies to the project as it is, unless somebody tries
   };
   const problem = await problemOf();
   const isTried = problem !== "" && (await problemOf("--reverse")) === "";
-  const advice = "docs/add-a-check.diff: apply it by --reject, correct it, and write `git diff -U1` into it";
+  const advice = "docs/add-a-check.diff no longer applies: docs/add-a-check.md says at its end how to mend it";
   expect(isTried ? "" : problem, advice).toBe("");
 });
 
