@@ -1,6 +1,6 @@
 // Ticks of a process without AWS: one after the other, also after a tick that fails.
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, it, vi } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { keepTicking } from "../../commands/ticks.ts";
 import { writeLogWith } from "../../lib/log.ts";
 
@@ -28,6 +28,19 @@ it("goes on after a tick that fails, never has two at once, and ends with the ti
   });
   expect([tick.mock.calls.length, ended, most, atOnce]).toEqual([3, 3, 1, 0]);
   expect(logged).toEqual([["error", "tick failed", { reason: "no gateway" }]]);
+});
+
+it("ticks on time when the clock is set back by an hour", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const stop = new AbortController();
+  onTestFinished(() => stop.abort());
+  tick.mockReset().mockImplementation(async () => {
+    vi.setSystemTime(Date.now() - 3_600_000);
+    if (tick.mock.calls.length === 2) stop.abort();
+  });
+  const ticking = keepTicking(0.01, stop.signal).then(() => "two ticks");
+  expect(await Promise.race([ticking, sleep(10_000, "one tick, and a wait of an hour")])).toBe("two ticks");
 });
 
 it("ends at once between two ticks", async () => {

@@ -63,6 +63,24 @@ it("takes no time for ahead that was written in the first of two hours of an aut
   expect(await at("UTC", "timestamptz", ["2026-10-25 01:29Z"], first)).toEqual([true]);
 });
 
+it.each(checks.filter(({ stuckAfter }) => stuckAfter))(
+  "of $id: its evidence has none of that hour among the rows ahead",
+  async (check) => {
+    const { id, table, time } = check;
+    const { question = "" } = blindness.find(({ of }) => of === id) ?? {};
+    const inThatNight = question.replaceAll("now()", "timestamptz '2026-10-25 00:30Z'"); // 2:30 in Paris, at first.
+    await run(`alter table ${table} alter ${time} drop default, alter ${time} type timestamp; ${insertRows(check, 1)}`);
+    const aheadAt = (written: string) =>
+      database.admin.begin(async (session) => {
+        await session.unsafe(`set local search_path = pg_catalog, public; set local timezone = 'Europe/Paris';
+        update ${table} set ${time} = '${written}'`);
+        const [row] = await session.unsafe(inThatNight);
+        return row?.ahead;
+      });
+    expect([await aheadAt("2026-10-25 02:29"), await aheadAt("2026-10-25 03:10")]).toEqual(["0", "1"]);
+  },
+);
+
 it.each(ofWebhooks)("of $id: whether it watches a row of the last 5 minutes", async (check) => {
   const watched = async () => (await evidence())[watches(check.id)];
   expect(await watched()).toBe(0);
