@@ -86,8 +86,7 @@ export function publishTotals(connections: Connections, to: Gateway, publishDead
       throw error;
     }
   };
-  const mayHelp = (error: unknown) =>
-    isTransient(error) && !(error instanceof AnotherStage) && !publishDeadline.aborted;
+  const mayHelp = (error: unknown) => isTransient(error) && !publishDeadline.aborted;
   return retryOnce(() => connections.use(attempt), mayHelp);
 }
 
