@@ -26,15 +26,20 @@ export async function runSqlFiles(url: string, files: string[], schemas = "publi
   const { sql, close } = await connect(async () => target, "veza-ledger-sql", deadlineFor("Postgres", 10_000));
   try {
     for (const file of files) {
-      const text = (await readSqlFile(file))
-        .replaceAll(/^select [^;]*\n\\gset\n/gm, "") // What it sets is given here as it is used.
-        .replaceAll(/^ *\\.*\n/gm, "") // psql's own commands.
-        .replaceAll(/\B:schema\b/g, () => schemas)
-        .replaceAll(":'timezone'", () => sqlText(timeZone))
-        .replaceAll(':"DBNAME"', () => sqlName(target.database));
+      const text = await textOf(file, target.database, schemas, timeZone);
       for (const part of text.includes(" concurrently ") ? text.split(";\n") : [text]) await sql.unsafe(part);
     }
   } finally {
     await close();
   }
+}
+
+/** The text of a file as `runSqlFiles` sends it, with the values of psql's variables. */
+export async function textOf(file: string, database: string, schemas = "public", timeZone = "UTC"): Promise<string> {
+  return (await readSqlFile(file))
+    .replaceAll(/^select [^;]*\n\\gset\n/gm, "") // What it sets is given here as it is used.
+    .replaceAll(/^ *\\.*\n/gm, "") // psql's own commands.
+    .replaceAll(/\B:schema\b/g, () => schemas)
+    .replaceAll(":'timezone'", () => sqlText(timeZone))
+    .replaceAll(':"DBNAME"', () => sqlName(database));
 }

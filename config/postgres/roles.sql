@@ -154,7 +154,13 @@ begin
     create role veza_ledger login connection limit 23 in role veza_ledger_sampler, veza_ledger_receiver;
   end if;
   -- end of logins
+exception when unique_violation then
+  null; -- Whoever runs this for another database of the server was first, and has made them all.
 end $$;
+
+-- The logins are the server's. Whoever runs this for another database waits here until the commit: of two changes of a
+-- login at once, Postgres refuses one. Of the statements about a login, a comment is the only one that locks it.
+comment on role veza_ledger_sampler is 'veza-ledger-metrics: counts rows every minute';
 
 -- Settings for people, who use psql. The functions set theirs in each transaction.
 alter role veza_ledger_oncall set default_transaction_read_only = on;

@@ -2,8 +2,8 @@
 
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
-import { afterAll, expect, it } from "vitest";
-import { readSqlFile, runSqlFiles, setUp } from "../../commands/sql.ts";
+import { afterAll, expect, it, vi } from "vitest";
+import { readSqlFile, runSqlFiles, setUp, textOf } from "../../commands/sql.ts";
 import { readTimeoutMs } from "../../lib/limits.ts";
 import { beginPublishing, beginReading, beginWriting } from "../../lib/postgres/transaction.ts";
 import { serverForFile } from "../helpers/database.ts";
@@ -12,6 +12,9 @@ const url = (await serverForFile()).replace(/\w+$/, "ledger");
 const admin = postgres(url, { max: 4, onnotice: () => {} });
 afterAll(() => admin.end());
 await admin.unsafe("alter role veza_ledger password 'both'; alter role veza_ledger_oncall password 'oncall'");
+const another = url.replace(/\w+$/, "another");
+await admin.unsafe("create database another");
+await runSqlFiles(another, ["local/ledger.sql"]);
 const hostile = `
   alter database ledger set search_path = evil, pg_catalog, public;
   alter database ledger set timezone = 'Asia/Tokyo';
@@ -101,6 +104,25 @@ it.each(["schema.sql", "roles.rollback.sql"])(
     expect(row).toEqual({ idle_in_transaction_session_timeout: "10s" });
   },
 );
+
+it.each([
+  ["are there", ""],
+  ["are not there yet", "config/postgres/roles.rollback.sql"],
+])("waits for who runs it for another database of the server, where the roles %s", async (_, before) => {
+  if (before) await runSqlFiles(url, [before]);
+  const first = await admin.reserve();
+  for (const file of setUp) await first.unsafe((await textOf(file, "ledger")).replace(/^commit;$/m, ""));
+  const second = runSqlFiles(another, setUp).then(
+    () => "committed",
+    (error: Error) => error.message,
+  );
+  const waits = async () => expect(await admin`select from pg_locks where not granted`).toHaveLength(1);
+  await Promise.race([second, vi.waitFor(waits, { timeout: 60_000, interval: 20 })]);
+  await first.unsafe("commit");
+  first.release();
+  expect(await second).toBe("committed");
+  await runSqlFiles(another, ["config/postgres/roles.rollback.sql"]);
+});
 
 it("is taken back whole, also in part, and twice, and no login of the application's is", async () => {
   await admin.unsafe("create role veza_app; drop owned by veza_ledger_oncall; drop role veza_ledger_oncall");
