@@ -33,7 +33,8 @@ export function rolesFile(text: string): string {
 }
 
 /** clients/go/outbox.sql */
-export const outboxFile = (text: string): string => between(text, "outbox", grants(outboxRights));
+export const outboxFile = (text: string): string =>
+  between(between(text, "outbox", grants(outboxRights)), "names", tables.map((table) => `'${table}'`).join(", "));
 
 function creation([role, limit]: [string, number]): string {
   const member = role === "veza_ledger" ? " in role veza_ledger_sampler, veza_ledger_receiver" : "";

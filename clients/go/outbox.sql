@@ -1,6 +1,7 @@
 -- The reconciler's outbox: deliveries that wait, are parked, or were sent in the last 14 days. It is in the database of
 -- the repairs, so that both commit together, and in the schema public, whatever the search_path. Safe to run again, and
 -- over the table of an earlier version: run it before the new client starts. outbox.rollback.sql takes it away again.
+-- Plain SQL, with no command of psql: a migration may run it.
 
 begin;
 -- While this waits for its lock, repairs wait behind it. It fails instead; run it again.
@@ -32,7 +33,7 @@ create table if not exists public.ledger_metrics_outbox (
 alter table public.ledger_metrics_outbox
   add column if not exists claimed_until timestamptz,
   add column if not exists sent_at timestamptz, add column if not exists first_sent_at timestamptz,
-  add column if not exists seq bigint not null generated always as identity, add column if not exists digest text;
+  add column if not exists seq bigint not null generated always as identity;
 -- Leaves room on each page for the claimed versions of its rows, so that claims need no new index entries.
 alter table public.ledger_metrics_outbox set (fillfactor = 50);
 
@@ -40,10 +41,9 @@ comment on table public.ledger_metrics_outbox is
   'Reconciler events for veza-ledger-metrics. Waiting: sent_at and parked_at are null. Sent rows stay for 14 days.';
 comment on column public.ledger_metrics_outbox.claimed_until is 'Not null: being sent. Due again from this time on.';
 comment on column public.ledger_metrics_outbox.sent_at is 'Not null: the receiver said then that it is counted.';
-comment on column public.ledger_metrics_outbox.first_sent_at is 'As sent_at, but stays: the id is kept for 14 days.';
+comment on column public.ledger_metrics_outbox.first_sent_at is 'Of the first claim. The receiver keeps the id for 14 days.';
 comment on column public.ledger_metrics_outbox.parked_at is 'Not null: waits for a person; last_error says why.';
 comment on column public.ledger_metrics_outbox.seq is 'The order of the inserts, and of rows due together.';
-comment on column public.ledger_metrics_outbox.digest is 'Identifies the events without order and timestamps.';
 -- What was never tried, the newest last; then what has failed, the least often failed first. The claims of send.go read
 -- it forwards and backwards, so that none of them sorts: its columns are in their order.
 create index if not exists ledger_metrics_outbox_next on public.ledger_metrics_outbox (attempts, next_attempt_at, seq)
@@ -68,6 +68,30 @@ do $$ begin
     grant select (id, attempts, next_attempt_at, last_error, claimed_until)
       on public.ledger_metrics_outbox to veza_ledger_oncall;
     -- end of outbox
+  end if;
+end $$;
+
+-- The sampler reads the outbox only of who could as well change the ledger. The ledger is not in every database.
+do $$
+declare
+  maker constant oid := (select relowner from pg_class where oid = 'public.ledger_metrics_outbox'::regclass);
+  ledger constant text[] := array[
+    -- generated: names
+    'orders', 'refunds', 'seller_transfers'
+    -- end of names
+  ];
+begin
+  raise notice 'public.ledger_metrics_outbox is in the database %, and belongs to %',
+    current_database(), pg_get_userbyid(maker);
+  if to_regrole('veza_ledger_sampler') is not null
+    and not (select rolsuper from pg_roles where oid = maker)
+    and maker <> (select datdba from pg_database where datname = current_database())
+    and not (select coalesce(bool_or(relowner = maker), true) from pg_class
+      where relname = any (ledger) and relkind in ('r', 'p', 'v', 'm', 'f'))
+  then
+    raise warning 'the sampler does not read public.ledger_metrics_outbox: % owns no table of the ledger',
+      pg_get_userbyid(maker)
+      using hint = 'alter table public.ledger_metrics_outbox owner to the owner of the ledger''s tables';
   end if;
 end $$;
 

@@ -1,7 +1,8 @@
 // What a ledger may have besides: amounts of many currencies (amounts.test.ts has the rest), and an outbox.
 
+import postgres from "postgres";
 import { expect, it } from "vitest";
-import { runSqlFiles } from "../../commands/sql.ts";
+import { readSqlFile, runSqlFiles } from "../../commands/sql.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { evidenceOf } from "../helpers/sample.ts";
@@ -43,4 +44,30 @@ it("says how many deliveries wait in the outbox or are parked, and since when, w
     "outbox_oldest_timestamp_seconds{}": 1_700_000_000,
   });
   expect(log).toEqual([]);
+});
+
+it("outbox.sql warns a login whose outbox the sampler does not read", async () => {
+  const told: unknown[] = [];
+  const sql = postgres(database.adminUrl, { max: 1, onnotice: (notice) => told.push(notice) });
+  const isTold = {
+    severity: "WARNING",
+    message: expect.stringMatching(/not read .*: (\w+) owns no table of the ledger$/),
+  };
+  const outbox = await readSqlFile("clients/go/outbox.sql");
+  try {
+    await sql.unsafe(outbox);
+    expect(told).toContainEqual(
+      expect.objectContaining({ message: expect.stringMatching(/is in the database \w+, and belongs to postgres$/) }),
+    );
+    expect(told).not.toContainEqual(expect.objectContaining({ severity: "WARNING" }));
+    await sql.unsafe("alter table ledger_metrics_outbox owner to veza_ledger_oncall");
+    await sql.unsafe(outbox);
+    expect(told).toContainEqual(expect.objectContaining(isTold));
+    const before = told.length;
+    await sql.unsafe("alter table refunds owner to veza_ledger_oncall");
+    await sql.unsafe(outbox);
+    expect(told.slice(before)).not.toContainEqual(expect.objectContaining({ severity: "WARNING" }));
+  } finally {
+    await sql.end();
+  }
 });
