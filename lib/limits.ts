@@ -71,6 +71,6 @@ export const maxEvents = 1_000;
 export const maxIdLength = 256;
 /**
  * How long a delivery's id is kept: sent again later, the delivery counts again. Standard Webhooks' longest schedule of
- * retries ends after about three days. The Go client relies on it: resend.go there sends nothing again after 13 days.
+ * retries ends after about three days. The Go client relies on it: send.go there sends nothing again after 13 days.
  */
 export const idsKeptDays = 14;

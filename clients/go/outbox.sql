@@ -41,7 +41,7 @@ comment on table public.ledger_metrics_outbox is
   'Reconciler events for veza-ledger-metrics. Waiting: sent_at and parked_at are null. Sent rows stay for 14 days.';
 comment on column public.ledger_metrics_outbox.claimed_until is 'Not null: being sent. Due again from this time on.';
 comment on column public.ledger_metrics_outbox.sent_at is 'Not null: the receiver said then that it is counted.';
-comment on column public.ledger_metrics_outbox.first_sent_at is 'Of the first claim. The receiver keeps the id for 14 days.';
+comment on column public.ledger_metrics_outbox.first_sent_at is 'The first claim. The id is kept for 14 days.';
 comment on column public.ledger_metrics_outbox.parked_at is 'Not null: waits for a person; last_error says why.';
 comment on column public.ledger_metrics_outbox.seq is 'The order of the inserts, and of rows due together.';
 -- What was never tried, the newest last; then what has failed, the least often failed first. The claims of send.go read

@@ -16,7 +16,8 @@ it("docs/events.md claims each row once, those that failed last, and writes down
   expect(await admin.unsafe(enqueueAs, ["good", "[]"]), "it is there").toEqual([]);
   const claimed: Record<string, string> = {};
   for (let row = 0; row < 3; row++) {
-    const [{ id, claim: name } = { id: "", claim: "" }] = await admin.unsafe(claim);
+    const [{ id, claim: name, is_too_old } = { id: "", claim: "", is_too_old: null }] = await admin.unsafe(claim);
+    expect(is_too_old).toBe(false);
     claimed[id] = name;
   }
   expect(Object.keys(claimed)).toEqual(["good", "bad", "slow"]);
@@ -27,7 +28,7 @@ it("docs/events.md claims each row once, those that failed last, and writes down
   expect(await admin.unsafe(parked, [...of("bad"), "unknown phase"])).toHaveProperty("count", 1);
   expect(await admin.unsafe(failed, [...of("slow"), "503", 0])).toHaveProperty("count", 1);
   expect(await admin.unsafe(sent, of("slow")), "its claim has ended").toHaveProperty("count", 0);
-  const rows = await admin`select id, attempts, last_error, claimed_until, sent_at = first_sent_at as is_sent,
+  const rows = await admin`select id, attempts, last_error, claimed_until, sent_at > first_sent_at as is_sent,
     parked_at is not null as is_parked
     from ledger_metrics_outbox where sent_at is null or id = 'good' order by seq`;
   const common = { attempts: 1, claimed_until: null };
@@ -43,16 +44,30 @@ it("docs/events.md claims each row once, those that failed last, and writes down
   const [slow] = await admin.unsafe(claim);
   expect(slow).toMatchObject({ id: "slow" });
   await admin.unsafe(failed, ["slow", slow?.claim, "503", 600]);
+  await admin`update ledger_metrics_outbox set next_attempt_at = now(), first_sent_at = now() - interval '13.1 days'
+    where id = 'slow'`;
+  const [old] = await admin.unsafe(claim);
+  expect(old).toMatchObject({ id: "slow", is_too_old: true });
+  await admin.unsafe(failed, ["slow", old?.claim, "503", 600]);
   expect(
     await admin`select from ledger_metrics_outbox
     where next_attempt_at - now() between interval '590 s' and interval '600 s'`,
   ).toHaveLength(1);
 
-  await admin`update ledger_metrics_outbox set sent_at = now() - interval '15 days' where id = 'good'`;
-  await admin.unsafe(purge);
-  expect(await admin`select id from ledger_metrics_outbox where id = 'good'`).toEqual([]);
-
   // Two honest repairs have the same body.
   for (let repair = 0; repair < 2; repair++) await admin.unsafe(enqueue, ["[1]"]);
   expect(await admin`select from ledger_metrics_outbox where body = '[1]' and id ~ '^evt-'`).toHaveLength(2);
+
+  // Ids of one's own stay for a year.
+  await admin`update ledger_metrics_outbox set sent_at = now() - interval '15 days'`;
+  await admin.unsafe(purge);
+  expect(await admin`select id from ledger_metrics_outbox order by id`).toMatchObject([
+    { id: "bad" },
+    { id: "good" },
+    { id: "new" },
+    { id: "slow" },
+  ]);
+  await admin`update ledger_metrics_outbox set sent_at = now() - interval '1 year 1 day'`;
+  await admin.unsafe(purge);
+  expect(await admin`select from ledger_metrics_outbox`).toEqual([]);
 });

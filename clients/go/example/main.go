@@ -85,10 +85,11 @@ func repair(ctx context.Context, db *gorm.DB, orderID int64) error {
 	return ledgermetrics.Retry(ctx, func() error {
 		return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			repaired := tx.Model(&Order{}).Where("id = ? and status = 'pending'", orderID).Update("status", "paid")
-			if repaired.Error != nil || repaired.RowsAffected == 0 {
-				return repaired.Error // Another has repaired it meanwhile, and counts it.
+			if repaired.Error != nil {
+				return repaired.Error
 			}
-			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.Action(ledgermetrics.StuckOrders))
+			events := ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired.RowsAffected)
+			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, events...)
 		})
 	})
 }

@@ -86,10 +86,10 @@ var defaultHTTPClient = sync.OnceValue(func() *http.Client {
 	return client
 })
 
-// RejectedError says that a delivery was answered, and not counted.
+// RejectedError says that a delivery was answered, and not counted; or that an outbox does not send it any more.
 type RejectedError struct {
 	ID string
-	// Status is the HTTP status.
+	// Status is the HTTP status. It is 0 for a delivery that was first sent over 13 days ago.
 	Status int
 	// Reason is the receiver's own, such as "[2].data.phase: must be one of …".
 	Reason string
@@ -103,6 +103,9 @@ type RejectedError struct {
 }
 
 func (e *RejectedError) Error() string {
+	if e.Status == 0 {
+		return fmt.Sprintf("ledgermetrics: delivery %s not sent again: %s", e.ID, e.Reason)
+	}
 	text := fmt.Sprintf("ledgermetrics: delivery %s rejected with %d: %s", e.ID, e.Status, e.Reason)
 	if e.NotCounted != "" {
 		text += "; not counted: " + e.NotCounted
@@ -114,17 +117,20 @@ func (e *RejectedError) Error() string {
 // events it is a ping: it tries secret, database and gateway, and counts nothing. To retry, pass the same id and
 // events: they count once, however often you send them within 14 days.
 //
-// It returns
+// isNew is true when this request has counted the delivery. It is false when it was counted before: if you send it for
+// the first time, another sender has used its id, and your events are not counted.
+//
+// The error is
 //   - nil when the delivery is counted, now or before;
 //   - an error that wraps [ErrInvalid] when it was not sent;
 //   - a [*RejectedError] when the answer says anything else;
 //   - another error when there was no answer: the delivery may be counted or not, so send it again.
 //
 // It takes at most 20 s.
-func (c *Client) Send(ctx context.Context, id string, events ...Event) error {
+func (c *Client) Send(ctx context.Context, id string, events ...Event) (isNew bool, err error) {
 	body, err := encode(id, events)
 	if err != nil {
-		return err
+		return false, err
 	}
 	return c.post(ctx, id, string(body))
 }
@@ -138,16 +144,16 @@ func (c *Client) check() error {
 }
 
 // post is Send for a body as it is in the outbox.
-func (c *Client) post(ctx context.Context, id, body string) error {
+func (c *Client) post(ctx context.Context, id, body string) (isNew bool, err error) {
 	if err := c.check(); err != nil {
-		return err
+		return false, err
 	}
 	httpClient := cmp.Or(c.HTTPClient, defaultHTTPClient())
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(body))
 	if err != nil {
-		return noAnswer(id, err)
+		return false, noAnswer(id, err)
 	}
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	request.Header.Set("Content-Type", "application/json")
@@ -159,12 +165,12 @@ func (c *Client) post(ctx context.Context, id, body string) error {
 	request.Header.Set("Idempotency-Key", id)
 	response, err := httpClient.Do(request)
 	if err != nil {
-		return noAnswer(id, err)
+		return false, noAnswer(id, err)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))
 	if err != nil {
-		return noAnswer(id, err)
+		return false, noAnswer(id, err)
 	}
 	return judge(id, body, response, answer)
 }
@@ -186,7 +192,7 @@ var finalStatuses = []int{http.StatusBadRequest, http.StatusConflict, http.Statu
 
 // judge turns an answer into what Send returns. Only the receiver's own JSON counts a delivery or ends it, because a
 // load balancer or a wrong URL can answer 200, 400 or 409 too.
-func judge(id, body string, response *http.Response, answerBody []byte) error {
+func judge(id, body string, response *http.Response, answerBody []byte) (isNew bool, err error) {
 	var answer struct {
 		Status, Error string
 		Stage         json.RawMessage // The receiver tells it, also null, to those who have signed.
@@ -196,7 +202,7 @@ func judge(id, body string, response *http.Response, answerBody []byte) error {
 	}
 	status := response.StatusCode
 	if status == http.StatusOK && (answer.Status == "recorded" || answer.Status == "duplicate") {
-		return nil
+		return answer.Status == "recorded", nil
 	}
 	rejected := &RejectedError{
 		ID:         id,
@@ -211,7 +217,7 @@ func judge(id, body string, response *http.Response, answerBody []byte) error {
 	if !rejected.Retryable {
 		rejected.NotCounted = inWords(body)
 	}
-	return rejected
+	return false, rejected
 }
 
 // retryAfterOf returns how long the receiver asked to wait, if this error is its answer.

@@ -28,7 +28,7 @@ func TestSignsAsInTheVectorOfStandardWebhooks(t *testing.T) {
 }
 
 func TestSendJudgesAnswers(t *testing.T) {
-	const final, retry, counted = "final", "retry", "counted"
+	const final, retry, counted, known = "final", "retry", "counted", "counted before"
 	html := "<html>hello</html>"
 	cases := []struct {
 		status int
@@ -36,7 +36,7 @@ func TestSendJudgesAnswers(t *testing.T) {
 		want   string
 	}{
 		{200, `{"status":"recorded","published":false}`, counted},
-		{200, `{"status":"duplicate","published":true}`, counted},
+		{200, `{"status":"duplicate","published":true}`, known},
 		{200, html, retry},
 		{200, `{"status":"ok"}`, retry},
 		{200, `"recorded"`, retry},
@@ -72,9 +72,9 @@ func TestSendJudgesAnswers(t *testing.T) {
 					io.WriteString(w, c.body)
 				}
 			})
-			err := client.Send(ctx, "sweep-1")
+			isNew, err := client.Send(ctx, "sweep-1")
 			var rejected *RejectedError
-			got := counted
+			got := map[bool]string{true: counted, false: known}[isNew]
 			if errors.As(err, &rejected) {
 				got = map[bool]string{true: retry, false: final}[rejected.Retryable]
 				if rejected.Status != c.status || rejected.Reason == "" {
@@ -95,7 +95,7 @@ func TestSendGivesTheReasonInOneShortLine(t *testing.T) {
 		w.WriteHeader(400)
 		fmt.Fprintf(w, `{"error":"[2].data.phase:\n is missing%s"}`, strings.Repeat("ä", 1000))
 	})
-	err := client.Send(ctx, "sweep-1")
+	_, err := client.Send(ctx, "sweep-1")
 	want := "ledgermetrics: delivery sweep-1 rejected with 400: [2].data.phase:  is missingää"
 	if !strings.HasPrefix(fmt.Sprint(err), want) {
 		t.Errorf("%v, want %s…", err, want)
@@ -116,8 +116,9 @@ func TestSendReadsRetryAfter(t *testing.T) {
 			w.Header().Set("Retry-After", header)
 			w.WriteHeader(503)
 		})
+		_, err := client.Send(ctx, "sweep-1")
 		var rejected *RejectedError
-		if !errors.As(client.Send(ctx, "sweep-1"), &rejected) {
+		if !errors.As(err, &rejected) {
 			t.Fatal("was not rejected")
 		}
 		// A date is only so exact, and time passes until it is read.
@@ -135,7 +136,7 @@ func TestSendReadsNoEndlessAnswer(t *testing.T) {
 			}
 		}
 	})
-	err := client.Send(ctx, "sweep-1")
+	_, err := client.Send(ctx, "sweep-1")
 	var rejected *RejectedError
 	if !errors.As(err, &rejected) || !rejected.Retryable {
 		t.Errorf("%v, want an answer that is not the receiver's", err)
@@ -155,7 +156,7 @@ func TestSendEndsAfter20SecondsAlsoByAnHTTPClientWithoutATimeout(t *testing.T) {
 		left = time.Until(deadline)
 		return nil, errors.New("not sent")
 	})}
-	if err := client.Send(ctx, "sweep-1"); err == nil || left <= 0 || left > 20*time.Second {
+	if _, err := client.Send(ctx, "sweep-1"); err == nil || left <= 0 || left > 20*time.Second {
 		t.Errorf("%v, %s left", err, left)
 	}
 }
@@ -163,7 +164,7 @@ func TestSendEndsAfter20SecondsAlsoByAnHTTPClientWithoutATimeout(t *testing.T) {
 func TestSendDoesNotSendWrongInput(t *testing.T) {
 	client := answering(t, func(http.ResponseWriter, *http.Request) { t.Error("was sent") })
 	for _, c := range wrongInputs {
-		if err := client.Send(ctx, c.id, c.events...); !errors.Is(err, ErrInvalid) {
+		if _, err := client.Send(ctx, c.id, c.events...); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%.20q: %v", c.id, err)
 		}
 	}
@@ -199,7 +200,7 @@ func TestSendDialsAnewWhenItsConnectionWasClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := client.Send(ctx, "sweep-1"); err != nil {
+		if _, err := client.Send(ctx, "sweep-1"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -232,7 +233,7 @@ func TestSendsSideBySideKeepTheirConnections(t *testing.T) {
 			group.Add(1)
 			go func() {
 				defer group.Done()
-				if err := client.Send(ctx, "sweep-1"); err != nil {
+				if _, err := client.Send(ctx, "sweep-1"); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -260,7 +261,7 @@ func TestSendDoesNotRepeatTheURLWhenNobodyAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = client.Send(ctx, "sweep-1")
+	_, err = client.Send(ctx, "sweep-1")
 	var rejected *RejectedError
 	if err == nil || errors.As(err, &rejected) {
 		t.Fatalf("%v, want an error that is not an answer", err)
@@ -283,7 +284,7 @@ func TestSendEndsWithItsContext(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	if err := client.Send(sendCtx, "sweep-1"); !errors.Is(err, context.Canceled) {
+	if _, err := client.Send(sendCtx, "sweep-1"); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -310,13 +311,13 @@ func TestNewClientNamesWhatIsWrongAndNoSecret(t *testing.T) {
 func TestZeroValuesWorkOrSayWhyNot(t *testing.T) {
 	var noClient *Client
 	for _, client := range []*Client{{}, noClient} {
-		if err := client.Send(ctx, "a"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewClient") {
+		if _, err := client.Send(ctx, "a"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewClient") {
 			t.Error(err)
 		}
 	}
 	client := answering(t, func(w http.ResponseWriter, _ *http.Request) { recorded(w) })
 	client.HTTPClient = nil
-	if err := client.Send(ctx, "a"); err != nil {
+	if _, err := client.Send(ctx, "a"); err != nil {
 		t.Error(err)
 	}
 	for _, c := range []struct {
@@ -345,7 +346,7 @@ func TestSendNamesTheClientAndItsVersion(t *testing.T) {
 		agents <- r.UserAgent()
 		recorded(w)
 	})
-	if err := client.Send(ctx, "a"); err != nil {
+	if _, err := client.Send(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
 	name, version, _ := strings.Cut(<-agents, "/")

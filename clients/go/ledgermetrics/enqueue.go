@@ -31,10 +31,11 @@ type GormConnPool interface {
 // In a nested transaction, or after a savepoint, the delivery is rolled back with it.
 //
 //	repaired := tx.Model(&Order{}).Where("id = ? and status = 'pending'", orderID).Update("status", "paid")
-//	if repaired.Error != nil || repaired.RowsAffected == 0 {
-//		return repaired.Error // Another has repaired it meanwhile, and counts it.
+//	if repaired.Error != nil {
+//		return repaired.Error
 //	}
-//	return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.Action(ledgermetrics.StuckOrders))
+//	events := ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired.RowsAffected)
+//	return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, events...)
 //
 // Outside of a transaction it returns an error that wraps [ErrInvalid], and writes nothing.
 func EnqueueGorm(ctx context.Context, pool GormConnPool, events ...Event) error {
@@ -62,22 +63,36 @@ func gormTx(pool GormConnPool) (Tx, error) {
 		" you", ErrInvalid, pool)
 }
 
-// Enqueue writes a delivery to the outbox within your transaction: commit, and it will be counted; roll back, and it
-// never happened. Without events it does nothing. A delivery has up to 1,000 events.
+// Enqueue writes events to the outbox within your transaction: commit, and they will be counted; roll back, and they
+// never happened. Without events it does nothing. Each 1,000 events are a delivery.
 //
-// Each call writes a delivery of its own. So the same transaction needs a guard, which lets it do this work once: an
-// update with the old status in its condition, and no Enqueue if it has changed no row. For work without a guard there
+// Each call counts. So the same transaction needs a guard, which lets it do this work once: an update with the old
+// status in its condition, and the events of [Repairs] for the rows that it has changed. For work without a guard there
 // is [EnqueueAs].
 //
 // An error that wraps [ErrInvalid] comes before the transaction is touched. After any other error, Postgres has ended
 // the transaction.
 func Enqueue(ctx context.Context, tx Tx, events ...Event) error {
-	id, err := randomID()
-	if err != nil {
-		return fmt.Errorf("ledgermetrics: not enqueued: no random id: %w", err)
+	var deliveries []delivery
+	for rest := events; len(rest) > 0; {
+		part := rest[:min(len(rest), maxEvents)]
+		rest = rest[len(part):]
+		id, err := randomID()
+		if err != nil {
+			return fmt.Errorf("ledgermetrics: not enqueued: no random id: %w", err)
+		}
+		body, err := encode(id, part)
+		if err != nil {
+			return err
+		}
+		deliveries = append(deliveries, delivery{id: id, body: string(body)})
 	}
-	_, err = EnqueueAs(ctx, tx, id, events...)
-	return err
+	for _, next := range deliveries {
+		if _, err := insert(ctx, tx, next.id, next.body); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // EnqueueAs is [Enqueue] under an id of your own, for work that has no guard: the same work has the same id each time,
@@ -91,36 +106,35 @@ func EnqueueAs(ctx context.Context, tx Tx, id string, events ...Event) (isNew bo
 	if err != nil || len(events) == 0 {
 		return false, err
 	}
+	return insert(ctx, tx, id, string(encoded))
+}
+
+// insert writes a delivery. isNew is false if the outbox had one under this id, of the same events.
+func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error) {
 	if tx == nil {
 		return false, fmt.Errorf("%w: delivery %s: the transaction is nil", ErrInvalid, id)
 	}
-	body := string(encoded)
-	sum, _ := digest(body) // It is JSON.
 	// Not "do update", which would lock an existing row for as long as the repair takes. Both queries aggregate, because
 	// a missing row would be another error with each driver.
 	var inserted int
 	if err := each(ctx, tx, into(&inserted), `
 		with inserted as (
-			insert into public.ledger_metrics_outbox (id, body, digest) values ($1, $2, $3)
+			insert into public.ledger_metrics_outbox (id, body) values ($1, $2)
 			on conflict (id) do nothing returning id
-		) select count(*) from inserted`, id, body, sum); err != nil {
+		) select count(*) from inserted`, id, body); err != nil {
 		return false, failure("delivery "+id+" not enqueued", err)
 	}
 	if inserted == 1 {
 		return true, nil
 	}
-	var foundSum, foundBody string
-	if err := each(ctx, tx, into(&foundSum, &foundBody), `
-		select coalesce(max(digest), ''), coalesce(max(body), '')
-		from public.ledger_metrics_outbox where id = $1`, id); err != nil {
+	var found string
+	if err := each(ctx, tx, into(&found), `
+		select coalesce(max(body), '') from public.ledger_metrics_outbox where id = $1`, id); err != nil {
 		return false, failure("delivery "+id+" not enqueued", err)
 	}
-	if foundSum == "" { // Written by an earlier version, or by hand.
-		foundSum, _ = digest(foundBody)
-	}
-	if foundSum != sum && foundBody != "" { // Else it was purged right now, 14 days after it was counted.
-		return false, fmt.Errorf("%w: delivery %s has %s, and was given %s",
-			ErrIDTaken, id, inWords(foundBody), inWords(body))
+	// Else it was purged right now, after it was counted.
+	if found != "" && addedBy(found) != addedBy(body) {
+		return false, fmt.Errorf("%w: delivery %s has %s, and was given %s", ErrIDTaken, id, inWords(found), inWords(body))
 	}
 	return false, nil
 }

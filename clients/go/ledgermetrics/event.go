@@ -2,8 +2,6 @@ package ledgermetrics
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +26,7 @@ var phases = []Phase{StuckOrders, StuckRefunds, OrphanRefunds}
 const (
 	maxEvents        = 1_000
 	maxSweepDuration = 24 * time.Hour
+	maxRepairs       = 100_000
 )
 
 // The receiver takes 256 characters. The others are for a person who has to give a parked row another id.
@@ -37,21 +36,42 @@ var validID = regexp.MustCompile(`^[!--/-~]{1,240}$`)
 // duration, an id with a space. The call has touched neither the transaction nor the network.
 var ErrInvalid = errors.New("ledgermetrics: invalid input")
 
-// Event is one thing that the reconciler did. It is a plain value: copy it, keep it, enqueue it again. [Action],
-// [OrphanRefund], [SweepEnded] and [PhaseSweepEnded] make events; the zero value is not valid.
+// Event is one thing that the reconciler did. It is a plain value: copy it, keep it, enqueue it again.
+// [Repairs], [Action], [OrphanRefund], [SweepEnded] and [PhaseSweepEnded] make events; the zero value is not valid.
 type Event struct {
 	kind string
-	at   time.Time
 	// JSON, or empty.
 	data string
 	// What is wrong with it.
 	problem string
 }
 
+// Repairs returns the events of so many rows that this phase of the sweep has repaired, none for 0 rows: an [Action] of
+// each, and for [OrphanRefunds] its [OrphanRefund] too. rows is what RowsAffected of the repairing update says, up to
+// 100,000. So no row is counted that the update has not changed, and none is left out.
+func Repairs(phase Phase, rows int64) []Event {
+	action := Action(phase)
+	if rows < 0 || rows > maxRepairs {
+		wrong := fmt.Sprintf("%d repaired rows: must be from 0 to %d", rows, maxRepairs)
+		action.problem = cmp.Or(action.problem, wrong)
+	}
+	if action.problem != "" {
+		return []Event{action}
+	}
+	var events []Event
+	for range rows {
+		events = append(events, action)
+		if phase == OrphanRefunds {
+			events = append(events, OrphanRefund())
+		}
+	}
+	return events
+}
+
 // Action is one row that we had lost, and that this phase of the sweep repaired. An abandoned checkout that the
 // reconciler settles, because the customer left, is none: do not post it as [StuckOrders].
 func Action(phase Phase) Event {
-	event := Event{kind: "reconciler.action", at: time.Now(), data: fmt.Sprintf(`{"phase":%q}`, phase)}
+	event := Event{kind: "reconciler.action", data: fmt.Sprintf(`{"phase":%q}`, phase)}
 	event.problem = wrongPhase(phase)
 	return event
 }
@@ -67,10 +87,10 @@ func wrongPhase(phase Phase) string {
 	return ""
 }
 
-// OrphanRefund is one orphan refund that was marked as failed. Enqueue its Action(OrphanRefunds) as well: each event
-// adds to a metric of its own.
+// OrphanRefund is one orphan refund that was marked as failed. It adds to a metric of its own. [Repairs] returns it
+// with its Action(OrphanRefunds), so that neither is forgotten.
 func OrphanRefund() Event {
-	return Event{kind: "reconciler.orphan_refund", at: time.Now()}
+	return Event{kind: "reconciler.orphan_refund"}
 }
 
 // SweepEnded is a sweep that ends now, and its duration, from 0 to 24 hours. Enqueue it for each sweep, also for one
@@ -94,20 +114,20 @@ func PhaseSweepEnded(phase Phase, duration time.Duration) Event {
 func sweepEnded(duration time.Duration, field string) Event {
 	// Not duration.Seconds(), which makes 1.8399999999999999 of 1.84 s.
 	data := fmt.Sprintf(`{"duration_seconds":%v%s}`, float64(duration)/float64(time.Second), field)
-	event := Event{kind: "reconciler.sweep", at: time.Now(), data: data}
+	event := Event{kind: "reconciler.sweep", data: data}
 	if duration < 0 || duration > maxSweepDuration {
 		event.problem = fmt.Sprintf("sweep duration %s: must be from 0 to %s", duration, maxSweepDuration)
 	}
 	return event
 }
 
-// MarshalJSON writes the event as the receiver reads it.
+// MarshalJSON writes the event as the receiver reads it, with the time at which it is enqueued or sent.
 func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Type      string          `json:"type"`
 		Timestamp time.Time       `json:"timestamp"`
 		Data      json.RawMessage `json:"data,omitempty"`
-	}{e.kind, e.at.UTC().Truncate(time.Millisecond), json.RawMessage(e.data)})
+	}{e.kind, time.Now().UTC().Truncate(time.Millisecond), json.RawMessage(e.data)})
 }
 
 // encode returns the body of a delivery, or an error that wraps ErrInvalid.
@@ -134,16 +154,15 @@ func encode(id string, events []Event) ([]byte, error) {
 	return json.Marshal(append([]Event{}, events...)) // Never null: an empty array is a delivery.
 }
 
-// digest identifies what the events of a body add to the counters. It is the same for a body that was rebuilt, with
-// other timestamps and in another order. The table keeps digests for 14 days: made in another way, an id that is there
-// would be taken for other events.
-func digest(body string) (string, error) {
+// addedBy says what the events of a body add to the counters. It is the same for a body that was rebuilt, with other
+// timestamps and in another order. For a body that is not an array of events, it is the body.
+func addedBy(body string) string {
 	var events []struct {
 		Type string
 		Data any
 	}
-	if err := json.Unmarshal([]byte(body), &events); err != nil {
-		return "", err
+	if json.Unmarshal([]byte(body), &events) != nil {
+		return body
 	}
 	lines := make([]string, len(events))
 	for i, event := range events {
@@ -151,8 +170,7 @@ func digest(body string) (string, error) {
 		lines[i] = string(line)
 	}
 	slices.Sort(lines)
-	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return hex.EncodeToString(sum[:]), nil
+	return strings.Join(lines, "\n")
 }
 
 // inWords says what a body adds to the counters, for people: "2 actions stuck_orders, 1 sweep (1.84s)". It returns ""

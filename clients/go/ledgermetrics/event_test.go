@@ -62,6 +62,9 @@ var wrongInputs = []struct {
 	{"a", []Event{PhaseSweepEnded(StuckOrders, -1)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
 	{"a", []Event{SweepEnded(-time.Nanosecond)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
 	{"a", []Event{SweepEnded(24*time.Hour + 1)}, "must be from 0 to 24h0m0s"},
+	{"a", Repairs(StuckOrders, -1), "event 0: -1 repaired rows: must be from 0 to 100000"},
+	{"a", Repairs(StuckOrders, 100_001), "event 0: 100001 repaired rows: must be from 0 to 100000"},
+	{"a", Repairs("stuck", 0), `event 0: phase "stuck": must be one of [stuck_orders `},
 	{"a", []Event{{}}, "event 0: is empty"},
 	{"a", many(1001, OrphanRefund()), "over 1000 events; give each part its own id"},
 }
@@ -93,43 +96,49 @@ func TestInputUpToItsLimitsIsTaken(t *testing.T) {
 	}
 }
 
-func TestTheDigestIsOfWhatAnEventAdds(t *testing.T) {
-	digestOf := func(events ...Event) string {
+func TestWhatABodyAddsIsWithoutTimeAndOrder(t *testing.T) {
+	adds := func(events ...Event) string {
 		body, err := encode("a", events)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, err := digest(string(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sum
+		return addedBy(string(body))
 	}
-	of := digestOf(Action(StuckOrders), Action(StuckRefunds), SweepEnded(time.Second))
-	later := SweepEnded(time.Second)
-	later.at = later.at.Add(time.Hour)
-	if digestOf(later, Action(StuckRefunds), Action(StuckOrders)) != of {
-		t.Error("another order and another time make another digest")
+	of := adds(Action(StuckOrders), Action(StuckRefunds), SweepEnded(time.Second))
+	const later = `[{"type":"reconciler.sweep","timestamp":"2026-01-31T12:00:00Z","data":{"duration_seconds":1}},
+		{"type":"reconciler.action","timestamp":"2026-01-31T12:00:00Z","data":{"phase":"stuck_refunds"}},
+		{"data": {"phase": "stuck_orders"}, "type": "reconciler.action", "timestamp": "2026-01-31Z"}]`
+	if addedBy(later) != of {
+		t.Error("another order and another time add something else")
 	}
 	for _, other := range []string{
-		digestOf(Action(StuckOrders), Action(StuckOrders), SweepEnded(time.Second)),
-		digestOf(Action(StuckOrders), Action(StuckRefunds), SweepEnded(2*time.Second)),
-		digestOf(Action(StuckOrders), Action(StuckRefunds)),
-		digestOf(Action(StuckOrders), Action(StuckRefunds), PhaseSweepEnded(StuckOrders, time.Second)),
+		adds(Action(StuckOrders), Action(StuckOrders), SweepEnded(time.Second)),
+		adds(Action(StuckOrders), Action(StuckRefunds), SweepEnded(2*time.Second)),
+		adds(Action(StuckOrders), Action(StuckRefunds)),
+		adds(Action(StuckOrders), Action(StuckRefunds), PhaseSweepEnded(StuckOrders, time.Second)),
+		addedBy("no array"),
 	} {
 		if other == of {
-			t.Error("other events have the same digest")
+			t.Error("other events add the same")
 		}
 	}
-	// The table has such digests from before an upgrade.
-	const stored = "c7cf70330b73b7a8704e4d5fe399c0f0617fb4e046bb734032f85c2ed6d2d63a"
-	if of != stored {
-		t.Errorf("the digest was %s, and is %s", stored, of)
-	}
-	// As a person writes it.
-	byHand, err := digest(`[{"data": {"phase": "stuck_orders"}, "type": "reconciler.action", "timestamp": "2026-01-31Z"}]`)
-	if err != nil || byHand != digestOf(Action(StuckOrders)) {
-		t.Errorf("%s, %v", byHand, err)
+}
+
+func TestRepairsAreTheEventsOfSoManyRows(t *testing.T) {
+	for _, c := range []struct {
+		phase Phase
+		rows  int64
+		want  string
+	}{
+		{StuckOrders, 0, "no events"},
+		{StuckOrders, 10, "10 actions stuck_orders"},
+		{StuckRefunds, 1, "1 action stuck_refunds"},
+		{OrphanRefunds, 2, "2 actions orphan_refunds, 2 orphan refunds"},
+	} {
+		body, err := encode("a", Repairs(c.phase, c.rows))
+		if err != nil || inWords(string(body)) != c.want {
+			t.Errorf("%s, %v, want %s", body, err, c.want)
+		}
 	}
 }
 

@@ -30,13 +30,8 @@ func ExampleInTx() {
 			if err != nil {
 				return nil, err
 			}
-			if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
-				return nil, err // Sent or repaired meanwhile: there is nothing to count.
-			}
-			return []ledgermetrics.Event{
-				ledgermetrics.Action(ledgermetrics.OrphanRefunds),
-				ledgermetrics.OrphanRefund(),
-			}, nil
+			repaired, err := result.RowsAffected()
+			return ledgermetrics.Repairs(ledgermetrics.OrphanRefunds, repaired), err
 		})
 	}
 	if err := failOrphan(17); err != nil {
@@ -52,17 +47,16 @@ func ExampleInTx_serializable() {
 		if err != nil {
 			return nil, err
 		}
-		if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
-			return nil, err // Repaired meanwhile.
-		}
-		return []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.StuckOrders)}, nil
+		repaired, err := result.RowsAffected()
+		return ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired), err
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-// In a transaction of your own. The guard comes first.
+// In a transaction of your own. If another has repaired the order meanwhile, the update changes no row, and there are no
+// events.
 func ExampleEnqueue() {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -73,10 +67,11 @@ func ExampleEnqueue() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if repaired, err := result.RowsAffected(); err != nil || repaired == 0 {
-		return // Another has repaired it meanwhile, and counts it.
+	repaired, err := result.RowsAffected()
+	if err != nil {
+		log.Fatal(err)
 	}
-	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.Action(ledgermetrics.StuckOrders)); err != nil {
+	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired)...); err != nil {
 		log.Fatal(err) // The repair is rolled back.
 	}
 	if err := tx.Commit(); err != nil {
@@ -150,7 +145,7 @@ func ExampleClient_Send() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = client.Send(ctx, fmt.Sprintf("ping-%d", time.Now().UnixNano()))
+	_, err = client.Send(ctx, fmt.Sprintf("ping-%d", time.Now().UnixNano()))
 	var rejected *ledgermetrics.RejectedError
 	switch {
 	case errors.As(err, &rejected):

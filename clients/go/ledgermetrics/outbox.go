@@ -63,11 +63,11 @@ type Outbox struct {
 // Drain, one after the other. They may call Drain. While a hook runs, Run or Drain goes on with what it is sending, and
 // begins nothing more. A hook that panics is logged. A hook that is nil is not called.
 type Hooks struct {
-	// Sent: it is counted, now or before.
+	// Sent: it is counted, now or before. Run logs a warning where this may have been for another sender of the same id.
 	Sent func(id string)
 	// Failed: the answer did not count it, or there was no answer. It will be sent again.
 	Failed func(id string, err error)
-	// Parked: the receiver refused it for good. It waits for a person.
+	// Parked: the receiver refused it for good, or it was first sent over 13 days ago. It waits for a person.
 	Parked func(id string, err *RejectedError)
 }
 
@@ -92,9 +92,9 @@ func (o *Outbox) check() error {
 // error at once when it can never work: without a database or a client, without the table of this version, or without
 // the rights on it. So it is a function for an errgroup.
 //
-// An outage is no error: Run logs each failure once, and tries again. While the receiver or Postgres is away, each of
-// its four workers tries every 5 s, or as the receiver said, up to 20 s. Run also deletes rows that were sent over 14
-// days ago.
+// An outage is no error: Run logs each attempt that fails, and tries again. While the receiver or Postgres is away,
+// each of its four workers tries every 5 s, or as the receiver said, up to 20 s. Run also deletes rows that were sent
+// over 14 days ago, or over a year ago under an id of your own.
 //
 // Wait until Run has returned before you close the database: at the end it gives back what it has claimed, so that no
 // other process has to wait for that. It returns within milliseconds, or within a second if Postgres does not answer.
@@ -149,7 +149,7 @@ const trySQL = `
 	with updated as (
 		update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = null,
 			next_attempt_at = now(), sent_at = now(), first_sent_at = now(), parked_at = now()
-		where false returning id, body, seq, digest, created_at
+		where false returning id, body, seq, created_at
 	), deleted as (
 		delete from public.ledger_metrics_outbox where false returning id
 	) select count(*) from updated, deleted`

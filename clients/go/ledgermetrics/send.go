@@ -16,7 +16,7 @@ import (
 //	  ┌─────────┐ ─────────────────────────────────────► ┌─────────┐
 //	  │ waiting │                                        │ claimed │ is posted; no connection is held meanwhile
 //	  └─────────┘ ◄───────────────────────────────────── └─────────┘
-//	    ▲     ▲    any other answer or none: due later,    │     │
+//	    ▲     ▲    any other answer or none: due later,    │     │ 13 days after the first claim, or
 //	    │     │    attempts + 1                            │     │ 400, 409 or 413
 //	    │     │    the process ends: due at once           │     │ in the receiver's JSON
 //	    │     │    the process dies, or Postgres is away:  │     ▼
@@ -36,6 +36,8 @@ import (
 // minute is over, and is sent again under the same id, which the receiver counts once. A process that is frozen for
 // longer than its minute writes down nothing: claimed_until is the name of its claim, and another claim has another.
 //
+// The receiver forgets an id after 14 days. So 13 days after the first claim, a row is parked instead of posted.
+//
 // All times are those of Postgres, so that the clocks of the processes do not matter. Earlier versions of this client
 // claim and write down by the same columns, and may send from the same table.
 
@@ -45,14 +47,16 @@ const (
 	// The minute has room for the claim itself, the request and what writes down its outcome: sendTimeout and twice
 	// statementTimeout. Otherwise another worker may send the row meanwhile.
 	claimBeginSQL = `
-	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute'
+	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute',
+		first_sent_at = coalesce(first_sent_at, now())
 	where id = (
 		select id from public.ledger_metrics_outbox
 		where sent_at is null and parked_at is null and next_attempt_at <= now()
 			and (claimed_until is null or claimed_until <= now()) and `
 	claimEndSQL = ` limit 1
 		for update skip locked
-	) returning id, body, claimed_until`
+	) returning id, body, claimed_until, attempts = 0 and first_sent_at = now(),
+		first_sent_at < now() - interval '13 days'`
 	newestSQL = ` order by next_attempt_at desc, seq desc`
 
 	// The newest row that was never tried.
@@ -67,7 +71,7 @@ const (
 
 	sentSQL = `
 	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = null,
-		sent_at = now(), first_sent_at = coalesce(first_sent_at, now())
+		sent_at = now()
 	where id = $1 and claimed_until = $2 returning id`
 
 	parkedSQL = `
@@ -96,6 +100,8 @@ type delivery struct {
 	id, body string
 	// The name of the claim. The row has it for as long as the delivery is claimed.
 	claimedUntil time.Time
+	// Nobody has claimed it before. It may be too old: the receiver may have counted it, and have forgotten its id.
+	isFirst, isTooOld bool
 }
 
 // sendDue sends what is due. It returns nil when nothing is due, and an error when the receiver or Postgres is away, or
@@ -125,7 +131,7 @@ func (w *worker) claim(ctx context.Context) (*delivery, error) {
 		var next *delivery
 		err := w.ask(ctx, func(rows *sql.Rows) error {
 			next = &delivery{}
-			return rows.Scan(&next.id, &next.body, &next.claimedUntil)
+			return rows.Scan(&next.id, &next.body, &next.claimedUntil, &next.isFirst, &next.isTooOld)
 		}, statement)
 		if err != nil {
 			return nil, failure("outbox not read", err)
@@ -145,13 +151,21 @@ func (e *awayError) Unwrap() error { return e.error }
 // send posts a claimed delivery and writes down what became of it. It returns an error when the receiver or Postgres is
 // away, or ctx has ended.
 func (w *worker) send(ctx context.Context, claimed *delivery) error {
-	err := w.client.post(ctx, claimed.id, claimed.body)
+	if claimed.isTooOld {
+		const reason = "it was first sent over 13 days ago, so the receiver may have counted it and forgotten it: "
+		return w.park(ctx, claimed, &RejectedError{ID: claimed.id, Reason: reason + inWords(claimed.body)})
+	}
+	isNew, err := w.client.post(ctx, claimed.id, claimed.body)
 	var rejected *RejectedError
 	switch {
 	case err == nil:
 		isWritten, err := w.settle(ctx, claimed, sentSQL)
 		if isWritten {
 			w.done(&w.drained.Counted)
+			if claimed.isFirst && !isNew {
+				w.client.logger().Warn("delivery was counted before its first attempt; if another sender has used this id for the"+
+					" same events, these are not counted", "id", claimed.id, "events", inWords(claimed.body))
+			}
 			if w.Hooks.Sent != nil {
 				w.call("Sent", claimed.id, func() { w.Hooks.Sent(claimed.id) })
 			}
@@ -159,16 +173,7 @@ func (w *worker) send(ctx context.Context, claimed *delivery) error {
 		return err
 
 	case errors.As(err, &rejected) && !rejected.Retryable:
-		isWritten, err := w.settle(ctx, claimed, parkedSQL, shorten(err.Error(), maxErrorRunes))
-		if isWritten {
-			w.done(&w.drained.Parked)
-			w.client.logger().Error("delivery refused and parked", "id", claimed.id,
-				"error", rejected.Reason, "not_counted", rejected.NotCounted)
-			if w.Hooks.Parked != nil {
-				w.call("Parked", claimed.id, func() { w.Hooks.Parked(claimed.id, rejected) })
-			}
-		}
-		return err
+		return w.park(ctx, claimed, rejected)
 
 	case ctx.Err() != nil: // The request was ended with ctx, which says nothing about the delivery.
 		_, err := w.settle(ctx, claimed, givenBackSQL)
@@ -190,6 +195,20 @@ func (w *worker) send(ctx context.Context, claimed *delivery) error {
 		}
 		return &awayError{err}
 	}
+}
+
+// park has a delivery wait for a person.
+func (w *worker) park(ctx context.Context, claimed *delivery, rejected *RejectedError) error {
+	isWritten, err := w.settle(ctx, claimed, parkedSQL, shorten(rejected.Error(), maxErrorRunes))
+	if isWritten {
+		w.done(&w.drained.Parked)
+		w.client.logger().Error("delivery refused and parked", "id", claimed.id,
+			"error", rejected.Reason, "not_counted", rejected.NotCounted)
+		if w.Hooks.Parked != nil {
+			w.call("Parked", claimed.id, func() { w.Hooks.Parked(claimed.id, rejected) })
+		}
+	}
+	return err
 }
 
 // done adds a delivery to those that are sent, or to those that are parked.

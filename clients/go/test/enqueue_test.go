@@ -58,6 +58,23 @@ func TestEnqueueMakesAnIDForEachDelivery(t *testing.T) {
 	expect(t, db, "select count(distinct id), bool_and(id ~ '^evt-[0-9a-f]{32}$') from ledger_metrics_outbox", "(2,t)")
 }
 
+func TestEnqueueMakesSeveralDeliveriesOfManyEvents(t *testing.T) {
+	db := open(t)
+	tx := begin(t, db)
+	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.Repairs(ledgermetrics.OrphanRefunds, 1250)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, db, `select jsonb_array_length(body::jsonb) from ledger_metrics_outbox order by seq`, "(1000) (1000) (500)")
+	wrong := append(many(1000, ledgermetrics.OrphanRefund()), ledgermetrics.Action("stuck"))
+	if err := ledgermetrics.Enqueue(ctx, begin(t, db), wrong...); !errors.Is(err, ledgermetrics.ErrInvalid) {
+		t.Error(err)
+	}
+	expect(t, db, "select count(*) from ledger_metrics_outbox", "(3)")
+}
+
 // enqueueAs is EnqueueAs, of which a test expects an id that is new, or was there before.
 func enqueueAs(t *testing.T, tx ledgermetrics.Tx, id string, wantNew bool, events ...ledgermetrics.Event) {
 	t.Helper()
@@ -118,6 +135,17 @@ func TestEnqueueAsComparesWithRowsOfAnEarlierVersion(t *testing.T) {
 	enqueueAs(t, tx, "old", false, ledgermetrics.OrphanRefund())
 	expectTaken(t, tx, "old", ledgermetrics.Action(ledgermetrics.StuckOrders))
 	expectTaken(t, tx, "odd", ledgermetrics.OrphanRefund())
+}
+
+func TestEnqueueAsComparesWithABodyThatAPersonHasCorrected(t *testing.T) {
+	db := open(t)
+	tx := begin(t, db)
+	enqueueAs(t, tx, "a", true, ledgermetrics.Action(ledgermetrics.StuckOrders))
+	tx.Commit()
+	run(t, db, "update ledger_metrics_outbox set body = replace(body, 'stuck_orders', 'stuck_refunds')")
+	tx = begin(t, db)
+	enqueueAs(t, tx, "a", false, ledgermetrics.Action(ledgermetrics.StuckRefunds))
+	expectTaken(t, tx, "a", ledgermetrics.Action(ledgermetrics.StuckOrders))
 }
 
 // purging is a transaction in which a purge of another process comes between the statements of EnqueueAs.

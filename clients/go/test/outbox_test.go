@@ -35,7 +35,7 @@ func TestDrainSendsTheBytesThatAreInTheOutboxAndKeepsTheRow(t *testing.T) {
 	if sent != "a"+body {
 		t.Errorf("sent %q", sent)
 	}
-	expect(t, db, `select id, attempts, sent_at = first_sent_at and sent_at <= now(), claimed_until, last_error, parked_at
+	expect(t, db, `select id, attempts, first_sent_at < sent_at and sent_at <= now(), claimed_until, last_error, parked_at
 		from ledger_metrics_outbox`, "(a,1,t,,,)")
 }
 
@@ -499,7 +499,7 @@ func TestRunReturnsAtOnceWhatItCanNeverDo(t *testing.T) {
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
 	for _, c := range []struct{ statement, role, want string }{
 		{"grant select, insert, update on ledger_metrics_outbox to " + role, role, "also update and delete: "},
-		{"alter table ledger_metrics_outbox drop column digest", "postgres", "run outbox.sql: "},
+		{"alter table ledger_metrics_outbox drop column first_sent_at", "postgres", "run outbox.sql: "},
 		{"alter table ledger_metrics_outbox rename to elsewhere", "postgres", "run outbox.sql: "},
 	} {
 		run(t, admin, c.statement)
@@ -626,7 +626,7 @@ func TestAMissingOrOlderTableIsNamedAndTheRepairRolledBack(t *testing.T) {
 	db := open(t)
 	withRepairs(t, db)
 	for _, statement := range []string{
-		"alter table ledger_metrics_outbox rename to elsewhere", "alter table ledger_metrics_outbox drop column digest",
+		"alter table ledger_metrics_outbox rename to elsewhere", "alter table ledger_metrics_outbox drop column body",
 	} {
 		err := ledgermetrics.InTx(ctx, db, nil, func(_ context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
 			if _, err := tx.Exec("insert into repairs values (1)"); err != nil {

@@ -7,25 +7,29 @@ import (
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
 
-func TestPurgeDeletesWhatWasSentTwoWeeksAgoAFewAtATime(t *testing.T) {
+func TestPurgeDeletesIdsOfChanceAfterTwoWeeksAndOthersAfterAYearAFewAtATime(t *testing.T) {
 	db := open(t)
 	run(t, db, `insert into ledger_metrics_outbox (id, body, sent_at)
-		select 'old-' || n, '[]', now() - interval '14 days 1 minute' from generate_series(1, 1500) as n`)
+		select 'evt-' || gen_random_uuid(), '[]', now() - interval '14 days 1 minute' from generate_series(1, 1500) as n`)
 	run(t, db, `insert into ledger_metrics_outbox (id, body, sent_at, parked_at, created_at) values
-		('sent', '[]', now() - interval '13 days 23 hours', null, now() - interval '30 days'),
+		('evt-0123456789abcdef0123456789abcdef', '[]', now() - interval '13 days 23 hours', null, now() - interval '30 days'),
+		('of-ones-own', '[]', now() - interval '364 days', null, now() - interval '365 days'),
+		('evt-order-17', '[]', now() - interval '364 days', null, now() - interval '365 days'),
+		('year-old', '[]', now() - interval '1 year 1 minute', null, now() - interval '400 days'),
 		('waiting', '[]', null, null, now() - interval '30 days'),
 		('parked', '[]', null, now() - interval '30 days', now() - interval '30 days')`)
-	// What is sent is kept, so that each Drain only purges: once a minute.
-	var outbox *ledgermetrics.Outbox
-	for _, want := range []string{"(503)", "(3)"} {
-		outbox = ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) }))
-		if _, err := outbox.Drain(ctx); err != nil {
+	// A process purges once a minute, so each Drain is of another one.
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+	for _, want := range []string{"(506)", "(5)"} {
+		if _, err := ledgermetrics.NewOutbox(db, client).Drain(ctx); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, db, "select count(*) from ledger_metrics_outbox", want)
-		run(t, db, "update ledger_metrics_outbox set sent_at = now() - interval '13 days 23 hours' where id = 'sent'")
 	}
-	run(t, db, "update ledger_metrics_outbox set sent_at = now() - interval '15 days' where id = 'sent'")
+	outbox := ledgermetrics.NewOutbox(db, client)
 	drain(t, outbox, ledgermetrics.Drained{})
-	expect(t, db, "select id from ledger_metrics_outbox order by id", "(parked) (sent) (waiting)")
+	run(t, db, "update ledger_metrics_outbox set sent_at = now() - interval '15 days' where id like 'evt-0%'")
+	drain(t, outbox, ledgermetrics.Drained{}) // Within the same minute.
+	expect(t, db, "select id from ledger_metrics_outbox order by id",
+		"(evt-0123456789abcdef0123456789abcdef) (evt-order-17) (of-ones-own) (parked) (waiting)")
 }

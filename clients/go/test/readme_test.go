@@ -18,10 +18,11 @@ func repair(ctx context.Context, db *gorm.DB, orderID int64) error {
 	return ledgermetrics.Retry(ctx, func() error {
 		return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			repaired := tx.Model(&Order{}).Where("id = ? and status = 'pending'", orderID).Update("status", "paid")
-			if repaired.Error != nil || repaired.RowsAffected == 0 {
-				return repaired.Error // Another has repaired it meanwhile, and counts it.
+			if repaired.Error != nil {
+				return repaired.Error
 			}
-			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.Action(ledgermetrics.StuckOrders))
+			events := ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired.RowsAffected)
+			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, events...)
 		})
 	})
 }
@@ -49,6 +50,21 @@ func TestTheREADMEsRepairCountsEachHonestRepair(t *testing.T) {
 		t.Error(err)
 	}
 	expect(t, plain, enqueuedEvents, "(reconciler.action,2) (reconciler.sweep,1)")
+}
+
+func TestGormCountsEachRowThatAnUpdateHasChanged(t *testing.T) {
+	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
+	for range 2 { // The second time, no row is pending.
+		err := db.Transaction(func(tx *gorm.DB) error {
+			repaired := tx.Model(&Order{}).Where("status = 'pending'").Update("status", "paid")
+			events := ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired.RowsAffected)
+			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, events...)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	expect(t, plain, "select jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(3)")
 }
 
 func TestTheREADMEsRepairCountsOnceSideBySide(t *testing.T) {

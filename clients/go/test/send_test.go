@@ -1,0 +1,106 @@
+package test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
+)
+
+// pass lets so many days pass for the rows of the outbox.
+const pass = `update ledger_metrics_outbox set created_at = created_at - $1 * interval '1 day',
+	first_sent_at = first_sent_at - $1 * interval '1 day', sent_at = sent_at - $1 * interval '1 day',
+	claimed_until = claimed_until - $1 * interval '1 day', next_attempt_at = next_attempt_at - $1 * interval '1 day'`
+
+// The receiver counts the first request, whose answer is lost, and forgets the id after 14 days.
+func TestWhatTheReceiverMayHaveForgottenIsNotSentAgain(t *testing.T) {
+	db := open(t)
+	counted, isAnswered := 0, false
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		counted++
+		if !isAnswered {
+			w.WriteHeader(502)
+			return
+		}
+		answer(w, 200, `{"status":"duplicate","published":true}`)
+	})
+	var log strings.Builder
+	client.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	outbox := ledgermetrics.NewOutbox(db, client)
+	expectParked := func(when string) {
+		t.Helper()
+		drain(t, outbox, ledgermetrics.Drained{Parked: 1})
+		if counted != 1 {
+			t.Errorf("%s: sent %d times", when, counted)
+		}
+		expect(t, db, "select parked_at is not null, sent_at, last_error from ledger_metrics_outbox",
+			`(t,,"ledgermetrics: delivery a not sent again: it was first sent over 13 days ago, so the receiver may have `+
+				`counted it and forgotten it: 1 orphan refund")`)
+		counted = 1
+	}
+	insert(t, db, "a", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
+	drain(t, outbox, ledgermetrics.Drained{Failed: 1})
+	run(t, db, pass, 13.1)
+	expectParked("a row that waited")
+	if line := `level=ERROR msg="delivery refused and parked" id=a error="it was first sent over 13 days ago`; !strings.Contains(log.String(), line) {
+		t.Errorf("logged %s, want %s", log.String(), line)
+	}
+	run(t, db, "update ledger_metrics_outbox set parked_at = null, next_attempt_at = now()") // As a person does.
+	expectParked("a row that was parked")
+
+	// Confirmed days later, it is sent again after a failover.
+	run(t, db, "update ledger_metrics_outbox set parked_at = null, first_sent_at = null, next_attempt_at = now()")
+	counted = 0
+	drain(t, outbox, ledgermetrics.Drained{Failed: 1})
+	run(t, db, pass, 10)
+	isAnswered = true
+	drain(t, outbox, ledgermetrics.Drained{Counted: 1})
+	run(t, db, pass, 5)
+	if resent, err := outbox.ResendSince(ctx, time.Now().Add(-6*24*time.Hour)); err != nil || resent != 0 {
+		t.Errorf("sends %d again, %v", resent, err)
+	}
+}
+
+// Rows that are there before outbox.sql is run again, and those that an earlier version tries meanwhile.
+func TestARowThatAnEarlierVersionHasTriedIsSent(t *testing.T) {
+	db := open(t)
+	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, created_at, next_attempt_at, last_error)
+		select 'row-' || n, '[]', n, now() - n * interval '10 days', now() - interval '1 s', nullif(n, 0)::text
+		from generate_series(0, 3) as n`)
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 4})
+}
+
+func TestADuplicateOfWhatWasNeverSentIsLogged(t *testing.T) {
+	db := open(t)
+	status := 200
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "600")
+		answer(w, status, `{"status":"duplicate","published":true}`)
+	})
+	for _, c := range []struct {
+		id, before string
+		wantLine   bool
+	}{
+		{"another", "", true},
+		{"mine", "attempts = 1", false},
+		{"my-lost-claim", "first_sent_at = now() - interval '1 minute'", false},
+	} {
+		insert(t, db, c.id, `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
+		if c.before != "" {
+			run(t, db, "update ledger_metrics_outbox set "+c.before+" where id = $1", c.id)
+		}
+		var log strings.Builder
+		client.Logger = slog.New(slog.NewTextHandler(io.Writer(&log), nil))
+		drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 1})
+		line := "level=WARN msg=\"delivery was counted before its first attempt; if another sender has used this id for the " +
+			"same events, these are not counted\" id=" + c.id + " events=\"1 orphan refund\""
+		if strings.Contains(log.String(), line) != c.wantLine {
+			t.Errorf("%s: logged %q", c.id, log.String())
+		}
+	}
+}
