@@ -1,6 +1,7 @@
 // What the database has to have besides the ledger and config/postgres/schema.sql: logins and their rights. `npm run
-// generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. Settings are the
-// functions' own: lib/postgres/transaction.ts.
+// generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. By hand, roles.sql also
+// grants connect, usage of schemas and plpgsql, and pg_read_all_stats to people on call. Settings are the functions'
+// own: lib/postgres/transaction.ts.
 import { checks } from "../lib/counts/checks.ts";
 
 /**
@@ -100,3 +101,11 @@ export const ourRights: readonly Right[] = [
   ours(sampler, "select", "amounts_at_risk"),
   ours(oncall, "select", "amounts_at_risk"),
 ];
+
+/** Who may execute the functions of ledger_metrics. PUBLIC, which may execute other functions, may not. */
+export const executors = {
+  /** amounts(), which the view amounts_at_risk calls. */
+  amounts: [sampler, oncall],
+  /** For people on call: the list of each check, failed_orphan_refunds(), and accept(). */
+  rows: [oncall],
+} as const satisfies Record<string, readonly Role[]>;

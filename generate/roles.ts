@@ -1,4 +1,12 @@
-import { ledgerRights, ourRights, outboxRights, type Right, roles, tables } from "../commands/declared-rights.ts";
+import {
+  executors,
+  ledgerRights,
+  ourRights,
+  outboxRights,
+  type Right,
+  roles,
+  tables,
+} from "../commands/declared-rights.ts";
 import { sqlName } from "../commands/quote.ts";
 import { checks } from "../lib/counts/checks.ts";
 import { between } from "./marks.ts";
@@ -22,7 +30,7 @@ export function rolesFile(text: string): string {
     found: tables.map((table) => `to_regclass('${table}'::text)`).join(",\n"),
     tables: tables.map((table) => `'${table}'::regclass`).join(",\n"),
     outbox: grants(outboxRights),
-    ledger_metrics: grants(ourRights),
+    ledger_metrics: `${grants(ourRights)}\n${executeAmounts}`,
     functions: rowFunctions(),
     "counted tables": tables.map((table) => `'${table}'::regclass`).join(",\n"),
     "counted columns": [...new Set(ledgerRights.flatMap(({ columns }) => columns))]
@@ -41,6 +49,8 @@ function creation([role, limit]: [string, number]): string {
   const create = `create role ${role} login connection limit ${limit}${member}`;
   return `if to_regrole('${role}') is null then\n  ${create};\nend if;`;
 }
+
+const executeAmounts = `grant execute on function ledger_metrics.amounts() to ${executors.amounts.join(", ")};`;
 
 /** A statement for all rights that the same roles have to a table. */
 function grants(rights: readonly Right[]): string {

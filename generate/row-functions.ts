@@ -1,3 +1,4 @@
+import { executors } from "../commands/declared-rights.ts";
 import { told } from "../config/words-of-checks.ts";
 import { acceptedIds, acceptedMoment, isAfterMoment } from "../lib/counts/accepted.ts";
 import { type Check, checks, isOverdue, rowsOf, stateOf } from "../lib/counts/checks.ts";
@@ -17,7 +18,7 @@ drop function if exists ledger_metrics.${types};
 create function ledger_metrics.${signature}
 ${rest};
 revoke execute on function ledger_metrics.${types} from public;
-grant execute on function ledger_metrics.${types} to veza_ledger_oncall;
+grant execute on function ledger_metrics.${types} to ${executors.rows.join(", ")};
 `;
 
 /** SQL whose lines after the first begin so far from the left, and keep their steps. */

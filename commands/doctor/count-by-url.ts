@@ -22,7 +22,9 @@ import { ledgerOf } from "./settings.ts";
 import { type Limit, takeAndSay } from "./take.ts";
 
 const firstDayName: LookName = "the first day";
+/** For one question, at Postgres. Where no answer comes, the connection is given up 2 s later. */
 const questionSeconds = 10;
+/** For all questions together. */
 const totalTimeoutMs = 60_000;
 
 /**

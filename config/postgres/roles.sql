@@ -261,8 +261,8 @@ grant update on ledger_metrics.publisher to veza_ledger_sampler, veza_ledger_rec
 grant select on ledger_metrics.accepted to veza_ledger_sampler, veza_ledger_oncall;
 grant insert ("check", id, up_to, until, why) on ledger_metrics.accepted to veza_ledger_oncall;
 grant select on ledger_metrics.amounts_at_risk to veza_ledger_sampler, veza_ledger_oncall;
--- end of ledger_metrics
 grant execute on function ledger_metrics.amounts() to veza_ledger_sampler, veza_ledger_oncall;
+-- end of ledger_metrics
 
 -- What is accepted stays on record. An earlier version let people on call delete.
 revoke delete on ledger_metrics.accepted from veza_ledger_oncall;

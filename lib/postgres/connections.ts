@@ -16,7 +16,7 @@ export interface Connections {
    * refuses the password, calls `work` once more on another login: see last-good-login.ts.
    */
   use<T>(work: (database: Database) => Promise<T>): Promise<T>;
-  /** Closes the connections that are not lent. */
+  /** Closes the connections that are not lent. Needs no deadline: it waits for no answer of Postgres. */
   closeFree(): Promise<void>;
 }
 

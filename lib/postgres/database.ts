@@ -16,7 +16,7 @@ export interface Database {
   lost: AbortSignal;
   /** When it was last given back, on the monotonic clock, unless it is new. */
   usedAtMs?: number;
-  /** Ends the connection now. Queries without an answer are rejected. */
+  /** Ends the connection now: waits for no answer of Postgres. Queries without an answer are rejected. */
   close(): Promise<void>;
 }
 

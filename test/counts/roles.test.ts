@@ -3,7 +3,9 @@
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, expect, it, vi } from "vitest";
+import { executors } from "../../commands/declared-rights.ts";
 import { readSqlFile, runSqlFiles, setUp, textOf } from "../../commands/sql.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { readTimeoutMs } from "../../lib/limits.ts";
 import { beginPublishing, beginReading, beginWriting } from "../../lib/postgres/transaction.ts";
 import { serverForFile } from "../helpers/database.ts";
@@ -91,6 +93,20 @@ it("takes from PUBLIC what it has in ledger_metrics", async () => {
     union all
     select nspname from pg_namespace, aclexplode(nspacl) as acl where nspname = 'ledger_metrics' and acl.grantee = 0`;
   expect(ofPublic).toEqual([]);
+});
+
+it("lets whom declared-rights.ts names execute the functions of ledger_metrics, and nobody else", async () => {
+  const rows = await admin`
+    select proname, array_agg(case grantee when 0 then 'public' else pg_get_userbyid(grantee) end) as roles
+    from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) as acl
+    where pronamespace = 'ledger_metrics'::regnamespace and grantee <> proowner
+    group by proname`;
+  const allowed = Object.fromEntries(rows.map(({ proname, roles }) => [proname, roles.toSorted()]));
+  const lists = [...checks.map(({ id }) => id), "failed_orphan_refunds", "accept"];
+  expect(allowed).toEqual({
+    ...Object.fromEntries(lists.map((name) => [name, executors.rows.toSorted()])),
+    amounts: executors.amounts.toSorted(),
+  });
 });
 
 it.each(["schema.sql", "roles.rollback.sql"])(
