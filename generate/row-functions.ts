@@ -91,14 +91,17 @@ const ids = checks.map(({ id }) => `'${id}'`).join(", ");
 const accept = made(
   `accept("check" text, ids text[], why text, until timestamptz)`,
   "accept(text, text[], text, timestamptz)",
-  `  returns table (id text, accepted_until timestamptz, accepted_because text, accepted_by text)
+  `  returns table (
+    accepted_check text, id text, since timestamptz, accepted_until timestamptz, accepted_because text, accepted_by text
+  )
   language plpgsql set search_path = pg_catalog, pg_temp
   as $body$
 #variable_conflict use_column
 declare
   lists constant text := format('select * from ledger_metrics.%I() lists what can be accepted.', coalesce("check", ''));
-  uncounted text;
+  unknown text;
   ambiguous text;
+  times jsonb;
 begin
   if coalesce("check", '') not in (
     ${ids}
@@ -119,25 +122,29 @@ begin
     raise exception 'Nothing is accepted: this transaction may only read.'
       using hint = 'begin read write; select * from ledger_metrics.accept(...); commit;';
   end if;
-  -- Of a row that no longer counts, an acceptance may be taken back.
+  -- An acceptance that is taken back may be of a row that no longer counts.
   execute format(
-    'select string_agg(given.id, '', '') filter (where times is null and not ($2 <= now() and exists (
-         select from ledger_metrics.accepted as a where a."check" = $3 and a.id = given.id))),
-       string_agg(given.id, '', '') filter (where times > 1)
+    'select string_agg(given.id, '', '') filter (where case when $2 <= now() then not exists (
+         select from ledger_metrics.accepted as a where a."check" = $3 and a.id = given.id) else rows is null end),
+       string_agg(given.id, '', '') filter (where rows > 1), jsonb_object_agg(given.id, since)
      from (select distinct id from unnest($1) as given (id)) as given
-     left join (select id, count(*) as times from ledger_metrics.%I() as counted group by id) as counted
-       on counted.id = given.id',
+     left join (select id, count(*) as rows, min(since) as since from ledger_metrics.%I() as counted group by id)
+       as counted on counted.id = given.id',
     "check"
-  ) into uncounted, ambiguous using ids, until, "check";
-  if uncounted is not null then
-    raise exception 'Nothing is accepted: % does not count %.', "check", uncounted using hint = lists;
+  ) into unknown, ambiguous, times using ids, until, "check";
+  if unknown is not null and until <= now() then
+    raise exception 'Nothing is taken back: no acceptance of % has the id %.', "check", unknown using hint = lists;
+  elsif unknown is not null then
+    raise exception 'Nothing is accepted: % does not count %.', "check", unknown
+      using hint = 'Such an id is mistyped, is of another check, or was repaired meanwhile. ' || lists;
   elsif ambiguous is not null then
     raise exception 'Nothing is accepted: several rows of % have the id %.', "check", ambiguous using hint = lists;
   end if;
   return query
     insert into ledger_metrics.accepted as written ("check", id, until, why)
     select distinct accept."check", given.id, accept.until, accept.why from unnest(ids) as given (id)
-    returning written.id, written.until, written.why, written.accepted_by;
+    returning written."check", written.id, (times ->> written.id)::timestamptz, written.until, written.why,
+      written.accepted_by;
 end
 $body$`,
 );
