@@ -46,14 +46,14 @@ async function count(id: string, ...events: object[]): Promise<Record<string, nu
   return scrape(stage);
 }
 
-/** Runs the statements of a page that have all of these words. Returns how many totals they changed. */
-async function run(...words: string[]): Promise<number> {
+/** Runs a page's statement with these words, about the delivery `id`. Returns how many totals it changed. */
+async function run(words: string[], id = ""): Promise<number> {
   const [statement = "", ...more] = statements.filter((sql) => words.every((word) => sql.includes(word)));
   expect(more).toEqual([]);
   const totals = async () =>
     (await database.admin`select * from ledger_metrics.totals`).map((row) => JSON.stringify(row));
   const before = await totals();
-  await asReceiver.unsafe(statement);
+  await asReceiver.unsafe(statement.replaceAll("WEBHOOK-ID", id || "WEBHOOK-ID"));
   return (await totals()).filter((total) => !before.includes(total)).length;
 }
 
@@ -62,10 +62,12 @@ it.each([
   ["an orphan refund", orphan, ["ahead + 1", "orphan_refunds_total"], 1],
   ["a sweep", sweep, ["ahead + case", "sweep_duration"], 2 + 6], // Sum, count, and buckets from 3.2 s to +Inf.
 ])("takes back %s: the next of its kind does not show, and the one after it does", async (_, event, words, changed) => {
+  await count("another", { ...action, data: { phase: "orphan_refunds" } });
   const before = await count("before", ...all);
   const wrong = await count("wrong", event);
-  expect(await run(...words)).toBe(changed);
-  await expect(run(...words)).rejects.toThrow("duplicate key"); // Pasted twice, it takes back once.
+  for (const id of ["", "made up", "another"]) expect(await run(words, id), id).toBe(0);
+  expect(await run(words, "wrong")).toBe(changed);
+  await expect(run(words, "wrong")).rejects.toThrow("duplicate key"); // Pasted twice, it takes back once.
   await asReceiver`rollback`;
   expect(await count("nothing")).toEqual(wrong);
   expect(await count("next", event)).toEqual(wrong);
@@ -89,7 +91,7 @@ it("forgets the last run of one phase, until a sweep names it again", async () =
   const lastRunOf = (phase: string) => `veza_reconciler_phase_last_run_timestamp_seconds{phase="${phase}"}`;
   const sweepOf = (phase: string) => ({ ...sweep, data: { ...sweep.data, phase } });
   const before = await count("before", ...all, sweepOf("stuck_orders"), sweepOf("stuck_refunds"));
-  expect(await run("set value = 0", "phase_last_run")).toBe(1);
+  expect(await run(["set value = 0", "phase_last_run"])).toBe(1);
   expect(await count("nothing")).toEqual({ ...before, [lastRunOf("stuck_orders")]: 0 });
   const again = await count("again", sweepOf("stuck_orders"));
   expect(again[lastRunOf("stuck_orders")]).toBe(Date.parse(timestamp) / 1_000);
@@ -98,8 +100,9 @@ it("forgets the last run of one phase, until a sweep names it again", async () =
 describe("the page's deletion of the group", await needs("psql", "curl"), async () => {
   const [deletion = ""] = (await blocksOf(page, "sh")).filter((block) => block.includes("DELETE"));
   const lowering = statements.find((sql) => sql.includes("orphan_refunds_total")) ?? "";
-  const [update = ""] = /^with changed[^;]*;$/m.exec(lowering.replace("ahead = ahead +", "value = value -")) ?? [];
-  const runDeletion = async (PUSHGATEWAY_URL: string, STAGE = stage) => {
+  const lowered = lowering.replace("ahead = ahead +", "value = value -");
+  const runDeletion = async (PUSHGATEWAY_URL: string, id: string, STAGE = stage) => {
+    const [update = ""] = /^with changed[^;]*;$/m.exec(lowered.replaceAll("WEBHOOK-ID", id)) ?? [];
     const block = deletion.replace(/^-- .*$/m, update);
     expect(block).toContain("value = value - 1");
     const set = { PUSHGATEWAY_URL, STAGE, DATABASE_URL: database.receiverUrl };
@@ -109,7 +112,7 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
   it("lowers a total at once, in one transaction", async () => {
     await count("right", orphan);
     expect(await count("wrong", orphan)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
-    const { exitCode, output } = await runDeletion(inject("pushgatewayUrl"));
+    const { exitCode, output } = await runDeletion(inject("pushgatewayUrl"), "wrong");
     expect(exitCode, output).toBe(0);
     expect(output).toContain("The group is deleted.");
     expect(await scrape(stage)).toEqual({});
@@ -125,8 +128,8 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
       const shown = `push_time_seconds{instance="",job="veza_reconciler",stage="${stage}"} 1`;
       response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(shown);
     });
-    expect((await runDeletion(redirecting)).output).toContain("The group is not deleted");
-    expect((await runDeletion(`${inject("pushgatewayUrl")}/`, "another")).output).not.toContain("COMMIT");
+    expect((await runDeletion(redirecting, "right")).output).toContain("The group is not deleted");
+    expect((await runDeletion(`${inject("pushgatewayUrl")}/`, "right", "another")).output).not.toContain("COMMIT");
     expect(await count("nothing")).toEqual(before);
   });
 });
