@@ -55,7 +55,14 @@ it("answers the same questions in the same order for each alert, and says what t
     expect(before, alert).toMatch(/^First paste \[this block\]\(README\.md#have-these-at-hand\) into a shell/);
     expect(before.includes("SQL goes into"), alert).toBe(page.includes("```sql"));
     expect(firstStep, alert).toMatch(/```(sql|sh)\n/);
+    if (ofAlert.size > 0) expect(/^## Fixed when\n([\s\S]*?)^## /m.exec(page)?.[1], alert).toMatch(/\bresolves\b/);
   }
+});
+
+it("asks nothing by curl without a limit", () => {
+  const asks = Object.values(shell).flatMap((commands) => commands.join("").match(/\bcurl -.*/g) ?? []);
+  expect(asks.length).toBeGreaterThan(8);
+  expect(asks.filter((ask) => !/ -m \d+ /.test(ask))).toEqual([]);
 });
 
 it("has one place to fill in: no other line of an entry has an address, a name or a column to replace", () => {
@@ -105,22 +112,33 @@ const asks = (["payments", "refunds"] as const).flatMap((what) => [
   { what, answer: { status: "failed", error_code: "card_declined" }, says: "failed" },
 ]);
 const none = Object.fromEntries(names.map((name) => [name, ""])) as Filled;
-it.each(asks)(
-  "asks the bank about $what, and says $says to $answer",
-  await needs("bash", "curl", "jq"),
-  async (ask) => {
-    const page = ask.what === "payments" ? shell.VezaLedgerStuckOrders : shell.VezaLedgerStuckRefunds;
-    const command = page?.find((code) => code.includes("force_sync")) ?? "";
-    const asked: unknown[] = [];
-    const bank = await httpServer(({ method, url, headers }, response) => {
-      asked.push([method, url, headers["api-key"]]);
-      response.end(JSON.stringify(ask.answer));
-    });
-    const printed = await paste({ ...none, HYPERSWITCH_URL: bank }, command, { answers: ["id_1"] });
-    expect(printed).toMatch(new RegExp(`: ${ask.says}\\n$`));
-    expect(asked).toEqual([["GET", `/${ask.what}/id_1?force_sync=true`, "key"]]);
-  },
-);
+const withAsk = await needs("bash", "curl", "jq");
+it.each(asks)("asks the bank about $what, and says $says to $answer", withAsk, async (ask) => {
+  const page = ask.what === "payments" ? shell.VezaLedgerStuckOrders : shell.VezaLedgerStuckRefunds;
+  const command = page?.find((code) => code.startsWith("ask ")) ?? "";
+  const asked: unknown[] = [];
+  const bank = await httpServer(({ method, url, headers }, response) => {
+    asked.push([method, url, headers["api-key"]]);
+    response.end(JSON.stringify(ask.answer));
+  });
+  const printed = await paste({ ...none, HYPERSWITCH_URL: bank }, command, { answers: ["id_1"] });
+  expect(printed).toMatch(new RegExp(`: ${ask.says}\\n$`));
+  expect(asked).toEqual([["GET", `/${ask.what}/id_1?force_sync=true`, "key"]]);
+});
+
+it("asks nobody about what is no id, and tells a wrong key or id from a bank that is silent", withAsk, async () => {
+  const asked: unknown[] = [];
+  const bank = await httpServer(({ url }, response) => {
+    asked.push(url);
+    response.writeHead(404).end('{"error":{"code":"HE_02"}}');
+  });
+  const ask = (id: string) => paste({ ...none, HYPERSWITCH_URL: bank }, "ask payments", { answers: [id] });
+  for (const id of ["", "../refunds/x", "a b", "id?x=1"]) {
+    await expect(ask(id), id).rejects.toThrow("Nobody was asked: this is no id.");
+  }
+  expect(asked).toEqual([]);
+  await expect(ask("id_2")).rejects.toThrow(/error: 404\n.*or 404 \(the id is wrong\)/);
+});
 
 describe("the SQL", () => {
   let database: TestDatabase;
@@ -152,8 +170,10 @@ describe("the SQL", () => {
     onTestFinished(async () => {
       await database.admin.unsafe(`delete from ${check.table} where id > ${before[0]?.id}`);
     });
-    const [rows] = [await oncall.unsafe(list)].map((given) => (Array.isArray(given[0]) ? given[0] : given));
-    expect(rows?.filter(({ fires }: postgres.Row) => fires).length).toBeGreaterThanOrEqual(2);
+    const lists = (await oncall.unsafe(list)) as unknown as postgres.Row[][];
+    const firing = lists[0]?.filter(({ fires }) => fires).length;
+    expect(firing).toBeGreaterThanOrEqual(2);
+    expect(lists.at(-1)).toEqual([{ firing: String(firing), listed: String(lists[0]?.length) }]);
   });
 
   it("reads the ledger's tables nowhere but for rows that no check counts, and for a blind check", () => {
@@ -164,7 +184,7 @@ describe("the SQL", () => {
 
   it("of VezaLedgerOrphanRefunds lists refunds that the reconciler has failed, beside pending refunds", async () => {
     const lists = await oncall.unsafe(sqlIn(pages.VezaLedgerOrphanRefunds)[0] ?? "");
-    expect((lists as unknown as unknown[][]).map((list) => list.length)).toEqual([3, 1]);
+    expect((lists as unknown as unknown[][]).map((list) => list.length)).toEqual([3, 1, 1]);
   });
 
   it("of VezaLedgerOutboxStuck finds the outbox where the ledger is in another schema", async () => {
@@ -174,11 +194,17 @@ describe("the SQL", () => {
     ).resolves.toBeDefined();
   });
 
-  it("of VezaLedgerRowsTooOld lists what has waited for over a day", async () => {
+  it("of VezaLedgerRowsTooOld lists what has waited for over a day, or has no time", async () => {
     const [list = ""] = sqlIn(pages.VezaLedgerRowsTooOld);
+    await database.admin.unsafe("alter table seller_transfers alter updated_at drop not null");
+    const without = await database.admin.unsafe(`insert into seller_transfers (status, updated_at)
+      values ('permanently_failed', null) returning id`);
+    onTestFinished(async () => {
+      await database.admin.unsafe(`delete from seller_transfers where id = ${without[0]?.id}`);
+    });
     const lists = (await oncall.unsafe(list)) as unknown as unknown[][];
-    const [ofRefunds, ...others] = lists.map((rows) => rows.length);
-    expect([ofRefunds, ...new Set(others)]).toEqual([1, 0]);
+    const [ofRefunds, ofTransfers, ...others] = lists.map((rows) => rows.length);
+    expect([ofRefunds, ofTransfers, ...new Set(others)]).toEqual([1, 1, 0]); // The transfer has no time: +Inf.
   });
 
   it("of the README counts by hand what the sampler counts", async () => {
@@ -218,17 +244,23 @@ describe("the SQL", () => {
   it("of the first day accepts a backlog, renews it by the same moment, takes it back, and shows who did", async () => {
     const [, renew = "", takeBack = "", accept = "", record = ""] = sqlIn(await readFile("docs/first-day.md", "utf8"));
     const [, inForce = ""] = sqlIn(pages.README);
+    await expect(oncall.unsafe(accept.replace("'')", "'x')"))).rejects.toThrow("there is no such check");
+    await oncall`rollback`;
     for (const { id } of checks) {
-      const ofCheck = (sql: string) => oncall.unsafe(sql.replace("stuck_orders", id));
-      await ofCheck(accept.replace("''", "'carts of before 2026'"));
+      const ofCheck = (sql: string) => oncall.unsafe(sql.replace(/(?<=values \(|"check" = )''/, `'${id}'`));
+      await expect(ofCheck(accept)).rejects.toThrow("why is empty");
+      await oncall`rollback`;
+      await ofCheck(accept.replace("'')", "'carts of before 2026')"));
       const [accepted] = await oncall.unsafe(inForce);
       await ofCheck(renew);
       const [renewed] = await oncall.unsafe(inForce);
       expect(renewed).toMatchObject({ check: id, up_to: accepted?.up_to, why: "carts of before 2026" });
-      await ofCheck(takeBack);
+      await expect(ofCheck(takeBack)).rejects.toThrow("why is empty");
+      await oncall`rollback`;
+      await ofCheck(takeBack.replace("now(), ''", "now(), 'closed'"));
       expect(await oncall.unsafe(inForce)).toEqual([]);
       const [last] = await oncall.unsafe(record);
-      expect(last).toMatchObject({ check: id, accepted_by: "veza_ledger_oncall", why: "taken back: WHY" });
+      expect(last).toMatchObject({ check: id, accepted_by: "veza_ledger_oncall", why: "closed" });
     }
     const moments = (await oncall.unsafe(record)).filter(({ up_to }) => up_to);
     expect(moments).toHaveLength(3 * checks.length);
@@ -343,7 +375,8 @@ describe("the commands", withShell, () => {
       const rows = await database.admin.unsafe(`select id from ledger_metrics.${id}()`);
       const [first, second, third] = rows.map((row) => String(row.id));
       const why = "the bank's $HOME";
-      expect(await pasted(accept ?? "", { answers: [`${first}, ${second}`, `${third}`, "", why] })).toContain(why);
+      const written = await pasted(accept ?? "", { answers: [`${first}, ${second}`, `${third}`, "", why] });
+      expect(written).toMatch(new RegExp(`ids of ${id},[^]*since[^]*${why.replace("$", "\\$")}`));
       expect(await accepted(id)).toEqual([first, second, third].sort().map((each) => [each, why]));
       const answers = [`${first}`, `${second}`, `${third}`, "", "paid"];
       await pasted((takeBack ?? "").replace("stuck_refunds", id), { answers });
@@ -357,14 +390,51 @@ describe("the commands", withShell, () => {
     await expect(refused("accept stuck_orders '1 day'", "", "x")).rejects.toThrow(/the list of ids is empty/);
   });
 
-  it("ask Prometheus, and silence an alert of this stage alone", async () => {
+  it("open psql, and accept, in a database of the block's stage alone", async () => {
+    await database.admin`insert into ledger_metrics.stage (stage) values ('staging')`;
+    onTestFinished(() => database.admin`delete from ledger_metrics.stage`.then(() => {}));
+    const another = "STAGE is 'prod', and DATABASE_URL is of 'the stage staging'";
+    await expect(pasted("sql", { answers: ["select 40 + 2"] })).rejects.toThrow(another);
+    await expect(pasted("accept stuck_orders '1 day'", { answers: ["1", "", "x"] })).rejects.toThrow(another);
+    await database.admin`update ledger_metrics.stage set stage = 'prod'`;
+    expect(await pasted("sql", { answers: ["select 40 + 2"] })).toContain("42");
+  });
+
+  it("ask Prometheus, and silence one alert of this stage, once", async () => {
     expect(await pasted("query veza_ledger_sample_timestamp_seconds")).toMatch(/1 {2}\{.*"stage":"prod"/);
-    await pasted("silence 8h alertname=VezaLedgerStuckRefunds");
-    const answer = await fetch(`${filled.ALERTMANAGER_URL}/api/v2/silences`);
-    const silences = (await answer.json()) as { matchers: { name: string; value: string }[] }[];
-    expect(silences.map(({ matchers }) => matchers.map(({ name, value }) => `${name}=${value}`).sort())).toContainEqual(
-      ["alertname=VezaLedgerStuckRefunds", "stage=prod"],
+    const silences = async () => {
+      const answer = await fetch(`${filled.ALERTMANAGER_URL}/api/v2/silences`);
+      const all = (await answer.json()) as { status: { state: string }; matchers: { name: string; value: string }[] }[];
+      const active = all.filter(({ status }) => status.state === "active");
+      return active.map(({ matchers }) => matchers.map(({ name, value }) => `${name}=${value}`).sort());
+    };
+    for (const matchers of ["", "check=stuck_orders", "alertname=~VezaLedger.+"]) {
+      await expect(pasted(`silence 8h ${matchers}`), matchers).rejects.toThrow("Nothing is silenced. Which alert?");
+    }
+    expect(await silences()).toEqual([]);
+    for (const _ of ["first", "second"]) {
+      const printed = await pasted("silence 8h alertname=VezaLedgerStuckRefunds");
+      expect(printed).toContain("No alert that fires now is silenced by this.");
+    }
+    const ofRefunds = ["alertname=VezaLedgerStuckRefunds", "stage=prod"];
+    expect(await silences()).toEqual([ofRefunds]);
+    await pasted("silence 8h alertname=VezaLedgerAlertsFail");
+    expect((await silences()).sort()).toEqual([["alertname=VezaLedgerAlertsFail", "stage="], ofRefunds]);
+    for (const alert of ["AlertsFail", "StuckRefunds"]) await pasted(`silence 0h alertname=VezaLedger${alert}`);
+    expect(await silences()).toEqual([]);
+  });
+
+  it("delete no stage to which somebody still pushes", async () => {
+    const retire = shell.VezaLedgerSamplerSilent?.find((code) => code.includes("DELETE")) ?? "";
+    const push = `curl -sSf -m 10 --data-binary $'# TYPE x gauge\\nx 1\\n' "$PUSHGATEWAY_URL/metrics/job/veza_ledger/stage/prod"`;
+    const printed = await pasted(
+      retire.replace("sleep 120", () => push),
+      { answers: ["prod", "yes"] },
     );
+    expect(printed).toContain("Nothing is deleted: a function still pushes to this stage.");
+    const shown = await fetch(`${filled.PUSHGATEWAY_URL}/metrics`);
+    expect(await shown.text()).toMatch(/^veza_ledger_sample_timestamp_seconds\{.*stage="prod"/m);
+    await expect(pasted(retire.replace("sleep 120", "sleep 0"), { answers: ["another", "yes"] })).rejects.toThrow();
   });
 
   it("of the doctor counts on the ledger, from a checkout", async () => {
@@ -373,7 +443,7 @@ describe("the commands", withShell, () => {
 
   const withoutCheckout = Object.entries(shell).flatMap(([name, commands]) =>
     commands
-      .filter((code) => code !== block && !code.includes("force_sync") && code !== doctor && !isAccept(code))
+      .filter((code) => code !== block && !code.startsWith("ask ") && code !== doctor && !isAccept(code))
       // VezaLedgerSamplerSilent deletes a stage's groups last, and waits in between.
       .map((command) => ({ name, command: command.replace("sleep 120", "sleep 0") })),
   );

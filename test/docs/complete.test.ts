@@ -79,8 +79,14 @@ describe.each(checks)("$id has", (check) => {
     expect(told[check.id].shows?.[providerId], advice).toBe("text");
   });
 
-  it("a page in docs/runbook that lists its rows", () =>
-    expectIn([[page, `select * from ledger_metrics.${check.id}();`]]));
+  it("a page in docs/runbook that lists its rows, and counts those that fire", () => {
+    const firing = "select count(*) filter (where fires) as firing, count(*) as listed";
+    const rows = `from ledger_metrics.${check.id}();`;
+    return expectIn([
+      [page, `select * ${rows}`],
+      [page, `${firing} ${rows}`],
+    ]);
+  });
 
   it("its rows in the documents", () => {
     const { id, metric, help, overdueAfter } = check;
@@ -103,7 +109,7 @@ describe.each(checks)("$id has", (check) => {
     const { id, table, time, stuckAfter } = check;
     const list = `from ledger_metrics.${id}()`;
     const counted = "count(*) as rows, count(*) filter (where fires) as firing, min(since) as oldest";
-    const old = `select * ${list} where fires and since < now() - interval '24 hours';`;
+    const old = `select * ${list} where fires and coalesce(since < now() - interval '24 hours', true);`;
     const perMinute = `${list} where since > now() - interval '6 hours' group by minute order by minute;`;
     const rows = (as: string) =>
       `select '${id}' as "check", id::text as id, ${time}::timestamptz as ${as} from ${table}`;
