@@ -1,7 +1,14 @@
 import { isUtf8 } from "node:buffer";
 import type { LambdaFunctionURLEvent, LambdaFunctionURLHandler, LambdaFunctionURLResult } from "aws-lambda";
 import { deadlineFor, stayAwake, TooLate, withAnyOf } from "../lib/deadline.ts";
-import { keptTimeoutMs, maxBodyBytes, maxIdLength, recordTimeoutMs, toleranceSeconds } from "../lib/limits.ts";
+import {
+  keptTimeoutMs,
+  lateSweepSeconds,
+  maxBodyBytes,
+  maxIdLength,
+  recordTimeoutMs,
+  toleranceSeconds,
+} from "../lib/limits.ts";
 import { errorFields, log } from "../lib/log.ts";
 import { type Connections, keepConnections } from "../lib/postgres/connections.ts";
 import { type Database, isConnectionError, withDeadline } from "../lib/postgres/database.ts";
@@ -32,10 +39,11 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     const id = plainId(signed.id);
     if (!isUtf8(bytes)) throw new Refusal(400, "the body must be JSON in UTF-8, and not compressed");
     const events = parseEvents(bytes.toString("utf8"));
-    // The time is clamped, and the event counts; but somebody has to set the sender's clock right.
-    const end = Math.max(...events.map((event) => (event.type === "reconciler.sweep" ? event.timestamp : 0)));
-    const ahead_seconds = Math.round((end - Date.now()) / 1000);
+    // The event counts, a time ahead as now; but somebody has to set the sender's clock or zone right.
+    const ends = events.flatMap((event) => (event.type === "reconciler.sweep" ? [event.timestamp] : []));
+    const ahead_seconds = ends.length > 0 ? Math.round((Math.max(...ends) - Date.now()) / 1000) : 0;
     if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
+    if (ahead_seconds < -lateSweepSeconds) log("warn", "a sweep's time is past", { id, ahead_seconds });
     const connections = connectBy(findDatabaseOf("receiver", settings));
     const status = await record(connections, { id, increments: tally(events), stage: settings.stage });
     const published = await tryToPublish(connections, settings, () => doubtSettings("receiver"));

@@ -61,6 +61,8 @@ export const secretsRetryMs = 5_000;
 
 /** How far a signature's timestamp may be from our clock, and a sweep's end without a warning. */
 export const toleranceSeconds = 300;
+/** How old a sweep's end may be without a warning: after this time, the ticket about a dead reconciler is near. */
+export const lateSweepSeconds = 600;
 /** How far apart the clocks of Postgres and the sampler may be: further apart, they cannot tell minutes. */
 export const maxClockDifferenceSeconds = 60;
 

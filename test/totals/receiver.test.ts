@@ -77,7 +77,7 @@ describe("answers", () => {
     expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
   });
 
-  it("200 to a sweep whose time is ahead, with a warning when it is far ahead", async () => {
+  it("200 to a sweep whose time is ahead or past, with a warning when it is far so", async () => {
     const log = captureLog();
     const sweepIn = async (minutes: number) => {
       const time = new Date(Date.now() + minutes * 60_000).toISOString();
@@ -87,8 +87,11 @@ describe("answers", () => {
     };
     await sweepIn(4);
     await sweepIn(10);
+    await sweepIn(-9);
+    await sweepIn(-11);
     expect(log.filter(({ level }) => level === "warn")).toEqual([
       { level: "warn", message: "a sweep's time is ahead", id: "in_10", ahead_seconds: expect.any(Number) },
+      { level: "warn", message: "a sweep's time is past", id: "in_-11", ahead_seconds: expect.any(Number) },
     ]);
   });
 
