@@ -50,9 +50,14 @@ export function columnsOf(table: string): string[] {
   ];
 }
 
-/** To the ledger. The counts need some of the columns; accepted rows need `id`, and the runbook reads both times. */
+/** The columns of a table that are granted: accepted rows need `id`, too, and the runbook reads both times. */
+export const grantedColumnsOf = (table: string): string[] => [
+  ...new Set(["id", ...columnsOf(table), "created_at", "updated_at"]),
+];
+
+/** To the ledger. */
 export const ledgerRights: readonly Right[] = tables.flatMap((table) => {
-  const columns = [...new Set(["id", ...columnsOf(table), "created_at", "updated_at"])];
+  const columns = grantedColumnsOf(table);
   return [sampler, oncall].map((role): Right => ({ role, privilege: "select", table, columns }));
 });
 

@@ -1,12 +1,12 @@
-// The look "columns of …": whether a table has the columns that its checks read.
-import { columnsOf } from "../declared-rights.ts";
+// The look "columns of …": whether a table has the columns that its checks read, and those that roles.sql grants.
+import { columnsOf, grantedColumnsOf } from "../declared-rights.ts";
 import { doubt, type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 import { readAView } from "./shared-steps.ts";
 
 /**
- * Whether a table has the columns that its checks read; if not, what it has instead. Without `id`, rows count, and
- * nobody can list or accept them.
+ * Whether a table has the columns that its checks read; if not, what it has instead. Without the other columns that are
+ * granted, rows count, but roles.sql fails, and nobody can list or accept them.
  */
 export async function lookAtColumns({ ask }: LedgerScene, table: string): Promise<Finding> {
   const rows = await ask(`
@@ -20,6 +20,12 @@ export async function lookAtColumns({ ask }: LedgerScene, table: string): Promis
     const fact = `there is no ${missing.join(", ")}${others && `, but ${others}`}`;
     return wrong(fact, read.join(", "), `migrate the ledger, or ${readAView}`);
   }
-  if (found.includes("id")) return well("all that the checks read");
-  return doubt("all that the checks read, and no id", "an id, by which a row is listed or accepted", readAView);
+  const granted = grantedColumnsOf(table);
+  const lacking = granted.filter((column) => !found.includes(column)).join(", ");
+  if (!lacking) return well("all that the checks read");
+  return doubt(
+    `all that the checks read, and no ${lacking}`,
+    `${granted.join(", ")}: roles.sql grants these`,
+    readAView,
+  );
 }

@@ -310,6 +310,11 @@ const logins: Record<string, Row> = {
     says: ["! columns of orders all that the checks read, and no id"],
     remedy: view,
   },
+  "a ledger without the times that the runbook reads": {
+    brokenBy: "alter table orders drop updated_at",
+    says: ["! columns of orders all that the checks read, and no updated_at"],
+    remedy: view,
+  },
   "a table that is not there": {
     brokenBy: "alter table refunds rename to gone",
     says: ["✗ table refunds there is no such table"],
