@@ -14,16 +14,17 @@ it("docs/events.md claims each row once, those that failed last, and writes down
   await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]);
   for (const id of ["good", "bad", "slow"]) expect(await admin.unsafe(enqueueAs, [id, "[]"])).toEqual([{ id }]);
   expect(await admin.unsafe(enqueueAs, ["good", "[]"]), "it is there").toEqual([]);
-  const claimed: Record<string, string> = {};
+  const claimed: Record<string, Date> = {}; // A driver that has no microseconds.
   for (let row = 0; row < 3; row++) {
-    const [{ id, claim: name, is_too_old } = { id: "", claim: "", is_too_old: null }] = await admin.unsafe(claim);
+    const [{ id, claim: name, is_too_old } = { id: "", claim: new Date(0), is_too_old: null }] =
+      await admin.unsafe(claim);
     expect(is_too_old).toBe(false);
     claimed[id] = name;
   }
   expect(Object.keys(claimed)).toEqual(["good", "bad", "slow"]);
   expect(await admin.unsafe(claim)).toEqual([]);
 
-  const of = (id: string) => [id, claimed[id] ?? ""];
+  const of = (id: string) => [id, claimed[id] ?? new Date(0)];
   expect(await admin.unsafe(sent, of("good"))).toHaveProperty("count", 1);
   expect(await admin.unsafe(parked, [...of("bad"), "unknown phase"])).toHaveProperty("count", 1);
   expect(await admin.unsafe(failed, [...of("slow"), "503", 0])).toHaveProperty("count", 1);

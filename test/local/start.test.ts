@@ -106,7 +106,7 @@ describe("a demo, in a shell that has settings of another stage", () => {
       expect(stdout).toMatch(/<div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/);
       expect(stdout).toMatch(/<div class="count green">0<\/div>/);
       expect(stdout).toMatch(/<b class="orange">fires in \d+ (s|min)<\/b>/);
-      expect(stdout).toMatch(/<li class="red">2001, 3 days: fires<\/li>/);
+      expect(stdout).toMatch(/<li class="red">2001, 3 days: overdue<\/li>/);
       expect(stdout).toMatch(/<div class="count green">0<\/div><div class="dim">newest row \d+ (s|min) old<\/div>/);
       expect(stdout).toContain(`<a href="${page}docs/runbook/VezaLedgerOrphanRefunds.md">VezaLedgerOrphanRefunds</a>`);
       expect(stdout).toContain("id=&lt;img/src=x/onerror=document[`title`]=`run`&gt;");
