@@ -249,6 +249,7 @@ end $$;
 -- What they may do in ledger_metrics.
 revoke all on schema ledger_metrics from public;
 revoke all on all tables in schema ledger_metrics from public;
+revoke execute on function ledger_metrics.amounts() from public;
 grant usage on schema ledger_metrics to veza_ledger_sampler, veza_ledger_receiver, veza_ledger_oncall;
 -- generated: ledger_metrics
 grant select on ledger_metrics.deliveries to veza_ledger_receiver, veza_ledger_oncall;

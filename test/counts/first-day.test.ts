@@ -2,10 +2,11 @@
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import postgres from "postgres";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
-import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase, serverForFile, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { needs } from "../helpers/needs.ts";
 import { evidenceOf } from "../helpers/sample.ts";
@@ -27,6 +28,10 @@ const old = `${insertRows({ id: "stuck_orders" }, 3_000, { age: "400 days" })}
   ${insertRows({ id: "failed_transfers" }, 2, { age: "30 days" })}
   ${insertRows({ id: "orphan_refunds" }, 1, { age: "7 minutes" })}
   ${insertRows({ id: "stuck_refunds" }, 1, { age: "31 minutes" })}`;
+/** As if it had begun 14 days earlier. */
+const end = () =>
+  run(`update ledger_metrics.accepted set up_to = up_to - interval '337 hours', until = until - interval '337 hours',
+    accepted_at = accepted_at - interval '337 hours'`);
 const acceptances = () => database.admin`select * from ledger_metrics.accepted`;
 
 it("accepts what is there, for 14 days: the first tick has no overdue row, and a newer row fires", async () => {
@@ -38,9 +43,7 @@ it("accepts what is there, for 14 days: the first tick has no overdue row, and a
   const why = "was there when the service was installed";
   expect(days).toEqual(checks.map(({ id }) => ({ check: id, hours: 336, why, accepted_by: "postgres" })));
   // Two hours ago, instead of a wait.
-  await run(`alter table ledger_metrics.accepted
-      drop constraint "up_to is less than a day ago: accept newer rows by their ids";
-    update ledger_metrics.accepted
+  await run(`update ledger_metrics.accepted
       set up_to = up_to - interval '2 hours', accepted_at = accepted_at - interval '2 hours'`);
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "41 minutes" }));
   await run(insertRows({ id: "orphan_refunds" }, 1, { age: "11 minutes" }));
@@ -95,15 +98,40 @@ describe("says how many rows these are", await needs("psql"), () => {
   });
 });
 
-it("is made once: not by a second run of the files, and not by an upgrade of a version without it", async () => {
+it("is made once: not by a second run of the files, an upgrade, or in a copy of the database", async () => {
   await run(old);
   for (const _ of ["an upgrade", "a second run"]) await install();
   expect(await acceptances()).toEqual([]);
   await run("drop schema ledger_metrics cascade");
   await install();
-  await run("update ledger_metrics.accepted set until = now() - interval '1 minute'"); // It has ended.
+  await run("insert into ledger_metrics.stage (stage) values ('prod')");
+  await end();
   const before = await acceptances();
   await install();
   expect(await acceptances()).toEqual(before);
   expect(await sumOf("overdue_rows")).toBe(3_002); // Two are too young.
+  const { database: name } = targetOf(database.adminUrl);
+  await database.admin.end();
+  const sql = postgres(server, { max: 1 });
+  onTestFinished(async () => {
+    await sql.unsafe(`drop database ${name}_copy with (force)`);
+    await sql.end();
+  });
+  await sql.unsafe(`create database ${name}_copy template ${name}`);
+  const copy = postgres(database.adminUrl.replace(name, `${name}_copy`), { max: 1 });
+  onTestFinished(() => copy.end());
+  await runSqlFiles(database.adminUrl.replace(name, `${name}_copy`), setUp);
+  expect(await copy`select * from ledger_metrics.accepted`).toEqual(before);
+});
+
+it("is loaded from a dump into the tables of an installation, in force and when it has ended", async () => {
+  await run(`drop schema ledger_metrics cascade; ${old}`);
+  await install();
+  for (const fires of [0, 3_002]) {
+    if (fires > 0) await end();
+    const before = await acceptances();
+    await run(`create table kept as table ledger_metrics.accepted; delete from ledger_metrics.accepted;
+      insert into ledger_metrics.accepted table kept; drop table kept`);
+    expect([await acceptances(), await sumOf("overdue_rows")]).toEqual([before, fires]);
+  }
 });

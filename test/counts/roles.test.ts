@@ -86,12 +86,16 @@ it("has twice the connections that serverless.yml lets receivers use: one that e
 
 it("takes from PUBLIC what it has in ledger_metrics", async () => {
   await admin.unsafe("grant usage on schema ledger_metrics to public; grant select on ledger_metrics.totals to public");
+  await admin.unsafe("grant execute on function ledger_metrics.amounts() to public"); // As of a dump without rights.
   await runSqlFiles(url, setUp);
   const ofPublic = await admin`
     select relname from pg_class, aclexplode(relacl) as acl
     where relnamespace = 'ledger_metrics'::regnamespace and acl.grantee = 0
     union all
-    select nspname from pg_namespace, aclexplode(nspacl) as acl where nspname = 'ledger_metrics' and acl.grantee = 0`;
+    select nspname from pg_namespace, aclexplode(nspacl) as acl where nspname = 'ledger_metrics' and acl.grantee = 0
+    union all
+    select proname from pg_proc, aclexplode(proacl) as acl
+    where pronamespace = 'ledger_metrics'::regnamespace and acl.grantee = 0`;
   expect(ofPublic).toEqual([]);
 });
 
