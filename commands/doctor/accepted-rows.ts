@@ -1,5 +1,5 @@
 // The look "accepted rows": lists what people have accepted, and doubts what accepts no counted row.
-import { inForce } from "../../lib/counts/accepted.ts";
+import { inForce, isAfterMoment } from "../../lib/counts/accepted.ts";
 import { type Check, checks, rowsOf } from "../../lib/counts/checks.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, orRemedy, well } from "./finding.ts";
@@ -23,15 +23,17 @@ export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Pro
       from ${inForce} as accepted order by accepted.until`),
     installAgain,
   );
-  const [first = "none", ...more] = accepted.map(
-    ({ check, id, up_to, until, accepted_by, why }) =>
-      `${check} ${id ?? `up to ${up_to} UTC`}, until ${until} UTC, by ${accepted_by}: ${why}`,
-  );
   const idle: Idle[] = [];
+  const backlogs: Record<string, string> = {};
   for (const check of checks) {
     const ofCheck = accepted.filter((row) => row.check === check.id);
     if (ofCheck.length > 0) idle.push(...(await idleIds(ask, check)));
+    if (ofCheck.some(({ id }) => id === null)) backlogs[check.id] = await sizeOfBacklog(ask, check);
   }
+  const [first = "none", ...more] = accepted.map(({ check, id, up_to, until, accepted_by, why }) => {
+    const what = id ?? `up to ${up_to} UTC${backlogs[check]}`;
+    return `${check} ${what}, until ${until} UTC, by ${accepted_by}: ${why}`;
+  });
   if (idle.length === 0) return { ...well(first), more };
   const sql =
     `begin read write; insert into ledger_metrics.accepted ("check", id, up_to, until, why) ` +
@@ -43,6 +45,12 @@ export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Pro
     { by: { role: "veza_ledger_oncall" }, sql },
   );
   return { ...finding, more };
+}
+
+/** How many rows the moment of a check accepts, with a comma before it. Nothing where they cannot be counted. */
+async function sizeOfBacklog(ask: AskWithin, check: Check): Promise<string> {
+  const [row] = await ask(`select count(*) as rows ${rowsOf(check)} and not ${isAfterMoment(check)}`).catch(() => []);
+  return row ? `, ${row.rows} ${row.rows === "1" ? "row" : "rows"}` : "";
 }
 
 /** The accepted ids of a check that no counted row has. None where its rows have no ids: another look says so. */

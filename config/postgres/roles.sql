@@ -682,15 +682,22 @@ begin
   end if;
   for name in select "check" from ledger_metrics.accepted where up_to = now() loop
     execute format('select count(*) from ledger_metrics.%I() where accepted_until is not null', name) into rows;
-    found := found || case when rows > 0 then format(', %s of %s', rows, name) else '' end;
+    found := found || case when rows > 0 then format(E'\n  %s of %s', rows, name) else '' end;
   end loop;
-  raise info 'Rows that were there before this service are accepted until %: %.', until,
-    coalesce(nullif(substr(found, 3), ''), 'there is none');
+  if found = '' then
+    raise info E'the first day\nNo check counts a row that was there before this service.';
+  else
+    raise info E'the first day\nThese rows were there before this service, and fire no alert until %:%', until, found;
+  end if;
 exception when others or query_canceled then
   if sqlstate = '57014' and clock_timestamp() < begun + interval '9 seconds' then
     raise; -- Somebody has pressed Ctrl-C.
   end if;
-  raise info 'Rows that were there before this service are accepted until %. The dashboard says how many.', until;
+  raise info E'the first day\nRows that were there before this service fire no alert until %.\n%', until,
+    case when sqlerrm = 'not counted' then 'They are not counted here, since that could run code of the application.'
+      else 'To count them here has failed, or took too long.' end
+    using hint = E'This lists them, as veza_ledger_oncall, which docs/first-day.md explains:\n'
+      '  select * from ledger_metrics.stuck_orders() where accepted_until > now();';
 end $$;
 
 -- The membership of the beginning, if there was one.

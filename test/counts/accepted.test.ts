@@ -422,7 +422,7 @@ it("lists what is accepted, the soonest to run out first, and doubts what accept
   const scene = sceneOf(await openConnection(database.samplerUrl));
   expect(await lookAtAcceptedRows(scene)).toMatchObject({ mark: "✓", found: "none" });
   const [{ id: soon }, { id: sooner }] = checks as [Check, Check];
-  await run(insertRows({ id: soon }, 2, { age: "2 days" }));
+  await run(`${insertRows({ id: soon }, 1, { age: "2 hours" })} ${insertRows({ id: soon }, 1, { age: "2 days" })}`);
   const named = '("check", id, up_to, until, why, accepted_at, accepted_by)';
   await run(`insert into ledger_metrics.accepted ${named} values
     ('${soon}', '1', null, now() + interval '5 days', 'the bank takes its days', now(), 'alice'),
@@ -438,8 +438,8 @@ it("lists what is accepted, the soonest to run out first, and doubts what accept
     [
       `${sooner} 4, until ${time}, by bob: closed account`,
       `${soon} 1, until ${time}, by alice: the bank takes its days`,
-      `${soon} up to ${time}, until ${time}, by carol: from before`,
-      `${sooner} up to ${time}, until ${time}, by carol: from before`,
+      `${soon} up to ${time}, 1 row, until ${time}, by carol: from before`,
+      `${sooner} up to ${time}, 0 rows, until ${time}, by carol: from before`,
     ].map((line) => expect.stringMatching(`^${line}$`)),
   );
   expect(expected).toBe(`rows that count now, and not: ${sooner} 4`);

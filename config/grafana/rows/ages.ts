@@ -18,9 +18,9 @@ import { freshCount, instant, oldestAge, orUnknown, range, successes, unknownChe
 /** The panels of the row "How bad is it?". */
 export const agePanels = (): AnyPanel[] => [
   stat({
-    title: "Age of the oldest row",
-    description: `Of the rows that nobody has accepted, the oldest first: how long ago the row was written; for
-      transfers, last changed. **none**: no such row. **no time**: none of them has one. While the check fails or the
+    title: "Age of the oldest row not accepted",
+    description: `The oldest first: how long ago the row was written; for transfers, last changed. Rows that somebody
+      has accepted are left out. **none**: no such row. **no time**: none of them has one. While the check fails or the
       sampler is silent, the age of the last count's oldest row, accepted or not, keeps growing. Somebody has waited
       longest for the oldest. Where the check's alert is a ticket, a row that is a day old wakes somebody.`,
     unit: "s",
