@@ -102,6 +102,7 @@ declare
   unknown text;
   ambiguous text;
   times jsonb;
+  refused text;
 begin
   if coalesce("check", '') not in (
     ${ids}
@@ -145,6 +146,9 @@ begin
     select distinct accept."check", given.id, accept.until, accept.why from unnest(ids) as given (id)
     returning written."check", written.id, (times ->> written.id)::timestamptz, written.until, written.why,
       written.accepted_by;
+exception when check_violation then
+  get stacked diagnostics refused = constraint_name; -- Each is a message.
+  raise exception 'Nothing is accepted: %.', refused using hint = lists;
 end
 $body$`,
 );

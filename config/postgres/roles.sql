@@ -556,6 +556,7 @@ declare
   unknown text;
   ambiguous text;
   times jsonb;
+  refused text;
 begin
   if coalesce("check", '') not in (
     'stuck_orders', 'stuck_refunds', 'failed_transfers', 'orphan_refunds', 'pending_reversals'
@@ -596,6 +597,9 @@ begin
     select distinct accept."check", given.id, accept.until, accept.why from unnest(ids) as given (id)
     returning written."check", written.id, (times ->> written.id)::timestamptz, written.until, written.why,
       written.accepted_by;
+exception when check_violation then
+  get stacked diagnostics refused = constraint_name; -- Each is a message.
+  raise exception 'Nothing is accepted: %.', refused using hint = lists;
 end
 $body$;
 revoke execute on function ledger_metrics.accept(text, text[], text, timestamptz) from public;

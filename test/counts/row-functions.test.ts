@@ -65,6 +65,24 @@ it.each(checks)("of $id list what fires first, by age, then what does not, with 
   if (modelOf(check).hasProviderId) expect(rows[0]).toMatchObject({ [provider as string]: "id_1" });
 });
 
+it("list rows without a time first; of rows accepted by id and by a moment, the later end and the id's reason", async () => {
+  await run(`alter table seller_transfers alter updated_at drop not null;
+    ${insertRows({ id: "failed_transfers" }, 3, { age: "2 days" })} ${insertRows({ id: "failed_transfers" }, 1)}
+    update seller_transfers set updated_at = null where id = 3;
+    insert into ledger_metrics.accepted ("check", id, up_to, until, why) values
+      ('failed_transfers', '1', null, now() + interval '1 day', 'by its id'),
+      ('failed_transfers', null, now() - interval '1 day', now() + interval '9 days', 'by a moment')`);
+  const rows = await onCall().unsafe(
+    list("failed_transfers", "id, extract(day from accepted_until + interval '1 hour' - now())::int, accepted_because"),
+  );
+  expect(rows.map((row) => Object.values(row))).toEqual([
+    ["3", null, null],
+    ["4", null, null],
+    ["1", 9, "by its id"],
+    ["2", 9, "by a moment"],
+  ]);
+});
+
 it("list the orphan refunds that were failed in the last 14 days, with when", async () => {
   await run(`insert into refunds (status, hyperswitch_refund_id, created_at, updated_at)
     select status, provider, now() - interval '20 days', now() - age
@@ -122,10 +140,13 @@ describe("accept", () => {
     await run(`update orders set id = 8 where ctid = (select min(ctid) from orders);
       insert into ledger_metrics.accepted ("check", id, until, why) values ('stuck_orders', '7', now(), 'known')`);
     for (const [until, sentence] of [
-      ["now() + interval '15 days'", "a row is accepted for 14 days at most"],
-      ["now() - interval '1 day'", "until is in the past"],
+      ["now() + interval '15 days'", "a row is accepted for 14 days at most: until is later"],
+      ["now() - interval '1 day'", "until is in the past: to take it back, until is now()"],
     ]) {
-      await expect(sql.unsafe(accept("'stuck_orders'", "'{7}'", "'x'", until))).rejects.toThrow(sentence);
+      await expect(sql.unsafe(accept("'stuck_orders'", "'{7}'", "'x'", until))).rejects.toMatchObject({
+        message: `Nothing is accepted: ${sentence}.`,
+        hint: lists,
+      });
       await sql.unsafe("rollback");
     }
   });
