@@ -48,12 +48,28 @@ describe("a demo, in a shell that has settings of another stage", () => {
 
   const stack = async () => {
     const answer = await fetch(new URL("stack.json", page));
-    type Shown = { alerts: Alerts; evidence: { amounts: Record<string, string[]> }; rows: Rows };
+    type Shown = {
+      alerts: Alerts;
+      evidence: { amounts: Record<string, string[]>; accepted: Record<string, number> };
+      rows: Rows;
+    };
     return (await answer.json()) as Stack & Shown;
   };
   const counts = async () => (await stack()).tick?.counts ?? {};
   const press = async (name: string) =>
     (await fetch(new URL(`press/${name}`, page), { method: "POST", headers: { origin: new URL(page).origin } })).text();
+
+  /** The page as a browser shows it, in HTML. */
+  const browse = async () => {
+    const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+    const profile = [`--user-data-dir=${await newFolder()}`, "--disable-component-update", "--disable-sync"];
+    const { stdout } = await promisify(execFile)(
+      chromium ?? "",
+      ["--headless", "--no-sandbox", ...quiet, ...profile, "--virtual-time-budget=3000", "--dump-dom", page],
+      { timeout: 240_000, maxBuffer: 4e6 },
+    );
+    return stdout;
+  };
 
   it("shows counts and money of the demo ledger, and what is about to fire", async () => {
     await expect.poll(counts).toMatchObject({ failed_transfers: 1, orphan_refunds: 2, pending_reversals: 0 });
@@ -96,13 +112,7 @@ describe("a demo, in a shell that has settings of another stage", () => {
     async () => {
       const script = "<img/src=x/onerror=document[`title`]=`run`>";
       await runScript("commands/send.ts", ["ping", "--id", script], { ...withoutSettings, RECEIVER_URL: page }).exited;
-      const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
-      const profile = [`--user-data-dir=${await newFolder()}`, "--disable-component-update", "--disable-sync"];
-      const { stdout } = await promisify(execFile)(
-        chromium ?? "",
-        ["--headless", "--no-sandbox", ...quiet, ...profile, "--virtual-time-budget=3000", "--dump-dom", page],
-        { timeout: 240_000, maxBuffer: 4e6 },
-      );
+      const stdout = await browse();
       expect(stdout).toMatch(/<div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/);
       expect(stdout).toMatch(/<div class="count green">0<\/div>/);
       expect(stdout).toMatch(/<b class="orange">fires in \d+ (s|min)<\/b>/);
@@ -111,6 +121,31 @@ describe("a demo, in a shell that has settings of another stage", () => {
       expect(stdout).toContain(`<a href="${page}docs/runbook/VezaLedgerOrphanRefunds.md">VezaLedgerOrphanRefunds</a>`);
       expect(stdout).toContain("id=&lt;img/src=x/onerror=document[`title`]=`run`&gt;");
       expect(stdout).not.toContain("<img");
+    },
+  );
+
+  it(
+    "shows in a browser pages before tickets, when a row fires, and an accepted row as one that does not",
+    skippedBecause(!chromium && "not on the PATH: chromium"),
+    async () => {
+      const oncall = postgres(await demo.address("Postgres"), { max: 1 });
+      await oncall.unsafe(`begin read write;
+        select * from ledger_metrics.accept('failed_transfers', '{2001}', 'known', now() + interval '1 day'); commit`);
+      await oncall.end();
+      await expect.poll(async () => (await stack()).evidence.accepted.failed_transfers).toBe(1);
+      const young = async () =>
+        Object.values((await stack()).rows)
+          .flat()
+          .filter(({ fires, isAccepted }) => !fires && !isAccepted);
+      await expect.poll(young, { timeout: 240_000 }).not.toEqual([]);
+      const shown = await browse();
+      expect(shown).toMatch(
+        /<div class="count green">1 (?:(?!<article).)*<li class="dim">2001, 3 days: accepted<\/li>/,
+      );
+      expect(shown).toMatch(/<li class="orange">\d+, \d+ min: fires in \d+ (s|min)<\/li>/);
+      expect([...shown.matchAll(/<article id="(\w+)"/g)].map(([, id]) => id)).toEqual(
+        ["stuck_orders", "orphan_refunds", "stuck_refunds", "failed_transfers"].concat("pending_reversals"),
+      );
     },
   );
 
