@@ -54,6 +54,8 @@ it.each(checks)("of $id: as many as it counts, and the others that are overdue, 
   expect(await ofAccepted()).toEqual({ [id]: [1, 0, 0] });
 
   for (const age of ["1 day", "2 days"]) await run(insertRows(check, 1, { age })); // The next rows are as open as ever.
+  const { overdueAfter, stuckAfter } = check; // A row that counts may be too young to be overdue.
+  if (overdueAfter) await run(insertRows(check, 1, { age: `${stuckAfter} 10 seconds` }));
   expect(await ofAccepted()).toEqual({ [id]: [1, 2, about(2 * day)] });
   await accept(id, first?.id); // Twice is once.
   const [second] = await database.admin.unsafe(`select id from ${table} where id <> ${first?.id}`);
