@@ -74,20 +74,28 @@ export async function simulateReconciler(
     }
   }
 
-  /** Posts one delivery. Resolves to false when none waits. */
+  /** Claims a delivery, so that the Go example does not post it too, and posts it. Resolves to false without one. */
   async function sendOldest(): Promise<boolean> {
     const [due] = await ask(
       (sql) => sql`
-      select id, body, (count(*) over ())::int as waiting from ledger_metrics_outbox
-      where sent_at is null and parked_at is null and id like 'demo\\_sweep\\_%' order by seq limit 1`,
+      update ledger_metrics_outbox set claimed_until = now() + interval '1 minute',
+        first_sent_at = coalesce(first_sent_at, now())
+      where id = (
+        select id from ledger_metrics_outbox
+        where sent_at is null and parked_at is null and (claimed_until is null or claimed_until <= now())
+          and id like 'demo\\_sweep\\_%'
+        order by seq limit 1 for update skip locked
+      ) returning id, body,
+        (select count(*)::int from ledger_metrics_outbox where sent_at is null and parked_at is null) as waiting`,
     );
     if (!due) return false;
     const { id, body, waiting } = due;
     const answer = await deliver(receiverUrl, secret, id, body).catch((error) => fetchFailure(error));
     if (typeof answer !== "string" && answer.status === 200) {
-      await ask((sql) => sql`update ledger_metrics_outbox set sent_at = now(), first_sent_at = now() where id = ${id}`);
+      await ask((sql) => sql`update ledger_metrics_outbox set sent_at = now(), claimed_until = null where id = ${id}`);
       return true;
     }
+    await ask((sql) => sql`update ledger_metrics_outbox set claimed_until = null where id = ${id}`);
     const reason = typeof answer === "string" ? answer : `the receiver answered ${answer.status}`;
     warn(`${waiting} in the outbox`, { reason });
     await pause(retryAfterMs);
