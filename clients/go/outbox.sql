@@ -33,7 +33,8 @@ create table if not exists public.ledger_metrics_outbox (
 alter table public.ledger_metrics_outbox
   add column if not exists claimed_until timestamptz,
   add column if not exists sent_at timestamptz, add column if not exists first_sent_at timestamptz,
-  add column if not exists seq bigint not null generated always as identity;
+  add column if not exists seq bigint not null generated always as identity,
+  add column if not exists digest text; -- Clients of before 0.2.0 fail without it.
 -- Leaves room on each page for the claimed versions of its rows, so that claims need no new index entries.
 alter table public.ledger_metrics_outbox set (fillfactor = 50);
 

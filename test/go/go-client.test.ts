@@ -64,7 +64,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
       insert into ledger_metrics_outbox (id, body) values ('waiting', '[]');
       create schema backup; create table backup.ledger_metrics_outbox as table ledger_metrics_outbox;
       alter table ledger_metrics_outbox drop column claimed_until, drop column sent_at, drop column first_sent_at,
-        drop column seq;
+        drop column seq, drop column digest;
       create index ledger_metrics_outbox_due on ledger_metrics_outbox (next_attempt_at) where parked_at is null;
       create index ledger_metrics_outbox_waiting on ledger_metrics_outbox (next_attempt_at) where parked_at is null`);
     await make();
