@@ -172,7 +172,7 @@ function onFirstDay(outcomes: Outcome[]): Finding | undefined {
   const counts = firing.map(({ check, overdue }) => `${overdue} of ${check.id}`).join(", ");
   return doubt(
     `overdue: ${counts}`,
-    "new rows alone",
+    "no old rows",
     "the installation accepts these rows for 14 days, in which none of them fires. Close them: docs/first-day.md",
   );
 }
