@@ -37,7 +37,6 @@ describe("the archive for a host", unlessLinux, async () => {
     expect([exitCode, output]).toEqual([0, ""]);
     if (DEBIAN !== "/") {
       expect(lineOf("ADD")).toMatch(/^dist\/\S+ \/opt\/$/);
-      expect(runInTest("chroot", [DEBIAN, "sh", "-c", lineOf("RUN")])).toEqual({ exitCode: 0, output: "" });
     }
     return async () => {
       for (const place of [opt, `${opt}.tar`]) await rm(place, { recursive: true });
@@ -47,8 +46,9 @@ describe("the archive for a host", unlessLinux, async () => {
   /** Runs its program as nobody, without a home and with these settings alone. */
   function start(args: string[], settings: Record<string, string> = {}) {
     const all = Object.entries({ PATH: "/usr/bin:/bin", ...settings }).map(([name, value]) => `${name}=${value}`);
-    const own = DEBIAN === "/" ? path.join(folder, "bin/veza-ledger-metrics") : JSON.parse(lineOf("CMD"))[0];
-    const command = ["env", "-i", ...all, own, ...args];
+    const inContainer = ["sh", "-c", lineOf("CMD").replace(/serve$/, '"$@"'), "sh"];
+    const own = DEBIAN === "/" ? [path.join(folder, "bin/veza-ledger-metrics")] : inContainer;
+    const command = ["env", "-i", ...all, ...own, ...args];
     if (isRoot) command.unshift("chroot", `--userspec=${lineOf("USER")}:nogroup`, DEBIAN);
     const [program = "", ...rest] = command;
     return runProgram(program, rest, {});
@@ -89,7 +89,8 @@ describe("the archive for a host", unlessLinux, async () => {
     const database = await databaseForTest();
     const [PORT, WEBHOOK_SECRET] = [String(await freePort()), newSecret()];
     const inContainer = Object.fromEntries([lineOf("ENV").split("=")]);
-    expect([inContainer, JSON.parse(lineOf("CMD")).slice(1)]).toEqual([{ HOST: "0.0.0.0" }, ["serve"]]);
+    const command = "exec /opt/veza-ledger-metrics-*/bin/veza-ledger-metrics serve";
+    expect([inContainer, lineOf("CMD")]).toEqual([{ HOST: "0.0.0.0" }, command]);
     const listening = DEBIAN === "/" ? { HOST: "127.0.0.1" } : inContainer;
     const settings = {
       DATABASE_URL: database.bothUrl,
