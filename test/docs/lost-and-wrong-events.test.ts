@@ -101,11 +101,11 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
   const [deletion = ""] = (await blocksOf(page, "sh")).filter((block) => block.includes("DELETE"));
   const lowering = statements.find((sql) => sql.includes("orphan_refunds_total")) ?? "";
   const lowered = lowering.replace("ahead = ahead +", "value = value -");
-  const runDeletion = async (PUSHGATEWAY_URL: string, id: string, STAGE = stage) => {
+  const runDeletion = async (PUSHGATEWAY_URL: string, id: string, STAGE = stage, PUSHGATEWAY_TOKEN?: string) => {
     const [update = ""] = /^with changed[^;]*;$/m.exec(lowered.replaceAll("WEBHOOK-ID", id)) ?? [];
     const block = deletion.replace(/^-- .*$/m, update);
     expect(block).toContain("value = value - 1");
-    const set = { PUSHGATEWAY_URL, STAGE, DATABASE_URL: database.receiverUrl };
+    const set = { PUSHGATEWAY_URL, STAGE, PUSHGATEWAY_TOKEN, DATABASE_URL: database.receiverUrl };
     return runProgram("bash", ["-c", block], set).exited;
   };
 
@@ -122,13 +122,24 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
     });
   });
 
-  it("changes nothing where the gateway does not delete it, or has no such group", async () => {
+  it("changes nothing where the gateway does not delete it, or has no such group, and brings the token if there is one", async () => {
     const before = await count("right", orphan);
+    const seen: unknown[] = [];
     const redirecting = await httpServer((request, response) => {
+      seen.push([request.method, request.headers.authorization]);
       const shown = `push_time_seconds{instance="",job="veza_reconciler",stage="${stage}"} 1`;
       response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(shown);
     });
-    expect((await runDeletion(redirecting, "right")).output).toContain("The group is not deleted");
+    for (const token of [undefined, "hunter2"]) {
+      expect((await runDeletion(redirecting, "right", stage, token)).output).toContain("The group is not deleted");
+    }
+    const bearer = "Bearer hunter2";
+    expect(seen).toEqual([
+      ["GET", undefined],
+      ["DELETE", undefined],
+      ["GET", bearer],
+      ["DELETE", bearer],
+    ]);
     expect((await runDeletion(`${inject("pushgatewayUrl")}/`, "right", "another")).output).not.toContain("COMMIT");
     expect(await count("nothing")).toEqual(before);
   });
