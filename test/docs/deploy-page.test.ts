@@ -1,4 +1,4 @@
-// The commands and examples of docs/who-may-deploy.md and docs/events.md, as they are printed.
+// The commands and examples of docs/who-may-deploy.md, docs/networks.md and docs/events.md, as they are printed.
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
@@ -78,6 +78,24 @@ it(
     for (const file of await readdir("deploy")) {
       expect(await readFile(path.join(folder, "deploy", file), "utf8")).toBe(await readFile(`deploy/${file}`, "utf8"));
     }
+  },
+);
+
+it(
+  "leads the name of Postgres to the tunnel for as long as it is open, however it ends",
+  await needs("bash"),
+  async () => {
+    const folder = await newFolder();
+    const hosts = path.join(folder, "hosts");
+    const before = "127.0.0.1 localhost\n10.0.0.9 another.db\n";
+    await writeFile(hosts, before);
+    const block = example(await readFile("docs/networks.md", "utf8"), /```sh\n(\(host=HOST[\s\S]*?)```/);
+    const commands = block.replaceAll("/etc/hosts", hosts).replace("HOST", "ledger.db");
+    const ssh = `echo "$*"; cat '${hosts}'; exit 255`;
+    const printed = await runIn(folder, commands, { ssh, sudo: 'exec "$@"' });
+    const options = "-N -o ExitOnForwardFailure=yes -L 127.0.0.1:5432:ledger.db:5432 BASTION\n";
+    expect(printed).toBe(`127.0.0.1 ledger.db # tunnel\n${options}${before}127.0.0.1 ledger.db # tunnel\n`);
+    expect(await readFile(hosts, "utf8")).toBe(before);
   },
 );
 
