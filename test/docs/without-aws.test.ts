@@ -171,6 +171,58 @@ it(title, await needs("openssl", "psql"), async () => {
   expect(await login`select 1 as one`.finally(() => login.end())).toEqual([{ one: 1 }]);
 });
 
+describe("step 7", await needs("bash"), async () => {
+  /** Pastes it on a host with these names, and a stand-in for nginx that ends so. Resolves to what is there then. */
+  async function pasteStep(names: [RegExp, string][], nginx: string) {
+    const { root, folder, pasted } = await hostWithArchive();
+    const fakes = await newFolder();
+    for (const [name, script] of Object.entries({ nginx, systemctl: 'echo "systemctl $*"' })) {
+      await writeFile(path.join(fakes, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    }
+    for (const made of [path.join(folder, "config/nginx"), path.join(root, "etc/nginx/conf.d")]) {
+      await mkdir(made, { recursive: true });
+    }
+    const site = "nginx/veza-ledger-metrics.conf";
+    await writeFile(path.join(folder, "config", site), await readFile(path.join("config", site)));
+    await writeFile(path.join(root, "etc/veza-ledger-metrics.env"), "PORT='8081'\n");
+    const block = pasted("site=", `folder='${folder}'`);
+    const changed = names.reduce((text, [from, to]) => text.replace(from, to.replace("/etc", `${root}/etc`)), block);
+    const { exitCode, output } = await runProgram("bash", ["-c", `PATH=$fakes:$PATH\n${changed}`], { fakes }).exited;
+    const textOf = (file: string) => readFile(path.join(root, "etc", file), "utf8").catch(() => "");
+    const hook = await textOf("letsencrypt/renewal-hooks/deploy/veza-ledger-metrics");
+    const text = await textOf("nginx/conf.d/veza-ledger-metrics.conf");
+    return { exitCode, output, hook, site: text.replaceAll(root, "") };
+  }
+
+  it("gives nginx the name, the port and the certificate, which certbot's hook lets it read again", async () => {
+    const live = "/etc/letsencrypt/live/push.example.com";
+    const names: [RegExp, string][] = [
+      [/^name=\S+/m, "name=push.example.com"],
+      [/^certificate=\S+/m, `certificate=${live}/fullchain.pem`],
+      [/^key=\S+/m, `key=${live}/privkey.pem`],
+    ];
+    const { exitCode, site, hook, output } = await pasteStep(names, "exit 0");
+    expect([exitCode, output]).toEqual([0, "systemctl reload-or-restart nginx\n"]);
+    for (const line of [
+      "server_name push.example.com;",
+      `ssl_certificate ${live}/fullchain.pem;`,
+      `ssl_certificate_key ${live}/privkey.pem;`,
+      "proxy_pass http://127.0.0.1:8081;",
+    ])
+      expect(site).toMatch(new RegExp(`^ +${line}$`, "m"));
+    expect(hook).toBe("#!/bin/sh\nsystemctl reload nginx\n");
+  });
+
+  it.each([
+    ["without a name", [[/^name=\S+/m, "name="]] as [RegExp, string][], "exit 0", 0, /^No nginx: /],
+    ["where nginx refuses it", [], "exit 1", 1, /^nginx does not run with it, so it is removed again\.$/m],
+  ])("leaves no site and no hook behind %s", async (_, names, nginx, code, says) => {
+    const { exitCode, output, site, hook } = await pasteStep(names, nginx);
+    expect([exitCode, site, hook]).toEqual([code, "", ""]);
+    expect(output).toMatch(says);
+  });
+});
+
 /** A host in a folder: /etc, /opt and /proc of the page's scripts are in it, and programs of these names are scripts. */
 async function host(programs: Record<string, string>) {
   const root = await newFolder();
