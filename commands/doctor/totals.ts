@@ -2,12 +2,12 @@
 import type { Sql } from "postgres";
 import { errorFields } from "../../lib/log.ts";
 import { codeOf } from "../../lib/postgres/database.ts";
-import { AnotherStage } from "../../lib/totals/another-stage.ts";
+import { AnotherStage, stageName } from "../../lib/totals/another-stage.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { tally } from "../../lib/totals/events.ts";
 import { lockAndReadTotals } from "../../lib/totals/publish.ts";
 import { roleOf } from "../declared-rights.ts";
-import { sqlText } from "../quote.ts";
+import { shellWord } from "../quote.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import type { InstallationScene } from "./scene.ts";
 import { installAgain } from "./shared-steps.ts";
@@ -45,16 +45,21 @@ function tryDelivery(sql: Sql, stage: string | undefined): Promise<unknown> {
   return recordDelivery(sql, { id: `trial ${timestamp}`, increments: events, stage });
 }
 
-/** What is wrong where the totals are of another stage; undefined where they are not, or of none yet. */
+/**
+ * What is wrong where the totals are of another stage; undefined where they are not, or of none yet. The doctor may
+ * itself lack the functions' STAGE. So it prints no SQL that renames the totals: pasted then, that stops the receiver.
+ */
 async function anotherStage({ ask, settings: { stage = "" } }: InstallationScene): Promise<Finding | undefined> {
-  const [row] = await ask(`select stage, (
-      select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'ledger_metrics'
-    ) as owner from ledger_metrics.stage`);
+  const [row] = await ask("select stage from ledger_metrics.stage");
   if (!row || row.stage === stage) return undefined;
+  const asTheirs = row.stage
+    ? `give the doctor their STAGE, as STAGE=${shellWord(row.stage)} or in their secret`
+    : "unset STAGE here";
   return wrong(
-    `${new AnotherStage(row.stage, stage).message}`,
+    new AnotherStage(row.stage, stage).message,
     "one database, one stage",
-    "if these are two stages, give each a database of its own. If this stage was renamed:",
-    { by: { role: row.owner }, sql: `update ledger_metrics.stage set stage = ${sqlText(stage)}` },
+    `if the functions are of ${stageName(row.stage)}: ${asTheirs}`,
+    "if these are two stages: give each a database of its own",
+    "if the stage was renamed, or the database is a copy: docs/settings.md, One database, one stage",
   );
 }

@@ -5,9 +5,10 @@
 export class AnotherStage extends Error {
   /** The stages by their names: empty for none. */
   constructor(stored: string, own: string) {
-    const nameOf = (stage: string) => (stage ? `the stage ${stage}` : "no stage");
-    super(
-      `the totals in this database are of ${nameOf(stored)}, and STAGE here is of ${nameOf(own)}: docs/settings.md`,
-    );
+    const [theirs, here] = [stored, own].map(stageName);
+    super(`the totals in this database are of ${theirs}, and STAGE here is of ${here}: docs/settings.md`);
   }
 }
+
+/** A stage in words. Its name is empty for none. */
+export const stageName = (stage: string): string => (stage ? `the stage ${stage}` : "no stage");

@@ -163,8 +163,9 @@ const logins: Record<string, Row> = {
       "✗ totals the totals in this database are of the stage another, and STAGE here is of the stage …: docs/settings.md",
     ],
     remedy:
-      "if these are two stages, give each a database of its own. If this stage was renamed:; " +
-      "as master: update ledger_metrics.stage set stage = '…'",
+      "if the functions are of the stage another: give the doctor their STAGE, as STAGE=another or in their secret; " +
+      "if these are two stages: give each a database of its own; " +
+      "if the stage was renamed, or the database is a copy: docs/settings.md, One database, one stage",
   },
   "rights of the sampler that were taken away": {
     brokenBy: `revoke select (status, created_at) on orders from veza_ledger_sampler;
