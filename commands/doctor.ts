@@ -8,7 +8,7 @@ import { examineGateway, examineInstallation, isLookName } from "./doctor/looks.
 import { openSession } from "./doctor/postgres.ts";
 import { linesOf, type Print } from "./doctor/print.ts";
 import type { Functions } from "./doctor/scene.ts";
-import { readSettings } from "./doctor/settings.ts";
+import { readSettings, sourceOfSettings } from "./doctor/settings.ts";
 import { statementsOfTick } from "./doctor/statements.ts";
 import { takeAndSay } from "./doctor/take.ts";
 
@@ -69,15 +69,29 @@ export const run = command(usage, options, async (values, [target = "both", ...m
 
 /** Takes all looks at an installation, and prints what each has found. */
 async function examine(functions: Functions, settled: string[], print: Print): Promise<Verdict> {
-  const verdict: Verdict = { isWrong: false, doubts: [] };
+  const [wrongs, doubts]: [string[], string[]] = [[], []];
   const say = (name: string, finding: Finding) => {
     print(linesOf(name, finding));
-    if (finding.mark === "✗") verdict.isWrong = true;
-    if (finding.mark === "!") verdict.doubts.push(name);
+    if (finding.mark === "✗") wrongs.push(name);
+    if (finding.mark === "!") doubts.push(name);
   };
+  await lookAtAll(functions, settled, say);
+  print(summary(wrongs, doubts));
+  return { isWrong: wrongs.length > 0, doubts };
+}
+
+/** The last line: whether somebody who installs the service can go on. */
+function summary(wrongs: string[], doubts: string[]): string {
+  if (wrongs.length > 0) return `Wrong: ${wrongs.join(", ")}. Apply what the lines with → say, and look again.`;
+  if (doubts.length > 0) return `Nothing is wrong, so go on. Doubtful: ${doubts.join(", ")}.`;
+  return "All is well.";
+}
+
+/** Looks at settings, Postgres and gateway, as far as each can be reached. */
+async function lookAtAll(functions: Functions, settled: string[], say: (name: string, finding: Finding) => void) {
   const settings = await readSettings(functions).catch((error) => say("settings", findingOf(error)));
-  if (!settings) return verdict;
-  say("settings", well("valid"));
+  if (!settings) return;
+  say("settings", well(sourceOfSettings(process.env)));
 
   const signal = deadlineFor("Postgres", postgresTimeoutMs);
   const session = await openSession(settings, signal).catch((error) => say("Postgres", findingOf(error)));
@@ -90,7 +104,6 @@ async function examine(functions: Functions, settled: string[], print: Print): P
     await database.close();
   }
   await examineGateway(takeAndSay(say), { functions, settings });
-  return verdict;
 }
 
 if (import.meta.main) await start(run);

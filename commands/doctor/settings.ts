@@ -3,7 +3,7 @@
 import { errorFields } from "../../lib/log.ts";
 import { type Ledger, type LedgerTexts, parseLedger } from "../../lib/settings/ledger.ts";
 import { SecretsError } from "../../lib/settings/secrets.ts";
-import { loadSettings, type Settings, SettingsError } from "../../lib/settings/settings.ts";
+import { loadSettings, type Settings, SettingsError, settingNames } from "../../lib/settings/settings.ts";
 import { Problem } from "./finding.ts";
 import type { Functions } from "./scene.ts";
 
@@ -18,6 +18,13 @@ export async function readSettings({ receiver }: Functions): Promise<Settings> {
   } catch (error) {
     throw new Problem(errorFields(error).reason, error instanceof SecretsError ? checkSecret : "see docs/settings.md");
   }
+}
+
+/** What the line of valid settings says: with SECRET_ID, also which settings came from elsewhere, and so won. */
+export function sourceOfSettings(environment: Record<string, string | undefined>): string {
+  const given = [...settingNames, "PGPASSWORD"].filter((name) => environment[name]);
+  if (!environment.SECRET_ID || given.length === 0) return "valid";
+  return `valid; from the environment, and not from the secrets: ${given.join(", ")}`;
 }
 
 /** Where the environment says that the ledger is. Throws a SettingsError. */

@@ -10,7 +10,7 @@ import { type Check, checks } from "../../lib/counts/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { startReplica } from "../chaos/servers.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
-import { doctor, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
+import { doctor, doctorSettings, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows } from "../helpers/models.ts";
 import { blocksOf } from "../helpers/pages.ts";
@@ -146,8 +146,13 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
   expect((await doctor([], { PUSHGATEWAY_URL: undefined })).lines).toEqual([
     "✗ settings DATABASE_URL is missing; PUSHGATEWAY_URL is missing",
   ]);
-  await fakeSecretsManager({ there: { DATABASE_URL: database.samplerUrl } });
-  expect((await doctor(["sampler"], { SECRET_ID: "there" })).lines[0]).toBe("✓ settings valid");
+  const { DATABASE_URL, ...others } = doctorSettings(database.samplerUrl);
+  await fakeSecretsManager({ there: { DATABASE_URL }, all: { DATABASE_URL, ...others } });
+  const nothing = Object.fromEntries(Object.keys(others).map((name) => [name, undefined]));
+  expect((await doctor(["sampler"], { ...nothing, SECRET_ID: "all" })).lines[0]).toBe("✓ settings valid");
+  expect((await doctor(["sampler"], { SECRET_ID: "there", PGPASSWORD: "own" })).lines[0]).toBe(
+    "✓ settings valid; from the environment, and not from the secrets: PUSHGATEWAY_URL, WEBHOOK_SECRET, STAGE, PGPASSWORD",
+  );
   expect(await doctor([], { SECRET_ID: "not-there" })).toMatchObject({
     lines: [expect.stringMatching(/^✗ settings SECRET_ID: not-there could not be read: ResourceNotFoundException: /)],
     remedies: [expect.stringMatching(/use the last good secret meanwhile, and log "secrets not read again"$/)],
@@ -290,4 +295,15 @@ describe("of a gateway", () => {
     const { lines } = await doctor(["receiver"], { DATABASE_URL: database.receiverUrl, PUSHGATEWAY_URL: url });
     expect(lines).toContain(line);
   });
+});
+
+it("says in its last line whether one can go on", async () => {
+  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
+  await run(rowsOfEveryKind);
+  const summaryOf = async () => (await doctor(["sampler"], { DATABASE_URL: database.samplerUrl })).summary;
+  expect(await summaryOf()).toBe("All is well.");
+  await run("insert into orders (status) values ('requires_capture')");
+  expect(await summaryOf()).toMatch(/^Nothing is wrong, so go on\. Doubtful: status of orders\.$/);
+  await run("alter table refunds rename to gone");
+  expect(await summaryOf()).toMatch(/^Wrong: table refunds, .*\. Apply what the lines with → say, and look again\.$/);
 });

@@ -12,7 +12,8 @@ import { newSecret } from "./receiver.ts";
 
 /**
  * Findings as they are printed: each in one line, with the steps of its remedy. Leaves out what was expected, and the
- * semicolon that ends the SQL of a step. Throws where it is missing: psql would run nothing, and not say so.
+ * semicolon that ends the SQL of a step. Throws where it is missing: psql would run nothing, and not say so. Leaves out
+ * the last line, which sums up.
  */
 export function findingsIn(output: string) {
   const withoutSemicolon = (step: string) => {
@@ -21,7 +22,8 @@ export function findingsIn(output: string) {
     return step.slice(0, -1);
   };
   const findings: { line: string; steps: string[] }[] = [];
-  for (const line of output.replaceAll(/\n {31}expected: .*(\n {31}.*)*/g, "").split("\n")) {
+  const found = output.replace(/\n(All is well|Nothing is wrong|Wrong: ).*\n?$/, "");
+  for (const line of found.replaceAll(/\n {31}expected: .*(\n {31}.*)*/g, "").split("\n")) {
     const last = findings.at(-1);
     if (line.startsWith("  → ")) last?.steps.push(withoutSemicolon(line.slice(4)));
     else if (last && / {31}/.test(line)) last.line += ` ${line.trim()}`;
@@ -55,7 +57,14 @@ export async function doctor(role: string[], settings: Record<string, string | u
   const lines = findings.map(({ line }) => line);
   const ill = findings.filter(({ line }) => /^[!✗]/.test(line));
   const remedies = ill.filter(({ steps }) => steps.length > 0).map(({ steps }) => steps.join("; "));
-  return { exitCode, lines, ill: ill.map(({ line }) => line), steps: ill[0]?.steps ?? [], remedies };
+  return {
+    exitCode,
+    summary: output.split("\n").at(-1),
+    lines,
+    ill: ill.map(({ line }) => line),
+    steps: ill[0]?.steps ?? [],
+    remedies,
+  };
 }
 
 /** What the sampler's doctor tells a look at the ledger, on this connection. */
