@@ -8,7 +8,8 @@ import { scramVerifier } from "./scram.ts";
 /**
  * Returns SQL that gives roles their passwords, as what Postgres stores of them, so that no log of the server shows
  * one. `lines` are such as veza_ledger_sampler=…; a shell reads the same file. Throws a sentence that names the line,
- * and never what is in it, when a shell or a URL would read another password, or no role of this service is named.
+ * and never what is in it, when a shell or a URL would read another password, or no role of this service is named; and
+ * when there is no line, as after a command that failed.
  */
 function verifiersSql(lines: string): string {
   const given = new Set<string>();
@@ -24,7 +25,8 @@ function verifiersSql(lines: string): string {
     given.add(role);
     return `alter role ${sqlName(role)} password ${sqlText(scramVerifier(password))};\n`;
   });
-  return given.size > 0 ? refusal([...given]) + statements.join("") : "";
+  if (given.size === 0) throw new Error("nothing was read: write lines such as veza_ledger_sampler=…");
+  return refusal([...given]) + statements.join("");
 }
 
 /** SQL that stops where a role logs in to another database, too: a new password would lock that stage out. */

@@ -65,4 +65,10 @@ it("no password changes where a login is in use in another database", async () =
   await admin.end();
 });
 
-it("no line is no password", () => expect(verifiers("")).toEqual({ status: 0, stdout: "", stderr: "" }));
+it.each(["", "\n"])("no line, as after a command that failed, is an error", (input) =>
+  expect(verifiers(input)).toEqual({
+    status: 1,
+    stdout: "",
+    stderr: "nothing was read: write lines such as veza_ledger_sampler=…\n",
+  }),
+);
