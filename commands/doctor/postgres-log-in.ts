@@ -17,7 +17,7 @@ export function logIn(target: DatabaseTarget, name: string, limit: AbortSignal):
 }
 
 /** By Node's codes, then by Postgres' SQLSTATE. */
-function remedyFor(error: unknown, { host, port, tls, database, username }: DatabaseTarget): Step[] {
+function remedyFor(error: unknown, { host, port, tls, database, username, password }: DatabaseTarget): Step[] {
   const alter = (change: string): Step => ({
     by: "role creator",
     sql: `alter role ${sqlName(username)} ${change}`,
@@ -48,6 +48,8 @@ function remedyFor(error: unknown, { host, port, tls, database, username }: Data
   const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";
   const code = codeOf(error);
   if (isPasswordRefused(error)) {
+    // Instead of a password, it was a token. RDS takes it for a password where the login is no member of rds_iam.
+    if (password === undefined) return [{ by: "role creator", sql: `grant rds_iam to ${sqlName(username)}` }];
     return [
       "the password is wrong, was never set, or a pooler lacks it: give the right one, or set it by \\password in psql",
       "or it has expired: have the role valid until 'infinity'",

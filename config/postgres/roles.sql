@@ -5,6 +5,7 @@
 -- -v schema     the schema with the ledger's tables, written as in the sampler's LEDGER_SCHEMA. It may be several, such
 --               as veza_ledger_views,public: each table is taken from the first of them that has it
 -- -v timezone   the sampler's LEDGER_TIMEZONE, which veza_ledger_oncall gets for psql
+-- -v iam=yes    on RDS and Aurora: the functions log in with IAM, and no longer with a password
 --
 -- Without them, the schema is public and the zone UTC, as they are for the sampler.
 --
@@ -26,6 +27,10 @@
 \else
   \set timezone UTC
 \endif
+\if :{?iam}
+\else
+  \set iam no
+\endif
 
 -- Alone, this file stops here, before it changes anything. No search_path is set yet: each name says where it is.
 do $$ begin
@@ -42,6 +47,10 @@ select pg_catalog.string_agg(
   ', ' order by nth) as schema
 from pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.replace(:'schema', ', ', ','), ','))
   with ordinality as given (name, nth)
+\gset
+-- For the blocks below: psql fills in no variables there.
+select pg_catalog.set_config('ledger_metrics.timezone', :'timezone', true) as given_timezone,
+  pg_catalog.set_config('ledger_metrics.iam', :'iam', true) as given_iam
 \gset
 
 -- Whoever grants on a table needs its owner's rights, and sees its schema only with a right to that. This login gives
@@ -161,6 +170,35 @@ end $$;
 -- The logins are the server's. Whoever runs this for another database waits here until the commit: of two changes of a
 -- login at once, Postgres refuses one. Of the statements about a login, a comment is the only one that locks it.
 comment on role veza_ledger_sampler is 'veza-ledger-metrics: counts rows every minute';
+
+-- The logins that log in with IAM. RDS takes no password for a member of rds_iam, so only -v iam=yes asks for it.
+do $$ begin
+  if current_setting('ledger_metrics.iam', true) = 'yes' then
+    if to_regrole('rds_iam') is null then
+      raise exception 'there is no role rds_iam on this server'
+        using hint = 'Only RDS and Aurora have it. Elsewhere, leave out -v iam=yes: the functions have passwords.';
+    end if;
+    grant rds_iam to veza_ledger_sampler, veza_ledger_receiver;
+  end if;
+exception when insufficient_privilege then
+  raise exception '% may not grant rds_iam', current_user
+    using hint = format('As the master of RDS: grant rds_iam to %I with admin option', current_user);
+end $$;
+
+-- Postgres' own error about a zone has no hint.
+do $$
+declare
+  before constant text := current_setting('timezone');
+  given constant text := current_setting('ledger_metrics.timezone', true);
+begin
+  if given is not null then
+    perform set_config('timezone', given, true);
+    perform set_config('timezone', before, true);
+  end if;
+exception when invalid_parameter_value then
+  raise exception 'this server knows no time zone %', given
+    using hint = 'Give -v timezone what the sampler has as LEDGER_TIMEZONE: a name of pg_timezone_names.';
+end $$;
 
 -- Settings for people, who use psql. The functions set theirs in each transaction.
 alter role veza_ledger_oncall set default_transaction_read_only = on;

@@ -2,7 +2,7 @@
 // session there begins with. Each attack notes as whom it ran, and takes what it can.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod } from "node:fs/promises";
+import { chmod, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
@@ -13,6 +13,7 @@ import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
 import { needs } from "../helpers/needs.ts";
+import { oneLine } from "../helpers/pages.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -161,6 +162,15 @@ it.each(["postgres", "writer", "master"])(
     expect((await look("ledger_reader")).output).toMatch(/^✓ stuck_refunds +0|^! stuck_refunds +0/m);
   },
 );
+
+it("the page of the first day removes the login of a first look, also as RDS' master, who is no superuser", async () => {
+  const page = oneLine(await readFile("docs/first-day.md", "utf8"));
+  const [, removal = ""] = /`([^`]*drop role ledger_reader;)`/.exec(page) ?? [];
+  await runAs("master", "create role ledger_reader login connection limit 3");
+  await runAs("shop", "grant usage on schema public to ledger_reader; grant select on public.refunds to ledger_reader");
+  await runAs("master", removal);
+  expect(await runAs("postgres", "select from pg_roles where rolname = 'ledger_reader'")).toEqual([]);
+});
 
 const back = ["config/postgres/roles.rollback.sql"];
 const rolesLeft = async () =>
@@ -492,9 +502,20 @@ describe("psql", await needs("psql"), () => {
     ["roles.sql alone", both.slice(2), 3],
     ["both, with a wrong schema", ["-v", "schema=nowhere", ...both], 3],
     ["both, with a wrong zone", ["-v", "timezone=Europe/Pariss", ...both], 3],
+    ["both for IAM, on a server that is not RDS", ["-v", "iam=yes", ...both], 3],
   ])("changes nothing by %s", async (_, args, exitCode) => {
     expect(await psql(...args)).toBe(exitCode);
     await isUntouched();
+  });
+
+  it.each([
+    ["timezone=Europe/Pariss", "no time zone Europe/Pariss", "HINT:  Give -v timezone what the sampler has"],
+    ["iam=yes", "there is no role rds_iam", "HINT:  Only RDS and Aurora have it."],
+  ])("says by -v %s what helps", async (variable, message, hint) => {
+    const ran = promisify(execFile)("psql", ["-X", "-q", "-v", variable, ...both, url("postgres")]);
+    const { stderr } = await ran.catch((error) => error);
+    expect(stderr).toContain(message);
+    expect(stderr).toContain(hint);
   });
 
   it("warns an administrator of the right that a superuser has to grant, until it is granted", async () => {

@@ -4,6 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import tls from "node:tls";
+import postgres from "postgres";
 import { onTestFinished } from "vitest";
 import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificates } from "./certificates.ts";
@@ -24,8 +25,8 @@ export const awsCredentials = {
 /**
  * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles. It takes
  * connections with TLS only, asks for a password in clear text, and verifies this token as AWS documents Signature
- * Version 4. Logins of others have their name as their password. It leaves out: what a policy allows, whether `rds_iam`
- * was granted, and tokens of more than one account.
+ * Version 4. Logins of others have their name as their password. Where there is a role `rds_iam`, it takes a token as a
+ * password from who is no member of it. It leaves out: what a policy allows, and tokens of more than one account.
  */
 export async function startRds(fill = createTemplate) {
   const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
@@ -35,6 +36,14 @@ export async function startRds(fill = createTemplate) {
   const server = await startPostgres(0, ["-c", `hba_file=${access}`]);
   onTestFinished(() => server.stop());
   await fill(server.superuserUrl);
+
+  const admin = postgres(server.superuserUrl, { max: 1 });
+  onTestFinished(() => admin.end());
+  const takesTokens = async (username: string): Promise<boolean> => {
+    const [row] = await admin`select to_regrole('rds_iam') is null or exists (select from pg_auth_members
+      where roleid = to_regrole('rds_iam') and member = to_regrole(${username})) as takes`;
+    return row?.takes;
+  };
 
   const [key, cert] = await Promise.all([readFile(keyFile), readFile(certFile)]);
   /** The tokens that came, and why the refused ones were refused. */
@@ -51,6 +60,9 @@ export async function startRds(fill = createTemplate) {
     const token = (await takeMessage(client)).toString("utf8", 4).replace(/\0$/, "");
     const [, username = ""] = /\0user\0([^\0]*)/.exec(startup.toString("latin1", 7)) ?? [];
     const isIam = username.startsWith("veza_ledger_");
+    if (isIam && !(await takesTokens(username))) {
+      return client.end(fatal(`password authentication failed for user "${username}"`, "28P01"));
+    }
     const problem = isIam ? problemOf(token, `${host}:${port}`, username) : token !== username && "another password";
     if (isIam) logins.push({ token, problem: problem || undefined });
     if (problem) return client.end(fatal(`PAM authentication failed for user "${username}"`));
@@ -89,9 +101,9 @@ async function takeMessage(socket: net.Socket): Promise<Buffer> {
   return Buffer.concat([length, await take(socket, length.readUInt32BE() - 4)]);
 }
 
-/** Postgres' refusal to begin a session, with the SQLSTATE that it has for PAM. */
-function fatal(message: string): Buffer {
-  const fields = `SFATAL\0VFATAL\0C28000\0M${message}\0\0`;
+/** Postgres' refusal to begin a session, by default with the SQLSTATE that it has for PAM. */
+function fatal(message: string, code = "28000"): Buffer {
+  const fields = `SFATAL\0VFATAL\0C${code}\0M${message}\0\0`;
   const head = Buffer.from("E\0\0\0\0");
   head.writeUInt32BE(fields.length + 4, 1);
   return Buffer.concat([head, Buffer.from(fields)]);
