@@ -92,7 +92,7 @@ it("the command of docs/deploy.md leaves no address to replace in what people lo
   const folder = await newFolder();
   await cp("config", path.join(folder, "config"), { recursive: true });
   const command = (await blocksOf("docs/deploy.md", "sh")).find((block) => block.startsWith("links=")) ?? "";
-  const names = "repository=https://github.com/you/veza-ledger-metrics grafana=https://grafana.internal";
+  const names = "repository=https://github.com/you/veza-ledger-metrics/blob/main grafana=https://grafana.internal";
   await promisify(execFile)("bash", ["-euo", "pipefail", "-c", `${names}; ${command}`], { cwd: folder });
   for (const [file, source] of [
     ["ledger.yml", "config/alertmanager/ledger.yml"],

@@ -23,44 +23,70 @@ async function startWalk(address: string, ca: string, stage: string) {
   const [folder, project] = await Promise.all([newFolder(), copyProject()]);
   const secrets = path.join(folder, "secrets");
   await mkdir(secrets);
-  // It keeps a secret that is there, as AWS does.
+  // It keeps a secret that is there, as AWS does. IAM is on from the second look on after it was turned on.
   const aws = `#!/bin/sh
-secret="${secrets}/$(echo "$4" | tr / _)"
-case "$1 $2 $3 $5 $6" in
-  "secretsmanager create-secret --name --secret-string file:///dev/stdin")
+secret="${secrets}/$(for word; do case $word in veza-ledger-metrics/*) echo "$word" | tr / _ ;; esac; done)"
+about() { cat "${folder}/$1" 2>/dev/null || echo "$2"; }
+case "$*" in
+  "secretsmanager create-secret --name "*" --secret-string file:///dev/stdin")
     [ ! -e "$secret" ] || { echo "(ResourceExistsException)" >&2; exit 254; }
     cat >"$secret" ;;
-  "secretsmanager get-secret-value --secret-id --query SecretString") cat "$secret" ;;
-  "lambda get-function-url-config --function-name --query FunctionUrl") cat "${folder}/url" ;;
-  "rds describe-db-instances --db-instance-identifier --query DBInstances[0].DbiResourceId")
-    echo db-ABCDEFGHIJKL01234 ;;
-  "rds describe-db-instances --db-instance-identifier --query DBInstances[0].PendingModifiedValues")
-    cat "${folder}/pending" 2>/dev/null || echo "{}" ;;
-  "rds modify-db-instance --db-instance-identifier --enable-iam-database-authentication --apply-immediately")
-    echo "turned on" ;;
-  *) exit 1 ;;
+  "secretsmanager get-secret-value "*"--query SecretString"*)
+    [ -e "$secret" ] || { echo "(AccessDeniedException)" >&2; exit 254; }
+    cat "$secret" ;;
+  "lambda get-function-url-config --function-name veza-ledger-metrics-${stage}-receiver --query FunctionUrl"*)
+    cat "${folder}/url" ;;
+  "rds describe-db-"*" --query DBInstances[0].DbiResourceId --output json") echo '"db-ABCDEFGHIJKL01234"' ;;
+  "rds describe-db-"*" --query DBClusters[0].DbClusterResourceId --output json") echo '"cluster-ABCDEFGHIJKL01234"' ;;
+  "rds describe-db-"*" --query "*"[0].PendingModifiedValues --output json") about pending "{}" ;;
+  "rds describe-db-"*" --query "*"[0].IAMDatabaseAuthenticationEnabled --output json")
+    about on false
+    [ ! -e "${folder}/turned-on" ] || { echo true >"${folder}/on"; rm "${folder}/turned-on"; } ;;
+  "rds modify-db-"*" --apply-immediately --enable-iam-database-authentication")
+    echo "$*" >>"${folder}/modified"
+    touch "${folder}/turned-on" ;;
+  *) echo "not faked: $*" >&2; exit 1 ;;
 esac
 `;
   await writeFile(path.join(folder, "aws"), aws, { mode: 0o755 });
+  await writeFile(path.join(folder, "sleep"), "#!/bin/sh\n", { mode: 0o755 });
   onTestFinished(() => wipe(stage));
-  /** The page's names, as somebody has edited them. */
-  const names = ((await blocksOf("docs/deploy.md", "sh")).find((block) => block.includes("database=")) ?? "")
-    .replace("HOST:5432/DATABASE", `${address}/ledger?sslmode=verify-full`)
-    .replace("https://push.example.com ", `${inject("pushgatewayUrl")} `)
-    .replace("schema=public", "schema=veza")
-    .replace("ca=$PWD/rds.pem", `ca=${ca}`);
-  /** Runs a block as it is printed, after the names; it must succeed. Resolves to what it printed. */
-  const bash = async (block: string, environment: Record<string, string | undefined> = {}) => {
-    const here = block.replaceAll(/\bpsql -v/g, "PGPASSWORD=master psql -v"); // psql would ask for it.
-    const program = runProgram("bash", ["-euo", "pipefail", "-c", `cd '${project}'\n${names}\n${here}`], {
+  const name = (changes: Record<string, string>) => {
+    const text = Object.entries(changes).reduce((text, [name, value]) => {
+      expect(text).toMatch(new RegExp(`^(export )?${name}='`, "m"));
+      return text.replace(new RegExp(`^((?:export )?${name})='.*?'`, "m"), (_, before) => `${before}='${value}'`);
+    }, names);
+    return writeFile(path.join(project, "names.sh"), text.replaceAll("$HOME/rds.pem", ca));
+  };
+  const names = await readFile("deploy/names.sh", "utf8");
+  /** The names, as somebody has filled them in. */
+  const filledIn = {
+    stage,
+    database: `${address}/ledger?sslmode=verify-full`,
+    admin: "master",
+    schema: "veza",
+    gateway: inject("pushgatewayUrl"),
+    topic: "arn:aws:sns:eu-central-1:123456789012:ledger-alarms",
+  };
+  await name(filledIn);
+  /** Runs a block as it is printed, in a new shell. Resolves to how it ended, and to what it printed. */
+  const paste = async (block: string, environment: Record<string, string | undefined> = {}) => {
+    const here = block.replaceAll(/\bpsql -q/g, "PGPASSWORD=master psql -q"); // psql would ask for it.
+    const program = runProgram("bash", ["-uc", `cd '${project}' && . ./names.sh\n${here}`], {
       ...withoutSettings,
-      STAGE: stage,
+      // What a shell may have from another page: names.sh takes it away.
+      PGPASSWORD: "another",
+      STAGE: "another",
       PATH: `${folder}:${path.resolve("node_modules/.bin")}:${process.env.PATH}`,
       ...environment,
     });
     await program.exited;
-    const output = program.output();
-    expect([program.child.exitCode, output.match(/^✗.*|^.*ERROR.*$/gm)], output).toEqual([0, null]);
+    return { exitCode: program.child.exitCode, output: program.output() };
+  };
+  /** The same, and it must succeed. Resolves to what it printed. */
+  const bash = async (block: string, environment: Record<string, string | undefined> = {}) => {
+    const { exitCode, output } = await paste(block, environment);
+    expect([exitCode, output.match(/^✗.*|^.*ERROR.*$/gm)], output).toEqual([0, null]);
     return output;
   };
   const given: Record<string, Record<string, string>> = {};
@@ -85,11 +111,20 @@ esac
     expect(printed).toContain("Recorded. It is on the gateway.");
     expect(printed).toMatch(new RegExp(`^${url}\nwhsec_\\S+$`, "m"));
   };
-  return { folder, project, bash, keepSecrets, ping };
+  return {
+    folder,
+    project,
+    paste,
+    bash,
+    keepSecrets,
+    ping,
+    rename: (changes: object) => name({ ...filledIn, ...changes }),
+  };
 }
 
 const steps = await blocksOf("docs/deploy.md", "sh", "Steps");
-const [settings = "", secrets = "", database = "", look = ""] = steps;
+const [iam = "", database = "", secrets = "", look = ""] = steps;
+const prefix = "veza-ledger-metrics";
 const rows = `insert into veza.orders (status, hyperswitch_payment_id, created_at) values
   ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`;
 
@@ -98,24 +133,35 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     const rds = await startAsOnRds();
     onTestFinished(() => rds.stop());
     await rds.run(rows);
-    const [settings = "", database = ""] = await blocksOf("docs/passwords.md", "sh");
+    const [database = "", settings = "", passwords = ""] = await blocksOf("docs/passwords.md", "sh");
     const stage = "first-hour";
-    const { bash, keepSecrets, ping } = await startWalk(rds.address, rds.ca, stage);
+    const { project, paste, bash, keepSecrets, ping } = await startWalk(rds.address, rds.ca, stage);
 
-    await bash(settings);
-    await bash(database);
+    expect(await bash(database)).toMatch(/INFO: .* accepted until [\s\S]*^Committed: /m);
+    // Without the secrets, it stops before psql, which would set no password, and say that all is well.
+    const tooEarly = await paste(passwords);
+    expect([tooEarly.exitCode, tooEarly.output]).toEqual([1, expect.stringContaining("(AccessDeniedException)")]);
+    expect(await bash(settings)).toBe("");
+    await bash(passwords);
     const given = structuredClone(await keepSecrets());
-    expect(await bash(`{ ${settings} } || true`)).toContain("Kept: stages.yml");
+    expect((await paste(settings)).output).toContain(`Kept: ${stage} in stages.yml`);
     expect(await keepSecrets()).toEqual(given);
-    await bash(database);
-    expect(await bash(look)).toMatch(/^✓ login +veza_ledger_sampler$[\s\S]*^✓ login +veza_ledger_receiver$/m);
+    await bash(passwords);
+    const seen = await bash(look);
+    expect(seen).toMatch(/^✓ login +veza_ledger_sampler$[\s\S]*^✓ login +veza_ledger_receiver$/m);
+    expect(seen.match(/^✓ settings .*/gm)).toEqual(Array(2).fill(expect.stringMatching(/^✓ settings +valid$/)));
+    expect(load(await readFile(path.join(project, "stages.yml"), "utf8"))).toEqual({
+      [stage]: { region: "eu-central-1", alarmTopicArn: expect.stringMatching(/^arn:aws:sns:/) },
+    });
 
-    const shared = { NODE_EXTRA_CA_CERTS: rds.ca, STAGE: stage };
-    const sampler = { ...withoutSettings, ...shared, SECRET_ID: "veza-ledger-metrics/prod/sampler" };
+    const shared = { NODE_EXTRA_CA_CERTS: rds.ca };
+    const sampler = { ...withoutSettings, ...shared, SECRET_ID: `${prefix}/${stage}/sampler` };
     const tick = runScript("test/programs/tick.ts", [], sampler);
     expect(await tick.printed(/^counts .*/m)).toContain('"stuck_orders":1,');
     expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
-    await ping({ ...shared, SECRET_ID: "veza-ledger-metrics/prod/receiver" });
+    await ping({ ...shared, SECRET_ID: `${prefix}/${stage}/receiver` });
+    // The totals are this stage's by now. The same block still finds nothing that is wrong.
+    expect((await bash(look)).match(/^✓ totals .*/gm)).toHaveLength(4);
   });
 
   it("the page's commands for IAM, without a password", async () => {
@@ -124,23 +170,56 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     onTestFinished(() => admin.end());
     await admin.unsafe(rows);
     const stage = "first-hour-iam";
-    const { folder, project, bash, keepSecrets, ping } = await startWalk(rds.address, rds.certificatesFile, stage);
-    // AWS' own variables are in the shell from the beginning.
-    await writeFile(path.join(folder, "pending"), '{ "DBInstanceClass": "db.t4g.large" }');
-    expect(await bash(settings, awsCredentials)).toMatch(/^IAM .* pending: \{ "DBInstanceClass": "db.t4g.large" \}\n$/);
+    const walk = await startWalk(rds.address, rds.certificatesFile, stage);
+    const { folder, project, paste, bash, keepSecrets, ping, rename } = walk;
+    // Without a name, a step stops, and says which.
+    for (const [block, missing] of [
+      [iam, "topic"],
+      [database, "admin"],
+      [secrets, "gateway"],
+    ] as const) {
+      await rename({ [missing]: "" });
+      expect((await paste(block, awsCredentials)).output).toMatch(
+        new RegExp(`: ${missing}: parameter null or not set`),
+      );
+    }
+    expect([await readdir(project), await keepSecrets()]).toEqual([expect.not.arrayContaining(["stages.yml"]), {}]);
+    await rename({});
+    // Other changes that are pending are AWS', and not ours to apply.
+    await writeFile(path.join(folder, "pending"), '{\n  "DBInstanceClass": "db.t4g.large"\n}\n');
+    expect(await paste(iam, awsCredentials)).toEqual({
+      exitCode: 1,
+      output: "Nothing was changed. Pending changes of 0: {DBInstanceClass:db.t4g.large}\n",
+    });
     await rm(path.join(folder, "pending"));
-    expect(await bash(settings, awsCredentials)).toBe("turned on\nKept: stages.yml\n");
+    expect(await readdir(folder)).not.toContain("modified");
+    expect(await bash(iam, awsCredentials)).toBe("");
+    expect(await bash(iam, awsCredentials)).toBe(`Kept: ${stage} in stages.yml\n`);
+    expect(await readFile(path.join(folder, "modified"), "utf8")).toMatch(/^rds modify-db-instance [^\n]*\n$/); // Once.
+    const aurora = { stage: "other", database: "shop.cluster-abc.eu-central-1.rds.amazonaws.com:5432/ledger" };
+    await rename(aurora);
+    expect(await bash(iam, awsCredentials)).toBe("");
+    await rename({});
     expect(await bash(secrets)).toBe("");
     expect(Object.keys(await keepSecrets()).sort()).toEqual([
-      "veza-ledger-metrics/prod/receiver",
-      "veza-ledger-metrics/prod/sampler",
+      `${prefix}/${stage}/receiver`,
+      `${prefix}/${stage}/sampler`,
     ]);
+    await bash(database, awsCredentials);
+    await admin.unsafe("revoke rds_iam from veza_ledger_sampler");
+    expect((await paste(look, awsCredentials)).output).toMatch(
+      /^✗ Postgres +password authentication failed [\s\S]*?^ {2}→ as a login that may create roles: grant rds_iam to veza_ledger_sampler;$/m,
+    );
     await bash(database, awsCredentials);
     expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);
 
-    const params = load(await readFile(path.join(project, "stages.yml"), "utf8")) as { prod: object };
-    const packaged = await packageService("prod", params.prod);
-    const onAws = { ...awsCredentials, NODE_EXTRA_CA_CERTS: rds.certificatesFile, STAGE: stage };
+    const params = load(await readFile(path.join(project, "stages.yml"), "utf8")) as Record<string, object>;
+    expect(params).toMatchObject({
+      [stage]: { databaseResourceId: "db-ABCDEFGHIJKL01234" },
+      other: { databaseResourceId: "cluster-ABCDEFGHIJKL01234" },
+    });
+    const packaged = await packageService(stage, params[stage] ?? {});
+    const onAws = { ...awsCredentials, NODE_EXTRA_CA_CERTS: rds.certificatesFile };
     const sampler = await startLambda(packaged, "sampler", onAws);
     expect((await sampler.invoke({})).result).toMatchObject({ stuck_orders: 1 });
     expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });

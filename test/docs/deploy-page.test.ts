@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-secret.ts";
 import { signedEvent } from "../helpers/lambda.ts";
 import { needs } from "../helpers/needs.ts";
-import { expectIn } from "../helpers/pages.ts";
+import { blocksOf, expectIn } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -34,15 +34,18 @@ it(
   async () => {
     const folder = await newFolder();
     await cp("deploy", path.join(folder, "deploy"), { recursive: true });
-    const block = example(deployers, /```sh\n(\(set -e\nregion=[\s\S]*?)```/);
-    const commands = [
-      ["region=eu-central-1", "region=eu-west-3"],
-      ["owner=veza owner_id=1234567", "owner=shop owner_id=11"],
-      ["name=veza-ledger-metrics name_id=7654321", "name=numbers name_id=22"],
-    ].reduce((text, [from = "", to = ""]) => text.replace(from, to), block);
+    await writeFile(path.join(folder, "stages.yml"), "dev:\n  region: eu-west-3\nprod:\n  region: eu-west-3\n");
+    const block = example(deployers, /```sh\n(\(set -e\npeople=[\s\S]*?)```/);
+    const names = "AWS_REGION=eu-west-3 stage=prod";
+    const filledIn = block.replace(
+      "owner='' owner_id='' name='' name_id=''",
+      "owner=shop owner_id=11 name=numbers name_id=22",
+    );
+    const commands = `${names}\n${filledIn}`;
     const aws = `case "$1 $2" in
     "sts get-caller-identity") echo 210987654321 ;;
     "iam get-policy" | "iam get-role") [ "$isThere" ] ;;
+    "iam list-policy-versions") echo v3 v4 ;;
     *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
   esac`;
     const printed = await runIn(folder, commands, { aws });
@@ -62,17 +65,23 @@ it(
     expect(workflow).toContain("210987654321:role/deploy-veza-ledger-metrics\n          aws-region: eu-west-3");
     expect(printed + workflow).not.toMatch(/123456789012|eu-central-1|@1234567|@7654321|"7654321"/);
     expect(printed).toContain("function:veza-ledger-metrics-*"); // The service's own name stays.
-    expect(await readdir(folder)).toEqual([".github", "deploy"]);
+    expect(await readdir(folder)).toEqual([".github", "deploy", "stages.yml"]);
+    const boundary = "permissionsBoundaryArn: arn:aws:iam::210987654321:policy/veza-ledger-metrics-boundary";
+    const stages = `dev:\n  region: eu-west-3\nprod:\n  ${boundary}\n  region: eu-west-3\n`;
+    expect(await readFile(path.join(folder, "stages.yml"), "utf8")).toBe(stages);
+    expect(await runIn(folder, `${names}\n${block}`, { aws })).toMatch(/: owner: parameter null or not set\n$/);
     // Again, after a failure or at an upgrade.
     const again = await runIn(folder, `export isThere=yes\n${commands}`, { aws });
+    expect(await readFile(path.join(folder, "stages.yml"), "utf8")).toBe(stages);
+    const newVersion = ["delete-policy-version", "delete-policy-version", "create-policy-version"];
     expect(again.match(/^iam .*/gm)?.map((line) => line.split(" ")[1])).toEqual([
-      "create-policy-version",
-      "create-policy-version",
+      ...newVersion,
+      ...newVersion,
       "update-assume-role-policy",
       "attach-role-policy",
     ]);
     const people = "arn:aws:iam::210987654321:role/engineers";
-    expect(await runIn(folder, commands.replace("people=", `people=${people}`), { aws })).toContain(
+    expect(await runIn(folder, commands.replace("people=''", `people=${people}`), { aws })).toContain(
       `"Action": "sts:AssumeRole", "Principal": { "AWS": "${people}" }`,
     );
     for (const file of await readdir("deploy")) {
@@ -105,6 +114,25 @@ it("docs/deploy.md says how many functions an account has to be able to run for 
   const keptByAws = 100;
   const text = `may run fewer than ${keptByAws + reserved} functions at once: a stage reserves ${reserved}, and AWS keeps ${keptByAws}`;
   await expectIn([["docs/deploy.md", text]]);
+});
+
+it.each([
+  "deploy",
+  "passwords",
+  "who-may-deploy",
+  "drill",
+  "alarms",
+  "rotation",
+  "removal",
+  "first-day",
+  "people-on-call",
+])("docs/%s.md has no comment in its blocks, which zsh would run as a command", async (page) => {
+  const blocks = (await blocksOf(`docs/${page}.md`, "sh")).join("").replaceAll(/'[^']*'|"[^"]*"/g, "");
+  expect(blocks.match(/^.*(?<!\S)#.*$/gm)).toBeNull();
+});
+
+it("docs/deploy.md is read in less than 8 minutes, at 230 words a minute", async () => {
+  expect((await readFile("docs/deploy.md", "utf8")).split(/\s+/).length).toBeLessThan(8 * 230);
 });
 
 it("shows the smallest event that the receiver takes when it is invoked directly", () => {

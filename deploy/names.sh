@@ -1,0 +1,26 @@
+# The names of a stage on AWS, for the steps of docs/deploy.md. Copy this to names.sh beside README.md, which git
+# ignores, since it may have the gateway's password. Fill it in there, and load it into each new shell: . ./names.sh
+# A second stage gets a copy of its own, such as names-staging.sh. A step stops if a name that it needs is empty.
+
+stage='prod'     # each stage has a database of its own
+database=''      # HOST:5432/DATABASE, with the host's name as RDS prints it
+admin=''         # the login that is to install it: RDS' master, or another that may create roles
+schema='public'  # the ledger's schema
+timezone='UTC'   # the time zone of timestamps that are stored without one
+gateway=''       # the Pushgateway: https://push.example.com, or https://user:password@push.example.com. In a user or
+                 # password, write @ / ? # % : ' as %40 %2F %3F %23 %25 %3A %27. For VictoriaMetrics, it is
+                 # http://HOST:8428/api/v1/import/prometheus
+token=''         # a bearer token of the gateway, if it asks for one
+topic=''         # the ARN of the alarms' SNS topic, or none: then they notify nobody
+repository=''    # where people read these files, for links in alerts: https://github.com/OWNER/NAME/blob/main
+grafana=''       # your Grafana, for links in alerts: https://grafana.internal
+alertmanager=''  # the configuration file of your Alertmanager, or a copy of it on this machine
+authority=''     # the file of your own certificate authority, if it signed Postgres' certificate; not for RDS
+export AWS_REGION='eu-central-1'
+
+export AWS_PAGER='' # So that aws opens no pager in the middle of a step.
+unset DATABASE_URL LEDGER_SCHEMA LEDGER_TIMEZONE PGPASSWORD PUSHGATEWAY_URL PUSHGATEWAY_TOKEN STAGE WEBHOOK_SECRET
+ca=${authority:-$HOME/rds.pem}
+[ -e "$ca" ] || { curl -sSfo "$ca.part" https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem &&
+  mv "$ca.part" "$ca"; }
+export NODE_EXTRA_CA_CERTS="$ca" PGSSLROOTCERT="$ca" PGSSLMODE=verify-full
