@@ -206,7 +206,7 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
       `${prefix}/${stage}/sampler`,
     ]);
     await bash(database, awsCredentials);
-    await admin.unsafe("revoke rds_iam from veza_ledger_sampler");
+    await admin.unsafe("set role master; revoke rds_iam from veza_ledger_sampler; reset role");
     expect((await paste(look, awsCredentials)).output).toMatch(
       /^✗ Postgres +password authentication failed [\s\S]*?^ {2}→ as a login that may create roles: grant rds_iam to veza_ledger_sampler;$/m,
     );

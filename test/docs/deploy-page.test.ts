@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-secret.ts";
+import { findProgram } from "../helpers/find-program.ts";
 import { signedEvent } from "../helpers/lambda.ts";
 import { needs } from "../helpers/needs.ts";
 import { blocksOf, expectIn } from "../helpers/pages.ts";
@@ -129,6 +130,24 @@ it.each([
 ])("docs/%s.md has no comment in its blocks, which zsh would run as a command", async (page) => {
   const blocks = (await blocksOf(`docs/${page}.md`, "sh")).join("").replaceAll(/'[^']*'|"[^"]*"/g, "");
   expect(blocks.match(/^.*(?<!\S)#.*$/gm)).toBeNull();
+});
+
+it("docs/deploy.md says whether a page of the stage goes to people, and that the examples are still there", async () => {
+  const block = (await blocksOf("docs/deploy.md", "sh")).find((text) => text.startsWith("route=")) ?? "";
+  const { file } = await findProgram("amtool");
+  const folder = await newFolder();
+  const shipped = await readFile("config/alertmanager/alertmanager.yml", "utf8");
+  const config = path.join(folder, "alertmanager.yml");
+  const saysOf = async (text: string, stage: string) => {
+    await writeFile(config, text);
+    return runIn(folder, `alertmanager='${config}' stage='${stage}'\n${block}`, { amtool: `exec ${file} "$@"` });
+  };
+  expect(await saysOf(shipped, "prod")).toMatch(
+    /^Right: prod's pages go to pages\.\n\d+: .*127\.0\.0\.1:9999[\s\S]*\nWrong: these are examples\.\n$/,
+  );
+  const filledIn = shipped.replaceAll("127.0.0.1:9999", "pager.example.com").replaceAll("pages", "veza-ledger-pages");
+  expect(await saysOf(filledIn, "prod")).toBe("Right: prod's pages go to veza-ledger-pages.\n");
+  expect(await saysOf(filledIn, "shop")).toBe("Wrong, if customers pay on shop: its pages go to tickets.\n");
 });
 
 it("docs/deploy.md is read in less than 8 minutes, at 230 words a minute", async () => {
