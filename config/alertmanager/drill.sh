@@ -25,7 +25,7 @@ end() {
   overdue 0
   echo "Ends the drill: wait for 2 minutes."
   sleep 120
-  gateway -X DELETE
+  gateway -X DELETE || echo "The drill's group stays on the gateway, with 0 rows."
   echo "Ended. The page resolves within 22 minutes."
 }
 

@@ -305,5 +305,5 @@ it("says in its last line whether one can go on", async () => {
   await run("insert into orders (status) values ('requires_capture')");
   expect(await summaryOf()).toMatch(/^Nothing is wrong, so go on\. Doubtful: status of orders\.$/);
   await run("alter table refunds rename to gone");
-  expect(await summaryOf()).toMatch(/^Wrong: table refunds, .*\. Apply what the lines with → say, and look again\.$/);
+  expect(await summaryOf()).toBe("Wrong: table refunds. Apply what the lines with → say, and look again.");
 });
