@@ -83,8 +83,8 @@ async function examine(functions: Functions, settled: string[], print: Print): P
 /** The last line: whether somebody who installs the service can go on. */
 function summary(wrongs: string[], doubts: string[]): string {
   if (wrongs.length > 0) return `Wrong: ${wrongs.join(", ")}. Apply what the lines with → say, and look again.`;
-  if (doubts.length > 0) return `Nothing is wrong, so go on. Doubtful: ${doubts.join(", ")}.`;
-  return "All is well.";
+  if (doubts.length > 0) return `Nothing is wrong. Doubtful: ${doubts.join(", ")}.`;
+  return "Nothing is wrong.";
 }
 
 /** Looks at settings, Postgres and gateway, as far as each can be reached. */

@@ -22,7 +22,7 @@ export function findingsIn(output: string) {
     return step.slice(0, -1);
   };
   const findings: { line: string; steps: string[] }[] = [];
-  const found = output.replace(/\n(All is well|Nothing is wrong|Wrong: ).*\n?$/, "");
+  const found = output.replace(/\n(Nothing is wrong|Wrong: ).*\n?$/, "");
   for (const line of found.replaceAll(/\n {31}expected: .*(\n {31}.*)*/g, "").split("\n")) {
     const last = findings.at(-1);
     if (line.startsWith("  → ")) last?.steps.push(withoutSemicolon(line.slice(4)));
