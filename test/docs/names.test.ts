@@ -76,6 +76,33 @@ it("no line of the code is over 120 characters, but of the tests, whose strings 
   expect(long).toEqual([]);
 });
 
+const documents = globSync(["*.md", "{docs,clients/go}/**/*.md"]);
+/** A document without its code and tables. */
+const proseOf = async (file: string) =>
+  (await readFile(file, "utf8")).replaceAll(/^ *```[\s\S]*?^ *```$/gm, "\n").replaceAll(/^ *\|.*$/gm, "\n");
+
+it("no line of a document is over 120 characters, but of tables", async () => {
+  const long: string[] = [];
+  for (const file of documents) {
+    const lines = (await proseOf(file)).split("\n").filter((line) => [...line].length > 120);
+    long.push(...lines.map((line) => `${file}: ${line}`));
+  }
+  expect(long, `break these lines:\n${long.join("\n")}`).toEqual([]);
+});
+
+it("no sentence of a document has over 30 words: code is one, and a link as many as it shows", async () => {
+  const long: string[] = [];
+  for (const file of documents) {
+    const shown = (await proseOf(file)).replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").replaceAll(/`[^`]*`/g, "code");
+    const sentences = shown
+      .split(/\n\s*\n|\n(?= *(?:[-*]|\d+\.) )|\n(?=#)/)
+      .flatMap((part) => part.replaceAll(/\s+/g, " ").split(/(?<=[.!?][)"*]*) /));
+    const counted = sentences.map((text) => [text, text.split(" ").filter((word) => /\w/.test(word)).length] as const);
+    for (const [text, words] of counted) if (words > 30) long.push(`${file}: ${words} words: ${text}`);
+  }
+  expect(long, `split these sentences:\n${long.join("\n")}`).toEqual([]);
+});
+
 /** Only rules read these, and a recording rule of theirs is shown, or an alert. */
 const { checkInserts, watches, nearlyStuck } = blindnessMetric;
 const forRules: string[] = [checkInserts, watches, nearlyStuck, acceptedUntilMetric];
