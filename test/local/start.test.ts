@@ -125,7 +125,7 @@ describe("a demo, in a shell that has settings of another stage", () => {
   );
 
   it(
-    "shows in a browser pages before tickets, when a row fires, and an accepted row as one that does not",
+    "shows in a browser pages before tickets, when a row is overdue, and an accepted row as one that does not",
     skippedBecause(!chromium && "not on the PATH: chromium"),
     async () => {
       const oncall = postgres(await demo.address("Postgres"), { max: 1 });
@@ -133,7 +133,7 @@ describe("a demo, in a shell that has settings of another stage", () => {
         select * from ledger_metrics.accept('failed_transfers', '{2001}', 'known', now() + interval '1 day'); commit`);
       await oncall.end();
       await expect.poll(async () => (await stack()).evidence.accepted.failed_transfers).toBe(1);
-      // Of these, a new row fires only after 9 minutes.
+      // Of these, a new row is overdue only after 9 minutes.
       const young = async () => {
         const { stuck_orders: orders = [], stuck_refunds: refunds = [] } = (await stack()).rows;
         return [...orders, ...refunds].filter(({ fires }) => !fires);
@@ -143,7 +143,7 @@ describe("a demo, in a shell that has settings of another stage", () => {
       expect(shown).toMatch(
         /<div class="count green">1 (?:(?!<article).)*<li class="dim">2001, 3 days: accepted<\/li>/,
       );
-      expect(shown).toMatch(/<li class="orange">\d+, \d+ min: fires in \d+ (s|min)<\/li>/);
+      expect(shown).toMatch(/<li class="orange">\d+, \d+ min: overdue in \d+ (s|min)<\/li>/);
       expect([...shown.matchAll(/<article id="(\w+)"/g)].map(([, id]) => id)).toEqual(
         ["stuck_orders", "orphan_refunds", "stuck_refunds", "failed_transfers"].concat("pending_reversals"),
       );
