@@ -177,6 +177,19 @@ function tarHeader(name: string, mode: number, size: number, type: "0" | "5"): B
   return block;
 }
 
+/** Writes files, by their names, into a folder: all of them, or none where one cannot be written, as on a full disk. */
+export function writeAll(folder: string, files: Record<string, string | Uint8Array>): void {
+  const partOf = (name: string) => path.join(folder, `${name}.part`);
+  mkdirSync(folder, { recursive: true });
+  try {
+    for (const [name, content] of Object.entries(files)) writeFileSync(partOf(name), content);
+  } catch (error) {
+    for (const name of Object.keys(files)) rmSync(partOf(name), { force: true });
+    throw error;
+  }
+  for (const name of Object.keys(files)) renameSync(partOf(name), path.join(folder, name));
+}
+
 /** Makes the archive and its checksum. Prints the archive's path. */
 async function main(arch: string = process.arch): Promise<void> {
   if (!Object.hasOwn(machines, arch)) throw new Error(`there is no archive for ${arch}: ask for x64 or arm64`);
@@ -184,11 +197,7 @@ async function main(arch: string = process.arch): Promise<void> {
   const name = `${manifest.name}-${manifest.version}-linux-${arch}.tar.gz`;
   const packed = gzipSync(tar);
   const sha256 = createHash("sha256").update(packed).digest("hex");
-  const dist = path.join(project, "dist");
-  mkdirSync(dist, { recursive: true });
-  writeFileSync(path.join(dist, `${name}.part`), packed); // A full disk leaves no archive that is cut off.
-  renameSync(path.join(dist, `${name}.part`), path.join(dist, name));
-  writeFileSync(path.join(dist, `${name}.sha256`), `${sha256}  ${name}\n`);
+  writeAll(path.join(project, "dist"), { [name]: packed, [`${name}.sha256`]: `${sha256}  ${name}\n` });
   console.log(`dist/${name}`);
 }
 
