@@ -106,6 +106,10 @@ async function run(): Promise<void> {
   say("Page", pageUrl, "  open it; deliveries are posted to it, too");
   say("Postgres", oncallUrl, ifNotAt(postgresPort, oncallUrl));
   say("Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url));
+  if (port !== receiverPort || postgres.port !== postgresPort) {
+    const settings = `RECEIVER_URL=${pageUrl} DEMO_DATABASE_URL='${adminUrl}?sslmode=disable'`;
+    say("First paste", `export ${settings}`, "  into other terminals, before the examples");
+  }
   await startWatching(stack, await localRules(pageUrl));
   console.log(`Ctrl-C stops everything, and deletes its data. A tick every ${everySeconds} s:`);
 

@@ -9,6 +9,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import type { Alerts } from "../../local/alerts.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import type { Stack } from "../../local/page.ts";
+import { freePort } from "../../local/ports.ts";
 import type { Rows } from "../../local/rows.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { skippedBecause } from "../helpers/needs.ts";
@@ -37,7 +38,8 @@ describe("a demo, in a shell that has settings of another stage", () => {
   let page: string;
 
   beforeAll(async () => {
-    demo = await startDemo({ STAGE: "prod", PUSHGATEWAY_TOKEN: "token", CA_CERTIFICATES: "none" });
+    const PORT = String(await freePort()); // Not the usual port.
+    demo = await startDemo({ PORT, STAGE: "prod", PUSHGATEWAY_TOKEN: "token", CA_CERTIFICATES: "none" });
     page = await demo.address("Page");
     await demo.printed(/"message":"tick"/);
   });
@@ -70,6 +72,15 @@ describe("a demo, in a shell that has settings of another stage", () => {
     );
     return stdout;
   };
+
+  it("prints what the examples need in other terminals, where a usual port is taken", async () => {
+    const line = await demo.printed(/^First paste +(export .*') {2}/m);
+    const { stdout } = await promisify(execFile)("sh", ["-c", `${line}; echo "$RECEIVER_URL $DEMO_DATABASE_URL"`]);
+    const [receiverUrl, databaseUrl = ""] = stdout.trim().split(" ");
+    expect(receiverUrl).toBe(page);
+    expect(URL.parse(databaseUrl)?.port).toBe(URL.parse(await demo.address("Postgres"))?.port);
+    expect(databaseUrl).toMatch(/^postgres:[/][/]postgres:postgres@127[.]0[.]0[.]1:\d+[/]postgres[?]sslmode=disable$/);
+  });
 
   it("shows counts and money of the demo ledger, and what is about to fire", async () => {
     await expect.poll(counts).toMatchObject({ failed_transfers: 1, orphan_refunds: 2, pending_reversals: 0 });
