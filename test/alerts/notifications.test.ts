@@ -315,7 +315,7 @@ async function follow(stage: string, page: string, begin: string): Promise<void>
   const printed = (await blocksOf(`docs/${page}.md`, "sh")).find((block) => block.startsWith(begin));
   if (!printed) throw new Error(`${page} has no command that begins with ${begin}`);
   // A script that the page names is pasted whole.
-  const [, script] = /^PUSHGATEWAY_URL=\S+ (\S+\.sh)$/m.exec(printed) ?? [];
+  const [, script] = /^PUSHGATEWAY_URL=.* (\S+\.sh)$/m.exec(printed) ?? [];
   const command = script ? await readFile(script, "utf8") : printed;
   const here = command
     .replaceAll("https://push.example.com", gateway.url)
