@@ -99,8 +99,9 @@ func Enqueue(ctx context.Context, tx Tx, events ...Event) error {
 // and no other work has it. It has 1 to 240 printable ASCII characters, without spaces and full stops.
 //
 // isNew is false if the outbox had these events under this id before: they count once, and this call has written
-// nothing. So if the work was done twice, and should count twice, the id does not name the work. Without events, isNew
-// is false as well. If the outbox has other events under the id, the error wraps [ErrIDTaken].
+// nothing. The outbox keeps the id for a year after it was sent. So if the work was done twice, and should count twice,
+// the id does not name the work. Without events, isNew is false as well. If the outbox has other events under the id,
+// the error wraps [ErrIDTaken].
 func EnqueueAs(ctx context.Context, tx Tx, id string, events ...Event) (isNew bool, err error) {
 	encoded, err := encode(id, events)
 	if err != nil || len(events) == 0 {

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -77,10 +76,8 @@ func TestARowThatAnEarlierVersionHasTriedIsSent(t *testing.T) {
 
 func TestADuplicateOfWhatWasNeverSentIsLogged(t *testing.T) {
 	db := open(t)
-	status := 200
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Retry-After", "600")
-		answer(w, status, `{"status":"duplicate","published":true}`)
+		answer(w, 200, `{"status":"duplicate","published":true}`)
 	})
 	for _, c := range []struct {
 		id, before string
@@ -95,7 +92,7 @@ func TestADuplicateOfWhatWasNeverSentIsLogged(t *testing.T) {
 			run(t, db, "update ledger_metrics_outbox set "+c.before+" where id = $1", c.id)
 		}
 		var log strings.Builder
-		client.Logger = slog.New(slog.NewTextHandler(io.Writer(&log), nil))
+		client.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 1})
 		line := "level=WARN msg=\"delivery was counted before its first attempt; if another sender has used this id for the " +
 			"same events, these are not counted\" id=" + c.id + " events=\"1 orphan refund\""
