@@ -19,7 +19,7 @@ import { startTlsFront } from "../helpers/tls.ts";
 import * as chaos from "./deliveries.ts";
 import { type Restartable, restartableLedger, restartablePushgateway, sessionOn, settingsOn } from "./servers.ts";
 
-const seconds = Number(process.env.CHAOS_SECONDS ?? 12);
+const seconds = Number(process.env.CHAOS_SECONDS ?? 6);
 const seed = Number(process.env.CHAOS_SEED ?? randomBytes(4).readUInt32LE());
 /** A busy machine may take so much longer to let enough happen. */
 const moreMs = 200_000;

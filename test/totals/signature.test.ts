@@ -26,7 +26,7 @@ const verify = (headers: Record<string, string | undefined>, body: string, secre
 
 it("agrees with the reference implementation on any delivery, of any size", () => {
   const oracle = new Webhook(secret);
-  const anyBody = fc.oneof(fc.string({ unit: "binary" }), fc.constant("é".repeat(200_000)));
+  const anyBody = fc.string({ unit: "binary" });
   const anyChange = fc.constantFrom("none", "id", "timestamp", "body", "signature", "secret", "version", "a zero more");
   const property = fc.property(fc.stringMatching(/^[!-~]{1,40}$/), anyBody, anyChange, (id, body, change) => {
     const timestamp = now();
@@ -55,7 +55,10 @@ it("agrees with the reference implementation on any delivery, of any size", () =
     expect(isTaken(() => verify(headers, sent, [newSecret(), secret, newSecret()]))).toBe(expected);
     expect(expected).toBe(is("none") || is("a zero more"));
   });
-  fc.assert(property, { numRuns: 400 });
+  // The reference implementation takes tenths of a second for a large body.
+  const large = "é".repeat(200_000);
+  const examples: [string, string, string][] = ["none", "body"].map((change) => ["msg_1", large, change]);
+  fc.assert(property, { numRuns: 400, examples });
 });
 
 it("repeats nothing of a request in a refusal: the log keeps each text", () => {
