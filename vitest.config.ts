@@ -1,4 +1,5 @@
 import "./commands/needs-node.js";
+import { globSync, readFileSync } from "node:fs";
 import { availableParallelism, loadavg } from "node:os";
 import path from "node:path";
 import { defineConfig } from "vitest/config";
@@ -32,6 +33,11 @@ const unit = [
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
 const docs = ["add-a-check", "first-commands", "walk"].map((name) => `test/docs/${name}.test.ts`);
+
+/** Tests that load a handler: its module keeps connections and secrets, so each of these has a process of its own. */
+const handlers = globSync("test/*/*.test.ts", { cwd: import.meta.dirname }).filter((file) =>
+  readFileSync(path.join(import.meta.dirname, file), "utf8").includes('"../../handlers/'),
+);
 
 /**
  * What takes longest: Go, which compiles first, what waits by the clock, then the rest. A fresh clone has no last run
@@ -98,10 +104,13 @@ export default defineConfig({
         test: {
           name: "real",
           include: ["test/**/*.test.ts"],
-          exclude: [...unit, ...docs],
+          exclude: [...unit, ...docs, ...handlers],
           globalSetup: "test/setup.ts",
+          setupFiles: "test/helpers/own-environment.ts",
+          isolate: false,
         },
       },
+      { extends: true, test: { name: "handlers", include: handlers, globalSetup: "test/setup.ts" } },
       { extends: true, test: { name: "docs", include: docs, maxConcurrency: 3, testTimeout: 300_000 } },
     ],
   },

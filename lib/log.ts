@@ -52,9 +52,11 @@ export function log(level: Level, ...line: Line): void {
   write(level, ...line);
 }
 
-/** Replaces the writer of all further lines, for instance to print them for people at a terminal. */
-export function writeLogWith(writer: Writer): void {
+/** Replaces the writer of all further lines, as to print them for people at a terminal. Returns the earlier writer. */
+export function writeLogWith(writer: Writer): Writer {
+  const earlier = write;
   write = writer;
+  return earlier;
 }
 
 /** The log fields of an error: its code (SQLSTATE or Node's), if any, and its message; no stack, query or detail. */

@@ -5,13 +5,19 @@ import net from "node:net";
 /** Ports that this process has reserved, each by a UDP socket of the same number. The system frees them at its end. */
 const reserved = new Map<number, Socket>();
 
+/** Where commands look for an Alertmanager, if they are told no other address. */
+const alertmanagerPort = 9093;
+
 /**
- * The first port from `preferred` on that is free on 127.0.0.1; with 0, any free port. Two stacks that start at the
- * same time get different ports: each is reserved, by its number in UDP, until this process ends.
+ * The first port from `preferred` on that is free on 127.0.0.1, and is not Alertmanager's; with 0, any free port. Two
+ * stacks that start at the same time get different ports: each is reserved, by its number in UDP, until this process
+ * ends.
  */
 export async function freePort(preferred = 0): Promise<number> {
   for (let next = 0; next < 100; next += 1) {
-    const free = await ifFree(preferred && preferred + next);
+    const port = preferred && preferred + next;
+    if (port === alertmanagerPort) continue;
+    const free = await ifFree(port);
     if (free && (await reserve(free))) return free;
   }
   throw new Error(`no free port from ${preferred} to ${preferred + 99}`);

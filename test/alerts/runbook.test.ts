@@ -474,7 +474,9 @@ describe("the commands", withShell, () => {
 /** Lines of the functions' log, one for each message that an entry looks for. A message that is gone has no type. */
 function logLines(): string {
   const lines: string[] = [];
-  writeLogWith((level, message, fields) => void lines.push(JSON.stringify({ level, message, ...fields })));
+  const earlier = writeLogWith(
+    (level, message, fields) => void lines.push(JSON.stringify({ level, message, ...fields })),
+  );
   const failure = { code: "42703", reason: 'column "status" does not exist' };
   log("info", "tick", { duration_seconds: 0.1, stuck_orders: 1 });
   log("error", "check failed", { check: "stuck_orders", ...failure });
@@ -484,6 +486,7 @@ function logLines(): string {
   log("warn", "counters held", { by: { veza_reconciler_orphan_refunds_total: 1 } });
   log("warn", "totals not published", { reason: "the Pushgateway answered 400" });
   log("error", "delivery not confirmed", { id: "sweep-1", ...failure });
+  writeLogWith(earlier);
   return `${lines.join("\n")}\n`;
 }
 

@@ -43,7 +43,7 @@ it.each([true, false])(
     const eventsOf = () => senders.deliveries.reduce((sum, { size }) => sum + size, 0);
     /** A run in which little happened would prove little. */
     const hasProven = () =>
-      eventsOf() > (seconds < 150 ? 1_000 : 100_000) &&
+      eventsOf() > (seconds < 150 ? 500 : 100_000) &&
       Math.min(ticker.ticks.done, answersOf()["200 duplicate"] ?? 0) > 2;
     const struck = await strike(stack, receivers, isOver);
     await Promise.all([ticker.ended, senders.ended]);

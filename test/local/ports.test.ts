@@ -15,3 +15,7 @@ it("gives a port to one process only, though nobody listens there yet", async ()
   const { output } = await runScript("test/programs/free-port.ts", [String(port)]).exited;
   expect(Number(output)).toBeGreaterThan(port);
 });
+
+it("gives nobody the port at which commands look for an Alertmanager", async () => {
+  expect(await freePort(9093)).toBeGreaterThan(9093);
+});

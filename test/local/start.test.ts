@@ -123,8 +123,16 @@ describe("a demo, in a shell that has settings of another stage", () => {
     skippedBecause(!chromium && "not on the PATH: chromium"),
     async () => {
       const script = "<img/src=x/onerror=document[`title`]=`run`>";
-      await runScript("commands/send.ts", ["ping", "--id", script], { ...withoutSettings, RECEIVER_URL: page }).exited;
-      const stdout = await browse();
+      const send = () =>
+        runScript("commands/send.ts", ["ping", "--id", script], { ...withoutSettings, RECEIVER_URL: page }).exited;
+      await send();
+      let isDrawn = false;
+      const drawn = browse().finally(() => {
+        isDrawn = true;
+      });
+      // The page shows the last lines alone, and a browser may take as long to start as the ticks of these lines.
+      while (!isDrawn) await send();
+      const stdout = await drawn;
       expect(stdout).toMatch(/<div class="count red">1 <small>\d+\.\d\d(&nbsp;|\s)EUR<\/small><\/div>/);
       expect(stdout).toMatch(/<div class="count green">0<\/div>/);
       expect(stdout).toMatch(/<b class="orange">fires in \d+ (s|min)<\/b>/);

@@ -19,7 +19,7 @@ const entry = isFolder
 const { postgres } = await import(entry);
 const [, version = "unknown"] = / (\d.*)$/m.exec(execFileSync(postgres, ["--version"]).toString()) ?? [];
 console.log(`PostgreSQL ${version} (${postgres})`);
-const { status } = spawnSync("vitest", ["run", "--project", "unit", "--project", "real", ...files], {
+const { status } = spawnSync("vitest", ["run", "--project", "!docs", ...files], {
   stdio: "inherit",
   env: { ...process.env, POSTGRES_PACKAGE: entry },
 });

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { demoSecret } from "../../commands/demo-secret.ts";
 import { databaseForTest } from "../helpers/database.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 import { needs } from "../helpers/needs.ts";
 import { newSecret, startReceiver } from "../helpers/receiver.ts";
 
@@ -26,7 +27,7 @@ it.each([
     const page = await readFile("docs/events.md", "utf8");
     const [, example = ""] = /### curl\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(page) ?? [];
     const { stdout } = await promisify(execFile)("bash", ["-c", `set -euo pipefail\n${example}`], {
-      env: { ...process.env, RECEIVER_URL: url, ...environment },
+      env: { ...process.env, ...withoutSettings, RECEIVER_URL: url, ...environment },
     });
     expect(stdout).toContain(printed);
     expect(await admin`select from ledger_metrics.deliveries`).toHaveLength(counted);

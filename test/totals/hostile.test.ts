@@ -121,7 +121,7 @@ const givenAway = new RegExp(`${key}|${others}`, "i");
 
 it("reads no secret for 2,000 malformed requests, and one for 2,000 forged ones", async () => {
   // The clock stands still: secrets are read again, and a reason is logged again, after seconds.
-  vi.useFakeTimers({ toFake: ["Date"] });
+  vi.useFakeTimers({ toFake: ["Date", "performance"] });
   onTestFinished(() => void vi.useRealTimers());
   const log = captureLog();
   const statuses = new Set<number>();
