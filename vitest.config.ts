@@ -75,7 +75,7 @@ export default defineConfig({
     // Most tests wait for something, so that a core has room for four files at a time; where others work too, for two.
     // Limits of the service, as of a statement, would end what an overloaded machine holds up. Nothing is tried again:
     // a test repeats only what it arranges, as a dial, and waits for a state.
-    maxWorkers: availableParallelism() * (Number(loadavg()[0]) > 0.75 * availableParallelism() ? 2 : 4),
+    maxWorkers: availableParallelism() * (Number(loadavg()[0]) > 3 * availableParallelism() ? 2 : 4),
     sequence: { sequencer: LongestFirst },
     // Faults last until the service's own limits end them, after 25 s at most. The rest is for a machine that does
     // other things at the same time: these time-outs prove nothing.
