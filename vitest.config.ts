@@ -72,7 +72,7 @@ useTemporaryFolder();
 export default defineConfig({
   test: {
     reporters: ["default", ...(process.env.GITHUB_ACTIONS ? ["github-actions"] : []), new Skipped()],
-    // Most tests wait for something, so that a core has room for four files at a time; where others work too, for two.
+    // Most tests wait for something, so that a core has room for four files at a time; on a very busy machine, two.
     // Limits of the service, as of a statement, would end what an overloaded machine holds up. Nothing is tried again:
     // a test repeats only what it arranges, as a dial, and waits for a state.
     maxWorkers: availableParallelism() * (Number(loadavg()[0]) > 3 * availableParallelism() ? 2 : 4),

@@ -121,9 +121,12 @@ try {
   const settingsFor = (databaseUrl: string): Record<string, string> => {
     return { DATABASE_URL: databaseUrl, PUSHGATEWAY_URL: gateway.url, WEBHOOK_SECRET: demoSecret };
   };
-  const call = async (handler: string, databaseUrl: string, times: number, env = settingsFor(databaseUrl)) => {
+  const call = async (handler: string, databaseUrl: string, times: number) => {
     const args = [path.join(folder, `${handler}.mjs`), String(times)];
-    const { stdout } = await promisify(execFile)(process.execPath, args, { env, maxBuffer: 2 ** 24 });
+    const { stdout } = await promisify(execFile)(process.execPath, args, {
+      env: settingsFor(databaseUrl),
+      maxBuffer: 2 ** 24,
+    });
     if (/"level":"(warn|error)"/.test(stdout)) throw new Error(stdout);
     return JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as {
       calls: { ms: number; cpuMs: number }[];

@@ -141,7 +141,7 @@ it("docs/deploy.md says whether a page of the stage goes to people, and that the
   const saysOf = async (text: string, stage: string) => {
     await writeFile(config, text);
     const said = await runIn(folder, `alertmanager='${config}' stage='${stage}'\n${block}`, {
-      amtool: `exec ${file} "$@"`,
+      amtool: `exec '${file}' "$@"`,
     });
     return said.replace(/^Warning: --config\.file flag overrides .*\n/, ""); // amtool's own, on any call with a file.
   };
