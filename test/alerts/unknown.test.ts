@@ -2,7 +2,9 @@
 // Prometheus' own promtool. lost-webhooks.test.ts does the same to the pages about lost webhooks.
 import { expect, it } from "vitest";
 import { minutesOf, notation, play, type RuleGroup } from "../../bench/promtool.ts";
+import { alertOf } from "../../config/words-of-checks.ts";
 import { blindnessMetric } from "../../lib/counts/blindness.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { checkSuccessMetric, openAgeMetric, overdueMetric } from "../../lib/counts/counting.ts";
 import { sampleTimestampMetric } from "../../lib/counts/sample.ts";
 import { reconcilerMetric } from "../../lib/totals/events.ts";
@@ -115,6 +117,9 @@ it.each([
 
 it("every page is played, here or with lost webhooks, but for the one about no tick of any stage", async () => {
   const shipped = (await shippedAlerts()).filter(({ labels }) => labels.severity === "page");
-  const names = new Set(shipped.map(({ alert }) => alert.replace("VezaLedger", "")));
+  // The alerts of checks are generated alike, but for the orphans': one is played.
+  const alike = checks.filter(({ id }) => id !== "stuck_orders" && id !== "orphan_refunds").map(alertOf);
+  const different = shipped.filter(({ alert }) => !alike.includes(alert));
+  const names = new Set(different.map(({ alert }) => alert.replace("VezaLedger", "")));
   expect([...names].sort()).toEqual([...hours.pages, ...days.pages, "SamplerAbsent"].sort());
 });
