@@ -1,7 +1,7 @@
 // What the database has to have besides the ledger and config/postgres/schema.sql: logins and their rights. `npm run
-// generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares. By hand, roles.sql also
-// grants connect, usage of schemas and plpgsql, and pg_read_all_stats to people on call. Settings are the functions'
-// own: lib/postgres/transaction.ts.
+// generate` writes the grants of config/postgres/roles.sql from it, and the doctor compares the rights to tables. By
+// hand, roles.sql also grants connect, usage of schemas and plpgsql, pg_read_all_stats to people on call, and rds_iam.
+// Settings are the functions' own: lib/postgres/transaction.ts.
 import { checks } from "../lib/counts/checks.ts";
 
 /**

@@ -5,7 +5,8 @@
 -- -v schema     the schema with the ledger's tables, written as in the sampler's LEDGER_SCHEMA. It may be several, such
 --               as veza_ledger_views,public: each table is taken from the first of them that has it
 -- -v timezone   the sampler's LEDGER_TIMEZONE, which veza_ledger_oncall gets for psql
--- -v iam=yes    on RDS and Aurora: the functions log in with IAM, and no longer with a password
+-- -v iam=yes    on RDS and Aurora: the functions log in with IAM, and no longer with a password. This holds for the
+--               logins in each database of the server, for veza_ledger, and for the logins that AWS' rotation makes
 --
 -- Without them, the schema is public and the zone UTC, as they are for the sampler.
 --
@@ -135,6 +136,10 @@ begin
   end if;
 end $$;
 
+-- The logins are the server's. Whoever runs this for another database waits until the commit, here if it makes them,
+-- and else at the comment below; and so for longer than a psql that is cut off keeps its transaction.
+set local lock_timeout = '15s';
+
 -- The logins, and how many connections each may have. veza_ledger is for both functions in one process. A role of the
 -- application's may have one of these names: the rollback drops what a login owns.
 do $$
@@ -167,22 +172,47 @@ exception when unique_violation then
   null; -- Whoever runs this for another database of the server was first, and has made them all.
 end $$;
 
--- The logins are the server's. Whoever runs this for another database waits here until the commit: of two changes of a
--- login at once, Postgres refuses one. Of the statements about a login, a comment is the only one that locks it.
+-- Of two changes of a login at once, Postgres refuses one. Of the statements here about a login, a comment is the only
+-- one that locks it against another of its kind.
 comment on role veza_ledger_sampler is 'veza-ledger-metrics: counts rows every minute';
+set local lock_timeout = '2s';
 
 -- The logins that log in with IAM. RDS takes no password for a member of rds_iam, so only -v iam=yes asks for it.
-do $$ begin
-  if current_setting('ledger_metrics.iam', true) = 'yes' then
+-- Nobody else may become one, not even to grant it: RDS would refuse the administrator's own password.
+do $$
+declare
+  given constant text := current_setting('ledger_metrics.iam', true);
+  logins regrole[];
+  problem text;
+begin
+  if given not in ('yes', 'no') then
+    raise exception '-v iam is %, and has to be yes or no', quote_literal(given);
+  end if;
+  if given = 'yes' then
     if to_regrole('rds_iam') is null then
       raise exception 'there is no role rds_iam on this server'
         using hint = 'Only RDS and Aurora have it. Elsewhere, leave out -v iam=yes: the functions have passwords.';
     end if;
-    grant rds_iam to veza_ledger_sampler, veza_ledger_receiver;
+    logins := array(
+      select login from unnest('{veza_ledger_sampler,veza_ledger_receiver}'::regrole[]) as login
+      where not pg_has_role(login, 'rds_iam', 'member')
+    );
+    select string_agg(distinct format('%s to %I', grantee::regrole, datname), ', ') into problem
+    from pg_database, aclexplode(datacl) as acl
+    where grantee = any (logins) and privilege_type = 'CONNECT' and datname <> current_database();
+    if problem is not null then
+      raise exception 'with IAM, RDS would refuse the passwords of logins that are in use elsewhere: %', problem
+        using hint = 'Leave out -v iam=yes, and keep passwords here. Or have the functions there log in with IAM, and '
+          'then, as the master: grant rds_iam to veza_ledger_sampler, veza_ledger_receiver';
+    end if;
+    if logins <> '{}' then
+      execute 'grant rds_iam to ' || array_to_string(logins, ', ');
+    end if;
   end if;
 exception when insufficient_privilege then
   raise exception '% may not grant rds_iam', current_user
-    using hint = format('As the master of RDS: grant rds_iam to %I with admin option', current_user);
+    using hint = 'Run these files without -v iam=yes; then, as the master: '
+      'grant rds_iam to veza_ledger_sampler, veza_ledger_receiver';
 end $$;
 
 -- Postgres' own error about a zone has no hint.

@@ -503,14 +503,62 @@ describe("psql", await needs("psql"), () => {
     ["both, with a wrong schema", ["-v", "schema=nowhere", ...both], 3],
     ["both, with a wrong zone", ["-v", "timezone=Europe/Pariss", ...both], 3],
     ["both for IAM, on a server that is not RDS", ["-v", "iam=yes", ...both], 3],
+    ["both for IAM, by another word", ["-v", "iam=true", ...both], 3],
   ])("changes nothing by %s", async (_, args, exitCode) => {
     expect(await psql(...args)).toBe(exitCode);
     await isUntouched();
   });
 
+  describe("for IAM", () => {
+    const withIam = (login: string) =>
+      promisify(execFile)("psql", ["-X", "-q", "-v", "iam=yes", ...both, url(login)]).then(
+        () => "done",
+        ({ stderr }) => stderr as string,
+      );
+    const members = async () =>
+      (
+        await runAs(
+          "postgres",
+          "select member::regrole::text as login from pg_auth_members where roleid = 'rds_iam'::regrole order by 1",
+        )
+      ).map(({ login }) => login);
+    const grantIn = (said: string) => /as the master: (grant .*)/.exec(said)?.[1] ?? "no hint";
+    const bothLogins = ["veza_ledger_receiver", "veza_ledger_sampler"];
+    beforeEach(async () => {
+      await runAs("postgres", "create role rds_iam");
+      onTestFinished(async () => void (await runAs("postgres", "drop role rds_iam")));
+    });
+
+    it("who may not grant it is told, and becomes no member: RDS would refuse their password", async () => {
+      const [row] = await runAs("postgres", "select current_setting('server_version_num')::int >= 160000 as lacks");
+      const said = await withIam("master");
+      if (row?.lacks) {
+        expect(said).toContain("ERROR:  master may not grant rds_iam\n");
+        await isUntouched();
+        await runSqlFiles(url("master"), setUp);
+        await runAs("postgres", grantIn(said));
+      }
+      expect(await withIam("master")).toBe("done"); // The logins are members already.
+      expect(await members()).toEqual(bothLogins);
+    });
+
+    it("logins with rights to another stage's database are refused, and named, until they are members", async () => {
+      await runSqlFiles(url("postgres"), setUp);
+      await runAs("postgres", "create database other", "postgres");
+      onTestFinished(async () => void (await runAs("postgres", "drop database other", "postgres")));
+      await runAs("postgres", "grant connect on database other to veza_ledger_receiver");
+      const said = await withIam("postgres");
+      expect(said).toContain("logins that are in use elsewhere: veza_ledger_receiver to other\n");
+      expect(await members()).toEqual([]);
+      await runAs("postgres", grantIn(said));
+      expect(await withIam("postgres")).toBe("done");
+    });
+  });
+
   it.each([
     ["timezone=Europe/Pariss", "no time zone Europe/Pariss", "HINT:  Give -v timezone what the sampler has"],
     ["iam=yes", "there is no role rds_iam", "HINT:  Only RDS and Aurora have it."],
+    ["iam=true", "-v iam is 'true', and has to be yes or no", ""],
   ])("says by -v %s what helps", async (variable, message, hint) => {
     const ran = promisify(execFile)("psql", ["-X", "-q", "-v", variable, ...both, url("postgres")]);
     const { stderr } = await ran.catch((error) => error);

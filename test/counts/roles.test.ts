@@ -133,7 +133,12 @@ it.each([
     () => "committed",
     (error: Error) => error.message,
   );
-  const waits = async () => expect(await admin`select from pg_locks where not granted`).toHaveLength(1);
+  // For longer than for a lock on a table.
+  const waits = async () =>
+    expect(
+      await admin`select from pg_locks join pg_stat_activity using (pid)
+        where not granted and query_start < clock_timestamp() - interval '2500 milliseconds'`,
+    ).toHaveLength(1);
   await Promise.race([second, vi.waitFor(waits, { timeout: 60_000, interval: 20 })]);
   await first.unsafe("commit");
   first.release();

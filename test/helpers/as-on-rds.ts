@@ -32,7 +32,7 @@ export async function fillWithIam(superuserUrl: string): Promise<void> {
     Object.assign(new URL(superuserUrl), { username: login, pathname: database }).href;
   const run: Run = (statements, login = "postgres", database = "ledger") => runAt(urlOf(login, database), statements);
   await fill(run);
-  await run("create role rds_iam; grant rds_iam to master with admin option");
+  await run("create role rds_iam", "master"); // Who may grant it, without having what it has.
   await runSqlFiles(urlOf("veza_app", "ledger"), ["local/ledger.sql"]);
 }
 

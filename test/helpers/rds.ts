@@ -25,8 +25,8 @@ export const awsCredentials = {
 /**
  * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles. It takes
  * connections with TLS only, asks for a password in clear text, and verifies this token as AWS documents Signature
- * Version 4. Logins of others have their name as their password. Where there is a role `rds_iam`, it takes a token as a
- * password from who is no member of it. It leaves out: what a policy allows, and tokens of more than one account.
+ * Version 4. Where there is a role `rds_iam`, it takes a token from its members alone, and a password from all others,
+ * which is their name. Where there is none, the service's logins are as its members. It leaves out: what a policy allows, and tokens of more than one account.
  */
 export async function startRds(fill = createTemplate) {
   const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
@@ -40,8 +40,8 @@ export async function startRds(fill = createTemplate) {
   const admin = postgres(server.superuserUrl, { max: 1 });
   onTestFinished(() => admin.end());
   const takesTokens = async (username: string): Promise<boolean> => {
-    const [row] = await admin`select to_regrole('rds_iam') is null or exists (select from pg_auth_members
-      where roleid = to_regrole('rds_iam') and member = to_regrole(${username})) as takes`;
+    const [row] = await admin`select case when to_regrole('rds_iam') is null then ${username} ^@ 'veza_ledger_'
+      else coalesce(pg_has_role(to_regrole(${username}), to_regrole('rds_iam'), 'usage'), false) end as takes`;
     return row?.takes;
   };
 
@@ -59,12 +59,12 @@ export async function startRds(fill = createTemplate) {
     await take(client, 1);
     const token = (await takeMessage(client)).toString("utf8", 4).replace(/\0$/, "");
     const [, username = ""] = /\0user\0([^\0]*)/.exec(startup.toString("latin1", 7)) ?? [];
-    const isIam = username.startsWith("veza_ledger_");
-    if (isIam && !(await takesTokens(username))) {
+    const isIam = await takesTokens(username);
+    if (!isIam && token !== username) {
       return client.end(fatal(`password authentication failed for user "${username}"`, "28P01"));
     }
-    const problem = isIam ? problemOf(token, `${host}:${port}`, username) : token !== username && "another password";
-    if (isIam) logins.push({ token, problem: problem || undefined });
+    const problem = isIam ? problemOf(token, `${host}:${port}`, username) : undefined;
+    if (isIam) logins.push({ token, problem });
     if (problem) return client.end(fatal(`PAM authentication failed for user "${username}"`));
     const upstream = net.connect({ port: server.port, host: "127.0.0.1" });
     upstream.on("error", () => client.destroy());
