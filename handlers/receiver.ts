@@ -16,7 +16,7 @@ import { retryOnce } from "../lib/retry.ts";
 import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings/settings.ts";
 import { AnotherStage } from "../lib/totals/another-stage.ts";
 import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/totals/deliveries.ts";
-import { parseEvents, tally } from "../lib/totals/events.ts";
+import { parseEvents, type ReconcilerEvent, tally } from "../lib/totals/events.ts";
 import { tryToPublish } from "../lib/totals/publish.ts";
 import { Refusal } from "../lib/totals/refusal.ts";
 import { plainId, readSignedHeaders, type SignedHeaders, verifySignature } from "../lib/totals/signature.ts";
@@ -39,13 +39,9 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     const id = plainId(signed.id);
     if (!isUtf8(bytes)) throw new Refusal(400, "the body must be JSON in UTF-8, and not compressed");
     const events = parseEvents(bytes.toString("utf8"));
-    // The event counts, a time ahead as now; but somebody has to set the sender's clock or zone right.
-    const ends = events.flatMap((event) => (event.type === "reconciler.sweep" ? [event.timestamp] : []));
-    const ahead_seconds = ends.length > 0 ? Math.round((Math.max(...ends) - Date.now()) / 1000) : 0;
-    if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
-    if (ahead_seconds < -lateSweepSeconds) log("warn", "a sweep's time is past", { id, ahead_seconds });
     const connections = connectBy(findDatabaseOf("receiver", settings));
     const status = await record(connections, { id, increments: tally(events), stage: settings.stage });
+    if (status === "recorded") warnOfSweeps(id, events);
     const published = await tryToPublish(connections, settings, () => doubtSettings("receiver"));
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
@@ -96,6 +92,15 @@ async function record(connections: Connections, delivery: Delivery): Promise<Del
   };
   const mayHelp = (error: unknown) => !recordDeadline.aborted && (error instanceof TooLate || isConnectionError(error));
   return await retryOnce(() => connections.use(attempt), mayHelp);
+}
+
+/** Logs a newest sweep whose time is far from now: the sender's clock or zone is wrong, or the delivery comes late. */
+function warnOfSweeps(id: string, events: ReconcilerEvent[]): void {
+  const ends = events.flatMap((event) => (event.type === "reconciler.sweep" ? [event.timestamp] : []));
+  if (ends.length === 0) return;
+  const ahead_seconds = Math.round((Math.max(...ends) - Date.now()) / 1000);
+  if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
+  if (-ahead_seconds > lateSweepSeconds) log("warn", "a sweep's time is past", { id, late_seconds: -ahead_seconds });
 }
 
 function answer(statusCode: number, body: object, headers: Record<string, string> = {}): LambdaFunctionURLResult {

@@ -18,7 +18,7 @@ interface Fields {
   "delivery not confirmed": { id: string | undefined } & Failure;
   "request refused": { status: number; error: string };
   "a sweep's time is ahead": { id: string; ahead_seconds: number };
-  "a sweep's time is past": { id: string; ahead_seconds: number };
+  "a sweep's time is past": { id: string; late_seconds: number };
   "totals not published": Failure;
   "counters held": { by: Record<string, number> };
   "secrets not read again, the last ones stay in use": { age_seconds: number } & Failure;

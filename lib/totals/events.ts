@@ -107,7 +107,8 @@ export const eventSchema = v.variant(
 );
 
 export type SentEvent = v.InferInput<typeof eventSchema>;
-type ReconcilerEvent = v.InferOutput<typeof eventSchema>;
+/** One event as `parseEvents` has read it: its time is in milliseconds. */
+export type ReconcilerEvent = v.InferOutput<typeof eventSchema>;
 
 /**
  * Parses a body: one event, or an array of up to 1,000, all or nothing. An empty array is valid and counts nothing.
