@@ -67,6 +67,7 @@ it.each([
     "PATH=$fakes:$PATH",
     /This archive is for \w+, and this machine is m68k/,
   ],
+  ["is in no folder", undefined, undefined, "archive=/nowhere/archive.tar.gz", /cd: \/nowhere: No such file/],
 ])("unpacks nothing of an archive that %s, and says so in one sentence", async (_, change, checked, before, reason) => {
   const { root, pasted } = await hostWithArchive(change, checked);
   const fakes = await newFolder();
@@ -74,6 +75,12 @@ it.each([
   const { exitCode, output } = await runProgram("bash", ["-c", pasted(unpacking, before)], { fakes }).exited;
   expect([exitCode, output.trimEnd().split("\n")]).toEqual([1, [expect.stringMatching(reason)]]);
   expect(await readdir(path.join(root, "opt"))).toEqual([]);
+});
+
+it("has a name of its own for each block that a failure before it stops", async () => {
+  const names = (await blocksOf(page, "sh")).flatMap((block) => /^step "(Step \w+)"/.exec(block)?.[1] ?? []);
+  expect(names.length).toBeGreaterThan(9);
+  expect(names).toEqual([...new Set(names)]);
 });
 
 const title = "leads to true numbers and a counted delivery, and, pasted again, changes no password and no secret";
@@ -124,9 +131,10 @@ it(title, await needs("openssl", "psql"), async () => {
     expect(await readdir(path.join(root, "opt"))).toEqual([path.basename(folder)]);
   }
   await symlink(folder, path.join(root, "opt/veza-ledger-metrics")); // As step 6 does.
-  const stopped = { exitCode: 1, output: "Step 1 has failed: repeat it. To go on without it: failed=\n" };
-  for (const text of ["--schema", "roles.sql", "PUSHGATEWAY_URL=", "systemd-run", "use.sh", "send ping"]) {
-    expect(await paste(text, "", "Step 1"), text).toEqual(stopped);
+  const stopped = { exitCode: 1, output: "Step 1b has failed: repeat it. To go on without it: failed=\n" };
+  const later = ["servers.sh", "--schema", "roles.sql", "PUSHGATEWAY_URL=", "systemd-run", "use.sh", "send ping"];
+  for (const text of [...later, "dashboard.json"]) {
+    expect(await paste(text, "", "Step 1b"), text).toEqual(stopped);
   }
   const look = await paste("--schema", "veza_app");
   expect(look.output).toMatch(/^[!✓] stuck_orders +4, /m);
@@ -215,7 +223,13 @@ describe("step 7", await needs("bash"), async () => {
 
   it.each([
     ["without a name", [[/^name=\S+/m, "name="]] as [RegExp, string][], "exit 0", 0, /^No nginx: /],
-    ["where nginx refuses it", [], "exit 1", 1, /^nginx does not run with it, so it is removed again\.$/m],
+    [
+      "where nginx refuses it",
+      [],
+      "exit 1",
+      1,
+      /^nginx does not run with it, .*\nEdit \/.*config\/nginx\/\S+\.conf, /m,
+    ],
   ])("leaves no site and no hook behind %s", async (_, names, nginx, code, says) => {
     const { exitCode, output, site, hook } = await pasteStep(names, nginx);
     expect([exitCode, site, hook]).toEqual([code, "", ""]);
