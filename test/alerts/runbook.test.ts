@@ -384,6 +384,9 @@ describe("the commands", withShell, () => {
     }
     const refused = (command: string, ...answers: string[]) => pasted(command, { answers });
     const [row] = await database.admin`select id from ledger_metrics.stuck_orders()`;
+    for (const span of ["'8'", ""]) {
+      await expect(refused(`accept stuck_orders ${span}`, row?.id, "", "x")).rejects.toThrow("For how long?");
+    }
     await expect(refused("accept stuck_orders '15 days'", row?.id, "", "x")).rejects.toThrow(/14 days at most/);
     await expect(refused("accept stuck_orders '1 day'", row?.id, "", "")).rejects.toThrow(/the reason is empty/);
     await expect(refused("accept stuck_orders '1 day'", "4711", "", "x")).rejects.toThrow(/does not count 4711/);
@@ -422,6 +425,11 @@ describe("the commands", withShell, () => {
     expect((await silences()).sort()).toEqual([["alertname=VezaLedgerAlertsFail", "stage="], ofRefunds]);
     for (const alert of ["AlertsFail", "StuckRefunds"]) await pasted(`silence 0h alertname=VezaLedger${alert}`);
     expect(await silences()).toEqual([]);
+    const down = { on: { ALERTMANAGER_URL: "http://127.0.0.1:9" } };
+    for (const span of ["0h", "8h"]) {
+      const command = `silence ${span} alertname=VezaLedgerStuckRefunds`;
+      await expect(pasted(command, down), span).rejects.toThrow("No silence is changed.");
+    }
   });
 
   it("delete no stage to which somebody still pushes", async () => {

@@ -46,14 +46,14 @@ async function count(id: string, ...events: object[]): Promise<Record<string, nu
   return scrape(stage);
 }
 
-/** Runs a page's statement with these words, about the delivery `id`. Returns how many totals it changed. */
-async function run(words: string[], id = ""): Promise<number> {
+/** Runs a page's statement with these words, about the delivery `id` and this phase. Returns how many totals it changed. */
+async function run(words: string[], id = "", phase = "stuck_orders"): Promise<number> {
   const [statement = "", ...more] = statements.filter((sql) => words.every((word) => sql.includes(word)));
   expect(more).toEqual([]);
   const totals = async () =>
     (await database.admin`select * from ledger_metrics.totals`).map((row) => JSON.stringify(row));
   const before = await totals();
-  await asReceiver.unsafe(statement.replaceAll("WEBHOOK-ID", id || "WEBHOOK-ID"));
+  await asReceiver.unsafe(statement.replaceAll("WEBHOOK-ID", id || "WEBHOOK-ID").replaceAll("stuck_orders", phase));
   return (await totals()).filter((total) => !before.includes(total)).length;
 }
 
@@ -75,6 +75,15 @@ it.each([
   const increase = (from: Record<string, number>, to: Record<string, number>) =>
     Object.entries(to).map(([name, value]) => [name, (value - (from[name] ?? 0)).toFixed(9)]);
   expect(increase(wrong, after)).toEqual(increase(before, wrong));
+});
+
+it("takes back actions of two phases of one delivery, each once", async () => {
+  const words = ["ahead + 1", "actions_total"];
+  await count("wrong", action, { ...action, data: { phase: "stuck_refunds" } });
+  expect(await run(words, "wrong")).toBe(1);
+  expect(await run(words, "wrong", "stuck_refunds")).toBe(1);
+  await expect(run(words, "wrong", "stuck_refunds")).rejects.toThrow("duplicate key");
+  await asReceiver`rollback`;
 });
 
 it("takes on the receiver's role in an administrator's session, too", async () => {
