@@ -26,7 +26,7 @@ end() {
   echo "Ends the drill: wait for 2 minutes."
   sleep 120
   gateway -X DELETE || echo "The drill's group stays on the gateway, with 0 rows."
-  echo "Ended. The page resolves within 22 minutes."
+  echo "Ended. The page resolves within 22 minutes of your Enter or Ctrl-C."
 }
 
 trap end EXIT

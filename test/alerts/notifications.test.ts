@@ -357,11 +357,12 @@ it("sends one page about a gateway that is gone for two stages, and not one for 
 });
 
 it("pings a service outside for as long as ticks arrive, and says no end, which it would take for a ping", () => {
-  const { gateway_gone: dead = [], well = [] } = pings;
+  const { gateway_gone: dead = [], well = [], staging } = pings;
   expect(well.filter(({ minute }) => during(minute, 20, 40)).length).toBeGreaterThan(9);
   // The other 14 minutes, 10 s, are for an evaluation that stalls.
   expect(dead.filter(({ minute }) => during(minute, 10 + silentMinutes + 14, 40))).toEqual([]);
   expect(dead.some(({ minute }) => minute > 40)).toBe(true);
+  expect(staging, "it would hide that the stages where customers pay are dead").toBeUndefined();
   expect(new Set([...dead, ...well].map(({ status }) => status))).toEqual(new Set(["firing"]));
 });
 

@@ -479,6 +479,8 @@ describe("what docs/servers-in-use.md adds", () => {
 
   it.each([
     ["VezaLedgerAlive", ""],
+    ["VezaLedgerAlive", "prod"],
+    ["VezaLedgerAlive", "staging"],
     ["VezaLedgerSamplerSilent", ""],
     ["VezaLedgerStuckOrders", ""],
     ["VezaLedgerStuckOrders", "prod"],
@@ -505,7 +507,7 @@ describe("what docs/servers-in-use.md adds", () => {
         `severity=${severity}`,
         ...(stage ? [`stage=${stage}`] : []),
       ];
-      return (await runProgram(file, args, {}).exited).output.match(/^\S*(own|alive|pages|tickets)/m)?.[0];
+      return (await runProgram(file, args, {}).exited).output.match(/^\S*(own|alive|no-ping|pages|tickets)/m)?.[0];
     };
     const shipped = await routeOf("config/alertmanager/alertmanager.yml");
     expect(await routeOf(config)).toBe(alert === "Own" ? "own" : `veza-ledger-${shipped}`);
