@@ -133,7 +133,7 @@ it.each([
 });
 
 it("docs/deploy.md says whether a page of the stage goes to people, and that the examples are still there", async () => {
-  const block = (await blocksOf("docs/deploy.md", "sh")).find((text) => text.startsWith("route=")) ?? "";
+  const block = (await blocksOf("docs/deploy.md", "sh")).find((text) => text.includes("route=")) ?? "";
   const { file } = await findProgram("amtool");
   const folder = await newFolder();
   const shipped = await readFile("config/alertmanager/alertmanager.yml", "utf8");
@@ -151,6 +151,36 @@ it("docs/deploy.md says whether a page of the stage goes to people, and that the
   const filledIn = shipped.replaceAll("127.0.0.1:9999", "pager.example.com").replaceAll("pages", "veza-ledger-pages");
   expect(await saysOf(filledIn, "prod")).toBe("Right: prod's pages go to veza-ledger-pages.\n");
   expect(await saysOf(filledIn, "shop")).toBe("Wrong, if customers pay on shop: its pages go to tickets.\n");
+});
+
+it.each([
+  ["links=", "repository", "grafana=https://grafana.internal repository="],
+  ["route=", "alertmanager", "stage=prod alertmanager="],
+])("docs/deploy.md: the block with %s stops without %s, and says so", async (begin, missing, names) => {
+  const block = (await blocksOf("docs/deploy.md", "sh")).find((text) => text.includes(begin)) ?? "";
+  const folder = await newFolder();
+  const said = await runIn(folder, `${names}\n${block}`, { amtool: "echo pages" });
+  expect(said).toMatch(new RegExp(`^\\S+ line \\d+: ${missing}: parameter null or not set\n$`));
+  expect(await readdir(folder)).toEqual([]);
+});
+
+it("deploy/names.sh fetches Amazon's authorities only if you name none, and no step runs if yours is absent", async () => {
+  const names = await readFile("deploy/names.sh", "utf8");
+  const folder = await newFolder();
+  const curl = `while [ "$1" != -sSfo ]; do shift; done; echo amazon >"$2"`;
+  const load = (authority: string) => {
+    const filledIn = names.replace("authority=''", `authority='${authority}'`);
+    return runIn(folder, `HOME='${folder}'\n${filledIn}\necho "$PGSSLROOTCERT \${stage-none}"`, { curl });
+  };
+  for (const absent of ["~/own.pem", `${folder}/own.pem`]) {
+    expect(await load(absent)).toBe(
+      `authority names no file: ${absent}. Write its whole path, without ~, and load your names again.\n${absent} none\n`,
+    );
+  }
+  expect(await readdir(folder)).toEqual([]);
+  expect(await load("")).toBe(`${folder}/rds.pem prod\n`);
+  expect(await readFile(path.join(folder, "rds.pem"), "utf8")).toBe("amazon\n");
+  expect(await load(`${folder}/rds.pem`)).toBe(`${folder}/rds.pem prod\n`);
 });
 
 it("docs/deploy.md is read in less than 8 minutes, at 230 words a minute", async () => {

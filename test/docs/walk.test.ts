@@ -41,7 +41,7 @@ it("leads to the page of the demo, to counts on one's own ledger, and to links",
     /^[!✓] stuck_orders +\d+, the oldest /m,
   );
 
-  const links = (await blocksOf("docs/deploy.md", "sh", "Steps")).find((block) => block.startsWith("links=")) ?? "";
+  const links = (await blocksOf("docs/deploy.md", "sh", "Steps")).find((block) => block.includes("links=")) ?? "";
   const names = "repository=https://github.com/you/veza-ledger-metrics/blob/main grafana=https://grafana.internal";
   await outputOf(run(`${names}; ${links}`));
   expect(await readFile(path.join(folder, "dist/ledger.yml"), "utf8")).toContain("grafana.internal");
