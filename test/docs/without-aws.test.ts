@@ -105,6 +105,7 @@ it(title, await needs("openssl", "psql"), async () => {
       [/read -rsp [^;]*PGPASSWORD; export PGPASSWORD/g, `export PGPASSWORD=${password}`],
       ["psql -v", `PGPASSWORD=${password} psql -v`],
       ["name=ledger-metrics.example.com ", "name= "],
+      ["token= ", "token=t0ken "],
     ].reduce(
       (before, [from = "", to = ""]) => before.replaceAll(from, to as string),
       text.replace(/systemd-run [\s\S]*?\.env (.*) &&/, `(${withSettings} $1) &&`),
@@ -140,6 +141,7 @@ it(title, await needs("openssl", "psql"), async () => {
   expect(look.output).toMatch(/^[!✓] stuck_orders +4, /m);
   expect(await paste("roles.sql", "postgres")).not.toMatchObject({ exitCode: 0 }); // There are no settings yet.
   expect(await paste("PUSHGATEWAY_URL=")).toMatchObject({ exitCode: 0 });
+  expect(await settings()).toMatch(/^PUSHGATEWAY_TOKEN='t0ken'$/m);
   expect(await paste("roles.sql", "wrong")).not.toMatchObject({ exitCode: 0 }); // The administrator mistypes.
   expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
   const all = await paste("systemd-run");
