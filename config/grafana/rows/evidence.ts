@@ -104,8 +104,8 @@ export const evidencePanels = (): AnyPanel[] => [
   colorLines(
     timeSeries({
       title: "Outbox of the reconciler",
-      description: `Deliveries that wait (**waiting**), that have waited for over 15 minutes (**late**), and that the
-        receiver has refused (**parked**). Next to them, for how many minutes the oldest has waited. Empty where the
+      description: `Deliveries that wait (**waiting**), that have waited for over 15 minutes (**late**), and that
+        wait for a person (**parked**): the receiver has refused them, or may have counted them over 13 days ago. Next to them, for how many minutes the oldest has waited. Empty where the
         outbox is in another database.`,
       unit: "none",
       size: [8, 8],
