@@ -1,7 +1,8 @@
--- The reconciler's outbox: deliveries that wait, are parked, or were sent in the last 14 days. It is in the database of
--- the repairs, so that both commit together, and in the schema public, whatever the search_path. Safe to run again, and
--- over the table of an earlier version: run it before the new client starts. outbox.rollback.sql takes it away again.
--- Plain SQL, with no command of psql: a migration may run it.
+-- The reconciler's outbox: deliveries that wait, are parked, or were sent in the last 14 days, or under an id of one's
+-- own in the last year. It is in the database of the repairs, so that both commit together, and in the schema public,
+-- whatever the search_path. Safe to run again, and over the table of an earlier version: run it before the new client
+-- starts. outbox.rollback.sql takes it away again. Plain SQL, with no command of psql: a migration may run it, without
+-- begin and commit if your tool has a transaction of its own.
 
 begin;
 -- While this waits for its lock, repairs wait behind it. It fails instead; run it again.
@@ -39,10 +40,11 @@ alter table public.ledger_metrics_outbox
 alter table public.ledger_metrics_outbox set (fillfactor = 50);
 
 comment on table public.ledger_metrics_outbox is
-  'Reconciler events for veza-ledger-metrics. Waiting: sent_at and parked_at are null. Sent rows stay for 14 days.';
+  'Reconciler events for veza-ledger-metrics. Waiting: sent_at and parked_at are null. '
+  'Sent rows stay for 14 days, or for a year under an id of one''s own.';
 comment on column public.ledger_metrics_outbox.claimed_until is 'Not null: being sent. Due again from this time on.';
 comment on column public.ledger_metrics_outbox.sent_at is 'Not null: the receiver said then that it is counted.';
-comment on column public.ledger_metrics_outbox.first_sent_at is 'The first claim. The id is kept for 14 days.';
+comment on column public.ledger_metrics_outbox.first_sent_at is 'The first claim. Parked 13 days later, not sent.';
 comment on column public.ledger_metrics_outbox.parked_at is 'Not null: waits for a person; last_error says why.';
 comment on column public.ledger_metrics_outbox.seq is 'The order of the inserts, and of rows due together.';
 -- What was never tried, the newest last; then what has failed, the least often failed first. The claims of send.go read
@@ -53,6 +55,9 @@ create index if not exists ledger_metrics_outbox_parked on public.ledger_metrics
   where parked_at is not null;
 create index if not exists ledger_metrics_outbox_sent on public.ledger_metrics_outbox (sent_at)
   where sent_at is not null;
+-- What purge.go deletes after 14 days, without the ids of one's own, which stay for a year.
+create index if not exists ledger_metrics_outbox_chance on public.ledger_metrics_outbox (sent_at)
+  where sent_at is not null and id ~ '^evt-[0-9a-f-]{32,36}$';
 -- Earlier versions'.
 drop index if exists public.ledger_metrics_outbox_due, public.ledger_metrics_outbox_waiting;
 
@@ -72,7 +77,9 @@ do $$ begin
   end if;
 end $$;
 
--- The sampler reads the outbox only of who could as well change the ledger. The ledger is not in every database.
+-- The sampler reads the outbox only of who could as well change the ledger. The ledger is not in every database: this
+-- guesses where it is by the names of its tables, in any schema. It says nothing where there is none of them, or where
+-- the outbox's owner has a table of such a name for another purpose.
 do $$
 declare
   maker constant oid := (select relowner from pg_class where oid = 'public.ledger_metrics_outbox'::regclass);
@@ -92,7 +99,9 @@ begin
   then
     raise warning 'the sampler does not read public.ledger_metrics_outbox: % owns no table of the ledger',
       pg_get_userbyid(maker)
-      using hint = 'alter table public.ledger_metrics_outbox owner to the owner of the ledger''s tables';
+      using hint = format('put the owner of the ledger''s tables in place of OWNER: '
+        'begin; alter table public.ledger_metrics_outbox owner to OWNER; '
+        'grant select, insert, update, delete on public.ledger_metrics_outbox to %I; commit', pg_get_userbyid(maker));
   end if;
 end $$;
 

@@ -16,10 +16,14 @@ export async function lookAtNeighbours({ ask, database }: LedgerScene): Promise<
   const { schemas } = database.ledger;
   const [facts] = await ask(sessionQuestion(tables));
   if (facts?.outboxProblem) {
+    const [outbox] = await ask(`
+      select pg_get_userbyid(relowner) as owner from pg_class where oid = to_regclass('public.ledger_metrics_outbox')`);
     return wrong(
       `public.ledger_metrics_outbox ${facts.outboxProblem}: it is not read`,
       "the table of clients/go/outbox.sql, of who owns the ledger's tables",
-      "if it is the reconciler's: alter table public.ledger_metrics_outbox owner to who owns the ledger's tables",
+      "if it is the reconciler's, in one transaction: " +
+        "alter table public.ledger_metrics_outbox owner to who owns the ledger's tables; " +
+        `grant select, insert, update, delete on public.ledger_metrics_outbox to ${sqlName(outbox?.owner)}`,
       "otherwise have its owner drop it",
     );
   }

@@ -154,7 +154,8 @@ const logins: Record<string, Row> = {
       "✗ neighbours public.ledger_metrics_outbox belongs to veza_ledger_oncall, who owns no table of the ledger: it is not read",
     ],
     remedy:
-      "if it is the reconciler's: alter table public.ledger_metrics_outbox owner to who owns the ledger's tables; " +
+      "if it is the reconciler's, in one transaction: alter table public.ledger_metrics_outbox owner to who owns the " +
+      "ledger's tables; grant select, insert, update, delete on public.ledger_metrics_outbox to veza_ledger_oncall; " +
       "otherwise have its owner drop it",
   },
   "totals of another stage": {

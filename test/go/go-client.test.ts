@@ -122,6 +122,29 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     }
   });
 
+  it("purges by an index, without reading the ids of one's own that stay for a year", async () => {
+    const { admin } = await createOutbox();
+    await admin.unsafe(`insert into ledger_metrics_outbox (id, body, sent_at)
+      select 'evt-order-' || n, '[]', now() - interval '15 days' from generate_series(1, 20000) n;
+      insert into ledger_metrics_outbox (id, body, sent_at) values
+        ('evt-' || gen_random_uuid(), '[]', now() - interval '15 days'), ('old', '[]', now() - interval '366 days');
+      analyze ledger_metrics_outbox`);
+    const source = await readFile("clients/go/ledgermetrics/purge.go", "utf8");
+    const part = (name: string) => new RegExp(`${name} = \`([^\`]*)\``).exec(source)?.[1] ?? "";
+    const conditions = [...source.matchAll(/purgeBeginSQL \+\s*`([^`]*)` \+ purgeEndSQL/g)];
+    expect(conditions).toHaveLength(2);
+    for (const [, condition = ""] of conditions) {
+      const purge = part("purgeBeginSQL") + condition + part("purgeEndSQL");
+      const [explained] = await admin.unsafe(`explain (analyze, buffers, format json) ${purge}`);
+      const plan = explained?.["QUERY PLAN"]?.at(0)?.Plan ?? {};
+      const pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
+      expect({ rows: plan["Actual Rows"], isSmall: pages < 50 }, `${pages} pages: ${condition}`).toEqual({
+        rows: 1,
+        isSmall: true,
+      });
+    }
+  });
+
   it("can run every statement of its README", async () => {
     const { admin } = await createOutbox();
     for (const statement of await readmeBlocks("sql")) await admin.unsafe(statement);
