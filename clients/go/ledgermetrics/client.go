@@ -91,14 +91,16 @@ type RejectedError struct {
 	ID string
 	// Status is the HTTP status. It is 0 for a delivery that was first sent over 13 days ago.
 	Status int
-	// Reason is the receiver's own, such as "[2].data.phase: must be one of …".
+	// Reason is the receiver's own, such as "[2].data.phase: must be one of …". Where Status is 0, it is the outbox's, and
+	// says the events in words.
 	Reason string
-	// Retryable: the same delivery can be counted later. False means that it never can.
+	// Retryable: the same delivery can be counted later. False means that it never can, or that nobody knows whether it
+	// is counted: where Status is 0.
 	Retryable bool
 	// RetryAfter is how long the receiver asked to wait, an hour at most. It is 0 when the receiver did not ask.
 	RetryAfter time.Duration
 	// NotCounted says the delivery's events in words, such as "2 actions stuck_orders, 1 sweep (1.84s)". It is empty
-	// when the delivery is retryable, or cannot be read.
+	// when the delivery is retryable, or cannot be read, and where Status is 0: then they may be counted.
 	NotCounted string
 }
 
@@ -117,8 +119,9 @@ func (e *RejectedError) Error() string {
 // events it is a ping: it tries secret, database and gateway, and counts nothing. To retry, pass the same id and
 // events: they count once, however often you send them within 14 days.
 //
-// isNew is true when this request has counted the delivery. It is false when it was counted before: if you send it for
-// the first time, another sender has used its id, and your events are not counted.
+// isNew is true when this request has counted the delivery. It is false when it was counted before. If you send it for
+// the first time, another sender has used its id, and your events are not counted; unless net/http has lost an answer
+// and repeated the request by itself.
 //
 // The error is
 //   - nil when the delivery is counted, now or before;

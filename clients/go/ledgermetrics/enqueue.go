@@ -73,6 +73,9 @@ func gormTx(pool GormConnPool) (Tx, error) {
 // An error that wraps [ErrInvalid] comes before the transaction is touched. After any other error, Postgres has ended
 // the transaction.
 func Enqueue(ctx context.Context, tx Tx, events ...Event) error {
+	if problem := problemOf(events); problem != "" {
+		return fmt.Errorf("%w: %s", ErrInvalid, problem)
+	}
 	var deliveries []delivery
 	for rest := events; len(rest) > 0; {
 		part := rest[:min(len(rest), maxEvents)]

@@ -42,6 +42,8 @@ type Event struct {
 	kind string
 	// JSON, or empty.
 	data string
+	// When a sweep ended. Zero for other events: their time is that of the call that enqueues or sends them.
+	at time.Time
 	// What is wrong with it.
 	problem string
 }
@@ -93,8 +95,8 @@ func OrphanRefund() Event {
 	return Event{kind: "reconciler.orphan_refund"}
 }
 
-// SweepEnded is a sweep that ends now, and its duration, from 0 to 24 hours. Enqueue it for each sweep, also for one
-// that repaired nothing: without it, VezaLedgerReconcilerDead fires.
+// SweepEnded is a sweep that ends now, at this call, and its duration, from 0 to 24 hours. Enqueue it for each sweep,
+// also for one that repaired nothing: without it, VezaLedgerReconcilerDead fires.
 //
 // It is for a reconciler with one loop. Where each phase has a loop of its own, one that goes on would hide the others
 // that are dead: enqueue [PhaseSweepEnded] in each instead.
@@ -114,20 +116,25 @@ func PhaseSweepEnded(phase Phase, duration time.Duration) Event {
 func sweepEnded(duration time.Duration, field string) Event {
 	// Not duration.Seconds(), which makes 1.8399999999999999 of 1.84 s.
 	data := fmt.Sprintf(`{"duration_seconds":%v%s}`, float64(duration)/float64(time.Second), field)
-	event := Event{kind: "reconciler.sweep", data: data}
+	event := Event{kind: "reconciler.sweep", data: data, at: time.Now()}
 	if duration < 0 || duration > maxSweepDuration {
 		event.problem = fmt.Sprintf("sweep duration %s: must be from 0 to %s", duration, maxSweepDuration)
 	}
 	return event
 }
 
-// MarshalJSON writes the event as the receiver reads it, with the time at which it is enqueued or sent.
+// MarshalJSON writes the event as the receiver reads it. A sweep has the time at which it ended, however often it is
+// sent. Any other event has the time at which it is enqueued or sent.
 func (e Event) MarshalJSON() ([]byte, error) {
+	at := e.at
+	if at.IsZero() {
+		at = time.Now()
+	}
 	return json.Marshal(struct {
 		Type      string          `json:"type"`
 		Timestamp time.Time       `json:"timestamp"`
 		Data      json.RawMessage `json:"data,omitempty"`
-	}{e.kind, time.Now().UTC().Truncate(time.Millisecond), json.RawMessage(e.data)})
+	}{e.kind, at.UTC().Truncate(time.Millisecond), json.RawMessage(e.data)})
 }
 
 // encode returns the body of a delivery, or an error that wraps ErrInvalid.
@@ -142,16 +149,24 @@ func encode(id string, events []Event) ([]byte, error) {
 	if len(events) > maxEvents {
 		return nil, fmt.Errorf("%w: delivery %s: over %d events; give each part its own id", ErrInvalid, id, maxEvents)
 	}
+	if problem := problemOf(events); problem != "" {
+		return nil, fmt.Errorf("%w: delivery %s: %s", ErrInvalid, id, problem)
+	}
+	return json.Marshal(append([]Event{}, events...)) // Never null: an empty array is a delivery.
+}
+
+// problemOf says which event is wrong, by its index, and what is wrong with it, or "".
+func problemOf(events []Event) string {
 	for i, event := range events {
 		problem := event.problem
 		if event.kind == "" {
 			problem = "is empty; Action, OrphanRefund, SweepEnded and PhaseSweepEnded make events"
 		}
 		if problem != "" {
-			return nil, fmt.Errorf("%w: delivery %s: event %d: %s", ErrInvalid, id, i, problem)
+			return fmt.Sprintf("event %d: %s", i, problem)
 		}
 	}
-	return json.Marshal(append([]Event{}, events...)) // Never null: an empty array is a delivery.
+	return ""
 }
 
 // addedBy says what the events of a body add to the counters. It is the same for a body that was rebuilt, with other

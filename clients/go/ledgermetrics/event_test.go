@@ -96,6 +96,18 @@ func TestInputUpToItsLimitsIsTaken(t *testing.T) {
 	}
 }
 
+func TestASweepThatIsSentAgainEndedWhenItEnded(t *testing.T) {
+	sweep := SweepEnded(time.Second)
+	first, err := encode("a", []Event{sweep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond) // The timestamp has milliseconds.
+	if again, err := encode("a", []Event{sweep}); err != nil || string(again) != string(first) {
+		t.Errorf("%s, and again %s, %v", first, again, err)
+	}
+}
+
 func TestWhatABodyAddsIsWithoutTimeAndOrder(t *testing.T) {
 	adds := func(events ...Event) string {
 		body, err := encode("a", events)

@@ -167,8 +167,8 @@ func (o *Outbox) try(ctx context.Context) error {
 
 // Drained is what a call of Drain did.
 type Drained struct {
-	Counted int // Sent. Their rows stay for 14 days.
-	Parked  int // They wait for a person, with the receiver's reason.
+	Counted int // Sent. Their rows stay for 14 days, or for a year under an id of your own.
+	Parked  int // They wait for a person, with the reason in last_error.
 	Failed  int // Attempts. Each delivery will be sent again.
 }
 

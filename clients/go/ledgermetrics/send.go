@@ -26,8 +26,8 @@ import (
 //	    │                                                  │ 200 in the receiver's JSON
 //	    │                                                  ▼
 //	    │         ResendSince                            ┌────────┐
-//	    └─────────────────────────────────────────────── │  sent  │ ─► deleted after 14 days
-//	                                                     └────────┘
+//	    └─────────────────────────────────────────────── │  sent  │ ─► deleted after 14 days,
+//	                                                     └────────┘    or a year: an id of one's own
 //
 //	waiting: sent_at and parked_at are null, and claimed_until is null or over
 //	claimed: claimed_until is in the future       parked: parked_at is not null       sent: sent_at is not null
@@ -163,8 +163,9 @@ func (w *worker) send(ctx context.Context, claimed *delivery) error {
 		if isWritten {
 			w.done(&w.drained.Counted)
 			if claimed.isFirst && !isNew {
-				w.client.logger().Warn("delivery was counted before its first attempt; if another sender has used this id for the"+
-					" same events, these are not counted", "id", claimed.id, "events", inWords(claimed.body))
+				w.client.logger().Warn("the receiver knew this delivery at the first attempt that was written down; unless an"+
+					" answer was lost, another sender has used this id, and these events are not counted",
+					"id", claimed.id, "events", inWords(claimed.body))
 			}
 			if w.Hooks.Sent != nil {
 				w.call("Sent", claimed.id, func() { w.Hooks.Sent(claimed.id) })
@@ -202,7 +203,7 @@ func (w *worker) park(ctx context.Context, claimed *delivery, rejected *Rejected
 	isWritten, err := w.settle(ctx, claimed, parkedSQL, shorten(rejected.Error(), maxErrorRunes))
 	if isWritten {
 		w.done(&w.drained.Parked)
-		w.client.logger().Error("delivery refused and parked", "id", claimed.id,
+		w.client.logger().Error("delivery parked", "id", claimed.id,
 			"error", rejected.Reason, "not_counted", rejected.NotCounted)
 		if w.Hooks.Parked != nil {
 			w.call("Parked", claimed.id, func() { w.Hooks.Parked(claimed.id, rejected) })

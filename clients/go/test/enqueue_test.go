@@ -69,7 +69,8 @@ func TestEnqueueMakesSeveralDeliveriesOfManyEvents(t *testing.T) {
 	}
 	expect(t, db, `select jsonb_array_length(body::jsonb) from ledger_metrics_outbox order by seq`, "(1000) (1000) (500)")
 	wrong := append(many(1000, ledgermetrics.OrphanRefund()), ledgermetrics.Action("stuck"))
-	if err := ledgermetrics.Enqueue(ctx, begin(t, db), wrong...); !errors.Is(err, ledgermetrics.ErrInvalid) {
+	err := ledgermetrics.Enqueue(ctx, begin(t, db), wrong...)
+	if !errors.Is(err, ledgermetrics.ErrInvalid) || !strings.Contains(err.Error(), "event 1000: ") {
 		t.Error(err)
 	}
 	expect(t, db, "select count(*) from ledger_metrics_outbox", "(3)")

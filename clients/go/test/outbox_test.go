@@ -669,7 +669,7 @@ func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 			`(taken,"[{""type"":""reconciler.orphan_refund"",""timestamp"":""2026-01-31T12:00:00Z""}]",1,t,,`+
 			`"ledgermetrics: delivery taken rejected with 409: webhook-id: was recorded before for other events; `+
 			`not counted: 1 orphan refund")`)
-	want := `level=ERROR msg="delivery refused and parked" id=taken ` +
+	want := `level=ERROR msg="delivery parked" id=taken ` +
 		`error="webhook-id: was recorded before for other events" not_counted="1 orphan refund"`
 	if strings.Count(log.String(), want) != 1 {
 		t.Errorf("logged %s, want %s", log.String(), want)

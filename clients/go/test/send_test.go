@@ -45,7 +45,7 @@ func TestWhatTheReceiverMayHaveForgottenIsNotSentAgain(t *testing.T) {
 	drain(t, outbox, ledgermetrics.Drained{Failed: 1})
 	run(t, db, pass, 13.1)
 	expectParked("a row that waited")
-	if line := `level=ERROR msg="delivery refused and parked" id=a error="it was first sent over 13 days ago`; !strings.Contains(log.String(), line) {
+	if line := `level=ERROR msg="delivery parked" id=a error="it was first sent over 13 days ago`; !strings.Contains(log.String(), line) {
 		t.Errorf("logged %s, want %s", log.String(), line)
 	}
 	run(t, db, "update ledger_metrics_outbox set parked_at = null, next_attempt_at = now()") // As a person does.
@@ -94,8 +94,8 @@ func TestADuplicateOfWhatWasNeverSentIsLogged(t *testing.T) {
 		var log strings.Builder
 		client.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 1})
-		line := "level=WARN msg=\"delivery was counted before its first attempt; if another sender has used this id for the " +
-			"same events, these are not counted\" id=" + c.id + " events=\"1 orphan refund\""
+		line := "level=WARN msg=\"the receiver knew this delivery at the first attempt that was written down; unless an " +
+			"answer was lost, another sender has used this id, and these events are not counted\" id=" + c.id + " events=\"1 orphan refund\""
 		if strings.Contains(log.String(), line) != c.wantLine {
 			t.Errorf("%s: logged %q", c.id, log.String())
 		}

@@ -105,8 +105,8 @@ export const evidencePanels = (): AnyPanel[] => [
     timeSeries({
       title: "Outbox of the reconciler",
       description: `Deliveries that wait (**waiting**), that have waited for over 15 minutes (**late**), and that
-        wait for a person (**parked**): the receiver has refused them, or may have counted them over 13 days ago. Next to them, for how many minutes the oldest has waited. Empty where the
-        outbox is in another database.`,
+        wait for a person (**parked**): the receiver has refused them, or may have counted them over 13 days ago. Next
+        to them, for how many minutes the oldest has waited. Empty where the outbox is in another database.`,
       unit: "none",
       size: [8, 8],
       links: runbook("VezaLedgerOutboxStuck"),
