@@ -26,7 +26,8 @@ export const awsCredentials = {
  * Stands in for RDS with IAM authentication, in front of a real PostgreSQL with the ledger and both roles. It takes
  * connections with TLS only, asks for a password in clear text, and verifies this token as AWS documents Signature
  * Version 4. Where there is a role `rds_iam`, it takes a token from its members alone, and a password from all others,
- * which is their name. Where there is none, the service's logins are as its members. It leaves out: what a policy allows, and tokens of more than one account.
+ * which is their name. Where there is none, the service's logins are as its members. It leaves out: what a policy
+ * allows, and tokens of more than one account.
  */
 export async function startRds(fill = createTemplate) {
   const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
