@@ -19,9 +19,9 @@ interface Serverless {
 export default class Archives {
   readonly hooks: Record<string, () => Promise<void>>;
 
-  constructor({ serviceDir, service }: Serverless, options: { function?: string }) {
-    const makeArchives = async (names: string[]) => {
-      for (const name of names) {
+  constructor({ serviceDir, service }: Serverless) {
+    const makeArchives = async () => {
+      for (const name of service.getAllFunctions()) {
         const configured = service.getFunction(name);
         const archive = `.serverless/${name}.zip`;
         await makeArchive(serviceDir, configured.handler, archive);
@@ -29,10 +29,8 @@ export default class Archives {
       }
     };
     this.hooks = {
-      // Of `package` and `deploy`. A deployment of built archives runs neither hook.
-      "before:package:createDeploymentArtifacts": () => makeArchives(service.getAllFunctions()),
-      // Of `deploy function`.
-      "before:package:function:package": () => makeArchives(options.function ? [options.function] : []),
+      // Of `package` and `deploy`. A deployment of built archives does not run it.
+      "before:package:createDeploymentArtifacts": makeArchives,
     };
   }
 }

@@ -27,13 +27,18 @@ export interface Template {
  * A plugin of Serverless that says, before a deployment changes anything, what it changes or drops of what people would
  * miss later. It compares with the template that is deployed, where the deployer may read it. A change by a param that
  * the stage does not name stops the deployment: somebody has forgotten a line. It also says where a stage's alarms
- * notify nobody.
+ * notify nobody. It refuses `serverless deploy function`, which changes a function's network and settings without the
+ * stack, so that nothing could be compared.
  */
 export default class Changes {
   readonly hooks: Record<string, () => Promise<void>>;
 
   constructor(serverless: Serverless, _options: object, { log }: Utils) {
     this.hooks = {
+      "before:deploy:function:initialize": async () => {
+        const instead = `npm run deploy -- --stage ${serverless.getProvider("aws").getStage()}`;
+        throw failure([`Nothing was deployed: one function alone would differ from its stack. Use ${instead}`]);
+      },
       // The template is there, also in a deployment of built archives.
       "before:aws:deploy:deploy:createStack": async () => {
         const template = serverless.service.provider.compiledCloudFormationTemplate;

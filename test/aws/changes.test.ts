@@ -87,6 +87,18 @@ it("prints what goes, and stops `serverless deploy` before anything is changed, 
   expect([stopped.code, requests]).toEqual([1, ["GetTemplate"]]);
 });
 
+it("refuses `serverless deploy function`, which would change a function without its stack", async () => {
+  const service = path.join(await newFolder(), "service");
+  await cp(path.dirname(packaged.folder), service, { recursive: true });
+  const { endpoint: AWS_ENDPOINT_URL, requests } = await cloudFormation("guarded");
+  const args = ["deploy", "function", "-f", "sampler", "--stage", stage];
+  const stopped = await runServerless(service, args, { ...awsCredentials, AWS_ENDPOINT_URL }).catch((error) => error);
+  const refusal = "Nothing was deployed: one function alone would differ from its stack.";
+  const printed = (stopped.stdout + stopped.stderr).replaceAll(/\s+/g, " ");
+  expect(printed).toContain(`${refusal} Use npm run deploy -- --stage ${stage}`);
+  expect([stopped.code, requests]).toEqual([1, []]);
+});
+
 /** What the plugin prints, and its error, where a stage names these params and gets this template. */
 async function deploy(what: keyof typeof answers, named: string[] = [], compiledCloudFormationTemplate = byDefault) {
   const { endpoint } = await cloudFormation(what);

@@ -1,14 +1,11 @@
 // What `serverless package` makes with the default params: the template, its alarms, and the archives.
 import { cp, readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
-import { json } from "node:stream/consumers";
 import { expect, it } from "vitest";
 import { maxConnections } from "../../lib/limits.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { defaultPackage, functionIn, runServerless, stage, unzip } from "../helpers/packages.ts";
-import { awsCredentials } from "../helpers/rds.ts";
 import { arn, ofType, publicPermissions, roleIn, statementsOf } from "../helpers/resources.ts";
-import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 const names = ["sampler", "receiver"] as const;
@@ -92,27 +89,6 @@ it.each(names)("makes an archive of one small file for the %s, and maps for all 
     .slice(1)
     .map((entry) => [entry.charCodeAt(1), (entry.charCodeAt(36) + 256 * entry.charCodeAt(37)).toString(8)]);
   expect(modes).toEqual(files.map(() => [3, "100644"]));
-});
-
-it("bundles the same bytes anew to deploy one function by itself", async () => {
-  const service = path.join(await newFolder(), "service");
-  const isCopied = (file: string) => path.basename(file) !== ".serverless";
-  await cp(path.dirname(packaged.folder), service, { recursive: true, filter: isCopied });
-  const uploads: Buffer[] = [];
-  const AWS_ENDPOINT_URL = await httpServer(async (request, response) => {
-    if (request.url?.endsWith("/code")) {
-      uploads.push(Buffer.from(((await json(request)) as { ZipFile: string }).ZipFile, "base64"));
-    }
-    response.writeHead(uploads.length === 0 ? 200 : 400, { "content-type": "application/json" });
-    response.end(JSON.stringify({ Configuration: {} }));
-  });
-  const deployed = runServerless(service, ["deploy", "function", "-f", "sampler", "--stage", stage], {
-    ...awsCredentials,
-    AWS_ENDPOINT_URL,
-  });
-  await expect(deployed).rejects.toThrow(); // What it would do next is not here.
-  const archive = await readFile(path.join(packaged.folder, "sampler.zip"));
-  expect(uploads.map((upload) => upload.equals(archive))).toEqual([true]);
 });
 
 it("refuses a stage without a block by a sentence, and makes nothing", async () => {
