@@ -7,6 +7,7 @@ import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { connect } from "../connect.ts";
 import { sqlName } from "../quote.ts";
 import { Problem, type Step } from "./finding.ts";
+import { installForIam } from "./shared-steps.ts";
 import { tlsSteps } from "./tls.ts";
 
 /** Connects as the functions do, by this name, and logs in until `limit`. Throws a Problem with what fixes it. */
@@ -49,7 +50,8 @@ function remedyFor(error: unknown, { host, port, tls, database, username, passwo
   const code = codeOf(error);
   if (isPasswordRefused(error)) {
     // Instead of a password, it was a token. RDS takes it for a password where the login is no member of rds_iam.
-    if (password === undefined) return [{ by: "role creator", sql: `grant rds_iam to ${sqlName(username)}` }];
+    // Not the grant itself: it would take the password of a login that another stage on this server uses.
+    if (password === undefined) return [installForIam];
     return [
       "the password is wrong, was never set, or a pooler lacks it: give the right one, or set it by \\password in psql",
       "or it has expired: have the role valid until 'infinity'",

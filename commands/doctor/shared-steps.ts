@@ -5,6 +5,8 @@ export const readAView = "let the role read a view instead: docs/what-counts.md"
 export const haveAnOwnedView = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
 export const correctRows = `correct these rows and what writes them, or ${readAView}`;
 export const installAgain = "run config/postgres/schema.sql and roles.sql again: docs/settings.md";
+export const installForIam =
+  "run step 2 of docs/deploy.md again: its -v iam=yes grants rds_iam, or says which other stage has a password";
 
 /** psql's options that run schema.sql and roles.sql for a ledger in these schemas, as one word of a shell each. */
 export const schemaOption = (schemas: readonly string[]): string =>

@@ -208,6 +208,15 @@ begin
     if logins <> '{}' then
       execute 'grant rds_iam to ' || array_to_string(logins, ', ');
     end if;
+  elsif to_regrole('rds_iam') is not null then
+    select string_agg(login::text, ', ') into problem
+    from unnest('{veza_ledger_sampler,veza_ledger_receiver}'::regrole[]) as login
+    where pg_has_role(login, 'rds_iam', 'member');
+    if problem is not null then
+      raise warning 'RDS takes no password from %, since they are members of rds_iam', problem
+        using hint = 'Functions that have passwords cannot log in: have them log in with IAM, as docs/deploy.md says. '
+          'If they do, run these files with -v iam=yes.';
+    end if;
   end if;
 exception when insufficient_privilege then
   raise exception '% may not grant rds_iam', current_user

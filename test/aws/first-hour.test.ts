@@ -208,7 +208,7 @@ describe("leads, as printed, to the first gauge and the first 200:", await needs
     await bash(database, awsCredentials);
     await admin.unsafe("set role master; revoke rds_iam from veza_ledger_sampler; reset role");
     expect((await paste(look, awsCredentials)).output).toMatch(
-      /^✗ Postgres +password authentication failed [\s\S]*?^ {2}→ as a login that may create roles: grant rds_iam to veza_ledger_sampler;$/m,
+      /^✗ Postgres +password authentication failed [\s\S]*?^ {2}→ run step 2 of docs\/deploy\.md again: its -v iam=yes grants rds_iam/m,
     );
     await bash(database, awsCredentials);
     expect(await bash(look, awsCredentials)).toMatch(/^✓ login +veza_ledger_sampler$/m);

@@ -542,6 +542,16 @@ describe("psql", await needs("psql"), () => {
       expect(await members()).toEqual(bothLogins);
     });
 
+    it("a stage with passwords is told that RDS takes none from logins that log in with IAM", async () => {
+      const withPasswords = async () =>
+        (await promisify(execFile)("psql", ["-X", "-q", ...both, url("postgres")])).stderr.match(/WARNING: .*/g);
+      expect(await withPasswords()).toBeNull();
+      expect(await withIam("postgres")).toBe("done");
+      expect(await withPasswords()).toEqual([
+        "WARNING:  RDS takes no password from veza_ledger_sampler, veza_ledger_receiver, since they are members of rds_iam",
+      ]);
+    });
+
     it("logins with rights to another stage's database are refused, and named, until they are members", async () => {
       await runSqlFiles(url("postgres"), setUp);
       await runAs("postgres", "create database other", "postgres");
