@@ -83,7 +83,10 @@ const said: Partial<Record<keyof typeof limits, [file: string, text: string][]>>
     ["docs/runbook/reasons.md", `the sampler waits for ${s(readLockTimeoutMs)} only.`],
   ],
   comparePushTimeoutMs: [
-    ["docs/promises.md", `to read what the gateway shows and to push takes at most ${s(comparePushTimeoutMs)}.`],
+    [
+      "docs/promises.md",
+      `reading what the gateway shows and pushing take at most ${s(comparePushTimeoutMs)} together.`,
+    ],
     ["docs/lost-and-wrong-events.md", `or takes over ${s(comparePushTimeoutMs)} |`],
   ],
   secretsFreshMs: [
