@@ -7,7 +7,7 @@ interface Told {
   severity: "page" | "ticket";
   /** What the alert calls the rows, before their number. */
   noun: string;
-  /** A sentence: what it means that rows count. AGE stands for the check's threshold: read it by `meaningOf`. */
+  /** A sentence: what it means that rows count. */
   means: string;
   /** A sentence: what is lost meanwhile. */
   lost: string;
@@ -25,8 +25,8 @@ export const told: Record<CheckId, Told> = {
     severity: "page",
     noun: "Orders stuck in pending",
     means:
-      "Hyperswitch knows these payments, and after AGE our orders do not know how they ended: its webhooks no " +
-      "longer arrive, or we reject them.",
+      "Hyperswitch knows these payments, and we do not know how they ended: its webhooks no longer arrive, or we " +
+      "reject them.",
     lost: "Customers may have paid and see no order.",
     hint: "Do the provider's webhooks still arrive, and do we accept them?",
     shows: { hyperswitch_payment_id: "text" },
@@ -35,15 +35,17 @@ export const told: Record<CheckId, Told> = {
   orphan_refunds: {
     severity: "page",
     noun: "Orphan refunds",
-    means: "Nobody asked Hyperswitch to pay these refunds: a process died between the row and the call.",
+    means:
+      "A process died after it wrote these refunds, and most likely before it asked Hyperswitch to pay them. If it " +
+      "did ask, a second request pays twice.",
     lost: "Customers wait for refunds that nobody sends.",
-    hint: "The worst of all: no provider was ever asked to pay these customers.",
+    hint: "The worst of all: most likely, nobody has asked the provider to pay these customers.",
     color: "#E0439B",
   },
   stuck_refunds: {
     severity: "ticket",
     noun: "Refunds stuck in pending",
-    means: "Hyperswitch accepted these refunds over AGE ago, and the final webhook never came.",
+    means: "Hyperswitch accepted these refunds, and its final webhook never came.",
     lost: "The customer may have the money while we say that it is on its way.",
     hint: "Which final webhooks never came? The provider knows how these refunds ended.",
     shows: { hyperswitch_refund_id: "text" },
@@ -52,25 +54,22 @@ export const told: Record<CheckId, Told> = {
   failed_transfers: {
     severity: "ticket",
     noun: "Transfers to sellers failed for good",
-    means: "The retry worker has given up on them: Stripe Connect refuses.",
+    means: "The retry worker has given up on them: each attempt has failed.",
     lost: "The sellers are not paid until somebody looks.",
-    hint: "Nothing tries these again by itself: why does Stripe refuse them?",
+    hint: "Nothing tries these again by itself: why did each attempt fail?",
     shows: { created_at: "timestamptz" },
     color: "#A39400",
   },
   pending_reversals: {
     severity: "ticket",
     noun: "Reversals stuck in pending",
-    means: "These transfers have waited for their reversal for over AGE: the reversal worker is stuck.",
+    means: "The reversal of these transfers does not end: the reversal worker is stuck.",
     lost: "Money does not come back from the sellers.",
     hint: "Does the reversal worker run?",
     shows: { created_at: "timestamptz" },
     color: "#808890",
   },
 };
-
-/** What it means that rows count. */
-export const meaningOf = ({ id, stuckAfter = "" }: Check): string => told[id].means.replace("AGE", stuckAfter);
 
 /** Whether a phase of the reconciler has the check's name and repairs its rows. */
 export const isRepaired = ({ id }: Check): boolean => phases.some((phase) => phase === id);

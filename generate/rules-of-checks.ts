@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { alertOf, isPage, isRepaired, meaningOf, ranked, told } from "../config/words-of-checks.ts";
+import { alertOf, isPage, isRepaired, ranked, told } from "../config/words-of-checks.ts";
 import { type Check, checks, sweepMinutes } from "../lib/counts/checks.ts";
 import { between, partOf } from "./marks.ts";
 
@@ -23,7 +23,7 @@ const filledIn = (template: string, words: Record<string, string>) =>
 /** The alerts of a check by alerts-of-checks.yml. */
 function alertRules(check: Check, template: string): string {
   const { id, table, overdueAfter, waitsForWebhook } = check;
-  const { severity, noun, lost } = told[id];
+  const { severity, noun, means, lost } = told[id];
   const nobody = isRepaired(check) ? "" : " The reconciler does not repair them.";
   const rules = [partOf(template, "alert of a check"), waitsForWebhook ? partOf(template, "lost webhooks") : ""];
   return filledIn(rules.filter(Boolean).join("\n"), {
@@ -31,11 +31,11 @@ function alertRules(check: Check, template: string): string {
     CHECK: id,
     SEVERITY: severity,
     NOUN: overdueAfter ? `${noun} for over ${overdueAfter}` : noun,
-    MEANS: `${meaningOf(check)} ${lost}${nobody}`,
-    TABLE: table,
+    MEANS: `${means} ${lost}${nobody}`,
+    ROWS: table.charAt(0).toUpperCase() + table.slice(1),
     LATE:
-      `Over a fifth of the ${table} of an hour waited for 25 minutes: webhooks do not arrive. The reconciler may ` +
-      "repair them in time, so that none is stuck.",
+      `Over a fifth of the ${table} of an hour waited so long: webhooks are lost. The reconciler may repair these ` +
+      `${table} in time, so that none is stuck.`,
   });
 }
 
