@@ -350,7 +350,6 @@ describe("the commands", withShell, () => {
 
   const isAccept = (code: string) =>
     new RegExp(`^accept (?:${checks.map(({ id }) => id).join("|")}) '\\d+ \\w+'\n$`).test(code);
-  const doctor = shell.README?.find((code) => code.startsWith("npm run doctor")) ?? "";
   const pasted = (command: string, more: { on?: Partial<Filled>; answers?: string[] } = {}) =>
     paste({ ...filled, ...more.on }, command, {
       cwd: folder,
@@ -446,12 +445,22 @@ describe("the commands", withShell, () => {
   });
 
   it("of the doctor counts on the ledger, from a checkout", async () => {
+    const ofPeople = await blocksOf("docs/people-on-call.md", "sh");
+    const doctor = ofPeople.find((code) => code.includes("npm run doctor")) ?? "";
     await expect(paste(filled, doctor)).resolves.toMatch(/stuck_orders/);
+  });
+
+  it("are of a stage, which the block names; as it is shipped, it asks for nothing, and says so", async () => {
+    expect(await pasted("echo ready")).toMatch(/^Password of veza_ledger_oncall, stage prod: \n/);
+    expect(await pasted("echo ready", { on: { STAGE: "" } })).toMatch(/^Password of veza_ledger_oncall: \n/);
+    const asShipped = { ...filled, DATABASE_URL: /(?<=^export DATABASE_URL=).*$/m.exec(block)?.[0] ?? "" };
+    const printed = await paste(asShipped, "echo ready");
+    expect(printed).toBe("Nobody has filled in this block. Paste the copy of your team.\nready\n");
   });
 
   const withoutCheckout = Object.entries(shell).flatMap(([name, commands]) =>
     commands
-      .filter((code) => code !== block && !code.startsWith("ask ") && code !== doctor && !isAccept(code))
+      .filter((code) => code !== block && !code.startsWith("ask ") && !isAccept(code))
       // VezaLedgerSamplerSilent deletes a stage's groups last, and waits in between.
       .map((command) => ({ name, command: command.replace("sleep 120", "sleep 0") })),
   );
