@@ -111,10 +111,10 @@ const said: Partial<Record<keyof typeof limits, [file: string, text: string][]>>
     ["docs/events.md", `over ${kiB} or ${events} events;`],
     ["docs/events.md", `{"error":"over ${limits.maxEvents} events",`],
   ],
-  maxIdLength: [["docs/events.md", `by 1 to ${limits.maxIdLength} printable ASCII characters`]],
+  maxIdLength: [["docs/events.md", `made of 1 to ${limits.maxIdLength} printable ASCII characters`]],
   idsKeptDays: [
     ["docs/events.md", `is not counted again for ${idsKeptDays} days.`],
-    ["docs/events.md", `what was sent over ${idsKeptDays} days ago.`],
+    ["docs/other-languages.md", `what was sent over ${idsKeptDays} days ago.`],
     ["docs/promises.md", `whatever is sent again within ${idsKeptDays} days,`],
     ["docs/promises.md", `if it is sent again over ${idsKeptDays} days after`],
     ["docs/settings.md", `each delivery of the last ${idsKeptDays} days,`],

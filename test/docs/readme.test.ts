@@ -9,7 +9,8 @@ import { stopTimeoutMs } from "../../commands/serve.ts";
 import { parseEvents } from "../../lib/totals/events.ts";
 import manifest from "../../package.json" with { type: "json" };
 
-const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "clients/go/README.md"];
+const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
+for (const name of await readdir("clients/go")) if (name.endsWith(".md")) pages.push(`clients/go/${name}`);
 for (const name of await readdir("docs", { recursive: true })) if (name.endsWith(".md")) pages.push(`docs/${name}`);
 
 /** The anchor of a heading, as GitHub and Forgejo make it. */
@@ -39,12 +40,13 @@ it("docs/events.md has an example that the receiver takes", async () => {
   expect(parseEvents(example)).not.toHaveLength(0);
 });
 
-it("the README leads to every page of docs, and the runbook's index to each of its own", async () => {
+it("the README leads to every page, the runbook's index and the Go client's README each to its own", async () => {
   const linked = async (page: string) =>
     [...(await readFile(page, "utf8")).matchAll(/\]\(([^)#\s]+\.md)/g)].map(([, link = ""]) =>
       path.join(path.dirname(page), link),
     );
-  const links = [...(await linked("README.md")), ...(await linked("docs/runbook/README.md"))];
+  const from = ["README.md", "docs/runbook/README.md", "clients/go/README.md"];
+  const links = (await Promise.all(from.map(linked))).flat();
   expect(pages.filter((page) => page !== "README.md" && !links.includes(page))).toEqual([]);
 });
 

@@ -1,15 +1,15 @@
-// The SQL of docs/events.md, by which a worker in any language sends what is in the outbox.
+// The SQL of docs/other-languages.md, by which a worker in any language sends what is in the outbox.
 import { expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { blocksOf } from "../helpers/pages.ts";
 
 const [enqueue = "", enqueueAs = "", claim = "", sent = "", parked = "", failed = "", purge = ""] = await blocksOf(
-  "docs/events.md",
+  "docs/other-languages.md",
   "sql",
 );
 
-it("docs/events.md claims each row once, those that failed last, and writes down what became of it", async () => {
+it("docs/other-languages.md claims each row once, those that failed last, and writes down what became of it", async () => {
   const { admin, adminUrl } = await databaseForTest();
   await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]);
   for (const id of ["good", "bad", "slow"]) expect(await admin.unsafe(enqueueAs, [id, "[]"])).toEqual([{ id }]);
