@@ -46,20 +46,21 @@ async function count(id: string, ...events: object[]): Promise<Record<string, nu
   return scrape(stage);
 }
 
-/** Runs a page's statement with these words, about the delivery `id` and this phase. Returns how many totals it changed. */
-async function run(words: string[], id = "", phase = "stuck_orders"): Promise<number> {
+/** Runs a page's statement with these words, about so many events of a delivery. Returns how many totals it changed. */
+async function run(words: string[], id = "", phase = "stuck_orders", number = 1): Promise<number> {
   const [statement = "", ...more] = statements.filter((sql) => words.every((word) => sql.includes(word)));
   expect(more).toEqual([]);
   const totals = async () =>
     (await database.admin`select * from ledger_metrics.totals`).map((row) => JSON.stringify(row));
   const before = await totals();
-  await asReceiver.unsafe(statement.replaceAll("WEBHOOK-ID", id || "WEBHOOK-ID").replaceAll("stuck_orders", phase));
+  const named = statement.replaceAll("WEBHOOK-ID", id || "WEBHOOK-ID").replaceAll("stuck_orders", phase);
+  await asReceiver.unsafe(named.replace("1 as number", `${number} as number`));
   return (await totals()).filter((total) => !before.includes(total)).length;
 }
 
 it.each([
-  ["an action", action, ["ahead + 1", "actions_total"], 1],
-  ["an orphan refund", orphan, ["ahead + 1", "orphan_refunds_total"], 1],
+  ["an action", action, ["ahead + number", "actions_total"], 1],
+  ["an orphan refund", orphan, ["ahead + number", "orphan_refunds_total"], 1],
   ["a sweep", sweep, ["ahead + case", "sweep_duration"], 2 + 6], // Sum, count, and buckets from 3.2 s to +Inf.
 ])("takes back %s: the next of its kind does not show, and the one after it does", async (_, event, words, changed) => {
   await count("another", { ...action, data: { phase: "orphan_refunds" } });
@@ -78,12 +79,22 @@ it.each([
 });
 
 it("takes back actions of two phases of one delivery, each once", async () => {
-  const words = ["ahead + 1", "actions_total"];
+  const words = ["ahead + number", "actions_total"];
   await count("wrong", action, { ...action, data: { phase: "stuck_refunds" } });
   expect(await run(words, "wrong")).toBe(1);
   expect(await run(words, "wrong", "stuck_refunds")).toBe(1);
   await expect(run(words, "wrong", "stuck_refunds")).rejects.toThrow("duplicate key");
   await asReceiver`rollback`;
+});
+
+it.each([
+  ["actions", ["ahead + number", "actions_total"], action],
+  ["orphan refunds", ["ahead + number", "orphan_refunds_total"], orphan],
+])("takes back several %s of a delivery, and never more than it has", async (_, words, event) => {
+  await count("wrong", event, event, event, action, orphan);
+  for (const number of [5, 0, -1]) expect(await run(words, "wrong", "stuck_orders", number), `${number}`).toBe(0);
+  expect(await run(words, "wrong", "stuck_orders", 4)).toBe(1);
+  expect(await database.admin`select ahead from ledger_metrics.totals where ahead <> 0`).toEqual([{ ahead: "4" }]);
 });
 
 it("takes on the receiver's role in an administrator's session, too", async () => {
@@ -111,9 +122,9 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
   const lowering = statements.find((sql) => sql.includes("orphan_refunds_total")) ?? "";
   const lowered = lowering.replace("ahead = ahead +", "value = value -");
   const runDeletion = async (PUSHGATEWAY_URL: string, id: string, STAGE = stage, PUSHGATEWAY_TOKEN?: string) => {
-    const [update = ""] = /^with changed[^;]*;$/m.exec(lowered.replaceAll("WEBHOOK-ID", id)) ?? [];
+    const [update = ""] = /^with wrong[^;]*;$/m.exec(lowered.replaceAll("WEBHOOK-ID", id)) ?? [];
     const block = deletion.replace(/^-- .*$/m, update);
-    expect(block).toContain("value = value - 1");
+    expect(block).toContain("value = value - number");
     const set = { PUSHGATEWAY_URL, STAGE, PUSHGATEWAY_TOKEN, DATABASE_URL: database.receiverUrl };
     return runProgram("bash", ["-c", block], set).exited;
   };

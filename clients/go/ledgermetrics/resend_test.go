@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-func TestTheREADMEHasResendSinceAsOneStatement(t *testing.T) {
-	page, err := os.ReadFile("../README.md")
+func TestThePageForOnCallHasResendSinceAsOneStatement(t *testing.T) {
+	page, err := os.ReadFile("../on-call.md")
 	if err != nil {
 		t.Fatal(err)
 	}
