@@ -6,8 +6,8 @@ import { checks } from "../lib/counts/checks.ts";
 
 /**
  * The logins, and how many connections each may have. roles.sql sets these numbers, and who is a member of whom, only
- * when it makes a login: an administrator may have chosen others since. To change a login that is there, write an
- * `alter role` into the changelog.
+ * when it makes a login: an administrator may have chosen others since. A new number has no effect on a login that is
+ * there: the changelog then has an `alter role` for administrators.
  */
 export const roles = {
   veza_ledger_sampler: 3,

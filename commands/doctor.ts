@@ -18,7 +18,7 @@ const usage = `usage: ${call} [sampler | receiver] [--settled <status>,<status>]
        ${call} sampler --sql
        ${call} postgres://… [--schema <name>,<name>]
 
-  Exit code 0: nothing is wrong (✗). 1: something is, or is unknown
+  Exit code 0: no line has a ✗. 1: a line has a ✗: wrong, or unknown
 
   postgres:// counts on a ledger where nothing is installed yet: reads it, and
               changes nothing. The password may be in PGPASSWORD instead

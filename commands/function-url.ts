@@ -5,7 +5,7 @@ import { type AddressInfo, isIPv6, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "aws-lambda";
 
-/** More than the receiver takes. A longer body is not kept: its sender need not have signed it. */
+/** More than the receiver takes. A longer body is not kept: anybody can send one, signed or not. */
 export const maxRequestBytes = 512 * 1024;
 /** All bodies that are kept at the same time: an eighth of MemoryMax of the unit in config/. */
 export const maxHeldBytes = 64 * 1024 * 1024;

@@ -16,8 +16,8 @@ const connectBy = keepConnections("veza-ledger-sampler");
 /**
  * One tick: takes a sample, pushes the gauges, and publishes the reconciler's totals again, which heals a wiped
  * gateway. Returns the counts by the ids of the checks, -1 when unknown, for an engineer who invokes the function by
- * hand. Throws when the settings could not be read or the gauges not be pushed: Lambda's error metric and the silence
- * in Prometheus then raise the alarm.
+ * hand. Throws when the settings could not be read, or the gauges could not be pushed: Lambda's error metric and the
+ * silence in Prometheus then raise the alarm.
  */
 export const handler: Handler<unknown, Record<string, number>> = () => stayAwake(tick());
 
@@ -39,7 +39,8 @@ async function tick(): Promise<Record<string, number>> {
     if (Object.values(counts).includes(-1)) doubtSettings("sampler");
 
     const group = { job: ledgerJob, stage };
-    // Just before the push: a sampler that looks, and whose push is then replaced, looks again at its next tick.
+    // Just before the push, so that hardly any push of another sampler comes between. If one does, that other sampler
+    // sees this push when it looks at its own next tick.
     const other = await findOtherSampler(pushgateway, group, infoOf(database), sampledAtSeconds);
     const metrics = await exposeSample(sample, { sampledAtSeconds, durationSeconds, database, other });
     const pushGauges = () => push(pushgateway, group, metrics, deadlineFor("the Pushgateway", pushTimeoutMs));

@@ -6,8 +6,8 @@
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;
 /**
- * To find AWS credentials for an IAM token. On Lambda they are in the environment; elsewhere, a log-in may take so much
- * longer.
+ * To find AWS credentials for an IAM token. On Lambda they are in the environment; elsewhere, a log-in may take that
+ * much longer.
  */
 export const credentialsTimeoutMs = 2_000;
 /** To dial Postgres and log in. */
@@ -32,8 +32,9 @@ export const otherSamplerTimeoutMs = 1_000;
 export const otherSamplerSeconds = 180;
 /** To push the gauges once. */
 export const pushTimeoutMs = 3_000;
-/** The ids of counted rows. */
+/** To ask for the ids of counted rows, and log them. */
 export const rowsTimeoutMs = 2_000;
+/** To record a delivery, with a second attempt and the wait for a connection. */
 export const recordTimeoutMs = 5_000;
 /** To record on a kept connection, which may have died unnoticed. */
 export const keptTimeoutMs = 1_500;
@@ -52,16 +53,17 @@ export const maxConnections = 5;
  * time after which a NAT or a proxy drops an idle connection.
  */
 export const connectionFreshMs = 10_000;
-/**
- * How long secrets are kept, and for each of them when all are read again where they could not be read, or an
- * invocation failed.
- */
+/** How long secrets are kept. */
 export const secretsFreshMs = 5 * 60_000;
+/**
+ * How long they are kept instead where they could not be read, or an invocation failed. The time is for one secret: two
+ * are kept for twice as long.
+ */
 export const secretsRetryMs = 5_000;
 
 /** How far a signature's timestamp may be from our clock, and a sweep's end without a warning. */
 export const toleranceSeconds = 300;
-/** How old a sweep's end may be without a warning: after this time, the ticket about a dead reconciler is near. */
+/** How old a sweep's end may be without a warning. A little later, the ticket about a dead reconciler fires. */
 export const lateSweepSeconds = 600;
 /** How far apart the clocks of Postgres and the sampler may be: further apart, they cannot tell minutes. */
 export const maxClockDifferenceSeconds = 60;

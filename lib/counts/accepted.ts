@@ -69,8 +69,9 @@ const acceptedChecks = checks
   .join("\n  union all");
 
 /**
- * How to compare accepted ids, which are texts, with ids of a type. To make texts of all ids that a check counts costs
- * more than to count them. Only what is written as Postgres would write it is such an id.
+ * How to compare accepted ids, which are texts, with ids of a type. The accepted ids are cast to that type: casting all
+ * ids that a check counts to text would cost more than counting them. An accepted text that Postgres would write in
+ * another way, such as `007`, is no id of that type, and accepts nothing.
  */
 const bigint = `case when id ~ '^(0|-?[1-9][0-9]{0,18})$' then
       case when id::numeric between '-9223372036854775808' and '9223372036854775807' then id::bigint end end`;

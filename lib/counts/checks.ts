@@ -17,8 +17,8 @@ export interface Check<Id extends string = CheckId> {
   /** Status of the rows that the check watches. */
   status: string;
   /**
-   * Whether rows are inserted in that state, and wait there for a webhook of the provider. Then too many that grow old
-   * tell that webhooks are lost. And new rows that never show up in the state tell that the check is blind, as after a
+   * Whether rows are inserted in that state, and wait there for a webhook of the provider. Then too many old rows mean
+   * that webhooks are lost. New rows of which none shows up in the state mean that the check is blind, as after a
    * status was renamed.
    */
   waitsForWebhook?: true;
@@ -143,7 +143,7 @@ export function rowsOf(check: Check): string {
 /**
  * SQL: a check's question, which yields one row: `count`, how many of these are `overdue`, and `oldest`, the Unix time
  * in seconds of the oldest row with a finite time. `time_type`, where the count needs the time, and `hides_rows`,
- * whether row-level security may hide rows, say whether the count can be believed. Without the oldest row it reads only
+ * whether row-level security may hide rows, say whether the count can be trusted. Without the oldest row it reads only
  * columns that the count needs.
  *
  * Each check has its own statement: a combined one fails as a whole. The threshold is in the SQL. Without parameters

@@ -58,7 +58,7 @@ async function runCheck(ask: Ask, check: Check): Promise<Count> {
   }
 }
 
-/** Takes an answer for a count only when it is one, and when nothing in it says that it may be wrong. */
+/** Returns the count in an answer. Throws if there is none, or if the answer says that it may be wrong. */
 function countIn(row: Record<string, unknown> | undefined): Count {
   if (!row) throw new Error("the query returned no row");
   refuseHiddenRows(row);
@@ -77,7 +77,7 @@ export function oldestAmong(count: number, oldest: unknown): number | undefined 
   return typeof oldest === "string" ? Math.max(1, Number(oldest)) : undefined;
 }
 
-/** The age in seconds at a tick: 0 without a row, Infinity where the time of none is known. */
+/** The age in seconds at a tick: 0 without a row, Infinity where there are rows and no time is known. */
 function ageOf(oldestSeconds: number | undefined, atSeconds: number): number {
   if (oldestSeconds === undefined) return Infinity;
   return oldestSeconds === 0 ? 0 : Math.max(1, atSeconds - oldestSeconds);

@@ -76,9 +76,9 @@ function withoutCredentials(text: string, { headers }: PushgatewayTarget): strin
 }
 
 /**
- * Reads what the gateway shows of a group: the series that were pushed, with their own labels. It shows none on
- * VictoriaMetrics, and none where the page is refused or elsewhere, as `unread` says then. Rejects when the page may
- * come another time: on a 5xx, 408 or 429, when it breaks off, or when `deadline` aborts.
+ * Reads what the gateway shows of a group: the series that were pushed, with their own labels. There are none on
+ * VictoriaMetrics. There are none either where the page is refused or is at another address; then `unread` says so.
+ * Rejects when another attempt may get the page: on a 5xx, 408 or 429, when it breaks off, or when `deadline` aborts.
  */
 export async function readGroup(gateway: PushgatewayTarget, group: Group, deadline: AbortSignal) {
   const headers = { "accept-encoding": "identity", ...gateway.headers }; // To pack a page takes twice as long.

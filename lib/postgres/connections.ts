@@ -5,7 +5,7 @@ import { type Database, open } from "./database.ts";
 import { iamToken } from "./iam-token.ts";
 import { rememberLogin } from "./last-good-login.ts";
 
-/** A connection, and what it is to. */
+/** A connection, and where it leads. */
 type Kept = Database & { place: string };
 
 /** How an invocation connects. */
@@ -66,5 +66,5 @@ export function keepConnections(name: string): (find: FindDatabase) => Connectio
   });
 }
 
-/** What a connection is to, and as whom. A password may change meanwhile: it does not end a session either. */
+/** Where a connection leads, and as whom, in a text. The password is not in it: a new one ends no session. */
 const placeOf = ({ password, ...place }: DatabaseTarget): string => JSON.stringify(place);

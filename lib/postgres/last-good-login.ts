@@ -7,7 +7,8 @@ export const isPasswordRefused = (error: unknown): boolean =>
   codeOf(error) === "28P01" || (codeOf(error) === "08P01" && /authentication failed/.test((error as Error).message));
 
 /**
- * Returns how to log in, with a memory of the last good password: a rotation may change the secret before Postgres.
+ * Returns how to log in, with a memory of the last good password: a rotation may change the secret first, and the
+ * password in Postgres later.
  * Settles as `attempt` on `first` does. When Postgres refuses the password, makes one more attempt, with the password
  * that `findDatabase` gives now. Where that is the same, or cannot be read, it takes the last login that succeeded.
  */

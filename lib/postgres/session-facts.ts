@@ -52,7 +52,7 @@ interface SessionFacts {
 }
 
 /**
- * Asks whether answers of this session about a ledger with these tables can be believed. It costs nothing: postgres.js
+ * Asks whether answers of this session about a ledger with these tables can be trusted. It costs nothing: postgres.js
  * sends a first query alone in any case. Rejects on a replica, and where a schema cannot be used or the server does not
  * know the zone.
  */

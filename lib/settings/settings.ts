@@ -46,7 +46,7 @@ export const settingNames = [
   "STAGE",
   "CA_CERTIFICATES",
 ] as const;
-/** The keys that AWS documents for a secret of RDS: what DATABASE_URL says otherwise. */
+/** The keys that AWS documents for a secret of RDS. They stand in for DATABASE_URL where there is none. */
 type RdsKey = "host" | "port" | "username" | "password" | "dbname";
 /** What is read. A setting that is not among the names does not compile. */
 type SettingTexts = { [Name in (typeof settingNames)[number] | RdsKey]?: string | undefined };

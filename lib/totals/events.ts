@@ -10,15 +10,15 @@ export const reconcilerMetric = {
   lastRun: "veza_reconciler_last_run_timestamp",
   /** Of the sweeps that name their phase, by phase. */
   phaseLastRun: "veza_reconciler_phase_last_run_timestamp_seconds",
-  /** No total: tells how many are held. */
+  /** No total: how many counters are held at what the gateway shows. */
   held: "veza_reconciler_counters_held",
-  /** No total: by how much the orphan refunds are held. */
+  /** No total: by how much the counter of orphan refunds is held above its total. */
   heldOrphans: "veza_reconciler_orphan_refunds_held",
 } as const;
 const { actions, orphanRefunds, sweepDuration, lastRun, phaseLastRun } = reconcilerMetric;
 type Metric = keyof typeof reconcilerMetric;
 
-/** The names of the series that have the time of a run: they merge by greatest, and may fall. The others are sums. */
+/** The series that have the time of a run: the later of two times stays, and it may fall. The others are sums. */
 export const runs: readonly string[] = [lastRun, phaseLastRun];
 
 /**
