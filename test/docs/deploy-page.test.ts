@@ -35,7 +35,6 @@ it(
   async () => {
     const folder = await newFolder();
     await cp("deploy", path.join(folder, "deploy"), { recursive: true });
-    await writeFile(path.join(folder, "stages.yml"), "dev:\n  region: eu-west-3\nprod:\n  region: eu-west-3\n");
     const block = example(deployers, /```sh\n(\(set -e\npeople=[\s\S]*?)```/);
     const names = "AWS_REGION=eu-west-3 stage=prod";
     const filledIn = block.replace(
@@ -49,6 +48,9 @@ it(
     "iam list-policy-versions") echo v3 v4 ;;
     *) echo "$*"; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
   esac`;
+    const tooEarly = "Nothing was changed: stages.yml has no prod yet.\n";
+    expect([await runIn(folder, commands, { aws }), await readdir(folder)]).toEqual([tooEarly, ["deploy"]]);
+    await writeFile(path.join(folder, "stages.yml"), "dev:\n  region: eu-west-3\nprod:\n  region: eu-west-3\n");
     const printed = await runIn(folder, commands, { aws });
     expect(printed.match(/^iam .*/gm)?.map((line) => line.split(" ")[1])).toEqual([
       "create-policy",
@@ -151,6 +153,23 @@ it("docs/deploy.md says whether a page of the stage goes to people, and that the
   const filledIn = shipped.replaceAll("127.0.0.1:9999", "pager.example.com").replaceAll("pages", "veza-ledger-pages");
   expect(await saysOf(filledIn, "prod")).toBe("Right: prod's pages go to veza-ledger-pages.\n");
   expect(await saysOf(filledIn, "shop")).toBe("Wrong, if customers pay on shop: its pages go to tickets.\n");
+});
+
+it("docs/rotation.md stores what somebody has edited if it is a JSON object, and says why if it is none", async () => {
+  const [block = ""] = await blocksOf("docs/rotation.md", "sh");
+  const folder = await newFolder();
+  const aws = `case "$2" in
+    get-secret-value) echo '{ "STAGE": "prod" }' ;;
+    put-secret-value) echo "$4"; cat "\${6#file://}" ;;
+  esac`;
+  const edit = (editor: string) =>
+    runIn(folder, `stage=prod; function=; unset EDITOR\n${block}`, { aws, vi: `${editor}` });
+  const stored = 'veza-ledger-metrics/prod/sampler\n{ "STAGE": "shop" }\n';
+  expect(await edit(`sed -i s/prod/shop/ "$1"`)).toBe(stored);
+  expect(await edit("")).toMatch(/^Nothing was changed\. If you have changed it, vi did not wait /);
+  for (const broken of ["s/}/,}/", "s/.*/prod/", "d", `s/.*/"prod"/`]) {
+    expect(await edit(`sed -i '${broken}' "$1"`)).toMatch(/^Nothing was changed: this is no JSON object\./);
+  }
 });
 
 it.each([
