@@ -1,4 +1,4 @@
-// What the first question of a session finds out: whether the answers after it can be believed.
+// What the first question of a session finds out: whether the answers after it can be trusted.
 
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks } from "../../lib/counts/checks.ts";
