@@ -6,9 +6,13 @@ set -eu
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- prometheus prometheus-pushgateway prometheus-alertmanager
 
+is_installed() {
+  dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
+}
+
 # Says what is here of a server, or nothing. $1: the package, $2: its port.
 trace() {
-  if dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; then
+  if is_installed "$1"; then
     echo "the package is installed"
   elif [ -n "$(ss -Htln "sport = :$2")" ]; then
     echo "something listens on port $2"
@@ -39,6 +43,10 @@ for package; do
       exit 2
       ;;
   esac
+  if is_installed "$package" && grep -qs "servers.sh put it here" "/etc/default/$package"; then
+    echo "Here since an earlier run: $package"
+    continue
+  fi
   found=$(trace "$package" $port)
   if [ -n "$found" ]; then
     echo "Left as it is: $package, since $found. docs/servers-in-use.md says what it needs."

@@ -1,7 +1,7 @@
 // docs/without-aws.md, as it is pasted, from the real archive. Left out is what needs a service manager, apt-get, nginx and
 // Prometheus. The page's two scripts run on stand-ins for these, in folders of their own.
 import { createHash } from "node:crypto";
-import { chmod, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { dump, load } from "js-yaml";
@@ -94,6 +94,8 @@ it(title, await needs("openssl", "psql"), async () => {
   for (const check of checks) await sql.unsafe(insertRows(check, 4));
   await sql.unsafe("create role veza_app login password 'veza_app'");
   await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
+  // Its times have no zone: in another zone than this, no row is old.
+  await sql.unsafe("alter table orders alter created_at type timestamp using created_at at time zone 'Asia/Tokyo'");
   const port = await freePort();
   const withSettings = onHost("set -a; . /etc/veza-ledger-metrics.env;");
   let password = "";
@@ -105,6 +107,8 @@ it(title, await needs("openssl", "psql"), async () => {
       [/read -rsp [^;]*PGPASSWORD; export PGPASSWORD/g, `export PGPASSWORD=${password}`],
       ["psql -v", `PGPASSWORD=${password} psql -v`],
       ["name=ledger-metrics.example.com ", "name= "],
+      ["timezone=UTC ", "timezone=Asia/Tokyo "],
+      ["stage= ", "stage=staging "],
       ["token= ", "token=t0ken "],
     ].reduce(
       (before, [from = "", to = ""]) => before.replaceAll(from, to as string),
@@ -142,6 +146,7 @@ it(title, await needs("openssl", "psql"), async () => {
   expect(await paste("roles.sql", "postgres")).not.toMatchObject({ exitCode: 0 }); // There are no settings yet.
   expect(await paste("PUSHGATEWAY_URL=")).toMatchObject({ exitCode: 0 });
   expect(await settings()).toMatch(/^PUSHGATEWAY_TOKEN='t0ken'$/m);
+  expect(await settings()).toMatch(/^STAGE='staging'$/m);
   expect(await paste("roles.sql", "wrong")).not.toMatchObject({ exitCode: 0 }); // The administrator mistypes.
   expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
   const all = await paste("systemd-run");
@@ -181,28 +186,41 @@ it(title, await needs("openssl", "psql"), async () => {
   expect(await login`select 1 as one`.finally(() => login.end())).toEqual([{ one: 1 }]);
 });
 
-describe("step 7", await needs("bash"), async () => {
-  /** Pastes it on a host with these names, and a stand-in for nginx that ends so. Resolves to what is there then. */
-  async function pasteStep(names: [RegExp, string][], nginx: string) {
-    const { root, folder, pasted } = await hostWithArchive();
-    const fakes = await newFolder();
-    for (const [name, script] of Object.entries({ nginx, systemctl: 'echo "systemctl $*"' })) {
-      await writeFile(path.join(fakes, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-    }
-    for (const made of [path.join(folder, "config/nginx"), path.join(root, "etc/nginx/conf.d")]) {
-      await mkdir(made, { recursive: true });
-    }
-    const site = "nginx/veza-ledger-metrics.conf";
-    await writeFile(path.join(folder, "config", site), await readFile(path.join("config", site)));
-    await writeFile(path.join(root, "etc/veza-ledger-metrics.env"), "PORT='8081'\n");
-    const block = pasted("site=", `folder='${folder}'`);
-    const changed = names.reduce((text, [from, to]) => text.replace(from, to.replace("/etc", `${root}/etc`)), block);
-    const { exitCode, output } = await runProgram("bash", ["-c", `PATH=$fakes:$PATH\n${changed}`], { fakes }).exited;
-    const textOf = (file: string) => readFile(path.join(root, "etc", file), "utf8").catch(() => "");
-    const hook = await textOf("letsencrypt/renewal-hooks/deploy/veza-ledger-metrics");
-    const text = await textOf("nginx/conf.d/veza-ledger-metrics.conf");
-    return { exitCode, output, hook, site: text.replaceAll(root, "") };
+/** Pastes the block with this text on a host with these names, where programs are scripts. Returns what is there then. */
+async function pasteWith(text: string, names: [RegExp, string][], programs: Record<string, string>) {
+  const { root, folder, pasted } = await hostWithArchive();
+  const fakes = await newFolder();
+  for (const [name, script] of Object.entries({ systemctl: 'echo "systemctl $*"', ...programs })) {
+    await writeFile(path.join(fakes, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   }
+  await mkdir(path.join(root, "etc/nginx/conf.d"), { recursive: true });
+  await cp("config", path.join(folder, "config"), { recursive: true });
+  await writeFile(path.join(root, "etc/veza-ledger-metrics.env"), "PORT='8081'\n");
+  const block = pasted(text, `folder='${folder}'`);
+  const changed = names.reduce(
+    (before, [from, to]) => before.replace(from, to.replaceAll("/etc/", `${root}/etc/`)),
+    block,
+  );
+  const { exitCode, output } = await runProgram("bash", ["-c", `PATH=$fakes:$PATH\n${changed}`], { fakes }).exited;
+  const textOf = (file: string) => readFile(path.join(root, "etc", file), "utf8").catch(() => "");
+  return { exitCode, output: output.replaceAll(root, ""), root, textOf };
+}
+
+describe("step 1", await needs("bash"), () => {
+  it("refuses a file of authorities that the service cannot read", async () => {
+    const names: [RegExp, string][] = [[/^ca=\S+/m, "ca=/root/ca.pem"]];
+    const { exitCode, output } = await pasteWith('step "Step 1a"', names, { "apt-get": "exit 0" });
+    expect([exitCode, output]).toEqual([1, "The service cannot read /root/ca.pem: move it to /etc/ssl/certs.\n"]);
+  });
+});
+
+describe("step 7", await needs("bash"), async () => {
+  const pasteStep = async (names: [RegExp, string][], nginx: string) => {
+    const { exitCode, output, root, textOf } = await pasteWith("site=", names, { nginx });
+    const hook = await textOf("letsencrypt/renewal-hooks/deploy/veza-ledger-metrics");
+    const site = (await textOf("nginx/conf.d/veza-ledger-metrics.conf")).replaceAll(root, "");
+    return { exitCode, output, hook, site };
+  };
 
   it("gives nginx the name, the port and the certificate, which certbot's hook lets it read again", async () => {
     const live = "/etc/letsencrypt/live/push.example.com";
@@ -226,6 +244,13 @@ describe("step 7", await needs("bash"), async () => {
   it.each([
     ["without a name", [[/^name=\S+/m, "name="]] as [RegExp, string][], "exit 0", 0, /^No nginx: /],
     [
+      "without a certificate",
+      [[/^certificate=\S+/m, "certificate="]] as [RegExp, string][],
+      "exit 0",
+      0,
+      /^No nginx: /,
+    ],
+    [
       "where nginx refuses it",
       [],
       "exit 1",
@@ -236,6 +261,55 @@ describe("step 7", await needs("bash"), async () => {
     const { exitCode, output, site, hook } = await pasteStep(names, nginx);
     expect([exitCode, site, hook]).toEqual([code, "", ""]);
     expect(output).toMatch(says);
+  });
+});
+
+it.each([
+  ["/proc/version", "  listen [::]:443 ssl;\n"],
+  ["/nowhere", ""],
+])("gives nginx's site IPv6 only where the host has it, as by %s", await needs("bash"), async (sign, line) => {
+  const { textOf } = await pasteWith("site=", [[/\/proc\/net\/if_inet6/, sign]], { nginx: "exit 0" });
+  const site = await textOf("nginx/conf.d/veza-ledger-metrics.conf");
+  expect(site).toMatch(/^ {2}listen 443 ssl;\n/m);
+  expect(site.match(/^.*\[::\].*\n/m)?.[0] ?? "").toBe(line);
+});
+
+describe("step 8", await needs("bash"), () => {
+  const links: [RegExp, string][] = [
+    [/^repository=/m, "repository=https://git.example.com/veza"],
+    [/^grafana=/m, "grafana=https://grafana.example.com"],
+  ];
+
+  it("writes rules that Prometheus can read, also where root's files are private, and asks for both addresses", async () => {
+    const programs = { promtool: "exit 0" };
+    const { exitCode, output, root } = await pasteWith(
+      'step "Step 8a"',
+      [[/^step "/m, 'umask 077; step "'], ...links],
+      programs,
+    );
+    expect([exitCode, output]).toEqual([0, expect.any(String)]);
+    expect((await stat(path.join(root, "etc/prometheus/veza-ledger-metrics.yml"))).mode & 0o777).toBe(0o644);
+    const missing = await pasteWith('step "Step 8a"', [], programs);
+    expect(missing.output).toContain("repository: parameter null or not set");
+    expect(await missing.textOf("prometheus/veza-ledger-metrics.yml")).toBe("");
+  });
+
+  it.each([
+    ["the examples are still there", "shipped", "", "Wrong: these are examples. Fill them in, and paste this again.\n"],
+    ["all is filled in", "filled in", "127.0.0.1:9090", ""],
+    ["others reach the gateway", "filled in", "10.0.0.5:9091", "Others can reach 10.0.0.5:9091\n"],
+  ])("says whether %s", async (_, route, listens, says) => {
+    const shipped = await readFile("config/alertmanager/alertmanager.yml", "utf8");
+    const text = route === "shipped" ? shipped : shipped.replaceAll("127.0.0.1:9999", "pager.example.com");
+    const put = `mkdir -p /etc/prometheus; cat >/etc/prometheus/alertmanager.yml <<'ROUTE'\n${text}ROUTE\n`;
+    const { output } = await pasteWith('step "Step 8b"', [[/^step "/m, `${put}step "`]], {
+      promtool: "exit 0",
+      amtool: "exit 0",
+      curl: "echo VezaLedgerAlive",
+      ss: listens && `echo LISTEN 0 511 ${listens} '0.0.0.0:*'`,
+    });
+    expect(output.includes(":9999/ticket")).toBe(route === "shipped");
+    expect(output.match(/^(Wrong|Others).*\n/gm)?.join("") ?? "").toBe(says);
   });
 });
 
@@ -309,6 +383,18 @@ describe("servers.sh", await needs("bash"), async () => {
     expect(output).toContain(`Left as it is: prometheus, since ${reason}.`);
     expect(output).toMatch(/^apt-get install .* prometheus-pushgateway prometheus-alertmanager$/m);
     expect(await filesOf(one)).toEqual(before);
+  });
+
+  it("says of a server that it has installed itself that it is here, and that nothing is to be done", async () => {
+    const one = await fresh();
+    await one.install();
+    await writeFile(path.join(one.root, "installed"), "prometheus\nprometheus-pushgateway\n");
+    const { output } = await one.install();
+    expect(output).toMatch(
+      /^Here since an earlier run: prometheus\nHere since an earlier run: prometheus-pushgateway\n/,
+    );
+    expect(output).toMatch(/^apt-get install .* prometheus-alertmanager$/m);
+    expect(output).not.toContain("Left as it is");
   });
 
   it("keeps a file that is there without its package, and installs what it is asked for alone", async () => {
