@@ -1,7 +1,7 @@
 import { DataqueryBuilder } from "@grafana/grafana-foundation-sdk/prometheus";
 import { blindnessMetric } from "../../lib/counts/blindness.ts";
 import type { Check } from "../../lib/counts/checks.ts";
-import { checkSuccessMetric, oldestItemMetric, openAgeMetric } from "../../lib/counts/counting.ts";
+import { checkSuccessMetric, oldestItemMetric, openAgeMetric, overdueMetric } from "../../lib/counts/counting.ts";
 import { outboxMetric } from "../../lib/counts/outbox.ts";
 import { infoMetric, otherSamplerMetric, sampleTimestampMetric } from "../../lib/counts/sample.ts";
 import { ledgerJob, reconcilerJob } from "../../lib/gateway/pushgateway.ts";
@@ -59,6 +59,9 @@ export const orUnknown = (known: string, series: string, by = "stage") =>
 export const whileTicking = (expr: string) => `(${expr}) and on (stage) ${fresh}`;
 /** A check's count while the sampler ticks. */
 export const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${ofStage}}) and on (stage) ${fresh}`;
+/** A check's count where rows count and none of them is overdue, as where somebody has accepted them all. */
+export const calmCount = (check: Check) =>
+  `(${freshCount(check)}) > 0 and on (stage) max by (stage) (${overdueMetric}{check="${check.id}", ${ofStage}}) == 0`;
 /** Seconds since a Unix time, at least 1: 0 means "never", as in the metrics. */
 export const secondsSince = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 /** How much a counter rose in the hour before each point. */

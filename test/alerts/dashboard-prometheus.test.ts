@@ -1,5 +1,6 @@
 // Every query of the dashboard on a real Prometheus, with two stages and a set-up without a stage.
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { calmCount } from "../../config/grafana/queries.ts";
 import { alertOf } from "../../config/words-of-checks.ts";
 import { acceptedMetric, acceptedUntilMetric } from "../../lib/counts/accepted.ts";
 import { amountMetric } from "../../lib/counts/amounts.ts";
@@ -32,10 +33,14 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([prometheus?.stop(), gateway?.stop()]));
 
-/** Pushes both groups of a stage, with this many rows for each check. */
-async function push(stage: string, { lastTickAgoSeconds = 0, count = 0 } = {}): Promise<void> {
+/** Pushes both groups of a stage, with this many rows for each check, of which so many are overdue. */
+async function push(
+  stage: string,
+  of: { lastTickAgoSeconds?: number; count?: number; overdue?: number } = {},
+): Promise<void> {
+  const { lastTickAgoSeconds = 0, count = 0, overdue = count } = of;
   const tick = Date.now() / 1000 - lastTickAgoSeconds;
-  const outcomes = checks.map((check) => ({ check, count, overdue: count, oldestSeconds: count && tick - 12 * 3600 }));
+  const outcomes = checks.map((check) => ({ check, count, overdue, oldestSeconds: count && tick - 12 * 3600 }));
   const evidence = [
     ...["waiting", "late", "parked"].map((state) => series(outboxMetric.rows, { state }, 0)),
     series(outboxMetric.oldest, {}, 0),
@@ -86,6 +91,10 @@ it.each([
   const look = async () => {
     for (const { title, expr } of queriesOf("stat")) {
       const rows = await query(expr);
+      if (checks.some((check) => expr === calmCount(check))) {
+        expect(rows, title).toEqual([]);
+        continue;
+      }
       const names = new Set(rows.map(({ labels: { job, check } }) => job ?? check));
       for (const name of names) {
         const ofName = rows.filter(({ labels: { job, check } }) => (job ?? check) === name);
@@ -99,6 +108,27 @@ it.each([
     expect(counts.map(({ value }) => value)).toEqual(stages.map((stage) => (known.includes(stage) ? 0 : -1)));
   };
   await vi.waitFor(look, waiting);
+});
+
+it.each(checks)("shows the count of $id once for each stage, and in blue where no row is overdue", async (check) => {
+  await push("");
+  await push("prod", { count: 3, overdue: 0 });
+  await push("staging", { count: 2 });
+  const { targets = [], fieldConfig } =
+    dashboard.panels.find((panel) => panel.targets?.some(({ expr }) => expr === calmCount(check))) ?? {};
+  const [inItsColor = "", inBlue = ""] = targets.map(({ expr }) => expr);
+  const shown = async (expr: string) => (await query(expr)).map(({ labels, value }) => [stageOf(labels), value]);
+  await expect
+    .poll(() => shown(inItsColor), waiting)
+    .toEqual([
+      ["", 0],
+      ["staging", 2],
+    ]);
+  await expect.poll(() => shown(inBlue), waiting).toEqual([["prod", 3]]);
+  expect(fieldConfig?.overrides).toContainEqual({
+    matcher: { id: "byFrameRefID", options: "B" },
+    properties: [{ id: "color", value: { mode: "fixed", fixedColor: "blue" } }],
+  });
 });
 
 it("draws lines for each stage on every chart", async () => {

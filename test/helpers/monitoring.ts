@@ -10,7 +10,7 @@ type Labels = Record<string, string>;
 interface Panel {
   type: string;
   title: string;
-  fieldConfig?: { defaults: { mappings?: unknown[]; thresholds?: { steps: object[] } } };
+  fieldConfig?: { defaults: { mappings?: unknown[]; thresholds?: { steps: object[] } }; overrides: object[] };
   targets?: { expr: string }[];
   links?: { url: string }[];
 }

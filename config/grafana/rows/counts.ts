@@ -19,7 +19,7 @@ import {
   timeSeries,
   unknown,
 } from "../panels.ts";
-import { freshCount, instant, orUnknown, range, whileTicking } from "../queries.ts";
+import { calmCount, freshCount, instant, orUnknown, range, whileTicking } from "../queries.ts";
 
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
 const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the
@@ -33,6 +33,7 @@ function tileWidth(index: number): number {
 }
 
 /**
+ * A count is blue while none of its rows is overdue: green says that there are none, and red that people have to act.
  * Stages and amounts next to each other where there is room: below each other, six of them would be too small to read.
  * An amount has no colour: the thresholds are for the count.
  */
@@ -40,14 +41,19 @@ function checkPanel(check: Check, index: number): Stat {
   const { hint } = told[check.id];
   return stat({
     title: titleOf(check.id),
-    description: `${helpOf(check)} ${hint}\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. Next to
-      the count stands their money by currency, where the owner of the ledger shows it (docs/amounts.md), and how many
-      of them somebody has **accepted**: the alerts leave these out.`,
+    description: `${helpOf(check)} ${hint}\n\n**blue**: rows count, and none is overdue. Somebody has accepted them, or
+      they do not wait for long enough yet.\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. The
+      other numbers are how many of the rows somebody has **accepted**, so that the alerts leave them out, and the money
+      in all of them by currency. To see the money, set it up as in docs/amounts.md.`,
     unit: "none",
     size: [tileWidth(index), 7],
     links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(isPage(check) ? [] : ["VezaLedgerRowsTooOld"])),
     targets: [
-      instant(orUnknown(freshCount(check), `${check.metric}{${ofStage}}`), "{{stage}}"),
+      instant(
+        `${orUnknown(freshCount(check), `${check.metric}{${ofStage}}`)} unless on (stage) (${calmCount(check)})`,
+        "{{stage}}",
+      ),
+      instant(calmCount(check), "{{stage}}"),
       instant(
         whileTicking(`max by (stage, currency) (${amountMetric}{check="${check.id}", ${ofStage}})`),
         "{{currency}} {{stage}}",
@@ -59,8 +65,9 @@ function checkPanel(check: Check, index: number): Stat {
     ],
   })
     .orientation(common.VizOrientation.Auto)
-    .overrideByQuery("B", [{ id: "decimals", value: 2 }, ...colored("transparent")])
-    .overrideByQuery("C", colored("transparent"))
+    .overrideByQuery("B", colored("blue"))
+    .overrideByQuery("C", [{ id: "decimals", value: 2 }, ...colored("transparent")])
+    .overrideByQuery("D", colored("transparent"))
     .mappings([textFor({ "-1": unknown })])
     .thresholds(thresholds(isPage(check) ? { 1: "red" } : { 1: "orange", 10: "red" }));
 }
