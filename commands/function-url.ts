@@ -1,4 +1,4 @@
-// A stand-in for Lambda's function URL: serves its handler by HTTP, on this machine.
+// A stand-in for Lambda's function URL: serves its handler over HTTP, on this machine.
 import { once } from "node:events";
 import http from "node:http";
 import { type AddressInfo, isIPv6, type Socket } from "node:net";

@@ -45,6 +45,6 @@ export const visibly = (text: string): string => escaped(text, (code) => `\\u{${
 
 const hasUnseen = (text: string) => text.search(unseen) >= 0;
 
-/** Replaces each unseen character by what `made` makes of its code, in hexadecimal. */
+/** Replaces each unseen character with what `made` makes of its code, in hexadecimal. */
 const escaped = (text: string, made: (code: string) => string) =>
   text.replaceAll(unseen, (character) => made(character.codePointAt(0)?.toString(16) ?? ""));

@@ -58,7 +58,7 @@ export const run = command(usage, options, async ({ file, id = `msg_${randomUUID
   const destination = await readDestination().catch(({ message }) => void out.error(`${message}.`));
   if (!destination) return exitCodes.wrong;
   const what = file === undefined ? positionals : ["--file", file];
-  // Before it is sent: after an interrupt, the same delivery is sent again by this id.
+  // Before it is sent: after an interrupt, the same delivery is sent again under this id.
   out.log(`Sending ${id} to ${visibly(destination.url)}. To send the same again:`);
   out.log(`  ${callOf("send")} ${[...what, "--id", id].map(shellWord).join(" ")}`);
   const [outcome, text] = await send(destination.url, destination.secret, id, body);

@@ -18,8 +18,8 @@ export const setUp = ["config/postgres/schema.sql", "config/postgres/roles.sql"]
  * `schemas` and `timeZone` are psql's variables of roles.sql: `schemas` are names as in SQL, between commas. Throws the
  * error of the first statement that fails.
  *
- * A file is one message, and so one transaction. Postgres takes no `create index concurrently` in a transaction, so
- * that a file with one is sent by statements.
+ * A file is one message, and so one transaction. Postgres takes no `create index concurrently` in a transaction, so a
+ * file with one is sent statement by statement.
  */
 export async function runSqlFiles(url: string, files: string[], schemas = "public", timeZone = "UTC"): Promise<void> {
   const target = parseDatabaseUrl(url);

@@ -16,8 +16,8 @@ const remedies: Record<string, Step> = {
 const pasteQuery = `paste its query into psql: ${callOf("doctor")} sampler --sql`;
 
 /**
- * Whether the role can ask a check, and whether the rows in its state have a time until now, but for 5 min. A row
- * without such a time would be missing in a count by minutes.
+ * Whether the role can ask a check, and whether the rows in its state have a time that is at most 5 minutes ahead
+ * of now. Without such a time, a row is missing from a count that needs the time.
  */
 export async function lookAtCheck({ ask }: Pick<LedgerScene, "ask">, check: Check): Promise<Finding> {
   const { table, time, stuckAfter } = check;

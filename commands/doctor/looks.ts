@@ -61,7 +61,7 @@ export type LookName = (typeof names)[number];
 /** Whether the doctor has a line of this name that may be doubtful. */
 export const isLookName = (name: string): name is LookName => (names as readonly string[]).includes(name);
 
-/** The table or the check whose count is doubtful by what a look finds. */
+/** The table or the check whose count a look finds doubtful. */
 export type About = string | Check | undefined;
 
 /**

@@ -1,4 +1,4 @@
-// Steps that several looks print, each explained by a page.
+// Steps that several looks print, each explained on a page.
 import { shellWord, sqlName } from "../quote.ts";
 
 export const readAView = "let the role read a view instead: docs/what-counts.md";

@@ -75,7 +75,7 @@ export async function lookAtTable({ ask, login, database }: LedgerScene, table: 
   );
 }
 
-/** How to have this schema read before the others: with a login of ours by the settings, else by an option. */
+/** How to have this schema read before the others: for a login of ours in the settings, else by an option. */
 function readFirstIn(schema: string, others: readonly string[], login: string): string {
   const schemas = [...new Set([schema, ...others])];
   const names = shellWord(schemas.join());

@@ -5,7 +5,7 @@ import { readAView } from "./shared-steps.ts";
 
 /**
  * Looks at the type of a table's time. A time without a zone is right only in the zone of the process that writes it,
- * which its reader has to know. A type that cannot be counted by is wrong.
+ * which its reader has to know. A type that has no minutes is wrong.
  */
 export async function lookAtTime({ ask }: LedgerScene, table: string, column: string): Promise<Finding> {
   const [row = {}] = await ask(`

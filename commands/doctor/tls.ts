@@ -1,5 +1,5 @@
 // The look "TLS": whether the connection to Postgres is encrypted, and the server verified. Also what to do where the
-// log-in fails by TLS.
+// log-in fails because of TLS.
 import { statSync } from "node:fs";
 import path from "node:path";
 import { isLocalHost } from "../../lib/settings/settings.ts";

@@ -5,7 +5,7 @@ import type { LedgerScene } from "./scene.ts";
 
 /** A few rows without a provider's id are abandoned carts. */
 const many = 10;
-/** The newest by their ids: a second provider is among them, and any table has answered in time. */
+/** How many rows are read, from the highest id down: enough to show a second provider, and soon read. */
 const newestRows = 100_000;
 
 /**

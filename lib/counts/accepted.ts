@@ -5,7 +5,7 @@ import { type Check, checks, oldestOf, overdueOf, rowsOf } from "./checks.ts";
 import { type Outcome, oldestAmong, type Waiting } from "./counting.ts";
 
 // Rows that a check counts, and that a person has accepted until a day. A person accepts either one row, by its id, or
-// a backlog, by a moment: all rows from before it. The counts keep accepted rows, the alerts do not.
+// a backlog: all rows from before a moment. The counts keep accepted rows, the alerts do not.
 
 export const acceptedMetric = "veza_ledger_accepted_rows";
 export const acceptedUntilMetric = "veza_ledger_accepted_until_timestamp_seconds";
@@ -85,9 +85,9 @@ const byType: Record<string, { column: string; accepted: string }> = {
 const asText = { column: "id::text", accepted: "id" };
 
 /**
- * SQL: what is known of the rows that nobody has accepted, and how many are accepted by their ids alone. Backlogs are
- * left out by the time. An id of several rows, as in a view of two tables, accepts none: it would hide a row that
- * nobody knows.
+ * SQL: what is known of the rows that nobody has accepted, and how many are accepted by their ids alone. Rows of an
+ * accepted backlog are left out by their time. An id of several rows, as in a view of two tables, accepts none: it
+ * would hide a row that nobody knows.
  */
 function acceptanceQuestion(check: Check, { ids, moment, idType }: { ids: boolean; moment: boolean; idType: string }) {
   const isAfter = (time: string) => (moment ? isAfterMoment(check, time) : "true");

@@ -13,7 +13,7 @@ export const checkSuccessMetric = "veza_ledger_check_success";
 /** The help of a check's metric, which says what -1 is. */
 export const helpOf = ({ help }: Check): string => `${help}; -1 when the count failed.`;
 
-/** Of some rows: how many are overdue, and the oldest row's time by `oldestAmong`. */
+/** Of some rows: how many are overdue, and the oldest row's time as `oldestAmong` returns it. */
 export interface Waiting {
   overdue: number;
   oldestSeconds: number | undefined;

@@ -38,8 +38,8 @@ export function isTransient(error: unknown): boolean {
 }
 
 /**
- * Replaces a group by these metrics, in the text format: PUT, so that no series of an earlier push stays. One attempt,
- * by fetch: prom-client's own Pushgateway class can wait for ever, and takes a redirect for success.
+ * Replaces a group with these metrics, in the text format: PUT, so that no series of an earlier push stays. One
+ * attempt, with fetch: prom-client's own Pushgateway class can wait for ever, and takes a redirect for success.
  *
  * Resolves when the gateway has answered 2xx. Rejects with PushRefused when it answers anything else, and with an Error
  * when it is unreachable, redirects, or `deadline` aborts. The request is over by then.
@@ -92,7 +92,7 @@ export async function readGroup(gateway: PushgatewayTarget, group: Group, deadli
 }
 
 /**
- * Takes a page of the gateway by pieces, cut anywhere, and collects a group's series in `shown`. Keeps at most one line
+ * Takes a page of the gateway in pieces, cut anywhere, and collects a group's series in `shown`. Keeps at most one line
  * of the page, whatever its size.
  */
 export function collectGroup({ job, stage }: Group) {
@@ -119,7 +119,7 @@ function parseLine(line: string, job: string, stage: string | undefined): Series
   return itsJob === job && itsStage === stage && !instance ? [series(name, labels, Number(value))] : [];
 }
 
-/** Sends a request, and hands the answer's text over by pieces. Rejects when it does not come to its end. */
+/** Sends a request, and hands the answer's text over in pieces. Rejects when the answer breaks off. */
 async function request(url: string, options: RequestInit, what: string, take: (piece: Buffer) => void) {
   try {
     const answer = await fetch(url, options);

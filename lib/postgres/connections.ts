@@ -11,7 +11,7 @@ type Kept = Database & { place: string };
 /** How an invocation connects. */
 export interface Connections {
   /**
-   * Lends a free, fresh connection to the database that the settings name by now, else a new one, which logs in with
+   * Lends a free, fresh connection to the database that the settings name now, else a new one, which logs in with
    * its first query. Waits while five are lent; who has waited longest is next. Settles as `work` does. When Postgres
    * refuses the password, calls `work` once more on another login: see last-good-login.ts.
    */

@@ -102,8 +102,8 @@ async function waitFor(event: string, socket: net.Socket): Promise<unknown> {
 
 /**
  * Settles as `work` does, or rejects when `deadline` aborts or the connection is lost. Ends a late connection, so that
- * nothing waits behind it. Ends a connection that has failed, by `hasFailed` of the error, since postgres.js may never
- * settle its other queries.
+ * nothing waits behind it. Ends a connection that has failed, as `hasFailed` tells from the error: postgres.js may
+ * never settle its other queries.
  */
 export async function withDeadline<T>(
   database: Database,
