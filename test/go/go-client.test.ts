@@ -316,7 +316,11 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     });
 
     const [done] = await admin`select count(*)::int as sweeps, sum(orders)::int as orders, sum(orphans)::int as orphans,
-      sum(sweep % 9)::int / 4.0::float8 as seconds from shop.repairs`;
+      (
+        select sum((event -> 'data' ->> 'duration_seconds')::numeric)::float8
+        from ledger_metrics_outbox cross join jsonb_array_elements(body::jsonb) as event
+      ) as seconds
+      from shop.repairs`;
     const { sweeps, orders, orphans, seconds } = done ?? {};
     say(`${orders + 2 * orphans + sweeps} events of ${sweeps} sweeps, 3 faults, ${2 * kills} kills`);
     expect(await scrape(stage)).toMatchObject({

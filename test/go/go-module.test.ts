@@ -25,11 +25,12 @@ describe("the Go client", { timeout, ...withoutGo }, () => {
     expect(await run("go", ["test", "-count=1", ...race, "./..."], { GOWORK: "off" })).toMatch(/^ok/);
   });
 
-  it("takes nothing for a transaction but a transaction: the rest does not compile", async () => {
+  it("takes no other value for a transaction, and none but a time for a sweep's begin: it does not compile", async () => {
     const wrong = await newFolder();
     const code = `package wrong
 import ("context"; "database/sql"; "${modulePath}/ledgermetrics")
-func repair(ctx context.Context, tx *sql.DB) error { return ledgermetrics.Enqueue(ctx, tx) }`;
+func repair(ctx context.Context, tx *sql.DB) error { return ledgermetrics.Enqueue(ctx, tx) }
+func endSweep() { ledgermetrics.SweepEnded(120); ledgermetrics.PhaseSweepEnded("", 1840) }`;
     await writeFile(path.join(wrong, "wrong.go"), code);
     const replace = `replace ${modulePath} => ${JSON.stringify(clientFolder)}`;
     await writeFile(path.join(wrong, "go.mod"), `module wrong\ngo 1.22\nrequire ${modulePath} v0.2.0\n${replace}\n`);
@@ -37,6 +38,8 @@ func repair(ctx context.Context, tx *sql.DB) error { return ledgermetrics.Enqueu
       (error: Error) => error.message,
     );
     expect(refused).toContain("*sql.DB does not implement");
+    expect(refused).toContain("cannot use 120 ");
+    expect(refused).toContain("cannot use 1840 ");
   });
 
   it("has in both READMEs only Go that is in the example or in a test", async () => {

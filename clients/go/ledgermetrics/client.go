@@ -58,7 +58,7 @@ func NewClient(receiverURL, secret string) (*Client, error) {
 		return nil, errors.New("ledgermetrics: receiver URL: must start with http:// or https:// and name a host")
 	}
 	if _, err := strconv.ParseUint(cmp.Or(target.Port(), "443"), 10, 16); err != nil {
-		return nil, errors.New("ledgermetrics: receiver URL: has no port of a server; 65535 is the highest")
+		return nil, errors.New("ledgermetrics: receiver URL: the port must be a number up to 65535")
 	}
 	var keys [][]byte
 	for _, text := range strings.Fields(secret) {
@@ -86,7 +86,7 @@ var defaultHTTPClient = sync.OnceValue(func() *http.Client {
 	return client
 })
 
-// RejectedError says that a delivery was answered, and not counted; or that an outbox does not send it any more.
+// RejectedError says that the answer did not confirm a delivery, or that an outbox no longer sends it.
 type RejectedError struct {
 	ID string
 	// Status is the HTTP status. It is 0 for a delivery that was first sent over 13 days ago.
@@ -99,8 +99,9 @@ type RejectedError struct {
 	Retryable bool
 	// RetryAfter is how long the receiver asked to wait, an hour at most. It is 0 when the receiver did not ask.
 	RetryAfter time.Duration
-	// NotCounted says the delivery's events in words, such as "2 actions stuck_orders, 1 sweep (1.84s)". It is empty
-	// when the delivery is retryable, or cannot be read, and where Status is 0: then they may be counted.
+	// NotCounted says in words which events were refused for good, such as "2 actions stuck_orders, 1 sweep (1.84s)". It
+	// is empty if they may be counted now or later: where Retryable is true or Status is 0. It is also empty for a body
+	// that cannot be read.
 	NotCounted string
 }
 
@@ -119,9 +120,9 @@ func (e *RejectedError) Error() string {
 // events it is a ping: it tries secret, database and gateway, and counts nothing. To retry, pass the same id and
 // events: they count once, however often you send them within 14 days.
 //
-// isNew is true when this request has counted the delivery. It is false when it was counted before. If you send it for
-// the first time, another sender has used its id, and your events are not counted; unless net/http has lost an answer
-// and repeated the request by itself.
+// isNew is true if this request has counted the delivery, and false if it was counted before. If it is false at the
+// first attempt, another sender may have used the id for the same events, and yours are not counted. Or net/http has
+// lost an answer, and repeated the request by itself.
 //
 // The error is
 //   - nil when the delivery is counted, now or before;
@@ -141,7 +142,7 @@ func (c *Client) Send(ctx context.Context, id string, events ...Event) (isNew bo
 // check returns an error that says what a client lacks.
 func (c *Client) check() error {
 	if c == nil || len(c.keys) == 0 {
-		return fmt.Errorf("%w: client: make it by NewClient, with the receiver's URL and secret", ErrInvalid)
+		return fmt.Errorf("%w: client: make it with NewClient, with the receiver's URL and secret", ErrInvalid)
 	}
 	return nil
 }

@@ -295,7 +295,7 @@ func TestNewClientNamesWhatIsWrongAndNoSecret(t *testing.T) {
 		{"ftp://receiver.internal", testSecret, "ledgermetrics: receiver URL: "},
 		{"http://", testSecret, "ledgermetrics: receiver URL: "},
 		{"http://:8080", testSecret, "ledgermetrics: receiver URL: "},
-		{"http://127.0.0.1:65536", testSecret, "ledgermetrics: receiver URL: has no port of a server"},
+		{"http://127.0.0.1:65536", testSecret, "ledgermetrics: receiver URL: the port must be a number up to 65535"},
 		{"http://127.0.0.1", "", "ledgermetrics: secret: "},
 		{"http://127.0.0.1", "hidden", "ledgermetrics: secret: "},
 		{"http://127.0.0.1", "whsec_hidden", "ledgermetrics: secret: "},
@@ -311,7 +311,7 @@ func TestNewClientNamesWhatIsWrongAndNoSecret(t *testing.T) {
 func TestZeroValuesWorkOrSayWhyNot(t *testing.T) {
 	var noClient *Client
 	for _, client := range []*Client{{}, noClient} {
-		if _, err := client.Send(ctx, "a"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it by NewClient") {
+		if _, err := client.Send(ctx, "a"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "make it with NewClient") {
 			t.Error(err)
 		}
 	}
@@ -324,11 +324,11 @@ func TestZeroValuesWorkOrSayWhyNot(t *testing.T) {
 		outbox *Outbox
 		want   string
 	}{
-		{&Outbox{}, "outbox: make it by NewOutbox"},
-		{nil, "outbox: make it by NewOutbox"},
+		{&Outbox{}, "outbox: make it with NewOutbox"},
+		{nil, "outbox: make it with NewOutbox"},
 		{NewOutbox(nil, client), "outbox: the database is nil"},
-		{NewOutbox(&sql.DB{}, nil), "client: make it by NewClient"},
-		{NewOutbox(&sql.DB{}, &Client{}), "client: make it by NewClient"},
+		{NewOutbox(&sql.DB{}, nil), "client: make it with NewClient"},
+		{NewOutbox(&sql.DB{}, &Client{}), "client: make it with NewClient"},
 	} {
 		_, drainErr := c.outbox.Drain(ctx)
 		_, resendErr := c.outbox.ResendSince(ctx, time.Now())

@@ -13,8 +13,8 @@ import (
 // transaction can still be committed. The same events once more are no error, in any order and with any timestamps.
 var ErrIDTaken = errors.New("ledgermetrics: the outbox has other events under this id")
 
-// Tx is a transaction of database/sql: *sql.Tx or *sqlx.Tx. Its Commit and Rollback are not called here. They keep out
-// a *sql.DB, whose inserts would not be part of the repair. For gorm there is [EnqueueGorm].
+// Tx is a transaction of database/sql: *sql.Tx or *sqlx.Tx. For gorm there is [EnqueueGorm]. Commit and Rollback are
+// not called here. A *sql.DB lacks them, so it does not compile: its inserts would not be part of the repair.
 type Tx interface {
 	// Not QueryRowContext: with gorm's prepared statements, an error there is a panic.
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -102,9 +102,9 @@ func Enqueue(ctx context.Context, tx Tx, events ...Event) error {
 // and no other work has it. It has 1 to 240 printable ASCII characters, without spaces and full stops.
 //
 // isNew is false if the outbox had these events under this id before: they count once, and this call has written
-// nothing. The outbox keeps the id for a year after it was sent. So if the work was done twice, and should count twice,
-// the id does not name the work. Without events, isNew is false as well. If the outbox has other events under the id,
-// the error wraps [ErrIDTaken].
+// nothing. The outbox keeps the id for a year after it was sent. If the same work may be done again, and should count
+// again, give it another id. Without events, isNew is false as well. If the outbox has other events under the id, the
+// error wraps [ErrIDTaken].
 func EnqueueAs(ctx context.Context, tx Tx, id string, events ...Event) (isNew bool, err error) {
 	encoded, err := encode(id, events)
 	if err != nil || len(events) == 0 {

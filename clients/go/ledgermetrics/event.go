@@ -48,9 +48,9 @@ type Event struct {
 	problem string
 }
 
-// Repairs returns the events of so many rows that this phase of the sweep has repaired, none for 0 rows: an [Action] of
-// each, and for [OrphanRefunds] its [OrphanRefund] too. rows is what RowsAffected of the repairing update says, up to
-// 100,000. So no row is counted that the update has not changed, and none is left out.
+// Repairs returns the events of the rows that this phase of the sweep has repaired: an [Action] for each row, and for
+// [OrphanRefunds] an [OrphanRefund] too. rows is what RowsAffected of the repairing update says, from 0 to 100,000. So
+// each row that the update has changed is counted, and no other.
 func Repairs(phase Phase, rows int64) []Event {
 	action := Action(phase)
 	if rows < 0 || rows > maxRepairs {
@@ -70,8 +70,8 @@ func Repairs(phase Phase, rows int64) []Event {
 	return events
 }
 
-// Action is one row that we had lost, and that this phase of the sweep repaired. An abandoned checkout that the
-// reconciler settles, because the customer left, is none: do not post it as [StuckOrders].
+// Action is one row whose webhook or call was lost, and that this phase of the sweep has repaired. To settle an order
+// because the customer left the checkout is no repair: post no [StuckOrders] for it.
 func Action(phase Phase) Event {
 	event := Event{kind: "reconciler.action", data: fmt.Sprintf(`{"phase":%q}`, phase)}
 	event.problem = wrongPhase(phase)
@@ -95,18 +95,22 @@ func OrphanRefund() Event {
 	return Event{kind: "reconciler.orphan_refund"}
 }
 
-// SweepEnded is a sweep that ends now, at this call, and its duration, from 0 to 24 hours. Enqueue it for each sweep,
-// also for one that repaired nothing: without it, VezaLedgerReconcilerDead fires.
+// SweepEnded is a sweep that began at startedAt, at most 24 hours ago, and that ends with this call. Enqueue it for
+// each sweep, even if it repaired nothing: without it, VezaLedgerReconcilerDead fires.
 //
-// It is for a reconciler with one loop. Where each phase has a loop of its own, one that goes on would hide the others
-// that are dead: enqueue [PhaseSweepEnded] in each instead.
-func SweepEnded(duration time.Duration) Event {
-	return sweepEnded(duration, "")
+// It is for a reconciler with one loop. If each phase has a loop of its own, enqueue [PhaseSweepEnded] in each instead:
+// otherwise a loop that goes on hides one that is dead.
+func SweepEnded(startedAt time.Time) Event {
+	return sweepEnded(time.Since(startedAt), "")
 }
 
-// PhaseSweepEnded is [SweepEnded] of a loop that repairs this phase alone. Each loop enqueues its own. From the first
-// one on, VezaLedgerReconcilerDead also fires when the loop of this phase ends no more sweeps.
-func PhaseSweepEnded(phase Phase, duration time.Duration) Event {
+// PhaseSweepEnded is [SweepEnded] for a loop that repairs this phase alone. From the first one on,
+// VezaLedgerReconcilerDead also fires when the loop of this phase ends no more sweeps.
+func PhaseSweepEnded(phase Phase, startedAt time.Time) Event {
+	return phaseSweepEnded(phase, time.Since(startedAt))
+}
+
+func phaseSweepEnded(phase Phase, duration time.Duration) Event {
 	event := sweepEnded(duration, fmt.Sprintf(`,"phase":%q`, phase))
 	event.problem = cmp.Or(wrongPhase(phase), event.problem)
 	return event
@@ -118,7 +122,7 @@ func sweepEnded(duration time.Duration, field string) Event {
 	data := fmt.Sprintf(`{"duration_seconds":%v%s}`, float64(duration)/float64(time.Second), field)
 	event := Event{kind: "reconciler.sweep", data: data, at: time.Now()}
 	if duration < 0 || duration > maxSweepDuration {
-		event.problem = fmt.Sprintf("sweep duration %s: must be from 0 to %s", duration, maxSweepDuration)
+		event.problem = fmt.Sprintf("sweep duration %s: must be from 0 to %s; when did it begin?", duration, maxSweepDuration)
 	}
 	return event
 }
@@ -160,7 +164,7 @@ func problemOf(events []Event) string {
 	for i, event := range events {
 		problem := event.problem
 		if event.kind == "" {
-			problem = "is empty; Action, OrphanRefund, SweepEnded and PhaseSweepEnded make events"
+			problem = "is empty; Repairs, Action, OrphanRefund, SweepEnded and PhaseSweepEnded make events"
 		}
 		if problem != "" {
 			return fmt.Sprintf("event %d: %s", i, problem)

@@ -12,8 +12,8 @@ import (
 func TestEventsAreEncodedAsTheReceiverReadsThem(t *testing.T) {
 	before := time.Now()
 	body, err := encode("sweep-1", []Event{
-		Action("stuck_orders"), Action(OrphanRefunds), OrphanRefund(), SweepEnded(1840 * time.Millisecond),
-		PhaseSweepEnded(StuckRefunds, time.Second),
+		Action("stuck_orders"), Action(OrphanRefunds), OrphanRefund(), sweepEnded(1840*time.Millisecond, ""),
+		phaseSweepEnded(StuckRefunds, time.Second),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -57,15 +57,16 @@ var wrongInputs = []struct {
 	{"ä", nil, "without spaces and full stops"},
 	{"a", []Event{OrphanRefund(), Action("stuck_order")}, `event 1: phase "stuck_order": must be one of [stuck_orders `},
 	{"a", []Event{Action("")}, "event 0: phase: is missing; must be one of [stuck_orders "},
-	{"a", []Event{PhaseSweepEnded("", time.Second)}, "event 0: phase: is missing; must be one of [stuck_orders "},
-	{"a", []Event{PhaseSweepEnded("x", time.Second)}, `event 0: phase "x": must be one of [stuck_orders `},
-	{"a", []Event{PhaseSweepEnded(StuckOrders, -1)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
-	{"a", []Event{SweepEnded(-time.Nanosecond)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
-	{"a", []Event{SweepEnded(24*time.Hour + 1)}, "must be from 0 to 24h0m0s"},
+	{"a", []Event{PhaseSweepEnded("", time.Now())}, "event 0: phase: is missing; must be one of [stuck_orders "},
+	{"a", []Event{PhaseSweepEnded("x", time.Now())}, `event 0: phase "x": must be one of [stuck_orders `},
+	{"a", []Event{phaseSweepEnded(StuckOrders, -1)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
+	{"a", []Event{sweepEnded(-time.Nanosecond, "")}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
+	{"a", []Event{sweepEnded(24*time.Hour+1, "")}, "must be from 0 to 24h0m0s"},
+	{"a", []Event{SweepEnded(time.Time{})}, "must be from 0 to 24h0m0s; when did it begin?"},
 	{"a", Repairs(StuckOrders, -1), "event 0: -1 repaired rows: must be from 0 to 100000"},
 	{"a", Repairs(StuckOrders, 100_001), "event 0: 100001 repaired rows: must be from 0 to 100000"},
 	{"a", Repairs("stuck", 0), `event 0: phase "stuck": must be one of [stuck_orders `},
-	{"a", []Event{{}}, "event 0: is empty"},
+	{"a", []Event{{}}, "event 0: is empty; Repairs, "},
 	{"a", many(1001, OrphanRefund()), "over 1000 events; give each part its own id"},
 }
 
@@ -91,13 +92,26 @@ func TestInputUpToItsLimitsIsTaken(t *testing.T) {
 	if err != nil || len(body) > 256*1024 {
 		t.Errorf("%d bytes, %v", len(body), err)
 	}
-	if _, err := encode("!", []Event{SweepEnded(0), SweepEnded(24 * time.Hour)}); err != nil {
+	if _, err := encode("!", []Event{sweepEnded(0, ""), sweepEnded(24*time.Hour, "")}); err != nil {
 		t.Error(err)
 	}
 }
 
+func TestASweepLastsFromItsBeginToTheCall(t *testing.T) {
+	for _, sweep := range []Event{
+		SweepEnded(time.Now().Add(-time.Hour)), PhaseSweepEnded(StuckOrders, time.Now().Add(-time.Hour)),
+	} {
+		var data struct {
+			Seconds float64 `json:"duration_seconds"`
+		}
+		if err := json.Unmarshal([]byte(sweep.data), &data); err != nil || data.Seconds < 3600 || data.Seconds > 3700 {
+			t.Errorf("%s, %v", sweep.data, err)
+		}
+	}
+}
+
 func TestASweepThatIsSentAgainEndedWhenItEnded(t *testing.T) {
-	sweep := SweepEnded(time.Second)
+	sweep := SweepEnded(time.Now())
 	first, err := encode("a", []Event{sweep})
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +130,7 @@ func TestWhatABodyAddsIsWithoutTimeAndOrder(t *testing.T) {
 		}
 		return addedBy(string(body))
 	}
-	of := adds(Action(StuckOrders), Action(StuckRefunds), SweepEnded(time.Second))
+	of := adds(Action(StuckOrders), Action(StuckRefunds), sweepEnded(time.Second, ""))
 	const later = `[{"type":"reconciler.sweep","timestamp":"2026-01-31T12:00:00Z","data":{"duration_seconds":1}},
 		{"type":"reconciler.action","timestamp":"2026-01-31T12:00:00Z","data":{"phase":"stuck_refunds"}},
 		{"data": {"phase": "stuck_orders"}, "type": "reconciler.action", "timestamp": "2026-01-31Z"}]`
@@ -124,10 +138,10 @@ func TestWhatABodyAddsIsWithoutTimeAndOrder(t *testing.T) {
 		t.Error("another order and another time add something else")
 	}
 	for _, other := range []string{
-		adds(Action(StuckOrders), Action(StuckOrders), SweepEnded(time.Second)),
-		adds(Action(StuckOrders), Action(StuckRefunds), SweepEnded(2*time.Second)),
+		adds(Action(StuckOrders), Action(StuckOrders), sweepEnded(time.Second, "")),
+		adds(Action(StuckOrders), Action(StuckRefunds), sweepEnded(2*time.Second, "")),
 		adds(Action(StuckOrders), Action(StuckRefunds)),
-		adds(Action(StuckOrders), Action(StuckRefunds), PhaseSweepEnded(StuckOrders, time.Second)),
+		adds(Action(StuckOrders), Action(StuckRefunds), phaseSweepEnded(StuckOrders, time.Second)),
 		addedBy("no array"),
 	} {
 		if other == of {

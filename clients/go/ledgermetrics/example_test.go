@@ -105,8 +105,7 @@ func ExamplePhaseSweepEnded() {
 	startedAt := time.Now()
 	// The sweep.
 	err := ledgermetrics.InTx(ctx, db, nil, func(context.Context, *sql.Tx) ([]ledgermetrics.Event, error) {
-		took := time.Since(startedAt)
-		return []ledgermetrics.Event{ledgermetrics.PhaseSweepEnded(ledgermetrics.StuckRefunds, took)}, nil
+		return []ledgermetrics.Event{ledgermetrics.PhaseSweepEnded(ledgermetrics.StuckRefunds, startedAt)}, nil
 	})
 	if err != nil {
 		log.Println("sweep not reported:", err) // The next one is.
@@ -149,7 +148,7 @@ func ExampleClient_Send() {
 	var rejected *ledgermetrics.RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		fmt.Println("answered, and not counted:", rejected.Reason, "Send it again?", rejected.Retryable)
+		fmt.Println("answered, and not confirmed:", rejected.Reason, "Send it again?", rejected.Retryable)
 	case err != nil:
 		fmt.Println("no answer; send it again under the same id:", err)
 	default:

@@ -63,9 +63,10 @@ type Outbox struct {
 // Drain, one after the other. They may call Drain. While a hook runs, Run or Drain goes on with what it is sending, and
 // begins nothing more. A hook that panics is logged. A hook that is nil is not called.
 type Hooks struct {
-	// Sent: it is counted, now or before. Run logs a warning where this may have been for another sender of the same id.
+	// Sent: it is counted. Run logs a warning if the receiver had counted the id before the first attempt: another sender
+	// may have used it.
 	Sent func(id string)
-	// Failed: the answer did not count it, or there was no answer. It will be sent again.
+	// Failed: the answer did not confirm it, or there was no answer. It will be sent again.
 	Failed func(id string, err error)
 	// Parked: the receiver refused it for good, or it was first sent over 13 days ago. It waits for a person.
 	Parked func(id string, err *RejectedError)
@@ -81,7 +82,7 @@ func NewOutbox(db *sql.DB, client *Client) *Outbox {
 func (o *Outbox) check() error {
 	switch {
 	case o == nil || o.transactions == nil:
-		return fmt.Errorf("%w: outbox: make it by NewOutbox, with a database and a client", ErrInvalid)
+		return fmt.Errorf("%w: outbox: make it with NewOutbox, with a database and a client", ErrInvalid)
 	case o.db == nil:
 		return fmt.Errorf("%w: outbox: the database is nil", ErrInvalid)
 	}

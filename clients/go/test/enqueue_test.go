@@ -113,13 +113,12 @@ func TestEventsOutliveARollbackAndAFailedInsert(t *testing.T) {
 func TestEnqueueAsTellsWhatWasThereBefore(t *testing.T) {
 	db := open(t)
 	tx := begin(t, db)
-	enqueueAs(t, tx, "a", true,
-		ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund(), ledgermetrics.SweepEnded(time.Second))
-	enqueueAs(t, tx, "a", false,
-		ledgermetrics.SweepEnded(time.Second), ledgermetrics.OrphanRefund(), ledgermetrics.Action(ledgermetrics.OrphanRefunds))
+	sweep := ledgermetrics.SweepEnded(time.Now())
+	enqueueAs(t, tx, "a", true, ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund(), sweep)
+	enqueueAs(t, tx, "a", false, sweep, ledgermetrics.OrphanRefund(), ledgermetrics.Action(ledgermetrics.OrphanRefunds))
 	expectTaken(t, tx, "a", ledgermetrics.OrphanRefund())
 	expectTaken(t, tx, "a", ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund(),
-		ledgermetrics.PhaseSweepEnded(ledgermetrics.StuckOrders, time.Second))
+		ledgermetrics.PhaseSweepEnded(ledgermetrics.StuckOrders, time.Now()))
 	// The transaction is still usable, and the other parts of a sweep are written.
 	enqueueAs(t, tx, "a-2", true, ledgermetrics.OrphanRefund())
 	if err := tx.Commit(); err != nil {
@@ -218,12 +217,13 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	prefix := fmt.Sprintf("%016x-", rand.Uint64()) // Others post to this receiver too.
 	deliveries := map[string][]ledgermetrics.Event{
 		strings.Repeat("~", 240): many(1000, ledgermetrics.Action(ledgermetrics.OrphanRefunds)),
-		"!":                      {ledgermetrics.SweepEnded(0), ledgermetrics.SweepEnded(24 * time.Hour), ledgermetrics.SweepEnded(1)},
+		"!":                      {ledgermetrics.OrphanRefund()},
+		prefix + "sweeps":        {ledgermetrics.SweepEnded(time.Now()), ledgermetrics.SweepEnded(ago(maxSweep))},
 	}
 	phases := []ledgermetrics.Phase{ledgermetrics.StuckOrders, ledgermetrics.StuckRefunds, ledgermetrics.OrphanRefunds}
-	prefix := fmt.Sprintf("%016x-", rand.Uint64()) // Others post to this receiver too.
 	for range 200 {
 		id := prefix
 		for range 1 + rand.N(240-len(prefix)) {
@@ -233,8 +233,8 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 		for range 1 + rand.N(5) {
 			deliveries[id] = append(deliveries[id], []ledgermetrics.Event{
 				ledgermetrics.Action(phases[rand.N(3)]), ledgermetrics.OrphanRefund(),
-				ledgermetrics.SweepEnded(rand.N(24 * time.Hour)),
-				ledgermetrics.PhaseSweepEnded(phases[rand.N(3)], rand.N(24*time.Hour)),
+				ledgermetrics.SweepEnded(ago(rand.N(maxSweep))),
+				ledgermetrics.PhaseSweepEnded(phases[rand.N(3)], ago(rand.N(maxSweep))),
 			}[rand.N(4)])
 		}
 	}
@@ -247,6 +247,11 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 	}
 	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: len(deliveries)})
 }
+
+// Nearly 24 hours, since the call that ends the sweep comes later.
+const maxSweep = 24*time.Hour - time.Minute
+
+func ago(duration time.Duration) time.Time { return time.Now().Add(-duration) }
 
 func many(count int, event ledgermetrics.Event) []ledgermetrics.Event {
 	events := make([]ledgermetrics.Event, count)

@@ -294,11 +294,11 @@ func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
 func TestARowThatIsSetAsideByHandStaysAside(t *testing.T) {
 	db := open(t)
 	insert(t, db, "a", "[1]")
-	page, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../on-call.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, setAside, _ := strings.Cut(string(page), "stays open while a row is parked:\n\n```sql\n")
+	_, setAside, _ := strings.Cut(string(page), "stays open:\n\n```sql\n")
 	setAside, _, _ = strings.Cut(setAside, "```")
 	drain(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
 		run(t, db, strings.ReplaceAll(setAside, "…", "a"))

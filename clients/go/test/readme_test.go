@@ -29,7 +29,7 @@ func repair(ctx context.Context, db *gorm.DB, orderID int64) error {
 
 func endSweep(ctx context.Context, db *gorm.DB, startedAt time.Time) error {
 	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.SweepEnded(time.Since(startedAt)))
+		return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, ledgermetrics.SweepEnded(startedAt))
 	})
 }
 

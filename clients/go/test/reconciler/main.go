@@ -73,7 +73,8 @@ func repair(ctx context.Context, db *sql.DB, number int) error {
 		if inserted, err := result.RowsAffected(); err != nil || inserted == 0 {
 			return nil, err
 		}
-		events := []ledgermetrics.Event{ledgermetrics.SweepEnded(time.Duration(number%9) * 250 * time.Millisecond)}
+		startedAt := time.Now().Add(-time.Duration(number%9) * 250 * time.Millisecond)
+		events := []ledgermetrics.Event{ledgermetrics.SweepEnded(startedAt)}
 		for range orders {
 			events = append(events, ledgermetrics.Action(ledgermetrics.StuckOrders))
 		}
