@@ -16,7 +16,7 @@ import { retryOnce } from "../lib/retry.ts";
 import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings/settings.ts";
 import { AnotherStage } from "../lib/totals/another-stage.ts";
 import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/totals/deliveries.ts";
-import { parseEvents, type ReconcilerEvent, tally } from "../lib/totals/events.ts";
+import { ignoredFields, parseEvents, type ReconcilerEvent, tally } from "../lib/totals/events.ts";
 import { tryToPublish } from "../lib/totals/publish.ts";
 import { Refusal } from "../lib/totals/refusal.ts";
 import { plainId, readSignedHeaders, type SignedHeaders, verifySignature } from "../lib/totals/signature.ts";
@@ -38,10 +38,15 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
     const id = plainId(signed.id);
     if (!isUtf8(bytes)) throw new Refusal(400, "the body must be JSON in UTF-8, and not compressed");
-    const events = parseEvents(bytes.toString("utf8"));
+    const body = bytes.toString("utf8");
+    const events = parseEvents(body);
     const connections = connectBy(findDatabaseOf("receiver", settings));
     const status = await record(connections, { id, increments: tally(events), stage: settings.stage });
-    if (status === "recorded") warnOfSweeps(id, events);
+    if (status === "recorded") {
+      warnOfSweeps(id, events);
+      const fields = ignoredFields(body);
+      if (fields.length > 0) log("warn", "fields ignored", { id, fields });
+    }
     const published = await tryToPublish(connections, settings, () => doubtSettings("receiver"));
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
@@ -94,10 +99,16 @@ async function record(connections: Connections, delivery: Delivery): Promise<Del
   return await retryOnce(() => connections.use(attempt), mayHelp);
 }
 
-/** Logs a newest sweep whose time is far from now: the sender's clock or zone is wrong, or the delivery comes late. */
+/**
+ * Logs a newest sweep whose time is far from now: the sender's clock or zone is wrong, or the delivery comes late. Also
+ * logs a longest sweep that took so long that it is more likely in milliseconds.
+ */
 function warnOfSweeps(id: string, events: ReconcilerEvent[]): void {
-  const ends = events.flatMap((event) => (event.type === "reconciler.sweep" ? [event.timestamp] : []));
+  const sweeps = events.filter((event) => event.type === "reconciler.sweep");
+  const ends = sweeps.map(({ timestamp }) => timestamp);
   if (ends.length === 0) return;
+  const duration_seconds = Math.max(...sweeps.map(({ data }) => data.duration_seconds));
+  if (duration_seconds > lateSweepSeconds) log("warn", "a sweep's duration is long", { id, duration_seconds });
   const ahead_seconds = Math.round((Math.max(...ends) - Date.now()) / 1000);
   if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
   if (-ahead_seconds > lateSweepSeconds) log("warn", "a sweep's time is past", { id, late_seconds: -ahead_seconds });

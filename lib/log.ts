@@ -19,6 +19,8 @@ interface Fields {
   "request refused": { status: number; error: string };
   "a sweep's time is ahead": { id: string; ahead_seconds: number };
   "a sweep's time is past": { id: string; late_seconds: number };
+  "a sweep's duration is long": { id: string; duration_seconds: number };
+  "fields ignored": { id: string; fields: string[] };
   "totals not published": Failure;
   "counters held": { by: Record<string, number> };
   "secrets not read again, the last ones stay in use": { age_seconds: number } & Failure;

@@ -137,6 +137,24 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
   throw new Refusal(400, `${field}: ${issue.received === "undefined" ? "is missing" : issue.message}`);
 }
 
+/** How many names of ignored fields are told, and how much of each: enough to find a misspelt one. */
+const toldFields = 5;
+const toldCharacters = 40;
+
+/** The fields that `parseEvents` ignores in a body that it takes, such as `data.count`: a few names, each once. */
+export function ignoredFields(body: string): string[] {
+  const sent = [JSON.parse(body)].flat() as Record<string, unknown>[];
+  const ignored = sent.flatMap((event) => {
+    const entries = types.find(({ entries }) => entries.type.literal === event.type)?.entries;
+    if (!entries) return [];
+    const strange = Object.keys(event).filter((name) => !Object.hasOwn(entries, name));
+    if (!("data" in entries)) return strange;
+    const inData = Object.keys(event.data as object).filter((name) => !Object.hasOwn(entries.data.entries, name));
+    return [...strange, ...inData.map((name) => `data.${name}`)];
+  });
+  return [...new Set(ignored)].slice(0, toldFields).map((name) => name.slice(0, toldCharacters));
+}
+
 /**
  * Sums up what events add to the totals: one increment for each series that they change. A last run is no sum: its
  * increment is the time of a run.

@@ -97,6 +97,32 @@ describe("answers", () => {
     ]);
   });
 
+  it("200 to a sweep that took over 10 minutes, and to fields that it ignores, with a warning, once", async () => {
+    const log = captureLog();
+    const sweepOf = (duration_seconds: number, more: object = {}, around: object = {}) =>
+      JSON.stringify([
+        { type: "reconciler.sweep", timestamp: new Date(), data: { duration_seconds, ...more }, ...around },
+      ]);
+    const misspelt = sweepOf(1, { pahse: "stuck_orders", ["x".repeat(50)]: 1 }, { id: 7 });
+    for (const [id, sent] of [
+      ["short", sweepOf(600)],
+      ["long", sweepOf(1840)],
+      ["misspelt", misspelt],
+      ["misspelt", misspelt],
+    ] as const) {
+      expect((await post(server.url, secret, sent, { id })).status).toBe(200);
+    }
+    expect(log.filter(({ level }) => level === "warn")).toEqual([
+      { level: "warn", message: "a sweep's duration is long", id: "long", duration_seconds: 1840 },
+      {
+        level: "warn",
+        message: "fields ignored",
+        id: "misspelt",
+        fields: ["id", "data.pahse", `data.${"x".repeat(35)}`],
+      },
+    ]);
+  });
+
   it("503 with a sentence from a database of another stage's, and counts nothing", async () => {
     const log = captureLog();
     await post(server.url, secret, "[]", { id: "first" });
