@@ -59,7 +59,7 @@ export function ledgerDashboard(): grafana.Dashboard {
         .current({ selected: true, text: ["All"], value: ["$__all"] }),
     ]);
   const rows: [title: string, panels: AnyPanel[]][] = [
-    ["What fires, and can I believe this?", trustPanels()],
+    ["What fires, and can I trust it?", trustPanels()],
     ["Is money stuck?", countPanels()],
     ["How bad is it?", agePanels()],
     ["Is the reconciler winning?", reconcilerPanels()],

@@ -19,10 +19,10 @@ import { freshCount, instant, oldestAge, orUnknown, range, successes, unknownChe
 export const agePanels = (): AnyPanel[] => [
   stat({
     title: "Age of the oldest row not accepted",
-    description: `The oldest first: how long ago the row was written; for transfers, last changed. Rows that somebody
-      has accepted are left out. **none**: no such row. **no time**: none of them has one. While the check fails or the
-      sampler is silent, the age of the last count's oldest row, accepted or not, keeps growing. Somebody has waited
-      longest for the oldest. Where the check's alert is a ticket, a row that is a day old wakes somebody.`,
+    description: `For each check, how long ago its oldest row was written or, for transfers, last changed. Rows that
+      somebody has accepted are left out. **none**: no such row. **no time**: no such row has a time. Where the check's
+      alert is a ticket, a row that is a day old wakes somebody. While the check fails or the sampler is silent, this is
+      the age of the oldest row that was counted last, accepted or not.`,
     unit: "s",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld", ...ranked.map(alertOf)),

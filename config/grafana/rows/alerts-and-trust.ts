@@ -72,7 +72,7 @@ const firingPanel = (): AnyPanel =>
       { id: "mappings", value: [textFor({ "-1": unknown })] },
     ]);
 
-/** The panels of the row "What fires, and can I believe this?". */
+/** The panels of the row "What fires, and can I trust it?". */
 export const trustPanels = (): AnyPanel[] => [
   firingPanel(),
   stat({
@@ -107,9 +107,9 @@ export const trustPanels = (): AnyPanel[] => [
   stat({
     title: "Latest push",
     description: `Did the Pushgateway take the latest push of each job? veza_ledger is the sampler; veza_reconciler is
-      the reconciler's totals. **refused**: the push contradicts what the gateway holds, mostly a metric of another type
-      in another group. The gateway's log and ours have the reason. **unknown**: the sampler is silent, or there is no
-      Pushgateway (VictoriaMetrics keeps no push times).`,
+      the reconciler's totals. **refused**: the push contradicts what the gateway holds, as where another program pushes
+      a metric of the same name and another type. The gateway's log and ours have the reason. **unknown**: the sampler
+      is silent, or there is no Pushgateway (VictoriaMetrics keeps no push times).`,
     unit: "none",
     size: [5, 6],
     links: runbook("VezaLedgerAnotherWriter"),

@@ -77,8 +77,8 @@ export const countPanels = (): AnyPanel[] => [
   ...ranked.map(checkPanel),
   timeSeries({
     title: "Money at risk",
-    description: `Of the rows that the checks count, all checks together, by currency. Empty while no row counts, and
-      where the owner of the ledger does not show it (docs/amounts.md).`,
+    description: `The money in the rows that count, of all checks together, by currency. Empty while no row counts, and
+      where nobody has set it up (docs/amounts.md).`,
     unit: "none",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld"),

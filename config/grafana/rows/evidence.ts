@@ -37,9 +37,10 @@ const colorsOfTables = Object.fromEntries(ranked.toReversed().map(({ table, id }
 export const evidencePanels = (): AnyPanel[] => [
   stat({
     title: "Would a blind check be noticed?",
-    description: `**watched**: enough rows came in lately that their absence would raise VezaLedgerCheckBlind. **not
-      watched**: too few rows to tell a blind check from a quiet ledger, so that its 0 proves little: ask \`npm run
-      doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: nothing is sampled.`,
+    description: `A check is blind if it does not see the rows that come in, as after a release that renamed a status.
+      **watched**: so many rows come in that VezaLedgerCheckBlind would fire. **not watched**: too few rows come in to
+      tell, so that a 0 proves little: run \`npm run doctor -- sampler\` after each release. **blind?**: the alert
+      fires. **unknown**: nothing is sampled.`,
     unit: "none",
     size: [8, 10],
     links: runbook("VezaLedgerCheckBlind"),
@@ -55,9 +56,9 @@ export const evidencePanels = (): AnyPanel[] => [
     timeSeries(
       {
         title: "Age of the newest row watched",
-        description: `How long ago the newest row came into the state that the check watches, of any age. Much longer
-          than usual: nothing comes in, or the check looks for a status that rows no longer have. A gap: there is no
-          such row. The scale is logarithmic: one line shows seconds and weeks.`,
+        description: `How long ago the newest row in the state that the check watches was written or, for transfers,
+          last changed. Much longer than usual: nothing comes in, or the check looks for a status that rows no longer
+          have. A gap: there is no such row. The scale is logarithmic.`,
         unit: "s",
         size: [16, 10],
         links: runbook("VezaLedgerCheckBlind"),
@@ -78,8 +79,8 @@ export const evidencePanels = (): AnyPanel[] => [
   colorLines(
     timeSeries({
       title: "Rows inserted in the last hour",
-      description: `By Postgres' statistics; for a view, into its one table. Rows come in while a check sees none: it
-        may be blind. A gap of an hour: the statistics, or a partition, were dropped.`,
+      description: `By Postgres' statistics; for a view, those of the table below it. If rows come in while a check sees
+        none, the check may be blind. A gap of an hour: the statistics were reset, or a partition was dropped.`,
       unit: "none",
       size: [8, 8],
       links: runbook("VezaLedgerCheckBlind"),

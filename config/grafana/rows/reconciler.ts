@@ -82,8 +82,9 @@ export const reconcilerPanels = (): AnyPanel[] => [
   timeSeries({
     title: "Orphan refunds failed in the last hour",
     description: `Refunds that the reconciler marked as failed because the provider was never asked for them. Each point
-      counts the hour before it. Each refund is a crash between our two steps: find it in the backend's log. **held**:
-      that many refunds Postgres has lost, and each new one makes this smaller instead.`,
+      counts the hour before it. Most likely, a process died after it had written the refund, and before it called the
+      provider: see the backend's log. **held**: how many of these refunds Postgres has lost. While it is above 0, a new
+      refund does not show in **failed**, and makes **held** smaller by one.`,
     unit: "none",
     size: [8, 8],
     links: runbook("VezaLedgerOrphanRefunds", "VezaLedgerEventsLost"),
@@ -98,7 +99,8 @@ export const reconcilerPanels = (): AnyPanel[] => [
   timeSeries({
     title: "Duration of a sweep",
     description: `Of the sweeps in the hour before each point: half took at most the median, and none took more than the
-      longest. Both are estimates from the histogram's buckets; a sweep beyond the largest bucket is drawn there. A gap:
+      longest. Both are estimates from the histogram's buckets: a longer sweep is shown at the
+      bound of the largest. A gap:
       no sweep in that hour. Rising: more is stuck, or Postgres or a provider is slow.`,
     unit: "s",
     size: [12, 9],
