@@ -413,6 +413,12 @@ describe("the commands", withShell, () => {
     for (const matchers of ["", "check=stuck_orders", "alertname=~VezaLedger.+"]) {
       await expect(pasted(`silence 8h ${matchers}`), matchers).rejects.toThrow("Nothing is silenced. Which alert?");
     }
+    const ofNoCheck = "silence 2h alertname=VezaLedgerCheckFailing";
+    await expect(pasted(ofNoCheck)).rejects.toThrow("Nothing is silenced. Which check?");
+    expect(await silences()).toEqual([]);
+    await pasted(`${ofNoCheck} check=stuck_orders`);
+    expect(await silences()).toEqual([["alertname=VezaLedgerCheckFailing", "check=stuck_orders", "stage=prod"]]);
+    await pasted(ofNoCheck.replace("2h", "0h"));
     expect(await silences()).toEqual([]);
     for (const _ of ["first", "second"]) {
       const printed = await pasted("silence 8h alertname=VezaLedgerStuckRefunds");
