@@ -295,21 +295,35 @@ describe("step 8", await needs("bash"), () => {
   });
 
   it.each([
-    ["the examples are still there", "shipped", "", "Wrong: these are examples. Fill them in, and paste this again.\n"],
-    ["all is filled in", "filled in", "127.0.0.1:9090", ""],
-    ["others reach the gateway", "filled in", "10.0.0.5:9091", "Others can reach 10.0.0.5:9091\n"],
-  ])("says whether %s", async (_, route, listens, says) => {
+    [
+      "the examples are still there",
+      "shipped",
+      "",
+      "",
+      "Pages go to: pages\nWrong: these are examples. Fill them in, and paste this again.\n",
+    ],
+    ["all is filled in", "filled in", "prod", "127.0.0.1:9090", "Pages go to: pages\n"],
+    ["pages of the stage wake nobody", "filled in", "production", "", "Pages go to: tickets\n"],
+    [
+      "others reach the gateway",
+      "filled in",
+      "",
+      "10.0.0.5:9091",
+      "Pages go to: pages\nOthers can reach 10.0.0.5:9091\n",
+    ],
+  ])("says whether %s", async (_, route, stage, listens, says) => {
+    const { file } = await findProgram("amtool");
     const shipped = await readFile("config/alertmanager/alertmanager.yml", "utf8");
     const text = route === "shipped" ? shipped : shipped.replaceAll("127.0.0.1:9999", "pager.example.com");
     const put = `mkdir -p /etc/prometheus; cat >/etc/prometheus/alertmanager.yml <<'ROUTE'\n${text}ROUTE\n`;
-    const { output } = await pasteWith('step "Step 8b"', [[/^step "/m, `${put}step "`]], {
+    const { output } = await pasteWith('step "Step 8b"', [[/^step "/m, `${put}stage=${stage}; step "`]], {
       promtool: "exit 0",
-      amtool: "exit 0",
+      amtool: `exec '${file}' "$@"`,
       curl: "echo VezaLedgerAlive",
       ss: listens && `echo LISTEN 0 511 ${listens} '0.0.0.0:*'`,
     });
     expect(output.includes(":9999/ticket")).toBe(route === "shipped");
-    expect(output.match(/^(Wrong|Others).*\n/gm)?.join("") ?? "").toBe(says);
+    expect(output.match(/^(Pages|Wrong|Others).*\n/gm)?.join("") ?? "").toBe(says);
   });
 });
 
