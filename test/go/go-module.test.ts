@@ -59,7 +59,7 @@ func endSweep() { ledgermetrics.SweepEnded(120); ledgermetrics.PhaseSweepEnded("
     const folder = await newFolder();
     const mine = path.join(folder, "reconciler");
     await symlink(projectFolder, path.join(folder, "veza-ledger-metrics"));
-    const [fromClone = ""] = await blocksOf("clients/go/README.md", "sh", "Install");
+    const [fromClone = "", , makeTable = ""] = await blocksOf("clients/go/README.md", "sh", "Install");
     await mkdir(mine);
     await writeFile(path.join(mine, "go.mod"), "module reconciler\ngo 1.22\n");
     await writeFile(
@@ -71,7 +71,10 @@ func main() { ledgermetrics.OrphanRefund() }`,
     const alone = { GOWORK: "off", GOPROXY: "off", GOFLAGS: "" };
     await run("sh", ["-ec", fromClone], alone, mine);
     await run("go", ["build", ...race, "./..."], alone, mine);
-    expect(await run("go", ["list", "-m", "-f", "{{.Dir}}", modulePath], alone, mine)).toMatch(/clients\/go\n$/);
+    // Where its table is found, also in a module with a folder `vendor`.
+    const [, find = ""] = /\$\((go list [^)]+)\)/.exec(makeTable) ?? [];
+    await run("go", ["mod", "vendor"], alone, mine);
+    expect(await run("sh", ["-ec", find], alone, mine)).toMatch(/clients\/go\n$/);
   });
 });
 
