@@ -8,7 +8,8 @@
 -- -v iam=yes    on RDS and Aurora: the functions log in with IAM, and no longer with a password. This holds for the
 --               logins in each database of the server, for veza_ledger, and for the logins that AWS' rotation makes
 --
--- Without them, the schema is public and the zone UTC, as they are for the sampler.
+-- Without the first two, they are those of the run before. In the first run, they are public and UTC, as for the
+-- sampler.
 --
 -- All rights of these logins are here. They need nothing that PUBLIC has, except for the right to plpgsql, where the
 -- administrator is no superuser. The logins that AWS' rotation makes are members of these, and need nothing more.
@@ -20,14 +21,6 @@
 -- it, as there is one for delete below.
 
 \set ON_ERROR_STOP on
-\if :{?schema}
-\else
-  \set schema public
-\endif
-\if :{?timezone}
-\else
-  \set timezone UTC
-\endif
 \if :{?iam}
 \else
   \set iam no
@@ -41,6 +34,25 @@ do $$ begin
   raise exception 'schema.sql has not begun this transaction'
     using hint = 'Give both files to one psql: -f config/postgres/schema.sql -f config/postgres/roles.sql';
 end $$;
+
+-- What is not given is as in the run before, by a function that it has made.
+\if :{?schema}
+\else
+select coalesce(pg_catalog.max(pg_catalog.regexp_replace(setting, '^search_path=pg_catalog, (.*), pg_temp$', '\1')),
+  'public') as schema
+from pg_catalog.pg_proc, pg_catalog.unnest(proconfig) as setting
+where pg_proc.oid operator(pg_catalog.=) pg_catalog.to_regprocedure('ledger_metrics.stuck_orders()')::pg_catalog.oid
+  and setting operator(pg_catalog.~) '^search_path=pg_catalog, .*, pg_temp$'
+\gset
+\endif
+\if :{?timezone}
+\else
+select coalesce(pg_catalog.max(pg_catalog.regexp_replace(setting, '^timezone=', '', 'i')), 'UTC') as timezone
+from pg_catalog.pg_proc, pg_catalog.unnest(proconfig) as setting
+where pg_proc.oid operator(pg_catalog.=) pg_catalog.to_regprocedure('ledger_metrics.stuck_orders()')::pg_catalog.oid
+  and setting operator(pg_catalog.~*) '^timezone='
+\gset
+\endif
 
 -- From here on, `schema` is as SQL has names: "Veza". A name that came in quotes stays as it is.
 select pg_catalog.string_agg(

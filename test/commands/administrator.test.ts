@@ -588,6 +588,27 @@ describe("psql", await needs("psql"), () => {
     expect(await warning()).toBe(false);
   });
 
+  it("runs both again without -v, and they look where they did before, in the same zone", async () => {
+    await runAs("shop", `create schema "Views"; create view "Views".orders as select * from public.orders`);
+    const looks = () =>
+      runAs(
+        "postgres",
+        `select array_to_string(proconfig, ' ') as settings from pg_proc
+        where oid = 'ledger_metrics.stuck_orders()'::regprocedure
+        union select array_to_string(setconfig, ' ') from pg_db_role_setting
+        where setrole = 'veza_ledger_oncall'::regrole and setdatabase <> 0`,
+      );
+    expect(await psql("-v", "schema=Views,public", "-v", "timezone=Europe/Paris", ...both)).toBe(0);
+    const before = await looks();
+    expect(before).toHaveLength(2);
+    for (const { settings } of before) expect(settings).toMatch(/pg_catalog, "Views", public, pg_temp.*|Europe\/Paris/);
+    expect(await psql(...both)).toBe(0);
+    expect(await looks()).toEqual(before);
+    expect(await psql("-v", "schema=public", "-v", "timezone=UTC", ...both)).toBe(0);
+    for (const { settings } of await looks()) expect(settings).not.toMatch(/Views|Paris/);
+    expect(await psql("-f", ...back)).toBe(0);
+  });
+
   it("runs both, and what takes them back, as the pages say", async () => {
     await runAs("shop", 'create schema "Veza"; alter table orders set schema "Veza"');
     for (const schema of ['"Veza",public', "Veza, public"])
