@@ -316,12 +316,16 @@ describe("step 8", await needs("bash"), () => {
     const shipped = await readFile("config/alertmanager/alertmanager.yml", "utf8");
     const text = route === "shipped" ? shipped : shipped.replaceAll("127.0.0.1:9999", "pager.example.com");
     const put = `mkdir -p /etc/prometheus; cat >/etc/prometheus/alertmanager.yml <<'ROUTE'\n${text}ROUTE\n`;
-    const { output } = await pasteWith('step "Step 8b"', [[/^step "/m, `${put}stage=${stage}; step "`]], {
-      promtool: "exit 0",
-      amtool: `exec '${file}' "$@"`,
-      curl: "echo VezaLedgerAlive",
-      ss: listens && `echo LISTEN 0 511 ${listens} '0.0.0.0:*'`,
-    });
+    const { output } = await pasteWith(
+      'step "Step 8b"',
+      [[/^step "/m, `${put}echo STAGE=${stage} >>/etc/veza-ledger-metrics.env; step "`]],
+      {
+        promtool: "exit 0",
+        amtool: `exec '${file}' "$@"`,
+        curl: "echo VezaLedgerAlive",
+        ss: listens && `case $* in *:8081*) ;; *) exit 1 ;; esac; echo LISTEN 0 511 ${listens} '0.0.0.0:*'`,
+      },
+    );
     expect(output.includes(":9999/ticket")).toBe(route === "shipped");
     expect(output.match(/^(Pages|Wrong|Others).*\n/gm)?.join("") ?? "").toBe(says);
   });
