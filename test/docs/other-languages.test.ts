@@ -4,10 +4,8 @@ import { runSqlFiles } from "../../commands/sql.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { blocksOf } from "../helpers/pages.ts";
 
-const [enqueue = "", enqueueAs = "", claim = "", sent = "", parked = "", failed = "", purge = ""] = await blocksOf(
-  "docs/other-languages.md",
-  "sql",
-);
+const [enqueue = "", enqueueAs = "", claim = "", sent = "", parked = "", failed = "", parkOld = "", purge = ""] =
+  await blocksOf("docs/other-languages.md", "sql");
 
 it("docs/other-languages.md claims each row once, those that failed last, and writes down what became of it", async () => {
   const { admin, adminUrl } = await databaseForTest();
@@ -16,9 +14,7 @@ it("docs/other-languages.md claims each row once, those that failed last, and wr
   expect(await admin.unsafe(enqueueAs, ["good", "[]"]), "it is there").toEqual([]);
   const claimed: Record<string, Date> = {}; // A driver that has no microseconds.
   for (let row = 0; row < 3; row++) {
-    const [{ id, claim: name, is_too_old } = { id: "", claim: new Date(0), is_too_old: null }] =
-      await admin.unsafe(claim);
-    expect(is_too_old).toBe(false);
+    const [{ id, claim: name } = { id: "", claim: new Date(0) }] = await admin.unsafe(claim);
     claimed[id] = name;
   }
   expect(Object.keys(claimed)).toEqual(["good", "bad", "slow"]);
@@ -45,18 +41,23 @@ it("docs/other-languages.md claims each row once, those that failed last, and wr
   const [slow] = await admin.unsafe(claim);
   expect(slow).toMatchObject({ id: "slow" });
   await admin.unsafe(failed, ["slow", slow?.claim, "503", 600]);
-  await admin`update ledger_metrics_outbox set next_attempt_at = now(), first_sent_at = now() - interval '13.1 days'
-    where id = 'slow'`;
-  const [old] = await admin.unsafe(claim);
-  expect(old).toMatchObject({ id: "slow", is_too_old: true });
-  await admin.unsafe(failed, ["slow", old?.claim, "503", 600]);
   expect(
     await admin`select from ledger_metrics_outbox
     where next_attempt_at - now() between interval '590 s' and interval '600 s'`,
   ).toHaveLength(1);
+  await admin`update ledger_metrics_outbox set next_attempt_at = now(), first_sent_at = now() - interval '13.1 days'
+    where id = 'slow'`;
+  expect(await admin.unsafe(claim), "nobody sends what the receiver may have forgotten").toEqual([]);
+  await admin`update ledger_metrics_outbox set claimed_until = now() + interval '1 minute' where id = 'slow'`;
+  expect(await admin.unsafe(parkOld), "while it is being sent").toHaveProperty("count", 0);
+  await admin`update ledger_metrics_outbox set claimed_until = now() where id = 'slow'`;
+  expect(await admin.unsafe(parkOld)).toHaveProperty("count", 1);
+  expect(await admin`select id from ledger_metrics_outbox where last_error ~ '^not sent again'`).toMatchObject([
+    { id: "slow" },
+  ]);
 
-  // Two honest repairs have the same body.
-  for (let repair = 0; repair < 2; repair++) await admin.unsafe(enqueue, ["[1]"]);
+  // Two honest repairs have the same body. A third has found nothing to repair.
+  for (const rows of [1, 1, 0]) await admin.unsafe(enqueue, ["[1]", rows]);
   expect(await admin`select from ledger_metrics_outbox where body = '[1]' and id ~ '^evt-'`).toHaveLength(2);
 
   // Ids of one's own stay for a year.
