@@ -18,7 +18,7 @@ it.each([
   ["posts an event to the demo", {}, recorded, ["1 action stuck_orders"]],
   [
     "posts a ping to another receiver, where no repair may be invented",
-    { WEBHOOK_SECRET: ownSecret },
+    { WEBHOOK_SECRET: `${ownSecret} ${newSecret()}` },
     recorded,
     ["nothing"],
   ],
