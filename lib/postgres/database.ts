@@ -30,8 +30,6 @@ export function open(target: DatabaseTarget, name: string): Database {
   const { tls, ledger, ...login } = target;
   const lost = new AbortController();
   let socket: net.Socket | undefined;
-  let isDialled = false;
-  let closing: Promise<void> | undefined;
 
   // postgres.js redials for ever, without a pause, when a server hangs up during start-up. So it may dial once. Nor may
   // it speak TLS itself: a close of the socket below its own ends the process with an error that nobody can catch.
@@ -49,18 +47,13 @@ export function open(target: DatabaseTarget, name: string): Database {
       socket = secure({ socket, host: target.host, servername, rejectUnauthorized: tls === "verified" });
       await waitFor("secureConnect", socket);
     }
-    isDialled = true;
     return Object.assign(socket, { host: target.host, port: target.port }); // For postgres.js' errors.
   };
 
-  const close = () => {
-    closing ??= sql.end({ timeout: 0 }).then(() => {
-      if (isDialled)
-        socket?.destroySoon(); // Sends what postgres.js has written last: the end of the session.
-      else socket?.destroy(); // There is no session to end, and a server that is mute would never let it end.
-      lost.abort(closedError("the connection to Postgres was closed"));
-    });
-    return closing;
+  const close = async () => {
+    await sql.end({ timeout: 0 }); // Writes that the session ends.
+    socket?.destroy(); // postgres.js waits for a server that is mute.
+    lost.abort(closedError("the connection to Postgres was closed"));
   };
 
   const sql = postgres({

@@ -1,6 +1,9 @@
 // One connection: how it is dialled, lost and closed, and what becomes of its queries then.
 
+import { readFile } from "node:fs/promises";
 import net from "node:net";
+import { pipeline } from "node:stream";
+import { TLSSocket } from "node:tls";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { connect } from "../../commands/connect.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
@@ -8,6 +11,7 @@ import { dialTimeoutMs } from "../../lib/limits.ts";
 import { isConnectionError, isConnectionLost, withDeadline } from "../../lib/postgres/database.ts";
 import { beginReading } from "../../lib/postgres/transaction.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
+import { makeCertificates } from "../helpers/certificates.ts";
 import { databaseForFile, openFor, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { fullPort, tcpServer } from "../helpers/servers.ts";
@@ -60,6 +64,41 @@ it("waits longer for a query than for the start-up, with and without TLS", async
     return await sql`select pg_sleep(${seconds}), 1 as one`;
   };
   expect(await Promise.all([ask("off"), ask("unverified")])).toMatchObject([[{ one: 1 }], [{ one: 1 }]]);
+});
+
+it("is not lost by a warning, but of a commit whose wait for a standby was cancelled", async () => {
+  const { sql, lost } = await openWith("off");
+  await sql.unsafe("do $$ begin raise warning 'a database is near wraparound'; end $$");
+  expect(lost.aborted).toBe(false);
+});
+
+it("is not ended for its age", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"], shouldAdvanceTime: true });
+  onTestFinished(() => void vi.useRealTimers());
+  const { sql, lost } = await openWith("off");
+  await sql`select 1`;
+  vi.advanceTimersByTime(24 * 3_600_000);
+  await sql`select 1`;
+  expect(lost.aborted).toBe(false);
+});
+
+it("tells Postgres over TLS that the session ends", async () => {
+  const { key, cert } = await makeCertificates("IP:127.0.0.1");
+  const files = { key: await readFile(key), cert: await readFile(cert) };
+  const { host, port } = targetOf(database.receiverUrl);
+  let received = "";
+  const front = await tcpServer((socket) =>
+    socket.once("data", () => {
+      socket.write("S");
+      const client = new TLSSocket(socket, { isServer: true, ...files }).setEncoding("latin1");
+      const server = net.connect({ host, port });
+      pipeline(client, server, client, () => {});
+      client.on("data", (text) => (received += text));
+    }),
+  );
+  const connection = await openWith("unverified", front);
+  await connection.close();
+  await expect.poll(() => received.slice(-5)).toBe("X\0\0\0\x04"); // "Terminate", in Postgres' protocol.
 });
 
 describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {

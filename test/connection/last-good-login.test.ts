@@ -32,11 +32,15 @@ function keep(current: (fresh: boolean) => DatabaseTarget) {
 
 it("logs in with the password that the secret has by now, read again once", async () => {
   const log = captureLog();
-  const { ask, asked } = keep((fresh) => (fresh ? right() : wrong()));
+  let latest = right();
+  const { ask, asked } = keep((fresh) => (fresh ? latest : wrong()));
   await ask();
   await ask(); // A good one is known by now.
   expect(asked).toEqual([false, true, false, true]);
   expect(log).toEqual([]);
+  latest = wrong();
+  await ask(); // What it remembers is what it logged in with, and not what the secret said at first.
+  expect(log).toMatchObject([{ level: "warn" }]);
 });
 
 it("logs in with the last password that did, and says so until the new one does", async () => {
