@@ -141,13 +141,17 @@ function parseEvent(json: unknown, position: string): ReconcilerEvent {
 const toldFields = 5;
 const toldCharacters = 40;
 
-/** The fields that `parseEvents` ignores in a body that it takes, such as `data.count`: a few names, each once. */
+/**
+ * The fields that `parseEvents` ignores in a body that it takes, such as `data.count`: a few names, each once. An empty
+ * object is no field: some senders always write `data`.
+ */
 export function ignoredFields(body: string): string[] {
   const sent = [JSON.parse(body)].flat() as Record<string, unknown>[];
   const ignored = sent.flatMap((event) => {
     const entries = types.find(({ entries }) => entries.type.literal === event.type)?.entries;
     if (!entries) return [];
-    const strange = Object.keys(event).filter((name) => !Object.hasOwn(entries, name));
+    const isEmpty = (name: string) => JSON.stringify(event[name]) === "{}";
+    const strange = Object.keys(event).filter((name) => !Object.hasOwn(entries, name) && !isEmpty(name));
     if (!("data" in entries)) return strange;
     const inData = Object.keys(event.data as object).filter((name) => !Object.hasOwn(entries.data.entries, name));
     return [...strange, ...inData.map((name) => `data.${name}`)];

@@ -107,6 +107,7 @@ describe("answers", () => {
     for (const [id, sent] of [
       ["short", sweepOf(600)],
       ["long", sweepOf(1840)],
+      ["empty", JSON.stringify({ type: "reconciler.orphan_refund", timestamp: new Date(), data: {} })],
       ["misspelt", misspelt],
       ["misspelt", misspelt],
     ] as const) {
