@@ -79,7 +79,9 @@ const urlOn = ({ port }: { port: number }, login: string) => `postgres://${login
 
 /** A session of the superuser; it ends with the test. */
 export function sessionOn(server: Restartable): postgres.Sql {
-  const admin = postgres(urlOn(server, "postgres:postgres"), { max: 2, onnotice: () => {} });
+  // Of its question about types, postgres.js hears no failure when Postgres is killed: nobody could catch it.
+  const options = { max: 2, onnotice: () => {}, fetch_types: false };
+  const admin = postgres(urlOn(server, "postgres:postgres"), options);
   onTestFinished(() => admin.end({ timeout: 0 }));
   return admin;
 }

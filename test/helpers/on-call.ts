@@ -43,6 +43,7 @@ export async function paste(
   const env = { PATH: path, HOME: process.env.HOME };
   // Without SHLVL, a bash whose input is a socket, as Node's are, would read its ~/.bashrc.
   const running = promisify(execFile)("bash", ["--norc", "-c", script], { cwd, env, timeout: 60_000 });
+  running.child.stdin?.on("error", () => {}); // A command that asks for nothing may have ended by now.
   running.child.stdin?.end(["oncall", "key", ...answers, ""].join("\n"));
   return (await running).stdout;
 }
