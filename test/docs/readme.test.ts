@@ -57,6 +57,27 @@ it.each(pages)("%s names no npm script that is not there", async (page) => {
   expect(gone.filter((name) => page !== "CHANGELOG.md" || name !== "migrate")).toEqual([]);
 });
 
+it("a release has one version, which the changelog, the packages and the documents name", async () => {
+  const named = async (file: string, version: RegExp) => {
+    const found = version.exec(await readFile(file, "utf8"))?.[1];
+    return { file, found };
+  };
+  const [latest = ""] = /^## .*/m.exec(await readFile("CHANGELOG.md", "utf8")) ?? [];
+  const ofClient = /clients\/go@?[ ]?v([\d.]+)/;
+  const client = await named("clients/go/ledgermetrics/client.go", /version = "([\d.]+)"/);
+  const others = [
+    await named("CHANGELOG.md", /^## ([\d.]+) - /m),
+    await named("docs/settings.md", /veza-ledger-metrics-([\d.]+)-linux/),
+    await named("docs/without-aws.md", /veza-ledger-metrics-([\d.]+)-linux/),
+    // Until a release, the client has the version of the next one.
+    ...(latest === "## Unreleased" ? [] : [client]),
+  ];
+  expect(others).toEqual(others.map(({ file }) => ({ file, found: manifest.version })));
+  for (const file of ["clients/go/README.md", "clients/go/example/go.mod", "clients/go/test/go.mod"]) {
+    expect(await named(file, ofClient)).toEqual({ file, found: client.found });
+  }
+});
+
 it("CONTRIBUTING.md has a row for each folder", async () => {
   const ignored = (await readFile(".gitignore", "utf8")).split("\n").map((name) => name.replaceAll("/", ""));
   const folders = (await readdir(".", { withFileTypes: true }))
