@@ -115,7 +115,7 @@ it("docs/deploy.md says how many functions an account has to be able to run for 
   const [, receivers] = /receiverConcurrency: (\d+)/.exec(await readFile("serverless.yml", "utf8")) ?? [];
   const reserved = Number(receivers) + 1;
   const keptByAws = 100;
-  const text = `may run fewer than ${keptByAws + reserved} functions at once: a stage reserves ${reserved}, and AWS keeps ${keptByAws}`;
+  const text = `A stage reserves ${reserved} executions, and AWS wants ${keptByAws} left. If this prints less than ${keptByAws + reserved}`;
   await expectIn([["docs/deploy.md", text]]);
 });
 
@@ -169,6 +169,18 @@ it("docs/rotation.md stores what somebody has edited if it is a JSON object, and
   expect(await edit("")).toMatch(/^Nothing was changed\. If you have changed it, vi did not wait /);
   for (const broken of ["s/}/,}/", "s/.*/prod/", "d", `s/.*/"prod"/`]) {
     expect(await edit(`sed -i '${broken}' "$1"`)).toMatch(/^Nothing was changed: this is no JSON object\./);
+  }
+});
+
+it("docs/removal.md deletes the topic that docs/alarms.md makes, and no other, which may have other alarms", async () => {
+  const block = (await blocksOf("docs/removal.md", "sh")).find((text) => text.includes("delete-topic")) ?? "";
+  const folder = await newFolder();
+  const remove = (topic: string) => runIn(folder, `topic='${topic}'\n${block}`, { aws: 'echo "$*"' });
+  const [, made = ""] = /create-topic .*--name (\S+)/.exec(await readFile("docs/alarms.md", "utf8")) ?? [];
+  const arnOf = (name: string) => `arn:aws:sns:eu-central-1:123456789012:${name}`;
+  expect(await remove(arnOf(made))).toBe(`sns delete-topic --topic-arn ${arnOf(made)}\n`);
+  for (const topic of [arnOf("pager"), arnOf(`shop-${made}`), "none"]) {
+    expect(await remove(topic)).toBe(`Kept, since it may have other alarms: ${topic}\n`);
   }
 });
 
