@@ -16,7 +16,7 @@ topic=''         # the ARN of the alarms' SNS topic, or none: then they notify n
 repository=''    # where people read these files, for links in alerts: https://github.com/OWNER/NAME/blob/main
 grafana=''       # your Grafana, for links in alerts: https://grafana.internal
 alertmanager=''  # the configuration file of your Alertmanager, or a copy of it on this machine
-authority=''     # CA file, if your own CA signed Postgres' certificate; leave empty for RDS
+authority=''     # the CA file for Postgres' certificate, if Postgres is not on RDS or Aurora; otherwise empty
 export AWS_REGION='eu-central-1'
 
 export AWS_PAGER='' # So that aws opens no pager in the middle of a step.
