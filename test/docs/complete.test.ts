@@ -266,3 +266,11 @@ it("a delivery is late after as long as the rule, the panel and the documents sa
 
 it("docs/settings.md has each setting", () =>
   expectIn(["SECRET_ID", "PORT", "HOST", ...settingNames].map((name) => ["docs/settings.md", `\`${name}\``])));
+
+it("docs/runbook/reasons.md has each message of the functions' log", async () => {
+  const [, fields = ""] = /^interface Fields \{\n([\s\S]*?)^\}/m.exec(await textOf("lib/log.ts")) ?? [];
+  const messages = [...fields.matchAll(/^ {2}(?:"([^"]+)"|(\w+)):/gm)].map(([, quoted, word]) => quoted ?? word);
+  expect(messages).toContain("check failed");
+  expect(messages).toContain("tick");
+  return expectIn(messages.map((message) => ["docs/runbook/reasons.md", `\`${message}\``]));
+});
