@@ -168,7 +168,9 @@ it(title, await needs("openssl", "psql"), async () => {
   const before = await kept();
   expect(before[1]).toHaveLength(1);
   expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
-  expect((await paste("PUSHGATEWAY_URL=")).output).toContain("Kept: ");
+  expect((await paste("PUSHGATEWAY_URL=")).output).toMatch(
+    /^Kept: .*If your names have changed since, edit it by hand/,
+  );
   expect(await kept()).toEqual(before);
 
   // A password that was changed in the settings, while no other stage has this login, and while one has.
@@ -211,6 +213,13 @@ describe("step 1", await needs("bash"), () => {
     const names: [RegExp, string][] = [[/^ca=\S+/m, "ca=/root/ca.pem"]];
     const { exitCode, output } = await pasteWith('step "Step 1a"', names, { "apt-get": "exit 0" });
     expect([exitCode, output]).toEqual([1, "The service cannot read /root/ca.pem: move it to /etc/ssl/certs.\n"]);
+  });
+
+  it("names each program that a host without apt-get lacks", async () => {
+    const names: [RegExp, string][] = [[/^step "/m, 'PATH=$fakes; step "']];
+    const here = ["curl", "jq", "nginx", "openssl", "chmod"].map((name) => [name, "exit 0"]);
+    const { exitCode, output } = await pasteWith('step "Step 1a"', names, Object.fromEntries(here));
+    expect([exitCode, output.match(/\w+(?=: not found)/g)], output).toEqual([1, ["ss", "psql"]]);
   });
 });
 
