@@ -62,7 +62,6 @@ const said: Partial<Record<keyof typeof limits, [file: string, text: string][]>>
     ["docs/promises.md", `| settings: read from Secrets Manager, at most twice | ${s(settings)} | ${s(settings)} |`],
     ["docs/promises.md", `| **all** | **${s(tick)}** | **${s(delivery)}** |`],
     ["docs/promises.md", `| to spare | ${s(spareOfTick)} | ${s(spareOfDelivery)} |`],
-    ["docs/promises.md", `wait for Secrets Manager for ${s(limits.secretsTimeoutMs)}.`],
     ["docs/deploy.md", `no answer within ${limits.secretsTimeoutMs} ms`],
   ],
   sampleTimeoutMs: [["docs/promises.md", `| ${s(limits.sampleTimeoutMs)} | ${s(limits.recordTimeoutMs)} |`]],
