@@ -6,7 +6,7 @@ import { type Finding, well, wrong } from "./finding.ts";
 import { ago } from "./print.ts";
 import type { LedgerScene } from "./scene.ts";
 
-/** Says what counts now. On day one, the alerts fire for old rows. The looks at the checks say why a count fails. */
+/** Says what counts now, accepted rows included. The looks at the checks say why a count fails. */
 export async function lookAtCounts(scene: LedgerScene): Promise<Finding> {
   const problem = await schemaProblem(scene);
   if (problem) return wrong(`all unknown: ${problem.message}`, "schemas that it may use", "correct LEDGER_SCHEMA");
