@@ -5,10 +5,11 @@
 //   rows/       the panels themselves, a file for each row: from which value on one is red, and its texts
 //   layout.ts   the head, the order of the rows, and where each panel stands
 
-/** One entry for each alert, named after it, and README.md as the index. */
-const runbookUrl = "https://repository.example/docs/runbook";
-/** The URL of an alert's entry, or of the index by the name README. */
-export const entryOf = (alert: string) => `${runbookUrl}/${alert}.md`;
+const documentsUrl = "https://repository.example/docs";
+/** A link to a document, for the text of a panel: Grafana reads these texts as Markdown. */
+export const documentOf = (name: string) => `[docs/${name}](${documentsUrl}/${name})`;
+/** The URL of an alert's entry in the runbook, or of the runbook's index by the name README. */
+export const entryOf = (alert: string) => `${documentsUrl}/runbook/${alert}.md`;
 // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts in the data source that the reader has chosen.
 export const datasource = { type: "prometheus", uid: "${datasource}" };
 /** "All" is `.*`, which also selects series without the label: a set-up without STAGE sees its numbers too. */

@@ -1,4 +1,5 @@
 // What the committed dashboard shows and links to. dashboard-prometheus.test.ts runs its queries.
+import { access } from "node:fs/promises";
 import { expect, it } from "vitest";
 import { silentAfterSeconds } from "../../config/grafana/dashboard.ts";
 import { checks, sweepMinutes } from "../../lib/counts/checks.ts";
@@ -15,6 +16,16 @@ it("links panels to the runbook's pages: together to every alert, and to no page
   const links = panels.flatMap(({ links = [] }) => links.map(({ url }) => url));
   expect([...new Set(links)].sort()).toEqual(pages.sort());
   for (const { title, links } of panels) expect(links?.length, title).toBeGreaterThan(0);
+});
+
+it("links the texts of panels to documents that are there", async () => {
+  const texts = panels.map(({ description }) => description).join("\n");
+  const links = [...texts.matchAll(/\]\((.*?)\)/g)].map(([, url = ""]) => url);
+  expect(texts.match(/docs\//g)).toHaveLength(2 * links.length); // In a link's text and in its address.
+  for (const url of links) {
+    expect(url).toMatch(/^https:\/\/repository\.example\/docs\//); // What an installation replaces.
+    await expect(access(url.replace("https://repository.example/", "")), url).resolves.toBeUndefined();
+  }
 });
 
 it("shows purple and not grey on every tile whose series are gone", () => {

@@ -10,6 +10,7 @@ type Labels = Record<string, string>;
 interface Panel {
   type: string;
   title: string;
+  description?: string;
   fieldConfig?: { defaults: { mappings?: unknown[]; thresholds?: { steps: object[] } }; overrides: object[] };
   targets?: { expr: string }[];
   links?: { url: string }[];

@@ -5,7 +5,7 @@ import { amountMetric } from "../../../lib/counts/amounts.ts";
 import type { Check } from "../../../lib/counts/checks.ts";
 import { helpOf, overdueMetric } from "../../../lib/counts/counting.ts";
 import { alertOf, isPage, ranked, told } from "../../words-of-checks.ts";
-import { entryOf, ofStage, silentAfterSeconds } from "../dashboard.ts";
+import { documentOf, entryOf, ofStage, silentAfterSeconds } from "../dashboard.ts";
 import {
   type AnyPanel,
   colored,
@@ -42,9 +42,10 @@ function checkPanel(check: Check, index: number): Stat {
   return stat({
     title: titleOf(check.id),
     description: `${helpOf(check)} ${hint}\n\n**blue**: rows count, and none is overdue. Somebody has accepted them, or
-      they do not wait for long enough yet.\n\n${whatUnknownIs}\n\nThe runbook has the query that lists the rows. The
-      other numbers are how many of the rows somebody has **accepted**, so that the alerts leave them out, and the money
-      in all of them by currency. To see the money, set it up as in docs/amounts.md.`,
+      they have not waited for long enough yet.\n\n${whatUnknownIs}\n\n**accepted**: how many of the rows somebody has
+      accepted. The alerts leave these out.\n\n**EUR** or another currency: the money in all rows that count, also in
+      accepted ones. ${documentOf("amounts.md")} says how to set this up.\n\nThe runbook has the query that lists the
+      rows.`,
     unit: "none",
     size: [tileWidth(index), 7],
     links: runbook(alertOf(check), "VezaLedgerBacklogGrowing", ...(isPage(check) ? [] : ["VezaLedgerRowsTooOld"])),
@@ -77,21 +78,21 @@ export const countPanels = (): AnyPanel[] => [
   ...ranked.map(checkPanel),
   timeSeries({
     title: "Money at risk",
-    description: `The money in the rows that count, of all checks together, by currency. Empty while no row counts, and
-      where nobody has set it up (docs/amounts.md).`,
+    description: `The money in the rows that count, of all checks together, by currency. Empty while no row counts or
+      the sampler is silent, and where nobody has set up the amounts: ${documentOf("amounts.md")} says how.`,
     unit: "none",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld"),
     targets: [range(whileTicking(`sum by (stage, currency) (${amountMetric}{${ofStage}})`), "{{currency}} {{stage}}")],
   })
-    .noValue("unknown or none: no amounts")
+    .noValue("no amount is known")
     .min(0),
   colorLines(
     timeSeries({
       title: "Overdue rows",
-      description: `What the alerts compare: rows that count, that wait for longer than their alert allows, and that
-        nobody has accepted. **accepted**: rows that somebody knows of, of all checks together. The runbook says how to
-        accept a row; \`npm run doctor -- sampler\` lists who did it and why.`,
+      description: `The rows that make the alerts fire: they have waited for longer than the alert of their check
+        allows, and nobody has accepted them. **accepted**: how many rows somebody has accepted, in all checks together.
+        The runbook says how to accept a row; \`npm run doctor -- sampler\` lists who did it and why.`,
       unit: "none",
       size: [16, 10],
       links: [link("Runbook: accept a row that is known", entryOf("README")), ...runbook("VezaLedgerAcceptanceEnds")],

@@ -38,9 +38,10 @@ export const evidencePanels = (): AnyPanel[] => [
   stat({
     title: "Would a blind check be noticed?",
     description: `A check is blind if it does not see the rows that come in, as after a release that renamed a status.
-      **watched**: so many rows come in that VezaLedgerCheckBlind would fire. **not watched**: too few rows come in to
-      tell, so that a 0 proves little: run \`npm run doctor -- sampler\` after each release. **blind?**: the alert
-      fires. **unknown**: nothing is sampled.`,
+      **watched**: if this check went blind, VezaLedgerCheckBlind would fire. **not watched**: no alert would fire,
+      and a 0 proves little. Either too few rows come in to tell, or the rows of this check do not wait for a webhook.
+      So run \`npm run doctor -- sampler\` after each release. **blind?**: the alert fires. **unknown**: nothing is
+      sampled.`,
     unit: "none",
     size: [8, 10],
     links: runbook("VezaLedgerCheckBlind"),

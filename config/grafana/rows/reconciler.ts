@@ -41,10 +41,10 @@ import {
 export const reconcilerPanels = (): AnyPanel[] => [
   stat({
     title: "Since the last sweep",
-    description: `Time since the reconciler's latest sweep ended, as the reconciler reported it, and since the latest of
-      each phase that sweeps name. **never**: no sweep was reported yet. **unknown**: no totals within a day, or the
-      sampler is silent. Far above the usual pause: see whether the reconciler, or its loop of this phase, runs, and
-      whether its deliveries are answered with 200.`,
+    description: `Time since the reconciler's latest sweep ended, as the reconciler reported it. Where sweeps name a
+      phase, also the time since the latest sweep of each phase. **never**: no sweep was reported yet. **unknown**: no
+      totals within a day, or the sampler is silent. Far above the usual pause: see whether the reconciler, or its loop
+      of this phase, runs, and whether its deliveries are answered with 200.`,
     unit: "s",
     size: [5, 8],
     links: runbook("VezaLedgerReconcilerDead"),
@@ -64,8 +64,8 @@ export const reconcilerPanels = (): AnyPanel[] => [
   colorLines(
     timeSeries({
       title: "Rows repaired in the last hour",
-      description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. Counts
-        above that do not fall while this is 0: the reconciler does not find those rows, or fails on them. A jump by the
+      description: `Repairs by phase of the sweep (${phases.join(", ")}). Each point counts the hour before it. If
+        stuck rows stay while this is 0, the reconciler does not find those rows, or fails on them. A jump by the
         whole total means that a counter was reset. While **counters are held**, repairs do not show: Postgres has lost
         events.`,
       unit: "none",
@@ -98,10 +98,10 @@ export const reconcilerPanels = (): AnyPanel[] => [
     .min(0),
   timeSeries({
     title: "Duration of a sweep",
-    description: `Of the sweeps in the hour before each point: half took at most the median, and none took more than the
-      longest. Both are estimates from the histogram's buckets: a longer sweep is shown at the
-      bound of the largest. A gap:
-      no sweep in that hour. Rising: more is stuck, or Postgres or a provider is slow.`,
+    description: `Each point is about the sweeps of the hour before it. **median**: half of them took no longer than
+      this. **longest**: the longest of them. Both are estimates from the histogram's buckets. A sweep that is longer
+      than the largest bucket is shown at the bound of this bucket. A gap: no sweep in that hour. Rising: more is stuck,
+      or Postgres or a provider is slow.`,
     unit: "s",
     size: [12, 9],
     links: runbook("VezaLedgerReconcilerDead"),
