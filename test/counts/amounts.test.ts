@@ -1,7 +1,8 @@
 // The money at risk, by amounts.sql; and usual migrations of the backend, which nothing of ours may refuse. It has a
 // server of its own, since the file makes a role.
+import { readFile } from "node:fs/promises";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { runSqlFiles, setUp } from "../../commands/sql.ts";
+import { readSqlFile, runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -51,6 +52,19 @@ it("adds up the amounts of the rows that a check counts", async () => {
   await run("drop view ledger_metrics.amounts_at_risk");
   expect(await amounts()).toEqual({});
   expect(log).toEqual([]);
+});
+
+it("divides no yen by 100, in a copy with the divisor of docs/amounts.md", async () => {
+  const [divisor = ""] = /\/ case [^`]* end/.exec(await readFile("docs/amounts.md", "utf8")) ?? [];
+  const copy = (await readSqlFile("config/postgres/amounts.sql")).replace("\\set ON_ERROR_STOP on", "");
+  await run(insertRows({ id: "stuck_orders" }, 1));
+  await run("update orders set currency = 'JPY'");
+  await run(insertRows({ id: "stuck_orders" }, 1));
+  await run(copy.replaceAll("/ 100.0", divisor));
+  expect(await amounts()).toEqual({
+    "amount_at_risk{check=stuck_orders,currency=EUR}": 10.05,
+    "amount_at_risk{check=stuck_orders,currency=JPY}": 1005,
+  });
 });
 
 it("shows amounts to the sampler and people on call alone, and lets nobody read their columns", async () => {
