@@ -2,7 +2,7 @@
 import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-import { clientFolder, exampleFolder, race, run, testFolder, withoutGo, withoutModules } from "../helpers/go.ts";
+import { built, clientFolder, exampleFolder, race, run, testFolder, withoutGo, withoutModules } from "../helpers/go.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { projectFolder } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -81,5 +81,13 @@ func main() { ledgermetrics.OrphanRefund() }`,
 describe("what uses the Go client", { timeout, ...withoutModules }, () => {
   it.each([testFolder, exampleFolder])("passes go vet in %s", async (folder) => {
     await run("go", ["vet", ...race, "./..."], {}, folder);
+  });
+
+  it("repairs nothing in its example where a receiver elsewhere would count it", async () => {
+    const elsewhere = {
+      RECEIVER_URL: "https://receiver.example/",
+      DEMO_DATABASE_URL: "postgres://demo@127.0.0.1:4/demo",
+    };
+    await expect(run(await built("example"), [], elsewhere)).rejects.toThrow("RECEIVER_URL is not of this machine");
   });
 });

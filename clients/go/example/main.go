@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"log"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,6 +33,10 @@ func main() {
 	databaseURL := cmp.Or(os.Getenv("DEMO_DATABASE_URL"), demoURL)
 	receiverURL := cmp.Or(os.Getenv("RECEIVER_URL"), "http://127.0.0.1:8080/")
 	secret := cmp.Or(os.Getenv("WEBHOOK_SECRET"), "whsec_cHVibGljIHNlY3JldCBvZiB0aGUgbG9jYWwgc3RhY2s=")
+	// A real receiver, whose URL and secret this shell may have, would count the invented repairs of the demo.
+	if receiver, err := url.Parse(receiverURL); err != nil || receiver.Hostname() != "127.0.0.1" {
+		log.Fatal("RECEIVER_URL is not of this machine, and the demo's repairs are invented: unset RECEIVER_URL")
+	}
 	db, err := gorm.Open(postgres.Open(databaseURL))
 	fatal(err)
 	pool, err := db.DB()
