@@ -39,8 +39,8 @@ const (
 
 // Client sends deliveries to one receiver. [NewClient] makes it. It is safe for concurrent use.
 type Client struct {
-	// HTTPClient makes the requests; nil means as NewClient does. Replace it for another transport, for instance to sign
-	// for aws_iam.
+	// HTTPClient makes the requests. If it is nil, the client makes them with the one that NewClient sets. Replace it for
+	// another transport, for instance to sign for aws_iam.
 	HTTPClient *http.Client
 	// Logger takes the notes on deliveries; nil means slog.Default().
 	Logger *slog.Logger

@@ -70,8 +70,8 @@ func Repairs(phase Phase, rows int64) []Event {
 	return events
 }
 
-// Action is one row whose webhook or call was lost, and that this phase of the sweep has repaired. To settle an order
-// because the customer left the checkout is no repair: post no [StuckOrders] for it.
+// Action is one row that this phase of the sweep has repaired: its webhook was lost, or Hyperswitch was never called.
+// To settle an order because the customer left the checkout is no repair: post no [StuckOrders] for it.
 func Action(phase Phase) Event {
 	event := Event{kind: "reconciler.action", data: fmt.Sprintf(`{"phase":%q}`, phase)}
 	event.problem = wrongPhase(phase)

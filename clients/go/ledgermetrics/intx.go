@@ -51,7 +51,7 @@ func InTx(
 	})
 }
 
-// Retry calls attempt, and calls it again after a serialization failure (40001) or a deadlock (40P01): up to 10 times,
+// Retry calls attempt, and again after a serialization failure (40001) or a deadlock (40P01): up to 10 times in all,
 // with a pause of up to a second in between. An attempt is one whole transaction; it has ended when it returns. Retry
 // returns any other error as it is. [InTx] retries by itself.
 func Retry(ctx context.Context, attempt func() error) error {

@@ -60,8 +60,8 @@ type Outbox struct {
 }
 
 // Hooks are called when the outbox has written down what became of a delivery: by the goroutine that called Run or
-// Drain, one after the other. They may call Drain. While a hook runs, Run or Drain goes on with what it is sending, and
-// begins nothing more. A hook that panics is logged. A hook that is nil is not called.
+// Drain, one after the other. They may call Drain. While a hook runs, a worker that has to call a hook waits, and the
+// others go on. A hook that panics is logged. A hook that is nil is not called.
 type Hooks struct {
 	// Sent: it is counted. Run logs a warning if the receiver had counted the id before the first attempt: another sender
 	// may have used it.
@@ -176,8 +176,8 @@ type Drained struct {
 // Drain sends what is due, four deliveries at a time, and returns when nothing is due. A delivery that has failed is
 // due again later.
 //
-// After three failures in a row the receiver is taken to be away, and Drain returns the error of the last. It also
-// returns with ctx, and with an error of Postgres.
+// When three attempts have failed, and none has succeeded in between, the receiver is taken to be away. Drain then
+// returns the error of the last. It also returns when ctx ends, and after an error of Postgres.
 func (o *Outbox) Drain(ctx context.Context) (Drained, error) {
 	if err := o.check(); err != nil {
 		return Drained{}, err
