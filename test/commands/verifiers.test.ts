@@ -5,6 +5,8 @@ import path from "node:path";
 import postgres from "postgres";
 import { expect, it } from "vitest";
 import { serverForFile } from "../helpers/database.ts";
+import { needs } from "../helpers/needs.ts";
+import { blocksOf } from "../helpers/pages.ts";
 import { projectFolder } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -31,6 +33,21 @@ it.each(["0a1b2c", "a=b", "x,y.z+1^-_"])("%s logs in, as a shell reads it", asyn
   await admin.unsafe(stdout).finally(() => admin.end());
   const login = postgres(url.replace("postgres:postgres@", `veza_ledger_oncall:${password}@`), { max: 1 });
   expect(await login`select current_user`.finally(() => login.end())).toEqual([{ current_user: "veza_ledger_oncall" }]);
+});
+
+it("the line of docs/settings.md gives two logins their passwords", await needs("psql"), async () => {
+  const file = path.join(await newFolder(), "passwords");
+  await writeFile(file, "veza_ledger_sampler=piped1\nveza_ledger_receiver=piped2\n");
+  const line = (await blocksOf("docs/settings.md", "sh", "The database")).find((sh) => sh.includes("verifiers")) ?? "";
+  const pasted = line.replace("<passwords", `<${file}`).replace(/postgres:\S+/, url);
+  execFileSync("bash", ["-c", `set -o pipefail; ${pasted}`], { cwd: projectFolder });
+  for (const [role, password] of [
+    ["sampler", "piped1"],
+    ["receiver", "piped2"],
+  ]) {
+    const login = postgres(url.replace("postgres:postgres@", `veza_ledger_${role}:${password}@`), { max: 1 });
+    expect(await login`select 1 as one`.finally(() => login.end())).toEqual([{ one: 1 }]);
+  }
 });
 
 it.each([
