@@ -97,12 +97,16 @@ it.each([
   expect(await database.admin`select ahead from ledger_metrics.totals where ahead <> 0`).toEqual([{ ahead: "4" }]);
 });
 
-it("takes on the receiver's role in an administrator's session, too", async () => {
-  const asAdministrator = postgres(database.adminUrl, { max: 1, onnotice: () => {} });
-  onTestFinished(() => asAdministrator.end());
+it.each([
+  ["an administrator", ""],
+  ["the service without AWS", "set session authorization veza_ledger"],
+])("takes on the receiver's role in a session of %s, too", async (_, begin) => {
+  const asAnother = postgres(database.adminUrl, { max: 1, onnotice: () => {} });
+  onTestFinished(() => asAnother.end());
+  await asAnother.unsafe(begin);
   for (const statement of statements) {
     const asking = statement.replace(/^set local search_path.*$/m, "select current_user;");
-    const answers = await asAdministrator.unsafe(asking);
+    const answers = await asAnother.unsafe(asking);
     expect(answers.flat(), statement).toContainEqual({ current_user: "veza_ledger_receiver" });
   }
 });
