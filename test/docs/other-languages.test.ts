@@ -1,6 +1,7 @@
 // The SQL of docs/other-languages.md, by which a worker in any language sends what is in the outbox.
 import { expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
+import { maxEvents } from "../../lib/limits.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { blocksOf } from "../helpers/pages.ts";
 
@@ -56,9 +57,14 @@ it("docs/other-languages.md claims each row once, those that failed last, and wr
     { id: "slow" },
   ]);
 
-  // Two honest repairs have the same body. A third has found nothing to repair.
-  for (const rows of [1, 1, 0]) await admin.unsafe(enqueue, ["[1]", rows]);
-  expect(await admin`select from ledger_metrics_outbox where body = '[1]' and id ~ '^evt-'`).toHaveLength(2);
+  // Two honest repairs have the same body. A third has found nothing to repair, and a fourth two rows.
+  for (const rows of [1, 1, 0, 2]) await admin.unsafe(enqueue, ["[1, 7]", rows]);
+  const bodies = await admin`select body from ledger_metrics_outbox where id ~ '^evt-' order by seq`;
+  expect(bodies.map(({ body }) => body)).toEqual(["[1, 7]", "[1, 7]", "[1, 7, 1, 7]"]);
+  await admin.unsafe(enqueue, ["[2, 8]", 1_000]);
+  const [many] = await admin`select sum(events)::int as all, max(events) <= ${maxEvents} as are_taken
+    from (select jsonb_array_length(body::jsonb) as events from ledger_metrics_outbox where body ~ '^.2') as bodies`;
+  expect(many).toEqual({ all: 2_000, are_taken: true });
 
   // Ids of one's own stay for a year.
   await admin`update ledger_metrics_outbox set sent_at = now() - interval '15 days'`;
