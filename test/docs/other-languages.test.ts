@@ -46,6 +46,14 @@ it("docs/other-languages.md claims each row once, those that failed last, and wr
     await admin`select from ledger_metrics_outbox
     where next_attempt_at - now() between interval '590 s' and interval '600 s'`,
   ).toHaveLength(1);
+  await admin`update ledger_metrics_outbox set next_attempt_at = now() where id = 'slow'`;
+  const [again] = await admin.unsafe(claim);
+  await admin.unsafe(failed, ["slow", again?.claim, "503", 86_400]);
+  expect(
+    await admin`select from ledger_metrics_outbox
+    where next_attempt_at - now() between interval '59 minutes' and interval '60 minutes'`,
+    "no proxy silences a row for a day",
+  ).toHaveLength(1);
   await admin`update ledger_metrics_outbox set next_attempt_at = now(), first_sent_at = now() - interval '13.1 days'
     where id = 'slow'`;
   expect(await admin.unsafe(claim), "nobody sends what the receiver may have forgotten").toEqual([]);
