@@ -8,8 +8,9 @@ import (
 
 const purgeEvery = time.Minute
 
-// Only ids of chance are deleted after 14 days: those of Enqueue, and of gen_random_uuid() in docs/events.md. An id of
-// one's own is kept for a year, since the receiver has forgotten it by then, and would count the same work again.
+// Only ids of chance are deleted after 14 days: those of Enqueue, and of gen_random_uuid() in docs/other-languages.md.
+// An id of one's own is kept for a year, since the receiver has forgotten it by then, and would count the same work
+// again.
 //
 // The oldest first, and a few at a time: no process waits for a purge, and a purge waits for no process.
 //
