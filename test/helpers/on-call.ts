@@ -18,13 +18,13 @@ export const names = [
 export type Filled = Record<(typeof names)[number], string>;
 
 /** The block that all commands of the runbook need, as it is shipped. */
-export const [block = ""] = await blocksOf("docs/runbook/README.md", "sh", "Have these at hand");
+export const [block = ""] = await blocksOf("docs/runbook/block.md", "sh");
 
 /** The block, filled in. Throws for a name that it does not export. */
 export function fillIn(filled: Filled): string {
   return Object.entries(filled).reduce((text, [name, value]) => {
     const line = new RegExp(`^(export.*?) ?\\b${name}=\\S*`, "m");
-    if (!line.test(text)) throw new Error(`the block of docs/runbook/README.md does not export ${name}`);
+    if (!line.test(text)) throw new Error(`docs/runbook/block.md does not export ${name}`);
     return text.replace(line, (_, before: string) => `${before} ${name}='${value}'`);
   }, block);
 }
