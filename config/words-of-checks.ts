@@ -63,7 +63,7 @@ export const told: Record<CheckId, Told> = {
   pending_reversals: {
     severity: "ticket",
     noun: "Reversals stuck in pending",
-    means: "The reversal of these transfers does not end: the reversal worker is stuck.",
+    means: "The reversal of these transfers does not end: most likely, the reversal worker is stuck.",
     lost: "Money does not come back from the sellers.",
     hint: "Does the reversal worker run?",
     shows: { created_at: "timestamptz" },

@@ -34,8 +34,8 @@ function alertRules(check: Check, template: string): string {
     MEANS: `${means} ${lost}${nobody}`,
     ROWS: table.charAt(0).toUpperCase() + table.slice(1),
     LATE:
-      `Over a fifth of the ${table} of an hour waited so long: webhooks are lost. The reconciler may repair these ` +
-      `${table} in time, so that none is stuck.`,
+      `Over a fifth of the ${table} of an hour waited so long: most likely, webhooks are lost. The reconciler may ` +
+      `repair these ${table} in time, so that none is stuck.`,
   });
 }
 
