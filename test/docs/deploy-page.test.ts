@@ -22,7 +22,7 @@ async function runIn(folder: string, commands: string, programs: Record<string, 
   for (const [name, script] of Object.entries(programs)) {
     await writeFile(path.join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   }
-  const program = runProgram("bash", ["-uo", "pipefail", "-c", `exec 2>&1; cd '${folder}'\n${commands}`], {
+  const program = runProgram("bash", ["-uo", "pipefail", "-c", `cd '${folder}'\n${commands}`], {
     PATH: `${bin}:${process.env.PATH}`,
   });
   await program.exited;

@@ -55,18 +55,17 @@ export function startProgram(
   environment: Environment,
   stdin: "ignore" | "pipe" = "ignore",
 ): Program {
-  const child = spawn(command, args, {
+  // Both outputs are one pipe: from two, what was printed later may be read first.
+  const child = spawn("/bin/sh", ["-c", 'exec "$0" "$@" 2>&1', command, ...args], {
     cwd: projectFolder,
     env: { ...process.env, ...environment },
-    stdio: [stdin, "pipe", "pipe"],
+    stdio: [stdin, "pipe", "ignore"],
   });
   let output = "";
-  const append = (chunk: Buffer) => {
+  child.stdout?.on("data", (chunk) => {
     output += chunk;
     child.emit("printed");
-  };
-  child.stdout?.on("data", append);
-  child.stderr?.on("data", append);
+  });
   const exited = once(child, "close").then(() => ({ exitCode: child.exitCode, output }));
   return {
     child,
