@@ -173,6 +173,6 @@ function onFirstDay(outcomes: Outcome[]): Finding | undefined {
   return doubt(
     `overdue: ${counts}`,
     "no old rows",
-    "the installation accepts these rows for 14 days, except rows without a time. How to close them: docs/first-day.md",
+    "the installation accepts them for 14 days, but none without a time or from before 1971: docs/first-day.md",
   );
 }

@@ -8,9 +8,9 @@ export const isPasswordRefused = (error: unknown): boolean =>
 
 /**
  * Returns how to log in, with a memory of the last good password: a rotation may change the secret first, and the
- * password in Postgres later.
- * Settles as `attempt` on `first` does. When Postgres refuses the password, makes one more attempt, with the password
- * that `findDatabase` gives now. Where that is the same, or cannot be read, it takes the last login that succeeded.
+ * password in Postgres later. Settles as `attempt` on `first` does. When Postgres refuses the password, makes one more
+ * attempt, with the password that `findDatabase` gives now. Where that is the same, or cannot be read, it takes the
+ * last login that succeeded.
  */
 export function rememberLogin() {
   /** What Postgres took last, of what the settings said then. */
