@@ -4,6 +4,7 @@ import { deadlineFor, stayAwake, TooLate, withAnyOf } from "../lib/deadline.ts";
 import {
   keptTimeoutMs,
   lateSweepSeconds,
+  longSweepSeconds,
   maxBodyBytes,
   maxIdLength,
   recordTimeoutMs,
@@ -42,11 +43,7 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     const events = parseEvents(body);
     const connections = connectBy(findDatabaseOf("receiver", settings));
     const status = await record(connections, { id, increments: tally(events), stage: settings.stage });
-    if (status === "recorded") {
-      warnOfSweeps(id, events);
-      const fields = ignoredFields(body);
-      if (fields.length > 0) log("warn", "fields ignored", { id, fields });
-    }
+    if (status === "recorded") warnOf(id, events, ignoredFields(body));
     const published = await tryToPublish(connections, settings, () => doubtSettings("receiver"));
     log("info", "delivery", { id, status, events: events.length, published });
     return answer(200, { status, published, stage });
@@ -100,16 +97,17 @@ async function record(connections: Connections, delivery: Delivery): Promise<Del
 }
 
 /**
- * Logs a newest sweep whose time is far from now: the sender's clock or zone is wrong, or the delivery comes late. Also
- * logs a longest sweep that took so long that it is more likely in milliseconds.
+ * Logs what is odd about a delivery that counts: fields that were ignored, and a longest sweep that took so long that
+ * it is more likely in milliseconds. Also a newest sweep whose time is far from now: the sender's clock or zone is
+ * wrong, or the delivery comes late.
  */
-function warnOfSweeps(id: string, events: ReconcilerEvent[]): void {
+function warnOf(id: string, events: ReconcilerEvent[], fields: string[]): void {
+  if (fields.length > 0) log("warn", "fields ignored", { id, fields });
   const sweeps = events.filter((event) => event.type === "reconciler.sweep");
-  const ends = sweeps.map(({ timestamp }) => timestamp);
-  if (ends.length === 0) return;
+  if (sweeps.length === 0) return;
   const duration_seconds = Math.max(...sweeps.map(({ data }) => data.duration_seconds));
-  if (duration_seconds > lateSweepSeconds) log("warn", "a sweep's duration is long", { id, duration_seconds });
-  const ahead_seconds = Math.round((Math.max(...ends) - Date.now()) / 1000);
+  if (duration_seconds > longSweepSeconds) log("warn", "a sweep's duration is long", { id, duration_seconds });
+  const ahead_seconds = Math.round((Math.max(...sweeps.map(({ timestamp }) => timestamp)) - Date.now()) / 1000);
   if (ahead_seconds > toleranceSeconds) log("warn", "a sweep's time is ahead", { id, ahead_seconds });
   if (-ahead_seconds > lateSweepSeconds) log("warn", "a sweep's time is past", { id, late_seconds: -ahead_seconds });
 }

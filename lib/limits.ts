@@ -65,6 +65,8 @@ export const secretsRetryMs = 5_000;
 export const toleranceSeconds = 300;
 /** How old a sweep's end may be without a warning. A little later, the ticket about a dead reconciler fires. */
 export const lateSweepSeconds = 600;
+/** How long a sweep may take without a warning: what takes longer is more likely in milliseconds. */
+export const longSweepSeconds = 600;
 /** How far apart the clocks of Postgres and the sampler may be: further apart, they cannot tell minutes. */
 export const maxClockDifferenceSeconds = 60;
 
