@@ -6,10 +6,11 @@ import { eventsSchema } from "./events-schema.ts";
 import { indexes, rollback } from "./indexes.ts";
 import { outboxFile, rolesFile, schemaFile } from "./roles.ts";
 import { rulesFile } from "./rules-of-checks.ts";
+import { filesWithVersion, withVersion } from "./version.ts";
 
 // npm run generate: writes what is made from the checks (lib/counts/checks.ts and config/words-of-checks.ts), from
-// the schema of events (lib/totals/events.ts) and from config/grafana/*.ts. A test says when a file is stale:
-// test/docs/generated.test.ts.
+// the schema of events (lib/totals/events.ts), from config/grafana/*.ts, and from the version in package.json. A test
+// says when a file is stale: test/docs/generated.test.ts.
 
 const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
 
@@ -24,6 +25,7 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/postgres/roles.sql": rolesFile,
   "config/postgres/schema.sql": schemaFile,
   "docs/events.schema.json": () => json(eventsSchema()),
+  ...Object.fromEntries(filesWithVersion().map((file) => [file, withVersion])),
 };
 
 /** The generated files as they should be and as they are, by their paths in the project. */

@@ -105,8 +105,6 @@ describe.each(checks)("$id has", (check) => {
     ]);
   });
 
-  it("a line in the changelog, with its metric", () => expectIn([["CHANGELOG.md", `\`${check.metric}\``]]));
-
   it("its SQL in the documents", () => {
     const { id, table, time, stuckAfter } = check;
     const list = `from ledger_metrics.${id}()`;

@@ -33,7 +33,7 @@ func repair(ctx context.Context, tx *sql.DB) error { return ledgermetrics.Enqueu
 func endSweep() { ledgermetrics.SweepEnded(120); ledgermetrics.PhaseSweepEnded("", 1840) }`;
     await writeFile(path.join(wrong, "wrong.go"), code);
     const replace = `replace ${modulePath} => ${JSON.stringify(clientFolder)}`;
-    await writeFile(path.join(wrong, "go.mod"), `module wrong\ngo 1.22\nrequire ${modulePath} v0.2.0\n${replace}\n`);
+    await writeFile(path.join(wrong, "go.mod"), `module wrong\ngo 1.22\nrequire ${modulePath} v1.0.0\n${replace}\n`);
     const refused = await run("go", ["build", ...race, "./..."], { GOWORK: "off" }, wrong).catch(
       (error: Error) => error.message,
     );

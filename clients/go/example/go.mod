@@ -3,7 +3,7 @@ module github.com/veza/veza-ledger-metrics/clients/go/example
 go 1.25.0
 
 require (
-	github.com/veza/veza-ledger-metrics/clients/go v0.2.0
+	github.com/veza/veza-ledger-metrics/clients/go v1.0.0
 	golang.org/x/sync v0.22.0
 	gorm.io/driver/postgres v1.6.3
 	gorm.io/gorm v1.31.2

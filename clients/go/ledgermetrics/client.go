@@ -28,7 +28,7 @@ import (
 
 const (
 	// Of this module, as in its next tag.
-	version = "0.2.0"
+	version = "1.0.0"
 	// The receiver itself answers within 15 s. A claim in send.go has to last longer.
 	sendTimeout    = 20 * time.Second
 	maxAnswerBytes = 64 * 1024
