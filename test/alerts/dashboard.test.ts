@@ -49,7 +49,7 @@ it("selects the stage in every series that it reads", () => {
 it("calls numbers old, and the reconciler late, when the rules do", async () => {
   const expressions = (await shippedAlerts()).map(({ alert, expr }) => `${alert}: ${expr}`);
   const exprOf = (alert: string) => expressions.find((each) => each.startsWith(alert)) ?? "";
-  expect(exprOf("VezaLedgerSamplerSilent")).toMatch(new RegExp(`> ${silentAfterSeconds}$`));
+  expect(exprOf("VezaLedgerSamplerSilent")).toMatch(new RegExp(`> ${silentAfterSeconds}$`, "m"));
   expect(exprOf("VezaLedgerAlive")).toMatch(new RegExp(`< ${silentAfterSeconds}$`));
   expect(exprOf("VezaLedgerReconcilerDead")).toMatch(new RegExp(`> 2 \\* ${60 * sweepMinutes}$`, "m"));
 });

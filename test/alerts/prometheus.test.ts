@@ -12,7 +12,7 @@ import { createDatabase, type TestDatabase } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, onTable, readsProviderId } from "../helpers/models.ts";
-import { healthOfRules, resultOf, setGroup } from "../helpers/monitoring.ts";
+import { healthOfRules, resultOf } from "../helpers/monitoring.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
 import { hurriedRules } from "../helpers/rules.ts";
 
@@ -103,10 +103,6 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
 
   await database.admin`truncate ledger_metrics.totals`;
   await expect.poll(ticking(names), waiting).toContain("VezaLedgerEventsLost");
-  expect(await names()).not.toContain("VezaLedgerAnotherWriter");
-  await setGroup(gateway.url, "veza_reconciler", stage);
-  const writers = () => firing("VezaLedgerAnotherWriter");
-  await expect.poll(ticking(writers), waiting).toMatchObject([{ reason: "a counter fell" }]);
 
   await database.admin`alter table orders rename hyperswitch_payment_id to gone`;
   await expect.poll(ticking(names), waiting).toContain("VezaLedgerCheckFailing");
@@ -114,13 +110,6 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
   expect(failing).toContainEqual(expect.objectContaining({ check: "stuck_orders", severity: "page" }));
   const failed = failing.map(({ check }) => check).sort();
   expect(failed).toEqual(Object.keys(onTable("orders", -1, readsProviderId)).sort());
-
-  // A metric that another group has with another type. Debian's Pushgateway 1.11.0 refuses such a push too, but crashes
-  // while it writes that to its log, and hangs up instead of answering 400.
-  const contradicted = (type: string) => [`# TYPE veza_contradicted ${type}`, "veza_contradicted 1"];
-  await setGroup(gateway.url, "other", stage, contradicted("gauge"));
-  await expect(setGroup(gateway.url, "veza_ledger", stage, contradicted("counter"))).rejects.toThrow();
-  await expect.poll(writers, waiting).toContainEqual(expect.objectContaining({ reason: "a push was refused" }));
 
   await expect.poll(names, waiting).toContain("VezaLedgerSamplerSilent"); // Nobody ticks any more.
   const before = await names();

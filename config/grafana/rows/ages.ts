@@ -41,7 +41,7 @@ export const agePanels = (): AnyPanel[] => [
         marks (annotations tagged \`deploy\`), and the providers' status pages.`,
       unit: "none",
       size: [16, 10],
-      links: runbook("VezaLedgerBacklogGrowing", "VezaLedgerCheckFailing"),
+      links: runbook("VezaLedgerCheckFailing"),
       targets: [
         ...ranked.map((check) => range(`(${freshCount(check)}) >= 0`, `${check.id} {{stage}}`)),
         range(unknownChecks, "unknown checks {{stage}}"),

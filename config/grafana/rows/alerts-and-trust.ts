@@ -82,7 +82,7 @@ export const trustPanels = (): AnyPanel[] => [
       keeps growing while the gateway is gone. **unknown**: no tick within a day.`,
     unit: "s",
     size: [5, 5],
-    links: runbook("VezaLedgerSamplerSilent", "VezaLedgerSamplerAbsent", "VezaLedgerAlive"),
+    links: runbook("VezaLedgerSamplerSilent", "VezaLedgerAlive"),
     targets: [
       instant(orUnknown(`clamp_min(time() - ${lastTick}, 0)`, `${sampleTimestampMetric}{${ofStage}}`), "{{stage}}"),
     ],
@@ -112,7 +112,7 @@ export const trustPanels = (): AnyPanel[] => [
       is silent, or there is no Pushgateway (VictoriaMetrics keeps no push times).`,
     unit: "none",
     size: [5, 6],
-    links: runbook("VezaLedgerAnotherWriter"),
+    links: runbook("VezaLedgerSamplerSilent", "VezaLedgerReconcilerDead"),
     targets: [
       instant(
         orUnknown(

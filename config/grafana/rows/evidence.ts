@@ -93,10 +93,10 @@ export const evidencePanels = (): AnyPanel[] => [
     timeSeries({
       title: "Rows outside of the counts",
       description: `Rows in a watched state without a time (**no_time**), or with a time over 5 minutes ahead
-        (**ahead**), of all checks together. VezaLedgerRowsOutside names the check.`,
+        (**ahead**), of all checks together. VezaLedgerCheckBlind names the check.`,
       unit: "none",
       size: [8, 8],
-      links: runbook("VezaLedgerRowsOutside"),
+      links: runbook("VezaLedgerCheckBlind"),
       targets: [
         range(whileTicking(`sum by (reason, stage) (${blindnessMetric.outside}{${ofStage}})`), "{{reason}} {{stage}}"),
       ],
@@ -128,7 +128,7 @@ export const evidencePanels = (): AnyPanel[] => [
       deployment, the version before it stays for an hour.`,
     unit: "s",
     size: [24, 8],
-    links: runbook("VezaLedgerAnotherWriter"),
+    links: runbook("VezaLedgerTwoSamplers"),
     targets: [instant(`sort_desc(time() - ${lastTickOfEach})`, "{{database}}").format(PromQueryFormat.Table)],
   })
     .noValue("unknown: no sampler within an hour")

@@ -70,7 +70,7 @@ export const reconcilerPanels = (): AnyPanel[] => [
         events.`,
       unit: "none",
       size: [11, 8],
-      links: runbook("VezaLedgerStuckOrders", "VezaLedgerAnotherWriter", "VezaLedgerEventsLost"),
+      links: runbook("VezaLedgerStuckOrders", "VezaLedgerEventsLost"),
       targets: [
         range(hourly(reconcilerMetric.actions, "phase, stage"), "{{phase}} {{stage}}"),
         range(`max by (stage) (${reconcilerMetric.held}{${ofStage}})`, "counters held {{stage}}"),
