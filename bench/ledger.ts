@@ -2,7 +2,6 @@ import type postgres from "postgres";
 import { takeSample } from "../lib/counts/sample.ts";
 import { deadlineFor } from "../lib/deadline.ts";
 import type { Database } from "../lib/postgres/database.ts";
-import { beginReading } from "../lib/postgres/transaction.ts";
 
 const settled = (rows: number) => `
   insert into orders (status, hyperswitch_payment_id, created_at)
@@ -41,7 +40,7 @@ const ledger = { schemas: ["public"], timeZone: "UTC" };
 export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   const asked: string[] = [];
   const unsafe = (statement: string) => {
-    asked.push(statement.replace(beginReading(ledger), ""));
+    asked.push(statement.replace(/^.* as token;\n/s, "")); // Without its settings and its proof.
     return sql.unsafe(statement);
   };
   const close = async () => {};

@@ -21,7 +21,7 @@ export async function lookAtTotals(scene: InstallationScene): Promise<Finding> {
     if (another) return another;
     // People on call may read them, but not lock them: a publisher would wait.
     const isOnCall = roleOf(login) === "veza_ledger_oncall";
-    await sql.unsafe(isOnCall ? "begin; select from ledger_metrics.totals limit 1" : lockAndReadTotals);
+    await (isOnCall ? sql.unsafe("begin; select from ledger_metrics.totals limit 1") : lockAndReadTotals(sql));
     if (!functions.receiver) return well("ledger_metrics is there, and readable");
     await sql.unsafe("rollback; begin");
     await tryDelivery(sql, settings.stage);

@@ -63,9 +63,15 @@ function countIn(row: Record<string, unknown> | undefined): Count {
   if (!row) throw new Error("the query returned no row");
   refuseHiddenRows(row);
   if (row.time_type === "date") throw new Error("the column is a date: it cannot tell minutes");
-  const count = /^\d+$/.test(String(row.count)) ? Number(row.count) : Number.NaN;
-  if (!Number.isSafeInteger(count)) throw new Error("the query returned no count");
-  return { count, overdue: Number(row.overdue), oldestSeconds: oldestAmong(count, row.oldest) };
+  const count = numberOf(row.count);
+  return { count, overdue: numberOf(row.overdue), oldestSeconds: oldestAmong(count, row.oldest) };
+}
+
+/** A number of rows, as an answer has it. Throws if it is none. */
+function numberOf(rows: unknown): number {
+  const number = /^\d+$/.test(String(rows)) ? Number(rows) : Number.NaN;
+  if (!Number.isSafeInteger(number)) throw new Error("the query returned no count");
+  return number;
 }
 
 /**

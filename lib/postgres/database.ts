@@ -131,4 +131,4 @@ export const codeOf = (error: unknown): string => String((error as { code?: unkn
 const hungUp = () => closedError("Postgres hung up during start-up");
 
 /** With the code that postgres.js gives to a connection that has ended. */
-const closedError = (message: string) => Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });
+export const closedError = (message: string) => Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });

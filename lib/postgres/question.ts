@@ -2,6 +2,7 @@ import type { Row } from "postgres";
 import { type Series, series } from "../gateway/exposition.ts";
 import { errorFields, log } from "../log.ts";
 import { type Database, isConnectionLost, withDeadline } from "./database.ts";
+import { ownAnswer } from "./own-answer.ts";
 import { beginReading } from "./transaction.ts";
 
 /** Asks the ledger one question, and resolves to its rows. Rejects as `withDeadline` does. */
@@ -17,10 +18,7 @@ export type Ask = (question: string) => Promise<Row[]>;
  */
 export function askOn(database: Database, deadline: AbortSignal, settings: Record<string, string> = {}): Ask {
   const begin = beginReading(database.ledger, settings);
-  return async (question) => {
-    const work = (session: Database["sql"]) => session.unsafe<Row[][]>(begin + question);
-    return (await withDeadline(database, deadline, work, isConnectionLost)).at(-1) ?? [];
-  };
+  return (question) => withDeadline(database, deadline, (sql) => ownAnswer(sql, begin, question), isConnectionLost);
 }
 
 /** A series, if its value is neither null nor undefined, which mean unknown. */

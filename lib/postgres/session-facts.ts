@@ -69,7 +69,8 @@ export async function askSession(
     if (codeOf(error) === "22023") throw new Error(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`);
     throw error;
   });
-  if (!seen) throw new Error("Postgres left the first question unanswered");
+  if (seen?.is_replica === undefined || seen.now === undefined)
+    throw new Error("Postgres left the first question unanswered");
   const { schemas, is_replica, now, hasOutbox, outboxProblem, hasAmounts, hasAccepted } = seen;
   const unusable = unusableSchemas(expected, schemas);
   if (unusable) throw unusable;

@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import type { Sql } from "postgres";
 import type { Series } from "../gateway/exposition.ts";
 import { idsKeptDays } from "../limits.ts";
+import { ownAnswer } from "../postgres/own-answer.ts";
 import { beginWriting } from "../postgres/transaction.ts";
 import { AnotherStage } from "./another-stage.ts";
 import { nounOf, runs } from "./events.ts";
@@ -24,7 +25,7 @@ interface Answer {
   /** The digest and the words under this id, and whether they are this delivery's. */
   known: string | null;
   counted: string;
-  isNew: boolean;
+  isNew: boolean | null;
 }
 
 const runNames = runs.map((name) => `'${name}'`).join(", ");
@@ -53,7 +54,7 @@ export async function recordDelivery(sql: Sql, { id, increments, stage = "" }: D
   // A literal, since parameters would cost another round trip. Nothing in base64 can end it.
   const given = JSON.stringify({ id, digest, words, increments, stage });
   const literal = `'${Buffer.from(given).toString("base64")}'`;
-  const answers = await sql.unsafe<Answer[][]>(`${beginWriting}
+  const question = `
     with given as (
       select id, digest, words, increments, stage
       from jsonb_to_record(convert_from(decode(${literal}, 'base64'), 'utf8')::jsonb)
@@ -90,10 +91,10 @@ export async function recordDelivery(sql: Sql, { id, increments, stage = "" }: D
         for update of old skip locked
       )
     )
-    select stored.stage, known, counted, "isNew" from stored left join written on true`);
-  const [row] = answers.at(-1) ?? [];
+    select stored.stage, known, counted, "isNew" from stored left join written on true`;
+  const [row] = await ownAnswer<Answer>(sql, beginWriting, question);
   if (row && row.stage !== stage) throw new AnotherStage(row.stage, stage);
-  if (!row || row.known === null) throw new Error("Postgres did not say whether it has recorded the delivery");
+  if (typeof row?.isNew !== "boolean") throw new Error("Postgres did not say whether it has recorded the delivery");
   if (row.isNew) return "recorded";
   if (row.known === digest) return "duplicate";
   // Sweeps of other durations may come to the same words; their digests differ.

@@ -1,3 +1,4 @@
+import type { Sql } from "postgres";
 import { deadlineFor, withAnyOf } from "../deadline.ts";
 import { keyOf, type Series } from "../gateway/exposition.ts";
 import { isTransient, push, readGroup, reconcilerJob } from "../gateway/pushgateway.ts";
@@ -5,6 +6,7 @@ import { comparePushTimeoutMs, publishTimeoutMs } from "../limits.ts";
 import { errorFields, log } from "../log.ts";
 import type { Connections } from "../postgres/connections.ts";
 import { type Database, withDeadline } from "../postgres/database.ts";
+import { ownAnswer } from "../postgres/own-answer.ts";
 import { beginPublishing } from "../postgres/transaction.ts";
 import { retryOnce } from "../retry.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -38,15 +40,13 @@ export const lockPublisher = "lock table ledger_metrics.publisher in exclusive m
 const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regclass and mode = 'ExclusiveLock'
     and database = (select oid from pg_database where datname = current_database())`;
 
-/**
- * Begins a transaction, takes the lock unless another publisher waits for it, and yields one row: `isLocked`; `stage`,
- * whose totals these are, null before the first delivery; and `totals`, a list of series, read after that. They are
- * JSON: a role's extra_float_digits could round a float8, and its counter would be held.
- */
-export const lockAndReadTotals = `${beginPublishing}
+const beginLocked = `${beginPublishing}
   do $$ begin
     if not exists (select ${locks} and not granted) then ${lockPublisher}; end if;
-  end $$;
+  end $$;\n`;
+
+/** The totals are JSON: a role's extra_float_digits could round a float8, and its counter would be held. */
+const readTotals = `
   select (select stage from ledger_metrics.stage) as stage,
     exists (select ${locks} and granted and pid = pg_backend_pid()) as "isLocked", (
     select coalesce(jsonb_agg(jsonb_build_object('name', name, 'labels', labels, 'value', value)), '[]')
@@ -55,8 +55,19 @@ export const lockAndReadTotals = `${beginPublishing}
 
 interface Locked {
   isLocked: boolean;
+  /** Whose totals these are; null before the first delivery. */
   stage: string | null;
   totals: Series[];
+}
+
+/**
+ * Begins a transaction, takes the publishers' lock unless another publisher waits for it, and reads the totals after
+ * that.
+ */
+export async function lockAndReadTotals(sql: Sql): Promise<Locked> {
+  const [row] = await ownAnswer<Locked>(sql, beginLocked, readTotals);
+  if (typeof row?.isLocked !== "boolean") throw new Error("Postgres did not say whether it has the lock");
+  return row;
 }
 
 /**
@@ -70,19 +81,20 @@ interface Locked {
  */
 export function publishTotals(connections: Connections, to: Gateway, publishDeadline: AbortSignal): Promise<boolean> {
   const attempt = async (database: Database) => {
-    const ask = (statements: string) => withDeadline(database, publishDeadline, (sql) => sql.unsafe(statements));
+    const inTime = <T>(work: (sql: Sql) => PromiseLike<T>) => withDeadline(database, publishDeadline, work);
     try {
-      const [row] = (await ask(lockAndReadTotals)).at(-1) as unknown as [Locked];
+      const row = await inTime(lockAndReadTotals);
       const { stage: ours = "" } = to;
       if (row.stage !== null && row.stage !== ours) throw new AnotherStage(row.stage, ours);
       const signals = [publishDeadline, database.lost, deadlineFor("the Pushgateway", comparePushTimeoutMs)];
       const held = row.isLocked ? await withAnyOf(signals, (signal) => compareAndPush(to, row.totals, signal)) : [];
-      await ask("commit"); // An answer proves that the connection, and so the lock, was kept until now.
+      // An answer proves that the connection, and so the lock, was kept until now.
+      await inTime((sql) => ownAnswer(sql, "", "select; commit"));
       const by = held.map((counter) => [keyOf(counter), counter.value - counter.total]);
       if (held.length > 0) log("warn", "counters held", { by: Object.fromEntries(by) });
       return row.isLocked;
     } catch (error) {
-      await ask("rollback").catch(() => {}); // Fails for the same reason, if at all.
+      await inTime((sql) => sql.unsafe("rollback")).catch(() => {}); // Fails for the same reason, if at all.
       throw error;
     }
   };

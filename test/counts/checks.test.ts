@@ -62,9 +62,13 @@ it("takes no count where a policy may hide rows, should the setting that makes t
 
 it("takes only a count for a count", async () => {
   const taken = async (row: object | undefined) => counts(await runChecks(async () => [row] as never)).stuck_orders;
-  const sound = { count: "9007199254740991", oldest: "1.5", time_type: "timestamp with time zone", hides_rows: false };
+  const most = "9007199254740991";
+  const sound = { count: most, overdue: most, oldest: "1.5", time_type: "timestamptz", hides_rows: false };
   expect(await taken(sound)).toBe(Number.MAX_SAFE_INTEGER);
-  const others = [undefined, null, -1, 7.5, "1e+01", "", "9007199254740993"].map((count) => ({ ...sound, count }));
+  const others = [undefined, null, -1, 7.5, "1e+01", "", "9007199254740993"].flatMap((value) => [
+    { ...sound, count: value },
+    { ...sound, overdue: value },
+  ]);
   for (const row of [undefined, ...others, { ...sound, hides_rows: true }, { ...sound, hides_rows: undefined }]) {
     expect(await taken(row), JSON.stringify(row)).toBe("failed");
   }

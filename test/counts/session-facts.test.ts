@@ -3,8 +3,11 @@
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { checks } from "../../lib/counts/checks.ts";
 import type { Outcome } from "../../lib/counts/counting.ts";
+import { takeSample } from "../../lib/counts/sample.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
+import type { Database } from "../../lib/postgres/database.ts";
 import { clockDifferenceSeconds } from "../../lib/postgres/session-facts.ts";
-import { databasePerTest } from "../helpers/database.ts";
+import { databasePerTest, lend, openConnection } from "../helpers/database.ts";
 import { forEachCheck, insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs, sampleOf } from "../helpers/sample.ts";
 
@@ -45,4 +48,15 @@ it.each([
   const outcomes = await sampleAs(database.samplerUrl, { schemas: ["veza_views", "public"] });
   const reason = "LEDGER_SCHEMA: veza_views is not there, or this role may not use it";
   expect(counts(outcomes)).toEqual(forEachCheck(() => reason));
+});
+
+it.each(["is_replica", "now"])("counts nothing where the first answer lacks %s", async (field) => {
+  const connection = await openConnection(database.samplerUrl);
+  const unsafe = (message: string) => connection.sql.unsafe(message.replace(`as ${field},`, "as other,"));
+  const lacking = { ...connection, sql: { unsafe } } as unknown as Database;
+  const { outcomes } = await takeSample(
+    lend(lacking, async () => lacking),
+    deadlineFor("test", 60_000),
+  );
+  expect(counts(outcomes)).toEqual(forEachCheck(() => "Postgres left the first question unanswered"));
 });
