@@ -41,8 +41,7 @@ export function rolesFile(text: string): string {
 }
 
 /** clients/go/outbox.sql */
-export const outboxFile = (text: string): string =>
-  between(between(text, "outbox", grants(outboxRights)), "names", tables.map((table) => `'${table}'`).join(", "));
+export const outboxFile = (text: string): string => between(text, "outbox", grants(outboxRights));
 
 function creation([role, limit]: [string, number]): string {
   const member = role === "veza_ledger" ? " in role veza_ledger_sampler, veza_ledger_receiver" : "";

@@ -1,8 +1,6 @@
 // What a ledger may have besides: amounts of many currencies (amounts.test.ts has the rest), and an outbox.
-
-import postgres from "postgres";
 import { expect, it } from "vitest";
-import { readSqlFile, runSqlFiles } from "../../commands/sql.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
 import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { evidenceOf } from "../helpers/sample.ts";
@@ -44,40 +42,4 @@ it("says how many deliveries wait in the outbox or are parked, and since when, w
     "outbox_oldest_timestamp_seconds{}": 1_700_000_000,
   });
   expect(log).toEqual([]);
-});
-
-it("outbox.sql warns a login whose outbox the sampler does not read, and leaves it the rights to send", async () => {
-  const told: postgres.Notice[] = [];
-  const sql = postgres(database.adminUrl, { max: 1, onnotice: (notice) => told.push(notice) });
-  const isTold = {
-    severity: "WARNING",
-    message: expect.stringMatching(/not read .*: (\w+) owns no table of the ledger$/),
-  };
-  const outbox = await readSqlFile("clients/go/outbox.sql");
-  try {
-    await sql.unsafe(outbox);
-    expect(told).toContainEqual(
-      expect.objectContaining({ message: expect.stringMatching(/is in the database \w+, and belongs to postgres$/) }),
-    );
-    expect(told).not.toContainEqual(expect.objectContaining({ severity: "WARNING" }));
-    await sql.unsafe("alter table ledger_metrics_outbox owner to veza_ledger_oncall");
-    await sql.unsafe(outbox);
-    expect(told).toContainEqual(expect.objectContaining(isTold));
-    const hint = told.find(({ severity }) => severity === "WARNING")?.hint?.replace(/^[^:]*: /, "") ?? "";
-    const noWarning = async (change: string) => {
-      const before = told.length;
-      await sql.unsafe(change);
-      await sql.unsafe(outbox);
-      expect(told.slice(before)).not.toContainEqual(expect.objectContaining({ severity: "WARNING" }));
-    };
-    await noWarning(hint.replace("OWNER", "postgres"));
-    const rights = await sql`
-      select what from unnest(array['select', 'insert', 'update', 'delete']) as what
-      where has_table_privilege('veza_ledger_oncall', 'public.ledger_metrics_outbox', what)`;
-    expect(rights).toHaveLength(4);
-    await sql.unsafe("alter table ledger_metrics_outbox owner to veza_ledger_oncall");
-    await noWarning("alter table refunds owner to veza_ledger_oncall");
-  } finally {
-    await sql.end();
-  }
 });

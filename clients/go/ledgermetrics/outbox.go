@@ -289,7 +289,7 @@ func each(ctx context.Context, tx Tx, scan func(*sql.Rows) error, query string, 
 func failure(what string, err error) error {
 	switch stateOf(err) {
 	case "42P01", "42703": // Undefined table or column.
-		err = fmt.Errorf("public.ledger_metrics_outbox is missing or of an earlier version, run outbox.sql: %w", err)
+		err = fmt.Errorf("public.ledger_metrics_outbox is missing or lacks a column, run outbox.sql: %w", err)
 	case "42501": // Insufficient privilege.
 		err = fmt.Errorf("the login lacks a right on public.ledger_metrics_outbox; to enqueue, it needs select and insert,"+
 			" and to send, also update and delete: %w", err)

@@ -38,8 +38,7 @@ import (
 //
 // The receiver forgets an id after 14 days. So 13 days after the first claim, a row is parked instead of posted.
 //
-// All times are those of Postgres, so that the clocks of the processes do not matter. Earlier versions of this client
-// claim and write down by the same columns, and may send from the same table.
+// All times are those of Postgres, so that the clocks of the processes do not matter.
 
 const (
 	// Each claim is of a row that is due. Between begin and end stand its attempts and the order.

@@ -366,62 +366,6 @@ func TestNothingIsWrittenDownAfterTheClaimHasEnded(t *testing.T) {
 	}
 }
 
-// How an earlier version of this client claims, and writes down that a delivery is sent.
-const (
-	earlierClaim = `with due as materialized (
-			select id from public.ledger_metrics_outbox
-			where sent_at is null and parked_at is null and next_attempt_at <= now()
-				and (claimed_until is null or claimed_until <= now())
-			order by next_attempt_at, seq limit 100 for update skip locked
-		), claimed as (
-			update public.ledger_metrics_outbox as outbox set claimed_until = now() + interval '1 minute'
-			from due where outbox.id = due.id returning outbox.*
-		) select id from claimed order by id`
-	earlierSettle = `update public.ledger_metrics_outbox as outbox set claimed_until = null, attempts = attempts + 1,
-			sent_at = case state when 'sent' then now() end
-		from jsonb_to_recordset($1::jsonb) as tried (id text, claimed_until timestamptz, state text)
-		where outbox.id = tried.id and outbox.claimed_until = tried.claimed_until returning outbox.id`
-)
-
-func TestAnEarlierVersionMaySendFromTheSameTable(t *testing.T) {
-	db := open(t)
-	ids := func(query string, args ...any) (ids []string) {
-		t.Helper()
-		found, err := db.Query(query, args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer found.Close()
-		for found.Next() {
-			id := ""
-			if err := found.Scan(&id); err != nil {
-				t.Fatal(err)
-			}
-			ids = append(ids, id)
-		}
-		return ids
-	}
-	insert(t, db, "by-earlier", "[]")
-	if got := ids(earlierClaim); len(got) != 1 {
-		t.Fatalf("the earlier version claims %s", got)
-	}
-	claims := rows(t, db, `select jsonb_build_array(jsonb_build_object('id', id, 'claimed_until', claimed_until,
-		'state', 'sent')) #>> '{}' from ledger_metrics_outbox`)
-	insert(t, db, "by-this", "[]")
-	drain(t, ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
-		if got := ids(earlierClaim); idOf(r) != "by-this" || len(got) != 0 {
-			t.Errorf("%s is sent, and the earlier version claims %s", idOf(r), got)
-		}
-		recorded(w)
-	})), ledgermetrics.Drained{Counted: 1})
-	claims = strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(claims, `("`), `")`), `""`, `"`)
-	if got := ids(earlierSettle, claims); len(got) != 1 {
-		t.Errorf("the earlier version writes down %s", got)
-	}
-	expect(t, db, `select id, attempts, claimed_until from ledger_metrics_outbox where sent_at is not null order by id`,
-		"(by-earlier,1,) (by-this,1,)")
-}
-
 // The clocks of the processes do not matter, only that of Postgres does: here it is 5 h off.
 func TestClocksMayBeHoursApart(t *testing.T) {
 	db := open(t)
@@ -622,7 +566,7 @@ func TestAnEndingProcessGivesBackNoClaimButItsOwn(t *testing.T) {
 	expect(t, db, "select claimed_until > now() from ledger_metrics_outbox", "(t)")
 }
 
-func TestAMissingOrOlderTableIsNamedAndTheRepairRolledBack(t *testing.T) {
+func TestAMissingTableOrColumnIsNamedAndTheRepairRolledBack(t *testing.T) {
 	db := open(t)
 	withRepairs(t, db)
 	for _, statement := range []string{
@@ -635,7 +579,7 @@ func TestAMissingOrOlderTableIsNamedAndTheRepairRolledBack(t *testing.T) {
 			_, err := tx.Exec(statement)
 			return []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, err
 		})
-		if want := " not enqueued: public.ledger_metrics_outbox is missing or of an earlier version, run outbox.sql: "; err == nil ||
+		if want := " not enqueued: public.ledger_metrics_outbox is missing or lacks a column, run outbox.sql: "; err == nil ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}

@@ -64,16 +64,6 @@ func TestWhatTheReceiverMayHaveForgottenIsNotSentAgain(t *testing.T) {
 	}
 }
 
-// Rows that are there before outbox.sql is run again, and those that an earlier version tries meanwhile.
-func TestARowThatAnEarlierVersionHasTriedIsSent(t *testing.T) {
-	db := open(t)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, created_at, next_attempt_at, last_error)
-		select 'row-' || n, '[]', n, now() - n * interval '10 days', now() - interval '1 s', nullif(n, 0)::text
-		from generate_series(0, 3) as n`)
-	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
-	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: 4})
-}
-
 func TestADuplicateOfWhatWasNeverSentIsLogged(t *testing.T) {
 	db := open(t)
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
