@@ -1,22 +1,17 @@
 import { execFile } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import postgres from "postgres";
-import { signedHeaders } from "../commands/deliver.ts";
 import { demoSecret } from "../commands/demo-secret.ts";
-import { forLambda } from "../deploy/archives.ts";
 import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { describeMachine } from "./machine.ts";
-import { runArchive, type Used } from "./runtime.ts";
 
 // npm run bench: what a tick and a delivery cost: round trips to Postgres, and time, CPU and memory. Linux only: it
 // reads /proc.
@@ -24,7 +19,6 @@ const runs = 21;
 const oneWayMs = 10;
 const warmUps = 20;
 const measured = 200;
-const pausedCalls = 60;
 
 /** Calls a handler as often as told, in a row. Its last line says how long each call took, and its peak of memory. */
 const program = (importHandler: string) => `
@@ -52,13 +46,6 @@ const program = (importHandler: string) => `
     const measured = JSON.stringify({ calls, peakMiB: peakMiB() });
     process.stdout.write(measured, () => process.exit()); // It keeps connections.
   })();`;
-
-/** What the rule, or the reconciler, calls a function with. */
-function eventFor(handler: string): object {
-  const body = JSON.stringify({ type: "reconciler.orphan_refund", timestamp: new Date().toISOString() });
-  const headers = signedHeaders(demoSecret, `msg_${randomUUID()}`, new Date(), body);
-  return handler === "sampler" ? {} : { headers, body, requestContext: { http: { method: "POST" } } };
-}
 
 const folder = await mkdtemp(path.join(tmpdir(), "veza-bench-"));
 const started: { stop(): Promise<unknown> }[] = [];
@@ -174,38 +161,6 @@ try {
         laterMs.toFixed(1),
       ]),
     );
-  }
-
-  const client = process.env.RUNTIME_CLIENT ? "AWS' runtime client" : "a stand-in for AWS' runtime client";
-  console.log(
-    `\nLambda's archives, with the AWS SDK and a secret, by ${client}: at its start, a call, and later calls`,
-  );
-  print("", ["CPU ms", "MiB", "| CPU ms", "MiB", "| CPU ms", "MiB"]);
-  const secrets = http.createServer((_, response) => {
-    response.setHeader("content-type", "application/x-amz-json-1.1");
-    response.end(JSON.stringify({ SecretString: JSON.stringify(settingsFor(near)) }));
-  });
-  await once(secrets.listen(0, "127.0.0.1"), "listening");
-  started.unshift({ stop: async () => void secrets.close() });
-  const AWS_ENDPOINT_URL = `http://127.0.0.1:${(secrets.address() as net.AddressInfo).port}`;
-  const keys = { AWS_REGION: "eu-central-1", AWS_ACCESS_KEY_ID: "none", AWS_SECRET_ACCESS_KEY: "none" };
-  for (const handler of ["sampler", "receiver"]) {
-    await build({
-      ...forLambda,
-      absWorkingDir: path.join(import.meta.dirname, ".."),
-      entryPoints: [`handlers/${handler}.ts`],
-      outdir: path.join(folder, "archive", handler),
-    });
-    const events = Array.from({ length: pausedCalls }, () => eventFor(handler));
-    const env = { SECRET_ID: "bench", AWS_ENDPOINT_URL, ...keys };
-    const used = await runArchive(path.join(folder, "archive", handler), `${handler}.handler`, env, events);
-    const [start, first] = used as [Used, Used];
-    const last = used.at(-1) as Used;
-    const laterMs = (last.cpuMs - first.cpuMs) / (pausedCalls - 1);
-    print(handler, [
-      ...[start.cpuMs, start.MiB, first.cpuMs - start.cpuMs, first.MiB].map((value) => value.toFixed(0)),
-      ...[laterMs.toFixed(1), last.MiB.toFixed(0)],
-    ]);
   }
 } finally {
   for (const part of started) await part.stop();

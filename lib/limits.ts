@@ -1,7 +1,5 @@
-// How long the functions wait, and how long what they keep is good. serverless.yml has the functions' own time-outs.
-//
-// A tick has 25 s: 4 for settings, 8 to sample, 1 to look for another sampler, twice 3 to push, 3.5 to publish, 2 for
-// ids, 0.5 spare. A delivery has 15 s: 4 for settings, 5 to record, 3.5 to publish, 2.5 spare.
+// How long the functions wait, and how long what they keep is good. serverless.yml has the functions' own time-outs:
+// docs/reference.md adds up what a tick and a delivery may take.
 
 /** To read the secrets; settings may need it twice, since a refused password has them read again. */
 export const secretsTimeoutMs = 2_000;

@@ -41,12 +41,12 @@ it("docs/events.md has an example that the receiver takes", async () => {
   expect(parseEvents(example)).not.toHaveLength(0);
 });
 
-it("the README leads to every page, the runbook's index and the Go client's README each to its own", async () => {
+it("the README leads to every page, the reference to the runbook's, and the Go client's README to its own", async () => {
   const linked = async (page: string) =>
     [...(await readFile(page, "utf8")).matchAll(/\]\(([^)#\s]+\.md)/g)].map(([, link = ""]) =>
       path.join(path.dirname(page), link),
     );
-  const from = ["README.md", "docs/runbook/README.md", "clients/go/README.md"];
+  const from = ["README.md", "docs/reference.md", "docs/runbook/README.md", "clients/go/README.md"];
   const links = (await Promise.all(from.map(linked))).flat();
   expect(pages.filter((page) => page !== "README.md" && !links.includes(page))).toEqual([]);
 });
