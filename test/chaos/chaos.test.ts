@@ -57,7 +57,7 @@ it.each([true, false])(
     const { ticks } = ticker;
     say(JSON.stringify({ deliveries: deliveries.length, events, answers, struck, longestMs, ticks, scrapes, falls }));
 
-    await expectOnlyTheRecordedOnesCounted(stack, deliveries, series);
+    expect(series).toMatchObject(await chaos.expectTheRecordedCounted(stack.admin, deliveries));
     // Only a receiver that was stopped in mid-push, and lost its lock meanwhile, may have pushed older numbers.
     expect(falls.length).toBeLessThanOrEqual(struck["receiver stopped"] ?? 0);
     expect(Math.max(0, ...falls)).toBeLessThan(1_000);
@@ -276,26 +276,4 @@ async function endReceivers({ admin }: Stack, receivers: Receiver[]): Promise<vo
   await Promise.all(receivers.map((receiver) => receiver.kill()));
   const sessions = () => admin`select from pg_stat_activity where usename = 'veza_ledger_receiver'`;
   await expect.poll(sessions, { timeout: 30_000 }).toHaveLength(0); // Postgres itself ends them after 60 s.
-}
-
-/**
- * Confirmed deliveries are recorded, and the totals are the sums of the recorded deliveries: in Postgres and on the
- * gateway.
- */
-async function expectOnlyTheRecordedOnesCounted(
-  { admin }: Stack,
-  deliveries: chaos.Delivery[],
-  series: chaos.Totals,
-): Promise<void> {
-  const recorded = new Set((await admin`select id from ledger_metrics.deliveries`).map(({ id }) => id));
-  expect(deliveries.filter((delivery) => chaos.isConfirmed(delivery) && !recorded.has(delivery.id))).toEqual([]);
-  const counted = deliveries.filter(({ id }) => recorded.has(id));
-  expect(counted).toHaveLength(recorded.size);
-  const expected = chaos.sumOf(counted.map(({ adds }) => adds));
-  const rows = await admin`
-    select name || coalesce((
-      select '{' || key || '="' || label || '"}' from jsonb_each_text(labels) as pair (key, label)), '') as series,
-      value::float8 from ledger_metrics.totals`;
-  expect(Object.fromEntries(rows.map(({ series, value }) => [series, value]))).toEqual(expected);
-  expect(series).toMatchObject(expected);
 }

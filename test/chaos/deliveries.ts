@@ -1,6 +1,8 @@
 // Random deliveries, how they are sent, and what they have to add up to.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Sql } from "postgres";
+import { expect } from "vitest";
 import { signedHeaders } from "../../commands/deliver.ts";
 import { phases } from "../../lib/totals/events.ts";
 import { startStopwatch } from "../helpers/stopwatch.ts";
@@ -93,4 +95,22 @@ export async function sendUntilConfirmed(
     await Promise.all([sendOnce(patience), random() < 0.1 && sendOnce()]);
   }
   if (random() < 0.2) await sendOnce();
+}
+
+/**
+ * Confirmed deliveries are recorded, and the totals in Postgres are the sums of the recorded ones. Resolves to these
+ * sums.
+ */
+export async function expectTheRecordedCounted(admin: Sql, deliveries: Delivery[]): Promise<Totals> {
+  const recorded = new Set((await admin`select id from ledger_metrics.deliveries`).map(({ id }) => id));
+  expect(deliveries.filter((delivery) => isConfirmed(delivery) && !recorded.has(delivery.id))).toEqual([]);
+  const counted = deliveries.filter(({ id }) => recorded.has(id));
+  expect(counted).toHaveLength(recorded.size);
+  const expected = sumOf(counted.map(({ adds }) => adds));
+  const rows = await admin`
+    select name || coalesce((
+      select '{' || key || '="' || label || '"}' from jsonb_each_text(labels) as pair (key, label)), '') as series,
+      value::float8 from ledger_metrics.totals`;
+  expect(Object.fromEntries(rows.map(({ series, value }) => [series, value]))).toEqual(expected);
+  return expected;
 }

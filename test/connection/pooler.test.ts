@@ -1,8 +1,6 @@
 // A pooler in transaction mode hands a session's settings to the next client: nothing here may leave one behind.
 
 import { execFile } from "node:child_process";
-import { chmod, readdir, writeFile } from "node:fs/promises";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
@@ -11,14 +9,11 @@ import { checks } from "../../lib/counts/checks.ts";
 import { keepConnections } from "../../lib/postgres/connections.ts";
 import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
-import { freePort } from "../../local/ports.ts";
-import { supervise } from "../../local/supervise.ts";
 import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
-import { findProgram } from "../helpers/find-program.ts";
 import { insertRows } from "../helpers/models.ts";
+import { startPgbouncer } from "../helpers/pgbouncer.ts";
 import { runScript } from "../helpers/processes.ts";
 import { sampleAs } from "../helpers/sample.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
 
 const serverUrl = await serverForFile();
 const server = postgres(serverUrl, { max: 1 });
@@ -136,44 +131,3 @@ it("logs in with the secret's new password, though the pooler refuses the old on
   expect(asked).toEqual([false, true]);
   expect(await command("doctor", [], url)).toMatch(/✗ Postgres .*authentication failed\n +→ .* or a pooler lacks it: /);
 });
-
-/**
- * Starts a real PgBouncer on 127.0.0.1 before the server of this connection string; it ends with the test. It has two
- * server connections for each login and database. `passwords` are of the logins that it lets in. Resolves to its port.
- */
-async function startPgbouncer(serverUrl: string, passwords: Record<string, string>): Promise<number> {
-  const { file, root } = await findProgram("pgbouncer");
-  const folder = await newFolder();
-  await chmod(folder, 0o755); // It refuses to run as root, and reads its files as nobody.
-  const port = await freePort();
-  const users = Object.entries(passwords).map(([login, password]) => `"${login}" "${password}"\n`);
-  await writeFile(path.join(folder, "users"), users.join(""), { mode: 0o644 });
-  await writeFile(
-    path.join(folder, "pgbouncer.ini"),
-    `[databases]
-* = host=127.0.0.1 port=${new URL(serverUrl).port}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = ${port}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = ${folder}/users
-pool_mode = transaction
-default_pool_size = 2
-`,
-    { mode: 0o644 },
-  );
-  const libraries = root ? path.join(root, "usr/lib") : "";
-  const triplet = root && (await readdir(libraries)).find((name) => name.includes("-linux-"));
-  const asNobody = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
-  const bouncer = await supervise(file, [...asNobody, path.join(folder, "pgbouncer.ini")], {
-    env: { ...process.env, ...(triplet && { LD_LIBRARY_PATH: path.join(libraries, triplet) }) },
-    endSignal: "SIGINT",
-    folder,
-  });
-  onTestFinished(() => bouncer.end("SIGKILL"));
-  for (const until = Date.now() + 60_000; Date.now() < until && bouncer.exitCode() === undefined; await sleep(20)) {
-    if (bouncer.output().includes("process up")) return port; // It listens by then.
-  }
-  throw new Error(`PgBouncer did not start:\n${bouncer.output()}`);
-}
