@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { copyProject, runTests } from "../helpers/copy.ts";
 
 const example = path.resolve("docs/add-a-check.diff");
@@ -12,7 +12,6 @@ const nameIn = (change: string) => change.split("\n")[0] ?? "";
 const edited = changes.map(nameIn);
 const page = nameIn(changes.find((change) => change.includes("\nnew file mode")) ?? "");
 const documents = edited.filter((file) => file.endsWith(".md") && file !== page);
-const generating = "npm run generate";
 
 /** Output of a program in a folder, also after a failure. */
 async function outputOf(folder: string, file: string, args: string[]): Promise<string> {
@@ -20,13 +19,11 @@ async function outputOf(folder: string, file: string, args: string[]): Promise<s
   return stdout + stderr;
 }
 
-/** A copy of the project with the example, but for one step: some files, or `npm run generate`. */
-async function copyWithout(step: string, files = [step]): Promise<string> {
+/** A copy of the project with the example, but without its changes of these files. */
+async function copyWithout(files: string[]): Promise<string> {
   const folder = await copyProject();
   const excluded = files.map((file) => `--exclude=${file}`);
   expect(await outputOf(folder, "git", ["apply", ...excluded, example])).toBe("");
-  // A program that lacks something fails, and leaves its files as they were.
-  if (step !== generating) await outputOf(folder, "npm", ["run", "generate"]);
   return folder;
 }
 
@@ -47,7 +44,8 @@ it("edits four files of code, adds a page of the runbook, and has the rows of do
 });
 
 it("makes a check that passes the tests of documents, counts and rules", { timeout: 1_200_000 }, async () => {
-  const folder = await copyWithout("nothing");
+  const folder = await copyWithout([]);
+  await outputOf(folder, "npm", ["run", "generate"]);
   expect(await outputOf(folder, "npm", ["run", "types"])).not.toContain("error");
   expect(await outputOf(folder, "npm", ["run", "lint"])).not.toMatch(/Found \d+ error/);
   const ofDocuments = ["complete", "generated", "limits", "names", "readme", "page"];
@@ -58,21 +56,16 @@ it("makes a check that passes the tests of documents, counts and rules", { timeo
   expect(passed).toBeGreaterThan(200);
 });
 
-describe.concurrent("is incomplete, and types or a test name it,", () => {
-  it.for([
-    { step: "lib/counts/checks.ts", named: "config/words-of-checks.ts" },
-    { step: "config/words-of-checks.ts", named: "config/words-of-checks.ts" },
-    { step: "lib/limits.ts", named: "lib/limits.ts" },
-    { step: "test/helpers/models.ts", named: "test/helpers/models.ts" },
-    { step: page, named: page },
-    { step: generating, named: generating },
-    { step: "the documents", files: documents, named: documents },
-  ])("without $step", async ({ step, files, named }) => {
-    const folder = await copyWithout(step, files);
-    const types = (await outputOf(folder, "npm", ["run", "types"]))
-      .split("\n")
-      .filter((line) => line.includes("error"));
-    const { failures } = await runTests(folder, ["complete", "generated", "limits"], "");
-    for (const each of [named].flat()) expect([...types, ...failures].join("\n")).toContain(each);
-  });
+it("is incomplete without its words and its model, and types name both", async () => {
+  const missing = ["config/words-of-checks.ts", "test/helpers/models.ts"];
+  const folder = await copyWithout(missing);
+  const types = await outputOf(folder, "npm", ["run", "types"]);
+  for (const file of missing) expect(types).toContain(`${file}(`);
+});
+
+it("is incomplete without its page, its rows, its time and what is generated, and unit tests name all of them", async () => {
+  const missing = ["lib/limits.ts", page, ...documents];
+  const folder = await copyWithout(missing);
+  const { failures } = await runTests(folder, ["complete", "generated", "limits"], "");
+  for (const each of [...missing, "npm run generate"]) expect(failures.join("\n")).toContain(each);
 });

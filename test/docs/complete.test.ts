@@ -73,6 +73,12 @@ describe.each(checks)("$id has", (check) => {
     ).toBe(true);
   });
 
+  it.runIf(check.waitsForWebhook)("the threshold that the rules about lost webhooks are written for", () => {
+    const advice = `config/alertmanager/alerts-of-checks.yml says "waited 25 minutes", and ledger.yml looks back from 30
+      minutes on: write both for ${check.stuckAfter}, then this test`;
+    expect(check.stuckAfter, advice).toBe("30 minutes");
+  });
+
   it.runIf(modelOf(check).hasProviderId)("the id at the provider in the list of its rows", () => {
     const providerId = providerIds[modelOf(check).table] ?? "";
     const advice = `config/words-of-checks.ts: ${check.id} needs shows: { ${providerId}: "text" }`;
