@@ -49,7 +49,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     const database = await createOutbox();
     const secret = newSecret();
     const { url } = await database.receive(stage, secret);
-    const environment = { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret };
+    const environment = { DATABASE_URL: database.goUrl, RECEIVER_URL: url, WEBHOOK_SECRET: secret, STAGE: stage };
     return { ...database, url, secret, environment };
   }
 
@@ -184,6 +184,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
         DATABASE_URL: `${database.goUrl}&search_path=shop`, // The outbox is found all the same.
         RECEIVER_URL: toReceiver.url,
         WEBHOOK_SECRET: secret,
+        STAGE: stage,
         ...environment,
       });
       reconcilers.push(program);

@@ -33,6 +33,7 @@ func main() {
 	databaseURL := cmp.Or(os.Getenv("DEMO_DATABASE_URL"), demoURL)
 	receiverURL := cmp.Or(os.Getenv("RECEIVER_URL"), "http://127.0.0.1:8080/")
 	secret := cmp.Or(os.Getenv("WEBHOOK_SECRET"), "whsec_cHVibGljIHNlY3JldCBvZiB0aGUgbG9jYWwgc3RhY2s=")
+	stage := os.Getenv("STAGE") // The demo has none.
 	// A real receiver, whose URL and secret this shell may have, would count the invented repairs of the demo.
 	if receiver, err := url.Parse(receiverURL); err != nil || receiver.Hostname() != "127.0.0.1" {
 		log.Fatal("RECEIVER_URL is not of this machine, and the demo's repairs are invented: unset RECEIVER_URL")
@@ -43,6 +44,7 @@ func main() {
 	fatal(err)
 	client, err := ledgermetrics.NewClient(receiverURL, secret)
 	fatal(err)
+	client.Stage = stage // A receiver of another stage counts nothing.
 
 	outbox := ledgermetrics.NewOutbox(pool, client)
 	outbox.Hooks.Sent = func(id string) { log.Println("counted", id) } // Run logs what fails, and what is parked.

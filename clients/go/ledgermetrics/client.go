@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,10 @@ type Client struct {
 	HTTPClient *http.Client
 	// Logger takes the notes on deliveries; nil means slog.Default().
 	Logger *slog.Logger
+	// Stage is the receiver's STAGE, such as prod. Each request says it, and a receiver of another stage counts nothing.
+	// Nor is a delivery confirmed by an answer of another stage. It is sent again, until the URL or the stage is right.
+	// Empty means that any receiver will do.
+	Stage string
 
 	url  string
 	keys [][]byte
@@ -139,10 +144,15 @@ func (c *Client) Send(ctx context.Context, id string, events ...Event) (isNew bo
 	return c.post(ctx, id, string(body))
 }
 
+var validStage = regexp.MustCompile(`^[A-Za-z0-9_-]*$`)
+
 // check returns an error that says what a client lacks.
 func (c *Client) check() error {
-	if c == nil || len(c.keys) == 0 {
+	switch {
+	case c == nil || len(c.keys) == 0:
 		return fmt.Errorf("%w: client: make it with NewClient, with the receiver's URL and secret", ErrInvalid)
+	case !validStage.MatchString(c.Stage):
+		return fmt.Errorf("%w: client: stage %.40q: may hold letters, digits, _ and - only", ErrInvalid, c.Stage)
 	}
 	return nil
 }
@@ -165,6 +175,9 @@ func (c *Client) post(ctx context.Context, id, body string) (isNew bool, err err
 	request.Header.Set("webhook-id", id)
 	request.Header.Set("webhook-timestamp", timestamp)
 	request.Header.Set("webhook-signature", c.sign(id, timestamp, body))
+	if c.Stage != "" {
+		request.Header.Set("veza-stage", c.Stage)
+	}
 	// Lets net/http dial again when the server has just closed an idle connection.
 	request.Header.Set("Idempotency-Key", id)
 	response, err := httpClient.Do(request)
@@ -176,7 +189,7 @@ func (c *Client) post(ctx context.Context, id, body string) (isNew bool, err err
 	if err != nil {
 		return false, noAnswer(id, err)
 	}
-	return judge(id, body, response, answer)
+	return c.judge(id, body, response, answer)
 }
 
 // sign returns one v1 signature for each secret.
@@ -195,8 +208,9 @@ func (c *Client) sign(id, timestamp, body string) string {
 var finalStatuses = []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge}
 
 // judge turns an answer into what Send returns. Only the receiver's own JSON counts a delivery or ends it, because a
-// load balancer or a wrong URL can answer 200, 400 or 409 too.
-func judge(id, body string, response *http.Response, answerBody []byte) (isNew bool, err error) {
+// load balancer or a wrong URL can answer 200, 400 or 409 too. That of another stage does neither: it says where the
+// delivery went, and the right receiver may have yet to count it.
+func (c *Client) judge(id, body string, response *http.Response, answerBody []byte) (isNew bool, err error) {
 	var answer struct {
 		Status, Error string
 		Stage         json.RawMessage // The receiver tells it, also null, to those who have signed.
@@ -205,17 +219,24 @@ func judge(id, body string, response *http.Response, answerBody []byte) (isNew b
 		answer.Status, answer.Error = "", ""
 	}
 	status := response.StatusCode
-	if status == http.StatusOK && (answer.Status == "recorded" || answer.Status == "duplicate") {
+	isCounted := status == http.StatusOK && (answer.Status == "recorded" || answer.Status == "duplicate")
+	var stage string
+	_ = json.Unmarshal(answer.Stage, &stage) // Without a stage, it is null or not there.
+	isOfAnotherStage := c.Stage != "" && stage != c.Stage
+	if isCounted && !isOfAnotherStage {
 		return answer.Status == "recorded", nil
 	}
 	rejected := &RejectedError{
 		ID:         id,
 		Status:     status,
 		Reason:     shorten(answer.Error, maxReasonRunes),
-		Retryable:  answer.Error == "" || answer.Stage == nil || !slices.Contains(finalStatuses, status),
+		Retryable:  isOfAnotherStage || answer.Error == "" || answer.Stage == nil || !slices.Contains(finalStatuses, status),
 		RetryAfter: retryAfter(response.Header.Get("Retry-After")),
 	}
-	if answer.Error == "" {
+	switch {
+	case isCounted:
+		rejected.Reason = fmt.Sprintf("counted by a receiver of stage %.40q instead of %q; is the URL right?", stage, c.Stage)
+	case answer.Error == "":
 		rejected.Reason = "not an answer of the receiver; is it running, and is the URL right?"
 	}
 	if !rejected.Retryable {

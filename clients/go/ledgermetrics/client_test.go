@@ -40,6 +40,8 @@ func TestSendJudgesAnswers(t *testing.T) {
 		{200, html, retry},
 		{200, `{"status":"ok"}`, retry},
 		{200, `"recorded"`, retry},
+		{201, `{"status":"recorded"}`, retry},
+		{206, `{"status":"duplicate"}`, retry},
 		{204, "", retry},
 		{302, "", retry},
 		{400, `{"error":"[0].type: is missing","stage":null}`, final},
@@ -87,6 +89,43 @@ func TestSendJudgesAnswers(t *testing.T) {
 				t.Errorf("got %s (%v), want %s", got, err, c.want)
 			}
 		})
+	}
+}
+
+// Another stage's receiver refuses the delivery, or has counted it there. What it says decides nothing here.
+func TestSendSaysItsStageAndTrustsNoAnswerOfAnother(t *testing.T) {
+	const refused = "veza-stage: is prod, and this receiver is of staging; nothing is counted"
+	for _, c := range []struct {
+		stage, body string
+		status      int
+		want        string
+	}{
+		{"prod", `{"status":"recorded","stage":"prod"}`, 200, ""},
+		{"", `{"status":"recorded","stage":"staging"}`, 200, ""},
+		{"prod", `{"error":"[0].type: is missing","stage":"prod"}`, 400, "final: [0].type: is missing"},
+		{"prod", `{"error":"` + refused + `","stage":"staging"}`, 409, "again: " + refused},
+		{"prod", `{"error":"[0].type: is missing","stage":null}`, 400, "again: [0].type: is missing"},
+		{"prod", `{"status":"recorded","stage":"staging"}`, 200, `again: counted by a receiver of stage "staging" instead of "prod"; is the URL right?`},
+		{"prod", `{"status":"duplicate","stage":null}`, 200, `again: counted by a receiver of stage "" instead of "prod"; is the URL right?`},
+	} {
+		headers := make(chan []string, 1)
+		client := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			headers <- r.Header.Values("veza-stage")
+			answer(w, c.status, c.body)
+		})
+		client.Stage = c.stage
+		_, err := client.Send(ctx, "sweep-1")
+		if got := strings.Join(<-headers, ","); got != c.stage {
+			t.Errorf("the header is %q, want %q", got, c.stage)
+		}
+		got := ""
+		var rejected *RejectedError
+		if errors.As(err, &rejected) {
+			got = map[bool]string{true: "again: ", false: "final: "}[rejected.Retryable] + rejected.Reason
+		}
+		if got != c.want {
+			t.Errorf("%d %s: got %q, want %q", c.status, c.body, got, c.want)
+		}
 	}
 }
 
@@ -316,6 +355,11 @@ func TestZeroValuesWorkOrSayWhyNot(t *testing.T) {
 		}
 	}
 	client := answering(t, func(w http.ResponseWriter, _ *http.Request) { recorded(w) })
+	client.Stage = "prod\r\n"
+	if _, err := client.Send(ctx, "a"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "stage \"prod\\r\\n\": may hold") {
+		t.Error(err)
+	}
+	client.Stage = ""
 	client.HTTPClient = nil
 	if _, err := client.Send(ctx, "a"); err != nil {
 		t.Error(err)

@@ -13,8 +13,9 @@ import (
 // transaction can still be committed. The same events once more are no error, in any order and with any timestamps.
 var ErrIDTaken = errors.New("ledgermetrics: the outbox has other events under this id")
 
-// Tx is a transaction of database/sql: *sql.Tx or *sqlx.Tx. For gorm there is [EnqueueGorm]. Commit and Rollback are
-// not called here. A *sql.DB lacks them, so it does not compile: its inserts would not be part of the repair.
+// Tx is a transaction of database/sql: *sql.Tx or *sqlx.Tx. For gorm there is [EnqueueGorm]. Commit is not called here,
+// and Rollback only after an error that is not Postgres' own. A *sql.DB lacks them, so it does not compile: its inserts
+// would not be part of the repair.
 type Tx interface {
 	// Not QueryRowContext: with gorm's prepared statements, an error there is a panic.
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -70,8 +71,9 @@ func gormTx(pool GormConnPool) (Tx, error) {
 // status in its condition, and the events of [Repairs] for the rows that it has changed. For work without a guard there
 // is [EnqueueAs].
 //
-// An error that wraps [ErrInvalid] comes before the transaction is touched. After any other error, Postgres has ended
-// the transaction.
+// An error that wraps [ErrInvalid] comes before the transaction is touched. After any other error, the transaction has
+// ended, and nothing of it is committed, also where ctx has ended before the call. Only after an error of Postgres' own
+// can a savepoint be rolled back to, as gorm's nested transactions do.
 func Enqueue(ctx context.Context, tx Tx, events ...Event) error {
 	if problem := problemOf(events); problem != "" {
 		return fmt.Errorf("%w: %s", ErrInvalid, problem)
@@ -80,10 +82,7 @@ func Enqueue(ctx context.Context, tx Tx, events ...Event) error {
 	for rest := events; len(rest) > 0; {
 		part := rest[:min(len(rest), maxEvents)]
 		rest = rest[len(part):]
-		id, err := randomID()
-		if err != nil {
-			return fmt.Errorf("ledgermetrics: not enqueued: no random id: %w", err)
-		}
+		id := randomID()
 		body, err := encode(id, part)
 		if err != nil {
 			return err
@@ -126,7 +125,7 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 			insert into public.ledger_metrics_outbox (id, body) values ($1, $2)
 			on conflict (id) do nothing returning id
 		) select count(*) from inserted`, id, body); err != nil {
-		return false, failure("delivery "+id+" not enqueued", err)
+		return false, notEnqueued(tx, id, err)
 	}
 	if inserted == 1 {
 		return true, nil
@@ -134,7 +133,7 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 	var found string
 	if err := each(ctx, tx, into(&found), `
 		select coalesce(max(body), '') from public.ledger_metrics_outbox where id = $1`, id); err != nil {
-		return false, failure("delivery "+id+" not enqueued", err)
+		return false, notEnqueued(tx, id, err)
 	}
 	// Else it was purged right now, after it was counted.
 	if found != "" && addedBy(found) != addedBy(body) {
@@ -143,11 +142,22 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 	return false, nil
 }
 
+// notEnqueued ends the transaction where Postgres has not: if ctx has ended, the statement may never have been sent,
+// and a commit would succeed without the events.
+func notEnqueued(tx Tx, id string, err error) error {
+	if stateOf(err) == "" {
+		_ = tx.Rollback()
+	}
+	return failure("delivery "+id+" not enqueued", err)
+}
+
 // randomID returns an id that nothing else has: it has 128 random bits.
-func randomID() (string, error) {
+func randomID() string {
 	bits := make([]byte, 16)
-	_, err := rand.Read(bits)
-	return "evt-" + hex.EncodeToString(bits), err
+	if _, err := rand.Read(bits); err != nil {
+		panic(err) // Go 1.24 and later do the same.
+	}
+	return "evt-" + hex.EncodeToString(bits)
 }
 
 // into returns a function that scans a row.

@@ -27,6 +27,7 @@ const (
 	maxEvents        = 1_000
 	maxSweepDuration = 24 * time.Hour
 	maxRepairs       = 100_000
+	maxClockAhead    = time.Second
 )
 
 // The receiver takes 256 characters. The others are for a person who has to give a parked row another id.
@@ -116,8 +117,12 @@ func phaseSweepEnded(phase Phase, duration time.Duration) Event {
 	return event
 }
 
-// sweepEnded returns a sweep with a field more in its data, or "".
+// sweepEnded returns a sweep with a field more in its data, or "". If it began up to a second ahead, by the clock of
+// Postgres perhaps, it took no time.
 func sweepEnded(duration time.Duration, field string) Event {
+	if duration >= -maxClockAhead && duration < 0 {
+		duration = 0
+	}
 	// Not duration.Seconds(), which makes 1.8399999999999999 of 1.84 s.
 	data := fmt.Sprintf(`{"duration_seconds":%v%s}`, float64(duration)/float64(time.Second), field)
 	event := Event{kind: "reconciler.sweep", data: data, at: time.Now()}
@@ -128,8 +133,11 @@ func sweepEnded(duration time.Duration, field string) Event {
 }
 
 // MarshalJSON writes the event as the receiver reads it. A sweep has the time at which it ended, however often it is
-// sent. Any other event has the time at which it is enqueued or sent.
+// sent. Any other event has the time at which it is enqueued or sent. The error wraps [ErrInvalid].
 func (e Event) MarshalJSON() ([]byte, error) {
+	if wrong := e.wrong(); wrong != "" {
+		return nil, fmt.Errorf("%w: event: %s", ErrInvalid, wrong)
+	}
 	at := e.at
 	if at.IsZero() {
 		at = time.Now()
@@ -162,15 +170,19 @@ func encode(id string, events []Event) ([]byte, error) {
 // problemOf says which event is wrong, by its index, and what is wrong with it, or "".
 func problemOf(events []Event) string {
 	for i, event := range events {
-		problem := event.problem
-		if event.kind == "" {
-			problem = "is empty; Repairs, Action, OrphanRefund, SweepEnded and PhaseSweepEnded make events"
-		}
-		if problem != "" {
-			return fmt.Sprintf("event %d: %s", i, problem)
+		if wrong := event.wrong(); wrong != "" {
+			return fmt.Sprintf("event %d: %s", i, wrong)
 		}
 	}
 	return ""
+}
+
+// wrong says what is wrong with an event, or "".
+func (e Event) wrong() string {
+	if e.kind == "" {
+		return "is empty; Repairs, Action, OrphanRefund, SweepEnded and PhaseSweepEnded make events"
+	}
+	return e.problem
 }
 
 // addedBy says what the events of a body add to the counters. It is the same for a body that was rebuilt, with other

@@ -59,8 +59,8 @@ var wrongInputs = []struct {
 	{"a", []Event{Action("")}, "event 0: phase: is missing; must be one of [stuck_orders "},
 	{"a", []Event{PhaseSweepEnded("", time.Now())}, "event 0: phase: is missing; must be one of [stuck_orders "},
 	{"a", []Event{PhaseSweepEnded("x", time.Now())}, `event 0: phase "x": must be one of [stuck_orders `},
-	{"a", []Event{phaseSweepEnded(StuckOrders, -1)}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
-	{"a", []Event{sweepEnded(-time.Nanosecond, "")}, "event 0: sweep duration -1ns: must be from 0 to 24h0m0s"},
+	{"a", []Event{phaseSweepEnded(StuckOrders, -time.Minute)}, "event 0: sweep duration -1m0s: must be from 0 to 24h0m0s"},
+	{"a", []Event{sweepEnded(-time.Second-1, "")}, "event 0: sweep duration -1.000000001s: must be from 0 to 24h0m0s"},
 	{"a", []Event{sweepEnded(24*time.Hour+1, "")}, "must be from 0 to 24h0m0s"},
 	{"a", []Event{SweepEnded(time.Time{})}, "must be from 0 to 24h0m0s; when did it begin?"},
 	{"a", Repairs(StuckOrders, -1), "event 0: -1 repaired rows: must be from 0 to 100000"},
@@ -87,6 +87,14 @@ func TestWrongInputIsAnErrorThatNamesIt(t *testing.T) {
 	}
 }
 
+func TestAnInvalidEventIsNoJSON(t *testing.T) {
+	for _, events := range [][]Event{Repairs(StuckOrders, -1), {Action("stuck_order")}, {{}}} {
+		if text, err := json.Marshal(events); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s, %v", text, err)
+		}
+	}
+}
+
 func TestInputUpToItsLimitsIsTaken(t *testing.T) {
 	body, err := encode(strings.Repeat("~", 240), many(1000, Action(OrphanRefunds)))
 	if err != nil || len(body) > 256*1024 {
@@ -106,6 +114,16 @@ func TestASweepLastsFromItsBeginToTheCall(t *testing.T) {
 		}
 		if err := json.Unmarshal([]byte(sweep.data), &data); err != nil || data.Seconds < 3600 || data.Seconds > 3700 {
 			t.Errorf("%s, %v", sweep.data, err)
+		}
+	}
+}
+
+// Its begin may be of Postgres' clock.
+func TestASweepThatBeganASecondAheadTookNoTime(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Nanosecond, time.Second} {
+		sweep := sweepEnded(-ahead, "")
+		if sweep.data != `{"duration_seconds":0}` || sweep.problem != "" {
+			t.Errorf("%s, %s", sweep.data, sweep.problem)
 		}
 	}
 }

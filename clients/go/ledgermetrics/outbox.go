@@ -91,7 +91,7 @@ func (o *Outbox) check() error {
 
 // Run sends what is due, four deliveries at a time, and looks every second. It returns nil when ctx has ended, and an
 // error at once when it can never work: without a database or a client, without the table of this version, or without
-// the rights on it. So it is a function for an errgroup.
+// the rights on it. It logs this error, too. So it is a function for an errgroup.
 //
 // An outage is no error: Run logs each attempt that fails, and tries again. While the receiver or Postgres is away,
 // each of its four workers tries every 5 s, or as the receiver said, up to 20 s. Run also deletes rows that were sent
@@ -100,6 +100,18 @@ func (o *Outbox) check() error {
 // Wait until Run has returned before you close the database: at the end it gives back what it has claimed, so that no
 // other process has to wait for that. It returns within milliseconds, or within a second if Postgres does not answer.
 func (o *Outbox) Run(ctx context.Context) error {
+	err := o.run(ctx)
+	if err != nil {
+		var client *Client
+		if o != nil {
+			client = o.client
+		}
+		client.logger().Error("the outbox is not sent", "error", err)
+	}
+	return err
+}
+
+func (o *Outbox) run(ctx context.Context) error {
 	if err := o.check(); err != nil {
 		return err
 	}

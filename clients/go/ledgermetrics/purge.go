@@ -18,12 +18,12 @@ const purgeEvery = time.Minute
 // read the ids of a whole year each time.
 const (
 	purgeBeginSQL = `
-	delete from public.ledger_metrics_outbox where id in (
+	delete from public.ledger_metrics_outbox where id = any (array(
 		select id from public.ledger_metrics_outbox where `
 	purgeEndSQL = `
 		order by sent_at limit 1000
 		for update skip locked
-	) returning id`
+	)) returning id`
 
 	purgeChanceSQL = purgeBeginSQL +
 		`sent_at < now() - interval '14 days' and id ~ '^evt-[0-9a-f-]{32,36}$'` + purgeEndSQL

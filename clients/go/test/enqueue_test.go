@@ -110,6 +110,33 @@ func TestEventsOutliveARollbackAndAFailedInsert(t *testing.T) {
 	expect(t, db, "select id, jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(a,2)")
 }
 
+// Nothing may have reached Postgres: somebody who overlooks the error would commit the repair without its event.
+func TestARepairCannotBeCommittedAfterEnqueueHasFailed(t *testing.T) {
+	db := open(t)
+	withRepairs(t, db)
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	for name, enqueue := range map[string]func(*sql.Tx) error{
+		"Enqueue": func(tx *sql.Tx) error { return ledgermetrics.Enqueue(ended, tx, ledgermetrics.OrphanRefund()) },
+		"EnqueueAs": func(tx *sql.Tx) error {
+			_, err := ledgermetrics.EnqueueAs(ended, tx, "a", ledgermetrics.OrphanRefund())
+			return err
+		},
+	} {
+		tx := begin(t, db)
+		if _, err := tx.Exec("insert into repairs values (1)"); err != nil {
+			t.Fatal(err)
+		}
+		if err := enqueue(tx); !errors.Is(err, context.Canceled) {
+			t.Error(name, err)
+		}
+		if err := tx.Commit(); err == nil {
+			t.Errorf("%s: the commit succeeds", name)
+		}
+		expect(t, db, "select id from repairs", "")
+	}
+}
+
 func TestEnqueueAsTellsWhatWasThereBefore(t *testing.T) {
 	db := open(t)
 	tx := begin(t, db)

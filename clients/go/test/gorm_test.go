@@ -260,3 +260,29 @@ func TestGormRepairsNoSoftDeletedRow(t *testing.T) {
 	}
 	expect(t, plain, paidAndEnqueued, `(": ")`)
 }
+
+// HookedOrder is an order whose hook notes how many rows gorm says there that an update has changed.
+type HookedOrder struct {
+	ID        int
+	Status    string
+	UpdatedAt time.Time
+}
+
+func (HookedOrder) TableName() string { return "orders" }
+
+var changedInHook []int64
+
+func (HookedOrder) AfterUpdate(tx *gorm.DB) error {
+	changedInHook = append(changedInHook, tx.RowsAffected)
+	return nil
+}
+
+// As the README says. If gorm says more one day, a hook may enqueue.
+func TestGormTellsAHookOfNoChangedRow(t *testing.T) {
+	db, _ := openGorm(t, gorm.Config{}, postgres.Config{})
+	repaired := db.Model(&HookedOrder{}).Where("status = 'pending'").Update("status", "paid")
+	again := db.Model(&HookedOrder{}).Where("status = 'pending'").Update("status", "paid")
+	if got := fmt.Sprint(repaired.RowsAffected, again.RowsAffected, changedInHook); got != "3 0 [0 0]" {
+		t.Error(got)
+	}
+}

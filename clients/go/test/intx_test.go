@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
@@ -203,5 +205,29 @@ func TestTwoReconcilersThatFailTheSameOrphansCountEachOnce(t *testing.T) {
 		}
 		group.Wait()
 		expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(60,120)")
+	}
+}
+
+type conflict struct{ error }
+
+func (conflict) SQLState() string { return "40001" }
+
+func TestRetryPausesForLongerAfterEachFailure(t *testing.T) {
+	var longest [10]time.Duration
+	synctest.Test(t, func(t *testing.T) { // Its clock moves when all wait.
+		for range 100 {
+			attempt, before := 0, time.Now()
+			ledgermetrics.Retry(ctx, func() error {
+				longest[attempt] = max(longest[attempt], time.Since(before))
+				attempt, before = attempt+1, time.Now()
+				return conflict{errors.New("again")}
+			})
+		}
+	})
+	for failures, got := range longest[1:] {
+		most := min(20*time.Millisecond<<failures, time.Second)
+		if got > most || got < most/2 {
+			t.Errorf("after %d failures, the longest of 100 pauses is %s, want almost %s", failures+1, got, most)
+		}
 	}
 }

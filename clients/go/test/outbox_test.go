@@ -452,9 +452,14 @@ func TestRunReturnsAtOnceWhatItCanNeverDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
+		log := logged(client)
 		ended := make(chan error)
 		go func() { ended <- ledgermetrics.NewOutbox(db, client).Run(ctx) }()
 		err = within(t, time.Minute, "the end of Run", ended)
+		if line := within(t, time.Minute, "a line of the log", log); !strings.Contains(line, `level=ERROR msg="the outbox is not sent" error=`) ||
+			!strings.Contains(line, c.want) {
+			t.Error(line)
+		}
 		if err == nil || !strings.HasPrefix(err.Error(), "ledgermetrics: outbox not read: ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.statement, err)
 		}

@@ -33,3 +33,17 @@ func TestPurgeDeletesIdsOfChanceAfterTwoWeeksAndOthersAfterAYearAFewAtATime(t *t
 	expect(t, db, "select id from ledger_metrics_outbox order by id",
 		"(evt-0123456789abcdef0123456789abcdef) (evt-order-17) (of-ones-own) (parked) (waiting)")
 }
+
+// Such as a person's transaction, or a purge of another process.
+func TestPurgeWaitsForNoRowThatSomebodyElseHasLocked(t *testing.T) {
+	db := open(t)
+	run(t, db, `insert into ledger_metrics_outbox (id, body, sent_at)
+		select id, '[]', now() - interval '2 years' from unnest(array['free', 'locked']) as id`)
+	tx := begin(t, db)
+	if _, err := tx.Exec("select from ledger_metrics_outbox where id = 'locked' for update"); err != nil {
+		t.Fatal(err)
+	}
+	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{})
+	expect(t, db, "select id from ledger_metrics_outbox", "(locked)")
+}

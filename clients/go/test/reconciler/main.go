@@ -27,6 +27,7 @@ func main() {
 	fatal(err)
 	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
 	fatal(err)
+	client.Stage = os.Getenv("STAGE")
 
 	killAfter, _ := strconv.Atoi(os.Getenv("KILL_AFTER"))
 	draining := make(chan struct{})
