@@ -56,7 +56,7 @@ export const ofStuckOrders = (shipped: RuleGroup[], back = "10m"): RuleGroup[] =
     ...group,
     rules: rules
       .filter(({ record = "", alert = "" }) =>
-        /:nearly_stuck:|:inserted|:over_a_fifth:|:overdue:|StuckOrders|Growing/.test(record + alert),
+        /:nearly_stuck:|:inserted|:over_a_fifth:|:overdue:|StuckOrders/.test(record + alert),
       )
       .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:1m]", `[${back}:1m]`) })),
   }));
