@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
@@ -54,8 +55,7 @@ const (
 			and (claimed_until is null or claimed_until <= now()) and `
 	claimEndSQL = ` limit 1
 		for update skip locked
-	) returning id, body, claimed_until, attempts = 0 and first_sent_at = now(),
-		first_sent_at < now() - interval '13 days'`
+	) returning id, body, attempts, claimed_until, first_sent_at = now(), first_sent_at < now() - interval '13 days'`
 	newestSQL = ` order by next_attempt_at desc, seq desc`
 
 	// The newest row that was never tried.
@@ -78,12 +78,10 @@ const (
 		parked_at = now()
 	where id = $1 and claimed_until = $2 returning id`
 
-	// Due after half a second, doubled with each failure up to a minute, and up to a quarter more at random, which keeps
-	// rows apart that failed together. Or due after $4 seconds, if the receiver said more.
+	// Due after $4 seconds.
 	failedSQL = `
 	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = $3,
-		next_attempt_at = now() + interval '1 second'
-			* greatest($4::float8, least(2 ^ least(attempts, 9) / 2, 60) * (1 + random() / 4))
+		next_attempt_at = now() + interval '1 second' * $4::float8
 	where id = $1 and claimed_until = $2 returning id`
 
 	givenBackSQL = `
@@ -94,9 +92,19 @@ const (
 	maxErrorRunes = 3 * maxReasonRunes
 )
 
+// backoff returns how long a row waits that had failed so many times before: half a second, doubled with each failure
+// up to a minute, and up to a quarter more at random, which keeps rows apart that failed together. Or as long as the
+// receiver said, if that is more.
+func backoff(failures int, err error) time.Duration {
+	wait := min(500*time.Millisecond<<min(max(failures, 0), 7), time.Minute)
+	return max(wait+rand.N(wait/4), retryAfterOf(err))
+}
+
 // delivery is a claimed row.
 type delivery struct {
 	id, body string
+	// Those that failed, and those that a person has undone.
+	attempts int
 	// The name of the claim. The row has it for as long as the delivery is claimed.
 	claimedUntil time.Time
 	// Nobody has claimed it before. It may be too old: the receiver may have counted it, and have forgotten its id.
@@ -130,7 +138,7 @@ func (w *worker) claim(ctx context.Context) (*delivery, error) {
 		var next *delivery
 		err := w.ask(ctx, func(rows *sql.Rows) error {
 			next = &delivery{}
-			return rows.Scan(&next.id, &next.body, &next.claimedUntil, &next.isFirst, &next.isTooOld)
+			return rows.Scan(&next.id, &next.body, &next.attempts, &next.claimedUntil, &next.isFirst, &next.isTooOld)
 		}, statement)
 		if err != nil {
 			return nil, failure("outbox not read", err)
@@ -161,7 +169,7 @@ func (w *worker) send(ctx context.Context, claimed *delivery) error {
 		isWritten, err := w.settle(ctx, claimed, sentSQL)
 		if isWritten {
 			w.done(&w.drained.Counted)
-			if claimed.isFirst && !isNew {
+			if claimed.isFirst && claimed.attempts == 0 && !isNew {
 				w.client.logger().Warn("the receiver knew this delivery at the first attempt that was written down; unless an"+
 					" answer was lost, another sender has used this id, and these events are not counted",
 					"id", claimed.id, "events", inWords(claimed.body))
@@ -181,7 +189,7 @@ func (w *worker) send(ctx context.Context, claimed *delivery) error {
 
 	default:
 		isWritten, writingErr := w.settle(ctx, claimed, failedSQL, shorten(err.Error(), maxErrorRunes),
-			retryAfterOf(err).Seconds())
+			backoff(claimed.attempts, err).Seconds())
 		if !isWritten {
 			return writingErr
 		}
