@@ -1,4 +1,5 @@
 // Signs and posts a delivery to the receiver.
+import { stageHeader } from "../lib/totals/another-stage.ts";
 import { sign } from "../lib/totals/signature.ts";
 
 /** To wait for an answer. A receiver takes at most 15 s: serverless.yml. */
@@ -17,7 +18,7 @@ export function signedHeaders(secret: string, id: string, at: Date, body: string
 
 /**
  * Signs a body, and posts it once. To retry, pass the same id and body again: each attempt has its own signature, and
- * the delivery counts once. Resolves to status and body of the answer; rejects without an answer within 20 s, or when
+ * the delivery counts once. A receiver of another stage than `stage` refuses it; without one, none does. Resolves to status and body of the answer; rejects without an answer within 20 s, or when
  * `stop` aborts.
  */
 export async function deliver(
@@ -25,11 +26,11 @@ export async function deliver(
   secret: string,
   id: string,
   body: string,
-  stop?: AbortSignal,
+  { stage, stop }: { stage?: string | undefined; stop?: AbortSignal } = {},
 ): Promise<{ status: number; answer: string }> {
   const response = await fetch(url, {
     method: "POST",
-    headers: signedHeaders(secret, id, new Date(), body),
+    headers: { ...signedHeaders(secret, id, new Date(), body), ...(stage && { [stageHeader]: stage }) },
     body,
     signal: AbortSignal.any([AbortSignal.timeout(answerTimeoutMs), ...(stop ? [stop] : [])]),
   });

@@ -4,6 +4,8 @@ import { readFile } from "node:fs/promises";
 import { fetchFailure } from "../lib/gateway/fetch-failure.ts";
 import { fetchSecrets } from "../lib/settings/secrets.ts";
 import { isLocalHost, parseWebhookSecrets, SettingsError } from "../lib/settings/settings.ts";
+import { isStage, stageRule } from "../lib/settings/stage.ts";
+import { stageHeader } from "../lib/totals/another-stage.ts";
 import { phases } from "../lib/totals/events.ts";
 import { plainId } from "../lib/totals/signature.ts";
 import { receiverPort } from "./address.ts";
@@ -27,7 +29,8 @@ const usage = `usage: ${callOf("send")} <what> [--id <id>]
   -h, --help           prints this
 
 RECEIVER_URL names the receiver, and WEBHOOK_SECRET is its secret; or SECRET_ID
-names the secret in AWS Secrets Manager that holds WEBHOOK_SECRET.
+names the secret in AWS Secrets Manager that holds WEBHOOK_SECRET. With STAGE,
+a receiver of another stage refuses the delivery.
 ${
   inArchive
     ? `RECEIVER_URL is http://127.0.0.1:${receiverPort}/ if it is not set.`
@@ -61,7 +64,7 @@ export const run = command(usage, options, async ({ file, id = `msg_${randomUUID
   // Before it is sent: after an interrupt, the same delivery is sent again under this id.
   out.log(`Sending ${id} to ${visibly(destination.url)}. To send the same again:`);
   out.log(`  ${callOf("send")} ${[...what, "--id", id].map(shellWord).join(" ")}`);
-  const [outcome, text] = await send(destination.url, destination.secret, id, body);
+  const [outcome, text] = await send(destination, id, body);
   out.log(text);
   return exitCodes[outcome];
 });
@@ -89,8 +92,15 @@ function bodyOf(args: string[]): string {
   throw new Error(kind ? `not understood: ${args.join(" ")}` : "nothing to send");
 }
 
+interface Destination {
+  url: string;
+  secret: string;
+  /** Of the sender. */
+  stage: string | undefined;
+}
+
 /** Reads the settings. Throws a SettingsError or a SecretsError, which shows no value. */
-async function readDestination(): Promise<{ url: string; secret: string }> {
+async function readDestination(): Promise<Destination> {
   const { RECEIVER_URL, SECRET_ID } = process.env;
   if (SECRET_ID && !RECEIVER_URL) {
     throw new SettingsError("RECEIVER_URL is missing: SECRET_ID does not say where its receiver is");
@@ -105,7 +115,7 @@ async function readDestination(): Promise<{ url: string; secret: string }> {
   }
   // The demo's secret is public, and no other receiver has it.
   const isDemo = !inArchive && isLocalHost(parsed.hostname);
-  const kept: { WEBHOOK_SECRET?: string } = SECRET_ID
+  const kept: { WEBHOOK_SECRET?: string; STAGE?: string } = SECRET_ID
     ? await fetchSecrets(SECRET_ID, 3)
     : isDemo
       ? { WEBHOOK_SECRET: demoSecret }
@@ -113,12 +123,14 @@ async function readDestination(): Promise<{ url: string; secret: string }> {
   const problems: string[] = [];
   const WEBHOOK_SECRET = process.env.WEBHOOK_SECRET || kept.WEBHOOK_SECRET;
   const [secret = ""] = parseWebhookSecrets({ WEBHOOK_SECRET }, problems);
+  const stage = process.env.STAGE || kept.STAGE;
+  if (stage && !isStage(stage)) problems.push(`STAGE ${stageRule}`);
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
-  return { url, secret };
+  return { url, secret, stage };
 }
 
 /** Posts the delivery once. Ctrl-C ends the wait for the answer. */
-async function send(url: string, secret: string, id: string, body: string): Promise<Outcome> {
+async function send({ url, secret, stage }: Destination, id: string, body: string): Promise<Outcome> {
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
@@ -127,7 +139,7 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     `${fact}\nSend it again with the same events and --id ${shellWord(id)}: it is counted once.`,
   ];
   try {
-    const { status, answer: text } = await deliver(url, secret, id, body, interrupt.signal);
+    const { status, answer: text } = await deliver(url, secret, id, body, { stage, stop: interrupt.signal });
     const counted = status === 200 && describe(text, id);
     if (counted) return ["counted", counted];
     const answer = `${status} ${visibly(text.trim().slice(0, 500))}`;
@@ -135,7 +147,10 @@ async function send(url: string, secret: string, id: string, body: string): Prom
     if ([400, 409, 413].includes(status) && !isOfReceiver(text)) {
       return unconfirmed(`Not confirmed, by something else than the receiver: ${answer}`);
     }
-    const advice = status === 409 ? "\nIts events are not counted. Send what was not counted under another id." : "";
+    const advice =
+      status === 409 && !text.includes(stageHeader)
+        ? "\nIts events are not counted. Send what was not counted under another id."
+        : "";
     return ["refused", `Refused: ${answer}${advice}`];
   } catch (error) {
     if (interrupt.signal.aborted) return unconfirmed("Interrupted. Whether it was counted is unknown.");

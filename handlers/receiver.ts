@@ -15,7 +15,7 @@ import { type Connections, keepConnections } from "../lib/postgres/connections.t
 import { type Database, isConnectionError, withDeadline } from "../lib/postgres/database.ts";
 import { retryOnce } from "../lib/retry.ts";
 import { doubtSettings, findDatabaseOf, loadSettings } from "../lib/settings/settings.ts";
-import { AnotherStage } from "../lib/totals/another-stage.ts";
+import { AnotherStage, refuseOtherStage, stageHeader } from "../lib/totals/another-stage.ts";
 import { type Delivery, type DeliveryStatus, recordDelivery } from "../lib/totals/deliveries.ts";
 import { ignoredFields, parseEvents, type ReconcilerEvent, tally } from "../lib/totals/events.ts";
 import { tryToPublish } from "../lib/totals/publish.ts";
@@ -37,6 +37,7 @@ async function receive(request: LambdaFunctionURLEvent): Promise<LambdaFunctionU
     verify(signed, bytes, settings.webhookSecrets);
     stage = settings.stage ?? null;
     if (bytes.byteLength > maxBodyBytes) throw new Refusal(413, `the body is over ${maxBodyBytes} bytes`);
+    refuseOtherStage(request.headers[stageHeader], settings.stage);
     const id = plainId(signed.id);
     if (!isUtf8(bytes)) throw new Refusal(400, "the body must be JSON in UTF-8, and not compressed");
     const body = bytes.toString("utf8");

@@ -5,6 +5,7 @@ import { certificatesIn, trustCertificates } from "./certificates.ts";
 import { keepSecrets } from "./kept-secrets.ts";
 import { type Ledger, parseLedger } from "./ledger.ts";
 import type { Texts } from "./secrets.ts";
+import { isStage, stageRule } from "./stage.ts";
 
 /** Where Postgres is, and how to log in. `tls: "unverified"` encrypts without looking at the certificate. */
 export interface DatabaseTarget {
@@ -100,7 +101,7 @@ export function parseSettings(texts: SettingTexts, functionName: FunctionName): 
   if (!certificates) {
     problems.push("CA_CERTIFICATES must be certificates in PEM, each from -----BEGIN to -----END CERTIFICATE-----");
   }
-  if (!/^[A-Za-z0-9_-]*$/.test(texts.STAGE ?? "")) problems.push("STAGE may hold letters, digits, _ and - only");
+  if (texts.STAGE && !isStage(texts.STAGE)) problems.push(`STAGE ${stageRule}`);
   if (texts.STAGE === "drill") problems.push("STAGE is drill, which is the stage of the drill: use another name");
   if (problems.length > 0 || !database || !pushgateway || !certificates) throw new SettingsError(problems.join("; "));
   return { database, pushgateway, webhookSecrets, stage: texts.STAGE || undefined, certificates };

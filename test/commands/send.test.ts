@@ -15,7 +15,13 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 
 const secret = newSecret();
 const sendWith = (environment: Record<string, string | undefined>, ...args: string[]) =>
-  inProcess(run, args, { RECEIVER_URL: undefined, WEBHOOK_SECRET: secret, SECRET_ID: undefined, ...environment });
+  inProcess(run, args, {
+    RECEIVER_URL: undefined,
+    WEBHOOK_SECRET: secret,
+    SECRET_ID: undefined,
+    STAGE: undefined,
+    ...environment,
+  });
 /** Without the lines that it prints before it sends. */
 const send = async (url: string, ...args: string[]) => {
   const { exitCode, output } = await sendWith({ RECEIVER_URL: url }, ...args);
@@ -82,6 +88,19 @@ it("takes the secret from Secrets Manager, unless the environment has it", async
   expect(await from("other", secret)).toMatchObject({ exitCode: 0 });
   const reason = "SECRET_ID: not-there could not be read: ResourceNotFoundException";
   expect(await from("not-there")).toEqual({ exitCode: 2, output: expect.stringContaining(reason) });
+});
+
+it("names its stage, so that a receiver of another stage refuses the delivery; its id is still free there", async () => {
+  const { url, sql } = await startWithDatabase();
+  await fakeSecretsManager({ ours: { STAGE: "send" }, others: { STAGE: "staging" } });
+  const from = (SECRET_ID: string | undefined, STAGE?: string) =>
+    sendWith({ RECEIVER_URL: url, SECRET_ID, STAGE }, "action", "stuck_orders", "--id", "once");
+  const refused = /Refused: 409 \{"error":"veza-stage: the delivery is of the stage staging, and [^\n]*\}$/;
+  expect(await from("others")).toEqual({ exitCode: 1, output: expect.stringMatching(refused) });
+  expect(await from(undefined, "staging")).toEqual({ exitCode: 1, output: expect.stringMatching(refused) });
+  expect(await from(undefined, "no stage")).toMatchObject({ exitCode: 2 });
+  expect(await sql`select from ledger_metrics.deliveries`).toHaveLength(0);
+  expect(await from("ours")).toMatchObject({ exitCode: 0 });
 });
 
 const again = "\nSend it again with the same events and --id ping_1: it is counted once.";

@@ -124,6 +124,30 @@ describe("answers", () => {
     ]);
   });
 
+  it("409 to a delivery of another stage, and 400 to what is no stage, once it is signed; counts neither", async () => {
+    const log = captureLog();
+    const sendOf = async (sent: string, secretOfSender = secret, id = "msg_1") => {
+      const { status, json } = await post(server.url, secretOfSender, body, { id, headers: { "veza-stage": sent } });
+      return [status, json.error, json.stage];
+    };
+    const of = (theirs: string, ours: string) =>
+      `veza-stage: the delivery is of ${theirs}, and this receiver of ${ours}`;
+    const other = of("the stage staging", `the stage ${stage}`);
+    expect(await sendOf("staging")).toEqual([409, other, stage]);
+    expect(log).toEqual([{ level: "warn", message: "delivery refused", id: "msg_1", status: 409, error: other }]);
+    for (const none of ["", "receiver,receiver", "a b", "é", "../prod"]) {
+      expect(await sendOf(none)).toEqual([400, "veza-stage: may hold letters, digits, _ and - only", stage]);
+    }
+    expect(await sendOf("staging", newSecret())).toEqual([401, expect.stringMatching("does not match"), undefined]);
+    expect(await recorded()).toEqual(nothing);
+    setEnvironment({ STAGE: undefined });
+    expect(await sendOf(stage)).toEqual([409, of(`the stage ${stage}`, "no stage"), null]);
+    expect(await recorded()).toEqual(nothing);
+    setEnvironment({ STAGE: stage });
+    expect(await sendOf(stage)).toEqual([200, undefined, stage]);
+    expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
+  });
+
   it("503 with a sentence from a database of another stage's, and counts nothing", async () => {
     const log = captureLog();
     await post(server.url, secret, "[]", { id: "first" });
