@@ -61,18 +61,10 @@ export async function push(gateway: PushgatewayTarget, group: Group, metrics: st
   if (!ok) throw new PushRefused(status, reason);
 }
 
-/**
- * An answer without the credentials that were sent: a proxy may repeat a request's headers in its error page. There,
- * what is no letter or digit may be encoded, as `%2B`, `&#43;` or `\u002b`.
- */
+/** An answer without the credentials that were sent: a proxy may repeat a request's headers in its error page. */
 function withoutCredentials(text: string, { headers }: PushgatewayTarget): string {
   const [, credentials] = headers?.authorization.split(" ") ?? [];
-  if (!credentials) return text;
-  const encoded = credentials.replaceAll(/[^A-Za-z0-9]/g, (character) => {
-    const code = character.charCodeAt(0).toString(16).padStart(2, "0");
-    return `(?:\\x${code}|%${code}|&#?\\w{2,6};|\\\\u00${code})`;
-  });
-  return text.replaceAll(new RegExp(encoded, "gi"), "…");
+  return credentials ? text.replaceAll(credentials, "…") : text;
 }
 
 /**
@@ -97,27 +89,36 @@ export async function readGroup(gateway: PushgatewayTarget, group: Group, deadli
  */
 export function collectGroup({ job, stage }: Group) {
   const shown: Series[] = [];
-  let rest = "";
+  let rest = Buffer.alloc(0);
   const take = (piece: Buffer) => {
     let start = 0;
     for (let end = piece.indexOf("\n"); end >= 0; end = piece.indexOf("\n", start)) {
-      const mayBeOurs = rest || piece[start] === 118; // A "v". Memory is spared when few lines become text.
-      if (mayBeOurs) shown.push(...parseLine(rest + piece.toString("latin1", start, end), job, stage));
-      rest = "";
+      const mayBeOurs = rest.length > 0 || piece[start] === 118; // A "v". Memory is spared when few lines become text.
+      const line = mayBeOurs && Buffer.concat([rest, piece.subarray(start, end)]).toString();
+      if (line) shown.push(...parseLine(line, job, stage));
+      rest = Buffer.alloc(0);
       start = end + 1;
     }
-    rest = (rest + piece.toString("latin1", start)).slice(0, 4_096); // None of ours is longer.
+    const room = 4_096 - rest.length; // None of ours is longer.
+    rest = Buffer.concat([rest, piece.subarray(start, start + room)]);
   };
   return { shown, take };
 }
 
 /** The series on a line of a page, with its own labels, if it is of this group. */
 function parseLine(line: string, job: string, stage: string | undefined): Series[] {
-  const [, name = "", pairs = "", value] = /^(veza_\w+){(.*)} (\S+)$/.exec(line) ?? [];
-  const found = [...pairs.matchAll(/(\w+)="(.*?)"/g)].map(([, key, label]) => [key, label]);
+  const [, name = "", pairs = "", value] = /^(veza_\w+){(.*)} (\S+)$/s.exec(line) ?? [];
+  const found = [...pairs.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, key, label = ""]) => [
+    key,
+    unescapeLabel(label),
+  ]);
   const { job: itsJob, stage: itsStage, instance, ...labels } = Object.fromEntries(found);
   return itsJob === job && itsStage === stage && !instance ? [series(name, labels, Number(value))] : [];
 }
+
+/** A label's value, without the three escapes of the text format. */
+const unescapeLabel = (label: string): string =>
+  label.replaceAll(/\\([\\"n])/g, (_, escaped: string) => (escaped === "n" ? "\n" : escaped));
 
 /** Sends a request, and hands the answer's text over in pieces. Rejects when the answer breaks off. */
 async function request(url: string, options: RequestInit, what: string, take: (piece: Buffer) => void) {
