@@ -17,9 +17,9 @@ const maxAmounts = 500;
 
 export const amounts: Evidence = {
   of: "amounts",
-  // One row more than shows says that there are others.
+  // One row more than shows says that there are others. A label cannot be null: the gateway would refuse the push.
   question: own(`
-  select "check", left(currency::text, 20) as currency, sum(amount) as amount,
+  select "check", coalesce(left(currency::text, 20), '') as currency, sum(amount) as amount,
     row_number() over (order by count(*) desc) as place
   from ledger_metrics.amounts_at_risk group by 1, 2 order by place limit ${maxAmounts + 1}`),
   seriesIn: ({ check, currency, amount, place }) =>

@@ -23,7 +23,9 @@ export async function fetchSecrets(ids: string, maxAttempts: number): Promise<Te
     try {
       const sending = client.send(new GetSecretValueCommand({ SecretId: id }), { abortSignal: readDeadline });
       const { SecretString } = await orAbort(sending, readDeadline);
-      return Object.entries(JSON.parse(SecretString ?? ""));
+      const json = JSON.parse(SecretString ?? "");
+      if (json === null || typeof json !== "object" || Array.isArray(json)) throw new TypeError();
+      return Object.entries(json);
     } catch (error) {
       const why = readDeadline.aborted ? (error as Error).message : causeOf(error as NodeJS.ErrnoException);
       throw new SecretsError(`SECRET_ID: ${id} could not be read: ${why}`);

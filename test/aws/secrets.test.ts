@@ -256,6 +256,8 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
     ["it is not there", {}, "ResourceNotFoundException: no secret of this name in this account and region"],
     ["it is not JSON", { secret: "hunter2" }, "it is not a JSON object"],
     ["it is null", { secret: null }, "it is not a JSON object"],
+    ["it is a JSON string", { secret: '"hunter2"' }, "it is not a JSON object"],
+    ["it is an array", { secret: ["hunter2"] }, "it is not a JSON object"],
     ["the role may not read it", { failure: [name, "User: KMS-reader may not"] }, `${name}, IAM: the role or its `],
     ["the role may not use its key", { failure: [name, "Access to KMS is denied"] }, `${name}, KMS: the role lacks `],
     ["the token is old", { failure: ["ExpiredTokenException", "hunter2"] }, "ExpiredTokenException"],

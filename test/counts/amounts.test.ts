@@ -108,6 +108,13 @@ it("shows 500 amounts at most, those of the most rows, and says so once", async 
   expect(log).toEqual([{ level: "warn", message: "evidence not read", of: "amounts", reason }]);
 });
 
+it("shows an amount without a currency, together with that of an empty one", async () => {
+  await run(insertRows({ id: "stuck_orders" }, 3));
+  await run("update orders set currency = case when id % 2 = 0 then '' end");
+  await runFile();
+  expect(await amounts()).toEqual({ "amount_at_risk{check=stuck_orders,currency=}": 30.15 });
+});
+
 it("fails no count, and says so, where a migration has taken a column away", async () => {
   const log = captureLog();
   await run(insertRows({ id: "stuck_orders" }, 1));
