@@ -39,22 +39,6 @@ func ExampleInTx() {
 	}
 }
 
-// Another isolation level is an option, as for sql.DB.BeginTx.
-func ExampleInTx_serializable() {
-	options := &sql.TxOptions{Isolation: sql.LevelSerializable}
-	err := ledgermetrics.InTx(ctx, db, options, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
-		result, err := tx.ExecContext(ctx, "update orders set status = 'paid' where id = $1 and status = 'pending'", 17)
-		if err != nil {
-			return nil, err
-		}
-		repaired, err := result.RowsAffected()
-		return ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired), err
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-}
-
 // In a transaction of your own. If another has repaired the order meanwhile, the update changes no row, and there are no
 // events.
 func ExampleEnqueue() {

@@ -1,12 +1,10 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"log"
 	"net/http"
 	"strings"
 	"sync"
@@ -20,12 +18,11 @@ import (
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
 )
 
-// Order can be deleted softly, as gorm does it.
+// Order is a row that is repaired.
 type Order struct {
 	ID        int
 	Status    string
 	UpdatedAt time.Time
-	DeletedAt gorm.DeletedAt
 }
 
 // openGorm returns gorm on a database with an empty outbox and three orders, with these settings.
@@ -231,34 +228,6 @@ func TestRetryRepeatsGormsTransactionAfterASerializationFailure(t *testing.T) {
 		}
 		expect(t, plain, paidAndEnqueued, `("1: stuck-order-1")`)
 	}
-}
-
-// gorm's logger prints each statement of gorm's. The events are not in them, and an id that was not taken is no
-// "record not found".
-func TestGormsLoggerPrintsNoEvents(t *testing.T) {
-	var printed bytes.Buffer
-	toBuffer := logger.New(log.New(&printed, "", 0), logger.Config{LogLevel: logger.Info})
-	db, plain := openGorm(t, gorm.Config{Logger: toBuffer}, postgres.Config{})
-	if err := db.Transaction(func(tx *gorm.DB) error { return repairBy(tx, 1) }); err != nil {
-		t.Error(err)
-	}
-	expect(t, plain, paidAndEnqueued, `("1: stuck-order-1")`)
-	text := printed.String()
-	if !strings.Contains(text, `UPDATE "orders"`) || strings.Contains(text, "reconciler.action") ||
-		strings.Contains(text, "not found") {
-		t.Error(text)
-	}
-}
-
-func TestGormRepairsNoSoftDeletedRow(t *testing.T) {
-	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
-	if err := db.Delete(&Order{}, 1).Error; err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Transaction(func(tx *gorm.DB) error { return repairBy(tx, 1) }); err != nil {
-		t.Error(err)
-	}
-	expect(t, plain, paidAndEnqueued, `(": ")`)
 }
 
 // HookedOrder is an order whose hook notes how many rows gorm says there that an update has changed.

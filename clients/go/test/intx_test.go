@@ -132,80 +132,26 @@ func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 	expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(6,12)")
 }
 
-func TestInTxRetriesADeadlock(t *testing.T) {
+// readme_test.go has the same with a guard.
+func TestTwoReconcilersThatFailTheSameOrphansCountEachOnceByAnID(t *testing.T) {
 	db := open(t)
-	withRepairs(t, db)
-	run(t, db, "insert into repairs values (1), (2)")
-	var group, bothHoldOne sync.WaitGroup
-	bothHoldOne.Add(2)
-	for worker := range 2 {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			attempts := 0
-			err := ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
-				attempts++
-				if _, err := tx.Exec("update repairs set status = 'done' where id = $1", 1+worker); err != nil {
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for number := range 60 {
+				err := ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+					events := ledgermetrics.Repairs(ledgermetrics.OrphanRefunds, 1)
+					_, err := ledgermetrics.EnqueueAs(ctx, tx, fmt.Sprintf("orphan-refund-%d", number), events...)
 					return nil, err
+				})
+				if err != nil {
+					t.Error(err)
 				}
-				if attempts == 1 {
-					bothHoldOne.Done()
-					bothHoldOne.Wait()
-				}
-				_, err := tx.Exec("update repairs set status = 'done' where id = $1", 2-worker)
-				return []ledgermetrics.Event{ledgermetrics.OrphanRefund()}, err
-			})
-			if err != nil {
-				t.Error(err)
 			}
-		}()
+		})
 	}
 	group.Wait()
-	expect(t, db, "select count(*) from ledger_metrics_outbox", "(2)")
-}
-
-func TestTwoReconcilersThatFailTheSameOrphansCountEachOnce(t *testing.T) {
-	db := open(t)
-	withRepairs(t, db)
-	run(t, db, "insert into repairs select * from generate_series(1, 60)")
-	events := []ledgermetrics.Event{ledgermetrics.Action(ledgermetrics.OrphanRefunds), ledgermetrics.OrphanRefund()}
-	byGuard := func(ctx context.Context, tx *sql.Tx, number int) ([]ledgermetrics.Event, error) {
-		result, err := tx.Exec("update repairs set status = 'failed' where id = $1 and status = 'pending'", number)
-		if err != nil {
-			return nil, err
-		}
-		if failed, err := result.RowsAffected(); err != nil || failed == 0 {
-			return nil, err
-		}
-		return events, nil
-	}
-	byID := func(ctx context.Context, tx *sql.Tx, number int) ([]ledgermetrics.Event, error) {
-		if _, err := tx.Exec("update repairs set status = 'failed' where id = $1", number); err != nil {
-			return nil, err
-		}
-		_, err := ledgermetrics.EnqueueAs(ctx, tx, fmt.Sprintf("orphan-refund-%d", number), events...)
-		return nil, err
-	}
-	for name, failOrphan := range map[string]func(context.Context, *sql.Tx, int) ([]ledgermetrics.Event, error){
-		"by a guard": byGuard, "by an id": byID,
-	} {
-		run(t, db, "delete from ledger_metrics_outbox; update repairs set status = 'pending'")
-		var group sync.WaitGroup
-		for range 2 {
-			group.Go(func() {
-				for number := 1; number <= 60; number++ {
-					err := ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
-						return failOrphan(ctx, tx, number)
-					})
-					if err != nil {
-						t.Error(name, err)
-					}
-				}
-			})
-		}
-		group.Wait()
-		expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(60,120)")
-	}
+	expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(60,120)")
 }
 
 type conflict struct{ error }

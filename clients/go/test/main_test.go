@@ -96,7 +96,7 @@ func newDatabase(server string) (address string, drop func(), err error) {
 		return "", drop, err
 	}
 	_, err = db.Exec(string(outbox) + `
-		create table orders (id int primary key, status text, updated_at timestamptz, deleted_at timestamptz)`)
+		create table orders (id int primary key, status text, updated_at timestamptz)`)
 	return parsed.String(), drop, err
 }
 

@@ -52,21 +52,6 @@ func TestTheREADMEsRepairCountsEachHonestRepair(t *testing.T) {
 	expect(t, plain, enqueuedEvents, "(reconciler.action,2) (reconciler.sweep,1)")
 }
 
-func TestGormCountsEachRowThatAnUpdateHasChanged(t *testing.T) {
-	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
-	for range 2 { // The second time, no row is pending.
-		err := db.Transaction(func(tx *gorm.DB) error {
-			repaired := tx.Model(&Order{}).Where("status = 'pending'").Update("status", "paid")
-			events := ledgermetrics.Repairs(ledgermetrics.StuckOrders, repaired.RowsAffected)
-			return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, events...)
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	expect(t, plain, "select jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(3)")
-}
-
 func TestTheREADMEsRepairCountsOnceSideBySide(t *testing.T) {
 	db, plain := openGorm(t, gorm.Config{PrepareStmt: true}, postgres.Config{})
 	var group sync.WaitGroup
