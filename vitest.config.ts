@@ -56,7 +56,7 @@ const longest = [
   "docs/without-aws",
   "commands/looks",
   "chaos/chaos",
-  "aws/first-hour",
+  "aws/steps",
   "commands/ledgers",
   "local/start",
 ];

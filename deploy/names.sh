@@ -1,32 +1,50 @@
-# The names of a stage on AWS, for the steps of docs/deploy.md. Copy this to names.sh beside README.md, which git
-# ignores, since it may have the gateway's password. Fill it in there, and load it into each new shell: . ./names.sh
-# A second stage gets a copy of its own, such as names-staging.sh. A step stops if a name that it needs is empty.
+# The names of a stage on AWS. `deploy/aws.sh names STAGE` makes names-STAGE.sh from this file: readable for you alone,
+# since it may have the gateway's password, and ignored by git. Write each value between its quotes.
+# shellcheck shell=bash disable=SC2034 # deploy/aws.sh reads them.
 
-stage='prod'     # each stage has a database of its own
-database=''      # HOST:5432/DATABASE, with the host's name as RDS prints it: the writer endpoint of a cluster, or the
-                 # endpoint of an instance outside Aurora
-admin=''         # the login that is to install it: RDS' master, or another that may create roles
-schema='public'  # the ledger's schema
-timezone='UTC'   # the time zone of timestamps that are stored without one
-gateway=''       # the Pushgateway: https://push.example.com, or https://user:password@push.example.com. In a user or
-                 # password, write @ / ? # % : ' " \ as %40 %2F %3F %23 %25 %3A %27 %22 %5C. For VictoriaMetrics, it
-                 # is http://HOST:8428/api/v1/import/prometheus
-token=''         # a bearer token of the gateway, if it asks for one
-topic=''         # the ARN of the alarms' SNS topic, or none: then they notify nobody
-repository=''    # where people read these files, for links in alerts: https://github.com/OWNER/NAME/blob/main
-grafana=''       # your Grafana, for links in alerts: https://grafana.internal
-alertmanager=''  # the configuration file of your Alertmanager, or a copy of it on this machine
-authority=''     # the CA file for Postgres' certificate, if Postgres is not on RDS or Aurora; otherwise empty
-export AWS_REGION='eu-central-1'
+# The database
+region='eu-central-1' # where the functions run: the database's region
+database=''           # HOST:5432/DATABASE, with the host's name as RDS prints it: the writer endpoint of a cluster, or
+                      # the endpoint of an instance outside Aurora
+admin=''              # the login that installs: RDS' master, or another that may create roles. Write none if your DBA
+                      # runs config/postgres/install.sql
+reader=''             # for the look before the installation: a login that reads the ledger, such as your backend's
+schema='public'       # the ledger's schema. If your tables or columns have other names, see docs/what-counts.md
+timezone='UTC'        # the zone in which the backend writes times without a zone. The look says whether there are any
 
-export AWS_PAGER='' # So that aws opens no pager in the middle of a step.
-unset DATABASE_URL LEDGER_SCHEMA LEDGER_TIMEZONE PGPASSWORD PUSHGATEWAY_URL PUSHGATEWAY_TOKEN STAGE WEBHOOK_SECRET
-ca=${authority:-$HOME/rds.pem}
-export NODE_EXTRA_CA_CERTS="$ca" PGSSLROOTCERT="$ca" PGSSLMODE=verify-full
-if [ -e "$ca" ]; then :
-elif [ "$authority" ]; then
-  unset stage database # So that no step runs.
-  echo "authority names no file: $authority. Write its whole path, without ~, and load your names again." >&2
-else
-  curl -sSfo "$ca.part" https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem && mv "$ca.part" "$ca"
-fi
+# The gateway
+gateway=''            # the Pushgateway: https://push.internal, or https://user:password@push.internal. In a user or
+                      # password, write @ / ? # % : ' " \ as %40 %2F %3F %23 %25 %3A %27 %22 %5C. VictoriaMetrics has
+                      # http://HOST:8428/api/v1/import/prometheus. If there is no gateway yet: docs/networks.md
+token=''              # a bearer token of the gateway, if it asks for one
+
+# Links in alerts, and the addresses of people on call
+repository=''         # where people read these files: https://github.com/OWNER/NAME/blob/main
+grafana=''            # your Grafana: https://grafana.internal
+prometheus=''         # your Prometheus: https://prometheus.internal. Only `oncall` needs this and the next two
+alertmanager=''       # your Alertmanager: https://alertmanager.internal
+hyperswitch=''        # Hyperswitch's API: https://hyperswitch.internal
+
+# The names from here on go into the stage's block in stages.yml. An empty one leaves the line that is there. It may
+# have further lines, such as tags: serverless.yml explains each.
+alarmTopicArn=''      # the SNS topic of CloudWatch's alarms, or none: then they notify nobody. docs/alarms.md makes one
+
+# A VPC, if Postgres or the gateway has no public address: docs/networks.md
+subnetIds=''          # subnet-0123abcd, subnet-4567abcd
+securityGroupIds=''   # sg-0123abcd
+
+# No public URL: aws_iam for senders that AWS knows, off for senders that invoke the function. docs/networks.md
+urlAuthorizer=''
+
+# An account with a small limit: how many receivers may run at once; it is 5. Write off if deploy/aws.sh says that the
+# account's limit is too low
+receiverConcurrency=''
+
+# A permissions boundary that your organisation requires on every role. deploy/role.sh writes the one of its role
+permissionsBoundaryArn=''
+
+# Passwords in the place of IAM: write no if Postgres is not on RDS or Aurora, or if you want them. docs/passwords.md
+iam='yes'
+authority=''          # the CA file of Postgres' certificate, as a whole path, if Postgres is not on RDS or Aurora
+
+# A second stage: run `deploy/aws.sh names STAGE` for it. It has a database of its own; it may share the gateway.

@@ -46,7 +46,7 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   const service = String(await resolveVariable("self:service"));
   const defaults = (await resolveConfigurationProperty(["params", "default"])) as Block;
   const stages = await resolveVariable("file(stages.yml), null");
-  const { params, named } = readParams(stage, stages, defaults, options);
+  const params = readParams(stage, stages, defaults, options);
   checkValues(params, `${service}-${stage}-receiver`);
 
   const subnetIds = list(params.subnetIds);
@@ -78,7 +78,6 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     alarmActions: params.alarmTopicArn === "none" ? [] : [params.alarmTopicArn],
     unknownPattern,
     mismatchPattern,
-    named,
   };
 }
 
@@ -101,11 +100,8 @@ const mismatchPattern = `{ ${Object.values(mismatches)
 /** What a function logs in to Postgres as: commands/declared-rights.ts has this role. */
 const loginOf = (functionName: FunctionName) => `veza_ledger_${functionName}`;
 
-/**
- * Merges the params of a stage over the defaults, and tells which of them the stage names. Refuses unknown params, and
- * params on the command line.
- */
-function readParams(stage: string, stages: unknown, defaults: Block, options: Serverless["options"]) {
+/** Merges the params of a stage over the defaults. Refuses unknown params, and params on the command line. */
+function readParams(stage: string, stages: unknown, defaults: Block, options: Serverless["options"]): Params {
   const block = isBlock(stages) ? stages[stage] : undefined;
   if (!isBlock(block)) {
     const file =
@@ -127,8 +123,7 @@ function readParams(stage: string, stages: unknown, defaults: Block, options: Se
   if (problems.length > 0) throw failure(problems);
   const values = { ...defaults, ...block };
   const texts = textParams.map((name) => [name, String(values[name] ?? "").trim()]);
-  const params: Params = { ...Object.fromEntries(texts), tags: values.tags };
-  return { params, named: Object.keys(block) };
+  return { ...Object.fromEntries(texts), tags: values.tags };
 }
 
 const isBlock = (value: unknown): value is Block =>
@@ -215,7 +210,7 @@ function checkValues(params: Params, longestName: string): void {
 }
 
 /** An error with one line of problems. Serverless prints an error's stack, which would tell a deployer nothing. */
-export function failure(problems: string[]): Error {
+function failure(problems: string[]): Error {
   const error = new Error(problems.join("; "));
   error.stack = error.message;
   return error;

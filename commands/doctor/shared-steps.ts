@@ -6,7 +6,7 @@ export const haveAnOwnedView = "let a role without a login own a view: docs/what
 export const correctRows = `correct these rows and what writes them, or ${readAView}`;
 export const installAgain = "run config/postgres/schema.sql and roles.sql again: docs/settings.md";
 export const installForIam =
-  "run step 2 of docs/deploy.md again: its -v iam=yes grants rds_iam, or says which other stage has a password";
+  "run step 3 of docs/deploy.md again: its -v iam=yes grants rds_iam, or says which other stage has a password";
 
 /** psql's options that run schema.sql and roles.sql for a ledger in these schemas, as one word of a shell each. */
 export const schemaOption = (schemas: readonly string[]): string =>

@@ -1,12 +1,7 @@
 // When alerts fire, and what they say, by both engines' tools; and what the rules, the route and the links share.
-import { execFile } from "node:child_process";
-import { cp, readFile } from "node:fs/promises";
-import path from "node:path";
-import { promisify } from "node:util";
+import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { checks } from "../../lib/counts/checks.ts";
-import { needs } from "../helpers/needs.ts";
-import { blocksOf } from "../helpers/pages.ts";
 import { unitTest, unitTestsIn, writeTests } from "../helpers/rule-tests.ts";
 import { type AlertRule, isAlert, shippedGroups } from "../helpers/rules.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -85,22 +80,5 @@ it("every alert has links to the dashboard and to its own page of the runbook", 
   for (const { alert, annotations } of alerts) {
     expect(annotations.dashboard_url).toMatch(/^https:\/\/[^/]+\/d\/veza-ledger/);
     expect(annotations.runbook_url).toMatch(new RegExp(`^https://.+/docs/runbook/${alert}\\.md$`));
-  }
-});
-
-it("the command of docs/deploy.md leaves no address to replace in what people load", await needs("bash"), async () => {
-  const folder = await newFolder();
-  await cp("config", path.join(folder, "config"), { recursive: true });
-  const command = (await blocksOf("docs/deploy.md", "sh")).find((block) => block.includes("links=")) ?? "";
-  const names = "repository=https://github.com/you/veza-ledger-metrics/blob/main grafana=https://grafana.internal";
-  await promisify(execFile)("bash", ["-euo", "pipefail", "-c", `${names}; ${command}`], { cwd: folder });
-  for (const [file, source] of [
-    ["ledger.yml", "config/alertmanager/ledger.yml"],
-    ["ledger.json", "config/grafana/ledger.json"],
-  ] as const) {
-    const text = await readFile(path.join(folder, "dist", file), "utf8");
-    expect(text).toMatch(/https:\/\/github\.com\/you\/veza-ledger-metrics\/blob\/main\/docs\/runbook\//);
-    expect(text).not.toMatch(/https:\/\/(repository|grafana)\.example/);
-    expect(await readFile(path.join(folder, source), "utf8")).toBe(await readFile(source, "utf8"));
   }
 });

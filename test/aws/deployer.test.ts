@@ -60,6 +60,28 @@ it("lets no other account use or change a function by name", () => {
   expect(allows(rights, "lambda:PutResourcePolicy", resources.lambda ?? "")).toBe(false);
 });
 
+it("puts a function into the networks that deploy/role.sh names, and into no other", () => {
+  for (const action of ["lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"]) {
+    const may = (keys: Record<string, string>) => allows(rights, action, resources.lambda ?? "", keys);
+    const named = { "lambda:SubnetIds": "subnet-of-no-stage", "lambda:SecurityGroupIds": "sg-of-no-stage" };
+    const other = { "lambda:SubnetIds": "subnet-1", "lambda:SecurityGroupIds": "sg-1" };
+    const ways = [
+      {},
+      named,
+      other,
+      { ...named, "lambda:SecurityGroupIds": "sg-1" },
+      { "lambda:SubnetIds": "subnet-1" },
+    ];
+    expect([action, ...ways.map(may)]).toEqual([action, true, true, false, false, false]);
+  }
+});
+
+it("changes rules of EventBridge, and who may send events to none of its buses", () => {
+  for (const action of ["PutPermission", "PutEvents", "CreateEventBus", "CreateArchive", "CreateConnection"]) {
+    expect([action, allows(rights, `events:${action}`, resources.events ?? "")]).toEqual([action, false]);
+  }
+});
+
 it("passes its roles to Lambda alone, and the stacks no other role", () => {
   const passes = (service: string, passed = role) =>
     allows(rights, "iam:PassRole", passed, { "iam:PassedToService": `${service}.amazonaws.com` });
@@ -73,7 +95,7 @@ const resources: Record<string, string> = {
   cloudformation: arn("cloudformation", `stack/${prod}/1`),
   s3: `arn:aws:s3:::${prod}-bucket`,
   lambda: arn("lambda", `function:${prod}-sampler`),
-  events: arn("events", `rule/${prod}-SamplerEventsRuleSchedule1-1ABC`),
+  events: arn("events", `rule/${prod}-tick`),
   logs: arn("logs", `log-group:/aws/lambda/${prod}-sampler:log-stream:`),
   cloudwatch: arn("cloudwatch", `alarm:${prod}-sampler-silent`),
   iam: role,
@@ -108,7 +130,7 @@ it.each([
   ],
   [
     "calls that name no resource",
-    "cloudformation:ValidateTemplate logs:DescribeLogGroups ec2:DescribeSubnets ec2:DescribeSecurityGroups",
+    "cloudformation:ValidateTemplate lambda:GetAccountSettings logs:DescribeLogGroups ec2:DescribeSubnets ec2:DescribeSecurityGroups",
     // Without the last, CloudFormation does not wait until a removed function's network interfaces are gone.
     "ec2:DescribeVpcs ec2:DescribeNetworkInterfaces",
   ],

@@ -1,8 +1,6 @@
-// npm run test:docs: a newcomer's walk through the README and docs/deploy.md, command by command, in a copy of the
-// project. test/aws/first-hour.test.ts walks the way of docs/deploy.md to AWS. `npm ci` has run already: .ci/run has it
-// in a fresh copy.
+// npm run test:docs: a newcomer's walk through the README, command by command, in a copy of the project.
+// test/aws/steps.test.ts walks the way of docs/deploy.md to AWS. `npm ci` has run already: .ci/run has it in a fresh copy.
 import { readFile } from "node:fs/promises";
-import path from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { copyProject } from "../helpers/copy.ts";
 import { withoutSettings } from "../helpers/environment.ts";
@@ -13,7 +11,7 @@ import { type Program, runProgram } from "../helpers/processes.ts";
 const commandsOf = async (page: string, heading: string) =>
   (await blocksOf(page, "sh", heading)).flatMap((block) => block.replaceAll("\\\n", "").trimEnd().split("\n"));
 
-it("leads to the page of the demo, to counts on one's own ledger, and to links", async () => {
+it("leads to the page of the demo, and to counts on one's own ledger", async () => {
   const folder = await copyProject();
   const environment = { ...withoutSettings, CI: undefined, VITEST: undefined, NODE_ENV: undefined };
   const run = (command: string, more: Record<string, string> = {}) =>
@@ -40,11 +38,6 @@ it("leads to the page of the demo, to counts on one's own ledger, and to links",
   expect(await outputOf(run(first.replace(/postgres:.*/, `'${ledger}'`)))).toMatch(
     /^[!✓] stuck_orders +\d+, the oldest /m,
   );
-
-  const links = (await blocksOf("docs/deploy.md", "sh", "Steps")).find((block) => block.includes("links=")) ?? "";
-  const names = "repository=https://github.com/you/veza-ledger-metrics/blob/main grafana=https://grafana.internal";
-  await outputOf(run(`${names}; ${links}`));
-  expect(await readFile(path.join(folder, "dist/ledger.yml"), "utf8")).toContain("grafana.internal");
 
   stack.child.kill("SIGINT");
   expect(await outputOf(stack)).toContain("Nothing is left running");

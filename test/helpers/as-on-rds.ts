@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import postgres from "postgres";
 import { runSqlFiles } from "../../commands/sql.ts";
@@ -63,6 +63,8 @@ export async function startAsOnRds() {
     as: (login: string, database = "ledger") => urlOf(login, database, "verify-full"),
     /** The file of its certificate authority. */
     ca: certificates.ca,
+    /** The same as a text. */
+    certificates: await readFile(certificates.ca, "utf8"),
     /** Runs statements as the superuser, whom RDS keeps to itself, unless told otherwise. */
     run,
     stop: () => server.stop(),

@@ -32,11 +32,15 @@ const matches = (pattern: string, text: string) =>
       .replaceAll("?", ".")}$`,
   ).test(text);
 
-/** The operators of conditions that the policies have. A key that a request lacks matches nothing. */
+/**
+ * The operators of conditions that the policies have. A key that a request lacks matches nothing, but for an operator of
+ * all values: there are none that do not match.
+ */
 const operators: Record<string, (wanted: string, given: string) => boolean> = {
   StringEquals: (wanted, given) => wanted === given,
   ArnEquals: matches,
   ArnLike: matches,
+  "ForAllValues:StringEquals": (wanted, given) => wanted === given,
 };
 
 function holds(condition: Record<string, Record<string, Texts>>, keys: Keys): boolean {
@@ -45,7 +49,8 @@ function holds(condition: Record<string, Record<string, Texts>>, keys: Keys): bo
     if (!compare) throw new Error(`${name} is not known here`);
     return Object.entries(wanted).every(([key, values]) => {
       const given = keys[key];
-      return given !== undefined && [values].flat().some((value) => compare(value, given));
+      if (given === undefined) return name.startsWith("ForAllValues:");
+      return [values].flat().some((value) => compare(value, given));
     });
   });
 }

@@ -1,0 +1,179 @@
+// deploy/aws.sh from a fresh clone to the first gauge and the first 200, on databases as RDS has them.
+import { readdir, readFile, stat } from "node:fs/promises";
+import path from "node:path";
+import postgres from "postgres";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
+import { fillWithIam, startAsOnRds } from "../helpers/as-on-rds.ts";
+import { names, newClone } from "../helpers/aws.ts";
+import { scrape, wipe } from "../helpers/gateway.ts";
+import { startLambda } from "../helpers/lambda.ts";
+import { needs } from "../helpers/needs.ts";
+import { functionIn, packageService } from "../helpers/packages.ts";
+import { blocksOf } from "../helpers/pages.ts";
+import { awsCredentials, startRds } from "../helpers/rds.ts";
+import { startReceiver } from "../helpers/receiver.ts";
+import { fakeSecretsManager } from "../helpers/secrets.ts";
+import { httpServer } from "../helpers/servers.ts";
+
+const rows = `insert into veza.orders (status, hyperswitch_payment_id, created_at) values
+  ('pending', 'pay', now() - interval '1 hour'), ('paid', 'pay', now())`;
+
+/** A clone whose stage is deployed on this machine, as CloudFormation and Lambda would on AWS. */
+async function startStage(stage: string, environment: Record<string, string>) {
+  onTestFinished(() => wipe(stage));
+  let sampler: Awaited<ReturnType<typeof startLambda>> | undefined;
+  const server = await httpServer(async ({ url }, response) => {
+    if (url === "/invoke") return response.end(JSON.stringify((await sampler?.invoke({}))?.result));
+    if (!sampler) {
+      const packaged = await packageService(stage, (await clone.stages())[stage]);
+      sampler = await startLambda(packaged, "sampler", environment);
+      const { Variables } = functionIn(packaged, "receiver").Environment;
+      await clone.answer("url", (await startReceiver({ ...Variables, ...environment })).url);
+      await clone.answer("stack", "CREATE_COMPLETE");
+    }
+    response.end("Service deployed to stack\n");
+  });
+  const clone = await newClone(stage, server, environment);
+  await fakeSecretsManager(clone.secrets);
+  return clone;
+}
+
+/** The page's own lines, with this stage. */
+const lines = (await blocksOf("docs/deploy.md", "sh", "Steps")).join("").replaceAll("prod", "STAGE");
+const [nameIt, look, setUp] = lines
+  .trim()
+  .split("\n")
+  .map((line) => (stage: string) => line.replaceAll("STAGE", stage));
+
+/** Fills in the names, and follows the page. Resolves to what the steps printed. */
+async function walk(clone: Clone, stage: string, filledIn: Record<string, string>, stops: [string, string][] = []) {
+  expect((await clone.run(nameIt?.(stage) ?? "")).output).toMatch(/^Nothing was changed\. [\s\S]* database is empty: /);
+  expect((await clone.fillIn(filledIn)).output).toMatch(/^All names that the steps need are in names-/);
+  expect((await stat(path.join(clone.project, `names-${stage}.sh`))).mode & 0o777).toBe(0o600);
+  const looked = await clone.run(look?.(stage) ?? "", "veza_app\n");
+  expect(looked.output).toMatch(
+    /^There is no secret of this stage yet[\s\S]*^✓ stuck_orders +1, the oldest 60 min old$/m,
+  );
+  expect(clone.secrets).not.toHaveProperty(`${service}/${stage}/sampler`);
+  // Ctrl-C in each step; the line is run again, and goes on from there.
+  for (const [step, AWS_STOPS] of stops) {
+    const line = clone.start(setUp?.(stage) ?? "", "master\n", { AWS_STOPS });
+    await clone.stopped();
+    line.signal("SIGINT");
+    const { exitCode, output } = await line.ended;
+    expect([exitCode, output.trim().split("\n").at(-1)]).toEqual([
+      130,
+      expect.stringMatching(`^Stopped at: ${step}\\. `),
+    ]);
+    expect(await readdir(clone.project)).not.toContain("stages.yml.part");
+  }
+  const { exitCode, output } = await clone.run(setUp?.(stage) ?? "", "master\n");
+  expect([exitCode, output.match(/^✗.*|^.*ERROR.*$/gm)], output).toEqual([0, null]);
+  expect(output).toMatch(/^✓ login +veza_ledger_sampler$[\s\S]*^✓ login +veza_ledger_receiver$/m);
+  expect(output).toContain('{"stuck_orders":1,"stuck_refunds":0');
+  expect(output).toContain("Recorded. It is on the gateway.");
+  expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
+  // A random secret is this long. None is in what is printed, or in what was a command line.
+  expect(`${output}${await clone.calls()}`).not.toMatch(/whsec_|[0-9a-f]{48}/);
+  return output;
+}
+
+const service = "veza-ledger-metrics";
+const secretOf = ({ secrets }: { secrets: Record<string, string> }, stage: string, name: string) =>
+  JSON.parse(secrets[`${service}/${stage}/${name}`] ?? "{}") as Record<string, string>;
+
+type Clone = Awaited<ReturnType<typeof startStage>>;
+
+/** Everything that a second run must leave as it is. */
+const stateOf = async (clone: Clone, stage: string) => [
+  await clone.stages(),
+  secretOf(clone, stage, "sampler"),
+  secretOf(clone, stage, "receiver"),
+  await readFile(path.join(clone.project, "dist/ledger.yml"), "utf8"),
+];
+
+describe(
+  "leads, line by line of docs/deploy.md, to the first gauge and the first 200:",
+  await needs("openssl", "psql"),
+  () => {
+    it("with passwords; again, it changes nothing; and it names what differs from the names", async () => {
+      const rds = await startAsOnRds();
+      onTestFinished(() => rds.stop());
+      await rds.run(rows);
+      const stage = "first-hour";
+      const clone = await startStage(stage, { NODE_EXTRA_CA_CERTS: rds.ca });
+      const database = `${rds.address}/ledger?sslmode=verify-full`;
+      const filledIn = { ...names, database, gateway: inject("pushgatewayUrl"), iam: "no", authority: rds.ca };
+      const first = await walk(clone, stage, { ...filledIn, alarmTopicArn: "none" });
+      expect(first).toMatch(/^Set: the password of veza_ledger_sampler\nSet: .*_receiver$/m);
+      expect(first).toContain("- CloudWatch's alarms notify nobody");
+      expect(await clone.stages()).toEqual({ [stage]: { region: "eu-central-1", alarmTopicArn: "none" } });
+      expect(secretOf(clone, stage, "sampler")).toEqual({
+        DATABASE_URL: expect.stringMatching(/^postgres:\/\/veza_ledger_sampler:[0-9a-f]{48}@127/),
+        LEDGER_SCHEMA: "veza",
+        LEDGER_TIMEZONE: "UTC",
+        CA_CERTIFICATES: rds.certificates,
+        PUSHGATEWAY_URL: inject("pushgatewayUrl"),
+        STAGE: stage,
+      });
+
+      const before = await stateOf(clone, stage);
+      const again = await clone.run(setUp?.(stage) ?? "", "", { PGPASSWORD: "master" });
+      expect([again.exitCode, await stateOf(clone, stage)], again.output).toEqual([0, before]);
+      expect(again.output.match(/^(Kept|Made|Set|!|stages\.yml): .*/gm)).toEqual([
+        `Kept: ${service}/${stage}/sampler`,
+        `Kept: ${service}/${stage}/receiver`,
+        "Kept: the password of veza_ledger_sampler",
+        "Kept: the password of veza_ledger_receiver",
+      ]);
+
+      // A topic reaches stages.yml after `none`. A secret is kept.
+      await clone.fillIn({ ...filledIn, token: "t0ken" });
+      const wrong = await clone.run(setUp?.(stage) ?? "", "wrong\n");
+      expect(wrong.exitCode).not.toBe(0);
+      expect(wrong.output).toContain(`stages.yml: alarmTopicArn is ${names.alarmTopicArn}, and was none\n`);
+      expect(wrong.output).toMatch(
+        /password authentication failed for user "master"\nStopped at: database\. .* same line/,
+      );
+      // A password that was changed in the secret is what Postgres gets: rotation by hand.
+      const id = `${service}/${stage}/sampler`;
+      clone.secrets[id] = (clone.secrets[id] ?? "").replace(/:[0-9a-f]{48}@/, ":another@");
+      const { exitCode, output } = await clone.run(setUp?.(stage) ?? "", "master\n");
+      expect([exitCode, output.match(/^Set: .*/gm)]).toEqual([0, ["Set: the password of veza_ledger_sampler"]]);
+      expect(output).toContain("! It differs from your names in PUSHGATEWAY_TOKEN. If these are right, correct");
+      expect(output).not.toMatch(/t0ken|:another@/);
+      expect(secretOf(clone, stage, "sampler")).not.toHaveProperty("PUSHGATEWAY_TOKEN");
+      // Not where another stage has it, too.
+      await rds.run("create database other");
+      await rds.run("grant connect on database other to veza_ledger_sampler");
+      clone.secrets[id] = (clone.secrets[id] ?? "").replace(":another@", ":third@");
+      const shared = await clone.run(setUp?.(stage) ?? "", "master\n");
+      expect(shared.output).toContain("No password was changed: veza_ledger_sampler is in use in other, too. Copy");
+    });
+
+    it("with IAM, without a password", async () => {
+      const rds = await startRds(fillWithIam);
+      const admin = postgres(rds.superuserUrl.replace(/\w+$/, "ledger"), { max: 1 });
+      onTestFinished(() => admin.end());
+      await admin.unsafe(rows);
+      const stage = "first-hour-iam";
+      const onAws = { ...awsCredentials, NODE_EXTRA_CA_CERTS: rds.certificatesFile };
+      const clone = await startStage(stage, onAws);
+      const filledIn = { ...names, database: `${rds.address}/ledger`, gateway: inject("pushgatewayUrl") };
+      const output = await walk(clone, stage, { ...filledIn, authority: rds.certificatesFile }, [
+        ["IAM", "rds modify-db-instance"],
+        ["database", "-f config/postgres"],
+        ["secrets", "create-secret --name veza-ledger-metrics/first-hour-iam/receiver"],
+        ["look", "doctor -- receiver"],
+        ["deploy", "npx serverless deploy"],
+        ["tick", "lambda invoke"],
+        ["ping", "send -- ping"],
+      ]);
+      expect(await clone.stages()).toMatchObject({ [stage]: { databaseResourceId: "db-ABCDEFGHIJKL01234" } });
+      expect(output).not.toContain("Set: the password");
+      expect((await clone.calls()).match(/^rds modify-db-instance/gm)).toHaveLength(2); // The first was broken off.
+      expect(rds.logins.length).toBeGreaterThan(3);
+      expect(rds.logins.filter(({ problem }) => problem)).toEqual([]);
+    });
+  },
+);
