@@ -221,8 +221,8 @@ func TestASuccessBetweenFailuresIsNoOutage(t *testing.T) {
 
 func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
 	db := open(t)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts) values
-		('often', '[]', 100000), ('asked', '[]', 0), ('other', '[]', 0)`)
+	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, last_error) values
+		('often', '[]', 100000, null), ('asked', '[]', 0, null), ('other', '[]', 1, 'an earlier failure')`)
 	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
 		switch idOf(r) {
 		case "asked":
@@ -239,7 +239,7 @@ func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
 		claimed_until, last_error like '%: delivery ' || id || ' rejected with 503: %'
 		from ledger_metrics_outbox where id <> 'other' order by id`,
 		"(asked,1,600,,,t) (often,100001,50,,,t)")
-	expect(t, db, "select attempts, sent_at is not null, last_error from ledger_metrics_outbox where id = 'other'", "(1,t,)")
+	expect(t, db, "select attempts, sent_at is not null, last_error from ledger_metrics_outbox where id = 'other'", "(2,t,)")
 }
 
 func TestARowThatIsSetAsideByHandStaysAside(t *testing.T) {
