@@ -30,10 +30,7 @@ export function rememberLogin() {
     } catch (error) {
       if (!isPasswordRefused(error)) throw error;
     }
-    // Postgres now refuses `first`, even where it was the last good login. It has not refused another user with the
-    // same password: where the secret names a new user, the last good user may still log in.
-    const isRefused = good?.username === first.username && good.password === first.password;
-    const earlier = isRefused ? undefined : good;
+    const earlier = good?.password === first.password ? undefined : good; // Postgres now refuses that password.
     const latest = await findDatabase(true).catch((unread) => {
       if (earlier) return first;
       throw unread;

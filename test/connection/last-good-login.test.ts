@@ -78,16 +78,6 @@ it("logs in with it where the secret cannot be read again, and fails where there
   expect(log).toMatchObject([{ level: "warn" }]);
 });
 
-it("logs in as the last user that did, where another with the same password cannot yet", async () => {
-  const log = captureLog();
-  let current = right();
-  const { ask } = keep(() => current);
-  await ask();
-  current = { ...right(), username: "next" };
-  expect(await ask()).toHaveLength(1);
-  expect(log).toMatchObject([{ level: "warn" }]);
-});
-
 it("takes no more than the login from memory: the secret may name another database by now", async () => {
   captureLog();
   let current = right();

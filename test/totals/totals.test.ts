@@ -99,21 +99,6 @@ it.each([
   expect(await totals()).toEqual({ veza_reconciler_actions_total: "1" });
 });
 
-it("names the digests where words cannot tell", async () => {
-  const { sql } = await open();
-  await recordDelivery(sql, delivery("a", of([action("stuck_orders"), orphanRefund, sweep(1), sweep(3)])));
-  const other = delivery("a", of([orphanRefund, action("stuck_orders"), sweep(2), sweep(2)]));
-  await expect(recordDelivery(sql, other)).rejects.toThrow(
-    /: counted under this id: [0-9a-f]{64}; this delivery: [0-9a-f]{64}$/,
-  );
-});
-
-it("takes a sweep for a replay of what a receiver recorded that did not know its phase", async () => {
-  const { sql } = await open();
-  expect(await recordDelivery(sql, delivery("a", of([sweep(1)])))).toBe("recorded");
-  expect(await recordDelivery(sql, delivery("a", of([sweep(1, "stuck_orders")])))).toBe("duplicate");
-});
-
 it("knows a replay of what a process of today has recorded: its digest stays as it is", async () => {
   const { sql } = await open();
   const events = [action("stuck_orders"), orphanRefund, sweep(1.5)];
