@@ -55,10 +55,8 @@ export const ofStuckOrders = (shipped: RuleGroup[], back = "10m"): RuleGroup[] =
   shipped.map(({ rules, ...group }) => ({
     ...group,
     rules: rules
-      .filter(({ record = "", alert = "" }) =>
-        /:nearly_stuck:|:inserted|:over_a_fifth:|:overdue:|StuckOrders/.test(record + alert),
-      )
-      .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:1m]", `[${back}:1m]`) })),
+      .filter(({ record = "", alert = "" }) => /:nearly_stuck:|:late:|StuckOrders/.test(record + alert))
+      .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:", `[${back}:`) })),
   }));
 
 interface Played {

@@ -11,7 +11,7 @@ interface Told {
   means: string;
   /** A sentence: what is lost meanwhile. */
   lost: string;
-  /** What to ask first, on the tile. */
+  /** What to ask first, in the alert and on the tile. */
   hint: string;
   /** Columns, besides id and time, by which people find a row at the provider, with their types in its list. */
   shows?: Record<string, "text" | "timestamptz">;

@@ -23,7 +23,7 @@ const filledIn = (template: string, words: Record<string, string>) =>
 /** The alerts of a check by alerts-of-checks.yml. */
 function alertRules(check: Check, template: string): string {
   const { id, table, overdueAfter, waitsForWebhook } = check;
-  const { severity, noun, means, lost } = told[id];
+  const { severity, noun, means, lost, hint } = told[id];
   const nobody = isRepaired(check) ? "" : " The reconciler does not repair them.";
   const rules = [partOf(template, "alert of a check"), waitsForWebhook ? partOf(template, "lost webhooks") : ""];
   return filledIn(rules.filter(Boolean).join("\n"), {
@@ -31,11 +31,11 @@ function alertRules(check: Check, template: string): string {
     CHECK: id,
     SEVERITY: severity,
     NOUN: overdueAfter ? `${noun} for over ${overdueAfter}` : noun,
-    MEANS: `${means} ${lost}${nobody}`,
+    MEANS: `${means} ${lost}${nobody} List them (\`rows ${id}\`). ${hint}`,
     ROWS: table.charAt(0).toUpperCase() + table.slice(1),
     LATE:
       `Over a fifth of the ${table} of an hour waited so long: most likely, webhooks are lost. The reconciler may ` +
-      `repair these ${table} in time, so that none is stuck.`,
+      `repair these ${table} in time, so that none is stuck. See whether we answer Hyperswitch's webhooks with errors.`,
   });
 }
 

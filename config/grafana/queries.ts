@@ -91,11 +91,10 @@ export const oldestAge =
 export const outboxOldest = `max by (stage) (${outboxMetric.oldest}{${ofStage}})`;
 
 /**
- * 1 where the rules know how often rows come in and the evidence is there, 2 where the alert fires, else 0. `^ 0` makes
- * a 1 of any value.
+ * 1 where the rules know how often rows come in and the evidence is there, 2 where the alert fires, else 0.
  */
 export const watched =
-  `max by (check, stage) ((last_over_time(veza_ledger:unwatched:usual{${ofStage}}[15m]) ^ 0` +
+  `max by (check, stage) ((last_over_time(veza_ledger:check_inserted:rows_per_watched_5m{${ofStage}}[15m]) > bool 0` +
   ` and ${blindnessMetric.evidenceSuccess}{${ofStage}} == 1 or ${blindnessMetric.evidenceSuccess}{${ofStage}} * 0)` +
   ` and on (stage) ${fresh}` +
   ` or ${firing(', alertname="VezaLedgerCheckBlind", check!=""')} * 2)`;

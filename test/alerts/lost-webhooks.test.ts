@@ -11,7 +11,7 @@ const startHour = 9;
 /** In minutes since then. */
 const noon = (12 - startHour) * 60;
 const lossEnds = noon + 6 * 60;
-const lastMinute = lossEnds + 3 * 60;
+const lastMinute = lossEnds + 5 * 60;
 const [nearlyMinutes, staleMinutes, overdueMinutes] = [25, 30, 40];
 
 /** What the gateway shows. */
@@ -162,15 +162,15 @@ it.each(losses)("tells within 50 minutes that all webhooks are lost, until it is
   expect(first - noon).toBeLessThanOrEqual(50);
   expect(last, "no RESOLVED before the loss ends").toBeGreaterThan(lossEnds);
   expect(late, "no RESOLVED in the middle").toHaveLength(last - first + 1);
-  expect(last - (lastNearlyStuck.get(stageOf(history)) ?? 0)).toBeLessThan(120);
+  expect(last - (lastNearlyStuck.get(stageOf(history)) ?? 0)).toBeLessThan(210);
 });
 
-it("tells of a loss beside a reconciler that is dead by both reasons within 5 minutes, and of nothing after the mend", () => {
+it("tells of a loss beside a reconciler that is dead by both reasons within 5 minutes, and of nothing new after the mend", () => {
   const { overdue, late } = firingOf(dead);
   expect((overdue[0] ?? 0) - noon).toBeLessThanOrEqual(50);
   expect(Math.abs((late[0] ?? 0) - (overdue[0] ?? 0))).toBeLessThanOrEqual(5);
   for (const minutes of [overdue, late]) expect(minutes).toHaveLength((minutes.at(-1) ?? 0) - (minutes[0] ?? 0) + 1);
-  expect(late.at(-1)).toBeLessThan(noon + 180);
+  expect((late.at(-1) ?? 0) - (lastNearlyStuck.get(stageOf(dead)) ?? 0)).toBeLessThan(210);
 });
 
 describe("wakes nobody where 1 % of the webhooks of a busy shop are late", () => {
@@ -191,8 +191,8 @@ it("wakes nobody where two ticks cannot read what is accepted", () => {
 
 it("reads no event of the reconciler, and compares with the threshold of each check that waits for webhooks", async () => {
   const rules = (await shippedGroups()).flatMap(({ rules }) => rules) as { record?: string; expr: string }[];
-  const lateRules = rules.filter(({ record, expr }) => /nearly_stuck|over_a_fifth|:inserted/.test(`${record}${expr}`));
-  expect(lateRules.length).toBeGreaterThan(8);
+  const lateRules = rules.filter(({ record, expr }) => /nearly_stuck|:late:/.test(`${record}${expr}`));
+  expect(lateRules.length).toBeGreaterThan(5);
   for (const { expr } of lateRules) expect(expr).not.toContain("veza_reconciler");
   const alerts = lateRules.filter(isAlert).map(({ expr }) => /check="(\w+)"/.exec(expr)?.[1]);
   const waiting = checks.filter(({ waitsForWebhook }) => waitsForWebhook);

@@ -19,7 +19,7 @@ const silentMinutes = 20;
 const ordersAMinute = 10;
 const isLost = (minute: number) => minute >= 100 && minute < 340;
 const isAway = (minute: number) => minute >= 160 && minute < 280;
-const lastMinute = 520;
+const lastMinute = 620;
 const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
 
 /** The orders of these minutes, of which `counts` says yes. While Postgres is away, there are none. */

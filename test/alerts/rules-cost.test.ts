@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { alertOf } from "../../config/words-of-checks.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { phases } from "../../lib/totals/events.ts";
 import { freePort } from "../../local/ports.ts";
@@ -75,28 +74,22 @@ function seriesOf(name: string): string[] {
   const each = (label: string, values: readonly string[]) => values.map((value) => `,${label}="${value}"`);
   const ids = checks.map(({ id }) => id);
   const labels: [of: RegExp, labels: string[]][] = [
-    [/^ALERTS/, checks.map((check) => `,alertname="${alertOf(check)}",alertstate="firing"`)],
     [/rows_outside/, ids.flatMap((id) => each("reason", ["no_time", "ahead"]).map((more) => `,check="${id}"${more}`))],
-    [
-      /check_inserts|check_watches|unwatched|nearly_stuck|:inserted|:watches|over_a_fifth/,
-      ofWebhooks.map(({ id }) => `,check="${id}"`),
-    ],
-    [/table_inserts/, each("table", [...new Set(checks.map(({ table }) => table))])],
+    [/check_inserts|check_watches|:check_inserted|nearly_stuck|:late:/, ofWebhooks.map(({ id }) => `,check="${id}"`)],
+    [/table_insert/, each("table", [...new Set(checks.map(({ table }) => table))])],
     [/outbox_rows/, each("state", ["waiting", "late", "parked"])],
     [/actions_total/, each("phase", phases)],
     [/check|overdue|open_age|evidence|accepted/, each("check", ids)],
   ];
   const [, found = [""]] = labels.find(([of]) => of.test(name)) ?? [];
-  const jobs = name.startsWith("push")
-    ? ["veza_ledger", "veza_reconciler"]
-    : [/^veza_(?:ledger|reconciler)/.exec(name)?.[0] ?? "veza_ledger"];
-  return jobs.flatMap((job) => found.map((more) => `job="${job}",stage="prod"${more}`));
+  const [job = "veza_ledger"] = /^veza_(?:ledger|reconciler)/.exec(name) ?? [];
+  return found.map((more) => `job="${job}",stage="prod"${more}`);
 }
 
 /** What a Prometheus has scraped and recorded in the days before, of one stage on which nothing changes. */
 function history(now: number, groups: Awaited<ReturnType<typeof shippedGroups>>): string {
   const read = groups.flatMap(({ rules }) =>
-    rules.flatMap(({ expr }) => expr.match(/\b(veza_(ledger|reconciler)[_:]|push_|ALERTS)[\w:]*/g) ?? []),
+    rules.flatMap(({ expr }) => expr.match(/\b(veza_(ledger|reconciler)[_:])[\w:]*/g) ?? []),
   );
   const blind = groups.find(({ name }) => name === "veza-ledger-blind")?.rules ?? [];
   const recordedByBlind = new Set(blind.flatMap((rule) => ("record" in rule ? [rule.record] : [])));

@@ -45,7 +45,6 @@ const hours: Story = {
     [blindnessMetric.nearlyStuck + orders]: () => 0,
     [blindnessMetric.checkInserts + orders]: (minute) => minute,
     [reconcilerMetric.orphanRefunds]: () => 7,
-    [reconcilerMetric.heldOrphans]: () => 0,
   },
   stuck: {
     [overdueMetric + orders]: (minute) => (minute > 60 ? 3 : 0),
