@@ -19,18 +19,14 @@ export interface Running {
 }
 
 /**
- * Starts a real Pushgateway on 127.0.0.1, from `preferredPort` on, and waits until it is ready. Without a file for its
- * groups, it keeps none of them.
+ * Starts a real Pushgateway on 127.0.0.1, from `preferredPort` on, and waits until it is ready. It keeps its groups in
+ * no file.
  */
-export async function startPushgateway(
-  preferredPort: number,
-  signal?: AbortSignal,
-  persistenceFile = "",
-): Promise<Running> {
+export async function startPushgateway(preferredPort: number, signal?: AbortSignal): Promise<Running> {
   const { file, root } = await findBy(sources.pushgateway, signal);
   const port = await freePort(preferredPort);
   const assets = root ? [`--web.local-assets=${root}/usr/share/prometheus/pushgateway`] : [];
-  const args = [`--web.listen-address=127.0.0.1:${port}`, `--persistence.file=${persistenceFile}`, ...assets];
+  const args = [`--web.listen-address=127.0.0.1:${port}`, "--persistence.file=", ...assets];
   return startServer(file, args, `http://127.0.0.1:${port}`, "/-/ready", { signal });
 }
 

@@ -15,7 +15,6 @@ import { lookAtMoreRights } from "./more-rights.ts";
 import { lookAtNeighbours } from "./neighbours.ts";
 import { lookAtPeopleOnCall } from "./people-on-call.ts";
 import { lookAtPushgateway } from "./pushgateway.ts";
-import { lookAtPushgatewayMemory } from "./pushgateway-memory.ts";
 import { lookAtRights } from "./rights.ts";
 import type { GatewayScene, InstallationScene, LedgerScene } from "./scene.ts";
 import { lookAtServer } from "./server.ts";
@@ -53,7 +52,6 @@ const names = [
   "totals",
   "totals on the gateway",
   "Pushgateway",
-  "Pushgateway's memory",
   "the first day",
 ] as const;
 export type LookName = (typeof names)[number];
@@ -114,8 +112,7 @@ async function examineTable(take: Take, scene: LedgerScene, table: string): Prom
   return isCountable;
 }
 
-/** Takes the looks at the gateway. */
+/** Takes the look at the gateway. */
 export async function examineGateway(take: Take, scene: GatewayScene): Promise<void> {
-  if (!(await take("Pushgateway", () => lookAtPushgateway(scene)))) return;
-  await take("Pushgateway's memory", () => lookAtPushgatewayMemory(scene));
+  await take("Pushgateway", () => lookAtPushgateway(scene));
 }

@@ -109,13 +109,13 @@ export async function startReplica(): Promise<string> {
   return urlOn(server, "veza_ledger_sampler:sampler");
 }
 
-/** A real Pushgateway that keeps nothing, so that each start is a wipe, unless it gets a file. */
-export async function restartablePushgateway(persistenceFile = ""): Promise<Restartable> {
-  let running = await startPushgateway(await freePort(), undefined, persistenceFile);
+/** A real Pushgateway that keeps nothing, so that each start is a wipe. */
+export async function restartablePushgateway(): Promise<Restartable> {
+  let running = await startPushgateway(await freePort());
   const { url } = running;
   onTestFinished(() => running.stop());
   const start = async () => {
-    running = await startPushgateway(Number(new URL(url).port), undefined, persistenceFile);
+    running = await startPushgateway(Number(new URL(url).port));
     if (running.url !== url) throw new Error(`somebody else has taken the port of ${url}`);
   };
   return { port: Number(new URL(url).port), start, kill: () => running.stop("SIGKILL") };

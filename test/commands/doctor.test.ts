@@ -19,7 +19,6 @@ import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
 import { closedPort, httpServer } from "../helpers/servers.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
 
 const { database, run } = databasePerTest();
 
@@ -56,7 +55,6 @@ it("prints one line for each look, and takes back what it has written", async ()
     "✓ totals ledger_metrics is there, and readable",
     expect.stringMatching(/^✓ totals on the gateway not compared: the gateway shows none of stage doctor-alone/),
     "✓ Pushgateway accepts a push and shows it",
-    "✓ Pushgateway's memory in memory alone, as it should be",
   ]);
   expect(await scrape("doctor-alone")).toEqual({});
 
@@ -169,7 +167,7 @@ it("says once that its connection was lost, and goes on to the gateway", async (
   const DATABASE_URL = database.samplerUrl.replace(/:\d+\//, `:${proxy.port}/`);
   const { ill, lines } = await doctor(["sampler"], { DATABASE_URL });
   expect(ill).toEqual(["✗ server the connection to Postgres was lost"]);
-  expect(lines.at(-1)).toMatch(/^✓ Pushgateway's memory/);
+  expect(lines.at(-1)).toMatch(/^✓ Pushgateway /);
 });
 
 it("tells a replica from the primary, on which alone is counted and published", async () => {
@@ -237,15 +235,6 @@ describe("of a gateway", () => {
   ])("that answers %i %s", async (status, text, remedy) => {
     const url = await httpServer((_, response) => response.writeHead(status).end(text));
     expect(await look(url)).toEqual([`✗ Pushgateway the Pushgateway answered ${status}: ${text}`, remedy]);
-  });
-
-  it("that keeps its groups in a file", async () => {
-    const file = `${await newFolder()}/groups`;
-    const gateway = await startPushgateway(0, undefined, file);
-    onTestFinished(() => gateway.stop());
-    const DATABASE_URL = `postgres://u:p@127.0.0.1:${closedPort}/x`;
-    const { lines } = await doctor(["sampler"], { DATABASE_URL, PUSHGATEWAY_URL: gateway.url });
-    expect(lines.at(-1)).toBe(`✗ Pushgateway's memory ${file}: after a crash it shows old totals, and counters fall`);
   });
 
   it("elsewhere that is sent credentials in cleartext", async () => {

@@ -1,6 +1,5 @@
 // What each failover, restore and mix-up costs, on real servers: docs/lost-and-wrong-events.md.
 
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, ScheduledEvent } from "aws-lambda";
 import type postgres from "postgres";
@@ -23,7 +22,6 @@ import { captureLog } from "../helpers/log.ts";
 import { resultOf } from "../helpers/monitoring.ts";
 import { runScript } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
 
 const stage = "failover";
 const secret = newSecret();
@@ -204,12 +202,4 @@ it("lets no counter fall while two primaries live, each with a receiver, and whe
   expect(await tick(standby, gateway)).toBe(8);
   expect(await fallsUntil(8)).toBe(0);
   await expect.poll(mostHeld).toBe(1);
-});
-
-it("warns of a gateway with a file, which serves old totals after a crash, until the next tick", async () => {
-  const file = path.join(await newFolder(), "gateway");
-  const [server, gateway] = await Promise.all([restartableLedger(), restartablePushgateway(file)]);
-  expect(await doctor(server, gateway, "Pushgateway's")).toEqual([
-    expect.stringMatching(/^✗ Pushgateway's memory .*\/gateway: after a crash it shows old totals/),
-  ]);
 });
