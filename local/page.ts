@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type http from "node:http";
-import path from "node:path";
+import { join } from "node:path";
 import { alertOf, ranked } from "../config/words-of-checks.ts";
 import { acceptedMetric } from "../lib/counts/accepted.ts";
 import { amountMetric } from "../lib/counts/amounts.ts";
@@ -10,7 +10,6 @@ import { deadlineFor } from "../lib/deadline.ts";
 import type { Series } from "../lib/gateway/exposition.ts";
 import { ledgerJob, readGroup } from "../lib/gateway/pushgateway.ts";
 import type { Level } from "../lib/log.ts";
-import { isLocalHost } from "../lib/settings/settings.ts";
 import { readAlerts } from "./alerts.ts";
 import type { Buttons } from "./buttons.ts";
 import type { Rows } from "./rows.ts";
@@ -36,7 +35,7 @@ export interface Stack {
 type Fields = Record<string, unknown>;
 
 const maxLines = 12;
-const project = path.join(import.meta.dirname, "..");
+const project = join(import.meta.dirname, "..");
 const pagePattern = /^\/(?:(?:docs|docs\/runbook|clients\/go)\/)?[\w-]+\.md$/;
 
 /**
@@ -44,7 +43,7 @@ const pagePattern = /^\/(?:(?:docs|docs\/runbook|clients\/go)\/)?[\w-]+\.md$/;
  * steps are 10 s: by the minute, a start would be quiet for over a minute.
  */
 export async function localRules(pageUrl: string): Promise<string> {
-  const rules = await readFile(path.join(project, "config/alertmanager/ledger.yml"), "utf8");
+  const rules = await readFile(join(project, "config/alertmanager/ledger.yml"), "utf8");
   const linked = rules
     .replaceAll("https://repository.example/", pageUrl)
     .replaceAll("https://grafana.example/", "http://127.0.0.1:3000/");
@@ -111,44 +110,30 @@ async function describe(stack: Stack) {
 
 /**
  * Answers a GET: the page at /, what it shows at /stack.json, and the pages of docs/ as text. A POST to /press/<button>
- * presses a button of the page, for the page alone. Leaves any other method and path to the receiver, and resolves to
- * false.
+ * presses a button of the page. Leaves any other method and path to the receiver, and resolves to false.
  */
 export async function answerPage(
   stack: Stack,
   buttons: Buttons,
-  { method = "", url: target = "/", headers }: http.IncomingMessage,
+  { method = "", url: path = "/" }: http.IncomingMessage,
   response: http.ServerResponse,
 ): Promise<boolean> {
-  const url = URL.parse(target, `http://${headers.host}`);
-  const isPress = method === "POST" && url?.pathname.startsWith("/press/");
+  const isPress = method === "POST" && path.startsWith("/press/");
   if (!isPress && method !== "GET" && method !== "HEAD") return false;
   const send = (status: number, type: string, body: string | Buffer) => {
-    response.writeHead(status, {
-      "content-type": `${type}; charset=utf-8`,
-      "cache-control": "no-store",
-      "content-security-policy": "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
-      "x-content-type-options": "nosniff",
-    });
-    response.end(body);
+    response.writeHead(status, { "content-type": `${type}; charset=utf-8`, "cache-control": "no-store" }).end(body);
     return true;
   };
-  // A name that leads here by somebody else's DNS would make this page readable from a page of theirs.
-  if (!url || !isLocalHost(url.hostname)) return send(403, "text/plain", "Only from this machine.\n");
   if (isPress) {
-    // A browser says where a POST comes from. No page of another site, and no frame of one, can press a button.
-    if (headers.origin !== url.origin) return send(403, "text/plain", "Only from this page.\n");
-    const press = Object.entries(buttons).find(([name]) => url.pathname === `/press/${name}`)?.[1];
+    const press = Object.entries(buttons).find(([name]) => path === `/press/${name}`)?.[1];
     if (!press) return send(404, "text/plain", "There is no such button.\n");
     const outcome = await press().catch((error: Error) => `It failed: ${error.message}`);
     return send(200, "text/plain", outcome);
   }
-  if (url.pathname === "/") {
-    return send(200, "text/html", await readFile(path.join(import.meta.dirname, "page.html")));
-  }
-  if (url.pathname === "/stack.json") return send(200, "application/json", await describe(stack));
-  if (pagePattern.test(url.pathname)) {
-    const text = await readFile(path.join(project, url.pathname)).catch(() => undefined);
+  if (path === "/") return send(200, "text/html", await readFile(join(import.meta.dirname, "page.html")));
+  if (path === "/stack.json") return send(200, "application/json", await describe(stack));
+  if (pagePattern.test(path)) {
+    const text = await readFile(join(project, path)).catch(() => undefined);
     if (text) return send(200, "text/plain", text);
   }
   return send(404, "text/plain", "There is nothing here.\n");
