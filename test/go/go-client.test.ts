@@ -1,4 +1,4 @@
-// The Go client's outbox: its SQL, its example, and its way to the real receiver. go-tests.test.ts has its own tests.
+// The Go client's outbox on the way to the real receiver, and its example. go-tests.test.ts has its own tests.
 import { readFile } from "node:fs/promises";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -121,10 +121,3 @@ it("purges by an index, without reading the ids of one's own that stay for a yea
     });
   }
 });
-
-it("is sent again by on-call.sh as by ResendSince", async () => {
-  const words = (text = "") => text.split(/\s+/).join(" ").trim();
-  const source = await readFile("clients/go/ledgermetrics/resend.go", "utf8");
-  const resend = words(/resendSQL = `([^`]*)`/.exec(source)?.[1]).replace("$1", ":'since'");
-  expect(words(await readFile("config/on-call/on-call.sh", "utf8"))).toContain(resend);
-});

@@ -10,6 +10,8 @@ import (
 )
 
 func TestEventsAreEncodedAsTheReceiverReadsThem(t *testing.T) {
+	defer func(zone *time.Location) { time.Local = zone }(time.Local)
+	time.Local = time.FixedZone("Kathmandu", 20_700)
 	before := time.Now()
 	body, err := encode("sweep-1", []Event{
 		Action("stuck_orders"), Action(OrphanRefunds), OrphanRefund(), sweepEnded(1840*time.Millisecond, ""),

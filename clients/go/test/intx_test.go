@@ -59,6 +59,25 @@ func TestInTxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 	}
 }
 
+func TestInTxReturnsTheErrorOfItsCommit(t *testing.T) {
+	db := open(t)
+	withRepairs(t, db)
+	run(t, db, "alter table repairs add constraint one_of_a_status unique (status) deferrable initially deferred")
+	repair := func(number int) error {
+		return ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+			_, err := tx.Exec("insert into repairs values ($1)", number)
+			return ledgermetrics.Repairs(ledgermetrics.StuckOrders, 1), err
+		})
+	}
+	if err := repair(1); err != nil {
+		t.Error(err)
+	}
+	if err := repair(2); err == nil || !strings.Contains(err.Error(), "transaction not committed") {
+		t.Error(err)
+	}
+	expect(t, db, "select count(*) from ledger_metrics_outbox", "(1)")
+}
+
 // The error of an id that was used for other work rolls the work back, and says what both add.
 func TestInTxTakesWorkUnderAnIDOfItsOwn(t *testing.T) {
 	db := open(t)
