@@ -5,6 +5,7 @@ import { callOf, command, Misuse, start } from "./command.ts";
 import { countByUrl } from "./doctor/count-by-url.ts";
 import { type Finding, findingOf, type Verdict, well } from "./doctor/finding.ts";
 import { examineGateway, examineInstallation, isLookName } from "./doctor/looks.ts";
+import { poolerOf } from "./doctor/pooler.ts";
 import { openSession } from "./doctor/postgres.ts";
 import { linesOf, type Print } from "./doctor/print.ts";
 import type { Functions } from "./doctor/scene.ts";
@@ -97,7 +98,9 @@ async function lookAtAll(functions: Functions, settled: string[], say: (name: st
   const session = await openSession(settings, signal).catch((error) => say("Postgres", findingOf(error)));
   if (session) {
     const { database, version, login } = session;
-    say("Postgres", well(`${version} on ${settings.database.host}, as ${login}`));
+    const pooler = await poolerOf(database, settings.database, signal).catch(() => undefined);
+    const behind = pooler ? `, behind ${pooler}` : "";
+    say("Postgres", well(`${version} on ${settings.database.host}${behind}, as ${login}`));
     const scene = { functions, settings, settled, ...session };
     const limit = { database, signal, timeoutMs: postgresTimeoutMs };
     await examineInstallation(takeAndSay(say, limit), scene);

@@ -37,7 +37,7 @@ async function startStack() {
     create view orders as with slow as materialized (select pg_sleep(0.1)) select all_orders.* from slow, all_orders;
     grant select on orders to veza_ledger;
     alter role veza_ledger connection limit 50`);
-  const port = await startPgbouncer(serverUrl, { veza_ledger: "both" }, 12);
+  const port = await startPgbouncer(serverUrl, { veza_ledger: "both" }, { serverConnections: 12 });
   // Each has a way of its own to the pooler. Samplers and receivers share a login, as on a host, and so the pooler's
   // connections to the server: an answer that is due to one that was cut off may go to any other.
   const way = async () => {

@@ -32,7 +32,7 @@ beforeEach(async () => {
   onTestFinished(() => database.remove());
   for (const { table } of checks) await run(`alter table ${table} owner to shop`);
   await run("grant create on schema public to shop; grant all on all tables in schema ledger_metrics to shop");
-  const port = await startPgbouncer(serverUrl, { shop: "shop", postgres: "postgres" });
+  const port = await startPgbouncer(serverUrl, { shop: "shop", postgres: "postgres" }, { statsUser: "shop" });
   adminUrl = database.adminUrl.replace(/:\d+\//, `:${port}/`);
   shopUrl = adminUrl.replace("postgres:postgres@", "shop:shop@");
 });
@@ -91,6 +91,18 @@ it.for([
   expect(output).toMatch(/orders|a large table|CREATE INDEX|migrated/);
   await sell(shopUrl);
   expect([await settingsOf(shopUrl), await settingsOf(adminUrl)], output).toEqual(before);
+});
+
+it("tells the doctor that it is there, and its version where it may", async () => {
+  await run("create role stranger login password 'stranger'");
+  onTestFinished(() => run("drop role stranger"));
+  const port = await startPgbouncer(serverUrl, { stranger: "stranger" });
+  const strangerUrl = database.adminUrl.replace("postgres:postgres@", "stranger:stranger@");
+  const postgresLine = async (url: string) =>
+    /^. Postgres .*$/m.exec((await command("doctor", [], url)).replaceAll(/\n {6,}/g, " "))?.[0];
+  expect(await postgresLine(shopUrl)).toMatch(/, behind PgBouncer \d[\d.]+, as shop$/);
+  expect(await postgresLine(strangerUrl.replace(/:\d+\//, `:${port}/`))).toMatch(/, behind a pooler, as stranger$/);
+  expect(await postgresLine(strangerUrl)).toMatch(/ on 127\.0\.0\.1, as stranger$/);
 });
 
 it("50 ticks beside other traffic count no hidden row as 0, and hide none from the application", async () => {

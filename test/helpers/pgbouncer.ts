@@ -14,7 +14,7 @@ import { newFolder } from "./temporary-folder.ts";
 export async function startPgbouncer(
   serverUrl: string,
   passwords: Record<string, string>,
-  serverConnections = 2,
+  { serverConnections = 2, statsUser = "" } = {},
 ): Promise<number> {
   const { file, root } = await findProgram("pgbouncer");
   const folder = await newFolder();
@@ -34,6 +34,7 @@ auth_type = scram-sha-256
 auth_file = ${folder}/users
 pool_mode = transaction
 default_pool_size = ${serverConnections}
+stats_users = ${statsUser}
 server_login_retry = 1
 `,
     { mode: 0o644 },
