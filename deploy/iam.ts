@@ -41,18 +41,15 @@ export function iamRole(lambdaName: string, login: string, secretIds: string[], 
       Resource: arn(`rds-db:\${AWS::Region}:\${AWS::AccountId}:dbuser:${databaseResourceId}/${login}`),
     });
   }
-  if (secretIds.length > 0) {
-    statements.push({
-      Effect: "Allow",
-      Action: "secretsmanager:GetSecretValue",
-      // A secret's ARN ends in its name and six random characters.
-      Resource: secretIds.map((id) =>
-        id.startsWith("arn:") ? id : arn(`secretsmanager:\${AWS::Region}:\${AWS::AccountId}:secret:${id}-??????`),
-      ),
-    });
-  }
-  if (secretIds.length > 0 && kmsKeyArn)
-    statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
+  statements.push({
+    Effect: "Allow",
+    Action: "secretsmanager:GetSecretValue",
+    // A secret's ARN ends in its name and six random characters.
+    Resource: secretIds.map((id) =>
+      id.startsWith("arn:") ? id : arn(`secretsmanager:\${AWS::Region}:\${AWS::AccountId}:secret:${id}-??????`),
+    ),
+  });
+  if (kmsKeyArn) statements.push({ Effect: "Allow", Action: "kms:Decrypt", Resource: kmsKeyArn });
   // As in AWSLambdaVPCAccessExecutionRole, AWS' own policy: Lambda makes the network interfaces.
   const rights = { Action: networkActions, Resource: "*" };
   // Lambda itself sends none: https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html.

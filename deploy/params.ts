@@ -1,5 +1,4 @@
 import { checks } from "../lib/counts/checks.ts";
-import { type LedgerTexts, parseLedger } from "../lib/settings/ledger.ts";
 import type { FunctionName } from "../lib/settings/settings.ts";
 import { mismatches } from "../lib/totals/signature.ts";
 import manifest from "../package.json" with { type: "json" };
@@ -18,14 +17,10 @@ type Block = Record<string, unknown>;
 
 const textParams = [
   "region",
-  "databaseUrl",
   "databaseResourceId",
   "samplerSecretId",
   "receiverSecretId",
-  "ledgerSchema",
-  "ledgerTimezone",
   "kmsKeyArn",
-  "pushgatewayUrl",
   "subnetIds",
   "securityGroupIds",
   "alarmTopicArn",
@@ -52,13 +47,10 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   const subnetIds = list(params.subnetIds);
   const inVpc = subnetIds.length > 0;
   const reserves = params.receiverConcurrency !== "off";
-  const environment = (functionName: FunctionName, secretId: string) => ({
-    ...(secretId && { SECRET_ID: secretId }),
+  const environment = (secretIds: string) => ({
+    SECRET_ID: secretIds,
     STAGE: stage,
     VERSION: manifest.version,
-    ...(params.databaseUrl && { DATABASE_URL: params.databaseUrl.replace("//", `//${loginOf(functionName)}@`) }),
-    ...(functionName === "sampler" && ledgerIn(params)),
-    ...(params.pushgatewayUrl && { PUSHGATEWAY_URL: params.pushgatewayUrl }),
     // Node's own roots lack the authorities of RDS. Lambda brings this file of them, but does not load it.
     NODE_EXTRA_CA_CERTS: "/var/runtime/ca-cert.pem",
   });
@@ -67,8 +59,8 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
   return {
     region: params.region,
     tags: params.tags,
-    samplerEnvironment: environment("sampler", params.samplerSecretId),
-    receiverEnvironment: environment("receiver", params.receiverSecretId),
+    samplerEnvironment: environment(params.samplerSecretId),
+    receiverEnvironment: environment(params.receiverSecretId),
     samplerRole: role("sampler", params.samplerSecretId),
     receiverRole: role("receiver", params.receiverSecretId),
     vpc: inVpc ? { subnetIds, securityGroupIds: list(params.securityGroupIds) } : undefined,
@@ -80,12 +72,6 @@ export async function deployment({ options, resolveVariable, resolveConfiguratio
     mismatchPattern,
   };
 }
-
-/** The settings of the ledger that are not empty. */
-const ledgerIn = ({ ledgerSchema, ledgerTimezone }: Params): LedgerTexts => ({
-  ...(ledgerSchema && { LEDGER_SCHEMA: ledgerSchema }),
-  ...(ledgerTimezone && { LEDGER_TIMEZONE: ledgerTimezone }),
-});
 
 /** Pattern of the lines in the sampler's log that say what a tick could not do: a count is -1, or no totals. */
 const unknownPattern = `{ ($.message.message = "totals not published")${checks
@@ -141,43 +127,21 @@ function checkValues(params: Params, longestName: string): void {
   must(longestName.length <= 64, `stage is too long: ${longestName} has more than Lambda's 64 characters`);
   const arnOf = (service: string, rest: string) => new RegExp(`^arn:aws[\\w-]*:${service}:${rest}$`);
   must(
-    /^(postgres(ql)?:\/\/[^@/?#]+\/[^/?#]+(\?sslmode=(verify-full|verify-ca|require))?)?$/.test(params.databaseUrl) &&
-      (!params.databaseUrl || URL.canParse(params.databaseUrl)),
-    "databaseUrl must be like postgres://host:5432/database, without user and password, and with TLS",
-  );
-  must(
     /^((db|cluster|prx)-\w+)?$/.test(params.databaseResourceId),
     "databaseResourceId must be like db-ABCDEFGHIJKL, cluster-ABCDEFGHIJKL or prx-0123abcd, or empty",
   );
-  must(
-    !params.databaseUrl || params.databaseResourceId,
-    "databaseUrl needs databaseResourceId, where the functions may log in without a password",
-  );
-  parseLedger(ledgerIn(params), problems);
   const secretArn = arnOf("secretsmanager", `${region}:\\d{12}:secret:[\\w/+=.@!-]+-[A-Za-z0-9]{6}`);
   for (const name of ["samplerSecretId", "receiverSecretId"] as const) {
     const ids = list(params[name]);
     must(
-      (ids.length > 0 || name === "samplerSecretId") &&
-        ids.every((id) => (id.startsWith("arn:") ? secretArn.test(id) : /^[\w/+=.@!-]+$/.test(id))),
+      ids.length > 0 && ids.every((id) => (id.startsWith("arn:") ? secretArn.test(id) : /^[\w/+=.@!-]+$/.test(id))),
       `${name} must be names of secrets in ${region}, or whole ARNs with the last six characters, separated by commas`,
     );
   }
   must(
-    params.samplerSecretId || (params.databaseUrl && params.pushgatewayUrl),
-    "samplerSecretId may be empty only with databaseUrl and pushgatewayUrl",
-  );
-  must(
     !params.kmsKeyArn || arnOf("kms", `${region}:\\d{12}:key/[\\w-]+`).test(params.kmsKeyArn),
     `kmsKeyArn must be the ARN of a key in ${region}, not of an alias, or empty`,
   );
-  const url = URL.parse(params.pushgatewayUrl || "http://in.the.secrets");
-  must(/^https?:$/.test(url?.protocol ?? ""), "pushgatewayUrl must be an http or https URL");
-  must(
-    !url?.username && !url?.password,
-    "pushgatewayUrl must not carry credentials: put PUSHGATEWAY_URL into the secrets",
-  );
-  must(!url?.search && !url?.hash, "pushgatewayUrl must not have a query or a fragment");
   const [subnets, groups] = [list(params.subnetIds), list(params.securityGroupIds)];
   must(subnets.length > 0 === groups.length > 0, "subnetIds and securityGroupIds belong together: set both or none");
   must(

@@ -33,10 +33,7 @@ const limit = await readPolicy("boundary");
 const [plain, withIam, inVpc] = await Promise.all([
   defaultPackage(),
   packageService("prod", {
-    databaseUrl: "postgres://ledger.cluster-abc.eu-central-1.rds.amazonaws.com:5432/ledger",
     databaseResourceId: "cluster-ABCDEFGHIJKL",
-    pushgatewayUrl: "https://push.internal",
-    samplerSecretId: "",
     kmsKeyArn: key,
     urlAuthorizer: "aws_iam",
     permissionsBoundaryArn: boundary,
@@ -55,7 +52,7 @@ const [plain, withIam, inVpc] = await Promise.all([
 ]);
 const variants = Object.entries({
   plain,
-  "with IAM, and no secret for the sampler": withIam,
+  "with IAM": withIam,
   "in a VPC, with a key, without a URL": inVpc,
 });
 
@@ -79,23 +76,16 @@ describe("the template", () => {
     expect(diagnostics).toEqual([]);
   });
 
-  it("lets each function log in by IAM as its own role alone, and the sampler without a secret", () => {
+  it("lets each function log in by IAM as its own role alone", () => {
     const { resources } = withIam;
     for (const name of names) {
-      const { Variables } = functionIn(withIam, name).Environment;
-      expect(Variables).toMatchObject({
-        DATABASE_URL: `postgres://veza_ledger_${name}@ledger.cluster-abc.eu-central-1.rds.amazonaws.com:5432/ledger`,
-        PUSHGATEWAY_URL: "https://push.internal",
-      });
-      expect("SECRET_ID" in Variables).toBe(name === "receiver");
       expect(roleIn(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
       const [, login, ...secrets] = statementsOf(resources, name).slice(0, -2);
       expect(login).toMatchObject({
         Action: "rds-db:connect",
         Resource: arn("rds-db", `dbuser:cluster-ABCDEFGHIJKL/veza_ledger_${name}`),
       });
-      const ofSecrets = name === "receiver" ? ["secretsmanager:GetSecretValue", "kms:Decrypt"] : [];
-      expect(secrets.map(({ Action }) => Action)).toEqual(ofSecrets);
+      expect(secrets.map(({ Action }) => Action)).toEqual(["secretsmanager:GetSecretValue", "kms:Decrypt"]);
     }
     expect(ofType(resources, "AWS::Lambda::Url")).toMatchObject([{ AuthType: "AWS_IAM" }]);
     expect(publicPermissions(resources)).toEqual([]);
