@@ -93,8 +93,13 @@ load_names() {
   check_names
   [ -z "$problems" ] || die "Nothing was changed. Correct these in $names, and run the same line again:$problems"
   gateway=${gateway%/} repository=${repository%/} grafana=${grafana%/}
-  export AWS_REGION=$region AWS_PAGER=''
+  use_region "$region"
   unset DATABASE_URL LEDGER_SCHEMA LEDGER_TIMEZONE PUSHGATEWAY_URL PUSHGATEWAY_TOKEN STAGE WEBHOOK_SECRET
+}
+
+# Has every program work in this region; aws 1 knows the second name alone.
+use_region() {
+  export AWS_REGION=$1 AWS_DEFAULT_REGION=$1 AWS_PAGER=''
 }
 
 wrong() {
@@ -183,7 +188,7 @@ turn_on_iam() {
   if [ "$(about IAMDatabaseAuthenticationEnabled)" = true ]; then echo "Kept: IAM is on in $name"; return; fi
   pending=$(about PendingModifiedValues)
   case $pending in
-    '{}' | null | '{IAMDatabaseAuthenticationEnabled:true}') ;;
+    '' | null | '{IAMDatabaseAuthenticationEnabled:true}') ;; # aws prints nothing for {}.
     # AWS would apply them, too.
     *) die "Nothing was changed: $name has pending changes, $pending. Wait for its maintenance window." ;;
   esac
@@ -558,7 +563,7 @@ case $command in
   names) make_names ;;
   look) look ;;
   deploy)
-    AWS_REGION=$(param region) && export AWS_REGION AWS_PAGER=''
+    use_region "$(param region)"
     deploy "$@"
     tick ;;
   rules) load_names repository grafana && write_rules ;;
