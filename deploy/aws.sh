@@ -62,9 +62,11 @@ step() {
 
 # ---- Names
 
-all_names='region database admin reader schema timezone gateway token repository grafana prometheus alertmanager
-hyperswitch alarmTopicArn subnetIds securityGroupIds urlAuthorizer receiverConcurrency permissionsBoundaryArn iam
-authority'
+# Those that a file of names has, and those of them that all steps need.
+names_in() {
+  sed -n 's/^\([A-Za-z]*\)=.*/\1/p' "$1"
+}
+for_steps='region database admin schema timezone gateway repository grafana alarmTopicArn iam'
 
 make_names() {
   local names=names-$stage.sh
@@ -73,23 +75,24 @@ make_names() {
     mv "$names.part" "$names"
   fi
   if [ "${EDITOR-}" ]; then eval "$EDITOR \"\$names\""; fi # It may have options: code --wait.
-  load_names region database admin schema timezone gateway repository grafana alarmTopicArn iam
+  load_names "$for_steps"
   echo "All names that the steps need are in $names. Next: deploy/aws.sh look $stage"
 }
 
 # Reads the stage's names, and nothing that the shell has from elsewhere. Stops where one of these is missing, or where
 # any of the file is wrong.
 load_names() {
-  local names=names-$stage.sh name
-  needed=" $* " problems=''
+  local names=names-$stage.sh known name
+  needed=" $* " problems='' known=$(names_in deploy/names.sh)
   [ -e "$names" ] || die "There is no $names yet: run deploy/aws.sh names $stage"
   chmod 600 "$names"
   bash -n "$names" || die "Nothing was changed: $names cannot be read. Is a quote missing, or one too many?"
   # shellcheck disable=SC2086 # A word each.
-  unset $all_names
+  unset $known
   # shellcheck source=deploy/names.sh
   . "./$names"
-  for name in $all_names; do eval "$name=\${$name-}"; done
+  for name in $known; do eval "$name=\${$name-}"; done
+  for name in $(names_in "$names" | grep -vxF "$known"); do wrong "$name" 'is not known: is it misspelt?'; done
   check_names
   [ -z "$problems" ] || die "Nothing was changed. Correct these in $names, and run the same line again:$problems"
   gateway=${gateway%/} repository=${repository%/} grafana=${grafana%/}
@@ -164,7 +167,6 @@ trust() {
 # Asks for the password of a login, unless PGPASSWORD or ~/.pgpass has it.
 ask_password() {
   if [ "$password" ] || psql -Xwqc '' "postgres://$1@$database" 2>"$made/error"; then return; fi
-  grep -q 'password' "$made/error" || die "$(cat "$made/error")" # It is not the password.
   printf 'Password of %s: ' "$1" >&2
   IFS= read -rs password || die 'No password was given.'
   echo >&2
@@ -247,7 +249,9 @@ install_database() {
     return
   fi
   ask_password "$admin"
-  as_admin psql -Xwq -v ON_ERROR_STOP=1 "${options[@]}" -f config/postgres/schema.sql -f config/postgres/roles.sql
+  local files=(-f config/postgres/install.sql)
+  [ -e config/postgres/install.sql ] || files=(-f config/postgres/schema.sql -f config/postgres/roles.sql)
+  as_admin psql -Xwq -v ON_ERROR_STOP=1 "${options[@]}" "${files[@]}"
 }
 
 # Prints a function's settings as a JSON object. A setting that is empty is left out.
@@ -315,7 +319,6 @@ set_passwords() {
       echo "Kept: the password of $login"
       continue
     fi
-    grep -q 'password authentication failed' "$made/error" || die "$(cat "$made/error")"
     [ "$admin" != none ] || die "Your DBA gives $login a password, by \\password in psql. Write the same one into
 DATABASE_URL: deploy/aws.sh secret $stage $name"
     # A new password would lock out the other stage.
@@ -352,8 +355,8 @@ look() {
   load_names region database schema timezone
   trust
   if [ -n "$(read_secret sampler)" ]; then look_with_secrets; return; fi
+  [ "$reader" ] || die "There is no secret of this stage yet. Write reader into names-$stage.sh: a login for the look."
   echo 'There is no secret of this stage yet, so this looks with a login of yours.'
-  load_names region database schema timezone reader
   ask_password "$reader"
   PGPASSWORD=$password LEDGER_SCHEMA=$schema LEDGER_TIMEZONE=$timezone npm run --silent doctor -- \
     "postgres://$reader@$database"
@@ -442,7 +445,7 @@ write_rules() {
 
 all_steps() {
   local aws_rights='If a right is missing: docs/who-may-deploy.md.'
-  load_names region database admin schema timezone gateway repository grafana alarmTopicArn iam
+  load_names "$for_steps"
   trust
   resource=''
   if [ "$iam" = yes ]; then

@@ -3,6 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { names, newClone } from "../helpers/aws.ts";
+import { needs } from "../helpers/needs.ts";
 
 const filledIn = {
   ...names,
@@ -51,6 +52,12 @@ describe("names", async () => {
     });
     for (const line of ["deploy/aws.sh", "deploy/aws.sh look", "deploy/aws.sh drill", "deploy/aws.sh a_b"])
       expect(await clone.run(line)).toEqual({ exitCode: 2, output: expect.stringMatching(/^usage: /) });
+  });
+
+  it("that are not known", async () => {
+    await writeFile(path.join(clone.project, "names-prod.sh"), "securityGroups='sg-12ab'\n");
+    const { output } = await clone.run("deploy/aws.sh prod");
+    expect(output).toContain(isIn("securityGroups", "is not known: is it misspelt?"));
   });
 
   it("of the shell that it is started in do not count", async () => {
@@ -223,4 +230,11 @@ it("deploy/aws.sh remove asks before each part, and removes nothing without a ye
     "secretsmanager delete-secret --secret-id veza-ledger-metrics/prod/receiver --query Name --output text",
     "",
   ]);
+});
+
+it("shellcheck finds nothing in the programs and the names", await needs("shellcheck"), async () => {
+  const { exitCode, output } = await (await newClone("prod")).run(
+    "shellcheck -x deploy/aws.sh deploy/role.sh deploy/names.sh",
+  );
+  expect([exitCode, output]).toEqual([0, ""]);
 });
