@@ -3,6 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -11,12 +12,14 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
+import { build, type OutputFile } from "esbuild";
 import manifest from "../package.json" with { type: "json" };
 import { bundling } from "./archives.ts";
 
@@ -27,49 +30,77 @@ const machines = {
 };
 type Arch = keyof typeof machines;
 
-/** A file of the archive, by its path in the archive's folder. */
-interface Entry {
-  name: string;
-  content: Uint8Array;
-  isProgram?: boolean;
-}
-
 const project = path.join(import.meta.dirname, "..");
-const commands = ["serve", "doctor", "send", "verifiers"];
+const commands = ["serve", "doctor", "send"];
 
 /**
- * Makes the uncompressed archive for an architecture: the same sources give the same bytes. All of it is in one folder,
- * whose name has the version and a digest of what is in it: no archive is ever unpacked over another one. Throws an
- * Error with a sentence where this architecture's Node cannot be had.
+ * Makes the uncompressed archive for an architecture: the same sources and the same tar give the same bytes. All of it
+ * is in one folder, which has the version in its name, and is root's. `setup` comes last: where unpacking is broken
+ * off, there is none to run. Throws an Error with a sentence where this architecture's Node cannot be had.
  */
 export async function hostArchive(arch: Arch): Promise<{ folder: string; tar: Buffer }> {
-  const entries = [...nodeEntries(arch), ...(await commandEntries()), ...configEntries()];
-  const facts = { name: manifest.name, version: manifest.version, type: "module" };
-  entries.push({ name: "package.json", content: Buffer.from(`${JSON.stringify(facts)}\n`) });
-  const { machine, loader } = machines[arch];
-  const program = readFileSync(path.join(project, "deploy/veza-ledger-metrics.sh"), "utf8")
-    .replace("MACHINE", machine)
-    .replace("LOADER", loader)
-    .replace("VERSION", manifest.version);
-  entries.push({ name: "bin/veza-ledger-metrics", content: Buffer.from(program), isProgram: true });
-  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-  const digest = createHash("sha256");
-  for (const { name, content } of entries) digest.update(`${name} ${content.length}\n`).update(content);
-  const folder = `${manifest.name}-${manifest.version}-${digest.digest("hex").slice(0, 8)}`;
-  return { folder, tar: tarOf(folder, entries) };
+  const folder = `${manifest.name}-${manifest.version}`;
+  const staging = mkdtempSync(path.join(tmpdir(), "veza-archive-"));
+  const at = (name: string) => path.join(staging, folder, name);
+  const put = (name: string, text: string, mode = 0o644) => {
+    mkdirSync(path.dirname(at(name)), { recursive: true });
+    writeFileSync(at(name), text);
+    chmodSync(at(name), mode);
+  };
+  try {
+    copyNode(arch, at(""));
+    cpSync(path.join(project, "config"), at("config"), {
+      recursive: true,
+      filter: (source) => !/\.ts$|\/alerts-of-checks\.yml$/.test(source), // What others are generated from.
+    });
+    for (const { path: file, text } of await bundles()) put(path.relative(project, file), text);
+    const facts = { name: manifest.name, version: manifest.version, type: "module" };
+    put("package.json", `${JSON.stringify(facts)}\n`);
+    const { machine, loader } = machines[arch];
+    const program = readFileSync(path.join(project, "deploy/veza-ledger-metrics.sh"), "utf8")
+      .replace("MACHINE", machine)
+      .replace("LOADER", loader)
+      .replace("VERSION", manifest.version);
+    put("bin/veza-ledger-metrics", program, 0o755);
+    put("setup", readFileSync(path.join(project, "deploy/setup.sh"), "utf8"), 0o755);
+    return { folder, tar: packed(staging, folder) };
+  } finally {
+    rmSync(staging, { recursive: true });
+  }
 }
 
-/** Node and its licence. */
-function nodeEntries(arch: Arch): Entry[] {
+/** Packs a folder of `staging` with modes, owners and times that do not depend on this machine. */
+function packed(staging: string, folder: string): Buffer {
+  const names = readdirSync(path.join(staging, folder), { recursive: true, encoding: "utf8" });
+  const inOrder = ["", ...names.filter((name) => name !== "setup").sort(), "setup"].map((name) =>
+    path.join(folder, name),
+  );
+  for (const name of inOrder) {
+    const file = path.join(staging, name);
+    const isProgram = statSync(file).isDirectory() || /(^|\/)(node|setup|bin\/[\w-]+|[\w-]+\.sh)$/.test(name);
+    chmodSync(file, isProgram ? 0o755 : 0o644);
+    utimesSync(file, madeAt, madeAt);
+  }
+  const isGnu = execFileSync("tar", ["--version"], { encoding: "utf8" }).includes("GNU");
+  const owner = isGnu ? ["--owner=root:0", "--group=root:0"] : ["--uid=0", "--gid=0", "--uname=root", "--gname=root"];
+  const args = ["-cf", "-", "--format=ustar", ...owner, "--no-recursion", "-C", staging, "-T", "-"];
+  return execFileSync("tar", args, {
+    input: inOrder.join("\n"),
+    maxBuffer: 2 ** 30,
+    env: { ...process.env, COPYFILE_DISABLE: "1" }, // macOS would add files of its own.
+  });
+}
+const madeAt = new Date("1980-01-02T00:00:00Z");
+
+/** Copies Node and its licence into a folder, which it makes. */
+function copyNode(arch: Arch, folder: string): void {
   const name = `node-linux-${arch}`;
-  let source = path.join(project, "node_modules", name);
-  const fetched = existsSync(source) ? undefined : fetchPackages(arch);
-  if (fetched) source = path.join(fetched, "node_modules", name);
+  const own = path.join(project, "node_modules", name);
+  const fetched = existsSync(own) ? undefined : fetchPackages(arch);
+  const source = fetched ? path.join(fetched, "node_modules", name) : own;
   try {
-    return [
-      { name: "node", content: withoutSymbols(readFileSync(path.join(source, "bin/node"))), isProgram: true },
-      { name: "LICENSE.node", content: readFileSync(path.join(source, "LICENSE")) },
-    ];
+    cpSync(path.join(source, "bin/node"), path.join(folder, "node"));
+    cpSync(path.join(source, "LICENSE"), path.join(folder, "LICENSE.node"));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "ENOENT") throw error;
@@ -95,29 +126,8 @@ function fetchPackages(arch: Arch): string {
   return folder;
 }
 
-/**
- * Leaves the tables of symbols and sections out of a 64-bit ELF program. They are for debuggers, and an eighth of the
- * file, at its end: the system loads segments.
- */
-function withoutSymbols(program: Buffer): Buffer {
-  if (program.readUInt32BE(0) !== 0x7f454c46) throw new Error("Node's file is not a program for Linux");
-  const [table, size, count] = [
-    Number(program.readBigUInt64LE(32)),
-    program.readUInt16LE(54),
-    program.readUInt16LE(56),
-  ];
-  let end = table + size * count;
-  for (let at = table; at < table + size * count; at += size) {
-    end = Math.max(end, Number(program.readBigUInt64LE(at + 8) + program.readBigUInt64LE(at + 32)));
-  }
-  const kept = Buffer.from(program.subarray(0, end));
-  kept.writeBigUInt64LE(0n, 40); // Where the sections are, their number, and the section with their names.
-  kept.writeUInt32LE(0, 60);
-  return kept;
-}
-
 /** A file for each command. It is not split: a running process needs no file that somebody may have deleted. */
-async function commandEntries(): Promise<Entry[]> {
+async function bundles(): Promise<OutputFile[]> {
   const { outputFiles } = await build({
     ...bundling,
     absWorkingDir: project,
@@ -125,56 +135,7 @@ async function commandEntries(): Promise<Entry[]> {
     outdir: "commands",
     write: false,
   });
-  return outputFiles.map((file) => ({
-    name: path.relative(project, file.path),
-    content: Buffer.from(file.contents),
-  }));
-}
-
-/** What people load and run: config/ without what it is generated from. */
-function configEntries(): Entry[] {
-  return readdirSync(path.join(project, "config"), { recursive: true, withFileTypes: true })
-    .filter((file) => file.isFile() && !/\.ts$|^alerts-of-checks\.yml$/.test(file.name))
-    .map((file) => {
-      const source = path.join(file.parentPath, file.name);
-      return {
-        name: path.relative(project, source),
-        content: readFileSync(source),
-        isProgram: /\.sh$/.test(file.name),
-      };
-    });
-}
-
-/** An archive in tar's format ustar, in which everything is root's and of 1980. */
-function tarOf(folder: string, entries: Entry[]): Buffer {
-  const folders = new Set([folder]);
-  for (const { name } of entries) {
-    for (let parent = path.dirname(name); parent !== "."; parent = path.dirname(parent)) {
-      folders.add(`${folder}/${parent}`);
-    }
-  }
-  const parts = [...folders].sort().map((name) => tarHeader(`${name}/`, 0o755, 0, "5"));
-  for (const { name, content, isProgram } of entries) {
-    parts.push(tarHeader(`${folder}/${name}`, isProgram ? 0o755 : 0o644, content.length, "0"), Buffer.from(content));
-    parts.push(Buffer.alloc(-content.length & 511));
-  }
-  return Buffer.concat([...parts, Buffer.alloc(1024)]);
-}
-
-/** The block of 512 bytes before a file or folder. Throws an Error for a name that is too long for it. */
-function tarHeader(name: string, mode: number, size: number, type: "0" | "5"): Buffer {
-  if (Buffer.byteLength(name) > 99) throw new Error(`too long for the archive: ${name}`);
-  const block = Buffer.alloc(512);
-  const octal = (value: number, digits: number) => value.toString(8).padStart(digits, "0");
-  const madeAt = Date.UTC(1980, 0, 1) / 1000;
-  block.write(name);
-  block.write(`${octal(mode, 7)}\0${octal(0, 7)}\0${octal(0, 7)}\0${octal(size, 11)}\0${octal(madeAt, 11)}\0`, 100);
-  block.write(`        ${type}`, 148); // Its sum is made of spaces in the sum's place.
-  block.write("ustar\x0000root", 257);
-  block.write("root", 297);
-  const sum = block.reduce((total, byte) => total + byte, 0);
-  block.write(`${octal(sum, 6)}\0 `, 148);
-  return block;
+  return outputFiles;
 }
 
 /** Writes files, by their names, into a folder: all of them, or none where one cannot be written, as on a full disk. */

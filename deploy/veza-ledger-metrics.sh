@@ -15,13 +15,13 @@ if [ ! -e $loader ]; then
 fi
 
 case ${1-} in
-  serve | doctor | send | verifiers)
+  serve | doctor | send)
     command=$1
     shift
     exec "$folder/node" "$folder/commands/$command.mjs" "$@"
     ;;
   --version) exec "$folder/node" -p "'veza-ledger-metrics VERSION, on Node ' + process.versions.node" ;;
 esac
-echo "usage: veza-ledger-metrics serve | doctor | send | verifiers | --version
-serve, doctor and send say by --help how they are used; verifiers reads lines such as veza_ledger=PASSWORD" >&2
+echo "usage: veza-ledger-metrics serve | doctor | send | --version
+Each says by --help how it is used" >&2
 exit 2

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Step 1 of docs/without-aws.md: installs Debian's Prometheus, Pushgateway and Alertmanager, or those that are named,
-# as far as this host has none. They listen on 127.0.0.1 alone. A server that is here stays as it is: its files, its
-# version and its process.
+# Installs Debian's Prometheus, Pushgateway and Alertmanager, or those that are named, as far as this host has none.
+# They listen on 127.0.0.1 alone. A server that is here stays as it is: its files, its version and its process.
+# ./setup runs it; docs/servers-in-use.md has it for a host that serves AWS.
 set -eu
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- prometheus prometheus-pushgateway prometheus-alertmanager
@@ -18,17 +18,17 @@ trace() {
     echo "something listens on port $2"
   elif systemctl cat "$1.service" >/dev/null 2>&1; then
     echo "there is a unit $1.service"
-  elif [ -e "/etc/default/$1" ] && ! cmp -s "config/default/$1" "/etc/default/$1"; then
+  elif [ -e "/etc/default/$1" ]; then
     echo "there is a file /etc/default/$1. If no $1 is installed, delete it, and run this again"
   fi
 }
 
-# Puts stdin into a file, $1, where there is none.
+# Puts stdin into a file, $1, where there is none: all of it or nothing.
 put() {
   if [ -e "$1" ]; then
     cmp -s - "$1" || echo "Kept: $1 was here before. Add to it what docs/servers-in-use.md says."
   else
-    install -D -m 644 /dev/stdin "$1"
+    install -D -m 644 /dev/stdin "$1.new" && mv "$1.new" "$1"
   fi
 }
 
@@ -43,14 +43,18 @@ for package; do
       exit 2
       ;;
   esac
-  if is_installed "$package" && grep -qs "servers.sh put it here" "/etc/default/$package"; then
-    echo "Here since an earlier run: $package"
-    continue
-  fi
-  found=$(trace "$package" $port)
-  if [ -n "$found" ]; then
-    echo "Left as it is: $package, since $found. docs/servers-in-use.md says what it needs."
-    continue
+  # From an earlier run, which may have been broken off before or in the middle of the installation.
+  if grep -qs "servers.sh put it here" "/etc/default/$package"; then
+    if is_installed "$package"; then
+      echo "Here since an earlier run: $package"
+      continue
+    fi
+  else
+    found=$(trace "$package" $port)
+    if [ -n "$found" ]; then
+      echo "Left as it is: $package, since $found. docs/servers-in-use.md says what it needs."
+      continue
+    fi
   fi
   put "/etc/default/$package" <"config/default/$package"
   case $package in
@@ -64,12 +68,14 @@ for package; do
   esac
   new="$new $package"
 done
-[ -n "$new" ] || exit 0
-# The package's own files do not replace those above.
-# shellcheck disable=SC2086
-apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold $new
+if [ -n "$new" ]; then
+  dpkg --configure -a
+  # The package's own files do not replace those above.
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends -o Dpkg::Options::=--force-confold $new
+fi
 # For your receivers' URLs, which are secrets. A file that was here before stays as it is.
 if cmp -s config/alertmanager/alertmanager.yml /etc/prometheus/alertmanager.yml; then
   chgrp prometheus /etc/prometheus/alertmanager.yml && chmod 640 /etc/prometheus/alertmanager.yml
 fi
-echo "Installed:$new."
+[ -z "$new" ] || echo "Installed:$new."

@@ -59,7 +59,7 @@ describe("the archive for a host", unlessLinux, async () => {
   it("has the same bytes when it is made again", async () => {
     const again = await hostArchive(arch);
     expect([again.folder, again.tar.equals(made?.tar ?? Buffer.alloc(0))]).toEqual([made?.folder, true]);
-    expect(made?.folder).toMatch(new RegExp(`^${manifest.name}-${manifest.version}-[0-9a-f]{8}$`));
+    expect(made?.folder).toBe(`${manifest.name}-${manifest.version}`);
     expect(made?.tar.length).toBeLessThan(140_000_000);
   });
 
@@ -112,15 +112,19 @@ describe("the archive for a host", unlessLinux, async () => {
     expect((await service.exited).exitCode).toBe(0);
   });
 
-  it("has the SQL, rules, dashboard, unit, site and scripts, and a program that only root can change", async () => {
-    for (const file of ["postgres/roles.sql", "alertmanager/ledger.yml", "grafana/ledger.json", "systemd/use.sh"]) {
+  it("has the SQL, rules, dashboard, unit, site and scripts, and programs that only root can change", async () => {
+    for (const file of ["postgres/roles.sql", "alertmanager/ledger.yml", "grafana/ledger.json", "setup/steps.sh"]) {
       expect(
         (await readFile(path.join(folder, "config", file))).equals(await readFile(path.join("config", file))),
       ).toBe(true);
     }
-    for (const file of ["node", "bin/veza-ledger-metrics", "config/systemd/use.sh"]) {
+    for (const file of ["node", "setup", "bin/veza-ledger-metrics", "config/systemd/servers.sh"]) {
       expect((await stat(path.join(folder, file))).mode & 0o777).toBe(0o755);
     }
+    const { output: listed } = runInTest("tar", ["-tvf", `${opt}.tar`]);
+    expect(listed.match(/^\S+ (?!root\/root ).*/gm)).toBeNull();
+    // Where unpacking was broken off, there is no ./setup to run.
+    expect(listed.trimEnd().split("\n").at(-1)).toMatch(/\/setup$/);
     const { output: programs } = runInTest("find", [folder, "-name", "*.ts"]);
     expect(programs).toBe("");
   });

@@ -1,630 +1,481 @@
-// docs/without-aws.md, as it is pasted, from the real archive. Left out is what needs a service manager, apt-get, nginx and
-// Prometheus. The page's two scripts run on stand-ins for these, in folders of their own.
-import { createHash } from "node:crypto";
-import { chmod, cp, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
+// ./setup, in a bare Debian, with a real Postgres, a real gateway and a real nginx.
+import { cp, readFile, stat } from "node:fs/promises";
+import { createServer } from "node:http";
 import path from "node:path";
-import { gzipSync } from "node:zlib";
-import { dump, load } from "js-yaml";
+import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { tables } from "../../commands/declared-rights.ts";
+import { deliver } from "../../commands/deliver.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
-import { hostArchive } from "../../deploy/host-archive.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
-import { withoutSettings } from "../helpers/environment.ts";
-import { findProgram } from "../helpers/find-program.ts";
+import { makeCertificates } from "../helpers/certificates.ts";
+import { type DebianHost, debianHost, needsDebian } from "../helpers/debian.ts";
 import { insertRows } from "../helpers/models.ts";
-import { needs } from "../helpers/needs.ts";
-import { blocksOf } from "../helpers/pages.ts";
-import { runProgram } from "../helpers/processes.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
 
-const page = "docs/without-aws.md";
-
-/** A host with the archive: its /etc and /opt are in a folder, and each paste begins a new shell with the names. */
-async function hostWithArchive(change = (packed: Buffer) => packed, checked = change) {
-  const root = await newFolder();
-  for (const name of ["etc", "opt", "root"]) await mkdir(path.join(root, name));
-  const { folder, packed } = await made;
-  const archive = path.join(root, "root/archive.tar.gz");
-  await writeFile(archive, change(packed));
-  const sum = createHash("sha256").update(checked(packed)).digest("hex");
-  await writeFile(`${archive}.sha256`, `${sum}  archive.tar.gz\n`);
-  const blocks = await blocksOf(page, "sh");
-  const [names = ""] = blocks.filter((block) => block.startsWith("archive="));
-  const here = (text: string) =>
-    text
-      .replace(/^archive=\S+/m, `archive=${archive}`)
-      .replaceAll(/(?<![\w.])\/(etc|opt)\b(?!\/ssl\/certs\/ca-)/g, `${root}/$1`);
-  /** The block with this text, after the names and the shell variables that earlier steps have set. */
-  const pasted = (text: string, before = "") =>
-    here(`${names}\n${before}\n${blocks.find((block) => block.includes(text)) ?? "false"}`);
-  return { root, folder: path.join(root, "opt", folder), here, pasted };
-}
-const made = hostArchive(process.arch as "x64" | "arm64").then(({ folder, tar }) => {
-  return { folder, packed: gzipSync(tar, { level: 1 }) };
-});
-
-const unpacking = "sha256sum";
-const noRoom = /^Nothing was unpacked: the archive is cut off, or the disk is full \(\S+ left\)\.$/;
-const cut = (packed: Buffer) => packed.subarray(0, packed.length / 2);
-it.each([
-  [
-    "is not what its checksum says",
-    cut,
-    (packed: Buffer) => packed,
-    "",
-    /: the archive is not what .*archive.tar.gz.sha256 says/,
-  ],
-  ["is cut off", cut, cut, "", noRoom],
-  ["does not fit on the disk", undefined, undefined, "trap '' XFSZ; ulimit -f 2000", noRoom],
-  [
-    "is for another machine",
-    undefined,
-    undefined,
-    "PATH=$fakes:$PATH",
-    /This archive is for \w+, and this machine is m68k/,
-  ],
-  ["is in no folder", undefined, undefined, "archive=/nowhere/archive.tar.gz", /cd: \/nowhere: No such file/],
-])("unpacks nothing of an archive that %s, and says so in one sentence", async (_, change, checked, before, reason) => {
-  const { root, pasted } = await hostWithArchive(change, checked);
-  const fakes = await newFolder();
-  await writeFile(path.join(fakes, "uname"), "#!/bin/sh\necho m68k\n", { mode: 0o755 });
-  const { exitCode, output } = await runProgram("bash", ["-c", pasted(unpacking, before)], { fakes }).exited;
-  expect([exitCode, output.trimEnd().split("\n")]).toEqual([1, [expect.stringMatching(reason)]]);
-  expect(await readdir(path.join(root, "opt"))).toEqual([]);
-});
-
-it("has a name of its own for each block that a failure before it stops", async () => {
-  const names = (await blocksOf(page, "sh")).flatMap((block) => /^step "(Step \w+)"/.exec(block)?.[1] ?? []);
-  expect(names.length).toBeGreaterThan(9);
-  expect(names).toEqual([...new Set(names)]);
-});
-
-const title = "leads to true numbers and a counted delivery, and, pasted again, changes no password and no secret";
-it(title, await needs("openssl", "psql"), async () => {
-  const { root, folder, here: onHost, pasted } = await hostWithArchive();
+/** A Postgres with a ledger in which each check has rows, and the login veza_app, which reads it. */
+async function ledger() {
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
   await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
-  const sql = postgres(server.superuserUrl, { max: 1 });
+  const sql = postgres(server.superuserUrl, { max: 1, onnotice: () => {} });
   onTestFinished(() => sql.end());
   for (const check of checks) await sql.unsafe(insertRows(check, 4));
   await sql.unsafe("create role veza_app login password 'veza_app'");
   await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
-  // Its times have no zone: in another zone than this, no row is old.
-  await sql.unsafe("alter table orders alter created_at type timestamp using created_at at time zone 'Asia/Tokyo'");
-  const port = await freePort();
-  const withSettings = onHost("set -a; . /etc/veza-ledger-metrics.env;");
-  let password = "";
-  const here = (text: string) =>
-    [
-      ["HOST:5432/DATABASE", `127.0.0.1:${server.port}/postgres`],
-      ["admin=master", "admin=postgres"],
-      ["http://127.0.0.1:9091", inject("pushgatewayUrl")],
-      [/read -rsp [^;]*PGPASSWORD; export PGPASSWORD/g, `export PGPASSWORD=${password}`],
-      ["psql -v", `PGPASSWORD=${password} psql -v`],
-      ["name=ledger-metrics.example.com ", "name= "],
-      ["timezone=UTC ", "timezone=Asia/Tokyo "],
-      ["stage= ", "stage=staging "],
-      ["token= ", "token=t0ken "],
-    ].reduce(
-      (before, [from = "", to = ""]) => before.replaceAll(from, to as string),
-      text.replace(/systemd-run [\s\S]*?\.env (.*) &&/, `(${withSettings} $1) &&`),
-    );
-  const start = (command: string, settings = {}) =>
-    runProgram("bash", ["-c", here(onHost(command))], { ...withoutSettings, CI: undefined, ...settings });
-  /** Pastes the block with this text into a new shell, after the names. Resolves to what it prints. */
-  const paste = async (text: string, whosePassword = "", failed = "") => {
-    password = whosePassword;
-    const before = `folder='${folder}' failed='${failed}'`;
-    const { exitCode, output } = await start(pasted(text, before), { PORT: String(port) }).exited;
-    return { exitCode, output };
-  };
-  const settings = () => readFile(path.join(root, "etc/veza-ledger-metrics.env"), "utf8");
-  const kept = async () => [
-    await settings(),
-    await sql`select rolname, rolpassword from pg_authid where rolname ~ '^veza_ledger' and rolpassword <> '' order by 1`,
-  ];
-
-  // A step that comes before the archive, or after a step that has failed, does nothing.
-  expect((await start(pasted("--schema")).exited).output).toContain("folder: is made by step 1: paste that first");
-  for (const _ of ["at first", "again"]) {
-    expect(await paste(unpacking)).toEqual({ exitCode: 0, output: `${folder}\n` });
-    expect(await readdir(path.join(root, "opt"))).toEqual([path.basename(folder)]);
-  }
-  await symlink(folder, path.join(root, "opt/veza-ledger-metrics")); // As step 6 does.
-  const stopped = { exitCode: 1, output: "Step 1b has failed: repeat it. To go on without it: failed=\n" };
-  const later = ["servers.sh", "--schema", "roles.sql", "PUSHGATEWAY_URL=", "systemd-run", "use.sh", "send ping"];
-  for (const text of [...later, "dashboard.json"]) {
-    expect(await paste(text, "", "Step 1b"), text).toEqual(stopped);
-  }
-  const look = await paste("--schema", "veza_app");
-  expect(look.output).toMatch(/^[!✓] stuck_orders +4, /m);
-  expect(await paste("roles.sql", "postgres")).not.toMatchObject({ exitCode: 0 }); // There are no settings yet.
-  expect(await paste("PUSHGATEWAY_URL=")).toMatchObject({ exitCode: 0 });
-  expect(await settings()).toMatch(/^PUSHGATEWAY_TOKEN='t0ken'$/m);
-  expect(await settings()).toMatch(/^STAGE='staging'$/m);
-  expect(await paste("roles.sql", "wrong")).not.toMatchObject({ exitCode: 0 }); // The administrator mistypes.
-  expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
-  const all = await paste("systemd-run");
-  expect([all.exitCode, all.output.match(/✗.*/g)], all.output).toEqual([0, null]);
-
-  const unit = await readFile("config/systemd/veza-ledger-metrics.service", "utf8");
-  const [, command = ""] = /^ExecStart=(.*)/m.exec(unit) ?? [];
-  const service = start(`${withSettings} exec ${command}`, { PORT: String(port) });
-  await service.printed(/"message":"tick","stuck_orders":4/);
-  expect(await paste("send ping")).toMatchObject({
-    exitCode: 0,
-    output: expect.stringMatching(
-      new RegExp(`Recorded. It is on the gateway\\. .*\\nhttp://127\\.0\\.0\\.1:${port}/ whsec_`),
-    ),
-  });
-  service.child.kill("SIGTERM");
-  expect((await service.exited).exitCode).toBe(0);
-
-  const before = await kept();
-  expect(before[1]).toHaveLength(1);
-  expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
-  expect((await paste("PUSHGATEWAY_URL=")).output).toMatch(
-    /^Kept: .*If your names have changed since, edit it by hand/,
-  );
-  expect(await kept()).toEqual(before);
-
-  // A password that was changed in the settings, while no other stage has this login, and while one has.
-  const changed = (await settings()).replace(/veza_ledger:\w+@/, "veza_ledger:another@");
-  await writeFile(path.join(root, "etc/veza-ledger-metrics.env"), changed);
-  await sql.unsafe("create database other");
-  await sql.unsafe("grant connect on database other to veza_ledger");
-  const refused = await paste("roles.sql", "postgres");
-  expect(refused).toMatchObject({ output: expect.stringContaining("in use elsewhere: veza_ledger to other") });
-  expect(refused.exitCode).not.toBe(0);
-  expect((await kept())[1]).toEqual(before[1]);
-  await sql.unsafe("drop database other");
-  expect(await paste("roles.sql", "postgres")).toMatchObject({ exitCode: 0 });
-  const login = postgres(`postgres://veza_ledger:another@127.0.0.1:${server.port}/postgres`, { max: 1 });
-  expect(await login`select 1 as one`.finally(() => login.end())).toEqual([{ one: 1 }]);
-});
-
-/** Pastes the block with this text on a host with these names, where programs are scripts. Returns what is there then. */
-async function pasteWith(text: string, names: [RegExp, string][], programs: Record<string, string>) {
-  const { root, folder, pasted } = await hostWithArchive();
-  const fakes = await newFolder();
-  for (const [name, script] of Object.entries({ systemctl: 'echo "systemctl $*"', ...programs })) {
-    await writeFile(path.join(fakes, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-  }
-  await mkdir(path.join(root, "etc/nginx/conf.d"), { recursive: true });
-  await cp("config", path.join(folder, "config"), { recursive: true });
-  await writeFile(path.join(root, "etc/veza-ledger-metrics.env"), "PORT='8081'\n");
-  const block = pasted(text, `folder='${folder}'`);
-  const changed = names.reduce(
-    (before, [from, to]) => before.replace(from, to.replaceAll("/etc/", `${root}/etc/`)),
-    block,
-  );
-  const { exitCode, output } = await runProgram("bash", ["-c", `PATH=$fakes:$PATH\n${changed}`], { fakes }).exited;
-  const textOf = (file: string) => readFile(path.join(root, "etc", file), "utf8").catch(() => "");
-  return { exitCode, output: output.replaceAll(root, ""), root, textOf };
+  return { sql, database: `127.0.0.1:${server.port}/postgres` };
 }
 
-describe("step 1", await needs("bash"), () => {
-  it("refuses a file of authorities that the service cannot read", async () => {
-    const names: [RegExp, string][] = [[/^ca=\S+/m, "ca=/root/ca.pem"]];
-    const { exitCode, output } = await pasteWith('step "Step 1a"', names, { "apt-get": "exit 0" });
-    expect([exitCode, output]).toEqual([1, "The service cannot read /root/ca.pem: move it to /etc/ssl/certs.\n"]);
-  });
+/** The password of each login, as Postgres keeps it. */
+const passwords = (sql: postgres.Sql) =>
+  sql`select rolname, rolpassword from pg_authid where rolname ~ '^veza_ledger' and rolpassword <> '' order by 1`;
 
-  it("names each program that a host without apt-get lacks", async () => {
-    const names: [RegExp, string][] = [[/^step "/m, 'PATH=$fakes; step "']];
-    const here = ["curl", "jq", "nginx", "openssl", "chmod"].map((name) => [name, "exit 0"]);
-    const { exitCode, output } = await pasteWith('step "Step 1a"', names, Object.fromEntries(here));
-    expect([exitCode, output.match(/\w+(?=: not found)/g)], output).toEqual([1, ["ss", "psql"]]);
-  });
+/** Names that are right, for a reconciler on this host. */
+const right = async (database: string) => ({
+  database,
+  admin: "postgres",
+  gateway: inject("pushgatewayUrl"),
+  servers: "",
+  name: "",
+  certificate: "",
+  key: "",
+  port: String(await freePort()),
+  repository: "https://git.example.com/veza/blob/main",
+  grafana: "https://grafana.internal",
 });
 
-describe("step 7", await needs("bash"), async () => {
-  const pasteStep = async (names: [RegExp, string][], nginx: string) => {
-    const { exitCode, output, root, textOf } = await pasteWith("site=", names, { nginx });
-    const hook = await textOf("letsencrypt/renewal-hooks/deploy/veza-ledger-metrics");
-    const site = (await textOf("nginx/conf.d/veza-ledger-metrics.conf")).replaceAll(root, "");
-    return { exitCode, output, hook, site };
-  };
+async function readyHost(values: Record<string, string> = {}) {
+  const host = await debianHost();
+  const { sql, database } = await ledger();
+  await host.name({ ...(await right(database)), ...values });
+  return { host, sql, database };
+}
+
+/** All files in /etc and /opt, with their content, modes and owners. */
+const filesOf = async (host: DebianHost) =>
+  (
+    await host.run(
+      "find /etc /opt -xdev -type f ! -name node ! -name archive.tar -exec stat -c '%n %a %U' {} + -exec md5sum {} + | sort",
+    )
+  ).output;
+
+describe("./setup", needsDebian, () => {
+  it("leads to true numbers and a counted delivery by two commands; again, it changes nothing, and shows no secret", async () => {
+    const { host, sql } = await readyHost({ stage: "staging", token: "t0ken", timezone: "Asia/Tokyo" });
+    // Its times have no zone: in another zone than this, no row is old.
+    await sql.unsafe("alter table orders alter created_at type timestamp using created_at at time zone 'Asia/Tokyo'");
+    const look = await host.run("./setup look", "veza_app\n");
+    expect(look.output).toMatch(/^[!✓] stuck_orders +4, /m);
+    expect(look.exitCode).toBe(0);
+    expect(await host.text("etc/veza-ledger-metrics.env")).toBe("");
+    const first = await host.run("./setup", "postgres\n");
+    expect([first.exitCode, first.output.match(/✗.*/g)], first.output).toEqual([0, null]);
+    expect(first.output).toContain('"message":"tick","stuck_orders":4');
+    expect(first.output).toContain("Recorded. It is on the gateway.");
+    for (const file of ["names", "env"]) {
+      expect((await stat(path.join(host.root, `etc/veza-ledger-metrics.${file}`))).mode & 0o777).toBe(0o600);
+    }
+    const before = [await filesOf(host), await passwords(sql)];
+    const second = await host.run("./setup", "postgres\n");
+    expect(second.exitCode, second.output).toBe(0);
+    expect([await filesOf(host), await passwords(sql)]).toEqual(before);
+
+    const settings = await host.text("etc/veza-ledger-metrics.env");
+    const [password, secret] = [/veza_ledger:(\w+)@/, /(whsec_[^']+)/].map(
+      (pattern) => pattern.exec(settings)?.[1] ?? "",
+    );
+    const shown = `${await host.text("run/fake/args")}${first.output}${second.output}`;
+    expect(shown.length).toBeGreaterThan(4000);
+    for (const text of [password, secret, "t0ken", ":postgres@"]) expect(shown).not.toContain(text);
+  });
+
+  it("names each line that is wrong, and changes nothing", async () => {
+    const host = await debianHost();
+    const without = await host.run("./setup");
+    expect([without.exitCode, without.output]).toEqual([1, "✗ There are no names yet: run ./setup names.\n"]);
+    const made = await host.run("./setup names");
+    expect(made.exitCode).toBe(1);
+    expect(made.output.match(/^✗ \w+ .*example/gm)).toHaveLength(4);
+    expect((await stat(path.join(host.root, "etc/veza-ledger-metrics.names"))).mode & 0o777).toBe(0o600);
+    const { key, cert } = await makeCertificates("DNS:push.example.com");
+    const other = await makeCertificates("DNS:push.example.com");
+    await host.write("etc/ssl/certs/push.pem", await readFile(cert, "utf8"));
+    await host.write("etc/ssl/private/push.key", await readFile(key, "utf8"), 0o600);
+    await host.write("etc/ssl/private/other.key", await readFile(other.key, "utf8"), 0o600);
+    await host.write("etc/ssl/certs/closed.pem", await readFile(cert, "utf8"), 0o600);
+    const certificate = { certificate: "/etc/ssl/certs/push.pem", key: "/etc/ssl/private/push.key" };
+    const shipped = { ca: "/etc/ssl/certs/ca-certificates.crt", schema: "public", timezone: "UTC", stage: "" };
+    const fine = { ...shipped, ...(await right("db.internal:5432/ledger")), name: "push.example.com", ...certificate };
+    await host.name(fine);
+    expect(await host.run("./setup names")).toMatchObject({ exitCode: 0, output: expect.stringContaining("well") });
+    for (const [name, value, says] of [
+      ["database", "", "is missing: HOST:5432/DATABASE"],
+      ["database", "db.internal/ledger", "is wrong"],
+      ["database", "postgres://db.internal:5432/ledger", "is wrong"],
+      ["ca", "/root/ca.pem", "is no file with certificates"],
+      ["ca", "/etc/passwd", "is no file with certificates"],
+      ["ca", "/etc/ssl/certs/closed.pem", "is closed to the service: run chmod a.r"],
+      ["schema", "a, b", "is wrong"],
+      ["timezone", "Mars/Olympus", "is wrong: a time zone such as"],
+      ["admin", "master:password", "is wrong: a login of Postgres, without its password"],
+      ["stage", "drill", "is wrong"],
+      ["servers", "prometheus grafana", "has grafana"],
+      ["gateway", "127.0.0.1:9091", "is wrong: a URL"],
+      ["repository", "https://github.com/OWNER/NAME/blob/main", "is still the example"],
+      ["name", "localhost", "is wrong"],
+      ["name", "", "is missing: certificate and key are for it"],
+      ["certificate", "/etc/ssl/certs/none.pem", "is no file"],
+      ["certificate", "/etc/ssl/private/push.key", "is no certificate in PEM"],
+      ["key", "/etc/ssl/certs/push.pem", "is no key in PEM"],
+      ["key", "/etc/ssl/private/other.key", "is not the key of"],
+      ["name", "other.example.com", "is not for other.example.com"],
+      ["port", "99999", "is wrong"],
+    ] as const) {
+      await host.name({ ...fine, [name]: value });
+      const { exitCode, output } = await host.run("./setup", "postgres\n");
+      const about = name === "name" && says.startsWith("is not for") ? "certificate" : name;
+      expect([name, value, exitCode, output]).toEqual([
+        name,
+        value,
+        1,
+        expect.stringMatching(new RegExp(`^✗ ${about} +.*${says}`)),
+      ]);
+    }
+    await host.write(
+      "etc/veza-ledger-metrics.names",
+      "databse=x\ngateway=http://u:p$w@h\ntoken='a' b\n$(touch /ran)\n",
+    );
+    const lines = (await host.run("./setup names")).output;
+    expect(lines.match(/^✗ line \d/gm)).toEqual(["✗ line 1", "✗ line 2", "✗ line 3", "✗ line 4"]);
+    expect(lines).not.toContain("p$w");
+    expect(await host.run("ls /ran /etc/veza-ledger-metrics.env /opt/veza-ledger-metrics")).toMatchObject({
+      output: expect.not.stringMatching(/^\//m),
+    });
+  });
+
+  it("names what is missing where there is no apt-get, and what stops without systemd or root", async () => {
+    const { host } = await readyHost();
+    await host.run(
+      "rm /usr/bin/jq /usr/bin/psql /usr/local/bin/psql /usr/local/bin/apt-get; mv /usr/bin/apt-get /usr/bin/no",
+    );
+    const { exitCode, output } = await host.run("./setup", "postgres\n");
+    expect([exitCode, output]).toEqual([
+      1,
+      expect.stringContaining("Install these, since there is no apt-get: jq psql\n"),
+    ]);
+    await host.run("rmdir /run/systemd/system");
+    expect((await host.run("./setup")).output).toMatch(/^✗ This host does not run systemd/);
+    const nobody = await host.run("setpriv --reuid=65534 --clear-groups ./setup");
+    expect(nobody).toMatchObject({ exitCode: 1, output: "✗ Run it as root.\n" });
+  });
+
+  it("names settings that differ from the names, and asks before it changes them alone", async () => {
+    const { host } = await readyHost();
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    const before = `${await host.text("etc/veza-ledger-metrics.env")}HOST='127.0.0.1'\n`;
+    await host.write("etc/veza-ledger-metrics.env", before, 0o644);
+    await host.name({ stage: "prod", token: "hidden" });
+    for (const answer of ["", "no\n"]) {
+      const { exitCode, output } = await host.run("./setup", answer);
+      expect([exitCode, output]).toEqual([
+        1,
+        expect.stringContaining("STAGE in /etc/veza-ledger-metrics.env is empty. Your names have: prod"),
+      ]);
+      expect(output).toContain("Nothing was changed.");
+      expect(output).not.toContain("hidden");
+      expect(await host.text("etc/veza-ledger-metrics.env")).toBe(before);
+    }
+    expect((await stat(path.join(host.root, "etc/veza-ledger-metrics.env"))).mode & 0o777).toBe(0o600);
+    await host.run("./setup", "yes\n\n"); // The gateway of the tests takes any token.
+    expect(await host.text("etc/veza-ledger-metrics.env")).toBe(`${before}PUSHGATEWAY_TOKEN='hidden'\nSTAGE='prod'\n`);
+  });
+
+  it("says that the administrator's password is wrong, and changes no password that a running host may have", async () => {
+    const { host, sql, database } = await readyHost();
+    const wrong = await host.run("./setup", "wrong\n");
+    expect(wrong).toMatchObject({ exitCode: 1, output: expect.stringContaining("psql cannot log in as postgres") });
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    const before = await passwords(sql);
+    const second = await debianHost();
+    await second.name(await right(database));
+    for (const answer of ["", "no\n"]) {
+      const refused = await second.run("./setup", `postgres\n${answer}`);
+      expect([refused.exitCode, refused.output], refused.output).toEqual([
+        1,
+        expect.stringContaining("run ./setup move there, and ./setup FILE here"),
+      ]);
+      expect(await passwords(sql)).toEqual(before);
+    }
+    const agreed = await second.run("./setup", "postgres\nyes\n");
+    expect([agreed.exitCode, agreed.output], agreed.output).toEqual([
+      0,
+      expect.stringContaining("veza_ledger has the password of"),
+    ]);
+  });
+
+  it("moves to another host with its password, and cannot count here meanwhile", async () => {
+    const { host, sql } = await readyHost();
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    const [before, settings] = [await passwords(sql), await host.text("etc/veza-ledger-metrics.env")];
+    const moved = await host.run("./setup move");
+    expect([moved.exitCode, moved.output]).toEqual([0, expect.stringContaining("The service is stopped.")]);
+    const file = "root/veza-ledger-metrics.moved";
+    expect((await stat(path.join(host.root, file))).mode & 0o777).toBe(0o600);
+    expect(await host.run("systemctl is-active --quiet veza-ledger-metrics")).not.toMatchObject({ exitCode: 0 });
+    expect(await host.text("etc/veza-ledger-metrics.env")).toBe("");
+    // Here, it would get a new password, and asks first.
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({
+      exitCode: 1,
+      output: expect.stringContaining("./setup move there"),
+    });
+    const other = await debianHost();
+    await other.write("root/cut", "not of it");
+    expect((await other.run("./setup /root/cut")).output).toBe(
+      "✗ /root/cut is not of ./setup move, or is cut off. Nothing was changed.\n",
+    );
+    await cp(path.join(host.root, file), path.join(other.root, file));
+    const there = await other.run("./setup /root/veza-ledger-metrics.moved", "\n");
+    expect([there.exitCode, there.output], there.output).toEqual([
+      0,
+      expect.stringContaining('"message":"tick","stuck_orders":4'),
+    ]);
+    expect(await other.text("etc/veza-ledger-metrics.env")).toBe(settings);
+    expect(await passwords(sql)).toEqual(before);
+    expect((await other.run("./setup /root/veza-ledger-metrics.moved")).output).toContain(
+      "has /etc/veza-ledger-metrics.env already",
+    );
+  });
+
+  it("removes all that it has made, and the database only where it is told to", async () => {
+    const { host, sql } = await readyHost({ servers: "" });
+    const before = await filesOf(host);
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    expect(await host.run("./setup remove", "no\n")).toMatchObject({
+      exitCode: 1,
+      output: expect.stringContaining("Nothing was removed"),
+    });
+    const wrong = await host.run("./setup remove", "yes\nyes\nwrong\n");
+    expect(wrong).toMatchObject({ exitCode: 1, output: expect.stringContaining("The database stays as it was") });
+    const { exitCode, output } = await host.run("./setup remove", "yes\nyes\npostgres\n");
+    expect([exitCode, output], output).toEqual([0, expect.stringContaining("Removed.")]);
+    expect(await sql`select from pg_roles where rolname ~ '^veza_ledger'`).toHaveLength(0);
+    const after = await host.run(
+      "find /etc/systemd/system /etc/prometheus /etc/nginx -name 'veza*'; ls /opt; ls /etc/veza*",
+      "",
+      "/",
+    );
+    expect(after.output).toBe("archive.tar\nls: cannot access '/etc/veza*': No such file or directory\n");
+    expect(before).not.toBe("");
+  });
 
   it("gives nginx the name, the port and the certificate, which certbot's hook lets it read again", async () => {
     const live = "/etc/letsencrypt/live/push.example.com";
-    const names: [RegExp, string][] = [
-      [/^name=\S+/m, "name=push.example.com"],
-      [/^certificate=\S+/m, `certificate=${live}/fullchain.pem`],
-      [/^key=\S+/m, `key=${live}/privkey.pem`],
-    ];
-    const { exitCode, site, hook, output } = await pasteStep(names, "exit 0");
-    expect([exitCode, output]).toEqual([0, "systemctl reload-or-restart nginx\n"]);
-    for (const line of [
-      "server_name push.example.com;",
-      `ssl_certificate ${live}/fullchain.pem;`,
-      `ssl_certificate_key ${live}/privkey.pem;`,
-      "proxy_pass http://127.0.0.1:8081;",
-    ])
-      expect(site).toMatch(new RegExp(`^ +${line}$`, "m"));
-    expect(hook).toBe("#!/bin/sh\nsystemctl reload nginx\n");
-  });
-
-  it.each([
-    ["without a name", [[/^name=\S+/m, "name="]] as [RegExp, string][], "exit 0", 0, /^No nginx: /],
-    [
-      "without a certificate",
-      [[/^certificate=\S+/m, "certificate="]] as [RegExp, string][],
-      "exit 0",
+    const { ca, key, cert } = await makeCertificates("DNS:push.example.com");
+    const { host } = await readyHost({
+      name: "push.example.com",
+      certificate: `${live}/fullchain.pem`,
+      key: `${live}/privkey.pem`,
+      ca: "/etc/ssl/certs/own.pem",
+    });
+    await host.write("etc/ssl/certs/own.pem", await readFile(ca, "utf8"));
+    await host.write(`${live.slice(1)}/fullchain.pem`, await readFile(cert, "utf8"));
+    await host.write(`${live.slice(1)}/privkey.pem`, await readFile(key, "utf8"), 0o600);
+    await host.write("etc/hosts", "127.0.0.1 localhost push.example.com\n");
+    const site = "etc/nginx/conf.d/veza-ledger-metrics.conf";
+    // nginx refuses a site that it cannot run: what was there before stays.
+    await host.run("sed -i 's/listen 443 ssl;/listen 443 ssl of;/' config/nginx/veza-ledger-metrics.conf");
+    const refused = await host.run("./setup", "postgres\n");
+    expect([refused.exitCode, refused.output]).toEqual([1, expect.stringContaining("so it is removed again")]);
+    expect(await host.text(site)).toBe("");
+    await host.run("sed -i 's/ssl of;/ssl;/' config/nginx/veza-ledger-metrics.conf");
+    const { exitCode, output } = await host.run("./setup", "\n");
+    expect([exitCode, output], output).toEqual([0, expect.stringContaining("to https://push.example.com/")]);
+    expect(await host.text("etc/letsencrypt/renewal-hooks/deploy/veza-ledger-metrics")).toBe(
+      "#!/bin/sh\nsystemctl reload nginx\n",
+    );
+    expect(await host.text(site)).toContain("server_name push.example.com;");
+    // A site that was edited is kept, and a name that it lacks is named.
+    const edited = (await host.text(site)).replace("location / {", "location / { # Mine.").replace("privkey", "old");
+    await host.run(`cp ${live}/privkey.pem ${live}/old.pem`);
+    await host.write(site, edited);
+    const kept = await host.run("./setup", "\n");
+    expect([kept.exitCode, kept.output], kept.output).toEqual([
       0,
-      /^No nginx: /,
-    ],
-    [
-      "where nginx refuses it",
-      [],
-      "exit 1",
+      expect.stringContaining(`It has \`ssl_certificate_key ${live}/old.pem;\`, and your names`),
+    ]);
+    expect(await host.text(site)).toBe(edited);
+    // A certificate that has gone is a wrong name, and not kept.
+    await host.run(`rm ${live}/fullchain.pem`);
+    expect(await host.run("./setup", "\n")).toMatchObject({
+      exitCode: 1,
+      output: expect.stringMatching(/^✗ certificate +is no file/),
+    });
+  });
+
+  it("goes on after Ctrl-C in each step, and after a disk that was full in each", async () => {
+    const { host, sql, database } = await readyHost();
+    for (const name of ["settings", "database", "look", "service", "receiver", "rules"]) {
+      const setup = host.start("exec ./setup", "postgres\nyes\n");
+      await setup.printed(new RegExp(`^${name}$`, "m"));
+      process.kill(-Number(setup.child.pid), "SIGINT");
+      await setup.exited;
+    }
+    const whole = await host.run("./setup", "postgres\nyes\n");
+    expect([whole.exitCode, whole.output.match(/✗.*/g)], whole.output).toEqual([0, null]);
+
+    const full = await debianHost(60);
+    await full.name(await right(database));
+    await sql.unsafe("alter role veza_ledger password null");
+    const fill = () => full.run("cat /dev/zero >/full 2>/dev/null; true");
+    const cannot = /cannot be written|No space left/;
+    await fill();
+    const settings = await full.run("./setup", "postgres\nyes\n");
+    expect([settings.exitCode, settings.output], settings.output).toEqual([1, expect.stringMatching(cannot)]);
+    expect((await full.run("cd /etc && ls veza*")).output).toBe("veza-ledger-metrics.names\n");
+    await full.run(
+      "rm /full; mkdir -p /run/systemd/no; mv /usr/local/bin/systemd-run /usr/local/bin/run; printf '#!/bin/sh\\ncat /dev/zero >/full 2>/dev/null; exit 0\\n' >/usr/local/bin/systemd-run; chmod +x /usr/local/bin/systemd-run",
+    );
+    const service = await full.run("./setup", "postgres\nyes\n");
+    expect([service.exitCode, service.output], service.output).toEqual([
       1,
-      /^nginx does not run with it, .*\nEdit \/.*config\/nginx\/\S+\.conf, /m,
-    ],
-  ])("leaves no site and no hook behind %s", async (_, names, nginx, code, says) => {
-    const { exitCode, output, site, hook } = await pasteStep(names, nginx);
-    expect([exitCode, site, hook]).toEqual([code, "", ""]);
-    expect(output).toMatch(says);
-  });
-});
-
-it.each([
-  ["/proc/version", "  listen [::]:443 ssl;\n"],
-  ["/nowhere", ""],
-])("gives nginx's site IPv6 only where the host has it, as by %s", await needs("bash"), async (sign, line) => {
-  const { textOf } = await pasteWith("site=", [[/\/proc\/net\/if_inet6/, sign]], { nginx: "exit 0" });
-  const site = await textOf("nginx/conf.d/veza-ledger-metrics.conf");
-  expect(site).toMatch(/^ {2}listen 443 ssl;\n/m);
-  expect(site.match(/^.*\[::\].*\n/m)?.[0] ?? "").toBe(line);
-});
-
-describe("step 8", await needs("bash"), () => {
-  const links: [RegExp, string][] = [
-    [/^repository=/m, "repository=https://git.example.com/veza"],
-    [/^grafana=/m, "grafana=https://grafana.example.com"],
-  ];
-
-  it("writes rules that Prometheus can read, also where root's files are private, and asks for both addresses", async () => {
-    const programs = { promtool: "exit 0" };
-    const { exitCode, output, root } = await pasteWith(
-      'step "Step 8a"',
-      [[/^step "/m, 'umask 077; step "'], ...links],
-      programs,
+      expect.stringMatching(/service\n[\s\S]*No space left/),
+    ]);
+    expect((await full.run("find /etc/systemd/system -name 'veza*'; ls /opt")).output).toBe(
+      "archive.tar\nveza-ledger-metrics-1.0.0\n",
     );
-    expect([exitCode, output]).toEqual([0, expect.any(String)]);
-    expect((await stat(path.join(root, "etc/prometheus/veza-ledger-metrics.yml"))).mode & 0o777).toBe(0o644);
-    const missing = await pasteWith('step "Step 8a"', [], programs);
-    expect(missing.output).toContain("repository: parameter null or not set");
-    expect(await missing.textOf("prometheus/veza-ledger-metrics.yml")).toBe("");
+    await full.run("rm /full; mv /usr/local/bin/run /usr/local/bin/systemd-run; touch /run/fake/fill-at-tick");
+    const rules = await full.run("./setup", "postgres\n");
+    expect([rules.exitCode, rules.output], rules.output).toEqual([
+      1,
+      expect.stringMatching(/rules\n[\s\S]*cannot be written/),
+    ]);
+    expect((await full.run("ls -A /etc/prometheus; ls *.new")).output).toMatch(/^ls: /);
+    await full.run("rm /full /run/fake/fill-at-tick");
+    const done = await full.run("./setup", "postgres\n");
+    expect([done.exitCode, done.output.match(/✗.*/g)], done.output).toEqual([0, null]);
+  });
+
+  /** Unpacks another version beside 1.0.0, with this command `serve`, if it is another. Returns its folder. */
+  async function unpack(host: DebianHost, version: string, serve?: string) {
+    const folder = `/opt/veza-ledger-metrics-${version}`;
+    await host.run(
+      `mkdir ${folder} && cp -r bin commands config package.json setup ${folder} && ln -s $PWD/node ${folder}`,
+    );
+    if (serve) await host.write(`${folder.slice(1)}/commands/serve.mjs`, serve);
+    return folder;
+  }
+
+  it("loses no delivery by an upgrade, one that fails, and the way back", async () => {
+    const { host, sql } = await readyHost({ port: "8099", stage: "upgraded" });
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    const secret = /whsec_[^']+/.exec(await host.text("etc/veza-ledger-metrics.env"))?.[0] ?? "";
+    const body = JSON.stringify({ type: "reconciler.action", timestamp: new Date(), data: { phase: "stuck_orders" } });
+    let [sent, ends] = [0, false];
+    const sending = (async () => {
+      while (!ends) {
+        sent += 1;
+        for (let status = 0; status !== 200; ) {
+          const answer = deliver("http://127.0.0.1:8099/", secret, `msg_${sent}`, body);
+          status = await answer.then(({ status }) => status).catch(() => 0); // A reconciler sends again.
+          await sleep(20);
+        }
+      }
+    })();
+    const newer = await unpack(host, "1.0.1");
+    const broken = await unpack(host, "1.0.2", "process.exit(3)");
+    const unit = "etc/systemd/system/veza-ledger-metrics.service";
+    await host.write(unit, "# Mine.\n");
+    const upgrade = await host.run("./setup", "postgres\n", newer);
+    expect([upgrade.exitCode, upgrade.output], upgrade.output).toEqual([
+      0,
+      expect.stringContaining(
+        `Runs: ${newer}, at http://127.0.0.1:8099\n  The way back: /opt/veza-ledger-metrics-1.0.0/setup`,
+      ),
+    ]);
+    expect(upgrade.output).toContain("was not as its version had it. A copy is in");
+    expect(await host.text(`${unit}.before`)).toBe("# Mine.\n");
+    const failed = await host.run("./setup", "postgres\n", broken);
+    expect([failed.exitCode, failed.output], failed.output).toEqual([
+      1,
+      expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8099, as before`),
+    ]);
+    const back = await host.run("./setup"); // Nobody types a password: the newer schema stays.
+    expect([back.exitCode, back.output], back.output).toEqual([
+      0,
+      expect.stringContaining(`Kept as it is: this version runs on the schema of ${broken}, too.`),
+    ]);
+    expect(back.output).toContain("Runs: /opt/veza-ledger-metrics-1.0.0, at");
+    ends = true;
+    await sending;
+    expect(sent).toBeGreaterThan(50);
+    const counted = await sql`select value::int from ledger_metrics.totals
+      where name = 'veza_reconciler_actions_total' and labels::text like '%stuck_orders%'`;
+    expect(counted).toEqual([{ value: sent }]);
+  });
+
+  it("says what runs where the first version fails, and where another program has the port", async () => {
+    const { host } = await readyHost({ port: "8098" });
+    const serve = await host.text("opt/veza-ledger-metrics-1.0.0/commands/serve.mjs");
+    const served = "opt/veza-ledger-metrics-1.0.0/commands/serve.mjs";
+    const shortSeconds = () => host.write("usr/local/bin/sleep", "#!/bin/sh\nexec /bin/sleep 0.1\n", 0o755);
+    await shortSeconds();
+    for (const program of ["process.exit(3)", "setInterval(() => {}, 1000)"]) {
+      await host.write(served, program);
+      const failed = await host.run("./setup", "postgres\n");
+      expect([failed.exitCode, failed.output], failed.output).toEqual([1, expect.stringContaining("Nothing runs: ")]);
+      expect((await host.run("ls /run/fake/enabled /opt/veza-ledger-metrics /run/fake/pid")).output).not.toMatch(
+        /^\//m,
+      );
+    }
+    const unhealthy = `import http from "node:http";
+      http.createServer((_, answer) => answer.writeHead(503).end()).listen(8098, "127.0.0.1");`;
+    await host.write(served, unhealthy);
+    expect((await host.run("./setup", "postgres\n")).output).toContain("Nothing runs: ");
+    await host.write(served, serve);
+    const other = createServer().listen(8098, "127.0.0.1");
+    onTestFinished(() => void other.close());
+    const taken = await host.run("./setup", "postgres\n");
+    expect([taken.exitCode, taken.output]).toEqual([1, expect.stringContaining("Another program has port 8098")]);
+    other.close();
+    await host.run("rm /usr/local/bin/sleep");
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    await shortSeconds();
+    await host.write(served, "process.exit(3)");
+    expect((await host.run("./setup", "postgres\n")).output).toContain(
+      "Nothing answers. systemd keeps trying this version.",
+    );
   });
 
   it.each([
+    ["the examples are still there", "", "", /Replace the examples in \S+, lines [\d ]+:/, /A page goes to: pages/],
     [
-      "the examples are still there",
-      "shipped",
-      "",
-      "",
-      "Pages go to: pages\nWrong: these are examples. Fill them in, and paste this again.\n",
-    ],
-    ["all is filled in", "filled in", "prod", "127.0.0.1:9090", "Pages go to: pages\n"],
-    ["pages of the stage wake nobody", "filled in", "production", "", "Pages go to: tickets\n"],
-    [
-      "others reach the gateway",
+      "a page of the stage wakes nobody",
       "filled in",
-      "",
-      "10.0.0.5:9091",
-      "Pages go to: pages\nOthers can reach 10.0.0.5:9091\n",
+      "production",
+      /If customers pay on production, name it/,
+      /of production goes to: tickets/,
     ],
-  ])("says whether %s", async (_, route, stage, listens, says) => {
-    const { file } = await findProgram("amtool");
+  ])("says what is left to do where %s", async (_, route, stage, says, where) => {
+    const { host } = await readyHost({ servers: "prometheus-alertmanager", stage });
     const shipped = await readFile("config/alertmanager/alertmanager.yml", "utf8");
-    const text = route === "shipped" ? shipped : shipped.replaceAll("127.0.0.1:9999", "pager.example.com");
-    const put = `mkdir -p /etc/prometheus; cat >/etc/prometheus/alertmanager.yml <<'ROUTE'\n${text}ROUTE\n`;
-    const { output } = await pasteWith(
-      'step "Step 8b"',
-      [[/^step "/m, `${put}echo STAGE=${stage} >>/etc/veza-ledger-metrics.env; step "`]],
-      {
-        promtool: "exit 0",
-        amtool: `exec '${file}' "$@"`,
-        curl: "echo VezaLedgerAlive",
-        ss: listens && `case $* in *:8081*) ;; *) exit 1 ;; esac; echo LISTEN 0 511 ${listens} '0.0.0.0:*'`,
-      },
+    await host.write(
+      "etc/prometheus/alertmanager.yml",
+      route ? shipped.replaceAll("127.0.0.1:9999", "pager.example.com") : shipped,
     );
-    expect(output.includes(":9999/ticket")).toBe(route === "shipped");
-    expect(output.match(/^(Pages|Wrong|Others).*\n/gm)?.join("") ?? "").toBe(says);
-  });
-});
-
-/** A host in a folder: /etc, /opt and /proc of the page's scripts are in it, and programs of these names are scripts. */
-async function host(programs: Record<string, string>) {
-  const root = await newFolder();
-  const here = (text: string) => text.replaceAll(/(?<![\w.])\/(etc|opt)\b/g, `${root}/$1`);
-  for (const folder of ["bin", "etc/systemd/system", "opt"]) await mkdir(path.join(root, folder), { recursive: true });
-  for (const [name, script] of Object.entries(programs)) {
-    await writeFile(path.join(root, "bin", name), `#!/bin/sh\nroot='${root}'\n${script}\n`, { mode: 0o755 });
-  }
-  const run = async (script: string, ...args: string[]) => {
-    const env = { PATH: `${root}/bin:${process.env.PATH}` };
-    const { exitCode, output } = await runProgram("sh", [script, ...args], env).exited;
-    return { exitCode, output: output.replaceAll(root, "") };
-  };
-  const textOf = (file: string) => readFile(path.join(root, file), "utf8").catch(() => "");
-  return { root, here, run, textOf };
-}
-
-describe("servers.sh", await needs("bash"), async () => {
-  const programs = {
-    // What is installed, and what listens, is in two files.
-    "dpkg-query": 'grep -qx "$4" "$root/installed" 2>/dev/null && echo installed',
-    ss: 'grep -s "$2" "$root/listening"',
-    systemctl: "false",
-    chgrp: "true",
-    "apt-get": 'echo "apt-get $*"',
-  };
-  async function fresh() {
-    const made = await host(programs);
-    const folder = path.join(made.root, "opt/project/config");
-    for (const name of ["default", "systemd", "prometheus", "alertmanager"]) {
-      await mkdir(path.join(folder, name), { recursive: true });
-    }
-    const files = ["prometheus", "prometheus-pushgateway", "prometheus-alertmanager"].map((name) => `default/${name}`);
-    for (const file of [...files, "prometheus/prometheus.yml", "alertmanager/alertmanager.yml", "systemd/servers.sh"]) {
-      await writeFile(path.join(folder, file), made.here(await readFile(path.join("config", file), "utf8")));
-    }
-    const install = (...args: string[]) => made.run(path.join(folder, "systemd/servers.sh"), ...args);
-    return { ...made, install };
-  }
-  const filesOf = async ({ textOf }: Awaited<ReturnType<typeof fresh>>) =>
-    Promise.all(["default/prometheus", "prometheus/prometheus.yml"].map((file) => textOf(`etc/${file}`)));
-
-  it("installs all three for this host alone, and again after apt-get has failed", async () => {
-    const one = await fresh();
-    for (const _ of ["at first", "again"]) {
-      const { output } = await one.install();
-      expect(output).toContain("Installed: prometheus prometheus-pushgateway prometheus-alertmanager.");
-      // Else dpkg asks which of two files to keep, and fails where nobody answers.
-      expect(output).toMatch(/^apt-get install -y .*--force-confold /m);
-    }
-    const [flags = "", config = ""] = await filesOf(one);
-    expect(flags).toContain("--web.listen-address=127.0.0.1:9090");
-    expect(config).toContain(`- ${one.root}/etc/prometheus/veza-ledger-metrics.yml`);
-    // It will have receivers' URLs, which are secrets.
-    expect((await stat(path.join(one.root, "etc/prometheus/alertmanager.yml"))).mode & 0o777).toBe(0o640);
-  });
-
-  it.each([
-    ["the package is installed", { installed: "prometheus\n" }],
-    ["something listens on port 9090", { listening: "sport = :9090\n" }],
-    ["there is a file /etc/default/prometheus", { "etc/default/prometheus": 'ARGS="--storage.tsdb.retention=1y"\n' }],
-  ])("leaves a Prometheus as it is where %s", async (reason, files) => {
-    const one = await fresh();
-    await mkdir(path.join(one.root, "etc/default"));
-    for (const [name, text] of Object.entries(files)) await writeFile(path.join(one.root, name), text);
-    const before = await filesOf(one);
-    const { output } = await one.install();
-    expect(output).toContain(`Left as it is: prometheus, since ${reason}.`);
-    expect(output).toMatch(/^apt-get install .* prometheus-pushgateway prometheus-alertmanager$/m);
-    expect(await filesOf(one)).toEqual(before);
-  });
-
-  it("says of a server that it has installed itself that it is here, and that nothing is to be done", async () => {
-    const one = await fresh();
-    await one.install();
-    await writeFile(path.join(one.root, "installed"), "prometheus\nprometheus-pushgateway\n");
-    const { output } = await one.install();
-    expect(output).toMatch(
-      /^Here since an earlier run: prometheus\nHere since an earlier run: prometheus-pushgateway\n/,
+    await host.write(
+      "etc/default/prometheus-alertmanager",
+      await readFile("config/default/prometheus-alertmanager", "utf8"),
     );
-    expect(output).toMatch(/^apt-get install .* prometheus-alertmanager$/m);
-    expect(output).not.toContain("Left as it is");
-  });
-
-  it("keeps a file that is there without its package, and installs what it is asked for alone", async () => {
-    const one = await fresh();
-    await mkdir(path.join(one.root, "etc/prometheus"));
-    const route = path.join(one.root, "etc/prometheus/alertmanager.yml");
-    await writeFile(route, "route: { receiver: own }\n");
-    await chmod(route, 0o644);
-    const { output } = await one.install("prometheus-alertmanager");
-    expect(output).toContain("Kept: /etc/prometheus/alertmanager.yml was here before. Add to it what docs/servers-in");
-    expect(output).toContain("Installed: prometheus-alertmanager.");
-    expect((await stat(route)).mode & 0o777).toBe(0o644);
-    expect(await one.textOf("etc/prometheus/alertmanager.yml")).toBe("route: { receiver: own }\n");
-    expect(await filesOf(one)).toEqual(["", ""]);
-  });
-});
-
-describe("use.sh says what runs", await needs("ss", "curl"), async () => {
-  /**
-   * A service manager that knows one service, and starts a version's `serve` without starting it again: by the link, or
-   * in the folder that the file `drop-in` names. It keeps the unit that it has loaded, and whether a boot starts it.
-   */
-  const systemctl = `
-    stop() { [ ! -e "$root/pid" ] || kill "$(cat "$root/pid")" 2>/dev/null; rm -f "$root/pid"; }
-    case "$1" in
-      daemon-reload) cp "$root/etc/systemd/system/veza-ledger-metrics.service" "$root/loaded" 2>/dev/null ;;
-      enable) echo at boot >"$root/enabled" ;;
-      restart)
-        stop
-        cd "$(cat "$root/drop-in" 2>/dev/null || echo "$root/opt/veza-ledger-metrics")" &&
-          { node serve.mjs >/dev/null 2>&1 & echo $! >"$root/pid"; } ;;
-      disable) stop; rm -f "$root/enabled" ;;
-      show) cat "$root/pid" 2>/dev/null || echo 0 ;;
-    esac`;
-  // A second is a tenth of one, and a line of a file.
-  const sleep = 'echo >>"$root/seconds"; exec /bin/sleep 0.1';
-  const programs = { systemctl, journalctl: "echo the log", sleep };
-  async function service() {
-    const made = await host(programs);
-    onTestFinished(() => made.run(path.join(made.root, "bin/systemctl"), "disable").then(() => {}));
-    const script = made.here(await readFile("config/systemd/use.sh", "utf8"));
-    const port = await freePort();
-    const answering = (status: number, afterSeconds = 0) =>
-      `import { existsSync, statSync } from "node:fs";
-       import http from "node:http";
-       const server = http.createServer((_, answer) => answer.writeHead(${status}).end());
-       const seconds = () => existsSync("../../seconds") ? statSync("../../seconds").size : 0;
-       while (seconds() < ${afterSeconds}) await new Promise((wake) => setTimeout(wake, 20));
-       server.listen(${port}, "127.0.0.1");`;
-    /** Uses a version of this name, new or again. Resolves to the last line. */
-    const use = async (name: string, program = answering(200), launcher = "exit 0") => {
-      const folder = path.join(made.root, "opt", name);
-      for (const part of ["bin", "config/systemd"]) await mkdir(path.join(folder, part), { recursive: true });
-      await writeFile(path.join(folder, "bin/veza-ledger-metrics"), `#!/bin/sh\n${launcher}\n`, { mode: 0o755 });
-      await writeFile(path.join(folder, "serve.mjs"), program);
-      await writeFile(path.join(folder, "config/systemd/veza-ledger-metrics.service"), `# ${name}\n`);
-      await writeFile(path.join(folder, "config/systemd/use.sh"), script);
-      const { exitCode, output } = await made.run(path.join(folder, "config/systemd/use.sh"));
-      return { exitCode, output, says: output.trimEnd().split("\n").at(-1) };
-    };
-    const unit = () => made.textOf("etc/systemd/system/veza-ledger-metrics.service");
-    await writeFile(path.join(made.root, "etc/veza-ledger-metrics.env"), "");
-    return { ...made, use, unit, answering, where: `http://127.0.0.1:${port}` };
-  }
-  const broken = "process.exit(3)";
-
-  it("after an upgrade, after one that fails, and on the way back by hand", async () => {
-    const { use, unit, textOf, where } = await service();
-    expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
-    expect(await textOf("enabled")).toBe("at boot\n");
-    const second = await use("2");
-    expect(second).toMatchObject({ exitCode: 0, says: `Runs: /opt/2, at ${where}` });
-    expect(second.output).toContain("The way back: /opt/1/config/systemd/use.sh\n");
-    const failed = await use("3", broken);
-    expect(failed).toMatchObject({ exitCode: 1, says: `Runs: /opt/2, at ${where}, as before` });
-    expect(failed.output).toContain("It does not answer: /opt/3. The end of its log:\nthe log");
-    expect([await unit(), await textOf("loaded")]).toEqual(["# 2\n", "# 2\n"]);
-    expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
-  });
-
-  it("where nothing does", async () => {
-    const { root, use, textOf } = await service();
-    expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
-    expect(await textOf("enabled")).toBe("");
-    await expect(readlink(path.join(root, "opt/veza-ledger-metrics"))).rejects.toThrow("ENOENT");
-    // Nobody has edited the unit of the version that failed.
-    expect(await use("1")).toMatchObject({ exitCode: 0, output: expect.stringMatching(/^Runs: .*\n$/) });
-    expect(await use("1", broken)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing answers.") });
-    expect(await use("2", broken)).toMatchObject({
-      exitCode: 1,
-      says: "Nothing answers: neither does the version before. systemd keeps trying it: /opt/1",
-    });
-  });
-
-  it("where its process runs, and listens nowhere", async () => {
-    const { use, textOf } = await service();
-    const idle = "setInterval(() => {}, 1000)";
-    expect(await use("1", idle)).toMatchObject({ exitCode: 1, says: expect.stringContaining("Nothing runs: ") });
-    expect(await textOf("pid")).toBe("");
-  });
-
-  it("where its process needs ten seconds to begin", async () => {
-    const { use, answering, where } = await service();
-    expect(await use("1", answering(200, 10))).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
-  });
-
-  it("where its process answers that it is not healthy", async () => {
-    const { use, answering, where } = await service();
-    await use("1");
-    expect(await use("2", answering(503))).toMatchObject({
-      exitCode: 1,
-      says: `Runs: /opt/1, at ${where}, as before`,
-    });
-  });
-
-  it("where somebody's drop-in keeps the version before running", async () => {
-    const { root, use, where } = await service();
-    await use("1");
-    await writeFile(path.join(root, "drop-in"), path.join(root, "opt/1"));
-    expect(await use("2")).toMatchObject({ exitCode: 1, says: `Runs: /opt/1, at ${where}, as before` });
-  });
-
-  const unitOf2 = "opt/2/config/systemd/veza-ledger-metrics.service";
-  it.each([
-    ["this machine cannot run it", "", "echo It is for aarch64. >&2; exit 1", "It is for aarch64."],
-    ["there are no settings", "etc/veza-ledger-metrics.env", "exit 0", "there is no /etc/veza-ledger-metrics.env"],
-    ["its unit cannot be copied", unitOf2, "exit 0", "the lines above say why."],
-  ])("which is the version before, where %s", async (_, missing, launcher, reason) => {
-    const { root, run, use, unit, where } = await service();
-    expect(await use("1")).toMatchObject({ exitCode: 0, says: `Runs: /opt/1, at ${where}` });
-    const before = [await unit(), await readlink(path.join(root, "opt/veza-ledger-metrics"))];
-    await use("2", broken, "exit 1");
-    await writeFile(path.join(root, "opt/2/bin/veza-ledger-metrics"), `#!/bin/sh\n${launcher}\n`);
-    if (missing) await rm(path.join(root, missing));
-    const { exitCode, output } = await run(path.join(root, "opt/2/config/systemd/use.sh"));
-    expect([exitCode, output]).toEqual([1, expect.stringContaining(`Nothing was changed: ${reason}`)]);
-    expect([await unit(), await readlink(path.join(root, "opt/veza-ledger-metrics"))]).toEqual(before);
-    expect(await readdir(path.join(root, "opt"))).toEqual(["1", "2", "veza-ledger-metrics"]);
-    expect(await readdir(path.join(root, "etc/systemd/system"))).toEqual(["veza-ledger-metrics.service"]);
-  });
-
-  it("and keeps a copy of a unit that somebody has edited", async () => {
-    const { root, use, textOf, unit } = await service();
-    await use("1");
-    expect((await use("2")).output).not.toContain("a copy is in");
-    await writeFile(path.join(root, "etc/systemd/system/veza-ledger-metrics.service"), "# 2, edited\n");
-    expect((await use("3")).output).toContain("a copy is in /etc/systemd/system/veza-ledger-metrics.service.before.");
-    expect(await textOf("etc/systemd/system/veza-ledger-metrics.service.before")).toBe("# 2, edited\n");
-    expect(await unit()).toBe("# 3\n");
-  });
-});
-
-describe("what docs/servers-in-use.md adds", () => {
-  it("is a configuration of Prometheus, with a job for the service's series alone", async () => {
-    const [ours = "", theirs = "", more = "", rules = ""] = await blocksOf("docs/servers-in-use.md", "yaml");
-    const [jobs, watched] = [ours, more].map((text) => (load(text) as { scrape_configs: object[] }).scrape_configs);
-    const { rule_files: files } = load(rules) as { rule_files: string[] };
-    const other = { job_name: "own", static_configs: [{ targets: ["127.0.0.1:9091"] }], ...(load(theirs) as object) };
-    const folder = await newFolder();
-    const config = path.join(folder, "prometheus.yml");
-    await writeFile(path.join(folder, "veza-ledger-metrics.yml"), await readFile("config/alertmanager/ledger.yml"));
-    const rule_files = files.map((file) => file.replace("/etc/prometheus", folder));
-    await writeFile(config, dump({ rule_files, scrape_configs: [...(jobs ?? []), other, ...(watched ?? [])] }));
-    const { file } = await findProgram("promtool");
-    const { exitCode, output } = await runProgram(file, ["check", "config", config], {}).exited;
-    expect(exitCode, output).toBe(0);
-    expect(jobs).toMatchObject([{ honor_labels: true }]);
-    expect(watched).toMatchObject([{ job_name: "prometheus" }, { job_name: "alertmanager" }]);
-  });
-
-  it.each([
-    ["VezaLedgerAlive", ""],
-    ["VezaLedgerAlive", "prod"],
-    ["VezaLedgerAlive", "staging"],
-    ["VezaLedgerSamplerSilent", ""],
-    ["VezaLedgerStuckOrders", ""],
-    ["VezaLedgerStuckOrders", "prod"],
-    ["VezaLedgerStuckOrders", "staging"],
-    ["VezaLedgerStuckRefunds", "prod"],
-    ["Own", "prod"],
-  ])("routes %s of the stage %o to the receiver that the shipped route has for it", async (alert, stage) => {
-    const { file } = await findProgram("amtool");
-    const [route = ""] = (await blocksOf("docs/servers-in-use.md", "yaml")).slice(4);
-    const added = load(route) as { route: object; receivers: object[] };
-    const config = path.join(await newFolder(), "alertmanager.yml");
-    await writeFile(
-      config,
-      dump({ route: { receiver: "own", ...added.route }, receivers: [{ name: "own" }, ...added.receivers] }),
+    await host.write("run/fake/installed", "prometheus-alertmanager\n");
+    const { exitCode, output } = await host.run("./setup", "postgres\n");
+    expect([exitCode, output], output).toEqual([0, expect.stringMatching(says)]);
+    expect(output).toMatch(where);
+    expect((await host.run("./setup rules")).output.includes("Replace the examples")).toBe(route === "");
+    expect(await host.text("etc/prometheus/veza-ledger-metrics.yml")).toContain(
+      "https://git.example.com/veza/blob/main/docs/",
     );
-    const severity = /StuckRefunds/.test(alert) ? "ticket" : /Alive/.test(alert) ? "none" : "page";
-    const routeOf = async (file_: string) => {
-      const args = [
-        "config",
-        "routes",
-        "test",
-        `--config.file=${file_}`,
-        `alertname=${alert}`,
-        `severity=${severity}`,
-        ...(stage ? [`stage=${stage}`] : []),
-      ];
-      return (await runProgram(file, args, {}).exited).output.match(/^\S*(own|alive|no-ping|pages|tickets)/m)?.[0];
-    };
-    const shipped = await routeOf("config/alertmanager/alertmanager.yml");
-    expect(await routeOf(config)).toBe(alert === "Own" ? "own" : `veza-ledger-${shipped}`);
+    expect(await host.text("opt/veza-ledger-metrics-1.0.0/dashboard.json")).toContain("https://git.example.com/");
   });
 });

@@ -1,0 +1,81 @@
+# How the service leaves this host: to another one, or for good.
+# shellcheck shell=bash disable=SC2154,SC2015 # Names and paths are set by the files beside this one.
+
+# ./setup move. The settings leave, too: without them, no ./setup here starts a second sampler with the same login.
+move_away() {
+  local file=/root/veza-ledger-metrics.moved
+  [ -e "$settings" ] && [ -e "$names" ] || stop "There is nothing to move: $settings or $names is missing."
+  (umask 077 && tar -cf "$file.new" -C /etc "${names##*/}" "${settings##*/}") && tar -tf "$file.new" >/dev/null &&
+    mv "$file.new" "$file" || { rm -f "$file.new" && stop "$file cannot be written. The service runs on."; }
+  systemctl disable --now veza-ledger-metrics || stop "The service was not stopped: the lines above say why."
+  rm "$settings"
+  echo "The service is stopped. Its names, its password and its secret are in $file."
+  echo "Copy this file and the archive to the other host. There, unpack the archive in /opt, and run ./setup FILE."
+  echo "To stay here after all: ./setup $file"
+}
+
+# ./setup FILE
+move_here() {
+  [ ! -e "$settings" ] || stop "This host has $settings already. Nothing was changed."
+  [ "$(tar -tf "$1" 2>/dev/null | paste -sd' ')" = "${names##*/} ${settings##*/}" ] ||
+    stop "$1 is not of ./setup move, or is cut off. Nothing was changed."
+  if [ -e "$names" ]; then
+    echo "Kept: $names"
+  else
+    tar -xOf "$1" "${names##*/}" | put "$names" 600 || exit
+  fi
+  tar -xOf "$1" "${settings##*/}" | put "$settings" 600 || exit
+  echo "Here now: the names, the password and the secret of $1."
+}
+
+# ./setup remove
+remove_all() {
+  local job
+  [ ! -e "$settings" ] || read_names || stop "Nothing was removed."
+  agreed "Stop the service, and remove its rules, unit, site, settings, names, and all versions in /opt?" ||
+    stop "Nothing was removed."
+  rm -f "$rules" # First, so that nothing pages.
+  systemctl reload prometheus 2>/dev/null || say "Reload your Prometheus, if it has the rules."
+  systemctl disable --quiet --now veza-ledger-metrics 2>/dev/null
+  rm -rf "$unit"* && systemctl daemon-reload
+  [ ! -e "$site" ] || { rm "$site" && nginx -tq && systemctl reload nginx; }
+  rm -f "$hook"
+  if [ -e "$settings" ]; then
+    for job in veza_ledger veza_reconciler; do delete_group "$job" || say "The gateway still shows $job."; done
+    remove_database
+  else
+    say "The database stays: there are no settings here, as after ./setup move."
+  fi
+  remove_servers
+  rm -rf "$settings" "$names" "$link" "$link".* "$link"-*
+  echo "Removed. What you added elsewhere is in docs/removal.md."
+}
+
+# Deletes the numbers of a job, $1, on the gateway. curl reads address and token from stdin.
+delete_group() {
+  local token
+  token=$(setting PUSHGATEWAY_TOKEN)
+  printf 'url = "%s"\n%s\n' "$(setting PUSHGATEWAY_URL)/metrics/job/$1$(setting STAGE | sed 's|^.|/stage/&|')" \
+    "${token:+header = \"authorization: Bearer $token\"}" | curl -sSf -m 10 -K - -X DELETE
+}
+
+remove_database() {
+  local administrator
+  agreed "Drop the schema ledger_metrics in $database WITH ITS TOTALS, and the logins?" || {
+    say "Kept: the schema and the logins in $database."
+    return
+  }
+  ask_password administrator "$admin"
+  psql_as "$administrator" "$admin" -f config/postgres/roles.rollback.sql ||
+    stop "The database stays as it was: psql's lines above say why. Then run ./setup remove again."
+}
+
+# Those of config/systemd/servers.sh.
+remove_servers() {
+  local ours
+  ours=$(cd /etc/default && grep -ls "servers.sh put it here" prometheus* | paste -sd' ')
+  [ -n "$ours" ] && agreed "Remove the servers that ./setup has installed, WITH THEIR HISTORY: $ours?" || return 0
+  # Each is a word.
+  # shellcheck disable=SC2086
+  apt-get purge -y $ours
+}

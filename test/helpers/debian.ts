@@ -1,0 +1,163 @@
+// A host for ./setup: the bare Debian in the folder DEBIAN, which .ci/archive makes, with the archive unpacked and
+// stand-ins for systemd and apt. Each test has one of its own, an overlay, in which it may change everything.
+import { execFile } from "node:child_process";
+import { chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+import { onTestFinished } from "vitest";
+import { hostArchive } from "../../deploy/host-archive.ts";
+import { findProgram } from "./find-program.ts";
+import { skippedBecause } from "./needs.ts";
+import { type Program, runProgram } from "./processes.ts";
+import { newFolder } from "./temporary-folder.ts";
+
+const run = promisify(execFile);
+const { DEBIAN = "/" } = process.env;
+
+/** Options of a test that is skipped where there is no bare Debian. */
+export const needsDebian = skippedBecause(
+  (process.getuid?.() !== 0 || DEBIAN === "/") && "`bash .ci/archive`, as root, makes the bare Debian for it",
+);
+
+/**
+ * systemd, with the one service: its process runs as nobody, by the unit, and each start has a log of its own. nginx is
+ * the real one. Of all other units, it knows those that are named in /run/fake/units.
+ */
+const systemctl = `
+fake=/run/fake name=veza-ledger-metrics
+stop() { [ ! -e $fake/pid ] || { kill "$(cat $fake/pid)"; while kill -0 "$(cat $fake/pid)" 2>/dev/null; do sleep 0.05; done; rm $fake/pid; } 2>/dev/null; }
+start() {
+  unit=$fake/loaded
+  cd "$(sed -n 's/^WorkingDirectory=//p' $unit)" || return
+  number=$(($(cat $fake/number 2>/dev/null || echo 0) + 1)); echo $number >$fake/number
+  (set -a; . "$(sed -n 's/^EnvironmentFile=//p' $unit)"
+  exec setpriv --reuid=65534 --regid=65534 --clear-groups setsid $(sed -n 's/^ExecStart=//p' $unit)) >$fake/journal.$number 2>&1 </dev/null &
+  echo $! >$fake/pid
+}
+words=$*
+case $words in
+  daemon-reload) cp /etc/systemd/system/$name.service $fake/loaded 2>/dev/null; exit 0 ;;
+  *nginx) if pgrep -x nginx >/dev/null 2>&1 || [ -s /run/nginx.pid ]; then nginx -s reload; else nginx; fi ;;
+  "show -P MainPID $name") cat $fake/pid 2>/dev/null || echo 0 ;;
+  "show -P InvocationID $name") cat $fake/number ;;
+  "restart $name") stop; start ;;
+  enable*) echo at boot >$fake/enabled ;;
+  disable*) stop; rm -f $fake/enabled ;;
+  "is-active --quiet $name") kill -0 "$(cat $fake/pid)" ;;
+  cat*) grep -qsx "\${words#cat }" $fake/units ;;
+  *) echo "systemctl $words" >>$fake/asked ;;
+esac`;
+
+const programs = {
+  systemctl,
+  "systemd-run": `
+    while [ "$1" != "\${1#-}" ]; do
+      case $1 in -p) shift; case $1 in EnvironmentFile=*) file=\${1#*=} ;; esac ;; esac
+      shift
+    done
+    set -a; . "$file"; exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"`,
+  journalctl: `
+    [ ! -e /run/fake/fill-at-tick ] || [ -e /full ] || cat /dev/zero >/full 2>/dev/null
+    words=$*; case $words in *INVOCATION_ID=*) cat "/run/fake/journal.\${words##*=}" ;; *) cat /run/fake/journal.* | tail -n 6 ;; esac`,
+  "apt-get": 'echo "apt-get $*" | tee -a /run/fake/asked; [ ! -e /run/fake/no-apt ]',
+  "dpkg-query": 'shift $(($# - 1)); grep -qsx "$1" /run/fake/installed && echo installed',
+  dpkg: "exit 0",
+};
+/** Programs whose arguments are written down, since every user can read those of a running program. */
+const watched = ["psql", "curl", "sed", "grep", "openssl", "setsid", "nginx", "tar", "find", "awk", "ss", "setpriv"];
+
+let lower: Promise<string> | undefined;
+/** What all hosts have in addition to Debian: the archive, unpacked, and the stand-ins. */
+async function makeLower(): Promise<string> {
+  const folder = await newFolder();
+  await chmod(folder, 0o755);
+  const bin = path.join(folder, "usr/local/bin");
+  for (const name of ["opt", "usr/local/bin", "run/fake", "run/systemd/system", "etc/systemd/system"]) {
+    await mkdir(path.join(folder, name), { recursive: true });
+  }
+  const { tar } = await hostArchive(process.arch as "x64" | "arm64");
+  await writeFile(path.join(folder, "opt/archive.tar"), tar);
+  await run("tar", ["-xf", path.join(folder, "opt/archive.tar"), "-C", path.join(folder, "opt")]);
+  for (const [name, script] of Object.entries(programs)) {
+    await writeFile(path.join(bin, name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
+  }
+  for (const name of watched) {
+    const script = `#!/bin/sh\nprintf '%s\\n' "$0 $*" >>/run/fake/args\nPATH=/usr/sbin:/usr/bin exec ${name} "$@"\n`;
+    await writeFile(path.join(bin, name), script, { mode: 0o755 });
+  }
+  for (const name of ["amtool", "promtool"] as const) await cp((await findProgram(name)).file, path.join(bin, name));
+  return folder;
+}
+
+/** A host with the archive in /opt. */
+export type DebianHost = Awaited<ReturnType<typeof debianHost>>;
+
+/**
+ * Starts a host for the calling test. `sizeMb` is that of its disk, which is in memory.
+ */
+export async function debianHost(sizeMb = 400) {
+  lower ??= makeLower();
+  const parts = await newFolder();
+  await run("mount", ["-t", "tmpfs", "-o", `size=${sizeMb}m,mode=755`, "tmpfs", parts]);
+  const [upper, work, root] = ["upper", "work", "root"].map((name) => path.join(parts, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const name of [upper, work, root]) await mkdir(name);
+  await run("mount", [
+    "-t",
+    "overlay",
+    "overlay",
+    "-o",
+    `lowerdir=${await lower}:${DEBIAN},upperdir=${upper},workdir=${work}`,
+    root,
+  ]);
+  await run("mount", ["-t", "proc", "proc", path.join(root, "proc")]);
+  const at = (file: string) => path.join(root, file);
+  onTestFinished(async () => {
+    await run("chroot", [root, "bash", "-c", "systemctl disable; nginx -s quit 2>/dev/null; sleep 0.2"]).catch(
+      () => {},
+    );
+    for (const mount of [at("proc"), root, parts]) await run("umount", ["-l", mount]);
+  });
+  /** Starts a line of bash in the version's folder; `input` are the lines that somebody types. */
+  const start = (line: string, input = "", folder = "/opt/veza-ledger-metrics-1.0.0"): Program => {
+    const environment = [
+      "HOME=/root",
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      "LC_ALL=C.UTF-8",
+    ];
+    const command = `cd "$1" && ${line}`;
+    const program = runProgram(
+      "setsid",
+      ["-w", "chroot", root, "env", "-i", ...environment, "bash", "-c", command, "bash", folder],
+      {},
+      "pipe",
+    );
+    program.child.stdin?.on("error", () => {});
+    program.child.stdin?.end(input);
+    return program;
+  };
+  return {
+    root,
+    start,
+    /** Resolves when the line has ended, to its exit code and to all that it printed. */
+    run: (line: string, input = "", folder?: string) => start(line, input, folder).exited,
+    /** A file's text; empty if there is none. */
+    text: (file: string) => readFile(at(file), "utf8").catch(() => ""),
+    write: async (file: string, text: string, mode = 0o644) => {
+      await mkdir(path.dirname(at(file)), { recursive: true });
+      await writeFile(at(file), text);
+      await chmod(at(file), mode);
+    },
+    /** Writes these names into the file that ./setup names makes. */
+    name: async (values: Record<string, string>) => {
+      const file = at("etc/veza-ledger-metrics.names");
+      let text = await readFile(file, "utf8").catch(() => readFile("config/setup/names.example", "utf8"));
+      for (const [name, value] of Object.entries(values))
+        text = text.replace(new RegExp(`^${name}=.*$`, "m"), () => `${name}='${value}'`);
+      await writeFile(file, text);
+    },
+  };
+}
