@@ -2,6 +2,7 @@ import type postgres from "postgres";
 import { takeSample } from "../lib/counts/sample.ts";
 import { deadlineFor } from "../lib/deadline.ts";
 import type { Database } from "../lib/postgres/database.ts";
+import { endReading } from "../lib/postgres/transaction.ts";
 
 const settled = (rows: number) => `
   insert into orders (status, hyperswitch_payment_id, created_at)
@@ -34,13 +35,14 @@ export async function fillLedger(sql: postgres.Sql, rows: number): Promise<void>
   for (const statement of [settled(rows), inProgress, vacuum].join(";").split(";")) await sql.unsafe(statement);
 }
 
-const ledger = { schemas: ["public"], timeZone: "UTC" };
+const ledger = { schema: "public", timeZone: "UTC" };
 
 /** Takes a sample on `sql`, as a tick does. Returns all questions that it asked. Throws when a check fails. */
 export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   const asked: string[] = [];
   const unsafe = (statement: string) => {
-    asked.push(statement.replace(/^.* as token;\n/s, "")); // Without its settings and its proof.
+    // Without its settings, its proof and its end.
+    asked.push(statement.replace(/^.* as token;\n/s, "").replace(`;\n${endReading}`, ""));
     return sql.unsafe(statement);
   };
   const close = async () => {};

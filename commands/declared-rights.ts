@@ -34,7 +34,7 @@ export const isOurs = (login: string): boolean => roleOf(login) !== undefined;
 export interface Right {
   role: Role;
   privilege: "select" | "insert" | "update" | "delete";
-  /** Without a schema, it is in one of LEDGER_SCHEMA. */
+  /** Without a schema, it is in LEDGER_SCHEMA. */
   table: string;
   columns: string[];
 }
@@ -99,10 +99,13 @@ export const ourRights: readonly Right[] = [
   // To lock it, as a publisher does.
   ours(sampler, "update", "publisher"),
   ours(receiver, "update", "publisher"),
-  ours(sampler, "select", "accepted"),
+  ours(sampler, "select", "first_day"),
+  ours(oncall, "select", "first_day"),
+  ours(sampler, "select", "accepted_now"),
+  ours(oncall, "select", "accepted_now"),
   ours(oncall, "select", "accepted"),
   // No update and no delete: what was accepted, and taken back, stays on record.
-  ours(oncall, "insert", "accepted", ["check", "id", "up_to", "until", "why"]),
+  ours(oncall, "insert", "accepted", ["check", "id", "until", "why"]),
   ours(sampler, "select", "amounts_at_risk"),
   ours(oncall, "select", "amounts_at_risk"),
 ];

@@ -17,13 +17,13 @@ const call = callOf("doctor");
 const usage = `usage: ${call} [sampler | receiver] [--settled <status>,<status>]
               [--strict [--known <name>,<name>]]
        ${call} sampler --sql
-       ${call} postgres://… [--schema <name>,<name>]
+       ${call} postgres://… [--schema <name>]
 
   Exit code 0: no line has a ✗. 1: a line has a ✗: wrong, or unknown
 
   postgres:// counts on a ledger where nothing is installed yet: reads it, and
               changes nothing. The password may be in PGPASSWORD instead
-  --schema    the ledger's schemas, where it is not public: LEDGER_SCHEMA of the
+  --schema    the ledger's schema, where it is not public: LEDGER_SCHEMA of the
               functions, which counts without this. So does LEDGER_TIMEZONE
   --settled   statuses that are settled: nobody waits for such rows
   --strict    exit code 3 where nothing is wrong and something is doubtful (!)

@@ -249,9 +249,7 @@ install_database() {
     return
   fi
   ask_password "$admin"
-  local files=(-f config/postgres/install.sql)
-  [ -e config/postgres/install.sql ] || files=(-f config/postgres/schema.sql -f config/postgres/roles.sql)
-  as_admin psql -Xwq -v ON_ERROR_STOP=1 "${options[@]}" "${files[@]}"
+  as_admin psql -Xwq -v ON_ERROR_STOP=1 "${options[@]}" -f config/postgres/install.sql
 }
 
 # Prints a function's settings as a JSON object. A setting that is empty is left out.

@@ -12,7 +12,7 @@ const grants = tables.map((table) => {
 /** config/postgres/amounts.sql: the function and the view that the sampler reads money from. */
 export const amounts = `\
 -- Written by \`npm run generate\` from lib/counts/checks.ts: the money in the rows that each check counts. Optional.
--- docs/amounts.md says what to change in a copy of this file. As the login that ran schema.sql:
+-- docs/amounts.md says what to change in a copy of this file. As the login that ran install.sql:
 --   psql -f YOUR_COPY.sql postgres://...
 -- It may be run again. The function runs as a role that may read these columns and nothing else: whatever the
 -- application has put behind its tables runs as nobody who may do more.
@@ -23,15 +23,18 @@ begin;
 set local search_path = pg_catalog, pg_temp;
 set local standard_conforming_strings = on;
 do $$ begin
-  if to_regrole('veza_ledger_amounts') is null then create role veza_ledger_amounts nologin; end if;
+  if to_regrole('veza_ledger_amounts') is null then 
+    create role veza_ledger_amounts nologin;
+    comment on role veza_ledger_amounts is 'a login of veza-ledger-metrics';
+  end if;
 end $$;
 grant veza_ledger_amounts to current_user;
 grant usage on schema public to veza_ledger_amounts;
 ${grants.join("\n")}
 
 create or replace function ledger_metrics.amounts() returns table ("check" text, currency text, amount numeric)
-  language sql stable set search_path = pg_catalog, public, pg_temp as $$
-${selects.join("\nunion all\n").replaceAll(" and ", "\n  and ")}
+  language sql stable set search_path = pg_catalog, pg_temp as $$
+${selects.join("\nunion all\n").replaceAll("ledger.", "public.").replaceAll(" and ", "\n  and ")}
 $$;
 grant usage, create on schema ledger_metrics to veza_ledger_amounts;
 alter function ledger_metrics.amounts() owner to veza_ledger_amounts;

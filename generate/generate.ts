@@ -4,7 +4,7 @@ import { ledgerDashboard } from "../config/grafana/layout.ts";
 import { amounts } from "./amounts.ts";
 import { eventsSchema } from "./events-schema.ts";
 import { indexes, rollback } from "./indexes.ts";
-import { outboxFile, rolesFile, schemaFile } from "./roles.ts";
+import { outboxFile, rolesFile, rowsFile, uninstallFile } from "./roles.ts";
 import { rulesFile } from "./rules-of-checks.ts";
 import { filesWithVersion, withVersion } from "./version.ts";
 
@@ -23,7 +23,8 @@ const files: Record<string, (text: string) => string | Promise<string>> = {
   "config/postgres/indexes.sql": () => indexes,
   "config/postgres/indexes.rollback.sql": () => rollback,
   "config/postgres/roles.sql": rolesFile,
-  "config/postgres/schema.sql": schemaFile,
+  "config/postgres/rows.sql": rowsFile,
+  "config/postgres/uninstall.sql": uninstallFile,
   "docs/events.schema.json": () => json(eventsSchema()),
   ...Object.fromEntries(filesWithVersion().map((file) => [file, withVersion])),
 };

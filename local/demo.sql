@@ -1,7 +1,7 @@
 -- Many healthy rows, and a few that are stuck.
 
 -- The installation has accepted the rows of before: here, these are the demo.
-delete from ledger_metrics.accepted;
+update ledger_metrics.first_day set until = now();
 
 insert into orders (status, hyperswitch_payment_id, created_at)
 select 'paid', 'pay_' || n, now() - n * interval '1 minute' from generate_series(1, 5000) as n;

@@ -1,5 +1,5 @@
 // The look "accepted rows": lists what people have accepted, and doubts what accepts no counted row.
-import { inForce, isAfterMoment } from "../../lib/counts/accepted.ts";
+import { acceptedIds, isOfFirstDay } from "../../lib/counts/accepted.ts";
 import { type Check, checks, rowsOf } from "../../lib/counts/checks.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, orRemedy, well } from "./finding.ts";
@@ -19,24 +19,27 @@ interface Idle {
 export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Promise<Finding> {
   const utc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD HH24:MI')`;
   const accepted = await orRemedy(
-    ask(`select "check", id, ${utc("up_to")} as up_to, accepted_by, why, ${utc("until")} as until
-      from ${inForce} as accepted order by accepted.until`),
+    ask(`select "check", id, accepted_by, why, ${utc("until")} as until
+      from ledger_metrics.accepted_now as accepted order by accepted.until`),
     installAgain,
   );
+  const [firstDay] = await ask(`select ${utc("until")} as until from ledger_metrics.first_day where until > now()`);
   const idle: Idle[] = [];
-  const backlogs: Record<string, string> = {};
+  const before: string[] = [];
   for (const check of checks) {
-    const ofCheck = accepted.filter((row) => row.check === check.id);
-    if (ofCheck.length > 0) idle.push(...(await idleIds(ask, check)));
-    if (ofCheck.some(({ id }) => id === null)) backlogs[check.id] = await sizeOfBacklog(ask, check);
+    if (accepted.some((row) => row.check === check.id)) idle.push(...(await idleIds(ask, check)));
+    const [row] = firstDay ? await ask(`select count(*) as rows ${rowsOf(check)} and ${isOfFirstDay(check)}`) : [];
+    if (row?.rows > 0) before.push(`${check.id}: ${row?.rows} from before the first day, until ${firstDay?.until} UTC`);
   }
-  const [first = "none", ...more] = accepted.map(({ check, id, up_to, until, accepted_by, why }) => {
-    const what = id ?? `up to ${up_to} UTC${backlogs[check]}`;
-    return `${check} ${what}, until ${until} UTC, by ${accepted_by}: ${why}`;
-  });
+  const [first = "none", ...more] = [
+    ...before,
+    ...accepted.map(
+      ({ check, id, until, accepted_by, why }) => `${check} ${id}, until ${until} UTC, by ${accepted_by}: ${why}`,
+    ),
+  ];
   if (idle.length === 0) return { ...well(first), more };
   const sql =
-    `begin read write; insert into ledger_metrics.accepted ("check", id, up_to, until, why) ` +
+    `begin read write; insert into ledger_metrics.accepted ("check", id, until, why) ` +
     `values ${idle.map(({ takenBack }) => takenBack).join(", ")}; commit`;
   const finding = doubt(
     first,
@@ -47,20 +50,11 @@ export async function lookAtAcceptedRows({ ask }: Pick<LedgerScene, "ask">): Pro
   return { ...finding, more };
 }
 
-/** How many rows the moment of a check accepts, with a comma before it. Nothing where they cannot be counted. */
-async function sizeOfBacklog(ask: AskWithin, check: Check): Promise<string> {
-  const [row] = await ask(`select count(*) as rows ${rowsOf(check)} and not ${isAfterMoment(check)}`).catch(() => []);
-  return row ? `, ${row.rows} ${row.rows === "1" ? "row" : "rows"}` : "";
-}
-
 /** The accepted ids of a check that no counted row has. None where its rows have no ids: another look says so. */
 async function idleIds(ask: AskWithin, check: Check): Promise<Idle[]> {
-  // The rows are read on their own: inside the query below, a ledger without ids would lend the acceptances' ids.
-  const counted = `with counted as materialized (select id::text as id ${rowsOf(check)})`;
-  const found = await ask(`${counted} select id from ${inForce} as accepted where "check" = '${check.id}'
-    and id is not null and id not in (select id from counted where id is not null)`).catch(() => []);
+  const found = await ask(`${acceptedIds(check)} and id not in (select id::text ${rowsOf(check)})`).catch(() => []);
   return found.map(({ id }) => ({
     what: `${check.id} ${id}`,
-    takenBack: `('${check.id}', ${sqlText(id)}, null, now(), 'taken back')`,
+    takenBack: `('${check.id}', ${sqlText(id)}, now(), 'taken back')`,
   }));
 }

@@ -28,7 +28,7 @@ export async function lookAtCheck({ ask }: Pick<LedgerScene, "ask">, check: Chec
   }
   const question = `
     select count(*) filter (where ${time} is null)::float8 as no_time, count(${time})::float8 as ahead
-    from ${table} where ${stateOf(check)} and (
+    from ledger.${table} where ${stateOf(check)} and (
       ${time} is null or ${isAhead(time)} and not ${isOfRepeatedHour(time)})`;
   const [row] = await ask(question).catch(() => []); // Without an index it may take too long.
   const texts = [

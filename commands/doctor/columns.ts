@@ -11,7 +11,7 @@ import { readAView } from "./shared-steps.ts";
 export async function lookAtColumns({ ask }: LedgerScene, table: string): Promise<Finding> {
   const rows = await ask(`
     select attname as name from pg_attribute
-    where attrelid = to_regclass('${table}') and attnum > 0 and not attisdropped order by attnum`);
+    where attrelid = to_regclass('ledger.${table}') and attnum > 0 and not attisdropped order by attnum`);
   const found = rows.map(({ name }): string => name);
   const read = columnsOf(table);
   const missing = read.filter((column) => !found.includes(column));

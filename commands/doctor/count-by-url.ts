@@ -1,11 +1,10 @@
 // `npm run doctor -- postgres://…`: counts on a ledger where nothing of this service is installed.
-import type { Row } from "postgres";
 import type { Check } from "../../lib/counts/checks.ts";
 import type { Outcome } from "../../lib/counts/counting.ts";
 import { deadlineFor, orAbort } from "../../lib/deadline.ts";
 import { readLockTimeoutMs } from "../../lib/limits.ts";
 import { errorFields } from "../../lib/log.ts";
-import { codeOf, type Database, withDeadline } from "../../lib/postgres/database.ts";
+import { codeOf, type Database } from "../../lib/postgres/database.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { isOurs, tables } from "../declared-rights.ts";
@@ -13,7 +12,7 @@ import { sqlName, visibly } from "../quote.ts";
 import { countNow, countOf } from "./counts.ts";
 import { doubt, type Finding, findingOf, orRemedy, type Step, type Verdict, wrong } from "./finding.ts";
 import { type About, examineLedger, type LookName } from "./looks.ts";
-import { askBriefly, refuseSuperuser, safeSettings } from "./postgres.ts";
+import { askBriefly, refuseSuperuser } from "./postgres.ts";
 import { logIn } from "./postgres-log-in.ts";
 import { linesOf, type Print } from "./print.ts";
 import type { AskWithin, LedgerScene } from "./scene.ts";
@@ -28,18 +27,18 @@ const questionSeconds = 10;
 const totalTimeoutMs = 60_000;
 
 /**
- * Counts on the ledger behind a URL, in these schemas, or where the environment says. Prints the counts, their oldest
+ * Counts on the ledger behind a URL, in this schema, or where the environment says. Prints the counts, their oldest
  * rows, and what makes them doubtful; or why it cannot, with the remedy. Nobody waits for rows in `settled` statuses.
  */
 export async function countByUrl(
   url: string,
-  schemas: string | undefined,
+  schema: string | undefined,
   settled: string[],
   print: Print,
 ): Promise<Verdict> {
   let database: Database | undefined;
   try {
-    const target = await targetOf(url, schemas);
+    const target = await targetOf(url, schema);
     print(
       visibly(`Reads ${target.database} on ${target.host} as ${target.username}.`) +
         `\nRead-only transactions, at most ${questionSeconds} s a question, ` +
@@ -48,8 +47,7 @@ export async function countByUrl(
     );
     const signal = deadlineFor("Postgres", totalTimeoutMs);
     database = await logIn(target, "veza-ledger-first-look", signal);
-    const places = await placesOf(database, signal);
-    const login = await refuseAdministrator(database, places, signal);
+    const login = await refuseAdministrator(database, signal);
     const scene: LedgerScene = {
       functions: { sampler: true, receiver: false },
       settled,
@@ -58,7 +56,7 @@ export async function countByUrl(
       ask: askWithOwnDeadlines(database),
     };
     const limit = { database, signal, timeoutMs: totalTimeoutMs };
-    return await orAbort(count(scene, print, limit, grantTo(login, places)), signal);
+    return await orAbort(count(scene, print, limit, grantTo(login, target.ledger.schema)), signal);
   } catch (error) {
     print(linesOf("Postgres", findingOf(error)));
     return { isWrong: true, doubts: [] };
@@ -68,51 +66,40 @@ export async function countByUrl(
 }
 
 /** Where the ledger is. Throws a Problem that shows no password. */
-async function targetOf(url: string, schemas: string | undefined): Promise<DatabaseTarget> {
+async function targetOf(url: string, schema: string | undefined): Promise<DatabaseTarget> {
   const target = await orRemedy(
     Promise.try(() => parseDatabaseUrl(url)),
     "leave the password out of the URL, and set PGPASSWORD",
   );
   const { LEDGER_SCHEMA, LEDGER_TIMEZONE } = process.env;
   const ledger = await orRemedy(
-    Promise.try(() => ledgerOf({ LEDGER_SCHEMA: schemas ?? LEDGER_SCHEMA, LEDGER_TIMEZONE })),
-    "name its schemas by --schema, as they are in the catalogue, without quotes",
+    Promise.try(() => ledgerOf({ LEDGER_SCHEMA: schema ?? LEDGER_SCHEMA, LEDGER_TIMEZONE })),
+    "name its schema by --schema, as it is in the catalogue, without quotes",
   );
   return { ...target, ledger };
-}
-
-/** In which schema each table is, of those where it counts; without a table, the first of these. */
-async function placesOf(database: Database, limit: AbortSignal): Promise<Map<string, string>> {
-  const question = `${safeSettings} select relname as "table", nspname as schema
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where relname = any (array[${tables.map((table) => `'${table}'`)}])`;
-  const rows = (await withDeadline(database, limit, (sql) => sql.unsafe<Row[][]>(question))).at(-1) ?? [];
-  const { schemas } = database.ledger;
-  const isThere = (table: string, schema: string) => rows.some((row) => row.table === table && row.schema === schema);
-  return new Map(tables.map((table) => [table, schemas.find((schema) => isThere(table, schema)) ?? schemas[0] ?? ""]));
 }
 
 /**
  * Resolves to who has logged in. Throws a Problem for an administrator, with what makes a login that may only read.
  * Comes before any question that may run functions of the application.
  */
-function refuseAdministrator(database: Database, places: Map<string, string>, limit: AbortSignal): Promise<string> {
+function refuseAdministrator(database: Database, limit: AbortSignal): Promise<string> {
   return refuseSuperuser(
     database,
     limit,
     "look by a login that may only read, such as this:",
     { by: "superuser", sql: "create role ledger_reader login connection limit 3" },
-    grantTo("ledger_reader", places),
+    grantTo("ledger_reader", database.ledger.schema),
     "give it a password by \\password ledger_reader in psql",
   );
 }
 
-/** Grants what the looks read, where it is: the tables, and their schemas. */
-function grantTo(login: string, places: Map<string, string>): Step {
-  const schemas = [...new Set(places.values())].map(sqlName).join(", ");
-  const names = [...places].map(([table, schema]) => `${sqlName(schema)}.${table}`).join(", ");
+/** Grants what the looks read: the tables, and their schema. */
+function grantTo(login: string, schema: string): Step {
+  const names = tables.map((table) => `${sqlName(schema)}.${table}`).join(", ");
   const to = sqlName(login);
-  return { by: "superuser", sql: `grant usage on schema ${schemas} to ${to}; grant select on ${names} to ${to}` };
+  const sql = `grant usage on schema ${sqlName(schema)} to ${to}; grant select on ${names} to ${to}`;
+  return { by: "superuser", sql };
 }
 
 /** Each question has a deadline of its own: a server that went away is noticed with the next one. */
@@ -148,7 +135,7 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
   }
   print(
     doubts.length > 0
-      ? "\nAnother schema? --schema <name>,<name>. Other names? A view. A status for which\n" +
+      ? "\nAnother schema? --schema <name>. Other names? A view. A status for which\n" +
           "nobody waits? --settled <status>. For each of them: docs/what-counts.md"
       : "Nothing makes these counts doubtful that can be seen from here.",
   );
@@ -173,6 +160,6 @@ function onFirstDay(outcomes: Outcome[]): Finding | undefined {
   return doubt(
     `overdue: ${counts}`,
     "no old rows",
-    "the installation accepts them for 14 days, but none without a time or from before 1971: docs/first-day.md",
+    "the installation accepts them for 14 days, but none without a time: docs/first-day.md",
   );
 }

@@ -1,7 +1,7 @@
 // The look "counts": what counts now.
 import { checks } from "../../lib/counts/checks.ts";
 import { type Outcome, runChecks } from "../../lib/counts/counting.ts";
-import { unusableSchemas } from "../../lib/postgres/session-facts.ts";
+import { mayUse, unusable } from "../../lib/postgres/session-facts.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import { ago } from "./print.ts";
 import type { LedgerScene } from "./scene.ts";
@@ -9,7 +9,7 @@ import type { LedgerScene } from "./scene.ts";
 /** Says what counts now, accepted rows included. The looks at the checks say why a count fails. */
 export async function lookAtCounts(scene: LedgerScene): Promise<Finding> {
   const problem = await schemaProblem(scene);
-  if (problem) return wrong(`all unknown: ${problem.message}`, "schemas that it may use", "correct LEDGER_SCHEMA");
+  if (problem) return wrong(`all unknown: ${problem.message}`, "a schema that it may use", "correct LEDGER_SCHEMA");
   const outcomes = await countEach(scene.ask);
   const texts = outcomes.flatMap((outcome) => {
     if ("error" in outcome) return [`${outcome.check.id} unknown`];
@@ -18,10 +18,11 @@ export async function lookAtCounts(scene: LedgerScene): Promise<Finding> {
   return well(texts.join("; ") || "0 everywhere: nothing is stuck now");
 }
 
-/** Why a tick would count nothing, although the tables may be found: a schema of the ledger's cannot be used. */
+/** Why a tick would count nothing: the ledger's schema cannot be used. */
 async function schemaProblem({ ask, database }: LedgerScene): Promise<Error | undefined> {
-  const [row] = await ask("select pg_catalog.to_jsonb(current_schemas(false)) as schemas");
-  return unusableSchemas(database.ledger.schemas, row?.schemas);
+  const { schema } = database.ledger;
+  const [row] = await ask(`select ${mayUse(schema)} as may_use`);
+  return row?.may_use ? undefined : unusable(schema);
 }
 
 /** Counts as a tick would. Every count fails where a tick counts nothing. Rejects where Postgres does not answer. */

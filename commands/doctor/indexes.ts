@@ -23,8 +23,7 @@ export async function lookAtIndexes({ ask }: LedgerScene): Promise<Finding> {
 
 /** Whether a check reads large tables as a whole. False where its question fails: its own look says why. */
 async function readsWhole(ask: Ask, check: Check): Promise<boolean> {
-  const explain = "set local max_parallel_workers_per_gather = 0; explain (format json)";
-  const [row] = await ask(`${explain} ${questionOf(check, { withOldest: true })}`).catch(() => []);
+  const [row] = await ask(`explain (format json) ${questionOf(check, { withOldest: true })}`).catch(() => []);
   const [{ Plan: plan } = {}] = row?.["QUERY PLAN"] ?? [];
   return plan !== undefined && scanCostOf(plan) > smallCost;
 }

@@ -39,7 +39,7 @@ export async function lookAtMoreRights(scene: LedgerScene): Promise<Finding | un
     select own.rolname as name, nspname as schema, relname as "table", pg_get_userbyid(relowner) as owner
     from pg_roles as own, pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where own.rolname in ${listOf(writers)} and not rolsuper
-      and nspname in ${listOf(database.ledger.schemas)} and relname in ${listOf(tables)}
+      and nspname = ${sqlText(database.ledger.schema)} and relname in ${listOf(tables)}
       and (has_table_privilege(own.oid, pg_class.oid, 'insert, update, delete, truncate, trigger')
         or has_any_column_privilege(own.oid, pg_class.oid, 'insert, update'))
     order by 1, 2, 3`);

@@ -1,5 +1,6 @@
 // The look "people on call": whether they look where the sampler does.
 import { checks } from "../../lib/counts/checks.ts";
+import { searchPath } from "../../lib/postgres/transaction.ts";
 import { sqlText } from "../quote.ts";
 import { doubt, type Finding, well } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
@@ -21,28 +22,23 @@ export async function lookAtPeopleOnCall({ ask, database }: LedgerScene): Promis
       order by name, setdatabase desc
     )
     select (select setting from theirs where name = 'search_path') as path,
-      (select setting from theirs where name = 'timezone') as zone, expected,
+      (select setting from theirs where name = 'timezone') as zone,
       (
         select string_agg(format('ledger_metrics.%s()', name), ', ')
         from unnest(array[${lists.map(sqlText).join()}]) as name
           left join pg_proc on proname = name and pronamespace = to_regnamespace('ledger_metrics')::oid
-        where proconfig is null or not proconfig @> array['search_path=' || expected]
+        where proconfig is null or position(' ' || quote_ident(${sqlText(ledger.schema)}) || '.' in prosrc) = 0
           or not ${sqlText(`timezone=${ledger.timeZone}`)} = any (array(
             select regexp_replace(entry, '^timezone', 'timezone', 'i') from unnest(proconfig) as entry))
           or not has_function_privilege(to_regrole('veza_ledger_oncall')::oid, pg_proc.oid, 'execute')
       ) as lacking
-    from (
-      select string_agg(quote_ident(name), ', ' order by n) as expected
-      from jsonb_array_elements_text(${sqlText(JSON.stringify(["pg_catalog", ...ledger.schemas, "pg_temp"]))})
-        with ordinality as schema (name, n)
-    ) as sampler
     where to_regrole('veza_ledger_oncall') is not null`);
   if (!row) return undefined;
-  const { path, zone, expected, lacking } = row;
-  if (path === expected && zone === ledger.timeZone) {
+  const { path, zone, lacking } = row;
+  if (path === searchPath && zone === ledger.timeZone) {
     if (!lacking) return well("look where the sampler does");
-    return doubt(`lack these functions, or these look elsewhere: ${lacking}`, `in ${expected}`, installAgain);
+    return doubt(`lack these functions, or these look elsewhere: ${lacking}`, `in ${ledger.schema}`, installAgain);
   }
   const theirs = `${path ?? "the database's search_path"}, in ${zone ?? "the database's zone"}`;
-  return doubt(`look in ${theirs}`, `${expected}, in ${ledger.timeZone}, as the sampler does`, installAgain);
+  return doubt(`look in ${theirs}`, `${searchPath}, in ${ledger.timeZone}, as the sampler does`, installAgain);
 }

@@ -15,7 +15,11 @@ export const safeSettings = "set local search_path = pg_catalog, pg_temp;";
  * a count, so that what the doctor can read, a tick can read.
  */
 export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
-  const brief = { extra_float_digits: "1", lock_timeout: `${readLockTimeoutMs}ms` };
+  const brief = {
+    extra_float_digits: "1",
+    lock_timeout: `${readLockTimeoutMs}ms`,
+    max_parallel_workers_per_gather: "0", // So that a plan's costs are those of one process.
+  };
   return (question, seconds = readTimeoutMs / 1_000) =>
     askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
 }

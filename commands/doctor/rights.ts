@@ -30,7 +30,7 @@ export async function lookAtRights(
   }
 
   const rights = [...ledgerRights, ...outboxRights, ...ourRights].filter((right) => roles.includes(right.role));
-  const rows = await ask(lackingOf(rights, database.ledger.schemas, role === "veza_ledger_oncall"));
+  const rows = await ask(lackingOf(rights, database.ledger.schema, role === "veza_ledger_oncall"));
   const lacking = rows.map(lackingIn);
   const [first] = lacking;
   if (!first) return well("all that it needs");
@@ -65,11 +65,10 @@ function lackingIn({ kind, privilege, columns, schema, name, owner, role }: Row)
  * `privilege`, and the `role` to grant it to; for a relation the `schema`, and the `columns` unless it is all of them.
  * A relation that is not there lacks nothing: other looks say so.
  */
-function lackingOf(rights: readonly Right[], schemas: readonly string[], isOnCall: boolean): string {
+function lackingOf(rights: readonly Right[], ledgerSchema: string, isOnCall: boolean): string {
   const needs = rights.flatMap(({ role, privilege, table, columns }) => {
-    const [name, schema] = table.split(".").reverse();
-    const places = schema ? [schema] : schemas;
-    return (columns.length > 0 ? columns : [null]).map((column) => ({ role, privilege, name, places, column }));
+    const [name, place = ledgerSchema] = table.split(".").reverse();
+    return (columns.length > 0 ? columns : [null]).map((column) => ({ role, privilege, name, place, column }));
   });
   const plpgsql = `
     union all
@@ -79,17 +78,12 @@ function lackingOf(rights: readonly Right[], schemas: readonly string[], isOnCal
   return `
     with need as (
       select * from jsonb_to_recordset(${sqlText(JSON.stringify(needs))})
-        as need (role text, privilege text, name text, places jsonb, "column" text)
+        as need (role text, privilege text, name text, place text, "column" text)
     ), found as (
-      select need.*, relation.*, attnum
-      from need cross join lateral (
-        select pg_class.oid, relname, relowner, pg_namespace.oid as schema, nspname, nspowner
-        from jsonb_array_elements_text(places) with ordinality as place (schema, n)
-          join pg_namespace on nspname = place.schema
-          join pg_class on relnamespace = pg_namespace.oid and relname = name and relkind in ('r', 'p', 'v', 'm', 'f')
-        order by n limit 1
-      ) as relation
-      left join pg_attribute on attrelid = relation.oid and attname = "column" and not attisdropped
+      select need.*, pg_class.oid, relname, relowner, pg_namespace.oid as schema, nspname, nspowner, attnum
+      from need join pg_namespace on nspname = place
+        join pg_class on relnamespace = pg_namespace.oid and relname = name and relkind in ('r', 'p', 'v', 'm', 'f')
+        left join pg_attribute on attrelid = pg_class.oid and attname = "column" and not attisdropped
     )
     select distinct 'schema' as kind, nspname::text as name, null as schema, 'usage' as privilege,
       null::jsonb as columns, pg_get_userbyid(nspowner) as owner, role

@@ -7,7 +7,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import { oldestRowsOf } from "../../lib/counts/counted-rows.ts";
 import { runChecks } from "../../lib/counts/counting.ts";
 import { outbox } from "../../lib/counts/outbox.ts";
-import { measure } from "../../lib/postgres/question.ts";
+import { inSchema, measure } from "../../lib/postgres/question.ts";
 import { sessionQuestion } from "../../lib/postgres/session-facts.ts";
 import { searchPath } from "../../lib/postgres/transaction.ts";
 import { tables } from "../declared-rights.ts";
@@ -19,11 +19,11 @@ import { ledgerOf } from "./settings.ts";
  * are given an `ask` that only notes the question. Throws a SettingsError.
  */
 export async function statementsOfTick(): Promise<string> {
-  const { schemas, timeZone } = ledgerOf(process.env);
+  const ledger = ledgerOf(process.env);
   const asked = [
     "-- Ask as the sampler's login: its rights decide what it sees. The outbox may be elsewhere.\n" +
-      `set search_path = ${searchPath(schemas)};\nset timezone = ${sqlText(timeZone)};\nset row_security = off`,
-    sessionQuestion(tables),
+      `set search_path = ${searchPath};\nset timezone = ${sqlText(ledger.timeZone)};\nset row_security = off`,
+    sessionQuestion(ledger.schema, tables),
   ];
   const note = async (question: string, answer: Row[] = []) => {
     asked.push(question);
@@ -31,10 +31,9 @@ export async function statementsOfTick(): Promise<string> {
   };
   await runChecks(note);
   await measure(note, [...blindness, amounts, outbox]);
-  // A tick asks about accepted rows only where something is accepted. This answer says that of each check, by an id and
-  // as a backlog, so that every such question is noted. Veza's ids are numbers.
-  const accepted = checks.map(({ id }) => ({ check: id, ids: 1, until: 1, id_type: "bigint" }));
-  await measureAcceptance((question) => note(question, accepted));
+  // A tick asks about accepted rows only where something is accepted: this answer says so of each check.
+  const accepted = { checks: checks.map(({ id }) => id), until: 1 };
+  await measureAcceptance((question) => note(question, [accepted]));
   asked.push(...checks.map((check) => oldestRowsOf(check, true)));
-  return asked.map((question) => `${question};`).join("\n\n");
+  return asked.map((question) => `${inSchema(question, ledger)};`).join("\n\n");
 }

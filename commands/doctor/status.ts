@@ -28,7 +28,7 @@ export async function lookAtStatus(
   { ask, settled }: Pick<LedgerScene, "ask" | "settled">,
   table: string,
 ): Promise<Finding> {
-  const question = `select status::text as status, count(*)::float8 as rows from ${table} group by 1`;
+  const question = `select status::text as status, count(*)::float8 as rows from ledger.${table} group by 1`;
   let rows: Row[];
   try {
     rows = await ask(`${question} order by 2 desc limit 50`);
@@ -66,4 +66,4 @@ const estimates = (table: string) => `
       pg_stat_get_last_autoanalyze_time(pg_class.oid)))::float8 as age
   from pg_stats join pg_class on relname = tablename and relnamespace::regnamespace::text = schemaname,
     unnest(most_common_vals::text::text[], most_common_freqs) as known (status, frequency)
-  where pg_class.oid = to_regclass('${table}') and attname = 'status'`;
+  where pg_class.oid = to_regclass('ledger.${table}') and attname = 'status'`;

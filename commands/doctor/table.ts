@@ -17,11 +17,11 @@ const kindNames: Record<string, string> = {
   f: "a foreign table",
 };
 
-const listOf = (schemas: readonly string[], between = ", ") => schemas.map(sqlName).join(between);
+const listOf = (schemas: readonly string[]) => schemas.map(sqlName).join(", ");
 
 /** The table that a check finds by this name: where and what it is, whether it is empty, whether rows are hidden. */
 export async function lookAtTable({ ask, login, database }: LedgerScene, table: string): Promise<Finding> {
-  const { schemas } = database.ledger;
+  const { schema: expected } = database.ledger;
   const relations = await ask(`
     select nspname as schema, relkind as kind, has_schema_privilege(relnamespace, 'usage') as may_use
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -29,12 +29,10 @@ export async function lookAtTable({ ask, login, database }: LedgerScene, table: 
     order by schema`);
   const places = relations.map(({ schema }): string => schema);
   if (places.length === 0) return wrong("there is no such table", table, "migrate the ledger, or name its database");
-  const place = schemas.find((schema) => places.includes(schema));
-  const relation = relations.find(({ schema }) => schema === place);
+  const relation = relations.find(({ schema }) => schema === expected);
   if (!relation) {
-    const fact = `it is in ${listOf(places)}, and LEDGER_SCHEMA is ${listOf(schemas)}`;
-    const steps = places.map((other) => readFirstIn(other, schemas, login));
-    return wrong(fact, `LEDGER_SCHEMA with ${listOf(places, " or ")}`, ...steps);
+    const fact = `it is in ${listOf(places)}, and LEDGER_SCHEMA is ${sqlName(expected)}`;
+    return wrong(fact, "the ledger's schema", ...places.map((other) => readIn(other, login)));
   }
   const schema = sqlName(relation.schema);
   if (!relation.may_use) {
@@ -43,7 +41,7 @@ export async function lookAtTable({ ask, login, database }: LedgerScene, table: 
   }
   let isEmpty: boolean;
   try {
-    const [row] = await ask(`select not exists (select from ${table}) as is_empty`);
+    const [row] = await ask(`select not exists (select from ledger.${table}) as is_empty`);
     isEmpty = row?.is_empty;
   } catch (error) {
     return unreadable(error, schema);
@@ -63,7 +61,7 @@ export async function lookAtTable({ ask, login, database }: LedgerScene, table: 
     return doubt(
       `${what}; there is another one in ${listOf(others)}`,
       "one table of this name",
-      ...others.map((other) => `if that is the ledger: ${readFirstIn(other, schemas, login)}`),
+      ...others.map((other) => `if that is the ledger: ${readIn(other, login)}`),
       "if both are, a view of both: docs/what-counts.md",
     );
   }
@@ -75,14 +73,11 @@ export async function lookAtTable({ ask, login, database }: LedgerScene, table: 
   );
 }
 
-/** How to have this schema read before the others: for a login of ours in the settings, else by an option. */
-function readFirstIn(schema: string, others: readonly string[], login: string): string {
-  const schemas = [...new Set([schema, ...others])];
-  const names = shellWord(schemas.join());
-  return isOurs(login)
-    ? `set LEDGER_SCHEMA=${names}, and run schema.sql and roles.sql with ${schemaOption(schemas)}`
-    : `--schema ${names}`;
-}
+/** How to have this schema read: for a login of ours in the settings, else by an option. */
+const readIn = (schema: string, login: string): string =>
+  isOurs(login)
+    ? `set LEDGER_SCHEMA=${shellWord(schema)}, and run install.sql with ${schemaOption(schema)}`
+    : `--schema ${shellWord(schema)}`;
 
 /** Why the rows of a table in this schema cannot be read. */
 function unreadable(error: unknown, schema: string): Finding {

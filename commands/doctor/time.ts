@@ -11,7 +11,7 @@ export async function lookAtTime({ ask }: LedgerScene, table: string, column: st
   const [row = {}] = await ask(`
     select coalesce(nullif(typbasetype, 0), atttypid)::regtype::text as type, current_setting('timezone') as zone
     from pg_attribute join pg_type on pg_type.oid = atttypid
-    where attrelid = to_regclass('${table}') and attname = '${column}' and not attisdropped`);
+    where attrelid = to_regclass('ledger.${table}') and attname = '${column}' and not attisdropped`);
   if (row.type === "timestamp with time zone") return well(`${column} is a ${row.type}`);
   if (row.type !== "timestamp without time zone") {
     return wrong(`${column} is a ${row.type}, which cannot be compared with a time of day`, "a timestamp", readAView);

@@ -23,7 +23,7 @@ export async function lookAtUnwatched({ ask }: Pick<LedgerScene, "ask">, table: 
   if (!time) return undefined;
   const statuses = [...new Set(conditional.map(({ status }) => status))];
   const columns = [...new Set(["status", time, ...conditional.flatMap(({ columns = [] }) => columns)])];
-  const newest = `select ${columns.join(", ")} from ${table} order by id desc limit ${newestRows}`;
+  const newest = `select ${columns.join(", ")} from ledger.${table} order by id desc limit ${newestRows}`;
   const [row] = await ask(`
     select count(*)::float8 as rows from (${newest}) as newest
     where status in (${statuses.map((status) => `'${status}'`).join(", ")}) and ${time} < now() - interval '1 hour'

@@ -1,5 +1,5 @@
 -- Written by `npm run generate` from lib/counts/checks.ts: the money in the rows that each check counts. Optional.
--- docs/amounts.md says what to change in a copy of this file. As the login that ran schema.sql:
+-- docs/amounts.md says what to change in a copy of this file. As the login that ran install.sql:
 --   psql -f YOUR_COPY.sql postgres://...
 -- It may be run again. The function runs as a role that may read these columns and nothing else: whatever the
 -- application has put behind its tables runs as nobody who may do more.
@@ -10,7 +10,10 @@ begin;
 set local search_path = pg_catalog, pg_temp;
 set local standard_conforming_strings = on;
 do $$ begin
-  if to_regrole('veza_ledger_amounts') is null then create role veza_ledger_amounts nologin; end if;
+  if to_regrole('veza_ledger_amounts') is null then 
+    create role veza_ledger_amounts nologin;
+    comment on role veza_ledger_amounts is 'a login of veza-ledger-metrics';
+  end if;
 end $$;
 grant veza_ledger_amounts to current_user;
 grant usage on schema public to veza_ledger_amounts;
@@ -22,33 +25,33 @@ grant select (status, updated_at, amount_cents, currency) on public.seller_trans
   to veza_ledger_amounts;
 
 create or replace function ledger_metrics.amounts() returns table ("check" text, currency text, amount numeric)
-  language sql stable set search_path = pg_catalog, public, pg_temp as $$
+  language sql stable set search_path = pg_catalog, pg_temp as $$
 select 'stuck_orders', currency::text, amount_cents::numeric / 100.0
-from orders
-where status operator(pg_catalog.=) 'pending'
-  and hyperswitch_payment_id operator(pg_catalog.<>) ''
-  and created_at operator(pg_catalog.<) now() - interval '30 minutes'
+from public.orders
+where status = 'pending'
+  and hyperswitch_payment_id <> ''
+  and created_at < now() - interval '30 minutes'
 union all
 select 'stuck_refunds', currency::text, amount_cents::numeric / 100.0
-from refunds
-where status operator(pg_catalog.=) 'pending'
-  and hyperswitch_refund_id operator(pg_catalog.<>) ''
-  and created_at operator(pg_catalog.<) now() - interval '30 minutes'
+from public.refunds
+where status = 'pending'
+  and hyperswitch_refund_id <> ''
+  and created_at < now() - interval '30 minutes'
 union all
 select 'failed_transfers', currency::text, amount_cents::numeric / 100.0
-from seller_transfers
-where status operator(pg_catalog.=) 'permanently_failed'
+from public.seller_transfers
+where status = 'permanently_failed'
 union all
 select 'orphan_refunds', currency::text, amount_cents::numeric / 100.0
-from refunds
-where status operator(pg_catalog.=) 'pending'
-  and (hyperswitch_refund_id is null or hyperswitch_refund_id operator(pg_catalog.=) '')
-  and created_at operator(pg_catalog.<) now() - interval '5 minutes'
+from public.refunds
+where status = 'pending'
+  and (hyperswitch_refund_id is null or hyperswitch_refund_id = '')
+  and created_at < now() - interval '5 minutes'
 union all
 select 'pending_reversals', currency::text, amount_cents::numeric / 100.0
-from seller_transfers
-where status operator(pg_catalog.=) 'reversal_pending'
-  and updated_at operator(pg_catalog.<) now() - interval '30 minutes'
+from public.seller_transfers
+where status = 'reversal_pending'
+  and updated_at < now() - interval '30 minutes'
 $$;
 grant usage, create on schema ledger_metrics to veza_ledger_amounts;
 alter function ledger_metrics.amounts() owner to veza_ledger_amounts;

@@ -1,5 +1,4 @@
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
-import { own } from "../postgres/own-names.ts";
 import type { Evidence, Measured } from "../postgres/question.ts";
 import { type Check, checks, stateOf } from "./checks.ts";
 import type { Outcome } from "./counting.ts";
@@ -19,7 +18,7 @@ export const blindnessMetric = {
 const { newest, outside, inserts, checkInserts, watches, nearlyStuck, evidenceSuccess } = blindnessMetric;
 
 /** SQL: this time is over 5 minutes ahead of now: the reason `ahead` of a row that does not count. */
-export const isAhead = (time: string): string => own(`${time} > now() + interval '5 minutes'`);
+export const isAhead = (time: string): string => `${time} > now() + interval '5 minutes'`;
 
 /**
  * SQL: this time is under 65 minutes ahead, and of the hour that comes twice in autumn, when clocks are set back: an
@@ -27,8 +26,8 @@ export const isAhead = (time: string): string => own(`${time} > now() + interval
  * was written in the first, it seems to be an hour ahead.
  */
 export const isOfRepeatedHour = (time: string): string =>
-  own(`(${time} < now() + interval '65 minutes'
-    and (${time}::timestamptz - interval '1 hour')::timestamp = ${time}::timestamptz::timestamp)`);
+  `(${time} < now() + interval '65 minutes'
+    and (${time}::timestamptz - interval '1 hour')::timestamp = ${time}::timestamptz::timestamp)`;
 
 export const blindnessFamilies: Family[] = [
   family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
@@ -54,14 +53,14 @@ function seenBy(check: Check): Evidence {
   const nearly = waitsForWebhook && stuckAfter && `count(*) filter (where ${isNearlyStuck(time, stuckAfter)})`;
   return {
     of: id,
-    question: own(`
+    question: `
   select count(*) filter (where ${time} is null) as no_time,
     count(*) filter (where ${isAhead(time)} and not ${isOfRepeatedHour(time)}) as ahead,
     extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz)::numeric
       as newest,
     (coalesce(max(${time}) filter (where ${time} <= now()) > now() - interval '5 minutes', false))::int as watches,
     ${nearly ?? "null"} as nearly_stuck
-  from ${table} where ${stateOf(check)}`),
+  from ledger.${table} where ${stateOf(check)}`,
     seriesIn: (row) => [
       [newest, { check: id }, row.newest],
       [watches, { check: id }, waitsForWebhook && row.watches],
@@ -84,9 +83,9 @@ const tableList = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", 
  */
 const insertsOfTables: Evidence = {
   of: "inserts",
-  question: own(`
+  question: `
   with recursive below (given, oid) as (
-    select given, to_regclass(given)::oid from unnest(array[${tableList}]) as given
+    select given, to_regclass('ledger.' || given)::oid from unnest(array[${tableList}]) as given
     union
     select given, refobjid from below, lateral (
       select refobjid from pg_rewrite
@@ -100,7 +99,7 @@ const insertsOfTables: Evidence = {
     select relkind, relhassubclass from pg_class where pg_class.oid = below.oid offset 0
   ) as kind
   where current_setting('track_counts')::boolean and relkind in ('r', 'p')
-  group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`),
+  group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`,
   seriesIn: ({ table, inserts: value }) => [
     [inserts, { table }, value],
     ...ofWebhooks

@@ -1,4 +1,3 @@
-import { own } from "../postgres/own-names.ts";
 import { mayHideRows } from "../postgres/row-security.ts";
 
 /**
@@ -22,7 +21,7 @@ export interface Check<Id extends string = CheckId> {
    * status was renamed.
    */
   waitsForWebhook?: true;
-  /** SQL: what else is true of these rows, made safe by `own`. It reads this table alone: a view can join another. */
+  /** SQL: what else is true of these rows. It reads this table alone: a view can join another. */
   condition?: string;
   /** The columns that the condition reads. The roles get rights to them, and to no others. */
   columns?: readonly string[];
@@ -120,15 +119,15 @@ export const checks: readonly Check[] = declared;
 
 /** SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. */
 export const stateOf = ({ status, condition }: Check): string =>
-  own(`status = '${status}'${condition ? ` and ${condition}` : ""}`);
+  `status = '${status}'${condition ? ` and ${condition}` : ""}`;
 
 /** SQL: the Unix time in seconds of the oldest row with a finite time. */
 export const oldestOf = (time: string): string =>
-  own(`extract(epoch from (min(${time}) filter (where isfinite(${time})))::timestamptz)::numeric`);
+  `extract(epoch from (min(${time}) filter (where isfinite(${time})))::timestamptz)::numeric`;
 
 /** SQL: whether a row that a check counts is overdue; null for a row without a time, which never is. */
 export const isOverdue = ({ time, overdueAfter }: Check): string =>
-  overdueAfter ? own(`${time} < now() - interval '${overdueAfter}'`) : "true";
+  overdueAfter ? `${time} < now() - interval '${overdueAfter}'` : "true";
 
 /** SQL: how many of the rows that a check counts are overdue. */
 export const overdueOf = (check: Check): string => `count(*) filter (where ${isOverdue(check)})`;
@@ -137,7 +136,7 @@ export const overdueOf = (check: Check): string => `count(*) filter (where ${isO
 export function rowsOf(check: Check): string {
   const { table, time, stuckAfter } = check;
   const isStuck = stuckAfter ? ` and ${time} < now() - interval '${stuckAfter}'` : "";
-  return own(`from ${table}\nwhere ${stateOf(check)}${isStuck}`);
+  return `from ledger.${table}\nwhere ${stateOf(check)}${isStuck}`;
 }
 
 /**
@@ -158,7 +157,7 @@ export function questionOf(check: Check, { withOldest }: { withOldest: boolean }
     `${overdueOf(check)} as overdue`,
     withOldest && `${oldestOf(time)} as oldest`,
     stuckAfter && `pg_typeof(min(${time})) as time_type`,
-    mayHideRows(table),
+    mayHideRows(`ledger.${table}`),
   ];
-  return own(`select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`);
+  return `select ${columns.filter(Boolean).join(",\n  ")}\n${rowsOf(check)}`;
 }

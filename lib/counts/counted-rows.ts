@@ -1,18 +1,17 @@
 import { errorFields, log } from "../log.ts";
 import type { Connections } from "../postgres/connections.ts";
-import { own } from "../postgres/own-names.ts";
 import { askOn, read } from "../postgres/question.ts";
-import { isAfterMoment } from "./accepted.ts";
+import { isAccepted } from "./accepted.ts";
 import { type Check, rowsOf } from "./checks.ts";
 import type { Sample } from "./sample.ts";
 
 /**
- * SQL: the ids of the ten oldest rows that a check counts, as far as a line of the log can hold them. Rows of a backlog
- * that is accepted would be the same ten for months.
+ * SQL: the ids of the ten oldest rows that a check counts, as far as a line of the log can hold them. Without accepted
+ * rows, which would be the same ten for months.
  */
-export const oldestRowsOf = (check: Check, hasMoment: boolean): string =>
-  own(`select left(id::text, 200) as id ${rowsOf(check)}${hasMoment ? ` and ${isAfterMoment(check)}` : ""}
-order by ${check.time} limit 10`);
+export const oldestRowsOf = (check: Check, hasAccepted: boolean): string =>
+  `select left(id::text, 200) as id ${rowsOf(check)}${hasAccepted ? ` and not ${isAccepted(check)}` : ""}
+order by ${check.time} limit 10`;
 
 /**
  * Logs which rows a count above 0 counts, so that a row that is repaired before somebody looks is still known. Takes a
@@ -29,11 +28,7 @@ export async function logCountedRows(
     const ask = askOn(database, deadline);
     await Promise.all(
       counted.map(async (check) => {
-        const rows = await read(
-          ask,
-          check.id,
-          oldestRowsOf(check, acceptance.get(check.id)?.untilSeconds !== undefined),
-        );
+        const rows = await read(ask, check.id, oldestRowsOf(check, acceptance.has(check.id)));
         if (rows?.length) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
       }),
     );

@@ -1,5 +1,4 @@
 import { type Family, family } from "../gateway/exposition.ts";
-import { own } from "../postgres/own-names.ts";
 import type { Evidence } from "../postgres/question.ts";
 
 // The sender's outbox, where it is in the ledger's database: clients/go/outbox.sql makes it in public.
@@ -30,11 +29,11 @@ const waiting = `from ${outboxTable} where parked_at is null and sent_at is null
 
 export const outbox: Evidence = {
   of: "outbox",
-  question: own(`
+  question: `
   select (select count(*) from ${outboxTable} where parked_at is not null) as parked,
     (select count(*) ${waiting}) as waiting,
     (select count(*) ${waiting} and created_at < now() - interval '${outboxLateAfter}') as late,
-    (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`),
+    (select coalesce(extract(epoch from min(created_at)), 0)::numeric ${waiting}) as oldest`,
   seriesIn: (row) => [
     [rows, { state: "parked" }, row.parked],
     [rows, { state: "waiting" }, row.waiting],

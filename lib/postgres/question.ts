@@ -1,11 +1,15 @@
 import type { Row } from "postgres";
 import { type Series, series } from "../gateway/exposition.ts";
 import { errorFields, log } from "../log.ts";
+import type { Ledger } from "../settings/ledger.ts";
 import { type Database, isConnectionLost, withDeadline } from "./database.ts";
 import { ownAnswer } from "./own-answer.ts";
-import { beginReading } from "./transaction.ts";
+import { beginReading, endReading } from "./transaction.ts";
 
-/** Asks the ledger one question, and resolves to its rows. Rejects as `withDeadline` does. */
+/**
+ * Asks one question, in which the tables of the ledger are written as `ledger.orders`. Resolves to its rows. Rejects as
+ * `withDeadline` does.
+ */
 export type Ask = (question: string) => Promise<Row[]>;
 
 /**
@@ -18,8 +22,15 @@ export type Ask = (question: string) => Promise<Row[]>;
  */
 export function askOn(database: Database, deadline: AbortSignal, settings: Record<string, string> = {}): Ask {
   const begin = beginReading(database.ledger, settings);
-  return (question) => withDeadline(database, deadline, (sql) => ownAnswer(sql, begin, question), isConnectionLost);
+  return (question) => {
+    const filled = `${inSchema(question, database.ledger)};\n${endReading}`;
+    return withDeadline(database, deadline, (sql) => ownAnswer(sql, begin, filled), isConnectionLost);
+  };
 }
+
+/** SQL in which the tables of the ledger are written as `ledger.orders`: with the ledger's schema in its place. */
+export const inSchema = (sql: string, { schema }: Ledger): string =>
+  sql.replaceAll(/\bledger\.(?=[\w'])/g, () => `"${schema.replaceAll('"', '""')}".`);
 
 /** A series, if its value is neither null nor undefined, which mean unknown. */
 export type Measured = [name: string, labels: Series["labels"], value: unknown];

@@ -1,5 +1,4 @@
 import { codeOf, type Database } from "./database.ts";
-import { own } from "./own-names.ts";
 import { askOn } from "./question.ts";
 
 const named = (schema: string, relation: string) => `from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -11,7 +10,7 @@ const named = (schema: string, relation: string) => `from pg_class join pg_names
  * its own, functions would run as the sampler. Whoever owns a table can make a view of it between this question and the
  * next. So it has to be of somebody who could as well change the ledger.
  */
-const outboxProblem = (tables: readonly string[]) => `case
+const outboxProblem = (schema: string, tables: readonly string[]) => `case
         when relkind <> 'r' then 'is no table'
         when 3 <> (
           select count(*) from pg_attribute where attrelid = pg_class.oid
@@ -20,24 +19,30 @@ const outboxProblem = (tables: readonly string[]) => `case
         when relowner not in (
           select datdba from pg_database where datname = current_database()
           union all select oid from pg_roles where rolsuper
-          union all select relowner from pg_class
-          where oid in (${tables.map((table) => `to_regclass('${table}')::oid`)})
+          union all select relowner from pg_class where relnamespace = to_regnamespace('"${schema}"')
+            and relname in (${tables.map((table) => `'${table}'`).join(", ")})
         ) then format('belongs to %s, who owns no table of the ledger', pg_get_userbyid(relowner))
       end`;
 
+/** SQL: whether a schema is there, and this session may use it. */
+export const mayUse = (schema: string): string =>
+  `coalesce(has_schema_privilege(to_regnamespace('"${schema}"')::oid, 'usage'), false)`;
+
+/** Why nothing is counted where it may not. */
+export const unusable = (schema: string): Error =>
+  new Error(`LEDGER_SCHEMA: ${schema} is not there, or this role may not use it`);
+
 /**
- * SQL: the first question of a session about a ledger with these tables. Also which schemas are there and may be used,
- * since a search_path skips others without a word; and which of the relations that not every database has this session
- * may read.
+ * SQL: the first question of a session about a ledger with these tables in a schema. Also whether that is there and may
+ * be used, and which of the relations that not every database has this session may read.
  */
-export const sessionQuestion = (tables: readonly string[]): string =>
-  own(`
-  select to_jsonb(current_schemas(false)) as schemas, pg_is_in_recovery() as is_replica,
-    extract(epoch from clock_timestamp())::numeric as now,
+export const sessionQuestion = (schema: string, tables: readonly string[]): string => `
+  select ${mayUse(schema)} as may_use,
+    pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
     exists (select ${named("public", "ledger_metrics_outbox")}) as "hasOutbox",
-    (select ${outboxProblem(tables)} ${named("public", "ledger_metrics_outbox")}) as "outboxProblem",
+    (select ${outboxProblem(schema, tables)} ${named("public", "ledger_metrics_outbox")}) as "outboxProblem",
     exists (select ${named("ledger_metrics", "amounts_at_risk")}) as "hasAmounts",
-    exists (select ${named("ledger_metrics", "accepted")}) as "hasAccepted"`);
+    exists (select ${named("ledger_metrics", "accepted_now")}) as "hasAccepted"`;
 
 /** What a tick has to know of its session. */
 interface SessionFacts {
@@ -53,8 +58,8 @@ interface SessionFacts {
 
 /**
  * Asks whether answers of this session about a ledger with these tables can be trusted. It costs nothing: postgres.js
- * sends a first query alone in any case. Rejects on a replica, and where a schema cannot be used or the server does not
- * know the zone.
+ * sends a first query alone in any case. Rejects on a replica, and where the schema cannot be used or the server does
+ * not know the zone.
  */
 export async function askSession(
   database: Database,
@@ -62,28 +67,20 @@ export async function askSession(
   tables: readonly string[],
 ): Promise<SessionFacts> {
   const askedAtSeconds = Date.now() / 1000;
-  const { schemas: expected, timeZone } = database.ledger;
+  const { schema, timeZone } = database.ledger;
   const ask = askOn(database, deadline);
-  const [seen] = await ask(sessionQuestion(tables)).catch((error) => {
+  const [seen] = await ask(sessionQuestion(schema, tables)).catch((error) => {
     // Invalid parameter value: no other setting of a message is given by people.
     if (codeOf(error) === "22023") throw new Error(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`);
     throw error;
   });
   if (seen?.is_replica === undefined || seen.now === undefined)
     throw new Error("Postgres left the first question unanswered");
-  const { schemas, is_replica, now, hasOutbox, outboxProblem, hasAmounts, hasAccepted } = seen;
-  const unusable = unusableSchemas(expected, schemas);
-  if (unusable) throw unusable;
+  const { may_use, is_replica, now, hasOutbox, outboxProblem, hasAmounts, hasAccepted } = seen;
+  if (!may_use) throw unusable(schema);
   if (is_replica) throw new Error("a replica: name the primary");
   const apartSeconds = clockDifferenceSeconds(now, askedAtSeconds);
   return { apartSeconds, hasOutbox, outboxProblem, hasAmounts, hasAccepted };
-}
-
-/** Why nothing is counted: one of the ledger's schemas is not among those that this session can use. */
-export function unusableSchemas(expected: readonly string[], usable: readonly string[]): Error | undefined {
-  const unusable = expected.filter((schema) => !usable.includes(schema));
-  if (unusable.length === 0) return undefined;
-  return new Error(`LEDGER_SCHEMA: ${unusable.join(", ")} is not there, or this role may not use it`);
 }
 
 /** How far apart, in seconds, Postgres' clock and ours are at least, when it said `now` after `askedAtSeconds`. */

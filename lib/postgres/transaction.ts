@@ -25,7 +25,7 @@ const withoutTransactionTimeout =
   "case when pg_catalog.current_setting('transaction_timeout', true) is not null " +
   "then pg_catalog.set_config('transaction_timeout', '0', true) end";
 
-/** SQL: sets these until the transaction ends. No name in it leads to anything of the application's. */
+/** SQL: sets these until the transaction ends. The search_path does not hold yet. */
 function setLocal(settings: Record<string, string>): string {
   const literal = (value: string) => `'${value.replaceAll("'", "''")}'`;
   const calls = Object.entries(settings).map(
@@ -34,28 +34,34 @@ function setLocal(settings: Record<string, string>): string {
   return `select ${[...calls, withoutTransactionTimeout].join(", ")};\n`;
 }
 
-/** SQL: a search_path: Postgres' own names first, and what anybody may make for a session last. */
-export const searchPath = (schemas: readonly string[]): string =>
-  ["pg_catalog", ...schemas.map((schema) => `"${schema.replaceAll('"', '""')}"`), "pg_temp"].join(", ");
-
 /**
- * SQL: begins a message that reads this ledger. `more` settings win. What Postgres has for any type is asked for as
- * pg_catalog's: in the ledger's schema, there may be one that fits better.
+ * Postgres' own names, and last what anybody may make for a session. So no name leads to the application, whose
+ * functions and operators may fit better than Postgres' own: its tables are written with their schema.
  */
-export const beginReading = ({ schemas, timeZone }: Ledger, more: Record<string, string> = {}): string =>
+export const searchPath = "pg_catalog, pg_temp";
+
+/** SQL: begins a message that reads this ledger. `more` settings win. */
+export const beginReading = ({ timeZone }: Ledger, more: Record<string, string> = {}): string =>
   "set transaction isolation level read committed, read only;\n" +
   setLocal({
-    search_path: searchPath(schemas),
+    search_path: searchPath,
     TimeZone: timeZone,
     row_security: "off", // Hidden rows are an error instead of fewer rows, also behind a view.
     jit: "off", // To compile, as most servers do from a planned cost of 100,000 on, costs 100 to 300 ms of CPU.
+    work_mem: "64MB", // Beyond it, accepted ids would not be hashed, but compared with each row.
     statement_timeout: `${readTimeoutMs}ms`,
     lock_timeout: `${readLockTimeoutMs}ms`,
     ...more,
   });
 
+/**
+ * SQL: ends such a message. A function behind a view may have opened a cursor `with hold`: the commit would run it to
+ * its end, without a time-out and with all locks. (A `rollback` here is a warning in the server's log each time.)
+ */
+export const endReading = "close all";
+
 const writing = {
-  search_path: "pg_catalog, pg_temp", // The application's names mean nothing here.
+  search_path: searchPath,
   synchronous_commit: "on", // An answer means: on the disk.
   statement_timeout: `${writeTimeoutMs}ms`,
   lock_timeout: `${writeLockTimeoutMs}ms`,

@@ -107,9 +107,9 @@ beforeEach(async () => {
   });
 });
 
-it.each(["master", "postgres"])("schema.sql and roles.sql, and what takes them back, by %s", async (admin) => {
+it.each(["master", "postgres"])("install.sql, and uninstall.sql, by %s", async (admin) => {
   await runAs("shop", attacks());
-  for (const files of [setUp, setUp, ["config/postgres/roles.rollback.sql"], setUp]) {
+  for (const files of [setUp, setUp, ["config/postgres/uninstall.sql"], setUp]) {
     await runSqlFiles(url(admin), files);
     expect(await taken()).toEqual(nothing);
   }
@@ -172,7 +172,7 @@ it("the page of the first day removes the login of a first look, also as RDS' ma
   expect(await runAs("postgres", "select from pg_roles where rolname = 'ledger_reader'")).toEqual([]);
 });
 
-const back = ["config/postgres/roles.rollback.sql"];
+const back = ["config/postgres/uninstall.sql"];
 const rolesLeft = async () =>
   (await runAs("postgres", "select rolname from pg_roles where rolname ~ '^veza_ledger' order by 1")).map(
     ({ rolname }) => rolname,
@@ -183,6 +183,7 @@ const isThere = async () =>
 async function leaveShop(): Promise<void> {
   for (const grantor of ["master", "postgres"]) await runAs(grantor, "revoke shop from master");
 }
+const somebodyElse = "somebody else has made the schema ledger_metrics, or may create in it";
 const isUntouched = async () => expect([await rolesLeft(), await isThere()]).toEqual([[], false]);
 
 describe.each(["master", "postgres"])("by %s", (admin) => {
@@ -204,53 +205,33 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
       `create schema ledger_metrics; create table ledger_metrics.accepted ("check" text);
        create trigger note before insert on ledger_metrics.accepted for each statement execute function evil.note()`,
     );
-    await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(
-      "made by somebody else: ledger_metrics.accepted of shop, the schema ledger_metrics of shop",
-    );
-    await expect(runSqlFiles(url(admin), back)).rejects.toThrow("belongs to shop, who is no administrator");
+    await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(somebodyElse);
+    await expect(runSqlFiles(url(admin), back)).rejects.toThrow("belongs to somebody who is no administrator");
     expect([await rolesLeft(), await isThere(), await taken()]).toEqual([[], true, nothing]);
   });
 
-  it.each([
-    [
-      "a table with a trigger",
-      "create table totals (); create trigger note before insert on totals execute function evil.note()",
-    ],
-    ["a table of another owner", "create table totals (); alter table totals owner to shop"],
-    [
-      "a foreign table",
-      "create foreign data wrapper far; create server far foreign data wrapper far; create foreign table totals () server far",
-    ],
-    ["a view", "create view totals as select 1 as value"],
-    ["a table with policies", "create table totals (); alter table totals enable row level security"],
-    ["a column of a type of the application's", "create table totals (kind evil.kind)"],
-    ["a rule", "create table totals (); create rule note as on insert to totals do also select evil.version()"],
-  ])("%s, where ledger_metrics has its own, is refused", async (_, made) => {
-    await runAs("shop", attacks());
-    onTestFinished(async () => void (await runAs("postgres", "drop foreign data wrapper if exists far cascade")));
-    await runAs(
-      "postgres",
-      `create schema ledger_metrics; set search_path = ledger_metrics; ${made};
-       do $$ begin if '${admin}' = 'master' then
-         execute 'alter schema ledger_metrics owner to master';
-         if to_regclass('ledger_metrics.totals') is not null
-           and (select relowner::regrole::text from pg_class where oid = 'ledger_metrics.totals'::regclass) = 'postgres'
-         then alter table ledger_metrics.totals owner to master; end if;
-       end if; end $$`,
-    );
-    await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(
-      /(not made by this file|made by somebody else): (the type of )?ledger_metrics\.totals(\.\w+)? of (shop|master|postgres)$/,
-    );
-    expect([await rolesLeft(), await taken()]).toEqual([[], nothing]);
+  it("a ledger_metrics in which somebody else may create is refused", async () => {
+    await runAs(admin, "create schema ledger_metrics; grant create on schema ledger_metrics to reader");
+    await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(somebodyElse);
+    expect(await rolesLeft()).toEqual([]);
   });
 
-  it("an installation of before is upgraded, and its settings on roles change no count", async () => {
+  it("a ledger_metrics of a commit before 1.0.0 is refused by a sentence, and stays as it is", async () => {
+    await runAs(admin, "create schema ledger_metrics; create table ledger_metrics.totals (name text)");
+    await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(
+      "ledger_metrics is of a commit before 1.0.0: take it back with that commit's roles.rollback.sql, or rename it",
+    );
+    expect(await rolesLeft()).toEqual([]);
+    expect(
+      await runAs("postgres", "select relname from pg_class where relnamespace = 'ledger_metrics'::regnamespace"),
+    ).toEqual([{ relname: "totals" }]);
+  });
+
+  it("settings of our logins change no count", async () => {
     await runSqlFiles(url(admin), setUp);
     await runAs(
       "postgres",
-      `comment on constraint "there is no such check" on ledger_metrics.accepted is 'stuck_orders';
-       alter table ledger_metrics.accepted drop constraint "there is no such check";
-       create schema elsewhere; create table elsewhere.orders (like public.orders);
+      `create schema elsewhere; create table elsewhere.orders (like public.orders);
        grant usage on schema elsewhere to veza_ledger_sampler; grant select on elsewhere.orders to veza_ledger_sampler;
        alter role veza_ledger_sampler set search_path = elsewhere, public; alter role veza_ledger_sampler set timezone = 'Asia/Tokyo';
        alter role veza_ledger_sampler in database ledger set statement_timeout = '300ms';
@@ -266,11 +247,6 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
     await runSqlFiles(url(admin), setUp);
     const counts = countsIn(await sampleAs(url("veza_ledger_sampler")), (error) => error);
     expect(counts).toMatchObject({ stuck_orders: 1, failed_transfers: 0 });
-    const [row] = await runAs(
-      "postgres",
-      "select obj_description(oid) as comment from pg_constraint where conname = 'there is no such check'",
-    );
-    expect(row?.comment).toMatch(/^check \("check" in \('stuck_orders', .+\)\) not valid$/);
   });
 
   it("rights are taken back also in part, twice, where a table became a view, and while another database needs a login", async () => {
@@ -285,7 +261,7 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
     );
     await runAs("postgres", "create schema used; grant usage on schema used to veza_ledger_receiver", "other");
     await runAs("postgres", "drop owned by veza_ledger_oncall");
-    await runAs("postgres", "drop role veza_ledger_oncall; drop table ledger_metrics.accepted");
+    await runAs("postgres", "drop role veza_ledger_oncall; drop table ledger_metrics.accepted cascade");
     await runAs("shop", "alter table orders rename to kept; create view orders as table kept");
     await runAs(admin, "create role veza_ledger_sampler_clone login in role veza_ledger_sampler");
     // In the other database, one process has both functions, and its login may do nothing but connect and be a member.
@@ -321,34 +297,31 @@ it("what another administrator has prepared is refused, before a cast of its typ
       ("check" text, id text, until timestamptz, why evil.kind, accepted_at timestamptz, accepted_by text);
      insert into ledger_metrics.accepted values ('stuck_orders', '1', now(), 'a', now(), 'x')`,
   );
-  await expect(runSqlFiles(url("postgres"), setUp)).rejects.toThrow(
-    "made by somebody else: ledger_metrics.accepted of master, the schema ledger_metrics of master",
-  );
+  await expect(runSqlFiles(url("postgres"), setUp)).rejects.toThrow(somebodyElse);
   expect(await taken()).toEqual(nothing);
 });
 
-describe("the rollback stops before it takes what these files did not make,", () => {
+describe("uninstall.sql stops before it takes what install.sql did not make,", () => {
   it.each([
     [
       "a view of others",
       "create view public.last_run as select value from ledger_metrics.totals; alter view public.last_run owner to shop",
-      "public.last_run of shop",
-    ],
-    ["a table in its schema", "create table ledger_metrics.notes ()", "ledger_metrics.notes of postgres"],
-    [
-      "a function in its schema",
-      `create function ledger_metrics.f() returns int language sql as 'select 1'; alter function ledger_metrics.f() owner to shop`,
-      "ledger_metrics.f() of shop",
+      "because other objects depend on them",
     ],
     [
-      "a table of veza_ledger_amounts",
-      "create role veza_ledger_amounts; create table public.money (); alter table public.money owner to veza_ledger_amounts",
-      "table public.money of veza_ledger_amounts",
+      "a table in its schema",
+      "create table ledger_metrics.notes ()",
+      "cannot drop schema ledger_metrics because other objects depend on it",
+    ],
+    [
+      "a table of a login of ours",
+      "create table public.money (); alter table public.money owner to veza_ledger_oncall",
+      "veza_ledger_oncall owns something here, which would go with it",
     ],
     [
       "a table with a key to its own",
       "create table public.notes (id text references ledger_metrics.deliveries)",
-      "cannot drop table ledger_metrics.deliveries because other objects depend on it",
+      "because other objects depend on them",
     ],
   ])("%s, and names it", async (_, made, named) => {
     await runSqlFiles(url("postgres"), setUp);
@@ -361,7 +334,7 @@ describe("the rollback stops before it takes what these files did not make,", ()
     await runSqlFiles(url("postgres"), setUp);
     await runAs("postgres", "create database other", "postgres");
     onTestFinished(async () => void (await runAs("postgres", "drop database other with (force)", "postgres")));
-    await runAs("postgres", "grant create, temp on database other to veza_ledger_receiver with grant option");
+    await runAs("postgres", "grant create, temp on database other to veza_ledger_receiver");
     const acl = async () =>
       (await runAs("postgres", "select datacl::text from pg_database where datname = 'other'"))[0];
     const before = await acl();
@@ -388,14 +361,9 @@ it.each([
   // From PostgreSQL 16 on, nobody becomes a member of a role by themselves that they may not give away.
   await runAs("postgres", "alter role master nocreaterole");
   onTestFinished(async () => void (await runAs("postgres", "alter role master createrole")));
-  const error = await runSqlFiles(url("master"), setUp).catch((error) => error);
-  expect(error.message).toContain("master may not grant rights on public.orders of shop");
-  expect(error.hint).toMatch(/^As a superuser, or as whoever made that owner: grant shop to master\b/);
+  await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow(/permission denied|must (be|have)/);
   await runAs("postgres", "alter role master createrole");
   await isUntouched();
-  await runAs("postgres", error.hint.replace(/^.*: /, ""));
-  await runSqlFiles(url("master"), setUp);
-  expect(await rolesLeft()).toHaveLength(4);
 });
 
 it("who may give away the owner's rights has them until the commit alone", async () => {
@@ -421,27 +389,19 @@ it("who may not grant usage on the schema fails whole, where Postgres only warns
     `alter schema public owner to postgres; revoke all on schema public from public;
      grant usage on schema public to shop`,
   );
-  await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow("veza_ledger_sampler may not use the schema public");
+  await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow(
+    "the grants have no effect: veza_ledger_sampler may not read public.orders",
+  );
   await isUntouched();
 });
 
-it("what is missing is named, and where, and nothing has changed", async () => {
-  const refusal = async (schema: string, database = "ledger") => {
-    const error = await runSqlFiles(url("postgres", database), setUp, schema).catch((error) => error);
-    return [error.message, error.hint].join(": ");
-  };
-  const sees = (database: string, tables: string, schema: string) =>
-    `in the database ${database}, postgres sees no ${tables} in the schema ${schema}: Is this the database, and the login? Give -v schema what the sampler has as LEDGER_SCHEMA.`;
-  const all = tables.join(", ");
-  expect(await refusal("public", "postgres")).toBe(sees("postgres", all, "public"));
-  for (const schema of ["nowhere", "nowhere, pg_catalog", `"No''pe"`]) {
-    expect(await refusal(schema)).toBe(sees("ledger", all, schema));
-  }
-  expect(await refusal("nowhere, public")).toMatch('schema "nowhere" does not exist');
+it("what is missing is named by Postgres, and nothing has changed", async () => {
+  const refusal = async (schema: string, database = "ledger") =>
+    (await runSqlFiles(url("postgres", database), setUp, schema).catch((error) => error)).message;
+  expect(await refusal("public", "postgres")).toBe('relation "public.orders" does not exist');
+  expect(await refusal(`No"'pe`)).toBe(`schema "No"'pe" does not exist`);
   await runAs("shop", "alter table refunds drop updated_at");
   expect(await refusal("public")).toMatch('column "updated_at" of relation "refunds" does not exist');
-  await runAs("shop", "drop table refunds");
-  expect(await refusal("public")).toBe(sees("ledger", "refunds", "public"));
   await isUntouched();
 });
 
@@ -467,159 +427,85 @@ it.each(["pg_execute_server_program", "pg_write_server_files", "pg_read_server_f
   },
 );
 
-it("a role of the application's that has the name of a login is refused, and keeps what it owns", async () => {
-  await runAs("postgres", "create role veza_ledger login; alter table orders owner to veza_ledger");
-  for (const files of [setUp, back]) {
-    await expect(runSqlFiles(url("postgres"), files)).rejects.toThrow(
-      /of another application.*: (.* of )?veza_ledger$/,
-    );
-  }
-  const [row] = await runAs("postgres", "select to_regclass('public.orders') is not null as is_there");
-  expect([row, await rolesLeft(), await isThere()]).toEqual([{ is_there: true }, ["veza_ledger"], false]);
-  await runAs("postgres", "drop owned by veza_ledger cascade");
-});
-
-it("roles.sql alone runs nothing of the application's: what the database puts first is not asked", async () => {
-  await runAs("shop", attacks());
-  for (const admin of ["master", "postgres"]) {
-    await expect(runSqlFiles(url(admin), ["config/postgres/roles.sql"])).rejects.toThrow("schema.sql has not begun");
-  }
-  expect(await taken()).toEqual(nothing);
+it("a role of the application's that has the name of a login is refused, and stays, as it has not our comment", async () => {
+  await runAs("postgres", "create role veza_ledger login");
+  await expect(runSqlFiles(url("postgres"), setUp)).rejects.toThrow(
+    "not a login of veza-ledger-metrics, by its comment: veza_ledger",
+  );
+  await runSqlFiles(url("postgres"), back);
+  expect([await rolesLeft(), await isThere()]).toEqual([["veza_ledger"], false]);
 });
 
 describe("psql", await needs("psql"), () => {
-  const psql = async (...args: string[]) => {
-    const ran = promisify(execFile)("psql", ["-X", "-v", "ON_ERROR_STOP=0", ...args, url("postgres")]);
-    return await ran.then(
-      () => 0,
-      ({ code }) => code,
+  const psql = (login: string, file: string, ...options: string[]) =>
+    promisify(execFile)("psql", ["-Xq", ...options.flatMap((given) => ["-v", given]), "-f", file, url(login)]).then(
+      ({ stderr }) => ({ code: 0, stderr }),
+      ({ code, stderr }) => ({ code, stderr: stderr as string }),
     );
-  };
-  const [schema, both] = [["-f", "config/postgres/schema.sql"], setUp.flatMap((file) => ["-f", file])];
+  const [file] = setUp as [string];
+  const [schema, zone] = ["schema=public", "timezone=UTC"];
 
   it.each([
-    ["schema.sql alone, which commits nothing", schema, 0],
-    ["roles.sql alone", both.slice(2), 3],
-    ["both, with a wrong schema", ["-v", "schema=nowhere", ...both], 3],
-    ["both, with a wrong zone", ["-v", "timezone=Europe/Pariss", ...both], 3],
-    ["both for IAM, on a server that is not RDS", ["-v", "iam=yes", ...both], 3],
-    ["both for IAM, by another word", ["-v", "iam=true", ...both], 3],
-  ])("changes nothing by %s", async (_, args, exitCode) => {
-    expect(await psql(...args)).toBe(exitCode);
+    ["without a schema", [zone], "psql needs -v schema=..., the sampler's LEDGER_SCHEMA, such as public"],
+    ["without a zone", [schema], "psql needs -v timezone=..., the sampler's LEDGER_TIMEZONE, such as UTC"],
+    ["with a wrong schema", ["schema=nowhere", zone], 'schema "nowhere" does not exist'],
+    [
+      "with a wrong zone",
+      [schema, "timezone=Europe/Pariss"],
+      'invalid value for parameter "TimeZone": "Europe/Pariss"',
+    ],
+    ["for IAM, on a server that is not RDS", [schema, zone, "iam=yes"], 'role "rds_iam" does not exist'],
+  ])("%s changes nothing, and says why", async (_, options, message) => {
+    for (const stop of [[], ["ON_ERROR_STOP=0"]]) {
+      const { code, stderr } = await psql("master", file, ...options, ...stop);
+      expect([code, stderr]).toEqual([3, expect.stringContaining(message)]);
+      await isUntouched();
+    }
+  });
+
+  it("by a login without rights changes nothing, and says why", async () => {
+    const { code, stderr } = await psql("reader", file, schema, zone);
+    expect([code, stderr]).toEqual([3, expect.stringContaining("permission denied for database ledger")]);
     await isUntouched();
   });
 
-  describe("for IAM", () => {
-    const withIam = (login: string) =>
-      promisify(execFile)("psql", ["-X", "-q", "-v", "iam=yes", ...both, url(login)]).then(
-        () => "done",
-        ({ stderr }) => stderr as string,
-      );
-    const members = async () =>
-      (
-        await runAs(
-          "postgres",
-          "select member::regrole::text as login from pg_auth_members where roleid = 'rds_iam'::regrole order by 1",
-        )
-      ).map(({ login }) => login);
-    const grantIn = (said: string) => /as the master: (grant .*)/.exec(said)?.[1] ?? "no hint";
-    const bothLogins = ["veza_ledger_receiver", "veza_ledger_sampler"];
-    beforeEach(async () => {
-      await runAs("postgres", "create role rds_iam");
-      onTestFinished(async () => void (await runAs("postgres", "drop role rds_iam")));
-    });
-
-    it("who may not grant it is told, and becomes no member: RDS would refuse their password", async () => {
-      const [row] = await runAs("postgres", "select current_setting('server_version_num')::int >= 160000 as lacks");
-      const said = await withIam("master");
-      if (row?.lacks) {
-        expect(said).toContain("ERROR:  master may not grant rds_iam\n");
-        await isUntouched();
-        await runSqlFiles(url("master"), setUp);
-        await runAs("postgres", grantIn(said));
-      }
-      expect(await withIam("master")).toBe("done"); // The logins are members already.
-      expect(await members()).toEqual(bothLogins);
-    });
-
-    it("a stage with passwords is told that RDS takes none from logins that log in with IAM", async () => {
-      const withPasswords = async () =>
-        (await promisify(execFile)("psql", ["-X", "-q", ...both, url("postgres")])).stderr.match(/WARNING: .*/g);
-      expect(await withPasswords()).toBeNull();
-      expect(await withIam("postgres")).toBe("done");
-      expect(await withPasswords()).toEqual([
-        "WARNING:  RDS takes no password from veza_ledger_sampler, veza_ledger_receiver, since they are members of rds_iam",
-      ]);
-    });
-
-    it("logins with rights to another stage's database are refused, and named, until they are members", async () => {
-      await runSqlFiles(url("postgres"), setUp);
-      await runAs("postgres", "create database other", "postgres");
-      onTestFinished(async () => void (await runAs("postgres", "drop database other", "postgres")));
-      await runAs("postgres", "grant connect on database other to veza_ledger_receiver");
-      const said = await withIam("postgres");
-      expect(said).toContain("logins that are in use elsewhere: veza_ledger_receiver to other\n");
-      expect(await members()).toEqual([]);
-      await runAs("postgres", grantIn(said));
-      expect(await withIam("postgres")).toBe("done");
-    });
-  });
-
-  it.each([
-    ["timezone=Europe/Pariss", "no time zone Europe/Pariss", "HINT:  Give -v timezone what the sampler has"],
-    ["iam=yes", "there is no role rds_iam", "HINT:  Only RDS and Aurora have it."],
-    ["iam=true", "-v iam is 'true', and has to be yes or no", ""],
-  ])("says by -v %s what helps", async (variable, message, hint) => {
-    const ran = promisify(execFile)("psql", ["-X", "-q", "-v", variable, ...both, url("postgres")]);
-    const { stderr } = await ran.catch((error) => error);
-    expect(stderr).toContain(message);
-    expect(stderr).toContain(hint);
+  it("for IAM makes the functions' logins members, and no administrator", async () => {
+    await runAs("postgres", "create role rds_iam; grant rds_iam to master with admin option");
+    onTestFinished(async () => void (await runAs("postgres", "drop role rds_iam")));
+    await runAs("postgres", "revoke rds_iam from master; grant rds_iam to postgres with admin option");
+    expect(await psql("postgres", file, schema, zone, "iam=yes")).toMatchObject({ code: 0 });
+    const members = await runAs(
+      "postgres",
+      "select member::regrole::text as login from pg_auth_members where roleid = 'rds_iam'::regrole order by 1",
+    );
+    expect(members.map(({ login }) => login)).toEqual(["postgres", "veza_ledger_receiver", "veza_ledger_sampler"]);
   });
 
   it("warns an administrator of the right that a superuser has to grant, until it is granted", async () => {
-    const warning = async () => {
-      const ran = promisify(execFile)("psql", ["-X", ...both, url("master")]);
-      return (await ran).stderr.includes("veza_ledger_oncall is no member of pg_read_all_stats");
-    };
+    const isWarned = async () =>
+      (await psql("master", file, schema, zone)).stderr.includes(
+        "veza_ledger_oncall is no member of pg_read_all_stats",
+      );
     // Before PostgreSQL 16, CREATEROLE is enough to grant it, and the file has done so.
     const [row] = await runAs("postgres", "select current_setting('server_version_num')::int >= 160000 as lacks");
-    expect(await warning()).toBe(row?.lacks);
+    expect(await isWarned()).toBe(row?.lacks);
     await runAs("postgres", "grant pg_read_all_stats to veza_ledger_oncall");
-    expect(await warning()).toBe(false);
+    expect(await isWarned()).toBe(false);
   });
 
-  it("runs both again without -v, and they look where they did before, in the same zone", async () => {
-    await runAs("shop", `create schema "Views"; create view "Views".orders as select * from public.orders`);
-    const looks = () =>
-      runAs(
-        "postgres",
-        `select array_to_string(proconfig, ' ') as settings from pg_proc
-        where oid = 'ledger_metrics.stuck_orders()'::regprocedure
-        union select array_to_string(setconfig, ' ') from pg_db_role_setting
-        where setrole = 'veza_ledger_oncall'::regrole and setdatabase <> 0`,
-      );
-    expect(await psql("-v", "schema=Views,public", "-v", "timezone=Europe/Paris", ...both)).toBe(0);
-    const before = await looks();
-    expect(before).toHaveLength(2);
-    for (const { settings } of before) expect(settings).toMatch(/pg_catalog, "Views", public, pg_temp.*|Europe\/Paris/);
-    expect(await psql(...both)).toBe(0);
-    expect(await looks()).toEqual(before);
-    expect(await psql("-v", "schema=public", "-v", "timezone=UTC", ...both)).toBe(0);
-    for (const { settings } of await looks()) expect(settings).not.toMatch(/Views|Paris/);
-    expect(await psql("-f", ...back)).toBe(0);
-  });
-
-  it("runs both, and what takes them back, as the pages say", async () => {
-    await runAs("shop", 'create schema "Veza"; alter table orders set schema "Veza"');
-    for (const schema of ['"Veza",public', "Veza, public"])
-      expect(await psql("-v", `schema=${schema}`, "-v", "timezone=Europe/Paris", ...both)).toBe(0);
+  it("makes the indexes, and all else, for a schema in capitals, and takes it back", async () => {
+    const moved = tables.map((table) => `alter table ${table} set schema "Veza-1"`).join("; ");
+    await runAs("shop", `create schema "Veza-1"; ${moved}`);
+    const theirs = "schema=Veza-1";
+    expect(await psql("postgres", file, theirs, "timezone=Europe/Paris")).toEqual({ code: 0, stderr: "" });
+    expect(await psql("shop", "config/postgres/indexes.sql", theirs)).toEqual({ code: 0, stderr: "" });
     await runAs("postgres", "alter role veza_ledger_oncall password 'veza_ledger_oncall'");
     const onCall = postgres(url("veza_ledger_oncall"), { max: 1, fetch_types: false });
-    const [row] = await onCall`select count(*)::int, current_setting('timezone') as zone from orders`.finally(() =>
-      onCall.end(),
-    );
+    const [row] = await onCall`select count(*)::int, current_setting('timezone') as zone
+      from ledger_metrics.stuck_orders()`.finally(() => onCall.end());
     expect(row).toEqual({ count: 0, zone: "Europe/Paris" });
-    expect(await psql("-f", ...back)).toBe(0);
+    expect(await psql("shop", "config/postgres/indexes.rollback.sql", theirs)).toEqual({ code: 0, stderr: "" });
+    expect(await psql("postgres", back[0] as string)).toEqual({ code: 0, stderr: "" });
     await isUntouched();
   });
 });

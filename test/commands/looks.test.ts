@@ -12,8 +12,8 @@ import { countsIn, sampleAs } from "../helpers/sample.ts";
 interface Row {
   /** SQL, as the superuser. */
   brokenBy?: string;
-  /** LEDGER_SCHEMA, and what roles.sql is run with before the doctor looks. */
-  schemas?: string;
+  /** LEDGER_SCHEMA, and what install.sql is run with before the doctor looks. */
+  schema?: string;
   /** What is wrong in DATABASE_URL, until the remedy. */
   wrongUrl?: [right: string, wrong: string];
   /** Without it, the sampler's doctor looks. */
@@ -46,9 +46,9 @@ const stuck = "status = 'pending' and created_at < now() - interval '30 minutes'
 const withoutZone = `alter table orders alter created_at drop default;
   alter table orders alter created_at type timestamp using created_at at time zone 'UTC'`;
 const orAnother =
-  "if that is the ledger: set LEDGER_SCHEMA=shop,veza, and run schema.sql and roles.sql with -v schema=shop,veza; " +
+  "if that is the ledger: set LEDGER_SCHEMA=shop, and run install.sql with -v schema=shop; " +
   "if both are, a view of both: docs/what-counts.md";
-const again = "run config/postgres/schema.sql and roles.sql again: docs/settings.md";
+const again = "run config/postgres/install.sql again: docs/settings.md";
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;
 const page = "let a role without a login own a view: docs/what-counts.md, Rows that policies hide";
@@ -76,9 +76,9 @@ const ledger: Record<string, Row> = {
   "a table in a schema where the role does not look": {
     brokenBy: "set role veza_app; create schema shop; alter table orders set schema shop",
     says: ["✗ table orders it is in shop, and LEDGER_SCHEMA is veza"],
-    remedy: "set LEDGER_SCHEMA=shop,veza, and run schema.sql and roles.sql with -v schema=shop,veza",
+    remedy: "set LEDGER_SCHEMA=shop, and run install.sql with -v schema=shop",
   },
-  "an empty table that is found before the ledger's own": {
+  "an empty table, and another one of its name": {
     brokenBy: `set role veza_app; create schema shop; create table shop.orders (like orders including all);
       insert into shop.orders overriding system value table orders; truncate orders`,
     says: ["! table orders a table in veza, and empty; there is another one in shop"],
@@ -130,20 +130,6 @@ const logins: Record<string, Row> = {
     says: ["! neighbours veza_app has the rights of veza_ledger_receiver"],
     remedy: "as a superuser: revoke veza_ledger_receiver from veza_app",
     afterwards: "revoke veza_ledger_receiver from veza_app",
-  },
-  "who may create tables in front of the ledger's, and who only behind them": {
-    brokenBy: `set role veza_app; create schema shown;
-      create view shown.orders as table orders; create view shown.refunds as table refunds;
-      grant create on schema shown to public, veza_ledger_receiver; grant create on schema veza to veza_ledger_oncall`,
-    schemas: "shown,veza",
-    says: [
-      "! neighbours veza_ledger_receiver may create in shown, and so a table that counts instead of one in a later " +
-        "schema; PUBLIC may create in shown, and so a table that counts instead of one in a later schema; " +
-        "veza_ledger_oncall may create in veza, and can change no count",
-    ],
-    remedy:
-      "as veza_app: revoke create on schema shown from veza_ledger_receiver; " +
-      "as veza_app: revoke create on schema shown from PUBLIC",
   },
   "an outbox that is a neighbour's": {
     brokenBy: `create table public.ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at;
@@ -197,8 +183,8 @@ const logins: Record<string, Row> = {
     says: ["! accepted rows stuck_orders pay_1, until … UTC, by postgres: the id of the provider"],
     remedy:
       "rows that were repaired need this no more. …; as veza_ledger_oncall: begin read write; " +
-      'insert into ledger_metrics.accepted ("check", id, up_to, until, why) ' +
-      "values ('stuck_orders', 'pay_1', null, now(), 'taken back'); commit",
+      'insert into ledger_metrics.accepted ("check", id, until, why) ' +
+      "values ('stuck_orders', 'pay_1', now(), 'taken back'); commit",
   },
   "a schema that the role may not use, which is not a wrong LEDGER_SCHEMA": {
     brokenBy: "revoke all on schema veza from public, veza_ledger_sampler",
@@ -264,13 +250,15 @@ const logins: Record<string, Row> = {
     remedy: again,
   },
   "a function for people on call that looks elsewhere": {
-    brokenBy: "alter function ledger_metrics.stuck_orders() set search_path = pg_catalog, public, pg_temp",
-    says: ["! people on call lack these functions, or these look elsewhere: ledger_metrics.stuck_orders()"],
+    brokenBy: `create or replace function ledger_metrics.failed_orphan_refunds()
+      returns table (id text, since timestamptz, failed_at timestamptz) language sql as
+      'select null::text, null::timestamptz, null::timestamptz'`,
+    says: ["! people on call lack these functions, or these look elsewhere: ledger_metrics.failed_orphan_refunds()"],
     remedy: again,
   },
   "people on call who look elsewhere": {
-    brokenBy: "alter role veza_ledger_oncall in database DATABASE set search_path = public",
-    says: ["! people on call look in public, in UTC"],
+    brokenBy: "alter role veza_ledger_oncall in database DATABASE set timezone = 'Asia/Tokyo'",
+    says: ["! people on call look in pg_catalog, pg_temp, in Asia/Tokyo"],
     remedy: again,
   },
   "a schema of this service that is gone": {
@@ -343,8 +331,9 @@ const logins: Record<string, Row> = {
     remedy: correct,
   },
   "a materialized view, which is as old as its last refresh": {
-    brokenBy: "set role veza_app; create schema shown; create materialized view shown.orders as table orders",
-    schemas: "shown,veza",
+    brokenBy: `set role veza_app; create schema shown; create materialized view shown.orders as table orders;
+      create view shown.refunds as table refunds; create view shown.seller_transfers as table seller_transfers`,
+    schema: "shown",
     says: ["! table orders a materialized view in shown; its rows may be old, or by another clock"],
     remedy: `read that, or ${view}`,
   },
@@ -363,12 +352,12 @@ const logins: Record<string, Row> = {
 describe("the doctor knows, and is content after its remedy:", () => {
   let ledgers: Ledgers;
   let database: string;
-  const setUp = (schemas?: string) => ledgers.setUp(database, schemas);
+  const setUp = (schema?: string) => ledgers.setUp(database, schema);
   /** As the superuser, who finds the ledger's tables. */
   const run = (statements: string, name = database) =>
     ledgers.run(`set search_path = veza, public; ${statements}`, name);
   const countsOf = async (name: string) =>
-    countsIn(await sampleAs(ledgers.url("veza_ledger_sampler", name), { schemas: ["veza"] }), (error) => error);
+    countsIn(await sampleAs(ledgers.url("veza_ledger_sampler", name), { schema: "veza" }), (error) => error);
   /** A row's text, as it is here. */
   const here = (text: string) => text.replaceAll(/\bDATABASE\b/g, database);
   const pattern = (text: string) => {
@@ -398,16 +387,16 @@ describe("the doctor knows, and is content after its remedy:", () => {
   }
 
   it.for(Object.entries({ ...ledger, ...logins }))("%s", async ([, row]) => {
-    const { brokenBy, wrongUrl = ["", ""], role = "sampler", schemas = "veza", login = `veza_ledger_${role}` } = row;
+    const { brokenBy, wrongUrl = ["", ""], role = "sampler", schema = "veza", login = `veza_ledger_${role}` } = row;
     onTestFinished(async () => {
       await ledgers.run(`drop database ${database} with (force)`, "postgres");
       if (row.afterwards) await run(row.afterwards, "other");
       expect(await countsOf("other")).toEqual(forEachCheck(() => 7));
     });
     const look = (url: string, ...options: string[]) =>
-      doctor([role, ...options], { DATABASE_URL: url, LEDGER_SCHEMA: schemas, CA_CERTIFICATES: ledgers.ca });
+      doctor([role, ...options], { DATABASE_URL: url, LEDGER_SCHEMA: schema, CA_CERTIFICATES: ledgers.ca });
     if (brokenBy) await run(here(brokenBy));
-    if (row.schemas) await setUp(row.schemas);
+    if (row.schema) await setUp(row.schema);
 
     const [right, wrong] = wrongUrl.map(here) as [string, string];
     const url = ledgers.url(login, database);

@@ -141,7 +141,7 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
     const connection = await open();
     const [row] = await connection.sql`select pg_backend_pid() as pid`;
     const sleeping = timed(
-      connection.sql.unsafe(`${beginReading({ schemas: [], timeZone: "UTC" })}select pg_sleep(30)`),
+      connection.sql.unsafe(`${beginReading({ schema: "public", timeZone: "UTC" })}select pg_sleep(30)`),
     );
     const waiting = timed(connection.sql`select 1`);
     await connection.close();

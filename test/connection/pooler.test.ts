@@ -75,7 +75,8 @@ async function command(file: string, args: string[], url?: string): Promise<stri
   return program.output();
 }
 
-const psql = async (file: string) => (await promisify(execFile)("psql", [shopUrl, "-f", file])).stdout;
+const psql = async (file: string) =>
+  (await promisify(execFile)("psql", [shopUrl, "-v", "schema=public", "-f", file])).stdout;
 const psqlIsHere = (await findOnPath(["psql"])) !== undefined;
 it.for([
   { what: "the first look", use: () => command("doctor", [shopUrl]) },

@@ -18,7 +18,7 @@ const parse = (changes: Record<string, string | undefined>, role: "sampler" | "r
 
 it("reads the settings", () => {
   const login = { username: "user", password: "hunter2" };
-  const ledger = { schemas: ["public"], timeZone: "UTC" };
+  const ledger = { schema: "public", timeZone: "UTC" };
   expect(parse({ STAGE: "prod-eu_1", PUSHGATEWAY_TOKEN: "token" })).toEqual({
     database: { host: "db.internal", port: 6432, database: "ledger", ...login, tls: "verified", ledger },
     pushgateway: { url: "https://push.internal/prefix", headers: { authorization: "Bearer token" } },
@@ -46,16 +46,16 @@ it("takes several webhook secrets, separated by spaces, none for the sampler, an
 });
 
 it.each([
-  [undefined, ["public"]],
-  ["", ["public"]],
-  ["veza_ledger_views, public", ["veza_ledger_views", "public"]],
-  ["Veza", ["Veza"]],
-])("LEDGER_SCHEMA %o is %o", (text, schemas) => {
-  expect(parse({ LEDGER_SCHEMA: text }).database.ledger.schemas).toEqual(schemas);
+  [undefined, "public"],
+  ["", "public"],
+  ["veza_ledger_views", "veza_ledger_views"],
+  ["Veza", "Veza"],
+])("LEDGER_SCHEMA %o is %o", (text, schema) => {
+  expect(parse({ LEDGER_SCHEMA: text }).database.ledger.schema).toEqual(schema);
 });
 
-it.each(["a;b", '"a"', "a b", "pg_temp", "information_schema", "a,,b", ",", "a'", "1a"])(
-  "LEDGER_SCHEMA %o names no schemas",
+it.each(["a;b", '"a"', "a b", "pg_temp", "information_schema", "a,b", "a'", "1a"])(
+  "LEDGER_SCHEMA %o names no schema",
   (text) => {
     expect(() => parse({ LEDGER_SCHEMA: text })).toThrow("LEDGER_SCHEMA must be");
   },

@@ -88,7 +88,7 @@ it("are taken back with the rest, and their role", async () => {
   await runFile();
   const roles = () => database.admin`select rolname from pg_roles where rolname = 'veza_ledger_amounts'`;
   expect(await roles()).toHaveLength(1);
-  await runSqlFiles(database.adminUrl, ["config/postgres/roles.rollback.sql"]);
+  await runSqlFiles(database.adminUrl, ["config/postgres/uninstall.sql"]);
   expect(await roles()).toHaveLength(0);
   await runSqlFiles(database.adminUrl, setUp);
   for (const login of ["sampler", "receiver"]) await run(`alter role veza_ledger_${login} password '${login}'`);
@@ -133,9 +133,7 @@ describe("with all of ours installed, a usual migration of the backend passes:",
     await run(insertRows({ id: "stuck_orders" }, 1));
     await runFile();
     await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql", ...setUp, "config/postgres/indexes.sql"]);
-    await run(
-      `insert into ledger_metrics.accepted ("check", up_to, until, why) values ('stuck_orders', now(), now(), 'x')`,
-    );
+    await run(`insert into ledger_metrics.accepted ("check", id, until, why) values ('stuck_orders', '1', now(), 'x')`);
     await run(migration);
   };
 

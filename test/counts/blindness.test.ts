@@ -3,7 +3,7 @@
 import { expect, it } from "vitest";
 import { blindness, isAhead, isOfRepeatedHour } from "../../lib/counts/blindness.ts";
 import { checks, questionOf } from "../../lib/counts/checks.ts";
-import { databasePerTest, targetOf } from "../helpers/database.ts";
+import { databasePerTest, inPublic, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, needsTime, onTable, providerIds } from "../helpers/models.ts";
 import { evidenceOf, sampleOf } from "../helpers/sample.ts";
@@ -74,7 +74,7 @@ it.each(checks.filter(({ stuckAfter }) => stuckAfter))(
       database.admin.begin(async (session) => {
         await session.unsafe(`set local search_path = pg_catalog, public; set local timezone = 'Europe/Paris';
         update ${table} set ${time} = '${written}'`);
-        const [row] = await session.unsafe(inThatNight);
+        const [row] = await session.unsafe(inPublic(inThatNight));
         return row?.ahead;
       });
     expect([await aheadAt("2026-10-25 02:29"), await aheadAt("2026-10-25 03:10")]).toEqual(["0", "1"]);
@@ -107,7 +107,7 @@ it.each(ofWebhooks)("of $id: the rows that count within 5 minutes, to the border
   const { question = "" } = blindness.find(({ of }) => of === check.id) ?? {};
   const answers = await database.admin.begin(async (sql) => {
     await sql.unsafe([...rows, ...more].join(""));
-    return [await sql.unsafe(question), await sql.unsafe(questionOf(check, { withOldest: true }))];
+    return [await sql.unsafe(inPublic(question)), await sql.unsafe(inPublic(questionOf(check, { withOldest: true })))];
   });
   expect(answers).toMatchObject([[{ nearly_stuck: "3" }], [{ count: "1" }]]);
   expect(await evidence()).toHaveProperty(`nearly_stuck_rows{check=${check.id}}`);

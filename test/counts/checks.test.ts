@@ -5,7 +5,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import { type Outcome, runChecks } from "../../lib/counts/counting.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/postgres/question.ts";
-import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
+import { databasePerTest, inPublic, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { forEachCheck, insertRows, needsTime, onTable } from "../helpers/models.ts";
 import { startProxy } from "../helpers/proxy.ts";
@@ -56,7 +56,8 @@ it.each(checks)("of $id: which rows are overdue, and for how long the oldest has
 it("takes no count where a policy may hide rows, should the setting that makes this an error be lost", async () => {
   await run("alter table orders enable row level security");
   const { sql } = await openConnection(database.samplerUrl);
-  const ask = async (question: string) => (await sql.unsafe(`set local row_security = on; ${question}`)).at(-1);
+  const ask = async (question: string) =>
+    (await sql.unsafe(`set local row_security = on; ${inPublic(question)}`)).at(-1);
   expect(counts(await runChecks(ask as never))).toEqual({ ...forEachCheck(() => 0), ...onTable("orders", "failed") });
 });
 

@@ -1,14 +1,11 @@
 // The first day: what was there when the service was installed pages nobody, and is shown.
 
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import postgres from "postgres";
-import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { createDatabase, serverForFile, type TestDatabase, targetOf } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
-import { needs } from "../helpers/needs.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const server = await serverForFile(); // Of its own: an installation changes roles, which all databases share.
@@ -16,123 +13,78 @@ let database: TestDatabase;
 beforeEach(async () => {
   database = await createDatabase(server);
   onTestFinished(() => database.remove());
+  await run("drop schema ledger_metrics cascade");
 });
 const run = (statements: string) => database.admin.unsafe(statements);
 const install = () => runSqlFiles(database.adminUrl, setUp);
-/** How many rows of all checks a tick has as this. */
-async function sumOf(metric: "accepted_rows" | "overdue_rows"): Promise<number> {
+/** How many rows of each check a tick has as this. */
+async function each(metric: "accepted_rows" | "overdue_rows"): Promise<number[]> {
   const series = await evidenceOf(database.samplerUrl, new RegExp(`^${metric}`));
-  return Object.values(series).reduce((sum, value) => sum + value, 0);
+  return checks.map(({ id }) => series[`${metric}{check=${id}}`] ?? 0);
 }
+/** As if it had begun earlier. */
+const begin = (age: string) =>
+  run(`update ledger_metrics.first_day set began_at = began_at - interval '${age}', until = until - interval '${age}'`);
+const firstDay = () => database.admin`select * from ledger_metrics.first_day`;
 const old = `${insertRows({ id: "stuck_orders" }, 3_000, { age: "400 days" })}
   ${insertRows({ id: "failed_transfers" }, 2, { age: "30 days" })}
   ${insertRows({ id: "orphan_refunds" }, 1, { age: "7 minutes" })}
   ${insertRows({ id: "stuck_refunds" }, 1, { age: "31 minutes" })}`;
-/** As if it had begun 14 days earlier. */
-const end = () =>
-  run(`update ledger_metrics.accepted set up_to = up_to - interval '337 hours', until = until - interval '337 hours',
-    accepted_at = accepted_at - interval '337 hours'`);
-const acceptances = () => database.admin`select * from ledger_metrics.accepted`;
 
-it("accepts what is there, for 14 days: the first tick has no overdue row, and a newer row fires", async () => {
-  await run(`drop schema ledger_metrics cascade; ${old}`);
+it("accepts what is stuck, for 14 days: the first tick has no overdue row, and a newer row fires", async () => {
+  await run(old);
   await install();
-  expect([await sumOf("overdue_rows"), await sumOf("accepted_rows")]).toEqual([0, 3_004]);
-  const days = await database.admin`select "check", extract(day from until - up_to)::int * 24
-      + extract(hour from until - up_to)::int as hours, why, accepted_by from ledger_metrics.accepted`;
-  const why = "was there when the service was installed";
-  expect(days).toEqual(checks.map(({ id }) => ({ check: id, hours: 336, why, accepted_by: "postgres" })));
-  // Two hours ago, instead of a wait.
-  await run(`update ledger_metrics.accepted
-      set up_to = up_to - interval '2 hours', accepted_at = accepted_at - interval '2 hours'`);
+  expect(await each("overdue_rows")).toEqual([0, 0, 0, 0, 0]);
+  expect(await each("accepted_rows")).toEqual([3_000, 1, 2, 1, 0]);
+  const ends = await evidenceOf(database.samplerUrl, /^accepted_until.*orders/);
+  expect(Object.values(ends)).toEqual([expect.closeTo(Date.now() / 1_000 + 14 * 86_400, -3)]);
+  await begin("2 hours"); // Instead of a wait.
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "41 minutes" }));
   await run(insertRows({ id: "orphan_refunds" }, 1, { age: "11 minutes" }));
-  expect(await sumOf("overdue_rows")).toBe(2);
+  await run(insertRows({ id: "failed_transfers" }, 1, { age: "1 minute" }));
+  expect(await each("overdue_rows")).toEqual([1, 0, 1, 1, 0]);
+  await run("update ledger_metrics.first_day set until = now()"); // The administrator ends it.
+  expect(await each("overdue_rows")).toEqual([3_001, 0, 3, 1, 0]); // Two are too young.
 });
 
-describe("says how many rows these are", await needs("psql"), () => {
-  const installed = async (schema = "public") => {
-    const options = ["-X", "-v", "ON_ERROR_STOP=1", "-v", `schema=${schema}`];
-    const files = setUp.flatMap((file) => ["-f", file]);
-    const { stderr } = await promisify(execFile)("psql", [...options, ...files, database.adminUrl]);
-    expect(stderr).not.toContain("ran as");
-    const said = stderr.replaceAll(/^psql:\S+ /gm, "").replace(/\d{4}-\d\d-\d\d/, "DAY");
-    expect(said.split("\n").filter((line) => line.length > 80)).toEqual([]); // As wide as a terminal.
-    return said.trim().split("\n");
-  };
-  const firstDay = "INFO:  the first day";
-  const uncounted = [firstDay, "Rows that were there before this service fire no alert until DAY."];
-  const lists = [
-    "HINT:  This lists them, as veza_ledger_oncall, which docs/first-day.md explains:",
-    "  select * from ledger_metrics.stuck_orders() where accepted_until > now();",
-  ];
-
-  it("once", async () => {
-    await run(`drop schema ledger_metrics cascade; ${old}`);
-    expect(await installed()).toEqual([
-      firstDay,
-      "These rows were there before this service, and fire no alert until DAY:",
-      ...["  3000 of stuck_orders", "  1 of stuck_refunds", "  2 of failed_transfers", "  1 of orphan_refunds"],
-    ]);
-    expect(await installed()).toEqual([""]);
-  });
-
-  it("where there is none, and where there are indexes", async () => {
-    await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
-    await run("drop schema ledger_metrics cascade; create index on orders (lower(status)) where id > 0");
-    expect(await installed()).toEqual([firstDay, "No check counts a row that was there before this service."]);
-  });
-
-  const couldRun = "They are not counted here, since that could run code of the application.";
-  it("unless there are several schemas, of which one may get a table at any time", async () => {
-    await run("drop schema ledger_metrics cascade; create schema views");
-    expect(await installed("views,public")).toEqual([...uncounted, couldRun, ...lists]);
-  });
-
-  it("where they cannot be counted", async () => {
-    await run("drop schema ledger_metrics cascade");
-    await run("alter table orders alter created_at drop default, alter created_at type text");
-    expect(await installed()).toEqual([...uncounted, "To count them here has failed, or took too long.", ...lists]);
-  });
-
-  const trap = `create function trap(anyelement) returns boolean immutable language plpgsql as $$ begin
-    if current_user = 'postgres' and current_setting('ledger_metrics.transaction', true) <> '' then
-      raise warning 'ran as %', current_user;
-    end if;
-    return true; end $$;`;
-  it.each([
-    ["a view", "alter table orders rename to kept; create view orders as select * from kept where trap(id)"],
-    ["an index by a function", "create index on orders (trap(1))"],
-    ["an index whose predicate is a function", "create index on orders (id) where trap(1)"],
-    [
-      "an index by an operator",
-      `create operator ### (rightarg = anyelement, function = trap); create index on orders ((### 1))`,
-    ],
-    ["a constraint", "alter table orders add check (trap(1))"],
-    ["policies", "alter table orders enable row level security; create policy p on orders using (trap(id))"],
-    ["a type of the application's", "create domain state as text; alter table orders alter status type state"],
-    ["a partition", "create table part (check (trap(1))) inherits (orders)"],
-    ["statistics", "create statistics s on (trap(1)::int + id), status from orders"],
-  ])("unless there is %s: it runs nothing of the application's", async (what, made) => {
-    const [server] = await database.admin`select current_setting('server_version_num')::int as version`;
-    if (what === "statistics" && server?.version < 140_000) return;
-    await run(`drop schema ledger_metrics cascade; ${trap} ${made}`);
-    expect(await installed()).toEqual([...uncounted, couldRun, ...lists]);
-  });
+it("accepts no row that was too young to count when it began, to the second, and none without a time", async () => {
+  await install();
+  await begin("2 days");
+  for (const check of checks) {
+    const { id, stuckAfter = "0 minutes" } = check;
+    await run(insertRows({ id }, 2, { age: `${stuckAfter} 2 days 60 seconds` }));
+    await run(insertRows({ id }, 1, { age: `${stuckAfter} 2 days -60 seconds` }));
+  }
+  await run(`alter table seller_transfers alter updated_at drop not null;
+    update seller_transfers set updated_at = null where status = 'permanently_failed' and id = (
+      select max(id) from seller_transfers where status = 'permanently_failed')`);
+  expect(await each("accepted_rows")).toEqual([2, 2, 2, 2, 2]);
+  expect(await each("overdue_rows")).toEqual([1, 1, 1, 1, 1]);
 });
 
-it("is made once: not by a second run of the files, an upgrade, or in a copy of the database", async () => {
+it("goes by times without a zone as the sampler does, whatever the database's zone is", async () => {
+  await run(`alter database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
+    alter table orders drop id; alter table orders alter created_at drop default;
+    alter table orders alter created_at type timestamp using created_at at time zone 'UTC'`);
+  await run("alter table orders add id bigint");
+  await install();
+  await begin("1 day");
+  for (const age of ["25 hours", "23 hours"]) {
+    await run(`insert into orders (status, hyperswitch_payment_id, created_at)
+      values ('pending', 'p', (now() - interval '${age}') at time zone 'UTC')`);
+  }
+  expect([(await each("accepted_rows"))[0], (await each("overdue_rows"))[0]]).toEqual([1, 1]);
+});
+
+it("begins once: not in a second run, with totals, or in a copy of the database", async () => {
   await run(old);
-  for (const _ of ["an upgrade", "a second run"]) await install();
-  expect(await acceptances()).toEqual([]);
-  await run("drop schema ledger_metrics cascade");
   await install();
   await run("insert into ledger_metrics.stage (stage) values ('prod')");
-  await end();
-  const before = await acceptances();
+  await begin("15 days");
+  const before = await firstDay();
   await install();
-  expect(await acceptances()).toEqual(before);
-  expect(await sumOf("overdue_rows")).toBe(3_002); // Two are too young.
+  expect(await firstDay()).toEqual(before);
+  expect(await each("overdue_rows")).toEqual([3_000, 0, 2, 0, 0]); // Two are too young.
   const { database: name } = targetOf(database.adminUrl);
   await database.admin.end();
   const sql = postgres(server, { max: 1 });
@@ -144,44 +96,5 @@ it("is made once: not by a second run of the files, an upgrade, or in a copy of 
   const copy = postgres(database.adminUrl.replace(name, `${name}_copy`), { max: 1 });
   onTestFinished(() => copy.end());
   await runSqlFiles(database.adminUrl.replace(name, `${name}_copy`), setUp);
-  expect(await copy`select * from ledger_metrics.accepted`).toEqual(before);
-});
-
-it.each([
-  ["with rows that are not marked", ""],
-  [
-    "with a row of a check that is gone",
-    `update ledger_metrics.accepted set "check" = 'gone' where "check" ~ 'orders';`,
-  ],
-])("is loaded from a dump of an earlier installation, %s, once that is upgraded", async (_, gone) => {
-  await run(`drop schema ledger_metrics cascade; ${old}`);
-  await install();
-  const before = await acceptances();
-  const [tooNew, noCheck] = ["up_to is less than a day ago: accept newer rows by their ids", "there is no such check"];
-  await run(`alter table ledger_metrics.accepted drop constraint "${tooNew}", drop column is_first_day,
-      drop constraint "${noCheck}";
-    ${gone}
-    alter table ledger_metrics.accepted
-      add constraint "${tooNew}" check (up_to <= accepted_at - interval '24 hours' or until <= accepted_at) not valid,
-      add constraint "${noCheck}" check ("check" <> 'gone') not valid;
-    comment on constraint "${noCheck}" on ledger_metrics.accepted is 'of an earlier version'`);
-  await install();
-  const after = await acceptances();
-  expect(after.map(({ is_first_day }) => is_first_day)).toEqual(before.map(() => true));
-  if (gone) return; // Nothing loads such a row.
-  await run(`create table kept as table ledger_metrics.accepted; delete from ledger_metrics.accepted;
-    insert into ledger_metrics.accepted table kept; drop table kept`);
-  expect(await acceptances()).toEqual(before);
-});
-
-it("is loaded from a dump into the tables of an installation, in force and when it has ended", async () => {
-  await run(`drop schema ledger_metrics cascade; ${old}`);
-  await install();
-  for (const fires of [0, 3_002]) {
-    if (fires > 0) await end();
-    const before = await acceptances();
-    await run(`create table kept as table ledger_metrics.accepted; delete from ledger_metrics.accepted;
-      insert into ledger_metrics.accepted table kept; drop table kept`);
-    expect([await acceptances(), await sumOf("overdue_rows")]).toEqual([before, fires]);
-  }
+  expect(await copy`select * from ledger_metrics.first_day`).toEqual(before);
 });

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterAll, expect, it, vi } from "vitest";
 import { executors } from "../../commands/declared-rights.ts";
-import { readSqlFile, runSqlFiles, setUp, textOf } from "../../commands/sql.ts";
+import { runSqlFiles, setUp, textOf } from "../../commands/sql.ts";
 import { readTimeoutMs } from "../../lib/limits.ts";
 import { beginPublishing, beginReading, beginWriting } from "../../lib/postgres/transaction.ts";
 import { serverForFile } from "../helpers/database.ts";
@@ -35,10 +35,9 @@ it("says all settings in each transaction, whatever the database's own are, and 
   const sql = postgres(url.replace("postgres:postgres@", "veza_ledger:both@"), { max: 1, fetch_types: false });
   const last = async (question: string) => ((await sql.unsafe(question)) as unknown as object[][]).at(-1)?.[0];
   const both = { transaction_isolation: "read committed" };
-  const path = 'pg_catalog, "a", "public", pg_temp';
-  expect(await last(beginReading({ schemas: ["a", "public"], timeZone: "Europe/Paris" }) + shown())).toMatchObject({
+  expect(await last(beginReading({ schema: "public", timeZone: "Europe/Paris" }) + shown())).toMatchObject({
     ...both,
-    search_path: path,
+    search_path: "pg_catalog, pg_temp",
     TimeZone: "Europe/Paris",
     row_security: "off",
     jit: "off",
@@ -61,7 +60,7 @@ it("says all settings in each transaction, whatever the database's own are, and 
   const oncall = postgres(url.replace("postgres:postgres@", "veza_ledger_oncall:oncall@"), { max: 1 });
   expect(await oncall.unsafe(shown())).toMatchObject([
     {
-      search_path: "pg_catalog, public, pg_temp",
+      search_path: "pg_catalog, pg_temp",
       TimeZone: "UTC",
       row_security: "off",
       transaction_read_only: "on",
@@ -110,10 +109,10 @@ it("lets whom declared-rights.ts names execute the functions of ledger_metrics, 
   expect(rows.map(({ proname }) => proname)).toEqual(expect.arrayContaining(["amounts", "accept"]));
 });
 
-it.each(["schema.sql", "roles.rollback.sql"])(
+it.each(["install.sql", "uninstall.sql"])(
   "%s ends by itself where psql is cut off, and its locks too",
   async (file) => {
-    const text = (await readSqlFile(`config/postgres/${file}`)).replaceAll(/^\\.*$/gm, "").replace("commit;", "");
+    const text = (await textOf(`config/postgres/${file}`, "ledger")).replace(/^commit;$/m, "");
     const session = await admin.reserve();
     const [row] = await session.unsafe(text).then(() => session.unsafe("show idle_in_transaction_session_timeout"));
     await session.unsafe("rollback");
@@ -124,7 +123,7 @@ it.each(["schema.sql", "roles.rollback.sql"])(
 
 it.each([
   ["are there", ""],
-  ["are not there yet", "config/postgres/roles.rollback.sql"],
+  ["are not there yet", "config/postgres/uninstall.sql"],
 ])("waits for who runs it for another database of the server, where the roles %s", async (_, before) => {
   if (before) await runSqlFiles(url, [before]);
   const first = await admin.reserve();
@@ -143,12 +142,15 @@ it.each([
   await first.unsafe("commit");
   first.release();
   expect(await second).toBe("committed");
-  await runSqlFiles(another, ["config/postgres/roles.rollback.sql"]);
+  await runSqlFiles(another, ["config/postgres/uninstall.sql"]);
 });
 
 it("is taken back whole, also in part, and twice, and no login of the application's is", async () => {
-  await admin.unsafe("create role veza_app; drop owned by veza_ledger_oncall; drop role veza_ledger_oncall");
-  const back = ["config/postgres/roles.rollback.sql"];
+  await admin.unsafe(
+    "create role veza_app; drop owned by veza_ledger_oncall; drop role veza_ledger_oncall; create role veza_ledger_oncall",
+  );
+  const back = ["config/postgres/uninstall.sql"];
   await runSqlFiles(url, [...back, ...back]);
-  expect(await admin`select rolname from pg_roles where rolname like 'veza%'`).toEqual([{ rolname: "veza_app" }]);
+  const left = await admin`select rolname from pg_roles where rolname like 'veza%' order by 1`;
+  expect(left.map(({ rolname }) => rolname)).toEqual(["veza_app", "veza_ledger_oncall"]); // Another application's, by its comment.
 });

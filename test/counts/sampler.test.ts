@@ -8,7 +8,7 @@ import { handler } from "../../handlers/sampler.ts";
 import { type Check, type CheckId, checks, questionOf } from "../../lib/counts/checks.ts";
 import { readTimeoutMs } from "../../lib/limits.ts";
 import { startReplica } from "../chaos/servers.ts";
-import { databaseForFile, lockTable, targetOf } from "../helpers/database.ts";
+import { databaseForFile, inPublic, lockTable, targetOf } from "../helpers/database.ts";
 import { setEnvironment } from "../helpers/environment.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -181,7 +181,7 @@ async function fallingMute(): Promise<string> {
   let isMute = false;
   const proxy = await startProxy(port, {
     allow: (chunk) => {
-      isAsked ||= chunk.includes("from orders");
+      isAsked ||= chunk.includes('from "public".orders');
       return true;
     },
     answer: (chunk) => {
@@ -259,7 +259,7 @@ it("retries unanswered checks once on a new connection when its session ends in 
   });
   expect(log.filter(({ level }) => level !== "info")).toEqual([]);
   expect(askedOn).toHaveLength(2);
-  const wasAsked = (check: Check) => askedOn[1]?.includes(questionOf(check, { withOldest: true }));
+  const wasAsked = (check: Check) => askedOn[1]?.includes(inPublic(questionOf(check, { withOldest: true })));
   const locked = checks.findIndex(({ table }) => table === "refunds");
   expect(checks.slice(0, locked).some(wasAsked)).toBe(false);
   expect(checks.slice(locked).every(wasAsked)).toBe(true);

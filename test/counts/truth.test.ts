@@ -245,7 +245,7 @@ function sample(): Promise<Outcome[]> {
   };
   const database = {
     sql: { unsafe },
-    ledger: { schemas: ["truth"], timeZone: "UTC" },
+    ledger: { schema: "truth", timeZone: "UTC" },
     lost: new AbortController().signal,
   } as never;
   return runChecks(askOn(database, deadlineFor("Postgres", 60_000)));

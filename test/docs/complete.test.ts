@@ -9,7 +9,6 @@ import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { isAhead } from "../../lib/counts/blindness.ts";
 import { afterSweeps, checks, rowsOf, stateOf } from "../../lib/counts/checks.ts";
 import { outboxLateAfter } from "../../lib/counts/outbox.ts";
-import { own, plain } from "../../lib/postgres/own-names.ts";
 import { settingNames } from "../../lib/settings/settings.ts";
 import { eventSchema, phases, reconcilerFamilies, zeros } from "../../lib/totals/events.ts";
 import { modelOf, providerIds } from "../helpers/models.ts";
@@ -107,8 +106,8 @@ describe.each(checks)("$id has", (check) => {
 
   it.runIf(check.stuckAfter)("its rows without a time, or ahead of now, on the page of the alert about them", () => {
     const { id, table, time } = check;
-    const rows = `select '${id}' as "check", id::text as id, ${time}::timestamptz as time from ${table}`;
-    const outside = plain(`where ${stateOf(check)} and ${own(`(${time} is null or ${isAhead(time)})`)}`);
+    const rows = `select '${id}' as "check", id::text as id, ${time}::timestamptz as time from public.${table}`;
+    const outside = `where ${stateOf(check)} and (${time} is null or ${isAhead(time)})`;
     return expectIn([["docs/runbook/VezaLedgerCheckBlind.md", folded(`${rows} ${outside}`)]]);
   });
 });
@@ -126,7 +125,7 @@ describe.each(tables)("%s has", (table) => {
   it("its columns, and its rows by their status, in the documents", () => {
     const columns = columnsOf(table).map((column) => `\`${column}\``);
     const { time = "" } = checks.find((check) => check.table === table) ?? {};
-    const byStatus = `select status, count(*) as rows, max(${time}::timestamptz) as newest from ${table}
+    const byStatus = `select status, count(*) as rows, max(${time}::timestamptz) as newest from public.${table}
       where ${time}::timestamptz > now() - interval '1 day' group by status order by rows desc;`;
     return expectIn([
       ["README.md", `- \`${table}\` with ${new Intl.ListFormat("en-GB").format(columns)}`],
@@ -185,7 +184,13 @@ it("a reconciler that sweeps less often than every 10 minutes is refused, and pa
 
 it("stuck orders have the condition that the Go example names", () => {
   const check = checks.find(({ id }) => id === "stuck_orders");
-  return expectIn([["clients/go/example/main.go", check ? plain(rowsOf(check)) : "stuck_orders"]]);
+  // With casts: an application's search_path may lead to operators of others.
+  const cast =
+    check &&
+    rowsOf(check)
+      .replace("ledger.", "")
+      .replaceAll(/ (=|<>) '/g, "::text $1 '");
+  return expectIn([["clients/go/example/main.go", cast?.replace(" < now", "::timestamptz < now") ?? "stuck_orders"]]);
 });
 
 it.each([...new Set((await shippedAlerts()).map(({ alert }) => alert))])("%s has its page and its rows", (alert) =>

@@ -5,6 +5,7 @@ import { connect } from "../../commands/connect.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import type { Connections } from "../../lib/postgres/connections.ts";
 import { codeOf, type Database } from "../../lib/postgres/database.ts";
+import { inSchema } from "../../lib/postgres/question.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { copyingFiles, createTemplate } from "./template.ts";
@@ -129,3 +130,6 @@ export async function openFor(target: DatabaseTarget): Promise<Database> {
 export function lend(first: Database, open: () => Promise<Database>): Connections {
   return { use: async (work) => work(first.lost.aborted ? await open() : first), closeFree: () => first.close() };
 }
+
+/** SQL of a check or its evidence, about the tables of `public`. */
+export const inPublic = (sql: string): string => inSchema(sql, { schema: "public", timeZone: "UTC" });

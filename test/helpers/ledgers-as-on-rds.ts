@@ -14,8 +14,8 @@ export interface Ledgers {
   run(statements: string, database: string): Promise<object>;
   /** Makes a ledger of its own: migrated, with indexes and rows of every kind. */
   create(database: string): Promise<void>;
-  /** Runs schema.sql and roles.sql as the administrator. */
-  setUp(database: string, schemas?: string): Promise<void>;
+  /** Runs install.sql as the administrator. */
+  setUp(database: string, schema?: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -28,7 +28,7 @@ export async function ledgersAsOnRds(): Promise<Ledgers> {
   const run = (statements: string, database: string) => runAs(statements, "postgres", database);
   const ca = await readFile(file, "utf8");
   trustCertificates(certificatesIn(ca) ?? []); // As NODE_EXTRA_CA_CERTS makes a process do.
-  const setUpAll = (database: string, schemas = "veza") => runSqlFiles(url("master", database), setUp, schemas);
+  const setUpAll = (database: string, schema = "veza") => runSqlFiles(url("master", database), setUp, schema);
   // A template hands on neither who may connect nor the roles' settings there.
   const create = async (database: string) => {
     await run(`create database ${database} template ledger owner master`, "postgres");
@@ -43,9 +43,9 @@ export async function ledgersAsOnRds(): Promise<Ledgers> {
   };
   await runAs("grant veza_app to master; grant create on database ledger to veza_app", "master", "ledger");
   await setUpAll("ledger");
-  await run("delete from ledger_metrics.accepted", "ledger"); // Of the first day.
+  await run("update ledger_metrics.first_day set until = now()", "ledger"); // Of the first day.
   await run(`set search_path = veza, public; ${rowsOfEveryKind}`, "ledger");
-  await runSqlFiles(url("veza_app", "ledger"), ["config/postgres/indexes.sql"]);
+  await runSqlFiles(url("veza_app", "ledger"), ["config/postgres/indexes.sql"], "veza");
   for (const name of ["sampler", "receiver", "oncall"]) {
     await run(`alter role veza_ledger_${name} connection limit 50 password 'veza_ledger_${name}'`, "ledger");
   }
