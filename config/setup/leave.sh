@@ -66,7 +66,7 @@ remove_database() {
     return
   }
   ask_password administrator "$admin"
-  psql_as "$administrator" "$admin" -f config/postgres/roles.rollback.sql ||
+  psql_as "$administrator" "$admin" -f config/postgres/uninstall.sql ||
     stop "The database stays as it was: psql's lines above say why. Then run ./setup remove again."
 }
 

@@ -176,7 +176,7 @@ install_database() {
   change_password || return
   say "veza_ledger has the password of $settings."
 }
-sql=(-f config/postgres/schema.sql -f config/postgres/roles.sql)
+sql=(-f config/postgres/install.sql)
 
 # Gives veza_ledger its password. psql sends only what Postgres stores of it. Without a terminal, it reads from stdin.
 change_password() {
