@@ -47,7 +47,6 @@ const longest = [
   "go/go-tests",
   "go/go-client",
   "go/go-module",
-  "alerts/one-notification",
   "alerts/notifications",
   "alerts/prometheus",
   "alerts/alerts-fail",

@@ -58,6 +58,7 @@ const losses: History[] = [
   { name: "nothing else" },
   { name: "an odd row that ended 5 minutes before", ordersADay: 200, isOdd: during(noon - 65, noon - 5) },
   { name: "an odd row for 60 minutes in the middle", ordersADay: 200, isOdd: during(noon + 60, noon + 120) },
+  { name: "ten orders that stay stuck", ordersADay: 200, change: ({ overdue }) => ({ overdue: overdue + 10 }) },
   { name: "a reconciler that pauses for 15 minutes", sweeps: (minute) => !during(noon + 120, noon + 135)(minute) },
   { name: "a backlog that two ticks cannot read", change: unread(noon + 90, noon + 91) },
   { name: "a Postgres that is away for 2 hours", isDown: inTheMiddle },
