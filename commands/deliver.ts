@@ -18,8 +18,8 @@ export function signedHeaders(secret: string, id: string, at: Date, body: string
 
 /**
  * Signs a body, and posts it once. To retry, pass the same id and body again: each attempt has its own signature, and
- * the delivery counts once. A receiver of another stage than `stage` refuses it; without one, none does. Resolves to status and body of the answer; rejects without an answer within 20 s, or when
- * `stop` aborts.
+ * the delivery counts once. A receiver of another stage than `stage` refuses it; without one, none does. Resolves to
+ * status and body of the answer; rejects without an answer within 20 s, or when `stop` aborts.
  */
 export async function deliver(
   url: string,

@@ -1,4 +1,6 @@
-/** Refuses a request: an HTTP status, and a message for the caller. It repeats no value of a request that is not signed. */
+/**
+ * Refuses a request: an HTTP status, and a message for the caller. It repeats no value of a request that is not signed.
+ */
 export class Refusal extends Error {
   readonly status: number;
   constructor(status: number, message: string) {

@@ -41,6 +41,17 @@ it("lends a connection again while it is fresh and not lost", async () => {
   await expect.poll(() => second.lost.aborted, { timeout: 30_000 }).toBe(true); // Postgres itself ends it after 60 s.
 });
 
+it("lends no connection that leads elsewhere than the settings say now", async () => {
+  let target = targetOf(database.receiverUrl);
+  const connections = keepConnections("test")(async () => target);
+  onTestFinished(() => connections.closeFree());
+  const first = await open(connections);
+  target = { ...target, database: "postgres" };
+  const { sql } = await open(connections);
+  expect(await sql`select current_database() as name`).toEqual([{ name: "postgres" }]);
+  expect(first.lost.aborted).toBe(true);
+});
+
 it("lends to one caller at a time, and takes back from a failed one", async () => {
   const connections = keep();
   const lent = await connections.use(async (first) => [first, await open(connections)] as const);

@@ -166,6 +166,13 @@ describe.each(["off", "unverified"] as const)("with TLS %s", (tls) => {
     await expect.poll(() => [idle.lost.aborted, busy.lost.aborted], { timeout: 15_000 }).toEqual([true, true]);
   });
 
+  it("rejects what the driver never settles when the connection is lost", async () => {
+    const connection = await open();
+    const asking = withDeadline(connection, deadlineFor("test", 60_000), () => new Promise(() => {}));
+    await connection.close();
+    await expect(asking).rejects.toMatchObject({ code: "CONNECTION_CLOSED" });
+  });
+
   it("survives its loss at any moment of a transaction", async () => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
     for (let round = 0; round < 100; round += 1) {
