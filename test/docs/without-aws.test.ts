@@ -12,7 +12,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificates } from "../helpers/certificates.ts";
-import { type DebianHost, debianHost, needsDebian } from "../helpers/debian.ts";
+import { type DebianHost, debianHost, needsDebian, unpacked } from "../helpers/debian.ts";
 import { insertRows } from "../helpers/models.ts";
 
 /** A Postgres with a ledger in which each check has rows, and the login veza_app, which reads it. */
@@ -343,7 +343,7 @@ describe("./setup", needsDebian, () => {
       expect.stringMatching(/service\n[\s\S]*No space left/),
     ]);
     expect((await full.run("find /etc/systemd/system -name 'veza*'; ls /opt")).output).toBe(
-      "archive.tar\nveza-ledger-metrics-1.0.0\n",
+      `archive.tar\n${path.basename(unpacked)}\n`,
     );
     await full.run("rm /full; mv /usr/local/bin/run /usr/local/bin/systemd-run; touch /run/fake/fill-at-tick");
     const rules = await full.run("./setup", "postgres\n");
@@ -357,7 +357,7 @@ describe("./setup", needsDebian, () => {
     expect([done.exitCode, done.output.match(/✗.*/g)], done.output).toEqual([0, null]);
   });
 
-  /** Unpacks another version beside 1.0.0, with this command `serve`, if it is another. Returns its folder. */
+  /** Unpacks another version beside that of the archive, with this command `serve`, if it is another. Returns its folder. */
   async function unpack(host: DebianHost, version: string, serve?: string) {
     const folder = `/opt/veza-ledger-metrics-${version}`;
     await host.run(
@@ -390,9 +390,7 @@ describe("./setup", needsDebian, () => {
     const upgrade = await host.run("./setup", "postgres\n", newer);
     expect([upgrade.exitCode, upgrade.output], upgrade.output).toEqual([
       0,
-      expect.stringContaining(
-        `Runs: ${newer}, at http://127.0.0.1:8099\n  The way back: /opt/veza-ledger-metrics-1.0.0/setup`,
-      ),
+      expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8099\n  The way back: ${unpacked}/setup`),
     ]);
     expect(upgrade.output).toContain("was not as its version had it. A copy is in");
     expect(await host.text(`${unit}.before`)).toBe("# Mine.\n");
@@ -406,7 +404,7 @@ describe("./setup", needsDebian, () => {
       0,
       expect.stringContaining(`Kept as it is: this version runs on the schema of ${broken}, too.`),
     ]);
-    expect(back.output).toContain("Runs: /opt/veza-ledger-metrics-1.0.0, at");
+    expect(back.output).toContain(`Runs: ${unpacked}, at`);
     ends = true;
     await sending;
     expect(sent).toBeGreaterThan(50);
@@ -417,8 +415,8 @@ describe("./setup", needsDebian, () => {
 
   it("says what runs where the first version fails, and where another program has the port", async () => {
     const { host } = await readyHost({ port: "8098" });
-    const serve = await host.text("opt/veza-ledger-metrics-1.0.0/commands/serve.mjs");
-    const served = "opt/veza-ledger-metrics-1.0.0/commands/serve.mjs";
+    const serve = await host.text(`${unpacked.slice(1)}/commands/serve.mjs`);
+    const served = `${unpacked.slice(1)}/commands/serve.mjs`;
     const shortSeconds = () => host.write("usr/local/bin/sleep", "#!/bin/sh\nexec /bin/sleep 0.1\n", 0o755);
     await shortSeconds();
     for (const program of ["process.exit(3)", "setInterval(() => {}, 1000)"]) {
@@ -476,6 +474,6 @@ describe("./setup", needsDebian, () => {
     expect(await host.text("etc/prometheus/veza-ledger-metrics.yml")).toContain(
       "https://git.example.com/veza/blob/main/docs/",
     );
-    expect(await host.text("opt/veza-ledger-metrics-1.0.0/dashboard.json")).toContain("https://git.example.com/");
+    expect(await host.text(`${unpacked.slice(1)}/dashboard.json`)).toContain("https://git.example.com/");
   });
 });

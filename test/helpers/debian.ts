@@ -6,6 +6,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
 import { hostArchive } from "../../deploy/host-archive.ts";
+import manifest from "../../package.json" with { type: "json" };
 import { findProgram } from "./find-program.ts";
 import { skippedBecause } from "./needs.ts";
 import { type Program, runProgram } from "./processes.ts";
@@ -13,6 +14,9 @@ import { newFolder } from "./temporary-folder.ts";
 
 const run = promisify(execFile);
 const { DEBIAN = "/" } = process.env;
+
+/** Where the archive is unpacked on a host. */
+export const unpacked = `/opt/veza-ledger-metrics-${manifest.version}`;
 
 /** Options of a test that is skipped where there is no bare Debian. */
 export const needsDebian = skippedBecause(
@@ -122,7 +126,7 @@ export async function debianHost(sizeMb = 400) {
     for (const mount of [at("proc"), root, parts]) await run("umount", ["-l", mount]);
   });
   /** Starts a line of bash in the version's folder; `input` are the lines that somebody types. */
-  const start = (line: string, input = "", folder = "/opt/veza-ledger-metrics-1.0.0"): Program => {
+  const start = (line: string, input = "", folder = unpacked): Program => {
     const environment = [
       "HOME=/root",
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
