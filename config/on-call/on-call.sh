@@ -7,7 +7,8 @@
 
 help() {
   [ $# -gt 0 ] || echo 'COMMAND help says this of one of them.'
-  awk -v name="${1-}" '/^[a-z]/ { shown = name == "" || $0 ~ "(^|, )" name "( |,|$)"; any = any || shown } shown { print }
+  awk -v name="${1-}" '/^[a-z]/ { shown = name == "" || $0 ~ "(^|, )" name "( |,|$)"; any = any || shown }
+    shown { print }
     END { if (!any) { print "There is no command " name ". help lists them."; exit 1 } }' <<'END'
 rows CHECK
     How many rows of a check fire, since when, whether it goes on, and the ten oldest. Of orphan refunds, also those
@@ -24,11 +25,15 @@ accepted
 ask payments ID, ask refunds ID
     Asks Hyperswitch, and through it the bank, how a payment or a refund ended. It changes nothing.
 why_silent
-    Which of sampler, gateway and Prometheus stands still, and whom to call.
+    Which of sampler, gateway, Prometheus and Alertmanager stands still, and whom to call.
+why_failing
+    The codes and reasons of the last 15 minutes for which a count is unknown.
 why_blind
     Which statuses new rows have, and which rows are in no count since they have no time, or a future one.
 why_lost
     Which counters Postgres has lost events of, and since when.
+why_alerts_fail
+    Which rules fail, and by which way notifications fail.
 sweeps
     When the reconciler's sweeps ended last, and what has arrived since.
 outbox
@@ -84,13 +89,19 @@ _line() {
   printf '%s' "$line"
 }
 
+# Whether a person writes yes. $1: for what.
+_confirmed() {
+  [ "$(_line "Write yes $1")" = yes ] || { _say 'Nothing is done.'; return 1; }
+}
+
 # --- Postgres
 
-# psql with SQL from standard input, as people on call, or with another URL and password in as_url and as_password.
+# psql with SQL from standard input, as people on call, or by as_url and as_password, where a command has set them.
 _psql() {
-  local code=0
-  PGPASSWORD=${as_password-$LEDGER_PASSWORD} PGSSLMODE=${PGSSLMODE:-verify-full} PGSSLROOTCERT=$PGSSLROOTCERT \
-    PGTZ=$LEDGER_TIMEZONE PGCONNECT_TIMEOUT=10 psql "${as_url-$DATABASE_URL}" -X -q -P pager=off -P footer=off \
+  local code=0 url=$DATABASE_URL secret=$LEDGER_PASSWORD
+  [ -z "${as_url-}" ] || { url=$as_url secret=$as_password; }
+  PGPASSWORD=$secret PGSSLMODE=${PGSSLMODE:-verify-full} PGSSLROOTCERT=$PGSSLROOTCERT \
+    PGTZ=$LEDGER_TIMEZONE PGCONNECT_TIMEOUT=10 psql "$url" -X -q -P pager=off -P footer=off \
     -v ON_ERROR_STOP=1 -v VERBOSITY=terse -v SHOW_CONTEXT=never "$@" || code=$?
   [ "$code" != 2 ] || _say 'Postgres is away, or does not let you in: the line above says why. Is the password wrong?' \
     'Then load this file again. Is your VPN down? If neither, call the platform engineer.'
@@ -119,41 +130,43 @@ _ready() {
   esac
 }
 
-# How old the youngest rows of a check can be, in minutes: a younger row does not count.
-_youngest() {
-  case $1 in
-    stuck_* | pending_*) echo 30 ;;
-    orphan_refunds) echo 5 ;;
-    *) echo 0 ;;
-  esac
-}
-
 rows() {
   ! _helps rows "$@" || return 0
   _ready "${1-}" || return
-  _psql -v check="$1" -v f="ledger_metrics.$1()" -v youngest="$(_youngest "$1")" <<'END'
+  _psql -v check="$1" -v f="ledger_metrics.$1()" <<'END'
 select count(*) filter (where fires) as firing, count(*) filter (where fires) > 0 as any_fires,
   count(*) filter (where accepted_until > now()) as accepted,
   count(*) filter (where not fires and coalesce(accepted_until <= now(), true)) as young,
-  to_char(min(since) filter (where fires), 'YYYY-MM-DD HH24:MI') as oldest,
+  coalesce(to_char(min(since) filter (where fires), 'YYYY-MM-DD HH24:MI'), 'a time that is unknown') as oldest,
   extract(epoch from now() - max(since) filter (where coalesce(accepted_until <= now(), true)))::int / 60 as newest,
   to_char(now(), 'YYYY-MM-DD HH24:MI TZ') as now
 from :f \gset
+-- What else the check's list has, such as the provider's id. And from which age on its rows count, in minutes: the last
+-- interval in the text of its function.
+select coalesce((
+    select string_agg(', ' || quote_ident(name), '' order by place)
+    from unnest(proargnames) with ordinality as columns (name, place)
+    where name not in ('id', 'since', 'fires', 'accepted_until', 'accepted_because')
+  ), '') as more, coalesce((
+    select extract(epoch from found[1]::interval)::int / 60
+    from regexp_matches(prosrc, 'interval ''([^'']+)''', 'g') with ordinality as intervals (found, place)
+    order by place desc limit 1
+  ), 0) as youngest
+from pg_proc where pronamespace = 'ledger_metrics'::regnamespace and proname = :'check' \gset
 \pset format unaligned
 \pset tuples_only on
 select format('%s of %s fire now, %s. Besides: %s accepted, %s too young to fire.',
   :'firing', :'check', :'now', :'accepted', :'young');
 \if :any_fires
-select 'The oldest began to wait at ' || coalesce(nullif(:'oldest', ''), 'a time that is unknown') || '. '
-  || case when :'newest' = '' then ''
-    when :'newest'::int <= :youngest + 10 then format('IT GOES ON: the newest is %s minutes old.', :'newest')
-    else format('No new one for a while: the newest is %s minutes old.', :'newest') end
-  || case when :youngest > 0 then format(' (None is listed before it is %s minutes old.)', :youngest) else '' end;
+select format('The oldest began to wait at %s. ', :'oldest') || case
+  when nullif(:'newest', '')::int <= :youngest + 10 then format('IT GOES ON: the newest is %s minutes old', :'newest')
+  else format('No new one for a while: the newest is %s minutes old', :'newest') end
+  || case when :youngest > 0 then format(', and none counts before %s.', :youngest) else '.' end;
 \pset format aligned
 \pset tuples_only off
 \echo 'The 10 oldest that fire:'
-select * from :f where fires order by since nulls first limit 10;
-\echo 'When those that nobody has accepted began to wait (the last 12 times 10 minutes that have any):'
+select id, date_trunc('second', since) as since :more from :f where fires order by since nulls first limit 10;
+\echo 'When those that nobody has accepted began to wait, by 10 minutes; the last 12 that have any:'
 select * from (
   select to_char(to_timestamp(floor(extract(epoch from since) / 600) * 600), 'MM-DD HH24:MI') as began, count(*) as rows
   from :f where coalesce(accepted_until <= now(), true) group by 1 order by 1 desc limit 12
@@ -165,19 +178,35 @@ END
   [ "$1" != orphan_refunds ] || _failed_orphans
 }
 
-# Orphan refunds that the reconciler, or a person, has marked as failed, which pays nobody.
+# Orphan refunds that the reconciler, or a person, has marked as failed, which pays nobody. Then the orders and payments
+# of all orphans, where people on call may read the column for it.
 _failed_orphans() {
-  _psql <<'END'
+  _psql -v schema="$LEDGER_SCHEMA" <<'END'
 select count(*) > 0 as any_failed from ledger_metrics.failed_orphan_refunds() \gset
 \if :any_failed
 select count(*) filter (where failed_at > now() - interval '1 hour') as "marked as failed in the last hour",
   count(*) filter (where failed_at > now() - interval '1 day') as "day", count(*) as "14 days"
 from ledger_metrics.failed_orphan_refunds();
-\echo 'Those of the last 3 days, which nobody has paid; at most 20, the latest first:'
-select * from ledger_metrics.failed_orphan_refunds() where failed_at > now() - interval '3 days'
+\echo 'Nobody has paid those marked as failed. Of the last 3 days, at most 20, the latest first:'
+select id, date_trunc('second', since) as since, date_trunc('second', failed_at) as failed_at
+from ledger_metrics.failed_orphan_refunds() where failed_at > now() - interval '3 days'
 order by failed_at desc nulls last limit 20;
 \else
 \echo 'None was marked as failed in the last 14 days.'
+\endif
+select exists (
+  select from pg_attribute where attrelid = to_regclass(format('%I.refunds', :'schema')) and attname = 'order_id'
+    and has_column_privilege(attrelid, attnum, 'select')
+) as has_orders \gset
+\if :has_orders
+\echo 'Their orders and payments; at most 30, the newest refunds first:'
+select orphan.id as refund, orders.id as "order", hyperswitch_payment_id as payment
+from (
+  select id, since from ledger_metrics.orphan_refunds() where fires union
+  select id, since from ledger_metrics.failed_orphan_refunds() where failed_at > now() - interval '3 days'
+) as orphan join :"schema".refunds on refunds.id::text = orphan.id
+  left join :"schema".orders on orders.id = order_id
+order by since desc nulls last limit 30;
 \endif
 END
 }
@@ -218,9 +247,9 @@ accept() {
   why=$(_line 'why, and your name')
   _psql -v check="$check" -v span="$span" -v ids="$ids" -v why="$why" <<'END'
 begin read write;
-select accepted_id as id, case when accepted_until > now() then 'accepted until '
-  || to_char(accepted_until, 'YYYY-MM-DD HH24:MI TZ') else 'TAKEN BACK: it fires again within 2 minutes' end as is_now,
-  accepted_because as why
+select accepted_id as id,
+  case when accepted_until > now() then 'accepted until ' || to_char(accepted_until, 'YYYY-MM-DD HH24:MI TZ')
+    else 'TAKEN BACK: it fires again within 2 minutes' end as is_now, accepted_because as why
 from ledger_metrics.accept(:'check', array_remove(regexp_split_to_array(:'ids', '[[:space:],]+'), ''),
   :'why', now() + :'span');
 commit;
@@ -235,14 +264,15 @@ accept_backlog() {
   _is_span "$span" "accept_backlog ${check:-stuck_orders}" && _ready "$check" || return
   waited=$(_line 'those that have waited for over how long? (24 hours)')
   waited=${waited:-24 hours}
-  counted=$(_psql -At -v check="$check" -v waited="$waited" -v f="ledger_metrics.$check()" <<'END'
-select format('%s fire, of which %s are accepted: from %s to %s', count(*), count(*) filter (where is_old),
+  counted=$(_psql -At -v waited="$waited" -v f="ledger_metrics.$check()" <<'END'
+select format('%s of %s that fire, from %s to %s', count(*) filter (where is_old), count(*),
   to_char(min(since) filter (where is_old), 'YYYY-MM-DD HH24:MI'),
   to_char(max(since) filter (where is_old), 'YYYY-MM-DD HH24:MI'))
 from (select since, coalesce(since < now() - interval :'waited', true) as is_old from :f where fires) as listed;
 END
   ) || return
-  echo "$counted"
+  case $counted in '0 of'*) _say "Nothing is accepted: none that fires has waited for over $waited."; return 1 ;; esac
+  echo "This accepts $counted."
   why=$(_line "why, and your name (nothing, to accept none)")
   [ -n "$why" ] || { _say 'Nothing is accepted.'; return 1; }
   _psql -v check="$check" -v span="$span" -v waited="$waited" -v why="$why" -v f="ledger_metrics.$check()" <<'END'
@@ -417,8 +447,11 @@ firing() {
 
 # What curl needs to ask the gateway for the path $1: the file that it reads on standard input.
 _gateway_file() {
+  local secret
   case $GATEWAY_ASKS in
-    password) printf 'url = "%s"\n' "${PUSHGATEWAY_URL%%@*}:$(printf '%s' "$GATEWAY_SECRET" | jq -Rrs @uri)@${PUSHGATEWAY_URL#*@}$1" ;;
+    password)
+      secret=$(printf '%s' "$GATEWAY_SECRET" | jq -Rrs @uri)
+      printf 'url = "%s"\n' "${PUSHGATEWAY_URL%%@*}:$secret@${PUSHGATEWAY_URL#*@}$1" ;;
     token) printf 'header = "authorization: Bearer %s"\nurl = "%s"\n' "$GATEWAY_SECRET" "$PUSHGATEWAY_URL$1" ;;
     *) printf 'url = "%s"\n' "$PUSHGATEWAY_URL$1" ;;
   esac
@@ -534,10 +567,10 @@ logs() {
   # A time, the message, and the rest of a line.
   lines=$(printf '%s\n' "$lines" | jq -Rr '. as $line
     | (capture("^(?<time>[0-9]\\S+) (?:\\S+\\[[0-9]+\\]: )?(?<rest>.*)$") // {time: "", rest: $line})
-    | .time as $time | (.rest | fromjson? // .) as $rest
-    | if ($rest | type) != "object" then "\($time) \($rest)"
-      else ($rest.message | objects) // $rest
-        | if .message then "\($time) \(.message) \(del(.message, .level) | tojson)" else "\($time) \($rest | tojson)" end end' |
+    | .time as $time | .rest as $text | (.rest | fromjson? // {}) as $rest
+    | (($rest | objects | .message | objects) // $rest)
+    | "\($time) " + if type == "object" and .message then "\(.message) \(del(.message, .level) | tojson)"
+      else $text end' |
     grep -F -- "$text" | grep .) || {
     _say "Nothing in the log of the last $span${text:+ has: $text}"
     return 1
@@ -558,13 +591,15 @@ why_silent() {
   log=$(logs sampler 3m 2>&1) || code=$?
   [ $code != 0 ] || log=$(printf '%s\n' "$log" | grep -Ev '^[^ ]+ (rows counted|delivery) ' | tail -n 200)
   pushed=$(_gateway_age)
-  scraped=$(_prometheus "floor(time() - max(last_over_time(veza_ledger_sample_timestamp_seconds{stage=\"$STAGE\"}[1d])))" \
-    2>/dev/null | jq -r '.data.result[].value[1]') || ready=
+  scraped="floor(time() - max(last_over_time(veza_ledger_sample_timestamp_seconds{stage=\"$STAGE\"}[1d])))"
+  scraped=$(_prometheus "$scraped" 2>/dev/null | jq -r '.data.result[].value[1]') || ready=
   curl -sSf -m 10 "$PROMETHEUS_URL/-/ready" >/dev/null 2>&1 || ready=
   echo "The last tick: on the gateway ${pushed:-none} s ago, in Prometheus ${scraped:-none} s ago."
   if [ -z "$ready" ]; then
     echo 'PROMETHEUS DOES NOT ANSWER, so no alert can fire. Call the platform engineer now.'
   fi
+  curl -sSf -m 10 "$ALERTMANAGER_URL/-/ready" >/dev/null 2>&1 ||
+    echo 'ALERTMANAGER DOES NOT ANSWER, so no alert reaches anybody. Call the platform engineer now.'
   if [ -n "$PUSHGATEWAY_URL" ] && ! gateway /-/ready >/dev/null 2>&1; then
     echo 'THE GATEWAY DOES NOT ANSWER. Call the platform engineer now, who restarts it: it may start empty.'
   elif [ -n "$AWS_REGION" ] && [ $code = 2 ]; then
@@ -581,15 +616,14 @@ why_silent() {
       echo 'BUT A COUNT IS -1: follow VezaLedgerCheckFailing.'
   elif [ "${pushed:-999}" -lt 180 ]; then
     [ -z "$ready" ] ||
-      echo 'PROMETHEUS IS BEHIND THE GATEWAY: it does not scrape it, or its clock is fast. Call the platform engineer now.'
+      echo 'PROMETHEUS IS BEHIND THE GATEWAY: it does not scrape it, or its clock is fast. Call the platform engineer.'
   elif printf '%s\n' "$log" | tail -n 5 | grep -q '^[^ ]* tick {'; then
-    if [ -n "$PUSHGATEWAY_URL" ]; then
-      echo 'TICKS ARE IN THE LOG, AND NOT ON THIS GATEWAY: they go elsewhere, or a clock is slow. Call the platform engineer now.'
-    else
-      echo 'TICKS ARE IN THE LOG, AND NOT IN PROMETHEUS. Call the platform engineer now.'
-    fi
+    echo 'TICKS ARE IN THE LOG, AND DO NOT ARRIVE: they go elsewhere, or a clock is slow. Call the platform engineer.'
   else
     echo 'THE TICKS FAIL. Their errors, the newest last:'
+    # A Pushgateway refuses metrics that another group has with another type.
+    gateway /metrics 2>/dev/null | grep '^veza_' | grep -Ev 'job="veza_(ledger|reconciler)"' | grep -o 'job="[^"]*"' |
+      sort -u | sed 's/.*/ANOTHER JOB PUSHES OUR METRICS: &. Its owner has to stop it, and to delete its group./'
   fi
   printf '%s\n' "$log" | tail -n 3 | cut -c1-300
   [ -z "$AWS_REGION" ] || {
@@ -602,12 +636,38 @@ why_silent() {
 samplers() {
   local answer
   ! _helps samplers "$@" || return 0
-  answer=$(_prometheus "last_over_time({__name__=~\"veza_ledger_(sampler_info|other_sampler_timestamp_seconds)\", stage=\"$STAGE\"}[20m])") ||
-    return
+  answer='veza_ledger_(sampler_info|other_sampler_timestamp_seconds)'
+  answer=$(_prometheus "last_over_time({__name__=~\"$answer\", stage=\"$STAGE\"}[20m])") || return
   printf '%s' "$answer" | jq -r '[.data.result[].metric | {database, region: (.region // "")}] | unique
     | if length == 0 then "No sampler has counted in the last 20 minutes."
       elif length == 1 then "One sampler alone: the database \(.[0].database) \(.[0].region)"
-      else "\(length) SAMPLERS of one stage, which overwrite each other:", (.[] | "  the database \(.database) \(.region)") end'
+      else "\(length) SAMPLERS of one stage, which overwrite each other:",
+        (.[] | "  the database \(.database) \(.region)") end'
+}
+
+why_failing() {
+  local lines
+  ! _helps why_failing "$@" || return 0
+  lines=$(logs sampler 15m 'check failed') || return
+  printf '%s\n' "$lines" | sed 's/^[^{]*//' | jq -rRs '[split("\n")[] | fromjson?]
+    | group_by([.code, .reason]) | sort_by(length)[]
+    | "\(length) times, of \([.[].check] | unique | join(", ")): \(.[0].code // "no code") \(.[0].reason)"'
+}
+
+why_alerts_fail() {
+  local answer
+  ! _helps why_alerts_fail "$@" || return 0
+  answer=$(curl -sSf -m 10 "$PROMETHEUS_URL/api/v1/rules") || {
+    _say 'Prometheus does not answer: no alert can fire. Call the platform engineer now.'
+    return 1
+  }
+  echo 'Rules that fail:'
+  printf '%s' "$answer" | jq -r '.data.groups[].rules[] | select(.health == "err") | "  \(.name): \(.lastError)"'
+  echo 'Notifications that failed in the last hour, by integration:'
+  query 'increase(alertmanager_notification_requests_failed_total[1h]) > 0' 2>/dev/null
+  echo 'Alerts that Prometheus could not send in the last hour, by Alertmanager:'
+  query 'increase(prometheus_notifications_errors_total[1h]) > 0' 2>/dev/null
+  curl -sSf -m 10 "$ALERTMANAGER_URL/-/ready" >/dev/null 2>&1 || echo 'ALERTMANAGER DOES NOT ANSWER.'
 }
 
 why_lost() {
@@ -615,22 +675,24 @@ why_lost() {
   _ready || return
   echo 'How many counters are held, as Prometheus has it:'
   query "max(veza_reconciler_counters_held{stage=\"$STAGE\"})"
-  echo 'Which, and by how many events; seconds for those of _seconds_sum:'
+  echo 'Which, and by how many events; by how many seconds for _seconds_sum:'
   logs sampler 15m 'counters held' | tail -n 1
   _psql <<'END'
 \echo 'Postgres:'
 select to_char(pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI TZ') as "started", pg_is_in_recovery() as "is a replica",
-  (select to_char(min(received_at), 'YYYY-MM-DD HH24:MI') from ledger_metrics.deliveries) as "first delivery of 14 days",
-  (select to_char(max(received_at), 'YYYY-MM-DD HH24:MI') from ledger_metrics.deliveries) as "last delivery",
-  to_regclass('public.ledger_metrics_outbox') is not null as "the outbox is here too";
+  to_char(min(received_at), 'YYYY-MM-DD HH24:MI') as "first delivery of 14 days",
+  to_char(max(received_at), 'YYYY-MM-DD HH24:MI') as "last delivery",
+  to_regclass('public.ledger_metrics_outbox') is not null as "the outbox is here too"
+from ledger_metrics.deliveries;
 END
 }
 
 # --- By day: corrections
 
-# Runs a command with as_url and as_password of the login that counts events. It may change ledger_metrics alone.
+# Asks for the login that counts events, which may change ledger_metrics alone: sets as_url and as_password, which its
+# caller has declared.
 _as_receiver() {
-  local login=veza_ledger as_url as_password host
+  local login=veza_ledger host
   [ -z "$AWS_REGION" ] || login=veza_ledger_receiver
   as_url=${DATABASE_URL/veza_ledger_oncall@/$login@}
   as_password=$(_secret "Password of $login${AWS_REGION:+, empty to log in with IAM}")
@@ -639,7 +701,6 @@ _as_receiver() {
     as_password=$(aws rds generate-db-auth-token --region "$AWS_REGION" --hostname "${host%:*}" \
       --port "$(case $host in *:*) echo "${host##*:}" ;; *) echo 5432 ;; esac)" --username "$login") || return
   fi
-  "$@"
 }
 
 # Runs the SQL of standard input in a transaction, as the receiver. With $1 now, it holds the lock of publishers, and
@@ -655,7 +716,7 @@ _correct() {
       echo 'commit;'
     else
       cat <<'END'
-\set deleted `printf '%s\n' "$GATEWAY_FILE" | curl -sS -g -m 10 -K - -o /dev/null -w '%{http_code}' -X DELETE | grep -c 202`
+\set deleted `echo "$GATEWAY_FILE" | curl -sS -g -m 10 -K - -o /dev/null -w '%{http_code}' -X DELETE | grep -c 202`
 \if :deleted
   commit;
   \echo 'The counters on the gateway are deleted. The next tick fills them in again.'
@@ -671,23 +732,23 @@ END
 # Whether the gateway has counters of the stage. Prints when they were pushed last.
 _has_counters() {
   gateway /metrics | grep "^push_time_seconds.*job=\"veza_reconciler\"${STAGE:+,stage=\"$STAGE\"}}" |
-    jq -Rr 'split(" ") | "The counters on the gateway were pushed \(now - (last | tonumber) | floor) s ago."' | grep . || {
+    jq -Rr '"Their last push to the gateway was \(now - (split(" ") | last | tonumber) | floor) s ago."' | grep . || {
     _say "Nothing is changed: the gateway has no counters of the stage '$STAGE', or the next tick has yet to come."
     return 1
   }
 }
 
 drop_group() {
+  local as_url='' as_password
   ! _helps drop_group "$@" || return 0
-  _ready && _has_counters || return
-  [ "$(_line "Write yes if the gateway shows more than was ever counted")" = yes ] || { _say 'Nothing is changed.'; return 1; }
-  _as_receiver _correct now </dev/null
+  _ready && _has_counters && _confirmed 'if the gateway shows more than was ever counted' && _as_receiver || return
+  _correct now </dev/null
 }
 
 takeback() {
-  local id=${1-} kind='' number='' now='' counted
+  local id=${1-} kind='' number='' now='' counted as_url='' as_password
   ! _helps takeback "$@" || return 0
-  [ -n "$id" ] || { _say "Nothing is taken back. Say which delivery, by its webhook-id: sweeps lists the last."; return 1; }
+  [ -n "$id" ] || { _say 'Nothing is taken back. Say which delivery: sweeps lists the last.'; return 1; }
   shift
   while [ $# -gt 0 ]; do
     case $1 in
@@ -703,8 +764,8 @@ takeback() {
   [ -n "$counted" ] || { _say "Nothing is taken back: no delivery of the last 14 days has the id $id."; return 1; }
   [ -z "$now" ] || _has_counters || return
   echo "$counted"
-  [ "$(_line "Write yes to take back ${kind:+$number $kind of }this")" = yes ] || { _say 'Nothing is taken back.'; return 1; }
-  _as_receiver _correct "$now" -v id="$id" -v kind="$kind" -v number="$number" \
+  _confirmed "to take back ${number:+$number }${kind:-all} of this" && _as_receiver || return
+  _correct "$now" -v id="$id" -v kind="$kind" -v number="$number" \
     -v change="$(if [ -n "$now" ]; then echo 'value = value -'; else echo 'ahead = ahead +'; fi)" \
     -v column="$(if [ -n "$now" ]; then echo value; else echo ahead; fi)" <<'END' || {
 with wrong as (
@@ -725,9 +786,10 @@ with wrong as (
       or name = 'veza_reconciler_sweep_duration_seconds_bucket'
         and (labels ->> 'le' = '+Inf' or (labels ->> 'le')::numeric >= seconds))
 ), chosen as (
-  select kind, name, labels, coalesce(nullif(:'number', '')::numeric, number) as number from counted
+  select kind, name, labels, coalesce(given, number) as number
+  from counted, (select nullif(:'number', '')::numeric) as asked (given)
   where number > 0 and :'kind' in ('', kind)
-    and (:'number' = '' or kind <> 'sweep' and :'number'::numeric between 1 and number)
+    and (given is null or kind <> 'sweep' and given between 1 and number)
 ), changed as (
   update ledger_metrics.totals as total set :change chosen.number from chosen
   where total.name = chosen.name and total.labels = chosen.labels
@@ -736,29 +798,28 @@ with wrong as (
 -- Once for each delivery and kind: a second time, this id is there.
 insert into ledger_metrics.deliveries (id, digest, words)
   select kind || ' of ' || :'id', '', 'taken back' from changed group by kind
-  returning 'Taken back: ' || id as " ";
+  returning id as "taken back";
+\if :ROW_COUNT
+\else
+\echo 'Nothing is taken back: it has counted no such event, or not so many.'
+\endif
 END
-    _say 'Nothing is taken back. After "duplicate key", it was taken back before.'
+    _say 'Nothing is taken back: the line above says why. After "duplicate key", it was taken back before.'
     return 1
   }
 }
 
-# Runs the SQL of standard input as the login that sends, in the database of the outbox.
-_as_sender() {
-  local as_url as_password login
+resend() {
+  local login as_url as_password
+  ! _helps resend "$@" || return 0
+  [ -n "${1-}" ] || { _say "Nothing is sent again. Say since when: resend '2026-01-31 12:00Z'"; return 1; }
   login=$(_line 'Login of the backend that sends, or a URL without password if its outbox is in another database')
   case $login in
     *://*) as_url=$login ;;
     *) as_url=${DATABASE_URL/veza_ledger_oncall@/$login@} ;;
   esac
   as_password=$(_secret 'Its password')
-  _psql "$@"
-}
-
-resend() {
-  ! _helps resend "$@" || return 0
-  [ -n "${1-}" ] || { _say "Nothing is sent again. Say since when: resend '2026-01-31 12:00Z'"; return 1; }
-  _as_sender -v since="$1" <<'END'
+  _psql -v since="$1" <<'END'
 update public.ledger_metrics_outbox set sent_at = null, claimed_until = null, attempts = 0, next_attempt_at = now()
 where (sent_at >= :'since' and first_sent_at > now() - interval '13 days') or claimed_until is not null
 returning id as "sent again";
@@ -766,7 +827,7 @@ END
 }
 
 retire() {
-  local stage=${1-} pushed before after
+  local stage=${1-} pushed before after matchers
   ! _helps retire "$@" || return 0
   [ $# = 1 ] || { _say "Nothing is done. Which stage? retire staging, or retire '' if it has no name"; return 1; }
   if [ -n "$PUSHGATEWAY_URL" ]; then
@@ -786,21 +847,23 @@ retire() {
     fi
     printf '%s\n' "$after" | jq -Rr 'split(" ") | "Pushed last \(now - (last | tonumber) | floor) s ago."'
   fi
-  [ "$(_line "Write yes if the stage '$stage' is retired, and not only down")" = yes ] || { _say 'Nothing is done.'; return 1; }
+  _confirmed "if the stage '$stage' is retired, and not only down" || return
   if [ -n "$PUSHGATEWAY_URL" ]; then
     _gateway "/metrics/job/veza_ledger${stage:+/stage/$stage}" -X DELETE &&
       _gateway "/metrics/job/veza_reconciler${stage:+/stage/$stage}" -X DELETE || return
   fi
-  _add_silence "$(jq -nc --arg stage "$stage" '[{name: "alertname", value: "VezaLedger.+", isRegex: true, isEqual: true},
-    {name: "stage", value: $stage, isRegex: false, isEqual: true}]')" $((25 * 3600)) "the stage $stage was retired" || return
+  matchers=$(jq -nc --arg stage "$stage" '[{name: "alertname", value: "VezaLedger.+", isRegex: true, isEqual: true},
+    {name: "stage", value: $stage, isRegex: false, isEqual: true}]')
+  _add_silence "$matchers" $((25 * 3600)) "the stage $stage was retired" || return
   echo 'Its alerts end by themselves, and are silenced for 25 hours. The ticket of orphan refunds can last for 3 days.'
 }
 
 retire_phase() {
+  local as_url='' as_password
   ! _helps retire_phase "$@" || return 0
   [ -n "${1-}" ] || { _say 'Nothing is done. Which phase? retire_phase stuck_orders'; return 1; }
-  _ready || return
-  _as_receiver _correct '' -v phase="$1" <<'END'
+  _ready && _as_receiver || return
+  _correct '' -v phase="$1" <<'END'
 update ledger_metrics.totals set value = 0 where name = 'veza_reconciler_phase_last_run_timestamp_seconds'
   and labels = jsonb_build_object('phase', :'phase')
 returning labels ->> 'phase' as "forgotten until a sweep names it again";

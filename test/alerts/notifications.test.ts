@@ -1,8 +1,9 @@
 // What a person receives: incidents side by side, with all rules and the shipped route, on a clock that runs fast.
+import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
+import { isDeepStrictEqual, promisify } from "node:util";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { blindnessMetric } from "../../lib/counts/blindness.ts";
 import { type CheckId, checks } from "../../lib/counts/checks.ts";
@@ -13,12 +14,12 @@ import { reconcilerMetric } from "../../lib/totals/events.ts";
 import { exposeTotals } from "../../lib/totals/totals.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
-import { findProgram } from "../helpers/find-program.ts";
 import { type Notification, resultOf, setGroup, startPager } from "../helpers/monitoring.ts";
 import { needs } from "../helpers/needs.ts";
-import { paste } from "../helpers/on-call.ts";
+import { done, writeOnCall } from "../helpers/on-call.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { faster, rulesPath } from "../helpers/rules.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 // Each incident has a stage of its own, on a real Pushgateway, Prometheus and Alertmanager. Every time in a copy of the
 // rules and of the route is shorter by the same factor, and a day is shorter still. alerts.yml has what each rule does.
@@ -156,12 +157,12 @@ const all: Incident[] = [
 const incidents = all.filter(({ stage }) => stage !== "drill" || !withCurl.skip);
 /** What docs/servers-in-use.md has people name in the route: the drill is there. */
 const named = all.map(({ stage }) => stage).filter((stage) => stage !== "drill" && stage !== "staging");
-/** When somebody follows a page: what else they do at this minute, by stage. */
-const commands: { minute: number; stage: string; page: string; command: string }[] = [
-  { minute: 25, stage: "waits", page: "runbook/README", command: "silence" },
-  { minute: 20, stage: "retired", page: "runbook/VezaLedgerSamplerSilent", command: "{" },
-  { minute: 25, stage: "drill", page: "drill", command: "PUSHGATEWAY_URL=" },
-].filter(({ stage }) => stage === "waits" || !withCurl.skip);
+/** What somebody on call, or by day, does at this minute, by stage. */
+const commands = [
+  { minute: 25, stage: "waits", act: (stage: string) => runOnCall(stage, "silence 8h VezaLedgerStuckRefunds") },
+  { minute: 20, stage: "retired", act: (stage: string) => runOnCall(stage, "retire retired") },
+  { minute: 25, stage: "drill", act: followDrill },
+].filter(() => !withCurl.skip);
 
 let gateway: Running;
 let alertmanager: Running;
@@ -262,15 +263,15 @@ function receive(to: string, { groupKey, status, alerts }: Notification): void {
 async function playAll(): Promise<number> {
   startedAt = Date.now();
   let lateMs = 0;
-  const followed: Promise<void>[] = [];
+  const followed: Promise<unknown>[] = [];
   for (let minute = 1; minute <= lastMinute; minute++) {
     await sleep(Math.max(0, startedAt + minute * minuteMs - Date.now()));
     await pushAll(minute);
     lateMs = Math.max(lateMs, Date.now() - startedAt - minute * minuteMs);
     // What a stalled machine has spoilt is not played to its end.
     if (lateMs > minuteMs && incidents.some((each) => receivedAndDue(each)[0].some(isUnexpected))) break;
-    for (const { stage, page, command } of commands.filter((one) => one.minute === minute)) {
-      followed.push(follow(stage, page, command)); // The samplers do not wait for a person.
+    for (const { stage, act } of commands.filter((one) => one.minute === minute)) {
+      followed.push(act(stage)); // The samplers do not wait for a person.
     }
   }
   await Promise.all(followed);
@@ -310,22 +311,24 @@ async function pushStage(stage: string, minute: number, state: Minute): Promise<
   await setGroup(gateway.url, "veza_reconciler", stage, [totals]);
 }
 
-/** Runs the command of a page that begins like this, at this stage. The drill's page takes 15 minutes to arrive. */
-async function follow(stage: string, page: string, begin: string): Promise<void> {
-  const printed = (await blocksOf(`docs/${page}.md`, "sh")).find((block) => block.startsWith(begin));
-  if (!printed) throw new Error(`${page} has no command that begins with ${begin}`);
-  // A script that the page names is pasted whole.
-  const [, script] = /^PUSHGATEWAY_URL=.* (\S+\.sh)$/m.exec(printed) ?? [];
-  const command = script ? await readFile(script, "utf8") : printed;
-  const here = command
+/** Runs a command of people on call, at this stage. */
+async function runOnCall(stage: string, command: string): Promise<void> {
+  const file = path.join(await newFolder(), "on-call.sh");
+  const urls = { PROMETHEUS_URL: prometheus.url, ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway.url };
+  await writeOnCall(file, { STAGE: stage, ...urls });
+  const waits = `sleep() { command sleep ${(2 * minuteMs) / 1000}; }`;
+  await done(file, `${waits}; ${command}`, { answers: ["yes"] });
+}
+
+/** Runs the script that the drill's page names, which takes 15 minutes to arrive. */
+async function followDrill(): Promise<void> {
+  const printed = (await blocksOf("docs/drill.md", "sh")).find((block) => block.startsWith("PUSHGATEWAY_URL="));
+  const [, script = ""] = /^PUSHGATEWAY_URL=.* (\S+\.sh)$/m.exec(printed ?? "") ?? [];
+  const here = (await readFile(script, "utf8"))
     .replaceAll("https://push.example.com", gateway.url)
     .replace("read -r _", `sleep ${(15 * minuteMs) / 1000}`)
     .replace("sleep 120", `sleep ${(2 * minuteMs) / 1000}`);
-  const urls = { PROMETHEUS_URL: prometheus.url, ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway.url };
-  const filled = { STAGE: stage, AWS_REGION: "", HYPERSWITCH_URL: "", DATABASE_URL: "", PGSSLMODE: "", ...urls };
-  // Debian's package has it under the same name next to the server.
-  const folder = path.dirname((await findProgram("amtool")).file);
-  await paste(filled, here, { answers: [stage, "yes"], path: `${folder}:${process.env.PATH}` });
+  await promisify(execFile)("bash", ["-c", here], { env: { ...process.env, PUSHGATEWAY_URL: gateway.url } });
 }
 
 const unexpected = ", which nobody expects";

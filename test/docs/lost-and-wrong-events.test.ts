@@ -1,6 +1,9 @@
-// The SQL of docs/lost-and-wrong-events.md, as the role that it names. test/totals/failover.test.ts has the losses.
-import postgres from "postgres";
-import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+// takeback, drop_group, retire_phase and resend: what people do by day about lost and wrong events.
+// test/totals/failover.test.ts has the losses.
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { runSqlFiles } from "../../commands/sql.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { parseEvents, tally } from "../../lib/totals/events.ts";
@@ -8,9 +11,9 @@ import { publishTotals } from "../../lib/totals/publish.ts";
 import { databaseForFile, lend, openConnection } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { needs } from "../helpers/needs.ts";
-import { blocksOf } from "../helpers/pages.ts";
-import { runProgram } from "../helpers/processes.ts";
+import { type Addresses, done, failed, writeOnCall } from "../helpers/on-call.ts";
 import { httpServer } from "../helpers/servers.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const stage = "wrong";
 const timestamp = "2026-01-31T12:00:00Z";
@@ -27,14 +30,22 @@ const all = [
 ];
 
 const database = await databaseForFile();
-const asReceiver = postgres(database.receiverUrl, { max: 1, onnotice: () => {} });
-const page = "docs/lost-and-wrong-events.md";
-const statements = await blocksOf(page, "sql");
+const addresses = { STAGE: stage, DATABASE_URL: database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall@") };
+let file: string;
+/** A file of people on call with these addresses, for the calling test. */
+async function fileWith(more: Addresses): Promise<string> {
+  const written = path.join(await newFolder(), "on-call.sh");
+  await writeOnCall(written, { ...addresses, PUSHGATEWAY_URL: inject("pushgatewayUrl"), ...more });
+  return written;
+}
+beforeAll(async () => {
+  await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
+  file = await fileWith({});
+});
 beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
 });
-afterAll(() => asReceiver.end());
 
 /** Records these events under an id of their own, and publishes. Returns what the gateway shows then. */
 async function count(id: string, ...events: object[]): Promise<Record<string, number>> {
@@ -46,99 +57,65 @@ async function count(id: string, ...events: object[]): Promise<Record<string, nu
   return scrape(stage);
 }
 
-/** Runs a page's statement with these words, about so many events of a delivery. Returns how many totals it changed. */
-async function run(words: string[], id = "", phase = "stuck_orders", number = 1): Promise<number> {
-  const [statement = "", ...more] = statements.filter((sql) => words.every((word) => sql.includes(word)));
-  expect(more).toEqual([]);
-  const totals = async () =>
-    (await database.admin`select * from ledger_metrics.totals`).map((row) => JSON.stringify(row));
-  const before = await totals();
-  const named = statement.replaceAll("WEBHOOK-ID", id || "WEBHOOK-ID").replaceAll("stuck_orders", phase);
-  await asReceiver.unsafe(named.replace("1 as number", `${number} as number`));
-  return (await totals()).filter((total) => !before.includes(total)).length;
-}
+/** By how much each series has grown. */
+const increase = (from: Record<string, number>, to: Record<string, number>) =>
+  Object.entries(to).map(([name, value]) => [name, (value - (from[name] ?? 0)).toFixed(9)]);
 
-it.each([
-  ["an action", action, ["ahead + number", "actions_total"], 1],
-  ["an orphan refund", orphan, ["ahead + number", "orphan_refunds_total"], 1],
-  ["a sweep", sweep, ["ahead + case", "sweep_duration"], 2 + 6], // Sum, count, and buckets from 3.2 s to +Inf.
-])("takes back %s: the next of its kind does not show, and the one after it does", async (_, event, words, changed) => {
-  await count("another", { ...action, data: { phase: "orphan_refunds" } });
-  const before = await count("before", ...all);
-  const wrong = await count("wrong", event);
-  for (const id of ["", "made up", "another"]) expect(await run(words, id), id).toBe(0);
-  expect(await run(words, "wrong")).toBe(changed);
-  await expect(run(words, "wrong")).rejects.toThrow("duplicate key"); // Pasted twice, it takes back once.
-  await asReceiver`rollback`;
-  expect(await count("nothing")).toEqual(wrong);
-  expect(await count("next", event)).toEqual(wrong);
-  const after = await count("after", event);
-  const increase = (from: Record<string, number>, to: Record<string, number>) =>
-    Object.entries(to).map(([name, value]) => [name, (value - (from[name] ?? 0)).toFixed(9)]);
-  expect(increase(wrong, after)).toEqual(increase(before, wrong));
-});
+const yes = { answers: ["yes", "both"] }; // The password of veza_ledger, which counts where there is no AWS.
+const takeback = (what: string) => done(file, `takeback ${what}`, yes);
+const refused = (what: string) => failed(file, `takeback ${what}`, yes);
+const totals = () => database.admin`select * from ledger_metrics.totals order by name, labels`;
 
-it("takes back actions of two phases of one delivery, each once", async () => {
-  const words = ["ahead + number", "actions_total"];
-  await count("wrong", action, { ...action, data: { phase: "stuck_refunds" } });
-  expect(await run(words, "wrong")).toBe(1);
-  expect(await run(words, "wrong", "stuck_refunds")).toBe(1);
-  await expect(run(words, "wrong", "stuck_refunds")).rejects.toThrow("duplicate key");
-  await asReceiver`rollback`;
-});
+describe("takeback", await needs("bash", "curl", "jq", "psql"), () => {
+  it.each([
+    ["an action", [action], "action stuck_orders"],
+    ["an orphan refund", [orphan], "orphan refund"],
+    ["a sweep", [sweep], "sweep"],
+    [
+      "all that a delivery has counted",
+      [action, action, orphan, sweep, { ...action, data: { phase: "stuck_refunds" } }],
+      "",
+    ],
+  ])("takes back %s once: the next of its kind does not show, and the one after does", async (_, events, kind) => {
+    await count("another", { ...action, data: { phase: "orphan_refunds" } });
+    const before = await count("before", ...all);
+    const wrong = await count("wrong", ...events);
+    const untouched = await totals();
+    expect(await refused(`made_up '${kind}'`)).toContain("no delivery of the last 14 days has the id made_up");
+    if (kind) expect(await done(file, `takeback another '${kind}'`, yes)).toContain("no such event");
+    expect(await failed(file, `takeback wrong '${kind}'`, { answers: ["no", "both"] })).toContain("Nothing is done.");
+    expect(await totals()).toEqual(untouched);
+    expect(await takeback(`wrong '${kind}'`)).toMatch(/wrong has counted: .*taken back.* of wrong/s);
+    expect(await refused(`wrong '${kind}'`)).toContain("duplicate key");
+    expect(await count("nothing")).toEqual(wrong);
+    expect(await count("next", ...events)).toEqual(wrong);
+    expect(increase(wrong, await count("after", ...events))).toEqual(increase(before, wrong));
+  });
 
-it.each([
-  ["actions", ["ahead + number", "actions_total"], action],
-  ["orphan refunds", ["ahead + number", "orphan_refunds_total"], orphan],
-])("takes back several %s of a delivery, and never more than it has", async (_, words, event) => {
-  await count("wrong", event, event, event, action, orphan);
-  for (const number of [5, 0, -1]) expect(await run(words, "wrong", "stuck_orders", number), `${number}`).toBe(0);
-  expect(await run(words, "wrong", "stuck_orders", 4)).toBe(1);
-  expect(await database.admin`select ahead from ledger_metrics.totals where ahead <> 0`).toEqual([{ ahead: "4" }]);
-});
+  it.each([
+    ["action stuck_orders", action],
+    ["orphan refund", orphan],
+  ])("takes back several of one kind, %s, and never more than the delivery has", async (kind, event) => {
+    await count("wrong", event, event, event, action, orphan);
+    for (const number of [5, 0]) {
+      expect(await done(file, `takeback wrong '${kind}' ${number}`, yes), `${number}`).toContain("no such event");
+    }
+    await takeback(`wrong '${kind}' 4`);
+    expect(await database.admin`select ahead from ledger_metrics.totals where ahead <> 0`).toEqual([{ ahead: "4" }]);
+    await takeback(`wrong '${kind === "orphan refund" ? "action stuck_orders" : "orphan refund"}'`); // Another kind.
+  });
 
-it.each([
-  ["an administrator", ""],
-  ["the service without AWS", "set session authorization veza_ledger"],
-])("takes on the receiver's role in a session of %s, too", async (_, begin) => {
-  const asAnother = postgres(database.adminUrl, { max: 1, onnotice: () => {} });
-  onTestFinished(() => asAnother.end());
-  await asAnother.unsafe(begin);
-  for (const statement of statements) {
-    const asking = statement.replace(/^set local search_path.*$/m, "select current_user;");
-    const answers = await asAnother.unsafe(asking);
-    expect(answers.flat(), statement).toContainEqual({ current_user: "veza_ledger_receiver" });
-  }
-});
+  it("leaves a sweep of several, whose buckets are not known", async () => {
+    await count("wrong", sweep, { ...sweep, data: { duration_seconds: 9 } });
+    const before = await totals();
+    expect(await done(file, "takeback wrong sweep", yes)).toContain("no such event");
+    expect(await totals()).toEqual(before);
+  });
 
-it("forgets the last run of one phase, until a sweep names it again", async () => {
-  const lastRunOf = (phase: string) => `veza_reconciler_phase_last_run_timestamp_seconds{phase="${phase}"}`;
-  const sweepOf = (phase: string) => ({ ...sweep, data: { ...sweep.data, phase } });
-  const before = await count("before", ...all, sweepOf("stuck_orders"), sweepOf("stuck_refunds"));
-  expect(await run(["set value = 0", "phase_last_run"])).toBe(1);
-  expect(await count("nothing")).toEqual({ ...before, [lastRunOf("stuck_orders")]: 0 });
-  const again = await count("again", sweepOf("stuck_orders"));
-  expect(again[lastRunOf("stuck_orders")]).toBe(Date.parse(timestamp) / 1_000);
-});
-
-describe("the page's deletion of the group", await needs("psql", "curl"), async () => {
-  const [deletion = ""] = (await blocksOf(page, "sh")).filter((block) => block.includes("DELETE"));
-  const lowering = statements.find((sql) => sql.includes("orphan_refunds_total")) ?? "";
-  const lowered = lowering.replace("ahead = ahead +", "value = value -");
-  const runDeletion = async (PUSHGATEWAY_URL: string, id: string, STAGE = stage, PUSHGATEWAY_TOKEN?: string) => {
-    const [update = ""] = /^with wrong[^;]*;$/m.exec(lowered.replaceAll("WEBHOOK-ID", id)) ?? [];
-    const block = deletion.replace(/^-- .*$/m, update);
-    expect(block).toContain("value = value - number");
-    const set = { PUSHGATEWAY_URL, STAGE, PUSHGATEWAY_TOKEN, DATABASE_URL: database.receiverUrl };
-    return runProgram("bash", ["-c", block], set).exited;
-  };
-
-  it("lowers a total at once, in one transaction", async () => {
+  it("lowers the number at once, in one transaction with the group on the gateway", async () => {
     await count("right", orphan);
     expect(await count("wrong", orphan)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
-    const { exitCode, output } = await runDeletion(inject("pushgatewayUrl"), "wrong");
-    expect(exitCode, output).toBe(0);
-    expect(output).toContain("The group is deleted.");
+    expect(await takeback("wrong now")).toContain("The counters on the gateway are deleted.");
     expect(await scrape(stage)).toEqual({});
     expect(await count("nothing")).toMatchObject({
       veza_reconciler_orphan_refunds_total: 1,
@@ -146,25 +123,69 @@ describe("the page's deletion of the group", await needs("psql", "curl"), async 
     });
   });
 
-  it("changes nothing where the gateway does not delete it, or has no such group, and brings the token if there is one", async () => {
+  it("changes nothing at once where the gateway does not delete the group, or has none", async () => {
     const before = await count("right", orphan);
     const seen: unknown[] = [];
     const redirecting = await httpServer((request, response) => {
-      seen.push([request.method, request.headers.authorization]);
+      if (request.url !== "/-/ready") seen.push([request.method, request.headers.authorization]);
       const shown = `push_time_seconds{instance="",job="veza_reconciler",stage="${stage}"} 1`;
-      response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(shown);
+      response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(`${shown}\n`);
     });
-    for (const token of [undefined, "hunter2"]) {
-      expect((await runDeletion(redirecting, "right", stage, token)).output).toContain("The group is not deleted");
+    const gateway = await fileWith({ PUSHGATEWAY_URL: redirecting, PUSHGATEWAY_TOKEN: "hunter2" });
+    const withToken = { ...yes, secrets: ["oncall", "key", "hunter2"] };
+    for (const command of ["takeback right now", "drop_group"]) {
+      expect((await done(gateway, command, withToken)).trim()).toMatch(/the gateway has not deleted them\.$/);
     }
-    const bearer = "Bearer hunter2";
-    expect(seen).toEqual([
-      ["GET", undefined],
-      ["DELETE", undefined],
-      ["GET", bearer],
-      ["DELETE", bearer],
-    ]);
-    expect((await runDeletion(`${inject("pushgatewayUrl")}/`, "right", "another")).output).not.toContain("COMMIT");
+    expect(seen).toEqual(["GET", "DELETE", "GET", "DELETE"].map((method) => [method, "Bearer hunter2"]));
+    await wipe(stage);
+    for (const command of ["takeback right now", "drop_group"]) {
+      expect(await failed(file, command, yes)).toContain("the gateway has no counters of the stage 'wrong'");
+    }
     expect(await count("nothing")).toEqual(before);
+  });
+
+  it("drops a group that is too high, and the next publish fills it in again", async () => {
+    const before = await count("right", ...all);
+    const high = "# TYPE veza_reconciler_orphan_refunds_total counter\nveza_reconciler_orphan_refunds_total 99\n";
+    const group = `${inject("pushgatewayUrl")}/metrics/job/veza_reconciler/stage/${stage}`;
+    await fetch(group, { method: "POST", body: high });
+    expect(await done(file, "drop_group", yes)).toContain("The counters on the gateway are deleted.");
+    expect(await count("nothing")).toEqual(before);
+  });
+
+  it("forgets the last run of one phase, until a sweep names it again", async () => {
+    const lastRunOf = (phase: string) => `veza_reconciler_phase_last_run_timestamp_seconds{phase="${phase}"}`;
+    const sweepOf = (phase: string) => ({ ...sweep, data: { ...sweep.data, phase } });
+    const before = await count("before", ...all, sweepOf("stuck_orders"), sweepOf("stuck_refunds"));
+    expect(await done(file, "retire_phase stuck_orders", { answers: ["both"] })).toContain("stuck_orders");
+    expect(await count("nothing")).toEqual({ ...before, [lastRunOf("stuck_orders")]: 0 });
+    const again = await count("again", sweepOf("stuck_orders"));
+    expect(again[lastRunOf("stuck_orders")]).toBe(Date.parse(timestamp) / 1_000);
+  });
+
+  it("logs in on AWS as the receiver, by IAM where no password is typed", async () => {
+    await count("wrong", action);
+    const programs = await newFolder();
+    const aws = '#!/bin/sh\n[ "$1 $2" = "rds generate-db-auth-token" ] && echo receiver\n';
+    await writeFile(path.join(programs, "aws"), aws, { mode: 0o755 });
+    const onAws = await fileWith({ AWS_REGION: "eu-central-1" });
+    const typed = { answers: ["yes", ""], programs: `${programs}:${process.env.PATH}` };
+    expect(await done(onAws, "takeback wrong", typed)).toContain("action stuck_orders of wrong");
+  });
+
+  it("has the outbox send again what it has sent since a time, and nothing that was first sent over 13 days ago", async () => {
+    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
+    onTestFinished(() => database.admin`truncate public.ledger_metrics_outbox`.then(() => {}));
+    await database.admin`insert into public.ledger_metrics_outbox (id, body, sent_at, first_sent_at) values
+      ('before', '[]', now() - interval '3 hours', now() - interval '3 hours'),
+      ('since', '[]', now() - interval '1 hour', now() - interval '1 hour'),
+      ('old', '[]', now() - interval '1 hour', now() - interval '14 days')`;
+    const since = new Date(Date.now() - 7_200_000).toISOString();
+    const typed = { answers: ["postgres", "postgres"] };
+    expect(await done(file, `resend ${since}`, typed)).toMatch(/sent again\s+-+\s+since\n\n$/);
+    const waiting = await database.admin`select id from public.ledger_metrics_outbox where sent_at is null`;
+    expect(waiting).toEqual([{ id: "since" }]);
+    expect(await failed(file, "resend", typed)).toContain("Say since when");
+    expect(await failed(file, "resend yesterdayish", typed)).toContain("invalid input syntax");
   });
 });

@@ -1,49 +1,87 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
-import { blocksOf } from "./pages.ts";
+import path from "node:path";
+import { expect } from "vitest";
+import { projectFolder, startProgram } from "./processes.ts";
 
-// What somebody on call does: pastes the block of the runbook, filled in, and then a command of an entry.
+// What people on call do: they source the file of their stage, answer what it asks, and run a command of it.
 
-/** What the block asks to fill in. */
+/** What config/on-call/write.sh takes. */
 export const names = [
   "STAGE",
   "AWS_REGION",
   "PROMETHEUS_URL",
   "ALERTMANAGER_URL",
   "PUSHGATEWAY_URL",
+  "PUSHGATEWAY_TOKEN",
   "HYPERSWITCH_URL",
   "DATABASE_URL",
   "PGSSLMODE",
+  "PGSSLROOTCERT",
+  "LEDGER_SCHEMA",
+  "LEDGER_TIMEZONE",
 ] as const;
-export type Filled = Record<(typeof names)[number], string>;
+export type Addresses = Partial<Record<(typeof names)[number], string>>;
 
-/** The block that all commands of the runbook need, as it is shipped. */
-export const [block = ""] = await blocksOf("docs/runbook/block.md", "sh");
+/** Where nothing answers. */
+export const nowhere = "http://127.0.0.1:9";
+/** As ./setup has them for a host, with Postgres on it. Nobody has an address yet. */
+const usual: Addresses = {
+  ...Object.fromEntries(names.map((name) => [name, ""])),
+  STAGE: "prod",
+  PROMETHEUS_URL: nowhere,
+  ALERTMANAGER_URL: nowhere,
+  PUSHGATEWAY_URL: nowhere,
+  HYPERSWITCH_URL: nowhere,
+  DATABASE_URL: "postgres://veza_ledger_oncall@127.0.0.1:9/nowhere",
+  PGSSLMODE: "disable",
+  LEDGER_SCHEMA: "public",
+  LEDGER_TIMEZONE: "UTC",
+};
 
-/** The block, filled in. Throws for a name that it does not export. */
-export function fillIn(filled: Filled): string {
-  return Object.entries(filled).reduce((text, [name, value]) => {
-    const line = new RegExp(`^(export.*?) ?\\b${name}=\\S*`, "m");
-    if (!line.test(text)) throw new Error(`docs/runbook/block.md does not export ${name}`);
-    return text.replace(line, (_, before: string) => `${before} ${name}='${value}'`);
-  }, block);
+/** Has config/on-call/write.sh write `file` with these addresses. Resolves to its exit code and its output. */
+export const writeOnCall = (file: string, addresses: Addresses) =>
+  startProgram("bash", ["-c", '. config/on-call/write.sh; write_on_call "$0"', file], { ...usual, ...addresses })
+    .exited;
+
+/** How a command is run: in which shell, with which programs, and what its person types after the first two secrets. */
+export interface Typed {
+  shell?: "bash" | "zsh";
+  answers?: string[];
+  /** Typed first: the password of veza_ledger_oncall, the key of Hyperswitch, and the gateway's where it is asked for. */
+  secrets?: string[];
+  /** The PATH. */
+  programs?: string | undefined;
 }
 
 /**
- * Pastes the block and then a command into a bash, in `folder`, and answers what they ask: first the password, then the
- * key of Hyperswitch, then `answers`. Resolves to what is printed. Rejects when a command fails, or names a variable
- * that nothing has set.
+ * Sources `file` in a shell without any settings of its own, and runs commands. Resolves to their exit code, and to what
+ * they have printed, both outputs together.
  */
-export async function paste(
-  filled: Filled,
-  command: string,
-  { answers = [], path = process.env.PATH ?? "", cwd = "." }: { answers?: string[]; path?: string; cwd?: string } = {},
-): Promise<string> {
-  const script = `set -euo pipefail\n${fillIn(filled)}\n${command}`;
-  const env = { PATH: path, HOME: process.env.HOME };
-  // Without SHLVL, a bash whose input is a socket, as Node's are, would read its ~/.bashrc.
-  const running = promisify(execFile)("bash", ["--norc", "-c", script], { cwd, env, timeout: 60_000 });
-  running.child.stdin?.on("error", () => {}); // A command that asks for nothing may have ended by now.
-  running.child.stdin?.end(["oncall", "key", ...answers, ""].join("\n"));
-  return (await running).stdout;
+export async function onCall(file: string, commands: string, typed: Typed = {}) {
+  const { shell = "bash", answers = [], secrets = ["oncall", "key"], programs = process.env.PATH } = typed;
+  const args = shell === "bash" ? ["--norc"] : ["-f"];
+  const environment = { PATH: programs, SHLVL: "1", PGPASSFILE: path.join(projectFolder, "none") };
+  // What sourcing itself prints is of no interest here, unless it fails.
+  const program = startProgram(
+    shell,
+    [...args, "-c", `. '${file}' >/dev/null 2>&1 || exit; ${commands}`],
+    environment,
+    "pipe",
+  );
+  program.child.stdin?.on("error", () => {}); // Commands that ask for nothing may have ended by now.
+  program.child.stdin?.end([...secrets, ...answers, ""].join("\n"));
+  return program.exited;
+}
+
+/** The same, of commands that have to work. Resolves to what they print. */
+export async function done(...what: Parameters<typeof onCall>): Promise<string> {
+  const { exitCode, output } = await onCall(...what);
+  expect(exitCode, `${what[1]}: ${output}`).toBe(0);
+  return output;
+}
+
+/** The same, of commands that have to fail. Resolves to what they print. */
+export async function failed(...what: Parameters<typeof onCall>): Promise<string> {
+  const { exitCode, output } = await onCall(...what);
+  expect(exitCode, `${what[1]}: ${output}`).not.toBe(0);
+  return output;
 }
