@@ -43,10 +43,12 @@ it.each([
     await run("insert into orders (status, hyperswitch_payment_id, created_at) values ('pending', 'p', '2020-01-01')");
     const open = (is: (message: string) => boolean) => openMixingUp(database.samplerUrl, is);
     const first = (message: string) => message.includes(of) && mixedUp === 0;
+    const mixing = await open(first);
     const { outcomes } = await takeSample(
-      lend(await open(first), () => open(() => false)),
+      lend(mixing, () => open(() => false)),
       limit(),
     );
+    expect(mixing.lost.aborted).toBe(true);
     expect(countsIn(outcomes, (error) => error)).toEqual(counted);
     expect(mixedUp).toBe(1);
 

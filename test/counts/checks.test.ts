@@ -70,7 +70,8 @@ it("takes only a count for a count", async () => {
     { ...sound, count: value },
     { ...sound, overdue: value },
   ]);
-  for (const row of [undefined, ...others, { ...sound, hides_rows: true }, { ...sound, hides_rows: undefined }]) {
+  const hidden = [true, undefined].map((hides_rows) => ({ ...sound, hides_rows }));
+  for (const row of [undefined, ...others, ...hidden, { ...sound, time_type: "date" }]) {
     expect(await taken(row), JSON.stringify(row)).toBe("failed");
   }
 });
