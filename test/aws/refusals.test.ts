@@ -214,6 +214,18 @@ it("deploy/aws.sh rules puts your addresses into the links, and says where a pag
   }
 });
 
+it("deploy/aws.sh oncall writes the file of people on call, without a password, and says what does not answer", async () => {
+  const clone = await newClone("prod");
+  await clone.fillIn({ ...filledIn, gateway: "http://user:s3cret@127.0.0.1:4", database: "127.0.0.1:4/ledger" });
+  const { exitCode, output } = await clone.run("deploy/aws.sh oncall prod");
+  expect(exitCode).toBe(2);
+  expect(output).toMatch(/^Written: on-call-prod\.sh\n[\s\S]*^✗ The gateway does not answer[\s\S]*^✗ Postgres: /m);
+  const text = await readFile(path.join(clone.project, "on-call-prod.sh"), "utf8");
+  expect(text).toContain("DATABASE_URL=postgres://veza_ledger_oncall@127.0.0.1:4/ledger\n");
+  expect(text).toContain("LEDGER_SCHEMA=veza\n");
+  expect(text + output).not.toContain("s3cret");
+});
+
 it("deploy/aws.sh remove asks before each part, and removes nothing without a yes", async () => {
   const clone = await newClone("prod");
   await clone.fillIn({ ...filledIn, admin: "none" });

@@ -22,11 +22,12 @@ export async function newClone(stage: string, server = "", more: Environment = {
   const stop = `case "\${0##*/} $*" in *"\${AWS_STOPS:-nowhere}"*) touch "$AWS_FOLDER/stopped"; exec /bin/sleep 600 ;; esac`;
   const program = (name: string, script: string) =>
     writeFile(path.join(bin, name), `#!/bin/sh\n${stop}\n${script}\n`, { mode: 0o755 });
-  const real = (name: string) => program(name, `PATH=\${PATH#*:} exec ${name} "$@"`);
+  const noted = `echo "\${0##*/} $*" >>"$AWS_FOLDER/calls"`;
+  const real = (name: string) => program(name, `${noted}\nPATH=\${PATH#*:} exec ${name} "$@"`);
   await copyFile("test/programs/aws", path.join(bin, "aws"));
   await Promise.all([real("psql"), real("npm")]);
   await program("sleep", '[ "$1" = 10 ] || exec /bin/sleep "$@"'); // RDS takes minutes.
-  await program("npx", 'echo "npx $*" >>"$AWS_FOLDER/calls"; [ -z "$LAMBDA" ] || curl -sSf "$LAMBDA/$2"');
+  await program("npx", `${noted}\n[ -z "$LAMBDA" ] || curl -sSf "$LAMBDA/$2"`);
   const environment: Environment = {
     ...withoutSettings,
     AWS_FOLDER: folder,
@@ -75,7 +76,7 @@ export async function newClone(stage: string, server = "", more: Environment = {
     },
     /** Makes the stand-in answer so. */
     answer: (name: string, text: string) => writeFile(file(name), text),
-    /** What the stand-in was asked, a line each. */
+    /** What the programs were asked, a line each: lists of processes show these. */
     calls: () => read("calls"),
     /** What Secrets Manager has by now, by name. */
     secrets: new Proxy<Record<string, string>>(
