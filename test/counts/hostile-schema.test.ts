@@ -5,12 +5,15 @@ import { readdir } from "node:fs/promises";
 import postgres from "postgres";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { statementsOfTick } from "../../commands/doctor/statements.ts";
+import { run as doctor } from "../../commands/doctor.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { oldestRowsOf } from "../../lib/counts/counted-rows.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/postgres/question.ts";
+import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest, openConnection } from "../helpers/database.ts";
+import { doctorSettings } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
 import { blocksOf } from "../helpers/pages.ts";
@@ -127,6 +130,13 @@ it.each([
     await expect.soft(oncall.unsafe(accept)).rejects.toThrow("90 days at most");
   }
   await oncall.unsafe("select * from ledger_metrics.failed_orphan_refunds()");
+  // Nor by the doctor's own looks, on the catalogues among them.
+  const url = database.samplerUrl;
+  for (const args of [[url], ["sampler"]]) {
+    const { output } = await inProcess(doctor, args, doctorSettings(url));
+    expect.soft(output).toMatch(/^[✓!] (stuck_orders +3|counts +stuck_orders 3)/m);
+    expect.soft(output).not.toContain("ran as");
+  }
   for (const [page, blocks] of pasted) {
     for (const statements of blocks) {
       // As a login of theirs: a role that is only set ends with the first commit, and the rest runs as who has set it.
@@ -187,4 +197,23 @@ it("an outbox that its owner makes a view of while the sampler waits for it runs
   await swapping;
   await sampling;
   expect(JSON.stringify(log)).not.toContain("ran as");
+});
+
+it("a cursor that a view leaves open does not outlive the question: nobody waits for the publishers' lock", async () => {
+  const database = await databaseForTest();
+  await database.admin.unsafe(`
+    create function kept() returns boolean language plpgsql as $$ begin
+      lock table ledger_metrics.publisher in row share mode;
+      execute 'declare kept cursor with hold for select pg_sleep(60)';
+      return true; end $$;
+    alter table orders rename to all_orders;
+    create view orders as select * from all_orders where kept();
+    ${insertRows({ id: "stuck_orders" }, 1).replace("into orders", "into all_orders")}
+    grant select on orders to veza_ledger_sampler`);
+  const startedAt = performance.now();
+  const { outcomes } = await sampleOf(database.samplerUrl);
+  expect(countsIn(outcomes, (error) => (error as Error).message)).toMatchObject({ stuck_orders: 1, stuck_refunds: 0 });
+  expect(performance.now() - startedAt).toBeLessThan(30_000);
+  const held = await database.admin`select from pg_locks where relation = 'ledger_metrics.publisher'::regclass`;
+  expect(held).toEqual([]);
 });
