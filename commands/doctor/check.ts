@@ -1,5 +1,5 @@
 // The look "check …": whether the role can ask a check, and whether rows lack the time that it needs.
-import { isAhead, isOfRepeatedHour } from "../../lib/counts/blindness.ts";
+import { isAhead } from "../../lib/counts/blindness.ts";
 import { type Check, questionOf, stateOf } from "../../lib/counts/checks.ts";
 import { errorFields } from "../../lib/log.ts";
 import { codeOf } from "../../lib/postgres/database.ts";
@@ -29,7 +29,7 @@ export async function lookAtCheck({ ask }: Pick<LedgerScene, "ask">, check: Chec
   const question = `
     select count(*) filter (where ${time} is null)::float8 as no_time, count(${time})::float8 as ahead
     from ledger.${table} where ${stateOf(check)} and (
-      ${time} is null or ${isAhead(time)} and not ${isOfRepeatedHour(time)})`;
+      ${time} is null or ${isAhead(time)})`;
   const [row] = await ask(question).catch(() => []); // Without an index it may take too long.
   const texts = [
     ...(row?.no_time > 0 ? [`rows without ${time}: ${row?.no_time}`] : []),

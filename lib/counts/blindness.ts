@@ -20,15 +20,6 @@ const { newest, outside, inserts, checkInserts, watches, nearlyStuck, evidenceSu
 /** SQL: this time is over 5 minutes ahead of now: the reason `ahead` of a row that does not count. */
 export const isAhead = (time: string): string => `${time} > now() + interval '5 minutes'`;
 
-/**
- * SQL: this time is under 65 minutes ahead, and of the hour that comes twice in autumn, when clocks are set back: an
- * hour before, they have shown the same. Postgres reads a time without a zone as of the second of these hours. If it
- * was written in the first, it seems to be an hour ahead.
- */
-export const isOfRepeatedHour = (time: string): string =>
-  `(${time} < now() + interval '65 minutes'
-    and (${time}::timestamptz - interval '1 hour')::timestamp = ${time}::timestamptz::timestamp)`;
-
 export const blindnessFamilies: Family[] = [
   family("gauge", newest, "Unix time of the newest row in the state that the check watches; absent without a row."),
   family("gauge", outside, "Rows in that state that do not count: no_time, or ahead of now by over 5 minutes."),
@@ -55,7 +46,7 @@ function seenBy(check: Check): Evidence {
     of: id,
     question: `
   select count(*) filter (where ${time} is null) as no_time,
-    count(*) filter (where ${isAhead(time)} and not ${isOfRepeatedHour(time)}) as ahead,
+    count(*) filter (where ${isAhead(time)}) as ahead,
     extract(epoch from (max(${time}) filter (where ${time} <= now() and isfinite(${time})))::timestamptz)::numeric
       as newest,
     (coalesce(max(${time}) filter (where ${time} <= now()) > now() - interval '5 minutes', false))::int as watches,

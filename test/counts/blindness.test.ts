@@ -1,7 +1,7 @@
 // What tells a blind check: the newest row, rows that can never count, and inserts.
 
 import { expect, it } from "vitest";
-import { blindness, isAhead, isOfRepeatedHour } from "../../lib/counts/blindness.ts";
+import { blindness } from "../../lib/counts/blindness.ts";
 import { checks, questionOf } from "../../lib/counts/checks.ts";
 import { databasePerTest, inPublic, targetOf } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
@@ -44,42 +44,6 @@ it.each(checks)("of $id: its newest row up to now, of any age, and rows that it 
   if (stuckAfter) expect(seen).toMatchObject({ [outside(id, "no_time")]: 3, [outside(id, "ahead")]: 3 });
   else expect(Object.keys(seen).filter((name) => name.includes(`rows_outside{check=${id}`))).toEqual([]);
 });
-
-it("takes no time for ahead that was written in the first of two hours of an autumn night", async () => {
-  const isTold = `${isAhead("time")} and not ${isOfRepeatedHour("time")}`;
-  const at = (zone: string, type: string, times: string[], now: string) =>
-    database.admin.begin(async (session) => {
-      await session.unsafe(`set local timezone = '${zone}'`);
-      const values = times.map((time) => `('${time}'::${type})`);
-      const rows = await session.unsafe(
-        `select ${isTold.replaceAll("now()", `'${now}'::timestamptz`)} as told from (values ${values}) as row (time)`,
-      );
-      return rows.map(({ told }) => told);
-    });
-  const times = ["2026-10-25 02:29", "2026-10-25 02:05", "2026-10-25 03:10", "infinity"];
-  const first = "2026-10-25 00:30Z"; // 2:30 in Paris, for the first time.
-  expect(await at("Europe/Paris", "timestamp", times, first)).toEqual([false, false, true, true]);
-  expect(await at("Europe/Paris", "timestamp", times, "2026-10-24 00:30Z")).toEqual([true, true, true, true]);
-  expect(await at("UTC", "timestamptz", ["2026-10-25 01:29Z"], first)).toEqual([true]);
-});
-
-it.each(checks.filter(({ stuckAfter }) => stuckAfter))(
-  "of $id: its evidence has none of that hour among the rows ahead",
-  async (check) => {
-    const { id, table, time } = check;
-    const { question = "" } = blindness.find(({ of }) => of === id) ?? {};
-    const inThatNight = question.replaceAll("now()", "timestamptz '2026-10-25 00:30Z'"); // 2:30 in Paris, at first.
-    await run(`alter table ${table} alter ${time} drop default, alter ${time} type timestamp; ${insertRows(check, 1)}`);
-    const aheadAt = (written: string) =>
-      database.admin.begin(async (session) => {
-        await session.unsafe(`set local search_path = pg_catalog, public; set local timezone = 'Europe/Paris';
-        update ${table} set ${time} = '${written}'`);
-        const [row] = await session.unsafe(inPublic(inThatNight));
-        return row?.ahead;
-      });
-    expect([await aheadAt("2026-10-25 02:29"), await aheadAt("2026-10-25 03:10")]).toEqual(["0", "1"]);
-  },
-);
 
 it.each(ofWebhooks)("of $id: whether it watches a row of the last 5 minutes", async (check) => {
   const watched = async () => (await evidence())[watches(check.id)];
