@@ -40,9 +40,7 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
   const unanswered = first.outcomes.filter((outcome) => "error" in outcome && isConnectionLost(outcome.error));
   if (unanswered.length === 0 || deadline.aborted) return first;
   const second = await sampleOf(unanswered.map(({ check }) => check));
-  // What the first attempt has learned stays, where the second learns nothing.
-  const best = second.outcomes.every((outcome) => "error" in outcome) ? first : second;
-  return { ...best, outcomes: replaceIn(first.outcomes, second.outcomes) };
+  return { ...second, outcomes: replaceIn(first.outcomes, second.outcomes) };
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
