@@ -19,7 +19,8 @@ accept CHECK SPAN
     Takes rows out of the alerts for a time, such as 5 days. It asks for their ids and for the reason. 0 days takes
     them back in.
 accept_backlog CHECK SPAN
-    Accepts all rows of a check that fire and have waited for over a day, or for as long as you say.
+    Accepts all rows of a check that have waited for over a day, or for as long as you say, of those that fire or will
+    soon: accepted by the first day, or for less than 3 more days.
 accepted
     What is accepted now: how many rows of each check, until when, by whom, and why.
 ask payments ID, ask refunds ID
@@ -37,7 +38,7 @@ why_alerts_fail
 sweeps
     When the reconciler's sweeps ended last, and what has arrived since.
 outbox
-    Which events wait in the reconciler's outbox, and why.
+    Which events wait in the reconciler's outbox, and what the receiver says.
 samplers
     Who has counted for this stage in the last 20 minutes.
 locks
@@ -265,13 +266,13 @@ accept_backlog() {
   waited=$(_line 'those that have waited for over how long? (24 hours)')
   waited=${waited:-24 hours}
   counted=$(_psql -At -v waited="$waited" -v f="ledger_metrics.$check()" <<'END'
-select format('%s of %s that fire, from %s to %s', count(*) filter (where is_old), count(*),
-  to_char(min(since) filter (where is_old), 'YYYY-MM-DD HH24:MI'),
-  to_char(max(since) filter (where is_old), 'YYYY-MM-DD HH24:MI'))
-from (select since, coalesce(since < now() - interval :'waited', true) as is_old from :f where fires) as listed;
+select format('%s rows, of which %s fire, from %s to %s', count(*), count(*) filter (where fires),
+  to_char(min(since), 'YYYY-MM-DD HH24:MI'), to_char(max(since), 'YYYY-MM-DD HH24:MI'))
+from :f where coalesce(since < now() - interval :'waited', true) and (fires
+  or accepted_until < now() + interval '3 days' or accepted_until > now() and accepted_because is null);
 END
   ) || return
-  case $counted in '0 of'*) _say "Nothing is accepted: none that fires has waited for over $waited."; return 1 ;; esac
+  case $counted in '0 rows'*) _say "Nothing is accepted: no such row has waited for over $waited."; return 1 ;; esac
   echo "This accepts $counted."
   why=$(_line "why, and your name (nothing, to accept none)")
   [ -n "$why" ] || { _say 'Nothing is accepted.'; return 1; }
@@ -279,7 +280,8 @@ END
 begin read write;
 select count(*) as "rows accepted", to_char(min(accepted_until), 'YYYY-MM-DD HH24:MI TZ') as until
 from ledger_metrics.accept(:'check', array(
-    select id from :f where fires and coalesce(since < now() - interval :'waited', true)
+    select id from :f where coalesce(since < now() - interval :'waited', true) and (fires
+      or accepted_until < now() + interval '3 days' or accepted_until > now() and accepted_because is null)
   ), :'why', now() + :'span');
 commit;
 END
@@ -292,6 +294,9 @@ accepted() {
 select "check", count(*) as rows, to_char(min(until), 'YYYY-MM-DD HH24:MI') as "the first ends",
   to_char(max(until), 'YYYY-MM-DD HH24:MI') as "the last ends", accepted_by, why
 from ledger_metrics.accepted_now group by "check", accepted_by, why order by min(until) limit 50;
+select format('Besides, until %s: all rows that were stuck on the first day, %s.',
+  to_char(until, 'YYYY-MM-DD HH24:MI'), to_char(began_at, 'YYYY-MM-DD')) as " "
+from ledger_metrics.first_day where until > now();
 END
 }
 
@@ -340,6 +345,8 @@ from public.ledger_metrics_outbox where sent_at is null order by parked, created
 \echo 'No outbox is in this database: ask the payments engineer where it is.'
 \endif
 END
+  echo 'What the receiver could not confirm in the last 15 minutes:'
+  logs receiver 15m 'delivery not confirmed' 2>/dev/null | tail -n 2
 }
 
 locks() {
@@ -650,8 +657,11 @@ why_failing() {
   ! _helps why_failing "$@" || return 0
   lines=$(logs sampler 15m 'check failed') || return
   printf '%s\n' "$lines" | sed 's/^[^{]*//' | jq -rRs '[split("\n")[] | fromjson?]
-    | group_by([.code, .reason]) | sort_by(length)[]
-    | "\(length) times, of \([.[].check] | unique | join(", ")): \(.[0].code // "no code") \(.[0].reason)"'
+    | (group_by([.code, .reason]) | sort_by(length)[]
+      | "\(length) times, of \([.[].check] | unique | join(", ")): \(.[0].code // "no code") \(.[0].reason)"),
+    if any(.code == "ECONNREFUSED" or .code == "ENOTFOUND" or .code == "CONNECT_TIMEOUT"
+      or (.reason | contains("no answer within")))
+    then "THE SAMPLER DOES NOT REACH POSTGRES. Call the platform engineer now." else empty end'
 }
 
 why_alerts_fail() {

@@ -212,12 +212,27 @@ describe.each(shells)("in $shell", withShell, ({ shell, skip }) => {
       values ('pending', 'tonight', now() - interval '2 hours')`;
     onTestFinished(() => database.admin`delete from orders`.then(() => {}));
     expect(await fail("accept_backlog stuck_orders 14 days", "", "")).toMatch(
-      /accepts 50 of 51 that fire.*Nothing is accepted/s,
+      /accepts 50 rows, of which 50 fire.*Nothing is accepted/s,
     );
     expect(await run("accept_backlog stuck_orders 14 days", "", "an import, Ada")).toMatch(/50 \| 20/);
     expect(await run("rows stuck_orders")).toMatch(/^1 of stuck_orders fire now.*50 accepted.*tonight/s);
     expect(await run("accept_backlog stuck_orders 1 day", "1 hour", "a test")).toMatch(/ 1 \| 20/);
     expect(await run("rows stuck_orders")).toContain("0 of stuck_orders fire now");
+  });
+
+  it.skipIf(skip)("accepts what the first day has accepted for longer, as a backlog", async () => {
+    const endFirstDay = () => database.admin`update ledger_metrics.first_day set until = now() - interval '1 day'`;
+    onTestFinished(() => endFirstDay().then(() => {}));
+    onTestFinished(() => database.admin`delete from orders`.then(() => {}));
+    await database.admin`update ledger_metrics.first_day set began_at = now(), until = now() + interval '10 days'`;
+    await database.admin`insert into orders (status, hyperswitch_payment_id, created_at)
+      values ('pending', 'old', now() - interval '30 days')`;
+    expect(await run("accepted")).toMatch(/Besides, until 20.* stuck on the first day/);
+    expect(await run("accept_backlog stuck_orders 90 days", "", "carts, Ada")).toMatch(
+      /1 rows, of which 0 fire.* 1 \| 20/s,
+    );
+    await endFirstDay();
+    expect(await run("rows stuck_orders")).toMatch(/^0 of stuck_orders fire now.*1 accepted/);
   });
 
   it.skipIf(skip)("says what is wrong with a check, a span, an id or a reason, and then accepts nothing", async () => {
@@ -328,6 +343,8 @@ describe.each(shells)("in $shell", withShell, ({ shell, skip }) => {
     expect(await run("logs sampler 15m 'check failed' | tail -n 1")).toMatch(/^20\S+ /);
     expect(await run("logs sampler 15m 'check failed' | tail -n 1")).toContain(line);
     expect(await run("why_failing")).toBe("2 times, of stuck_orders: 42703 no column\n");
+    await setHost([{ ...failure, code: "CONNECT_TIMEOUT" }]);
+    expect(await run("why_failing")).toMatch(/CONNECT_TIMEOUT.*\nTHE SAMPLER DOES NOT REACH POSTGRES/);
     expect(await fail("logs receiver 15m nothing")).toBe("Nothing in the log of the last 15m has: nothing\n");
     expect(await fail("logs sampler")).toContain("Say of which function, and how far back");
     await setHost([tick], "unknown");
