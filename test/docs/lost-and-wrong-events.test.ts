@@ -126,8 +126,16 @@ describe("takeback", await needs("bash", "curl", "jq", "psql"), () => {
   it("changes nothing at once where the gateway does not delete the group, or has none", async () => {
     const before = await count("right", orphan);
     const seen: unknown[] = [];
-    const redirecting = await httpServer((request, response) => {
+    const locks: unknown[] = [];
+    const redirecting = await httpServer(async (request, response) => {
       if (request.url !== "/-/ready") seen.push([request.method, request.headers.authorization]);
+      // Nobody else may publish meanwhile.
+      if (request.method === "DELETE") {
+        locks.push(
+          ...(await database.admin`select mode from pg_locks where granted
+          and relation = 'ledger_metrics.publisher'::regclass and mode = 'ExclusiveLock'`),
+        );
+      }
       const shown = `push_time_seconds{instance="",job="veza_reconciler",stage="${stage}"} 1`;
       response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(`${shown}\n`);
     });
@@ -137,6 +145,7 @@ describe("takeback", await needs("bash", "curl", "jq", "psql"), () => {
       expect((await done(gateway, command, withToken)).trim()).toMatch(/the gateway has not deleted them\.$/);
     }
     expect(seen).toEqual(["GET", "DELETE", "GET", "DELETE"].map((method) => [method, "Bearer hunter2"]));
+    expect(locks).toHaveLength(2);
     await wipe(stage);
     for (const command of ["takeback right now", "drop_group"]) {
       expect(await failed(file, command, yes)).toContain("the gateway has no counters of the stage 'wrong'");
