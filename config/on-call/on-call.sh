@@ -269,7 +269,7 @@ accept_backlog() {
 select format('%s rows, of which %s fire, from %s to %s', count(*), count(*) filter (where fires),
   to_char(min(since), 'YYYY-MM-DD HH24:MI'), to_char(max(since), 'YYYY-MM-DD HH24:MI'))
 from :f where coalesce(since < now() - interval :'waited', true) and (fires
-  or accepted_until < now() + interval '3 days' or accepted_until > now() and accepted_because is null);
+  or accepted_until < now() + interval '3 days' or accepted_until = (select until from ledger_metrics.first_day));
 END
   ) || return
   case $counted in '0 rows'*) _say "Nothing is accepted: no such row has waited for over $waited."; return 1 ;; esac
@@ -281,7 +281,7 @@ begin read write;
 select count(*) as "rows accepted", to_char(min(accepted_until), 'YYYY-MM-DD HH24:MI TZ') as until
 from ledger_metrics.accept(:'check', array(
     select id from :f where coalesce(since < now() - interval :'waited', true) and (fires
-      or accepted_until < now() + interval '3 days' or accepted_until > now() and accepted_because is null)
+      or accepted_until < now() + interval '3 days' or accepted_until = (select until from ledger_metrics.first_day))
   ), :'why', now() + :'span');
 commit;
 END
