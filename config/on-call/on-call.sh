@@ -689,7 +689,7 @@ why_lost() {
   logs sampler 15m 'counters held' | tail -n 1
   _psql <<'END'
 \echo 'Postgres:'
-select to_char(pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI TZ') as "started", pg_is_in_recovery() as "is a replica",
+select to_char(pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI TZ') as "started",
   to_char(min(received_at), 'YYYY-MM-DD HH24:MI') as "first delivery of 14 days",
   to_char(max(received_at), 'YYYY-MM-DD HH24:MI') as "last delivery",
   to_regclass('public.ledger_metrics_outbox') is not null as "the outbox is here too"
