@@ -121,7 +121,8 @@ describe("before anything is deployed, it stops", async () => {
       },
     });
     // An empty name leaves the line that is there.
-    expect(await steps({ admin: "none", database }, { AWS_REFUSES: "get-secret-value" })).not.toContain("and was");
+    const without = { admin: "none", database, subnetIds: "", securityGroupIds: "", permissionsBoundaryArn: "" };
+    expect(await steps(without, { AWS_REFUSES: "get-secret-value" })).not.toContain("and was");
     expect(await clone.stages()).toMatchObject({ prod: { subnetIds: "subnet-12ab, subnet-34cd" } });
   });
 });
