@@ -19,6 +19,8 @@ edit_names() {
     # Its options may be in the variable, too.
     # shellcheck disable=SC2086
     $editor "$names" || stop "$editor has failed. Edit $names, and run this again."
+  else
+    echo "No editor was opened: \$EDITOR names none. Open $names with one, then run this again."
   fi
   check_names
   echo "All names are well. Next: ./setup look"
@@ -99,7 +101,7 @@ check_names() {
     "this host's DNS name; or empty, with certificate and key, if the reconciler is on this host"
   check_authorities
   [ -z "$certificate$key" ] || [[ $name = "$example_name" ]] || check_certificate
-  [ "$problems" = 0 ] || stop "Nothing was changed. Correct $names by ./setup names, and run this again."
+  [ "$problems" = 0 ] || stop "Nothing was changed. Correct $names, by ./setup names, and run this again."
 }
 
 # The file of authorities has to be there, and the service's user has to be able to read it.
