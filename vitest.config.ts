@@ -10,6 +10,7 @@ import { useTemporaryFolder } from "./test/helpers/temporary-folder.ts";
 /** Tests that need no server and no program: `npx vitest run --project unit` takes seconds. */
 const unit = [
   "command",
+  "commands",
   "complete",
   "dashboard",
   "deadline",

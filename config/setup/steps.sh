@@ -168,7 +168,8 @@ install_database() {
     say "If a host runs the service with it, run ./setup move there, and ./setup FILE here."
     agreed "Is the password in use nowhere? Then it is changed to the one here." || return
   fi
-  psql_as "$administrator" "$admin" -v schema="$schema" -v timezone="$timezone" "${sql[@]}" || {
+  psql_as "$administrator" "$admin" -v schema="$schema" -v timezone="$timezone" \
+    -f config/postgres/install.sql || {
     say "The database stays as it was: psql's lines above say why."
     return 1
   }
@@ -176,7 +177,6 @@ install_database() {
   change_password || return
   say "veza_ledger has the password of $settings."
 }
-sql=(-f config/postgres/install.sql)
 
 # Gives veza_ledger its password. psql sends only what Postgres stores of it. Without a terminal, it reads from stdin.
 change_password() {

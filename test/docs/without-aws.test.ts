@@ -14,6 +14,7 @@ import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificates } from "../helpers/certificates.ts";
 import { type DebianHost, debianHost, needsDebian, unpacked } from "../helpers/debian.ts";
 import { insertRows } from "../helpers/models.ts";
+import { blocksOf } from "../helpers/pages.ts";
 
 /** A Postgres with a ledger in which each check has rows, and the login veza_app, which reads it. */
 async function ledger() {
@@ -475,5 +476,39 @@ describe("./setup", needsDebian, () => {
       "https://git.example.com/veza/blob/main/docs/",
     );
     expect(await host.text(`${unpacked.slice(1)}/dashboard.json`)).toContain("https://git.example.com/");
+  });
+
+  it("runs each line that its pages show, as it is shown", async () => {
+    const pages = ["without-aws", "drill", "servers-in-use", "upgrade", "removal"].map((name) => `docs/${name}.md`);
+    const blocks = await Promise.all(pages.map((page) => blocksOf(page, "sh")));
+    const lines = blocks.flat().flatMap((block) => block.replaceAll("\\\n", "").trimEnd().split("\n"));
+    // Those of a clone and of AWS, one for the tables' owner, and one that asks a running Alertmanager.
+    const elsewhere = /^(npm|git|aws|deploy\/aws\.sh|PGOPTIONS=\S+ \S+ psql|amtool --alertmanager\.url)\b/;
+    const shown = lines.filter((line) => !elsewhere.test(line));
+    const { host } = await readyHost();
+    await host.run(
+      "cd /opt && gzip -1 <archive.tar >/root/$0 && cd /root && sha256sum $0 >$0.sha256 && rm -r /opt/veza*".replaceAll(
+        "$0",
+        `${path.basename(unpacked)}-linux-x64.tar.gz`,
+      ),
+      "",
+      "/opt",
+    );
+    await host.write("usr/local/bin/sleep", '#!/bin/sh\n[ "$1" != 120 ] || set 0\nexec /bin/sleep "$1"\n', 0o755);
+    await host.write("etc/prometheus/alertmanager.yml", await readFile("config/alertmanager/alertmanager.yml", "utf8"));
+    const typed: Record<string, string> = {
+      "./setup look": "veza_app\n",
+      "./setup": "postgres\n",
+      "./setup drill": "\n",
+      "./setup remove": "yes\nyes\npostgres\nyes\n",
+    };
+    let folder = "/root";
+    for (const line of shown) {
+      const { exitCode, output } = await host.run(line, typed[line], folder);
+      expect([line, exitCode], output).toEqual([line, 0]);
+      if (line.includes("&& cd /opt/")) folder = unpacked;
+    }
+    expect(shown).toContain("./setup remove");
+    expect(shown.length).toBeGreaterThan(10);
   });
 });
