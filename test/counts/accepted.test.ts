@@ -113,13 +113,13 @@ it.each(["bigint", "uuid using gen_random_uuid()", "varchar(40)"])(
   },
 );
 
-it("cost a tick nothing once they have ended, however many they are", async () => {
+it("cost a tick nothing once they were accepted over 90 days ago, however many they are", async () => {
   await run(insertRows({ id: "stuck_orders" }, 3, { age: "2 days" }));
   await run(accepting(3));
   const before = await pagesOfTick(database.admin);
   await run(`
     insert into ledger_metrics.accepted ("check", id, until, why, accepted_at)
-      select 'stuck_orders', n::text, now() - interval '1 hour', 'over', now() - interval '2 hours'
+      select 'stuck_orders', n::text, now() - interval '10 days', 'over', now() - interval '91 days'
       from generate_series(1, 20000) as n`);
   await run("vacuum analyze ledger_metrics.accepted");
   expect((await pagesOfTick(database.admin)) - before).toBeLessThan(100);
