@@ -34,7 +34,7 @@ const old = `${insertRows({ id: "stuck_orders" }, 3_000, { age: "400 days" })}
 it("accepts what is stuck, for 14 days: the first tick has no overdue row, and a newer row fires", async () => {
   await run(old);
   await install();
-  expect(await each("overdue_rows")).toEqual([0, 0, 0, 0, 0]);
+  expect(await each("overdue_rows")).toEqual(checks.map(() => 0));
   expect(await each("accepted_rows")).toEqual([3_000, 1, 2, 1, 0]);
   const ends = await evidenceOf(database.samplerUrl, /^accepted_until.*orders/);
   expect(Object.values(ends)).toEqual([expect.closeTo(Date.now() / 1_000 + 14 * 86_400, -3)]);
@@ -58,8 +58,8 @@ it("accepts no row that was too young to count when it began, to the second, and
   await run(`alter table seller_transfers alter updated_at drop not null;
     update seller_transfers set updated_at = null where status = 'permanently_failed' and id = (
       select max(id) from seller_transfers where status = 'permanently_failed')`);
-  expect(await each("accepted_rows")).toEqual([2, 2, 2, 2, 2]);
-  expect(await each("overdue_rows")).toEqual([1, 1, 1, 1, 1]);
+  expect(await each("accepted_rows")).toEqual(checks.map(() => 2));
+  expect(await each("overdue_rows")).toEqual(checks.map(() => 1));
 });
 
 it("goes by times without a zone as the sampler does, whatever the database's zone is", async () => {
@@ -84,7 +84,7 @@ it("begins once: not in a second run, with totals, or in a copy of the database"
   const before = await firstDay();
   await install();
   expect(await firstDay()).toEqual(before);
-  expect(await each("overdue_rows")).toEqual([3_000, 0, 2, 0, 0]); // Two are too young.
+  expect(await each("overdue_rows")).toEqual([3_000, 0, 2, ...checks.slice(3).map(() => 0)]); // Two are too young.
   const { database: name } = targetOf(database.adminUrl);
   await database.admin.end();
   const sql = postgres(server, { max: 1 });
