@@ -94,7 +94,7 @@ describe("a demo, in a shell that has settings of another stage", () => {
       });
     for (const link of Object.values((await stack()).links)) expect((await fetch(link)).status).toBe(200);
     const oncall = postgres(await demo.address("Postgres"), { max: 1 });
-    expect(await oncall`select from orders where amount_cents > 0 limit 1`).toHaveLength(1);
+    expect(await oncall`select from public.orders where amount_cents > 0 limit 1`).toHaveLength(1);
     await oncall.end();
   });
 
