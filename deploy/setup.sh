@@ -23,6 +23,8 @@ usage="usage: ./setup         sets this host up, upgrades it, or goes on after a
        ./setup remove  takes all of it away again"
 
 main() {
+  # apt-get says that all is well after a Ctrl-C. read -s has left the terminal without echo.
+  trap '[ ! -t 0 ] || stty echo; exit 130' INT TERM HUP
   [ $# -le 1 ] || misuse
   case ${1-} in
     -h | --help) echo "$usage" && return ;;

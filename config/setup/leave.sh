@@ -16,7 +16,7 @@ move_away() {
 
 # ./setup FILE
 move_here() {
-  [ ! -e "$settings" ] || stop "This host has $settings already. Nothing was changed."
+  [ ! -e "$settings" ] || stop "This host has $settings already. Delete it first, if no service uses it."
   [ "$(tar -tf "$1" 2>/dev/null | paste -sd' ')" = "${names##*/} ${settings##*/}" ] ||
     stop "$1 is not of ./setup move, or is cut off. Nothing was changed."
   if [ -e "$names" ]; then

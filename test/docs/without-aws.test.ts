@@ -245,7 +245,7 @@ describe("./setup", needsDebian, () => {
     expect(await other.text("etc/veza-ledger-metrics.env")).toBe(settings);
     expect(await passwords(sql)).toEqual(before);
     expect((await other.run("./setup /root/veza-ledger-metrics.moved")).output).toContain(
-      "has /etc/veza-ledger-metrics.env already",
+      "has /etc/veza-ledger-metrics.env already. Delete",
     );
   });
 
