@@ -1,19 +1,14 @@
 // The look "TLS": whether the connection to Postgres is encrypted, and the server verified. Also what to do where the
 // log-in fails because of TLS.
-import { statSync } from "node:fs";
-import path from "node:path";
+import { accessSync, constants } from "node:fs";
+import { codeOf } from "../../lib/postgres/database.ts";
 import { isLocalHost } from "../../lib/settings/settings.ts";
-import { doubt, type Finding, type Step, well, wrong } from "./finding.ts";
+import { type Finding, type Step, well, wrong } from "./finding.ts";
 import type { GatewayScene } from "./scene.ts";
 
 /** Whether the connection is encrypted and the server verified, unless the server is on this machine. */
 export async function lookAtTls({ settings }: Pick<GatewayScene, "settings">): Promise<Finding> {
   const { tls, host } = settings.database;
-  const authorities = process.env.NODE_EXTRA_CA_CERTS;
-  if (tls === "verified" && authorities && !isForAll(path.resolve(authorities), 4)) {
-    const found = `certificate verified, by ${authorities}, which other users may not read`;
-    return doubt(found, "a file that the service's user can read", "move it, or let that user read it");
-  }
   if (tls === "verified") return well("certificate verified");
   if (tls === "off" && isLocalHost(host)) return well("not needed on this machine");
   const found = `the connection is ${tls === "off" ? "not encrypted" : "not verified"}`;
@@ -25,7 +20,8 @@ export function tlsSteps(code: string, port: number): Step[] | undefined {
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return ["name the host in the URL as its certificate does"];
   if (/CERT|UNABLE_TO/.test(code)) {
     return [
-      "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: docs/first-day.md)",
+      unreadable(process.env.NODE_EXTRA_CA_CERTS) ??
+        "name a file with its certificate authority: NODE_EXTRA_CA_CERTS=ca.pem (for RDS: docs/first-day.md)",
       "for the functions, put your own authority into CA_CERTIFICATES",
     ];
   }
@@ -35,8 +31,13 @@ export function tlsSteps(code: string, port: number): Step[] | undefined {
   return undefined;
 }
 
-/** Whether every user has this right (4: read, 1: pass) to a file or folder, and passes all folders above it. */
-function isForAll(place: string, right: number): boolean {
-  const above = path.dirname(place);
-  return (statSync(place).mode & right) !== 0 && (above === place || isForAll(above, 1));
+/** What to do about a file that Node could not read at its start, and then left out. Undefined where it can. */
+function unreadable(file: string | undefined): Step | undefined {
+  if (!file) return undefined;
+  try {
+    accessSync(file, constants.R_OK);
+    return undefined;
+  } catch (error) {
+    return `NODE_EXTRA_CA_CERTS is ${file}, which cannot be read (${codeOf(error)}): correct that path`;
+  }
 }
