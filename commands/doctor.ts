@@ -4,14 +4,13 @@ import { deadlineFor } from "../lib/deadline.ts";
 import { callOf, command, Misuse, start } from "./command.ts";
 import { countByUrl } from "./doctor/count-by-url.ts";
 import { type Finding, findingOf, type Verdict, well } from "./doctor/finding.ts";
-import { examineGateway, examineInstallation, isLookName } from "./doctor/looks.ts";
-import { poolerOf } from "./doctor/pooler.ts";
+import { gatewayLooks, installationLooks, isLookName } from "./doctor/looks.ts";
 import { openSession } from "./doctor/postgres.ts";
 import { linesOf, type Print } from "./doctor/print.ts";
 import type { Functions } from "./doctor/scene.ts";
 import { readSettings, sourceOfSettings } from "./doctor/settings.ts";
 import { statementsOfTick } from "./doctor/statements.ts";
-import { takeAndSay } from "./doctor/take.ts";
+import { takeAll } from "./doctor/take.ts";
 
 const call = callOf("doctor");
 const usage = `usage: ${call} [sampler | receiver] [--settled <status>,<status>]
@@ -97,16 +96,15 @@ async function lookAtAll(functions: Functions, settled: string[], say: (name: st
   const signal = deadlineFor("Postgres", postgresTimeoutMs);
   const session = await openSession(settings, signal).catch((error) => say("Postgres", findingOf(error)));
   if (session) {
-    const { database, version, login } = session;
-    const pooler = await poolerOf(database, settings.database, signal).catch(() => undefined);
+    const { version, pooler, database, login, ask } = session;
     const behind = pooler ? `, behind ${pooler}` : "";
     say("Postgres", well(`${version} on ${settings.database.host}${behind}, as ${login}`));
-    const scene = { functions, settings, settled, ...session };
+    const scene = { functions, settings, settled, database, login, ask };
     const limit = { database, signal, timeoutMs: postgresTimeoutMs };
-    await examineInstallation(takeAndSay(say, limit), scene);
+    await takeAll(installationLooks, scene, say, limit);
     await database.close();
   }
-  await examineGateway(takeAndSay(say), { functions, settings });
+  await takeAll(gatewayLooks, { functions, settings }, say);
 }
 
 if (import.meta.main) await start(run);

@@ -11,16 +11,14 @@ import { isOurs, tables } from "../declared-rights.ts";
 import { sqlName, visibly } from "../quote.ts";
 import { countNow, countOf } from "./counts.ts";
 import { doubt, type Finding, findingOf, orRemedy, type Step, type Verdict, wrong } from "./finding.ts";
-import { type About, examineLedger, type LookName } from "./looks.ts";
+import { firstDayName, firstLooks, type Look } from "./looks.ts";
 import { askBriefly, refuseSuperuser } from "./postgres.ts";
 import { logIn } from "./postgres-log-in.ts";
 import { linesOf, type Print } from "./print.ts";
 import type { AskWithin, LedgerScene } from "./scene.ts";
-import { lookAtServer } from "./server.ts";
 import { ledgerOf } from "./settings.ts";
-import { type Limit, takeAndSay } from "./take.ts";
+import { type Limit, takeAll } from "./take.ts";
 
-const firstDayName: LookName = "the first day";
 /** For one question, at Postgres. Where no answer comes, the connection is given up 2 s later. */
 const questionSeconds = 10;
 /** For all questions together. */
@@ -88,7 +86,7 @@ function refuseAdministrator(database: Database, limit: AbortSignal): Promise<st
     database,
     limit,
     "look by a login that may only read, such as this:",
-    { by: "superuser", sql: "create role ledger_reader login connection limit 3" },
+    "as a superuser: create role ledger_reader login connection limit 3;",
     grantTo("ledger_reader", database.ledger.schema),
     "give it a password by \\password ledger_reader in psql",
   );
@@ -98,8 +96,7 @@ function refuseAdministrator(database: Database, limit: AbortSignal): Promise<st
 function grantTo(login: string, schema: string): Step {
   const names = tables.map((table) => `${sqlName(schema)}.${table}`).join(", ");
   const to = sqlName(login);
-  const sql = `grant usage on schema ${sqlName(schema)} to ${to}; grant select on ${names} to ${to}`;
-  return { by: "superuser", sql };
+  return `as a superuser: grant usage on schema ${sqlName(schema)} to ${to}; grant select on ${names} to ${to};`;
 }
 
 /** Each question has a deadline of its own: a server that went away is noticed with the next one. */
@@ -111,12 +108,13 @@ function askWithOwnDeadlines(database: Database): AskWithin {
 /** Prints the counts, and below them what the looks find doubtful. */
 async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step): Promise<Verdict> {
   const outcomes = await countNow(scene);
-  const doubts: { name: LookName; finding: Finding; about: About }[] = [];
-  const take = takeAndSay((name, finding, about) => {
-    if (finding.mark !== "✓") doubts.push({ name, finding, about });
-  }, limit);
-  await take("server", () => lookAtServer(scene));
-  await examineLedger(take, scene);
+  const doubts: { name: string; finding: Finding; about: Look<LedgerScene>["about"] }[] = [];
+  await takeAll(
+    firstLooks,
+    scene,
+    (name, finding, about) => void (finding.mark === "✓" || doubts.push({ name, finding, about })),
+    limit,
+  );
   if (scene.database.lost.aborted) throw new Error("the connection to Postgres was lost");
 
   const isDoubtful = (check: Check) => doubts.some(({ about }) => about === check || about === check.table);
@@ -126,7 +124,7 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
   const firstDay = isOurs(scene.login) ? undefined : onFirstDay(outcomes);
   if (firstDay) print(`${linesOf(firstDayName, firstDay)}\n`);
   const mayNotCount = outcomes.some((outcome) => "error" in outcome && codeOf(outcome.error) === "42501");
-  if (mayNotCount || doubts.some(({ finding }) => finding.isRefused)) {
+  if (mayNotCount) {
     print(linesOf("rights", wrong(`${scene.login} may not read all of it`, "that it may", grant)));
   }
   for (const { name, finding } of doubts) {

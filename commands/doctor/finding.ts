@@ -1,15 +1,11 @@
 // What a look finds: a mark, a fact, and the steps of a remedy.
 import { errorFields } from "../../lib/log.ts";
 
-/** Who runs a statement: a role by its name, or somebody whose role's name is not known here. */
-export type Runner = { role: string } | { ownerOfDatabase: string } | "superuser" | "role creator";
-
 /**
- * One step of a remedy, in one line to paste as it is: SQL without its last semicolon and who runs it, a command, or a
- * sentence. In the SQL and in commands, names that others chose are quoted by quote.ts. The name of a Runner is not:
- * print.ts quotes it.
+ * One step of a remedy, in one line to paste as it is: SQL, a command, or a sentence. In SQL and commands, names that
+ * others chose are quoted by quote.ts.
  */
-export type Step = string | { by: Runner; sql: string };
+export type Step = string;
 
 /** What a look has compared. ✓ is well, ! is a doubt that only the reader can settle, ✗ is wrong. */
 export interface Finding {
@@ -21,8 +17,6 @@ export interface Finding {
   expected?: string;
   /** Steps from `found` to `expected`, in this order. */
   remedy: Step[];
-  /** The role lacks a right. */
-  isRefused?: true;
 }
 
 /** What all looks have found: whether something is wrong or unknown, and the names of the looks that doubt. */

@@ -5,9 +5,8 @@ import { codeOf, type Database } from "../../lib/postgres/database.ts";
 import { isPasswordRefused } from "../../lib/postgres/last-good-login.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { connect } from "../connect.ts";
-import { sqlName } from "../quote.ts";
 import { Problem, type Step } from "./finding.ts";
-import { installForIam } from "./shared-steps.ts";
+import { installAgain, installForIam } from "./shared-steps.ts";
 import { tlsSteps } from "./tls.ts";
 
 /** Connects as the functions do, by this name, and logs in until `limit`. Throws a Problem with what fixes it. */
@@ -17,54 +16,45 @@ export function logIn(target: DatabaseTarget, name: string, limit: AbortSignal):
   });
 }
 
-/** By Node's codes, then by Postgres' SQLSTATE. */
-function remedyFor(error: unknown, { host, port, tls, database, username, password }: DatabaseTarget): Step[] {
-  const alter = (change: string): Step => ({
-    by: "role creator",
-    sql: `alter role ${sqlName(username)} ${change}`,
-  });
-  const known: Record<string, Step[]> = {
-    ENOTFOUND: ["check the host in the URL, and this network's DNS"],
-    ECONNREFUSED: ["check host and port in the URL, and whether Postgres runs and listens there"],
-    "3D000": ["name the ledger's database in the URL; psql -l lists them"],
-    "42501": [
-      {
-        by: { ownerOfDatabase: database },
-        sql: `grant connect on database ${sqlName(database)} to ${sqlName(username)}`,
-      },
-    ],
-    "28000": [
-      tls === "off"
-        ? "use ?sslmode=verify-full in the URL, or let this address in by pg_hba.conf"
-        : "let this address and login in by pg_hba.conf; with IAM, check the token's region and rds-db:connect",
-    ],
-    "53300": ["see who has them in pg_stat_activity, and end what is idle, or raise max_connections"],
-    "57P03": ["wait until Postgres has started, then run it again"],
-  };
-  const ofRole: typeof known = {
-    "28000": ["run config/postgres/roles.sql if there is no such role. Otherwise:", alter("login")],
-    "53300": ["see who has them in pg_stat_activity, and end what is idle. Otherwise:", alter("connection limit 50")],
-  };
-  // By the name of Postgres' own function: its messages come in the server's language.
-  const isAboutRole = (error as { routine?: string }).routine === "InitializeSessionUserId";
+/** By Node's codes, and by Postgres' SQLSTATE. */
+const known: Record<string, Step> = {
+  ENOTFOUND: "check the host in the URL, and this network's DNS",
+  ECONNREFUSED: "check host and port in the URL, and whether Postgres runs and listens there",
+  "3D000": "name the ledger's database in the URL; psql -l lists them",
+  "42501": installAgain,
+  "53300": "see who has them in pg_stat_activity, and end what is idle",
+  "57P03": "wait until Postgres has started, then run it again",
+};
+
+function remedyFor(error: unknown, { host, port, tls, password }: DatabaseTarget): Step[] {
   const code = codeOf(error);
   if (isPasswordRefused(error)) {
     // Instead of a password, it was a token. RDS takes it for a password where the login is no member of rds_iam.
     // Not the grant itself: it would take the password of a login that another stage on this server uses.
     if (password === undefined) return [installForIam];
     return [
-      "the password is wrong, was never set, or a pooler lacks it: give the right one, or set it by \\password in psql",
-      "or it has expired: have the role valid until 'infinity'",
+      "the password is wrong, has expired, was never set, or a pooler lacks it: give the right one, or set it by " +
+        "\\password in psql",
     ];
   }
-  const steps = (isAboutRole && ofRole[code]) || known[code];
-  if (steps) return steps;
+  // By the name of Postgres' own function: its messages come in the server's language.
+  if ((error as { routine?: string }).routine === "InitializeSessionUserId") {
+    return ["see this role by \\du in psql; if there is none, run config/postgres/install.sql"];
+  }
+  if (code === "28000") {
+    return [
+      tls === "off"
+        ? "use ?sslmode=verify-full in the URL, or let this address in by pg_hba.conf"
+        : "let this address and login in by pg_hba.conf; with IAM, check the token's region and rds-db:connect",
+    ];
+  }
+  const step = known[code];
+  if (step) return [step];
   if ((error as Error).name === "CredentialsProviderError") {
     return [
       "without a password in DATABASE_URL, it logs in by IAM: give this shell AWS credentials, or use a password",
     ];
   }
   const ofTls = tls === "off" ? undefined : tlsSteps(code, port);
-  if (ofTls) return ofTls;
-  return [`check host and port (${host}:${port}), and the network's way there (security groups, VPC)`];
+  return ofTls ?? [`check host and port (${host}:${port}), and the network's way there (security groups, VPC)`];
 }

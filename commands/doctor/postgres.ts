@@ -4,8 +4,9 @@ import { codeOf, type Database, withDeadline } from "../../lib/postgres/database
 import { askOn } from "../../lib/postgres/question.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { Problem, type Step } from "./finding.ts";
+import { poolerOf } from "./pooler.ts";
 import { logIn } from "./postgres-log-in.ts";
-import type { AskWithin, InstallationScene } from "./scene.ts";
+import type { AskWithin, LedgerScene } from "./scene.ts";
 
 /** SQL: no name leads to the application, until the transaction ends. */
 export const safeSettings = "set local search_path = pg_catalog, pg_temp;";
@@ -24,8 +25,8 @@ export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
     askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
 }
 
-/** A session on Postgres: what the looks at an installation are told of it. */
-export type Session = Pick<InstallationScene, "database" | "login" | "version" | "ask">;
+/** A session on Postgres: what the looks at an installation are told of it, the server's version, and the pooler. */
+export type Session = Pick<LedgerScene, "database" | "login" | "ask"> & { version: string; pooler: string | undefined };
 
 /** Connects and logs in as the functions do, until `limit`. Throws a Problem with what fixes it. */
 export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
@@ -38,7 +39,7 @@ export async function openSession({ database: target }: Settings, limit: AbortSi
     if (codeOf(error) !== "22023") throw error; // Invalid parameter value: no other setting is given by people.
     throw new Problem(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`, "see pg_timezone_names there");
   });
-  return { database, login, version: String(row?.version), ask };
+  return { database, login, version: String(row?.version), pooler: await poolerOf(database, target, limit), ask };
 }
 
 /**

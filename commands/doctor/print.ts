@@ -1,6 +1,6 @@
 // How findings are printed: the lines of one finding, and durations in words.
-import { sqlName, visibly } from "../quote.ts";
-import type { Finding, Runner, Step } from "./finding.ts";
+import { visibly } from "../quote.ts";
+import type { Finding } from "./finding.ts";
 
 const columns = 80;
 const nameColumns = 28;
@@ -19,18 +19,9 @@ export function linesOf(name: string, { mark, found, more = [], expected, remedy
   return [
     `${mark} ${name.padEnd(nameColumns)} ${first}`,
     ...others.map((line) => " ".repeat(indent) + line),
-    ...remedy.map((step) => `  → ${visibly(stepLine(step))}`),
+    // A step stays in a single line: what is pasted must not break.
+    ...remedy.map((step) => `  → ${visibly(step)}`),
   ].join("\n");
-}
-
-/** A step, in a single line: what is pasted must not break. psql runs SQL only from its semicolon on. */
-const stepLine = (step: Step) => (typeof step === "string" ? step : `as ${nameOf(step.by)}: ${step.sql};`);
-
-/** Who runs a step. A role has its name for SQL, so that no role's name reads like one of the descriptions. */
-function nameOf(by: Runner): string {
-  if (by === "superuser") return "a superuser";
-  if (by === "role creator") return "a login that may create roles";
-  return "role" in by ? sqlName(by.role) : `the owner of ${sqlName(by.ownerOfDatabase)}`;
 }
 
 /** A text in lines of at most so many columns, unless a word is longer. */

@@ -33,7 +33,4 @@ export interface LedgerScene {
 }
 
 /** For looks at an installation: a session of one of its logins, and the functions' settings. */
-export interface InstallationScene extends LedgerScene, GatewayScene {
-  /** The server's version, such as `17.2`. */
-  version: string;
-}
+export interface InstallationScene extends LedgerScene, GatewayScene {}

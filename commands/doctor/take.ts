@@ -1,12 +1,13 @@
-// How a look is taken: with a limit, and an error of it is its finding.
+// How looks are taken: with a limit, and an error of a look is its finding.
 
 import { orAbort, withAnyOf } from "../../lib/deadline.ts";
 import { type Database, isConnectionLost } from "../../lib/postgres/database.ts";
 import { type Finding, findingOf, Problem } from "./finding.ts";
-import type { About, LookName, Take } from "./looks.ts";
+import type { Look } from "./looks.ts";
+import type { Functions } from "./scene.ts";
 
 /** Hears what a look has found. */
-export type Say = (name: LookName, finding: Finding, about: About) => void;
+export type Say = (name: string, finding: Finding, about?: Look<never>["about"]) => void;
 
 /** The connection that looks share, and the time that they have together. */
 export interface Limit {
@@ -17,16 +18,27 @@ export interface Limit {
 }
 
 /**
- * Returns how to take looks, which says what each finds. With a `limit`, the look that exceeds it or loses the
- * connection is the last: all others resolve to false, and are not taken.
+ * Takes these looks, one after the other, and says what each finds. With a `limit`, the look that exceeds it or loses
+ * the connection is the last. Never throws.
  */
-export function takeAndSay(say: Say, limit?: Limit): Take {
-  return async (name, find, about) => {
-    if (limit?.signal.aborted || limit?.database.lost.aborted) return false;
-    const finding = await (limit ? within(limit, find) : find()).catch(findingOf);
+export async function takeAll<Scene extends { functions: Functions }>(
+  looks: readonly Look<Scene>[],
+  scene: Scene,
+  say: Say,
+  limit?: Limit,
+): Promise<void> {
+  const failed = new Set<string>(); // Or left out, since another has failed.
+  for (const { name, needs = [], ofSampler, about, find } of looks) {
+    if (limit?.signal.aborted || limit?.database.lost.aborted) return;
+    if (ofSampler && !scene.functions.sampler) continue;
+    if (needs.some((other) => failed.has(other))) {
+      failed.add(name);
+      continue;
+    }
+    const finding = await (limit ? within(limit, () => find(scene)) : find(scene)).catch(findingOf);
     if (finding) say(name, finding, about);
-    return finding?.mark !== "✗";
-  };
+    if (finding?.mark === "✗") failed.add(name);
+  }
 }
 
 async function within<T>({ database, signal, timeoutMs }: Limit, work: () => Promise<T>): Promise<T> {

@@ -40,7 +40,7 @@ const canceled = "57014";
 
 /** What Postgres does not say about a failed count, by SQLSTATE. */
 const hints: Record<string, string> = {
-  [noSuchTable]: "is LEDGER_SCHEMA right?",
+  [noSuchTable]: "is this the ledger's database, and LEDGER_SCHEMA right?",
   [canceled]: `a count may take ${readTimeoutMs / 1000} s`,
 };
 

@@ -20,7 +20,6 @@ import { setEnvironment } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { resultOf } from "../helpers/monitoring.ts";
-import { runScript } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
 
 const stage = "failover";
@@ -78,14 +77,6 @@ async function startWatched() {
   return { gateway, fallsUntil, mostHeld };
 }
 
-/** The doctor's lines that begin with these words, without the padding, and the remedies below them. */
-async function doctor(database: Restartable, gateway: Restartable, name: string): Promise<string[]> {
-  const program = runScript("commands/doctor.ts", ["receiver"], receiverSettings(database, gateway));
-  await program.exited;
-  const lines = program.output().split(/\n(?=\S)/);
-  return lines.filter((line) => line.slice(2).startsWith(name)).map((line) => line.replaceAll(/\s+/g, " ").trim());
-}
-
 const shown = ({ port }: Restartable) => scrape(stage, `http://127.0.0.1:${port}`);
 const total = async (admin: postgres.Sql) =>
   (await admin`select value::float8, ahead::float8 from ledger_metrics.totals where name = ${orphans}`)[0];
@@ -96,8 +87,6 @@ async function cutReplication(standby: postgres.Sql): Promise<void> {
   await standby`select pg_reload_conf()`;
   await expect.poll(() => standby`select from pg_stat_wal_receiver`).toHaveLength(0);
 }
-
-const asShown = "✓ totals on the gateway as the gateway shows them";
 
 it("loses what an asynchronous standby lacked; its counter alone waits until all was sent again", async () => {
   captureLog();
@@ -110,7 +99,6 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   expect(await send(early)).toEqual(all(early, "recorded"));
   await expect.poll(async () => (await total(onStandby))?.value).toBe(5);
   await tick(primary, gateway); // A busy machine may have published less.
-  expect(await doctor(primary, gateway, "totals on")).toEqual([asShown]);
 
   await cutReplication(onStandby);
   expect(await send(late)).toEqual(all(late, "recorded"));
@@ -131,9 +119,6 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
     veza_reconciler_orphan_refunds_held: 19,
     veza_reconciler_sweep_duration_seconds_count: 1,
   });
-  expect(await doctor(standby, gateway, "totals on")).toEqual([
-    expect.stringContaining(`events are lost: the gateway shows ${orphans} 25, and Postgres has 6`),
-  ]);
 
   // New events, and all that were sent since before the failover, as ResendSince does it.
   expect(await send(["new"])).toEqual({ new: "recorded" });
@@ -142,7 +127,6 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
   expect(await total(onStandby)).toEqual({ value: 27, ahead: 0 });
   expect(await fallsUntil(27)).toBe(0);
   await expect.poll(mostHeld).toBe(1);
-  expect(await doctor(standby, gateway, "totals on")).toEqual([asShown]);
 });
 
 it("loses nothing that was confirmed with a synchronous standby, whoever cancels the wait for it", async () => {
