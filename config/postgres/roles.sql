@@ -80,7 +80,7 @@ begin
         -- generated: tables
         'orders', 'refunds', 'seller_transfers'
         -- end of tables
-      ) or pg_class.oid = to_regclass('public.ledger_metrics_outbox'))
+      ) or nspname = 'public' and relname = 'ledger_metrics_outbox')
       and not pg_has_role(relowner, 'usage') and not exists (
         select from pg_auth_members
         where roleid = relowner and member = quote_ident(current_user)::regrole and (grantor = member or not is_16))
@@ -128,7 +128,8 @@ end $$;
 -- somebody else has made under its name gets nothing, and the sampler does not read it.
 do $$ begin
   if exists (
-    select from pg_class where oid = to_regclass('public.ledger_metrics_outbox') and pg_has_role(relowner, 'usage')
+    select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname = 'public' and relname = 'ledger_metrics_outbox' and pg_has_role(relowner, 'usage')
   ) then
     grant usage on schema public to veza_ledger_sampler, veza_ledger_oncall;
     -- generated: outbox
