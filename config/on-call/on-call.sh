@@ -19,8 +19,8 @@ accept CHECK SPAN
     Takes rows out of the alerts for a time, such as 5 days. It asks for their ids and for the reason. 0 days takes
     them back in.
 accept_backlog CHECK SPAN
-    Accepts all rows of a check that have waited for over a day, or for as long as you say, of those that fire or will
-    soon: accepted by the first day, or for less than 3 more days.
+    Accepts all rows of a check that fire, or that are accepted by the first day or for less than 3 more days. Only
+    those that have waited for over a day, or for as long as you say.
 accepted
     What is accepted now: how many rows of each check, until when, by whom, and why.
 ask payments ID, ask refunds ID
@@ -294,8 +294,9 @@ accepted() {
 select "check", count(*) as rows, to_char(min(until), 'YYYY-MM-DD HH24:MI') as "the first ends",
   to_char(max(until), 'YYYY-MM-DD HH24:MI') as "the last ends", accepted_by, why
 from ledger_metrics.accepted_now group by "check", accepted_by, why order by min(until) limit 50;
+\pset tuples_only on
 select format('Besides, until %s: all rows that were stuck on the first day, %s.',
-  to_char(until, 'YYYY-MM-DD HH24:MI'), to_char(began_at, 'YYYY-MM-DD')) as " "
+  to_char(until, 'YYYY-MM-DD HH24:MI'), to_char(began_at, 'YYYY-MM-DD'))
 from ledger_metrics.first_day where until > now();
 END
 }
@@ -353,6 +354,7 @@ locks() {
   ! _helps locks "$@" || return 0
   _ready || return
   _psql -P expanded=auto -v schema="$LEDGER_SCHEMA" <<'END'
+\echo 'Who holds a lock, or waits for one; nothing if nobody does:'
 select relation::regclass as locked, mode, granted, pid, usename, application_name,
   case when pid is null then 'prepared: ' || (
     select string_agg(gid || ' of ' || owner::text, ', ') from pg_prepared_xacts where database = current_database()
@@ -447,9 +449,9 @@ firing() {
   local answer
   ! _helps firing "$@" || return 0
   answer=$(_prometheus "ALERTS{alertname=~\"VezaLedger.+\", alertstate=\"firing\", stage=~\"|$STAGE\"}") || return
-  printf '%s' "$answer" | jq -r '[.data.result[].metric | "\(.severity)  \(.alertname)  " +
-    ([.check, .phase, .table, .state, .reason | strings] | join(", "))] | sort[]' | grep -v '^none ' ||
-    echo 'No alert fires.'
+  printf '%s' "$answer" | jq -r '[.data.result[].metric | select(.severity != "none")
+    | "\(.severity)  \(.alertname)  " + ([.check, .phase, .table, .state, .reason | strings] | join(", "))]
+    | if . == [] then "No alert fires." else sort[] end'
 }
 
 # What curl needs to ask the gateway for the path $1: the file that it reads on standard input.
@@ -605,7 +607,7 @@ why_silent() {
   if [ -z "$ready" ]; then
     echo 'PROMETHEUS DOES NOT ANSWER, so no alert can fire. Call the platform engineer now.'
   fi
-  curl -sSf -m 10 "$ALERTMANAGER_URL/-/ready" >/dev/null 2>&1 ||
+  [ -z "$ALERTMANAGER_URL" ] || curl -sSf -m 10 "$ALERTMANAGER_URL/-/ready" >/dev/null 2>&1 ||
     echo 'ALERTMANAGER DOES NOT ANSWER, so no alert reaches anybody. Call the platform engineer now.'
   if [ -n "$PUSHGATEWAY_URL" ] && ! gateway /-/ready >/dev/null 2>&1; then
     echo 'THE GATEWAY DOES NOT ANSWER. Call the platform engineer now, who restarts it: it may start empty.'
@@ -677,7 +679,8 @@ why_alerts_fail() {
   query 'increase(alertmanager_notification_requests_failed_total[1h]) > 0' 2>/dev/null
   echo 'Alerts that Prometheus could not send in the last hour, by Alertmanager:'
   query 'increase(prometheus_notifications_errors_total[1h]) > 0' 2>/dev/null
-  curl -sSf -m 10 "$ALERTMANAGER_URL/-/ready" >/dev/null 2>&1 || echo 'ALERTMANAGER DOES NOT ANSWER.'
+  [ -z "$ALERTMANAGER_URL" ] || curl -sSf -m 10 "$ALERTMANAGER_URL/-/ready" >/dev/null 2>&1 ||
+    echo 'ALERTMANAGER DOES NOT ANSWER.'
 }
 
 why_lost() {
@@ -892,5 +895,8 @@ else
   [ -z "$PGSSLROOTCERT" ] || [ -r "$PGSSLROOTCERT" ] ||
     _say "Postgres cannot be verified: $PGSSLROOTCERT is not here. For RDS, this gets it:" \
       "curl -sSfo '$PGSSLROOTCERT' https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+  for _needed in psql curl jq awk; do
+    command -v $_needed >/dev/null || _say "$_needed is missing here: install it, and trust no answer without it."
+  done
   echo 'help lists the commands.'
 fi

@@ -85,6 +85,6 @@ _on_call_try() {
     curl -sS -g -m 10 -o /dev/null -w '%{http_code}' -K - 2>&1) || true
   case $said in
     2??) printf '%s\n' "✓ $1 answers" ;;
-    *) printf '%s\n' "✗ $1 does not answer: ${said:-nothing}"; return 1 ;;
+    *) printf '%s\n' "✗ $1 does not answer: ${said%?000}"; return 1 ;;
   esac
 }

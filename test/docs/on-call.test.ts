@@ -381,6 +381,7 @@ describe("on real servers", withShell, () => {
     expect(await why({ PROMETHEUS_URL: nowhere })).toMatch(/PROMETHEUS DOES NOT ANSWER/);
     expect(await why({ PUSHGATEWAY_URL: nowhere })).toMatch(/THE GATEWAY DOES NOT ANSWER/);
     expect(await why({ ALERTMANAGER_URL: nowhere })).toMatch(/ALERTMANAGER DOES NOT ANSWER/);
+    expect(await why({ ALERTMANAGER_URL: "" })).not.toMatch(/DOES NOT ANSWER/);
     await setTick(1_000);
     expect(await why()).toMatch(/TICKS ARE IN THE LOG, AND DO NOT ARRIVE/);
     await setHost([
@@ -446,6 +447,7 @@ describe("on real servers", withShell, () => {
     expect(await run("why_lost")).toMatch(/started .*first delivery/s);
     expect(await run("why_alerts_fail")).toMatch(/Rules that fail:\nNotifications/);
     expect(await run("firing")).toBe("No alert fires.\n");
+    expect(await fail("jq() { return 127; }; firing")).toBe("");
     await setGroup(
       gateway.url,
       "veza_ledger",
