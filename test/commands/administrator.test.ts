@@ -216,17 +216,6 @@ describe.each(["master", "postgres"])("by %s", (admin) => {
     expect(await rolesLeft()).toEqual([]);
   });
 
-  it("a ledger_metrics of a commit before 1.0.0 is refused by a sentence, and stays as it is", async () => {
-    await runAs(admin, "create schema ledger_metrics; create table ledger_metrics.totals (name text)");
-    await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(
-      "ledger_metrics is of a commit before 1.0.0: take it back with that commit's roles.rollback.sql, or rename it",
-    );
-    expect(await rolesLeft()).toEqual([]);
-    expect(
-      await runAs("postgres", "select relname from pg_class where relnamespace = 'ledger_metrics'::regnamespace"),
-    ).toEqual([{ relname: "totals" }]);
-  });
-
   it("settings of our logins change no count", async () => {
     await runSqlFiles(url(admin), setUp);
     await runAs(
