@@ -483,7 +483,7 @@ describe("./setup", needsDebian, () => {
     const blocks = await Promise.all(pages.map((page) => blocksOf(page, "sh")));
     const lines = blocks.flat().flatMap((block) => block.replaceAll("\\\n", "").trimEnd().split("\n"));
     // Those of a clone and of AWS, one for the tables' owner, and one that asks a running Alertmanager.
-    const elsewhere = /^(npm|git|aws|deploy\/aws\.sh|PGOPTIONS=\S+ \S+ psql|amtool --alertmanager\.url)\b/;
+    const elsewhere = /^(npm|git|aws|deploy\/aws\.sh|psql -v schema=public|amtool --alertmanager\.url)\b/;
     const shown = lines.filter((line) => !elsewhere.test(line));
     const { host } = await readyHost();
     await host.run(
