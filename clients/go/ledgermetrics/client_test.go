@@ -94,7 +94,7 @@ func TestSendJudgesAnswers(t *testing.T) {
 
 // Another stage's receiver refuses the delivery, or has counted it there. What it says decides nothing here.
 func TestSendSaysItsStageAndTrustsNoAnswerOfAnother(t *testing.T) {
-	const refused = "veza-stage: is prod, and this receiver is of staging; nothing is counted"
+	const refused = "veza-stage: the delivery is of the stage prod, and this receiver of the stage staging"
 	for _, c := range []struct {
 		stage, body string
 		status      int
