@@ -22,7 +22,7 @@ export const acceptedFamilies: Family[] = [
 ];
 
 /** SQL: the ids that people have accepted of a check. */
-export const acceptedIds = ({ id }: Check): string =>
+const acceptedIds = ({ id }: Check): string =>
   `select id from ledger_metrics.accepted_now where "check" = '${id}'`;
 
 /** SQL: a condition: the check counted the row when the first day began, and the first day is not over. */

@@ -25,11 +25,11 @@ const outboxProblem = (schema: string, tables: readonly string[]) => `case
       end`;
 
 /** SQL: whether a schema is there, and this session may use it. */
-export const mayUse = (schema: string): string =>
+const mayUse = (schema: string): string =>
   `coalesce(has_schema_privilege(to_regnamespace('"${schema}"')::oid, 'usage'), false)`;
 
 /** Why nothing is counted where it may not. */
-export const unusable = (schema: string): Error =>
+const unusable = (schema: string): Error =>
   new Error(`LEDGER_SCHEMA: ${schema} is not there, or this role may not use it`);
 
 /**
