@@ -89,8 +89,10 @@ load_names() {
   bash -n "$names" || die "Nothing was changed: $names cannot be read. Is a quote missing, or one too many?"
   # shellcheck disable=SC2086 # A word each.
   unset $known
+  now=$names remedy='Is a quote missing, or one too many? '
   # shellcheck source=deploy/names.sh
   . "./$names"
+  now=''
   for name in $known; do eval "$name=\${$name-}"; done
   for name in $(names_in "$names" | grep -vxF "$known"); do wrong "$name" 'is not known: is it misspelt?'; done
   check_names
@@ -560,6 +562,8 @@ esac
 stage=${1-}
 [[ $command != help && $stage =~ ^[A-Za-z0-9-]+$ && $stage != drill ]] || { usage && exit 2; }
 shift
+# As in `prod look`, which would deploy.
+[[ $# = 0 || $command = deploy || $command = secret ]] || { usage && exit 2; }
 case $command in
   names) make_names ;;
   look) look ;;

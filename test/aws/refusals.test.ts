@@ -45,12 +45,26 @@ describe("names", async () => {
     expect((await clone.run("deploy/aws.sh prod")).output).toMatch(
       /Nothing was changed: names-prod\.sh cannot be read\./,
     );
+    // A quote that is missing before a comment with another one is found only when the file is read.
+    await writeFile(
+      path.join(clone.project, "names-prod.sh"),
+      "schema='public # the ledger's schema\ntimezone='UTC'\n",
+    );
+    expect((await clone.run("deploy/aws.sh prod")).output).toMatch(
+      /command not found\nStopped at: names-prod\.sh\. Is a quote missing, or one too many\?/,
+    );
     const none = await clone.run("deploy/aws.sh staging");
     expect(none).toEqual({
       exitCode: 1,
       output: "There is no names-staging.sh yet: run deploy/aws.sh names staging\n",
     });
-    for (const line of ["deploy/aws.sh", "deploy/aws.sh look", "deploy/aws.sh drill", "deploy/aws.sh a_b"])
+    for (const line of [
+      "deploy/aws.sh",
+      "deploy/aws.sh look",
+      "deploy/aws.sh drill",
+      "deploy/aws.sh a_b",
+      "deploy/aws.sh prod look",
+    ])
       expect(await clone.run(line)).toEqual({ exitCode: 2, output: expect.stringMatching(/^usage: /) });
   });
 

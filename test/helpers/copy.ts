@@ -15,7 +15,7 @@ export async function copyProject(): Promise<string> {
 
 /** Copies the project into a folder, as a clone before `npm ci`, but with what was fetched from Debian. */
 export async function copyAsCloned(folder: string): Promise<void> {
-  const left = ["node_modules", ".cache", ".git", ".serverless"];
+  const left = ["node_modules", ".cache", ".git", ".serverless", "dist"];
   const isCopied = (file: string) => !left.includes(path.relative(projectFolder, file));
   await cp(projectFolder, folder, { recursive: true, filter: isCopied });
   await symlink(path.join(projectFolder, ".cache"), path.join(folder, ".cache"));
