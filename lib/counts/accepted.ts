@@ -22,8 +22,7 @@ export const acceptedFamilies: Family[] = [
 ];
 
 /** SQL: the ids that people have accepted of a check. */
-const acceptedIds = ({ id }: Check): string =>
-  `select id from ledger_metrics.accepted_now where "check" = '${id}'`;
+const acceptedIds = ({ id }: Check): string => `select id from ledger_metrics.accepted_now where "check" = '${id}'`;
 
 /** SQL: a condition: the check counted the row when the first day began, and the first day is not over. */
 export const isOfFirstDay = ({ time, stuckAfter = "0 minutes" }: Check): string =>
