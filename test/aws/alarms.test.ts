@@ -202,36 +202,37 @@ const unsigned = [
 let sent = 0;
 const noise: Request = () => unsigned[sent++ % unsigned.length] as object;
 
-it.each([1, 2, 3, 5])("raises no alarm by noise alone, nor without traffic, in %i processes", async (count) => {
+it.each([1, 5])("raises no alarm by noise alone, nor without traffic, in %i processes", async (count) => {
   const traffic = { request: noise, from: 0, to: 240, everySeconds: 5 };
   for (const statesAfter of [await play(count, 240, traffic), await play(count, 240)]) {
     expect(new Set(statesAfter(0))).toEqual(new Set(["OK"]));
   }
 });
 
-it.each([...[1, 2, 3, 4, 5].map((count) => [count, 60] as const), [3, 300] as const, [3, 720] as const])(
-  "raises no alarm by forged requests next to deliveries, in %i processes, every %i s",
-  async (count, seconds) => {
-    const statesAfter = await play(
-      count,
-      240,
-      { request: "recorded", from: 0, to: 240, everySeconds: seconds },
-      { request: mismatched, from: 0, to: 240, everySeconds: 20 },
-      { request: noise, from: 0, to: 240, everySeconds: 30 },
-    );
-    for (const delayMs of delaysMs) expect(new Set(statesAfter(delayMs))).toEqual(new Set(["OK"]));
-  },
-);
-
-const rhythms = [5, 60, 300, 480, 600, 900, 1800];
 it.each([
-  ...rhythms.flatMap((seconds) => [1, 5].map((count) => ["by a rotation", seconds, count, mismatched])),
-  ...[5, 60, 900].flatMap((seconds) => [
-    ["by a clock 10 min late", seconds, 2, clockOff(-600)],
-    ["by a clock 10 min ahead", seconds, 2, clockOff(600)],
-  ]),
-] as const)("alarms when nothing is accepted %s, every %i s, in %i processes", async (...row) => {
-  const [, seconds, count, refused] = row as [string, number, number, Request];
+  [1, 60],
+  [5, 60],
+  [3, 720],
+])("raises no alarm by forged requests next to deliveries, in %i processes, every %i s", async (count, seconds) => {
+  const statesAfter = await play(
+    count,
+    240,
+    { request: "recorded", from: 0, to: 240, everySeconds: seconds },
+    { request: mismatched, from: 0, to: 240, everySeconds: 20 },
+    { request: noise, from: 0, to: 240, everySeconds: 30 },
+  );
+  for (const delayMs of delaysMs) expect(new Set(statesAfter(delayMs))).toEqual(new Set(["OK"]));
+});
+
+it.each([
+  ["by a rotation", 5, 1, mismatched],
+  ["by a rotation", 60, 5, mismatched],
+  ["by a rotation", 480, 1, mismatched],
+  ["by a rotation", 900, 5, mismatched],
+  ["by a rotation", 1800, 1, mismatched],
+  ["by a clock 10 min late", 60, 2, clockOff(-600)],
+  ["by a clock 10 min ahead", 900, 2, clockOff(600)],
+] as const)("alarms when nothing is accepted %s, every %i s, in %i processes", async (_, seconds, count, refused) => {
   const rhythm = seconds / 60;
   // Deliveries for an hour, then an hour or more of requests that are refused, then deliveries.
   const [refusedFrom, repairedAt] = [60 + rhythm, 60 + Math.max(60, 3 * rhythm) + rhythm];

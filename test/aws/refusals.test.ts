@@ -1,5 +1,5 @@
 // Where deploy/aws.sh stops: with a sentence, the remedy, and nothing half done.
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { names, newClone } from "../helpers/aws.ts";
@@ -16,28 +16,39 @@ describe("names", async () => {
   const clone = await newClone("prod");
   const isIn = (name: string, sentence: string) => `\n  ${name} ${sentence}`;
   it.each([
-    ["database", "", "is empty: write HOST:5432/DATABASE"],
-    ["database", "postgres://master@shop.internal:5432/ledger", "is of the wrong kind: write HOST:5432/DATABASE"],
-    ["database", "HOST:5432/DATABASE", "is still an example"],
-    ["region", "eu-west-3", "is eu-west-3, and database is in another"],
-    ["admin", "master:pass", "is of the wrong kind: write the login alone"],
-    ["schema", "views, public", "is of the wrong kind: write one schema"],
-    ["gateway", "push.internal:9091", "is of the wrong kind: write its URL"],
-    ["gateway", "https://push.example.com", "is still an example"],
-    [
-      "alarmTopicArn",
-      "arn:aws:sns:eu-west-1:210987654321:alarms",
-      "is of the wrong kind: write the ARN of an SNS topic in eu-",
-    ],
-    ["subnetIds", "subnet-0123abcd", "is still an example"],
-    ["repository", "https://github.com/OWNER/NAME/blob/main", "is still an example"],
-    ["urlAuthorizer", "iam", "is of the wrong kind: write none, aws_iam or off"],
-    ["authority", "~/own.pem", "names no file: write its whole path"],
-    ["iam", "true", "is of the wrong kind: write yes or no"],
-  ])("%s=%s %s", async (name, value, sentence) => {
-    const { exitCode, output } = await clone.fillIn({ ...filledIn, [name]: value });
-    expect([exitCode, output]).toEqual([1, expect.stringContaining(isIn(name, sentence))]);
-    expect(output).toMatch(/^Nothing was changed\. Correct these in names-prod\.sh, and run the same line again:\n/);
+    {
+      admin: ["master:pass", "is of the wrong kind: write the login alone"],
+      alarmTopicArn: [
+        "arn:aws:sns:eu-west-1:210987654321:alarms",
+        "is of the wrong kind: write the ARN of an SNS topic in",
+      ],
+      authority: ["~/own.pem", "names no file: write its whole path"],
+      database: ["", "is empty: write HOST:5432/DATABASE"],
+      gateway: ["push.internal:9091", "is of the wrong kind: write its URL"],
+      iam: ["true", "is of the wrong kind: write yes or no"],
+      repository: ["https://github.com/OWNER/NAME/blob/main", "is still an example"],
+      schema: ["views, public", "is of the wrong kind: write one schema"],
+      subnetIds: ["subnet-0123abcd", "is still an example"],
+      urlAuthorizer: ["iam", "is of the wrong kind: write none, aws_iam or off"],
+    },
+    {
+      database: ["postgres://master@shop.internal:5432/ledger", "is of the wrong kind: write HOST:5432/DATABASE"],
+      gateway: ["https://push.example.com", "is still an example"],
+    },
+    {
+      region: ["eu-west-3", "is eu-west-3, and database is in another"],
+      alarmTopicArn: [names.alarmTopicArn, "is of the wrong kind: write the ARN of an SNS topic in eu-west-3"],
+    },
+  ])("%o are named, each with its remedy", async (wrong: Record<string, string[]>) => {
+    await rm(path.join(clone.project, "names-prod.sh"), { force: true });
+    const values = Object.entries(wrong).map(([name, [value = ""]]) => [name, value]);
+    const { exitCode, output } = await clone.fillIn({ ...filledIn, ...Object.fromEntries(values) });
+    expect([exitCode, output]).toEqual([
+      1,
+      expect.stringMatching(/^Nothing was changed\. Correct these in names-prod\.sh/),
+    ]);
+    for (const [name, [, sentence = ""]] of Object.entries(wrong)) expect(output).toContain(isIn(name, sentence));
+    expect(output.match(/^ {2}\w+ is /gm)?.length).toBe(values.length - ("authority" in wrong ? 1 : 0));
   });
 
   it("that no shell can read, or that are not there", async () => {

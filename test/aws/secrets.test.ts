@@ -152,7 +152,6 @@ it("costs no tick in a rotation that changes the secret first, and Postgres late
 describe("a secret that is valid and wrong: 10 s after it was mended, all is right again, where it had", () => {
   const wrongParts: Record<string, (url: string) => string> = {
     "another port": (url) => url.replace(/:\d+\//, ":1/"),
-    "another host": (url) => url.replace("127.0.0.1", "127.0.0.2"),
     "a database that there is not": (url) => url.replace(/\w+$/, "nowhere"),
     "another database": (url) => url.replace(/\w+$/, "postgres"),
     "the login of the other function": (url) => {
@@ -167,58 +166,53 @@ describe("a secret that is valid and wrong: 10 s after it was mended, all is rig
     STAGE: "mended",
   });
 
+  const other = {
+    LEDGER_SCHEMA: () => "elsewhere",
+    PUSHGATEWAY_URL: () => "http://127.0.0.1:1",
+    WEBHOOK_SECRET: () => newSecret(),
+  };
+  const functionsOf = {
+    LEDGER_SCHEMA: ["sampler"],
+    PUSHGATEWAY_URL: ["sampler", "receiver"],
+    WEBHOOK_SECRET: ["receiver"],
+  };
   it.each([
-    ...Object.entries(wrongParts).map(([name, change]) => [name, { DATABASE_URL: change }] as const),
-    ["another schema", { LEDGER_SCHEMA: () => "elsewhere" }] as const,
-    ["another gateway", { PUSHGATEWAY_URL: () => "http://127.0.0.1:1" }] as const,
-  ])("%s, for the sampler", async (_, changes: Record<string, (text: string) => string>) => {
+    ...Object.entries(wrongParts).flatMap(([what, change]) =>
+      ["sampler", "receiver"].map((name) => [what, name, "DATABASE_URL", change] as const),
+    ),
+    ...Object.entries(other).flatMap(([key, change]) =>
+      functionsOf[key as keyof typeof other].map((name) => [`another ${key}`, name, key, change] as const),
+    ),
+  ])("%s, for the %s", async (_, name, key, change) => {
     captureLog();
-    const { samplerUrl } = await databaseForTest();
-    const good: Record<string, string> = right(samplerUrl);
-    const wrong = Object.entries(changes).map(([name, change]) => [name, change(good[name] ?? "")]);
-    const texts = { [app]: { ...good, ...Object.fromEntries(wrong) } };
-    await fakeSecretsManager(texts);
-    setEnvironment({ ...withoutSettings, SECRET_ID: app });
-    const counts = () => Promise.resolve(tick()).catch((error) => error);
-    const all = forEachCheck(() => 0);
-    expect(await counts()).not.toEqual(all);
-    texts[app] = good;
-    pass(10);
-    expect(await counts()).toEqual(all);
-  });
-
-  it.each([
-    ...Object.entries(wrongParts).map(([name, change]) => [name, { DATABASE_URL: change }] as const),
-    ["another WEBHOOK_SECRET", { WEBHOOK_SECRET: () => newSecret() }] as const,
-    ["another gateway", { PUSHGATEWAY_URL: () => "http://127.0.0.1:1" }] as const,
-  ])("%s, for the receiver", async (_, changes: Record<string, (text: string) => string>) => {
-    captureLog();
-    const { receiverUrl } = await databaseForTest();
-    const good: Record<string, string> = right(receiverUrl);
-    const wrong = Object.entries(changes).map(([name, change]) => [name, change(good[name] ?? "")]);
-    const texts = { [app]: { ...good, ...Object.fromEntries(wrong) } };
+    const { samplerUrl, receiverUrl } = await databaseForTest();
+    const good: Record<string, string> = right(name === "sampler" ? samplerUrl : receiverUrl);
+    const texts = { [app]: { ...good, [key]: change(good[key] ?? "") } };
     const fake = await fakeSecretsManager(texts);
     setEnvironment({ ...withoutSettings, SECRET_ID: app });
     const server = await serve(receiver, 0);
     onTestFinished(() => server.stop());
-    const published = { status: 200, json: { published: true } };
-    const send = () => post(server.url, good.WEBHOOK_SECRET ?? "", "[]");
-    for (const _ of ["first", "second"]) expect(await send()).not.toMatchObject(published);
+    const counts = () => Promise.resolve(tick()).catch((error) => error);
+    const run = name === "sampler" ? counts : () => post(server.url, good.WEBHOOK_SECRET ?? "", "[]");
+    const isRight = name === "sampler" ? forEachCheck(() => 0) : { status: 200, json: { published: true } };
+    for (const _ of ["first", "second"]) expect(await run()).not.toMatchObject(isRight);
     const reads = fake.reads.length;
-    expect(await send()).not.toMatchObject(published);
-    if ("WEBHOOK_SECRET" in changes) expect(fake.reads).toHaveLength(reads); // A flood reads once in 5 s.
+    expect(await run()).not.toMatchObject(isRight);
+    if (key === "WEBHOOK_SECRET") expect(fake.reads).toHaveLength(reads); // A flood reads once in 5 s.
     texts[app] = good;
     pass(10);
-    expect(await send()).toMatchObject(published);
+    expect(await run()).toMatchObject(isRight);
   });
 });
 
-describe.each([1, 2, 3])("of %i secrets", (secretCount) => {
-  it.each([
-    ["answers", undefined],
-    ["refuses", outage],
-    ["is unavailable", { __type: "InternalServiceError", message: "", status: 503 }],
-  ])("a minute of forged requests makes at most 12 reads in all, while AWS %s", async (_, failure) => {
+it.each([
+  [1, "answers", undefined],
+  [3, "answers", undefined],
+  [2, "refuses", outage],
+  [1, "is unavailable", { __type: "InternalServiceError", message: "", status: 503 }],
+])(
+  "of %i secrets, a minute of forged requests makes at most 12 reads in all, while AWS %s",
+  async (secretCount, _, failure) => {
     captureLog();
     const good = { DATABASE_URL: "postgres://u:p@h/d", PUSHGATEWAY_URL: "http://p", WEBHOOK_SECRET: newSecret() };
     const names = Array.from({ length: secretCount }, (_, index) => `${app}-${index}`);
@@ -234,8 +228,8 @@ describe.each([1, 2, 3])("of %i secrets", (secretCount) => {
     // After a failure, the requests for the other secrets are ended, and may not have arrived.
     if (failure && secretCount > 1) expect(fake.reads.length).toBeLessThanOrEqual(12);
     else expect(fake.reads).toHaveLength(12);
-  });
-});
+  },
+);
 
 it("is read again when a clock is set back, and so is a secret that was replaced", async () => {
   vi.useRealTimers();
@@ -256,7 +250,6 @@ describe("says what is wrong and what to do, and nothing of a secret, when", () 
     ["it is not there", {}, "ResourceNotFoundException: no secret of this name in this account and region"],
     ["it is not JSON", { secret: "hunter2" }, "it is not a JSON object"],
     ["it is null", { secret: null }, "it is not a JSON object"],
-    ["it is a JSON string", { secret: '"hunter2"' }, "it is not a JSON object"],
     ["it is an array", { secret: ["hunter2"] }, "it is not a JSON object"],
     ["the role may not read it", { failure: [name, "User: KMS-reader may not"] }, `${name}, IAM: the role or its `],
     ["the role may not use its key", { failure: [name, "Access to KMS is denied"] }, `${name}, KMS: the role lacks `],

@@ -37,11 +37,11 @@ const lines = await Promise.all(
     return commands.map((line) => [page, line] as const);
   }),
 );
+const { project, run } = await newClone("prod");
+await writeFile(path.join(project, "stages.yml"), "prod:\n  alarmTopicArn: none\n");
 it.each(lines.flat())("docs/%s.md: %s is a command, and no program", async (_, line) => {
   expect(line).not.toMatch(/^[({]|;|&&|\|\||<<|\b(if|for|while|until|case|function|trap|eval) /);
   // The programs of the clone know it, and stop for the names that are not there; the others are words alone.
-  const { project, run } = await newClone("prod");
-  await writeFile(path.join(project, "stages.yml"), "prod:\n  alarmTopicArn: none\n");
   const words = ["aws", "ssh", "gh"].map((name) => `${name}() { printf '<%s>' "$@"; }; export -f ${name}; `).join("");
   const { exitCode, output } = await run(`${words}${line.replaceAll("123456789012", "210987654321")}`);
   expect(output).not.toMatch(/usage:|not found|syntax error|still an example/);
