@@ -2,7 +2,7 @@
 // find first, to the Node 24 that came as a package. npm itself makes that link only from 11.7 on: the packages of both
 // platforms have a command of this name.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -11,18 +11,12 @@ const packageName = `node-${process.platform}-${process.arch}`;
 const file = `node_modules/${packageName}/bin/node`;
 const link = path.join(project, "node_modules/.bin/node");
 
-/** More than Node and its package take: npm leaves them out, or half-written, where the disk is full. */
-const neededMb = 200;
-
 /** What to do where the package's Node does not run. */
 function remedy() {
   const { optionalDependencies } = JSON.parse(readFileSync(path.join(project, "package.json"), "utf8"));
   if (!(packageName in optionalDependencies)) {
     return `there is no package of it for ${process.platform} on ${process.arch}, so install Node 24 yourself`;
   }
-  const { bavail, bsize } = statfsSync(project);
-  const leftMb = Math.floor((bavail * bsize) / 1e6);
-  if (leftMb < neededMb) return `the disk has ${leftMb} MB left, so make room for ${neededMb}, and run "npm ci" again`;
   if (existsSync(path.join(project, file))) {
     return `${file} does not start here, so run "npm ci" again, or without a current glibc install Node 24 yourself`;
   }

