@@ -33,7 +33,7 @@ const unit = [
 ].map((name) => `test/*/${name}.test.ts`);
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
-const docs = ["add-a-check", "first-commands", "release", "walk"].map((name) => `test/docs/${name}.test.ts`);
+const docs = ["add-a-check", "first-commands", "release"].map((name) => `test/docs/${name}.test.ts`);
 
 /** Tests that load a handler: its module keeps connections and secrets, so each of these has a process of its own. */
 const handlers = globSync("test/*/*.test.ts", { cwd: import.meta.dirname }).filter((file) =>

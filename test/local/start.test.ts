@@ -1,6 +1,6 @@
 // npm start: what a real demo shows and refuses, both promises by its buttons, and its end.
 import { execFile } from "node:child_process";
-import { chmod, readdir, watch, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, watch, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import postgres from "postgres";
@@ -98,6 +98,12 @@ describe("a demo, in a shell that has settings of another stage", () => {
     await oncall.end();
   });
 
+  it("is counted by the README's line for one's own ledger", async () => {
+    expect(await readFile("README.md", "utf8")).toContain("npm run doctor -- postgres://");
+    const { output } = await runScript("commands/doctor.ts", [await demo.address("Postgres")], withoutSettings).exited;
+    expect(output).toMatch(/^[!✓] stuck_orders +\d+/m);
+  });
+
   it("sends its alerts to nobody: an Alertmanager at the usual port may page people", async () => {
     const answer = await fetch(new URL("/api/v1/status/config", await demo.address("Prometheus")));
     const { data } = (await answer.json()) as { data: { yaml: string } };
@@ -140,32 +146,6 @@ describe("a demo, in a shell that has settings of another stage", () => {
       expect(stdout).toContain(`<a href="${page}docs/runbook/VezaLedgerOrphanRefunds.md">VezaLedgerOrphanRefunds</a>`);
       expect(stdout).toContain("id=&lt;img/src=x/onerror=document[`title`]=`run`&gt;");
       expect(stdout).not.toContain("<img");
-    },
-  );
-
-  it(
-    "shows in a browser pages before tickets, when a row is overdue, and an accepted row as one that does not",
-    skippedBecause(!chromium && "not on the PATH: chromium"),
-    async () => {
-      const oncall = postgres(await demo.address("Postgres"), { max: 1 });
-      await oncall.unsafe(`begin read write;
-        select * from ledger_metrics.accept('failed_transfers', '{2001}', 'known', now() + interval '1 day'); commit`);
-      await oncall.end();
-      await expect.poll(async () => (await stack()).evidence.accepted.failed_transfers).toBe(1);
-      // Of these, a new row is overdue only after 9 minutes.
-      const young = async () => {
-        const { stuck_orders: orders = [], stuck_refunds: refunds = [] } = (await stack()).rows;
-        return [...orders, ...refunds].filter(({ fires }) => !fires);
-      };
-      await expect.poll(young, { timeout: 240_000 }).not.toEqual([]);
-      const shown = await browse();
-      expect(shown).toMatch(
-        /<div class="count green">1 (?:(?!<article).)*<li class="dim">2001, 3 days: accepted<\/li>/,
-      );
-      expect(shown).toMatch(/<li class="orange">\d+, \d+ min: overdue in \d+ (s|min)<\/li>/);
-      expect([...shown.matchAll(/<article id="(\w+)"/g)].map(([, id]) => id)).toEqual(
-        ["stuck_orders", "orphan_refunds", "stuck_refunds", "failed_transfers"].concat("pending_reversals"),
-      );
     },
   );
 
