@@ -34,6 +34,15 @@ it("takes a stage's params with spaces around them", async () => {
   });
 });
 
+it("has no URL where it is off, and one that AWS guards where it is aws_iam", async () => {
+  const urlOf = async (urlAuthorizer: string) => (await deploymentOf({ urlAuthorizer })).url;
+  expect([await urlOf("off"), await urlOf("aws_iam"), await urlOf("none")]).toEqual([
+    undefined,
+    { authorizer: "aws_iam" },
+    true,
+  ]);
+});
+
 it("takes a stage with a name for AWS, and leaves drill to the drill", async () => {
   const { message } = await refusal({ region: "eu-central-1" }, "drill");
   expect(message).toBe("stage may not be drill, which docs/drill.md uses");

@@ -30,31 +30,22 @@ const key = arn("kms", "key/1234abcd-12ab-34cd-56ef-1234567890ab");
 const secret = arn("secretsmanager", "secret:veza-ledger-metrics/prod/shared-AbCdEf");
 const limit = await readPolicy("boundary");
 
-const [plain, withIam, inVpc] = await Promise.all([
+const [plain, full] = await Promise.all([
   defaultPackage(),
   packageService("prod", {
     databaseResourceId: "cluster-ABCDEFGHIJKL",
-    kmsKeyArn: key,
-    urlAuthorizer: "aws_iam",
-    permissionsBoundaryArn: boundary,
-  }),
-  packageService("prod", {
     samplerSecretId: `${secret},veza-ledger-metrics/prod/rds`,
     subnetIds: "subnet-0123abcd, subnet-4567abcd",
     securityGroupIds: "sg-0123abcd",
     kmsKeyArn: key,
     alarmTopicArn: topic,
-    urlAuthorizer: "off",
+    urlAuthorizer: "aws_iam",
     receiverConcurrency: "off",
     permissionsBoundaryArn: boundary,
     tags: { team: "payments" },
   }),
 ]);
-const variants = Object.entries({
-  plain,
-  "with IAM": withIam,
-  "in a VPC, with a key, without a URL": inVpc,
-});
+const variants = Object.entries({ "by default": plain, "with all options": full });
 
 /** The resources that this one depends on, by its texts, and theirs. */
 function neededBy(resources: Resources, id: string, found = new Set<string>()): Set<string> {
@@ -76,37 +67,28 @@ describe("the template", () => {
     expect(diagnostics).toEqual([]);
   });
 
-  it("lets each function log in by IAM as its own role alone", () => {
-    const { resources } = withIam;
-    for (const name of names) {
-      expect(roleIn(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
-      const [, login, ...secrets] = statementsOf(resources, name).slice(0, -2);
-      expect(login).toMatchObject({
-        Action: "rds-db:connect",
-        Resource: arn("rds-db", `dbuser:cluster-ABCDEFGHIJKL/veza_ledger_${name}`),
-      });
-      expect(secrets.map(({ Action }) => Action)).toEqual(["secretsmanager:GetSecretValue", "kms:Decrypt"]);
-    }
-    expect(ofType(resources, "AWS::Lambda::Url")).toMatchObject([{ AuthType: "AWS_IAM" }]);
-    expect(publicPermissions(resources)).toEqual([]);
-  });
-
-  it("takes the other options that a deployer may set", () => {
-    const { resources } = inVpc;
-    for (const name of names) {
-      expect(functionIn(inVpc, name)).toMatchObject({
+  it("takes all options that a deployer may set, and lets each function log in by IAM as its own role alone", () => {
+    const { resources } = full;
+    const samplerSecrets = [secret, arn("secretsmanager", "secret:veza-ledger-metrics/prod/rds-??????")];
+    const receiverSecrets = [arn("secretsmanager", "secret:veza-ledger-metrics/prod/receiver-??????")];
+    for (const [name, secrets] of [
+      ["sampler", samplerSecrets],
+      ["receiver", receiverSecrets],
+    ] as const) {
+      expect(functionIn(full, name)).toMatchObject({
         VpcConfig: { SubnetIds: ["subnet-0123abcd", "subnet-4567abcd"], SecurityGroupIds: ["sg-0123abcd"] },
       });
-      expect(functionIn(inVpc, name)).not.toHaveProperty("ReservedConcurrentExecutions");
+      expect(functionIn(full, name)).not.toHaveProperty("ReservedConcurrentExecutions");
       expect(roleIn(resources, name)).toMatchObject({ PermissionsBoundary: boundary });
+      expect(statementsOf(resources, name).slice(1)).toMatchObject([
+        { Action: "rds-db:connect", Resource: arn("rds-db", `dbuser:cluster-ABCDEFGHIJKL/veza_ledger_${name}`) },
+        { Action: "secretsmanager:GetSecretValue", Resource: secrets },
+        { Action: "kms:Decrypt", Resource: key },
+        { Effect: "Allow", Action: network, Resource: "*" },
+        { Effect: "Deny", Action: network, Resource: "*" },
+      ]);
     }
-    expect(statementsOf(resources, "sampler").slice(1)).toMatchObject([
-      { Resource: [secret, arn("secretsmanager", "secret:veza-ledger-metrics/prod/rds-??????")] },
-      { Action: "kms:Decrypt", Resource: key },
-      { Effect: "Allow", Action: network, Resource: "*" },
-      { Effect: "Deny", Action: network, Resource: "*" },
-    ]);
-    expect(ofType(resources, "AWS::Lambda::Url")).toEqual([]);
+    expect(ofType(resources, "AWS::Lambda::Url")).toMatchObject([{ AuthType: "AWS_IAM" }]);
     expect(publicPermissions(resources)).toEqual([]);
     for (const { AlarmActions, OKActions } of ofType(resources, "AWS::CloudWatch::Alarm")) {
       expect([AlarmActions, OKActions]).toEqual([[topic], [topic]]);
@@ -131,13 +113,13 @@ describe("the template", () => {
     for (const name of names) {
       const functionId = { sampler: "SamplerLambdaFunction", receiver: "ReceiverLambdaFunction" }[name];
       const roleId = { sampler: "SamplerRole", receiver: "ReceiverRole" }[name];
-      for (const { resources } of [plain, inVpc]) {
+      for (const { resources } of [plain, full]) {
         expect([...neededBy(resources, functionId)]).toContain(roleId);
         expect([...neededBy(resources, roleId)]).toEqual([]);
       }
       const ofNetwork = ({ resources }: Packaged) => statementsOf(resources, name).slice(-2);
       expect(ofNetwork(plain)).toEqual(
-        JSON.parse(JSON.stringify(ofNetwork(inVpc)).replaceAll(stack, `veza-ledger-metrics-${stage}`)),
+        JSON.parse(JSON.stringify(ofNetwork(full)).replaceAll(stack, `veza-ledger-metrics-${stage}`)),
       );
     }
   });
