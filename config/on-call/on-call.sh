@@ -105,7 +105,8 @@ _psql() {
     PGTZ=$LEDGER_TIMEZONE PGCONNECT_TIMEOUT=10 psql "$url" -X -q -P pager=off -P footer=off \
     -v ON_ERROR_STOP=1 -v VERBOSITY=terse -v SHOW_CONTEXT=never "$@" || code=$?
   [ "$code" != 2 ] || _say 'Postgres is away, or does not let you in: the line above says why. Is the password wrong?' \
-    'Then load this file again. Is your VPN down? If neither, call the platform engineer.'
+    'Then load this file again, or repeat the command that asked for it. Is your VPN down? If neither, call the' \
+    'platform engineer.'
   return "$code"
 }
 
