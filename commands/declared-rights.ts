@@ -19,10 +19,10 @@ export const roles = {
 export type Role = keyof typeof roles;
 const [sampler, receiver, oncall] = ["veza_ledger_sampler", "veza_ledger_receiver", "veza_ledger_oncall"] as const;
 
-export const roleNames = Object.keys(roles) as readonly Role[];
+const roleNames = Object.keys(roles) as readonly Role[];
 
 /** The logins with a role's rights: the role itself, and the clone that AWS' rotation makes of it. */
-export const loginsOf = (role: Role): string[] => [role, `${role}_clone`];
+const loginsOf = (role: Role): string[] => [role, `${role}_clone`];
 
 /** The role of this service that a login has. Undefined for a login of somebody else. */
 export const roleOf = (login: string): Role | undefined => roleNames.find((role) => loginsOf(role).includes(login));

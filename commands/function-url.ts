@@ -8,7 +8,7 @@ import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLHandler } from "
 /** More than the receiver takes. A longer body is not kept: anybody can send one, signed or not. */
 export const maxRequestBytes = 512 * 1024;
 /** All bodies that are kept at the same time: an eighth of MemoryMax of the unit in config/. */
-export const maxHeldBytes = 64 * 1024 * 1024;
+const maxHeldBytes = 64 * 1024 * 1024;
 const requestTimeoutMs = 10_000;
 export const maxHttpConnections = 512;
 

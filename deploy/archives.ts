@@ -63,7 +63,7 @@ export const bundling = {
 } satisfies BuildOptions;
 
 /** One small file per function; the AWS SDK and the Postgres driver lie next to it, and are loaded at start. */
-export const forLambda = {
+const forLambda = {
   ...bundling,
   minify: true,
   // Error names and stack traces need the names of classes and functions.

@@ -9,7 +9,7 @@ import { logIn } from "./postgres-log-in.ts";
 import type { AskWithin, LedgerScene } from "./scene.ts";
 
 /** SQL: no name leads to the application, until the transaction ends. */
-export const safeSettings = "set local search_path = pg_catalog, pg_temp;";
+const safeSettings = "set local search_path = pg_catalog, pg_temp;";
 
 /**
  * Returns how to ask on this connection until `limit`: read-only, with all digits of numbers, and with the time-outs of

@@ -18,7 +18,7 @@ export interface Delivery {
   answers: string[];
 }
 
-export const isConfirmed = ({ answers }: Delivery) => answers.some((answer) => answer.startsWith("200"));
+const isConfirmed = ({ answers }: Delivery) => answers.some((answer) => answer.startsWith("200"));
 
 const lastRun = "veza_reconciler_last_run_timestamp";
 const phaseLastRun = "veza_reconciler_phase_last_run_timestamp_seconds";

@@ -19,7 +19,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
 }
 
 /** Takes the first day's acceptances out of this database, so that old rows of a test are overdue. */
-export async function withoutFirstDay(url: string): Promise<void> {
+async function withoutFirstDay(url: string): Promise<void> {
   const sql = postgres(url, { max: 1 });
   await sql`update ledger_metrics.first_day set until = now()`;
   await sql.end();
