@@ -17,7 +17,6 @@ import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { type Notification, resultOf, setGroup, startPager } from "../helpers/monitoring.ts";
 import { needs } from "../helpers/needs.ts";
 import { done, writeOnCall } from "../helpers/on-call.ts";
-import { blocksOf } from "../helpers/pages.ts";
 import { faster, rulesPath } from "../helpers/rules.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -320,11 +319,9 @@ async function runOnCall(stage: string, command: string): Promise<void> {
   await done(file, `${waits}; ${command}`, { answers: ["yes"] });
 }
 
-/** Runs the script that the drill's page names, which takes 15 minutes to arrive. */
+/** Runs the script of the drill, which takes 15 minutes to arrive. */
 async function followDrill(): Promise<void> {
-  const printed = (await blocksOf("docs/drill.md", "sh")).find((block) => block.startsWith("PUSHGATEWAY_URL="));
-  const [, script = ""] = /^PUSHGATEWAY_URL=.* (\S+\.sh)$/m.exec(printed ?? "") ?? [];
-  const here = (await readFile(script, "utf8"))
+  const here = (await readFile("config/alertmanager/drill.sh", "utf8"))
     .replaceAll("https://push.example.com", gateway.url)
     .replace("read -r _", `sleep ${(15 * minuteMs) / 1000}`)
     .replace("sleep 120", `sleep ${(2 * minuteMs) / 1000}`);
