@@ -136,39 +136,22 @@ describe("what docs/servers-in-use.md adds", () => {
     expect(watched).toMatchObject([{ job_name: "prometheus" }, { job_name: "alertmanager" }]);
   });
 
-  it.each([
-    ["VezaLedgerAlive", ""],
-    ["VezaLedgerAlive", "prod"],
-    ["VezaLedgerAlive", "staging"],
-    ["VezaLedgerSamplerSilent", ""],
-    ["VezaLedgerStuckOrders", ""],
-    ["VezaLedgerStuckOrders", "prod"],
-    ["VezaLedgerStuckOrders", "staging"],
-    ["VezaLedgerStuckRefunds", "prod"],
-    ["Own", "prod"],
-  ])("routes %s of the stage %o to the receiver that the shipped route has for it", async (alert, stage) => {
-    const { file } = await findProgram("amtool");
+  it("is the shipped route, under names that an Alertmanager in use cannot have yet", async () => {
     const [route = ""] = (await blocksOf("docs/servers-in-use.md", "yaml")).slice(4);
-    const added = load(route) as { route: object; receivers: object[] };
-    const config = path.join(await newFolder(), "alertmanager.yml");
-    await writeFile(
-      config,
-      dump({ route: { receiver: "own", ...added.route }, receivers: [{ name: "own" }, ...added.receivers] }),
-    );
-    const severity = /StuckRefunds/.test(alert) ? "ticket" : /Alive/.test(alert) ? "none" : "page";
-    const routeOf = async (file_: string) => {
-      const args = [
-        "config",
-        "routes",
-        "test",
-        `--config.file=${file_}`,
-        `alertname=${alert}`,
-        `severity=${severity}`,
-        ...(stage ? [`stage=${stage}`] : []),
-      ];
-      return (await runProgram(file, args, {}).exited).output.match(/^\S*(own|alive|no-ping|pages|tickets)/m)?.[0];
-    };
-    const shipped = await routeOf("config/alertmanager/alertmanager.yml");
-    expect(await routeOf(config)).toBe(alert === "Own" ? "own" : `veza-ledger-${shipped}`);
+    type Config = { route: Record<string, unknown> & { routes: object[] }; receivers: { name: string }[] };
+    const added = load(route) as Config;
+    const shipped = load(await readFile("config/alertmanager/alertmanager.yml", "utf8")) as Config;
+    const named = (config: object) =>
+      JSON.parse(
+        JSON.stringify(config).replaceAll(
+          /"(receiver|name)":"(alive|no-ping|pages|tickets)"/g,
+          '"$1":"veza-ledger-$2"',
+        ),
+      );
+    const { routes, ...top } = named(shipped.route);
+    expect(added.route.routes).toEqual([{ matchers: ['alertname =~ "VezaLedger.*"'], ...top, routes }]);
+    const byName = ({ receivers }: Config) =>
+      Object.fromEntries(receivers.map((receiver) => [receiver.name, receiver]));
+    expect(byName(added)).toEqual(byName(named(shipped)));
   });
 });
