@@ -26,70 +26,64 @@ const moreMs = 200_000;
 const timeout = seconds * 1000 + moreMs + 120_000;
 const say = (line: string) => process.stdout.write(`chaos: ${line}\n`);
 
-it.each([true, false])(
-  "counts each delivery once, and no counter falls for long, whatever fails (TLS: %s)",
-  { timeout },
-  async (isTls) => {
-    say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds}`);
-    const stack = await startStack(isTls);
-    const receivers = await Promise.all(Array.from({ length: 3 }, () => startReceiver(stack)));
-    const observer = startObserver(stack);
-    const endsAt = Date.now() + seconds * 1000;
-    const isOver = () => Date.now() > endsAt && (hasProven() || Date.now() > endsAt + moreMs);
-    const ticker = startTicker(stack, isOver);
-    const senders = startSenders(stack, receivers, isOver);
-    const answersOf = () =>
-      chaos.sumOf(senders.deliveries.flatMap(({ answers }) => answers.map((answer) => ({ [answer]: 1 }))));
-    const eventsOf = () => senders.deliveries.reduce((sum, { size }) => sum + size, 0);
-    /** A run in which little happened would prove little. */
-    const hasProven = () =>
-      eventsOf() > (seconds < 150 ? 500 : 100_000) &&
-      Math.min(ticker.ticks.done, answersOf()["200 duplicate"] ?? 0) > 2;
-    const struck = await strike(stack, receivers, isOver);
-    await Promise.all([ticker.ended, senders.ended]);
+it("counts each delivery once, and no counter falls for long, whatever fails", { timeout }, async () => {
+  say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds}`);
+  const stack = await startStack();
+  const receivers = await Promise.all(Array.from({ length: 3 }, () => startReceiver(stack)));
+  const observer = startObserver(stack);
+  const endsAt = Date.now() + seconds * 1000;
+  const isOver = () => Date.now() > endsAt && (hasProven() || Date.now() > endsAt + moreMs);
+  const ticker = startTicker(stack, isOver);
+  const senders = startSenders(stack, receivers, isOver);
+  const answersOf = () =>
+    chaos.sumOf(senders.deliveries.flatMap(({ answers }) => answers.map((answer) => ({ [answer]: 1 }))));
+  const eventsOf = () => senders.deliveries.reduce((sum, { size }) => sum + size, 0);
+  /** A run in which little happened would prove little. */
+  const hasProven = () =>
+    eventsOf() > (seconds < 150 ? 500 : 100_000) && Math.min(ticker.ticks.done, answersOf()["200 duplicate"] ?? 0) > 2;
+  const struck = await strike(stack, receivers, isOver);
+  await Promise.all([ticker.ended, senders.ended]);
 
-    await endReceivers(stack, receivers);
-    expect(await ticker.tick()).toBe("done");
-    const { series, falls, scrapes } = await observer.end();
+  await endReceivers(stack, receivers);
+  expect(await ticker.tick()).toBe("done");
+  const { series, falls, scrapes } = await observer.end();
 
-    const { deliveries, longestMs } = senders;
-    const [answers, events] = [answersOf(), eventsOf()];
-    const { ticks } = ticker;
-    say(JSON.stringify({ deliveries: deliveries.length, events, answers, struck, longestMs, ticks, scrapes, falls }));
+  const { deliveries, longestMs } = senders;
+  const [answers, events] = [answersOf(), eventsOf()];
+  const { ticks } = ticker;
+  say(JSON.stringify({ deliveries: deliveries.length, events, answers, struck, longestMs, ticks, scrapes, falls }));
 
-    expect(series).toMatchObject(await chaos.expectTheRecordedCounted(stack.admin, deliveries));
-    // Only a receiver that was stopped in mid-push, and lost its lock meanwhile, may have pushed older numbers.
-    expect(falls.length).toBeLessThanOrEqual(struck["receiver stopped"] ?? 0);
-    expect(Math.max(0, ...falls)).toBeLessThan(1_000);
-    const timesRecorded = deliveries.map(({ answers }) => answers.filter((answer) => answer === "200 recorded").length);
-    expect(Math.max(...timesRecorded)).toBe(1);
-    expect(["200 recorded", "200 duplicate", "503 not confirmed", "lost", "hung up"]).toEqual(
-      expect.arrayContaining(Object.keys(answers)),
-    );
-    expect(longestMs).toBeLessThan(15_000);
-    expect(ticks.longestMs).toBeLessThan(25_000);
-    expect(stack.crashes).toEqual([]);
+  expect(series).toMatchObject(await chaos.expectTheRecordedCounted(stack.admin, deliveries));
+  // Only a receiver that was stopped in mid-push, and lost its lock meanwhile, may have pushed older numbers.
+  expect(falls.length).toBeLessThanOrEqual(struck["receiver stopped"] ?? 0);
+  expect(Math.max(0, ...falls)).toBeLessThan(1_000);
+  const timesRecorded = deliveries.map(({ answers }) => answers.filter((answer) => answer === "200 recorded").length);
+  expect(Math.max(...timesRecorded)).toBe(1);
+  expect(["200 recorded", "200 duplicate", "503 not confirmed", "lost", "hung up"]).toEqual(
+    expect.arrayContaining(Object.keys(answers)),
+  );
+  expect(longestMs).toBeLessThan(15_000);
+  expect(ticks.longestMs).toBeLessThan(25_000);
+  expect(stack.crashes).toEqual([]);
 
-    expect(Object.values(struck)).not.toContain(0);
-    expect(hasProven()).toBe(true);
-    expect(scrapes).toBeGreaterThan(2);
-  },
-);
+  expect(Object.values(struck)).not.toContain(0);
+  expect(hasProven()).toBe(true);
+  expect(scrapes).toBeGreaterThan(2);
+});
 
 type Stack = Awaited<ReturnType<typeof startStack>>;
 
-/** A real Postgres and Pushgateway, each behind a proxy, and what the functions need to know of them. */
-async function startStack(isTls: boolean) {
+/** A real Postgres and Pushgateway, each with TLS behind a proxy, and what the functions need to know of them. */
+async function startStack() {
   const certificates = await makeCertificates("IP:127.0.0.1");
   const ca = await readFile(certificates.ca, "utf8");
   const [database, gateway] = await Promise.all([restartableLedger(tlsFlags(certificates)), restartablePushgateway()]);
-  const front = isTls ? await startTlsFront(`http://127.0.0.1:${gateway.port}`, certificates) : gateway;
+  const front = await startTlsFront(`http://127.0.0.1:${gateway.port}`, certificates);
   const [toDatabase, toGateway] = await Promise.all([startProxy(database.port), startProxy(front.port)]);
   const admin = sessionOn(database);
   const secret = newSecret();
   const settingsOf = (role: "sampler" | "receiver") => {
     const settings = { ...settingsOn(toDatabase, toGateway, role), WEBHOOK_SECRET: secret, STAGE: "chaos" };
-    if (!isTls) return settings;
     const [DATABASE_URL, PUSHGATEWAY_URL] = [
       `${settings.DATABASE_URL}?sslmode=verify-full`,
       settings.PUSHGATEWAY_URL.replace("http:", "https:"),

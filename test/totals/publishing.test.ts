@@ -110,7 +110,7 @@ it("and in random orders of four callers' steps", async () => {
     fc.asyncProperty(orders, async (order) => {
       left += await run(order);
     }),
-    { numRuns: 100 },
+    { numRuns: 50 },
   );
   expect(left).toBeGreaterThan(10); // Otherwise no caller had found another caller waiting.
 });

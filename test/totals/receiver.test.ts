@@ -10,7 +10,7 @@ import { scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
-import { closedPort, tcpServer } from "../helpers/servers.ts";
+import { tcpServer } from "../helpers/servers.ts";
 import { startStopwatch } from "../helpers/stopwatch.ts";
 
 const stage = "receiver";
@@ -229,11 +229,6 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     const again = await post(server.url, secret, body, { id: "msg_1" });
     expect(again).toMatchObject({ status: 200, json: { status: "recorded" } });
   }
-
-  it("Postgres refuses the connection", async () => {
-    connectTo(closedPort);
-    await expectUnavailable(`connect ECONNREFUSED 127.0.0.1:${closedPort}`, reconnect);
-  });
 
   it("Postgres is mute, to 30 deliveries at once: most wait for a connection, and have no time of their own", async () => {
     connectTo(await tcpServer(() => {}));
