@@ -50,7 +50,6 @@ const longest = [
   "go/go-module",
   "alerts/notifications",
   "alerts/prometheus",
-  "alerts/alerts-fail",
   "alerts/alerts",
   "aws/lambda",
   "docs/without-aws",

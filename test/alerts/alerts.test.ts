@@ -57,11 +57,6 @@ it("no text of an alert has a query", () => {
   for (const { annotations } of alerts) expect(JSON.stringify(annotations)).not.toMatch(/\bquery\b/);
 });
 
-it("a ticket repeats each day and a page each hour, as the runbook says, and the ping each minute", async () => {
-  const route = await readFile("config/alertmanager/alertmanager.yml", "utf8");
-  expect(route.match(/(?<=repeat_interval: ).*/g)).toEqual(["1d", "50s", "1h"]);
-});
-
 it("a page wakes somebody on the stage prod, in a drill and without a stage, and on no other stage", async () => {
   const route = await readFile("config/alertmanager/alertmanager.yml", "utf8");
   const [, named] = /stage !~ "(.*)"/.exec(route) ?? [];

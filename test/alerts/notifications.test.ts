@@ -102,23 +102,6 @@ const all: Incident[] = [
     ],
   },
   {
-    stage: "ends_in_silence",
-    title: "a ticket ends while the sampler is silent, and so does a dead reconciler",
-    play: (minute) => ({
-      overdue: { stuck_refunds: during(minute, 5, 52) ? 2 : 0 },
-      ...(during(minute, 10, 52) && { lastSweep: 10 }),
-      ...(during(minute, 35, 52) && { away: "silent" }),
-    }),
-    receives: [
-      [7, "ticket StuckRefunds fires"],
-      [25, "ticket ReconcilerDead fires"],
-      [42, "page SamplerSilent fires"],
-      [52, "ticket ReconcilerDead ends"],
-      [62, "page SamplerSilent ends"],
-      [67, "ticket StuckRefunds ends"],
-    ],
-  },
-  {
     stage: "waits",
     title: "what waits until the morning is silenced, and still wakes somebody after a day",
     play: (minute) => ({ overdue: { stuck_refunds: during(minute, 5, 80) ? 3 : 0 } }),
@@ -364,6 +347,16 @@ it("pings a service outside for as long as ticks arrive, and says no end, which 
   expect(dead.some(({ minute }) => minute > 40)).toBe(true);
   expect(staging, "it would hide that the stages where customers pay are dead").toBeUndefined();
   expect(new Set([...dead, ...well].map(({ status }) => status))).toEqual(new Set(["firing"]));
+});
+
+it("has the counters by which a ticket tells that alerts are not delivered, or that a rule fails", async () => {
+  for (const series of [
+    'alertmanager_notification_requests_failed_total{instance!="", integration="webhook"}',
+    'prometheus_notifications_errors_total{instance!="", alertmanager!=""}',
+    'prometheus_rule_evaluation_failures_total{rule_group=~".*;veza-ledger-.*"}',
+  ]) {
+    expect(await resultOf(prometheus.url, series), series).not.toEqual([]);
+  }
 });
 
 it("leaves no alert of a retired stage behind after a day", withCurl, async () => {
