@@ -1,6 +1,5 @@
 // What the doctor counts on a ledger where nothing is installed, what it prints, and that it changes nothing.
 import { exec } from "node:child_process";
-import { readdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
@@ -11,7 +10,7 @@ import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
-import { doctorSettings, inLines } from "../helpers/doctor.ts";
+import { inLines } from "../helpers/doctor.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
 import { timeScript } from "../helpers/processes.ts";
@@ -226,79 +225,4 @@ it("writes nothing, also where the login could: its session is read-only", async
   expect(exitCode).toBe(1);
   expect(text).toContain("unknown: cannot execute INSERT in a read-only transaction");
   expect(await database.admin`select from witness`).toHaveLength(0);
-});
-
-/** What catalogues have, what functions of the looks return, and what constants are. */
-const types = [
-  "oid",
-  "integer",
-  "bigint",
-  "smallint",
-  "name",
-  "text",
-  '"char"',
-  "boolean",
-  "name[]",
-  "text[]",
-  "regclass",
-].concat(["float8", "interval", "timestamptz", "jsonb"]);
-/** Whatever the looks may call, by words before a parenthesis. */
-async function called(): Promise<string[]> {
-  const files = await Promise.all(
-    ["commands/doctor", "lib/postgres", "lib/counts"].map(async (folder) =>
-      (await readdir(folder)).map((file) => `${folder}/${file}`),
-    ),
-  );
-  const sources = await Promise.all(files.flat().map((file) => readFile(file, "utf8")));
-  return [...new Set(sources.join("").match(/\b[a-z][a-z0-9_]*(?=\()/g))];
-}
-/**
- * SQL: in public, which comes first, each operator for any two of these types, and all functions of these names: with
- * the types of Postgres' own, or each of these types where Postgres' own takes any. Each raises an error.
- */
-const traps = (names: string[]) => `
-  set local search_path = pg_catalog, pg_temp;
-  do $do$
-  declare
-    body constant text := 'language plpgsql as $$ begin raise exception ''ran as %'', current_user; end $$';
-    types constant text[] := '{${types.map((type) => JSON.stringify(type)).join()}}';
-    one record;
-  begin
-    for one in select a, b, operator from unnest(types) as a, unnest(types) as b,
-      unnest('{=,<>,<,>,<=,>=,||,-,~,!~}'::text[]) as operator
-    loop
-      execute format('create function public.%I(%s, %s) returns boolean %s', one.operator, one.a, one.b, body);
-      execute format('create operator public.%s (leftarg = %s, rightarg = %s, function = public.%1$I)', one.operator,
-        one.a, one.b);
-    end loop;
-    for one in select distinct proname, (
-          select coalesce(string_agg(case typtype when 'p' then fits else format_type(oid, null) end, ', ' order by n), '')
-          from unnest(proargtypes) with ordinality as its (type, n) join pg_type on pg_type.oid = type
-        ) as arguments
-      from pg_proc, unnest(types) as fits
-      where pronamespace = 'pg_catalog'::regnamespace and prokind = 'f' and provariadic = 0
-        and proname in (${names.map((name) => `'${name}'`).join()})
-        and not exists (select from pg_type where pg_type.oid = any (proargtypes) and typname in ('internal', 'cstring'))
-    loop
-      execute format('create function public.%I(%s) returns text %s', one.proname, one.arguments, body);
-    end loop;
-    execute format('alter database %I set search_path = public, pg_catalog', current_database());
-  end $do$`;
-
-it("runs nothing that a neighbour has made for the types of catalogues, nor does the doctor of an installation", async () => {
-  const installed = await databaseForTest();
-  const settings = doctorSettings(installed.samplerUrl);
-  for (const check of checks) {
-    await run(insertRows(check, 3));
-    await installed.admin.unsafe(insertRows(check, 3));
-  }
-  const lookAtAll = async () =>
-    [await look(url), await inProcess(doctor, ["sampler"], settings)].map(({ output }) =>
-      output.replaceAll(/, the oldest \d+ min/g, ""),
-    );
-  const before = await lookAtAll();
-  for (const { admin } of [database, installed]) await admin.unsafe(traps(await called()));
-  const after = await lookAtAll();
-  expect(after.join("")).not.toContain("ran as");
-  expect(after).toEqual(before);
 });
