@@ -1,4 +1,4 @@
-// What a ledger may have besides: amounts of many currencies (amounts.test.ts has the rest), and an outbox.
+// The outbox that a ledger may have.
 import { expect, it } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { databasePerTest } from "../helpers/database.ts";
@@ -6,22 +6,6 @@ import { captureLog } from "../helpers/log.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
-
-it("keeps to the 500 amounts of the most rows, and tells of more", async () => {
-  const log = captureLog();
-  const view = (currencies: number) => `
-    create or replace view ledger_metrics.amounts_at_risk as
-    select 'stuck_orders' as "check", currency::text as currency, 1::numeric as amount
-    from generate_series(1, ${currencies}) as currency, generate_series(1, least(currency, 2))`;
-  const amounts = async () => Object.entries(await evidenceOf(database.samplerUrl, /^amount_at_risk/));
-  await run(view(500));
-  expect(await amounts()).toHaveLength(500);
-  expect(log).toEqual([]);
-  await run(view(501));
-  const shown = await amounts();
-  expect([shown.length, shown.every(([, amount]) => amount === 2)]).toEqual([500, true]);
-  expect(log).toMatchObject([{ message: "evidence not read", of: "amounts" }]);
-});
 
 it("says how many deliveries wait in the outbox or are parked, and since when, where there is one", async () => {
   const log = captureLog();

@@ -19,16 +19,6 @@ const open = async (url: string) => {
 /** Two rows, and then an error. */
 const failing = "select 1 / (3 - n) as n from generate_series(1, 5) as n";
 
-it("asks without row-level security and JIT, in a transaction that leaves no setting on the session", async () => {
-  const { connection, ask } = await open(database.samplerUrl);
-  const settings = ["row_security", "jit", "search_path"];
-  const question = `select ${settings.map((name) => `current_setting('${name}') as ${name}`)}`;
-  await connection.sql`set row_security = on`;
-  const before = await connection.sql.unsafe(question);
-  expect(await ask(question)).toEqual([{ row_security: "off", jit: "off", search_path: "o'b, public" }]);
-  expect(await connection.sql.unsafe(question)).toEqual(before);
-});
-
 it("has no holes in an answer behind one that failed in mid-rows, whatever asks", async () => {
   const { connection, ask } = await open(database.receiverUrl);
   const fail = () => expect(connection.sql.unsafe(failing)).rejects.toThrow("division by zero");
