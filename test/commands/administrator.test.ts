@@ -218,6 +218,17 @@ it.each(["master"])("a ledger_metrics in which somebody else may create is refus
   expect(await rolesLeft()).toEqual([]);
 });
 
+it.each(["master"])("a ledger_metrics of a commit before 1.0.0 is refused, and stays, by %s", async (admin) => {
+  await runAs(admin, "create schema ledger_metrics; create table ledger_metrics.totals (name text)");
+  await expect(runSqlFiles(url(admin), setUp)).rejects.toThrow(
+    "ledger_metrics is of a commit before 1.0.0: take it back with that commit's roles.rollback.sql, or rename it",
+  );
+  expect(await rolesLeft()).toEqual([]);
+  expect(
+    await runAs("postgres", "select relname from pg_class where relnamespace = 'ledger_metrics'::regnamespace"),
+  ).toEqual([{ relname: "totals" }]);
+});
+
 it.each(["master"])("settings of our logins change no count, by %s", async (admin) => {
   await runSqlFiles(url(admin), setUp);
   await runAs(
