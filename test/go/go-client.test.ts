@@ -32,14 +32,16 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
   /** A database of its own with an outbox. */
   async function createOutbox() {
     const database = await databaseForTest();
-    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
+    const make = () => runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
+    const rollBack = () => runSqlFiles(database.adminUrl, ["clients/go/outbox.rollback.sql"]);
+    await make();
     /** The rows of the outbox for which this holds. */
     const outbox = (condition: string, columns = "") =>
       database.admin.unsafe(`select ${columns} from ledger_metrics_outbox where ${condition} order by id`);
     const goUrl = `${database.adminUrl}?sslmode=disable&application_name=reconciler`;
     const receive = (STAGE: string, WEBHOOK_SECRET: string, more: Record<string, string> = {}) =>
       startReceiver({ DATABASE_URL: database.receiverUrl, WEBHOOK_SECRET, STAGE, ...more });
-    return { ...database, goUrl, outbox, receive };
+    return { ...database, goUrl, make, rollBack, outbox, receive };
   }
 
   /** An outbox, a receiver, and what a program finds both by. */
@@ -138,6 +140,44 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     runProgram(reconciler, [], environment);
     await expect.poll(row).toEqual([{ last_error: null, tried: true, parked_at: null, sent: true }]);
     expect(await scrape("go_stage")).toMatchObject({ veza_reconciler_orphan_refunds_total: 1 });
+  });
+
+  it("takes over an outbox of 1.0.0 that was dumped and restored: all is sent, and counted once", async () => {
+    const { admin, adminUrl, make, rollBack, outbox, environment, url, secret } = await createWay("go_restored");
+    const shape = () => admin`
+      select column_name::text as is, column_default, is_nullable, data_type from information_schema.columns
+      where table_name = 'ledger_metrics_outbox'
+      union all select indexdef, null, null, null from pg_indexes where tablename = 'ledger_metrics_outbox'
+      union all select conname, null, null, null from pg_constraint where conname ~ '^ledger_metrics_outbox'
+      order by 1`;
+    const fresh = await shape();
+    await rollBack();
+    await runSqlFiles(adminUrl, ["test/go/outbox-1.0.0.sql"]);
+    await make();
+    await make();
+    expect(await shape()).toEqual(fresh);
+    // As if it were a day in 2026 still: the receiver has forgotten what is older than 14 days.
+    const shifted = ["created_at", "next_attempt_at", "claimed_until", "first_sent_at", "sent_at", "parked_at"].map(
+      (column) => `${column} = ${column} + (now() - '2026-12-01 12:30Z')`,
+    );
+    await admin.unsafe(`update ledger_metrics_outbox set ${shifted}`);
+    // Of what was claimed, the answer is lost: the receiver has counted it.
+    const [claimed] = await outbox("claimed_until is not null", "id, body");
+    expect((await post(url, secret, claimed?.body, { id: claimed?.id })).status).toBe(200);
+    await admin`update ledger_metrics_outbox set claimed_until = now() where claimed_until is not null`;
+
+    runProgram(reconciler, [], environment);
+    const notSent = () => outbox("sent_at is null", "id, parked_at is not null as parked");
+    await expect.poll(notSent).toEqual([{ id: "refund-batch-17", parked: true }]);
+    await admin`update ledger_metrics_outbox set parked_at = null, next_attempt_at = now() where parked_at is not null`;
+    await expect.poll(notSent).toEqual([]);
+    expect(await scrape("go_restored")).toMatchObject({
+      'veza_reconciler_actions_total{phase="stuck_orders"}': 2,
+      'veza_reconciler_actions_total{phase="stuck_refunds"}': 2,
+      'veza_reconciler_actions_total{phase="orphan_refunds"}': 1,
+      veza_reconciler_orphan_refunds_total: 1,
+      veza_reconciler_sweep_duration_seconds_count: 2,
+    });
   });
 
   it("counts each repair exactly once, whatever fails on the way", async () => {
