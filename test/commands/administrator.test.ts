@@ -184,6 +184,12 @@ async function leaveShop(): Promise<void> {
   for (const grantor of ["master", "postgres"]) await runAs(grantor, "revoke shop from master");
 }
 const somebodyElse = "somebody else has made the schema ledger_metrics, or may create in it";
+
+it("another administrator than the one who has installed is told so", async () => {
+  await runSqlFiles(url("postgres"), setUp);
+  await expect(runSqlFiles(url("master"), setUp)).rejects.toThrow(somebodyElse);
+});
+
 const isUntouched = async () => expect([await rolesLeft(), await isThere()]).toEqual([[], false]);
 
 it.each(["postgres"])(
