@@ -35,7 +35,7 @@ read_names() {
   for each in "${all_names[@]}"; do printf -v "example_$each" %s "${!each}"; done
   read_assignments "$names" || return
   export PGSSLMODE=verify-full PGSSLROOTCERT=$ca PGCONNECT_TIMEOUT=10 NODE_EXTRA_CA_CERTS=$ca
-  case $database in localhost:* | 127.* | "[::1]":*) PGSSLMODE=prefer ;; esac
+  case $database in localhost:* | 127.* | "[::1]":*) PGSSLMODE=disable ;; esac
 }
 
 # Sets a variable for each line NAME=value of a file, $1, and runs nothing of it. Prints each line that is none.

@@ -166,7 +166,7 @@ install_database() {
   if [ -n "$there" ] && ! fits; then
     say "Postgres has the login veza_ledger, with another password than $settings."
     say "If a host runs the service with it, run ./setup move there, and ./setup FILE here."
-    agreed "Is the password in use nowhere? Then it is changed to the one here." || return
+    agreed "Is the password in use nowhere else? Then it is changed to the one here." || return
   fi
   psql_as "$administrator" "$admin" -v schema="$schema" -v timezone="$timezone" \
     -f config/postgres/install.sql || {
@@ -278,7 +278,9 @@ open_receiver() {
   else
     say "No nginx: the reconciler is on this host, or another web server passes deliveries on."
   fi
-  WEBHOOK_SECRET=$(setting WEBHOOK_SECRET) RECEIVER_URL=$(receiver_url) bin/veza-ledger-metrics send ping && return
+  # The name's certificate may be of an authority that this system trusts, and `ca` is of Postgres.
+  WEBHOOK_SECRET=$(setting WEBHOOK_SECRET) RECEIVER_URL=$(receiver_url) NODE_USE_SYSTEM_CA=1 \
+    bin/veza-ledger-metrics send ping && return
   say "If there was no answer, the cause is in DNS, a firewall, the web server or the certificate."
   return 1
 }
@@ -303,7 +305,7 @@ write_site() {
   if [ -e "$site" ]; then
     say "Kept: $site"
     while read -r line; do
-      say "It has \`$line\`, and your names have another."
+      say "It has \`$line\`, and your names have another: correct either."
       todo+=("Let $site and your names agree on \`$line\`")
     done < <(comm -23 <(named_lines <"$site") <(site_of_names | named_lines))
     systemctl reload-or-restart nginx || return

@@ -274,13 +274,16 @@ describe("./setup", needsDebian, () => {
   it("gives nginx the name, the port and the certificate, which certbot's hook lets it read again", async () => {
     const live = "/etc/letsencrypt/live/push.example.com";
     const { ca, key, cert } = await makeCertificates("DNS:push.example.com");
+    const ofPostgres = await makeCertificates("DNS:db.example.com");
     const { host } = await readyHost({
       name: "push.example.com",
       certificate: `${live}/fullchain.pem`,
       key: `${live}/privkey.pem`,
       ca: "/etc/ssl/certs/own.pem",
     });
-    await host.write("etc/ssl/certs/own.pem", await readFile(ca, "utf8"));
+    await host.write("etc/ssl/certs/own.pem", await readFile(ofPostgres.ca, "utf8"));
+    await host.write("usr/local/share/ca-certificates/push.crt", await readFile(ca, "utf8"));
+    await host.run("update-ca-certificates");
     await host.write(`${live.slice(1)}/fullchain.pem`, await readFile(cert, "utf8"));
     await host.write(`${live.slice(1)}/privkey.pem`, await readFile(key, "utf8"), 0o600);
     await host.write("etc/hosts", "127.0.0.1 localhost push.example.com\n");
