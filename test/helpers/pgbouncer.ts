@@ -9,12 +9,12 @@ import { newFolder } from "./temporary-folder.ts";
 
 /**
  * Starts a real PgBouncer on 127.0.0.1 before the server of this connection string; it ends with the test. It keeps
- * two server connections for each login and database. `passwords` are of the logins that it lets in. Resolves to its port.
+ * so many server connections for each login and database. `passwords` are of the logins that it lets in. Resolves to its port.
  */
 export async function startPgbouncer(
   serverUrl: string,
   passwords: Record<string, string>,
-  { statsUser = "" } = {},
+  { serverConnections = 2, statsUser = "" } = {},
 ): Promise<number> {
   const { file, root } = await findProgram("pgbouncer");
   const folder = await newFolder();
@@ -33,7 +33,7 @@ unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = ${folder}/users
 pool_mode = transaction
-default_pool_size = 2
+default_pool_size = ${serverConnections}
 stats_users = ${statsUser}
 server_login_retry = 1
 `,
