@@ -504,6 +504,7 @@ edit_secret() {
   local old="$made/old.json" new="$made/new.json" id=$service/$stage/$1
   load_names region
   case " $functions " in *" $1 "*) ;; *) die "Write deploy/aws.sh secret $stage sampler, or receiver." ;; esac
+  [ "${EDITOR-}" ] || [ -t 0 ] || die 'There is no terminal for vi: write another editor into EDITOR.'
   umask 077
   read_secret "$1" >"$old"
   [ -s "$old" ] || die "There is no secret $id yet: deploy/aws.sh $stage makes it."

@@ -214,6 +214,7 @@ it("deploy/aws.sh secret stores what somebody has edited if it is a JSON object,
   const id = "veza-ledger-metrics/prod/sampler";
   expect((await edit("true")).output).toBe(`There is no secret ${id} yet: deploy/aws.sh prod makes it.\n`);
   clone.secrets[id] = '{ "STAGE": "prod" }\n';
+  expect((await edit()).output).toBe("There is no terminal for vi: write another editor into EDITOR.\n");
   expect((await edit("true", "other")).output).toBe("Write deploy/aws.sh secret prod sampler, or receiver.\n");
   expect((await edit("sed -i s/prod/shop/")).output).toMatch(
     /^version\nStored\. .* Look again: deploy\/aws\.sh look prod/,
