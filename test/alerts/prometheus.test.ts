@@ -80,6 +80,10 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
   captureLog();
   await expect.poll(ticking(names), waiting).toEqual(["VezaLedgerReconcilerDead"]); // It has never run.
 
+  // Orphans are told by the total of an hour ago, here 45 s: without one, only for as long as the first ticks took.
+  const failed_1h = () => resultOf(prometheus.url, "veza_reconciler:orphans_failed:rows_1h");
+  await expect.poll(ticking(failed_1h), waiting).toMatchObject([{ value: 0 }]);
+
   await deliver(
     { type: "reconciler.action", data: { phase: "orphan_refunds" } },
     { type: "reconciler.orphan_refund" },
