@@ -22,6 +22,8 @@ async function each(metric: "accepted_rows" | "overdue_rows"): Promise<number[]>
   const series = await evidenceOf(database.samplerUrl, new RegExp(`^${metric}`));
   return checks.map(({ id }) => series[`${metric}{check=${id}}`] ?? 0);
 }
+/** What each further check has. */
+const rest = checks.slice(4).map(() => 0);
 /** As if it had begun earlier. */
 const begin = (age: string) =>
   run(`update ledger_metrics.first_day set began_at = began_at - interval '${age}', until = until - interval '${age}'`);
@@ -35,16 +37,16 @@ it("accepts what is stuck, for 14 days: the first tick has no overdue row, and a
   await run(old);
   await install();
   expect(await each("overdue_rows")).toEqual(checks.map(() => 0));
-  expect(await each("accepted_rows")).toEqual([3_000, 1, 2, 1, 0]);
+  expect(await each("accepted_rows")).toEqual([3_000, 1, 2, 1, ...rest]);
   const ends = await evidenceOf(database.samplerUrl, /^accepted_until.*orders/);
   expect(Object.values(ends)).toEqual([expect.closeTo(Date.now() / 1_000 + 14 * 86_400, -3)]);
   await begin("2 hours"); // Instead of a wait.
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "41 minutes" }));
   await run(insertRows({ id: "orphan_refunds" }, 1, { age: "11 minutes" }));
   await run(insertRows({ id: "failed_transfers" }, 1, { age: "1 minute" }));
-  expect(await each("overdue_rows")).toEqual([1, 0, 1, 1, 0]);
+  expect(await each("overdue_rows")).toEqual([1, 0, 1, 1, ...rest]);
   await run("update ledger_metrics.first_day set until = now()"); // The administrator ends it.
-  expect(await each("overdue_rows")).toEqual([3_001, 0, 3, 1, 0]); // Two are too young.
+  expect(await each("overdue_rows")).toEqual([3_001, 0, 3, 1, ...rest]); // Two are too young.
 });
 
 it("accepts no row that was too young to count when it began, to the second, and none without a time", async () => {
