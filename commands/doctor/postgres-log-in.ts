@@ -6,7 +6,7 @@ import { isPasswordRefused } from "../../lib/postgres/last-good-login.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { connect } from "../connect.ts";
 import { Problem, type Step } from "./finding.ts";
-import { installAgain, installForIam } from "./shared-steps.ts";
+import { installAgain } from "./shared-steps.ts";
 import { tlsSteps } from "./tls.ts";
 
 /** Connects as the functions do, by this name, and logs in until `limit`. Throws a Problem with what fixes it. */
@@ -30,8 +30,10 @@ function remedyFor(error: unknown, { host, port, tls, password }: DatabaseTarget
   const code = codeOf(error);
   if (isPasswordRefused(error)) {
     // Instead of a password, it was a token. RDS takes it for a password where the login is no member of rds_iam.
-    // Not the grant itself: it would take the password of a login that another stage on this server uses.
-    if (password === undefined) return [installForIam];
+    if (password === undefined) {
+      const harm = "no login of ours may have a password in another database of the server, which this would end";
+      return [`run deploy/aws.sh STAGE again, which grants rds_iam: docs/deploy.md; ${harm}`];
+    }
     return [
       "the password is wrong, has expired, was never set, or a pooler lacks it: give the right one, or set it by " +
         "\\password in psql",
