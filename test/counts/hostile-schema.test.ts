@@ -12,7 +12,7 @@ import { oldestRowsOf } from "../../lib/counts/counted-rows.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/postgres/question.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { databaseForTest, openConnection } from "../helpers/database.ts";
+import { databaseForTest, locks, openConnection } from "../helpers/database.ts";
 import { doctorSettings } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -186,11 +186,7 @@ it("an outbox that its owner makes a view of while the sampler waits for it runs
     await neighbour.unsafe(`create view ${outboxOf} where trap(); ${grant}`);
     await swapped;
   });
-  const waits = async () => {
-    const rows = await database.admin`select from pg_locks where not granted and database =
-      (select oid from pg_database where datname = current_database())`;
-    expect(rows).toHaveLength(1);
-  };
+  const waits = async () => expect(await locks(database, "awaited")).toHaveLength(1);
   const sampling = sampleOf(database.samplerUrl);
   await Promise.race([sampling, vi.waitFor(waits, 10_000)]);
   swap();
@@ -214,6 +210,5 @@ it("a cursor that a view leaves open does not outlive the question: nobody waits
   const { outcomes } = await sampleOf(database.samplerUrl);
   expect(countsIn(outcomes, (error) => (error as Error).message)).toMatchObject({ stuck_orders: 1, stuck_refunds: 0 });
   expect(performance.now() - startedAt).toBeLessThan(30_000);
-  const held = await database.admin`select from pg_locks where relation = 'ledger_metrics.publisher'::regclass`;
-  expect(held).toEqual([]);
+  expect(await locks(database, "granted", "ledger_metrics.publisher")).toEqual([]);
 });

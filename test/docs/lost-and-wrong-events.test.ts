@@ -8,7 +8,7 @@ import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { parseEvents, tally } from "../../lib/totals/events.ts";
 import { publishTotals } from "../../lib/totals/publish.ts";
-import { databaseForFile, lend, openConnection } from "../helpers/database.ts";
+import { databaseForFile, lend, locks, openConnection } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { needs } from "../helpers/needs.ts";
 import { type Addresses, done, failed, writeOnCall } from "../helpers/on-call.ts";
@@ -126,15 +126,12 @@ describe("takeback", await needs("bash", "curl", "jq", "psql"), () => {
   it("changes nothing at once where the gateway does not delete the group, or has none", async () => {
     const before = await count("right", orphan);
     const seen: unknown[] = [];
-    const locks: unknown[] = [];
+    const held: unknown[] = [];
     const redirecting = await httpServer(async (request, response) => {
       if (request.url !== "/-/ready") seen.push([request.method, request.headers.authorization]);
       // Nobody else may publish meanwhile.
       if (request.method === "DELETE") {
-        locks.push(
-          ...(await database.admin`select mode from pg_locks where granted
-          and relation = 'ledger_metrics.publisher'::regclass and mode = 'ExclusiveLock'`),
-        );
+        held.push(...(await locks(database, "granted", "ledger_metrics.publisher")));
       }
       const shown = `push_time_seconds{instance="",job="veza_reconciler",stage="${stage}"} 1`;
       response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(`${shown}\n`);
@@ -145,7 +142,7 @@ describe("takeback", await needs("bash", "curl", "jq", "psql"), () => {
       expect((await done(gateway, command, withToken)).trim()).toMatch(/the gateway has not deleted them\.$/);
     }
     expect(seen).toEqual(["GET", "DELETE", "GET", "DELETE"].map((method) => [method, "Bearer hunter2"]));
-    expect(locks).toHaveLength(2);
+    expect(held).toEqual([{ mode: "ExclusiveLock" }, { mode: "ExclusiveLock" }]);
     await wipe(stage);
     for (const command of ["takeback right now", "drop_group"]) {
       expect(await failed(file, command, yes)).toContain("the gateway has no counters of the stage 'wrong'");

@@ -105,10 +105,17 @@ export async function lockTable(database: TestDatabase, table: string): Promise<
   return unlock;
 }
 
+/**
+ * The locks of this database, with their mode, that are granted or waited for: all, or those on the publishers' table.
+ * Other tests' databases are copies, so that their tables have the same oids: a lock's relation alone is not enough.
+ */
+export const locks = ({ admin }: TestDatabase, of: "granted" | "awaited", on = "any") => admin<{ mode: string }[]>`
+  select mode from pg_locks join pg_stat_activity using (pid)
+  where datname = current_database() and pid <> pg_backend_pid() and granted = ${of === "granted"}
+    and (${on} = 'any' or relation = to_regclass(${on}))`;
+
 /** The sessions that wait for the publishers' lock. */
-export const waitingPublishers = ({ admin }: TestDatabase) => admin`select from pg_locks
-  where relation = 'ledger_metrics.publisher'::regclass and not granted
-    and database = (select oid from pg_database where datname = current_database())`;
+export const waitingPublishers = (database: TestDatabase) => locks(database, "awaited", "ledger_metrics.publisher");
 
 /** One connection, closed when the test is finished. */
 export const openConnection = (url: string): Promise<Database> => openFor(targetOf(url));

@@ -14,6 +14,7 @@ import {
   databaseForFile,
   databaseForTest,
   lend,
+  locks,
   openConnection,
   targetOf,
   waitingPublishers,
@@ -148,9 +149,7 @@ it("writes its rows in one order, and waits for the first of them while it holds
   const rowOf = (name: string) => `select from ledger_metrics.totals where name = '${name}' for update nowait`;
   await holder.sql.unsafe(`begin; ${rowOf("a")}`);
   const waits = recordDelivery(connection.sql, delivery("second", rows));
-  await expect
-    .poll(() => database.admin`select from pg_locks where not granted and pid <> pg_backend_pid()`)
-    .toHaveLength(1);
+  await expect.poll(() => locks(database, "awaited")).toHaveLength(1);
   await other.sql.unsafe(rowOf("b")); // Refused at once where the delivery has it.
   await holder.sql.unsafe("rollback");
   expect(await waits).toBe("recorded");
@@ -277,9 +276,7 @@ it("records a delivery that comes while the first one of its stage is not commit
   const [first, second] = [await open(), await open()];
   await first.sql.unsafe(`begin; insert into ledger_metrics.stage (stage) values ('${stage}')`);
   const waits = record(second, "second").catch((error: Error) => error.message);
-  await expect
-    .poll(() => database.admin`select from pg_locks where not granted and pid <> pg_backend_pid()`)
-    .toHaveLength(1);
+  await expect.poll(() => locks(database, "awaited")).toHaveLength(1);
   await first.sql.unsafe("commit");
   expect(await waits).toBe("recorded");
 });
