@@ -200,15 +200,14 @@ it("a cursor that a view leaves open does not outlive the question: nobody waits
   await database.admin.unsafe(`
     create function kept() returns boolean language plpgsql as $$ begin
       lock table ledger_metrics.publisher in row share mode;
-      execute 'declare kept cursor with hold for select pg_sleep(60)';
+      execute 'declare kept cursor with hold for select pg_sleep(600)';
       return true; end $$;
     alter table orders rename to all_orders;
     create view orders as select * from all_orders where kept();
     ${insertRows({ id: "stuck_orders" }, 1).replace("into orders", "into all_orders")}
     grant select on orders to veza_ledger_sampler`);
-  const startedAt = performance.now();
   const { outcomes } = await sampleOf(database.samplerUrl);
+  // A commit that ran the cursor to its end, under the lock, would answer after the sample's deadline.
   expect(countsIn(outcomes, (error) => (error as Error).message)).toMatchObject({ stuck_orders: 1, stuck_refunds: 0 });
-  expect(performance.now() - startedAt).toBeLessThan(30_000);
   expect(await locks(database, "granted", "ledger_metrics.publisher")).toEqual([]);
 });
