@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import net from "node:net";
@@ -9,28 +10,28 @@ const reserved = new Map<number, Socket>();
 const alertmanagerPort = 9093;
 
 /**
- * The first port from `preferred` on that is free on 127.0.0.1, and is not Alertmanager's; with 0, any free port. Two
+ * The first port from `preferred` on that is free on 127.0.0.1, and is not Alertmanager's. With 0, one below those that
+ * the system hands out: whoever asks the system for a port while a program still starts would get that program's. Two
  * stacks that start at the same time get different ports: each is reserved, by its number in UDP, until this process
  * ends.
  */
 export async function freePort(preferred = 0): Promise<number> {
-  for (let next = 0; next < 100; next += 1) {
-    const port = preferred && preferred + next;
-    if (port === alertmanagerPort) continue;
-    const free = await ifFree(port);
-    if (free && (await reserve(free))) return free;
+  const first = preferred || randomInt(10_000, 32_000);
+  for (let port = first; port < first + 100; port += 1) {
+    if (port === alertmanagerPort || (!preferred && reserved.has(port))) continue;
+    if ((await isFree(port)) && (await reserve(port))) return port;
   }
-  throw new Error(`no free port from ${preferred} to ${preferred + 99}`);
+  throw new Error(`no free port from ${first} to ${first + 99}`);
 }
 
-async function ifFree(port: number): Promise<number | undefined> {
+async function isFree(port: number): Promise<boolean> {
   const server = net.createServer().listen(port, "127.0.0.1");
   try {
     await once(server, "listening");
-    return (server.address() as net.AddressInfo).port;
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
-    return undefined;
+    return false;
   } finally {
     server.close();
   }

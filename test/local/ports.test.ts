@@ -9,8 +9,9 @@ it("leaves a port alone that somebody listens on", async () => {
   expect(await freePort(taken)).toBeGreaterThan(taken);
 });
 
-it("gives a port to one process only, though nobody listens there yet", async () => {
+it("gives a port to one process only, and no port that the system hands out, though nobody listens there yet", async () => {
   const port = await freePort();
+  expect(port).toBeLessThan(32_768);
   expect(await freePort(port)).toBe(port); // Here, where it is reserved.
   const { output } = await runScript("test/programs/free-port.ts", [String(port)]).exited;
   expect(Number(output)).toBeGreaterThan(port);
