@@ -1,5 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -47,30 +46,24 @@ export async function startPrometheus(
 ): Promise<Running> {
   const { file, root } = await findBy(sources.prometheus, signal);
   const port = await freePort(preferredPort);
-  const folder = path.join(tmpdir(), `veza-ledger-prometheus-${randomUUID()}`);
-  // Makes the folder, and deletes it, should this process die before Prometheus runs.
-  const keeper = await supervise("tail", ["-f", "/dev/null"], { folder, keepsFolder: true });
-  try {
-    const example = await readFile(path.join(project, "config/prometheus/prometheus.yml"), "utf8");
-    const configuration = example
-      .replace("../alertmanager/ledger.yml", "ledger.yml")
-      .replace("127.0.0.1:9091", new URL(pushgatewayUrl).host)
-      .replaceAll("[127.0.0.1:9093]", alertmanagerUrl ? `[${new URL(alertmanagerUrl).host}]` : "[]")
-      .replace("127.0.0.1:9090", `127.0.0.1:${port}`)
-      .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
-    await writeFile(path.join(folder, "prometheus.yml"), configuration);
-    await writeFile(path.join(folder, "ledger.yml"), rules);
-    const args = [
-      `--web.listen-address=127.0.0.1:${port}`,
-      `--config.file=${folder}/prometheus.yml`,
-      `--storage.tsdb.path=${folder}/data`,
-      "--rules.alert.for-grace-period=1m",
-      ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
-    ];
-    return await startServer(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
-  } finally {
-    await keeper.end();
-  }
+  const folder = await mkdtemp(path.join(tmpdir(), "veza-ledger-prometheus-"));
+  const example = await readFile(path.join(project, "config/prometheus/prometheus.yml"), "utf8");
+  const configuration = example
+    .replace("../alertmanager/ledger.yml", "ledger.yml")
+    .replace("127.0.0.1:9091", new URL(pushgatewayUrl).host)
+    .replaceAll("[127.0.0.1:9093]", alertmanagerUrl ? `[${new URL(alertmanagerUrl).host}]` : "[]")
+    .replace("127.0.0.1:9090", `127.0.0.1:${port}`)
+    .replaceAll(/_interval: .*/g, `_interval: ${interval}`);
+  await writeFile(path.join(folder, "prometheus.yml"), configuration);
+  await writeFile(path.join(folder, "ledger.yml"), rules);
+  const args = [
+    `--web.listen-address=127.0.0.1:${port}`,
+    `--config.file=${folder}/prometheus.yml`,
+    `--storage.tsdb.path=${folder}/data`,
+    "--rules.alert.for-grace-period=1m",
+    ...(root ? [`--web.local-assets=${root}/usr/share/prometheus/web`] : []),
+  ];
+  return startServer(file, args, `http://127.0.0.1:${port}`, "/-/ready", { folder, signal });
 }
 
 /** Starts a server, and waits until it answers 200 to its readiness path. `folder` is deleted when it has ended. */

@@ -25,8 +25,8 @@ interface SuperviseOptions {
   /** The signal that asks this program to end. */
   endSignal?: NodeJS.Signals;
   /**
-   * Made if it is not there, and deleted when the program has ended. With `keepsFolder`, it is deleted only when this
-   * process has died before the program.
+   * Deleted when the program has ended. With `keepsFolder`, it is deleted only when this process has died before the
+   * program.
    */
   folder?: string;
   keepsFolder?: boolean;
@@ -41,7 +41,6 @@ interface SuperviseOptions {
 const supervisor = `
 end=$1 folder=$2 keeps=$3
 shift 3
-[ -z "$folder" ] || mkdir -p -m 700 "$folder" || exit
 "$@" 3<&- &
 program=$!
 trap '' PIPE
