@@ -48,7 +48,6 @@ const longest = [
   "go/go-tests",
   "go/go-client",
   "go/go-module",
-  "alerts/notifications",
   "alerts/prometheus",
   "alerts/alerts",
   "aws/lambda",

@@ -57,13 +57,6 @@ it("no text of an alert has a query", () => {
   for (const { annotations } of alerts) expect(JSON.stringify(annotations)).not.toMatch(/\bquery\b/);
 });
 
-it("a page wakes somebody on the stage prod, in a drill and without a stage, and on no other stage", async () => {
-  const route = await readFile("config/alertmanager/alertmanager.yml", "utf8");
-  const [, named] = /stage !~ "(.*)"/.exec(route) ?? [];
-  const wakes = (stage: string) => new RegExp(`^(?:${named})$`).test(stage); // As Alertmanager anchors it.
-  expect(["prod", "drill", "", "staging", "prod2"].map(wakes)).toEqual([true, true, true, false, false]);
-});
-
 it("every alert has links to the dashboard and to its own page of the runbook", () => {
   for (const { alert, annotations } of alerts) {
     expect(annotations.dashboard_url).toMatch(/^https:\/\/[^/]+\/d\/veza-ledger/);

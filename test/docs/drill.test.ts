@@ -1,4 +1,4 @@
-// config/alertmanager/drill.sh leaves no overdue row behind, however it ends. notifications.test.ts runs it to the page.
+// config/alertmanager/drill.sh leaves no overdue row behind, however it ends. prometheus.test.ts runs it to the page.
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { expect, it } from "vitest";

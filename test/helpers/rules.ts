@@ -40,16 +40,3 @@ export async function hurriedRules(): Promise<string> {
   };
   return withTimes(await readFile(rulesPath, "utf8"), (seconds, place) => hurried[place](seconds));
 }
-
-/**
- * Rules or a route (YAML) with all times shorter: a minute takes `minuteMs`, a day has `dayMinutes` of these, and a
- * sampler is silent after `silentMinutes`.
- */
-export function faster(yaml: string, minuteMs: number, dayMinutes: number, silentMinutes: number): string {
-  const minutesOf = (seconds: number, place: Place) => {
-    if (place === "number" && seconds === 180) return silentMinutes;
-    // 23 hours are as good as a day, in the rules that look back by one.
-    return seconds >= 23 * 3_600 ? (seconds / 86_400) * dayMinutes : seconds / 60;
-  };
-  return withTimes(yaml, (seconds, place) => (minutesOf(seconds, place) * minuteMs) / 1_000);
-}
