@@ -110,25 +110,31 @@ it.each([
   await vi.waitFor(look, waiting);
 });
 
-it.each(checks)("shows the count of $id once for each stage, and in blue where no row is overdue", async (check) => {
+it("says unknown of a stage that it never saw, and nothing beside that", async () => {
+  for (const { title, expr } of queriesOf("stat")) {
+    const isBeside =
+      checks.some((check) => expr === calmCount(check)) || /amount_at_risk|accepted|phase_last_run/.test(expr);
+    const unknown = isBeside ? [] : [{ labels: {}, value: -1 }];
+    expect(await resultOf(prometheus.url, expr.replaceAll("$stage", "nobody")), title).toEqual(unknown);
+  }
+});
+
+it("shows each count once for each stage, and in blue where no row is overdue", async () => {
   await push("");
   await push("prod", { count: 3, overdue: 0 });
   await push("staging", { count: 2 });
-  const { targets = [], fieldConfig } =
-    dashboard.panels.find((panel) => panel.targets?.some(({ expr }) => expr === calmCount(check))) ?? {};
-  const [inItsColor = "", inBlue = ""] = targets.map(({ expr }) => expr);
-  const shown = async (expr: string) => (await query(expr)).map(({ labels, value }) => [stageOf(labels), value]);
-  await expect
-    .poll(() => shown(inItsColor), waiting)
-    .toEqual([
-      ["", 0],
-      ["staging", 2],
-    ]);
-  await expect.poll(() => shown(inBlue), waiting).toEqual([["prod", 3]]);
-  expect(fieldConfig?.overrides).toContainEqual({
-    matcher: { id: "byFrameRefID", options: "B" },
-    properties: [{ id: "color", value: { mode: "fixed", fixedColor: "blue" } }],
-  });
+  const shown = async (expr = "") => (await query(expr)).map(({ labels, value }) => `${stageOf(labels)} ${value}`);
+  for (const check of checks) {
+    const { targets = [], fieldConfig } =
+      dashboard.panels.find((panel) => panel.targets?.some(({ expr }) => expr === calmCount(check))) ?? {};
+    const [inItsColor, inBlue] = targets;
+    await expect.poll(() => shown(inItsColor?.expr), waiting).toEqual([" 0", "staging 2"]);
+    await expect.poll(() => shown(inBlue?.expr), waiting).toEqual(["prod 3"]);
+    expect(fieldConfig?.overrides).toContainEqual({
+      matcher: { id: "byFrameRefID", options: "B" },
+      properties: [{ id: "color", value: { mode: "fixed", fixedColor: "blue" } }],
+    });
+  }
 });
 
 it("draws lines for each stage on every chart", async () => {
