@@ -117,7 +117,7 @@ it("takes a body that was built again, in another order and with other times, fo
       expect(await recordDelivery(sql, delivery(id, of(first)))).toBe("recorded");
       expect(await recordDelivery(sql, delivery(id, of(again)))).toBe("duplicate");
     }),
-    { numRuns: 200 },
+    { numRuns: 50 },
   );
 });
 
@@ -138,7 +138,7 @@ it("comes to the same totals to the last digit, and to no deadlock, in any order
       const oneByOne = await recordAll(first, connections.slice(0, 1));
       expect(await recordAll(second, connections)).toEqual(oneByOne);
     }),
-    { numRuns: 60 },
+    { numRuns: 20 },
   );
 });
 
@@ -373,15 +373,14 @@ it("leaves its publish to no publisher of another ledger on the server", async (
 });
 
 it.each([
-  ["its limit comes", 1_400, async () => {}, "test: no answer within 1400 ms", 1],
+  ["its limit comes", 1_400, async () => {}, ["test: no answer within 1400 ms"]],
   [
     "the connection, and with it the lock, is lost",
     20_000,
     async (pid: number) => void (await database.admin`select pg_terminate_backend(${pid})`),
-    "the Pushgateway: no answer within 1500 ms",
-    2,
+    ["the connection to Postgres was lost", "the Pushgateway: no answer within 1500 ms"],
   ],
-])("has no push under way any more when %s", async (_, timeoutMs, strike, message, pushes) => {
+])("has no push under way any more when %s", async (_, timeoutMs, strike, ends) => {
   const url = await gatewayTaking(() => {});
   const changes: string[] = [];
   const realFetch = globalThis.fetch;
@@ -389,7 +388,8 @@ it.each([
     if (args[1]?.method !== "PUT") return realFetch(...args);
     changes.push("started");
     // Its end takes a moment, as it may on a loaded machine.
-    return realFetch(...args).finally(() => sleep(100).then(() => changes.push("settled")));
+    const end = () => sleep(100).then(() => changes.push(args[1]?.signal?.reason.message));
+    return realFetch(...args).finally(end);
   });
   onTestFinished(() => void vi.restoreAllMocks());
 
@@ -401,8 +401,8 @@ it.each([
   const outcome = publishing.catch((error) => ({ message: error.message, changes: [...changes] }));
   await expect.poll(() => changes).toEqual(["started"]);
   await strike(row?.pid);
-  expect(await outcome).toEqual({ message, changes: Array(pushes).fill(["started", "settled"]).flat() });
-  expect(dial).toHaveBeenCalledTimes(pushes - 1);
+  expect(await outcome).toEqual({ message: ends.at(-1), changes: ends.flatMap((end) => ["started", end]) });
+  expect(dial).toHaveBeenCalledTimes(ends.length - 1);
 });
 
 it("forgets deliveries after 14 days, at most 100 with each that comes, and none that is a replay", async () => {
