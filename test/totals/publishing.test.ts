@@ -1,5 +1,6 @@
 // Callers that record and publish, step by step, in every order: recording, locking and reading, the push, the commit.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
@@ -24,6 +25,7 @@ async function settle(gates: Gates, isOver: boolean[]): Promise<void> {
   for (;;) {
     const busy = isOver.filter((over, index) => !over && !gates[index]).length;
     if (busy === 0) return;
+    await sleep(2);
     const waiting = await waitingPublishers(database);
     if (waiting.length === busy && isOver.filter((over, index) => !over && !gates[index]).length === busy) return;
   }
@@ -110,7 +112,7 @@ it("and in random orders of four callers' steps", async () => {
     fc.asyncProperty(orders, async (order) => {
       left += await run(order);
     }),
-    { numRuns: 50 },
+    { numRuns: 25 },
   );
-  expect(left).toBeGreaterThan(10); // Otherwise no caller had found another caller waiting.
+  expect(left).toBeGreaterThan(5); // Otherwise no caller had found another caller waiting.
 });

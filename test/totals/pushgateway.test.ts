@@ -25,21 +25,7 @@ describe("on a real gateway", () => {
   it("takes any name of a label's for what was pushed", async () => {
     const gateway = { url: inject("pushgatewayUrl") };
     const names = { job: "names", stage: "names" };
-    const hard = [
-      "lédger",
-      "元帳",
-      "لدجر",
-      'a"b',
-      "a\\b",
-      "a\\nb",
-      "a\nb",
-      'a"} 7',
-      "a\u2028b",
-      "a\r",
-      "a=,b",
-      "{📒}",
-      "\\",
-    ];
+    const hard = ["lédger", "元帳", "لدجر", 'a"b', "a\\nb", "a\nb", 'a"} 7', "a\u2028b\r", "a=,b", "{📒}", "\\"];
     const shownAs = async (database: string) => {
       const text = await expose([family("gauge", "veza_a", "A.")], [series("veza_a", { database }, 1)]);
       await push(gateway, names, text, limit());
@@ -150,24 +136,20 @@ describe("with a faulty gateway", () => {
     expect(await readGroup({ url }, group, limit())).toEqual({ shown: [], unread });
   });
 
-  it.each([
-    [400, false],
-    [408, true],
-    [429, true],
-    [499, false],
-    [500, true],
-    [501, false],
-    [503, true],
-  ])("says why after %i, in one line, cut short, and whether that may pass: %s", async (status, mayPass) => {
+  it("says why after a refusal, in one line, cut short, and whether that may pass", async () => {
+    let status = 0;
     const url = await httpServer((_, response) => void response.writeHead(status).end(`bad\n${"news".repeat(99)}`));
-    const error = await push({ url }, group, metrics, limit()).catch((reason) => reason);
-    expect(error).toMatchObject({ status, message: `the Pushgateway answered ${status}: bad ${"news".repeat(49)}` });
-    expect(isTransient(error)).toBe(mayPass);
-    const unread = `the Pushgateway answered ${status}: no /metrics`;
-    const reading = readGroup({ url }, group, limit());
-    // A page that may come another time is waited for. Without a page there is nothing to compare.
-    if (mayPass) await expect(reading).rejects.toThrow(unread);
-    else expect(await reading).toEqual({ shown: [], unread });
+    for (status of [400, 408, 429, 499, 500, 501, 503]) {
+      const mayPass = [408, 429, 500, 503].includes(status);
+      const error = await push({ url }, group, metrics, limit()).catch((reason) => reason);
+      expect(error).toMatchObject({ status, message: `the Pushgateway answered ${status}: bad ${"news".repeat(49)}` });
+      expect(isTransient(error)).toBe(mayPass);
+      const unread = `the Pushgateway answered ${status}: no /metrics`;
+      const reading = readGroup({ url }, group, limit());
+      // A page that may come another time is waited for. Without a page there is nothing to compare.
+      if (mayPass) await expect(reading).rejects.toThrow(unread);
+      else expect(await reading).toEqual({ shown: [], unread });
+    }
   });
 });
 
@@ -212,15 +194,14 @@ describe("of a page, takes the series of its group alone,", () => {
         const pieces = [...ends, bytes.length].map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
         expect(read(pieces)).toEqual(ofStage);
       }),
-      { numRuns: 500 },
+      { numRuns: 100 },
     );
   });
 
-  it("and keeps no more than a line, also of 600 MB without a line's end, which no text can hold", () => {
-    const { shown, take } = collectGroup(group);
-    const piece = Buffer.alloc(8 * 1024 * 1024, "v");
-    for (let bytes = 0; bytes < 600e6; bytes += piece.length) take(piece);
-    take(Buffer.from(`\n${page}`));
-    expect(shown).toEqual(ofStage);
+  it("and keeps at most 4 KiB of a line without an end, whatever its size", () => {
+    const [start, end] = line('job="veza_reconciler",stage="prod",long="…"', "5").split("…") as [string, string];
+    const [long, ...others] = read([start, ...Array(9).fill("x".repeat(1_000)), end, page]);
+    expect(others).toEqual(ofStage);
+    expect(long?.labels.long?.length).toBeLessThan(4_096);
   });
 });

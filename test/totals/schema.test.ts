@@ -32,7 +32,7 @@ describe("says of a body what the receiver says of it:", () => {
 
   const orphanAt = (time: unknown) => ({ ...orphan, timestamp: time });
   const agree = (body: unknown) => expect({ body, is: isTaken(body) }).toEqual({ body, is: matches(body) });
-  const settings = { numRuns: 2_000 };
+  const settings = { numRuns: 1_000 };
 
   it("any time in the ways that it is written, when it exists, and the receiver reads that time", () => {
     const pad = (value: number, length = 2) => String(value).padStart(length, "0");
