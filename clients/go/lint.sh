@@ -18,5 +18,5 @@ if ! staticcheck=$(cd test && go tool -n staticcheck 2>&1); then
 fi
 staticcheck=$(printf '%s\n' "$staticcheck" | tail -n 1)
 for folder in . test example; do
-  (cd "$folder" && "$staticcheck" ./...)
+  (cd "$folder" && go vet ./... && "$staticcheck" ./...)
 done

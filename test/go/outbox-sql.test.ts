@@ -70,25 +70,19 @@ it("is taken away by its rollback, but not with deliveries that are not counted,
   expect(await admin`select from pg_class where relname like 'ledger_metrics_outbox%'`).toHaveLength(1);
 });
 
-it.each([
-  ["next", "sent_at is null and parked_at is null"],
-  ["parked", "parked_at is not null"],
-])("has a partial index, %s, by which its rows are counted", async (index, condition) => {
-  const { admin } = await createOutbox();
-  await admin.unsafe(`insert into ledger_metrics_outbox (id, body, sent_at)
-    select 'sent-' || n, '[]', now() from generate_series(1, 20000) n;
-    analyze ledger_metrics_outbox`);
-  const count = `explain select count(*), min(created_at) from ledger_metrics_outbox where ${condition}`;
-  expect(JSON.stringify(await admin.unsafe(count))).toContain(`ledger_metrics_outbox_${index}`);
-});
+/** The SQL that a file of the client has under a name. */
+async function sqlIn(file: string) {
+  const source = await readFile(`clients/go/ledgermetrics/${file}`, "utf8");
+  const part = (name: string) => new RegExp(`${name}(?: =)? \`([^\`]*)\``).exec(source)?.[1] ?? "";
+  return { source, part };
+}
 
 it("claims by the index alone, without sorting what waits", async () => {
   const { admin } = await createOutbox();
   await admin.unsafe(`insert into ledger_metrics_outbox (id, body, attempts)
     select 'row-' || n, '[]', n % 3 from generate_series(1, 20000) n;
     analyze ledger_metrics_outbox`);
-  const source = await readFile("clients/go/ledgermetrics/send.go", "utf8");
-  const part = (name: string) => new RegExp(`${name}(?: =)? \`([^\`]*)\``).exec(source)?.[1] ?? "";
+  const { source, part } = await sqlIn("send.go");
   const orders = [...source.matchAll(/claim\w+SQL = claimBeginSQL \+ `([^`]*)` \+\s*(newestSQL)?/g)];
   expect(orders).toHaveLength(3);
   for (const [, which = "", newest] of orders) {
@@ -99,15 +93,21 @@ it("claims by the index alone, without sorting what waits", async () => {
   }
 });
 
-it("purges by an index, without reading the ids of one's own that stay for a year", async () => {
+it("counts and purges by an index, without reading the ids of one's own that stay for a year", async () => {
   const { admin } = await createOutbox();
   await admin.unsafe(`insert into ledger_metrics_outbox (id, body, sent_at)
     select 'evt-order-' || n, '[]', now() - interval '15 days' from generate_series(1, 20000) n;
     insert into ledger_metrics_outbox (id, body, sent_at) values
       ('evt-' || gen_random_uuid(), '[]', now() - interval '15 days'), ('old', '[]', now() - interval '366 days');
     analyze ledger_metrics_outbox`);
-  const source = await readFile("clients/go/ledgermetrics/purge.go", "utf8");
-  const part = (name: string) => new RegExp(`${name} = \`([^\`]*)\``).exec(source)?.[1] ?? "";
+  for (const [index, condition] of [
+    ["next", "sent_at is null and parked_at is null"],
+    ["parked", "parked_at is not null"],
+  ]) {
+    const count = `explain select count(*), min(created_at) from ledger_metrics_outbox where ${condition}`;
+    expect(JSON.stringify(await admin.unsafe(count))).toContain(`ledger_metrics_outbox_${index}`);
+  }
+  const { source, part } = await sqlIn("purge.go");
   const conditions = [...source.matchAll(/purgeBeginSQL \+\s*`([^`]*)` \+ purgeEndSQL/g)];
   expect(conditions).toHaveLength(2);
   for (const [, condition = ""] of conditions) {

@@ -10,7 +10,7 @@ import { needs, skippedBecause } from "./needs.ts";
 
 export const clientFolder = path.resolve("clients/go");
 export const testFolder = path.join(clientFolder, "test");
-export const exampleFolder = path.join(clientFolder, "example");
+const exampleFolder = path.join(clientFolder, "example");
 
 /**
  * The race detector needs a compiler for C, with the headers of its library. All that compiles gets the same flag, since
