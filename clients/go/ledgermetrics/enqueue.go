@@ -117,26 +117,21 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 	if tx == nil {
 		return false, fmt.Errorf("%w: delivery %s: the transaction is nil", ErrInvalid, id)
 	}
-	// Not "do update", which would lock an existing row for as long as the repair takes. Both queries aggregate, because
-	// a missing row would be another error with each driver.
-	var inserted int
-	if err := each(ctx, tx, into(&inserted), `
-		with inserted as (
-			insert into public.ledger_metrics_outbox (id, body) values ($1, $2)
-			on conflict (id) do nothing returning id
-		) select count(*) from inserted`, id, body); err != nil {
+	// Not "do update", which would lock an existing row for as long as the repair takes.
+	if err := each(ctx, tx, func(*sql.Rows) error { isNew = true; return nil }, `
+		insert into public.ledger_metrics_outbox (id, body) values ($1, $2)
+		on conflict (id) do nothing returning id`, id, body); err != nil {
 		return false, notEnqueued(tx, id, err)
 	}
-	if inserted == 1 {
+	if isNew {
 		return true, nil
 	}
 	var found string
-	if err := each(ctx, tx, into(&found), `
-		select coalesce(max(body), '') from public.ledger_metrics_outbox where id = $1`, id); err != nil {
+	if err := each(ctx, tx, func(rows *sql.Rows) error { return rows.Scan(&found) }, `
+		select body from public.ledger_metrics_outbox where id = $1`, id); err != nil {
 		return false, notEnqueued(tx, id, err)
 	}
-	// Else it was purged right now, after it was counted.
-	if found != "" && addedBy(found) != addedBy(body) {
+	if addedBy(found) != addedBy(body) {
 		return false, fmt.Errorf("%w: delivery %s has %s, and was given %s", ErrIDTaken, id, inWords(found), inWords(body))
 	}
 	return false, nil
@@ -158,9 +153,4 @@ func randomID() string {
 		panic(err) // Go 1.24 and later do the same.
 	}
 	return "evt-" + hex.EncodeToString(bits)
-}
-
-// into returns a function that scans a row.
-func into(values ...any) func(*sql.Rows) error {
-	return func(rows *sql.Rows) error { return rows.Scan(values...) }
 }
