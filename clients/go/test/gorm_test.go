@@ -1,11 +1,9 @@
 package test
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -153,7 +151,7 @@ func TestGormCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 
 			pool, err := db.DB()
 			must(nil, err)
-			client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
+			client := answering(t, recorded)
 			drain(t, ledgermetrics.NewOutbox(pool, client), ledgermetrics.Drained{Counted: 5})
 		})
 	}
@@ -174,22 +172,6 @@ func TestGormOutsideOfATransactionIsAnError(t *testing.T) {
 		}
 		expect(t, plain, paidAndEnqueued, `(": ")`)
 	}
-}
-
-func TestGormWithADeadContextWritesNothing(t *testing.T) {
-	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
-	dead, die := context.WithCancel(ctx)
-	err := db.WithContext(dead).Transaction(func(tx *gorm.DB) error {
-		if err := repairBy(tx, 1); err != nil {
-			return err
-		}
-		die()
-		return ledgermetrics.EnqueueGorm(dead, tx.Statement.ConnPool, action)
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	expect(t, plain, paidAndEnqueued, `(": ")`)
 }
 
 // Two serializable transactions read the same order and then write it. Postgres refuses the second, and Retry repeats it.

@@ -78,35 +78,6 @@ func TestInTxReturnsTheErrorOfItsCommit(t *testing.T) {
 	expect(t, db, "select count(*) from ledger_metrics_outbox", "(1)")
 }
 
-// The error of an id that was used for other work rolls the work back, and says what both add.
-func TestInTxTakesWorkUnderAnIDOfItsOwn(t *testing.T) {
-	db := open(t)
-	withRepairs(t, db)
-	repair := func(number int, events ...ledgermetrics.Event) (isNew bool, err error) {
-		err = ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
-			if _, err := tx.Exec("insert into repairs values ($1)", number); err != nil {
-				return nil, err
-			}
-			isNew, err = ledgermetrics.EnqueueAs(ctx, tx, "batch", events...)
-			return nil, err
-		})
-		return isNew, err
-	}
-	if isNew, err := repair(1, ledgermetrics.OrphanRefund()); err != nil || !isNew {
-		t.Error(isNew, err)
-	}
-	if isNew, err := repair(2, ledgermetrics.OrphanRefund()); err != nil || isNew {
-		t.Error(isNew, err)
-	}
-	isNew, err := repair(3, ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund())
-	if isNew || !errors.Is(err, ledgermetrics.ErrIDTaken) || !strings.HasSuffix(err.Error(),
-		"delivery batch has 1 orphan refund, and was given 2 orphan refunds") {
-		t.Error(isNew, err)
-	}
-	expect(t, db, "select id from repairs order by id", "(1) (2)")
-	expect(t, db, "select id from ledger_metrics_outbox", "(batch)")
-}
-
 // Six workers each raise one counter in serializable transactions, all at the same time.
 func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 	db := open(t)

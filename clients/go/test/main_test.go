@@ -153,6 +153,12 @@ func insert(t testing.TB, db *sql.DB, id, body string) {
 	run(t, db, "insert into ledger_metrics_outbox (id, body) values ($1, $2)", id, body)
 }
 
+// insertMany puts so many deliveries without events into the outbox: row-1, row-2 and so on.
+func insertMany(t testing.TB, db *sql.DB, count int) {
+	t.Helper()
+	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, $1::int) as n", count)
+}
+
 // serve returns the address of a receiver that answers as a test needs it, like proxies, load balancers and Lambda too.
 // The real receiver is in test/go/go-client.test.ts.
 func serve(t testing.TB, handler http.HandlerFunc) string {
@@ -176,12 +182,25 @@ func answering(t testing.TB, handler http.HandlerFunc) *ledgermetrics.Client {
 	return client
 }
 
+// outboxOf returns the outbox in this database, with such a client.
+func outboxOf(t testing.TB, db *sql.DB, handler http.HandlerFunc) *ledgermetrics.Outbox {
+	t.Helper()
+	return ledgermetrics.NewOutbox(db, answering(t, handler))
+}
+
 func answer(w http.ResponseWriter, status int, body string) {
 	w.WriteHeader(status)
 	io.WriteString(w, body)
 }
 
-func recorded(w http.ResponseWriter) { answer(w, 200, `{"status":"recorded","published":true}`) }
+func recorded(w http.ResponseWriter, _ *http.Request) {
+	answer(w, 200, `{"status":"recorded","published":true}`)
+}
+
+// refused answers what another delivery under the same id gets.
+func refused(w http.ResponseWriter) {
+	answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
+}
 
 // hang answers nothing until the client has gone.
 func hang(r *http.Request) { <-r.Context().Done() }

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"net/http"
 	"testing"
 
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
@@ -19,14 +18,13 @@ func TestPurgeDeletesIdsOfChanceAfterTwoWeeksAndOthersAfterAYearAFewAtATime(t *t
 		('waiting', '[]', null, null, now() - interval '30 days'),
 		('parked', '[]', null, now() - interval '30 days', now() - interval '30 days')`)
 	// A process purges once a minute, so each Drain is of another one.
-	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
 	for _, want := range []string{"(505)", "(5)"} {
-		if _, err := ledgermetrics.NewOutbox(db, client).Drain(ctx); err != nil {
+		if _, err := outboxOf(t, db, recorded).Drain(ctx); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, db, "select count(*) from ledger_metrics_outbox", want)
 	}
-	outbox := ledgermetrics.NewOutbox(db, client)
+	outbox := outboxOf(t, db, recorded)
 	drain(t, outbox, ledgermetrics.Drained{})
 	run(t, db, "update ledger_metrics_outbox set sent_at = now() - interval '15 days' where id like 'evt-0%'")
 	drain(t, outbox, ledgermetrics.Drained{}) // Within the same minute.
@@ -43,7 +41,6 @@ func TestPurgeWaitsForNoRowThatSomebodyElseHasLocked(t *testing.T) {
 	if _, err := tx.Exec("select from ledger_metrics_outbox where id = 'locked' for update"); err != nil {
 		t.Fatal(err)
 	}
-	client := answering(t, func(w http.ResponseWriter, r *http.Request) { recorded(w) })
-	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{})
+	drain(t, outboxOf(t, db, recorded), ledgermetrics.Drained{})
 	expect(t, db, "select id from ledger_metrics_outbox", "(locked)")
 }

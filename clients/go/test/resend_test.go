@@ -26,12 +26,12 @@ func TestResendSinceSendsAgainWhatMayBeLost(t *testing.T) {
 	run(t, db, "update ledger_metrics_outbox set claimed_until = now() + interval '1 minute' where id = 'claimed'")
 	var mutex sync.Mutex
 	var sent []string
-	outbox := ledgermetrics.NewOutbox(db, answering(t, func(w http.ResponseWriter, r *http.Request) {
+	outbox := outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
 		mutex.Lock()
 		sent = append(sent, idOf(r))
 		mutex.Unlock()
 		answer(w, 200, `{"status":"duplicate","published":true}`)
-	}))
+	})
 	drain(t, outbox, ledgermetrics.Drained{Counted: 1})
 	if count, err := outbox.ResendSince(ctx, time.Now().Add(-5*time.Hour)); err != nil || count != 4 {
 		t.Errorf("%d, %v", count, err)
