@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import net from "node:net";
-import { tmpdir } from "node:os";
+import os, { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
@@ -11,7 +11,6 @@ import { demoSecret } from "../commands/demo-secret.ts";
 import { createDemoLedger } from "../local/demo-ledger.ts";
 import { startPostgres } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
-import { describeMachine } from "./machine.ts";
 
 // npm run bench: what a tick and a delivery cost: round trips to Postgres, and time, CPU and memory. Linux only: it
 // reads /proc.
@@ -97,7 +96,10 @@ try {
   started.unshift(server);
   await createDemoLedger(server.superuserUrl);
   const sql = postgres(server.superuserUrl, { max: 1 });
-  console.log(`${await describeMachine(sql)}\n`);
+  const [shown] = await sql`show server_version`;
+  const [processor, ...others] = os.cpus();
+  const cpu = `${1 + others.length} x ${processor?.model}, ${os.arch()}`;
+  console.log(`${cpu}, Node ${process.version}, PostgreSQL ${shown?.server_version}\n`);
   await sql.end();
   const near = server.superuserUrl.replace("postgres:postgres@", "veza_ledger:local@");
   const far = await startLink(near);
