@@ -1,5 +1,6 @@
 // What each command says to a call that it does not understand.
 import { expect, it } from "vitest";
+import { parsePort } from "../../commands/address.ts";
 import { run as doctor } from "../../commands/doctor.ts";
 import { run as send } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
@@ -32,4 +33,11 @@ it.each<[Name, string[], string]>([
   expect(said).toContain(problem);
   expect(usage).toBeDefined();
   expect(output).not.toContain("hunter2");
+});
+
+it("reads a port, and no other text", () => {
+  expect(["1", "65535"].map(parsePort)).toEqual([1, 65_535]);
+  for (const text of ["", "0", "65536", "80.5", "notaport", "0x50"]) {
+    expect(() => parsePort(text)).toThrow("PORT must be a number from 1 to 65535");
+  }
 });

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
+import { networkInterfaces } from "node:os";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { serve } from "../../commands/function-url.ts";
 
@@ -63,6 +64,14 @@ it("takes one request of a connection at a time", async () => {
 it("keeps no more than 512 KiB of a body, and does not wait for the rest", async () => {
   expect(await begin(" ".repeat(512 * 1024 + 1))).toBe(413);
   expect(await send(" ".repeat(512 * 1024))).toBe(200);
+});
+
+it("listens on an address of IPv6", async ({ skip }) => {
+  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
+  skip(!own.includes("::1"), "this machine has no IPv6");
+  const server = await serve(handle, 0, undefined, "::1");
+  onTestFinished(() => server.stop());
+  expect([server.url, await send("{}", server.url)]).toEqual([expect.stringMatching(/^http:\/\/\[::1\]:/), 200]);
 });
 
 it("answers 502 where the handler fails", async () => {

@@ -2,7 +2,6 @@
 import { once } from "node:events";
 import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import http from "node:http";
-import { networkInterfaces } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, inject, it } from "vitest";
@@ -41,7 +40,8 @@ const end = async ({ child, exited }: Program) => {
 };
 
 it("ticks at once, counts a delivery, and answers any other request as on Lambda, but for its health", async () => {
-  const { program, url, stage } = await startServing();
+  const { program, url, stage } = await startServing({ HOST: "127.0.0.2" });
+  await expect(fetch(url.replace("127.0.0.2", "127.0.0.1"))).rejects.toThrow();
   await program.printed(/"message":"tick"/);
   const at = new Date().toISOString();
   const body = JSON.stringify({ type: "reconciler.orphan_refund", timestamp: at });
@@ -112,8 +112,6 @@ it("lets the request and the tick that are under way end at SIGTERM, takes no ot
 
 it.each([
   ["no secret", { ...empty }, [], 1, "WEBHOOK_SECRET is missing"],
-  ["no port", { ...empty, WEBHOOK_SECRET: secret, PORT: "notaport" }, [], 1, "PORT must be a number from 1 to 65535"],
-  ["a port too high", { ...empty, WEBHOOK_SECRET: secret, PORT: "65536" }, [], 1, "PORT must be a number from 1"],
   ["a name for its address", { ...empty, WEBHOOK_SECRET: secret, HOST: "laptop" }, [], 1, "HOST must be an IP address"],
   ["an address elsewhere", { ...empty, WEBHOOK_SECRET: secret, HOST: "192.0.2.1" }, [], 1, "has no address 192.0.2.1"],
   ["an argument", { ...empty, WEBHOOK_SECRET: secret }, ["--every=5"], 2, "usage: npm run serve"],
@@ -131,17 +129,6 @@ it("says what to do where the port is taken", async () => {
   const { exitCode, output } = await runScript("commands/serve.ts", [], settings).exited;
   const message = `127.0.0.1:${PORT} is taken: end what listens there, or set PORT to a free port\n`;
   expect([exitCode, output]).toEqual([1, message]);
-});
-
-it.for(["127.0.0.2", "::1"])("listens on the address %s of HOST, and there alone", async (HOST, { skip }) => {
-  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
-  skip(HOST === "::1" && !own.includes(HOST), "this machine has no IPv6");
-  const { program, url } = await startServing({ HOST });
-  const at = (host: string) => fetch(Object.assign(new URL("-/healthy", url), { hostname: host }));
-  expect(new URL(url).hostname).toBe(HOST.includes(":") ? `[${HOST}]` : HOST);
-  expect((await at(new URL(url).hostname)).status).toBe(200);
-  await expect(at("127.0.0.1")).rejects.toThrow();
-  expect(await end(program)).toBe(0);
 });
 
 it("needs production packages alone, and so do the commands of its page", async () => {
