@@ -9,7 +9,7 @@ import { run as doctor } from "../../commands/doctor.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { databaseForTest, databasePerTest, lockTable, targetOf } from "../helpers/database.ts";
+import { databaseForTest, databasePerTest, targetOf } from "../helpers/database.ts";
 import { inLines } from "../helpers/doctor.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -76,9 +76,10 @@ it("says how many rows are overdue on the first day, which the installation acce
   expect((await look(oncallUrl)).text).not.toContain("the first day");
 });
 
-it("names what makes a count doubtful: a status that no check knows, and a table in another schema", async () => {
+it("names what makes a count doubtful: a status that no check knows, a column and a table that are elsewhere", async () => {
   await run(`
     insert into orders (status, hyperswitch_payment_id) values ('requires_capture', 'pay');
+    alter table seller_transfers rename status to state;
     create schema "O-b" authorization first_look; alter table refunds set schema "O-b"`);
   const elsewhere = await look(url);
   expect(elsewhere.exitCode).toBe(1);
@@ -88,7 +89,9 @@ it("names what makes a count doubtful: a status that no check knows, and a table
   expect(elsewhere.text).toMatch(/^! stuck_orders 0 /m);
   expect(elsewhere.text).toMatch(/^! status of orders neither watched nor known to be settled: 'requires_capture' 1/m);
   expect(elsewhere.text).toMatch(/^! table refunds it is in "O-b", and LEDGER_SCHEMA is public/m);
+  expect(elsewhere.text).toContain("columns of seller_transfers there is no status, but state");
 
+  await run("alter table seller_transfers rename state to status");
   const others = tables.filter((table) => table !== "refunds");
   await run(others.map((table) => `alter table ${table} set schema "O-b";`).join(""));
   const named = await look(url, "--schema", "O-b", "--settled", "requires_capture");
@@ -118,21 +121,12 @@ it("says of an oldest row whose time is still to come that it is in the future",
   expect(count(Date.now() / 1000 - 3_600)).toBe("2, the oldest 60 min old");
 });
 
-it("waits for no lock", async () => {
-  await lockTable(database, "orders");
-  const locked = await look(url);
-  expect(locked.exitCode).toBe(1);
-  expect(locked.text).toMatch(/^✗ stuck_orders unknown: canceling statement due to lock timeout$/m);
-  expect(locked.text).toMatch(/^! stuck_refunds 0 /m);
-});
-
-it("says so within 30 s when the link dies: refused, reset or silent, at the log-in, a count or a look", async () => {
+it("says so within 30 s when the link dies: reset or silent, at the log-in, a count or a look", async () => {
   const [logIn, count, look] = ["SCRAM-SHA-256", `row_security_active('"public".refunds')`, "explain select count"];
   const silence = (proxy: TcpProxy) => void proxy.mute(60_000);
   await Promise.all(
     (
       [
-        [logIn, "FIN", (proxy) => proxy.cut(false)],
         [logIn, "silence", silence],
         [count, "RST", (proxy) => proxy.cut(true)],
         [look, "silence", silence],
@@ -172,40 +166,19 @@ it("says what to do about a URL that cannot be read, and about a wrong password,
   expect((await look("postgres://me:x@127.0.0.1:1/x")).text).toMatch(/check host and port in the URL/);
 });
 
-it("prints the grants that are missing, to a login that has to be quoted", async () => {
-  await run(`create schema veza; create role "Read-Only" login password 's3c/ret#'`);
+it("prints the grants that are missing in the schema that is named, to a login that has to be quoted", async () => {
+  await run(`create role "Read-Only" login password 's3c/ret#'; create schema veza`);
   onTestFinished(async () => void (await run('drop owned by "Read-Only"; drop role "Read-Only"')));
-  for (const table of tables) await run(`alter table ${table} set schema veza`);
+  for (const table of tables) await run(`create view veza.${table} as table public.${table}`);
   const stranger = database.adminUrl.replace("postgres:postgres@", "Read-Only@");
   const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, stranger, "--schema", "veza");
   const { exitCode, output } = await lookAsStranger();
   expect(exitCode).toBe(1);
+  expect(output).toMatch(/^✗ stuck_orders +unknown: permission denied for schema veza$/m);
   const [, grant = ""] = /^ {2}→ as a superuser: (grant .*)/m.exec(output) ?? [];
   await run(grant);
-  expect(await lookAsStranger()).toMatchObject({ exitCode: 0 });
-});
-
-it("tells the columns that a table has instead", async () => {
-  await run("alter table orders rename status to state; alter table orders rename hyperswitch_payment_id to payment");
-  const { exitCode, text } = await look(url);
-  expect(exitCode).toBe(1);
-  expect(text).toContain("there is no status, hyperswitch_payment_id, but state, payment");
-});
-
-it("counts in the schema that is named, and nowhere else", async () => {
-  await run(`create schema veza_ledger_views; create view veza_ledger_views.orders as table orders;
-    create view veza_ledger_views.refunds as table refunds;
-    create view veza_ledger_views.seller_transfers as table seller_transfers`);
-  const behind = () => look(url, "--schema", "veza_ledger_views");
-  const refused = await behind();
-  expect([refused.exitCode, refused.text]).toEqual([
-    1,
-    expect.stringMatching(/^✗ stuck_orders unknown: permission denied for schema veza_ledger_views$/m),
-  ]);
-  await run(`grant usage on schema veza_ledger_views to first_look;
-    grant select on all tables in schema veza_ledger_views to first_look`);
-  const { exitCode, text } = await behind();
-  expect([exitCode, text.match(/there is another one/)]).toEqual([0, null]);
+  const granted = await lookAsStranger();
+  expect([granted.exitCode, granted.text.match(/there is another one/)]).toEqual([0, null]);
 });
 
 it("ends quietly when its pipe is closed", async () => {
