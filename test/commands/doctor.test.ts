@@ -10,16 +10,17 @@ import { lookAtIndexOf } from "../../commands/doctor/index-of.ts";
 import { lookAtServer } from "../../commands/doctor/server.ts";
 import { lookAtStatus } from "../../commands/doctor/status.ts";
 import { lookAtUnwatched } from "../../commands/doctor/unwatched.ts";
+import { run as command } from "../../commands/doctor.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
-import { startReplica } from "../chaos/servers.ts";
+import { inProcess } from "../helpers/commands.ts";
 import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
 import { doctor, doctorSettings, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
+import { withoutSettings } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { insertRows } from "../helpers/models.ts";
 import { blocksOf } from "../helpers/pages.ts";
-import { runProgram } from "../helpers/processes.ts";
 import { startProxy, type TcpProxy } from "../helpers/proxy.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 import { fakeSecretsManager } from "../helpers/secrets.ts";
@@ -66,28 +67,30 @@ it("prints one line for each look, and takes back what it has written", async ()
   expect(await database.admin`select from ledger_metrics.deliveries`).toHaveLength(0);
 });
 
-it("lets people on call look in the sampler's place, where they may read the totals and not lock them", async () => {
-  await run("alter role veza_ledger_oncall password 'oncall'");
-  const DATABASE_URL = database.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
-  const { exitCode, lines } = await doctor(["sampler"], { DATABASE_URL });
-  expect([exitCode, lines]).toEqual([0, expect.arrayContaining(["✓ totals ledger_metrics is there, and readable"])]);
-});
-
-it("has an exit code for a doubt, by --strict, unless somebody has settled it", async () => {
+it("says in its last line and, by --strict, in its exit code whether one can go on, also to people on call", async () => {
   await run(`${rowsOfEveryKind} insert into orders (status) values ('requires_capture')`);
   await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
-  const exitCodeOf = async (...args: string[]) => (await doctor(args, { DATABASE_URL: database.samplerUrl })).exitCode;
-  expect(await exitCodeOf("sampler")).toBe(0);
-  expect(await exitCodeOf("sampler", "--strict")).toBe(3);
-  expect(await exitCodeOf("sampler", "--strict", "--known", "time of orders")).toBe(3);
-  expect(await exitCodeOf("sampler", "--strict", "--known", "time of orders,status of orders")).toBe(0);
-  expect(await exitCodeOf("sampler", "--strict", "--settled", "requires_capture")).toBe(0);
-  const stranger = database.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
   await run("alter role veza_ledger_oncall password 'oncall'");
-  expect(await exitCodeOf(stranger)).toBe(0);
-  expect(await exitCodeOf(stranger, "--strict")).toBe(3);
+  const onCall = database.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
+  const look = (args: string[], DATABASE_URL = database.samplerUrl) => doctor(args, { DATABASE_URL });
+  const codeOf = async (...args: string[]) => (await look(["sampler", "--strict", ...args])).exitCode;
+  const doubtful = "Nothing is wrong. Doubtful: status of orders.";
+  expect(await look(["sampler"])).toMatchObject({ exitCode: 0, summary: doubtful });
+  expect(await codeOf()).toBe(3);
+  expect(await codeOf("--known", "time of orders")).toBe(3);
+  expect(await codeOf("--known", "time of orders,status of orders")).toBe(0);
+  const settled = ["sampler", "--strict", "--settled", "requires_capture"];
+  expect(await look(settled)).toMatchObject({ exitCode: 0, summary: "Nothing is wrong." });
+  // In the sampler's place, they may read the totals, and not lock them.
+  const theirs = await look(["sampler"], onCall);
+  expect([theirs.exitCode, theirs.lines]).toEqual([
+    0,
+    expect.arrayContaining(["✓ totals ledger_metrics is there, and readable"]),
+  ]);
+  expect((await look([onCall, "--strict"])).exitCode).toBe(3);
   await run("alter table refunds rename to gone"); // What is wrong is more than a doubt.
-  expect(await exitCodeOf("sampler", "--strict")).toBe(1);
+  const summary = "Wrong: table refunds, counts. Apply what the lines with → say, and look again.";
+  expect(await look(["sampler", "--strict"])).toMatchObject({ exitCode: 1, summary });
 });
 
 it("doubts many orders that no check watches, until the page's views name a second provider's ids", async () => {
@@ -117,12 +120,8 @@ it("doubts many orders that no check watches, until the page's views name a seco
 
 it("prints all statements of a tick to paste, without any settings, and they count what it counts", async () => {
   for (const [index, check] of checks.entries()) await run(insertRows(check, index + 1));
-  const program = runProgram("npm", ["run", "--silent", "doctor", "--", "sampler", "--sql"], {
-    DATABASE_URL: undefined,
-    PUSHGATEWAY_URL: undefined,
-  });
-  await program.exited;
-  expect(program.child.exitCode).toBe(0);
+  const { exitCode, output } = await inProcess(command, ["sampler", "--sql"], withoutSettings);
+  expect(exitCode).toBe(0);
   await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
   await runSqlFiles(database.adminUrl, setUp);
   // Each check has an accepted row, of which the tick asks in its second round trip.
@@ -132,12 +131,10 @@ it("prints all statements of a tick to paste, without any settings, and they cou
   }
   await run("update ledger_metrics.first_day set until = now() + interval '1 day'");
   const sampler = postgres(database.samplerUrl, { max: 1 });
-  const answers = (await sampler.unsafe(program.output())) as unknown as { count: string }[][];
+  const answers = (await sampler.unsafe(output)) as unknown as { count: string }[][];
   const asked = await askAsTick(sampler);
   await sampler.end();
-  for (const question of asked) {
-    expect(program.output()).toContain(question);
-  }
+  for (const question of asked) expect(output).toContain(question);
   expect(answers.filter(([row]) => row && "hides_rows" in row)).toEqual(
     checks.map((_, index) => [expect.objectContaining({ count: `${index + 1}`, hides_rows: false })]),
   );
@@ -173,18 +170,14 @@ it("says once that its connection was lost, and goes on to the gateway", async (
   expect(lines.at(-1)).toMatch(/^✓ Pushgateway /);
 });
 
-it("tells a replica from the primary, on which alone is counted and published", async () => {
-  const { exitCode, ill, remedies } = await doctor(["sampler"], { DATABASE_URL: await startReplica() });
-  expect(exitCode).toBe(1);
-  expect(ill.filter((line) => line.startsWith("✗"))).toEqual(["✗ server a replica, where nothing counts"]);
-  expect(remedies).toContain("name the primary in DATABASE_URL");
-});
-
-it("sees a clock of Postgres with which the sampler would not count, also where floats show no digits", async () => {
+it("sees a replica, and a clock of Postgres with which the sampler would not count, also where floats show no digits", async () => {
   const { database: name } = targetOf(database.adminUrl);
   await run(`alter role veza_ledger_sampler in database ${name} set extra_float_digits = -15`);
   const scene = sceneOf(await openConnection(database.samplerUrl));
   expect(await lookAtServer(scene)).toMatchObject({ mark: "✓", found: "the primary" });
+  const ask = (question: string) => scene.ask(question.replace("pg_is_in_recovery()", "true"));
+  const found = "a replica, where nothing counts";
+  expect(await lookAtServer({ ask })).toMatchObject({ mark: "✗", found, remedy: ["name the primary in DATABASE_URL"] });
   vi.useFakeTimers({ toFake: ["Date"] });
   onTestFinished(() => void vi.useRealTimers());
   const now = Date.now();
@@ -298,15 +291,4 @@ describe("of a gateway", () => {
       await expect.poll(page).not.toContain("veza_ledger_doctor"); // A Pushgateway deletes after its answer.
     }
   });
-});
-
-it("says in its last line whether one can go on", async () => {
-  await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
-  await run(rowsOfEveryKind);
-  const summaryOf = async () => (await doctor(["sampler"], { DATABASE_URL: database.samplerUrl })).summary;
-  expect(await summaryOf()).toBe("Nothing is wrong.");
-  await run("insert into orders (status) values ('requires_capture')");
-  expect(await summaryOf()).toMatch(/^Nothing is wrong\. Doubtful: status of orders\.$/);
-  await run("alter table refunds rename to gone");
-  expect(await summaryOf()).toBe("Wrong: table refunds, counts. Apply what the lines with → say, and look again.");
 });

@@ -4,6 +4,7 @@ import postgres from "postgres";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificates, tlsFlags } from "./certificates.ts";
+import { copyingFiles } from "./template.ts";
 
 type Run = (statements: string, login?: string, database?: string) => Promise<unknown>;
 
@@ -56,7 +57,11 @@ export async function startAsOnRds() {
     runAt(urlOf(login, database, "require"), statements, { ssl: { rejectUnauthorized: false } });
   await fill(run);
   await runSqlFiles(urlOf("veza_app", "ledger", "require"), ["local/ledger.sql"]);
+  const sql = postgres(server.superuserUrl, { max: 1 });
+  const copying = await copyingFiles(sql).finally(() => sql.end());
   return {
+    /** The option of `create database` with a template. */
+    copying,
     /** `host:port`. */
     address,
     /** A connection string, with the certificate verified as the tests' settings for RDS have it. */

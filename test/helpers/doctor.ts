@@ -62,8 +62,8 @@ export async function doctor(role: string[], settings: Record<string, string | u
     summary: output.split("\n").at(-1),
     lines,
     ill: ill.map(({ line }) => line),
-    steps: ill[0]?.steps ?? [],
     remedies,
+    findings,
   };
 }
 
