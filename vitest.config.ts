@@ -52,10 +52,8 @@ const longest = [
   "alerts/alerts",
   "aws/lambda",
   "docs/without-aws",
-  "commands/looks",
   "chaos/chaos",
   "aws/steps",
-  "commands/ledgers",
   "local/start",
 ];
 /** Starts these files first, then those that took longest in the last run. */
