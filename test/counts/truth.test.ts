@@ -19,7 +19,10 @@ const seed = Number(process.env.TRUTH_SEED ?? Math.floor(Math.random() * 2 ** 31
 const say = (line: string) => process.stdout.write(`truth: ${line}\n`);
 
 type Table = Model["table"];
-const models = checks.map((check) => ({ id: check.id, ...modelOf(check) }));
+const models = checks.map((check) => {
+  const { id, overdueAfter = "0 minutes" } = check;
+  return { ...modelOf(check), id, overdueAfterMinutes: Number.parseInt(overdueAfter, 10) }; // 0: at any age.
+});
 const tables = Object.keys(providerIds) as Table[];
 /** An object with this value for each table. */
 const ofTables = <T>(get: () => T) => Object.fromEntries(tables.map((table) => [table, get()])) as Record<Table, T>;
@@ -27,7 +30,9 @@ const unique = <T>(values: T[]): T[] => [...new Set(values)];
 const timesOf = (table: Table) => unique(models.filter((model) => model.table === table).map(({ time }) => time));
 const idOf = (table: Table) => providerIds[table] ?? "id";
 const watched = unique(models.map(({ status }) => status));
-const thresholds = unique(models.flatMap(({ stuckAfterMinutes = [] }) => stuckAfterMinutes));
+const thresholds = unique(
+  models.flatMap(({ stuckAfterMinutes = 0, overdueAfterMinutes }) => [stuckAfterMinutes, overdueAfterMinutes]),
+).filter((minutes) => minutes > 0);
 
 const zones = ["UTC", "Europe/Paris", "America/New_York", "America/St_Johns", "Asia/Kathmandu", "Pacific/Auckland"];
 const statuses = unique([...watched, "PENDING", "pending ", "paid", "failed"]);
@@ -129,12 +134,17 @@ function written(time: Time, timeType: string, now: number, { writer }: Ledger) 
   return { text: textOf(kept), at: others.length > 0 ? undefined : read };
 }
 
-type Expected = { count: number; oldest: number | undefined } | { failure: RegExp };
+type Expected = { count: number; overdue: number; oldest: number | undefined } | { failure: RegExp };
 type ReadRow = { status: string; id: string | null } & Record<Model["time"], number | null>;
 
 /** What a check has to say of a ledger. */
-function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>, now: number): Expected {
-  const { table, status, hasProviderId, time, stuckAfterMinutes } = model;
+function expectedOf(
+  model: (typeof models)[number],
+  given: Ledger,
+  rows: Record<Table, ReadRow[]>,
+  now: number,
+): Expected {
+  const { table, status, hasProviderId, time, stuckAfterMinutes, overdueAfterMinutes } = model;
   const { kind, timeType, fault, statusType, idType } = given[table];
   const cannotRead = { "time dropped": "42703", "time revoked": "42501" }[fault as string];
   // Of several reasons, the first that Postgres finds. A view reads with its owner's rights.
@@ -160,7 +170,8 @@ function expectedOf(model: Model, given: Ledger, rows: Record<Table, ReadRow[]>,
   const times = counted.map((row) => row[time]).filter((at) => at !== null && Number.isFinite(at)) as number[];
   const isUnknown = cannotRead || noTimes.includes(timeType) || times.length === 0;
   const oldest = isUnknown ? undefined : Math.max(1e6, Math.min(...times)); // In microseconds; 0 would mean "none".
-  return { count: counted.length, oldest: counted.length === 0 ? 0 : oldest };
+  const overdue = overdueAfterMinutes === 0 ? counted : counted.filter((row) => isStale(row, overdueAfterMinutes));
+  return { count: counted.length, overdue: overdue.length, oldest: counted.length === 0 ? 0 : oldest };
 }
 
 const database = await createDatabase();
@@ -269,9 +280,10 @@ it("counts what a model counts, on random ledgers", { timeout: 300_000 + seconds
         set local enable_seqscan = ${given.hasIndexes ? "off" : "on"}`);
       const outcomes = await sample();
       expect(outcomes).toHaveLength(checks.length);
-      for (const outcome of outcomes) {
-        const { id } = outcome.check;
-        const wanted = expectedOf(modelOf(outcome.check), given, rows, now);
+      for (const model of models) {
+        const { id } = model;
+        const outcome = outcomes.find(({ check }) => check.id === id) as Outcome;
+        const wanted = expectedOf(model, given, rows, now);
         figures.gauges += 1;
         if ("failure" in wanted) {
           const { code, message } = ("error" in outcome ? outcome.error : {}) as { code?: string; message?: string };
@@ -280,7 +292,7 @@ it("counts what a model counts, on random ledgers", { timeout: 300_000 + seconds
           continue;
         }
         if ("error" in outcome) throw outcome.error;
-        expect(outcome.count, id).toBe(wanted.count);
+        expect([outcome.count, outcome.overdue], id).toEqual([wanted.count, wanted.overdue]);
         const tolerance = clock?.has_floats ? 1e-5 : 2e-6;
         if (wanted.oldest === undefined) expect(outcome.oldestSeconds, id).toBeUndefined();
         else expect(Math.abs(Number(outcome.oldestSeconds) - wanted.oldest / 1e6), id).toBeLessThan(tolerance);
