@@ -35,7 +35,9 @@ async function ends(): Promise<Record<string, number>> {
 const about = (seconds: number) => expect.closeTo(seconds, -2);
 const day = 86_400;
 
-it.each(checks)("of $id: as many as it counts, and the others that are overdue, while they run", async (check) => {
+// Of a check whose rows are overdue later than they count, and of one whose rows are at once.
+const both = checks.filter(({ id }) => id === "stuck_orders" || id === "failed_transfers");
+it.each(both)("of $id: as many as it counts, and the others that are overdue, while they run", async (check) => {
   const { id, table } = check;
   expect(await ofAccepted()).toEqual({});
   await run(insertRows(check, 1, { age: "5 days" }));
