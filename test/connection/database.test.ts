@@ -106,7 +106,7 @@ describe("with TLS", () => {
   const open = (port?: number) => openWith("unverified", port);
 
   it("raises nothing that nobody hears when it is closed, right behind a write or at any other moment", async () => {
-    for (let round = 0; round < 60; round += 1) {
+    for (let round = 0; round < 15; round += 1) {
       const connection = await open();
       const asked = Array.from({ length: 5 }, () => connection.sql`select pg_sleep(0.01), repeat('x', 20000)`);
       const answers = Promise.allSettled(asked);
@@ -118,28 +118,29 @@ describe("with TLS", () => {
     expect(uncaught).toEqual([]);
   });
 
-  it.each<[Tls, string, (socket: net.Socket) => unknown, string | RegExp, number]>([
-    ["off", "says nothing", () => {}, "Postgres: no answer within 1000 ms", 1_900],
-    ["off", "hangs up during start-up", whenAsked(hangUp), "Postgres hung up during start-up", 900],
-    ["off", "resets the connection during start-up", whenAsked(reset), "ECONNRESET", 900],
-    ["unverified", "hangs up before start-up", hangUp, "Postgres hung up during start-up", 900],
-    ["unverified", "falls silent", whenAsked((socket) => socket.write("S")), "no answer within 1000 ms", 1_900],
-    ["unverified", "agrees, and hangs up", whenAsked((socket) => socket.end("S")), /hung up|before secure TLS/, 900],
-  ])(
-    "dials once, rejects in time and lets go of its socket when, TLS %s, the server %s",
-    async (tls, _, treat, reason, limitMs) => {
+  it("dials once, rejects by itself and lets go of its socket, whatever the server does", async () => {
+    const late = `Postgres: no answer within ${dialTimeoutMs} ms`;
+    const cases: [Tls, treat: (socket: net.Socket) => unknown, reason: string | RegExp][] = [
+      ["off", () => {}, "CONNECT_TIMEOUT"],
+      ["off", whenAsked(hangUp), "Postgres hung up during start-up"],
+      ["off", whenAsked(reset), "ECONNRESET"],
+      ["unverified", () => {}, late],
+      ["unverified", hangUp, "Postgres hung up during start-up"],
+      ["unverified", whenAsked((socket) => socket.write("S")), late],
+      ["unverified", whenAsked((socket) => socket.end("S")), /hung up|before secure TLS/],
+    ];
+    const dial = async ([tls, treat, reason]: (typeof cases)[number]) => {
       const sockets: net.Socket[] = [];
       const port = await tcpServer((socket) => {
         sockets.push(socket.resume());
         treat(socket);
       });
-      const dialling = connect(async () => targetWith(tls, port), "test", deadlineFor("Postgres", 1_000));
-      const { error, ms } = await timed(dialling);
-      expect(error.message).toMatch(reason);
-      expect(ms).toBeLessThan(limitMs);
+      const dialling = connect(async () => targetWith(tls, port), "test", deadlineFor("the deadline", 20_000));
+      await expect.soft(dialling, `TLS ${tls}: ${reason}`).rejects.toThrow(reason);
       await expect.poll(() => sockets.map(({ closed }) => closed)).toEqual([true]);
-    },
-  );
+    };
+    await Promise.all(cases.map(dial));
+  });
 
   it("rejects what has no answer yet when it is closed, and leaves no session", async () => {
     const connection = await open();
@@ -179,10 +180,10 @@ describe("with TLS", () => {
 
   it("survives its loss at any moment of a transaction", async () => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
-    for (let round = 0; round < 100; round += 1) {
+    for (let round = 0; round < 40; round += 1) {
       const connection = await open(port);
       const transactions = withDeadline(connection, deadlineFor("test", 60_000), async (sql) => {
-        setTimeout(() => cut(round % 4 < 2), (round % 20) / 4);
+        setTimeout(() => cut(round % 4 < 2), (round % 10) / 2);
         for (;;) {
           await sql.unsafe("begin; select 1");
           if (round % 2) await new Promise(setImmediate);
