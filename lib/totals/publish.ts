@@ -45,7 +45,6 @@ const beginLocked = `${beginPublishing}
     if not exists (select ${locks} and not granted) then ${lockPublisher}; end if;
   end $$;\n`;
 
-/** The totals are JSON: a role's extra_float_digits could round a float8, and its counter would be held. */
 const readTotals = `
   select (select stage from ledger_metrics.stage) as stage,
     exists (select ${locks} and granted and pid = pg_backend_pid()) as "isLocked", (
