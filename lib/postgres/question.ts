@@ -42,8 +42,6 @@ export interface Evidence {
   question: string;
   /** What a row of the answer says. */
   seriesIn(row: Row): Measured[];
-  /** Why a part of the answer shows in no series, for the log; undefined where all shows. */
-  leftOut?(rows: Row[]): string | undefined;
 }
 
 /** Asks a question that may fail: resolves to undefined then, with a warning in the log. */
@@ -59,14 +57,12 @@ export async function read(ask: Ask, of: string, question: string): Promise<Row[
 /** Asks for evidence, pipelined. Never rejects: what cannot be measured is absent, and what it is about is `unread`. */
 export async function measure(ask: Ask, all: Evidence[]): Promise<{ evidence: Series[]; unread: string[] }> {
   const unread: string[] = [];
-  const measured = async ({ of, question, seriesIn, leftOut }: Evidence) => {
+  const measured = async ({ of, question, seriesIn }: Evidence) => {
     const rows = await read(ask, of, question);
     if (!rows) {
       unread.push(of);
       return [];
     }
-    const reason = leftOut?.(rows);
-    if (reason) log("warn", "evidence not read", { of, reason });
     return rows.flatMap(seriesIn);
   };
   const answers = await Promise.all(all.map(measured));

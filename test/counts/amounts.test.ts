@@ -94,18 +94,14 @@ it("are taken back with the rest, and their role", async () => {
   for (const login of ["sampler", "receiver"]) await run(`alter role veza_ledger_${login} password '${login}'`);
 });
 
-it("shows 500 amounts at most, those of the most rows, and says so once", async () => {
-  const log = captureLog();
+it("shows 500 amounts at most, those of the most rows", async () => {
   const orders = (from: number) => `
     insert into orders (status, hyperswitch_payment_id, created_at, currency)
     select 'pending', 'pay', now() - interval '1 hour', 'C' || n from generate_series(${from}, 502) as n;`;
   await run(orders(1) + orders(3));
   await runFile();
   const shown = Object.keys(await amounts());
-  expect(shown).toHaveLength(500);
-  expect(shown.filter((name) => /currency=C[12]}/.test(name))).toEqual([]);
-  const reason = "over 500 amounts: those of the fewest rows are absent";
-  expect(log).toEqual([{ level: "warn", message: "evidence not read", of: "amounts", reason }]);
+  expect([shown.length, shown.filter((name) => /currency=C[12]}/.test(name))]).toEqual([500, []]);
 });
 
 it("shows an amount without a currency, together with that of an empty one", async () => {
