@@ -128,37 +128,17 @@ it("cost a tick nothing once they were accepted over 90 days ago, however many t
   expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([3, 0]);
 });
 
-it.each([
-  [
-    "bigint",
-    ["9223372036854775807"],
-    ["0", "+", " "]
-      .map((before) => `${before}9223372036854775807`)
-      .concat("9223372036854775807 ", "9223372036854775808", "x", ""),
-  ],
-  [
-    "uuid using 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid",
-    ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"],
-    [
-      "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
-      "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}",
-      "a0eebc999c0b4ef8bb6d6bb9bd380a11",
-      "x",
-    ],
-  ],
-  ["text using 'Ä 1'", ["Ä 1"], ["ä 1", "Ä 1 ", ""]],
-])(
-  "by an id of the type %s are rows whose id is written so, and what is no id accepts none",
-  async (type, [id], others) => {
-    await run(`${insertRows({ id: "stuck_orders" }, 1, { age: "2 days" })} alter table orders alter id drop identity;
-    update orders set id = 9223372036854775807; alter table orders alter id type ${type}`);
-    for (const other of others) await accept("stuck_orders", other);
-    expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([0, 1]);
+it("by an id are rows whose id is written so, and what is no id accepts none", async () => {
+  await run(`${insertRows({ id: "stuck_orders" }, 1, { age: "2 days" })} alter table orders alter id drop identity;
+    alter table orders alter id type uuid using 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'`);
+  for (const id of ["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc999c0b4ef8bb6d6bb9bd380a11", "x", ""]) {
     await accept("stuck_orders", id);
-    expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([1, 0]);
-    expect(log).toEqual([]);
-  },
-);
+  }
+  expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([0, 1]);
+  await accept("stuck_orders", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
+  expect((await ofAccepted()).stuck_orders?.slice(0, 2)).toEqual([1, 0]);
+  expect(log).toEqual([]);
+});
 
 it("are none where the table is missing, or may not be read", async () => {
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "2 days" }));
@@ -200,40 +180,29 @@ it("are none of those without an id, whose time is read in UTC where it has no z
   expect(await ofAccepted()).toEqual({ stuck_orders: [0, 1, Infinity] });
 });
 
-it("are accepted by people on call, who set no time of it and change nothing, and are refused by a sentence", async () => {
-  await run("alter role veza_ledger_oncall password 'oncall'");
+it("are accepted by people on call, who are named, set no time of it and change nothing", async () => {
   const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
   onTestFinished(() => oncall.end());
-  const row = { check: "'stuck_orders'", id: "'1'", until: "now() + interval '89 days'", why: "'known'" };
-  const insert = (values: Record<string, string>) =>
-    oncall.unsafe(`begin read write; insert into ledger_metrics.accepted (${Object.keys(values).map((name) => `"${name}"`)})
-      values (${Object.values(values)}); commit`);
-  const refused = async (work: Promise<unknown>, reason: RegExp) => {
-    await expect(work).rejects.toThrow(reason);
-    await oncall.unsafe("rollback");
-  };
-  await insert(row);
-  for (const until of ["now() + interval '91 days'", "'infinity'"]) {
-    await refused(insert({ ...row, until }), /"a row is accepted for 90 days at most/);
-  }
-  await refused(insert({ ...row, why: "' '" }), /"why is empty/);
-  await refused(insert({ ...row, accepted_at: "now() + interval '10 days'" }), /permission denied/);
-  await refused(insert({ ...row, accepted_by: "'somebody else'" }), /permission denied/);
-  for (const change of ["update ledger_metrics.accepted set why = 'x'", "delete from ledger_metrics.accepted"].concat(
+  const insert = (more = "", value = "") => `insert into ledger_metrics.accepted ("check", id, until, why${more})
+    values ('stuck_orders', '1', now() + interval '89 days', 'known'${value})`;
+  await oncall.unsafe(`begin read write; ${insert()}; commit`);
+  for (const refused of [
+    insert(", accepted_at", ", now() + interval '10 days'"),
+    insert(", accepted_by", ", 'somebody else'"),
+    "update ledger_metrics.accepted set why = 'x'",
+    "delete from ledger_metrics.accepted",
     "truncate ledger_metrics.accepted",
-  )) {
-    await refused(oncall.unsafe(`begin read write; ${change}`), /permission denied/);
+    "update ledger_metrics.first_day set until = now()",
+  ]) {
+    await expect.soft(oncall.unsafe(`begin read write; ${refused}`), refused).rejects.toThrow("permission denied");
+    await oncall.unsafe("rollback");
   }
-  await refused(
-    oncall.unsafe("begin read write; update ledger_metrics.first_day set until = now()"),
-    /permission denied/,
-  );
-  const kept = await oncall`select distinct accepted_by, why from ledger_metrics.accepted`;
-  expect(kept).toEqual([{ accepted_by: "veza_ledger_oncall", why: "known" }]);
-  await run(`set local role veza_ledger_oncall;
-    insert into ledger_metrics.accepted ("check", id, until, why) values ('stuck_orders', '2', now(), 'known')`);
-  const [byLogin] = await oncall`select accepted_by from ledger_metrics.accepted where id = '2'`;
-  expect(byLogin).toEqual({ accepted_by: "postgres" }); // A person who takes the role stays known.
+  await run(`set local role veza_ledger_oncall; ${insert()}`); // A person who takes the role stays known.
+  const kept = await oncall`select accepted_by, why from ledger_metrics.accepted order by accepted_at`;
+  expect(kept.map((row) => Object.values(row))).toEqual([
+    ["veza_ledger_oncall", "known"],
+    ["postgres", "known"],
+  ]);
 });
 
 it("lists what is accepted, the soonest to run out first, and in one line what was accepted at once", async () => {
