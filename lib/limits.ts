@@ -12,8 +12,8 @@ export const credentialsTimeoutMs = 2_000;
 export const dialTimeoutMs = 3_000;
 /** All counts and their evidence. */
 export const sampleTimeoutMs = 8_000;
-/** One statement that reads. Eight counts fit into a sample, one after the other: a test names a ninth. */
-export const readTimeoutMs = 1_000;
+/** One statement that reads. */
+export const readTimeoutMs = 1_500;
 /** To wait for a lock on a table that is read. */
 export const readLockTimeoutMs = 500;
 /** One statement that writes, and its wait for a lock. */

@@ -1,5 +1,5 @@
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
-import { readTimeoutMs } from "../limits.ts";
+import { readTimeoutMs, sampleTimeoutMs } from "../limits.ts";
 import { codeOf } from "../postgres/database.ts";
 import type { Ask } from "../postgres/question.ts";
 import { refuseHiddenRows } from "../postgres/row-security.ts";
@@ -34,6 +34,9 @@ export function runChecks(ask: Ask, which = checks): Promise<Outcome[]> {
   return Promise.all(which.map(run));
 }
 
+/** What one count may take, so that all of them fit into a sample, one after the other. */
+export const countTimeoutMs = Math.min(readTimeoutMs, Math.floor(sampleTimeoutMs / checks.length));
+
 /** SQLSTATE. */
 const noSuchTable = "42P01";
 const canceled = "57014";
@@ -41,7 +44,7 @@ const canceled = "57014";
 /** What Postgres does not say about a failed count, by SQLSTATE. */
 const hints: Record<string, string> = {
   [noSuchTable]: "is this the ledger's database, and LEDGER_SCHEMA right?",
-  [canceled]: `a count may take ${readTimeoutMs / 1000} s`,
+  [canceled]: `a count may take ${countTimeoutMs / 1000} s`,
 };
 
 async function runCheck(ask: Ask, check: Check): Promise<Count> {

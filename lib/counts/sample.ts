@@ -11,7 +11,7 @@ import { type Acceptance, acceptedFamilies, acceptedSeries, measureAcceptance } 
 import { amountFamily, amounts } from "./amounts.ts";
 import { believed, blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
 import { type Check, checks } from "./checks.ts";
-import { checkFamilies, type Outcome, runChecks, seriesOf } from "./counting.ts";
+import { checkFamilies, countTimeoutMs, type Outcome, runChecks, seriesOf } from "./counting.ts";
 import { outbox, outboxFamilies, outboxTable } from "./outbox.ts";
 
 /** What a tick measured. */
@@ -47,7 +47,7 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
   const facts = await askSession(database, deadline, [...new Set(checks.map(({ table }) => table))]);
   const { apartSeconds, hasAmounts, hasAccepted, hasOutbox, outboxProblem } = facts;
   if (outboxProblem) log("warn", "evidence not read", { of: outbox.of, reason: `${outboxTable} ${outboxProblem}` });
-  const ask = askOn(database, deadline);
+  const ask = askOn(database, deadline, { statement_timeout: `${countTimeoutMs}ms` });
   if (apartSeconds > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apartSeconds)} s apart`);
     const timeless = which.filter(({ stuckAfter }) => !stuckAfter);
