@@ -65,8 +65,8 @@ const ofWebhooks = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
 const tableList = [...new Set(checks.map(({ table }) => `'${table}'`))].join(", ");
 
 /**
- * For a view, inserts into the table below it; for a partitioned table, into its partitions. Absent where Postgres
- * counts none, and for several tables: rows that move into an archive are not new.
+ * For a view, inserts into the table below it; for a partitioned table, into its partitions. Absent for a view of
+ * several tables, where rows that move into an archive are not new, and of none.
  *
  * `below` has the relation itself. If that is a view, it also has what the view reads (by its rule of ev_type 1), and
  * so on down to tables (relkind r, p).
@@ -87,10 +87,10 @@ const insertsOfTables: Evidence = {
   select given as "table", sum(case relkind when 'r' then pg_stat_get_tuples_inserted(oid)
       else (select sum(pg_stat_get_tuples_inserted(relid::oid)) from pg_partition_tree(oid)) end) as inserts
   from below, lateral (
-    select relkind, relhassubclass from pg_class where pg_class.oid = below.oid offset 0
+    select relkind from pg_class where pg_class.oid = below.oid offset 0
   ) as kind
-  where current_setting('track_counts')::boolean and relkind in ('r', 'p')
-  group by given having count(*) = 1 and not bool_or(relkind = 'r' and relhassubclass)`,
+  where relkind in ('r', 'p')
+  group by given having count(*) = 1`,
   seriesIn: ({ table, inserts: value }) => [
     [inserts, { table }, value],
     ...ofWebhooks

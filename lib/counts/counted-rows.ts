@@ -6,11 +6,11 @@ import { type Check, rowsOf } from "./checks.ts";
 import type { Sample } from "./sample.ts";
 
 /**
- * SQL: the ids of the ten oldest rows that a check counts, as far as a line of the log can hold them. Without accepted
- * rows, which would be the same ten for months.
+ * SQL: the ids of the ten oldest rows that a check counts. Without accepted rows, which would be the same ten for
+ * months.
  */
 export const oldestRowsOf = (check: Check, hasAccepted: boolean): string =>
-  `select left(id::text, 200) as id ${rowsOf(check)}${hasAccepted ? ` and not ${isAccepted(check)}` : ""}
+  `select id::text as id ${rowsOf(check)}${hasAccepted ? ` and not ${isAccepted(check)}` : ""}
 order by ${check.time} limit 10`;
 
 /**

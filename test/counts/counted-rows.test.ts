@@ -46,14 +46,6 @@ it("leaves out the rows of an accepted backlog, which would be the same ten for 
   expect(await logged()).toMatchObject([{ check: "stuck_orders", ids: ["21"] }]);
 });
 
-it("cuts ids of any length to 200 characters", async () => {
-  await run(
-    `${insertRows({ id: "stuck_orders" }, 1)} alter table orders alter id drop identity;
-    alter table orders alter id type text using repeat('x', 300)`,
-  );
-  expect(await logged()).toMatchObject([{ ids: ["x".repeat(200)] }]);
-});
-
 it("asks nothing where nothing is counted", async () => {
   let dials = 0;
   const port = await tcpServer(() => {

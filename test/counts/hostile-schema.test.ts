@@ -2,8 +2,7 @@
 // there that fit better than Postgres' own. None of them runs as the sampler, or makes a count wrong.
 
 import { readdir } from "node:fs/promises";
-import postgres from "postgres";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { statementsOfTick } from "../../commands/doctor/statements.ts";
 import { run as doctor } from "../../commands/doctor.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
@@ -12,7 +11,7 @@ import { oldestRowsOf } from "../../lib/counts/counted-rows.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/postgres/question.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { databaseForTest, locks, openConnection } from "../helpers/database.ts";
+import { databaseForTest, locks, onCall, openConnection } from "../helpers/database.ts";
 import { doctorSettings } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, providerIds } from "../helpers/models.ts";
@@ -125,8 +124,7 @@ it.each<[orders: Types, refunds: Types, transfers: Types]>([
   const ask = askOn(await openConnection(database.samplerUrl), deadlineFor("Postgres", 60_000));
   for (const check of checks) await ask(oldestRowsOf(check, false));
   // Nor as people on call, whatever their own search_path is.
-  const oncall = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
-  onTestFinished(() => oncall.end());
+  const oncall = onCall(database);
   await oncall.unsafe("set search_path = public, pg_catalog; set default_transaction_read_only = off");
   for (const { id } of checks) {
     const rows = await oncall.unsafe(`select * from ledger_metrics.${id}()`);

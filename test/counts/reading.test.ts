@@ -2,25 +2,23 @@
 // rows, before and after a rotation.
 
 import { readFile } from "node:fs/promises";
-import postgres from "postgres";
+import type postgres from "postgres";
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { checks, rowsOf } from "../../lib/counts/checks.ts";
-import { inSchema } from "../../lib/postgres/question.ts";
-import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { createDatabase, onCall, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
 const serverUrl = await serverForFile();
 let schema: string;
 let database: TestDatabase;
+let oncall: postgres.Sql;
 beforeEach(async () => {
   schema = "public";
   database = await createDatabase(serverUrl);
-  onTestFinished(async () => {
-    await database.remove();
-  });
-  await run("alter role veza_ledger_oncall password 'oncall'");
+  onTestFinished(() => database.remove());
+  oncall = onCall(database);
 });
 
 const run = async (statements: string): Promise<void> => void (await database.admin.unsafe(statements));
@@ -36,17 +34,8 @@ async function gauge(login: string): Promise<Record<string, unknown>> {
 
 /** How many orders of each check people on call list. */
 async function listed(): Promise<Record<string, unknown>> {
-  const sql = postgres(database.samplerUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
-  const counts: Record<string, unknown> = {};
-  for (const check of orders) {
-    counts[check.id] = (
-      await sql.unsafe(
-        `select id, ${check.time} ${inSchema(rowsOf(check), { schema, timeZone: "UTC" })} order by ${check.time}`,
-      )
-    ).length;
-  }
-  await sql.end();
-  return counts;
+  const rows = orders.map(async ({ id }) => [id, (await oncall.unsafe(`select from ledger_metrics.${id}()`)).length]);
+  return Object.fromEntries(await Promise.all(rows));
 }
 
 /** The view that docs/what-counts.md tells to make, with another way to have a column if its table lists that. */

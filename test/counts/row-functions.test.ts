@@ -1,26 +1,20 @@
 // The functions for people on call: they list what the alerts count, and accept no other row.
 
 import fc from "fast-check";
-import postgres from "postgres";
+import type postgres from "postgres";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { measureAcceptance } from "../../lib/counts/accepted.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { runChecks } from "../../lib/counts/counting.ts";
 import { inSchema } from "../../lib/postgres/question.ts";
-import { databaseForFile, databasePerTest } from "../helpers/database.ts";
+import { databaseForFile, databasePerTest, onCall } from "../helpers/database.ts";
 import { insertRows, providerIds } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 const list = (id: string, columns = "*") => `select ${columns} from ledger_metrics.${id}()`;
 
-/** As people on call log in, with what roles.sql sets for them. */
-function onCall(): postgres.Sql {
-  const sql = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
-  onTestFinished(() => sql.end());
-  return sql;
-}
 const overdueOf = async (id: string) => (await evidenceOf(database.samplerUrl))[`overdue_rows{check=${id}}`];
 const firingOf = async (sql: postgres.Sql, id: string) =>
   (await sql.unsafe(list(id, "count(*) filter (where fires)::int as firing")))[0]?.firing;
@@ -31,7 +25,7 @@ it("list what fires first, by age, then what does not, with what finds it", asyn
   await run(`${ages.map((age) => insertRows(check, 1, { age })).join("")}
     insert into ledger_metrics.accepted ("check", id, until, why)
       values ('stuck_orders', '4', now() + interval '1 day', 'known')`);
-  const rows = await onCall().unsafe(list(check.id));
+  const rows = await onCall(database).unsafe(list(check.id));
   expect(rows.map((row) => [row.id, row.fires, row.accepted_because, row.hyperswitch_payment_id])).toEqual([
     ["2", true, null, "id_1"],
     ["3", true, null, "id_1"],
@@ -49,7 +43,7 @@ it("list rows without a time first; of a row of the first day that is accepted, 
     insert into ledger_metrics.accepted ("check", id, until, why) values
       ('failed_transfers', '1', now() + interval '1 day', 'by its id'),
       ('failed_transfers', '4', now() + interval '1 day', 'by its id')`);
-  const rows = await onCall().unsafe(
+  const rows = await onCall(database).unsafe(
     list("failed_transfers", "id, extract(day from accepted_until + interval '1 hour' - now())::int, accepted_because"),
   );
   expect(rows.map((row) => Object.values(row))).toEqual([
@@ -65,7 +59,7 @@ it("list the orphan refunds that were failed in the last 14 days, with when", as
     select status, provider, now() - interval '20 days', now() - age
     from (values ('failed', null, interval '13 days'), ('failed', '', '2 hours'), ('failed', 'r', '1 hour'),
       ('failed', null, '15 days'), ('pending', null, '1 hour')) as row (status, provider, age)`);
-  const rows = await onCall()`select id, since < now() - interval '19 days' as is_old,
+  const rows = await onCall(database)`select id, since < now() - interval '19 days' as is_old,
     round(extract(epoch from now() - failed_at) / 3600)::int as hours from ledger_metrics.failed_orphan_refunds()`;
   expect(rows).toEqual([
     { id: "2", is_old: true, hours: 2 },
@@ -100,7 +94,7 @@ describe("accept", () => {
 
   it("refuses what is wrong with a sentence, and writes nothing", async () => {
     await run(`${insertRows({ id: "stuck_orders" }, 3)} update orders set status = 'paid' where id = 2`);
-    const sql = onCall();
+    const sql = onCall(database);
     for (const [what, statement, sentence] of refused) {
       await expect.soft(sql.unsafe(statement), what).rejects.toThrow(sentence);
       await sql.unsafe("rollback");
@@ -110,7 +104,7 @@ describe("accept", () => {
 
   it("takes a backlog by its list, and says who has accepted what", async () => {
     await run(insertRows({ id: "stuck_orders" }, 30, { age: "400 days" }));
-    const sql = onCall();
+    const sql = onCall(database);
     const firing = "array(select id from ledger_metrics.stuck_orders() where fires)";
     const answers = await sql.unsafe(accept("'stuck_orders'", firing, "'from before'", "now() + interval '90 days'"));
     const accepted = { accepted_because: "from before", accepted_by: "veza_ledger_oncall" };
@@ -123,12 +117,12 @@ describe("accept", () => {
   it("refuses an id of several rows", async () => {
     await run(`${insertRows({ id: "stuck_orders" }, 2)}
       alter table orders alter id drop identity, drop constraint orders_pkey; update orders set id = 7`);
-    await expect(onCall().unsafe(accept("'stuck_orders'", "'{7}'"))).rejects.toThrow(noRow("7"));
+    await expect(onCall(database).unsafe(accept("'stuck_orders'", "'{7}'"))).rejects.toThrow(noRow("7"));
   });
 
   it("takes an acceptance back, also of a row that no longer counts, and takes an id once", async () => {
     await run(insertRows({ id: "stuck_orders" }, 2));
-    const sql = onCall();
+    const sql = onCall(database);
     await sql.unsafe(accept("'stuck_orders'", "'{1,2,1}'"));
     expect(await overdueOf("stuck_orders")).toBe(0);
     await run("update orders set status = 'paid' where id = 1");
@@ -139,7 +133,7 @@ describe("accept", () => {
 
   it("takes nothing back of a row that is not accepted, or not of this check", async () => {
     await run(`${insertRows({ id: "stuck_orders" }, 2)} ${insertRows({ id: "orphan_refunds" }, 1)}`);
-    const sql = onCall();
+    const sql = onCall(database);
     await sql.unsafe(accept("'stuck_orders'", "'{1}'"));
     for (const [check, id] of [
       ["stuck_orders", 2],
@@ -155,7 +149,7 @@ describe("accept", () => {
 });
 
 it("stop no migration, and one that lacks a column breaks no other", async () => {
-  const sql = onCall();
+  const sql = onCall(database);
   await run(
     "alter table orders rename hyperswitch_payment_id to payment; alter table refunds drop hyperswitch_refund_id",
   );
@@ -167,7 +161,7 @@ it("stop no migration, and one that lacks a column breaks no other", async () =>
 it("refuse to leave out rows that row-level security hides", async () => {
   await run(`${insertRows({ id: "stuck_orders" }, 1)} alter table orders enable row level security;
     create policy none on orders using (false)`);
-  const sql = onCall();
+  const sql = onCall(database);
   await sql`set row_security = on`;
   await expect(sql.unsafe(list("stuck_orders"))).rejects.toThrow("row-level security policy");
 });
@@ -180,7 +174,7 @@ it("read where the sampler does, in its zone, whatever the caller's are", async 
   await runSqlFiles(database.adminUrl, setUp, "veza", "Asia/Kolkata");
   await run(`insert into veza.orders (status, hyperswitch_payment_id, created_at)
     values ('pending', 'p', (now() - interval '41 minutes') at time zone 'Asia/Kolkata')`);
-  const sql = onCall();
+  const sql = onCall(database);
   await sql`set timezone = 'America/New_York'`;
   await sql`set search_path = public`;
   const [row] = await sql`select fires, round(extract(epoch from now() - since) / 60)::int as minutes
@@ -193,7 +187,7 @@ it("are made anew by the next run of the files, also where their columns have ch
     create function ledger_metrics.stuck_orders() returns table (id text) language sql as 'select null::text'`);
   await runSqlFiles(database.adminUrl, setUp);
   await run(insertRows({ id: "stuck_orders" }, 1));
-  expect(await onCall().unsafe(list("stuck_orders"))).toMatchObject([{ id: "1", fires: true }]);
+  expect(await onCall(database).unsafe(list("stuck_orders"))).toMatchObject([{ id: "1", fires: true }]);
 });
 
 // Random ledgers and acceptances, each in one transaction, so that now() stands still. LISTS_SEED repeats a run.

@@ -92,6 +92,13 @@ export function databasePerTest() {
 /** The parsed form of a connection string. */
 export const targetOf = parseDatabaseUrl;
 
+/** A session of people on call, with what roles.sql sets for them; it ends with the test. */
+export function onCall({ adminUrl }: TestDatabase): postgres.Sql {
+  const sql = postgres(adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+  onTestFinished(() => sql.end());
+  return sql;
+}
+
 /** Locks a table in a session of its own until the test is finished, or until the returned function is called. */
 export async function lockTable(database: TestDatabase, table: string): Promise<() => Promise<void>> {
   const session = await database.admin.reserve();
