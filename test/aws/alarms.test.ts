@@ -202,15 +202,14 @@ const unsigned = [
 let sent = 0;
 const noise: Request = () => unsigned[sent++ % unsigned.length] as object;
 
-it.each([1, 5])("raises no alarm by noise alone, nor without traffic, in %i processes", async (count) => {
+it("raises no alarm by noise alone, nor without traffic", async () => {
   const traffic = { request: noise, from: 0, to: 240, everySeconds: 5 };
-  for (const statesAfter of [await play(count, 240, traffic), await play(count, 240)]) {
+  for (const statesAfter of [await play(5, 240, traffic), await play(5, 240)]) {
     expect(new Set(statesAfter(0))).toEqual(new Set(["OK"]));
   }
 });
 
 it.each([
-  [1, 60],
   [5, 60],
   [3, 720],
 ])("raises no alarm by forged requests next to deliveries, in %i processes, every %i s", async (count, seconds) => {
@@ -226,9 +225,7 @@ it.each([
 
 it.each([
   ["by a rotation", 5, 1, mismatched],
-  ["by a rotation", 60, 5, mismatched],
   ["by a rotation", 480, 1, mismatched],
-  ["by a rotation", 900, 5, mismatched],
   ["by a rotation", 1800, 1, mismatched],
   ["by a clock 10 min late", 60, 2, clockOff(-600)],
   ["by a clock 10 min ahead", 900, 2, clockOff(600)],
