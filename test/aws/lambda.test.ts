@@ -51,42 +51,34 @@ const counts = { ...forEachCheck(() => 0), stuck_orders: 1 };
 const recorded = [200, { status: "recorded", published: true, stage }];
 const lines = ({ log }: Invocation): Record<string, unknown>[] => log.map((line) => JSON.parse(line));
 
-it("counts, cold and warm, with settings from Secrets Manager, logs two lines, and leaves nothing open", async () => {
-  const sampler = await start("sampler");
-  const cold = await sampler.invoke({});
-  expect(cold).toMatchObject({ result: counts, open: [] });
-  expect(await scrape(stage)).toMatchObject({ veza_ledger_stuck_orders_pending: 1 });
-  const warm = await sampler.invoke({});
-  expect(warm).toMatchObject({ result: counts, pid: cold.pid, open: [] });
-  const message = { message: "tick", ...counts, duration_seconds: expect.any(Number) };
-  const rows = { message: "rows counted", check: "stuck_orders", ids: [expect.any(String)] };
-  expect(lines(cold)).toEqual([message, rows].map((message) => ({ level: "INFO", message })));
-  expect(sampler.reads).toEqual([`veza-ledger-metrics/${stage}/sampler`]);
-});
-
-it("records, cold and warm, logs one line, and leaves open the connection that it keeps", async () => {
-  const receiver = await start("receiver");
-  for (const id of ["msg_cold", "msg_warm"]) {
-    const invocation = await receiver.invoke(delivery(orphanRefund(), { id }));
-    expect(answerOf(invocation)).toEqual(recorded);
-    expect(invocation.open).toEqual(["TCPSocketWrap"]);
-    const message = { message: "delivery", id, status: "recorded", events: 1, published: true };
-    expect(lines(invocation)).toEqual([{ level: "INFO", message }]);
-  }
-  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
-});
-
-it("goes on after 12 s frozen with a reset link", async () => {
+it("counts and records, cold, warm, and after 12 s frozen with a reset link, and leaves open what it keeps", async () => {
   const [sampler, receiver] = [await start("sampler"), await start("receiver")];
-  const before = [await sampler.invoke({}), await receiver.invoke(delivery())];
-  for (const { proxy } of [sampler, receiver]) proxy.cut(true);
-  await sleep(12_000);
-  const [tick, delivered] = [await sampler.invoke({}), await receiver.invoke(delivery())];
-  expect([tick.pid, delivered.pid]).toEqual(before.map(({ pid }) => pid));
-  expect(tick.result).toEqual(counts);
-  expect(answerOf(delivered)).toEqual(recorded);
-  expect([...lines(tick), ...lines(delivered)].filter(({ level }) => level !== "INFO")).toEqual([]);
-  expect(await scrape(stage)).toMatchObject({ veza_reconciler_orphan_refunds_total: 2 });
+  const pids: number[] = [];
+  for (const state of ["cold", "warm", "frozen"]) {
+    if (state === "frozen") {
+      for (const { proxy } of [sampler, receiver]) proxy.cut(true);
+      await sleep(12_000);
+    }
+    const [tick, delivered] = [
+      await sampler.invoke({}),
+      await receiver.invoke(delivery(orphanRefund(), { id: state })),
+    ];
+    expect(tick).toMatchObject({ result: counts, open: [] });
+    expect([answerOf(delivered), delivered.open]).toEqual([recorded, ["TCPSocketWrap"]]);
+    const said = { message: "tick", ...counts, duration_seconds: expect.any(Number) };
+    const rows = { message: "rows counted", check: "stuck_orders", ids: [expect.any(String)] };
+    const line = { message: "delivery", id: state, status: "recorded", events: 1, published: true };
+    const info = (...messages: object[]) => messages.map((message) => ({ level: "INFO", message }));
+    expect(lines(tick)).toEqual(info(said, rows));
+    expect(lines(delivered)).toEqual(info(line));
+    pids.push(tick.pid, delivered.pid);
+  }
+  expect(new Set(pids).size).toBe(2);
+  expect(sampler.reads).toEqual([`veza-ledger-metrics/${stage}/sampler`]);
+  expect(await scrape(stage)).toMatchObject({
+    veza_ledger_stuck_orders_pending: 1,
+    veza_reconciler_orphan_refunds_total: 3,
+  });
 });
 
 it("answers 503 after 5 s when Postgres is mute", async () => {
