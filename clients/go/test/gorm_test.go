@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -171,44 +170,6 @@ func TestGormOutsideOfATransactionIsAnError(t *testing.T) {
 			t.Error(err)
 		}
 		expect(t, plain, paidAndEnqueued, `(": ")`)
-	}
-}
-
-// Two serializable transactions read the same order and then write it. Postgres refuses the second, and Retry repeats it.
-func TestRetryRepeatsGormsTransactionAfterASerializationFailure(t *testing.T) {
-	for _, translates := range []bool{false, true} {
-		db, plain := openGorm(t, gorm.Config{TranslateError: translates}, postgres.Config{})
-		var group, bothHaveRead sync.WaitGroup
-		bothHaveRead.Add(2)
-		attempts := make(chan bool, 100)
-		for range 2 {
-			isFirst := true
-			group.Go(func() {
-				err := ledgermetrics.Retry(ctx, func() error {
-					attempts <- true
-					return db.Transaction(func(tx *gorm.DB) error {
-						var order Order
-						if err := tx.First(&order, 1).Error; err != nil {
-							return err
-						}
-						if isFirst {
-							isFirst = false
-							bothHaveRead.Done()
-							bothHaveRead.Wait()
-						}
-						return repairBy(tx, 1)
-					}, &sql.TxOptions{Isolation: sql.LevelSerializable})
-				})
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		group.Wait()
-		if len(attempts) < 3 {
-			t.Error("no attempt has failed")
-		}
-		expect(t, plain, paidAndEnqueued, `("1: stuck-order-1")`)
 	}
 }
 

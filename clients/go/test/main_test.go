@@ -58,46 +58,26 @@ func TestMain(m *testing.M) {
 	os.Exit(inDatabase(server, m.Run))
 }
 
-// inDatabase runs the tests in a database of their own.
+// inDatabase runs the tests in a database of their own, with the outbox and what is repaired.
 func inDatabase(server string, run func() int) int {
-	address, drop, err := newDatabase(server)
-	fatal(err)
-	defer drop()
-	databaseURL = address
-	return run()
-}
-
-// newDatabase makes a database with the outbox and what is repaired. It returns its address, and what drops it.
-func newDatabase(server string) (address string, drop func(), err error) {
 	admin, err := sql.Open("postgres", server)
-	if err != nil {
-		return "", nil, err
-	}
+	fatal(err)
 	name := fmt.Sprintf("ledgermetrics_%d_%d", os.Getpid(), rand.Uint32())
-	if _, err := admin.Exec("create database " + name); err != nil {
-		return "", nil, err
-	}
-	drop = func() {
-		admin.Exec("drop database " + name + " with (force)")
-		admin.Close()
-	}
-	parsed, err := url.Parse(server)
-	if err != nil {
-		return "", drop, err
-	}
-	parsed.Path = "/" + name
-	db, err := sql.Open("postgres", parsed.String()) // lib/pq runs several statements at once.
-	if err != nil {
-		return "", drop, err
-	}
+	_, err = admin.Exec("create database " + name)
+	fatal(err)
+	defer admin.Exec("drop database " + name + " with (force)")
+	address, err := url.Parse(server)
+	fatal(err)
+	address.Path = "/" + name
+	databaseURL = address.String()
+	db, err := sql.Open("postgres", databaseURL) // lib/pq runs several statements at once.
+	fatal(err)
 	defer db.Close()
 	outbox, err := os.ReadFile("../outbox.sql")
-	if err != nil {
-		return "", drop, err
-	}
-	_, err = db.Exec(string(outbox) + `
-		create table orders (id int primary key, status text, updated_at timestamptz)`)
-	return parsed.String(), drop, err
+	fatal(err)
+	_, err = db.Exec(string(outbox) + "create table orders (id int primary key, status text, updated_at timestamptz)")
+	fatal(err)
+	return run()
 }
 
 func fatal(err error) {
@@ -195,11 +175,6 @@ func answer(w http.ResponseWriter, status int, body string) {
 
 func recorded(w http.ResponseWriter, _ *http.Request) {
 	answer(w, 200, `{"status":"recorded","published":true}`)
-}
-
-// refused answers what another delivery under the same id gets.
-func refused(w http.ResponseWriter) {
-	answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
 }
 
 // hang answers nothing until the client has gone.

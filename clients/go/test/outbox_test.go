@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -285,31 +284,25 @@ func logged(client *ledgermetrics.Client) lines {
 }
 
 func TestRunReturnsAtOnceWhatItCanNeverDo(t *testing.T) {
-	address, drop, err := newDatabase(os.Getenv("DATABASE_URL"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer drop()
-	admin, err := sql.Open(driver, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close()
+	admin := open(t)
 	role := strings.Trim(rows(t, admin, "select current_database()"), "()")
-	run(t, admin, "create role "+role)
+	run(t, admin, "create role "+role+"; grant select, insert, update on ledger_metrics_outbox to "+role)
 	defer run(t, admin, "drop owned by "+role+"; drop role "+role)
-	client := answering(t, recorded)
-	for _, c := range []struct{ statement, role, want string }{
-		{"grant select, insert, update on ledger_metrics_outbox to " + role, role, "also update and delete: "},
-		{"alter table ledger_metrics_outbox drop column first_sent_at", "postgres", "run outbox.sql: "},
-		{"alter table ledger_metrics_outbox rename to elsewhere", "postgres", "run outbox.sql: "},
+	for _, c := range []struct{ role, change, undo, want string }{
+		{role, "", "", "also update and delete: "},
+		{"postgres", "alter table ledger_metrics_outbox rename first_sent_at to gone",
+			"alter table ledger_metrics_outbox rename gone to first_sent_at", "run outbox.sql: "},
+		{"postgres", "alter table ledger_metrics_outbox rename to gone",
+			"alter table gone rename to ledger_metrics_outbox", "run outbox.sql: "},
 	} {
-		run(t, admin, c.statement)
-		db, err := sql.Open(driver, address+"&role="+c.role)
+		run(t, admin, c.change)
+		defer run(t, admin, c.undo)
+		db, err := sql.Open(driver, databaseURL+"&role="+c.role)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer db.Close()
+		client := answering(t, recorded)
 		log := logged(client)
 		ended := make(chan error)
 		go func() { ended <- ledgermetrics.NewOutbox(db, client).Run(ctx) }()
@@ -319,7 +312,7 @@ func TestRunReturnsAtOnceWhatItCanNeverDo(t *testing.T) {
 			t.Error(line)
 		}
 		if err == nil || !strings.HasPrefix(err.Error(), "ledgermetrics: outbox not read: ") || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", c.statement, err)
+			t.Errorf("%s: %v", c.change, err)
 		}
 	}
 }
@@ -440,17 +433,21 @@ func TestEnqueueNamesAMissingTable(t *testing.T) {
 	}
 }
 
-func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
+func TestDrainParksWhatIsRefusedAndTellsHooksWhatBecameOfEachDelivery(t *testing.T) {
 	db := open(t)
 	insert(t, db, "taken", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
 	insert(t, db, "not-json", "[")
 	insert(t, db, "good", "[]")
+	insert(t, db, "late", "[]")
 	client := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		switch idOf(r) {
 		case "not-json":
 			answer(w, 400, `{"error":"the body is not JSON","stage":null}`)
 		case "taken":
-			refused(w)
+			answer(w, 409, `{"error":"webhook-id: was recorded before for other events","stage":null}`)
+		case "late":
+			w.Header().Set("Retry-After", "600") // Or it could be due again in the same Drain.
+			answer(w, 503, `{"error":"not confirmed"}`)
 		default:
 			recorded(w, r)
 		}
@@ -458,37 +455,6 @@ func TestDrainParksWhatIsRefusedAndGoesOn(t *testing.T) {
 	var log strings.Builder
 	client.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	outbox := ledgermetrics.NewOutbox(db, client)
-	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Parked: 2})
-	drain(t, outbox, ledgermetrics.Drained{})
-	expect(t, db, `select id, body, attempts, parked_at is not null, sent_at, last_error
-		from ledger_metrics_outbox where id <> 'good' order by id`,
-		`(not-json,[,1,t,,"ledgermetrics: delivery not-json rejected with 400: the body is not JSON") `+
-			`(taken,"[{""type"":""reconciler.orphan_refund"",""timestamp"":""2026-01-31T12:00:00Z""}]",1,t,,`+
-			`"ledgermetrics: delivery taken rejected with 409: webhook-id: was recorded before for other events; `+
-			`not counted: 1 orphan refund")`)
-	want := `level=ERROR msg="delivery parked" id=taken ` +
-		`error="webhook-id: was recorded before for other events" not_counted="1 orphan refund"`
-	if strings.Count(log.String(), want) != 1 {
-		t.Errorf("logged %s, want %s", log.String(), want)
-	}
-}
-
-func TestHooksTellWhatBecameOfEachDelivery(t *testing.T) {
-	db := open(t)
-	for _, id := range []string{"sent", "parked", "failed"} {
-		insert(t, db, id, "[]")
-	}
-	outbox := outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
-		switch idOf(r) {
-		case "parked":
-			refused(w)
-		case "failed":
-			w.Header().Set("Retry-After", "600") // Or it could be due again in the same Drain.
-			answer(w, 503, `{"error":"not confirmed"}`)
-		default:
-			recorded(w, r)
-		}
-	})
 	var told []string
 	tell := func(what ...any) { told = append(told, strings.TrimSpace(fmt.Sprintln(what...))) }
 	outbox.Hooks = ledgermetrics.Hooks{
@@ -498,13 +464,25 @@ func TestHooksTellWhatBecameOfEachDelivery(t *testing.T) {
 		Failed: func(id string, err error) { tell("failed", id, err) },
 		Parked: func(id string, err *ledgermetrics.RejectedError) { tell("parked", id, err.Status, err.NotCounted) },
 	}
-	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Parked: 1, Failed: 1})
-	slices.Sort(told)
-	want := []string{
-		"failed failed ledgermetrics: delivery failed rejected with 503: not confirmed", "parked parked 409 no events", "sent sent (sent)",
+	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Parked: 2, Failed: 1})
+	drain(t, outbox, ledgermetrics.Drained{})
+	expect(t, db, `select id, body, attempts, sent_at, last_error
+		from ledger_metrics_outbox where parked_at is not null order by id`,
+		`(not-json,[,1,,"ledgermetrics: delivery not-json rejected with 400: the body is not JSON") `+
+			`(taken,"[{""type"":""reconciler.orphan_refund"",""timestamp"":""2026-01-31T12:00:00Z""}]",1,,`+
+			`"ledgermetrics: delivery taken rejected with 409: webhook-id: was recorded before for other events; `+
+			`not counted: 1 orphan refund")`)
+	want := `level=ERROR msg="delivery parked" id=taken ` +
+		`error="webhook-id: was recorded before for other events" not_counted="1 orphan refund"`
+	if strings.Count(log.String(), want) != 1 {
+		t.Errorf("logged %s, want %s", log.String(), want)
 	}
-	if fmt.Sprint(told) != fmt.Sprint(want) {
-		t.Errorf("told %q, want %q", told, want)
+	slices.Sort(told)
+	if got := strings.Join(told, "\n"); got != `failed late ledgermetrics: delivery late rejected with 503: not confirmed
+parked not-json 400
+parked taken 409 1 orphan refund
+sent good (good)` {
+		t.Errorf("told %s", got)
 	}
 }
 
