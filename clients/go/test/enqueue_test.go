@@ -166,7 +166,7 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 		prefix + "sweeps":        {ledgermetrics.SweepEnded(time.Now()), ledgermetrics.SweepEnded(ago(maxSweep))},
 	}
 	phases := []ledgermetrics.Phase{ledgermetrics.StuckOrders, ledgermetrics.StuckRefunds, ledgermetrics.OrphanRefunds}
-	for range 200 {
+	for range 60 {
 		id := prefix
 		for range 1 + rand.N(240-len(prefix)) {
 			id += string('!' + rand.N('~'-'!'+1))
