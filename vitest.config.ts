@@ -28,7 +28,6 @@ const unit = [
   "schema",
   "settings",
   "signature",
-  "unsigned",
   "workflow",
 ].map((name) => `test/*/${name}.test.ts`);
 

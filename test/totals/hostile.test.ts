@@ -143,6 +143,13 @@ it("reads no secret for 300 malformed requests, and one for 300 forged ones", as
   const reasons = log.map(({ error }) => error);
   expect(reasons).toEqual([...new Set(reasons)]); // Each once a minute.
   expect(reasons.length).toBeLessThan(10);
+  for (const passed of [59_999, 1]) {
+    expect(log).toHaveLength(reasons.length);
+    vi.advanceTimersByTime(passed);
+    await call({} as never);
+  }
+  expect(log.at(-1)).toEqual({ level: "warn", message: "request refused", status: 405, error: "only POST is allowed" });
+  expect(log).toHaveLength(reasons.length + 1);
 });
 
 it("answers 1,000 generated requests as documented, and counts only what was signed and valid", async () => {
