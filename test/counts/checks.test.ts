@@ -2,7 +2,14 @@
 
 import { expect, it } from "vitest";
 import { type Check, checks } from "../../lib/counts/checks.ts";
-import { type Outcome, openAgeMetric, runChecks, seriesOf, type Waiting } from "../../lib/counts/counting.ts";
+import {
+  checkSuccessMetric,
+  type Outcome,
+  openAgeMetric,
+  runChecks,
+  seriesOf,
+  type Waiting,
+} from "../../lib/counts/counting.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/postgres/question.ts";
 import { databasePerTest, inPublic, lockTable, openConnection, targetOf } from "../helpers/database.ts";
@@ -32,6 +39,14 @@ it("leaves the others right when it would have to write, which is no reason to a
 it("the two required pages wait for as long as agreed", () => {
   const ages = Object.fromEntries(checks.map(({ id, overdueAfter }) => [id, overdueAfter]));
   expect(ages).toMatchObject({ stuck_orders: "40 minutes", orphan_refunds: "10 minutes" });
+});
+
+it("has no series of a count that failed but -1, and that it failed", () => {
+  const [check] = checks as [Check];
+  expect(seriesOf([{ check, error: new Error("gone") }], 1_000)).toEqual([
+    { name: check.metric, labels: {}, value: -1 },
+    { name: checkSuccessMetric, labels: { check: check.id }, value: 0 },
+  ]);
 });
 
 it.each([
