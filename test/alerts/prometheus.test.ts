@@ -101,7 +101,7 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
   captureLog();
   await expect.poll(ticking(names), waiting).toEqual(["VezaLedgerReconcilerDead"]); // It has never run.
 
-  // Orphans are told by the total of an hour ago, here 45 s: without one, only for as long as the first ticks took.
+  // Orphans are told by the total of an hour ago, here 15 s.
   const failed_1h = () => resultOf(prometheus.url, "veza_reconciler:orphans_failed:rows_1h");
   await expect.poll(ticking(failed_1h), waiting).toMatchObject([{ value: 0 }]);
 
@@ -116,7 +116,7 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
 
   for (const check of checks) await database.admin.unsafe(insertRows(check, 1));
   await expect.poll(ticking(names), waiting).toEqual(expect.arrayContaining(checks.map(alertOf)));
-  await expect.poll(orphans, waiting).toMatchObject([{ severity: "page" }]); // It took over.
+  await expect.poll(orphans, waiting).toContainEqual(expect.objectContaining({ severity: "page" }));
   await expect
     .poll(
       ticking(async () => pages.join("\n")),

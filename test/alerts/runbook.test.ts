@@ -209,7 +209,10 @@ describe("where nothing is but the file and its tools", withShell, () => {
 it("lets people on call change nothing by psql, and ends what takes long", async () => {
   const database = await databaseForTest();
   await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
-  const session = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+  const session = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), {
+    max: 1,
+    onnotice: () => {},
+  });
   for (const [statement = "", message] of [
     ["update public.orders set status = 'paid'", "cannot execute UPDATE in a read-only transaction"],
     ["begin read write; update public.orders set status = 'paid'", "permission denied for table orders"],
