@@ -29,24 +29,23 @@ interface UnitTest {
 }
 
 type Labels = Record<string, string>;
-/** An alert without a job has `job: none`. */
-type ShortAlert = Labels | ({ labels: Labels } & Text);
 
-/** Unit tests in the short form of test/alerts: series by name, and what fires by name and by times. */
+/** Unit tests in the short form of test/alerts: series by name, and under the name of an alert what fires, and when. */
 interface ShortTests {
   evaluation_interval: string;
   tests: (Pick<UnitTest, "name"> & {
     interval?: string;
     evaluation_interval?: string;
     series: Record<string, string>;
-    alerts: Record<string, Record<string, ShortAlert[]>>;
+    /** Times have spaces between them: at `quiet`, none fires. Of what fires, the rest are the labels. */
+    alerts: Record<string, { quiet?: string; fires?: ({ at: string } & Text & Labels)[] }>;
   })[];
 }
 
 /**
- * The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job, and
- * `label="a|b"` is a series for each value. Each series is there twice, as from a gateway that is scraped twice under
- * labels that differ: no alert may fail by it, or fire twice.
+ * The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job, `label="a|b"` is
+ * a series for each value, and `stage: a|b` an alert for each. Each series is there twice, as from a gateway that is
+ * scraped twice under labels that differ: no alert may fail by it, or fire twice.
  */
 export function unitTestsIn(text: string): UnitTest[] {
   const { evaluation_interval, tests } = load(text) as ShortTests;
@@ -59,10 +58,12 @@ export function unitTestsIn(text: string): UnitTest[] {
         ["", ', scraped="again"'].map((label) => ({ series: withJob(name).replace(/\}$/, `${label}}`), values })),
       ),
     ),
-    alert_rule_test: Object.entries(alerts).flatMap(([alertname, looks]) =>
-      Object.entries(looks).flatMap(([times, expected]) =>
-        times.split(" ").map((eval_time) => ({ eval_time, alertname, exp_alerts: expected.map(expectedAlert) })),
-      ),
+    alert_rule_test: Object.entries(alerts).flatMap(([alertname, { quiet = "", fires = [] }]) =>
+      [...new Set([quiet, ...fires.map(({ at }) => at)].join(" ").trim().split(" "))].map((eval_time) => ({
+        eval_time,
+        alertname,
+        exp_alerts: fires.filter(({ at }) => at.split(" ").includes(eval_time)).flatMap(expectedAlerts),
+      })),
     ),
   }));
 }
@@ -79,14 +80,18 @@ function withJob(series: string): string {
   return `${metric}{${[`job="${job}"`, labels].filter(Boolean).join(", ")}}`;
 }
 
-function expectedAlert(alert: ShortAlert): ExpectedAlert {
-  if (typeof alert.labels !== "object") return { exp_labels: withUsualJob(alert as Labels) };
-  const { labels, ...exp_annotations } = alert as Exclude<ShortAlert, Labels>;
-  return { exp_labels: withUsualJob(labels), exp_annotations };
-}
-
-function withUsualJob({ job = "veza_ledger", ...labels }: Labels): Labels {
-  return job === "none" ? labels : { job, ...labels };
+function expectedAlerts({
+  at: _,
+  summary,
+  description,
+  job = "veza_ledger",
+  ...labels
+}: Text & Labels): ExpectedAlert[] {
+  const exp_annotations = { ...(summary && { summary }), ...(description && { description }) };
+  return (labels.stage?.split("|") ?? [undefined]).map((stage) => ({
+    exp_labels: { ...labels, ...(job !== "none" && { job }), ...(stage && { stage }) },
+    ...(summary && { exp_annotations }),
+  }));
 }
 
 /**
