@@ -1,4 +1,4 @@
-import { codeOf, type Database } from "./database.ts";
+import type { Database } from "./database.ts";
 import { askOn } from "./question.ts";
 
 const named = (schema: string, relation: string) => `from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -67,13 +67,9 @@ export async function askSession(
   tables: readonly string[],
 ): Promise<SessionFacts> {
   const askedAtSeconds = Date.now() / 1000;
-  const { schema, timeZone } = database.ledger;
+  const { schema } = database.ledger;
   const ask = askOn(database, deadline);
-  const [seen] = await ask(sessionQuestion(schema, tables)).catch((error) => {
-    // Invalid parameter value: no other setting of a message is given by people.
-    if (codeOf(error) === "22023") throw new Error(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`);
-    throw error;
-  });
+  const [seen] = await ask(sessionQuestion(schema, tables));
   if (seen?.is_replica === undefined || seen.now === undefined)
     throw new Error("Postgres left the first question unanswered");
   const { may_use, is_replica, now, hasOutbox, outboxProblem, hasAmounts, hasAccepted } = seen;
