@@ -15,7 +15,6 @@ import { makeCertificates } from "../helpers/certificates.ts";
 import { databaseForFile, openFor, targetOf } from "../helpers/database.ts";
 import { startProxy } from "../helpers/proxy.ts";
 import { fullPort, tcpServer } from "../helpers/servers.ts";
-import { startStopwatch } from "../helpers/stopwatch.ts";
 
 const database = await databaseForFile();
 
@@ -27,14 +26,12 @@ const openWith = (tls: Tls, port?: number) => openFor(targetWith(tls, port));
 const uncaught: unknown[] = [];
 process.on("uncaughtException", (error) => uncaught.push(error));
 
-async function timed(work: Promise<unknown>): Promise<{ error: Error; ms: number }> {
-  const stopwatch = startStopwatch();
-  const error = await work.then(
+/** What this rejects with. */
+const errorOf = (work: Promise<unknown>): Promise<Error> =>
+  work.then(
     () => new Error("it was done"),
     (reason) => reason,
   );
-  return { error, ms: stopwatch() };
-}
 
 const hangUp = (socket: net.Socket) => socket.end();
 const reset = (socket: net.Socket) => socket.resetAndDestroy();
@@ -145,13 +142,13 @@ describe("with TLS", () => {
   it("rejects what has no answer yet when it is closed, and leaves no session", async () => {
     const connection = await open();
     const [row] = await connection.sql`select pg_backend_pid() as pid`;
-    const sleeping = timed(
+    const sleeping = errorOf(
       connection.sql.unsafe(`${beginReading({ schema: "public", timeZone: "UTC" })}select pg_sleep(30)`),
     );
-    const waiting = timed(connection.sql`select 1`);
+    const waiting = errorOf(connection.sql`select 1`);
     await connection.close();
-    expect((await sleeping).error).toMatchObject({ code: "CONNECTION_DESTROYED" });
-    expect((await waiting).error).toBeInstanceOf(Error);
+    expect(await sleeping).toMatchObject({ code: "CONNECTION_DESTROYED" });
+    expect(await waiting).toBeInstanceOf(Error);
     expect(connection.lost.aborted).toBe(true);
     const left = () => database.admin`select from pg_stat_activity where pid = ${row?.pid}`;
     await expect.poll(left, { timeout: 30_000 }).toHaveLength(0); // Postgres itself ends it, by beginReading.
@@ -161,13 +158,11 @@ describe("with TLS", () => {
     const { port, cut } = await startProxy(targetOf(database.receiverUrl).port);
     const [idle, busy] = await Promise.all([open(port), open(port)]);
     const [row] = await busy.sql`select pg_backend_pid() as pid`;
-    const asking = timed(withDeadline(busy, deadlineFor("test", 60_000), (sql) => sql`select pg_sleep(60)`));
+    const asking = errorOf(withDeadline(busy, deadlineFor("test", 60_000), (sql) => sql`select pg_sleep(60)`));
     const asked = () => database.admin`select from pg_stat_activity where pid = ${row?.pid} and query ~ 'pg_sleep'`;
     await expect.poll(asked).toHaveLength(1);
     cut(isReset);
-    const { error, ms } = await asking;
-    expect(error).toSatisfy(isConnectionError);
-    expect(ms).toBeLessThan(2_000);
+    expect(await asking).toSatisfy(isConnectionError); // And no deadline that has passed.
     await expect.poll(() => [idle.lost.aborted, busy.lost.aborted], { timeout: 15_000 }).toEqual([true, true]);
   });
 
@@ -190,7 +185,7 @@ describe("with TLS", () => {
           await sql.unsafe("commit");
         }
       });
-      expect((await timed(transactions)).error).toSatisfy(isConnectionError);
+      expect(await errorOf(transactions)).toSatisfy(isConnectionError);
       await expect(connection.sql`select 1`).rejects.toThrow();
     }
     expect(uncaught).toEqual([]);
@@ -199,34 +194,12 @@ describe("with TLS", () => {
   it("rejects a query that waits for its turn when the connection is lost", async () => {
     const connection = await open();
     const [row] = await connection.sql`select pg_backend_pid() as pid`;
-    const holding = timed(withDeadline(connection, deadlineFor("test", 60_000), (sql) => sql`select pg_sleep(20)`));
+    const holding = errorOf(withDeadline(connection, deadlineFor("test", 60_000), (sql) => sql`select pg_sleep(20)`));
     // More than postgres.js sends ahead of the answers.
     const waiting = Array.from({ length: 150 }, () => connection.sql`select 1`.catch((error) => error));
     await database.admin`select pg_terminate_backend(${row?.pid})`;
-    expect((await holding).error).toSatisfy(isConnectionError);
+    expect(await holding).toSatisfy(isConnectionError);
     expect(await waiting.at(-1)).toMatchObject({ code: "CONNECTION_DESTROYED" });
-  });
-
-  it("lets go of its socket when the server does not answer the end of the connection", async () => {
-    let gone = false;
-    const port = await tcpServer(
-      (client) => {
-        const { host, port } = targetOf(database.receiverUrl);
-        const server = net.connect({ host, port });
-        client.pipe(server, { end: false });
-        server.pipe(client, { end: false });
-        // Goes on talking: a socket that is closed for good answers with a reset, and a half-open socket does not.
-        client.on("end", () => setInterval(() => client.write("."), 10).unref());
-        client.on("close", () => {
-          gone = true;
-          server.destroy();
-        });
-      },
-      { allowHalfOpen: true },
-    );
-    const connection = await open(port);
-    await connection.close();
-    await expect.poll(() => gone).toBe(true);
   });
 
   it("ends a query at its deadline, and the connection with it", async () => {
@@ -234,9 +207,7 @@ describe("with TLS", () => {
     const asking = withDeadline(connection, deadlineFor("test", 200), (sql) =>
       sql.unsafe("begin; select pg_sleep(20)"),
     );
-    const { error, ms } = await timed(asking);
-    expect(error.message).toBe("test: no answer within 200 ms");
-    expect(ms).toBeLessThan(2_000);
+    await expect(asking).rejects.toThrow("test: no answer within 200 ms");
     expect(connection.lost.aborted).toBe(true);
   });
 
@@ -244,8 +215,8 @@ describe("with TLS", () => {
     const target = { ...targetOf(database.receiverUrl), port: await fullPort() };
     const dial = vi.spyOn(net.Socket.prototype, "connect");
     onTestFinished(() => dial.mockRestore());
-    const { error } = await timed(connect(async () => target, "test", deadlineFor("Postgres", 100)));
-    expect(error.message).toBe("Postgres: no answer within 100 ms");
+    const dialling = connect(async () => target, "test", deadlineFor("Postgres", 100));
+    await expect(dialling).rejects.toThrow("Postgres: no answer within 100 ms");
     expect(dial.mock.contexts).toEqual([expect.objectContaining({ connecting: false, destroyed: true })]);
   });
 });
