@@ -32,7 +32,7 @@ made=$(mktemp -d)
 # Below the error of what has failed, says where that was, and what helps.
 at_end() {
   local code=$?
-  rm -rf "$made" stages.yml.part
+  rm -rf "$made" stages.yml.part "names-${stage-}.sh.part" dist/ledger.*.part
   if [ "$code" != 0 ] && [ "$now" ]; then
     echo "Stopped at: $now. ${remedy}Run the same line again: what is done is kept." >&2
   fi
@@ -52,6 +52,13 @@ need() {
   for program; do
     command -v "$program" >/dev/null || die "There is no $program on this machine: install it."
   done
+}
+
+# Says what is wrong with the command line, and what is right.
+misuse() {
+  printf '%s\n' "$*" >&2
+  usage >&2
+  exit 2
 }
 
 # Begins a step: its name, and what to do where it fails.
@@ -132,7 +139,11 @@ check_names() {
   check admin "$login" 'the login alone, or none'
   check reader "$login" 'the login alone'
   check schema '^[^",[:space:]]+$' 'one schema, without quotes'
-  check timezone '^[A-Za-z0-9_+/-]+$' 'a zone, such as UTC or Europe/Paris'
+  # Postgres would read an offset, such as +01, with the other sign.
+  check timezone '^[A-Za-z]' 'a zone, such as UTC or Europe/Paris'
+  [[ ! $timezone =~ ^[A-Za-z] ]] ||
+    node -e 'new Intl.DateTimeFormat("en", { timeZone: process.argv[1] })' "$timezone" 2>"$made/error" ||
+    wrong timezone 'is unknown: write a zone, such as UTC or Europe/Paris'
   check token '^[!-~]+$' 'the token alone'
   for name in gateway repository grafana prometheus alertmanager hyperswitch; do
     check "$name" "$url" 'its URL, with https:// or http://'
@@ -220,13 +231,12 @@ set_param() {
   [ "$value" ] || return 0
   was=$(param "$name")
   [ "$was" != "$value" ] || return 0
-  [ -e stages.yml ] || : >stages.yml
-  awk -v stage="$stage" -v name="$name" -v line="  $name: \"$value\"" '
+  { [ ! -e stages.yml ] || cat stages.yml; } | awk -v stage="$stage" -v name="$name" -v line="  $name: \"$value\"" '
     /^[^ #]/ { inside = 0 }
     inside && index($0, "  " name ":") == 1 { next }
     { print }
     $0 ~ "^" stage ":" { print line; inside = done = 1 }
-    END { if (!done) print stage ":\n" line }' stages.yml >stages.yml.part
+    END { if (!done) print stage ":\n" line }' >stages.yml.part
   mv stages.yml.part stages.yml
   echo "stages.yml: $name is $value${was:+, and was $was}"
 }
@@ -434,7 +444,8 @@ write_rules() {
   local links="s|https://repository\\.example|$repository|g; s|https://grafana\\.example|$grafana|g" file
   mkdir -p dist
   for file in config/alertmanager/ledger.yml config/grafana/ledger.json; do
-    sed "$links" "$file" >"dist/${file##*/}"
+    sed "$links" "$file" >"dist/${file##*/}.part"
+    mv "dist/${file##*/}.part" "dist/${file##*/}"
     echo "Written: dist/${file##*/}"
   done
   case $stage in
@@ -557,14 +568,20 @@ need aws node npm
 [ -e node_modules/.package-lock.json ] || die 'Run npm ci first.'
 case ${1-} in
   names | look | deploy | rules | oncall | secret | drill | remove) command=$1 && shift ;;
-  -h | --help) command=help ;;
+  -h | --help) usage && exit ;;
   *) command=all ;;
 esac
 stage=${1-}
-[[ $command != help && $stage =~ ^[A-Za-z0-9-]+$ && $stage != drill ]] || { usage && exit 2; }
+[ "$stage" ] || misuse 'Which stage?'
+[[ $stage =~ ^[A-Za-z0-9-]+$ && $stage != drill ]] || misuse "$stage can be no stage: write letters, digits and hyphens."
 shift
-# As in `prod look`, which would deploy.
-[[ $# = 0 || $command = deploy || $command = secret ]] || { usage && exit 2; }
+if [ "$command" = all ]; then
+  [ $# = 0 ] || misuse "There is no command $stage." # As in `looks prod`, or in `prod look`, which would deploy.
+  [ -e "names-$stage.sh" ] || die "There is no command $stage, and no names-$stage.sh. The commands: deploy/aws.sh --help
+If $stage is to be a stage: deploy/aws.sh names $stage"
+elif [ "$command" != deploy ] && [ "$command" != secret ]; then
+  [ $# = 0 ] || misuse "$command takes one stage alone."
+fi
 case $command in
   names) make_names ;;
   look) look ;;

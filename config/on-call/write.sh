@@ -37,7 +37,7 @@ write_on_call() {
 # Prints the file: the template, with the addresses.
 _on_call_file() {
   while IFS= read -r line; do
-    printf '%s\n' "$line"
+    printf '%s\n' "$line" || return
     [ "$line" = '# The addresses of the stage.' ] || continue
     for name in STAGE AWS_REGION PROMETHEUS_URL ALERTMANAGER_URL PUSHGATEWAY_URL HYPERSWITCH_URL DATABASE_URL \
       PGSSLMODE PGSSLROOTCERT LEDGER_SCHEMA LEDGER_TIMEZONE; do

@@ -1,5 +1,5 @@
 // Where deploy/aws.sh stops: with a sentence, the remedy, and nothing half done.
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { names, newClone } from "../helpers/aws.ts";
@@ -31,12 +31,14 @@ describe("names", () => {
       iam: ["true", "is of the wrong kind: write yes or no"],
       repository: ["https://github.com/OWNER/NAME/blob/main", "is still an example"],
       schema: ["views, public", "is of the wrong kind: write one schema"],
+      timezone: ["+01", "is of the wrong kind: write a zone"],
       subnetIds: ["subnet-0123abcd", "is still an example"],
       urlAuthorizer: ["iam", "is of the wrong kind: write none, aws_iam or off"],
     },
     {
       database: ["postgres://master@shop.internal:5432/ledger", "is of the wrong kind: write HOST:5432/DATABASE"],
       gateway: ["https://push.example.com", "is still an example"],
+      timezone: ["Europe/Pariss", "is unknown: write a zone"],
     },
     {
       region: ["eu-west-3", "is eu-west-3, and database is in another"],
@@ -63,19 +65,19 @@ describe("names", () => {
     expect((await clone.run("deploy/aws.sh prod")).output).toMatch(
       /command not found\nStopped at: names-prod\.sh\. Is a quote missing, or one too many\?/,
     );
-    const none = await clone.run("deploy/aws.sh staging");
-    expect(none).toEqual({
-      exitCode: 1,
-      output: "There is no names-staging.sh yet: run deploy/aws.sh names staging\n",
-    });
-    for (const line of [
-      "deploy/aws.sh",
-      "deploy/aws.sh look",
-      "deploy/aws.sh drill",
-      "deploy/aws.sh a_b",
-      "deploy/aws.sh prod look",
-    ])
-      expect(await clone.run(line)).toEqual({ exitCode: 2, output: expect.stringMatching(/^usage: /) });
+    for (const [line, exitCode, sentence] of [
+      ["look staging", 1, "There is no names-staging.sh yet: run deploy/aws.sh names staging"],
+      ["looks", 1, "There is no command looks, and no names-looks.sh. The commands: deploy/aws.sh --help"],
+      ["looks prod", 2, "There is no command looks."],
+      ["prod look", 2, "There is no command prod."],
+      ["look prod now", 2, "look takes one stage alone."],
+      ["look", 2, "Which stage?"],
+      ["drill", 2, "Which stage?"],
+      ["names drill", 2, "drill can be no stage: "],
+      ["a_b", 2, "a_b can be no stage: "],
+    ] as const) {
+      expect(await clone.run(`deploy/aws.sh ${line}`)).toEqual({ exitCode, output: expect.stringContaining(sentence) });
+    }
   });
 
   it("that are not known", async () => {
@@ -222,6 +224,34 @@ it("deploy/aws.sh secret stores what somebody has edited if it is a JSON object,
     expect((await edit(`sed -i '${broken}'`)).output).toMatch(/^Nothing was changed: this is no JSON object\./);
   }
   expect(clone.secrets[id]).toBe('{ "STAGE": "shop" }\n');
+});
+
+it("writes a whole file or none, after Ctrl-C and on a full disk: stages.yml, rules, and that of people on call", async () => {
+  const clone = await newClone("shop");
+  await clone.fillIn({ ...filledIn, iam: "no" });
+  const files = async () =>
+    (await readdir(clone.project, { recursive: true })).filter((name) => !/^node_modules/.test(name));
+  const before = await files();
+  for (const [line, part, program] of [
+    ["shop", "stages.yml.part", "awk -v stage=shop"],
+    ["rules shop", "dist/ledger.yml.part", "sed s|https://repository"],
+    ["oncall shop", "on-call-shop.sh.next", ""],
+  ] as const) {
+    if (program) {
+      const run = clone.start(`deploy/aws.sh ${line}`, "", { AWS_STOPS: program });
+      await clone.stopped();
+      run.signal("SIGINT");
+      expect(await run.ended).toMatchObject({ exitCode: 130 });
+    }
+    await mkdir(path.join(clone.project, "dist"), { recursive: true });
+    await symlink("/dev/full", path.join(clone.project, part));
+    const { exitCode, output } = await clone.run(`deploy/aws.sh ${line}`);
+    expect([line, exitCode, output]).toEqual([line, expect.any(Number), expect.stringContaining("No space left")]);
+    expect(exitCode).not.toBe(0);
+    expect(output.split("\n").length, "a sentence, and not one for each line").toBeLessThan(6);
+    await rm(path.join(clone.project, "dist"), { recursive: true });
+    expect(await files()).toEqual(before);
+  }
 });
 
 it("deploy/aws.sh rules puts your addresses into the links, and says where a page goes", async () => {

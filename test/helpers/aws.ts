@@ -24,7 +24,9 @@ export async function newClone(stage: string, server = "", more: Environment = {
     writeFile(path.join(bin, name), `#!/bin/sh\n${stop}\n${script}\n`, { mode: 0o755 });
   const noted = `echo "\${0##*/} $*" >>"$AWS_FOLDER/calls"`;
   await copyFile("test/programs/aws", path.join(bin, "aws"));
-  await program("psql", `${noted}\nPATH=\${PATH#*:} exec psql "$@"`);
+  const real = (name: string) => `PATH=\${PATH#*:} exec ${name} "$@"`;
+  for (const name of ["awk", "sed"]) await program(name, real(name));
+  await program("psql", `${noted}\n${real("psql")}`);
   // What `npm run --silent NAME -- ARGUMENTS` starts: npm itself takes half a second of CPU time.
   await program(
     "npm",
