@@ -18,7 +18,8 @@ gateway=''            # the Pushgateway: https://push.internal, or https://user:
                       # http://HOST:8428/api/v1/import/prometheus. If there is no gateway yet: docs/networks.md
 token=''              # a bearer token of the gateway, if it asks for one
 
-# Links in alerts, and the addresses of people on call
+# Links in alerts, and the addresses of people on call. No step asks repository and grafana: if there is none yet, write
+# the address that it is to have, and run deploy/aws.sh rules STAGE again if it gets another
 repository=''         # where people read these files: https://github.com/OWNER/NAME/blob/main
 grafana=''            # your Grafana: https://grafana.internal
 prometheus=''         # your Prometheus: https://prometheus.internal. Only `oncall` needs this and the next two
