@@ -27,8 +27,9 @@ trace() {
 put() {
   if [ -e "$1" ]; then
     cmp -s - "$1" || echo "Kept: $1 was here before. Add to it what docs/servers-in-use.md says."
-  else
-    install -D -m 644 /dev/stdin "$1.new" && mv "$1.new" "$1"
+  elif ! { install -D -m 644 /dev/stdin "$1.new" && mv "$1.new" "$1"; }; then
+    rm -f "$1.new"
+    return 1
   fi
 }
 
@@ -69,10 +70,14 @@ for package; do
   new="$new $package"
 done
 if [ -n "$new" ]; then
-  dpkg --configure -a
+  export DEBIAN_FRONTEND=noninteractive
   # The package's own files do not replace those above.
+  install="apt-get install -qy --no-install-recommends -o Dpkg::Options::=--force-confold"
+  # An earlier installation may have been broken off, or had no room. These are words.
   # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends -o Dpkg::Options::=--force-confold $new
+  dpkg --configure -a || $install --fix-broken --no-remove
+  # shellcheck disable=SC2086
+  $install $new
 fi
 # For your receivers' URLs, which are secrets. A file that was here before stays as it is.
 if cmp -s config/alertmanager/alertmanager.yml /etc/prometheus/alertmanager.yml; then
