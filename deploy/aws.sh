@@ -573,11 +573,13 @@ case ${1-} in
 esac
 stage=${1-}
 [ "$stage" ] || misuse 'Which stage?'
-[[ $stage =~ ^[A-Za-z0-9-]+$ && $stage != drill ]] || misuse "$stage can be no stage: write letters, digits and hyphens."
+[[ $stage =~ ^[A-Za-z0-9-]+$ && $stage != drill ]] ||
+  misuse "$stage can be no stage: write letters, digits and hyphens."
 shift
 if [ "$command" = all ]; then
   [ $# = 0 ] || misuse "There is no command $stage." # As in `looks prod`, or in `prod look`, which would deploy.
-  [ -e "names-$stage.sh" ] || die "There is no command $stage, and no names-$stage.sh. The commands: deploy/aws.sh --help
+  [ -e "names-$stage.sh" ] || die "There is no command $stage, and no names-$stage.sh.
+The commands: deploy/aws.sh --help
 If $stage is to be a stage: deploy/aws.sh names $stage"
 elif [ "$command" != deploy ] && [ "$command" != secret ]; then
   [ $# = 0 ] || misuse "$command takes one stage alone."

@@ -67,7 +67,7 @@ describe("names", () => {
     );
     for (const [line, exitCode, sentence] of [
       ["look staging", 1, "There is no names-staging.sh yet: run deploy/aws.sh names staging"],
-      ["looks", 1, "There is no command looks, and no names-looks.sh. The commands: deploy/aws.sh --help"],
+      ["looks", 1, "There is no command looks, and no names-looks.sh.\nThe commands: deploy/aws.sh --help\n"],
       ["looks prod", 2, "There is no command looks."],
       ["prod look", 2, "There is no command prod."],
       ["look prod now", 2, "look takes one stage alone."],
