@@ -25,10 +25,10 @@ usage="usage: ./setup         sets this host up, upgrades it, or goes on after a
 main() {
   # apt-get says that all is well after a Ctrl-C. read -s has left the terminal without echo.
   trap '[ ! -t 0 ] || stty echo; exit 130' INT TERM HUP
-  [ $# -le 1 ] || misuse
+  [ $# -le 1 ] || misuse "./setup takes one word, and not: $*"
   case ${1-} in
     -h | --help) echo "$usage" && return ;;
-    -*) misuse ;;
+    -*) misuse "There is no option $1." ;;
   esac
   [ "$(id -u)" = 0 ] || stop "Run it as root."
   local said
@@ -45,7 +45,7 @@ main() {
     move) move_away ;;
     remove) remove_all ;;
     *)
-      [ -f "$1" ] || misuse
+      [ -f "$1" ] || misuse "There is no command and no file $1."
       move_here "$1" && set_up
       ;;
   esac
@@ -55,6 +55,7 @@ set_up() {
   case $folder in /opt/*) ;; *) stop "The service cannot run from $folder: unpack the archive in /opt." ;; esac
   [ -d /run/systemd/system ] || stop "This host does not run systemd. For a container, see docs/settings.md."
   check_names
+  trap put_settings_back EXIT
   step programs install_programs
   step servers install_servers
   step settings write_settings
@@ -83,7 +84,7 @@ stop() {
 }
 
 misuse() {
-  echo "$usage" >&2
+  printf '✗ %s\n%s\n' "$1" "$usage" >&2
   exit 2
 }
 

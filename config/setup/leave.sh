@@ -3,15 +3,14 @@
 
 # ./setup move. The settings leave, too: without them, no ./setup here starts a second sampler with the same login.
 move_away() {
-  local file=/root/veza-ledger-metrics.moved
   [ -e "$settings" ] && [ -e "$names" ] || stop "There is nothing to move: $settings or $names is missing."
-  (umask 077 && tar -cf "$file.new" -C /etc "${names##*/}" "${settings##*/}") && tar -tf "$file.new" >/dev/null &&
-    mv "$file.new" "$file" || { rm -f "$file.new" && stop "$file cannot be written. The service runs on."; }
+  (umask 077 && tar -cf "$moved.new" -C /etc "${names##*/}" "${settings##*/}") && tar -tf "$moved.new" >/dev/null &&
+    mv "$moved.new" "$moved" || { rm -f "$moved.new" && stop "$moved cannot be written. The service runs on."; }
   systemctl disable --now veza-ledger-metrics || stop "The service was not stopped: the lines above say why."
-  rm "$settings"
-  echo "The service is stopped. Its names, its password and its secret are in $file."
+  rm -f "$settings"*
+  echo "The service is stopped. Its names, its password and its secret are in $moved."
   echo "Copy this file and the archive to the other host. There, unpack the archive in /opt, and run ./setup FILE."
-  echo "To stay here after all: ./setup $file"
+  echo "To stay here after all: ./setup $moved"
 }
 
 # ./setup FILE
@@ -47,7 +46,7 @@ remove_all() {
     say "The database stays: there are no settings here, as after ./setup move."
   fi
   remove_servers
-  rm -rf "$settings" "$names" "$link" "$link".* "$link"-*
+  rm -rf "$settings"* "$names" "$link" "$link".* "$link"-*
   echo "Removed. What you added elsewhere is in docs/removal.md."
 }
 

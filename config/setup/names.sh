@@ -80,7 +80,9 @@ check_names() {
   check_name database '^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]+/[^/?#@&[:space:]]+(\?sslmode=[a-z-]+)?$' \
     "HOST:5432/DATABASE"
   check_name schema '^[^,[:space:]]+$' "one schema, such as public"
-  ./node -e 'new Intl.DateTimeFormat("en", { timeZone: process.argv[1] })' "$timezone" 2>/dev/null ||
+  # Postgres would read an offset, such as +01, with the other sign.
+  [[ $timezone =~ ^[A-Za-z] ]] &&
+    ./node -e 'new Intl.DateTimeFormat("en", { timeZone: process.argv[1] })' "$timezone" 2>/dev/null ||
     wrong timezone "is wrong: a time zone such as UTC or Europe/Paris"
   for each in reader admin; do
     check_name "$each" '^[^:/?#@&[:space:]]+$' "a login of Postgres, without its password"

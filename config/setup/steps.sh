@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034,SC2015 # Names are set by config/setup/names.sh.
 
 settings=/etc/veza-ledger-metrics.env
+moved=/root/veza-ledger-metrics.moved
 link=/opt/veza-ledger-metrics
 unit=/etc/systemd/system/veza-ledger-metrics.service
 site=/etc/nginx/conf.d/veza-ledger-metrics.conf
@@ -9,6 +10,7 @@ hook=/etc/letsencrypt/renewal-hooks/deploy/veza-ledger-metrics
 rules=/etc/prometheus/veza-ledger-metrics.yml
 route=/etc/prometheus/alertmanager.yml
 todo=() # Sentences for the end.
+made=   # Whether this run has made the settings.
 
 # ./setup look
 look_first() {
@@ -28,6 +30,10 @@ serves() { [[ " $servers " == *" $1 "* ]]; }
 # The programs that are used here and by people on call.
 install_programs() {
   local each missing=() packages=()
+  export DEBIAN_FRONTEND=noninteractive
+  # After an installation that was broken off, or that had no room. Then, a program may be here and not work.
+  [ -z "$(dpkg --audit 2>/dev/null)" ] || dpkg --configure -a ||
+    apt-get install -qy --fix-broken --no-remove --no-install-recommends || return
   [ -e /etc/ssl/certs/ca-certificates.crt ] || ! command -v apt-get >/dev/null || packages+=(ca-certificates)
   for each in curl:curl ss:iproute2 jq:jq openssl:openssl psql:postgresql-client nginx:nginx; do
     [ "$each" != nginx:nginx ] || has_site || continue
@@ -40,8 +46,7 @@ install_programs() {
     return 1
   else
     say "Installs: ${packages[*]}"
-    export DEBIAN_FRONTEND=noninteractive NODE_EXTRA_CA_CERTS=$ca
-    dpkg --configure -a || return # After an installation that was broken off.
+    export NODE_EXTRA_CA_CERTS=$ca
     apt-get update -q || say "The lists of packages stay as they are: the lines above say why."
     apt-get install -qy --no-install-recommends --no-upgrade "${packages[@]}"
   fi
@@ -89,10 +94,17 @@ lines_of() {
 # The service's settings. Those that are there are kept; where the names differ, it asks.
 write_settings() {
   local each login password secret different=() was
+  put_settings_back # Of a run that was killed.
   if [ ! -e "$settings" ]; then
+    [ ! -e "$moved" ] || {
+      say "The service has moved: its settings are in $moved. To have it here again: ./setup $moved"
+      say "To begin anew here, delete that file."
+      return 1
+    }
     password=$(openssl rand -hex 24) && secret=$(openssl rand -base64 32) || return
     { echo "DATABASE_URL='postgres://veza_ledger:$password@$database'" &&
       lines_of "${from_names[@]}" && echo "WEBHOOK_SECRET='whsec_$secret'"; } | put "$settings" 600 || return
+    made=yes
     say "Made: $settings, with a new password and secret."
     return
   fi
@@ -121,9 +133,15 @@ write_settings() {
     say "Nothing was changed. Correct $names by ./setup names."
     return 1
   }
+  [ ! -e "$link" ] || ln "$settings" "$settings.before" || return
   { grep -vE "^($(paste -sd'|' < <(printf '%s\n' "${different[@]}")))=" "$settings"
     [[ " ${different[*]} " != *" DATABASE_URL "* ]] || echo "DATABASE_URL='$login@$database'"
     lines_of "${different[@]/DATABASE_URL/}"; } | put "$settings" 600 && say "Changed: ${different[*]}"
+}
+
+# Takes back what write_settings has changed under a running service, unless that has come to use it.
+put_settings_back() {
+  [ ! -e "$settings.before" ] || { mv "$settings.before" "$settings" && say "Put back: $settings, as it was before"; }
 }
 
 # The service's password, as Postgres knows it.
@@ -166,7 +184,11 @@ install_database() {
   if [ -n "$there" ] && ! fits; then
     say "Postgres has the login veza_ledger, with another password than $settings."
     say "If a host runs the service with it, run ./setup move there, and ./setup FILE here."
-    agreed "Is the password in use nowhere else? Then it is changed to the one here." || return
+    agreed "Is the password in use nowhere else? Then it is changed to the one here." || {
+      # ./setup FILE would not write its own over these.
+      [ -z "$made" ] || { rm "$settings" && say "Taken back: $settings"; }
+      return 1
+    }
   fi
   psql_as "$administrator" "$admin" -v schema="$schema" -v timezone="$timezone" \
     -f config/postgres/install.sql || {
@@ -213,6 +235,7 @@ use_version() {
     say "Make changes by: systemctl edit veza-ledger-metrics"
   fi
   if where=$(start_version "$folder"); then
+    rm -f "$settings.before"
     say "Runs: $folder, at $where"
     [ -z "$old" ] || [ "$old" = "$folder" ] || say "The way back: $old/setup"
     first_tick
@@ -220,14 +243,14 @@ use_version() {
   fi
   say "It does not answer: $folder. The end of its log:"
   journalctl -u veza-ledger-metrics -n 6 -o cat --no-pager
-  if [ "$old" = "$folder" ]; then
+  if [ "$old" = "$folder" ] && [ ! -e "$settings.before" ]; then
     say "Nothing answers. systemd keeps trying this version."
   elif [ ! -d "$old" ]; then
     systemctl disable --quiet --now veza-ledger-metrics
     rm -f "$link" "$unit"
     systemctl daemon-reload
     say "Nothing runs: there is no version before. The service is stopped."
-  elif where=$(start_version "$old"); then
+  elif put_settings_back && where=$(start_version "$old"); then
     say "Runs: $old, at $where, as before"
   else
     say "Nothing answers: neither does the version before. systemd keeps trying it: $old"

@@ -1,13 +1,19 @@
-// A host for ./setup: the bare Debian in the folder DEBIAN, which .ci/archive makes, with the archive unpacked and
+// A host for ./setup: the bare Debian in the folder DEBIAN, in which .ci/archive has unpacked the archive, with
 // stand-ins for systemd and apt. Each test has one of its own, an overlay, in which it may change everything.
 import { execFile } from "node:child_process";
-import { chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { onTestFinished } from "vitest";
-import { hostArchive } from "../../deploy/host-archive.ts";
+import postgres from "postgres";
+import { expect, inject, onTestFinished } from "vitest";
+import { tables } from "../../commands/declared-rights.ts";
+import { runSqlFiles } from "../../commands/sql.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { freePort } from "../../local/ports.ts";
+import { startPostgres } from "../../local/postgres.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { findProgram } from "./find-program.ts";
+import { insertRows } from "./models.ts";
 import { skippedBecause } from "./needs.ts";
 import { type Program, runProgram } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
@@ -63,25 +69,28 @@ const programs = {
   journalctl: `
     [ ! -e /run/fake/fill-at-tick ] || [ -e /full ] || cat /dev/zero >/full 2>/dev/null
     words=$*; case $words in *INVOCATION_ID=*) cat "/run/fake/journal.\${words##*=}" ;; *) cat /run/fake/journal.* | tail -n 6 ;; esac`,
-  "apt-get": 'echo "apt-get $*" | tee -a /run/fake/asked; [ ! -e /run/fake/no-apt ]',
+  // After a Ctrl-C, it says that all is well.
+  "apt-get": `
+    echo "apt-get $*" | tee -a /run/fake/asked
+    [ ! -e /run/fake/apt-waits ] || { trap 'exit 0' INT; echo waits; while :; do /bin/sleep 0.1; done; }
+    # A full disk stops it in the middle.
+    [ ! -e /run/fake/no-room ] || { touch /run/fake/half; exit 100; }
+    case "$*" in *--fix-broken*) rm /run/fake/half ;; esac`,
   "dpkg-query": 'shift $(($# - 1)); grep -qsx "$1" /run/fake/installed && echo installed',
-  dpkg: "exit 0",
+  dpkg: "[ ! -e /run/fake/half ] || { echo half; exit 1; }",
 };
 /** Programs whose arguments are written down, since every user can read those of a running program. */
 const watched = ["psql", "curl", "sed", "grep", "openssl", "setsid", "nginx", "tar", "find", "awk", "ss", "setpriv"];
 
 let lower: Promise<string> | undefined;
-/** What all hosts have in addition to Debian: the archive, unpacked, and the stand-ins. */
+/** What all hosts of a file have in addition to DEBIAN: the stand-ins. */
 async function makeLower(): Promise<string> {
   const folder = await newFolder();
   await chmod(folder, 0o755);
   const bin = path.join(folder, "usr/local/bin");
-  for (const name of ["opt", "usr/local/bin", "run/fake", "run/systemd/system", "etc/systemd/system"]) {
+  for (const name of ["usr/local/bin", "run/fake", "run/systemd/system", "etc/systemd/system"]) {
     await mkdir(path.join(folder, name), { recursive: true });
   }
-  const { tar } = await hostArchive(process.arch as "x64" | "arm64");
-  await writeFile(path.join(folder, "opt/archive.tar"), tar);
-  await run("tar", ["-xf", path.join(folder, "opt/archive.tar"), "-C", path.join(folder, "opt")]);
   for (const [name, script] of Object.entries(programs)) {
     await writeFile(path.join(bin, name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
   }
@@ -151,6 +160,7 @@ export async function debianHost(sizeMb = 400) {
     run: (line: string, input = "", folder?: string) => start(line, input, folder).exited,
     /** A file's text; empty if there is none. */
     text: (file: string) => readFile(at(file), "utf8").catch(() => ""),
+    mode: async (file: string) => (await stat(at(file))).mode & 0o777,
     write: async (file: string, text: string, mode = 0o644) => {
       await mkdir(path.dirname(at(file)), { recursive: true });
       await writeFile(at(file), text);
@@ -166,3 +176,50 @@ export async function debianHost(sizeMb = 400) {
     },
   };
 }
+
+/** A Postgres with a ledger in which each check has rows, and the login veza_app, which reads it. */
+async function ledger() {
+  const server = await startPostgres(0);
+  onTestFinished(() => server.stop());
+  await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
+  const sql = postgres(server.superuserUrl, { max: 1, onnotice: () => {} });
+  onTestFinished(() => sql.end());
+  for (const check of checks) await sql.unsafe(insertRows(check, 4));
+  await sql.unsafe("create role veza_app login password 'veza_app'");
+  await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
+  return { sql, database: `127.0.0.1:${server.port}/postgres` };
+}
+
+/** Names that are right, for a reconciler on this host. */
+export const rightNames = async (database: string) => ({
+  database,
+  admin: "postgres",
+  gateway: inject("pushgatewayUrl"),
+  servers: "",
+  name: "",
+  certificate: "",
+  key: "",
+  port: String(await freePort()),
+  repository: "https://git.example.com/veza/blob/main",
+  grafana: "https://grafana.internal",
+});
+
+/** A host with a ledger, and with names that are right but for these. */
+export async function readyHost(values: Record<string, string> = {}) {
+  const host = await debianHost();
+  const { sql, database } = await ledger();
+  await host.name({ ...(await rightNames(database)), ...values });
+  return { host, sql, database };
+}
+
+/** The same, on which ./setup has run. */
+export async function installedHost(values: Record<string, string> = {}) {
+  const ready = await readyHost(values);
+  const { exitCode, output } = await ready.host.run("./setup", "postgres\n");
+  expect([exitCode, output.match(/✗.*/g)], output).toEqual([0, null]);
+  return { ...ready, output };
+}
+
+/** The password of each login, as Postgres keeps it. */
+export const passwordsIn = (sql: postgres.Sql) =>
+  sql`select rolname, rolpassword from pg_authid where rolname ~ '^veza_ledger' and rolpassword <> '' order by 1`;

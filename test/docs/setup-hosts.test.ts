@@ -1,0 +1,76 @@
+// ./setup with two hosts, and its end: another password, the move to another host, and the removal.
+import { cp } from "node:fs/promises";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+import { debianHost, installedHost, needsDebian, passwordsIn, readyHost, rightNames } from "../helpers/debian.ts";
+
+const settings = "etc/veza-ledger-metrics.env";
+
+describe("./setup", needsDebian, () => {
+  it("says that the administrator's password is wrong, and changes no password that a running host may have", async () => {
+    const { host, sql, database } = await readyHost();
+    const wrong = await host.run("./setup", "wrong\n");
+    expect(wrong).toMatchObject({ exitCode: 1, output: expect.stringContaining("psql cannot log in as postgres") });
+    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    const before = await passwordsIn(sql);
+    const second = await debianHost();
+    await second.name(await rightNames(database));
+    for (const answer of ["", "no\n"]) {
+      const refused = await second.run("./setup", `postgres\n${answer}`);
+      expect([refused.exitCode, refused.output], refused.output).toEqual([
+        1,
+        expect.stringContaining("run ./setup move there, and ./setup FILE here"),
+      ]);
+      expect(await passwordsIn(sql)).toEqual(before);
+      expect(await second.text(settings), "./setup FILE writes them").toBe("");
+    }
+    const agreed = await second.run("./setup", "postgres\nyes\n");
+    expect([agreed.exitCode, agreed.output], agreed.output).toEqual([
+      0,
+      expect.stringContaining("veza_ledger has the password of"),
+    ]);
+  });
+
+  it("moves to another host with its password, and cannot count here meanwhile", async () => {
+    const { host, sql } = await installedHost();
+    const [before, moved] = [await passwordsIn(sql), await host.text(settings)];
+    const move = await host.run("./setup move");
+    expect([move.exitCode, move.output]).toEqual([0, expect.stringContaining("The service is stopped.")]);
+    const file = "root/veza-ledger-metrics.moved";
+    expect(await host.mode(file)).toBe(0o600);
+    expect(await host.run("systemctl is-active --quiet veza-ledger-metrics")).not.toMatchObject({ exitCode: 0 });
+    // Here, it makes no new ones, which ./setup FILE would not replace.
+    const again = await host.run("./setup", "postgres\n");
+    expect([again.exitCode, again.output]).toEqual([
+      1,
+      expect.stringContaining(`have it here again: ./setup /${file}`),
+    ]);
+    expect(await host.text(settings)).toBe("");
+    const other = await debianHost();
+    await other.write("root/cut", "not of it");
+    expect((await other.run("./setup /root/cut")).output).toBe(
+      "✗ /root/cut is not of ./setup move, or is cut off. Nothing was changed.\n",
+    );
+    await cp(path.join(host.root, file), path.join(other.root, file));
+    const there = await other.run(`./setup /${file}`, "\n");
+    expect([there.exitCode, there.output], there.output).toEqual([
+      0,
+      expect.stringContaining('"message":"tick","stuck_orders":4'),
+    ]);
+    expect([await other.text(settings), await passwordsIn(sql)]).toEqual([moved, before]);
+    expect((await other.run(`./setup /${file}`)).output).toContain("has /etc/veza-ledger-metrics.env already. Delete");
+  });
+
+  // without-aws.test.ts has the removal of the database.
+  it("removes all that it has made, and the database only where it is told to", async () => {
+    const { host, sql } = await installedHost();
+    const said = (output: string) => expect.objectContaining({ exitCode: 1, output: expect.stringContaining(output) });
+    expect(await host.run("./setup remove", "no\n")).toEqual(said("Nothing was removed"));
+    expect(await host.run("./setup remove", "yes\nyes\nwrong\n")).toEqual(said("The database stays as it was"));
+    const { exitCode, output } = await host.run("./setup remove", "yes\nno\n");
+    expect([exitCode, output], output).toEqual([0, expect.stringContaining("Kept: the schema and the logins")]);
+    expect(await sql`select from pg_roles where rolname ~ '^veza_ledger'`).toHaveLength(4);
+    const places = "/etc/systemd/system /etc/prometheus /etc/nginx /etc/veza* /opt/*";
+    expect((await host.run(`find ${places} -name 'veza*' 2>/dev/null`, "", "/")).output).toBe("");
+  });
+});
