@@ -4,7 +4,6 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
-import { newFolder } from "./temporary-folder.ts";
 
 export const projectFolder = path.join(import.meta.dirname, "..", "..");
 
@@ -23,19 +22,6 @@ type Environment = Record<string, string | undefined>;
 /** Runs one of the project's TypeScript files as a program. */
 export function runScript(file: string, args: string[], environment: Environment = {}): Program {
   return runProgram(process.execPath, [path.join(projectFolder, file), ...args], environment);
-}
-
-/** The same, and how many ms it waited and worked until its end, by stopwatch.ts. */
-export async function timeScript(
-  file: string,
-  args: string[],
-  environment: Environment,
-): Promise<Program & { tookMs: Promise<number> }> {
-  const STOPWATCH = path.join(await newFolder(), "ms");
-  const preload = ["--import", path.join(projectFolder, "test/programs/stopwatch.ts")];
-  const script = [...preload, path.join(projectFolder, file), ...args];
-  const program = runProgram(process.execPath, script, { ...environment, STOPWATCH });
-  return { ...program, tookMs: program.exited.then(async () => Number(await readFile(STOPWATCH, "utf8"))) };
 }
 
 /** Runs a program in the project's folder; it is killed with the test, if it still runs then. */
