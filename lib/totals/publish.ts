@@ -36,8 +36,8 @@ type Gateway = Pick<Settings, "pushgateway" | "stage">;
 /** Takes the publishers' lock: on an empty table, which only publishers may update, and so lock. */
 export const lockPublisher = "lock table ledger_metrics.publisher in exclusive mode";
 
-/** SQL: the entries of pg_locks for it. VACUUM has and waits for another mode. */
-const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regclass and mode = 'ExclusiveLock'
+/** SQL: the entries of pg_locks for it. */
+const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regclass
     and database = (select oid from pg_database where datname = current_database())`;
 
 const beginLocked = `${beginPublishing}
