@@ -1,10 +1,9 @@
 // The look "totals": whether the functions can work with the totals.
-import type { Sql } from "postgres";
 import { errorFields } from "../../lib/log.ts";
 import { codeOf } from "../../lib/postgres/database.ts";
 import { AnotherStage, stageName } from "../../lib/totals/another-stage.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
-import { tally } from "../../lib/totals/events.ts";
+import { zeros } from "../../lib/totals/events.ts";
 import { lockAndReadTotals } from "../../lib/totals/publish.ts";
 import { roleOf } from "../declared-rights.ts";
 import { shellWord } from "../quote.ts";
@@ -12,7 +11,10 @@ import { type Finding, well, wrong } from "./finding.ts";
 import type { InstallationScene } from "./scene.ts";
 import { installAgain } from "./shared-steps.ts";
 
-/** Locks and reads the totals, records a delivery, and takes it back. The totals have to be of the functions' stage. */
+/**
+ * Locks and reads the totals, records a delivery that adds 0 to each, and takes it back. The totals have to be of the
+ * functions' stage.
+ */
 export async function lookAtTotals(scene: InstallationScene): Promise<Finding> {
   const { database, login, functions, settings } = scene;
   const { sql } = database;
@@ -24,7 +26,7 @@ export async function lookAtTotals(scene: InstallationScene): Promise<Finding> {
     await (isOnCall ? sql.unsafe("begin; select from ledger_metrics.totals limit 1") : lockAndReadTotals(sql));
     if (!functions.receiver) return well("ledger_metrics is there, and readable");
     await sql.unsafe("rollback; begin");
-    await tryDelivery(sql, settings.stage);
+    await recordDelivery(sql, { id: `trial ${Date.now()}`, increments: zeros, stage: settings.stage });
     return well("ledger_metrics is there, and writable");
   } catch (error) {
     const remedy = codeOf(error) === "55P03" ? "run it again" : installAgain;
@@ -32,17 +34,6 @@ export async function lookAtTotals(scene: InstallationScene): Promise<Finding> {
   } finally {
     await sql.unsafe("rollback").catch(() => {}); // It fails for the same reason as the statement before.
   }
-}
-
-/** Records a delivery of every kind of event, in the transaction that the caller takes back. */
-function tryDelivery(sql: Sql, stage: string | undefined): Promise<unknown> {
-  const timestamp = Date.now();
-  const events = tally([
-    { type: "reconciler.action", timestamp, data: { phase: "stuck_orders" } },
-    { type: "reconciler.orphan_refund", timestamp },
-    { type: "reconciler.sweep", timestamp, data: { duration_seconds: 1 } },
-  ]);
-  return recordDelivery(sql, { id: `trial ${timestamp}`, increments: events, stage });
 }
 
 /**

@@ -73,6 +73,9 @@ const said: Partial<Record<keyof typeof limits, [file: string, text: string][]>>
     ["clients/go/ledgermetrics/purge.go", `interval '${idsKeptDays} days'`],
     ["clients/go/ledgermetrics/send.go", `first_sent_at < now() - interval '${idsKeptDays - 1} days'`],
     ["clients/go/ledgermetrics/resend.go", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
+    ["config/on-call/on-call.sh", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
+    ["docs/other-languages.md", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
+    ["docs/other-languages.md", `first_sent_at <= now() - interval '${idsKeptDays - 1} days'`],
   ],
 };
 it.each(Object.entries(said))("%s is as its page and the Go client say", (_, places) => expectIn(places));
