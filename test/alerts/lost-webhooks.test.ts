@@ -134,7 +134,7 @@ beforeAll(async () => {
   for (let first = 0; first < histories.length; first += playedAtOnce) {
     const answers = await play({
       series: histories.slice(first, first + playedAtOnce).flatMap(seriesOf),
-      groups: (shipped) => ofStuckOrders(shipped, "5h"), // Nothing is unknown for longer.
+      groups: (shipped) => ofStuckOrders(shipped, "3h"), // Nothing is unknown for longer.
       interval: "1m",
       expr: 'ALERTS{alertname="VezaLedgerStuckOrders", alertstate="firing"}',
       looks: Array.from({ length: lastMinute - noon + 60 }, (_, index) => `${noon - 60 + index}m`),

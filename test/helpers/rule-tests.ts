@@ -29,6 +29,8 @@ interface UnitTest {
 }
 
 type Labels = Record<string, string>;
+/** When an alert fires, and its labels; or also its texts. An alert without a job has `job: none`. */
+type Firing = ({ at: string } & Labels) | ({ at: string; labels: Labels } & Text);
 
 /** Unit tests in the short form of test/alerts: series by name, and under the name of an alert what fires, and when. */
 interface ShortTests {
@@ -37,8 +39,8 @@ interface ShortTests {
     interval?: string;
     evaluation_interval?: string;
     series: Record<string, string>;
-    /** Times have spaces between them: at `quiet`, none fires. Of what fires, the rest are the labels. */
-    alerts: Record<string, { quiet?: string; fires?: ({ at: string } & Text & Labels)[] }>;
+    /** Times have spaces between them: at `quiet`, none fires. */
+    alerts: Record<string, { quiet?: string; fires?: Firing[] }>;
   })[];
 }
 
@@ -80,17 +82,13 @@ function withJob(series: string): string {
   return `${metric}{${[`job="${job}"`, labels].filter(Boolean).join(", ")}}`;
 }
 
-function expectedAlerts({
-  at: _,
-  summary,
-  description,
-  job = "veza_ledger",
-  ...labels
-}: Text & Labels): ExpectedAlert[] {
-  const exp_annotations = { ...(summary && { summary }), ...(description && { description }) };
-  return (labels.stage?.split("|") ?? [undefined]).map((stage) => ({
-    exp_labels: { ...labels, ...(job !== "none" && { job }), ...(stage && { stage }) },
-    ...(summary && { exp_annotations }),
+function expectedAlerts(firing: Firing): ExpectedAlert[] {
+  const hasTexts = typeof firing.labels === "object";
+  const { at: _, job = "veza_ledger", stage = "", ...labels } = (hasTexts ? firing.labels : firing) as Labels;
+  const { at: _at, labels: _labels, ...exp_annotations } = firing;
+  return stage.split("|").map((each) => ({
+    exp_labels: { ...labels, ...(job !== "none" && { job }), ...(each && { stage: each }) },
+    ...(hasTexts && { exp_annotations }),
   }));
 }
 
@@ -119,9 +117,7 @@ export async function unitTest(tool: "promtool" | "vmalert-tool", folder: string
  */
 export async function writeTests(folder: string, tests: UnitTest[]): Promise<string[]> {
   const groups = await shippedGroups();
-  const alike = Object.groupBy(tests.flatMap(byTexts), (test) =>
-    [test.evaluation_interval, ...asked(test), ...partsRead(test.alert_rule_test)].join(),
-  );
+  const alike = Object.groupBy(tests, (test) => [test.evaluation_interval, ...asked(test), ...partsRead(test)].join());
   return Promise.all(
     Object.values(alike).map(async (same = [], index) => {
       const [first] = same as [UnitTest];
@@ -138,23 +134,11 @@ export async function writeTests(folder: string, tests: UnitTest[]): Promise<str
   );
 }
 
-/**
- * The test, once for the looks that compare the same parts of texts: each alert has these then. A look that expects no
- * alert compares none, and goes with the first.
- */
-function byTexts(test: UnitTest): UnitTest[] {
-  const [expecting, silent] = [true, false].map((isExpecting) =>
-    test.alert_rule_test.filter(({ exp_alerts }) => exp_alerts.length > 0 === isExpecting),
-  ) as [UnitTest["alert_rule_test"], UnitTest["alert_rule_test"]];
-  const [first = [], ...others] = Object.values(
-    Object.groupBy(expecting, (look) => String(partsRead([look]))),
-  ) as UnitTest["alert_rule_test"][];
-  return [[...silent, ...first], ...others].map((alert_rule_test) => ({ ...test, alert_rule_test }));
-}
-
-/** The parts of texts that these looks compare. */
-function partsRead(looks: UnitTest["alert_rule_test"]): (keyof Text)[] {
-  const texts = looks.flatMap(({ exp_alerts }) => exp_alerts.map(({ exp_annotations = {} }) => exp_annotations));
+/** The parts of texts that a test compares: each of its alerts has these then. */
+function partsRead({ alert_rule_test }: UnitTest): (keyof Text)[] {
+  const texts = alert_rule_test.flatMap(({ exp_alerts }) =>
+    exp_alerts.map(({ exp_annotations = {} }) => exp_annotations),
+  );
   return (["summary", "description"] as const).filter((part) => texts.some((text) => part in text));
 }
 
@@ -170,7 +154,7 @@ function rulesFor(test: UnitTest, groups: Groups): string {
       .filter((rule) => !isAlert(rule) || names.includes(rule.alert))
       .map((rule) => {
         if (!isAlert(rule)) return rule;
-        const parts = partsRead(test.alert_rule_test).map((part) => [part, rule.annotations[part]]);
+        const parts = partsRead(test).map((part) => [part, rule.annotations[part]]);
         return { ...rule, annotations: Object.fromEntries(parts) };
       }),
   }));
