@@ -77,43 +77,30 @@ describe("answers", () => {
     expect(await recorded()).toEqual({ deliveries: 1, orphans: 1 });
   });
 
-  it("200 to a sweep whose time is ahead or past, with a warning when it is far so, once", async () => {
+  it("200 to a sweep of an odd time or duration, and to fields that it ignores, with a warning, once", async () => {
     const log = captureLog();
-    const now = Date.now();
-    const sweepIn = async (minutes: number) => {
-      const time = new Date(now + minutes * 60_000).toISOString();
-      const sweep = { type: "reconciler.sweep", timestamp: time, data: { duration_seconds: 1 } };
-      const { status } = await post(server.url, secret, JSON.stringify([sweep, orphan]), { id: `in_${minutes}` });
-      expect(status).toBe(200);
+    const sweep = (minutes: number, duration_seconds = 1, more: object = {}, around: object = {}) => {
+      const time = new Date(Date.now() + minutes * 60_000);
+      return { type: "reconciler.sweep", timestamp: time, data: { duration_seconds, ...more }, ...around };
     };
-    await sweepIn(4);
-    await sweepIn(10);
-    await sweepIn(-9);
-    await sweepIn(-11);
-    await sweepIn(-11);
-    expect(log.filter(({ level }) => level === "warn")).toEqual([
-      { level: "warn", message: "a sweep's time is ahead", id: "in_10", ahead_seconds: expect.any(Number) },
-      { level: "warn", message: "a sweep's time is past", id: "in_-11", late_seconds: expect.closeTo(660, -2) },
-    ]);
-  });
-
-  it("200 to a sweep that took over 10 minutes, and to fields that it ignores, with a warning, once", async () => {
-    const log = captureLog();
-    const sweepOf = (duration_seconds: number, more: object = {}, around: object = {}) =>
-      JSON.stringify([
-        { type: "reconciler.sweep", timestamp: new Date(), data: { duration_seconds, ...more }, ...around },
-      ]);
-    const misspelt = sweepOf(1, { pahse: "stuck_orders", ["x".repeat(50)]: 1 }, { id: 7 });
+    const misspelt = sweep(0, 1, { pahse: "stuck_orders", ["x".repeat(50)]: 1 }, { id: 7 });
     for (const [id, sent] of [
-      ["short", sweepOf(600)],
-      ["long", sweepOf(1840)],
-      ["empty", JSON.stringify({ type: "reconciler.orphan_refund", timestamp: new Date(), data: {} })],
+      ["in_4", [sweep(4), orphan]],
+      ["in_10", [sweep(10), orphan]],
+      ["in_-9", sweep(-9)],
+      ["in_-11", sweep(-11)],
+      ["in_-11", sweep(-11)],
+      ["short", sweep(0, 600)],
+      ["long", sweep(0, 1840)],
+      ["empty", { ...orphan, data: {} }],
       ["misspelt", misspelt],
       ["misspelt", misspelt],
-    ] as const) {
-      expect((await post(server.url, secret, sent, { id })).status).toBe(200);
+    ] as [string, object][]) {
+      expect((await post(server.url, secret, JSON.stringify(sent), { id })).status).toBe(200);
     }
     expect(log.filter(({ level }) => level === "warn")).toEqual([
+      { level: "warn", message: "a sweep's time is ahead", id: "in_10", ahead_seconds: expect.closeTo(600, -2) },
+      { level: "warn", message: "a sweep's time is past", id: "in_-11", late_seconds: expect.closeTo(660, -2) },
       { level: "warn", message: "a sweep's duration is long", id: "long", duration_seconds: 1840 },
       {
         level: "warn",
@@ -241,7 +228,6 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     );
     // In its second dial by then; in its first, if it noticed at once that the connection it kept was lost.
     await expectUnavailable(/^Postgres: no answer within 5000 ms$|CONNECT_TIMEOUT/, reconnect, 30);
-
     expect(dials).toBeLessThan(30); // Whose time is over does not dial.
   });
 
@@ -287,23 +273,16 @@ it("records on a new connection at once when the link that it kept died without 
   expect(await recorded()).toEqual({ deliveries: 2, orphans: 2 });
 });
 
-/** From now on, a delivery on the session that the receiver has kept raises this. Resolves to that session. */
-async function raiseOnKept(raised: string) {
-  await post(server.url, secret, "[]");
-  const [kept] = await sessions();
-  await database.admin.unsafe(`create function ledger_metrics.interfere() returns trigger language plpgsql
-    as $$begin if pg_backend_pid() = ${kept?.pid} then raise ${raised}; end if; return null; end$$;
-    create trigger interfere after insert on ledger_metrics.deliveries
-      for each row execute function ledger_metrics.interfere()`);
-  onTestFinished(async () => void (await database.admin`drop function ledger_metrics.interfere cascade`));
-  return kept;
-}
-const sessions = () => database.admin`select pid from pg_stat_activity
-  where application_name = 'veza-ledger-receiver' and datname = current_database()`;
-
 it("confirms nothing, ends the connection and asks on the next one, when Postgres can only be read", async () => {
   captureLog();
-  const kept = await raiseOnKept("exception 'demoted' using errcode = '25006'");
+  await post(server.url, secret, "[]");
+  const sessions = () => database.admin`select pid from pg_stat_activity
+    where application_name = 'veza-ledger-receiver' and datname = current_database()`;
+  const [kept] = await sessions();
+  await database.admin.unsafe(`create function demote() returns trigger language plpgsql
+    as $$begin if pg_backend_pid() = ${kept?.pid} then raise 'demoted' using errcode = '25006'; end if; return null; end$$;
+    create trigger demote after insert on ledger_metrics.deliveries for each row execute function demote()`);
+  onTestFinished(async () => void (await database.admin`drop function demote cascade`));
   expect((await post(server.url, secret, body)).json).toMatchObject({ status: "recorded" });
   await expect.poll(sessions).not.toContainEqual(kept);
   expect(await sessions()).toHaveLength(1);
