@@ -14,9 +14,7 @@ import (
 
 func TestSignsAsInTheVectorOfStandardWebhooks(t *testing.T) {
 	client, err := NewClient("http://127.0.0.1", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw "+testSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	signatures := strings.Fields(client.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", `{"test": 2432232314}`))
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; len(signatures) != 2 || signatures[0] != want {
 		t.Errorf("signed %q, want %q and one more", signatures, want)
@@ -197,9 +195,7 @@ func TestAConnectionIsKeptForEachSender(t *testing.T) {
 
 func TestSendDoesNotRepeatTheURLWhenNobodyAnswers(t *testing.T) {
 	client, err := NewClient("http://user:hidden@127.0.0.1:4/secret-path", testSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, err = client.Send(ctx, "sweep-1")
 	text := fmt.Sprint(err)
 	if strings.Contains(text, "hidden") || strings.Contains(text, "secret-path") ||
@@ -278,9 +274,7 @@ func TestSendNamesTheClientItsVersionAndWhatMakesNetHTTPDialAnew(t *testing.T) {
 	}
 	name, version, _ := strings.Cut(<-agents, "/")
 	module, err := os.ReadFile("../test/go.mod") // It names the next version, too.
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if name != "veza-ledger-metrics-go" || !strings.Contains(string(module), "clients/go v"+version+"\n") {
 		t.Errorf("%s, version %q", name, version)
 	}

@@ -23,9 +23,7 @@ func TestEnqueueRefusesWrongInputBeforeItTouchesTheTransaction(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := Enqueue(ctx, untouched{}); err != nil {
-		t.Error(err)
-	}
+	must(t, Enqueue(ctx, untouched{}))
 	if isNew, err := EnqueueAs(ctx, untouched{}, "nothing-to-do"); isNew || err != nil {
 		t.Error(isNew, err)
 	}

@@ -17,13 +17,9 @@ func TestEventsAreEncodedAsTheReceiverReadsThem(t *testing.T) {
 		Action("stuck_orders"), Action(OrphanRefunds), OrphanRefund(), sweepEnded(1840*time.Millisecond, ""),
 		phaseSweepEnded(StuckRefunds, time.Second),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var events []map[string]any
-	if err := json.Unmarshal(body, &events); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(body, &events))
 	got := ""
 	for _, event := range events {
 		at, err := time.Parse(time.RFC3339, event["timestamp"].(string))
@@ -133,9 +129,7 @@ func TestASweepThatBeganASecondAheadTookNoTime(t *testing.T) {
 func TestASweepThatIsSentAgainEndedWhenItEnded(t *testing.T) {
 	sweep := SweepEnded(time.Now())
 	first, err := encode("a", []Event{sweep})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	time.Sleep(2 * time.Millisecond) // The timestamp has milliseconds.
 	if again, err := encode("a", []Event{sweep}); err != nil || string(again) != string(first) {
 		t.Errorf("%s, and again %s, %v", first, again, err)
@@ -145,9 +139,7 @@ func TestASweepThatIsSentAgainEndedWhenItEnded(t *testing.T) {
 func TestWhatABodyAddsIsWithoutTimeAndOrder(t *testing.T) {
 	adds := func(events ...Event) string {
 		body, err := encode("a", events)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return addedBy(string(body))
 	}
 	of := adds(Action(StuckOrders), Action(StuckRefunds), sweepEnded(time.Second, ""))

@@ -15,15 +15,21 @@ const testSecret = "whsec_YSBzZWNyZXQgZm9yIHRlc3RzLCAzMiBieXRlcyBsb25n"
 
 var ctx = context.Background()
 
+// must ends a test, from the test's own goroutine, with an error if there is one.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // answering returns a client whose receiver answers as a test needs it, like proxies, load balancers and Lambda too.
 func answering(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	client, err := NewClient(server.URL, testSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	client.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	return client
 }

@@ -17,9 +17,7 @@ import (
 func begin(t *testing.T, db *sql.DB) *sql.Tx {
 	t.Helper()
 	tx, err := db.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { tx.Rollback() })
 	return tx
 }
@@ -27,32 +25,22 @@ func begin(t *testing.T, db *sql.DB) *sql.Tx {
 func TestEnqueueIsPartOfTheTransaction(t *testing.T) {
 	db := open(t)
 	tx := begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()))
 	expect(t, db, "select id from ledger_metrics_outbox", "")
 	tx.Rollback()
 	expect(t, db, "select id from ledger_metrics_outbox", "")
 
 	tx = begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund()); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund()))
+	must(t, tx.Commit())
 	expect(t, db, "select jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(2)")
 }
 
 func TestEnqueueMakesADeliveryWithAnIDForEach1000Events(t *testing.T) {
 	db := open(t)
 	tx := begin(t, db)
-	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.Repairs(ledgermetrics.OrphanRefunds, 1250)...); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.Repairs(ledgermetrics.OrphanRefunds, 1250)...))
+	must(t, tx.Commit())
 	expect(t, db, "select jsonb_array_length(body::jsonb) from ledger_metrics_outbox order by seq", "(1000) (1000) (500)")
 	expect(t, db, "select count(distinct id), bool_and(id ~ '^evt-[0-9a-f]{32}$') from ledger_metrics_outbox", "(3,t)")
 	wrong := append(many(1000, ledgermetrics.OrphanRefund()), ledgermetrics.Action("stuck"))
@@ -85,9 +73,7 @@ func TestARepairCannotBeCommittedAfterEnqueueHasFailed(t *testing.T) {
 		},
 	} {
 		tx := begin(t, db)
-		if _, err := tx.Exec("insert into repairs values (1)"); err != nil {
-			t.Fatal(err)
-		}
+		run(t, tx, "insert into repairs values (1)")
 		if err := enqueue(tx); !errors.Is(err, context.Canceled) {
 			t.Error(name, err)
 		}
@@ -112,9 +98,7 @@ func TestEnqueueAsTellsWhatWasThereBefore(t *testing.T) {
 	}
 	// The transaction is still usable, and the other parts of a sweep are written.
 	enqueueAs(t, tx, "a-2", true, ledgermetrics.OrphanRefund())
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, tx.Commit())
 	expect(t, db, "select id, jsonb_array_length(body::jsonb) from ledger_metrics_outbox order by id", "(a,3) (a-2,1)")
 }
 
@@ -127,15 +111,11 @@ func TestEnqueueAsLocksNoRowThatIsThere(t *testing.T) {
 
 func TestTheRoleThatRepairsNeedsSelectAndInsert(t *testing.T) {
 	tx := begin(t, open(t))
-	if _, err := tx.Exec(`create role only_repairs; grant select, insert on ledger_metrics_outbox to only_repairs;
-		set local role only_repairs`); err != nil {
-		t.Fatal(err)
-	}
+	run(t, tx, `create role only_repairs; grant select, insert on ledger_metrics_outbox to only_repairs;
+		set local role only_repairs`)
 	enqueueAs(t, tx, "a", true, ledgermetrics.OrphanRefund())
 	enqueueAs(t, tx, "a", false, ledgermetrics.OrphanRefund())
-	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err != nil {
-		t.Error(err)
-	}
+	must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()))
 }
 
 func TestTheTableRefusesWhatNoReceiverTakes(t *testing.T) {
@@ -156,9 +136,7 @@ func TestTheTableRefusesWhatNoReceiverTakes(t *testing.T) {
 func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 	db := open(t)
 	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	prefix := fmt.Sprintf("%016x-", rand.Uint64()) // Others post to this receiver too.
 	deliveries := map[string][]ledgermetrics.Event{
 		strings.Repeat("~", 240): many(1000, ledgermetrics.Action(ledgermetrics.OrphanRefunds)),
@@ -184,9 +162,7 @@ func TestTheReceiverRefusesNothingThatEnqueueTakes(t *testing.T) {
 	for id, events := range deliveries {
 		enqueueAs(t, tx, id, true, events...)
 	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, tx.Commit())
 	drain(t, ledgermetrics.NewOutbox(db, client), ledgermetrics.Drained{Counted: len(deliveries)})
 }
 

@@ -39,13 +39,9 @@ func openGormAt(t *testing.T, config gorm.Config, dialector postgres.Config) *go
 		config.Logger = logger.Discard
 	}
 	db, err := gorm.Open(postgres.New(dialector), &config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	pool, err := db.DB()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { pool.Close() })
 	return db
 }

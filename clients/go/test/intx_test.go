@@ -32,9 +32,7 @@ func TestInTxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 			return events, err
 		})
 	}
-	if err := repair(1, nil, ledgermetrics.OrphanRefund()); err != nil {
-		t.Error(err)
-	}
+	must(t, repair(1, nil, ledgermetrics.OrphanRefund()))
 	if err := repair(2, nil); err != nil { // Nothing to count.
 		t.Error(err)
 	}
@@ -69,9 +67,7 @@ func TestInTxReturnsTheErrorOfItsCommit(t *testing.T) {
 			return ledgermetrics.Repairs(ledgermetrics.StuckOrders, 1), err
 		})
 	}
-	if err := repair(1); err != nil {
-		t.Error(err)
-	}
+	must(t, repair(1))
 	if err := repair(2); err == nil || !strings.Contains(err.Error(), "transaction not committed") {
 		t.Error(err)
 	}

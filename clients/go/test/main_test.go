@@ -102,11 +102,21 @@ func open(t testing.TB) *sql.DB {
 	return db
 }
 
-func run(t testing.TB, db *sql.DB, query string, args ...any) {
+// must ends a test, from the test's own goroutine, with an error if there is one.
+func must(t testing.TB, err error) {
 	t.Helper()
-	if _, err := db.Exec(query, args...); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// run runs a statement in a database or in a transaction.
+func run(t testing.TB, in interface {
+	Exec(string, ...any) (sql.Result, error)
+}, query string, args ...any) {
+	t.Helper()
+	_, err := in.Exec(query, args...)
+	must(t, err)
 }
 
 // rows returns what a query finds, each row as Postgres writes a record.
@@ -114,9 +124,7 @@ func rows(t testing.TB, db *sql.DB, query string) string {
 	t.Helper()
 	text := ""
 	err := db.QueryRow("select coalesce(string_agg(found::text, ' '), '') from (" + query + ") found").Scan(&text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return text
 }
 
@@ -155,9 +163,7 @@ func serve(t testing.TB, handler http.HandlerFunc) string {
 func answering(t testing.TB, handler http.HandlerFunc) *ledgermetrics.Client {
 	t.Helper()
 	client, err := ledgermetrics.NewClient(serve(t, handler), testSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	client.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	return client
 }
@@ -237,13 +243,9 @@ func within[T any](t testing.TB, limit time.Duration, what string, awaited <-cha
 func proxyToPostgres(t testing.TB, see func(bytes string, isAnswer bool) (cut bool)) string {
 	t.Helper()
 	address, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { listener.Close() })
 	var mutex sync.Mutex
 	forward := func(to, from net.Conn, isAnswer bool) {

@@ -69,9 +69,7 @@ func TestWhoIsNext(t *testing.T) {
 		('locked', '[]', 0, now()), ('later', '[]', 0, now() + interval '1 hour'),
 		('failed-later', '[]', 1, now() + interval '1 hour'),
 		('failed-twice', '[]', 2, now() - interval '20 s'), ('failed-once', '[]', 1, now())`)
-	if _, err := begin(t, db).Exec("select from ledger_metrics_outbox where id = 'locked' for update"); err != nil {
-		t.Fatal(err)
-	}
+	run(t, begin(t, db), "select from ledger_metrics_outbox where id = 'locked' for update")
 	asked := make(chan string, 100)
 	answers := sync.Map{}
 	running(t, outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
@@ -298,9 +296,7 @@ func TestRunReturnsAtOnceWhatItCanNeverDo(t *testing.T) {
 		run(t, admin, c.change)
 		defer run(t, admin, c.undo)
 		db, err := sql.Open(driver, databaseURL+"&role="+c.role)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer db.Close()
 		client := answering(t, recorded)
 		log := logged(client)
@@ -322,9 +318,7 @@ func TestRunTakesAnOutageOfPostgresForNoError(t *testing.T) {
 	insert(t, db, "a", "[]")
 	var isBack atomic.Bool
 	behind, err := sql.Open(driver, proxyToPostgres(t, func(string, bool) bool { return !isBack.Load() }))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer behind.Close()
 	sent := make(chan string, 1)
 	client := answering(t, recorded)
@@ -424,9 +418,7 @@ func TestAnEndingProcessGivesBackNoClaimButItsOwn(t *testing.T) {
 
 func TestEnqueueNamesAMissingTable(t *testing.T) {
 	tx := begin(t, open(t))
-	if _, err := tx.Exec("alter table ledger_metrics_outbox rename to elsewhere"); err != nil {
-		t.Fatal(err)
-	}
+	run(t, tx, "alter table ledger_metrics_outbox rename to elsewhere")
 	want := " not enqueued: public.ledger_metrics_outbox is missing or lacks a column, run outbox.sql: "
 	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
@@ -572,9 +564,7 @@ func TestDrainEndsWithItsContextWhenPostgresFallsSilent(t *testing.T) {
 		defer silence.RUnlock()
 		return false
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer db.Close()
 	outbox := outboxOf(t, db, recorded)
 	drain(t, outbox, ledgermetrics.Drained{})
@@ -636,9 +626,7 @@ func TestNoOperatorThatOthersHaveMadeIsRun(t *testing.T) {
 		}
 		return nil, nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	outbox := outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
 		switch idOf(r) {
 		case "parked":

@@ -38,9 +38,7 @@ func TestPurgeWaitsForNoRowThatSomebodyElseHasLocked(t *testing.T) {
 	run(t, db, `insert into ledger_metrics_outbox (id, body, sent_at)
 		select id, '[]', now() - interval '2 years' from unnest(array['free', 'locked']) as id`)
 	tx := begin(t, db)
-	if _, err := tx.Exec("select from ledger_metrics_outbox where id = 'locked' for update"); err != nil {
-		t.Fatal(err)
-	}
+	run(t, tx, "select from ledger_metrics_outbox where id = 'locked' for update")
 	drain(t, outboxOf(t, db, recorded), ledgermetrics.Drained{})
 	expect(t, db, "select id from ledger_metrics_outbox", "(locked)")
 }

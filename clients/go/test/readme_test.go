@@ -39,16 +39,12 @@ func TestTheREADMEsRepairCountsEachHonestRepair(t *testing.T) {
 	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
 	for range 2 { // The order gets stuck again, and is repaired again.
 		for range 2 { // Of two reconcilers that find it, one repairs it.
-			if err := repair(ctx, db, 1); err != nil {
-				t.Error(err)
-			}
+			must(t, repair(ctx, db, 1))
 		}
 		expect(t, plain, "select status from orders where id = 1", "(paid)")
 		run(t, plain, "update orders set status = 'pending'")
 	}
-	if err := endSweep(ctx, db, time.Now()); err != nil {
-		t.Error(err)
-	}
+	must(t, endSweep(ctx, db, time.Now()))
 	expect(t, plain, enqueuedEvents, "(reconciler.action,2) (reconciler.sweep,1)")
 }
 
@@ -86,9 +82,7 @@ func TestTheREADMEsRepairCountsOnceWhenTheAnswerToItsCommitIsLost(t *testing.T) 
 				t.Error("no error tells of the lost connection")
 			}
 			expect(t, plain, "select status from orders where id = 1", "(paid)")
-			if err := repair(ctx, db, 1); err != nil {
-				t.Error(err)
-			}
+			must(t, repair(ctx, db, 1))
 			expect(t, plain, enqueuedEvents, "(reconciler.action,1)")
 		})
 	}

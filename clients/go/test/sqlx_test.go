@@ -15,9 +15,7 @@ func TestSqlxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 	repair := func(number int) *sqlx.Tx {
 		tx := db.MustBegin()
 		tx.MustExec("insert into repairs values ($1)", number)
-		if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()))
 		return tx
 	}
 	repair(1).Rollback()
