@@ -3,7 +3,7 @@
 import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
-import { createDatabase, serverForFile, type TestDatabase, targetOf } from "../helpers/database.ts";
+import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
@@ -46,35 +46,6 @@ it("accepts what is stuck, for 14 days: the first tick has no overdue row, and a
   expect(await each("overdue_rows")).toEqual([1, 0, 1, 1, ...rest]);
   await run("update ledger_metrics.first_day set until = now()"); // The administrator ends it.
   expect(await each("overdue_rows")).toEqual([3_001, 0, 3, 1, ...rest]); // Two are too young.
-});
-
-it("accepts no row that was too young to count when it began, to the second, and none without a time", async () => {
-  await install();
-  await begin("2 days");
-  for (const check of checks) {
-    const { id, stuckAfter = "0 minutes" } = check;
-    await run(insertRows({ id }, 2, { age: `${stuckAfter} 2 days 60 seconds` }));
-    await run(insertRows({ id }, 1, { age: `${stuckAfter} 2 days -60 seconds` }));
-  }
-  await run(`alter table seller_transfers alter updated_at drop not null;
-    update seller_transfers set updated_at = null where status = 'permanently_failed' and id = (
-      select max(id) from seller_transfers where status = 'permanently_failed')`);
-  expect(await each("accepted_rows")).toEqual(checks.map(() => 2));
-  expect(await each("overdue_rows")).toEqual(checks.map(() => 1));
-});
-
-it("goes by times without a zone as the sampler does, whatever the database's zone is", async () => {
-  await run(`alter database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
-    alter table orders drop id; alter table orders alter created_at drop default;
-    alter table orders alter created_at type timestamp using created_at at time zone 'UTC'`);
-  await run("alter table orders add id bigint");
-  await install();
-  await begin("1 day");
-  for (const age of ["25 hours", "23 hours"]) {
-    await run(`insert into orders (status, hyperswitch_payment_id, created_at)
-      values ('pending', 'p', (now() - interval '${age}') at time zone 'UTC')`);
-  }
-  expect([(await each("accepted_rows"))[0], (await each("overdue_rows"))[0]]).toEqual([1, 1]);
 });
 
 it("begins once, and not in a second run, with totals", async () => {

@@ -5,11 +5,11 @@ import type postgres from "postgres";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { measureAcceptance } from "../../lib/counts/accepted.ts";
-import { checks } from "../../lib/counts/checks.ts";
+import { type Check, checks } from "../../lib/counts/checks.ts";
 import { runChecks } from "../../lib/counts/counting.ts";
 import { inSchema } from "../../lib/postgres/question.ts";
 import { databaseForFile, databasePerTest, onCall } from "../helpers/database.ts";
-import { insertRows, providerIds } from "../helpers/models.ts";
+import { insertRows, modelOf, providerIds } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
@@ -120,15 +120,19 @@ describe("accept", () => {
     await expect(onCall(database).unsafe(accept("'stuck_orders'", "'{7}'"))).rejects.toThrow(noRow("7"));
   });
 
-  it("takes an acceptance back, also of a row that no longer counts, and takes an id once", async () => {
+  it("takes an acceptance back, also of a row that no longer counts or in one transaction, and takes an id once", async () => {
     await run(insertRows({ id: "stuck_orders" }, 2));
     const sql = onCall(database);
+    const back = (ids: string) => accept("'stuck_orders'", ids, "'taken back'", "now()");
     await sql.unsafe(accept("'stuck_orders'", "'{1,2,1}'"));
     expect(await overdueOf("stuck_orders")).toBe(0);
     await run("update orders set status = 'paid' where id = 1");
-    await sql.unsafe(accept("'stuck_orders'", "'{1,2}'", "'taken back'", "now()"));
+    await sql.unsafe(back("'{1,2}'"));
     expect([await overdueOf("stuck_orders"), await firingOf(sql, "stuck_orders")]).toEqual([1, 1]);
-    expect(await database.admin`select id from ledger_metrics.accepted order by accepted_at`).toHaveLength(4);
+    const again = accept("'stuck_orders'", "'{2}'").replace("commit", "");
+    await sql.unsafe(again + back("'{2}'").replace("begin read write;", ""));
+    expect(await overdueOf("stuck_orders")).toBe(1);
+    expect(await database.admin`select id from ledger_metrics.accepted order by accepted_at`).toHaveLength(6);
   });
 
   it("takes nothing back of a row that is not accepted, or not of this check", async () => {
@@ -190,34 +194,38 @@ it("are made anew by the next run of the files, also where their columns have ch
   expect(await onCall(database).unsafe(list("stuck_orders"))).toMatchObject([{ id: "1", fires: true }]);
 });
 
-// Random ledgers and acceptances, each in one transaction, so that now() stands still. LISTS_SEED repeats a run.
-const minute = 60;
-const day = 24 * 60 * minute;
+// Random ledgers and acceptances against a model, without SQL, of what is accepted and what fires. Each ledger has one
+// transaction, so that now() stands still. LISTS_SEED repeats a run. Times are in microseconds before now.
+const minute = 60e6;
 const thresholds = [5, 10, 30, 40].map((minutes) => minutes * minute);
+const aMoment = fc.constantFrom(-1, 0, 1);
 const ago = fc.oneof(
-  fc.tuple(fc.constantFrom(...thresholds), fc.constantFrom(-1, 0, 1)).map(([at, more]) => `${at * 1e6 + more}`),
-  fc.integer({ min: 0, max: 100 * day }).map((seconds) => `${seconds}000000`),
+  fc.tuple(fc.constantFrom(...thresholds), aMoment).map(([at, more]) => at + more),
+  fc.integer({ min: 0, max: 100 * 86_400 }).map((seconds) => seconds * 1e6),
 );
+const oneInTen = fc.integer({ min: 0, max: 9 }).map((n) => n === 0);
 const row = fc.record({
-  isTwin: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+  isTwin: oneInTen,
+  isNameless: oneInTen,
   ago,
-  hasTime: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
-  isEpoch: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+  /** How long before the first day, instead of `ago`. */
+  beforeFirstDay: fc.option(fc.tuple(fc.constantFrom(0, ...thresholds), aMoment), { freq: 3 }),
+  isTimeless: oneInTen,
+  isEpoch: oneInTen,
   provider: fc.constantFrom("p", "", null),
   status: fc.constantFrom("pending", "pending", "permanently_failed", "reversal_pending", "paid"),
 });
 const acceptance = fc.record({
   check: fc.constantFrom(...checks.map(({ id }) => id)),
   id: fc.integer({ min: 1, max: 20 }),
+  /** Its id in capitals, which is another text. */
+  isShouted: oneInTen,
   acceptedAgo: fc.integer({ min: 0, max: 100 }),
-  until: fc.constantFrom(
-    ...["now() + interval '1 day'", "now() + interval '9 days'", "now() + interval '2 days'"],
-    ...["now()", "now() - interval '1 hour'"],
-  ),
+  inDays: fc.constantFrom(1, 9, 2, 0, -1),
 });
 const ledger = fc.record({
   began: ago,
-  firstUntil: fc.constantFrom("now() + interval '9 days'", "now()"),
+  isFirstDay: fc.boolean(),
   rows: fc.array(row, { minLength: 5, maxLength: 20 }),
   acceptances: fc.array(acceptance, { maxLength: 20 }),
   idType: fc.constantFrom("bigint", "integer", "uuid", "text", "varchar(40)"),
@@ -226,45 +234,90 @@ const ledger = fc.record({
 });
 type Ledger = typeof ledger extends fc.Arbitrary<infer L> ? L : never;
 
-const idOf = ({ idType }: Ledger, n: number) => {
+const textOfId = ({ idType }: Ledger, n: number) => {
   if (idType === "uuid") return `a0eebc99-9c0b-4ef8-bb6d-${String(n).padStart(12, "0")}`;
   return idType === "bigint" || idType === "integer" ? String(n) : `order ${n}`;
 };
 
-/** SQL: this ledger. Its ids are not unique, as in a view of two tables. */
-function made(given: Ledger): string {
-  const { rows, acceptances, idType, timeType, zone } = given;
+/** The rows of each table. Their ids are not unique, as in a view of two tables. `ago` is null without a time. */
+const rowsOf = (given: Ledger, now: number) =>
+  given.rows.map(({ beforeFirstDay, ...row }, index) => {
+    const written = beforeFirstDay ? given.began + beforeFirstDay[0] + beforeFirstDay[1] : row.ago;
+    const id = row.isNameless ? null : textOfId(given, row.isTwin ? index : index + 1);
+    return { ...row, id, ago: row.isTimeless ? null : row.isEpoch ? now : written };
+  });
+/** The acceptances, the newest first. */
+const acceptancesOf = (given: Ledger) =>
+  given.acceptances
+    .map(({ id, isShouted, acceptedAgo, ...accepted }, index) => {
+      const text = textOfId(given, id);
+      return { ...accepted, id: isShouted ? text.toUpperCase() : text, ago: acceptedAgo * minute + index };
+    })
+    .sort((a, b) => a.ago - b.ago);
+
+/** SQL: this ledger, at this time in microseconds. */
+function made(given: Ledger, now: number): string {
+  const { idType, timeType, zone, began, isFirstDay } = given;
   const text = (value: string | null) => (value === null ? "null" : `'${value}'`);
+  const before = (micros: number) => `now() - ${micros} * interval '1 microsecond'`;
   const tables = Object.entries(providerIds).map(([table, provider]) => {
-    const values = rows.map((row, index) => {
-      const at = row.isEpoch ? "timestamptz 'epoch'" : `now() - ${row.ago} * interval '1 microsecond'`;
-      const time = row.hasTime ? (timeType === "timestamp" ? `(${at}) at time zone '${zone}'` : at) : "null";
-      return `('${idOf(given, row.isTwin ? index : index + 1)}', '${row.status}', ${provider ? `${text(row.provider)}, ` : ""}${time}, ${time})`;
+    const values = rowsOf(given, now).map(({ id, status, ago, ...row }) => {
+      const time =
+        ago === null ? "null" : `(${before(ago)}) ${timeType === "timestamp" ? `at time zone '${zone}'` : ""}`;
+      return `(${text(id)}, '${status}', ${provider ? `${text(row.provider)}, ` : ""}${time}, ${time})`;
     });
     return `drop table ${table}; create table ${table} (id ${idType}, status text,
         ${provider ? `${provider} text, ` : ""} created_at ${timeType}, updated_at ${timeType});
-      ${values.length > 0 ? `insert into ${table} values ${values};` : ""}`;
+      insert into ${table} values ${values};`;
   });
-  const accepted = acceptances.map(
-    ({ check, id, acceptedAgo, until }, index) =>
-      `('${check}', '${idOf(given, id)}',
-        ${until}, 'x', now() - interval '${acceptedAgo} minutes ${index} microseconds')`,
+  const accepted = acceptancesOf(given).map(
+    ({ check, id, ago, inDays }) => `insert into ledger_metrics.accepted ("check", id, until, why, accepted_at)
+      values ('${check}', '${id}', now() + interval '${inDays} days', 'x', ${before(ago)});`,
   );
-  return `${tables.join("")} ${accepted.length > 0 ? `insert into ledger_metrics.accepted ("check", id, until, why, accepted_at) values ${accepted}` : ""}; update ledger_metrics.first_day set began_at = now() - ${given.began} * interval '1 microsecond', until = ${given.firstUntil}`;
+  return `${tables.join("")} ${accepted.join("")}
+    update ledger_metrics.first_day set began_at = ${before(began)}, until = now() ${isFirstDay ? "+ interval '9 days'" : ""}`;
+}
+
+/** What a check has to find in a ledger: the ids of its rows, those that are accepted, and those that fire. */
+function expectedOf({ id: check, overdueAfter }: Check, given: Ledger, now: number) {
+  const { status, hasProviderId, stuckAfterMinutes = 0 } = modelOf({ id: check });
+  const isOlder = (ago: number | null, minutes: number) => minutes === 0 || (ago !== null && ago > minutes * minute);
+  const counted = rowsOf(given, now).filter(
+    (row) =>
+      row.status === status &&
+      (hasProviderId === undefined || Boolean(row.provider) === hasProviderId) &&
+      isOlder(row.ago, stuckAfterMinutes),
+  );
+  const isAccepted = ({ id, ago }: (typeof counted)[number]) => {
+    const newest = acceptancesOf(given).find((accepted) => accepted.check === check && accepted.id === id);
+    const isOfFirstDay = given.isFirstDay && ago !== null && ago >= given.began + stuckAfterMinutes * minute;
+    return isOfFirstDay || (newest !== undefined && newest.inDays > 0);
+  };
+  const open = counted.filter((row) => !isAccepted(row));
+  const times = open.flatMap(({ ago }) => (ago === null ? [] : Math.max(1, (now - ago) / 1e6)));
+  const firing = open.filter(({ ago }) => isOlder(ago, Number.parseInt(overdueAfter ?? "0", 10)));
+  const ids = (rows: typeof counted) => rows.map(({ id }) => String(id)).sort();
+  const oldestSeconds = open.length === 0 ? 0 : times.length === 0 ? undefined : Math.min(...times);
+  return { counted: ids(counted), accepted: ids(counted.filter(isAccepted)), firing: ids(firing), oldestSeconds };
 }
 
 const random = await databaseForFile();
 
-it("fire as often as the gauge says, in random ledgers with random acceptances", { timeout: 300_000 }, async () => {
+it("list and fire what a model does, as the gauge does, in random ledgers", { timeout: 300_000 }, async () => {
   const session = await random.admin.reserve();
   onTestFinished(() => session.release());
-  const seen = { fires: 0, accepted: 0 };
+  const seen = { firing: 0, accepted: 0 };
   const seed = Number(process.env.LISTS_SEED ?? Math.floor(Math.random() * 2 ** 31));
   const property = fc.asyncProperty(ledger, async (given) => {
-    await session.unsafe(`begin; ${made(given)}`);
+    await session.unsafe("begin");
     try {
+      // In whole numbers: before PostgreSQL 14, extract() yields a float of 15 digits.
+      const [clock] = await session`select (extract(epoch from date_trunc('second', now()))::bigint * 1000000
+        + extract(microseconds from now())::bigint % 1000000)::text as now`;
+      const now = Number(clock?.now);
       const zone = `set timezone = '${given.zone}'`;
-      await session.unsafe(`${checks.map(({ id }) => `alter function ledger_metrics.${id}() ${zone};`).join("")}
+      await session.unsafe(`${made(given, now)};
+        ${checks.map(({ id }) => `alter function ledger_metrics.${id}() ${zone};`).join("")}
         set local search_path = pg_catalog, public; ${zone.replace("set", "set local")}`);
       const ask = async (question: string) =>
         session.unsafe(inSchema(question, { schema: "public", timeZone: given.zone }));
@@ -273,21 +326,24 @@ it("fire as often as the gauge says, in random ledgers with random acceptances",
       for (const outcome of outcomes) {
         if ("error" in outcome) throw outcome.error;
         const { id } = outcome.check;
-        const rows = await session.unsafe(list(id));
-        const firing = rows.filter(({ fires }) => fires);
-        const accepted = rows.filter(({ accepted_until }) => accepted_until !== null);
-        expect(rows).toHaveLength(outcome.count);
-        expect(firing).toHaveLength((acceptance.get(id) ?? outcome).overdue);
-        expect(accepted).toHaveLength(outcome.count - (acceptance.get(id)?.rows ?? outcome.count));
-        expect(firing.filter(({ accepted_until }) => accepted_until !== null)).toEqual([]);
-        seen.fires += firing.length;
-        seen.accepted += accepted.length;
+        const wanted = expectedOf(outcome.check, given, now);
+        const listed = await session.unsafe(list(id));
+        const ids = (rows: postgres.Row[]) => rows.map((row) => String(row.id)).sort();
+        expect(ids(listed), id).toEqual(wanted.counted);
+        expect(ids(listed.filter(({ fires }) => fires)), id).toEqual(wanted.firing);
+        expect(ids(listed.filter(({ accepted_until }) => accepted_until !== null)), id).toEqual(wanted.accepted);
+        const { rows = outcome.count, overdue, oldestSeconds } = { ...outcome, ...acceptance.get(id) };
+        expect([outcome.count - rows, overdue], id).toEqual([wanted.accepted.length, wanted.firing.length]);
+        if (wanted.oldestSeconds === undefined) expect(oldestSeconds, id).toBeUndefined();
+        else expect(oldestSeconds, id).toBeCloseTo(wanted.oldestSeconds, 4);
+        seen.firing += wanted.firing.length;
+        seen.accepted += wanted.accepted.length;
       }
     } finally {
       await session.unsafe("rollback");
     }
   });
   await fc.assert(property, { numRuns: 200, seed });
-  expect(seen.fires).toBeGreaterThan(50);
+  expect(seen.firing).toBeGreaterThan(50);
   expect(seen.accepted).toBeGreaterThan(50);
 });
