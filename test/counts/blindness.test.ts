@@ -1,84 +1,17 @@
-// What tells a blind check: the newest row, rows that can never count, and inserts.
+// What tells a blind check: inserts, and what becomes of the rest when it fails. truth.test.ts has the rest.
 
 import { expect, it } from "vitest";
-import { blindness } from "../../lib/counts/blindness.ts";
-import { type Check, checks, questionOf } from "../../lib/counts/checks.ts";
-import { databasePerTest, inPublic, targetOf } from "../helpers/database.ts";
+import { checks } from "../../lib/counts/checks.ts";
+import { databasePerTest } from "../helpers/database.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, needsTime, onTable } from "../helpers/models.ts";
 import { evidenceOf, sampleOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
 const evidence = () => evidenceOf(database.samplerUrl);
-const newest = (check: string) => `newest_item_timestamp_seconds{check=${check}}`;
-const outside = (check: string, reason: string) => `rows_outside{check=${check},reason=${reason}}`;
 const inserts = (table: string) => `table_inserts_total{table=${table}}`;
-const watches = (check: string) => `check_watches{check=${check}}`;
 const success = (check: string) => `evidence_success{check=${check}}`;
 const ofWebhooks = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
-const [check] = ofWebhooks as [Check];
-
-// A check that counts by age, and one that counts at any age: the others' questions are made in the same way.
-const both = checks.filter(({ id }) => id === "stuck_orders" || id === "failed_transfers");
-it.each(both)("of $id: its newest row up to now, of any age, and rows that it can never count", async (check) => {
-  const { id, table, time, stuckAfter } = check;
-  await run(`${insertRows(check, 1)} update ${table} set ${time} = '-infinity'`); // No time of a newest row.
-  const first = await evidence();
-  expect(first).not.toHaveProperty(newest(id));
-  if (stuckAfter) expect(first).toMatchObject({ [outside(id, "no_time")]: 0, [outside(id, "ahead")]: 0 });
-
-  const setOldTimesTo = (value: string) =>
-    `update ${table} set ${time} = ${value} where ${time} < now() - interval '95 hours';`;
-  await run(`
-    alter database ${targetOf(database.adminUrl).database} set timezone = 'Asia/Kolkata';
-    set local timezone = 'UTC';
-    alter table ${table} alter ${time} drop not null, alter ${time} type timestamp;
-    ${insertRows(check, 2, { age: "4 days" })}
-    ${setOldTimesTo("null")}
-    ${insertRows(check, 1, { age: "4 days" })}
-    ${setOldTimesTo("'infinity'")}
-    ${insertRows(check, 2, { age: "-6 minutes" })}
-    ${insertRows(check, 1, { age: "-4 minutes" })}
-    ${insertRows(check, 1, { age: "90 seconds" })}
-    ${insertRows(check, 1, { age: "3 days" })}
-    ${insertRows(check, 1, { age: "10 seconds", status: "settled" })}`);
-  const seen = await evidence();
-  expect(seen[newest(id)]).toBeCloseTo(Date.now() / 1000 - 90, -2);
-  if (stuckAfter) expect(seen).toMatchObject({ [outside(id, "no_time")]: 3, [outside(id, "ahead")]: 3 });
-  else expect(Object.keys(seen).filter((name) => name.includes(`rows_outside{check=${id}`))).toEqual([]);
-});
-
-it("tells whether a check watches a row of the last 5 minutes", async () => {
-  const watched = async () => (await evidence())[watches(check.id)];
-  expect(await watched()).toBe(0);
-  const rows = ["6 minutes", "-1 minute"].map((age) => insertRows(check, 1, { age }));
-  await run([...rows, insertRows(check, 1, { age: "1 minute", status: "settled" })].join(""));
-  expect(await watched()).toBe(0);
-  await run(insertRows(check, 1, { age: "4 minutes" }));
-  expect(await watched()).toBe(1);
-});
-
-it("counts the rows that count within 5 minutes, to the border, at one moment", async () => {
-  const { table, time } = check;
-  const ages = {
-    nearly: ["25 minutes 1 microsecond", "29 minutes", "30 minutes"],
-    counted: ["30 minutes 1 microsecond"],
-  };
-  const others = ["25 minutes", "1 minute", "-25 minutes"];
-  const rows = [...ages.nearly, ...ages.counted, ...others].map((age) => insertRows(check, 1, { age }));
-  const more = [
-    insertRows(check, 1, { age: "27 minutes", status: "settled" }),
-    insertRows(check, 1, { age: "27 minutes", hasProviderId: false }),
-    `alter table ${table} alter ${time} drop not null; update ${table} set ${time} = null where ${time} = now() - interval '1 minute';`,
-  ];
-  const { question = "" } = blindness.find(({ of }) => of === check.id) ?? {};
-  const answers = await database.admin.begin(async (sql) => {
-    await sql.unsafe([...rows, ...more].join(""));
-    return [await sql.unsafe(inPublic(question)), await sql.unsafe(inPublic(questionOf(check, { withOldest: true })))];
-  });
-  expect(answers).toMatchObject([[{ nearly_stuck: "3" }], [{ count: "1" }]]);
-  expect(await evidence()).toHaveProperty(`nearly_stuck_rows{check=${check.id}}`);
-});
 
 it("tells inserts, watched rows and nearly stuck rows of the checks whose rows wait for a webhook, and of no others", async () => {
   const named = Object.keys(await evidence()).filter((name) => /^(check_(watches|inserts)|nearly)/.test(name));

@@ -1,14 +1,17 @@
 // Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model
-// gives. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
+// gives; and so is what tells a blind check. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
 // microsecond. TRUTH_SECONDS makes a longer run, TRUTH_SEED repeats a run.
 
 import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
+import { blindness, blindnessMetric } from "../../lib/counts/blindness.ts";
 import { checks, stateOf } from "../../lib/counts/checks.ts";
 import { type Outcome, runChecks } from "../../lib/counts/counting.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { askOn } from "../../lib/postgres/question.ts";
+import type { Series } from "../../lib/gateway/exposition.ts";
+import { askOn, measure } from "../../lib/postgres/question.ts";
 import { createDatabase } from "../helpers/database.ts";
+import { captureLog } from "../helpers/log.ts";
 import { type Model, modelOf, providerIds } from "../helpers/models.ts";
 
 const seconds = Number(process.env.TRUTH_SECONDS ?? 0);
@@ -21,7 +24,8 @@ const say = (line: string) => process.stdout.write(`truth: ${line}\n`);
 type Table = Model["table"];
 const models = checks.map((check) => {
   const { id, overdueAfter = "0 minutes" } = check;
-  return { ...modelOf(check), id, overdueAfterMinutes: Number.parseInt(overdueAfter, 10) }; // 0: at any age.
+  const overdueAfterMinutes = Number.parseInt(overdueAfter, 10); // 0: at any age.
+  return { ...modelOf(check), id, overdueAfterMinutes, waitsForWebhook: check.waitsForWebhook };
 });
 const tables = Object.keys(providerIds) as Table[];
 /** An object with this value for each table. */
@@ -32,7 +36,9 @@ const idOf = (table: Table) => providerIds[table] ?? "id";
 const watched = unique(models.map(({ status }) => status));
 const thresholds = unique(
   models.flatMap(({ stuckAfterMinutes = 0, overdueAfterMinutes }) => [stuckAfterMinutes, overdueAfterMinutes]),
-).filter((minutes) => minutes > 0);
+)
+  .filter((minutes) => minutes > 0)
+  .concat(25, -5); // Nearly stuck, and ahead.
 
 const zones = ["UTC", "Europe/Paris", "America/New_York", "America/St_Johns", "Asia/Kathmandu", "Pacific/Auckland"];
 const statuses = unique([...watched, "PENDING", "pending ", "paid", "failed"]);
@@ -134,7 +140,9 @@ function written(time: Time, timeType: string, now: number, { writer }: Ledger) 
   return { text: textOf(kept), at: others.length > 0 ? undefined : read };
 }
 
-type Expected = { count: number; overdue: number; oldest: number | undefined } | { failure: RegExp };
+type Expected =
+  | { count: number; overdue: number; oldest: number | undefined; evidence: Record<string, number> | undefined }
+  | { failure: RegExp };
 type ReadRow = { status: string; id: string | null } & Record<Model["time"], number | null>;
 
 /** What a check has to say of a ledger. */
@@ -160,19 +168,43 @@ function expectedOf(
   if (reasons.length > 0) return { failure: new RegExp(reasons.join("|")) };
   const hasId = ({ id }: ReadRow) => id !== null && id !== "";
   const isStale = ({ [time]: at }: ReadRow, minutes: number) => at !== null && at < now - minutes * minute;
-  const counted = rows[table].filter(
+  const watched = rows[table].filter(
     (row) =>
       fault !== "status renamed" &&
       row.status === status &&
-      (hasProviderId === undefined || hasId(row) === hasProviderId) &&
-      (stuckAfterMinutes === undefined || isStale(row, stuckAfterMinutes)),
+      (hasProviderId === undefined || hasId(row) === hasProviderId),
   );
+  const counted = watched.filter((row) => stuckAfterMinutes === undefined || isStale(row, stuckAfterMinutes));
   const times = counted.map((row) => row[time]).filter((at) => at !== null && Number.isFinite(at)) as number[];
   const isUnknown = cannotRead || noTimes.includes(timeType) || times.length === 0;
   const oldest = isUnknown ? undefined : Math.max(1e6, Math.min(...times)); // In microseconds; 0 would mean "none".
   const overdue = overdueAfterMinutes === 0 ? counted : counted.filter((row) => isStale(row, overdueAfterMinutes));
-  return { count: counted.length, overdue: overdue.length, oldest: counted.length === 0 ? 0 : oldest };
+  return {
+    count: counted.length,
+    overdue: overdue.length,
+    oldest: counted.length === 0 ? 0 : oldest,
+    evidence: cannotRead || !/^timestamp/.test(timeType) ? undefined : evidenceOf(model, watched, now),
+  };
 }
+
+/** What tells whether a check is blind: of the rows in the state that it watches, of any age. */
+function evidenceOf(model: (typeof models)[number], watched: ReadRow[], now: number): Record<string, number> {
+  const { id, time, stuckAfterMinutes, waitsForWebhook } = model;
+  const { newest, outside, watches, nearlyStuck } = blindnessMetric;
+  const times = watched.map((row) => row[time]).filter((at) => at !== null);
+  const latest = Math.max(...times.filter((at) => at <= now && Number.isFinite(at)));
+  const found: Record<string, number> = {};
+  if (Number.isFinite(latest)) found[nameOf(newest, id)] = latest / 1e6;
+  if (stuckAfterMinutes === undefined) return found;
+  found[nameOf(outside, id, "no_time")] = watched.length - times.length;
+  found[nameOf(outside, id, "ahead")] = times.filter((at) => at > now + 5 * minute).length;
+  if (!waitsForWebhook) return found;
+  const stuckAt = now - stuckAfterMinutes * minute;
+  found[nameOf(watches, id)] = Number(latest > now - 5 * minute);
+  found[nameOf(nearlyStuck, id)] = times.filter((at) => at >= stuckAt && at < stuckAt + 5 * minute).length;
+  return found;
+}
+const nameOf = (metric: string, check = "", reason = "") => [metric, check, reason].filter(Boolean).join(" ");
 
 const database = await createDatabase();
 const session = await database.admin.reserve();
@@ -237,10 +269,10 @@ async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[
 }
 
 /**
- * Runs the checks on the transaction's session, each behind a savepoint, since a failed check would end the
+ * Runs the checks, and what tells a blind one, on the transaction's session, each behind a savepoint, since a failed check would end the
  * transaction.
  */
-function sample(): Promise<Outcome[]> {
+async function sample(): Promise<{ outcomes: Outcome[]; evidence: Series[] }> {
   let turn: Promise<unknown> = Promise.resolve();
   const unsafe = (sql: string) => {
     const answer = turn.then(async () => {
@@ -259,10 +291,14 @@ function sample(): Promise<Outcome[]> {
     ledger: { schema: "truth", timeZone: "UTC" },
     lost: new AbortController().signal,
   } as never;
-  return runChecks(askOn(database, deadlineFor("Postgres", 60_000)));
+  const ask = askOn(database, deadlineFor("Postgres", 60_000));
+  const ofChecks = blindness.filter(({ of }) => of !== "inserts");
+  const [outcomes, { evidence }] = await Promise.all([runChecks(ask), measure(ask, ofChecks)]);
+  return { outcomes, evidence };
 }
 
 it("counts what a model counts, on random ledgers", { timeout: 300_000 + seconds * 2_000 }, async () => {
+  captureLog(); // Of evidence that cannot be read.
   const figures = { ledgers: 0, gauges: 0, "failed by rule": 0, "above 0": 0 };
   const property = fc.asyncProperty(ledger, async (given) => {
     await session.unsafe("begin");
@@ -278,7 +314,7 @@ it("counts what a model counts, on random ledgers", { timeout: 300_000 + seconds
         set local row_security = ${given.hasRowSecurity ? "on" : "off"};
         set local extra_float_digits = ${given.floatDigits};
         set local enable_seqscan = ${given.hasIndexes ? "off" : "on"}`);
-      const outcomes = await sample();
+      const { outcomes, evidence } = await sample();
       expect(outcomes).toHaveLength(checks.length);
       for (const model of models) {
         const { id } = model;
@@ -296,6 +332,12 @@ it("counts what a model counts, on random ledgers", { timeout: 300_000 + seconds
         const tolerance = clock?.has_floats ? 1e-5 : 2e-6;
         if (wanted.oldest === undefined) expect(outcome.oldestSeconds, id).toBeUndefined();
         else expect(Math.abs(Number(outcome.oldestSeconds) - wanted.oldest / 1e6), id).toBeLessThan(tolerance);
+        if (wanted.evidence) {
+          const ofCheck = evidence.filter(({ labels }) => labels.check === id);
+          const found = ofCheck.map(({ name, labels, value }) => [nameOf(name, id, labels.reason), value] as const);
+          const close = Object.entries(wanted.evidence).map(([name, value]) => [name, expect.closeTo(value, 4)]);
+          expect(Object.fromEntries(found)).toEqual(Object.fromEntries(close));
+        }
         if (wanted.count > 0) figures["above 0"] += 1;
       }
       figures.ledgers += 1;
