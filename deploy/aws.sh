@@ -80,6 +80,7 @@ make_names() {
   if [ ! -e "$names" ]; then
     (umask 077 && cat deploy/names.sh >"$names.part")
     mv "$names.part" "$names"
+    echo "Made: $names"
   fi
   if [ "${EDITOR-}" ]; then eval "$EDITOR \"\$names\""; fi # It may have options: code --wait.
   load_names "$for_steps"
@@ -365,8 +366,8 @@ look() {
   load_names region database schema timezone
   trust
   if [ -n "$(read_secret sampler)" ]; then look_with_secrets; return; fi
-  [ "$reader" ] || die "There is no secret of this stage yet. Write reader into names-$stage.sh: a login for the look."
-  echo 'There is no secret of this stage yet, so this looks with a login of yours.'
+  [ "$reader" ] || die "No secret of this stage can be read. Write reader into names-$stage.sh: a login for the look."
+  echo 'No secret of this stage can be read, so this looks with a login of yours.'
   ask_password "$reader"
   PGPASSWORD=$password LEDGER_SCHEMA=$schema LEDGER_TIMEZONE=$timezone npm run --silent doctor -- \
     "postgres://$reader@$database"
@@ -588,7 +589,8 @@ case $command in
   names) make_names ;;
   look) look ;;
   deploy)
-    use_region "$(param region)"
+    region=$(param region)
+    use_region "${region:-eu-central-1}" # As serverless.yml.
     deploy "$@"
     tick ;;
   rules) load_names repository grafana && write_rules ;;

@@ -26,9 +26,10 @@ prometheus=''         # your Prometheus: https://prometheus.internal. Only `onca
 alertmanager=''       # your Alertmanager: https://alertmanager.internal
 hyperswitch=''        # Hyperswitch's API: https://hyperswitch.internal
 
-# The names from here on go into the stage's block in stages.yml. An empty one leaves the line that is there. It may
-# have further lines, such as tags: serverless.yml explains each.
 alarmTopicArn=''      # the SNS topic of CloudWatch's alarms, or none: then they notify nobody. docs/alarms.md makes one
+
+# What is below is for some cases alone. Down to the boundary, it goes into the stage's block in stages.yml, whose line
+# stays as it is where a name is empty. serverless.yml explains further lines, such as tags.
 
 # A VPC, if Postgres or the gateway has no public address: docs/networks.md
 subnetIds=''          # subnet-0123abcd, subnet-4567abcd

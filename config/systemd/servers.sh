@@ -76,8 +76,9 @@ if [ -n "$new" ]; then
   # An earlier installation may have been broken off, or had no room. These are words.
   # shellcheck disable=SC2086
   dpkg --configure -a || $install --fix-broken --no-remove
+  # A fresh machine has no lists of packages.
   # shellcheck disable=SC2086
-  $install $new
+  { apt-get update -q || true; } && $install $new
 fi
 # For your receivers' URLs, which are secrets. A file that was here before stays as it is.
 if cmp -s config/alertmanager/alertmanager.yml /etc/prometheus/alertmanager.yml; then

@@ -193,6 +193,7 @@ async function ledger() {
 /** Names that are right, for a reconciler on this host. */
 export const rightNames = async (database: string) => ({
   database,
+  reader: "veza_app",
   admin: "postgres",
   gateway: inject("pushgatewayUrl"),
   servers: "",
