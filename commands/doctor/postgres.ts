@@ -1,5 +1,5 @@
 // The look "Postgres": a session as the functions open it, by a login that may do no more than it needs.
-import { readLockTimeoutMs, readTimeoutMs } from "../../lib/limits.ts";
+import { readTimeoutMs } from "../../lib/limits.ts";
 import { codeOf, type Database, withDeadline } from "../../lib/postgres/database.ts";
 import { askOn } from "../../lib/postgres/question.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
@@ -18,7 +18,6 @@ const safeSettings = "set local search_path = pg_catalog, pg_temp;";
 export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
   const brief = {
     extra_float_digits: "1",
-    lock_timeout: `${readLockTimeoutMs}ms`,
     max_parallel_workers_per_gather: "0", // So that a plan's costs are those of one process.
   };
   return (question, seconds = readTimeoutMs / 1_000) =>
