@@ -40,8 +40,8 @@ export async function lookAtStatus(
   const rows = await orRemedy(all, `read them yourself: ${question(`ledger.${table}`)}`);
   const watched = [...new Set(checks.filter((check) => check.table === table).map(({ status }) => status))];
   const isKnown = (status: string | null) =>
-    status !== null && (watched.includes(status) || settledWords.has(status) || settled.includes(status));
-  const unknown = rows.filter(({ status }) => !isKnown(status) && !settled.includes(String(status)));
+    settled.includes(String(status)) || (status !== null && (watched.includes(status) || settledWords.has(status)));
+  const unknown = rows.filter(({ status }) => !isKnown(status));
   if (unknown.length === 0) return well(of + namesOf(rows) || "no row, so no status");
   return doubt(
     `${of}neither watched nor known to be settled: ${namesOf(unknown, "'")}`,
