@@ -36,7 +36,7 @@ function attacks(): string {
   const body = `language plpgsql set search_path = pg_catalog as $$ begin
     reset role;
     begin copy (select 1) to '${folder}/written'; exception when others then null; end;
-    perform nextval(case when current_user in ('master', 'postgres', 'writer') then 'evil.admin' else 'evil.other' end);
+    perform nextval(case when current_user in ('master', 'postgres') then 'evil.admin' else 'evil.other' end);
     begin alter role shop superuser; exception when others then null; end;
     begin grant master to shop; exception when others then null; end;
     return null; end $$;`;
