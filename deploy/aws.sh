@@ -80,7 +80,6 @@ make_names() {
   if [ ! -e "$names" ]; then
     (umask 077 && cat deploy/names.sh >"$names.part")
     mv "$names.part" "$names"
-    echo "Made: $names"
   fi
   if [ "${EDITOR-}" ]; then eval "$EDITOR \"\$names\""; fi # It may have options: code --wait.
   load_names "$for_steps"

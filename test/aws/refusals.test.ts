@@ -230,7 +230,7 @@ it("writes a whole file or none, after Ctrl-C and on a full disk: stages.yml, ru
   const clone = await newClone("shop");
   await clone.fillIn({ ...filledIn, iam: "no" });
   const files = async () =>
-    (await readdir(clone.project, { recursive: true })).filter((name) => !/^node_modules/.test(name));
+    (await readdir(clone.project, { recursive: true })).filter((name) => !/^(node_modules|\.cache)/.test(name));
   const before = await files();
   for (const [line, part, program] of [
     ["shop", "stages.yml.part", "awk -v stage=shop"],
