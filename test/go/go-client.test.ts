@@ -18,7 +18,7 @@ import { httpServer } from "../helpers/servers.ts";
 const say = (line: string) => process.stdout.write(`go-client: ${line}\n`);
 
 /** How often both reconcilers are killed at random moments. */
-const kills = Number(process.env.OUTBOX_KILLS ?? 10) / 2;
+const kills = Number(process.env.OUTBOX_KILLS ?? 6) / 2;
 
 /** A first build compiles Go's own library as well. */
 const timeout = 300_000 + kills * 4_000;
