@@ -93,12 +93,13 @@ async function startCallers(count: number): Promise<(order: number[]) => Promise
   };
 }
 
-/** Every order of two callers' steps. */
-const ordersOfTwo = Array.from({ length: 2 ** (2 * stepsOfOne) }, (_, bits) =>
+/** Every order of two callers' steps that ends with the first caller's: the others only swap the callers. */
+const ordersOfTwo = Array.from({ length: 2 ** (2 * stepsOfOne - 1) }, (_, bits) =>
   Array.from({ length: 2 * stepsOfOne }, (_, step) => (bits >> step) & 1),
 ).filter((order) => order.filter(Boolean).length === stepsOfOne);
 
 it("shows all, and pushes nothing older after anything newer, in every order of two callers", async () => {
+  expect(ordersOfTwo).toHaveLength(35);
   const run = await startCallers(2);
   for (const order of ordersOfTwo) await run(order);
 });
