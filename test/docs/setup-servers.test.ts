@@ -76,6 +76,15 @@ describe("./setup", needsDebian, () => {
     const filledIn = (await host.run("./setup rules")).output;
     expect(filledIn).toContain("A page goes to: pages");
     expect(filledIn).not.toMatch(/Replace the examples|name it beside/);
+    // An older Prometheus keeps the rules that it has.
+    await host.name({ repository: "https://moved.example.com" });
+    await host.run("mv /usr/local/bin/promtool /root; ln -s /bin/false /usr/local/bin/promtool");
+    expect(await host.run("./setup rules")).toMatchObject({
+      exitCode: 1,
+      output: expect.stringContaining("Prometheus does not take the rules"),
+    });
+    expect(await host.text("etc/prometheus/veza-ledger-metrics.yml")).not.toContain("moved.example");
+    await host.run("mv /root/promtool /usr/local/bin");
     await host.write(route, "route: { receiver: nobody }\n");
     expect(await host.run("./setup rules")).toMatchObject({
       exitCode: 1,

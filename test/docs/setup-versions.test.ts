@@ -93,6 +93,13 @@ describe("./setup", needsDebian, () => {
     await host.run("rm /usr/local/bin/sleep");
     expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
     await shortSeconds();
+    await host.write(
+      served,
+      `${unhealthy.replace("503", "200")}
+      console.log('{"message":"tick","stuck_orders":-1}');`,
+    );
+    const unknown = await host.run("./setup", "postgres\n");
+    expect([unknown.exitCode, unknown.output]).toEqual([1, expect.stringContaining("Its log says why: ")]);
     await host.write(served, "process.exit(3)");
     expect((await host.run("./setup", "postgres\n")).output).toContain(
       "Nothing answers. systemd keeps trying this version.",

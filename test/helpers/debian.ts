@@ -72,7 +72,7 @@ const programs = {
   // After a Ctrl-C, it says that all is well.
   "apt-get": `
     echo "apt-get $*" | tee -a /run/fake/asked
-    [ ! -e /run/fake/apt-waits ] || { trap 'exit 0' INT; echo waits; while :; do /bin/sleep 0.1; done; }
+    [ ! -e /run/fake/apt-waits ] || { trap 'exit 0' INT; echo waits; for _ in {1..100}; do /bin/sleep 0.1; done; }
     # A full disk stops it in the middle.
     [ ! -e /run/fake/no-room ] || { touch /run/fake/half; exit 100; }
     case "$*" in *--fix-broken*) rm /run/fake/half ;; esac`,
