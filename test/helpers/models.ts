@@ -62,9 +62,6 @@ export function onTable<T>(
   return Object.fromEntries(affected.map(({ id }) => [id, value]));
 }
 
-/** Whether a check reads its table's id at the provider. */
-export const readsProviderId = ({ hasProviderId }: Model): boolean => hasProviderId !== undefined;
-
 /** Whether a check reads this time, and cannot count without it. */
 export const needsTime = (time: Model["time"]) => (model: Model) =>
   model.time === time && model.stuckAfterMinutes !== undefined;

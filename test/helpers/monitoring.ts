@@ -59,7 +59,7 @@ export async function setGroup(gatewayUrl: string, job: string, stage: string, l
 }
 
 /** What Alertmanager posts. */
-export interface Notification {
+interface Notification {
   status: "firing" | "resolved";
   groupKey: string;
   alerts: { status: "firing" | "resolved"; fingerprint: string; labels: Labels; annotations: Labels }[];

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
 import { type Place, withTimes } from "../../local/rule-times.ts";
 
-export const rulesPath = "config/alertmanager/ledger.yml";
+const rulesPath = "config/alertmanager/ledger.yml";
 
 /** A rule that makes an alert. Rules that record have only an expression in common with it. */
 export interface AlertRule {
