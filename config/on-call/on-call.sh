@@ -12,7 +12,7 @@ help() {
     END { if (!any) { print "There is no command " name ". help lists them."; exit 1 } }' <<'END'
 rows CHECK
     How many rows of a check fire, since when, whether it goes on, and the ten oldest. Of orphan refunds, also those
-    that were marked as failed.
+    that were marked as failed. All: sql 'select * from ledger_metrics.CHECK() where fires'
 all_rows
     How many rows of each check fire. Use it while the sampler or Prometheus is down.
 accept CHECK SPAN
@@ -486,6 +486,7 @@ gateway() {
 
 # Asks Alertmanager for the path $1, with more arguments for curl.
 _alertmanager() {
+  [ -n "$ALERTMANAGER_URL" ] || { _say 'This file has no address of Alertmanager.'; return 1; }
   curl -sSf -g -m 10 "$ALERTMANAGER_URL/api/v2/$1" "${@:2}" || {
     _say "Alertmanager does not answer at $ALERTMANAGER_URL: call the platform engineer."
     return 1
@@ -688,7 +689,7 @@ why_lost() {
   ! _helps why_lost "$@" || return 0
   _ready || return
   echo 'How many counters are held, as Prometheus has it:'
-  query "max(veza_reconciler_counters_held{stage=\"$STAGE\"})"
+  query "max(veza_reconciler_counters_held{stage=\"$STAGE\"})" | cut -d ' ' -f 1
   echo 'Which, and by how many events; by how many seconds for _seconds_sum:'
   logs sampler 15m 'counters held' | tail -n 1
   _psql <<'END'
