@@ -217,9 +217,9 @@ const row = fc.record({
 });
 const acceptance = fc.record({
   check: fc.constantFrom(...checks.map(({ id }) => id)),
-  id: fc.integer({ min: 1, max: 20 }),
-  /** Its id in capitals, which is another text. */
-  isShouted: oneInTen,
+  id: fc.integer({ min: 1, max: 6 }),
+  /** Its id in other letters, which is another text. */
+  isMisspelt: oneInTen,
   acceptedAgo: fc.integer({ min: 0, max: 100 }),
   inDays: fc.constantFrom(1, 9, 2, 0, -1),
 });
@@ -236,7 +236,7 @@ type Ledger = typeof ledger extends fc.Arbitrary<infer L> ? L : never;
 
 const textOfId = ({ idType }: Ledger, n: number) => {
   if (idType === "uuid") return `a0eebc99-9c0b-4ef8-bb6d-${String(n).padStart(12, "0")}`;
-  return idType === "bigint" || idType === "integer" ? String(n) : `order ${n}`;
+  return idType === "bigint" || idType === "integer" ? String(n) : `Order ${n}`;
 };
 
 /** The rows of each table. Their ids are not unique, as in a view of two tables. `ago` is null without a time. */
@@ -249,9 +249,10 @@ const rowsOf = (given: Ledger, now: number) =>
 /** The acceptances, the newest first. */
 const acceptancesOf = (given: Ledger) =>
   given.acceptances
-    .map(({ id, isShouted, acceptedAgo, ...accepted }, index) => {
+    .map(({ id, isMisspelt, acceptedAgo, ...accepted }, index) => {
       const text = textOfId(given, id);
-      return { ...accepted, id: isShouted ? text.toUpperCase() : text, ago: acceptedAgo * minute + index };
+      const misspelt = given.idType === "uuid" ? text.toUpperCase() : text.toLowerCase();
+      return { ...accepted, id: isMisspelt ? misspelt : text, ago: acceptedAgo * minute + index };
     })
     .sort((a, b) => a.ago - b.ago);
 
