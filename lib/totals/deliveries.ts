@@ -84,11 +84,11 @@ export async function recordDelivery(sql: Sql, { id, increments, stage = "" }: D
         end
     ), purged as (
       delete from ledger_metrics.deliveries where id in (
-        select id from ledger_metrics.deliveries
-        where received_at < now() - interval '${idsKeptDays} days'
+        select old.id from ledger_metrics.deliveries as old, given
+        -- Not the given row: what becomes of a row that one statement changes twice cannot be predicted.
+        where received_at < now() - interval '${idsKeptDays} days' and old.id <> given.id
         order by received_at limit ${maxPurged}
-        -- Passes by what others have locked, and by the given row: this statement has written it before.
-        for update skip locked
+        for update of old skip locked
       )
     )
     select stored.stage, known, counted, "isNew" from stored left join written on true`;
