@@ -86,8 +86,11 @@ it("says of each count whether all of its evidence was read, and nothing of a ch
   expect(await read()).toEqual(Object.fromEntries(checks.map(({ id }) => [success(id), 0])));
   await run("grant execute on function pg_stat_get_tuples_inserted(oid) to public");
   await run("alter table seller_transfers drop column updated_at"); // Failed transfers are counted without it.
-  const { [success("pending_reversals")]: _, ...others } = all;
-  expect(await read()).toEqual({ ...others, [success("failed_transfers")]: 0 });
+  const expected = { ...all, [success("failed_transfers")]: 0 };
+  for (const { id, table } of checks) {
+    if (table === "seller_transfers" && id !== "failed_transfers") delete expected[success(id)];
+  }
+  expect(await read()).toEqual(expected);
 });
 
 it("is read in one scan of the table, where the table has no index", async () => {
