@@ -47,13 +47,15 @@ const longest = [
   "go/go-tests",
   "go/go-client",
   "go/go-module",
-  "alerts/prometheus",
   "alerts/alerts",
+  "docs/on-call",
+  "alerts/prometheus",
   "aws/lambda",
   "docs/setup-versions",
   "docs/setup-broken-off",
   "chaos/chaos",
   "aws/steps",
+  "alerts/runbook",
   "local/start",
 ];
 /** Starts these files first, then those that took longest in the last run. */
