@@ -12,11 +12,13 @@ import { tcpServer } from "../helpers/servers.ts";
 
 const { database, run } = databasePerTest();
 
+const at = (port: number) => async () => ({ ...targetOf(database.samplerUrl), port });
+
 /** The log after a sample, of its rows. */
-async function logged(port = targetOf(database.samplerUrl).port, timeoutMs = 60_000) {
+async function logged(find = at(targetOf(database.samplerUrl).port), timeoutMs = 60_000) {
   const sample = await sampleOf(database.samplerUrl);
   const log = captureLog();
-  const connections = keepConnections("test")(async () => ({ ...targetOf(database.samplerUrl), port }));
+  const connections = keepConnections("test")(find);
   onTestFinished(() => connections.closeFree());
   await logCountedRows(connections, sample, deadlineFor("the ids", timeoutMs));
   return log;
@@ -42,7 +44,8 @@ it("leaves out the rows of an accepted backlog, which would be the same ten for 
   await run(insertRows({ id: "stuck_orders" }, 20, { age: "300 days" }));
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "2 hours" }));
   await run(`insert into ledger_metrics.accepted ("check", id, until, why)
-    select 'stuck_orders', id::text, now() + interval '1 day', 'from before' from orders where id <= 20`);
+    select 'stuck_orders', id::text, now() + interval '1 day', 'from before' from orders where id <= 20
+    union all select 'stuck_refunds', '21', now() + interval '1 day', 'a row of another table'`);
   expect(await logged()).toMatchObject([{ check: "stuck_orders", ids: ["21"] }]);
 });
 
@@ -51,19 +54,22 @@ it("asks nothing where nothing is counted", async () => {
   const port = await tcpServer(() => {
     dials += 1;
   });
-  expect(await logged(port)).toEqual([]);
+  expect(await logged(at(port))).toEqual([]);
   expect(dials).toBe(0);
 });
 
-it("fails nothing where there are no ids, nobody listens or Postgres is mute, and says why", async () => {
+it("fails nothing where there are no ids, no login or Postgres is mute, and says why", async () => {
   await run(`${insertRows({ id: "stuck_orders" }, 1)} ${insertRows({ id: "stuck_refunds" }, 1)}`);
   await run("alter table orders rename id to number");
   expect(await logged()).toEqual([
     expect.objectContaining({ message: "evidence not read", of: "stuck_orders", code: "42703" }),
     expect.objectContaining({ message: "rows counted", check: "stuck_refunds", ids: ["1"] }),
   ]);
+  expect(await logged(() => Promise.reject(new Error("no login")))).toEqual([
+    expect.objectContaining({ level: "warn", message: "evidence not read", of: "rows", reason: "no login" }),
+  ]);
   const reason = "the ids: no answer within 100 ms";
-  const mute = await logged(await tcpServer(() => {}), 100);
+  const mute = await logged(at(await tcpServer(() => {})), 100);
   expect(mute).toEqual([
     expect.objectContaining({ level: "warn", message: "evidence not read", reason }),
     expect.objectContaining({ level: "warn", message: "evidence not read", reason }),

@@ -2,6 +2,7 @@
 
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Row, Sql } from "postgres";
 import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import { deadlineFor } from "../../lib/deadline.ts";
 import type { Series } from "../../lib/gateway/exposition.ts";
@@ -57,6 +58,14 @@ it("adds a delivery once, however often it comes, also at once, and takes its id
     { id: "b", attempts: 1 },
     { id, attempts: 5 },
   ]);
+});
+
+it("confirms no delivery by an answer that lacks a field", async () => {
+  const { sql } = await open();
+  const lacking = async (text: string) =>
+    (await sql.unsafe<Row[][]>(text)).map((rows) => rows.map(({ isNew, ...row }) => row));
+  const given = delivery("a", [increment("x", 1)]);
+  await expect(recordDelivery({ unsafe: lacking } as unknown as Sql, given)).rejects.toThrow("did not say whether");
 });
 
 it.each([
