@@ -228,7 +228,7 @@ describe("503 with retry-after, nothing recorded, and the same id is good again 
     );
     // In its second dial by then; in its first, if it noticed at once that the connection it kept was lost.
     await expectUnavailable(/^Postgres: no answer within 5000 ms$|CONNECT_TIMEOUT/, reconnect, 30);
-    expect(dials).toBeLessThan(30); // Whose time is over does not dial.
+    expect(dials).toBeLessThan(33); // Whose time is over does not dial: 11 to 30, and otherwise 35.
   });
 
   it("a table is locked", async () => {

@@ -133,7 +133,7 @@ func TestSendGivesTheReasonInOneShortLine(t *testing.T) {
 func TestRetryAfterIsSecondsOrADateAndAnHourAtMost(t *testing.T) {
 	in := func(wait time.Duration) string { return time.Now().Add(wait).UTC().Format(http.TimeFormat) }
 	for header, want := range map[string]time.Duration{
-		"": 0, "5": 5 * time.Second, "-5": 0, "soon": 0, "99999999999": time.Hour, in(time.Minute): time.Minute,
+		"": 0, "5": 5 * time.Second, "-5": 0, "soon": 0, "9223372037": time.Hour, in(time.Minute): time.Minute,
 		in(2 * time.Hour):               time.Hour,
 		"Wed, 21 Oct 2015 07:28:00 GMT": 0,
 	} {
