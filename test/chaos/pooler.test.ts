@@ -1,5 +1,6 @@
 // Behind a pooler in transaction mode that mixes answers up, as PgBouncer does before 1.21: nothing is confirmed that is
-// not stored, nothing is refused that is new, and no count is wrong. CHAOS_SECONDS and CHAOS_SEED are as in chaos.test.ts.
+// not stored, nothing is refused that is new, and no count is wrong. CHAOS_SECONDS and CHAOS_SEED are as in
+// chaos.test.ts.
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";

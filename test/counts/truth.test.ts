@@ -1,6 +1,6 @@
 // Random ledgers against the models of the checks: each count is the model's, or fails for the reason that the model
-// gives; and so is what tells a blind check. Each ledger has one transaction, so that now() stands still and a row can be on a threshold to the
-// microsecond. TRUTH_SECONDS makes a longer run, TRUTH_SEED repeats a run.
+// gives; and so is what tells a blind check. Each ledger has one transaction, so that now() stands still and a row can be
+// on a threshold to the microsecond. TRUTH_SECONDS makes a longer run, TRUTH_SEED repeats a run.
 
 import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
@@ -269,8 +269,8 @@ async function build(given: Ledger, now: number): Promise<Record<Table, ReadRow[
 }
 
 /**
- * Runs the checks, and what tells a blind one, on the transaction's session, each behind a savepoint, since a failed check would end the
- * transaction.
+ * Runs the checks, and what tells a blind one, on the transaction's session, each behind a savepoint, since a failed
+ * check would end the transaction.
  */
 async function sample(): Promise<{ outcomes: Outcome[]; evidence: Series[] }> {
   let turn: Promise<unknown> = Promise.resolve();

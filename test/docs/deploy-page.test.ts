@@ -1,4 +1,4 @@
-// The lines of the pages about AWS, as they are printed, and the role of who-may-deploy.md. Also the examples of events.md.
+// The lines of the pages about AWS, as they are printed, the role of who-may-deploy.md, and the examples of events.md.
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";

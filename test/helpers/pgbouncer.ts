@@ -9,7 +9,8 @@ import { newFolder } from "./temporary-folder.ts";
 
 /**
  * Starts a real PgBouncer on 127.0.0.1 before the server of this connection string; it ends with the test. It keeps
- * so many server connections for each login and database. `passwords` are of the logins that it lets in. Resolves to its port.
+ * so many server connections for each login and database. `passwords` are of the logins that it lets in. Resolves to
+ * its port.
  */
 export async function startPgbouncer(
   serverUrl: string,
