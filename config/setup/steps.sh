@@ -31,9 +31,11 @@ serves() { [[ " $servers " == *" $1 "* ]]; }
 install_programs() {
   local each missing=() packages=()
   export DEBIAN_FRONTEND=noninteractive
-  # After an installation that was broken off, or that had no room. Then, a program may be here and not work.
+  # After an installation that was broken off, or that had no room: a program may be here then, and not work. What of
+  # this cannot be mended may be somebody else's, and is no reason to stop.
   [ -z "$(dpkg --audit 2>/dev/null)" ] || dpkg --configure -a ||
-    apt-get install -qy --fix-broken --no-remove --no-install-recommends || return
+    apt-get install -qy --fix-broken --no-remove --no-install-recommends ||
+    say "Some packages of this host are half installed: the lines above say which."
   [ -e /etc/ssl/certs/ca-certificates.crt ] || ! command -v apt-get >/dev/null || packages+=(ca-certificates)
   for each in curl:curl ss:iproute2 jq:jq openssl:openssl psql:postgresql-client nginx:nginx; do
     [ "$each" != nginx:nginx ] || has_site || continue

@@ -26,6 +26,11 @@ describe("./setup goes on", needsDebian, () => {
     }
     const whole = await host.run("./setup", "postgres\nyes\n");
     expect([whole.exitCode, whole.output.match(/✗.*/g)], whole.output).toEqual([0, null]);
+    // A package of somebody else's, on a full disk.
+    await host.name({ servers: "" });
+    await host.run("touch /run/fake/half /run/fake/no-room");
+    const again = await host.run("./setup", "postgres\nyes\n");
+    expect([again.exitCode, again.output]).toEqual([0, expect.stringContaining("Some packages of this host are half")]);
   });
 
   it("after a full disk in each step", async () => {
