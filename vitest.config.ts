@@ -21,6 +21,7 @@ const unit = [
   "log",
   "names",
   "needs-node",
+  "oncall",
   "params",
   "ports",
   "readme",

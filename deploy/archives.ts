@@ -62,6 +62,14 @@ export const bundling = {
   plugins: [withoutUnusedParts],
 } satisfies BuildOptions;
 
+/** The program of people on call, whose own Node may be older. */
+export const forPeople = {
+  ...bundling,
+  entryPoints: ["commands/oncall.ts"],
+  target: "node20.19",
+  define: { "import.meta.main": "true" },
+} satisfies BuildOptions;
+
 /** One small file per function; the AWS SDK and the Postgres driver lie next to it, and are loaded at start. */
 const forLambda = {
   ...bundling,

@@ -14,7 +14,7 @@ usage: deploy/aws.sh STAGE             all steps, from the names to the rules
   look STAGE                counts, and changes nothing
   deploy STAGE [OPTION...]  deploys, and tries one tick. It reads stages.yml and no names: for pipelines
   rules STAGE               writes dist/ledger.yml and dist/ledger.json, with your addresses
-  oncall STAGE              writes on-call-STAGE.sh, for people on call
+  oncall STAGE              writes oncall-STAGE.mjs, for people on call
   secret STAGE FUNCTION     opens the secret of the sampler or the receiver in $EDITOR, and stores it
   drill STAGE               sends one alert through your monitoring
   remove STAGE              removes the stage, after a question for each part
@@ -502,13 +502,11 @@ END
 write_for_people_on_call() {
   load_names region database schema timezone gateway
   trust
-  # shellcheck disable=SC2034 # write.sh reads them.
-  STAGE=$stage PROMETHEUS_URL=$prometheus ALERTMANAGER_URL=$alertmanager HYPERSWITCH_URL=$hyperswitch \
+  STAGE=$stage AWS_REGION=$region HYPERSWITCH_URL=$hyperswitch \
+    PROMETHEUS_URL=$prometheus ALERTMANAGER_URL=$alertmanager \
     PUSHGATEWAY_URL=$gateway PUSHGATEWAY_TOKEN=$token DATABASE_URL=postgres://veza_ledger_oncall@$database \
-    LEDGER_SCHEMA=$schema LEDGER_TIMEZONE=$timezone
-  # shellcheck source=config/on-call/write.sh
-  . config/on-call/write.sh
-  write_on_call "on-call-$stage.sh"
+    LEDGER_SCHEMA=$schema LEDGER_TIMEZONE=$timezone \
+    npm run --silent oncall -- "oncall-$stage.mjs"
 }
 
 edit_secret() {

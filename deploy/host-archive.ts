@@ -20,7 +20,7 @@ import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { build, type OutputFile } from "esbuild";
 import manifest from "../package.json" with { type: "json" };
-import { bundling } from "./archives.ts";
+import { bundling, forPeople } from "./archives.ts";
 
 /** What `uname -m` says on a machine of an architecture, and the loader of its glibc. */
 const machines = {
@@ -127,14 +127,10 @@ function fetchPackages(arch: Arch): string {
 
 /** A file for each command. It is not split: a running process needs no file that somebody may have deleted. */
 async function bundles(): Promise<OutputFile[]> {
-  const { outputFiles } = await build({
-    ...bundling,
-    absWorkingDir: project,
-    entryPoints: commands.map((name) => `commands/${name}.ts`),
-    outdir: "commands",
-    write: false,
-  });
-  return outputFiles;
+  const where = { absWorkingDir: project, outdir: "commands", write: false } as const;
+  const own = await build({ ...bundling, ...where, entryPoints: commands.map((name) => `commands/${name}.ts`) });
+  const ofPeople = await build({ ...forPeople, ...where });
+  return [...own.outputFiles, ...ofPeople.outputFiles];
 }
 
 /** Makes the archive and its checksum. Prints the archive's path. */

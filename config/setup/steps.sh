@@ -427,12 +427,11 @@ finish() {
 
 # ./setup oncall
 write_on_call_file() {
-  # shellcheck source=config/on-call/write.sh
-  . config/on-call/write.sh
-  STAGE=$stage AWS_REGION='' PROMETHEUS_URL=$prometheus ALERTMANAGER_URL=$alertmanager HYPERSWITCH_URL=$hyperswitch
-  PUSHGATEWAY_URL=$gateway PUSHGATEWAY_TOKEN=$token LEDGER_SCHEMA=$schema LEDGER_TIMEZONE=$timezone
-  DATABASE_URL=postgres://veza_ledger_oncall@$database
-  write_on_call "$folder/on-call${stage:+-$stage}.sh" || [ $? = 2 ] || exit # 2: an address does not answer here.
+  # 2: an address does not answer here.
+  STAGE=$stage AWS_REGION='' PROMETHEUS_URL=$prometheus ALERTMANAGER_URL=$alertmanager HYPERSWITCH_URL=$hyperswitch \
+    PUSHGATEWAY_URL=$gateway PUSHGATEWAY_TOKEN=$token LEDGER_SCHEMA=$schema LEDGER_TIMEZONE=$timezone \
+    DATABASE_URL=postgres://veza_ledger_oncall@$database \
+    ./node commands/oncall.mjs write-stage "$folder/oncall${stage:+-$stage}.mjs" || [ $? = 2 ] || exit
   echo "To give veza_ledger_oncall a password:"
   say "PGSSLMODE=$PGSSLMODE PGSSLROOTCERT=$ca psql 'postgres://$admin@$database' -c '\password veza_ledger_oncall'"
 }

@@ -7,6 +7,9 @@ import { dialTimeoutMs } from "../limits.ts";
 import type { Ledger } from "../settings/ledger.ts";
 import type { DatabaseTarget } from "../settings/settings.ts";
 
+/** Where to connect. With `certificates`, in PEM, those authorities alone are trusted. */
+export type Target = DatabaseTarget & { certificates?: string };
+
 /** One connection. Once lost, it stays lost. */
 export interface Database {
   sql: postgres.Sql;
@@ -26,8 +29,8 @@ export interface Database {
  * It is lost when Postgres warns that a commit's wait for a synchronous standby was cancelled: there is no other sign
  * that the commit may be lost. Other warnings say nothing of that: near wraparound, each commit gives one.
  */
-export function open(target: DatabaseTarget, name: string): Database {
-  const { tls, ledger, ...login } = target;
+export function open(target: Target, name: string): Database {
+  const { tls, ledger, certificates: ca, ...login } = target;
   const lost = new AbortController();
   let socket: net.Socket | undefined;
 
@@ -44,7 +47,13 @@ export function open(target: DatabaseTarget, name: string): Database {
       const answer = await waitFor("data", socket);
       if (String(answer) !== "S") throw Object.assign(new Error("Postgres takes no TLS"), { code: "ERR_SSL_REFUSED" });
       const servername = net.isIP(target.host) ? "" : target.host; // SNI names no address.
-      socket = secure({ socket, host: target.host, servername, rejectUnauthorized: tls === "verified" });
+      socket = secure({
+        socket,
+        host: target.host,
+        servername,
+        rejectUnauthorized: tls === "verified",
+        ...(ca && { ca }),
+      });
       await waitFor("secureConnect", socket);
     }
     return Object.assign(socket, { host: target.host, port: target.port }); // For postgres.js' errors.

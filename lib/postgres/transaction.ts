@@ -70,6 +70,9 @@ const writing = {
 /** SQL: begins a message that writes to ledger_metrics, and that commits at its end. */
 export const beginWriting: string = `set transaction isolation level read committed, read write;\n${setLocal(writing)}`;
 
+/** SQL: takes the publishers' lock, on an empty table, which only publishers may update, and so lock. */
+export const lockPublisher = "lock table ledger_metrics.publisher in exclusive mode";
+
 /** SQL: begins a transaction on ledger_metrics for several messages. Postgres ends it when it is silent. */
 export const beginPublishing: string =
   "begin isolation level read committed, read write;\n" +

@@ -7,7 +7,7 @@ import { errorFields, log } from "../log.ts";
 import type { Connections } from "../postgres/connections.ts";
 import { type Database, withDeadline } from "../postgres/database.ts";
 import { ownAnswer } from "../postgres/own-answer.ts";
-import { beginPublishing } from "../postgres/transaction.ts";
+import { beginPublishing, lockPublisher } from "../postgres/transaction.ts";
 import { retryOnce } from "../retry.ts";
 import type { Settings } from "../settings/settings.ts";
 import { AnotherStage } from "./another-stage.ts";
@@ -32,9 +32,6 @@ import { exposeTotals, heldCounters } from "./totals.ts";
 // the session, and so the lock. Hence the second attempt: such a fall lasts round trips, not until the next tick.
 
 type Gateway = Pick<Settings, "pushgateway" | "stage">;
-
-/** Takes the publishers' lock: on an empty table, which only publishers may update, and so lock. */
-export const lockPublisher = "lock table ledger_metrics.publisher in exclusive mode";
 
 /** SQL: the entries of pg_locks for it. */
 const locks = `from pg_locks where relation = 'ledger_metrics.publisher'::regclass

@@ -7,7 +7,6 @@ import type { Running } from "../../local/programs.ts";
 import { withTimes } from "../../local/rule-times.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { setGroup, startPager } from "../helpers/monitoring.ts";
-import { needs } from "../helpers/needs.ts";
 import { done, writeOnCall } from "../helpers/on-call.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -99,26 +98,22 @@ it("is one notification for one incident, and one of its end; it wakes somebody 
   expect([received.toSorted(), pings]).toEqual([ended, { prod: before }]);
 });
 
-it(
-  "leaves nothing behind of a stage that is retired, and says no end of its alerts",
-  await needs("curl", "jq"),
-  async () => {
-    const gateway = inject("pushgatewayUrl");
-    for (const job of ["veza_ledger", "veza_reconciler"]) await setGroup(gateway, job, "retired", ["any 1"]);
-    const silent: Alert[] = [{ alert: "SamplerSilent", severity: "page", stage: "retired" }];
-    received = [];
-    await post(silent);
-    await expect.poll(() => received).toEqual(["/ticket SamplerSilent retired, 1 firing"]);
-    const file = path.join(await newFolder(), "on-call.sh");
-    await writeOnCall(file, { ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway });
-    await done(file, "sleep() { :; }; retire retired", { answers: ["yes"] });
-    expect(await (await fetch(`${gateway}/metrics`)).text()).not.toContain('stage="retired"');
-    received = [];
-    await post(silent, true);
-    await passes();
-    expect(received).toEqual([]);
-  },
-);
+it("leaves nothing behind of a stage that is retired, and says no end of its alerts", async () => {
+  const gateway = inject("pushgatewayUrl");
+  for (const job of ["veza_ledger", "veza_reconciler"]) await setGroup(gateway, job, "retired", ["any 1"]);
+  const silent: Alert[] = [{ alert: "SamplerSilent", severity: "page", stage: "retired" }];
+  received = [];
+  await post(silent);
+  await expect.poll(() => received).toEqual(["/ticket SamplerSilent retired, 1 firing"]);
+  const file = path.join(await newFolder(), "oncall.mjs");
+  await writeOnCall(file, { ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway });
+  await done(file, "retire retired", { answers: ["yes"] });
+  expect(await (await fetch(`${gateway}/metrics`)).text()).not.toContain('stage="retired"');
+  received = [];
+  await post(silent, true);
+  await passes();
+  expect(received).toEqual([]);
+});
 
 /** Waits until another alert has begun and ended, which takes longer than whatever was due before. */
 async function passes(): Promise<void> {

@@ -30,7 +30,8 @@ export async function newClone(stage: string, server = "", more: Environment = {
   // What `npm run --silent NAME -- ARGUMENTS` starts: npm itself takes half a second of CPU time.
   await program(
     "npm",
-    `${noted}\nname=$3; shift 4; exec node --import ./commands/needs-node.js "commands/$name.ts" "$@"`,
+    `${noted}\nfile=commands/$3.ts; [ "$3" != oncall ] || file=deploy/on-call.ts
+shift 4; exec node --import ./commands/needs-node.js "$file" "$@"`,
   );
   await program("sleep", '[ "$1" = 10 ] || exec /bin/sleep "$@"'); // RDS takes minutes.
   await program("npx", `${noted}\n[ -z "$LAMBDA" ] || curl -sSf "$LAMBDA/$2"`);

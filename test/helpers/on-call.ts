@@ -1,10 +1,13 @@
 import path from "node:path";
+import { build } from "esbuild";
 import { expect } from "vitest";
+import { forPeople } from "../../deploy/archives.ts";
 import { projectFolder, startProgram } from "./processes.ts";
+import { newFolder } from "./temporary-folder.ts";
 
-// What people on call do: they source the file of their stage, answer what it asks, and run a command of it.
+// What people on call do: they run a command of the file of their stage, and answer what it asks.
 
-/** What config/on-call/write.sh takes. */
+/** What commands/oncall/write.ts takes. */
 export const names = [
   "STAGE",
   "AWS_REGION",
@@ -37,38 +40,48 @@ const usual: Addresses = {
   LEDGER_TIMEZONE: "UTC",
 };
 
-/** Has config/on-call/write.sh write `file` with these addresses. Resolves to its exit code and its output. */
-export const writeOnCall = (file: string, addresses: Addresses) =>
-  startProgram("bash", ["-c", '. config/on-call/write.sh; write_on_call "$0"', file], { ...usual, ...addresses })
-    .exited;
+/** The program without addresses. */
+const bundle = path.join(await newFolder(), "oncall.mjs");
+await build({ ...forPeople, absWorkingDir: projectFolder, outfile: bundle, outExtension: {} });
 
-/** How a command is run: in which shell, with which programs, and what its person types after the first two secrets. */
+/** Has the program write the file of a stage with these addresses. Resolves to its exit code and its output. */
+export const writeOnCall = (file: string, addresses: Addresses) =>
+  startProgram(process.execPath, [bundle, "write-stage", file], { ...usual, ...addresses }).exited;
+
+/** How a command is run, with which programs, and what its person types. */
 export interface Typed {
-  shell?: "bash" | "zsh";
   answers?: string[];
-  /** Typed first: the password of veza_ledger_oncall, the key of Hyperswitch, and the gateway's where it is asked for. */
+  /** The password of veza_ledger_oncall, the key of Hyperswitch, and the gateway's where it is asked for. */
   secrets?: string[];
   /** The PATH. */
   programs?: string | undefined;
 }
 
-/**
- * Sources `file` in a shell without any settings of its own, and runs commands. Resolves to their exit code, and to what
- * they have printed, both outputs together.
- */
-export async function onCall(file: string, commands: string, typed: Typed = {}) {
-  const { shell = "bash", answers = [], secrets = ["oncall", "key"], programs = process.env.PATH } = typed;
-  const args = shell === "bash" ? ["--norc"] : ["-f"];
-  const environment = { PATH: programs, SHLVL: "1", PGPASSFILE: path.join(projectFolder, "none") };
-  // What sourcing itself prints is of no interest here, unless it fails.
-  const program = startProgram(
-    shell,
-    [...args, "-c", `. '${file}' >/dev/null 2>&1 || exit; ${commands}`],
-    environment,
-    "pipe",
-  );
+/** Node's option for a program whose pauses take no time. */
+const withoutPauses = `--import=data:text/javascript,${encodeURIComponent(`
+  import timers from "node:timers/promises";
+  import { syncBuiltinESMExports } from "node:module";
+  timers.setTimeout = async () => {};
+  syncBuiltinESMExports();
+`)}`;
+
+/** People on call may have an older Node than the tests: ONCALL_NODE=/usr/bin/node tries it. */
+const { ONCALL_NODE: node = process.execPath } = process.env;
+
+/** Runs a command of `file`. Resolves to its exit code, and to what it has printed, both outputs together. */
+export async function onCall(file: string, command: string, typed: Typed = {}) {
+  const { answers = [], secrets = ["oncall", "key"], programs = process.env.PATH } = typed;
+  const [LEDGER_PASSWORD, HYPERSWITCH_API_KEY, GATEWAY_SECRET] = secrets;
+  const environment = {
+    NODE_OPTIONS: withoutPauses,
+    PATH: programs,
+    LEDGER_PASSWORD,
+    HYPERSWITCH_API_KEY,
+    GATEWAY_SECRET,
+  };
+  const program = startProgram("/bin/sh", ["-c", `'${node}' '${file}' ${command}`], environment, "pipe");
   program.child.stdin?.on("error", () => {}); // Commands that ask for nothing may have ended by now.
-  program.child.stdin?.end([...secrets, ...answers, ""].join("\n"));
+  program.child.stdin?.end([...answers, ""].join("\n"));
   return program.exited;
 }
 

@@ -7,9 +7,10 @@ import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from "vi
 import { deadlineFor } from "../../lib/deadline.ts";
 import type { Series } from "../../lib/gateway/exposition.ts";
 import type { Database } from "../../lib/postgres/database.ts";
+import { lockPublisher } from "../../lib/postgres/transaction.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { parseEvents, tally } from "../../lib/totals/events.ts";
-import { lockPublisher, publishTotals } from "../../lib/totals/publish.ts";
+import { publishTotals } from "../../lib/totals/publish.ts";
 import { databaseForFile, databaseForTest, lend, locks, openConnection, targetOf } from "../helpers/database.ts";
 import { gatewayTaking, scrape, wipe } from "../helpers/gateway.ts";
 import { captureLog } from "../helpers/log.ts";
