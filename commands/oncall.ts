@@ -1,5 +1,6 @@
 // The commands of people on call, for one stage: deploy/on-call.ts makes its file. With words, it runs a command
 // and ends; without, it asks for commands until Ctrl-D.
+import { readFile } from "node:fs/promises";
 import { orAbort } from "../lib/deadline.ts";
 import { start } from "./command.ts";
 import type { Command, Context } from "./oncall/command.ts";
@@ -11,7 +12,7 @@ import { ledgerOf } from "./oncall/postgres.ts";
 import { reconcilerCommands } from "./oncall/reconciler.ts";
 import { serversOf } from "./oncall/servers.ts";
 import { Cancelled, ownTerminal, Refusal, type Terminal, wordsOf } from "./oncall/terminal.ts";
-import { writeStage } from "./oncall/write.ts";
+import { writeAndTry } from "./oncall/write.ts";
 
 /** By night, and then by day, as help lists them. */
 export const commands: Command[] = [
@@ -102,7 +103,16 @@ async function prompt(context: Context): Promise<number> {
 
 async function run(words: string[], terminal: Terminal): Promise<number> {
   const stage = globalThis.stageOnCall;
-  if (words[0] === "write-stage" || !stage) return writeStage(words.slice(1), terminal);
+  const [command, file] = words;
+  if (command === "write-stage" && file) {
+    return writeAndTry(file, process.env, await readFile(import.meta.filename, "utf8"), terminal);
+  }
+  if (!stage) {
+    terminal.say(
+      "This file has no addresses. Write that of your stage with ./setup oncall, or deploy/aws.sh oncall STAGE.",
+    );
+    return 1;
+  }
   const context = { ...terminal, stage, ledger: ledgerOf(stage, terminal), servers: serversOf(stage, terminal) };
   return words.length > 0 ? runOne(context, words) : prompt(context);
 }

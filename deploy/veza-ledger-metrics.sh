@@ -20,8 +20,16 @@ case ${1-} in
     shift
     exec "$folder/node" "$folder/commands/$command.mjs" "$@"
     ;;
+  oncall)
+    shift
+    for file in "$folder"/oncall*.mjs; do # ./setup oncall has written it, with the addresses of this host's stage.
+      [ ! -e "$file" ] || exec "$folder/node" "$file" "$@"
+    done
+    echo "The file of people on call is not here: ./setup oncall writes it." >&2
+    exit 1
+    ;;
   --version) exec "$folder/node" -p "'veza-ledger-metrics VERSION, on Node ' + process.versions.node" ;;
 esac
-echo "usage: veza-ledger-metrics serve | doctor | send | --version
+echo "usage: veza-ledger-metrics serve | doctor | send | oncall | --version
 Each says by --help how it is used" >&2
 exit 2

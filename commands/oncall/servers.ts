@@ -29,6 +29,17 @@ export interface Servers {
   bank(what: "payments" | "refunds", id: string, apiKey: string): Promise<Record<string, unknown>>;
 }
 
+/** The gateway's URL, without a user. */
+export const gatewayUrl = ({ gateway }: Stage): string => gateway.replace(/^(\w+:\/\/)[^@/]*@/, "$1");
+
+/** The headers that a secret of the gateway makes. */
+export function gatewayHeaders({ gateway, gatewayAsks }: Stage, secret = ""): Record<string, string> {
+  if (!gatewayAsks) return {};
+  const user = decodeURIComponent(new URL(gateway).username);
+  const basic = Buffer.from(`${user}:${secret}`).toString("base64");
+  return { authorization: gatewayAsks === "token" ? `Bearer ${secret}` : `Basic ${basic}` };
+}
+
 /** The gateway, or a person at it, said no, and is up. */
 class NotAllowed extends Refusal {}
 
@@ -41,11 +52,8 @@ export function serversOf(stage: Stage, terminal: Terminal): Servers {
     secret ??=
       process.env.GATEWAY_SECRET ?? (await terminal.secret(`The gateway's ${stage.gatewayAsks}, if you have it`));
     if (!secret) return undefined;
-    const user = decodeURIComponent(new URL(stage.gateway).username);
-    const basic = Buffer.from(`${user}:${secret}`).toString("base64");
-    return { authorization: stage.gatewayAsks === "token" ? `Bearer ${secret}` : `Basic ${basic}` };
+    return gatewayHeaders(stage, secret);
   };
-  const urlOfGateway = stage.gateway.replace(/^(\w+:\/\/)[^@/]*@/, "$1");
 
   const servers: Servers = {
     async query(expression) {
@@ -75,7 +83,7 @@ export function serversOf(stage: Stage, terminal: Terminal): Servers {
       const advice = ["If it is down, call the platform engineer, who restarts it."];
       // A proxy in front of it may answer a DELETE with a page of its own.
       const isDone = (status: number) => (method === "DELETE" ? status === 202 : status === 200);
-      return request("The gateway", urlOfGateway + path, { method, headers, advice, isDone }).catch((error) => {
+      return request("The gateway", gatewayUrl(stage) + path, { method, headers, advice, isDone }).catch((error) => {
         if (error instanceof NotAllowed) secret = undefined; // To be asked for again.
         throw error;
       });
@@ -84,7 +92,7 @@ export function serversOf(stage: Stage, terminal: Terminal): Servers {
       if (!stage[server]) return undefined;
       const headers = server === "gateway" ? await headersOfGateway() : {};
       if (!headers) return undefined;
-      const url = server === "gateway" ? urlOfGateway : stage[server];
+      const url = server === "gateway" ? gatewayUrl(stage) : stage[server];
       return request(server, `${url}/-/ready`, { headers }).then(
         () => true,
         (error) => (error instanceof NotAllowed ? undefined : false),

@@ -1,7 +1,8 @@
-// Makes the file of a stage, for ./setup and deploy/aws.sh, which have the names: this program, behind the addresses.
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+// Makes the file of a stage for the set-ups, which have the names: the program, behind the addresses.
+import { rename, rm, writeFile } from "node:fs/promises";
 import { errorFields } from "../../lib/log.ts";
 import { codeOf, open } from "../../lib/postgres/database.ts";
+import { gatewayHeaders, gatewayUrl } from "./servers.ts";
 import { type Stage, targetOf } from "./stage.ts";
 import { Refusal, type Terminal } from "./terminal.ts";
 
@@ -34,51 +35,62 @@ export function stageOf(texts: Texts): Stage {
   };
 }
 
+/** The password or the token of the gateway in these settings, or undefined. */
+export function gatewaySecretIn({ PUSHGATEWAY_URL = "", PUSHGATEWAY_TOKEN }: Texts): string | undefined {
+  const { password } = URL.canParse(PUSHGATEWAY_URL) ? new URL(PUSHGATEWAY_URL) : {};
+  return PUSHGATEWAY_TOKEN || (password && decodeURIComponent(password)) || undefined;
+}
+
 /**
- * Writes the file with the addresses in the environment, and tries each. Its exit code is 1 if the file cannot be
- * written, which leaves an earlier one as it is, and 2 if an address does not answer, which may be right where people
- * on call work elsewhere.
+ * Writes the file of a stage: the text of the bundled `program`, behind the stage. Rejects where it cannot be written,
+ * and leaves an earlier file as it is.
  */
-export async function writeStage([file]: string[], { print, say }: Terminal): Promise<number> {
-  const program = process.argv[1] ?? "";
-  if (!file || !program.endsWith(".mjs")) {
-    say("This file has no addresses. Write that of your stage with ./setup oncall, or deploy/aws.sh oncall STAGE.");
-    return 1;
-  }
-  let stage: Stage;
+export async function writeStage(file: string, stage: Stage, program: string): Promise<void> {
+  const begin = `#!/usr/bin/env node\nglobalThis.stageOnCall = ${JSON.stringify(stage, null, 2)};\n`;
   try {
-    stage = stageOf(process.env);
-    const begin = `#!/usr/bin/env node\nglobalThis.stageOnCall = ${JSON.stringify(stage, null, 2)};\n`;
-    await writeFile(`${file}.next`, begin + (await readFile(program, "utf8")), { mode: 0o755 });
+    await writeFile(`${file}.next`, begin + program, { mode: 0o755 });
     await rename(`${file}.next`, file);
   } catch (error) {
     await rm(`${file}.next`, { force: true }).catch(() => {});
+    throw error;
+  }
+}
+
+/**
+ * Writes the file of the stage that these settings describe, and tries each address. Its exit code is 1 if the file
+ * cannot be written, and 2 if an address does not answer, which may be right where people on call work elsewhere.
+ */
+export async function writeAndTry(file: string, texts: Texts, program: string, { print, say }: Terminal) {
+  let stage: Stage;
+  try {
+    stage = stageOf(texts);
+    await writeStage(file, stage, program);
+  } catch (error) {
     say(`Not written: ${file}. ${(error as Error).message}`);
     return 1;
   }
   print(`Written: ${file}`);
-  const tried = await tryAll(stage);
+  const tried = await tryStage(stage, gatewaySecretIn(texts));
   print(...tried);
   return tried.some((line) => line.startsWith("✗")) ? 2 : 0;
 }
 
-/** Tries the addresses as people on call use them, without a password of Postgres. */
-async function tryAll(stage: Stage): Promise<string[]> {
-  const { PUSHGATEWAY_URL = "", PUSHGATEWAY_TOKEN } = process.env;
-  const { username, password } = URL.canParse(PUSHGATEWAY_URL) ? new URL(PUSHGATEWAY_URL) : {};
-  const basic = Buffer.from(`${decodeURIComponent(username ?? "")}:${decodeURIComponent(password ?? "")}`);
-  const authorization = PUSHGATEWAY_TOKEN ? `Bearer ${PUSHGATEWAY_TOKEN}` : `Basic ${basic.toString("base64")}`;
-  const gateway = stage.gateway.replace(/\/\/[^@/]*@/, "//");
+/**
+ * Tries the addresses as people on call use them, without a password of Postgres. Resolves to a line for each, which
+ * begins with ✗ where nothing answers, and with ! where there is no address.
+ */
+export async function tryStage(stage: Stage, gatewaySecret?: string): Promise<string[]> {
+  const ready = "/-/ready";
   return Promise.all([
-    tryOne("Prometheus", stage.prometheus, "/-/ready"),
-    tryOne("Alertmanager", stage.alertmanager, "/-/ready"),
-    ...(PUSHGATEWAY_URL && !stage.gateway ? [] : [tryOne("The gateway", gateway, "/-/ready", { authorization })]),
+    tryOne("Prometheus", stage.prometheus, ready),
+    tryOne("Alertmanager", stage.alertmanager, ready),
+    ...(stage.gateway ? [tryOne("The gateway", gatewayUrl(stage), ready, gatewayHeaders(stage, gatewaySecret))] : []),
     tryOne("Hyperswitch", stage.hyperswitch, "/health"),
     tryPostgres(stage),
   ]);
 }
 
-async function tryOne(what: string, url: string, path: string, headers: Record<string, string> = {}): Promise<string> {
+async function tryOne(what: string, url: string, path: string, headers = {}): Promise<string> {
   if (!url) return `! ${what} has no address: the commands that ask it will not work`;
   try {
     const answer = await fetch(url + path, { headers, signal: AbortSignal.timeout(10_000) });

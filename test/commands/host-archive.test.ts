@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
 import { hostArchive } from "../../deploy/host-archive.ts";
 import { freePort } from "../../local/ports.ts";
 import manifest from "../../package.json" with { type: "json" };
@@ -83,6 +83,20 @@ describe("the archive for a host", unlessLinux, async () => {
     } finally {
       await writeFile(program, text);
     }
+  });
+
+  it("runs the file of people on call that ./setup oncall has written, by its own Node", async () => {
+    expect(await start(["oncall", "help"]).exited).toEqual({
+      exitCode: 1,
+      output: "The file of people on call is not here: ./setup oncall writes it.\n",
+    });
+    const file = path.join(folder, "oncall-prod.mjs");
+    onTestFinished(() => rm(file));
+    const DATABASE_URL = "postgres://veza_ledger_oncall@127.0.0.1:9/none";
+    const writing = [path.join(folder, "commands/oncall.mjs"), "write-stage", file];
+    await runProgram(path.join(folder, "node"), writing, { DATABASE_URL, STAGE: "prod" }).exited;
+    const { exitCode, output: said } = await start(["oncall", "rows", "stuk_orders"]).exited;
+    expect([exitCode, said]).toEqual([1, expect.stringContaining("there is no check 'stuk_orders'")]);
   });
 
   it("ticks and counts a delivery without git, npm, a home or a right to write, and tells how to send again", async () => {

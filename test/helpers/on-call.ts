@@ -1,8 +1,8 @@
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { build } from "esbuild";
 import { expect } from "vitest";
-import { forPeople } from "../../deploy/archives.ts";
-import { projectFolder, startProgram } from "./processes.ts";
+import { onCallProgram } from "../../deploy/on-call.ts";
+import { startProgram } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
 
 // What people on call do: they run a command of the file of their stage, and answer what it asks.
@@ -42,7 +42,7 @@ const usual: Addresses = {
 
 /** The program without addresses. */
 const bundle = path.join(await newFolder(), "oncall.mjs");
-await build({ ...forPeople, absWorkingDir: projectFolder, outfile: bundle, outExtension: {} });
+await writeFile(bundle, await onCallProgram());
 
 /** Has the program write the file of a stage with these addresses. Resolves to its exit code and its output. */
 export const writeOnCall = (file: string, addresses: Addresses) =>
