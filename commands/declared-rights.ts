@@ -68,7 +68,7 @@ export const outboxRights: readonly Right[] = [
 ];
 
 function toOutbox(role: Role, columns: string[]): Right {
-  return { role, privilege: "select", table: "public.ledger_metrics_outbox", columns };
+  return { role, privilege: "select", table: "ledger_outbox.deliveries", columns };
 }
 
 const ours = (role: Role, privilege: Right["privilege"], name: string, columns: string[] = []): Right => ({

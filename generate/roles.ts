@@ -24,7 +24,6 @@ export function rolesFile(text: string): string {
     tables: tableNames,
     ledger: grants(ledgerRights),
     "tables again": tableNames,
-    outbox: grants(outboxRights),
     ledger_metrics: `${grants(ourRights)}\n${executeAmounts}`,
   };
   return Object.entries(parts).reduce((all, [name, lines]) => between(all, name, lines), text);

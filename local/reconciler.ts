@@ -78,24 +78,26 @@ export async function simulateReconciler(
   async function sendOldest(): Promise<boolean> {
     const [due] = await ask(
       (sql) => sql`
-      update ledger_metrics_outbox set claimed_until = now() + interval '1 minute',
+      update ledger_outbox.deliveries set claimed_until = now() + interval '1 minute',
         first_sent_at = coalesce(first_sent_at, now())
       where id = (
-        select id from ledger_metrics_outbox
+        select id from ledger_outbox.deliveries
         where sent_at is null and parked_at is null and (claimed_until is null or claimed_until <= now())
           and id like 'demo\\_sweep\\_%'
         order by seq limit 1 for update skip locked
       ) returning id, body,
-        (select count(*)::int from ledger_metrics_outbox where sent_at is null and parked_at is null) as waiting`,
+        (select count(*)::int from ledger_outbox.deliveries where sent_at is null and parked_at is null) as waiting`,
     );
     if (!due) return false;
     const { id, body, waiting } = due;
     const answer = await deliver(receiverUrl, secret, id, body).catch((error) => fetchFailure(error));
     if (typeof answer !== "string" && answer.status === 200) {
-      await ask((sql) => sql`update ledger_metrics_outbox set sent_at = now(), claimed_until = null where id = ${id}`);
+      await ask(
+        (sql) => sql`update ledger_outbox.deliveries set sent_at = now(), claimed_until = null where id = ${id}`,
+      );
       return true;
     }
-    await ask((sql) => sql`update ledger_metrics_outbox set claimed_until = null where id = ${id}`);
+    await ask((sql) => sql`update ledger_outbox.deliveries set claimed_until = null where id = ${id}`);
     const reason = typeof answer === "string" ? answer : `the receiver answered ${answer.status}`;
     warn(`${waiting} in the outbox`, { reason });
     await pause(retryAfterMs);
@@ -134,5 +136,5 @@ async function simulateSweep(sql: postgres.TransactionSql, phase: Phase): Promis
     { type: "reconciler.sweep", timestamp, data: { duration_seconds: seconds } },
   ];
   const id = `demo_sweep_${randomUUID().slice(0, 8)}`;
-  await sql`insert into ledger_metrics_outbox (id, body) values (${id}, ${JSON.stringify(events)})`;
+  await sql`insert into ledger_outbox.deliveries (id, body) values (${id}, ${JSON.stringify(events)})`;
 }

@@ -75,8 +75,8 @@ async function run(): Promise<void> {
   const postgres = await startPostgres(postgresPort, [], signal);
   started.unshift(postgres);
   const adminUrl = postgres.superuserUrl;
-  await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]); // First, since roles.sql grants rights to it.
   await createDemoLedger(adminUrl);
+  await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]); // Then it grants the sampler's rights.
   await showAmounts(adminUrl);
   const gateway = await startPushgateway(pushgatewayPort, signal);
   started.unshift(gateway);

@@ -3,7 +3,7 @@ import { ledgerRights, ourRights, outboxRights, type Role, roleOf } from "../dec
 import { sqlText } from "../quote.ts";
 import { type Finding, well, wrong } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
-import { installAgain } from "./shared-steps.ts";
+import { installAgain, outboxAgain } from "./shared-steps.ts";
 
 /** Whose rights this login needs: the role's own, or those of both functions. */
 const rolesWithRightsOf = (role: Role): Role[] =>
@@ -39,5 +39,7 @@ export async function lookAtRights({ ask, login, database }: LedgerScene): Promi
   const [first] = lacking;
   if (!first) return well("all that it needs");
   const others = lacking.length > 1 ? `; and ${lacking.length - 1} more` : "";
-  return wrong(`${login} lacks ${first.right}${others}`, "the rights of roles.sql", installAgain);
+  const lacks = `${login} lacks ${first.right}${others}`;
+  if (/ledger_outbox\b/.test(first.right)) return wrong(lacks, "the rights of clients/go/outbox.sql", outboxAgain);
+  return wrong(lacks, "the rights of roles.sql", installAgain);
 }

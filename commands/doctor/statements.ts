@@ -10,7 +10,6 @@ import { outbox } from "../../lib/counts/outbox.ts";
 import { inSchema, measure } from "../../lib/postgres/question.ts";
 import { sessionQuestion } from "../../lib/postgres/session-facts.ts";
 import { searchPath } from "../../lib/postgres/transaction.ts";
-import { tables } from "../declared-rights.ts";
 import { sqlText } from "../quote.ts";
 import { ledgerOf } from "./settings.ts";
 
@@ -23,7 +22,7 @@ export async function statementsOfTick(): Promise<string> {
   const asked = [
     "-- Ask as the sampler's login: its rights decide what it sees. The outbox may be elsewhere.\n" +
       `set search_path = ${searchPath};\nset timezone = ${sqlText(ledger.timeZone)};\nset row_security = off`,
-    sessionQuestion(ledger.schema, tables),
+    sessionQuestion(ledger.schema),
   ];
   const note = async (question: string, answer: Row[] = []) => {
     asked.push(question);

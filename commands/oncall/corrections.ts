@@ -138,7 +138,7 @@ export const correctionCommands: Command[] = [
       const password = await secret("Its password");
       await ledger.asLogin(login, password, async (sql) => {
         const sent = await ledger.show(sql`
-          update public.ledger_metrics_outbox
+          update ledger_outbox.deliveries
           set sent_at = null, claimed_until = null, attempts = 0, next_attempt_at = now()
           where (sent_at >= ${since}::text::timestamptz and first_sent_at > now() - interval '13 days')
             or claimed_until is not null

@@ -34,9 +34,10 @@ export const reconcilerCommands: Command[] = [
     async run(context) {
       const { ledger, print, strong } = context;
       await ledger.read(async (sql) => {
-        const [outbox] = await sql`select to_regclass('public.ledger_metrics_outbox') is not null as is_here`;
+        const [outbox] = await sql`
+          select has_schema_privilege(to_regnamespace('ledger_outbox')::oid, 'usage') as is_here`;
         if (!outbox?.is_here) {
-          print("No outbox is in this database: ask the payments engineer where it is.");
+          print("No outbox is in this database that this login may read: ask the payments engineer.");
           return;
         }
         const [counts] = await sql`
@@ -44,7 +45,7 @@ export const reconcilerCommands: Command[] = [
             count(*) filter (where parked_at is null and created_at < now() - interval '15 minutes') as late,
             count(*) filter (where parked_at is not null) as parked,
             coalesce(sum(attempts) filter (where parked_at is null), 0) as attempts
-          from public.ledger_metrics_outbox where sent_at is null`;
+          from ledger_outbox.deliveries where sent_at is null`;
         const { waiting, late, parked, attempts } = counts ?? {};
         print(
           strong(
@@ -54,7 +55,7 @@ export const reconcilerCommands: Command[] = [
         await ledger.show(
           sql`select id, to_char(created_at, 'MM-DD HH24:MI') as written, attempts, parked_at is not null as parked,
               last_error
-            from public.ledger_metrics_outbox where sent_at is null order by parked, created_at limit 20`,
+            from ledger_outbox.deliveries where sent_at is null order by parked, created_at limit 20`,
           "The oldest first, and the parked ones last; at most 20:",
         );
       });
@@ -80,7 +81,7 @@ export const reconcilerCommands: Command[] = [
           sql`select to_char(pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI TZ') as "started",
               to_char(min(received_at), 'YYYY-MM-DD HH24:MI') as "first delivery of 14 days",
               to_char(max(received_at), 'YYYY-MM-DD HH24:MI') as "last delivery",
-              to_regclass('public.ledger_metrics_outbox') is not null as "the outbox is here too"
+              to_regnamespace('ledger_outbox') is not null as "the outbox is here too"
             from ledger_metrics.deliveries`,
           "Postgres:",
         ),

@@ -76,11 +76,11 @@ begin
   set local ledger_metrics.lent = '';
   for owner in
     select distinct pg_get_userbyid(relowner) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where (nspname = current_setting('ledger_metrics.schema') and relname in (
+    where nspname = current_setting('ledger_metrics.schema') and relname in (
         -- generated: tables
         'orders', 'refunds', 'seller_transfers'
         -- end of tables
-      ) or nspname = 'public' and relname = 'ledger_metrics_outbox')
+      )
       and not pg_has_role(relowner, 'usage') and not exists (
         select from pg_auth_members
         where roleid = relowner and member = quote_ident(current_user)::regrole and (grantor = member or not is_16))
@@ -121,23 +121,6 @@ begin
   if problem is not null then
     raise exception 'the grants have no effect: %', problem
       using hint = 'Have whoever owns the database, the schema and the tables run this, or grant their roles to you.';
-  end if;
-end $$;
-
--- The reconciler's outbox, if clients/go/outbox.sql has made it in this database. outbox.sql grants the same. What
--- somebody else has made under its name gets nothing, and the sampler does not read it.
-do $$ begin
-  if exists (
-    select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where nspname = 'public' and relname = 'ledger_metrics_outbox' and pg_has_role(relowner, 'usage')
-  ) then
-    grant usage on schema public to veza_ledger_sampler, veza_ledger_oncall;
-    -- generated: outbox
-    grant select (created_at, parked_at, sent_at)
-      on public.ledger_metrics_outbox to veza_ledger_sampler, veza_ledger_oncall;
-    grant select (id, attempts, next_attempt_at, last_error, claimed_until)
-      on public.ledger_metrics_outbox to veza_ledger_oncall;
-    -- end of outbox
   end if;
 end $$;
 

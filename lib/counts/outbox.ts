@@ -1,7 +1,7 @@
 import { type Family, family } from "../gateway/exposition.ts";
 import type { Evidence } from "../postgres/question.ts";
 
-// The sender's outbox, where it is in the ledger's database: clients/go/outbox.sql makes it in public.
+// The sender's outbox, where it is in the ledger's database: clients/go/outbox.sql makes it.
 
 export const outboxMetric = {
   rows: "veza_ledger_outbox_rows",
@@ -24,7 +24,7 @@ export const outboxFamilies: Family[] = [
   family("gauge", oldest, "Unix time of the oldest waiting delivery; 0 when none is waiting."),
 ];
 
-export const outboxTable = "public.ledger_metrics_outbox";
+const outboxTable = "ledger_outbox.deliveries";
 const waiting = `from ${outboxTable} where parked_at is null and sent_at is null`;
 
 export const outbox: Evidence = {

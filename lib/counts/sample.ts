@@ -1,7 +1,6 @@
 import { hash } from "node:crypto";
 import { expose, type Family, family, type Series, series } from "../gateway/exposition.ts";
 import { maxClockDifferenceSeconds } from "../limits.ts";
-import { log } from "../log.ts";
 import type { Connections } from "../postgres/connections.ts";
 import { type Database, isConnectionLost } from "../postgres/database.ts";
 import { askOn, measure } from "../postgres/question.ts";
@@ -12,7 +11,7 @@ import { amountFamily, amounts } from "./amounts.ts";
 import { believed, blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
 import { type Check, checks } from "./checks.ts";
 import { checkFamilies, countTimeoutMs, type Outcome, runChecks, seriesOf } from "./counting.ts";
-import { outbox, outboxFamilies, outboxTable } from "./outbox.ts";
+import { outbox, outboxFamilies } from "./outbox.ts";
 
 /** What a tick measured. */
 export interface Sample {
@@ -44,9 +43,8 @@ export async function takeSample(connections: Connections, deadline: AbortSignal
 }
 
 async function sampleOn(database: Database, deadline: AbortSignal, which: readonly Check[]): Promise<Sample> {
-  const facts = await askSession(database, deadline, [...new Set(checks.map(({ table }) => table))]);
-  const { apartSeconds, hasAmounts, hasAccepted, hasOutbox, outboxProblem } = facts;
-  if (outboxProblem) log("warn", "evidence not read", { of: outbox.of, reason: `${outboxTable} ${outboxProblem}` });
+  const facts = await askSession(database, deadline);
+  const { apartSeconds, hasAmounts, hasAccepted, hasOutbox } = facts;
   const ask = askOn(database, deadline, { statement_timeout: `${countTimeoutMs}ms` });
   if (apartSeconds > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apartSeconds)} s apart`);
@@ -59,7 +57,7 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
   }
   const [outcomes, { evidence, unread }, acceptance] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
-    measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox && !outboxProblem ? [outbox] : [])]),
+    measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox ? [outbox] : [])]),
     hasAccepted ? measureAcceptance(ask) : noEvidence.acceptance,
   ]);
   return { outcomes, evidence, unread, acceptance };

@@ -91,7 +91,7 @@ const requestThatWrites =
   /.*\bcurl\b(?! -\w*G )[^|&)]* -(?:\w*[XdFT]|-(?:request|data|json)).*|\b(?:POST|PUT|PATCH|DELETE) \/.*/g;
 /** The service's own tables, its groups on the gateway, silences, and its own receiver. */
 const own = [
-  / (public\.)?ledger_metrics(\.\w+|_outbox)$/,
+  / (ledger_metrics\.\w+|ledger_outbox\.deliveries)$/,
   /"\$PUSHGATEWAY_URL\/metrics\/job\//,
   /"\$(drill|url|RECEIVER_URL|GATEWAY_FILE)"/,
   /^ *curl -sSf -g -m 10 "\$ALERTMANAGER_URL/,

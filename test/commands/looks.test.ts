@@ -122,17 +122,15 @@ const ledgers: Record<string, Broken> = {
       unknown("refunds"),
     ],
   },
-  "an outbox that is a neighbour's, lists that look in another zone, and totals of another stage": {
-    by: `create table public.ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at;
-      grant usage on schema public to veza_ledger_sampler;
-      grant select on public.ledger_metrics_outbox to veza_ledger_sampler;
-      alter table public.ledger_metrics_outbox owner to veza_ledger_oncall;
+  "an outbox that was made before the logins, lists that look in another zone, and totals of another stage": {
+    by: `create schema ledger_outbox;
+      create table ledger_outbox.deliveries as select now() as created_at, now() as parked_at, now() as sent_at;
       alter function ledger_metrics.stuck_orders() set timezone = 'Asia/Tokyo';
       insert into ledger_metrics.stage values ('another')`,
     says: [
       [
-        "✗ outbox public.ledger_metrics_outbox belongs to veza_ledger_oncall, who owns no table of the ledger: it is not read",
-        "if it is the reconciler's, give it to that owner, …; otherwise have its owner drop it",
+        "✗ rights veza_ledger_sampler lacks usage on schema ledger_outbox",
+        "have the owner of ledger_outbox run clients/go/outbox.sql again",
       ],
       ["! people on call look in another schema or zone than the sampler", again],
       [

@@ -34,6 +34,7 @@ beforeEach(async () => {
   onTestFinished(() => database.remove());
   for (const { table } of checks) await run(`alter table ${table} owner to shop`);
   await run("grant create on schema public to shop; grant all on all tables in schema ledger_metrics to shop");
+  await run("create schema ledger_outbox authorization shop");
   const port = await startPgbouncer(serverUrl, { shop: "shop", postgres: "postgres" }, { statsUser: "shop" });
   adminUrl = database.adminUrl.replace(/:\d+\//, `:${port}/`);
   shopUrl = adminUrl.replace("postgres:postgres@", "shop:shop@");

@@ -136,34 +136,6 @@ it.each<[orders: Types, refunds: Types, transfers: Types]>([
   }
 });
 
-const trap = `create function trap() returns boolean language plpgsql as
-  $$ begin raise exception 'ran as %', current_user; end $$;`;
-const outboxOf = "ledger_metrics_outbox as select now() as created_at, now() as parked_at, now() as sent_at";
-
-it.each([
-  ["a view", `create view ${outboxOf} where trap()`, "is no table"],
-  [
-    "a table with times of its own type",
-    `create type moment as enum ('a'); create function moment(moment) returns timestamptz language sql as 'select now() where trap()';
-     create cast (moment as timestamptz) with function moment(moment) as implicit;
-     create table ledger_metrics_outbox as select 'a'::moment as created_at, null::timestamptz as parked_at, null::timestamptz as sent_at`,
-    "has times that are no timestamptz",
-  ],
-  [
-    "a table of a neighbour's",
-    // Who could make a view of it while the sampler waits for it.
-    `create table ${outboxOf}; alter table ledger_metrics_outbox owner to veza_ledger_oncall`,
-    "belongs to veza_ledger_oncall, who owns no table of the ledger",
-  ],
-])("%s in the place of the outbox is not read, and one line says why", async (_, made, problem) => {
-  const log = captureLog();
-  const database = await databaseForTest();
-  await database.admin.unsafe(`${trap} ${made}; grant select on ledger_metrics_outbox to public`);
-  const { unread } = await sampleOf(database.samplerUrl);
-  const line = { message: "evidence not read", of: "outbox", reason: `public.ledger_metrics_outbox ${problem}` };
-  expect([unread, log]).toEqual([[], [expect.objectContaining(line)]]);
-});
-
 it("a cursor that a view leaves open does not outlive the question: nobody waits for the publishers' lock", async () => {
   const database = await databaseForTest();
   await database.admin.unsafe(`

@@ -15,7 +15,7 @@ it("says how many deliveries wait in the outbox or are parked, and since when, w
   const none = { "outbox_rows{state=waiting}": 0, "outbox_rows{state=late}": 0, "outbox_rows{state=parked}": 0 };
   expect(await outbox()).toEqual({ ...none, "outbox_oldest_timestamp_seconds{}": 0 });
   await run(`
-    insert into ledger_metrics_outbox (id, body, created_at, sent_at, parked_at) values
+    insert into ledger_outbox.deliveries (id, body, created_at, sent_at, parked_at) values
       ('a', '[]', to_timestamp(1800000000), null, null), ('b', '[]', to_timestamp(1700000000), null, null),
       ('c', '[]', to_timestamp(1600000000), now(), null), ('d', '[]', to_timestamp(1600000000), null, now()),
       ('e', '[]', now() - interval '14 minutes', null, null), ('f', '[]', now() - interval '16 minutes', null, null)`);

@@ -186,15 +186,15 @@ describe("takeback", () => {
 
   it("has the outbox send again what it has sent since a time, and nothing that was first sent over 13 days ago", async () => {
     await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-    onTestFinished(() => database.admin`truncate public.ledger_metrics_outbox`.then(() => {}));
-    await database.admin`insert into public.ledger_metrics_outbox (id, body, sent_at, first_sent_at) values
+    onTestFinished(() => database.admin`truncate ledger_outbox.deliveries`.then(() => {}));
+    await database.admin`insert into ledger_outbox.deliveries (id, body, sent_at, first_sent_at) values
       ('before', '[]', now() - interval '3 hours', now() - interval '3 hours'),
       ('since', '[]', now() - interval '1 hour', now() - interval '1 hour'),
       ('old', '[]', now() - interval '1 hour', now() - interval '14 days')`;
     const since = new Date(Date.now() - 7_200_000).toISOString();
     const typed = { answers: ["postgres", "postgres"] };
     expect(await done(file, `resend ${since}`, typed)).toMatch(/sent again\n-+\nsince\n1 are sent again/);
-    const waiting = await database.admin`select id from public.ledger_metrics_outbox where sent_at is null`;
+    const waiting = await database.admin`select id from ledger_outbox.deliveries where sent_at is null`;
     expect(waiting).toEqual([{ id: "since" }]);
     expect(await failed(file, "resend", typed)).toContain("Say since when");
     expect(await failed(file, "resend yesterdayish", typed)).toContain("invalid input syntax");

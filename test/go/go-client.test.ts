@@ -32,16 +32,14 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
   /** A database of its own with an outbox. */
   async function createOutbox() {
     const database = await databaseForTest();
-    const make = () => runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-    const rollBack = () => runSqlFiles(database.adminUrl, ["clients/go/outbox.rollback.sql"]);
-    await make();
+    await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
     /** The rows of the outbox for which this holds. */
     const outbox = (condition: string, columns = "") =>
-      database.admin.unsafe(`select ${columns} from ledger_metrics_outbox where ${condition} order by id`);
+      database.admin.unsafe(`select ${columns} from ledger_outbox.deliveries where ${condition} order by id`);
     const goUrl = `${database.adminUrl}?sslmode=disable&application_name=reconciler`;
     const receive = (STAGE: string, WEBHOOK_SECRET: string, more: Record<string, string> = {}) =>
       startReceiver({ DATABASE_URL: database.receiverUrl, WEBHOOK_SECRET, STAGE, ...more });
-    return { ...database, goUrl, make, rollBack, outbox, receive };
+    return { ...database, goUrl, outbox, receive };
   }
 
   /** An outbox, a receiver, and what a program finds both by. */
@@ -95,7 +93,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
       taken: events(2, "stuck_orders"),
       "too-many": events(1_500, "stuck_refunds"),
     })) {
-      await admin`insert into ledger_metrics_outbox (id, body) values (${id}, ${JSON.stringify(body)})`;
+      await admin`insert into ledger_outbox.deliveries (id, body) values (${id}, ${JSON.stringify(body)})`;
     }
     runProgram(reconciler, [], environment);
     await expect.poll(() => outbox("sent_at is null and parked_at is null")).toHaveLength(0);
@@ -115,51 +113,13 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     // As the page for people on call says: somebody has fixed one body, and has seen that of two events one was counted.
     const remedies = (await onCallStatements()).filter((statement) => statement.includes("parked_at = null"));
     expect(remedies).toHaveLength(3);
-    await admin`update ledger_metrics_outbox set body = replace(body, 'new_phase', 'stuck_orders') where id = 'sweep'`;
+    await admin`update ledger_outbox.deliveries set body = replace(body, 'new_phase', 'stuck_orders') where id = 'sweep'`;
     const uncounted = JSON.stringify(events(1, "stuck_orders"));
     for (const [index, id] of ["sweep", "taken", "too-many"].entries()) {
       await admin.unsafe((remedies[index] ?? "").replace("[EVENTS]", uncounted).replaceAll("…", id));
     }
     await expect.poll(() => counted("stuck_orders")).toBe(1 + 700 + 1);
     await expect.poll(() => outbox("parked_at is not null", "id")).toEqual([{ id: "too-many-again" }]);
-  });
-
-  it("takes over an outbox of 1.0.0 that was dumped and restored: all is sent, and counted once", async () => {
-    const { admin, adminUrl, make, rollBack, outbox, environment, url, secret } = await createWay("go_restored");
-    const shape = () => admin`
-      select column_name::text as is, column_default, is_nullable, data_type from information_schema.columns
-      where table_name = 'ledger_metrics_outbox'
-      union all select indexdef, null, null, null from pg_indexes where tablename = 'ledger_metrics_outbox'
-      union all select conname, null, null, null from pg_constraint where conname ~ '^ledger_metrics_outbox'
-      order by 1`;
-    const fresh = await shape();
-    await rollBack();
-    await runSqlFiles(adminUrl, ["test/go/outbox-1.0.0.sql"]);
-    await make();
-    await make();
-    expect(await shape()).toEqual(fresh);
-    // As if it were a day in 2026 still: the receiver has forgotten what is older than 14 days.
-    const shifted = ["created_at", "next_attempt_at", "claimed_until", "first_sent_at", "sent_at", "parked_at"].map(
-      (column) => `${column} = ${column} + (now() - '2026-12-01 12:30Z')`,
-    );
-    await admin.unsafe(`update ledger_metrics_outbox set ${shifted}`);
-    // Of what was claimed, the answer is lost: the receiver has counted it.
-    const [claimed] = await outbox("claimed_until is not null", "id, body");
-    expect((await post(url, secret, claimed?.body, { id: claimed?.id })).status).toBe(200);
-    await admin`update ledger_metrics_outbox set claimed_until = now() where claimed_until is not null`;
-
-    runProgram(reconciler, [], environment);
-    const notSent = () => outbox("sent_at is null", "id, parked_at is not null as parked");
-    await expect.poll(notSent).toEqual([{ id: "refund-batch-17", parked: true }]);
-    await admin`update ledger_metrics_outbox set parked_at = null, next_attempt_at = now() where parked_at is not null`;
-    await expect.poll(notSent).toEqual([]);
-    expect(await scrape("go_restored")).toMatchObject({
-      'veza_reconciler_actions_total{phase="stuck_orders"}': 2,
-      'veza_reconciler_actions_total{phase="stuck_refunds"}': 2,
-      'veza_reconciler_actions_total{phase="orphan_refunds"}': 1,
-      veza_reconciler_orphan_refunds_total: 1,
-      veza_reconciler_sweep_duration_seconds_count: 2,
-    });
   });
 
   it("counts each repair exactly once, whatever fails on the way", async () => {
@@ -207,7 +167,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
       const before = await sentTwice();
       await happens();
       // As if a minute had passed: what has failed, or was claimed by a dead process, is due again.
-      await admin`update ledger_metrics_outbox set
+      await admin`update ledger_outbox.deliveries set
         claimed_until = claimed_until - interval '1 minute', next_attempt_at = next_attempt_at - interval '1 minute'
         where sent_at is null`;
       await emptied();
@@ -265,7 +225,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
     const [done] = await admin`select count(*)::int as sweeps, sum(orders)::int as orders, sum(orphans)::int as orphans,
       (
         select sum((event -> 'data' ->> 'duration_seconds')::numeric)::float8
-        from ledger_metrics_outbox cross join jsonb_array_elements(body::jsonb) as event
+        from ledger_outbox.deliveries cross join jsonb_array_elements(body::jsonb) as event
       ) as seconds
       from shop.repairs`;
     const { sweeps, orders, orphans, seconds } = done ?? {};

@@ -119,7 +119,7 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 	}
 	// Not "do update", which would lock an existing row for as long as the repair takes.
 	if err := each(ctx, tx, func(*sql.Rows) error { isNew = true; return nil }, `
-		insert into public.ledger_metrics_outbox (id, body) values ($1, $2)
+		insert into ledger_outbox.deliveries (id, body) values ($1, $2)
 		on conflict (id) do nothing returning id`, id, body); err != nil {
 		return false, notEnqueued(tx, id, err)
 	}
@@ -128,7 +128,7 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 	}
 	var found string
 	if err := each(ctx, tx, func(rows *sql.Rows) error { return rows.Scan(&found) }, `
-		select body from public.ledger_metrics_outbox where id = $1`, id); err != nil {
+		select body from ledger_outbox.deliveries where id = $1`, id); err != nil {
 		return false, notEnqueued(tx, id, err)
 	}
 	if addedBy(found) != addedBy(body) {

@@ -160,11 +160,11 @@ func pause(ctx context.Context, wait time.Duration) {
 // trySQL touches no row. It fails if a column or a right is missing that Run needs.
 const trySQL = `
 	with updated as (
-		update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = null,
+		update ledger_outbox.deliveries set claimed_until = null, attempts = attempts + 1, last_error = null,
 			next_attempt_at = now(), sent_at = now(), first_sent_at = now(), parked_at = now()
 		where false returning id, body, seq, created_at
 	), deleted as (
-		delete from public.ledger_metrics_outbox where false returning id
+		delete from ledger_outbox.deliveries where false returning id
 	) select count(*) from updated, deleted`
 
 // The table, the schema or a column is missing, or a right on them. No retry can help.
@@ -301,10 +301,10 @@ func each(ctx context.Context, tx Tx, scan func(*sql.Rows) error, query string, 
 func failure(what string, err error) error {
 	switch stateOf(err) {
 	case "42P01", "42703": // Undefined table or column.
-		err = fmt.Errorf("public.ledger_metrics_outbox is missing or lacks a column, run outbox.sql: %w", err)
+		err = fmt.Errorf("ledger_outbox.deliveries is missing or lacks a column, run outbox.sql: %w", err)
 	case "42501": // Insufficient privilege.
-		err = fmt.Errorf("the login lacks a right on public.ledger_metrics_outbox; to enqueue, it needs select and insert,"+
-			" and to send, also update and delete: %w", err)
+		err = fmt.Errorf("the login lacks a right on ledger_outbox.deliveries; to enqueue, it needs usage on the"+
+			" schema, select and insert, and to send, also update and delete: %w", err)
 	}
 	return fmt.Errorf("ledgermetrics: %s: %w", what, err)
 }

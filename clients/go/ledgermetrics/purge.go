@@ -18,8 +18,8 @@ const purgeEvery = time.Minute
 // read the ids of a whole year each time.
 const (
 	purgeBeginSQL = `
-	delete from public.ledger_metrics_outbox where id = any (array(
-		select id from public.ledger_metrics_outbox where `
+	delete from ledger_outbox.deliveries where id = any (array(
+		select id from ledger_outbox.deliveries where `
 	purgeEndSQL = `
 		order by sent_at limit 1000
 		for update skip locked

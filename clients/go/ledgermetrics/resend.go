@@ -9,7 +9,7 @@ import (
 // It ends all claims, because a receiver that is gone may have answered those deliveries. It leaves out what was first
 // sent over 13 days ago, as a claim does.
 const resendSQL = `
-	update public.ledger_metrics_outbox set sent_at = null, claimed_until = null, attempts = 0, next_attempt_at = now()
+	update ledger_outbox.deliveries set sent_at = null, claimed_until = null, attempts = 0, next_attempt_at = now()
 	where (sent_at >= $1 and first_sent_at > now() - interval '13 days') or claimed_until is not null
 	returning id`
 

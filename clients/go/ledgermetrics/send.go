@@ -47,10 +47,10 @@ const (
 	// The minute has room for the claim itself, the request and what writes down its outcome: sendTimeout and twice
 	// statementTimeout. Otherwise another worker may send the row meanwhile.
 	claimBeginSQL = `
-	update public.ledger_metrics_outbox set claimed_until = now() + interval '1 minute',
+	update ledger_outbox.deliveries set claimed_until = now() + interval '1 minute',
 		first_sent_at = coalesce(first_sent_at, now())
 	where id = (
-		select id from public.ledger_metrics_outbox
+		select id from ledger_outbox.deliveries
 		where sent_at is null and parked_at is null and next_attempt_at <= now()
 			and (claimed_until is null or claimed_until <= now()) and `
 	claimEndSQL = ` limit 1
@@ -69,23 +69,23 @@ const (
 	claimFailedSQL = claimBeginSQL + `attempts > 0 order by attempts, next_attempt_at, seq` + claimEndSQL
 
 	sentSQL = `
-	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = null,
+	update ledger_outbox.deliveries set claimed_until = null, attempts = attempts + 1, last_error = null,
 		sent_at = now()
 	where id = $1 and claimed_until = $2 returning id`
 
 	parkedSQL = `
-	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = $3,
+	update ledger_outbox.deliveries set claimed_until = null, attempts = attempts + 1, last_error = $3,
 		parked_at = now()
 	where id = $1 and claimed_until = $2 returning id`
 
 	// Due after $4 seconds.
 	failedSQL = `
-	update public.ledger_metrics_outbox set claimed_until = null, attempts = attempts + 1, last_error = $3,
+	update ledger_outbox.deliveries set claimed_until = null, attempts = attempts + 1, last_error = $3,
 		next_attempt_at = now() + interval '1 second' * $4::float8
 	where id = $1 and claimed_until = $2 returning id`
 
 	givenBackSQL = `
-	update public.ledger_metrics_outbox set claimed_until = null
+	update ledger_outbox.deliveries set claimed_until = null
 	where id = $1 and claimed_until = $2 returning id`
 
 	// Room for a reason, the events in words, and an id.

@@ -26,14 +26,14 @@ func TestEnqueueIsPartOfTheTransaction(t *testing.T) {
 	db := open(t)
 	tx := begin(t, db)
 	must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()))
-	expect(t, db, "select id from ledger_metrics_outbox", "")
+	expect(t, db, "select id from ledger_outbox.deliveries", "")
 	tx.Rollback()
-	expect(t, db, "select id from ledger_metrics_outbox", "")
+	expect(t, db, "select id from ledger_outbox.deliveries", "")
 
 	tx = begin(t, db)
 	must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund(), ledgermetrics.OrphanRefund()))
 	must(t, tx.Commit())
-	expect(t, db, "select jsonb_array_length(body::jsonb) from ledger_metrics_outbox", "(2)")
+	expect(t, db, "select jsonb_array_length(body::jsonb) from ledger_outbox.deliveries", "(2)")
 }
 
 func TestEnqueueMakesADeliveryWithAnIDForEach1000Events(t *testing.T) {
@@ -41,14 +41,14 @@ func TestEnqueueMakesADeliveryWithAnIDForEach1000Events(t *testing.T) {
 	tx := begin(t, db)
 	must(t, ledgermetrics.Enqueue(ctx, tx, ledgermetrics.Repairs(ledgermetrics.OrphanRefunds, 1250)...))
 	must(t, tx.Commit())
-	expect(t, db, "select jsonb_array_length(body::jsonb) from ledger_metrics_outbox order by seq", "(1000) (1000) (500)")
-	expect(t, db, "select count(distinct id), bool_and(id ~ '^evt-[0-9a-f]{32}$') from ledger_metrics_outbox", "(3,t)")
+	expect(t, db, "select jsonb_array_length(body::jsonb) from ledger_outbox.deliveries order by seq", "(1000) (1000) (500)")
+	expect(t, db, "select count(distinct id), bool_and(id ~ '^evt-[0-9a-f]{32}$') from ledger_outbox.deliveries", "(3,t)")
 	wrong := append(many(1000, ledgermetrics.OrphanRefund()), ledgermetrics.Action("stuck"))
 	err := ledgermetrics.Enqueue(ctx, begin(t, db), wrong...)
 	if !errors.Is(err, ledgermetrics.ErrInvalid) || !strings.Contains(err.Error(), "event 1000: ") {
 		t.Error(err)
 	}
-	expect(t, db, "select count(*) from ledger_metrics_outbox", "(3)")
+	expect(t, db, "select count(*) from ledger_outbox.deliveries", "(3)")
 }
 
 // enqueueAs is EnqueueAs, of which a test expects an id that is new, or was there before.
@@ -99,19 +99,20 @@ func TestEnqueueAsTellsWhatWasThereBefore(t *testing.T) {
 	// The transaction is still usable, and the other parts of a sweep are written.
 	enqueueAs(t, tx, "a-2", true, ledgermetrics.OrphanRefund())
 	must(t, tx.Commit())
-	expect(t, db, "select id, jsonb_array_length(body::jsonb) from ledger_metrics_outbox order by id", "(a,3) (a-2,1)")
+	expect(t, db, "select id, jsonb_array_length(body::jsonb) from ledger_outbox.deliveries order by id", "(a,3) (a-2,1)")
 }
 
 func TestEnqueueAsLocksNoRowThatIsThere(t *testing.T) {
 	db := open(t)
 	insert(t, db, "a", `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
 	enqueueAs(t, begin(t, db), "a", false, ledgermetrics.OrphanRefund())
-	run(t, db, "set lock_timeout = '5s'; update ledger_metrics_outbox set attempts = 1")
+	run(t, db, "set lock_timeout = '5s'; update ledger_outbox.deliveries set attempts = 1")
 }
 
 func TestTheRoleThatRepairsNeedsSelectAndInsert(t *testing.T) {
 	tx := begin(t, open(t))
-	run(t, tx, `create role only_repairs; grant select, insert on ledger_metrics_outbox to only_repairs;
+	run(t, tx, `create role only_repairs; grant usage on schema ledger_outbox to only_repairs;
+		grant select, insert on ledger_outbox.deliveries to only_repairs;
 		set local role only_repairs`)
 	enqueueAs(t, tx, "a", true, ledgermetrics.OrphanRefund())
 	enqueueAs(t, tx, "a", false, ledgermetrics.OrphanRefund())
@@ -121,11 +122,11 @@ func TestTheRoleThatRepairsNeedsSelectAndInsert(t *testing.T) {
 func TestTheTableRefusesWhatNoReceiverTakes(t *testing.T) {
 	db := open(t)
 	for _, id := range []string{"", "a.b", "two words", "ä", "line\nbreak"} {
-		if _, err := db.Exec("insert into ledger_metrics_outbox (id, body) values ($1, '[]')", id); err == nil {
+		if _, err := db.Exec("insert into ledger_outbox.deliveries (id, body) values ($1, '[]')", id); err == nil {
 			t.Errorf("took %q", id)
 		}
 	}
-	if _, err := db.Exec("insert into ledger_metrics_outbox (id, body) values ('a', repeat('x', 262145))"); err == nil {
+	if _, err := db.Exec("insert into ledger_outbox.deliveries (id, body) values ('a', repeat('x', 262145))"); err == nil {
 		t.Error("took a body that is too long")
 	}
 	insert(t, db, "!-/~#2", strings.Repeat("x", 262144))

@@ -64,7 +64,7 @@ func repairBy(tx *gorm.DB, order int) error {
 }
 
 const paidAndEnqueued = `select coalesce((select string_agg(id::text, ' ' order by id) from orders where status = 'paid'), '')
-	|| ': ' || coalesce((select string_agg(id, ' ' order by id) from ledger_metrics_outbox), '')`
+	|| ': ' || coalesce((select string_agg(id, ' ' order by id) from ledger_outbox.deliveries), '')`
 
 var errRollback = errors.New("rolled back")
 
@@ -142,7 +142,7 @@ func TestGormCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 				must(nil, ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, action))
 				return ledgermetrics.EnqueueGorm(ctx, tx.Statement.ConnPool, action)
 			}))
-			expect(t, plain, "select count(*) from ledger_metrics_outbox where id like 'evt-%'", "(2)")
+			expect(t, plain, "select count(*) from ledger_outbox.deliveries where id like 'evt-%'", "(2)")
 
 			pool, err := db.DB()
 			must(nil, err)

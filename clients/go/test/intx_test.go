@@ -51,7 +51,7 @@ func TestInTxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 		})
 	}()
 	expect(t, db, "select id from repairs order by id", "(1) (2)")
-	expect(t, db, "select count(*) from ledger_metrics_outbox", "(1)")
+	expect(t, db, "select count(*) from ledger_outbox.deliveries", "(1)")
 	if open := db.Stats().InUse; open != 0 {
 		t.Errorf("%d connections are in use", open)
 	}
@@ -71,7 +71,7 @@ func TestInTxReturnsTheErrorOfItsCommit(t *testing.T) {
 	if err := repair(2); err == nil || !strings.Contains(err.Error(), "transaction not committed") {
 		t.Error(err)
 	}
-	expect(t, db, "select count(*) from ledger_metrics_outbox", "(1)")
+	expect(t, db, "select count(*) from ledger_outbox.deliveries", "(1)")
 }
 
 // Six workers each raise one counter in serializable transactions, all at the same time.
@@ -115,7 +115,7 @@ func TestInTxRetriesASerializationFailureWithEverythingMadeAnew(t *testing.T) {
 		t.Error("no attempt has failed")
 	}
 	expect(t, db, "select status from repairs", "(6)")
-	expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(6,12)")
+	expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_outbox.deliveries", "(6,12)")
 }
 
 // readme_test.go has the same with a guard.
@@ -137,7 +137,7 @@ func TestTwoReconcilersThatFailTheSameOrphansCountEachOnceByAnID(t *testing.T) {
 		})
 	}
 	group.Wait()
-	expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_metrics_outbox", "(60,120)")
+	expect(t, db, "select count(*), sum(jsonb_array_length(body::jsonb)) from ledger_outbox.deliveries", "(60,120)")
 }
 
 type conflict struct{ error }

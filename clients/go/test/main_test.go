@@ -97,7 +97,7 @@ func openDatabase() *sql.DB {
 func open(t testing.TB) *sql.DB {
 	t.Helper()
 	db := openDatabase()
-	run(t, db, "delete from public.ledger_metrics_outbox")
+	run(t, db, "delete from ledger_outbox.deliveries")
 	t.Cleanup(func() { db.Close() })
 	return db
 }
@@ -138,13 +138,13 @@ func expect(t testing.TB, db *sql.DB, query, want string) {
 // insert puts a body into the outbox as it is.
 func insert(t testing.TB, db *sql.DB, id, body string) {
 	t.Helper()
-	run(t, db, "insert into ledger_metrics_outbox (id, body) values ($1, $2)", id, body)
+	run(t, db, "insert into ledger_outbox.deliveries (id, body) values ($1, $2)", id, body)
 }
 
 // insertMany puts so many deliveries without events into the outbox: row-1, row-2 and so on.
 func insertMany(t testing.TB, db *sql.DB, count int) {
 	t.Helper()
-	run(t, db, "insert into ledger_metrics_outbox (id, body) select 'row-' || n, '[]' from generate_series(1, $1::int) as n", count)
+	run(t, db, "insert into ledger_outbox.deliveries (id, body) select 'row-' || n, '[]' from generate_series(1, $1::int) as n", count)
 }
 
 // serve returns the address of a receiver that answers as a test needs it, like proxies, load balancers and Lambda too.

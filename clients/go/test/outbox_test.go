@@ -34,7 +34,7 @@ func TestDrainSendsTheBytesThatAreInTheOutboxAndKeepsTheRow(t *testing.T) {
 		t.Errorf("sent %q", sent)
 	}
 	expect(t, db, `select id, attempts, first_sent_at < sent_at and sent_at <= now(), claimed_until, last_error, parked_at
-		from ledger_metrics_outbox`, "(a,1,t,,,)")
+		from ledger_outbox.deliveries`, "(a,1,t,,,)")
 }
 
 func TestNoTransactionOrConnectionIsHeldDuringARequest(t *testing.T) {
@@ -62,14 +62,14 @@ func TestNoTransactionOrConnectionIsHeldDuringARequest(t *testing.T) {
 // only what is fresh.
 func TestWhoIsNext(t *testing.T) {
 	db := open(t)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, next_attempt_at) values
+	run(t, db, `insert into ledger_outbox.deliveries (id, body, attempts, next_attempt_at) values
 		('old', '[]', 0, now() - interval '30 s'), ('older', '[]', 0, now() - interval '40 s'),
 		('oldest', '[]', 0, now() - interval '50 s'),
 		('new', '[]', 0, now() - interval '1 s'), ('newer', '[]', 0, now()), ('newest', '[]', 0, now()),
 		('locked', '[]', 0, now()), ('later', '[]', 0, now() + interval '1 hour'),
 		('failed-later', '[]', 1, now() + interval '1 hour'),
 		('failed-twice', '[]', 2, now() - interval '20 s'), ('failed-once', '[]', 1, now())`)
-	run(t, begin(t, db), "select from ledger_metrics_outbox where id = 'locked' for update")
+	run(t, begin(t, db), "select from ledger_outbox.deliveries where id = 'locked' for update")
 	asked := make(chan string, 100)
 	answers := sync.Map{}
 	running(t, outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
@@ -146,7 +146,7 @@ func TestInAnOutageEachWorkerAsksOnceInFiveSecondsAndNothingIsParked(t *testing.
 	within(t, time.Minute, "asked again", isAskedAgain)
 	isBack.Store(true)
 	within(t, time.Minute, "all are sent", allSent)
-	expect(t, db, "select count(*), count(parked_at) from ledger_metrics_outbox", "(100,0)")
+	expect(t, db, "select count(*), count(parked_at) from ledger_outbox.deliveries", "(100,0)")
 }
 
 func TestDrainEndsAfterThreeFailuresInARow(t *testing.T) {
@@ -187,7 +187,7 @@ func TestASuccessBetweenFailuresIsNoOutage(t *testing.T) {
 
 func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
 	db := open(t)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, last_error) values
+	run(t, db, `insert into ledger_outbox.deliveries (id, body, attempts, last_error) values
 		('often', '[]', 100000, null), ('asked', '[]', 0, null), ('other', '[]', 1, 'an earlier failure')`)
 	outbox := outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
 		switch idOf(r) {
@@ -203,15 +203,15 @@ func TestAFailureDelaysItsOwnRowAlone(t *testing.T) {
 	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Failed: 2})
 	expect(t, db, `select id, attempts, (extract(epoch from next_attempt_at - now()) + 20)::int / 50 * 50, parked_at,
 		claimed_until, last_error like '%: delivery ' || id || ' rejected with 503: %'
-		from ledger_metrics_outbox where id <> 'other' order by id`,
+		from ledger_outbox.deliveries where id <> 'other' order by id`,
 		"(asked,1,600,,,t) (often,100001,50,,,t)")
-	expect(t, db, "select attempts, sent_at is not null, last_error from ledger_metrics_outbox where id = 'other'", "(2,t,)")
+	expect(t, db, "select attempts, sent_at is not null, last_error from ledger_outbox.deliveries where id = 'other'", "(2,t,)")
 }
 
 // A deployment ends the process by SIGTERM, which ends the context.
 func TestRunEndsAtOnceWhileRowsHangAndGivesThemBack(t *testing.T) {
 	db := open(t)
-	run(t, db, `insert into ledger_metrics_outbox (id, body, attempts, last_error)
+	run(t, db, `insert into ledger_outbox.deliveries (id, body, attempts, last_error)
 		select 'row-' || n, '[]', 3, 'an earlier failure' from generate_series(1, 4) as n`)
 	hanging := make(chan bool, workers)
 	end := running(t, outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
@@ -220,7 +220,7 @@ func TestRunEndsAtOnceWhileRowsHangAndGivesThemBack(t *testing.T) {
 	}))
 	within(t, time.Minute, "a request", hanging)
 	endWithin(t, 15*time.Second, end) // The requests would end after 20 s.
-	expect(t, db, "select attempts, last_error, claimed_until, count(*) from ledger_metrics_outbox group by 1, 2, 3",
+	expect(t, db, "select attempts, last_error, claimed_until, count(*) from ledger_outbox.deliveries group by 1, 2, 3",
 		`(3,"an earlier failure",,4)`)
 	drain(t, outboxOf(t, db, recorded), ledgermetrics.Drained{Counted: 4})
 }
@@ -238,8 +238,8 @@ func TestWhatADeadProcessHasClaimedIsSentWhenTheClaimEnds(t *testing.T) {
 	itsDatabase.Close() // It is dead: from now on, it claims nothing and writes nothing down.
 	outbox := outboxOf(t, db, recorded)
 	drain(t, outbox, ledgermetrics.Drained{})
-	expect(t, db, "select claimed_until > now() from ledger_metrics_outbox", "(t)")
-	run(t, db, "update ledger_metrics_outbox set claimed_until = claimed_until - interval '1 minute'") // A minute passes.
+	expect(t, db, "select claimed_until > now() from ledger_outbox.deliveries", "(t)")
+	run(t, db, "update ledger_outbox.deliveries set claimed_until = claimed_until - interval '1 minute'") // A minute passes.
 	drain(t, outbox, ledgermetrics.Drained{Counted: 1})
 }
 
@@ -250,18 +250,18 @@ func TestNothingIsWrittenDownAfterTheClaimHasEnded(t *testing.T) {
 	for status, body := range map[int]string{
 		200: `{"status":"recorded"}`, 400: `{"error":"[0]: no","stage":null}`, 503: `{"error":"no","stage":null}`,
 	} {
-		run(t, db, "update ledger_metrics_outbox set next_attempt_at = now()")
+		run(t, db, "update ledger_outbox.deliveries set next_attempt_at = now()")
 		var outbox *ledgermetrics.Outbox
 		outbox = outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
 			if _, err := outbox.ResendSince(ctx, time.Now()); err != nil { // Ends all claims.
 				t.Error(err)
 			}
-			run(t, db, "update ledger_metrics_outbox set next_attempt_at = now() + interval '1 hour'")
+			run(t, db, "update ledger_outbox.deliveries set next_attempt_at = now() + interval '1 hour'")
 			answer(w, status, body)
 		})
 		outbox.Hooks.Sent = func(id string) { t.Error("told that it is sent") }
 		drain(t, outbox, ledgermetrics.Drained{})
-		expect(t, db, "select id, body, attempts, sent_at, parked_at, last_error from ledger_metrics_outbox",
+		expect(t, db, "select id, body, attempts, sent_at, parked_at, last_error from ledger_outbox.deliveries",
 			`(a,"[1,2]",0,,,)`)
 	}
 }
@@ -284,14 +284,14 @@ func logged(client *ledgermetrics.Client) lines {
 func TestRunReturnsAtOnceWhatItCanNeverDo(t *testing.T) {
 	admin := open(t)
 	role := strings.Trim(rows(t, admin, "select current_database()"), "()")
-	run(t, admin, "create role "+role+"; grant select, insert, update on ledger_metrics_outbox to "+role)
+	run(t, admin, "create role "+role+"; grant usage on schema ledger_outbox to "+role+"; grant select, insert, update on ledger_outbox.deliveries to "+role)
 	defer run(t, admin, "drop owned by "+role+"; drop role "+role)
 	for _, c := range []struct{ role, change, undo, want string }{
 		{role, "", "", "also update and delete: "},
-		{"postgres", "alter table ledger_metrics_outbox rename first_sent_at to gone",
-			"alter table ledger_metrics_outbox rename gone to first_sent_at", "run outbox.sql: "},
-		{"postgres", "alter table ledger_metrics_outbox rename to gone",
-			"alter table gone rename to ledger_metrics_outbox", "run outbox.sql: "},
+		{"postgres", "alter table ledger_outbox.deliveries rename first_sent_at to gone",
+			"alter table ledger_outbox.deliveries rename gone to first_sent_at", "run outbox.sql: "},
+		{"postgres", "alter table ledger_outbox.deliveries rename to gone",
+			"alter table ledger_outbox.gone rename to deliveries", "run outbox.sql: "},
 	} {
 		run(t, admin, c.change)
 		defer run(t, admin, c.undo)
@@ -411,15 +411,15 @@ func TestAnEndingProcessGivesBackNoClaimButItsOwn(t *testing.T) {
 		hang(r)
 	}))
 	within(t, time.Minute, "a request", asked)
-	run(t, db, "update ledger_metrics_outbox set claimed_until = now() + interval '1 hour'") // Another's.
+	run(t, db, "update ledger_outbox.deliveries set claimed_until = now() + interval '1 hour'") // Another's.
 	end()
-	expect(t, db, "select claimed_until > now() from ledger_metrics_outbox", "(t)")
+	expect(t, db, "select claimed_until > now() from ledger_outbox.deliveries", "(t)")
 }
 
 func TestEnqueueNamesAMissingTable(t *testing.T) {
 	tx := begin(t, open(t))
-	run(t, tx, "alter table ledger_metrics_outbox rename to elsewhere")
-	want := " not enqueued: public.ledger_metrics_outbox is missing or lacks a column, run outbox.sql: "
+	run(t, tx, "alter table ledger_outbox.deliveries rename to elsewhere")
+	want := " not enqueued: ledger_outbox.deliveries is missing or lacks a column, run outbox.sql: "
 	if err := ledgermetrics.Enqueue(ctx, tx, ledgermetrics.OrphanRefund()); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -451,7 +451,7 @@ func TestDrainParksWhatIsRefusedAndTellsHooksWhatBecameOfEachDelivery(t *testing
 	tell := func(what ...any) { told = append(told, strings.TrimSpace(fmt.Sprintln(what...))) }
 	outbox.Hooks = ledgermetrics.Hooks{
 		Sent: func(id string) {
-			tell("sent", id, rows(t, db, "select id from ledger_metrics_outbox where sent_at is not null"))
+			tell("sent", id, rows(t, db, "select id from ledger_outbox.deliveries where sent_at is not null"))
 		},
 		Failed: func(id string, err error) { tell("failed", id, err) },
 		Parked: func(id string, err *ledgermetrics.RejectedError) { tell("parked", id, err.Status, err.NotCounted) },
@@ -459,7 +459,7 @@ func TestDrainParksWhatIsRefusedAndTellsHooksWhatBecameOfEachDelivery(t *testing
 	drain(t, outbox, ledgermetrics.Drained{Counted: 1, Parked: 2, Failed: 1})
 	drain(t, outbox, ledgermetrics.Drained{})
 	expect(t, db, `select id, body, attempts, sent_at, last_error
-		from ledger_metrics_outbox where parked_at is not null order by id`,
+		from ledger_outbox.deliveries where parked_at is not null order by id`,
 		`(not-json,[,1,,"ledgermetrics: delivery not-json rejected with 400: the body is not JSON") `+
 			`(taken,"[{""type"":""reconciler.orphan_refund"",""timestamp"":""2026-01-31T12:00:00Z""}]",1,,`+
 			`"ledgermetrics: delivery taken rejected with 409: webhook-id: was recorded before for other events; `+
@@ -524,7 +524,7 @@ func TestTwoProcessesNeverSendTheSameRowSideBySide(t *testing.T) {
 	if len(times) != 40 {
 		t.Errorf("%d of 40 were sent", len(times))
 	}
-	expect(t, plain, "select id from ledger_metrics_outbox where sent_at is null", "")
+	expect(t, plain, "select id from ledger_outbox.deliveries where sent_at is null", "")
 }
 
 // A deployment ends the process at any moment.
@@ -532,7 +532,7 @@ func TestRunLeavesNothingClaimed(t *testing.T) {
 	db := open(t)
 	insertMany(t, db, 300)
 	for end := 0; end < 40; end += 2 {
-		run(t, db, "update ledger_metrics_outbox set sent_at = null, next_attempt_at = now()")
+		run(t, db, "update ledger_outbox.deliveries set sent_at = null, next_attempt_at = now()")
 		runCtx, cancel := context.WithCancel(ctx)
 		outbox := outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(time.Millisecond)
@@ -549,7 +549,7 @@ func TestRunLeavesNothingClaimed(t *testing.T) {
 			end -= 2
 			continue
 		}
-		if got := rows(t, db, "select count(*) from ledger_metrics_outbox where claimed_until is not null"); got != "(0)" {
+		if got := rows(t, db, "select count(*) from ledger_outbox.deliveries where claimed_until is not null"); got != "(0)" {
 			t.Fatalf("%s stay claimed after %d ms", got, end)
 		}
 	}

@@ -33,7 +33,7 @@ func endSweep(ctx context.Context, db *gorm.DB, startedAt time.Time) error {
 	})
 }
 
-const enqueuedEvents = "select body::jsonb -> 0 ->> 'type' as type, count(*) from ledger_metrics_outbox group by 1 order by 1"
+const enqueuedEvents = "select body::jsonb -> 0 ->> 'type' as type, count(*) from ledger_outbox.deliveries group by 1 order by 1"
 
 func TestTheREADMEsRepairCountsEachHonestRepair(t *testing.T) {
 	db, plain := openGorm(t, gorm.Config{}, postgres.Config{})
@@ -69,7 +69,7 @@ func TestTheREADMEsRepairCountsOnceWhenTheAnswerToItsCommitIsLost(t *testing.T) 
 	_, plain := openGorm(t, gorm.Config{}, postgres.Config{})
 	for name, config := range map[string]postgres.Config{"pgx": {}, "lib/pq": {DriverName: "postgres"}} {
 		t.Run(name, func(t *testing.T) {
-			run(t, plain, "delete from ledger_metrics_outbox; update orders set status = 'pending'")
+			run(t, plain, "delete from ledger_outbox.deliveries; update orders set status = 'pending'")
 			isCommitting, isLost := false, false
 			config.DSN = proxyToPostgres(t, func(bytes string, isAnswer bool) (cut bool) {
 				isCommitting = isCommitting || !isAnswer && isCommit(bytes)

@@ -11,7 +11,7 @@ import (
 )
 
 // pass lets so many days pass for the rows of the outbox.
-const pass = `update ledger_metrics_outbox set created_at = created_at - $1 * interval '1 day',
+const pass = `update ledger_outbox.deliveries set created_at = created_at - $1 * interval '1 day',
 	first_sent_at = first_sent_at - $1 * interval '1 day', sent_at = sent_at - $1 * interval '1 day',
 	claimed_until = claimed_until - $1 * interval '1 day', next_attempt_at = next_attempt_at - $1 * interval '1 day'`
 
@@ -36,7 +36,7 @@ func TestWhatTheReceiverMayHaveForgottenIsNotSentAgain(t *testing.T) {
 		if counted != 1 {
 			t.Errorf("%s: sent %d times", when, counted)
 		}
-		expect(t, db, "select parked_at is not null, sent_at, last_error from ledger_metrics_outbox",
+		expect(t, db, "select parked_at is not null, sent_at, last_error from ledger_outbox.deliveries",
 			`(t,,"ledgermetrics: delivery a not sent again: it was first sent over 13 days ago, so the receiver may have `+
 				`counted it and forgotten it: 1 orphan refund")`)
 		counted = 1
@@ -48,11 +48,11 @@ func TestWhatTheReceiverMayHaveForgottenIsNotSentAgain(t *testing.T) {
 	if line := `level=ERROR msg="delivery parked" id=a error="it was first sent over 13 days ago`; !strings.Contains(log.String(), line) {
 		t.Errorf("logged %s, want %s", log.String(), line)
 	}
-	run(t, db, "update ledger_metrics_outbox set parked_at = null, next_attempt_at = now()") // As a person does.
+	run(t, db, "update ledger_outbox.deliveries set parked_at = null, next_attempt_at = now()") // As a person does.
 	expectParked("a row that was parked")
 
 	// Confirmed days later, it is sent again after a failover.
-	run(t, db, "update ledger_metrics_outbox set parked_at = null, first_sent_at = null, next_attempt_at = now()")
+	run(t, db, "update ledger_outbox.deliveries set parked_at = null, first_sent_at = null, next_attempt_at = now()")
 	counted = 0
 	drain(t, outbox, ledgermetrics.Drained{Failed: 1})
 	run(t, db, pass, 10)
@@ -79,7 +79,7 @@ func TestADuplicateOfWhatWasNeverSentIsLogged(t *testing.T) {
 	} {
 		insert(t, db, c.id, `[{"type":"reconciler.orphan_refund","timestamp":"2026-01-31T12:00:00Z"}]`)
 		if c.before != "" {
-			run(t, db, "update ledger_metrics_outbox set "+c.before+" where id = $1", c.id)
+			run(t, db, "update ledger_outbox.deliveries set "+c.before+" where id = $1", c.id)
 		}
 		var log strings.Builder
 		client.Logger = slog.New(slog.NewTextHandler(&log, nil))

@@ -20,5 +20,5 @@ func TestSqlxCommitsTheRepairAndItsEventsOrNeither(t *testing.T) {
 	}
 	repair(1).Rollback()
 	repair(2).Commit()
-	expect(t, plain, "select repairs.id from repairs, ledger_metrics_outbox", "(2)")
+	expect(t, plain, "select repairs.id from repairs, ledger_outbox.deliveries", "(2)")
 }
