@@ -18,6 +18,7 @@ const unit = [
   "events",
   "generated",
   "limits",
+  "links",
   "log",
   "names",
   "needs-node",
@@ -30,6 +31,7 @@ const unit = [
   "settings",
   "signature",
   "workflow",
+  "yaml",
 ].map((name) => `test/*/${name}.test.ts`);
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
