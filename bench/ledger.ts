@@ -42,7 +42,7 @@ export async function askAsTick(sql: postgres.Sql): Promise<string[]> {
   const asked: string[] = [];
   const unsafe = (statement: string) => {
     // Without its settings, its proof and its end.
-    asked.push(statement.replace(/^.* as token;\n/s, "").replace(`;\n${endReading}`, ""));
+    asked.push(statement.replace(/^.* as is_replica;\n/s, "").replace(`;\n${endReading}`, ""));
     return sql.unsafe(statement);
   };
   const close = async () => {};

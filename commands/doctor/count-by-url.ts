@@ -5,6 +5,7 @@ import { deadlineFor, orAbort } from "../../lib/deadline.ts";
 import { readLockTimeoutMs } from "../../lib/limits.ts";
 import { errorFields } from "../../lib/log.ts";
 import { codeOf, type Database } from "../../lib/postgres/database.ts";
+import { AnsweredByReplica } from "../../lib/postgres/own-answer.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { isOurs, tables } from "../declared-rights.ts";
@@ -115,7 +116,9 @@ async function count(scene: LedgerScene, print: Print, limit: Limit, grant: Step
     (name, finding, about) => void (finding.mark === "✓" || doubts.push({ name, finding, about })),
     limit,
   );
-  if (scene.database.lost.aborted) throw new Error("the connection to Postgres was lost");
+  const { lost } = scene.database;
+  if (lost.reason instanceof AnsweredByReplica) throw lost.reason;
+  if (lost.aborted) throw new Error("the connection to Postgres was lost");
 
   const isDoubtful = (check: Check) => doubts.some(({ about }) => about === check || about === check.table);
   for (const outcome of outcomes) print(linesOf(outcome.check.id, findingOn(outcome, isDoubtful(outcome.check))));

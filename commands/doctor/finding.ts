@@ -1,5 +1,7 @@
 // What a look finds: a mark, a fact, and the steps of a remedy.
 import { errorFields } from "../../lib/log.ts";
+import { AnsweredByReplica } from "../../lib/postgres/own-answer.ts";
+import { namePrimary } from "./shared-steps.ts";
 
 /**
  * One step of a remedy, in one line to paste as it is: SQL, a command, or a sentence. In SQL and commands, names that
@@ -64,6 +66,7 @@ export async function orRemedy<T>(work: PromiseLike<T>, ...remedy: Step[]): Prom
 
 /** The finding of a look that an error ended. */
 export function findingOf(error: unknown): Finding {
-  const remedy = error instanceof Problem ? error.remedy : ["run it again"];
+  const again = error instanceof AnsweredByReplica ? namePrimary : "run it again";
+  const remedy = error instanceof Problem ? error.remedy : [again];
   return { mark: "✗", found: errorFields(error).reason, remedy };
 }

@@ -1,5 +1,7 @@
 // Whether a pooler is between here and Postgres, and which.
+import type { Row, RowList, Sql } from "postgres";
 import { type Database, open, withDeadline } from "../../lib/postgres/database.ts";
+import { ownAnswer } from "../../lib/postgres/own-answer.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 
 /**
@@ -11,7 +13,8 @@ export async function poolerOf(
   target: DatabaseTarget,
   limit: AbortSignal,
 ): Promise<string | undefined> {
-  const rows = await withDeadline(database, limit, (sql) => sql.unsafe("select pg_catalog.pg_backend_pid() as pid"));
+  const asked = (sql: Sql) => ownAnswer(sql, "", "select pg_catalog.pg_backend_pid() as pid");
+  const rows = (await withDeadline(database, limit, asked)) as RowList<Row[]>;
   if (rows[0]?.pid === rows.state.pid) return undefined;
   const ofPooler = open({ ...target, database: "pgbouncer" }, "veza-ledger-doctor");
   const shown = await withDeadline(ofPooler, limit, (sql) => sql.unsafe("show version")).catch(() => []);

@@ -3,6 +3,7 @@
 import { errorFields } from "../../lib/log.ts";
 import { codeOf, type Database } from "../../lib/postgres/database.ts";
 import { isPasswordRefused } from "../../lib/postgres/last-good-login.ts";
+import { AnsweredByReplica } from "../../lib/postgres/own-answer.ts";
 import type { DatabaseTarget } from "../../lib/settings/settings.ts";
 import { connect } from "../connect.ts";
 import { Problem, type Step } from "./finding.ts";
@@ -12,6 +13,7 @@ import { tlsSteps } from "./tls.ts";
 /** Connects as the functions do, by this name, and logs in until `limit`. Throws a Problem with what fixes it. */
 export function logIn(target: DatabaseTarget, name: string, limit: AbortSignal): Promise<Database> {
   return connect(async () => target, name, limit).catch((error) => {
+    if (error instanceof AnsweredByReplica) throw error;
     throw new Problem(errorFields(error).reason, ...remedyFor(error, target));
   });
 }

@@ -1,6 +1,7 @@
 // The look "Postgres": a session as the functions open it, by a login that may do no more than it needs.
 import { readTimeoutMs } from "../../lib/limits.ts";
 import { codeOf, type Database, withDeadline } from "../../lib/postgres/database.ts";
+import { AnsweredByReplica, ownAnswer } from "../../lib/postgres/own-answer.ts";
 import { askOn } from "../../lib/postgres/question.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { Problem, type Step } from "./finding.ts";
@@ -13,7 +14,8 @@ const safeSettings = "set local search_path = pg_catalog, pg_temp;";
 
 /**
  * Returns how to ask on this connection until `limit`: read-only, with all digits of numbers, and with the time-outs of
- * a count, so that what the doctor can read, a tick can read.
+ * a count, so that what the doctor can read, a tick can read. Where a replica answers, the connection ends for this
+ * reason, and with it all looks.
  */
 export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
   const brief = {
@@ -21,7 +23,10 @@ export function askBriefly(database: Database, limit: AbortSignal): AskWithin {
     max_parallel_workers_per_gather: "0", // So that a plan's costs are those of one process.
   };
   return (question, seconds = readTimeoutMs / 1_000) =>
-    askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question);
+    askOn(database, limit, { ...brief, statement_timeout: `${1_000 * seconds}ms` })(question).catch(async (error) => {
+      if (error instanceof AnsweredByReplica) await database.close(error);
+      throw error;
+    });
 }
 
 /** A session on Postgres: what the looks at an installation are told of it, the server's version, and the pooler. */
@@ -31,32 +36,37 @@ export type Session = Pick<LedgerScene, "database" | "login" | "ask"> & { versio
 export async function openSession({ database: target }: Settings, limit: AbortSignal): Promise<Session> {
   const database = await logIn(target, "veza-ledger-doctor", limit);
   const useOurs = "put a login of config/postgres/roles.sql into DATABASE_URL, such as veza_ledger_sampler";
-  const login = await refuseSuperuser(database, limit, useOurs);
-  const ask = askBriefly(database, limit);
-  const [row] = await ask("select current_setting('server_version') as version").catch((error) => {
-    const { timeZone } = database.ledger;
-    if (codeOf(error) !== "22023") throw error; // Invalid parameter value: no other setting is given by people.
-    throw new Problem(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`, "see pg_timezone_names there");
-  });
-  return { database, login, version: String(row?.version), pooler: await poolerOf(database, target, limit), ask };
+  try {
+    const login = await refuseSuperuser(database, limit, useOurs);
+    const ask = askBriefly(database, limit);
+    const [row] = await ask("select current_setting('server_version') as version").catch((error) => {
+      const { timeZone } = database.ledger;
+      if (codeOf(error) !== "22023") throw error; // Invalid parameter value: no other setting is given by people.
+      throw new Problem(`LEDGER_TIMEZONE: this server knows no zone ${timeZone}`, "see pg_timezone_names there");
+    });
+    return { database, login, version: String(row?.version), pooler: await poolerOf(database, target, limit), ask };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
 }
 
 /**
- * Resolves to who has logged in. Closes the connection and throws a Problem with this remedy for a superuser, or a
- * login that is as good as one, such as RDS' master: a count runs functions of the application, behind views, policies
- * and operators.
+ * Resolves to who has logged in. Throws a Problem with this remedy for a superuser, or a login that is as good as one,
+ * such as RDS' master: a count runs functions of the application, behind views, policies and operators.
  */
 export async function refuseSuperuser(database: Database, limit: AbortSignal, ...remedy: Step[]): Promise<string> {
-  const question = `${safeSettings}
+  const question = `
     select session_user as login, exists (
       select from pg_roles
       where (rolsuper or rolcreaterole or rolname = any (array[
           'pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files', 'rds_superuser'
         ]))
         and pg_has_role(session_user, oid, 'member')) as is_mighty`;
-  const rows = await withDeadline(database, limit, (sql) => sql.unsafe(question));
-  const [{ login, is_mighty: isMighty }] = rows.at(-1) as unknown as [{ login: string; is_mighty: boolean }];
+  type Answer = { login: string; is_mighty: boolean };
+  const [row] = await withDeadline(database, limit, (sql) => ownAnswer<Answer>(sql, safeSettings, question));
+  if (!row) throw new Error("Postgres did not say who has logged in");
+  const { login, is_mighty: isMighty } = row;
   if (!isMighty) return login;
-  await database.close();
   throw new Problem(`${login} is a superuser, or as good as one: the application's code would run as it`, ...remedy);
 }

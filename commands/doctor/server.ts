@@ -1,21 +1,16 @@
-// The look "server": whether it is the primary, and its clock is near this machine's.
+// The look "server": whether its clock is near this machine's.
 import { maxClockDifferenceSeconds } from "../../lib/limits.ts";
 import { clockDifferenceSeconds } from "../../lib/postgres/session-facts.ts";
-import { doubt, type Finding, well, wrong } from "./finding.ts";
+import { doubt, type Finding, well } from "./finding.ts";
 import type { LedgerScene } from "./scene.ts";
 
 /**
- * Whether this is the primary: on a replica, nothing is counted and nothing published. Whether the clocks are too far
- * apart to count minutes by is a doubt, since this machine's may be the wrong one.
+ * Whether the clocks are too far apart to count minutes by is a doubt, since this machine's may be the wrong one. Any
+ * answer proves that this is the primary.
  */
 export async function lookAtServer({ ask }: Pick<LedgerScene, "ask">): Promise<Finding> {
   const askedAtSeconds = Date.now() / 1000;
-  const [row] = await ask(
-    "select pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::float8 as now",
-  );
-  if (row?.is_replica) {
-    return wrong("a replica, where nothing counts", "the primary", "name the primary in DATABASE_URL");
-  }
+  const [row] = await ask("select extract(epoch from clock_timestamp())::float8 as now");
   const apart = clockDifferenceSeconds(Number(row?.now), askedAtSeconds);
   if (apart <= maxClockDifferenceSeconds) return well("the primary");
   return doubt(

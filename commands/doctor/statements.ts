@@ -22,6 +22,7 @@ export async function statementsOfTick(): Promise<string> {
   const asked = [
     "-- Ask as the sampler's login: its rights decide what it sees. The outbox may be elsewhere.\n" +
       `set search_path = ${searchPath};\nset timezone = ${sqlText(ledger.timeZone)};\nset row_security = off`,
+    "-- Only answers of the primary count: this has to be false.\nselect pg_is_in_recovery() as is_replica",
     sessionQuestion(ledger.schema),
   ];
   const note = async (question: string, answer: Row[] = []) => {

@@ -1,6 +1,7 @@
 // The look "totals": whether the functions can work with the totals.
 import { errorFields } from "../../lib/log.ts";
 import { codeOf } from "../../lib/postgres/database.ts";
+import { AnsweredByReplica, ownAnswer } from "../../lib/postgres/own-answer.ts";
 import { AnotherStage, stageName } from "../../lib/totals/another-stage.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { zeros } from "../../lib/totals/events.ts";
@@ -16,19 +17,20 @@ import { installAgain } from "./shared-steps.ts";
  * functions' stage.
  */
 export async function lookAtTotals(scene: InstallationScene): Promise<Finding> {
-  const { database, login, functions, settings } = scene;
+  const { database, login, functions, settings, ask } = scene;
   const { sql } = database;
   try {
     const another = await anotherStage(scene);
     if (another) return another;
     // People on call may read them, but not lock them: a publisher would wait.
     const isOnCall = roleOf(login) === "veza_ledger_oncall";
-    await (isOnCall ? sql.unsafe("begin; select from ledger_metrics.totals limit 1") : lockAndReadTotals(sql));
+    await (isOnCall ? ask("select from ledger_metrics.totals limit 1") : lockAndReadTotals(sql));
     if (!functions.receiver) return well("ledger_metrics is there, and readable");
-    await sql.unsafe("rollback; begin");
+    await ownAnswer(sql, "rollback; begin;\n", "select");
     await recordDelivery(sql, { id: `trial ${Date.now()}`, increments: zeros, stage: settings.stage });
     return well("ledger_metrics is there, and writable");
   } catch (error) {
+    if (/^(25006|0A000)$/.test(codeOf(error))) throw new AnsweredByReplica(); // It refuses to begin a write.
     const remedy = codeOf(error) === "55P03" ? "run it again" : installAgain;
     return wrong(errorFields(error).reason, "that the function can work with them", remedy);
   } finally {

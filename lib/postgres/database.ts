@@ -19,8 +19,11 @@ export interface Database {
   lost: AbortSignal;
   /** When it was last given back, on the monotonic clock, unless it is new. */
   usedAtMs?: number;
-  /** Ends the connection now: waits for no answer of Postgres. Queries without an answer are rejected. */
-  close(): Promise<void>;
+  /**
+   * Ends the connection now: waits for no answer of Postgres. Queries without an answer are rejected, with `reason` if
+   * there is one.
+   */
+  close(reason?: Error): Promise<void>;
 }
 
 /**
@@ -59,7 +62,8 @@ export function open(target: Target, name: string): Database {
     return Object.assign(socket, { host: target.host, port: target.port }); // For postgres.js' errors.
   };
 
-  const close = async () => {
+  const close = async (reason?: Error) => {
+    if (reason) lost.abort(reason);
     await sql.end({ timeout: 0 }); // Writes that the session ends.
     socket?.destroy(); // postgres.js waits for a server that is mute.
     lost.abort(closedError("the connection to Postgres was closed"));

@@ -18,8 +18,7 @@ const unusable = (schema: string): Error =>
  * which of the relations that not every database has this session may read.
  */
 export const sessionQuestion = (schema: string): string => `
-  select ${mayUse(schema)} as may_use,
-    pg_is_in_recovery() as is_replica, extract(epoch from clock_timestamp())::numeric as now,
+  select ${mayUse(schema)} as may_use, extract(epoch from clock_timestamp())::numeric as now,
     exists (select ${named("ledger_outbox", "deliveries")}) as "hasOutbox",
     exists (select ${named("ledger_metrics", "amounts_at_risk")}) as "hasAmounts",
     exists (select ${named("ledger_metrics", "accepted_now")}) as "hasAccepted"`;
@@ -35,20 +34,18 @@ interface SessionFacts {
 }
 
 /**
- * Asks whether answers of this session about a ledger can be trusted. It costs nothing: postgres.js
- * sends a first query alone in any case. Rejects on a replica, and where the schema cannot be used or the server does
- * not know the zone.
+ * Asks whether answers of this session about a ledger can be trusted. It costs nothing: postgres.js sends a first query
+ * alone in any case. Rejects as `ownAnswer` does, and where the schema cannot be used or the server does not know the
+ * zone.
  */
 export async function askSession(database: Database, deadline: AbortSignal): Promise<SessionFacts> {
   const askedAtSeconds = Date.now() / 1000;
   const { schema } = database.ledger;
   const ask = askOn(database, deadline);
   const [seen] = await ask(sessionQuestion(schema));
-  if (seen?.is_replica === undefined || seen.now === undefined)
-    throw new Error("Postgres left the first question unanswered");
-  const { may_use, is_replica, now, hasOutbox, hasAmounts, hasAccepted } = seen;
+  if (seen?.now === undefined) throw new Error("Postgres left the first question unanswered");
+  const { may_use, now, hasOutbox, hasAmounts, hasAccepted } = seen;
   if (!may_use) throw unusable(schema);
-  if (is_replica) throw new Error("a replica: name the primary");
   const apartSeconds = clockDifferenceSeconds(now, askedAtSeconds);
   return { apartSeconds, hasOutbox, hasAmounts, hasAccepted };
 }

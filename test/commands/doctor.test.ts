@@ -160,7 +160,7 @@ it("names the settings that are wrong, and the secret that cannot be read", asyn
 it("says once that its connection was lost, and goes on to the gateway", async () => {
   const proxy: TcpProxy = await startProxy(targetOf(database.samplerUrl).port, {
     allow: (chunk) => {
-      if (chunk.includes("pg_is_in_recovery")) proxy.cut(true);
+      if (chunk.includes("as now")) proxy.cut(true);
       return true;
     },
   });
@@ -170,14 +170,11 @@ it("says once that its connection was lost, and goes on to the gateway", async (
   expect(lines.at(-1)).toMatch(/^✓ Pushgateway /);
 });
 
-it("sees a replica, and a clock of Postgres with which the sampler would not count, also where floats show no digits", async () => {
+it("sees a clock of Postgres with which the sampler would not count, also where floats show no digits", async () => {
   const { database: name } = targetOf(database.adminUrl);
   await run(`alter role veza_ledger_sampler in database ${name} set extra_float_digits = -15`);
   const scene = sceneOf(await openConnection(database.samplerUrl));
   expect(await lookAtServer(scene)).toMatchObject({ mark: "✓", found: "the primary" });
-  const ask = (question: string) => scene.ask(question.replace("pg_is_in_recovery()", "true"));
-  const found = "a replica, where nothing counts";
-  expect(await lookAtServer({ ask })).toMatchObject({ mark: "✗", found, remedy: ["name the primary in DATABASE_URL"] });
   vi.useFakeTimers({ toFake: ["Date"] });
   onTestFinished(() => void vi.useRealTimers());
   const now = Date.now();

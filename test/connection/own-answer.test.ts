@@ -1,16 +1,23 @@
-// A pooler may give a session the answer of another: nothing is counted, confirmed or published by it.
+// A pooler may give a session the answer of another, or of a replica: nothing is counted, confirmed or published by it.
 
 import { randomUUID } from "node:crypto";
-import { beforeEach, expect, inject, it } from "vitest";
+import { beforeEach, expect, inject, it, onTestFinished } from "vitest";
+import type { Finding } from "../../commands/doctor/finding.ts";
+import { installationLooks } from "../../commands/doctor/looks.ts";
+import { takeAll } from "../../commands/doctor/take.ts";
+import { checks } from "../../lib/counts/checks.ts";
 import { takeSample } from "../../lib/counts/sample.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
-import { codeOf, type Database } from "../../lib/postgres/database.ts";
+import { codeOf, type Database, open } from "../../lib/postgres/database.ts";
 import { ownAnswer } from "../../lib/postgres/own-answer.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { publishTotals } from "../../lib/totals/publish.ts";
-import { databasePerTest, lend, openConnection } from "../helpers/database.ts";
+import { startReplica } from "../chaos/servers.ts";
+import { databasePerTest, lend, openConnection, targetOf } from "../helpers/database.ts";
+import { doctor, sceneOf } from "../helpers/doctor.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
-import { forEachCheck } from "../helpers/models.ts";
+import { forEachCheck, insertRows } from "../helpers/models.ts";
 import { countsIn } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
@@ -34,7 +41,7 @@ async function openMixingUp(url: string, isMixedUp: (message: string) => boolean
 
 const counted = { ...forEachCheck(() => 0), stuck_orders: 1 };
 it.each([
-  ["the first question", "pg_is_in_recovery"],
+  ["the first question", "as may_use"],
   ["a count", "as overdue"],
   ["all", ""],
 ])(
@@ -88,6 +95,57 @@ it.each([
   expect(pushed).toHaveLength(pushes);
   const always = (message: string) => message.includes(of);
   await expect(publish(always, always)).rejects.toMatchObject({ code: lost });
+});
+
+it("counts nothing that a replica answers behind a pooler, and the doctor says so in one line, without a number", async () => {
+  const replicaUrl = await startReplica(); // Its ledger is empty.
+  const replica = open(targetOf(replicaUrl), "test");
+  onTestFinished(() => replica.close());
+  for (const check of checks) await run(insertRows(check, 1));
+  /** A session of a pooler that sends such messages to the replica, and all others to the primary. */
+  const pooled = async (isForReplica: (message: string) => boolean): Promise<Database> => {
+    const primary = await openConnection(database.samplerUrl);
+    const unsafe = (message: string) => (isForReplica(message) ? replica : primary).sql.unsafe(message);
+    return { ...primary, sql: { unsafe } } as unknown as Database;
+  };
+  const reason = "a replica: name the primary";
+  const ofOrders = (message: string) => /overdue,[\s\S]*orders/.test(message);
+  const sample = async (session: Database) => takeSample(lend(session, openAnother), limit());
+  const openAnother = () => Promise.reject(new Error("a replica's answer is no lost connection"));
+  const { outcomes, evidence } = await sample(await pooled(ofOrders));
+  expect(countsIn(outcomes, (error) => (error as Error).message)).toEqual({
+    ...forEachCheck(() => 1),
+    stuck_orders: reason,
+  });
+  expect(evidence).not.toEqual([]);
+
+  const settings = {
+    settings: { database: targetOf(database.samplerUrl) } as Settings,
+    functions: { sampler: true, receiver: false },
+    settled: [],
+  };
+  /** The doctor's lines, where a replica gets the message of this number. */
+  const linesWhere = async (number: number) => {
+    let asked = 0;
+    const session = await pooled(() => ++asked === number);
+    const lines: [name: string, finding: Finding][] = [];
+    const scene = { ...sceneOf(session), ...settings };
+    const say = (...line: (typeof lines)[number]) => void lines.push(line);
+    await takeAll(installationLooks, scene, say, { database: session, signal: limit(), timeoutMs: 60_000 });
+    return { lines, asked };
+  };
+  const { lines, asked } = await linesWhere(0);
+  expect(lines.map(([, { found }]) => found).join()).toMatch(/stuck_orders 1.*readable/);
+  // The last message is a rollback, which has no answer.
+  for (let number = 1; number < asked; number += 1) {
+    const seen = await linesWhere(number);
+    expect(seen.lines.filter(([, { mark }]) => mark === "✗").map(([, { found }]) => found)).toEqual([reason]);
+    expect(seen.lines.at(-1)?.[1].found).toBe(reason);
+  }
+
+  const DATABASE_URL = replicaUrl;
+  expect((await doctor(["sampler"], { DATABASE_URL })).ill).toEqual([`✗ Postgres ${reason}`]);
+  expect((await doctor([DATABASE_URL], {})).lines.slice(-1)).toEqual([`✗ Postgres ${reason}`]);
 });
 
 it.each([
