@@ -30,6 +30,8 @@ const machines = {
 type Arch = keyof typeof machines;
 
 const project = path.join(import.meta.dirname, "..");
+/** The steps of ./setup: root can read what it runs. */
+const host = path.join(project, "setup/host");
 const commands = ["serve", "doctor", "send"];
 
 /**
@@ -61,7 +63,10 @@ export async function hostArchive(arch: Arch): Promise<{ folder: string; tar: Bu
       .replace("LOADER", loader)
       .replace("VERSION", manifest.version);
     put("bin/veza-ledger-metrics", program, 0o755);
-    put("setup", readFileSync(path.join(project, "deploy/setup.sh"), "utf8"), 0o755);
+    for (const name of readdirSync(host).filter((each) => !each.endsWith(".ts"))) {
+      // Last is the one that people run: it reads the others.
+      put(name === "setup.sh" ? "setup" : `host/${name}`, readFileSync(path.join(host, name), "utf8"));
+    }
     return { folder, tar: packed(staging, folder) };
   } finally {
     rmSync(staging, { recursive: true });
@@ -76,7 +81,7 @@ function packed(staging: string, folder: string): Buffer {
   );
   for (const name of inOrder) {
     const file = path.join(staging, name);
-    const isProgram = statSync(file).isDirectory() || /(^|\/)(node|setup|bin\/[\w-]+|[\w-]+\.sh)$/.test(name);
+    const isProgram = statSync(file).isDirectory() || /(^|\/)(node|setup|drill\.sh|bin\/[\w-]+)$/.test(name);
     chmodSync(file, isProgram ? 0o755 : 0o644);
     utimesSync(file, madeAt, madeAt);
   }

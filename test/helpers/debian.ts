@@ -169,7 +169,7 @@ export async function debianHost(sizeMb = 400) {
     /** Writes these names into the file that ./setup names makes. */
     name: async (values: Record<string, string>) => {
       const file = at("etc/veza-ledger-metrics.names");
-      let text = await readFile(file, "utf8").catch(() => readFile("config/setup/names.example", "utf8"));
+      let text = await readFile(file, "utf8").catch(() => readFile("setup/host/names.example", "utf8"));
       for (const [name, value] of Object.entries(values))
         text = text.replace(new RegExp(`^${name}=.*$`, "m"), () => `${name}='${value}'`);
       await writeFile(file, text);

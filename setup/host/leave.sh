@@ -68,13 +68,3 @@ remove_database() {
   psql_as "$administrator" "$admin" -f config/postgres/uninstall.sql ||
     stop "The database stays as it was: psql's lines above say why. Then run ./setup remove again."
 }
-
-# Those of config/systemd/servers.sh.
-remove_servers() {
-  local ours
-  ours=$(cd /etc/default && grep -ls "servers.sh put it here" prometheus* | paste -sd' ')
-  [ -n "$ours" ] && agreed "Remove the servers that ./setup has installed, WITH THEIR HISTORY: $ours?" || return 0
-  # Each is a word.
-  # shellcheck disable=SC2086
-  apt-get purge -y $ours
-}

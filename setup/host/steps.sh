@@ -1,5 +1,5 @@
 # The steps of ./setup, in their order. Each returns 1 where it fails, and has said what helps.
-# shellcheck shell=bash disable=SC2154,SC2034,SC2015 # Names are set by config/setup/names.sh.
+# shellcheck shell=bash disable=SC2154,SC2034,SC2015 # Names are set by names.sh.
 
 settings=/etc/veza-ledger-metrics.env
 moved=/root/veza-ledger-metrics.moved
@@ -30,12 +30,8 @@ serves() { [[ " $servers " == *" $1 "* ]]; }
 # The programs that are used here and by people on call.
 install_programs() {
   local each missing=() packages=()
-  export DEBIAN_FRONTEND=noninteractive
-  # After an installation that was broken off, or that had no room: a program may be here then, and not work. What of
-  # this cannot be mended may be somebody else's, and is no reason to stop.
-  [ -z "$(dpkg --audit 2>/dev/null)" ] || dpkg --configure -a ||
-    apt-get install -qy --fix-broken --no-remove --no-install-recommends ||
-    say "Some packages of this host are half installed: the lines above say which."
+  # A program may be here, and not work. What cannot be mended may be somebody else's, and is no reason to stop.
+  mend_packages || say "Some packages of this host are half installed: the lines above say which."
   [ -e /etc/ssl/certs/ca-certificates.crt ] || ! command -v apt-get >/dev/null || packages+=(ca-certificates)
   for each in curl:curl ss:iproute2 jq:jq openssl:openssl psql:postgresql-client nginx:nginx; do
     [ "$each" != nginx:nginx ] || has_site || continue
@@ -49,18 +45,18 @@ install_programs() {
   else
     say "Installs: ${packages[*]}"
     export NODE_EXTRA_CA_CERTS=$ca
-    apt-get update -q || say "The lists of packages stay as they are: the lines above say why."
-    apt-get install -qy --no-install-recommends --no-upgrade "${packages[@]}"
+    get_packages --no-upgrade "${packages[@]}"
   fi
 }
 
-install_servers() {
+# The servers of the names.
+servers_of_names() {
   if [ -z "$servers" ]; then
     say "None: your names have no servers for this host."
   else
     # Each is a word.
     # shellcheck disable=SC2086
-    config/systemd/servers.sh $servers
+    install_servers $servers
   fi
 }
 

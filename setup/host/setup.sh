@@ -8,9 +8,10 @@ umask 022
 
 folder=$(dirname "$(readlink -f "$0")")
 cd "$folder" || exit
-. config/setup/names.sh
-. config/setup/steps.sh
-. config/setup/leave.sh
+. host/names.sh
+. host/servers.sh
+. host/steps.sh
+. host/leave.sh
 
 usage="usage: ./setup         sets this host up, upgrades it, or goes on after a step that has failed
        ./setup names   makes $names, opens it in \$EDITOR, and checks it
@@ -18,6 +19,7 @@ usage="usage: ./setup         sets this host up, upgrades it, or goes on after a
        ./setup rules   loads the rules and the route again, and says what is left to do
        ./setup drill   sends one alert through your monitoring: docs/drill.md
        ./setup oncall  writes the file for people on call
+       ./setup servers installs the three servers alone, for functions on AWS
        ./setup move    writes a file for another host, and stops the service here
        ./setup FILE    goes on here with the file of ./setup move
        ./setup remove  takes all of it away again"
@@ -35,6 +37,7 @@ main() {
   said=$(bin/veza-ledger-metrics --version 2>&1) || stop "$said"
   # What would send psql to another server, or change what it does there.
   unset "${!PG@}"
+  export DEBIAN_FRONTEND=noninteractive
   case ${1-} in
     names) edit_names ;;
     look) check_names && look_first ;;
@@ -42,6 +45,7 @@ main() {
     rules) check_names && step rules load_rules && finish ;;
     drill) check_names && PUSHGATEWAY_URL=$gateway PUSHGATEWAY_TOKEN=$token config/alertmanager/drill.sh ;;
     oncall) check_names && write_on_call_file ;;
+    servers) install_servers "${all_servers[@]}" ;;
     move) move_away ;;
     remove) remove_all ;;
     *)
@@ -57,7 +61,7 @@ set_up() {
   check_names
   trap put_settings_back EXIT
   step programs install_programs
-  step servers install_servers
+  step servers servers_of_names
   step settings write_settings
   step database install_database
   step look look_again

@@ -12,7 +12,7 @@ edit_names() {
   if [ -e "$names" ]; then
     echo "Kept: $names"
   else
-    put "$names" 600 <config/setup/names.example || exit
+    put "$names" 600 <host/names.example || exit
     echo "Made: $names"
   fi
   if [ -t 0 ] && command -v "${editor%% *}" >/dev/null; then
@@ -31,7 +31,7 @@ read_names() {
   local each
   [ -e "$names" ] || stop "There are no names yet: run ./setup names."
   for each in "${all_names[@]}"; do printf -v "$each" %s ""; done
-  read_assignments config/setup/names.example # For what a new version has added.
+  read_assignments host/names.example # For what a new version has added.
   for each in "${all_names[@]}"; do printf -v "example_$each" %s "${!each}"; done
   read_assignments "$names" || return
   export PGSSLMODE=verify-full PGSSLROOTCERT=$ca PGCONNECT_TIMEOUT=10 NODE_EXTRA_CA_CERTS=$ca
