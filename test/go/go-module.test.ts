@@ -21,7 +21,7 @@ describe("the Go client", { timeout, ...withoutGo }, () => {
   });
 
   it("passes its tests by itself", async () => {
-    expect(await run("go", ["test", "-count=1", ...race, "./..."], { GOWORK: "off" })).toMatch(/^ok/);
+    expect(await run("go", ["test", "-count=1", "-timeout=2m", ...race, "./..."], { GOWORK: "off" })).toMatch(/^ok/);
   });
 
   it("has in both READMEs only Go that is in the example or in a test", async () => {

@@ -20,9 +20,9 @@ const stepsOfOne = 4;
 /** What keeps a caller from its next step, if anything does. */
 type Gates = ((() => void) | undefined)[];
 
-/** The callers that are neither at a gate nor over all wait for the publishers' lock. */
+/** The callers that are neither at a gate nor over all wait for the publishers' lock, within a minute. */
 async function settle(gates: Gates, isOver: boolean[]): Promise<void> {
-  for (;;) {
+  for (const limit = deadlineFor("a caller that neither waits nor is over", 60_000); ; limit.throwIfAborted()) {
     const busy = isOver.filter((over, index) => !over && !gates[index]).length;
     if (busy === 0) return;
     await sleep(2);
@@ -58,7 +58,7 @@ async function startCallers(count: number): Promise<(order: number[]) => Promise
       pushed.push(orphans);
     };
 
-    const answers = connections.map(async (connection, caller) => {
+    const call = async (connection: Database, caller: number) => {
       const unsafe = async (statements: string) => {
         await atGate(caller);
         return connection.sql.unsafe(statements);
@@ -76,16 +76,23 @@ async function startCallers(count: number): Promise<(order: number[]) => Promise
       );
       // What was answered with published:true is on the gateway.
       if (isPublished) expect(pushed.at(-1)).toBeGreaterThanOrEqual(atLeast);
-      isOver[caller] = true;
       return isPublished;
-    });
+    };
+    const answers = Promise.all(
+      connections.map((connection, caller) =>
+        call(connection, caller).finally(() => {
+          isOver[caller] = true;
+        }),
+      ),
+    );
+    answers.catch(() => {}); // It is awaited after the last step.
     const everyStep = [...order, ...order, ...order].concat(...Array(stepsOfOne).fill([...connections.keys()]));
     for (const caller of everyStep) {
       await settle(gates, isOver);
       gates[caller]?.();
       gates[caller] = undefined;
     }
-    const left = (await Promise.all(answers)).filter((isPublished) => !isPublished).length;
+    const left = (await answers).filter((isPublished) => !isPublished).length;
     expect(pushed).toEqual(pushed.toSorted((a, b) => a - b));
     expect(pushed.at(-1)).toBe(count);
     expect(pushed).toHaveLength(count - left);
