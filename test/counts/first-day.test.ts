@@ -16,13 +16,12 @@ beforeEach(async () => {
 });
 const run = (statements: string) => database.admin.unsafe(statements);
 const install = () => runSqlFiles(database.adminUrl, setUp);
-/** How many rows of each check a tick has as this. */
-async function each(metric: "accepted_rows" | "overdue_rows"): Promise<number[]> {
+/** The checks of which a tick has rows as this, and how many. */
+async function each(metric: "accepted_rows" | "overdue_rows"): Promise<Record<string, number>> {
   const series = await evidenceOf(database.samplerUrl, new RegExp(`^${metric}`));
-  return checks.map(({ id }) => series[`${metric}{check=${id}}`] ?? 0);
+  const rows = checks.map(({ id }) => [id, series[`${metric}{check=${id}}`] ?? 0] as const);
+  return Object.fromEntries(rows.filter(([, count]) => count > 0));
 }
-/** What each further check has. */
-const rest = checks.slice(4).map(() => 0);
 /** As if it had begun earlier. */
 const begin = (age: string) =>
   run(`update ledger_metrics.first_day set began_at = began_at - interval '${age}', until = until - interval '${age}'`);
@@ -35,17 +34,23 @@ const old = `${insertRows({ id: "stuck_orders" }, 3_000, { age: "400 days" })}
 it("accepts what is stuck, for 14 days: the first tick has no overdue row, and a newer row fires", async () => {
   await run(old);
   await install();
-  expect(await each("overdue_rows")).toEqual(checks.map(() => 0));
-  expect(await each("accepted_rows")).toEqual([3_000, 1, 2, 1, ...rest]);
+  expect(await each("overdue_rows")).toEqual({});
+  expect(await each("accepted_rows")).toEqual({
+    stuck_orders: 3_000,
+    stuck_refunds: 1,
+    failed_transfers: 2,
+    orphan_refunds: 1,
+  });
   const ends = await evidenceOf(database.samplerUrl, /^accepted_until.*orders/);
   expect(Object.values(ends)).toEqual([expect.closeTo(Date.now() / 1_000 + 14 * 86_400, -3)]);
   await begin("2 hours"); // Instead of a wait.
   await run(insertRows({ id: "stuck_orders" }, 1, { age: "41 minutes" }));
   await run(insertRows({ id: "orphan_refunds" }, 1, { age: "11 minutes" }));
   await run(insertRows({ id: "failed_transfers" }, 1, { age: "1 minute" }));
-  expect(await each("overdue_rows")).toEqual([1, 0, 1, 1, ...rest]);
+  expect(await each("overdue_rows")).toEqual({ stuck_orders: 1, failed_transfers: 1, orphan_refunds: 1 });
   await run("update ledger_metrics.first_day set until = now()"); // The administrator ends it.
-  expect(await each("overdue_rows")).toEqual([3_001, 0, 3, 1, ...rest]); // Two are too young.
+  const overdue = { stuck_orders: 3_001, failed_transfers: 3, orphan_refunds: 1 }; // Two are too young.
+  expect(await each("overdue_rows")).toEqual(overdue);
 });
 
 it("begins once, and not in a second run, with totals", async () => {
@@ -56,5 +61,5 @@ it("begins once, and not in a second run, with totals", async () => {
   const before = await firstDay();
   await install();
   expect(await firstDay()).toEqual(before);
-  expect(await each("overdue_rows")).toEqual([3_000, 0, 2, ...checks.slice(3).map(() => 0)]); // Two are too young.
+  expect(await each("overdue_rows")).toEqual({ stuck_orders: 3_000, failed_transfers: 2 }); // Two are too young.
 });
