@@ -101,7 +101,7 @@ try {
   const cpu = `${1 + others.length} x ${processor?.model}, ${os.arch()}`;
   console.log(`${cpu}, Node ${process.version}, PostgreSQL ${shown?.server_version}\n`);
   await sql.end();
-  const near = server.superuserUrl.replace("postgres:postgres@", "veza_ledger:local@");
+  const near = `postgres://veza_ledger:local@127.0.0.1:${server.port}/postgres`;
   const far = await startLink(near);
   const gateway = await startPushgateway(0);
   started.unshift(gateway);

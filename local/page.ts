@@ -10,6 +10,7 @@ import { deadlineFor } from "../lib/deadline.ts";
 import type { Series } from "../lib/gateway/exposition.ts";
 import { ledgerJob, readGroup } from "../lib/gateway/pushgateway.ts";
 import type { Level } from "../lib/log.ts";
+import { isLocalHost } from "../lib/settings/settings.ts";
 import { readAlerts } from "./alerts.ts";
 import type { Buttons } from "./buttons.ts";
 import type { Rows } from "./rows.ts";
@@ -110,12 +111,14 @@ async function describe(stack: Stack) {
 
 /**
  * Answers a GET: the page at /, what it shows at /stack.json, and the pages of docs/ as text. A POST to /press/<button>
- * presses a button of the page. Leaves any other method and path to the receiver, and resolves to false.
+ * presses a button of the page. Leaves any other method and path to the receiver, and resolves to false. Who asks by a
+ * name that is not this machine's gets 403, and so does a press that is not of this page: any web page can have a
+ * browser on this machine send either.
  */
 export async function answerPage(
   stack: Stack,
   buttons: Buttons,
-  { method = "", url: path = "/" }: http.IncomingMessage,
+  { method = "", url: path = "/", headers: { host = "", origin } }: http.IncomingMessage,
   response: http.ServerResponse,
 ): Promise<boolean> {
   const isPress = method === "POST" && path.startsWith("/press/");
@@ -124,6 +127,8 @@ export async function answerPage(
     response.writeHead(status, { "content-type": `${type}; charset=utf-8`, "cache-control": "no-store" }).end(body);
     return true;
   };
+  const isOwn = isLocalHost(URL.parse(`http://${host}`)?.hostname ?? "") && (!isPress || origin === `http://${host}`);
+  if (!isOwn) return send(403, "text/plain", "Open the page that npm start prints.\n");
   if (isPress) {
     const press = Object.entries(buttons).find(([name]) => path === `/press/${name}`)?.[1];
     if (!press) return send(404, "text/plain", "There is no such button.\n");

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { chmod, chown, constants, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -24,6 +25,8 @@ interface Cluster {
   user: { uid: number; gid: number } | undefined;
   /** Path of the program `postgres`. */
   program: string;
+  /** The superuser's URL, where the server runs on this port. */
+  superuserUrl(port: number): string;
 }
 
 /**
@@ -39,12 +42,13 @@ export async function startPostgres(
   const port = await freePort(preferredPort);
   // The data is thrown away at the end, so nothing has to reach the disk.
   const server = await runCluster(cluster, port, ["-c", "fsync=off", ...flags], { keepsFolder: false, signal });
-  return { superuserUrl: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`, port, stop: () => server.end() };
+  return { superuserUrl: cluster.superuserUrl(port), port, stop: () => server.end() };
 }
 
 /**
- * Makes a data folder. The superuser is `postgres`, and so is the password. The tests make one for all of them, and
- * copy it: POSTGRES_TEMPLATE is its path.
+ * Makes a folder with the folder `data` and the superuser's password, which is random: a superuser runs programs, and
+ * every user of this machine can reach the port. The tests make one for all of them, and copy it: POSTGRES_TEMPLATE is
+ * the path of the copy.
  */
 export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
   const user = await unprivilegedUser();
@@ -52,14 +56,19 @@ export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
   try {
     const programs = await findPrograms(folder, user);
     const template = process.env.POSTGRES_TEMPLATE;
-    if (template && (await isOfVersion(template, programs.postgres))) {
-      await run("cp", ["-a", template, path.join(folder, "data")]); // Keeps its owner.
-      return { folder, user, program: programs.postgres };
+    const passwordFile = path.join(folder, "password");
+    const clusterWith = (password: string): Cluster => {
+      const superuserUrl = (port: number) => `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
+      return { folder, user, program: programs.postgres, superuserUrl };
+    };
+    if (template && (await isOfVersion(path.join(template, "data"), programs.postgres))) {
+      await run("cp", ["-a", path.join(template, "data"), path.join(template, "password"), folder]); // Keeps the owner.
+      return clusterWith(await readFile(passwordFile, "utf8"));
     }
-    const password = path.join(folder, "password");
-    await writeFile(password, "postgres\n");
-    if (user) await chown(password, user.uid, user.gid);
-    const access = ["--username=postgres", `--pwfile=${password}`, "--auth=scram-sha-256"];
+    const password = randomBytes(16).toString("hex");
+    await writeFile(passwordFile, password, { mode: 0o600 });
+    if (user) await chown(passwordFile, user.uid, user.gid);
+    const access = ["--username=postgres", `--pwfile=${passwordFile}`, "--auth=scram-sha-256"];
     const look = ["--encoding=UTF8", "--no-locale", "--no-sync"];
     const initdb = await supervise(programs.initdb, ["-D", path.join(folder, "data"), ...access, ...look], {
       user,
@@ -70,7 +79,7 @@ export async function createCluster(signal?: AbortSignal): Promise<Cluster> {
     while (initdb.exitCode() === undefined) await sleep(20); // Half a second; a signal would not end it sooner.
     signal?.throwIfAborted();
     if (initdb.exitCode() !== 0) throw new Error(`PostgreSQL's initdb failed:\n${initdb.output()}`);
-    return { folder, user, program: programs.postgres };
+    return clusterWith(password);
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;

@@ -78,18 +78,20 @@ async function run(): Promise<void> {
   await createDemoLedger(adminUrl);
   await runSqlFiles(adminUrl, ["clients/go/outbox.sql"]); // Then it grants the sampler's rights.
   await showAmounts(adminUrl);
+  await runSqlFiles(adminUrl, ["local/examples.sql"]);
   const gateway = await startPushgateway(pushgatewayPort, signal);
   started.unshift(gateway);
 
   const secret = process.env.WEBHOOK_SECRET?.split(" ")[0] || demoSecret; // As `npm run send` in the same shell.
   for (const name of settingNames) delete process.env[name];
-  process.env.DATABASE_URL = `postgres://veza_ledger:local@127.0.0.1:${postgres.port}/postgres`;
+  const urlOf = (login: string) => `postgres://${login}:local@127.0.0.1:${postgres.port}/postgres`;
+  process.env.DATABASE_URL = urlOf("veza_ledger");
   process.env.PUSHGATEWAY_URL = gateway.url;
   process.env.WEBHOOK_SECRET = secret;
   await loadSettings("receiver"); // Throws where that secret is no secret.
 
   // The login of people on call: it reads what the runbook's queries read, and the doctor takes no superuser.
-  const oncallUrl = adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:local@");
+  const oncallUrl = urlOf("veza_ledger_oncall");
   const readRows = readRowsBy(oncallUrl);
   const stack: Stack = { everySeconds, pushgateway: gateway.url, reasons: {}, log: [], links: {}, readRows };
   const write = (level: Level, message: string, fields: object) => {
@@ -107,7 +109,7 @@ async function run(): Promise<void> {
   say("Postgres", oncallUrl, ifNotAt(postgresPort, oncallUrl));
   say("Pushgateway", gateway.url, ifNotAt(pushgatewayPort, gateway.url));
   if (port !== receiverPort || postgres.port !== postgresPort) {
-    const settings = `RECEIVER_URL=${pageUrl} DEMO_DATABASE_URL='${adminUrl}?sslmode=disable'`;
+    const settings = `RECEIVER_URL=${pageUrl} DEMO_DATABASE_URL='${urlOf("demo_reconciler")}?sslmode=disable'`;
     say("First paste", `export ${settings}`, "  into other terminals, before the examples");
   }
   await startWatching(stack, await localRules(pageUrl));

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
@@ -36,7 +37,9 @@ export default async function setup({ provide }: TestProject) {
     const cluster = await createCluster();
     // Whatever else starts a PostgreSQL copies this folder, which takes a tenth of initdb's time.
     const template = path.join(cluster.folder, "template");
-    await promisify(execFile)("cp", ["-a", path.join(cluster.folder, "data"), template]);
+    await mkdir(template);
+    const copied = ["data", "password"].map((name) => path.join(cluster.folder, name));
+    await promisify(execFile)("cp", ["-a", ...copied, template]);
     const port = await freePort();
     // An autovacuum that happens to run changes statistics and plans, and holds up what drops a database.
     const settings = ["fsync=off", "autovacuum=off", "max_connections=200", "max_prepared_transactions=5"];
@@ -44,7 +47,7 @@ export default async function setup({ provide }: TestProject) {
     const server = await runCluster(cluster, port, [...flags, ...tlsFlags(certificates)], { keepsFolder: false });
     started.push({ stop: () => server.end() });
     process.env.POSTGRES_TEMPLATE = template;
-    const adminUrl = `postgres://postgres:postgres@127.0.0.1:${port}/postgres`;
+    const adminUrl = cluster.superuserUrl(port);
     await createTemplate(adminUrl);
     await found;
     provide("adminUrl", adminUrl);

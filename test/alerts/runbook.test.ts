@@ -15,7 +15,7 @@ import { log, writeLogWith } from "../../lib/log.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
 import { startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
-import { createDatabase, databaseForTest, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase, databaseForTest, type TestDatabase, urlAs } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { resultOf, setGroup } from "../helpers/monitoring.ts";
 import { done, writeOnCall } from "../helpers/on-call.ts";
@@ -164,7 +164,7 @@ describe("where nothing is but the file, and a host's log", () => {
       ALERTMANAGER_URL: alertmanager.url,
       PUSHGATEWAY_URL: gateway.url,
       HYPERSWITCH_URL: `http://127.0.0.1:${(bank.address() as AddressInfo).port}`,
-      DATABASE_URL: database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall@"),
+      DATABASE_URL: urlAs("veza_ledger_oncall", database.adminUrl),
     });
     for (const check of checks) await database.admin.unsafe(insertRows(check, 1));
   });
@@ -186,7 +186,7 @@ describe("where nothing is but the file, and a host's log", () => {
       accept_backlog: ["1 second", "a test"],
       ask: ["pay_1"],
       drop_group: ["yes", "both"],
-      resend: ["postgres", "postgres"],
+      resend: ["postgres", new URL(database.adminUrl).password],
       retire: ["yes"],
       retire_phase: ["both"],
       takeback: ["yes", "both"],
@@ -211,7 +211,7 @@ describe("where nothing is but the file, and a host's log", () => {
 it("lets people on call change nothing by psql, and ends what takes long", async () => {
   const database = await databaseForTest();
   await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
-  const session = postgres(database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), {
+  const session = postgres(urlAs("veza_ledger_oncall:oncall", database.adminUrl), {
     max: 1,
     onnotice: () => {},
   });

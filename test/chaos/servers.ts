@@ -25,10 +25,11 @@ export interface Restartable {
 /** A real PostgreSQL with its data, in a folder that it alone uses. */
 interface RestartablePostgres extends Restartable {
   dataFolder: string;
+  superuserUrl: string;
 }
 
 /**
- * A real PostgreSQL that syncs to the disk: what was committed has to be there after a SIGKILL. Password: postgres.
+ * A real PostgreSQL that syncs to the disk: what was committed has to be there after a SIGKILL.
  * `prepare` may change its data before the first start.
  */
 async function restartablePostgres(
@@ -59,7 +60,8 @@ async function restartablePostgres(
   };
   await prepare(dataFolder);
   await start();
-  return { port, dataFolder, start, kill: async () => server?.end("SIGKILL") };
+  const superuserUrl = cluster.superuserUrl(port);
+  return { port, dataFolder, superuserUrl, start, kill: async () => server?.end("SIGKILL") };
 }
 
 /** A standby of a server, by streaming replication. The primary is restarted on the way. */
@@ -69,7 +71,7 @@ export async function startStandby(primary: RestartablePostgres): Promise<Restar
     await rm(dataFolder, { recursive: true });
     await promisify(execFile)("cp", ["-a", primary.dataFolder, dataFolder]); // Keeps the owner, unlike fs.cp().
     await primary.start();
-    const connection = `host=127.0.0.1 port=${primary.port} user=postgres password=postgres application_name=standby`;
+    const connection = `${primary.superuserUrl}?application_name=standby`;
     await appendFile(path.join(dataFolder, "postgresql.auto.conf"), `primary_conninfo = '${connection}'\n`);
     await writeFile(path.join(dataFolder, "standby.signal"), "");
   });
@@ -78,10 +80,10 @@ export async function startStandby(primary: RestartablePostgres): Promise<Restar
 const urlOn = ({ port }: { port: number }, login: string) => `postgres://${login}@127.0.0.1:${port}/ledger`;
 
 /** A session of the superuser; it ends with the test. */
-export function sessionOn(server: Restartable): postgres.Sql {
+export function sessionOn(server: RestartablePostgres): postgres.Sql {
   // Of its question about types, postgres.js hears no failure when Postgres is killed: nobody could catch it.
   const options = { max: 2, onnotice: () => {}, fetch_types: false };
-  const admin = postgres(urlOn(server, "postgres:postgres"), options);
+  const admin = postgres(server.superuserUrl.replace(/\w+$/, "ledger"), options);
   onTestFinished(() => admin.end({ timeout: 0 }));
   return admin;
 }
@@ -89,7 +91,7 @@ export function sessionOn(server: Restartable): postgres.Sql {
 /** A real PostgreSQL with an empty ledger, as createTemplate() makes it. */
 export async function restartableLedger(flags: string[] = []): Promise<RestartablePostgres> {
   const server = await restartablePostgres(flags);
-  await createTemplate(`postgres://postgres:postgres@127.0.0.1:${server.port}/postgres`);
+  await createTemplate(server.superuserUrl);
   return server;
 }
 

@@ -2,7 +2,7 @@
 // session there begins with. Each attack notes as whom it ran, and takes what it can.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { chmod, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
@@ -11,6 +11,7 @@ import { run as doctor } from "../../commands/doctor.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import { inProcess } from "../helpers/commands.ts";
+import { urlAs } from "../helpers/database.ts";
 import { doctorSettings, findingsIn } from "../helpers/doctor.ts";
 import { needs } from "../helpers/needs.ts";
 import { oneLine } from "../helpers/pages.ts";
@@ -20,13 +21,19 @@ import { newFolder } from "../helpers/temporary-folder.ts";
 let server: Awaited<ReturnType<typeof startPostgres>>;
 let folder: string;
 let superuser: postgres.Sql;
-const url = (login: string, database = "ledger") => `postgres://${login}:${login}@127.0.0.1:${server.port}/${database}`;
+/** The password of each login that a test uses. */
+let password: string;
+const url = (login: string, database = "ledger") =>
+  urlAs(`${login}:${password}`, server.superuserUrl).replace(/\w+$/, database);
 /** Runs statements in a session of this login, which no setting of the database has changed. */
 async function runAs(login: string, statements: string, database = "ledger"): Promise<postgres.Row[]> {
   const connection = { search_path: "public", standard_conforming_strings: "on", role: "none" } as never;
   const sql = postgres(url(login, database), { max: 1, onnotice: () => {}, fetch_types: false, connection });
   return (await sql.unsafe(statements).finally(() => sql.end())) as postgres.Row[];
 }
+
+/** Gives a login its password. */
+const letIn = (login: string) => superuser.unsafe(`alter role ${login} password '${password}'`);
 
 const typeOf = (signature: string) =>
   /has_/.test(signature) ? "boolean" : /now/.test(signature) ? "timestamptz" : "text";
@@ -110,11 +117,13 @@ async function leaveShop(): Promise<void> {
 beforeAll(async () => {
   folder = await newFolder();
   await chmod(folder, 0o777); // For the server's user.
-  await writeFile(`${folder}/pg_hba.conf`, "host all all 127.0.0.1/32 trust\n", { mode: 0o644 });
-  server = await startPostgres(0, ["-c", `hba_file=${folder}/pg_hba.conf`]);
+  server = await startPostgres(0);
+  password = new URL(server.superuserUrl).password;
   superuser = postgres(server.superuserUrl, { max: 1, onnotice: () => {} });
   await superuser`create role master login createrole`;
+  await letIn("master");
   await runAs("master", "create role shop login; create role reader login", "postgres");
+  for (const login of ["shop", "reader"]) await letIn(login);
   await joinShop();
   await superuser`create database blank`;
   await runAs("postgres", "grant all on schema public to shop", "blank");
@@ -149,6 +158,7 @@ it.each(["master", "postgres"])("install.sql, amounts.sql and uninstall.sql, by 
       return true; end $$;
     create or replace view public.orders as select * from public.kept where evil.seen()`,
   );
+  await letIn("veza_ledger_sampler");
   await runAs("veza_ledger_sampler", "select * from ledger_metrics.amounts_at_risk");
   expect(await taken()).toEqual({ ...nothing, by_other: true }); // As a role that may do nothing else.
 });
@@ -157,6 +167,7 @@ const mighty = ["pg_execute_server_program", "pg_write_server_files", "pg_read_s
 it("a first look and the doctor refuse who is as good as a superuser, before anything runs, and help", async () => {
   for (const role of mighty) {
     await runAs("postgres", `create role in_${role} login noinherit in role ${role}`);
+    await letIn(`in_${role}`);
     onTestFinished(async () => void (await runAs("postgres", `drop role in_${role}`, "postgres")));
   }
   await runAs("shop", attacks());
@@ -177,6 +188,7 @@ it("a first look and the doctor refuse who is as good as a superuser, before any
   const statements = steps.flatMap((step) => step.split("as a superuser: ")[1] ?? []);
   expect(statements).toHaveLength(2);
   await runAs("master", statements.join(";"));
+  await letIn("ledger_reader");
   expect((await look("ledger_reader")).output).toMatch(/^✓ stuck_refunds +0|^! stuck_refunds +0/m);
   const page = oneLine(await readFile("docs/first-day.md", "utf8"));
   const [, removal = ""] = /`([^`]*drop role ledger_reader;)`/.exec(page) ?? [];
@@ -380,6 +392,7 @@ it("who may give away the owner's rights has them until the commit alone", async
 it("without plpgsql for PUBLIC, publishing works by the grants of a superuser", async () => {
   await runAs("postgres", "revoke usage on language plpgsql from public");
   await runSqlFiles(url("postgres"), setUp);
+  await letIn("veza_ledger_receiver");
   const look = () => inProcess(doctor, ["receiver"], doctorSettings(url("veza_ledger_receiver")));
   expect((await look()).output).toMatch(/^✓ totals /m);
   await runAs("postgres", "revoke usage on language plpgsql from veza_ledger_receiver");
@@ -388,11 +401,13 @@ it("without plpgsql for PUBLIC, publishing works by the grants of a superuser", 
 });
 
 describe("psql", await needs("psql"), () => {
-  const psql = (login: string, file: string, ...options: string[]) =>
-    promisify(execFile)("psql", ["-Xq", ...options.flatMap((given) => ["-v", given]), "-f", file, url(login)]).then(
+  const psql = (login: string, file: string, ...options: string[]) => {
+    const args = ["-Xq", ...options.flatMap((given) => ["-v", given]), "-f", file, urlAs(login, url(login))];
+    return promisify(execFile)("psql", args, { env: { ...process.env, PGPASSWORD: password } }).then(
       ({ stderr }) => ({ code: 0, stderr }),
       ({ code, stderr }) => ({ code, stderr: stderr as string }),
     );
+  };
   const [file] = setUp as [string];
   const [schema, zone] = ["schema=public", "timezone=UTC"];
 
@@ -439,6 +454,7 @@ describe("psql", await needs("psql"), () => {
     const before = await state();
     expect(await psql("postgres", file, theirs, "timezone=Europe/Paris")).toEqual({ code: 0, stderr: "" });
     expect(await psql("shop", "config/postgres/indexes.sql", theirs)).toEqual({ code: 0, stderr: "" });
+    await letIn("veza_ledger_oncall");
     const onCall = postgres(url("veza_ledger_oncall"), { max: 1, fetch_types: false });
     const [row] = await onCall`select count(*)::int, current_setting('timezone') as zone
       from ledger_metrics.stuck_orders()`.finally(() => onCall.end());

@@ -9,7 +9,7 @@ import { run as doctor } from "../../commands/doctor.ts";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { databaseForTest, databasePerTest, targetOf } from "../helpers/database.ts";
+import { databaseForTest, databasePerTest, targetOf, urlAs } from "../helpers/database.ts";
 import { inLines } from "../helpers/doctor.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { insertRows } from "../helpers/models.ts";
@@ -29,7 +29,7 @@ beforeEach(async () => {
     drop schema ledger_metrics cascade; grant create on schema public to first_look;
     grant create on database ${targetOf(database.adminUrl).database} to first_look;
     ${tables.map((name) => `alter table ${name} owner to first_look;`).join("")}`);
-  url = database.adminUrl.replace("postgres:postgres@", "first_look:look@");
+  url = urlAs("first_look:look", database.adminUrl);
 });
 
 /** As the tables' owner, without any setting of the functions. */
@@ -106,7 +106,7 @@ it("names what makes a count doubtful: a status that no check knows, a column an
 it("finds nothing to doubt in the rights of people on call, and fails for rows that cannot count", async () => {
   const installed = await databaseForTest();
   await installed.admin`alter role veza_ledger_oncall password 'oncall'`;
-  const oncallUrl = installed.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
+  const oncallUrl = urlAs("veza_ledger_oncall:oncall", installed.adminUrl);
   const { exitCode, text } = await look(oncallUrl);
   expect([exitCode, text.match(/rights.*/g)]).toEqual([0, null]);
   await installed.admin.unsafe(`alter table orders alter created_at drop not null;
@@ -168,7 +168,7 @@ it("prints the grants that are missing in the schema that is named, to a login t
   await run(`create role "Read-Only" login password 's3c/ret#'; create schema veza`);
   onTestFinished(async () => void (await run('drop owned by "Read-Only"; drop role "Read-Only"')));
   for (const table of tables) await run(`create view veza.${table} as table public.${table}`);
-  const stranger = database.adminUrl.replace("postgres:postgres@", "Read-Only@");
+  const stranger = urlAs("Read-Only", database.adminUrl);
   const lookAsStranger = () => lookWith({ PGPASSWORD: "s3c/ret#" }, stranger, "--schema", "veza");
   const { exitCode, output } = await lookAsStranger();
   expect(exitCode).toBe(1);

@@ -15,7 +15,7 @@ import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import { startPushgateway } from "../../local/programs.ts";
 import { inProcess } from "../helpers/commands.ts";
-import { databasePerTest, lockTable, openConnection, targetOf } from "../helpers/database.ts";
+import { databasePerTest, lockTable, openConnection, targetOf, urlAs } from "../helpers/database.ts";
 import { doctor, doctorSettings, rowsOfEveryKind, sceneOf } from "../helpers/doctor.ts";
 import { withoutSettings } from "../helpers/environment.ts";
 import { scrape } from "../helpers/gateway.ts";
@@ -71,7 +71,7 @@ it("says in its last line and, by --strict, in its exit code whether one can go 
   await run(`${rowsOfEveryKind} insert into orders (status) values ('requires_capture')`);
   await runSqlFiles(database.adminUrl, ["config/postgres/indexes.sql"]);
   await run("alter role veza_ledger_oncall password 'oncall'");
-  const onCall = database.adminUrl.replace("postgres:postgres@", "veza_ledger_oncall:oncall@");
+  const onCall = urlAs("veza_ledger_oncall:oncall", database.adminUrl);
   const look = (args: string[], DATABASE_URL = database.samplerUrl) => doctor(args, { DATABASE_URL });
   const codeOf = async (...args: string[]) => (await look(["sampler", "--strict", ...args])).exitCode;
   const doubtful = "Nothing is wrong. Doubtful: status of orders.";

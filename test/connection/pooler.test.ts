@@ -11,7 +11,7 @@ import { deadlineFor } from "../../lib/deadline.ts";
 import { keepConnections } from "../../lib/postgres/connections.ts";
 import { parseDatabaseUrl } from "../../lib/settings/settings.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
-import { createDatabase, openConnection, serverForFile, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase, openConnection, serverForFile, type TestDatabase, urlAs } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { startPgbouncer } from "../helpers/pgbouncer.ts";
 import { runScript } from "../helpers/processes.ts";
@@ -35,9 +35,10 @@ beforeEach(async () => {
   for (const { table } of checks) await run(`alter table ${table} owner to shop`);
   await run("grant create on schema public to shop; grant all on all tables in schema ledger_metrics to shop");
   await run("create schema ledger_outbox authorization shop");
-  const port = await startPgbouncer(serverUrl, { shop: "shop", postgres: "postgres" }, { statsUser: "shop" });
+  const passwords = { shop: "shop", postgres: new URL(serverUrl).password };
+  const port = await startPgbouncer(serverUrl, passwords, { statsUser: "shop" });
   adminUrl = database.adminUrl.replace(/:\d+\//, `:${port}/`);
-  shopUrl = adminUrl.replace("postgres:postgres@", "shop:shop@");
+  shopUrl = urlAs("shop:shop", adminUrl);
 });
 
 /** All settings of both server connections of a login's pool: two transactions at the same time have one each. */
@@ -110,7 +111,7 @@ it("is told by the doctor, with its version where that may be asked", async () =
   const port = await startPgbouncer(serverUrl, { stranger: "stranger" });
   const poolerAt = async (url: string) =>
     poolerOf(await openConnection(url), parseDatabaseUrl(url), deadlineFor("the pooler", 60_000));
-  const strangerUrl = database.adminUrl.replace("postgres:postgres@", "stranger:stranger@");
+  const strangerUrl = urlAs("stranger:stranger", database.adminUrl);
   expect(await poolerAt(shopUrl)).toMatch(/^PgBouncer \d[\d.]+$/);
   expect(await poolerAt(strangerUrl.replace(/:\d+\//, `:${port}/`))).toBe("a pooler");
   expect(await poolerAt(strangerUrl)).toBeUndefined();

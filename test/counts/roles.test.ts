@@ -7,7 +7,7 @@ import { executors } from "../../commands/declared-rights.ts";
 import { runSqlFiles, setUp, textOf } from "../../commands/sql.ts";
 import { readTimeoutMs } from "../../lib/limits.ts";
 import { beginPublishing, beginReading, beginWriting } from "../../lib/postgres/transaction.ts";
-import { serverForFile } from "../helpers/database.ts";
+import { serverForFile, urlAs } from "../helpers/database.ts";
 
 const url = (await serverForFile()).replace(/\w+$/, "ledger");
 const admin = postgres(url, { max: 4, onnotice: () => {} });
@@ -32,7 +32,7 @@ it("says all settings in each transaction, whatever the database's own are, and 
   await admin.unsafe(hostile);
   await admin.unsafe(`create schema evil; grant usage on schema evil to public;
     create function evil.set_config(text, text, boolean) returns text language sql as 'select null::text'`);
-  const sql = postgres(url.replace("postgres:postgres@", "veza_ledger:both@"), { max: 1, fetch_types: false });
+  const sql = postgres(urlAs("veza_ledger:both", url), { max: 1, fetch_types: false });
   const last = async (question: string) => ((await sql.unsafe(question)) as unknown as object[][]).at(-1)?.[0];
   const both = { transaction_isolation: "read committed" };
   expect(await last(beginReading({ schema: "public", timeZone: "Europe/Paris" }) + shown())).toMatchObject({
@@ -57,7 +57,7 @@ it("says all settings in each transaction, whatever the database's own are, and 
   const silence = "idle_in_transaction_session_timeout";
   expect(await last(beginPublishing + shown(silence))).toMatchObject({ ...both, [silence]: "10s", lock_timeout: "2s" });
   await sql.end();
-  const oncall = postgres(url.replace("postgres:postgres@", "veza_ledger_oncall:oncall@"), { max: 1 });
+  const oncall = postgres(urlAs("veza_ledger_oncall:oncall", url), { max: 1 });
   expect(await oncall.unsafe(shown())).toMatchObject([
     {
       search_path: "pg_catalog, pg_temp",

@@ -8,7 +8,7 @@ import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
 import { parseEvents, tally } from "../../lib/totals/events.ts";
 import { publishTotals } from "../../lib/totals/publish.ts";
-import { databaseForFile, lend, locks, openConnection } from "../helpers/database.ts";
+import { databaseForFile, lend, locks, openConnection, urlAs } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
 import { type Addresses, done, failed, writeOnCall } from "../helpers/on-call.ts";
 import { httpServer } from "../helpers/servers.ts";
@@ -29,7 +29,7 @@ const all = [
 ];
 
 const database = await databaseForFile();
-const addresses = { STAGE: stage, DATABASE_URL: database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall@") };
+const addresses = { STAGE: stage, DATABASE_URL: urlAs("veza_ledger_oncall", database.adminUrl) };
 let file: string;
 /** A file of people on call with these addresses, for the calling test. */
 async function fileWith(more: Addresses): Promise<string> {
@@ -192,7 +192,7 @@ describe("takeback", () => {
       ('since', '[]', now() - interval '1 hour', now() - interval '1 hour'),
       ('old', '[]', now() - interval '1 hour', now() - interval '14 days')`;
     const since = new Date(Date.now() - 7_200_000).toISOString();
-    const typed = { answers: ["postgres", "postgres"] };
+    const typed = { answers: ["postgres", new URL(database.adminUrl).password] };
     expect(await done(file, `resend ${since}`, typed)).toMatch(/sent again\n-+\nsince\n1 are sent again/);
     const waiting = await database.admin`select id from ledger_outbox.deliveries where sent_at is null`;
     expect(waiting).toEqual([{ id: "since" }]);

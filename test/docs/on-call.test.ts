@@ -9,7 +9,7 @@ import { startPostgres } from "../../local/postgres.ts";
 import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
-import { createDatabase, lockTable, type TestDatabase } from "../helpers/database.ts";
+import { createDatabase, lockTable, type TestDatabase, urlAs } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { resultOf, setGroup } from "../helpers/monitoring.ts";
 import { type Addresses, done, failed, nowhere, onCall, type Typed, writeOnCall } from "../helpers/on-call.ts";
@@ -89,7 +89,7 @@ it("verifies Postgres by the authority in PGSSLROOTCERT", async () => {
   const database = await createDatabase(server.superuserUrl);
   onTestFinished(() => database.remove());
   await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
-  const DATABASE_URL = database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall@");
+  const DATABASE_URL = urlAs("veza_ledger_oncall", database.adminUrl);
   const fileOf = (PGSSLROOTCERT: string) => fileWith({ DATABASE_URL, PGSSLMODE: "verify-full", PGSSLROOTCERT });
   expect(await done(await fileOf(certificates.ca), "rows stuck_orders")).toContain("0 of stuck_orders fire");
   const another = await makeCertificates("IP:127.0.0.1");
@@ -136,7 +136,7 @@ describe("on real servers", () => {
     PROMETHEUS_URL: prometheus.url,
     ALERTMANAGER_URL: alertmanager.url,
     PUSHGATEWAY_URL: gateway.url,
-    DATABASE_URL: database.adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall@"),
+    DATABASE_URL: urlAs("veza_ledger_oncall", database.adminUrl),
   });
   const inShell = (typed: Typed = {}): Typed => ({ programs: `${host}:${process.env.PATH}`, ...typed });
   const run = (commands: string, ...answers: string[]) => done(file, commands, inShell({ answers }));

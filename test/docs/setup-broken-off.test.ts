@@ -9,7 +9,7 @@ describe("./setup goes on", needsDebian, () => {
   it("after Ctrl-C in each step", async () => {
     const { host } = await readyHost({ servers: "prometheus-pushgateway" });
     const breakOff = async (pattern: RegExp) => {
-      const setup = host.start("exec ./setup", "postgres\nyes\n");
+      const setup = host.start("exec ./setup", "admin\nyes\n");
       await setup.printed(pattern);
       process.kill(-Number(setup.child.pid), "SIGINT");
       return setup.exited;
@@ -24,12 +24,12 @@ describe("./setup goes on", needsDebian, () => {
     for (const name of ["settings", "database", "look", "service", "receiver", "rules"]) {
       await breakOff(new RegExp(`^${name}$`, "m"));
     }
-    const whole = await host.run("./setup", "postgres\nyes\n");
+    const whole = await host.run("./setup", "admin\nyes\n");
     expect([whole.exitCode, whole.output.match(/✗.*/g)], whole.output).toEqual([0, null]);
     // A package of somebody else's, on a full disk.
     await host.name({ servers: "" });
     await host.run("touch /run/fake/half /run/fake/no-room");
-    const again = await host.run("./setup", "postgres\nyes\n");
+    const again = await host.run("./setup", "admin\nyes\n");
     expect([again.exitCode, again.output]).toEqual([0, expect.stringContaining("Some packages of this host are half")]);
   });
 
@@ -40,7 +40,7 @@ describe("./setup goes on", needsDebian, () => {
     const fill = "cat /dev/zero >/full 2>/dev/null";
     /** Runs ./setup, which has to stop in a step with this sentence; then there is room again. */
     const stops = async (step: string, says: RegExp, room = "rm -f /full") => {
-      const { exitCode, output } = await host.run("./setup", "postgres\nyes\n");
+      const { exitCode, output } = await host.run("./setup", "admin\nyes\n");
       expect([exitCode, output], output).toEqual([1, expect.stringContaining(`✗ The step ${step} has failed.`)]);
       expect(output.split(new RegExp(`^${step}$`, "m"))[1]).toMatch(says);
       await host.run(room);
@@ -77,7 +77,7 @@ describe("./setup goes on", needsDebian, () => {
     await stops("rules", /cannot be written/, "rm /full /run/fake/fill-at-tick; update-ca-certificates");
     expect((await host.run("ls -A /etc/prometheus; ls *.new")).output).toMatch(/^ls: /);
     await host.name(site);
-    const done = await host.run("./setup", "postgres\n");
+    const done = await host.run("./setup", "admin\n");
     expect([done.exitCode, done.output.match(/✗.*/g)], done.output).toEqual([0, null]);
   });
 });

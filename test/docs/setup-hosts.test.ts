@@ -10,8 +10,8 @@ describe("./setup", needsDebian, () => {
   it("says that the administrator's password is wrong, and changes no password that a running host may have", async () => {
     const { host, sql, database } = await readyHost();
     const wrong = await host.run("./setup", "wrong\n");
-    expect(wrong).toMatchObject({ exitCode: 1, output: expect.stringContaining("psql cannot log in as postgres") });
-    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    expect(wrong).toMatchObject({ exitCode: 1, output: expect.stringContaining("psql cannot log in as veza_admin") });
+    expect(await host.run("./setup", "admin\n")).toMatchObject({ exitCode: 0 });
     const before = await passwordsIn(sql);
     const second = await debianHost();
     await second.name(await rightNames(database));
@@ -24,7 +24,7 @@ describe("./setup", needsDebian, () => {
       expect(await passwordsIn(sql)).toEqual(before);
       expect(await second.text(settings), "./setup FILE writes them").toBe("");
     }
-    const agreed = await second.run("./setup", "postgres\nyes\n");
+    const agreed = await second.run("./setup", "admin\nyes\n");
     expect([agreed.exitCode, agreed.output], agreed.output).toEqual([
       0,
       expect.stringContaining("veza_ledger has the password of"),
@@ -40,7 +40,7 @@ describe("./setup", needsDebian, () => {
     expect(await host.mode(file)).toBe(0o600);
     expect(await host.run("systemctl is-active --quiet veza-ledger-metrics")).not.toMatchObject({ exitCode: 0 });
     // Here, it makes no new ones, which ./setup FILE would not replace.
-    const again = await host.run("./setup", "postgres\n");
+    const again = await host.run("./setup", "admin\n");
     expect([again.exitCode, again.output]).toEqual([
       1,
       expect.stringContaining(`have it here again: ./setup /${file}`),

@@ -66,7 +66,7 @@ describe("./setup", needsDebian, () => {
     for (const names of wrong) {
       const values = Object.entries(names).map(([name, [value]]) => [name, value]);
       await host.name({ ...fine, ...Object.fromEntries(values) });
-      const { exitCode, output } = await host.run("./setup", "postgres\n");
+      const { exitCode, output } = await host.run("./setup", "admin\n");
       for (const [name, [, says]] of Object.entries(names)) {
         expect(output).toMatch(new RegExp(`^✗ ${name} +.*${says}`, "m"));
       }

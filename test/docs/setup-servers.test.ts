@@ -24,7 +24,7 @@ describe("./setup", needsDebian, () => {
     const site = "etc/nginx/conf.d/veza-ledger-metrics.conf";
     // nginx refuses a site that it cannot run: what was there before stays.
     await host.run("sed -i 's/listen 443 ssl;/listen 443 ssl of;/' config/nginx/veza-ledger-metrics.conf");
-    const refused = await host.run("./setup", "postgres\n");
+    const refused = await host.run("./setup", "admin\n");
     expect([refused.exitCode, refused.output]).toEqual([1, expect.stringContaining("so it is removed again")]);
     expect(await host.text(site)).toBe("");
     await host.run("sed -i 's/ssl of;/ssl;/' config/nginx/veza-ledger-metrics.conf");
@@ -62,7 +62,7 @@ describe("./setup", needsDebian, () => {
       await readFile("config/default/prometheus-alertmanager", "utf8"),
     );
     await host.write("run/fake/installed", "prometheus-alertmanager\n");
-    const { exitCode, output } = await host.run("./setup", "postgres\n");
+    const { exitCode, output } = await host.run("./setup", "admin\n");
     expect(exitCode, output).toBe(0);
     expect(output).toMatch(/Replace the examples in \S+, lines [\d ]+:/);
     expect(output).toContain("A page of production goes to: tickets");

@@ -36,7 +36,7 @@ describe("./setup", needsDebian, () => {
     const broken = await unpack(host, "1.0.2", "process.exit(3)");
     const unit = "etc/systemd/system/veza-ledger-metrics.service";
     await host.write(unit, "# Mine.\n");
-    const upgrade = await host.run("./setup", "postgres\n", newer);
+    const upgrade = await host.run("./setup", "admin\n", newer);
     expect([upgrade.exitCode, upgrade.output], upgrade.output).toEqual([
       0,
       expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8099\n  The way back: ${unpacked}/setup`),
@@ -78,7 +78,7 @@ describe("./setup", needsDebian, () => {
       http.createServer((_, answer) => answer.writeHead(503).end()).listen(8098, "127.0.0.1");`;
     for (const program of ["setInterval(() => {}, 1000)", unhealthy]) {
       await host.write(served, program);
-      const failed = await host.run("./setup", "postgres\n");
+      const failed = await host.run("./setup", "admin\n");
       expect([failed.exitCode, failed.output], failed.output).toEqual([1, expect.stringContaining("Nothing runs: ")]);
       expect((await host.run("ls /run/fake/enabled /opt/veza-ledger-metrics /run/fake/pid")).output).not.toMatch(
         /^\//m,
@@ -87,21 +87,21 @@ describe("./setup", needsDebian, () => {
     await host.write(served, serve);
     const other = createServer().listen(8098, "127.0.0.1");
     onTestFinished(() => void other.close());
-    const taken = await host.run("./setup", "postgres\n");
+    const taken = await host.run("./setup", "admin\n");
     expect([taken.exitCode, taken.output]).toEqual([1, expect.stringContaining("Another program has port 8098")]);
     other.close();
     await host.run("rm /usr/local/bin/sleep");
-    expect(await host.run("./setup", "postgres\n")).toMatchObject({ exitCode: 0 });
+    expect(await host.run("./setup", "admin\n")).toMatchObject({ exitCode: 0 });
     await shortSeconds();
     await host.write(
       served,
       `${unhealthy.replace("503", "200")}
       console.log('{"message":"tick","stuck_orders":-1}');`,
     );
-    const unknown = await host.run("./setup", "postgres\n");
+    const unknown = await host.run("./setup", "admin\n");
     expect([unknown.exitCode, unknown.output]).toEqual([1, expect.stringContaining("Its log says why: ")]);
     await host.write(served, "process.exit(3)");
-    expect((await host.run("./setup", "postgres\n")).output).toContain(
+    expect((await host.run("./setup", "admin\n")).output).toContain(
       "Nothing answers. systemd keeps trying this version.",
     );
   });

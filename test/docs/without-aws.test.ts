@@ -21,13 +21,13 @@ describe("./setup", needsDebian, () => {
     expect(look.exitCode).toBe(0);
     expect(await host.text("etc/veza-ledger-metrics.env")).toBe("");
     // What a shell has for another Postgres is of no use here.
-    const first = await host.run("PGSERVICE=elsewhere ./setup", "postgres\n");
+    const first = await host.run("PGSERVICE=elsewhere ./setup", "admin\n");
     expect([first.exitCode, first.output.match(/✗.*/g)], first.output).toEqual([0, null]);
     expect(first.output).toContain('"message":"tick","stuck_orders":4');
     expect(first.output).toContain("Recorded. It is on the gateway.");
     for (const file of ["names", "env"]) expect(await host.mode(`etc/veza-ledger-metrics.${file}`)).toBe(0o600);
     const before = [await filesOf(host), await passwordsIn(sql)];
-    const second = await host.run("./setup", "postgres\n");
+    const second = await host.run("./setup", "admin\n");
     expect(second.exitCode, second.output).toBe(0);
     expect([await filesOf(host), await passwordsIn(sql)]).toEqual(before);
 
@@ -55,7 +55,7 @@ describe("./setup", needsDebian, () => {
     await host.write("etc/prometheus/alertmanager.yml", await readFile("config/alertmanager/alertmanager.yml", "utf8"));
     const typed: Record<string, string> = {
       "./setup look": "veza_app\n",
-      "./setup": "postgres\n",
+      "./setup": "admin\n",
       "./setup drill": "\n",
       "./setup remove": "yes\nyes\npostgres\nyes\n",
     };
@@ -89,7 +89,7 @@ describe("./setup", needsDebian, () => {
     }
     await host.run("mkdir /run/systemd/system; rm /usr/bin/jq /usr/bin/psql /usr/local/bin/psql");
     await host.run("rm /usr/local/bin/apt-get; mv /usr/bin/apt-get /usr/bin/no");
-    const { exitCode, output } = await host.run("./setup", "postgres\n");
+    const { exitCode, output } = await host.run("./setup", "admin\n");
     expect([exitCode, output]).toEqual([
       1,
       expect.stringContaining("Install these, since there is no apt-get: jq psql\n"),

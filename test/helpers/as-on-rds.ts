@@ -27,10 +27,15 @@ async function fill(run: Run): Promise<void> {
     alter role veza_app set search_path = veza`);
 }
 
-/** Fills an empty server that trusts everybody in the same way, and with the role that stands for IAM there. */
+/** For the superuser, or a login whose password is its name. */
+function urlFor(superuserUrl: string, login: string, database: string): URL {
+  const url = Object.assign(new URL(superuserUrl), { pathname: database });
+  return login === "postgres" ? url : Object.assign(url, { username: login, password: login });
+}
+
+/** Fills an empty server in the same way, and with the role that stands for IAM there. */
 export async function fillWithIam(superuserUrl: string): Promise<void> {
-  const urlOf = (login: string, database: string) =>
-    Object.assign(new URL(superuserUrl), { username: login, pathname: database }).href;
+  const urlOf = (login: string, database: string) => urlFor(superuserUrl, login, database).href;
   const run: Run = (statements, login = "postgres", database = "ledger") => runAt(urlOf(login, database), statements);
   await fill(run);
   await run("create role rds_iam", "master"); // Who may grant it, without having what it has.
@@ -41,7 +46,7 @@ export async function fillWithIam(superuserUrl: string): Promise<void> {
  * A PostgreSQL that is set up as a careful company has it on RDS. The login `master` may create roles, is no superuser,
  * and does not own the tables. PUBLIC has no right to the database or the schema `public`. The ledger is in the schema
  * `veza` and belongs to `veza_app`. Nobody gets in without TLS, but the superuser: the postgres_fdw from npm has none.
- * Passwords are the logins' names.
+ * Passwords are the logins' names, but for the superuser's.
  *
  * It leaves out what only Amazon has: rds_superuser, its own extensions, and IAM.
  */
@@ -52,7 +57,7 @@ export async function startAsOnRds() {
   const server = await startPostgres(0, [...tlsFlags(certificates), "-c", `hba_file=${access}`]);
   const address = `127.0.0.1:${server.port}`;
   const urlOf = (login: string, database: string, mode: string) =>
-    `postgres://${login}:${login}@${address}/${database}?sslmode=${mode}`;
+    `${urlFor(server.superuserUrl, login, database).href}?sslmode=${mode}`;
   const run = (statements: string, login = "postgres", database = "ledger") =>
     runAt(urlOf(login, database, "require"), statements, { ssl: { rejectUnauthorized: false } });
   await fill(run);

@@ -22,6 +22,9 @@ export interface TestDatabase {
   remove(): Promise<void>;
 }
 
+/** The URL of the same database for another login, which is given with its password: `shop:shop`. */
+export const urlAs = (login: string, url: string): string => url.replace(/\/\/.*@/, `//${login}@`);
+
 const sessions = new Map<string, postgres.Sql>();
 /** The superuser's session on this server; it ends when it has had nothing to do for a second. */
 function sessionOn(serverUrl: string): postgres.Sql {
@@ -43,8 +46,8 @@ export async function createDatabase(serverUrl = inject("adminUrl")): Promise<Te
   const name = `ledger_${randomBytes(6).toString("hex")}`;
   const server = sessionOn(serverUrl);
   await server.unsafe(`create database ${name} template ledger ${await copyingFiles(server)}`);
-  const as = (login: string) => serverUrl.replace(/\w+$/, name).replace(/\/\/.*@/, `//${login}@`);
-  const adminUrl = as("postgres:postgres");
+  const adminUrl = serverUrl.replace(/\w+$/, name);
+  const as = (login: string) => urlAs(login, adminUrl);
   const admin = postgres(adminUrl, { max: 4, onnotice: () => {} });
   // A template does not hand on the roles' settings there.
   await server.unsafe(`insert into pg_db_role_setting select made.oid, setrole, setconfig
@@ -94,7 +97,7 @@ export const targetOf = parseDatabaseUrl;
 
 /** A session of people on call, with what roles.sql sets for them; it ends with the test. */
 export function onCall({ adminUrl }: TestDatabase): postgres.Sql {
-  const sql = postgres(adminUrl.replace(/\/\/.*@/, "//veza_ledger_oncall:oncall@"), { max: 1 });
+  const sql = postgres(urlAs("veza_ledger_oncall:oncall", adminUrl), { max: 1 });
   onTestFinished(() => sql.end());
   return sql;
 }

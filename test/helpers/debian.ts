@@ -12,6 +12,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import manifest from "../../package.json" with { type: "json" };
+import { urlAs } from "./database.ts";
 import { findProgram } from "./find-program.ts";
 import { insertRows } from "./models.ts";
 import { skippedBecause } from "./needs.ts";
@@ -177,13 +178,19 @@ export async function debianHost(sizeMb = 400) {
   };
 }
 
-/** A Postgres with a ledger in which each check has rows, and the login veza_app, which reads it. */
+/**
+ * A Postgres with a ledger in which each check has rows, the login veza_app, which reads it, and veza_admin, which owns
+ * its tables and may install.
+ */
 async function ledger() {
   const server = await startPostgres(0);
   onTestFinished(() => server.stop());
-  await runSqlFiles(server.superuserUrl, ["local/ledger.sql"]);
   const sql = postgres(server.superuserUrl, { max: 1, onnotice: () => {} });
   onTestFinished(() => sql.end());
+  await sql`create role veza_admin login createrole password 'admin'`;
+  await sql`alter database postgres owner to veza_admin`;
+  await sql`grant create on schema public to veza_admin`;
+  await runSqlFiles(urlAs("veza_admin:admin", server.superuserUrl), ["local/ledger.sql"]);
   for (const check of checks) await sql.unsafe(insertRows(check, 4));
   await sql.unsafe("create role veza_app login password 'veza_app'");
   await sql.unsafe(`grant select on ${tables.join(", ")} to veza_app`);
@@ -194,7 +201,7 @@ async function ledger() {
 export const rightNames = async (database: string) => ({
   database,
   reader: "veza_app",
-  admin: "postgres",
+  admin: "veza_admin",
   gateway: inject("pushgatewayUrl"),
   servers: "",
   name: "",
@@ -216,7 +223,7 @@ export async function readyHost(values: Record<string, string> = {}) {
 /** The same, on which ./setup has run. */
 export async function installedHost(values: Record<string, string> = {}) {
   const ready = await readyHost(values);
-  const { exitCode, output } = await ready.host.run("./setup", "postgres\n");
+  const { exitCode, output } = await ready.host.run("./setup", "admin\n");
   expect([exitCode, output.match(/✗.*/g)], output).toEqual([0, null]);
   return { ...ready, output };
 }

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { chmod, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
 import { freePort } from "../../local/ports.ts";
 import { supervise } from "../../local/supervise.ts";
@@ -21,8 +23,10 @@ export async function startPgbouncer(
   const folder = await newFolder();
   await chmod(folder, 0o755); // It refuses to run as root, and reads its files as nobody.
   const port = await freePort();
+  const asNobody = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
   const users = Object.entries(passwords).map(([login, password]) => `"${login}" "${password}"\n`);
-  await writeFile(path.join(folder, "users"), users.join(""), { mode: 0o644 });
+  await writeFile(path.join(folder, "users"), users.join(""), { mode: 0o600 });
+  if (asNobody.length > 0) await promisify(execFile)("chown", ["nobody", path.join(folder, "users")]);
   await writeFile(
     path.join(folder, "pgbouncer.ini"),
     `[databases]
@@ -42,7 +46,6 @@ server_login_retry = 1
   );
   const libraries = root ? path.join(root, "usr/lib") : "";
   const triplet = root && (await readdir(libraries)).find((name) => name.includes("-linux-"));
-  const asNobody = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
   const bouncer = await supervise(file, [...asNobody, path.join(folder, "pgbouncer.ini")], {
     env: { ...process.env, ...(triplet && { LD_LIBRARY_PATH: path.join(libraries, triplet) }) },
     endSignal: "SIGINT",

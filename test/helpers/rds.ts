@@ -1,15 +1,18 @@
+import { execFile } from "node:child_process";
 import { createHash, createHmac } from "node:crypto";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import tls from "node:tls";
+import { promisify } from "node:util";
 import postgres from "postgres";
 import { onTestFinished } from "vitest";
 import { startPostgres } from "../../local/postgres.ts";
 import { makeCertificates } from "./certificates.ts";
 import { tcpServer } from "./servers.ts";
 import { createTemplate } from "./template.ts";
+import { newFolder } from "./temporary-folder.ts";
 
 /** Another address of this machine: settings take it for a server elsewhere. */
 const host = "0.0.0.0";
@@ -31,10 +34,12 @@ export const awsCredentials = {
  */
 export async function startRds(fill = createTemplate) {
   const { ca, key: keyFile, cert: certFile } = await makeCertificates(`IP:${host}`);
-  // Behind the front, where nobody else can connect, no password is asked for.
+  // Behind the front no password is asked for, on a socket that nobody else can reach.
+  const socketFolder = await newFolder();
+  if (process.getuid?.() === 0) await promisify(execFile)("chown", ["nobody", socketFolder]);
   const access = path.join(path.dirname(ca), "pg_hba.conf");
-  await writeFile(access, "host all all 127.0.0.1/32 trust\n", { mode: 0o644 });
-  const server = await startPostgres(0, ["-c", `hba_file=${access}`]);
+  await writeFile(access, "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n", { mode: 0o644 });
+  const server = await startPostgres(0, ["-c", `hba_file=${access}`, "-k", socketFolder]);
   onTestFinished(() => server.stop());
   await fill(server.superuserUrl);
 
@@ -67,7 +72,7 @@ export async function startRds(fill = createTemplate) {
     const problem = isIam ? problemOf(token, `${host}:${port}`, username) : undefined;
     if (isIam) logins.push({ token, problem });
     if (problem) return client.end(fatal(`PAM authentication failed for user "${username}"`));
-    const upstream = net.connect({ port: server.port, host: "127.0.0.1" });
+    const upstream = net.connect(path.join(socketFolder, `.s.PGSQL.${server.port}`));
     upstream.on("error", () => client.destroy());
     upstream.write(startup);
     client.pipe(upstream).pipe(client);

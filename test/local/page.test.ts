@@ -25,9 +25,9 @@ beforeEach(async () => {
   url = server.url;
 });
 
-/** Asks for a path as it is. */
-async function ask(path: string, method = "GET") {
-  const request = http.request({ method, port: new URL(url).port, path }).end();
+/** Asks for a path as it is, by default as the page itself does. */
+async function ask(path: string, method = "GET", headers: http.OutgoingHttpHeaders = { origin: new URL(url).origin }) {
+  const request = http.request({ method, host: "127.0.0.1", port: new URL(url).port, path, headers }).end();
   const [response] = (await once(request, "response")) as [http.IncomingMessage];
   let body = "";
   for await (const chunk of response) body += chunk;
@@ -41,6 +41,24 @@ it("answers a GET with the page, lets a button be pressed, and leaves any other 
   for (const name of ["", "constructor", "twice/"]) expect((await ask(`/press/${name}`, "POST")).status).toBe(404);
   for (const method of ["POST", "DELETE"]) expect((await ask("/", method)).status).toBe(200);
   expect(happened).toEqual(["rename", "POST", "DELETE"]);
+});
+
+it("answers no other name than this machine's, and a press of no other page: a browser here sends both", async () => {
+  const { origin, host, port } = new URL(url);
+  const rebound = { host: `evil.example:${port}`, origin: `http://evil.example:${port}` };
+  for (const path of ["/", "/stack.json"]) expect(await ask(path, "GET", rebound)).toMatchObject({ status: 403 });
+  const pages = [
+    rebound,
+    { origin: "http://evil.example" },
+    { origin: "null" },
+    { origin: "http://127.0.0.1:9090" },
+    {},
+  ];
+  for (const headers of pages) expect((await ask("/press/rename", "POST", headers)).status).toBe(403);
+  expect(happened).toEqual([]);
+  expect((await ask("/press/rename", "POST", { host, origin })).status).toBe(200);
+  const named = { host: `localhost:${port}`, origin: `http://localhost:${port}` };
+  expect((await ask("/press/rename", "POST", named)).status).toBe(200);
 });
 
 it("keeps the last lines of the log alone", () => {

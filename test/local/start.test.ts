@@ -4,7 +4,7 @@ import { chmod, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { checks } from "../../lib/counts/checks.ts";
 import type { Alerts } from "../../local/alerts.ts";
 import { findOnPath } from "../../local/find-on-path.ts";
@@ -58,7 +58,10 @@ describe("a demo, in a shell that has settings of another stage", () => {
     return (await answer.json()) as Stack & Shown;
   };
   const counts = async () => (await stack()).tick?.counts ?? {};
-  const press = async (name: string) => (await fetch(new URL(`press/${name}`, page), { method: "POST" })).text();
+  const press = async (name: string) => {
+    const headers = { origin: new URL(page).origin };
+    return (await fetch(new URL(`press/${name}`, page), { method: "POST", headers })).text();
+  };
 
   /** The page as a browser shows it, in HTML. */
   const browse = async () => {
@@ -78,7 +81,28 @@ describe("a demo, in a shell that has settings of another stage", () => {
     const [receiverUrl, databaseUrl = ""] = stdout.trim().split(" ");
     expect(receiverUrl).toBe(page);
     expect(URL.parse(databaseUrl)?.port).toBe(URL.parse(await demo.address("Postgres"))?.port);
-    expect(databaseUrl).toMatch(/^postgres:[/][/]postgres:postgres@127[.]0[.]0[.]1:\d+[/]postgres[?]sslmode=disable$/);
+    expect(databaseUrl).toMatch(
+      /^postgres:[/][/]demo_reconciler:local@127[.]0[.]0[.]1:\d+[/]postgres[?]sslmode=disable$/,
+    );
+    const sql = postgres(databaseUrl, { max: 1 });
+    onTestFinished(() => sql.end());
+    await sql`update orders set status = status, updated_at = now() where id = 1`;
+    await sql`insert into ledger_outbox.deliveries (id, body) values ('mine', '[]')`;
+    await sql`update ledger_outbox.deliveries set sent_at = now() where id = 'mine'`;
+    await sql`delete from ledger_outbox.deliveries where id = 'mine'`;
+  });
+
+  it("lets nobody run a program by a login that is known: the superuser's password is random", async () => {
+    const { host } = new URL(await demo.address("Postgres"));
+    const run = async (login: string) => {
+      const sql = postgres(`postgres://${login}@${host}/postgres`, { max: 1 });
+      return await sql`copy (select 1) to program 'true'`.finally(() => sql.end());
+    };
+    await expect(run("postgres:postgres")).rejects.toThrow("password authentication failed");
+    for (const login of ["veza_ledger", "veza_ledger_oncall", "demo_reconciler"]) {
+      await expect(run(`${login}:local`), login).rejects.toThrow("permission denied");
+    }
+    expect(demo.output()).not.toContain("//postgres:");
   });
 
   it("shows counts and money of the demo ledger, and what is about to fire", async () => {

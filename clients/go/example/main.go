@@ -28,7 +28,7 @@ type Order struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	const demoURL = "postgres://postgres:postgres@127.0.0.1:5433/postgres?sslmode=disable"
+	const demoURL = "postgres://demo_reconciler:local@127.0.0.1:5433/postgres?sslmode=disable"
 	// Not DATABASE_URL, which may be of a real database in this shell: its orders would be marked as paid.
 	databaseURL := cmp.Or(os.Getenv("DEMO_DATABASE_URL"), demoURL)
 	receiverURL := cmp.Or(os.Getenv("RECEIVER_URL"), "http://127.0.0.1:8080/")

@@ -37,9 +37,9 @@ var (
 )
 
 const howToRun = `These tests need a PostgreSQL in which they may make a database of their own:
-	DATABASE_URL='postgres://postgres:postgres@127.0.0.1:5433/postgres?sslmode=disable' go test -race ./...
-is that of npm start. DRIVER=postgres tries lib/pq instead of pgx. What tries the real receiver needs RECEIVER_URL and
-WEBHOOK_SECRET too. npm test runs everything.`
+	DATABASE_URL='postgres://USER:PASSWORD@127.0.0.1/postgres?sslmode=disable' go test -race ./...
+DRIVER=postgres tries lib/pq instead of pgx. What tries the real receiver needs RECEIVER_URL and WEBHOOK_SECRET too.
+npm test runs everything.`
 
 func TestMain(m *testing.M) {
 	flag.Parse()
