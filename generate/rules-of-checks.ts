@@ -48,7 +48,7 @@ export async function rulesFile(text: string): Promise<string> {
     .map((check) => alertRules(check, template));
   const pages = checks.filter(isPage).map(({ id }) => id);
   const words = { PAGES: pages.join("|"), PERIOD: String(60 * sweepMinutes) };
-  return ["age", "failing checks", "dead reconciler"].reduce(
+  return ["failing checks", "dead reconciler"].reduce(
     (all, part) => between(all, part, filledIn(partOf(template, part), words)),
     between(text, "alerts of checks", ofChecks.join("\n")),
   );

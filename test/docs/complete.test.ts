@@ -152,7 +152,7 @@ it("the documents have the phases of the reconciler, and what each of its metric
 
 it("npm run generate writes the checks that page, and twice the interval of sweeps, into its marks and nowhere else", async () => {
   const wrong = rulesText.replaceAll(/\b(check[=!]~)"[^"]*"/g, '$1"wrong"').replaceAll(/> 2 \* \d+$/gm, "> 2 * 1");
-  expect(wrong.split('"wrong"').length).toBeGreaterThan(4);
+  expect(wrong.split('"wrong"')).toHaveLength(4);
   expect(wrong.split("> 2 * 1\n")).toHaveLength(3);
   expect(await rulesFile(wrong)).toBe(rulesText);
   const byHand = `${rulesText}      - { alert: ByHand, expr: 'veza_ledger_overdue_rows{check=~"stuck_refunds|other"} > 2 * 7' }\n`;

@@ -20,9 +20,9 @@ export const agePanels = (): AnyPanel[] => [
   stat({
     title: "Age of the oldest row not accepted",
     description: `For each check, how long ago its oldest row was written or, for transfers, last changed. Rows that
-      somebody has accepted are left out. **none**: no such row. **no time**: no such row has a time. Where the check's
-      alert is a ticket, a row that is a day old wakes somebody. While the check fails or the sampler is silent, this is
-      the age of the oldest row that was counted last, accepted or not. **unknown**: no count within a day.`,
+      somebody has accepted are left out. **none**: no such row. **no time**: no such row has a time. A stuck
+      refund that is a day old wakes somebody. While the check fails or the sampler is silent, this is the age of the
+      oldest row that was counted last, accepted or not. **unknown**: no count within a day.`,
     unit: "s",
     size: [8, 10],
     links: runbook("VezaLedgerRowsTooOld", ...ranked.map(alertOf)),

@@ -48,7 +48,7 @@ function checkPanel(check: Check, index: number): Stat {
       rows.`,
     unit: "none",
     size: [tileWidth(index), 7],
-    links: runbook(alertOf(check), ...(isPage(check) ? [] : ["VezaLedgerRowsTooOld"])),
+    links: runbook(alertOf(check), ...(check.id === "stuck_refunds" ? ["VezaLedgerRowsTooOld"] : [])),
     targets: [
       instant(
         `${orUnknown(freshCount(check), `${check.metric}{${ofStage}}`)} unless on (stage) (${calmCount(check)})`,
