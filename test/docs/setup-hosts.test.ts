@@ -16,7 +16,7 @@ describe("./setup", needsDebian, () => {
     const second = await debianHost();
     await second.name(await rightNames(database));
     for (const answer of ["", "no\n"]) {
-      const refused = await second.run("./setup", `postgres\n${answer}`);
+      const refused = await second.run("./setup", `admin\n${answer}`);
       expect([refused.exitCode, refused.output], refused.output).toEqual([
         1,
         expect.stringContaining("run ./setup move there, and ./setup FILE here"),

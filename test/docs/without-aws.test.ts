@@ -37,7 +37,7 @@ describe("./setup", needsDebian, () => {
     );
     const shown = `${await host.text("run/fake/args")}${first.output}${second.output}`;
     expect(shown.length).toBeGreaterThan(4000);
-    for (const text of [password, secret, "t0ken", ":postgres@"]) expect(shown).not.toContain(text);
+    for (const text of [password, secret, "t0ken", ":admin@"]) expect(shown).not.toContain(text);
   });
 
   it("runs each line that its pages show, as it is shown, and the last takes all of it away", async () => {
@@ -57,7 +57,7 @@ describe("./setup", needsDebian, () => {
       "./setup look": "veza_app\n",
       "./setup": "admin\n",
       "./setup drill": "\n",
-      "./setup remove": "yes\nyes\npostgres\nyes\n",
+      "./setup remove": "yes\nyes\nadmin\nyes\n",
     };
     let folder = "/root";
     for (const line of shown) {
