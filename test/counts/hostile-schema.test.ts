@@ -13,60 +13,11 @@ import { askOn } from "../../lib/postgres/question.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest, locks, onCall, openConnection } from "../helpers/database.ts";
 import { doctorSettings } from "../helpers/doctor.ts";
+import { hostile } from "../helpers/hostile.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows, providerIds } from "../helpers/models.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { countsIn, sampleOf } from "../helpers/sample.ts";
-
-/** What columns of a ledger may be of. The last five are types of the ledger's own. */
-const columnTypes =
-  "text varchar timestamptz timestamp date bigint name state text_of_ours short moment wall_clock".split(" ");
-const otherTypes = 'text[] name[] oid interval numeric integer boolean jsonb "char" float8'.split(" ");
-const operators = "= <> < > <= >= + - ~ || /".split(" ");
-const list = (texts: readonly string[]) => texts.map((text) => `'${text}'`).join(", ");
-
-/**
- * SQL: each operator, for each type of a column and any other; and each function and aggregate that these statements
- * call, for each type of a column in the place of each argument. All of them raise an error when they run.
- */
-const hostile = (statements: string) => `
-  create type state as enum ('failed', ${list([...new Set(checks.map(({ status }) => status))])});
-  create domain text_of_ours as text; create domain short as varchar(64);
-  create domain moment as timestamptz; create domain wall_clock as timestamp;
-  do $do$
-  declare
-    body constant text := 'language plpgsql as $$ begin raise exception ''ran as %'', current_user; end $$';
-    columns constant text[] := array[${list(columnTypes)}];
-    types constant text[] := columns || array[${list(otherTypes)}];
-    called constant text[] := array[${list([...new Set(statements.match(/\b[a-z_]+(?=\()/g))])}];
-    one record;
-  begin
-    for one in select distinct pair.*, operator from unnest(columns) as given, unnest(types) as other,
-        lateral (values (given, other), (other, given)) as pair (a, b), unnest(array[${list(operators)}]) as operator
-    loop
-      execute format('create function %I(%s, %s) returns boolean %s', one.operator, one.a, one.b, body);
-      execute format('create operator %s (leftarg = %s, rightarg = %s, function = %4$I)', one.operator, one.a, one.b,
-        one.operator);
-    end loop;
-    for one in select distinct proname, prokind = 'a' as is_aggregate, (
-          select string_agg(case when n = place then fits else type::regtype::text end, ', ' order by n)
-          from unnest(proargtypes) with ordinality as its (type, n)
-        ) as arguments
-      from pg_proc, generate_series(1, pronargs) as place, unnest(columns::regtype[]::text[]) as fits
-      where pronamespace = 'pg_catalog'::regnamespace and proname = any (called) and pronargs <= 2
-        and prokind in ('f', 'a') and not exists (
-          select from unnest(proargtypes) with ordinality as its (type, n) join pg_type on pg_type.oid = type
-          where n <> place and typtype = 'p')
-    loop
-      if one.is_aggregate then
-        execute format('create function %I(text, %s) returns text %s', format('add_to_%s', one.proname), one.arguments, body);
-        execute format('create aggregate %I(%s) (sfunc = %I, stype = text, initcond = '''')', one.proname,
-          one.arguments, format('add_to_%s', one.proname));
-      else
-        execute format('create function %I(%s) returns text %s', one.proname, one.arguments, body);
-      end if;
-    end loop;
-  end $do$`;
 
 /** What people on call paste into psql, by the pages. */
 const pasted = await Promise.all(

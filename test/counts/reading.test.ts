@@ -43,14 +43,15 @@ async function makeView(column = "created_at", from = column) {
   const page = await readFile("docs/what-counts.md", "utf8");
   const instead = from === column ? column : `${from} as ${column}`;
   expect(page).toContain(`\`${instead}\``);
-  const sql = /create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
-  await run(sql.replace(column, instead));
+  const sql = /begin;[^`]*create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
+  const session = await database.admin.reserve();
+  await session.unsafe(sql.replace(column, instead)).finally(() => session.release());
   schema = "veza_ledger_views";
 }
 const change = (type: string, using: string) =>
   `alter table orders alter created_at drop default, alter created_at type ${type} using ${using}`;
 const rename = "update orders set status = 'awaiting_payment' where status = 'pending'";
-const renamed = "case status::text when 'awaiting_payment' then 'pending' else status::text end";
+const renamed = "case when status::text = 'awaiting_payment' then 'pending' else status::text end";
 const noTime = "alter table orders alter created_at drop not null; update orders set created_at = null";
 const asNumber = "alter table orders alter hyperswitch_payment_id type bigint using 1";
 const hide = "alter table orders enable row level security; alter table orders force row level security";

@@ -5,7 +5,7 @@ import { maxEvents } from "../../lib/limits.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { blocksOf } from "../helpers/pages.ts";
 
-const [enqueue = "", enqueueAs = "", claim = "", sent = "", parked = "", failed = "", parkOld = "", purge = ""] =
+const [enqueue = "", enqueueAs = "", , claim = "", sent = "", parked = "", failed = "", parkOld = "", purge = ""] =
   await blocksOf("docs/other-languages.md", "sql");
 
 it("docs/other-languages.md claims each row once, those that failed last, and writes down what became of it", async () => {

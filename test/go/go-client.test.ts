@@ -243,7 +243,8 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
   });
 });
 
-const onCallStatements = () => blocksOf("clients/go/on-call.md", "sql");
+/** Without what begins their transaction. */
+const onCallStatements = async () => (await blocksOf("clients/go/on-call.md", "sql")).slice(1);
 
 async function kill({ child, exited }: Program): Promise<void> {
   child.kill("SIGKILL");

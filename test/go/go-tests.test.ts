@@ -23,7 +23,7 @@ describe("the Go client's tests that need a PostgreSQL", { timeout, ...withoutMo
     const environment = { RECEIVER_URL: url, WEBHOOK_SECRET };
     const DATABASE_URL = `${inject("adminUrl")}?sslmode=disable`;
     // Gorm has its own way to each driver; operators and bodies are the same with both.
-    const without = "-test.skip=^(TestGorm|TestTheREADME|TestTheReceiver|TestNoOperator)";
+    const without = "-test.skip=^(TestGorm|TestTheREADME|TestTheReceiver|TestNoFunction)";
     const [withPgx, withPq] = await Promise.all([
       runTests([], { ...environment, DATABASE_URL, DRIVER: "pgx" }),
       runTests([without], { ...environment, DATABASE_URL, DRIVER: "postgres" }),

@@ -117,6 +117,8 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 	if tx == nil {
 		return false, fmt.Errorf("%w: delivery %s: the transaction is nil", ErrInvalid, id)
 	}
+	// In your transaction, under its search_path: so nothing is looked for by a bare name.
+	//
 	// Not "do update", which would lock an existing row for as long as the repair takes.
 	if err := each(ctx, tx, func(*sql.Rows) error { isNew = true; return nil }, `
 		insert into ledger_outbox.deliveries (id, body) values ($1, $2)
@@ -128,7 +130,7 @@ func insert(ctx context.Context, tx Tx, id, body string) (isNew bool, err error)
 	}
 	var found string
 	if err := each(ctx, tx, func(rows *sql.Rows) error { return rows.Scan(&found) }, `
-		select body from ledger_outbox.deliveries where id = $1`, id); err != nil {
+		select body from ledger_outbox.deliveries where id operator(pg_catalog.=) $1`, id); err != nil {
 		return false, notEnqueued(tx, id, err)
 	}
 	if addedBy(found) != addedBy(body) {

@@ -269,13 +269,17 @@ func (o *Outbox) ask(ctx context.Context, scan func(*sql.Rows) error, statement 
 	}
 }
 
-// transact names the isolation level that SKIP LOCKED needs, because a role may have another default.
+// transact names the isolation level that SKIP LOCKED needs, because a role may have another default. It looks for no
+// function and no operator that others have made in a schema of the application.
 func (o *Outbox) transact(ctx context.Context, scan func(*sql.Rows) error, statement string, args []any) error {
 	tx, err := o.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() // After a commit it does nothing.
+	if _, err := tx.ExecContext(ctx, "set local search_path = pg_catalog, pg_temp"); err != nil {
+		return err
+	}
 	if err := each(ctx, tx, scan, statement, args...); err != nil {
 		return err
 	}

@@ -597,11 +597,15 @@ func TestDrainEndsWithItsContextWhenPostgresFallsSilent(t *testing.T) {
 	}
 }
 
-// Before PostgreSQL 15, every login may create in public. Its operators would run with the rights of the application.
-func TestNoOperatorThatOthersHaveMadeIsRun(t *testing.T) {
+// Before PostgreSQL 15, every login may create in public. What it has made there would run with the rights of the
+// application, most of all where the application looks there first.
+func TestNoFunctionAndNoOperatorThatOthersHaveMadeIsRun(t *testing.T) {
 	db := open(t)
+	insert(t, db, "old", "[]")
+	run(t, db, "update ledger_outbox.deliveries set sent_at = now() - interval '2 years'")
 	types := "array['integer', 'bigint', 'float8', 'numeric', 'text', 'name', 'timestamptz', 'interval']"
 	run(t, db, `create function public.ran() returns boolean language plpgsql as $$ begin raise exception 'ran'; end $$;
+		create function public.now() returns timestamptz language sql as $$ select '-infinity'::timestamptz where public.ran() $$;
 		do $do$ declare one record; begin
 			for one in select a, b, operator from unnest(`+types+`) a, unnest(`+types+`) b,
 				unnest(array['=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '^', '~', '||']) operator
@@ -618,7 +622,10 @@ func TestNoOperatorThatOthersHaveMadeIsRun(t *testing.T) {
 			execute format('drop function %s cascade', made);
 		end loop;
 	end $$`)
-	err := ledgermetrics.InTx(ctx, db, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
+	publicFirst, err := sql.Open(driver, databaseURL+"&search_path=public,pg_catalog")
+	must(t, err)
+	defer publicFirst.Close()
+	err = ledgermetrics.InTx(ctx, publicFirst, nil, func(ctx context.Context, tx *sql.Tx) ([]ledgermetrics.Event, error) {
 		for _, id := range []string{"sent", "sent", "parked", "failed"} {
 			if _, err := ledgermetrics.EnqueueAs(ctx, tx, id, ledgermetrics.OrphanRefund()); err != nil {
 				return nil, err
@@ -627,7 +634,7 @@ func TestNoOperatorThatOthersHaveMadeIsRun(t *testing.T) {
 		return nil, nil
 	})
 	must(t, err)
-	outbox := outboxOf(t, db, func(w http.ResponseWriter, r *http.Request) {
+	outbox := outboxOf(t, publicFirst, func(w http.ResponseWriter, r *http.Request) {
 		switch idOf(r) {
 		case "parked":
 			answer(w, 400, `{"error":"no","stage":null}`)
