@@ -13,14 +13,15 @@ import type { Level } from "../lib/log.ts";
 import { isLocalHost } from "../lib/settings/settings.ts";
 import { readAlerts } from "./alerts.ts";
 import type { Buttons } from "./buttons.ts";
-import type { Rows } from "./rows.ts";
+import type { CountedRow, Rows } from "./rows.ts";
 import { type Place, withTimes } from "./rule-times.ts";
 
-/** What the page shows. It is served as /stack.json, with the alerts and the evidence of that moment. */
+/** What the page shows. It is served as /stack.json, with the alerts of that moment. */
 export interface Stack {
   everySeconds: number;
   pushgateway: string;
-  tick?: { atMs: number; seconds: number; counts: Record<string, number>; reasons: Record<string, unknown> };
+  /** The latest that has been read as a whole. */
+  tick?: Tick;
   /** Why checks have failed in the tick that is under way, by check. */
   reasons: Record<string, unknown>;
   /** The latest lines of the log, newest first. */
@@ -31,6 +32,17 @@ export interface Stack {
   readRows?: () => Promise<Rows>;
   /** Where the page leads to: names and URLs. */
   links: Record<string, string>;
+}
+
+/** The counts of a tick, with the evidence and the rows of that tick, and of no other. */
+interface Tick {
+  atMs: number;
+  seconds: number;
+  counts: Record<string, number>;
+  reasons: Record<string, unknown>;
+  evidence: Evidence;
+  /** The first rows of each check. There are none of a check whose rows were not so many as its count any more. */
+  rows: Record<string, CountedRow[]>;
 }
 
 type Fields = Record<string, unknown>;
@@ -52,17 +64,25 @@ export async function localRules(pageUrl: string): Promise<string> {
   return withTimes(linked, (seconds, place) => (isHurried(place, seconds) ? 10 : seconds));
 }
 
-/** Takes note of a line of the log, now. */
+/** Takes note of a line of the log, now. After a tick, what else the page shows of it is read. */
 export function note(stack: Stack, level: Level, message: string, fields: Fields): void {
   const atMs = Date.now();
   if (message === "check failed") stack.reasons[String(fields.check)] = fields.reason;
   if (message === "tick") {
     const { duration_seconds: seconds, ...counts } = fields as Record<string, number>;
-    stack.tick = { atMs, seconds: seconds ?? 0, counts, reasons: stack.reasons };
+    void readTick(stack, { atMs, seconds: seconds ?? 0, counts, reasons: stack.reasons });
     stack.reasons = {};
   }
   stack.log.unshift({ atMs, level, message, fields });
   stack.log.splice(maxLines);
+}
+
+/** Never rejects. */
+async function readTick(stack: Stack, known: Omit<Tick, "evidence" | "rows">): Promise<void> {
+  const [evidence, read] = await Promise.all([readEvidence(stack.pushgateway), stack.readRows?.() ?? ({} as Rows)]);
+  const rows: Tick["rows"] = {};
+  for (const [id, { first, total }] of Object.entries(read)) if (total === known.counts[id]) rows[id] = first;
+  if (!stack.tick || stack.tick.atMs <= known.atMs) stack.tick = { ...known, evidence, rows };
 }
 
 interface Evidence {
@@ -97,16 +117,12 @@ async function readEvidence(pushgateway: string): Promise<Evidence> {
 }
 
 async function describe(stack: Stack) {
-  const [evidence, alerts, rows] = await Promise.all([
-    readEvidence(stack.pushgateway),
-    readAlerts(stack.prometheus),
-    stack.readRows?.() ?? {},
-  ]);
+  const alerts = await readAlerts(stack.prometheus);
   const shown = ranked.map(({ id, help, overdueAfter = "0 minutes" }) => {
     const overdueAfterSeconds = 60 * Number.parseInt(overdueAfter, 10);
     return { id, meaning: help, runbook: `/docs/runbook/${alertOf({ id })}.md`, overdueAfterSeconds };
   });
-  return JSON.stringify({ ...stack, checks: shown, evidence, alerts, rows });
+  return JSON.stringify({ ...stack, checks: shown, alerts });
 }
 
 /**

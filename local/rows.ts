@@ -12,8 +12,8 @@ export interface CountedRow {
   isAccepted: boolean;
 }
 
-/** The first rows of each check's list, by its id. A check whose list cannot be read has none here. */
-export type Rows = Record<string, CountedRow[]>;
+/** By a check's id, its first rows, and how many there are. A check whose rows cannot be read is not here. */
+export type Rows = Record<string, { first: CountedRow[]; total: number }>;
 
 const shownRows = 4;
 
@@ -22,14 +22,17 @@ export function readRowsBy(oncallUrl: string): () => Promise<Rows> {
   const target = parseDatabaseUrl(oncallUrl);
   const connections = keepConnections("veza-demo-rows")(async () => target);
   const question = (id: string) => `
-    select id, extract(epoch from since)::float8 as "sinceSeconds", fires, accepted_until is not null as "isAccepted"
+    select id, extract(epoch from since)::float8 as "sinceSeconds", fires, accepted_until is not null as "isAccepted",
+      count(*) over ()::int as total
     from ledger_metrics.${id}() limit ${shownRows}`;
   const read = async (id: string): Promise<Rows> => {
     const ask = connections.use((database) =>
-      withDeadline(database, deadlineFor("Postgres", 2_000), (sql) => sql.unsafe<CountedRow[]>(question(id))),
+      withDeadline(database, deadlineFor("Postgres", 2_000), (sql) =>
+        sql.unsafe<(CountedRow & { total: number })[]>(question(id)),
+      ),
     );
     return ask.then(
-      (rows) => ({ [id]: [...rows] }),
+      (rows) => ({ [id]: { first: rows.map(({ total, ...row }) => row), total: rows[0]?.total ?? 0 } }),
       () => ({}),
     );
   };

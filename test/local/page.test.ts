@@ -2,9 +2,11 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
-import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { serve } from "../../commands/function-url.ts";
 import { answerPage, localRules, note, type Stack } from "../../local/page.ts";
+import type { CountedRow } from "../../local/rows.ts";
+import { needsChromium, openPage } from "../helpers/browser.ts";
 
 let stack: Stack;
 let url: string;
@@ -61,9 +63,76 @@ it("answers no other name than this machine's, and a press of no other page: a b
   expect((await ask("/press/rename", "POST", named)).status).toBe(200);
 });
 
-it("keeps the last lines of the log alone", () => {
+it("keeps the last lines of the log alone", async () => {
   for (let index = 0; index < 40; index += 1) note(stack, "info", "tick", { stuck_orders: index });
-  expect([stack.log.length < 20, stack.tick?.counts.stuck_orders]).toEqual([true, 39]);
+  expect(stack.log.length).toBeLessThan(20);
+  await expect.poll(() => stack.tick?.counts.stuck_orders).toBe(39);
+});
+
+const orphan = (id: number) => ({ id: `${id}`, sinceSeconds: 1, fires: true, isAccepted: false });
+
+it("shows the rows of the tick below its counts: none that were read later, and none that are not as many", async () => {
+  let ids = [1, 2];
+  const reads = { other: 0 };
+  stack.readRows = async () => ({
+    orphan_refunds: { first: ids.map(orphan), total: ids.length },
+    stuck_orders: { first: [], total: reads.other++ },
+  });
+  note(stack, "info", "tick", { orphan_refunds: 2, stuck_orders: 3 });
+  await expect.poll(() => stack.tick?.counts.orphan_refunds).toBe(2);
+  ids = [1, 2, 3];
+  const { tick } = JSON.parse((await ask("/stack.json")).body);
+  expect(tick.rows).toEqual({ orphan_refunds: [orphan(1), orphan(2)] });
+});
+
+describe("in a browser", needsChromium, () => {
+  const evidence = { amounts: {}, newest: {}, overdue: {}, accepted: {} };
+  const show = (counts: Record<string, number>, rows: CountedRow[]) => {
+    stack.tick = { atMs: Date.now(), seconds: 0.1, counts, reasons: {}, evidence, rows: { orphan_refunds: rows } };
+  };
+  const counts = { stuck_orders: 0, stuck_refunds: 0, failed_transfers: 0, orphan_refunds: 2, pending_reversals: 0 };
+
+  it("keeps the focus, what is selected, and a pressed button over an update", async () => {
+    stack.log = [{ atMs: 1, level: "info", message: "first", fields: {} }];
+    show(counts, [orphan(1), orphan(2)]);
+    const { evaluate, mouse } = await openPage(url);
+    const text = (selector: string) => evaluate(`document.querySelector(${JSON.stringify(selector)})?.innerText`);
+    const count = () => text("[data-key=orphan_refunds] .count");
+    await expect.poll(count).toMatch(/^2/);
+    await evaluate(`document.querySelector("[data-key=orphan_refunds] a").focus()`);
+    await evaluate(`getSelection().selectAllChildren(document.querySelector("#log tr td:nth-child(2)"))`);
+    show({ ...counts, orphan_refunds: 1 }, [orphan(2)]);
+    note(stack, "info", "second", {});
+    await expect.poll(count).toMatch(/^1/);
+    expect(await evaluate("document.activeElement.innerText")).toBe("Orphan refunds");
+    expect(await evaluate("getSelection().toString()")).toBe("first");
+    expect(await text("#log")).toMatch(/second[\s\S]*first/);
+
+    const middle = (await evaluate(`(({ x, y, width, height }) => ({ x: x + width / 2, y: y + height / 2 }))(
+      document.querySelector("#rename").getBoundingClientRect())`)) as { x: number; y: number };
+    await mouse("mousePressed", middle);
+    show(
+      { ...counts, orphan_refunds: 9 },
+      Array.from({ length: 9 }, (_, index) => orphan(index)),
+    );
+    await evaluate(`new Promise((resolve) => { const real = fetch; let asked = 0;
+      fetch = (...all) => { if (++asked === 2) resolve(); return real(...all); }; })`);
+    await mouse("mouseReleased", middle);
+    await expect.poll(() => text("#outcome")).toBe("pressed 1");
+    expect(await evaluate("document.activeElement.id")).toBe("rename");
+    await expect.poll(count).toMatch(/^9/);
+  });
+
+  it('shows money as unknown where it is, and breaks no line in "overdue in 7 min"', async () => {
+    const soon = { ...orphan(123_456), sinceSeconds: Date.now() / 1000 - 300, fires: false };
+    show({ ...counts, stuck_orders: -1 }, [soon]);
+    const { evaluate } = await openPage(url, { width: 390 });
+    const text = (selector: string) => evaluate(`document.querySelector("[data-key=${selector}")?.innerText`);
+    await expect.poll(() => text("stuck_orders] .count")).toMatch(/^\?\s+money \?$/);
+    expect(await text("failed_transfers] .count")).toBe("0");
+    const lines = `document.querySelector("li .whole").getClientRects().length`;
+    expect([await text("orphan_refunds] .whole"), await evaluate(lines)]).toEqual(["overdue in 5 min", 1]);
+  });
 });
 
 it("has the files that the alerts link to, and no others", async () => {
