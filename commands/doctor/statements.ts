@@ -1,6 +1,6 @@
 // `--sql`: the statements of a tick, for people to paste.
 import type { Row } from "postgres";
-import { measureAcceptance } from "../../lib/counts/accepted.ts";
+import { measureOpenRows } from "../../lib/counts/accepted.ts";
 import { amounts } from "../../lib/counts/amounts.ts";
 import { blindness } from "../../lib/counts/blindness.ts";
 import { checks } from "../../lib/counts/checks.ts";
@@ -33,7 +33,7 @@ export async function statementsOfTick(): Promise<string> {
   await measure(note, [...blindness, amounts, outbox]);
   // A tick asks about accepted rows only where something is accepted: this answer says so of each check.
   const accepted = { checks: checks.map(({ id }) => id), until: 1 };
-  await measureAcceptance((question) => note(question, [accepted]));
+  await measureOpenRows((question) => note(question, [accepted]));
   asked.push(...checks.map((check) => oldestRowsOf(check, true)));
   return asked.map((question) => `${inSchema(question, ledger)};`).join("\n\n");
 }

@@ -1,7 +1,9 @@
+import type { Row } from "postgres";
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
-import { type Ask, read } from "../postgres/question.ts";
+import { codeOf } from "../postgres/database.ts";
+import { type Ask, logUnread } from "../postgres/question.ts";
 import { type Check, checks, oldestOf, overdueOf, rowsOf } from "./checks.ts";
-import { type Outcome, oldestAmong, type Waiting } from "./counting.ts";
+import { type Open, type OpenByCheck, type Outcome, oldestAmong, type Waiting } from "./counting.ts";
 
 // Rows that a check counts, and that are accepted until some time: by a person, by their ids, or since they were stuck
 // on the first day. The counts keep accepted rows, the alerts do not.
@@ -54,44 +56,55 @@ const acceptanceQuestion = (check: Check, isFirstDay: boolean): string => `
       and coalesce(id in (select id::text ${rowsOf(check)}), false)) as until
   ${rowsOf(check)} and not ${isAccepted(check, "select id from accepted")}`;
 
-/** Of a check with acceptances: what is known of the rows that nobody has accepted. */
-export interface Acceptance extends Waiting {
+/** Of a check with acceptances: what is known of its open rows. */
+export interface OpenRows extends Waiting {
   rows: number;
   /** The next end of the first day or of a long acceptance, in Unix seconds. Undefined where these hide no row. */
   untilSeconds: number | undefined;
 }
 
 /**
- * Asks about the checks with acceptances, and resolves to what is known of their rows that nobody has accepted,
- * by the checks' ids. Takes a second round trip, and only where something is accepted. Never rejects: where it cannot
- * be read, nothing is accepted.
+ * Asks about the checks with acceptances, and resolves to what is known of the open rows of each check. Takes a second
+ * round trip, and only where something is accepted. Never rejects. What Postgres cannot read because of its form, such
+ * as in a ledger without a column `id`, is not accepted.
  */
-export async function measureAcceptance(ask: Ask): Promise<Map<string, Acceptance>> {
-  const acceptance = new Map<string, Acceptance>();
-  const [accepted] = (await read(ask, "accepted", acceptances)) ?? [];
-  const askAbout = async (check: Check) => {
-    if (!accepted || (accepted.until === null && !accepted.checks.includes(check.id))) return;
-    const [row] = (await read(ask, check.id, acceptanceQuestion(check, accepted.until !== null))) ?? [];
-    if (!row) return;
+export async function measureOpenRows(ask: Ask): Promise<OpenByCheck<OpenRows>> {
+  const accepted = await rowOf(ask, "accepted", acceptances);
+  const openOf = async (check: Check): Promise<Open<OpenRows>> => {
+    if (typeof accepted === "string") return accepted;
+    if (accepted.until === null && !accepted.checks.includes(check.id)) return "all";
+    const row = await rowOf(ask, check.id, acceptanceQuestion(check, accepted.until !== null));
+    if (typeof row === "string") return row;
     const rows = Number(row.rows);
     const ends = [row.hasFirstDay ? accepted.until : null, row.until].filter((end) => end !== null).map(Number);
-    acceptance.set(check.id, {
+    return {
       rows,
       overdue: Number(row.overdue),
       oldestSeconds: oldestAmong(rows, row.oldest),
       untilSeconds: ends.length > 0 ? Math.min(...ends) : undefined,
-    });
+    };
   };
-  await Promise.all(checks.map(askAbout));
-  return acceptance;
+  const open = await Promise.all(checks.map(async (check) => [check.id, await openOf(check)]));
+  return Object.fromEntries(open);
+}
+
+/** The one row of an answer. Without an answer: "unknown", or "all" where there can be none (SQLSTATE class 42). */
+async function rowOf(ask: Ask, of: string, question: string): Promise<Row | "all" | "unknown"> {
+  try {
+    const [row] = await ask(question);
+    return row ?? "unknown";
+  } catch (error) {
+    logUnread(of, error);
+    return codeOf(error).startsWith("42") ? "all" : "unknown";
+  }
 }
 
 /** The series of the checks with acceptances: how many rows of each count are accepted, and the next end. */
-export function acceptedSeries(outcomes: Outcome[], acceptance: Map<string, Acceptance>): Series[] {
+export function acceptedSeries(outcomes: Outcome[], open: OpenByCheck<OpenRows>): Series[] {
   return outcomes.flatMap((outcome) => {
     const labels = { check: outcome.check.id };
-    const known = acceptance.get(outcome.check.id);
-    if (!known || "error" in outcome) return [];
+    const known = open[outcome.check.id];
+    if (typeof known === "string" || "error" in outcome) return [];
     const { rows, untilSeconds } = known;
     const accepted = Math.max(0, outcome.count - rows); // Both are of one tick, and not of one instant.
     const until = untilSeconds === undefined ? [] : [series(acceptedUntilMetric, labels, untilSeconds)];

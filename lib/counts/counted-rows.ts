@@ -19,7 +19,7 @@ order by ${check.time} limit 10`;
  */
 export async function logCountedRows(
   connections: Connections,
-  { outcomes, acceptance }: Pick<Sample, "outcomes" | "acceptance">,
+  { outcomes, open }: Pick<Sample, "outcomes" | "open">,
   deadline: AbortSignal,
 ) {
   const counted = outcomes.filter((outcome) => "count" in outcome && outcome.count > 0).map(({ check }) => check);
@@ -28,7 +28,7 @@ export async function logCountedRows(
     const ask = askOn(database, deadline);
     await Promise.all(
       counted.map(async (check) => {
-        const rows = await read(ask, check.id, oldestRowsOf(check, acceptance.has(check.id)));
+        const rows = await read(ask, check.id, oldestRowsOf(check, typeof open[check.id] === "object"));
         if (rows?.length) log("info", "rows counted", { check: check.id, ids: rows.map(({ id }) => id) });
       }),
     );

@@ -3,7 +3,7 @@ import { readTimeoutMs, sampleTimeoutMs } from "../limits.ts";
 import { codeOf } from "../postgres/database.ts";
 import type { Ask } from "../postgres/question.ts";
 import { refuseHiddenRows } from "../postgres/row-security.ts";
-import { type Check, checks, questionOf } from "./checks.ts";
+import { type Check, type CheckId, checks, questionOf } from "./checks.ts";
 
 export const overdueMetric = "veza_ledger_overdue_rows";
 export const openAgeMetric = "veza_ledger_oldest_open_age_seconds";
@@ -18,6 +18,19 @@ export interface Waiting {
   overdue: number;
   oldestSeconds: number | undefined;
 }
+
+/**
+ * Of the rows that a check counts, those that are open, since nobody has accepted them: "all" of them, or what is known
+ * of them. "unknown" where it was not read which rows are accepted.
+ */
+export type Open<Rows extends Waiting = Waiting> = "all" | "unknown" | Rows;
+
+/** The same of each check. */
+export type OpenByCheck<Rows extends Waiting = Waiting> = Record<CheckId, Open<Rows>>;
+
+/** The same answer for each check. */
+export const openEverywhere = <Answer extends "all" | "unknown">(answer: Answer) =>
+  Object.fromEntries(checks.map(({ id }) => [id, answer])) as Record<CheckId, Answer>;
 
 /** A measured count, and what is known of its rows. */
 type Count = Waiting & { count: number };
@@ -94,22 +107,27 @@ function ageOf(oldestSeconds: number | undefined, atSeconds: number): number {
 
 /**
  * The series of the checks, of a tick at `atSeconds`. Per check a count, -1 when unknown, and whether it succeeded.
- * Absent when unknown: the oldest row's timestamp, and for the alerts the overdue rows and an age. That age stands
- * still when the sampler dies: silence ages no row. `unaccepted` has the rows that nobody has accepted; by default,
- * all.
+ * Absent when unknown: the oldest row's timestamp, and for the alerts, of the open rows, how many are overdue and the
+ * oldest one's age. That age stands still when the sampler dies: silence ages no row.
  */
-export function seriesOf(outcomes: Outcome[], atSeconds: number, unaccepted = new Map<string, Waiting>()): Series[] {
+export function seriesOf(outcomes: Outcome[], atSeconds: number, open: OpenByCheck): Series[] {
   return outcomes.flatMap((outcome) => {
     const { id, metric } = outcome.check;
     const labels = { check: id };
     if ("error" in outcome) return [series(metric, {}, -1), series(checkSuccessMetric, labels, 0)];
     const { count, oldestSeconds } = outcome;
-    const waiting = unaccepted.get(id) ?? outcome;
+    const rows = open[id] === "all" ? outcome : open[id];
+    const ofAlerts =
+      rows === "unknown"
+        ? []
+        : [
+            series(overdueMetric, labels, rows.overdue),
+            series(openAgeMetric, labels, ageOf(rows.oldestSeconds, atSeconds)),
+          ];
     return [
       series(metric, {}, count),
       series(checkSuccessMetric, labels, 1),
-      series(overdueMetric, labels, waiting.overdue),
-      series(openAgeMetric, labels, ageOf(waiting.oldestSeconds, atSeconds)),
+      ...ofAlerts,
       ...(oldestSeconds === undefined ? [] : [series(oldestItemMetric, labels, oldestSeconds)]),
     ];
   });
@@ -118,7 +136,11 @@ export function seriesOf(outcomes: Outcome[], atSeconds: number, unaccepted = ne
 export const checkFamilies: Family[] = [
   ...checks.map((check) => family("gauge", check.metric, helpOf(check))),
   family("gauge", overdueMetric, "Rows that wait too long and that nobody has accepted; absent if unknown."),
-  family("gauge", openAgeMetric, "Age at the tick of the oldest row that nobody has accepted; 0 for none."),
+  family(
+    "gauge",
+    openAgeMetric,
+    "Age at the tick of the oldest row that nobody has accepted; 0 for none, absent if unknown.",
+  ),
   family("gauge", oldestItemMetric, "Unix time of the oldest row it counted; 0 for none, absent if unknown."),
   family("gauge", checkSuccessMetric, "1 when the check has a count, 0 when the count failed and is -1."),
 ];

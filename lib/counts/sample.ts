@@ -6,11 +6,19 @@ import { type Database, isConnectionLost } from "../postgres/database.ts";
 import { askOn, measure } from "../postgres/question.ts";
 import { askSession } from "../postgres/session-facts.ts";
 import type { DatabaseTarget } from "../settings/settings.ts";
-import { type Acceptance, acceptedFamilies, acceptedSeries, measureAcceptance } from "./accepted.ts";
+import { acceptedFamilies, acceptedSeries, measureOpenRows, type OpenRows } from "./accepted.ts";
 import { amountFamily, amounts } from "./amounts.ts";
 import { believed, blindness, blindnessFamilies, evidenceSuccessSeries } from "./blindness.ts";
 import { type Check, checks } from "./checks.ts";
-import { checkFamilies, countTimeoutMs, type Outcome, runChecks, seriesOf } from "./counting.ts";
+import {
+  checkFamilies,
+  countTimeoutMs,
+  type OpenByCheck,
+  type Outcome,
+  openEverywhere,
+  runChecks,
+  seriesOf,
+} from "./counting.ts";
 import { outbox, outboxFamilies } from "./outbox.ts";
 
 /** What a tick measured. */
@@ -19,10 +27,9 @@ export interface Sample {
   outcomes: Outcome[];
   /** The series that tell whether a check is blind. Also those of the amounts and the outbox, where these are there. */
   evidence: Series[];
-  /** Which evidence could not be read: the `of` of each question that got no answer. */
+  /** Which evidence could not be read: the `of` of each question that got no answer. Also of whose open rows. */
   unread: string[];
-  /** What is known of the rows that nobody has accepted, by the check's id. Only of checks that have acceptances. */
-  acceptance: Map<string, Acceptance>;
+  open: OpenByCheck<OpenRows>;
 }
 
 /**
@@ -49,24 +56,25 @@ async function sampleOn(database: Database, deadline: AbortSignal, which: readon
   if (apartSeconds > maxClockDifferenceSeconds) {
     const error = new Error(`the clocks of Postgres and the sampler are ${Math.round(apartSeconds)} s apart`);
     const timeless = which.filter(({ stuckAfter }) => !stuckAfter);
-    const [counted, acceptance] = await Promise.all([
+    const [counted, open] = await Promise.all([
       runChecks(ask, timeless),
-      hasAccepted ? measureAcceptance(ask) : noEvidence.acceptance, // Otherwise what was accepted would fire.
+      hasAccepted ? measureOpenRows(ask) : openEverywhere("all"),
     ]);
-    return { ...noEvidence, outcomes: replaceIn(allFailed(which, error), counted), acceptance };
+    return { ...noEvidence, outcomes: replaceIn(allFailed(which, error), counted), open };
   }
-  const [outcomes, { evidence, unread }, acceptance] = await Promise.all([
+  const [outcomes, { evidence, unread }, open] = await Promise.all([
     runChecks(ask, which), // First, since Postgres answers in this order.
     measure(ask, [...blindness, ...(hasAmounts ? [amounts] : []), ...(hasOutbox ? [outbox] : [])]),
-    hasAccepted ? measureAcceptance(ask) : noEvidence.acceptance,
+    hasAccepted ? measureOpenRows(ask) : openEverywhere("all"),
   ]);
-  return { outcomes, evidence, unread, acceptance };
+  const unreadOpen = checks.map(({ id }) => id).filter((id) => open[id] === "unknown");
+  return { outcomes, evidence, unread: [...unread, ...unreadOpen], open };
 }
 
 const noEvidence: Omit<Sample, "outcomes"> = {
   evidence: [],
   unread: blindness.map(({ of }) => of),
-  acceptance: new Map(),
+  open: openEverywhere("unknown"),
 };
 
 const allFailed = (which: readonly Check[], error: unknown) => which.map((check) => ({ check, error }));
@@ -110,10 +118,10 @@ export function infoOf({ host, port, database }: DatabaseTarget): Series["labels
 /** The sample in Prometheus' text format. */
 export function exposeSample(sample: Sample, tick: Tick): Promise<string> {
   const { database, sampledAtSeconds, durationSeconds, other } = tick;
-  const { outcomes, evidence, unread, acceptance } = sample;
+  const { outcomes, evidence, unread, open } = sample;
   return expose(sampleFamilies, [
-    ...seriesOf(outcomes, sampledAtSeconds, acceptance),
-    ...acceptedSeries(outcomes, acceptance),
+    ...seriesOf(outcomes, sampledAtSeconds, open),
+    ...acceptedSeries(outcomes, open),
     ...believed(evidence, outcomes),
     ...evidenceSuccessSeries(outcomes, unread),
     series(infoMetric, infoOf(database), 1),

@@ -49,9 +49,14 @@ export async function read(ask: Ask, of: string, question: string): Promise<Row[
   try {
     return await ask(question);
   } catch (error) {
-    if (!isConnectionLost(error)) log("warn", "evidence not read", { of, ...errorFields(error) });
+    logUnread(of, error);
     return undefined;
   }
+}
+
+/** Warns that evidence was not read. The counts say that a connection was lost. */
+export function logUnread(of: string, error: unknown): void {
+  if (!isConnectionLost(error)) log("warn", "evidence not read", { of, ...errorFields(error) });
 }
 
 /** Asks for evidence, pipelined. Never rejects: what cannot be measured is absent, and what it is about is `unread`. */

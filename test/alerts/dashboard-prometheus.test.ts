@@ -6,6 +6,7 @@ import { acceptedMetric, acceptedUntilMetric } from "../../lib/counts/accepted.t
 import { amountMetric } from "../../lib/counts/amounts.ts";
 import { blindnessMetric } from "../../lib/counts/blindness.ts";
 import { checks } from "../../lib/counts/checks.ts";
+import { openEverywhere } from "../../lib/counts/counting.ts";
 import { outboxMetric } from "../../lib/counts/outbox.ts";
 import { exposeSample, otherSamplerMetric } from "../../lib/counts/sample.ts";
 import { series } from "../../lib/gateway/exposition.ts";
@@ -59,7 +60,7 @@ async function push(
   const database = parseDatabaseUrl("postgres://sampler@localhost/ledger");
   const otherSampler = series(otherSamplerMetric, { region: "", database: "other" }, tick - 60);
   const sampler = await exposeSample(
-    { outcomes, evidence, unread: [], acceptance: new Map() },
+    { outcomes, evidence, unread: [], open: openEverywhere("all") },
     { sampledAtSeconds: tick, durationSeconds: 0.02, database, other: otherSampler },
   );
   const reconciler = await exposeTotals([series(reconcilerMetric.lastRun, {}, tick)]);

@@ -59,8 +59,8 @@ async function startStack() {
 type Stack = Awaited<ReturnType<typeof startStack>>;
 
 /** What a sample says, by series: all that stays as it is while no row changes. */
-function saidBy({ outcomes, evidence }: Sample): Map<string, number> {
-  const said = [...seriesOf(outcomes, 0), ...evidence];
+function saidBy({ outcomes, evidence, open }: Sample): Map<string, number> {
+  const said = [...seriesOf(outcomes, 0, open), ...evidence];
   return new Map(said.filter(({ name }) => !/inserts|_age_/.test(name)).map((series) => [keyOf(series), series.value]));
 }
 

@@ -1,14 +1,19 @@
 // Rows that somebody has accepted: what the sampler measures of them, what the doctor lists, and who may accept.
 
-import { beforeEach, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { pagesOfTick } from "../../bench/ledger.ts";
 import { lookAtAcceptedRows } from "../../commands/doctor/accepted-rows.ts";
 import { checks } from "../../lib/counts/checks.ts";
-import { databasePerTest, onCall, openConnection } from "../helpers/database.ts";
+import { type Sample, takeSample } from "../../lib/counts/sample.ts";
+import { deadlineFor } from "../../lib/deadline.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { databasePerTest, lend, lockTable, onCall, openConnection } from "../helpers/database.ts";
 import { sceneOf } from "../helpers/doctor.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
-import { evidenceOf } from "../helpers/sample.ts";
+import { unitTest, unitTestsIn, writeTests } from "../helpers/rule-tests.ts";
+import { evidenceIn, evidenceOf, sampleOf } from "../helpers/sample.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 const { database, run } = databasePerTest();
 let log: ReturnType<typeof captureLog>;
@@ -163,4 +168,70 @@ it("may end after 90 days of a zone whose clocks go back meanwhile: an hour late
       values ('stuck_orders', '1', timestamptz '2026-10-20' + interval '${days} days', 'x', '2026-10-20')`);
   await insert(90);
   await expect(insert(91)).rejects.toThrow("90 days at most");
+});
+
+describe("that are not read in a tick", () => {
+  const accepted = 50;
+  beforeEach(async () => {
+    await run(insertRows({ id: "stuck_orders" }, accepted, { age: "2 days" }));
+    await run(accepting(accepted));
+  });
+  /** What the alerts see of the orders in a sample, with their count. */
+  const ofOrders = (sample: Sample) =>
+    evidenceIn(
+      sample,
+      /^(stuck_orders_pending|(overdue_rows|oldest_open_age_seconds|evidence_success).*=stuck_orders)/,
+    );
+  const isUnread = { "stuck_orders_pending{}": accepted, "evidence_success{check=stuck_orders}": 0 };
+  const fails = () => Promise.reject(Object.assign(new Error("Postgres has stopped"), { code: "ECONNREFUSED" }));
+  /** A tick in which Postgres stops at such a message, at the earliest after it has counted orders, and stays away. */
+  const tickUntil = async (message: RegExp) => {
+    const session = await openConnection(database.samplerUrl);
+    let counted: Promise<unknown> | undefined;
+    const unsafe = async (text: string) => {
+      if (message.test(text)) {
+        await counted;
+        await session.close();
+      }
+      const answer = session.sql.unsafe(text);
+      counted ??= /overdue,[\s\S]*orders/.test(text) ? answer : undefined;
+      return answer;
+    };
+    const stopping = { ...session, sql: { unsafe } } as unknown as Database;
+    return takeSample(lend(stopping, fails), deadlineFor("test", 60_000));
+  };
+  const unread: Record<string, () => Promise<Sample>> = {
+    "since Postgres stops between the counts and them": () => tickUntil(/accepted as materialized/),
+    "since Postgres stops after some counts, and cannot be reached again": () => tickUntil(/overdue,[\s\S]*transfers/),
+    "since Postgres cannot say in time which they are": async () => {
+      const unlock = await lockTable(database, "ledger_metrics.accepted");
+      return sampleOf(database.samplerUrl).finally(unlock);
+    },
+  };
+
+  it.each(Object.entries(unread))("hide the overdue rows, %s", async (_, tick) => {
+    expect(ofOrders(await tick())).toEqual(isUnread);
+  });
+
+  it("fire nothing by the shipped rules, where the counts are unknown for the next minutes", async () => {
+    const read = await sampleOf(database.samplerUrl);
+    const [unreadTick] = Object.values(unread);
+    const failed = await tickUntil(/as may_use/);
+    const minutes = [...Array(10).fill(read), await unreadTick?.(), ...Array(40).fill(failed)].map(ofOrders);
+    const names = [...new Set(minutes.flatMap(Object.keys))];
+    const seriesOf = (name: string) => {
+      const [metric, check] = name.replace("}", "").split("{check=");
+      return `veza_ledger_${metric?.replace("{", "")}${check ? `{check="${check}"}` : ""}`;
+    };
+    const series = names.map((name) => [seriesOf(name), minutes.map((tick) => tick[name] ?? "_").join(" ")]);
+    const times = minutes.map((_, minute) => `${minute}m`).join(" ");
+    const test = {
+      name: "an unread minute",
+      series: Object.fromEntries(series),
+      alerts: { VezaLedgerStuckOrders: { quiet: times } },
+    };
+    const folder = await newFolder();
+    const tests = unitTestsIn(JSON.stringify({ evaluation_interval: "1m", tests: [test] })); // JSON is YAML, too.
+    expect(await unitTest("promtool", folder, await writeTests(folder, tests))).toContain("SUCCESS");
+  });
 });

@@ -4,11 +4,12 @@ import { expect, it } from "vitest";
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import {
   checkSuccessMetric,
+  type Open,
   type Outcome,
   openAgeMetric,
+  openEverywhere,
   runChecks,
   seriesOf,
-  type Waiting,
 } from "../../lib/counts/counting.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { askOn } from "../../lib/postgres/question.ts";
@@ -43,7 +44,7 @@ it("the two required pages wait for as long as agreed", () => {
 
 it("has no series of a count that failed but -1, and that it failed", () => {
   const [check] = checks as [Check];
-  expect(seriesOf([{ check, error: new Error("gone") }], 1_000)).toEqual([
+  expect(seriesOf([{ check, error: new Error("gone") }], 1_000, openEverywhere("all"))).toEqual([
     { name: check.metric, labels: {}, value: -1 },
     { name: checkSuccessMetric, labels: { check: check.id }, value: 0 },
   ]);
@@ -56,10 +57,13 @@ it.each([
   ["rows without a known time", { count: 1, oldestSeconds: undefined }, Infinity],
 ])("of %s: for how long the oldest has waited", (_, found, age) => {
   const [check] = checks as [Check];
-  const ageIn = (unaccepted?: Map<string, Waiting>) =>
-    seriesOf([{ check, overdue: 0, ...found }], 1_000, unaccepted).find(({ name }) => name === openAgeMetric)?.value;
-  expect(ageIn()).toBe(age);
-  expect(ageIn(new Map([[check.id, { overdue: 0, oldestSeconds: 950 }]]))).toBe(50);
+  const ageIn = (open: Open) =>
+    seriesOf([{ check, overdue: 0, ...found }], 1_000, { ...openEverywhere("all"), [check.id]: open }).find(
+      ({ name }) => name === openAgeMetric,
+    )?.value;
+  expect(ageIn("all")).toBe(age);
+  expect(ageIn("unknown")).toBeUndefined();
+  expect(ageIn({ overdue: 0, oldestSeconds: 950 })).toBe(50);
 });
 
 it("takes no count where a policy may hide rows, should the setting that makes this an error be lost", async () => {

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import type postgres from "postgres";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
-import { measureAcceptance } from "../../lib/counts/accepted.ts";
+import { measureOpenRows, type OpenRows } from "../../lib/counts/accepted.ts";
 import { type Check, checks } from "../../lib/counts/checks.ts";
 import { runChecks } from "../../lib/counts/counting.ts";
 import { inSchema } from "../../lib/postgres/question.ts";
@@ -323,7 +323,7 @@ it("list and fire what a model does, as the gauge does, in random ledgers", { ti
       const ask = async (question: string) =>
         session.unsafe(inSchema(question, { schema: "public", timeZone: given.zone }));
       const outcomes = await runChecks(ask);
-      const acceptance = await measureAcceptance(ask);
+      const open = await measureOpenRows(ask);
       for (const outcome of outcomes) {
         if ("error" in outcome) throw outcome.error;
         const { id } = outcome.check;
@@ -333,7 +333,7 @@ it("list and fire what a model does, as the gauge does, in random ledgers", { ti
         expect(ids(listed), id).toEqual(wanted.counted);
         expect(ids(listed.filter(({ fires }) => fires)), id).toEqual(wanted.firing);
         expect(ids(listed.filter(({ accepted_until }) => accepted_until !== null)), id).toEqual(wanted.accepted);
-        const { rows = outcome.count, overdue, oldestSeconds } = { ...outcome, ...acceptance.get(id) };
+        const { rows = outcome.count, overdue, oldestSeconds } = { ...outcome, ...(open[id] as OpenRows) };
         expect([outcome.count - rows, overdue], id).toEqual([wanted.accepted.length, wanted.firing.length]);
         if (wanted.oldestSeconds === undefined) expect(oldestSeconds, id).toBeUndefined();
         else expect(oldestSeconds, id).toBeCloseTo(wanted.oldestSeconds, 4);

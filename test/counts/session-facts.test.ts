@@ -32,7 +32,7 @@ it.each([
   await run(`insert into ledger_metrics.accepted ("check", id, until, why)
     select 'failed_transfers', id::text, now() + interval '1 day', 'known' from seller_transfers`);
   const wrong = await sampleAt(apartMs);
-  expect(wrong.acceptance.get("failed_transfers")?.overdue).toBe(0); // What was accepted stays out of the alert.
+  expect(wrong.open.failed_transfers).toMatchObject({ overdue: 0 }); // What was accepted stays out of the alert.
   expect(counts(wrong.outcomes)).toEqual(forEachCheck(({ stuckAfter }) => (stuckAfter ? apart : 2)));
   expect(wrong.evidence).toEqual([]); // Each row would be ahead, or none.
   const right = await sampleAt(Math.sign(apartMs) * 40_000);

@@ -18,12 +18,15 @@ export async function sampleOf(url: string, ledger: Partial<Ledger> = {}): Promi
 }
 
 /** A sample as on the gateway, without its first word: the series of these names. */
-export async function evidenceOf(url: string, names = /./): Promise<Record<string, number>> {
-  const { outcomes, evidence, unread, acceptance } = await sampleOf(url);
+export const evidenceOf = async (url: string, names = /./): Promise<Record<string, number>> =>
+  evidenceIn(await sampleOf(url), names);
+
+/** The same of a sample that was taken. */
+export function evidenceIn({ outcomes, evidence, unread, open }: Sample, names = /./): Record<string, number> {
   const labelsOf = (labels: object) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
   const series = [
-    ...seriesOf(outcomes, Date.now() / 1000, acceptance),
-    ...acceptedSeries(outcomes, acceptance),
+    ...seriesOf(outcomes, Date.now() / 1000, open),
+    ...acceptedSeries(outcomes, open),
     ...believed(evidence, outcomes),
     ...evidenceSuccessSeries(outcomes, unread),
   ];
