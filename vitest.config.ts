@@ -22,7 +22,6 @@ const unit = [
   "log",
   "names",
   "needs-node",
-  "oncall",
   "params",
   "ports",
   "readme",
@@ -33,6 +32,7 @@ const unit = [
   "workflow",
   "yaml",
 ].map((name) => `test/*/${name}.test.ts`);
+unit.push("test/oncall/*.test.ts");
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
 const docs = ["add-a-check", "first-commands", "release"].map((name) => `test/docs/${name}.test.ts`);
@@ -51,7 +51,7 @@ const longest = [
   "go/go-client",
   "go/go-module",
   "alerts/alerts",
-  "docs/on-call",
+  "commands/oncall",
   "alerts/prometheus",
   "aws/lambda",
   "docs/setup-versions",

@@ -1,103 +1,61 @@
-// The commands of people on call, for one stage: deploy/on-call.ts makes its file. With words, it runs a command
+// The commands of people on call, for one stage: commands/oncall/write.ts makes its file. With words, it runs a command
 // and ends; without, it asks for commands until Ctrl-D.
 import { readFile } from "node:fs/promises";
-import { orAbort } from "../lib/deadline.ts";
 import { start } from "./command.ts";
-import type { Command, Context } from "./oncall/command.ts";
-import { correctionCommands } from "./oncall/corrections.ts";
-import { checkNames, ledgerCommands } from "./oncall/ledger.ts";
-import { logCommands } from "./oncall/log.ts";
-import { monitoringCommands } from "./oncall/monitoring.ts";
+import type { Context, Secrets } from "./oncall/command.ts";
+import { commands, complete, helpOf } from "./oncall/commands.ts";
+import { useProxies } from "./oncall/network.ts";
 import { ledgerOf } from "./oncall/postgres.ts";
-import { reconcilerCommands } from "./oncall/reconciler.ts";
 import { serversOf } from "./oncall/servers.ts";
-import { Cancelled, ownTerminal, Refusal, type Terminal, wordsOf } from "./oncall/terminal.ts";
+import type { Stage } from "./oncall/stage.ts";
+import { Cancelled, ownTerminal, Refusal, type Terminal, until, wordsOf } from "./oncall/terminal.ts";
 import { writeAndTry } from "./oncall/write.ts";
 
-/** By night, and then by day, as help lists them. */
-export const commands: Command[] = [
-  ...ledgerCommands,
-  ...logCommands,
-  ...monitoringCommands,
-  ...reconcilerCommands,
-  ...correctionCommands,
-];
-
-/** What help says: of all commands, or of one. */
-export function helpOf(name?: string): string[] {
-  const explained = commands.filter((command) => name === undefined || command.name === name);
-  if (explained.length === 0) throw new Refusal(`There is no command ${name}. help lists them.`);
-  const wrapped = (text: string) => text.match(/.{1,76}(?: |$)/g)?.map((line) => `    ${line.trimEnd()}`) ?? [];
-  return [
-    ...(name === undefined ? ["help COMMAND says this of one of them."] : []),
-    ...explained.flatMap(({ calls, help }) => [calls.join(", "), ...wrapped(help)]),
-  ];
+/** What a command works with until `signal` aborts. */
+function contextOf(stage: Stage, terminal: Terminal, secrets: Secrets, signal: AbortSignal): Context {
+  const own = until(signal, terminal);
+  const ledger = ledgerOf(stage, own, secrets, signal);
+  return { ...own, stage, secrets, signal, ledger, servers: serversOf(stage, own, secrets, signal) };
 }
 
-/** What Tab completes: the names of commands, and the words that may follow one. */
-export function complete(line: string): [string[], string] {
-  const words = line.split(/\s+/);
-  const last = words.at(-1) ?? "";
-  const place = words.length - 1;
-  const command = commands.find(({ name }) => name === words[0]);
-  const all = command?.calls.flatMap((call) => {
-    const word = call.split(" ")[place] ?? "";
-    return word === "CHECK" ? checkNames : /^[a-z]+$/.test(word) ? [word] : [];
-  });
-  const choices = place === 0 || words[0] === "help" ? ["help", ...commands.map(({ name }) => name)] : (all ?? []);
-  return [choices.filter((each) => each.startsWith(last)).map((each) => `${each} `), last];
+async function runOne(context: Context, [name = "help", ...words]: string[]): Promise<void> {
+  const command = commands.find((each) => each.name === name);
+  if (name === "help") return context.print(...helpOf(words[0]));
+  if (!command) throw new Refusal(`There is no command ${name}. help lists them.`);
+  if (words.length === 1 && words[0] === "help") return context.print(...helpOf(name));
+  await command.run(context, ...words);
 }
 
-/** Runs one command. Resolves to its exit code. It says nothing of what fails since `signal` has aborted. */
-async function runOne(context: Context, [name = "help", ...words]: string[], signal?: AbortSignal): Promise<number> {
+/** Does `work` until it ends or somebody presses Ctrl-C. Resolves to the exit code of a command. */
+async function attempt(stage: Stage, terminal: Terminal, secrets: Secrets, work: (context: Context) => Promise<void>) {
   try {
-    const command = commands.find((each) => each.name === name);
-    if (name === "help") context.print(...helpOf(words[0]));
-    else if (!command) throw new Refusal(`There is no command ${name}. help lists them.`);
-    else if (words.length === 1 && words[0] === "help") context.print(...helpOf(name));
-    else await command.run(context, ...words);
+    await terminal.interruptible((signal) => {
+      const context = contextOf(stage, terminal, secrets, signal);
+      return work(context).finally(() => context.ledger.close());
+    });
     return 0;
   } catch (error) {
-    if (signal?.aborted) return 130;
     if (!(error instanceof Refusal)) throw error;
-    context.say(...error.lines);
+    terminal.say(...error.lines);
     return error instanceof Cancelled ? 130 : 1;
-  } finally {
-    await context.ledger.close();
   }
 }
 
 /** Asks for commands, and runs them, until the end of the input. */
-async function prompt(context: Context): Promise<number> {
-  const { command, ledger, print, say, stage } = context;
-  print("help lists the commands. Tab completes, Ctrl-D leaves.");
-  const tried = await ledger.read(async () => true).catch((error) => error as Error); // Asks for the password.
-  if (tried instanceof Refusal) say(...tried.lines);
-  await ledger.close();
+async function prompt(stage: Stage, terminal: Terminal): Promise<number> {
+  const secrets: Secrets = {};
+  terminal.print("help lists the commands. Tab completes, Ctrl-D leaves.");
+  await attempt(stage, terminal, secrets, ({ ledger }) => ledger.read(async () => {})); // Asks for the password.
   for (;;) {
-    const line = await command(`${stage.name || "ledger"}> `, complete).catch((error) => {
+    const line = await terminal.command(`${stage.name || "ledger"}> `, complete).catch((error) => {
       if (error instanceof Cancelled) return "";
       throw error;
     });
     if (line === undefined) return 0;
-    let words: string[] = [];
-    try {
-      words = wordsOf(line);
-    } catch (error) {
-      say((error as Error).message);
-    }
-    if (words.length === 0) continue;
-    if (/^(exit|quit|\\q)$/.test(words[0] ?? "")) return 0;
-    const cancel = new AbortController();
-    const interrupt = () => {
-      cancel.abort(new Cancelled("Stopped. What was not yet written stays as it was."));
-      void ledger.close(); // A transaction that is open is taken back.
-    };
-    process.on("SIGINT", interrupt);
-    await orAbort(runOne(context, words, cancel.signal), cancel.signal).catch((error: Error) =>
-      say(...(error instanceof Refusal ? error.lines : [String(error.stack)])),
-    );
-    process.off("SIGINT", interrupt);
+    const words = wordsOf(line);
+    if (words === undefined) terminal.say("A quote is open: nothing was done.");
+    else if (/^(exit|quit|\\q)$/.test(words[0] ?? "")) return 0;
+    else if (words.length > 0) await attempt(stage, terminal, secrets, (context) => runOne(context, words));
   }
 }
 
@@ -113,8 +71,9 @@ async function run(words: string[], terminal: Terminal): Promise<number> {
     );
     return 1;
   }
-  const context = { ...terminal, stage, ledger: ledgerOf(stage, terminal), servers: serversOf(stage, terminal) };
-  return words.length > 0 ? runOne(context, words) : prompt(context);
+  useProxies();
+  if (words.length === 0) return prompt(stage, terminal);
+  return attempt(stage, terminal, {}, (context) => runOne(context, words));
 }
 
 if (import.meta.main) await start((words) => run(words, ownTerminal()));

@@ -1,6 +1,7 @@
 // The log of the functions: on AWS by its CLI, else the host's journal.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import { visibly } from "../quote.ts";
 import type { Command, Context } from "./command.ts";
 import type { Stage } from "./stage.ts";
 import { Refusal } from "./terminal.ts";
@@ -66,7 +67,7 @@ async function fromJournal(span: string): Promise<string> {
 
 const saidBy = ({ stderr, code }: { stderr?: string; code?: string }): string[] => {
   if (code === "ENOENT") return ["The program is not here."];
-  return stderr?.trim() ? [stderr.trim()] : [];
+  return stderr?.trim() ? stderr.trim().split("\n").map(visibly) : [];
 };
 
 export const linesIn = (text: string): LogLine[] => text.split("\n").filter(Boolean).map(lineOf);
@@ -76,8 +77,8 @@ function lineOf(line: string): LogLine {
   const [, time = "", rest = line] = /^([0-9]\S+) (?:\S+\[[0-9]+\]: )?(.*)$/.exec(line) ?? [];
   const parsed = objectIn(rest);
   const { message, level: _, ...fields } = (isObject(parsed?.message) ? parsed.message : parsed) ?? {};
-  if (typeof message !== "string") return { time, message: "", fields: {}, text: rest };
-  return { time, message, fields, text: `${message} ${JSON.stringify(fields)}` };
+  if (typeof message !== "string") return { time, message: "", fields: {}, text: visibly(rest) };
+  return { time, message, fields, text: visibly(`${message} ${JSON.stringify(fields)}`) };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
@@ -91,15 +92,16 @@ function objectIn(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** Prints the last lines with these messages, or why they are unknown: no line may mean both. */
-export async function showLast({ stage, print }: Context, of: string, span: string, messages: string[], count: number) {
-  try {
-    const found = (await readLog(stage, of, span)).filter((line) => messages.includes(line.message));
-    print(...(found.length > 0 ? found.slice(-count).map(({ time, text }) => `${time} ${text}`) : ["  nothing"]));
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    print(...error.lines.map((line) => `  unknown: ${line}`));
-  }
+/** Prints the last lines with these messages, or that there is none. Refuses where the log cannot be read. */
+export async function showLast(context: Context, of: string, span: string, messages: string[], count: number) {
+  const { stage, print, printAsIs } = context;
+  const lines = await readLog(stage, of, span).catch((error: Refusal) => {
+    print("  unknown");
+    throw error;
+  });
+  const found = lines.filter((line) => messages.includes(line.message)).slice(-count);
+  if (found.length > 0) printAsIs(...found.map(({ time, text }) => `${time} ${text}`));
+  else print("  nothing");
 }
 
 export const logCommands: Command[] = [
@@ -107,7 +109,7 @@ export const logCommands: Command[] = [
     name: "logs",
     calls: ["logs sampler SPAN [TEXT]", "logs receiver SPAN [TEXT]"],
     help: "The log of such as the last 15m, with the time of each line: all of it, or the lines with this text.",
-    async run({ stage, print }, of = "", span = "", ...more) {
+    async run({ stage, printAsIs }, of = "", span = "", ...more) {
       if (!/^(sampler|receiver)$/.test(of) || !/^\d+[mhd]$/.test(span)) {
         throw new Refusal("Say of which function, and how far back: logs sampler 15m, or logs receiver 1d");
       }
@@ -115,7 +117,7 @@ export const logCommands: Command[] = [
       const lines = (await readLog(stage, of, span)).map((line) => `${line.time} ${line.text}`);
       const found = lines.filter((line) => line.includes(text));
       if (found.length === 0) throw new Refusal(`Nothing in the log of the last ${span}${text && ` has: ${text}`}`);
-      print(...found);
+      printAsIs(...found);
     },
   },
   {

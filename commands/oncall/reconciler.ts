@@ -74,8 +74,6 @@ export const reconcilerCommands: Command[] = [
         (error: Error) => `unknown: ${error.message.split("\n")[0]}`,
       );
       print(strong(`Counters that are held, as Prometheus has it: ${held}`));
-      print("Which, and by how many events; by how many seconds for _seconds_sum:");
-      await showLast(context, "sampler", "15m", ["counters held"], 1);
       await ledger.read((sql) =>
         ledger.show(
           sql`select to_char(pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI TZ') as "started",
@@ -86,6 +84,8 @@ export const reconcilerCommands: Command[] = [
           "Postgres:",
         ),
       );
+      print("Which, and by how many events; by how many seconds for _seconds_sum:");
+      await showLast(context, "sampler", "15m", ["counters held"], 1);
     },
   },
 ];

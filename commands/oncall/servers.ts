@@ -1,5 +1,8 @@
 // Prometheus, Alertmanager, the gateway and Hyperswitch, as people on call ask them.
 import { fetchFailure } from "../../lib/gateway/fetch-failure.ts";
+import { visibly } from "../quote.ts";
+import type { Secrets } from "./command.ts";
+import { isUnverified, proxyAdvice, trustAdvice } from "./network.ts";
 import type { Stage } from "./stage.ts";
 import { Refusal, type Terminal } from "./terminal.ts";
 
@@ -23,7 +26,10 @@ export interface Servers {
   alertmanager<Answer>(path: string, options?: RequestInit): Promise<Answer>;
   /** Asks the gateway for a path. Resolves to the answer's text. */
   gateway(path: string, method?: "GET" | "DELETE"): Promise<string>;
-  /** Whether a server says that it is ready. Undefined where the file has no address, or nobody typed its password. */
+  /**
+   * Whether a server says that it is ready. Undefined where the file has no address, or nobody typed its password.
+   * Refuses where its certificate cannot be verified here.
+   */
   isReady(server: "prometheus" | "alertmanager" | "gateway"): Promise<boolean | undefined>;
   /** How a payment or a refund ended, by Hyperswitch. */
   bank(what: "payments" | "refunds", id: string, apiKey: string): Promise<Record<string, unknown>>;
@@ -42,18 +48,20 @@ export function gatewayHeaders({ gateway, gatewayAsks }: Stage, secret = ""): Re
 
 /** The gateway, or a person at it, said no, and is up. */
 class NotAllowed extends Refusal {}
+/** Nobody here vouches for the server, which may be up. */
+class Unverified extends Refusal {}
 
-export function serversOf(stage: Stage, terminal: Terminal): Servers {
-  let secret: string | undefined;
+/** Its requests end where `signal` aborts. */
+export function serversOf(stage: Stage, terminal: Terminal, secrets: Secrets, signal: AbortSignal): Servers {
   /** Undefined where the gateway cannot be asked. */
   const headersOfGateway = async (): Promise<Record<string, string> | undefined> => {
     if (!stage.gateway) return undefined;
     if (!stage.gatewayAsks) return {};
-    secret ??=
+    secrets.gateway ??=
       process.env.GATEWAY_SECRET ?? (await terminal.secret(`The gateway's ${stage.gatewayAsks}, if you have it`));
-    if (!secret) return undefined;
-    return gatewayHeaders(stage, secret);
+    return secrets.gateway ? gatewayHeaders(stage, secrets.gateway) : undefined;
   };
+  const request = (what: string, url: string, options: Request = {}) => send(what, url, signal, options);
 
   const servers: Servers = {
     async query(expression) {
@@ -84,7 +92,7 @@ export function serversOf(stage: Stage, terminal: Terminal): Servers {
       // A proxy in front of it may answer a DELETE with a page of its own.
       const isDone = (status: number) => (method === "DELETE" ? status === 202 : status === 200);
       return request("The gateway", gatewayUrl(stage) + path, { method, headers, advice, isDone }).catch((error) => {
-        if (error instanceof NotAllowed) secret = undefined; // To be asked for again.
+        if (error instanceof NotAllowed) delete secrets.gateway; // To be asked for again.
         throw error;
       });
     },
@@ -95,7 +103,10 @@ export function serversOf(stage: Stage, terminal: Terminal): Servers {
       const url = server === "gateway" ? gatewayUrl(stage) : stage[server];
       return request(server, `${url}/-/ready`, { headers }).then(
         () => true,
-        (error) => (error instanceof NotAllowed ? undefined : false),
+        (error) => {
+          if (error instanceof Unverified) throw error;
+          return error instanceof NotAllowed ? undefined : false;
+        },
       );
     },
     async bank(what, id, apiKey) {
@@ -114,16 +125,18 @@ interface Request extends RequestInit {
 }
 
 /** Sends one request, follows no redirect, and resolves to the answer's text. */
-async function request(
+async function send(
   what: string,
   url: string,
+  ended: AbortSignal,
   { advice = [], timeoutMs = 10_000, isDone = (status) => status >= 200 && status < 300, ...options }: Request,
 ): Promise<string> {
   try {
-    const answer = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(timeoutMs), ...options });
+    const signal = AbortSignal.any([ended, AbortSignal.timeout(timeoutMs)]);
+    const answer = await fetch(url, { redirect: "manual", signal, ...options });
     const text = await answer.text();
     if (isDone(answer.status)) return text;
-    const reason = text.slice(0, 300).replaceAll(/\s+/g, " ").trim();
+    const reason = visibly(text.slice(0, 300).replaceAll(/\s+/g, " ").trim());
     const Kind = [401, 403].includes(answer.status) ? NotAllowed : Refusal;
     const isOurs = answer.status === 400; // The request is wrong, and the server is up.
     throw new Kind(`${what} answers ${answer.status}${reason && `: ${reason}`}`, ...(isOurs ? [] : advice));
@@ -131,7 +144,9 @@ async function request(
     if (error instanceof Refusal) throw error;
     const isLate = (error as Error).name === "TimeoutError";
     const why = isLate ? `nothing came within ${timeoutMs / 1000} s` : fetchFailure(error);
-    throw new Refusal(`${what} does not answer at ${new URL(url).host}: ${why}`, ...advice);
+    const said = `${what} does not answer at ${new URL(url).host}: ${why}`;
+    if (isUnverified(error)) throw new Unverified(said, ...trustAdvice);
+    throw new Refusal(said, ...proxyAdvice(), ...advice);
   }
 }
 

@@ -69,5 +69,5 @@ function asLists(names: string[], rows: string[][]): string[] {
 }
 
 /** A text in lines of at most so many columns, unless a word is longer. */
-const wrapped = (text: string, width: number): string[] =>
+export const wrapped = (text: string, width: number): string[] =>
   text.match(new RegExp(`.{1,${width}}(?: |$)|\\S+`, "g"))?.map((line) => line.trimEnd()) ?? [""];

@@ -19,7 +19,11 @@ export class AnsweredByReplica extends Error {
  * It also proves that the primary gave it: a pooler may send each message of a session to another server. Rejects with
  * AnsweredByReplica where a replica did.
  */
-export async function ownAnswer<Answer = Row>(sql: Sql, begin: string, question: string): Promise<Answer[]> {
+export async function ownAnswer<Answer = Row>(
+  sql: Pick<Sql, "unsafe">,
+  begin: string,
+  question: string,
+): Promise<Answer[]> {
   const token = randomUUID();
   const proof = `select '${token}' as token, pg_catalog.pg_is_in_recovery() as is_replica;\n`;
   const answers = await sql.unsafe<Row[][]>(begin + proof + question);

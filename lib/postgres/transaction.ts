@@ -25,13 +25,13 @@ const withoutTransactionTimeout =
   "case when pg_catalog.current_setting('transaction_timeout', true) is not null " +
   "then pg_catalog.set_config('transaction_timeout', '0', true) end";
 
-/** SQL: sets these until the transaction ends. The search_path does not hold yet. */
-function setLocal(settings: Record<string, string>): string {
+/** SQL: sets these, and has these calls, until the transaction ends. The search_path does not hold yet. */
+function setLocal(settings: Record<string, string>, more: string[] = []): string {
   const literal = (value: string) => `'${value.replaceAll("'", "''")}'`;
   const calls = Object.entries(settings).map(
     ([name, value]) => `pg_catalog.set_config('${name}', ${literal(value)}, true)`,
   );
-  return `select ${[...calls, withoutTransactionTimeout].join(", ")};\n`;
+  return `select ${[...calls, withoutTransactionTimeout, ...more].join(", ")};\n`;
 }
 
 /**
@@ -59,6 +59,18 @@ export const beginReading = ({ timeZone }: Ledger, more: Record<string, string> 
  * its end, without a time-out and with all locks. (A `rollback` here is a warning in the server's log each time.)
  */
 export const endReading = "close all";
+
+/**
+ * SQL: a call that has a statement end within half a second after its client has gone, by Ctrl-C or with a laptop, on
+ * PostgreSQL 14 and later.
+ */
+const endsWithItsClient =
+  "case when pg_catalog.current_setting('client_connection_check_interval', true) is not null " +
+  "then pg_catalog.set_config('client_connection_check_interval', '500ms', true) end";
+
+/** SQL: begins, in a transaction that is open, what people on call ask of this ledger or change. */
+export const beginOnCall = ({ timeZone }: Pick<Ledger, "timeZone">, timeouts: Record<string, string>): string =>
+  setLocal({ search_path: searchPath, TimeZone: timeZone, row_security: "off", ...timeouts }, [endsWithItsClient]);
 
 const writing = {
   search_path: searchPath,

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { commands } from "../../commands/oncall.ts";
+import { commands } from "../../commands/oncall/commands.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { sampleTimestampMetric } from "../../lib/counts/sample.ts";
@@ -137,7 +137,6 @@ describe("where nothing is but the file, and a host's log", () => {
     await writeFile(path.join(tools, "systemctl"), "#!/bin/bash\n", { mode: 0o755 });
     database = await createDatabase();
     await runSqlFiles(database.adminUrl, ["clients/go/outbox.sql"]);
-    await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
     const bank = http.createServer((_, response) => void response.end('{"status":"succeeded"}')).listen(0, "127.0.0.1");
     running.push({ stop: async () => void bank.close() });
     const [gateway, alertmanager] = await Promise.all([
@@ -210,7 +209,6 @@ describe("where nothing is but the file, and a host's log", () => {
 
 it("lets people on call change nothing by psql, and ends what takes long", async () => {
   const database = await databaseForTest();
-  await database.admin.unsafe("alter role veza_ledger_oncall password 'oncall'");
   const session = postgres(urlAs("veza_ledger_oncall:oncall", database.adminUrl), {
     max: 1,
     onnotice: () => {},

@@ -1,194 +1,536 @@
-// What the commands of people on call decide and print, without a server.
-import { describe, expect, it } from "vitest";
-import { minutesOf, summaryOf } from "../../commands/oncall/ledger.ts";
-import { linesIn, reasonsOf } from "../../commands/oncall/log.ts";
-import { type Facts, isReplaced, silencingOf, verdictOf } from "../../commands/oncall/monitoring.ts";
-import { passwordIn, targetOf } from "../../commands/oncall/stage.ts";
-import { tableOf } from "../../commands/oncall/table.ts";
-import { Refusal, wordsOf } from "../../commands/oncall/terminal.ts";
-import { stageOf } from "../../commands/oncall/write.ts";
-import { commands, complete, helpOf } from "../../commands/oncall.ts";
+// The commands of people on call on real servers. lost-and-wrong-events.test.ts has those by day, and
+// test/commands/oncall.test.ts what needs no server.
+import { readFile, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { checks } from "../../lib/counts/checks.ts";
+import { sampleTimestampMetric } from "../../lib/counts/sample.ts";
+import { startPostgres } from "../../local/postgres.ts";
+import { type Running, startPrometheus, startPushgateway } from "../../local/programs.ts";
+import { startReplica } from "../chaos/servers.ts";
+import { startAlertmanager } from "../helpers/alertmanager.ts";
+import { makeCertificates, tlsFlags } from "../helpers/certificates.ts";
+import { createDatabase, lockTable, type TestDatabase, urlAs } from "../helpers/database.ts";
+import { insertRows } from "../helpers/models.ts";
+import { resultOf, setGroup } from "../helpers/monitoring.ts";
+import { type Addresses, done, failed, nowhere, onCall, type Typed, writeOnCall } from "../helpers/on-call.ts";
+import { programsNaming } from "../helpers/processes.ts";
+import { httpServer } from "../helpers/servers.ts";
+import { createTemplate } from "../helpers/template.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
-const url = "postgres://veza_ledger_oncall:hunter2@[::1]:5433/led%20ger";
+/** A file of people on call with these addresses, for the calling test. */
+async function fileWith(addresses: Addresses): Promise<string> {
+  const file = path.join(await newFolder(), "on-call.mjs");
+  await writeOnCall(file, addresses);
+  return file;
+}
 
-describe("a table", () => {
-  const columns = [{ name: "id" }, { name: "rows", type: 20 }, { name: "why" }];
-  const why = "an import of the old shop, which finance knows about, says Ada";
-  it.each<[width: number, lines: string[]]>([
-    [Infinity, ["id    rows  why", `----  ----  ${"-".repeat(62)}`, `id_1    12  ${why}`]],
-    [
-      50,
+describe("the file", () => {
+  const password = "p'a$s%w\"o";
+  const withPassword = (url: string) => url.replace("//", `//somebody:${encodeURIComponent(password)}@`);
+
+  it("has no password, and asks for the gateway's, which no list of processes shows", async () => {
+    const seen: unknown[] = [];
+    const gateway = await httpServer(async ({ headers }, response) => {
+      seen.push(headers.authorization, await programsNaming(password).then((names) => names.join().includes(password)));
+      response.end("OK\n");
+    });
+    const database = `postgres://veza_ledger_oncall:${password}@127.0.0.1:9/x`;
+    const file = await fileWith({ PUSHGATEWAY_URL: withPassword(gateway), DATABASE_URL: database });
+    const basic = `Basic ${Buffer.from(`somebody:${password}`).toString("base64")}`;
+    expect(seen.splice(0), "when it is written").toEqual([basic, false]);
+    const own = (await readFile(file, "utf8")).split("\n").slice(0, 20).join("\n");
+    expect(own).not.toMatch(/p'a|p%27a|p\\'a/);
+    expect(await done(file, "gateway /-/ready", { secrets: ["oncall", "key", password] })).toBe("OK\n");
+    expect(seen.splice(0)).toEqual([basic, false]);
+    expect(await failed(file, "gateway", { secrets: ["oncall", "key", ""] })).toContain("was not asked, and may be up");
+  });
+
+  it("asks for the gateway's token, and leaves VictoriaMetrics out, which has no groups", async () => {
+    const seen: unknown[] = [];
+    const gateway = await httpServer(({ headers }, response) => {
+      seen.push(headers.authorization);
+      response.end("OK\n");
+    });
+    const file = await fileWith({ PUSHGATEWAY_URL: gateway, PUSHGATEWAY_TOKEN: "hunter2" });
+    expect(await readFile(file, "utf8")).not.toContain("hunter2");
+    await done(file, "gateway", { secrets: ["oncall", "key", "hunter2"] });
+    expect(seen).toEqual(["Bearer hunter2", "Bearer hunter2"]);
+    const victoria = await fileWith({ PUSHGATEWAY_URL: `${gateway}/api/v1/import/prometheus` });
+    expect(await failed(victoria, "gateway")).toContain("this file has no address of it");
+  });
+
+  it("is written with a line for each address that does not answer, and kept as it is where it cannot be written", async () => {
+    const file = path.join(await newFolder(), "on-call.mjs");
+    const { exitCode, output } = await writeOnCall(file, {});
+    expect([exitCode, output.match(/✗ [\w ]+/g)]).toEqual([
+      2,
       [
-        "id    rows  why",
-        `----  ----  ${"-".repeat(38)}`,
-        "id_1    12  an import of the old shop, which",
-        "            finance knows about, says Ada",
+        "✗ Prometheus does not answer",
+        "✗ Alertmanager does not answer",
+        "✗ The gateway does not answer",
+        "✗ Hyperswitch does not answer",
+        "✗ Postgres",
       ],
-    ],
-    [30, ["--- 1 of 1", "id    id_1", "rows  12", `why   ${why}`]],
-  ])("fits into %s columns", (width, lines) => {
-    expect(tableOf(columns, [["id_1", "12", why]], width)).toEqual(lines);
-  });
-
-  it("shows what would move the cursor, and times without fractions", () => {
-    const rows = [["a\u001b[2Jb", null, "2026-01-31 12:00:00.123+00"]];
-    const [, , line] = tableOf([{ name: "a" }, { name: "b" }, { name: "c", type: 1184 }], rows);
-    expect(line).toBe("a\\u{1b}[2Jb     2026-01-31 12:00:00+00");
+    ]);
+    const { mtimeMs } = await stat(file);
+    expect(await writeOnCall(file, { DATABASE_URL: "postgres://postgres@127.0.0.1/x" })).toMatchObject({ exitCode: 1 });
+    const into = path.join(await newFolder(), "none", "on-call.mjs");
+    expect(await writeOnCall(into, {})).toMatchObject({ exitCode: 1 });
+    expect((await stat(file)).mtimeMs).toBe(mtimeMs);
   });
 });
 
-it("splits a line into words, as a shell does with quotes", () => {
-  expect(wordsOf(`takeback  id_1 'action stuck_orders' "it's" a'b c'd ''`)).toEqual([
-    "takeback",
-    "id_1",
-    "action stuck_orders",
-    "it's",
-    "ab cd",
-    "",
-  ]);
-  expect(() => wordsOf("rows 'x")).toThrow(Refusal);
+it("shows no number that a replica has answered", async () => {
+  const replica = await startReplica();
+  const file = await fileWith({ DATABASE_URL: replica.replace("sampler:sampler@", "oncall@") });
+  for (const command of ["rows stuck_orders", "all_rows", "sql 'select 1'", "sweeps"]) {
+    const said = await failed(file, command);
+    expect(said, command).toMatch(/^Nothing is known: a replica has answered.*\n$/);
+  }
 });
 
-it("completes commands, checks, and words", () => {
-  expect(complete("row")[0]).toEqual(["rows "]);
-  expect(complete("rows stuck_o")[0]).toEqual(["stuck_orders "]);
-  expect(complete("logs ")[0]).toEqual(["sampler ", "receiver "]);
-  expect(complete("accept stuck_orders ")[0]).toEqual([]);
-  expect(complete("help why_l")[0]).toEqual(["why_lost "]);
+it("verifies Postgres by the authority in PGSSLROOTCERT", async () => {
+  const certificates = await makeCertificates("IP:127.0.0.1,DNS:localhost");
+  const server = await startPostgres(0, tlsFlags(certificates));
+  onTestFinished(() => server.stop());
+  await createTemplate(server.superuserUrl);
+  const database = await createDatabase(server.superuserUrl);
+  onTestFinished(() => database.remove());
+  const DATABASE_URL = urlAs("veza_ledger_oncall", database.adminUrl);
+  const fileOf = (PGSSLROOTCERT: string) => fileWith({ DATABASE_URL, PGSSLMODE: "verify-full", PGSSLROOTCERT });
+  expect(await done(await fileOf(certificates.ca), "rows stuck_orders")).toContain("0 of stuck_orders fire");
+  const another = await makeCertificates("IP:127.0.0.1");
+  for (const [authority, advice] of [
+    [another.ca, `${another.ca} does not have the authority`],
+    ["", "Then set NODE_EXTRA_CA_CERTS to a file with it"],
+  ] as const) {
+    expect(await failed(await fileOf(authority), "rows stuck_orders")).toMatch(
+      new RegExp(`verify the first certificate.*\n.*${advice}`),
+    );
+  }
+  vi.stubEnv("NODE_EXTRA_CA_CERTS", certificates.ca);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  expect(await done(await fileOf(""), "rows stuck_orders")).toContain("0 of stuck_orders fire");
+  expect(await failed(await fileOf("/none.pem"), "rows stuck_orders")).toContain("curl -sSfo '/none.pem'");
 });
 
-it("explains each command at 80 columns, and no other", () => {
-  const all = helpOf();
-  for (const { calls } of commands) expect(all).toContain(calls.join(", "));
-  expect(all.filter((line) => line.length > 80)).toEqual([]);
-  expect(() => helpOf("nothing")).toThrow("There is no command nothing");
-});
-
-it("reads the checks' intervals", () => {
-  for (const { stuckAfter } of checks) expect(minutesOf(stuckAfter)).toBeGreaterThanOrEqual(0);
-  expect([minutesOf("2 hours"), minutesOf("1 day"), minutesOf()]).toEqual([120, 1440, 0]);
-  expect(() => minutesOf("a while")).toThrow();
-});
-
-describe("rows", () => {
-  const counts = { firing: 3, accepted: 1, young: 2, oldest: "2026-01-31 12:00", newest: 40, now: "now" };
-  it.each([
-    [counts, "IT GOES ON: the newest is 40 minutes old, and none counts before 30."],
-    [{ ...counts, newest: 41 }, "No new one for a while: the newest is 41 minutes old, and none counts before 30."],
-    [{ ...counts, newest: null, oldest: null }, "at a time that is unknown. No new one for a while: no time is known"],
-    [{ ...counts, firing: 0 }, "So they were repaired or accepted"],
-  ])("says how many, and whether it goes on: %o", (given, says) => {
-    const [first, second] = summaryOf("stuck_orders", 30, given);
-    expect(first).toBe(`${given.firing} of stuck_orders fire now, now. Besides: 1 accepted, 2 too young to fire.`);
-    expect(second).toContain(says);
+it.each([
+  ["payments", { status: "pending", error_code: "504" }, "unknown: 504"],
+  ["refunds", { status: "failed", error_code: "card_declined" }, "failed"],
+])("asks the bank about %s: %o is %s", async (what, answer, says) => {
+  const asked: unknown[] = [];
+  const bank = await httpServer(({ method, url, headers }, response) => {
+    asked.push([method, url, headers["api-key"]]);
+    if (url?.includes("id_2")) response.writeHead(404);
+    response.end(url === "/health" ? "" : JSON.stringify(answer));
   });
+  const file = await fileWith({ HYPERSWITCH_URL: bank });
+  asked.length = 0;
+  for (const id of ["../refunds/x", "'a b'", "'id?x=1'"]) {
+    expect(await failed(file, `ask ${what} ${id}`)).toContain("Nobody was asked: this is no id.");
+  }
+  expect(await failed(file, `ask ${what} id_1`, { secrets: ["oncall", ""] })).toContain("you gave no API key");
+  expect(asked).toEqual([]);
+  expect(await done(file, `ask ${what} id_1`)).toBe(`${says}\n`);
+  expect(await done(file, `ask ${what}`, { answers: ["id_1"] })).toMatch(`: ${says}\n`);
+  expect(asked).toEqual(Array(2).fill(["GET", `/${what}/id_1?force_sync=true`, "key"]));
+  expect(await failed(file, `ask ${what} id_2`)).toMatch(/answers 404.*\n.*404: the id is wrong/);
 });
 
-describe("why_silent", () => {
-  const [tick, failed] = linesIn('12:00 {"message":"tick","stuck_orders":1}\n12:00 {"message":"tick failed"}\n');
-  const [unknown] = linesIn('12:00 {"message":"tick","stuck_orders":-1}');
-  const well: Facts = {
-    onGateway: 10,
-    inPrometheus: 20,
-    prometheus: true,
-    alertmanager: true,
-    gateway: true,
-    log: tick ? [tick] : [],
-    service: true,
-    isOnAws: false,
-    strangers: [],
+describe("on real servers", () => {
+  let database: TestDatabase;
+  let gateway: Running;
+  let prometheus: Running;
+  let alertmanager: Running;
+  let file: string;
+  /** Stands in for the host: its journal, and the state of the service. */
+  let host: string;
+  const addresses = () => ({
+    PROMETHEUS_URL: prometheus.url,
+    ALERTMANAGER_URL: alertmanager.url,
+    PUSHGATEWAY_URL: gateway.url,
+    DATABASE_URL: urlAs("veza_ledger_oncall", database.adminUrl),
+  });
+  const inShell = (typed: Typed = {}): Typed => ({ programs: `${host}:${process.env.PATH}`, ...typed });
+  const run = (commands: string, ...answers: string[]) => done(file, commands, inShell({ answers }));
+  const fail = (commands: string, ...answers: string[]) => failed(file, commands, inShell({ answers }));
+  /** What is in the journal from now on, all of it now, and whether the service runs. */
+  const setHost = async (lines: object[], state = "active") => {
+    await writeFile(path.join(host, "log"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    await writeFile(path.join(host, "state"), state);
   };
-  it.each<[says: string | RegExp, change: Partial<Facts>]>([
-    ["TICKS ARRIVE", {}],
-    ["TICKS ARRIVE", { alertmanager: undefined }],
-    [/TICKS ARRIVE.*BUT A COUNT IS -1/, { log: unknown ? [unknown] : [] }],
-    // Whoever has no password of the gateway hears nothing false of it.
-    ["TICKS ARRIVE", { gateway: undefined, onGateway: undefined }],
-    [/^PROMETHEUS DOES NOT ANSWER.* TICKS|^PROMETHEUS DOES NOT ANSWER/, { prometheus: false, inPrometheus: undefined }],
-    [/^ALERTMANAGER DOES NOT ANSWER.*TICKS ARRIVE/, { alertmanager: false }],
-    ["THE GATEWAY DOES NOT ANSWER", { gateway: false, onGateway: undefined }],
-    ["THE SERVICE DOES NOT RUN", { service: false, log: [] }],
-    ["THE SAMPLER DOES NOTHING", { log: [] }],
-    ["The log is unknown: log in there", { log: new Refusal("log in there"), service: undefined }],
-    ["PROMETHEUS IS BEHIND THE GATEWAY", { inPrometheus: 999 }],
-    ["TICKS ARE IN THE LOG, AND DO NOT ARRIVE", { onGateway: 999, inPrometheus: 999 }],
-    [
-      /THE TICKS FAIL.* ANOTHER JOB PUSHES OUR METRICS: job="x"/,
-      { onGateway: 999, log: failed ? [failed] : [], strangers: ["x"] },
-    ],
-  ])("says %s for %o", (says, change) => {
-    expect(verdictOf({ ...well, ...change }).join(" ")).toMatch(says);
-  });
-});
+  const tick = { level: "info", message: "tick", stuck_orders: 1 };
+  const setTick = (secondsAgo: number) =>
+    setGroup(gateway.url, "veza_ledger", "prod", [`${sampleTimestampMetric} ${Date.now() / 1_000 - secondsAgo}`]);
 
-describe("silence", () => {
-  it("reads spans as people write them", () => {
-    expect(silencingOf("prod", ["08h", "VezaLedgerStuckRefunds"]).seconds).toBe(8 * 3_600);
-    expect(silencingOf("prod", ["010m", "alertname=VezaLedgerStuckRefunds"]).seconds).toBe(600);
+  beforeAll(async () => {
+    host = await newFolder();
+    await writeFile(path.join(host, "journalctl"), journalctl, { mode: 0o755 });
+    await writeFile(path.join(host, "systemctl"), systemctl, { mode: 0o755 });
+    await setHost([tick]);
+    database = await createDatabase();
+    [gateway, alertmanager] = await Promise.all([
+      startPushgateway(0),
+      startAlertmanager(0, "{ route: { receiver: nobody }, receivers: [{ name: nobody }] }"),
+    ]);
+    await setTick(0);
+    const urls = { pushgatewayUrl: gateway.url, alertmanagerUrl: alertmanager.url };
+    prometheus = await startPrometheus(0, { ...urls, rules, interval: "1s" });
+    await vi.waitFor(async () => expect(await resultOf(prometheus.url, sampleTimestampMetric)).toHaveLength(1), 60_000);
+    file = path.join(await newFolder(), "on-call.mjs");
+    await writeOnCall(file, addresses());
   });
-  it.each([["8h"], ["VezaLedgerAlive"], ["8", "VezaLedgerAlive"], ["8h", "VezaLedger"], ["8hm", "VezaLedgerAlive"]])(
-    "refuses %s %s",
-    (...words) => {
-      expect(() => silencingOf("prod", words)).toThrow("Nothing is silenced. Say for how long");
+  afterAll(async () => {
+    for (const part of [prometheus, alertmanager, gateway]) await part?.stop();
+    await database?.remove();
+  });
+
+  it.each(checks.filter(({ id }) => shapes.includes(id)))(
+    "lists the rows of $id that fire, says whether it goes on, accepts and takes back",
+    async (check) => {
+      const { id, stuckAfter } = check;
+      const listed = await rowsOf(database, id);
+      expect(await run(`rows ${id}`)).toContain(`0 of ${id} fire now`);
+      await database.admin.unsafe(insertRows(check, 3));
+      onTestFinished(() => database.admin.unsafe(`delete from ${check.table}`).then(() => {}));
+      const time = check.time === "created_at" ? "created_at" : "updated_at";
+      const printed = await run(`rows ${id}`);
+      expect(printed).toMatch(
+        new RegExp(`^3 of ${id} fire now, .*No new one for a while: the newest is \\d+ min`, "s"),
+      );
+      const rows = await rowsOf(database, id);
+      const fresh = rows.filter((row) => !listed.includes(row));
+      for (const row of fresh) expect(printed).toMatch(new RegExp(`^${row} +20`, "m"));
+      await database.admin.unsafe(insertRows(check, 1));
+      await database.admin.unsafe(`update ${check.table} set ${time} = now() - interval '${stuckAfter ?? "0 minutes"}'
+      - interval '1 minute' where id = (select max(id) from ${check.table})`);
+      expect(await run(`rows ${id}`)).toContain("IT GOES ON: the newest is ");
+      expect(await run("all_rows")).toMatch(new RegExp(`^${id} +[34] fire`, "m"));
+
+      const why = "the bank's $HOME \\n";
+      const written = await run(`accept ${id} 5 days`, `${fresh[0]}, ${fresh[1]}`, `${fresh[2]}`, "", why);
+      expect(written.match(/accepted until 20/g)).toHaveLength(3);
+      expect(
+        await database.admin.unsafe(`select from ledger_metrics.${id}() where accepted_until > now()`),
+      ).toHaveLength(3);
+      expect(await run("accepted")).toContain(why);
+      const back = await run(`accept ${id} 0 days`, `${fresh[0]}`, "", "paid");
+      expect(back).toMatch(new RegExp(`(^|: )${fresh[0]} .*TAKEN BACK: it fires again`, "m"));
+      expect(
+        await database.admin.unsafe(`select from ledger_metrics.${id}() where accepted_until > now()`),
+      ).toHaveLength(2);
     },
   );
-  it("replaces those of the same alerts, and with 0h those of a part of them", () => {
-    const of = (...words: string[]) => silencingOf("prod", words);
-    const part = of("1h", "VezaLedgerCheckFailing", "check=stuck_orders").matchers;
-    expect(isReplaced(part, of("2h", "VezaLedgerCheckFailing", "check=stuck_orders"))).toBe(true);
-    expect(isReplaced(part, of("2h", "VezaLedgerCheckFailing", "check=stuck_refunds"))).toBe(false);
-    expect(isReplaced(part, of("0h", "VezaLedgerCheckFailing"))).toBe(true);
-    const whole = of("1h", "VezaLedgerStuckOrders").matchers;
-    expect(isReplaced(whole, of("2h", "VezaLedgerStuckOrders", "reason=x"))).toBe(false);
-    expect(isReplaced(whole, silencingOf("staging", ["0h", "VezaLedgerStuckOrders"]))).toBe(false);
-    expect(isReplaced(whole.toReversed(), of("2h", "VezaLedgerStuckOrders"))).toBe(true);
-  });
-});
 
-it("counts the reasons of a log, of the journal and of Lambda", () => {
-  const failure = { level: "error", message: "check failed", check: "stuck_orders", reason: "no column" };
-  const { level, ...message } = failure;
-  const lines = linesIn(
-    [
-      `2026-01-31T12:00:00+0000 veza-ledger-metrics[1]: ${JSON.stringify(failure)}`,
-      `2026-01-31T12:00:00 ${JSON.stringify({ timestamp: "x", level, message })}`,
-      "-- Boot 1 --",
-    ].join("\n"),
-  );
-  expect(lines.map(({ time, text }) => [time, text])).toEqual([
-    ["2026-01-31T12:00:00+0000", 'check failed {"check":"stuck_orders","reason":"no column"}'],
-    ["2026-01-31T12:00:00", 'check failed {"check":"stuck_orders","reason":"no column"}'],
-    ["", "-- Boot 1 --"],
-  ]);
-  const away = { check: "x", code: "ECONNREFUSED", reason: "refused" };
-  expect(reasonsOf([...lines.slice(0, 2).map(({ fields }) => fields), away])).toEqual([
-    "1 times, of x: ECONNREFUSED refused",
-    "2 times, of stuck_orders: no code no column",
-    "THE SAMPLER DOES NOT REACH POSTGRES. Call the platform engineer now.",
-  ]);
-});
-
-describe("the addresses of a stage", () => {
-  it("hold no password", () => {
-    const stage = stageOf({ DATABASE_URL: url, PUSHGATEWAY_URL: "http://me:hunter2@gateway/", STAGE: "prod" });
-    expect(JSON.stringify(stage)).not.toContain("hunter2");
-    expect(stage).toMatchObject({ gateway: "http://me@gateway", gatewayAsks: "password", schema: "public" });
-    expect(() => stageOf({ DATABASE_URL: "postgres://postgres@127.0.0.1/x" })).toThrow("veza_ledger_oncall@");
-    expect(stageOf({ DATABASE_URL: url, PUSHGATEWAY_TOKEN: "t", PUSHGATEWAY_URL: "http://g" }).gatewayAsks).toBe(
-      "token",
+  it("accepts a backlog at once, and leaves out what is young", async () => {
+    await database.admin`insert into orders (status, hyperswitch_payment_id, created_at)
+      select 'pending', 'p', now() - interval '30 days' from generate_series(1, 50)`;
+    await database.admin`insert into orders (status, hyperswitch_payment_id, created_at)
+      values ('pending', 'tonight', now() - interval '2 hours')`;
+    onTestFinished(() => database.admin`delete from orders`.then(() => {}));
+    expect(await fail("accept_backlog stuck_orders 14 days", "", "")).toMatch(
+      /accepts 50 rows, of which 50 fire.*Nothing is accepted/s,
     );
-    expect(stageOf({ DATABASE_URL: url, PUSHGATEWAY_URL: "http://v/api/v1/import/prometheus" }).gateway).toBe("");
+    expect(await run("accept_backlog stuck_orders 14 days", "", "an import, Ada")).toMatch(/50 {2}20/);
+    expect(await run("rows stuck_orders")).toMatch(/^1 of stuck_orders fire now.*50 accepted.*tonight/s);
+    expect(await run("accept_backlog stuck_orders 1 day", "1 hour", "a test")).toMatch(/1 {2}20/);
+    expect(await run("rows stuck_orders")).toContain("0 of stuck_orders fire now");
   });
 
-  it("lead to Postgres, by ~/.pgpass too", () => {
-    const stage = stageOf({ DATABASE_URL: url, PGSSLMODE: "disable" });
-    const target = targetOf(stage, "veza_ledger_oncall", "");
-    expect(target).toMatchObject({ host: "::1", port: 5433, database: "led ger", tls: "off" });
-    expect(targetOf({ ...stage, sslMode: "verify-full" }, "x", "")).toMatchObject({ username: "x", tls: "verified" });
-    const file = "# a comment\n\\:\\:1:5433:other:*:no\n\\:\\:1:*:led ger:veza_ledger_oncall:p\\:w\\\\\n*:*:*:*:last\n";
-    expect(passwordIn(file, target)).toBe("p:w\\");
-    expect(passwordIn(file, { ...target, host: "elsewhere" })).toBe("last");
-    expect(passwordIn("", target)).toBeUndefined();
+  it("accepts what the first day has accepted for longer, as a backlog", async () => {
+    const endFirstDay = () => database.admin`update ledger_metrics.first_day set until = now() - interval '1 day'`;
+    onTestFinished(() => endFirstDay().then(() => {}));
+    onTestFinished(() => database.admin`delete from orders`.then(() => {}));
+    await database.admin`update ledger_metrics.first_day set began_at = now(), until = now() + interval '10 days'`;
+    await database.admin`insert into orders (status, hyperswitch_payment_id, created_at)
+      values ('pending', 'old', now() - interval '30 days')`;
+    expect(await run("accepted")).toMatch(/Besides, until 20.* stuck on the first day/);
+    expect(await run("accept_backlog stuck_orders 90 days", "", "carts, Ada")).toMatch(
+      /1 rows, of which 0 fire.* 1 {2}20/s,
+    );
+    await endFirstDay();
+    expect(await run("rows stuck_orders")).toMatch(/^0 of stuck_orders fire now.*1 accepted/);
+  });
+
+  it("says what is wrong with a check, a span, an id or a reason, and then accepts nothing", async () => {
+    const all = checks.map(({ id }) => id).sort();
+    for (const command of ["rows stuk_orders", "rows", "rows 'x; drop table y'", "accept stuk_orders 1 day"]) {
+      expect(await fail(command), command).toContain(`The checks are: ${all.join(" ")}`);
+    }
+    for (const command of ["accept stuck_orders 8", "accept stuck_orders", "accept_backlog stuck_orders"]) {
+      expect(await fail(command), command).toContain("say for how long");
+    }
+    expect(await fail("accept stuck_orders 1 day", "4711", "", "x")).toMatch(/Nothing is accepted: .*4711/);
+    expect(await fail("accept stuck_orders 91 days", "4711", "", "x")).toMatch(/Nothing is accepted/);
+    expect(await fail("accept stuck_orders 1 day", "", "x")).toMatch(/Nothing is accepted: .*empty/);
+    expect(await database.admin`select from ledger_metrics.accepted where id = '4711'`).toEqual([]);
+  });
+
+  it("lists failed orphans by age, and orders and payments where people on call may read them", async () => {
+    await database.admin.unsafe(`
+      insert into orders (status, hyperswitch_payment_id) values ('paid', 'pay_7');
+      insert into refunds (status, created_at, updated_at) values
+        ('failed', now() - interval '2 hours', now() - interval '10 minutes'),
+        ('failed', now() - interval '2 hours', now() - interval '9 days')`);
+    onTestFinished(() => database.admin.unsafe("delete from orders; delete from refunds").then(() => {}));
+    expect(await run("rows orphan_refunds")).toMatch(
+      /1 were marked as failed in the last hour, 1 in a day, 2 in 14 days\.[\s\S]*failed_at/,
+    );
+    await database.admin.unsafe(`alter table refunds add order_id bigint; grant select (order_id) on refunds
+      to veza_ledger_oncall; update refunds set order_id = (select id from orders)`);
+    onTestFinished(() => database.admin.unsafe("alter table refunds drop order_id").then(() => {}));
+    expect(await run("rows orphan_refunds")).toMatch(/refund {2}order {2}payment.* pay_7/s);
+  });
+
+  it("does nothing in the database of another stage, and reads alone", async () => {
+    await database.admin`insert into ledger_metrics.stage (stage) values ('staging')`;
+    const forget = () => database.admin`delete from ledger_metrics.stage`.then(() => {});
+    onTestFinished(forget);
+    for (const command of ["rows stuck_orders", "all_rows", "sql 'select 1'", "accept stuck_orders 1 day"]) {
+      expect(await fail(command)).toContain("of the stage 'prod', and its database is of the stage 'staging'");
+    }
+    await forget();
+    expect(await run("sql 'select 40 + 2'")).toContain("42");
+    expect(await fail("sql 'update public.orders set status = 1'")).toContain("in a read-only transaction");
+    expect(
+      await onCall(file, "sql", inShell({ answers: ["select 40 + 2;", "update public.orders set status = 'x';"] })),
+    ).toMatchObject({
+      output: expect.stringMatching(/42[\s\S]*in a read-only transaction/),
+    });
+  });
+
+  it("fails, and names what is unknown, where a table is locked; other checks are shown", async () => {
+    const unlock = await lockTable(database, "orders");
+    onTestFinished(unlock);
+    expect(await fail("rows stuck_orders")).toMatch(/^ERROR: canceling statement due to lock timeout/);
+    expect(await fail("all_rows")).toMatch(
+      /^failed_transfers +0 fire[\s\S]*lock timeout\nstuck_orders +unknown[\s\S]*stuck_refunds +0 fire[\s\S]*Unknown: stuck_orders\.\n$/,
+    );
+  });
+
+  it("says that the log is unknown where it cannot be read, and otherwise what it lacks", async () => {
+    onTestFinished(() => setHost([tick]));
+    await setHost([tick]);
+    expect(await run("why_blind")).toMatch(/in the last 2 hours:\n {2}nothing\n$/);
+    expect(await run("why_lost")).toMatch(/for _seconds_sum:\n {2}nothing\n$/);
+    await setHost([tick], "unknown");
+    for (const command of ["why_blind", "why_lost"]) {
+      expect(await fail(command), command).toMatch(/:\n {2}unknown\nThe log is on the host of the service/);
+    }
+  });
+
+  it("marks what is silenced of what fires, and lists silences for the next shift", async () => {
+    const silenced = await fileWith({ ...addresses(), STAGE: "silenced" });
+    await vi.waitFor(async () => expect(await resultOf(prometheus.url, 'ALERTS{alertstate="firing"}')).toHaveLength(1));
+    expect(await done(silenced, "firing")).toBe("ticket  VezaLedgerStuckRefunds  stuck_refunds\n");
+    expect(await done(silenced, "silences")).toBe("Nothing of this stage is silenced.\n");
+    await done(silenced, "silence 8h VezaLedgerStuckRefunds");
+    onTestFinished(() => done(silenced, "silence 0h VezaLedgerStuckRefunds").then(() => {}));
+    expect(await done(silenced, "firing")).toMatch(/^ticket .* stuck_refunds {2}silenced until 20.{14} UTC\n$/);
+    expect(await done(silenced, "silences")).toMatch(
+      /\n20.{14} UTC {2}alertname=VezaLedgerStuckRefunds {2}on call: by/,
+    );
+    expect(await run("silences")).toBe("Nothing of this stage is silenced.\n");
+    const without = await fileWith({ ...addresses(), STAGE: "silenced", ALERTMANAGER_URL: nowhere });
+    expect(await failed(without, "firing")).toMatch(
+      /^ticket .* stuck_refunds\nWhich of them are silenced is unknown\./,
+    );
+  });
+
+  it("silences one alert of its stage, once, says what that hides, and ends it", async () => {
+    const silences = async () => {
+      const all = (await (await fetch(`${alertmanager.url}/api/v2/silences`)).json()) as {
+        status: { state: string };
+        matchers: { name: string; value: string; isRegex: boolean }[];
+      }[];
+      const active = all.filter(({ status }) => status.state === "active");
+      return active.map(({ matchers }) => matchers.map(({ name, value }) => `${name}=${value}`).sort()).sort();
+    };
+    const fires = { alertname: "VezaLedgerStuckRefunds", check: "stuck_refunds", stage: "prod" };
+    const body = JSON.stringify([{ labels: fires }, { labels: { ...fires, stage: "another" } }]);
+    const headers = { "content-type": "application/json" };
+    await fetch(`${alertmanager.url}/api/v2/alerts`, { method: "POST", headers, body });
+    for (const command of [
+      "silence 8h",
+      "silence VezaLedgerAlive",
+      "silence 8 VezaLedgerAlive",
+      "silence 8h VezaLedger",
+    ]) {
+      expect(await fail(command), command).toContain("Nothing is silenced. Say for how long, and which alert");
+    }
+    expect(await fail("silence 2h VezaLedgerCheckFailing")).toContain("Nothing is silenced. Which check?");
+    expect(await fail("silence 2h VezaLedgerAlive stage=x")).toContain("'stage=x' is none of");
+    expect(await silences()).toEqual([]);
+    await run("silence 2h VezaLedgerCheckFailing check=stuck_orders");
+    expect(await silences()).toEqual([["alertname=VezaLedgerCheckFailing", "check=stuck_orders", "stage=prod"]]);
+    await run("silence 0h VezaLedgerCheckFailing");
+    for (const _ of ["first", "second"]) {
+      expect(await run("silence 8h VezaLedgerStuckRefunds")).toMatch(
+        /this hides:\n {2}VezaLedgerStuckRefunds stuck_refunds\n$/,
+      );
+    }
+    await run("silence 2d VezaLedgerAlertsFail");
+    await run("silence 30m VezaLedgerStuckOrders 'reason=repaired late'");
+    expect(await silences()).toEqual([
+      ["alertname=VezaLedgerAlertsFail"],
+      ["alertname=VezaLedgerStuckOrders", "reason=repaired late", "stage=prod"],
+      ["alertname=VezaLedgerStuckRefunds", "stage=prod"],
+    ]);
+    for (const alert of ["AlertsFail", "StuckOrders", "StuckRefunds"]) {
+      expect(await run(`silence 0h VezaLedger${alert}`)).toBe("No alert of this name that fires now is silenced.\n");
+    }
+    expect(await silences()).toEqual([]);
+  });
+
+  it("prints the log with its times: the host's, or that of Lambda", async () => {
+    const failure = {
+      level: "error",
+      message: "check failed",
+      check: "stuck_orders",
+      code: "42703",
+      reason: "no column",
+    };
+    await setHost([tick, failure, failure]);
+    onTestFinished(() => setHost([tick]));
+    const line = 'check failed {"check":"stuck_orders","code":"42703","reason":"no column"}\n';
+    expect(await run("logs sampler 15m")).toMatch(/^20\S+ tick \{"stuck_orders":1\}\n20\S+ check failed \{/);
+    expect(await run("logs sampler 15m 'check failed' | tail -n 1")).toMatch(/^20\S+ /);
+    expect(await run("logs sampler 15m 'check failed' | tail -n 1")).toContain(line);
+    expect(await run("why_failing")).toBe("2 times, of stuck_orders: 42703 no column\n");
+    await setHost([{ ...failure, code: "CONNECT_TIMEOUT" }]);
+    expect(await run("why_failing")).toMatch(/CONNECT_TIMEOUT.*\nTHE SAMPLER DOES NOT REACH POSTGRES/);
+    expect(await fail("logs receiver 15m nothing")).toBe("Nothing in the log of the last 15m has: nothing\n");
+    expect(await fail("logs sampler")).toContain("Say of which function, and how far back");
+    await setHost([tick], "unknown");
+    expect(await fail("logs sampler 15m")).toContain("on the host of the service, and this is another one");
+    const { level: _, ...ofLambda } = failure;
+    const shown = { timestamp: "2026-01-31T12:00:00Z", level: "ERROR", message: ofLambda };
+    await writeFile(
+      path.join(host, "aws"),
+      `#!/bin/sh\necho "$*" | grep -qx 'logs tail /aws/lambda/veza-ledger-metrics-prod-sampler --since 15m --format short' || exit\necho '2026-01-31T12:00:00 ${JSON.stringify(shown)}'\n`,
+      { mode: 0o755 },
+    );
+    const onAws = await fileWith({ ...addresses(), AWS_REGION: "eu-central-1" });
+    const printed = await done(onAws, "logs sampler 15m", inShell());
+    expect(printed).toBe(`2026-01-31T12:00:00 ${line}`);
+    await writeFile(path.join(host, "aws"), "#!/bin/sh\nexit 255\n", { mode: 0o755 });
+    expect(await failed(onAws, "logs sampler 15m", inShell())).toContain("Log in to AWS again");
+  });
+
+  it("tells what stands still: the sampler, the gateway, Prometheus, Alertmanager, or nothing", async () => {
+    await setTick(0);
+    await vi.waitFor(async () => {
+      const [shown] = await resultOf(prometheus.url, `time() - ${sampleTimestampMetric}`);
+      expect(shown?.value).toBeLessThan(60);
+    }, 60_000);
+    const why = async (other: Addresses = {}) =>
+      done(await fileWith({ ...addresses(), ...other }), "why_silent", inShell());
+    expect(await why()).toMatch(/TICKS ARRIVE/);
+    await setHost([{ ...tick, stuck_orders: -1 }]);
+    expect(await why()).toMatch(/BUT A COUNT IS -1/);
+    await setHost([{ message: "delivery" }]);
+    expect(await why()).toMatch(/THE SAMPLER DOES NOTHING/);
+    await setHost([], "failed");
+    expect(await why()).toMatch(/THE SERVICE DOES NOT RUN/);
+    await setHost([], "unknown");
+    expect(await why()).toMatch(/The log is unknown:\nThe log is on the host/);
+    await setHost([tick]);
+    expect(await why({ PROMETHEUS_URL: nowhere })).toMatch(/PROMETHEUS DOES NOT ANSWER/);
+    expect(await why({ PUSHGATEWAY_URL: nowhere })).toMatch(/THE GATEWAY DOES NOT ANSWER/);
+    expect(await why({ ALERTMANAGER_URL: nowhere })).toMatch(/ALERTMANAGER DOES NOT ANSWER/);
+    expect(await why({ ALERTMANAGER_URL: "" })).not.toMatch(/DOES NOT ANSWER/);
+    await setTick(1_000);
+    expect(await why()).toMatch(/TICKS ARE IN THE LOG, AND DO NOT ARRIVE/);
+    await setHost([
+      tick,
+      { message: "tick failed", reason: "ECONNREFUSED" },
+      ...Array(5).fill({ message: "tick failed" }),
+    ]);
+    await setGroup(gateway.url, "another", "", [
+      "# TYPE veza_ledger_overdue_rows counter",
+      "veza_ledger_overdue_rows 1",
+    ]);
+    onTestFinished(() => setGroup(gateway.url, "another", ""));
+    expect(await why()).toMatch(/THE TICKS FAIL[\s\S]*ANOTHER JOB PUSHES OUR METRICS: job="another"/);
+  });
+
+  it("says who is away, and what to do", async () => {
+    await setHost([tick]);
+    const away = await fileWith({ ...addresses(), ...Object.fromEntries(urls.map((name) => [name, nowhere])) });
+    const says = (command: string) => failed(away, command, inShell());
+    for (const command of ["query up", "firing", "samplers"]) {
+      expect(await says(command), command).toMatch(/Prometheus does not answer.*call the platform engineer/s);
+    }
+    expect(await says("gateway")).toMatch(/The gateway does not answer.*call the platform engineer/s);
+    expect(await says("silence 8h VezaLedgerStuckRefunds")).toMatch(
+      /Alertmanager does not answer.*No silence is changed/s,
+    );
+    const alone = await fileWith({});
+    for (const command of ["rows stuck_orders", "all_rows", "sweeps", "sql"]) {
+      expect(await failed(alone, command, inShell()), command).toMatch(/Postgres is away, or does not let you in/);
+    }
+    const wrong = { secrets: ["wrong", "key"] };
+    expect(await failed(file, "rows stuck_orders", inShell(wrong))).toContain("The password is wrong");
+    expect(await run("query nothing")).toBe("Prometheus answers, and has nothing of this now.\n");
+  });
+
+  it("shows what else a page asks for: sweeps, the outbox, blind checks, locks, samplers, failing rules", async () => {
+    await database.admin.unsafe(`
+      insert into ledger_metrics.totals (name, labels, value) values ('veza_reconciler_last_run_timestamp', '{}',
+        extract(epoch from now() - interval '20 minutes'));
+      insert into ledger_metrics.deliveries (id, digest, words) values ('sweep-1', '', '1 sweep, 2 sweep seconds');
+      insert into orders (status, hyperswitch_payment_id, created_at) values ('new_name', 'p', now()),
+        ('pending', 'p', now() + interval '1 hour')`);
+    onTestFinished(() =>
+      database.admin
+        .unsafe("truncate ledger_metrics.totals, ledger_metrics.deliveries; delete from orders")
+        .then(() => {}),
+    );
+    expect(await run("sweeps")).toMatch(/ 20.* +20\n.*sweep-1 .*1 sweep, 2 sweep seconds/s);
+    expect(await run("why_blind")).toMatch(/orders +new_name +1 .*no count.*orders +.*pending/s);
+    const unlock = await lockTable(database, "orders");
+    expect(await run("locks")).toMatch(/public.orders|orders.*AccessExclusiveLock/s);
+    await unlock();
+    expect(await run("outbox")).toMatch(/No outbox is in this database|waiting/);
+    expect(await run("why_lost")).toMatch(/started .*first delivery/s);
+    expect(await run("why_alerts_fail")).toMatch(/Rules that fail:\nNotifications/);
+    expect(await run("firing")).toBe("No alert fires.\n");
+    await setGroup(
+      gateway.url,
+      "veza_ledger",
+      "prod",
+      ["one", "two"].map((name) => `veza_ledger_sampler_info{database="${name}"} 1`),
+    );
+    onTestFinished(() => setTick(0));
+    await vi.waitFor(
+      async () => expect(await run("samplers")).toMatch(/^2 SAMPLERS of one stage[\s\S]*one[\s\S]*two/),
+      30_000,
+    );
   });
 });
+
+const urls = ["PROMETHEUS_URL", "ALERTMANAGER_URL", "PUSHGATEWAY_URL"] as const;
+
+/** One alert fires, of a stage of its own. */
+const rules = `groups: [{ name: one, rules: [{ alert: VezaLedgerStuckRefunds, expr: vector(1), labels:
+  { severity: ticket, stage: silenced, check: stuck_refunds } }] }]`;
+
+/** One check without a time to wait, one with, and that of which failed rows are listed, too. */
+const shapes = ["failed_transfers", "stuck_orders", "orphan_refunds"];
+
+const rowsOf = async ({ admin }: TestDatabase, id: string): Promise<string[]> =>
+  (await admin.unsafe(`select id from ledger_metrics.${id}()`)).map((row) => String(row.id));
+
+/** All lines of the file `log`, as of now. */
+const journalctl = `#!/bin/bash
+[[ "$*" =~ ^'-q -u veza-ledger-metrics --since -'[0-9]+[hmd]' -o short-iso --no-hostname'$ ]] &&
+  sed "s/^/$(date +%Y-%m-%dT%H:%M:%S+0000) veza-ledger-metrics[12]: /" "\${0%/*}/log"
+`;
+const systemctl = `#!/bin/bash
+case "$*" in
+  "cat veza-ledger-metrics") ! grep -q unknown "\${0%/*}/state" ;;
+  "is-active -q veza-ledger-metrics") grep -q '^active' "\${0%/*}/state" ;;
+esac
+`;

@@ -1,0 +1,23 @@
+// The checks of lib/counts/checks.ts, as people on call name them.
+import { type Check, checks } from "../../lib/counts/checks.ts";
+import type { Sql } from "./postgres.ts";
+import { Refusal } from "./terminal.ts";
+
+export const checkNames: string[] = checks.map(({ id }) => id).sort();
+
+/** A check by its name. Refuses any other. */
+export function checkOf(name = "none"): Check {
+  const check = checks.find(({ id }) => id === name);
+  if (check) return check;
+  throw new Refusal(`Nothing is done: there is no check '${name}'. The checks are: ${checkNames.join(" ")}`);
+}
+
+/** SQL: a call of the function that lists the rows of a check. */
+export const rowsOf = (sql: Sql, id: string) => sql`${sql(`ledger_metrics.${id}`)}()`;
+
+/** An interval of checks.ts in minutes. */
+export function minutesOf(interval = "0 minutes"): number {
+  const [, minutes] = /^(\d+) minutes$/.exec(interval) ?? [];
+  if (minutes === undefined) throw new Error(`not understood: ${interval}`);
+  return Number(minutes);
+}

@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import {
+  equal,
+  isOurs,
+  isReplaced,
+  type Silence,
+  silencedUntil,
+  silencingOf,
+  whenOf,
+} from "../../commands/oncall/silence.ts";
+
+describe("silence", () => {
+  it("reads spans as people write them", () => {
+    expect(silencingOf("prod", ["08h", "VezaLedgerStuckRefunds"]).seconds).toBe(8 * 3_600);
+    expect(silencingOf("prod", ["010m", "alertname=VezaLedgerStuckRefunds"]).seconds).toBe(600);
+  });
+  it.each([["8h"], ["VezaLedgerAlive"], ["8", "VezaLedgerAlive"], ["8h", "VezaLedger"], ["8hm", "VezaLedgerAlive"]])(
+    "refuses %s %s",
+    (...words) => {
+      expect(() => silencingOf("prod", words)).toThrow("Nothing is silenced. Say for how long");
+    },
+  );
+  it("replaces those of the same alerts, and with 0h those of a part of them", () => {
+    const of = (...words: string[]) => silencingOf("prod", words);
+    const part = of("1h", "VezaLedgerCheckFailing", "check=stuck_orders").matchers;
+    expect(isReplaced(part, of("2h", "VezaLedgerCheckFailing", "check=stuck_orders"))).toBe(true);
+    expect(isReplaced(part, of("2h", "VezaLedgerCheckFailing", "check=stuck_refunds"))).toBe(false);
+    expect(isReplaced(part, of("0h", "VezaLedgerCheckFailing"))).toBe(true);
+    const whole = of("1h", "VezaLedgerStuckOrders").matchers;
+    expect(isReplaced(whole, of("2h", "VezaLedgerStuckOrders", "reason=x"))).toBe(false);
+    expect(isReplaced(whole, silencingOf("staging", ["0h", "VezaLedgerStuckOrders"]))).toBe(false);
+    expect(isReplaced(whole.toReversed(), of("2h", "VezaLedgerStuckOrders"))).toBe(true);
+  });
+});
+
+const silence = (endsAt: string, ...matchers: Silence["matchers"]): Silence => ({
+  id: endsAt,
+  status: { state: "active" },
+  matchers,
+  startsAt: "2026-01-31T00:00:00Z",
+  endsAt,
+  createdBy: "on call",
+  comment: "",
+});
+const orders = { alertname: "VezaLedgerStuckOrders", stage: "prod", reason: "repaired late" };
+const ofOrders = equal("alertname", orders.alertname);
+const all = { name: "alertname", value: "VezaLedger.+", isRegex: true };
+
+it("says until when an alert is silenced: until the last silence of it ends that has begun", () => {
+  expect(silencedUntil(orders, [silence("1", ofOrders), silence("2", all)])).toBe("2");
+  expect(silencedUntil(orders, [silence("1", ofOrders, equal("reason", ""))])).toBeUndefined();
+  expect(silencedUntil({ alertname: orders.alertname }, [silence("1", ofOrders, equal("reason", ""))])).toBe("1");
+  expect(silencedUntil(orders, [silence("1", { ...ofOrders, isEqual: false })])).toBeUndefined();
+  expect(silencedUntil(orders, [silence("1", { ...ofOrders, value: "Ledger", isRegex: true })])).toBeUndefined();
+  expect(silencedUntil(orders, [silence("1", { ...ofOrders, value: "(?i)x(", isRegex: true })])).toBeUndefined();
+  expect(silencedUntil(orders, [{ ...silence("1", ofOrders), status: { state: "pending" } }])).toBeUndefined();
+});
+
+it.each<[isOne: boolean, what: string, matchers: Silence["matchers"]]>([
+  [true, "an alert of the stage", [ofOrders, equal("stage", "prod")]],
+  [true, "all alerts of the service", [all]],
+  [true, "any alert of the stage", [equal("stage", "prod")]],
+  [true, "an alert without a stage", [equal("alertname", "VezaLedgerAlertsFail")]],
+  [true, "another alert alone is not", [{ ...equal("alertname", "Watchdog"), isEqual: false }]],
+  [false, "another stage", [ofOrders, equal("stage", "staging")]],
+  [false, "an alert of others", [equal("alertname", "KubePodCrashLooping")]],
+  [false, "a host", [equal("instance", "db-1")]],
+])("lists for the next shift (%s) a silence of %s", (isOne, _, matchers) => {
+  expect(isOurs(silence("1", ...matchers), "prod")).toBe(isOne);
+});
+
+it("shows times in the zone of the stage", () => {
+  expect(whenOf("2026-01-31T12:00:00Z", "Europe/Paris")).toBe("2026-01-31 13:00 Europe/Paris");
+});
