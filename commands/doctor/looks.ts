@@ -17,6 +17,7 @@ import { lookAtPushgateway } from "./pushgateway.ts";
 import { lookAtRights } from "./rights.ts";
 import type { GatewayScene, InstallationScene, LedgerScene } from "./scene.ts";
 import { lookAtServer } from "./server.ts";
+import { lookAtSoftDeleted } from "./soft-deleted.ts";
 import { lookAtStatus } from "./status.ts";
 import { lookAtTable } from "./table.ts";
 import { lookAtTime } from "./time.ts";
@@ -73,6 +74,12 @@ const ofCheck = (check: Check): Look<LedgerScene>[] => [
     needs: [`time of ${check.table}`],
     about: check,
     find: (scene) => lookAtCheck(scene, check),
+  },
+  {
+    name: `soft-deleted ${check.id}`,
+    needs: [`check ${check.id}`],
+    about: check,
+    find: (scene) => lookAtSoftDeleted(scene, check),
   },
   { name: `index of ${check.id}`, needs: [`check ${check.id}`], find: (scene) => lookAtIndexOf(scene, check) },
 ];

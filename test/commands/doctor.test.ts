@@ -122,6 +122,34 @@ it("doubts many orders that no check watches, until the page's views name a seco
   expect(await counts(schema)).toMatchObject({ stuck_orders: 41, stuck_refunds: 4, orphan_refunds: 1 });
 });
 
+it("doubts soft-deleted rows that count where it may read deleted_at, says unknown elsewhere; a view leaves them out", async () => {
+  await run(`${rowsOfEveryKind} alter table orders add deleted_at timestamptz;
+    create role reader login password 'reader'; grant select on orders, refunds, seller_transfers to reader`);
+  onTestFinished(() => run("drop owned by reader; drop role reader"));
+  const reader = urlAs("reader:reader", database.adminUrl);
+  const lines = async (url: string, ...args: string[]) =>
+    (await doctor(args, { DATABASE_URL: url })).lines.filter((line) => line.includes("soft-deleted"));
+  expect(await lines(reader, reader)).toEqual([]); // A first look prints doubts alone.
+  await run("update orders set deleted_at = now()");
+  expect(await lines(reader, reader)).toEqual([
+    "! soft-deleted stuck_orders 1 of the rows that count have a deleted_at",
+  ]);
+  const unknown = "✓ soft-deleted stuck_orders unknown: veza_ledger_sampler may not read deleted_at";
+  expect(await lines(database.samplerUrl, "sampler")).toEqual([expect.stringContaining(unknown)]);
+  expect((await doctor(["sampler"], { DATABASE_URL: database.samplerUrl })).exitCode).toBe(0);
+
+  await run(`create schema veza_ledger_views;
+    create view veza_ledger_views.orders as
+      select id, status, hyperswitch_payment_id, created_at, updated_at from public.orders where deleted_at is null;
+    create view veza_ledger_views.refunds as select * from public.refunds;
+    create view veza_ledger_views.seller_transfers as select * from public.seller_transfers`);
+  const schema = "veza_ledger_views";
+  await runSqlFiles(database.adminUrl, setUp, schema);
+  expect(countsIn(await sampleAs(database.samplerUrl, { schema }), (error) => error)).toMatchObject({
+    stuck_orders: 0,
+  });
+});
+
 it("prints all statements of a tick to paste, without any settings, and they count what it counts", async () => {
   for (const [index, check] of checks.entries()) await run(insertRows(check, index + 1));
   const { exitCode, output } = await inProcess(command, ["sampler", "--sql"], withoutSettings);
