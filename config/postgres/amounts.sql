@@ -10,9 +10,14 @@ begin;
 set local search_path = pg_catalog, pg_temp;
 set local standard_conforming_strings = on;
 do $$ begin
-  if to_regrole('veza_ledger_amounts') is null then 
+  if to_regrole('veza_ledger_amounts') is null then
     create role veza_ledger_amounts nologin;
     comment on role veza_ledger_amounts is 'a login of veza-ledger-metrics';
+  end if;
+  if shobj_description(to_regrole('veza_ledger_amounts'), 'pg_authid')
+      is distinct from 'a login of veza-ledger-metrics' then
+    raise exception 'not a login of veza-ledger-metrics, by its comment: veza_ledger_amounts'
+      using hint = 'Rename it. If it is one: comment on role ... is ''a login of veza-ledger-metrics''';
   end if;
 end $$;
 grant veza_ledger_amounts to current_user;

@@ -263,6 +263,16 @@ const refusals: Record<string, Refused> = {
     made: () => runAs("postgres", "create role veza_ledger login"),
     says: "not a login of veza-ledger-metrics, by its comment: veza_ledger",
   },
+  "a default privilege that would give another login our tables": {
+    by: "master",
+    made: () =>
+      runAs(
+        "master",
+        `alter default privileges grant usage on schemas to reader; alter default privileges grant select on tables to reader;
+         alter default privileges in schema public grant select on tables to shop`,
+      ),
+    says: /^default privileges of master would give rights in ledger_metrics to reader$/,
+  },
   "a login without rights": { by: "reader", says: "permission denied for database ledger" },
   "an administrator who does not inherit the owner's rights": {
     by: "master",
@@ -315,6 +325,24 @@ it.each(Object.entries(refusals))("%s is refused, in words, and nothing has chan
   if (saysBack) await expect(runSqlFiles(url(by), back)).rejects.toThrow(saysBack);
   expect(await state(database)).toEqual(before);
   if (isAttacked) expect(await taken()).toEqual(nothing);
+});
+
+it("amounts.sql refuses a role of its name without our comment, and grants it nothing", async () => {
+  await runSqlFiles(url("postgres"), setUp);
+  await runAs("shop", tables.map((table) => `alter table ${table} add amount_cents int, add currency text;`).join(""));
+  await runAs("postgres", "create role veza_ledger_amounts");
+  await expect(runSqlFiles(url("postgres"), amounts)).rejects.toThrow("by its comment: veza_ledger_amounts");
+  const may = "select has_column_privilege('veza_ledger_amounts', 'public.orders', 'status', 'select') as it";
+  expect(await runAs("postgres", may)).toEqual([{ it: false }]);
+});
+
+it("install.sql waits for no lock for long: the sampler would wait behind it", async () => {
+  await runSqlFiles(url("postgres"), setUp);
+  const reader = postgres(url("postgres"), { max: 1, onnotice: () => {} });
+  onTestFinished(() => reader.end());
+  await reader.unsafe("begin");
+  await reader.unsafe("select from ledger_metrics.accepted_now");
+  await expect(runSqlFiles(url("postgres"), setUp)).rejects.toThrow("canceling statement due to lock timeout");
 });
 
 it.each(["master", "postgres"])(
