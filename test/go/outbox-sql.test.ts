@@ -106,6 +106,17 @@ it("claims by the index alone, without sorting what waits", async () => {
   }
 });
 
+it("claims without new entries in the indexes, but for a few rows that find no room on their page", async () => {
+  const { admin } = await createOutbox();
+  const [claimed] = await admin.begin(async (sql) => {
+    await sql`insert into ledger_outbox.deliveries (id, body)
+      select 'row-' || n, repeat('x', 150) from generate_series(1, 1000) n`;
+    await sql`update ledger_outbox.deliveries set claimed_until = now(), first_sent_at = now()`;
+    return sql`select pg_stat_get_xact_tuples_hot_updated('ledger_outbox.deliveries'::regclass)::int as without`;
+  });
+  expect(claimed?.without).toBeGreaterThan(900);
+});
+
 it("counts and purges by an index, without reading the ids of one's own that stay for a year", async () => {
   const { admin } = await createOutbox();
   await admin.unsafe(`insert into ledger_outbox.deliveries (id, body, sent_at)

@@ -2,6 +2,7 @@ package ledgermetrics
 
 import (
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -201,6 +202,20 @@ func TestSendDoesNotRepeatTheURLWhenNobodyAnswers(t *testing.T) {
 	if strings.Contains(text, "hidden") || strings.Contains(text, "secret-path") ||
 		!strings.HasPrefix(text, "ledgermetrics: delivery sweep-1 not confirmed: ") {
 		t.Error(text)
+	}
+}
+
+func TestASecretHas24To64Bytes(t *testing.T) {
+	for size, isRight := range map[int]bool{23: false, 24: true, 64: true, 65: false} {
+		_, err := NewClient("http://127.0.0.1", "whsec_"+base64.StdEncoding.EncodeToString(make([]byte, size)))
+		if (err == nil) != isRight {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	for _, secret := range []string{strings.TrimPrefix(testSecret, "whsec_"), testSecret + "!"} {
+		if _, err := NewClient("http://127.0.0.1", secret); err == nil {
+			t.Error("taken: " + secret)
+		}
 	}
 }
 

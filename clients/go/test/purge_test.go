@@ -1,6 +1,7 @@
 package test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/veza/veza-ledger-metrics/clients/go/ledgermetrics"
@@ -30,6 +31,16 @@ func TestPurgeDeletesIdsOfChanceAfterTwoWeeksAndOthersAfterAYearAFewAtATime(t *t
 	drain(t, outbox, ledgermetrics.Drained{}) // Within the same minute.
 	expect(t, db, "select id from ledger_outbox.deliveries order by id",
 		"(evt-0123456789abcdef0123456789abcdef) (evt-order-17) (of-ones-own) (parked) (waiting)")
+}
+
+func TestPurgeDeletesTheOldestFirst(t *testing.T) {
+	db := open(t)
+	for _, age := range []string{"2 years", "3 years"} {
+		run(t, db, `insert into ledger_outbox.deliveries (id, body, sent_at)
+			select $1 || n, '[]', now() - $1::interval from generate_series(1, 1000) as n`, strings.ReplaceAll(age, " ", ""))
+	}
+	drain(t, outboxOf(t, db, recorded), ledgermetrics.Drained{})
+	expect(t, db, "select distinct left(id, 1) from ledger_outbox.deliveries", "(2)")
 }
 
 // Such as a person's transaction, or a purge of another process.
