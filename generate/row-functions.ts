@@ -1,6 +1,6 @@
 import { executors } from "../commands/declared-rights.ts";
 import { told } from "../config/words-of-checks.ts";
-import { isOfFirstDay } from "../lib/counts/accepted.ts";
+import { endsWithChange, isOfFirstDay, isUnchangedSince } from "../lib/counts/accepted.ts";
 import { type Check, checks, isOverdue, rowsOf, stateOf } from "../lib/counts/checks.ts";
 
 // The functions of rows.sql for people on call: the rows of each check, and what accepts them. They read by the
@@ -38,6 +38,7 @@ function listOf(check: Check): RowFunction {
   const returned = each((name, type) => `    ${name} ${type}`);
   const selected = each((name) => `    ${name}`);
   const read = each((name, type) => `      ${name}::${type}`);
+  const isUnchanged = endsWithChange(check) ? `\n      and ${isUnchangedSince("accepted_at", "since")}` : "";
   const isOld = isOfFirstDay(check).replace(" from ", "\n        from ");
   return functionFor(
     `${id}()`,
@@ -56,7 +57,7 @@ ${reading}
     ${indented(rowsOf(check), 4).replaceAll(" and ", "\n      and ")}
   ) as counted
     left join ledger_metrics.first_day on is_of_first_day
-    left join ledger_metrics.accepted_now as accepted on "check" = '${id}' and accepted.id = counted.id
+    left join ledger_metrics.accepted_now as accepted on "check" = '${id}' and accepted.id = counted.id${isUnchanged}
   order by 3 desc, since nulls first, counted.id
 $body$`,
   );

@@ -88,6 +88,7 @@ create function ledger_metrics.failed_transfers()
   ) as counted
     left join ledger_metrics.first_day on is_of_first_day
     left join ledger_metrics.accepted_now as accepted on "check" = 'failed_transfers' and accepted.id = counted.id
+      and accepted_at >= coalesce(case when since <= now() then since end, '-infinity')
   order by 3 desc, since nulls first, counted.id
 $body$;
 
@@ -142,6 +143,7 @@ create function ledger_metrics.pending_reversals()
   ) as counted
     left join ledger_metrics.first_day on is_of_first_day
     left join ledger_metrics.accepted_now as accepted on "check" = 'pending_reversals' and accepted.id = counted.id
+      and accepted_at >= coalesce(case when since <= now() then since end, '-infinity')
   order by 3 desc, since nulls first, counted.id
 $body$;
 

@@ -23,19 +23,39 @@ export const acceptedFamilies: Family[] = [
   ),
 ];
 
-/** SQL: the ids that people have accepted of a check. */
-const acceptedIds = ({ id }: Check): string => `select id from ledger_metrics.accepted_now where "check" = '${id}'`;
+/** SQL: what people have accepted of a check, from the relation on. */
+const acceptedOf = ({ id }: Check): string => `ledger_metrics.accepted_now where "check" = '${id}'`;
 
 /** SQL: a condition: the check counted the row when the first day began, and the first day is not over. */
 export const isOfFirstDay = ({ time, stuckAfter = "0 minutes" }: Check): string =>
   `${time} <= (select began_at - interval '${stuckAfter}' from ledger_metrics.first_day where until > now())`;
 
 /**
- * SQL: a condition, never null: the row is accepted. `in` inside of coalesce() is no join to the planner, which knows
- * too little of a new table: it hashes the ids, however many they are.
+ * Whether an acceptance of a row is over once the row has changed: its time says when it was last changed, and what
+ * came then, such as another failure, nobody has accepted.
  */
-export const isAccepted = (check: Check, ids = acceptedIds(check)): string =>
-  `coalesce(${isOfFirstDay(check)} or id::text in (${ids}), false)`;
+export const endsWithChange = ({ time }: Check): boolean => time === "updated_at";
+
+/**
+ * SQL: a condition, null without an acceptance: the row has not changed since it was accepted. A time that is missing,
+ * or still to come, tells of no change.
+ */
+export const isUnchangedSince = (acceptedAt: string, time: string): string =>
+  `${acceptedAt} >= coalesce(case when ${time} <= now() then ${time} end, '-infinity')`;
+
+/**
+ * SQL: a condition: a person has accepted the row; `accepted` is where it finds that. The planner knows too little of a
+ * new table for a join. So the ids are hashed, or one value has the times of all, however many they are.
+ */
+function isAcceptedById(check: Check, accepted: string): string {
+  if (!endsWithChange(check)) return `id::text in (select id from ${accepted})`;
+  const acceptedAt = `((select jsonb_object_agg(id, accepted_at) from ${accepted}) ->> id::text)::timestamptz`;
+  return isUnchangedSince(acceptedAt, check.time);
+}
+
+/** SQL: a condition, never null: the row is accepted. `in` inside of coalesce() is no join to the planner. */
+export const isAccepted = (check: Check, accepted = acceptedOf(check)): string =>
+  `coalesce(${isOfFirstDay(check)} or ${isAcceptedById(check, accepted)}, false)`;
 
 /** SQL: which checks have accepted ids, and when the first day ends, if it is not over. */
 const acceptances = `
@@ -46,15 +66,18 @@ const acceptances = `
  * SQL: what is known of the rows that are not accepted; whether the first day accepts any; and when the next long
  * acceptance of a row that counts ends.
  */
-const acceptanceQuestion = (check: Check, isFirstDay: boolean): string => `
+function acceptanceQuestion(check: Check, isFirstDay: boolean): string {
+  const isHidden = endsWithChange(check) ? ` and ${isAcceptedById(check, "accepted")}` : "";
+  return `
   with accepted as materialized (
-    select id, until, accepted_at from ledger_metrics.accepted_now where "check" = '${check.id}'
+    select id, until, accepted_at from ${acceptedOf(check)}
   )
   select count(*) as rows, ${overdueOf(check)} as overdue, ${oldestOf(check.time)} as oldest,
     ${isFirstDay ? `exists (select ${rowsOf(check)} and ${isOfFirstDay(check)})` : "false"} as "hasFirstDay",
     (select extract(epoch from min(until))::numeric from accepted where until > accepted_at + interval '${longAfter}'
-      and coalesce(id in (select id::text ${rowsOf(check)}), false)) as until
-  ${rowsOf(check)} and not ${isAccepted(check, "select id from accepted")}`;
+      and coalesce(id in (select id::text ${rowsOf(check)}${isHidden}), false)) as until
+  ${rowsOf(check)} and not ${isAccepted(check, "accepted")}`;
+}
 
 /** Of a check with acceptances: what is known of its open rows. */
 export interface OpenRows extends Waiting {

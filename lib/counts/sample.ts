@@ -27,7 +27,7 @@ export interface Sample {
   outcomes: Outcome[];
   /** The series that tell whether a check is blind. Also those of the amounts and the outbox, where these are there. */
   evidence: Series[];
-  /** Which evidence could not be read: the `of` of each question that got no answer. Also of whose open rows. */
+  /** What could not be read: the `of` of each question that got no answer, and the checks whose `open` is unknown. */
   unread: string[];
   open: OpenByCheck<OpenRows>;
 }

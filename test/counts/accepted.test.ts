@@ -54,6 +54,11 @@ it("show the next end of those for over 14 days, which people forget, as long as
   expect(await ends()).toEqual({ stuck_orders: about(80 * day) });
   await run("update ledger_metrics.first_day set until = now() + interval '10 days'");
   expect(await ends()).toEqual({ stuck_orders: about(10 * day) }); // It hides the fourth row.
+  await run(insertRows({ id: "failed_transfers" }, 1, { age: "-1 seconds" })); // Newer than the first day.
+  await accept("failed_transfers", 1, "now() + interval '30 days'");
+  expect(await ends()).toMatchObject({ failed_transfers: about(30 * day) });
+  await run("update seller_transfers set updated_at = clock_timestamp()"); // It has failed again.
+  expect(await ends()).not.toHaveProperty("failed_transfers");
 });
 
 const accepting = (rows: number) => `insert into ledger_metrics.accepted ("check", id, until, why)

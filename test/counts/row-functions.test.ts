@@ -135,6 +135,29 @@ describe("accept", () => {
     expect(await database.admin`select id from ledger_metrics.accepted order by accepted_at`).toHaveLength(6);
   });
 
+  it.each(["failed_transfers", "pending_reversals"] as const)(
+    "takes one of %s as it is then: once it is retried and ends there again, it fires again",
+    async (id) => {
+      await run(insertRows({ id }, 2, { age: "3 days" }));
+      const sql = onCall(database);
+      const seen = async () => [await overdueOf(id), await firingOf(sql, id)];
+      await sql.unsafe(accept(`'${id}'`, "'{1,2}'", "'the bank knows'", "now() + interval '80 days'"));
+      expect(await seen()).toEqual([0, 0]);
+      // Instead of a wait: it was accepted 2 days ago.
+      await run("update ledger_metrics.accepted set accepted_at = now() - interval '2 days'");
+      expect(await seen()).toEqual([0, 0]);
+      const { status } = modelOf({ id });
+      await run(`update seller_transfers set status = 'pending', updated_at = now() - interval '1 day' where id = 1`);
+      expect(await seen()).toEqual([0, 0]);
+      await run(`update seller_transfers set status = '${status}' where id = 1`);
+      expect(await seen()).toEqual([1, 1]);
+      await sql.unsafe(accept(`'${id}'`, "'{1}'"));
+      expect(await seen()).toEqual([0, 0]);
+      await run("update seller_transfers set updated_at = now() + interval '1 hour' where id = 2");
+      expect(await seen()).toEqual([0, 0]); // A clock that is ahead tells of no change, and a reversal waits for longer.
+    },
+  );
+
   it("takes nothing back of a row that is not accepted, or not of this check", async () => {
     await run(`${insertRows({ id: "stuck_orders" }, 2)} ${insertRows({ id: "orphan_refunds" }, 1)}`);
     const sql = onCall(database);
@@ -281,7 +304,7 @@ function made(given: Ledger, now: number): string {
 
 /** What a check has to find in a ledger: the ids of its rows, those that are accepted, and those that fire. */
 function expectedOf({ id: check, overdueAfter }: Check, given: Ledger, now: number) {
-  const { status, hasProviderId, stuckAfterMinutes = 0 } = modelOf({ id: check });
+  const { status, hasProviderId, time, stuckAfterMinutes = 0 } = modelOf({ id: check });
   const isOlder = (ago: number | null, minutes: number) => minutes === 0 || (ago !== null && ago > minutes * minute);
   const counted = rowsOf(given, now).filter(
     (row) =>
@@ -292,7 +315,9 @@ function expectedOf({ id: check, overdueAfter }: Check, given: Ledger, now: numb
   const isAccepted = ({ id, ago }: (typeof counted)[number]) => {
     const newest = acceptancesOf(given).find((accepted) => accepted.check === check && accepted.id === id);
     const isOfFirstDay = given.isFirstDay && ago !== null && ago >= given.began + stuckAfterMinutes * minute;
-    return isOfFirstDay || (newest !== undefined && newest.inDays > 0);
+    // A transfer that was written again since then has failed again.
+    const hasChanged = time === "updated_at" && newest && ago !== null && ago >= 0 && ago < newest.ago;
+    return isOfFirstDay || (newest !== undefined && newest.inDays > 0 && !hasChanged);
   };
   const open = counted.filter((row) => !isAccepted(row));
   const times = open.flatMap(({ ago }) => (ago === null ? [] : Math.max(1, (now - ago) / 1e6)));
