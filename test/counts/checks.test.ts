@@ -66,6 +66,15 @@ it.each([
   expect(ageIn({ overdue: 0, oldestSeconds: 950 })).toBe(50);
 });
 
+it("counts transfers of which the oldest has the first time that there is: in zones east of UTC, that is none", async () => {
+  await run(`alter table seller_transfers alter updated_at drop default, alter updated_at type timestamp;
+    ${insertRows({ id: "failed_transfers" }, 2)}
+    update seller_transfers set updated_at = '4714-11-24 00:00:00 BC' where id = 1`);
+  const outcomes = await sampleAs(database.samplerUrl, { timeZone: "Asia/Kolkata" });
+  const ofTransfers = outcomes.find(({ check }) => check.id === "failed_transfers");
+  expect(ofTransfers).toMatchObject({ count: 2, overdue: 2, oldestSeconds: undefined });
+});
+
 it("takes no count where a policy may hide rows, should the setting that makes this an error be lost", async () => {
   await run("alter table orders enable row level security");
   const { sql } = await openConnection(database.samplerUrl);
