@@ -78,7 +78,6 @@ export function ownTerminal(): Terminal {
       return next;
     }
     const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-    if (isHidden) stderr.write(text);
     const asking = createInterface({
       input: stdin,
       output: isHidden ? silent : stderr,
@@ -87,6 +86,8 @@ export function ownTerminal(): Terminal {
       ...(past && { history: [...past], removeHistoryDuplicates: true }),
       ...(completer && { completer }),
     });
+    // Only now does the terminal no longer show what is typed.
+    if (isHidden) stderr.write(text);
     asking.on("line", (line) => ahead.push(line));
     asking.on("history", (lines) => {
       if (past) history = lines;
