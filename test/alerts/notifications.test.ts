@@ -42,6 +42,7 @@ interface Alert {
   severity: "page" | "ticket" | "none";
   stage?: string;
   check?: string;
+  earlier?: string;
 }
 
 /** Tells Alertmanager that these fire, as Prometheus does, or that they have ended. */
@@ -96,6 +97,21 @@ it("is one notification for one incident, and one of its end; it wakes somebody 
   await passes();
   // Once each. An end of the pings would be one more to a service outside, and pings of staging would hide prod's end.
   expect([received.toSorted(), pings]).toEqual([ended, { prod: before }]);
+});
+
+it("is a ticket of its own for a second burst of orphans, and its end is, too", async () => {
+  const bursts = ["7", "8"].map((earlier): Alert => {
+    return { alert: "OrphanRefunds", severity: "ticket", stage: "prod", earlier };
+  });
+  received = [];
+  for (const hasEnded of [false, true]) {
+    for (const burst of bursts) {
+      await post([burst], hasEnded);
+      const said = `/ticket OrphanRefunds prod, 1 ${hasEnded ? "resolved" : "firing"}`;
+      await expect.poll(() => received).toEqual([said]);
+      received = [];
+    }
+  }
 });
 
 it("leaves nothing behind of a stage that is retired, and says no end of its alerts", async () => {

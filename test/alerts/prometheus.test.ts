@@ -32,11 +32,14 @@ let server: { url: string; stop(): Promise<void> };
 let pager: { host: string; stop(): void };
 /** The pages that people have got: what begins or ends, and of which stage. */
 const pages: string[] = [];
+/** The summaries of the tickets about orphan refunds, as they have come. */
+const orphanTickets: string[] = [];
 
 beforeAll(async () => {
   pager = await startPager((to, { status, alerts }) => {
     const { labels, annotations } = alerts[0] ?? {};
     if (to === "/page") pages.push(`${labels?.alertname} ${labels?.stage} ${status}: ${annotations?.summary}`);
+    else if (labels?.alertname === "VezaLedgerOrphanRefunds") orphanTickets.push(`${status}: ${annotations?.summary}`);
   });
   const route = (await readFile("config/alertmanager/alertmanager.yml", "utf8")).replaceAll(
     "127.0.0.1:9999",
@@ -113,6 +116,18 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
   const orphans = ticking(() => firing("VezaLedgerOrphanRefunds"));
   await expect.poll(orphans, waiting).toMatchObject([{ severity: "ticket" }]);
   await expect.poll(ticking(names), waiting).not.toContain("VezaLedgerReconcilerDead");
+
+  // A second burst after an hour without one, while the ticket of the first is open: another notification.
+  await expect.poll(() => orphanTickets.join("\n"), waiting).toContain("in an hour: 1, after 0 before (prod)");
+  await expect.poll(ticking(failed_1h), waiting).toMatchObject([{ value: 0 }]);
+  await deliver({ type: "reconciler.orphan_refund" });
+  await expect
+    .poll(
+      ticking(async () => orphanTickets.join("\n")),
+      waiting,
+    )
+    .toContain("in an hour: 1, after 1 before (prod)");
+  expect(orphanTickets.join("\n")).not.toContain("resolved");
 
   for (const check of checks) await database.admin.unsafe(insertRows(check, 1));
   await expect.poll(ticking(names), waiting).toEqual(expect.arrayContaining(checks.map(alertOf)));
