@@ -39,7 +39,7 @@ install_servers() {
   fi
   # For your receivers' URLs, which are secrets. A file that was here before stays as it is.
   if cmp -s config/alertmanager/alertmanager.yml "$route"; then
-    chgrp prometheus "$route" && chmod 640 "$route"
+    { chgrp prometheus "$route" && chmod 640 "$route"; } || say "Close $route to others, once it has your URLs."
   fi
 }
 

@@ -10,7 +10,7 @@ describe("./setup", needsDebian, () => {
   async function unpack(host: DebianHost, version: string, serve?: string) {
     const folder = `/opt/veza-ledger-metrics-${version}`;
     await host.run(
-      `mkdir ${folder} && cp -r bin commands config package.json setup ${folder} && ln -s $PWD/node ${folder}`,
+      `mkdir ${folder} && cp -r bin commands config host package.json setup ${folder} && ln -s $PWD/node ${folder}`,
     );
     if (serve) await host.write(`${folder.slice(1)}/commands/serve.mjs`, serve);
     return folder;

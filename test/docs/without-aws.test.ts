@@ -78,7 +78,7 @@ describe("./setup", needsDebian, () => {
       ["./setup look prod", "✗ ./setup takes one word, and not: look prod\nusage: "],
       ["setpriv --reuid=65534 --clear-groups ./setup", "✗ Run it as root.\n"],
       [
-        "ln -s $PWD/node /srv && cp -r bin commands config package.json setup /srv && /srv/setup",
+        "ln -s $PWD/node /srv && cp -r bin commands config host package.json setup /srv && /srv/setup",
         "✗ The service cannot run from /srv: unpack",
       ],
       ["rmdir /run/systemd/system && ./setup", "✗ This host does not run systemd."],
