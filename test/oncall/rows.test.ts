@@ -8,7 +8,8 @@ it("reads the checks' intervals", () => {
     expect(minutesOf(overdueAfter)).toBeGreaterThanOrEqual(minutesOf(stuckAfter));
   }
   expect(minutesOf()).toBe(0);
-  expect(() => minutesOf("1 hour")).toThrow("not understood");
+  expect([minutesOf("2 hours"), minutesOf("1 day")]).toEqual([120, 1_440]);
+  expect(() => minutesOf("a while")).toThrow("not understood");
 });
 
 const counts: Counts = { firing: 3, accepted: 1, young: 2, oldest: "2026-01-31 12:00", newest: 40, now: "now" };
