@@ -17,6 +17,7 @@ const unit = [
   "deployer",
   "events",
   "generated",
+  "interval",
   "limits",
   "links",
   "log",

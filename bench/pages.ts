@@ -1,5 +1,7 @@
 import { blindnessMetric } from "../lib/counts/blindness.ts";
+import { checks, sweepMinutes } from "../lib/counts/checks.ts";
 import { overdueMetric } from "../lib/counts/counting.ts";
+import { minutesIn } from "../lib/counts/interval.ts";
 import { sampleTimestampMetric } from "../lib/counts/sample.ts";
 import {
   byDay,
@@ -20,15 +22,14 @@ const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0) seeds.push(1);
 
 const sizes = [20, 200, 2_000, 20_000];
-/** Of the late webhooks, the share that is over 30 minutes late, and the normal distribution's quantile of it. */
+const stuckOrders = checks.find(({ id }) => id === "stuck_orders");
+const [staleMinutes, overdueMinutes] = [minutesIn(stuckOrders?.stuckAfter), minutesIn(stuckOrders?.overdueAfter)];
+/** From when on an order is nearly stuck. */
+const nearlyMinutes = staleMinutes - 5;
+/** Of the late webhooks, the share that is too late, and the normal distribution's quantile of it. */
 const tails = { "a third": 0.4307, "72 %": -0.5828 };
-/** From which age on, in minutes, the reconciler repairs an order. It sweeps every 5 minutes. */
-const repairs = [30, 35];
-const sweepMinutes = 5;
-/** From when until when an order is nearly stuck, and from when on it is overdue. */
-const nearlyMinutes = 25;
-const staleMinutes = 30;
-const overdueMinutes = 40;
+/** From which age on, in minutes, the reconciler repairs an order. */
+const repairs = [staleMinutes, staleMinutes + sweepMinutes] as const;
 /** Webhooks that are late although nothing is wrong. */
 const lateShares = [0.001, 0.01];
 
@@ -41,7 +42,7 @@ interface Shop {
   lateShare: number;
   /** Each day, the sampler is silent for an hour and the gateway restarts, each from a random minute on. */
   hasSilence?: boolean;
-  /** In minutes: from when until when webhooks are lost, the first lost order, and when the last is 30 minutes old. */
+  /** In minutes: from when until when webhooks are lost, the first lost order, and when the last is stuck. */
   lost?: Record<"from" | "to" | "first" | "lastStuck", number>;
   /** The share of webhooks that is lost then; 1 by default. */
   lostShare?: number;
@@ -151,9 +152,11 @@ const row = (cells: unknown[]) => console.log(`| ${cells.join(" | ")} |`);
  */
 async function printFalsePages(random: () => number, days: number): Promise<void> {
   const columns = [
-    { column: "a third, repaired from 30 min", quantile: tails["a third"], repairedFrom: 30 },
-    { column: "72 %, repaired from 35 min", quantile: tails["72 %"], repairedFrom: 35 },
-  ];
+    { share: "a third", repairedFrom: repairs[0] } as const,
+    { share: "72 %", repairedFrom: repairs[1] } as const,
+  ].map(({ share, repairedFrom }) => {
+    return { column: `${share}, repaired from ${repairedFrom} min`, quantile: tails[share], repairedFrom };
+  });
   const rows = sizes.flatMap((ordersADay) =>
     lateShares.flatMap((lateShare) =>
       [false, true].map((hasSilence) => {
@@ -174,7 +177,7 @@ async function printFalsePages(random: () => number, days: number): Promise<void
 }
 
 /**
- * All webhooks are lost for a day and a half. Prints minutes from the first order over 30 minutes to the page, from the
+ * All webhooks are lost for a day and a half. Prints minutes from the first stuck order to the page, from the
  * last order that grew so old to its end, and how often it ended in between, by the hour at which the loss begins.
  */
 async function printDelays(random: () => number): Promise<void> {
@@ -214,7 +217,16 @@ async function printPartialLosses(random: () => number): Promise<void> {
     const shops = shares.map((lostShare): Shop => {
       const lost = { from, to, first: 0, lastStuck: 0 };
       const quantile = tails["a third"];
-      return { name: `${lostShare}`, ordersADay, quantile, repairedFrom: 30, days: 8, lateShare, lost, lostShare };
+      return {
+        name: `${lostShare}`,
+        ordersADay,
+        quantile,
+        repairedFrom: staleMinutes,
+        days: 8,
+        lateShare,
+        lost,
+        lostShare,
+      };
     });
     const [length, last] = [to - from, to - 1];
     // promtool reads 10,000 samples at most.

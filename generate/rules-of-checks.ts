@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { alertOf, isPage, isRepaired, ranked, told } from "../config/words-of-checks.ts";
-import { type Check, checks, sweepMinutes } from "../lib/counts/checks.ts";
+import { type Check, checks, nearlyStuckAfter, sweepMinutes } from "../lib/counts/checks.ts";
+import { minutesIn } from "../lib/counts/interval.ts";
 import { between, partOf } from "./marks.ts";
 
 // What config/alertmanager/ledger.yml says about each check and about the reconciler's period.
@@ -22,7 +23,7 @@ const filledIn = (template: string, words: Record<string, string>) =>
 
 /** The alerts of a check by alerts-of-checks.yml. */
 function alertRules(check: Check, template: string): string {
-  const { id, table, overdueAfter, waitsForWebhook } = check;
+  const { id, table, stuckAfter = "", overdueAfter, waitsForWebhook } = check;
   const { severity, noun, means, lost, hint } = told[id];
   const nobody = isRepaired(check) ? "" : " The reconciler does not repair them.";
   const rules = [partOf(template, "alert of a check"), waitsForWebhook ? partOf(template, "lost webhooks") : ""];
@@ -32,11 +33,27 @@ function alertRules(check: Check, template: string): string {
     SEVERITY: severity,
     NOUN: overdueAfter ? `${noun} for over ${overdueAfter}` : noun,
     MEANS: `${means} ${lost}${nobody} List them (\`rows ${id}\`). ${hint}`,
+    WAITED: waitsForWebhook ? nearlyStuckAfter(stuckAfter) : "",
     ROWS: table.charAt(0).toUpperCase() + table.slice(1),
     LATE:
       `Over a fifth of the ${table} of an hour waited so long: most likely, webhooks are lost. The reconciler may ` +
       `repair these ${table} in time, so that none is stuck. See whether we answer Hyperswitch's webhooks with errors.`,
   });
+}
+
+/** The rules about late rows, for each threshold of checks whose rows wait for a webhook. */
+function lateRules(template: string): string {
+  const waiting = checks.filter(({ waitsForWebhook }) => waitsForWebhook);
+  return [...Map.groupBy(waiting, ({ stuckAfter }) => minutesIn(stuckAfter))]
+    .map(([minutes, same]) =>
+      filledIn(partOf(template, "late rows"), {
+        CHECKS: same.map(({ id }) => id).join("|"),
+        AGE: `${minutes}m`,
+        ANHOUR: `${minutes + 55}m`,
+        SIXHOURS: `${minutes + 355}m`,
+      }),
+    )
+    .join("\n");
 }
 
 /** config/alertmanager/ledger.yml with its parts between marks: from alerts-of-checks.yml, which says what they are. */
@@ -50,6 +67,6 @@ export async function rulesFile(text: string): Promise<string> {
   const words = { PAGES: pages.join("|"), PERIOD: String(60 * sweepMinutes) };
   return ["failing checks", "dead reconciler"].reduce(
     (all, part) => between(all, part, filledIn(partOf(template, part), words)),
-    between(text, "alerts of checks", ofChecks.join("\n")),
+    between(between(text, "late rows", lateRules(template)), "alerts of checks", ofChecks.join("\n")),
   );
 }

@@ -6,6 +6,7 @@ import { acceptedMetric } from "../lib/counts/accepted.ts";
 import { amountMetric } from "../lib/counts/amounts.ts";
 import { blindnessMetric } from "../lib/counts/blindness.ts";
 import { overdueMetric } from "../lib/counts/counting.ts";
+import { minutesIn } from "../lib/counts/interval.ts";
 import { deadlineFor } from "../lib/deadline.ts";
 import type { Series } from "../lib/gateway/exposition.ts";
 import { ledgerJob, readGroup } from "../lib/gateway/pushgateway.ts";
@@ -118,8 +119,8 @@ async function readEvidence(pushgateway: string): Promise<Evidence> {
 
 async function describe(stack: Stack) {
   const alerts = await readAlerts(stack.prometheus);
-  const shown = ranked.map(({ id, help, overdueAfter = "0 minutes" }) => {
-    const overdueAfterSeconds = 60 * Number.parseInt(overdueAfter, 10);
+  const shown = ranked.map(({ id, help, overdueAfter }) => {
+    const overdueAfterSeconds = 60 * minutesIn(overdueAfter);
     return { id, meaning: help, runbook: `/docs/runbook/${alertOf({ id })}.md`, overdueAfterSeconds };
   });
   return JSON.stringify({ ...stack, checks: shown, alerts });

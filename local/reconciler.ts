@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
 import { deliver } from "../commands/deliver.ts";
 import { type Check, checks, stateOf } from "../lib/counts/checks.ts";
+import { inSql } from "../lib/counts/interval.ts";
 import { deadlineFor } from "../lib/deadline.ts";
 import { fetchFailure } from "../lib/gateway/fetch-failure.ts";
 import { errorFields } from "../lib/log.ts";
@@ -31,11 +32,16 @@ function repairOf(phase: Phase): string {
 /** New trouble, so that the demo never runs dry. */
 const breakages: Record<Phase, string> = {
   stuck_orders: `insert into orders (status, hyperswitch_payment_id, created_at)
-    values ('pending', 'demo_pay_' || gen_random_uuid(), now() - interval '31 minutes')`,
+    values ('pending', 'demo_pay_' || gen_random_uuid(), ${justStuck("stuck_orders")})`,
   stuck_refunds: `insert into refunds (status, hyperswitch_refund_id, created_at)
-    values ('pending', 'demo_ref_' || gen_random_uuid(), now() - interval '31 minutes')`,
-  orphan_refunds: "insert into refunds (status, created_at) values ('pending', now() - interval '6 minutes')",
+    values ('pending', 'demo_ref_' || gen_random_uuid(), ${justStuck("stuck_refunds")})`,
+  orphan_refunds: `insert into refunds (status, created_at) values ('pending', ${justStuck("orphan_refunds")})`,
 };
+
+/** SQL: a minute before the time from which on the phase's check does not count a row. */
+function justStuck(phase: Phase): string {
+  return `now() - ${inSql(checks.find(({ id }) => id === phase)?.stuckAfter)} - interval '1 minute'`;
+}
 
 /** A worker of reversals that does its work. */
 const reversals = `update seller_transfers set status = 'reversed' where status = 'reversal_pending';

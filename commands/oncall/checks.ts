@@ -14,12 +14,3 @@ export function checkOf(name = "none"): Check {
 
 /** SQL: a call of the function that lists the rows of a check. */
 export const rowsOf = (sql: Sql, id: string) => sql`${sql(`ledger_metrics.${id}`)}()`;
-
-const minutes = { minute: 1, hour: 60, day: 24 * 60 };
-
-/** An interval of checks.ts in minutes, such as `30 minutes`, `2 hours` or `1 day`. Throws where it is another. */
-export function minutesOf(interval = "0 minutes"): number {
-  const [, number, unit] = /^(\d+) (minute|hour|day)s?$/.exec(interval) ?? [];
-  if (!unit) throw new Error(`not understood: ${interval}`);
-  return Number(number) * minutes[unit as keyof typeof minutes];
-}

@@ -1,6 +1,7 @@
 // The rows of a check: which fire, since when, and whether it goes on.
 import type { Check } from "../../lib/counts/checks.ts";
-import { checkNames, checkOf, minutesOf, rowsOf } from "./checks.ts";
+import { minutesIn } from "../../lib/counts/interval.ts";
+import { checkNames, checkOf, rowsOf } from "./checks.ts";
 import type { Command, Context } from "./command.ts";
 import type { Sql } from "./postgres.ts";
 import { Refusal } from "./terminal.ts";
@@ -36,10 +37,10 @@ export function summaryOf({ id, stuckAfter, overdueAfter }: Check, counts: Count
         : "So they were repaired or accepted, or their status was renamed.",
     ];
   }
-  const youngest = minutesOf(stuckAfter);
+  const youngest = minutesIn(stuckAfter);
   // One row that fires is over, as far as one can tell: there has to be another, or one that is too young to fire.
   const isRecent = newest !== null && newest <= youngest + 10 && firing + young > 1;
-  const goesOn = isRecent || (newest !== null && newest < minutesOf(overdueAfter));
+  const goesOn = isRecent || (newest !== null && newest < minutesIn(overdueAfter));
   return [
     first,
     `The oldest began to wait at ${oldest ?? "a time that is unknown"}. ` +

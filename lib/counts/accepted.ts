@@ -4,6 +4,7 @@ import { codeOf } from "../postgres/database.ts";
 import { type Ask, logUnread } from "../postgres/question.ts";
 import { type Check, checks, oldestOf, overdueOf, rowsOf } from "./checks.ts";
 import { type Open, type OpenByCheck, type Outcome, oldestAmong, type Waiting } from "./counting.ts";
+import { inSql } from "./interval.ts";
 
 // Rows that a check counts, and that are accepted until some time: by a person, by their ids, or since they were stuck
 // on the first day. The counts keep accepted rows, the alerts do not.
@@ -27,8 +28,8 @@ export const acceptedFamilies: Family[] = [
 const acceptedOf = ({ id }: Check): string => `ledger_metrics.accepted_now where "check" = '${id}'`;
 
 /** SQL: a condition: the check counted the row when the first day began, and the first day is not over. */
-export const isOfFirstDay = ({ time, stuckAfter = "0 minutes" }: Check): string =>
-  `${time} <= (select began_at - interval '${stuckAfter}' from ledger_metrics.first_day where until > now())`;
+export const isOfFirstDay = ({ time, stuckAfter }: Check): string =>
+  `${time} <= (select began_at - ${inSql(stuckAfter)} from ledger_metrics.first_day where until > now())`;
 
 /**
  * Whether an acceptance of a row is over once the row has changed: its time says when it was last changed, and what

@@ -1,7 +1,8 @@
 import { type Family, family, type Series, series } from "../gateway/exposition.ts";
 import type { Evidence, Measured } from "../postgres/question.ts";
-import { type Check, checks, stateOf } from "./checks.ts";
+import { type Check, checks, nearlyStuckAfter, stateOf } from "./checks.ts";
 import type { Outcome } from "./counting.ts";
+import { inSql } from "./interval.ts";
 
 // Could the tick have seen a stuck row? A count of 0 proves nothing when no row is written where the check looks. And
 // do webhooks arrive? The reconciler may repair each row whose webhook is lost before it is overdue.
@@ -35,7 +36,7 @@ export const blindnessFamilies: Family[] = [
  * hour grow so old.
  */
 const isNearlyStuck = (time: string, stuckAfter: string) =>
-  `${time} >= now() - interval '${stuckAfter}' and ${time} < now() - interval '${stuckAfter}' + interval '5 minutes'`;
+  `${time} >= now() - ${inSql(stuckAfter)} and ${time} < now() - ${inSql(nearlyStuckAfter(stuckAfter))}`;
 
 /** Reads the same index as the count, once, including the rows that are too young to count. */
 function seenBy(check: Check): Evidence {

@@ -1,34 +1,59 @@
 import { mayHideRows } from "../postgres/row-security.ts";
+import { type Interval, inSql, inWords, minutesIn } from "./interval.ts";
 
-/**
- * One ledger check, as the function runs it. config/words-of-checks.ts has what people need of it; `npm run generate`
- * writes SQL, rules and the dashboard from both, and a test names the documents that lack something of it.
- */
-export interface Check<Id extends string = CheckId> {
+/** What a check counts. Where a table has other names, a view gives it these. */
+interface Counted<Id extends string> {
   /** Value of the label `check`, and the check's name in logs. */
   id: Id;
   metric: string;
-  /** What it counts, without a full stop. The help of its metric begins with it. */
+  /**
+   * What it counts, without a full stop. The help of its metric begins with it. `{stuckAfter}` stands for the
+   * threshold.
+   */
   help: string;
   table: string;
-  /** Column with the time since when a row waits. Where a table has other names, a view gives it these. */
+  /** Column with the time since when a row waits. */
   time: "created_at" | "updated_at";
   /** Status of the rows that the check watches. */
   status: string;
+  /** SQL: what else is true of these rows. It reads this table alone: a view can join another. */
+  condition?: string;
+  /** The columns that the condition reads. The roles get rights to them, and to no others. */
+  columns?: readonly string[];
+}
+
+/** Without a threshold a row counts, and its alert fires, at any age. The count needs no time then. */
+interface WithoutThreshold {
+  stuckAfter?: never;
+  patience?: never;
+  waitsForWebhook?: never;
+}
+
+interface WithThreshold {
+  /** Interval after which a row counts. */
+  stuckAfter: Interval;
+  /** For how long its alert waits from then on, for a row that nobody has accepted. */
+  patience: Interval;
   /**
    * Whether rows are inserted in that state, and wait there for a webhook of the provider. Then too many old rows mean
    * that webhooks are lost. New rows of which none shows up in the state mean that the check is blind, as after a
    * status was renamed.
    */
   waitsForWebhook?: true;
-  /** SQL: what else is true of these rows. It reads this table alone: a view can join another. */
-  condition?: string;
-  /** The columns that the condition reads. The roles get rights to them, and to no others. */
-  columns?: readonly string[];
-  /** Interval after which a row counts. Without it a row counts at any age, and the count needs no time. */
-  stuckAfter?: string;
+}
+
+/** A check as it is declared: the rules and all texts that programs write follow from its threshold. */
+type Declared = Counted<string> & (WithoutThreshold | WithThreshold);
+
+/**
+ * One ledger check, as the function runs it. config/words-of-checks.ts has what people need of it; `npm run generate`
+ * writes SQL, rules and the dashboard from both, and a test names the documents that lack something of it.
+ */
+export interface Check<Id extends string = CheckId> extends Counted<Id> {
+  stuckAfter?: Interval;
   /** Interval after which its alert fires, for a row that nobody has accepted. Without it, at any age. */
   overdueAfter?: string;
+  waitsForWebhook?: true;
 }
 
 /**
@@ -38,17 +63,17 @@ export interface Check<Id extends string = CheckId> {
 export const sweepMinutes = 5;
 
 /**
- * An interval: this many minutes, and then this many sweeps of the reconciler, which come every `everyMinutes`. Throws
- * if they come less often than every 10 minutes.
+ * How long so many sweeps of the reconciler take, which come every `everyMinutes`. Throws if they come less often than
+ * every 10 minutes.
  */
-export function afterSweeps(minutes: number, sweeps: number, everyMinutes: number = sweepMinutes): string {
+export function sweeps(count: number, everyMinutes: number = sweepMinutes): Interval {
   if (everyMinutes > 10) {
     throw new Error(
       `sweepMinutes is ${everyMinutes}, and may be 10 at most: the alerts about stuck rows wait for two sweeps, and ` +
         `would come ${2 * everyMinutes} minutes late. Have the reconciler sweep more often.`,
     );
   }
-  return `${minutes + sweeps * everyMinutes} minutes`;
+  return `${count * everyMinutes} minutes`;
 }
 
 /**
@@ -59,7 +84,7 @@ const declared = [
   {
     id: "stuck_orders",
     metric: "veza_ledger_stuck_orders_pending",
-    help: "Orders pending for over 30 minutes although the payment provider knows them",
+    help: "Orders pending for over {stuckAfter} although the payment provider knows them",
     table: "orders",
     time: "created_at",
     status: "pending",
@@ -67,12 +92,12 @@ const declared = [
     condition: "hyperswitch_payment_id <> ''",
     columns: ["hyperswitch_payment_id"],
     stuckAfter: "30 minutes",
-    overdueAfter: afterSweeps(30, 2),
+    patience: sweeps(2),
   },
   {
     id: "stuck_refunds",
     metric: "veza_ledger_stuck_refunds_pending",
-    help: "Refunds pending for over 30 minutes although the payment provider accepted them",
+    help: "Refunds pending for over {stuckAfter} although the payment provider accepted them",
     table: "refunds",
     time: "created_at",
     status: "pending",
@@ -80,7 +105,7 @@ const declared = [
     condition: "hyperswitch_refund_id <> ''",
     columns: ["hyperswitch_refund_id"],
     stuckAfter: "30 minutes",
-    overdueAfter: afterSweeps(30, 2),
+    patience: sweeps(2),
   },
   {
     id: "failed_transfers",
@@ -93,29 +118,42 @@ const declared = [
   {
     id: "orphan_refunds",
     metric: "veza_ledger_orphan_refund_rows",
-    help: "Refunds written over 5 minutes ago that never reached the payment provider",
+    help: "Refunds written over {stuckAfter} ago that never reached the payment provider",
     table: "refunds",
     time: "created_at",
     status: "pending",
     condition: "(hyperswitch_refund_id is null or hyperswitch_refund_id = '')",
     columns: ["hyperswitch_refund_id"],
     stuckAfter: "5 minutes",
-    overdueAfter: afterSweeps(5, 1),
+    patience: sweeps(1),
   },
   {
     id: "pending_reversals",
     metric: "veza_ledger_reversal_pending_transfers",
-    help: "Seller transfers whose reversal has been pending for over 30 minutes",
+    help: "Seller transfers whose reversal has been pending for over {stuckAfter}",
     table: "seller_transfers",
     time: "updated_at",
     status: "reversal_pending",
     stuckAfter: "30 minutes",
-    overdueAfter: "40 minutes",
+    patience: "10 minutes",
   },
-] as const satisfies readonly Check<string>[];
+] as const satisfies readonly Declared[];
 
 export type CheckId = (typeof declared)[number]["id"];
-export const checks: readonly Check[] = declared;
+/** The tables that they read. */
+export type Table = (typeof declared)[number]["table"];
+/** The checks with a condition of their own. */
+export type ConditionalCheckId = Extract<(typeof declared)[number], { condition: string }>["id"];
+
+export const checks: readonly Check[] = declared.map((check: Declared & { id: CheckId }) => {
+  const { patience, ...rest } = check;
+  if (!check.stuckAfter) return rest;
+  const overdueAfter = inWords(minutesIn(check.stuckAfter) + minutesIn(patience));
+  return { ...rest, help: check.help.replace("{stuckAfter}", check.stuckAfter), overdueAfter };
+});
+
+/** The interval after which a row is nearly stuck: it counts within 5 minutes. */
+export const nearlyStuckAfter = (stuckAfter: string): string => inWords(minutesIn(stuckAfter) - 5);
 
 /** SQL: the state that a check watches, whatever the age of a row. Its index has the same condition. */
 export const stateOf = ({ status, condition }: Check): string =>
@@ -127,7 +165,7 @@ export const oldestOf = (time: string): string =>
 
 /** SQL: whether a row that a check counts is overdue; null for a row without a time, which never is. */
 export const isOverdue = ({ time, overdueAfter }: Check): string =>
-  overdueAfter ? `${time} < now() - interval '${overdueAfter}'` : "true";
+  overdueAfter ? `${time} < now() - ${inSql(overdueAfter)}` : "true";
 
 /** SQL: how many of the rows that a check counts are overdue. */
 export const overdueOf = (check: Check): string => `count(*) filter (where ${isOverdue(check)})`;
@@ -135,7 +173,7 @@ export const overdueOf = (check: Check): string => `count(*) filter (where ${isO
 /** SQL: the rows that a check counts, from the word `from` on. */
 export function rowsOf(check: Check): string {
   const { table, time, stuckAfter } = check;
-  const isStuck = stuckAfter ? ` and ${time} < now() - interval '${stuckAfter}'` : "";
+  const isStuck = stuckAfter ? ` and ${time} < now() - ${inSql(stuckAfter)}` : "";
   return `from ledger.${table}\nwhere ${stateOf(check)}${isStuck}`;
 }
 

@@ -1,13 +1,23 @@
 // When alerts fire, and what they say, by both engines' tools; and what the rules, the route and the links share.
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { checks } from "../../lib/counts/checks.ts";
+import { checks, nearlyStuckAfter } from "../../lib/counts/checks.ts";
 import { unitTest, unitTestsIn, writeTests } from "../helpers/rule-tests.ts";
 import { type AlertRule, isAlert, shippedGroups } from "../helpers/rules.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 import { whyOldVmalert } from "../helpers/vmalert.ts";
 
-const read = (name: string) => readFile(`test/alerts/${name}.yml`, "utf8");
+const ages = checks.flatMap(({ id, stuckAfter, overdueAfter }) =>
+  stuckAfter ? [[id, { overdueAfter, nearlyStuckAfter: nearlyStuckAfter(stuckAfter) }] as const] : [],
+);
+/** A file of unit tests, with the ages that the texts of alerts name. */
+async function read(name: string): Promise<string> {
+  let text = await readFile(`test/alerts/${name}.yml`, "utf8");
+  for (const [id, of] of ages) {
+    for (const [age, words] of Object.entries(of)) text = text.replaceAll(`{${id}.${age}}`, words ?? "");
+  }
+  return text;
+}
 const tests = (await Promise.all(["alerts", "alerts-days"].map(read))).flatMap(unitTestsIn);
 const groups = await shippedGroups();
 const alerts = groups.flatMap(({ rules }) => rules.filter(isAlert));

@@ -8,7 +8,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import { certificatesIn, trustCertificates } from "../../lib/settings/certificates.ts";
 import { startAsOnRds } from "../helpers/as-on-rds.ts";
 import { doctor, rowsOfEveryKind } from "../helpers/doctor.ts";
-import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
+import { forEachCheck, insertRows, type Model, onTable } from "../helpers/models.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
 
 /** In the texts, DATABASE stands for its name, … for anything. */
@@ -31,9 +31,10 @@ const each = (table: string, text: string, remedy = "…", isAffected?: Paramete
 const unknown = (...of: string[]): Says => [
   `✗ counts …${checks.flatMap(({ id, table }) => (of.includes(table) ? [`${id} unknown`] : [])).join("…")}…`,
 ];
-const isTimeless = ({ stuckAfterMinutes }: { stuckAfterMinutes?: number }) => stuckAfterMinutes === undefined;
+const isTimeless = ({ stuckAfterMinutes }: Model) => stuckAfterMinutes === undefined;
 const isPending = ({ status }: { status: string }) => status === "pending";
-const stuck = "status = 'pending' and created_at < now() - interval '30 minutes'";
+/** The rows of every kind that are stuck, and not those that were just written. */
+const stuck = "status = 'pending' and created_at < now() - interval '1 minute'";
 const again = "run config/postgres/install.sql again: docs/settings.md";
 const view = "let the role read a view instead: docs/what-counts.md";
 const correct = `correct these rows and what writes them, or ${view}`;

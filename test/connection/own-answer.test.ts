@@ -17,7 +17,7 @@ import { startReplica } from "../chaos/servers.ts";
 import { databasePerTest, lend, openConnection, targetOf } from "../helpers/database.ts";
 import { doctor, sceneOf } from "../helpers/doctor.ts";
 import { gatewayTaking } from "../helpers/gateway.ts";
-import { forEachCheck, insertRows } from "../helpers/models.ts";
+import { forEachCheck, insertRows, onTable } from "../helpers/models.ts";
 import { countsIn } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
@@ -115,7 +115,7 @@ it("counts nothing that a replica answers behind a pooler, and the doctor says s
   const { outcomes, evidence } = await sample(await pooled(ofOrders));
   expect(countsIn(outcomes, (error) => (error as Error).message)).toEqual({
     ...forEachCheck(() => 1),
-    stuck_orders: reason,
+    ...onTable("orders", reason),
   });
   expect(evidence).not.toEqual([]);
 

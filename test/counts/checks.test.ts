@@ -37,11 +37,6 @@ it("leaves the others right when it would have to write, which is no reason to a
   expect(log.map(({ code }) => code).sort()).toEqual(Object.values(failed).sort()); // Of their evidence, once.
 });
 
-it("the two required pages wait for as long as agreed", () => {
-  const ages = Object.fromEntries(checks.map(({ id, overdueAfter }) => [id, overdueAfter]));
-  expect(ages).toMatchObject({ stuck_orders: "40 minutes", orphan_refunds: "10 minutes" });
-});
-
 it("has no series of a count that failed but -1, and that it failed", () => {
   const [check] = checks as [Check];
   expect(seriesOf([{ check, error: new Error("gone") }], 1_000, openEverywhere("all"))).toEqual([

@@ -4,7 +4,7 @@ import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { runSqlFiles, setUp } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
 import { createDatabase, serverForFile, type TestDatabase } from "../helpers/database.ts";
-import { insertRows } from "../helpers/models.ts";
+import { insertRows, justPast } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const server = await serverForFile(); // Of its own: an installation changes roles, which all databases share.
@@ -28,8 +28,8 @@ const begin = (age: string) =>
 const firstDay = () => database.admin`select * from ledger_metrics.first_day`;
 const old = `${insertRows({ id: "stuck_orders" }, 3_000, { age: "400 days" })}
   ${insertRows({ id: "failed_transfers" }, 2, { age: "30 days" })}
-  ${insertRows({ id: "orphan_refunds" }, 1, { age: "7 minutes" })}
-  ${insertRows({ id: "stuck_refunds" }, 1, { age: "31 minutes" })}`;
+  ${insertRows({ id: "orphan_refunds" }, 1, { age: justPast("stuckAfter", "orphan_refunds") })}
+  ${insertRows({ id: "stuck_refunds" }, 1, { age: justPast("stuckAfter", "stuck_refunds") })}`;
 
 it("accepts what is stuck, for 14 days: the first tick has no overdue row, and a newer row fires", async () => {
   await run(old);
@@ -44,8 +44,8 @@ it("accepts what is stuck, for 14 days: the first tick has no overdue row, and a
   const ends = await evidenceOf(database.samplerUrl, /^accepted_until.*orders/);
   expect(Object.values(ends)).toEqual([expect.closeTo(Date.now() / 1_000 + 14 * 86_400, -3)]);
   await begin("2 hours"); // Instead of a wait.
-  await run(insertRows({ id: "stuck_orders" }, 1, { age: "41 minutes" }));
-  await run(insertRows({ id: "orphan_refunds" }, 1, { age: "11 minutes" }));
+  await run(insertRows({ id: "stuck_orders" }, 1, { age: justPast("overdueAfter", "stuck_orders") }));
+  await run(insertRows({ id: "orphan_refunds" }, 1, { age: justPast("overdueAfter", "orphan_refunds") }));
   await run(insertRows({ id: "failed_transfers" }, 1, { age: "1 minute" }));
   expect(await each("overdue_rows")).toEqual({ stuck_orders: 1, failed_transfers: 1, orphan_refunds: 1 });
   await run("update ledger_metrics.first_day set until = now()"); // The administrator ends it.

@@ -9,7 +9,7 @@ import { type Check, checks } from "../../lib/counts/checks.ts";
 import { runChecks } from "../../lib/counts/counting.ts";
 import { inSchema } from "../../lib/postgres/question.ts";
 import { databaseForFile, databasePerTest, onCall } from "../helpers/database.ts";
-import { insertRows, modelOf, providerIds } from "../helpers/models.ts";
+import { insertRows, justPast, modelOf, providerIds } from "../helpers/models.ts";
 import { evidenceOf } from "../helpers/sample.ts";
 
 const { database, run } = databasePerTest();
@@ -21,7 +21,7 @@ const firingOf = async (sql: postgres.Sql, id: string) =>
 
 it("list what fires first, by age, then what does not, with what finds it", async () => {
   const check = { id: "stuck_orders" } as const;
-  const ages = ["2 days", "4 days", "3 days", "5 days", "31 minutes"];
+  const ages = ["2 days", "4 days", "3 days", "5 days", justPast("stuckAfter", check.id)];
   await run(`${ages.map((age) => insertRows(check, 1, { age })).join("")}
     insert into ledger_metrics.accepted ("check", id, until, why)
       values ('stuck_orders', '4', now() + interval '1 day', 'known')`);
@@ -200,7 +200,7 @@ it("read where the sampler does, in its zone, whatever the caller's are", async 
     alter table veza.orders alter created_at type timestamp using created_at at time zone 'UTC'`);
   await runSqlFiles(database.adminUrl, setUp, "veza", "Asia/Kolkata");
   await run(`insert into veza.orders (status, hyperswitch_payment_id, created_at)
-    values ('pending', 'p', (now() - interval '41 minutes') at time zone 'Asia/Kolkata')`);
+    values ('pending', 'p', (now() - interval '${justPast("overdueAfter", "stuck_orders")}') at time zone 'Asia/Kolkata')`);
   const sql = onCall(database);
   await sql`set timezone = 'America/New_York'`;
   await sql`set search_path = public`;
@@ -220,7 +220,10 @@ it("are made anew by the next run of the files, also where their columns have ch
 // Random ledgers and acceptances against a model, without SQL, of what is accepted and what fires. Each ledger has one
 // transaction, so that now() stands still. LISTS_SEED repeats a run. Times are in microseconds before now.
 const minute = 60e6;
-const thresholds = [5, 10, 30, 40].map((minutes) => minutes * minute);
+const models = checks.map(modelOf);
+const thresholds = models
+  .flatMap(({ stuckAfterMinutes = 0, overdueAfterMinutes }) => [stuckAfterMinutes, overdueAfterMinutes])
+  .map((minutes) => minutes * minute);
 const aMoment = fc.constantFrom(-1, 0, 1);
 const ago = fc.oneof(
   fc.tuple(fc.constantFrom(...thresholds), aMoment).map(([at, more]) => at + more),
@@ -236,7 +239,7 @@ const row = fc.record({
   isTimeless: oneInTen,
   isEpoch: oneInTen,
   provider: fc.constantFrom("p", "", null),
-  status: fc.constantFrom("pending", "pending", "permanently_failed", "reversal_pending", "paid"),
+  status: fc.constantFrom(...models.map(({ status }) => status), "paid"),
 });
 const acceptance = fc.record({
   check: fc.constantFrom(...checks.map(({ id }) => id)),
@@ -303,8 +306,8 @@ function made(given: Ledger, now: number): string {
 }
 
 /** What a check has to find in a ledger: the ids of its rows, those that are accepted, and those that fire. */
-function expectedOf({ id: check, overdueAfter }: Check, given: Ledger, now: number) {
-  const { status, hasProviderId, time, stuckAfterMinutes = 0 } = modelOf({ id: check });
+function expectedOf({ id: check }: Check, given: Ledger, now: number) {
+  const { status, hasProviderId, time, stuckAfterMinutes = 0, overdueAfterMinutes } = modelOf({ id: check });
   const isOlder = (ago: number | null, minutes: number) => minutes === 0 || (ago !== null && ago > minutes * minute);
   const counted = rowsOf(given, now).filter(
     (row) =>
@@ -321,7 +324,7 @@ function expectedOf({ id: check, overdueAfter }: Check, given: Ledger, now: numb
   };
   const open = counted.filter((row) => !isAccepted(row));
   const times = open.flatMap(({ ago }) => (ago === null ? [] : Math.max(1, (now - ago) / 1e6)));
-  const firing = open.filter(({ ago }) => isOlder(ago, Number.parseInt(overdueAfter ?? "0", 10)));
+  const firing = open.filter(({ ago }) => isOlder(ago, overdueAfterMinutes));
   const ids = (rows: typeof counted) => rows.map(({ id }) => String(id)).sort();
   const oldestSeconds = open.length === 0 ? 0 : times.length === 0 ? undefined : Math.min(...times);
   return { counted: ids(counted), accepted: ids(counted.filter(isAccepted)), firing: ids(firing), oldestSeconds };

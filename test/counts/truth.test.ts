@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
 import { blindness, blindnessMetric } from "../../lib/counts/blindness.ts";
-import { checks, stateOf } from "../../lib/counts/checks.ts";
+import { checks, stateOf, type Table } from "../../lib/counts/checks.ts";
 import { type Outcome, runChecks } from "../../lib/counts/counting.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import type { Series } from "../../lib/gateway/exposition.ts";
@@ -21,12 +21,7 @@ const seed = Number(process.env.TRUTH_SEED ?? Math.floor(Math.random() * 2 ** 31
 
 const say = (line: string) => process.stdout.write(`truth: ${line}\n`);
 
-type Table = Model["table"];
-const models = checks.map((check) => {
-  const { id, overdueAfter = "0 minutes" } = check;
-  const overdueAfterMinutes = Number.parseInt(overdueAfter, 10); // 0: at any age.
-  return { ...modelOf(check), id, overdueAfterMinutes, waitsForWebhook: check.waitsForWebhook };
-});
+const models = checks.map((check) => ({ ...modelOf(check), id: check.id, waitsForWebhook: check.waitsForWebhook }));
 const tables = Object.keys(providerIds) as Table[];
 /** An object with this value for each table. */
 const ofTables = <T>(get: () => T) => Object.fromEntries(tables.map((table) => [table, get()])) as Record<Table, T>;

@@ -10,6 +10,7 @@ import { postgresPort } from "../../local/usual-ports.ts";
 import { databaseForTest } from "../helpers/database.ts";
 import { scrape } from "../helpers/gateway.ts";
 import { built, withoutModules } from "../helpers/go.ts";
+import { insertRows, justPast } from "../helpers/models.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { type Program, runProgram } from "../helpers/processes.ts";
 import { newSecret, post, startReceiver } from "../helpers/receiver.ts";
@@ -61,8 +62,7 @@ describe("the Go outbox", { timeout, ...withoutModules }, () => {
 
   it("runs the example of its README, which finds npm start without settings", async () => {
     const { admin, outbox, environment } = await createWay("go_example");
-    await admin`insert into orders (status, hyperswitch_payment_id, created_at)
-      values ('pending', 'pay_1', now() - interval '31 minutes')`;
+    await admin.unsafe(insertRows({ id: "stuck_orders" }, 1, { age: justPast("stuckAfter", "stuck_orders") }));
     const DEMO_DATABASE_URL = environment.DATABASE_URL;
     const elsewhere = { DATABASE_URL: "postgres://nobody@127.0.0.1:4/real", DEMO_DATABASE_URL };
     const program = runProgram(await built("example"), [], { ...environment, ...elsewhere });

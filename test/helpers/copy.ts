@@ -29,18 +29,10 @@ interface Report {
   }[];
 }
 
-/**
- * Runs these tests of a copy, by name and by a pattern of their titles. Resolves to how many passed, and to titles and
- * messages of all that failed.
- */
-export async function runTests(
-  folder: string,
-  names: string[],
-  titles: string,
-): Promise<{ passed: number; failures: string[] }> {
+/** Runs vitest in a copy. Resolves to how many tests passed, and to titles and messages of all that failed. */
+export async function runTests(folder: string, which: string[]): Promise<{ passed: number; failures: string[] }> {
   const report = path.join(folder, "report.json");
-  const files = names.map((name) => `/${name}.test.ts`);
-  const args = ["run", "-t", titles, "--reporter=json", `--outputFile=${report}`, ...files];
+  const args = [...which, "--run", "--reporter=json", `--outputFile=${report}`];
   const { PATH, HOME } = process.env; // Without what this vitest tells its workers.
   const options = { cwd: folder, env: { PATH, HOME }, maxBuffer: 64 * 1024 * 1024 };
   await promisify(execFile)(process.execPath, ["node_modules/vitest/vitest.mjs", ...args], options).catch(() => {});

@@ -1,51 +1,41 @@
-import { type Check, type CheckId, checks } from "../../lib/counts/checks.ts";
+import { tables } from "../../commands/declared-rights.ts";
+import { type Check, type CheckId, type ConditionalCheckId, checks, type Table } from "../../lib/counts/checks.ts";
+import { inWords, minutesIn } from "../../lib/counts/interval.ts";
 
-// What each check counts, said a second time, without SQL. Tests compare the statements with it, and make rows from it.
+// What each check counts, without SQL: tests compare the statements with it, and make rows from it.
 
-/** The ledger's tables, each with its column for the id at the provider, or undefined where it has none. */
-export const providerIds = {
-  orders: "hyperswitch_payment_id",
-  refunds: "hyperswitch_refund_id",
-  seller_transfers: undefined,
-} as const;
-
-export interface Model {
-  table: keyof typeof providerIds;
-  status: string;
-  /** Whether a row has an id at the provider. Undefined in a table without such ids. */
-  hasProviderId?: boolean;
-  time: Check["time"];
-  /** From when on a row counts. Undefined when it counts at any age. */
-  stuckAfterMinutes?: number;
-}
-
-export const models: Record<CheckId, Model> = {
-  stuck_orders: { table: "orders", status: "pending", hasProviderId: true, time: "created_at", stuckAfterMinutes: 30 },
-  stuck_refunds: {
-    table: "refunds",
-    status: "pending",
-    hasProviderId: true,
-    time: "created_at",
-    stuckAfterMinutes: 30,
-  },
-  failed_transfers: { table: "seller_transfers", status: "permanently_failed", time: "updated_at" },
-  orphan_refunds: {
-    table: "refunds",
-    status: "pending",
-    hasProviderId: false,
-    time: "created_at",
-    stuckAfterMinutes: 5,
-  },
-  pending_reversals: {
-    table: "seller_transfers",
-    status: "reversal_pending",
-    time: "updated_at",
-    stuckAfterMinutes: 30,
-  },
+/** What the condition of a check demands: whether a row has an id at the provider. */
+const hasProviderId: Record<ConditionalCheckId, boolean> = {
+  stuck_orders: true,
+  stuck_refunds: true,
+  orphan_refunds: false,
 };
 
-/** The model of a check. */
-export const modelOf = ({ id }: Pick<Check, "id">): Model => models[id];
+/** The ledger's tables, each with its column for the id at the provider, or undefined where no check reads one. */
+export const providerIds = Object.fromEntries(
+  tables.map((table) => [table, checks.find((check) => check.table === table && check.columns)?.columns?.[0]]),
+) as Record<Table, string | undefined>;
+
+export type Model = ReturnType<typeof modelOf>;
+
+/**
+ * The model of a check: `stuckAfterMinutes` is undefined when a row counts at any age, and `hasProviderId` when it is
+ * not asked.
+ */
+export function modelOf({ id }: Pick<Check, "id">) {
+  const check = checks.find((each) => each.id === id);
+  if (!check) throw new Error(`there is no check ${id}`);
+  const { table, status, time, stuckAfter, overdueAfter } = check;
+  return {
+    table: table as Table,
+    status,
+    time,
+    hasProviderId: (hasProviderId as Partial<Record<CheckId, boolean>>)[id],
+    stuckAfterMinutes: stuckAfter && minutesIn(stuckAfter),
+    /** 0: at any age. */
+    overdueAfterMinutes: minutesIn(overdueAfter),
+  };
+}
 
 /** An object with this value for each check, by its id. */
 export function forEachCheck<T>(get: (check: Check, index: number) => T): Record<CheckId, T> {
@@ -66,6 +56,11 @@ export function onTable<T>(
 export const needsTime = (time: Model["time"]) => (model: Model) =>
   model.time === time && model.stuckAfterMinutes !== undefined;
 
+/** The age of a row that a check has counted for a minute, or that has been overdue for one. */
+export function justPast(of: "stuckAfter" | "overdueAfter", id: CheckId): string {
+  return inWords(minutesIn(checks.find((check) => check.id === id)?.[of]) + 1);
+}
+
 /** How a row differs from a row that a check counts. `age` is an interval: how long ago its time was. */
 interface Change {
   age?: string;
@@ -79,14 +74,13 @@ interface Change {
  */
 export function insertRows(check: Pick<Check, "id">, count: number, change: Change = {}): string {
   const model = modelOf(check);
-  const { overdueAfter = "0 minutes" } = checks.find(({ id }) => id === check.id) ?? {};
-  const anHourPast = `${(model.stuckAfterMinutes ?? 0) + 60} minutes`;
-  const { table, time, status, hasProviderId, age } = { ...model, ...change };
-  const ago = age ? `interval '${age}'` : `greatest(interval '${anHourPast}', interval '${overdueAfter} 60 seconds')`;
-  const values = [`'${status}'`, `now() - ${ago}`];
+  const minutes = Math.max((model.stuckAfterMinutes ?? 0) + 60, model.overdueAfterMinutes + 1);
+  const { table, time, status, hasProviderId, age = `${minutes} minutes` } = { ...model, ...change };
+  const values = [`'${status}'`, `now() - interval '${age}'`];
   const columns = ["status", time];
-  if (providerIds[table]) {
-    columns.push(providerIds[table]);
+  const providerId = providerIds[table];
+  if (providerId) {
+    columns.push(providerId);
     values.push(hasProviderId ? "'id_1'" : "null");
   }
   return `insert into ${table} (${columns}) select ${values} from generate_series(1, ${count});`;
