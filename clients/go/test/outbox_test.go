@@ -229,13 +229,17 @@ func TestWhatADeadProcessHasClaimedIsSentWhenTheClaimEnds(t *testing.T) {
 	db := open(t)
 	insert(t, db, "a", "[1]")
 	asked := make(chan bool, 100)
-	itsDatabase := openDatabase()
+	itsDatabase, err := sql.Open(driver, databaseURL+"&application_name=dead")
+	must(t, err)
 	running(t, outboxOf(t, itsDatabase, func(w http.ResponseWriter, r *http.Request) {
 		asked <- true
 		hang(r)
 	}))
 	within(t, time.Minute, "a request", asked)
-	itsDatabase.Close() // It is dead: from now on, it claims nothing and writes nothing down.
+	itsDatabase.Close()
+	for rows(t, db, "select pid from pg_stat_activity where application_name = 'dead'") != "" {
+		time.Sleep(time.Millisecond) // Its other workers may be about to claim.
+	} // It is dead: from now on, it claims nothing and writes nothing down.
 	outbox := outboxOf(t, db, recorded)
 	drain(t, outbox, ledgermetrics.Drained{})
 	expect(t, db, "select claimed_until > now() from ledger_outbox.deliveries", "(t)")
