@@ -93,17 +93,24 @@ export const kinds = {
   gateway: parsed(
     "gateway",
     "the Pushgateway's URL, with https:// or http://",
-    (PUSHGATEWAY_URL, { token = "" }, problems) =>
-      parsePushgateway({ PUSHGATEWAY_URL, PUSHGATEWAY_TOKEN: token } satisfies SettingTexts, problems),
+    (PUSHGATEWAY_URL, { token }, problems) => problems.push(...aboutGateway("PUSHGATEWAY_URL", PUSHGATEWAY_URL, token)),
   ),
-  /** Refused with the gateway, which cannot have both. */
-  token: { words: "the gateway's bearer token, alone", problem: () => undefined },
+  token: parsed("token", "the gateway's bearer token, alone", (PUSHGATEWAY_TOKEN, _all, problems) =>
+    problems.push(...aboutGateway("PUSHGATEWAY_TOKEN", "http://gateway", PUSHGATEWAY_TOKEN)),
+  ),
   prometheus: url,
   alertmanager: url,
   repository: url,
   grafana: url,
   hyperswitch: url,
 } as const satisfies Record<string, Kind>;
+
+/** What the settings' parser says of one of the gateway's two settings. */
+function aboutGateway(setting: string, url: string, token = ""): string[] {
+  const problems: string[] = [];
+  parsePushgateway({ PUSHGATEWAY_URL: url, PUSHGATEWAY_TOKEN: token } satisfies SettingTexts, problems);
+  return problems.filter((message) => message.startsWith(setting));
+}
 
 /** What is wrong with a file of authorities, behind its name. */
 export function authorityProblem(file: string): string | undefined {

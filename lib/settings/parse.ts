@@ -130,7 +130,8 @@ export function parsePushgateway(texts: SettingTexts, problems: string[]): Pushg
   }
   if (url.search || url.hash) problems.push("PUSHGATEWAY_URL must not have a query or a fragment");
   if (url.password && !url.username) problems.push("PUSHGATEWAY_URL has a password and no user: user:password@");
-  if (url.username && token) problems.push("set PUSHGATEWAY_TOKEN or a user in PUSHGATEWAY_URL, not both");
+  if (url.username && token)
+    problems.push("PUSHGATEWAY_URL has a user, and PUSHGATEWAY_TOKEN is set: write one of them");
   if (/[^\x21-\x7e]/.test(token ?? "")) problems.push("PUSHGATEWAY_TOKEN must be printable ASCII without spaces");
   const credentials = Buffer.from(`${decode(url.username)}:${decode(url.password)}`).toString("base64");
   const authorization = url.username ? `Basic ${credentials}` : token && `Bearer ${token}`;

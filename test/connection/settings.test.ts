@@ -162,7 +162,10 @@ describe("names what is wrong, and no value:", () => {
     ["PUSHGATEWAY_URL must not have a query", { PUSHGATEWAY_URL: "http://h?hunter2" }],
     ["PUSHGATEWAY_URL must not have a query or a fragment", { PUSHGATEWAY_URL: "http://h#hunter2" }],
     ["PUSHGATEWAY_URL has a password and no user", { PUSHGATEWAY_URL: "http://:hunter2@push.internal" }],
-    ["set PUSHGATEWAY_TOKEN or a user in", { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" }],
+    [
+      "PUSHGATEWAY_URL has a user, and PUSHGATEWAY_TOKEN is set",
+      { PUSHGATEWAY_URL: "http://u:hunter2@h", PUSHGATEWAY_TOKEN: "t" },
+    ],
     ["PUSHGATEWAY_TOKEN must be printable ASCII", { PUSHGATEWAY_TOKEN: "hunter2 " }],
     [bytes, { WEBHOOK_SECRET: "hunter2hunter2hunter2hunter2" }],
     [bytes, { WEBHOOK_SECRET: secret.replace("=", "") }],

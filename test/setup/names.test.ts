@@ -105,7 +105,7 @@ it.each([
   [{ timezone: "+01" }, "must be the name of a zone"],
   [{ gateway: "https://push?x=1" }, "must not have a query"],
   [{ gateway: "https://:secret@push" }, "has a password and no user"],
-  [{ gateway: "https://user:secret@push", token: "secret" }, "set token or a user in gateway, not both"],
+  [{ gateway: "https://user:secret@push", token: "secret" }, "gateway has a user, and token is set: write one of them"],
   [{ gateway: "https://push", token: "a b" }, "token must be printable ASCII"],
   [{ stage: "a/b" }, "may hold letters, digits, _ and - only"],
   [{ grafana: "grafana.internal" }, "is of the wrong kind: write its URL"],
