@@ -33,7 +33,7 @@ const unit = [
   "workflow",
   "yaml",
 ].map((name) => `test/*/${name}.test.ts`);
-unit.push("test/oncall/*.test.ts");
+unit.push("test/oncall/*.test.ts", "test/setup/host/*.test.ts");
 
 /** The docs, followed step by step in copies of the project: `npm run test:docs`. */
 const docs = ["add-a-check", "first-commands", "release"].map((name) => `test/docs/${name}.test.ts`);

@@ -81,7 +81,7 @@ function packed(staging: string, folder: string): Buffer {
   );
   for (const name of inOrder) {
     const file = path.join(staging, name);
-    const isProgram = statSync(file).isDirectory() || /(^|\/)(node|setup|drill\.sh|bin\/[\w-]+)$/.test(name);
+    const isProgram = statSync(file).isDirectory() || /(^|\/)(node|setup|bin\/[\w-]+)$/.test(name);
     chmodSync(file, isProgram ? 0o755 : 0o644);
     utimesSync(file, madeAt, madeAt);
   }
@@ -133,7 +133,11 @@ function fetchPackages(arch: Arch): string {
 /** A file for each command. It is not split: a running process needs no file that somebody may have deleted. */
 async function bundles(): Promise<OutputFile[]> {
   const where = { absWorkingDir: project, outdir: "commands", write: false } as const;
-  const own = await build({ ...bundling, ...where, entryPoints: commands.map((name) => `commands/${name}.ts`) });
+  const entryPoints = [
+    ...commands.map((name) => ({ in: `commands/${name}.ts`, out: name })),
+    { in: "setup/host.ts", out: "host" },
+  ];
+  const own = await build({ ...bundling, ...where, entryPoints });
   const ofPeople = await build({ ...forPeople, ...where });
   return [...own.outputFiles, ...ofPeople.outputFiles];
 }

@@ -15,7 +15,7 @@ if [ ! -e $loader ]; then
 fi
 
 case ${1-} in
-  serve | doctor | send)
+  serve | doctor | send | host)
     command=$1
     shift
     exec "$folder/node" "$folder/commands/$command.mjs" "$@"

@@ -23,39 +23,35 @@ move_here() {
   else
     tar -xOf "$1" "${names##*/}" | put "$names" 600 || exit
   fi
+  rm -f "$settings.next"
   tar -xOf "$1" "${settings##*/}" | put "$settings" 600 || exit
   echo "Here now: the names, the password and the secret of $1."
 }
 
+# Whether this host has settings, which the service may not have come to use.
+has_settings() { [ -e "$settings" ] || [ -e "$settings.next" ]; }
+
 # ./setup remove
 remove_all() {
-  local job
-  [ ! -e "$settings" ] || read_names || stop "Nothing was removed."
-  agreed "Stop the service, and remove its rules, unit, site, settings, names, and all versions in /opt?" ||
-    stop "Nothing was removed."
+  local site
+  ! has_settings || read_names names-to-leave
+  agreed "Stop the service, and remove its rules, unit, site, settings, names, what ./setup move wrote here, and all \
+versions in /opt?" || stop "Nothing was removed."
   rm -f "$rules" # First, so that nothing pages.
   systemctl reload prometheus 2>/dev/null || say "Reload your Prometheus, if it has the rules."
   systemctl disable --quiet --now veza-ledger-metrics 2>/dev/null
   rm -rf "$unit"* && systemctl daemon-reload
-  [ ! -e "$site" ] || { rm "$site" && nginx -tq && systemctl reload nginx; }
+  for site in $sites; do [ ! -e "$site" ] || { rm "$site" && nginx -tq && systemctl reload nginx; }; done
   rm -f "$hook"
-  if [ -e "$settings" ]; then
-    for job in veza_ledger veza_reconciler; do delete_group "$job" || say "The gateway still shows $job."; done
+  if has_settings; then
+    bin/veza-ledger-metrics host delete-groups
     remove_database
   else
     say "The database stays: there are no settings here, as after ./setup move."
   fi
   remove_servers
-  rm -rf "$settings"* "$names" "$link" "$link".* "$link"-*
+  rm -rf "$settings"* "$names" "$moved" "$link" "$link".* "$link"-*
   echo "Removed. What you added elsewhere is in docs/removal.md."
-}
-
-# Deletes the numbers of a job, $1, on the gateway. curl reads address and token from stdin.
-delete_group() {
-  local token
-  token=$(setting PUSHGATEWAY_TOKEN)
-  printf 'url = "%s"\n%s\n' "$(setting PUSHGATEWAY_URL)/metrics/job/$1$(setting STAGE | sed 's|^.|/stage/&|')" \
-    "${token:+header = \"authorization: Bearer $token\"}" | curl -sSf -m 10 -K - -X DELETE
 }
 
 remove_database() {
@@ -65,6 +61,6 @@ remove_database() {
     return
   }
   ask_password administrator "$admin"
-  psql_as "$administrator" "$admin" -f config/postgres/uninstall.sql ||
+  psql_as "$administrator" "$admin_url" -f config/postgres/uninstall.sql ||
     stop "The database stays as it was: psql's lines above say why. Then run ./setup remove again."
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets this host up, from the names in /etc/veza-ledger-metrics.names: docs/without-aws.md. Each step makes what is
+# Sets this host up, from the names in /etc/veza-ledger-metrics.yml: docs/without-aws.md. These files start the system's
+# programs; what is data, the archive's own program reads and writes: `veza-ledger-metrics host`. Each step makes what is
 # missing, says what it keeps, and is harmless again. A file is written beside its place and then moved there, so that
 # a full disk or Ctrl-C leaves no half of one. No password is on a command line: lists of processes show these.
 # shellcheck disable=SC2015,SC2317 # A && B || C: C is for both. The steps are called by their names.
@@ -40,11 +41,11 @@ main() {
   export DEBIAN_FRONTEND=noninteractive
   case ${1-} in
     names) edit_names ;;
-    look) check_names && look_first ;;
+    look) read_names names && look_first ;;
     "") set_up ;;
-    rules) check_names && step rules load_rules && finish ;;
-    drill) check_names && PUSHGATEWAY_URL=$gateway PUSHGATEWAY_TOKEN=$token config/alertmanager/drill.sh ;;
-    oncall) check_names && write_on_call_file ;;
+    rules) read_names names && step rules load_rules && finish ;;
+    drill) exec bin/veza-ledger-metrics host drill ;;
+    oncall) read_names names && write_on_call_file ;;
     servers) install_servers "${all_servers[@]}" ;;
     move) move_away ;;
     remove) remove_all ;;
@@ -58,7 +59,7 @@ main() {
 set_up() {
   case $folder in /opt/*) ;; *) stop "The service cannot run from $folder: unpack the archive in /opt." ;; esac
   [ -d /run/systemd/system ] || stop "This host does not run systemd. For a container, see docs/settings.md."
-  check_names
+  read_names names
   trap put_settings_back EXIT
   step programs install_programs
   step servers servers_of_names

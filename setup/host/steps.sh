@@ -5,18 +5,17 @@ settings=/etc/veza-ledger-metrics.env
 moved=/root/veza-ledger-metrics.moved
 link=/opt/veza-ledger-metrics
 unit=/etc/systemd/system/veza-ledger-metrics.service
-site=/etc/nginx/conf.d/veza-ledger-metrics.conf
 hook=/etc/letsencrypt/renewal-hooks/deploy/veza-ledger-metrics
 rules=/etc/prometheus/veza-ledger-metrics.yml
 route=/etc/prometheus/alertmanager.yml
-todo=() # Sentences for the end.
-made=   # Whether this run has made the settings.
+sites='/etc/nginx/*/zz-veza-ledger-metrics.conf' # The place of the receiver's site, once it is there.
+todo=()                                          # Sentences for the end.
 
 # ./setup look
 look_first() {
   local PGPASSWORD
   ask_password PGPASSWORD "$reader"
-  PGPASSWORD=$PGPASSWORD LEDGER_TIMEZONE=$timezone bin/veza-ledger-metrics doctor "postgres://$reader@$database" \
+  PGPASSWORD=$PGPASSWORD LEDGER_TIMEZONE=$timezone bin/veza-ledger-metrics doctor "$reader_url" \
     --schema "$schema" || exit
   echo "Nothing was written. When you understand each line: ./setup"
 }
@@ -60,110 +59,49 @@ servers_of_names() {
   fi
 }
 
-# The value of a setting, $1, or nothing. Runs nothing of the file.
-setting() {
-  local value
-  value=$(sed -n "s/^$1=//p" "$settings" | tail -n 1)
-  case $value in \'*\' | \"*\") value=${value:1:-1} ;; esac
-  printf %s "$value"
-}
-
-# What the names say of a setting, $1.
-wanted() {
-  case $1 in
-    DATABASE_URL) echo "$database" ;;
-    LEDGER_SCHEMA) echo "$schema" ;;
-    LEDGER_TIMEZONE) echo "$timezone" ;;
-    PUSHGATEWAY_URL) echo "$gateway" ;;
-    PUSHGATEWAY_TOKEN) echo "$token" ;;
-    NODE_EXTRA_CA_CERTS) echo "$ca" ;;
-    STAGE) echo "$stage" ;;
-    PORT) echo "$port" ;;
-  esac
-}
-from_names=(LEDGER_SCHEMA LEDGER_TIMEZONE PUSHGATEWAY_URL PUSHGATEWAY_TOKEN NODE_EXTRA_CA_CERTS STAGE PORT)
-
-# The settings' lines for these, as in the names; none for what is empty.
-lines_of() {
-  local each
-  for each; do [ -z "$(wanted "$each")" ] || echo "$each='$(wanted "$each")'"; done
-}
-
-# The service's settings. Those that are there are kept; where the names differ, it asks.
+# The settings as the names have them, with the password and the secret that are kept. The service gets them in the step
+# of its name, when they were tried: they are beside until then.
 write_settings() {
-  local each login password secret different=() was
   put_settings_back # Of a run that was killed.
-  if [ ! -e "$settings" ]; then
-    [ ! -e "$moved" ] || {
-      say "The service has moved: its settings are in $moved. To have it here again: ./setup $moved"
-      say "To begin anew here, delete that file."
-      return 1
-    }
-    password=$(openssl rand -hex 24) && secret=$(openssl rand -base64 32) || return
-    { echo "DATABASE_URL='postgres://veza_ledger:$password@$database'" &&
-      lines_of "${from_names[@]}" && echo "WEBHOOK_SECRET='whsec_$secret'"; } | put "$settings" 600 || return
-    made=yes
-    say "Made: $settings, with a new password and secret."
-    return
-  fi
-  chmod 600 "$settings"
-  was=$(setting DATABASE_URL)
-  login=${was%%@*}
-  [[ $was =~ ^postgres(ql)?://veza_ledger:[^@/]+@[^@]+$ ]] || {
-    say "DATABASE_URL in $settings has to be postgres://veza_ledger:PASSWORD@$database. Correct it there."
+  if [ ! -e "$settings" ] && [ -e "$moved" ]; then
+    say "The service has moved: its settings are in $moved. To have it here again: ./setup $moved"
+    say "To begin anew here, delete that file."
     return 1
-  }
-  for each in DATABASE_URL "${from_names[@]}"; do
-    was=$(setting "$each")
-    was=${was#"$login@"}
-    [ "$was" != "$(wanted "$each")" ] || continue
-    different+=("$each")
-    case $each in
-      PUSHGATEWAY_TOKEN) say "$each in $settings is not your token." ;;
-      *) say "$each in $settings is ${was:-empty}. Your names have: $(wanted "$each")" | sed 's|//[^@/ ]*@|//|g' ;;
-    esac
-  done
-  if [ ${#different[@]} = 0 ]; then
-    say "Kept: $settings"
-    return
   fi
-  agreed "Write your names into the settings?" || {
-    say "Nothing was changed. Correct $names by ./setup names."
-    return 1
-  }
-  [ ! -e "$link" ] || ln "$settings" "$settings.before" || return
-  { grep -vE "^($(paste -sd'|' < <(printf '%s\n' "${different[@]}")))=" "$settings"
-    [[ " ${different[*]} " != *" DATABASE_URL "* ]] || echo "DATABASE_URL='$login@$database'"
-    lines_of "${different[@]/DATABASE_URL/}"; } | put "$settings" 600 && say "Changed: ${different[*]}"
+  [ ! -e "$settings" ] || chmod 600 "$settings" || return
+  bin/veza-ledger-metrics host settings
 }
 
-# Takes back what write_settings has changed under a running service, unless that has come to use it.
+# The file of the settings that are to be tried.
+tried_settings() { if [ -e "$settings.next" ]; then echo "$settings.next"; else echo "$settings"; fi; }
+
+# Puts the tried settings in their place, and keeps those in use beside until the service has come to use the others.
+take_settings() {
+  [ -e "$settings.next" ] || return 0
+  [ ! -e "$settings" ] || ln "$settings" "$settings.before" || return
+  mv "$settings.next" "$settings"
+}
+
+# Takes back the settings that the service has not come to use.
 put_settings_back() {
   [ ! -e "$settings.before" ] || { mv "$settings.before" "$settings" && say "Put back: $settings, as it was before"; }
 }
 
-# The service's password, as Postgres knows it.
-service_password() {
-  local encoded
-  encoded=$(setting DATABASE_URL)
-  encoded=${encoded#*://veza_ledger:}
-  encoded=${encoded%%@*}
-  printf %b "${encoded//%/\\x}"
-}
-
-# Runs psql with a password, $1, as a login, $2.
+# Runs psql with a password, $1, and with the address of a login, $2.
 psql_as() {
-  local PGPASSWORD=$1 login=$2
+  local password=$1 url=$2
   shift 2
-  PGPASSWORD=$PGPASSWORD psql -Xqw -v ON_ERROR_STOP=1 "$@" "postgres://$login@$database"
+  PGPASSWORD=$password psql -Xqw -v ON_ERROR_STOP=1 "$@" "$url"
 }
 
-# Whether the service can log in with the password of its settings.
-fits() { psql_as "$(service_password)" veza_ledger -c "" 2>/dev/null; }
+# Logs in as the service, with the password of its settings.
+log_in() { psql_as "$service_password" "$service_url" -c ""; }
+fits() { log_in 2>/dev/null; }
 
 # The schema and its logins. A password that somebody may be using stays as it is.
 install_database() {
-  local administrator newer there
+  local administrator newer there service_password
+  service_password=$(bin/veza-ledger-metrics host password) || return
   newer=$(printf '%s\n' /opt/veza-ledger-metrics-* "$folder" | sort -V | tail -n 1)
   if [ "$newer" != "$folder" ] && fits; then
     say "Kept as it is: this version runs on the schema of $newer, too."
@@ -174,7 +112,7 @@ install_database() {
     say "Kept as it is."
     return
   fi
-  there=$(psql_as "$administrator" "$admin" -Atc \
+  there=$(psql_as "$administrator" "$admin_url" -Atc \
     "select 1 from pg_catalog.pg_roles where rolname operator(pg_catalog.=) 'veza_ledger'") || {
     say "psql cannot log in as $admin: its line above says why. If your names are wrong: ./setup names"
     return 1
@@ -182,13 +120,9 @@ install_database() {
   if [ -n "$there" ] && ! fits; then
     say "Postgres has the login veza_ledger, with another password than $settings."
     say "If a host runs the service with it, run ./setup move there, and ./setup FILE here."
-    agreed "Is the password in use nowhere else? Then it is changed to the one here." || {
-      # ./setup FILE would not write its own over these.
-      [ -z "$made" ] || { rm "$settings" && say "Taken back: $settings"; }
-      return 1
-    }
+    agreed "Is the password in use nowhere else? Then it is changed to the one here." || return
   fi
-  psql_as "$administrator" "$admin" -v schema="$schema" -v timezone="$timezone" \
+  psql_as "$administrator" "$admin_url" -v schema="$schema" -v timezone="$timezone" \
     -f config/postgres/install.sql || {
     say "The database stays as it was: psql's lines above say why."
     return 1
@@ -200,18 +134,17 @@ install_database() {
 
 # Gives veza_ledger its password. psql sends only what Postgres stores of it. Without a terminal, it reads from stdin.
 change_password() {
-  local said password
-  password=$(service_password)
-  said=$(printf '%s\n%s\n' "$password" "$password" | PGPASSWORD=$administrator setsid -w \
-    psql -Xqw -c '\password veza_ledger' "postgres://$admin@$database" 2>&1)
+  local said
+  said=$(printf '%s\n%s\n' "$service_password" "$service_password" | PGPASSWORD=$administrator setsid -w \
+    psql -Xqw -c '\password veza_ledger' "$admin_url" 2>&1)
   fits && return
-  say "veza_ledger cannot log in with the password of $settings: $said $(psql_as "$password" veza_ledger -c "" 2>&1)"
+  say "veza_ledger cannot log in with the password of $settings: $said $(log_in 2>&1)"
   return 1
 }
 
 # Tries the settings as the service will use them: as a user without rights on this host.
 look_again() {
-  systemd-run -qGPd --wait -p DynamicUser=yes -p ProtectHome=yes -p EnvironmentFile="$settings" \
+  systemd-run -qGPd --wait -p DynamicUser=yes -p ProtectHome=yes -p EnvironmentFile="$(tried_settings)" \
     "$folder/bin/veza-ledger-metrics" doctor && return
   say "Each ✗ has its remedy below it. Where that is \`as LOGIN: SQL;\`, run this, and paste what follows the colon:"
   say "  PGSSLMODE=$PGSSLMODE PGSSLROOTCERT=$ca psql 'postgres://LOGIN@$database'"
@@ -222,9 +155,9 @@ look_again() {
 use_version() {
   local old where taken
   old=$(readlink $link)
-  taken=$(ss -Htlnp "sport = :${port:-8080}" | grep -v "pid=$(systemctl show -P MainPID veza-ledger-metrics),")
+  taken=$(ss -Htlnp "sport = :$port" | grep -v "pid=$(systemctl show -P MainPID veza-ledger-metrics),")
   if [ -n "$taken" ]; then
-    say "Another program has port ${port:-8080}: ${taken##* }. Write a free one into port: ./setup names"
+    say "Another program has port $port: ${taken##* }. Write a free one into port: ./setup names"
     return 1
   fi
   if [ -e "$unit" ] && ! cmp -s "$unit" "$old/config/systemd/veza-ledger-metrics.service"; then
@@ -232,6 +165,7 @@ use_version() {
     say "Replaced: $unit, which was not as its version had it. A copy is in $unit.before."
     say "Make changes by: systemctl edit veza-ledger-metrics"
   fi
+  take_settings || return
   if where=$(start_version "$folder"); then
     rm -f "$settings.before"
     say "Runs: $folder, at $where"
@@ -271,11 +205,16 @@ start_version() {
 
 # Prints where the service answers, if its process is of the version in a folder, $1.
 answers() {
-  local pid address
+  local pid address process
   pid=$(systemctl show -P MainPID veza-ledger-metrics)
   [ "$(readlink "/proc/$pid/cwd")" = "$1" ] || return
-  address=$(ss -Htlnp | awk -v pid="pid=$pid," 'index($0, pid) { print $4 }' | sed 's/^\*:/localhost:/')
-  [ -n "$address" ] && curl -sf -m 2 "http://$address/-/healthy" && echo "http://$address"
+  while read -r _ _ _ address _ process; do
+    [[ $process == *"pid=$pid,"* ]] || continue
+    address=http://${address/#\*:/localhost:}
+    curl -sf -m 2 "$address/-/healthy" && echo "$address"
+    return
+  done < <(ss -Htlnp)
+  return 1
 }
 
 # Waits for the first counts of the service, and prints them.
@@ -300,20 +239,16 @@ open_receiver() {
     say "No nginx: the reconciler is on this host, or another web server passes deliveries on."
   fi
   # The name's certificate may be of an authority that this system trusts, and `ca` is of Postgres.
-  WEBHOOK_SECRET=$(setting WEBHOOK_SECRET) RECEIVER_URL=$(receiver_url) NODE_USE_SYSTEM_CA=1 \
-    bin/veza-ledger-metrics send ping && return
+  RECEIVER_URL=$(receiver_url) NODE_USE_SYSTEM_CA=1 ./node --env-file="$settings" commands/send.mjs ping && return
   say "If there was no answer, the cause is in DNS, a firewall, the web server or the certificate."
   return 1
 }
 
-receiver_url() {
-  if [ -n "$name" ]; then echo "https://$name/"; else echo "http://127.0.0.1:${port:-8080}/"; fi
-}
+receiver_url() { if [ -n "$name" ]; then echo "https://$name/"; else echo "http://127.0.0.1:$port/"; fi; }
 
+# The receiver's site, which takes nothing from the sites that are here.
 write_site() {
-  local problems=0 other line
-  check_certificate
-  [ $problems = 0 ] || return
+  local other site line left
   other=$(ss -Htlnp "sport = :443" | grep -v '"nginx"')
   if [ -n "$other" ]; then
     say "Another program has port 443: ${other##* }. If it can pass deliveries on, leave certificate and key empty."
@@ -323,15 +258,14 @@ write_site() {
     say "nginx itself has a fault: its lines above say where."
     return 1
   }
+  for site in $sites; do [ ! -e "$site" ] || break; done
   if [ -e "$site" ]; then
     say "Kept: $site"
-    while read -r line; do
-      say "It has \`$line\`, and your names have another: correct either."
-      todo+=("Let $site and your names agree on \`$line\`")
-    done < <(comm -23 <(named_lines <"$site") <(site_of_names | named_lines))
+    left=$(bin/veza-ledger-metrics host differing "$site") || return
+    while read -r line; do [ -z "$line" ] || { say "$line" && todo+=("$line"); }; done <<<"$left"
     systemctl reload-or-restart nginx || return
   else
-    site_of_names | put "$site" 644 || return
+    site=$(nginx -T 2>/dev/null | bin/veza-ledger-metrics host site) || return
     nginx -tq && systemctl reload-or-restart nginx || {
       rm "$site"
       say "nginx does not run with $site, so it is removed again. The lines above say why. If the file"
@@ -345,23 +279,9 @@ write_site() {
     { mkdir -p "${hook%/*}" && printf '#!/bin/sh\nsystemctl reload nginx\n' | put "$hook" 755; }
 }
 
-# The site as the names have it.
-site_of_names() {
-  local without_ipv6=
-  [ -e /proc/net/if_inet6 ] || without_ipv6='/\[::\]/d' # nginx would not start with such a line.
-  sed "s/ledger-metrics.example.com/$name/; s/:8080/:${port:-8080}/
-    s|ssl_certificate .*|ssl_certificate $certificate;|; s|ssl_certificate_key .*|ssl_certificate_key $key;|
-    $without_ipv6" config/nginx/veza-ledger-metrics.conf
-}
-
-# The lines of a site that have a name in them.
-named_lines() { grep -E '^ *(server_name|ssl_certificate|ssl_certificate_key|proxy_pass) ' | sed 's/^ *//' | sort; }
-
 # Writes rules and dashboard, and loads what belongs to the servers here.
 load_rules() {
-  local links="s|https://repository\.example|$repository|g; s|https://grafana\.example|$grafana|g"
-  mkdir -p "${rules%/*}" && sed "$links" config/grafana/ledger.json | put dashboard.json 644 &&
-    sed "$links" config/alertmanager/ledger.yml | put "$rules.next" 644 || return
+  mkdir -p "${rules%/*}" && bin/veza-ledger-metrics host rules "$rules.next" || return
   if command -v promtool >/dev/null && ! promtool check rules "$rules.next" >/dev/null; then
     rm "$rules.next"
     say "Prometheus does not take the rules, as its lines above say. They need Prometheus 2.42 or later."
@@ -394,22 +314,24 @@ has_loaded_rules() {
 
 # Says what is left to do by hand.
 finish() {
-  local each
-  if serves prometheus-alertmanager; then
-    each=$(grep -ns 127.0.0.1:9999 "$route" | cut -d: -f1 | paste -sd' ')
-    [ -z "$each" ] ||
-      todo+=("Replace the examples in $route, lines $each: its comments say by what. Then: ./setup rules")
+  local each address ports="sport = :$port or sport = :9090 or sport = :9091 or sport = :9093" open=()
+  # An Alertmanager that was here before may be in no name.
+  if [ -e "$route" ] && command -v amtool >/dev/null; then
     each=$(amtool config routes test --config.file="$route" alertname=VezaLedgerOrphanRefunds severity=page \
       ${stage:+"stage=$stage"} 2>/dev/null)
     say "A page${stage:+ of $stage} goes to: $each"
-    [ "$each" != tickets ] || todo+=("If customers pay on $stage, name it beside prod in $route. Then: ./setup rules")
+    while read -r each; do [ -z "$each" ] || todo+=("$each"); done < <(bin/veza-ledger-metrics host route "$each")
   else
     todo+=("Give Alertmanager the route: $repository/docs/servers-in-use.md#alertmanager")
   fi
   serves prometheus || todo+=("Give Prometheus $rules: $repository/docs/servers-in-use.md#prometheus")
-  each=$(ss -Htln "sport = :${port:-8080} or sport = :9090 or sport = :9091 or sport = :9093" |
-    awk '$4 !~ /^(127\.|\[::1\])/ { print $4 }' | paste -sd' ')
-  [ -z "$each" ] || todo+=("Have a firewall close $each, where no password is asked for, to all who do not need it")
+  # Debian's welcome page.
+  ! has_site || [ ! -e /etc/nginx/sites-enabled/default ] || ports+=" or sport = :80"
+  while read -r _ _ _ address _; do
+    case $address in 127.* | "[::1]":*) ;; *) open+=("$address") ;; esac
+  done < <(ss -Htln "$ports")
+  [ ${#open[@]} = 0 ] ||
+    todo+=("Have a firewall close ${open[*]}, where no password is asked for, to all who do not need it")
   for each in $(has_site && echo nginx) $servers veza-ledger-metrics; do
     systemctl is-active --quiet "$each" || todo+=("See why $each does not run: systemctl status $each")
   done
@@ -426,8 +348,8 @@ write_on_call_file() {
   # 2: an address does not answer here.
   STAGE=$stage AWS_REGION='' PROMETHEUS_URL=$prometheus ALERTMANAGER_URL=$alertmanager HYPERSWITCH_URL=$hyperswitch \
     PUSHGATEWAY_URL=$gateway PUSHGATEWAY_TOKEN=$token LEDGER_SCHEMA=$schema LEDGER_TIMEZONE=$timezone \
-    DATABASE_URL=postgres://veza_ledger_oncall@$database \
+    DATABASE_URL=$oncall_url \
     ./node commands/oncall.mjs write-stage "$folder/oncall${stage:+-$stage}.mjs" || [ $? = 2 ] || exit
   echo "To give veza_ledger_oncall a password:"
-  say "PGSSLMODE=$PGSSLMODE PGSSLROOTCERT=$ca psql 'postgres://$admin@$database' -c '\password veza_ledger_oncall'"
+  say "PGSSLMODE=$PGSSLMODE PGSSLROOTCERT=$ca psql '$admin_url' -c '\password veza_ledger_oncall'"
 }

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { makeCertificates } from "../helpers/certificates.ts";
-import { debianHost, needsDebian, readyHost, rightNames, unpacked } from "../helpers/debian.ts";
+import { debianHost, needsDebian, port443, readyHost, rightNames, unpacked } from "../helpers/debian.ts";
 
 describe("./setup goes on", needsDebian, () => {
   it("after Ctrl-C in each step", async () => {
@@ -34,6 +34,7 @@ describe("./setup goes on", needsDebian, () => {
   });
 
   it("after a full disk in each step", async () => {
+    await port443();
     const { database } = await readyHost();
     const host = await debianHost(60);
     await host.name(await rightNames(database));
@@ -56,7 +57,7 @@ describe("./setup goes on", needsDebian, () => {
     await host.name({ servers: "" });
     await host.run(fill);
     await stops("settings", cannot);
-    expect((await host.run("cd /etc && ls veza*")).output).toBe("veza-ledger-metrics.names\n");
+    expect((await host.run("cd /etc && ls veza*")).output).toBe("veza-ledger-metrics.yml\n");
     // The disk fills up while the settings are tried.
     await host.write("usr/local/sbin/systemd-run", `#!/bin/sh\n${fill}\nexit 0\n`, 0o755);
     await stops("service", /No space left/, "rm /full /usr/local/sbin/systemd-run; touch /run/fake/fill-at-tick");
@@ -64,15 +65,15 @@ describe("./setup goes on", needsDebian, () => {
       `${path.basename(unpacked)}\n`,
     );
     // And while the first tick is waited for: what comes next is the site, or the rules where there is none.
-    const { ca, key, cert } = await makeCertificates("DNS:push.example.com");
+    const { ca, key, cert } = await makeCertificates("DNS:push.veza.test");
     await host.write("usr/local/share/ca-certificates/authority.crt", await readFile(ca, "utf8"));
     await host.write("etc/ssl/certs/push.pem", await readFile(cert, "utf8"));
     await host.write("etc/ssl/private/push.key", await readFile(key, "utf8"), 0o600);
-    await host.write("etc/hosts", "127.0.0.1 localhost push.example.com\n");
-    const site = { name: "push.example.com", certificate: "/etc/ssl/certs/push.pem", key: "/etc/ssl/private/push.key" };
+    await host.write("etc/hosts", "127.0.0.1 localhost push.veza.test\n");
+    const site = { name: "push.veza.test", certificate: "/etc/ssl/certs/push.pem", key: "/etc/ssl/private/push.key" };
     await host.name(site);
     await stops("receiver", cannot);
-    expect((await host.run("ls -A /etc/nginx/conf.d")).output).toBe("");
+    expect((await host.run("find /etc/nginx -name '*veza*'")).output).toBe("");
     await host.name({ name: "", certificate: "", key: "" });
     await stops("rules", /cannot be written/, "rm /full /run/fake/fill-at-tick; update-ca-certificates");
     expect((await host.run("ls -A /etc/prometheus; ls *.new")).output).toMatch(/^ls: /);

@@ -1,8 +1,10 @@
 // ./setup with two hosts, and its end: another password, the move to another host, and the removal.
-import { cp } from "node:fs/promises";
+import { cp, readFile } from "node:fs/promises";
 import path from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
+import { makeCertificates } from "../helpers/certificates.ts";
 import { debianHost, installedHost, needsDebian, passwordsIn, readyHost, rightNames } from "../helpers/debian.ts";
+import { startTlsFront } from "../helpers/tls.ts";
 
 const settings = "etc/veza-ledger-metrics.env";
 
@@ -29,6 +31,15 @@ describe("./setup", needsDebian, () => {
       0,
       expect.stringContaining("veza_ledger has the password of"),
     ]);
+    // By hand, in the file: as a URL has it.
+    const encoding = (await second.text(settings)).replace(/veza_ledger:\w+@/, "veza_ledger:n%65w%23%20%27pass@");
+    await second.write(settings, encoding);
+    const encoded = await second.run("./setup", "admin\nyes\n");
+    expect([encoded.exitCode, encoded.output], encoded.output).toEqual([
+      0,
+      expect.stringContaining("veza_ledger has the password of"),
+    ]);
+    expect(await second.text(settings)).toBe(encoding);
   });
 
   it("moves to another host with its password, and cannot count here meanwhile", async () => {
@@ -61,16 +72,47 @@ describe("./setup", needsDebian, () => {
     expect((await other.run(`./setup /${file}`)).output).toContain("has /etc/veza-ledger-metrics.env already. Delete");
   });
 
+  it("trusts the authority of its names at the gateway: in each tick, in the drill, and in the removal", async () => {
+    const certificates = await makeCertificates("IP:127.0.0.1");
+    const { port } = await startTlsFront(inject("pushgatewayUrl"), certificates);
+    const { host, database } = await readyHost();
+    await host.write("etc/ssl/certs/own.pem", await readFile(certificates.ca, "utf8"));
+    const stage = "own-authority";
+    await host.name({ gateway: `https://127.0.0.1:${port}`, ca: "/etc/ssl/certs/own.pem", stage });
+    expect(await host.run("./setup", "admin\n"), database).toMatchObject({ exitCode: 0 });
+    const jobsOf = async (stage: string) =>
+      (await (await fetch(`${inject("pushgatewayUrl")}/metrics`)).text()).match(
+        new RegExp(`^push_time_seconds\\{.*stage="${stage}".*`, "gm"),
+      )?.length ?? 0;
+    expect(await jobsOf(stage)).toBe(2);
+    const drill = host.start("exec ./setup drill", "\n");
+    await drill.printed(/wait for 2 minutes/);
+    process.kill(-Number(drill.child.pid), "SIGINT");
+    expect((await drill.exited).output).not.toContain("✗");
+    const removed = await host.run("./setup remove", "yes\nno\n");
+    expect([removed.exitCode, removed.output]).toEqual([0, expect.not.stringContaining("still shows")]);
+    expect(await jobsOf(stage)).toBe(0);
+  });
+
   // without-aws.test.ts has the removal of the database.
+  it("removes the database after a first run that has failed, too", async () => {
+    const { host, sql } = await readyHost();
+    await host.write("usr/local/sbin/systemd-run", "#!/bin/sh\nexit 1\n", 0o755);
+    expect((await host.run("./setup", "admin\n")).output).toContain("✗ The step look has failed.");
+    expect(await host.run("./setup remove", "yes\nyes\nadmin\n")).toMatchObject({ exitCode: 0 });
+    expect(await sql`select from pg_roles where rolname ~ '^veza_ledger'`).toHaveLength(0);
+  });
+
   it("removes all that it has made, and the database only where it is told to", async () => {
     const { host, sql } = await installedHost();
+    await host.write("root/veza-ledger-metrics.moved", "of an earlier ./setup move", 0o600);
     const said = (output: string) => expect.objectContaining({ exitCode: 1, output: expect.stringContaining(output) });
     expect(await host.run("./setup remove", "no\n")).toEqual(said("Nothing was removed"));
     expect(await host.run("./setup remove", "yes\nyes\nwrong\n")).toEqual(said("The database stays as it was"));
     const { exitCode, output } = await host.run("./setup remove", "yes\nno\n");
     expect([exitCode, output], output).toEqual([0, expect.stringContaining("Kept: the schema and the logins")]);
     expect(await sql`select from pg_roles where rolname ~ '^veza_ledger'`).toHaveLength(4);
-    const places = "/etc/systemd/system /etc/prometheus /etc/nginx /etc/veza* /opt/*";
+    const places = "/etc/systemd/system /etc/prometheus /etc/nginx /etc/veza* /opt/* /root";
     expect((await host.run(`find ${places} -name 'veza*' 2>/dev/null`, "", "/")).output).toBe("");
   });
 });

@@ -1,4 +1,4 @@
-// ./setup: names and settings that are wrong, or differ.
+// ./setup: names that are wrong, and settings that become others. test/setup/host/ has each name.
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { freePort } from "../../local/ports.ts";
@@ -6,6 +6,7 @@ import { makeCertificates } from "../helpers/certificates.ts";
 import { debianHost, installedHost, needsDebian, rightNames } from "../helpers/debian.ts";
 
 const settings = "etc/veza-ledger-metrics.env";
+const names = "etc/veza-ledger-metrics.yml";
 
 describe("./setup", needsDebian, () => {
   it("names each line that is wrong, and changes nothing", async () => {
@@ -14,113 +15,90 @@ describe("./setup", needsDebian, () => {
     expect([without.exitCode, without.output]).toEqual([1, "✗ There are no names yet: run ./setup names.\n"]);
     const made = await host.run("./setup names");
     expect(made.exitCode).toBe(1);
-    expect(made.output.match(/^✗ \w+ .*example/gm)).toHaveLength(4);
-    expect(await host.mode("etc/veza-ledger-metrics.names")).toBe(0o600);
-    const [ours, other] = await Promise.all([1, 2].map(() => makeCertificates("DNS:push.example.com")));
-    const [cert = "", key = "", others = ""] = await Promise.all(
-      [ours?.cert, ours?.key, other?.key].map((file) => readFile(file ?? "", "utf8")),
-    );
-    await host.write("etc/ssl/certs/push.pem", cert);
-    await host.write("etc/ssl/certs/closed.pem", cert, 0o600);
-    await host.write("etc/ssl/private/push.key", key, 0o600);
-    await host.write("etc/ssl/private/other.key", others, 0o600);
-    const certificate = { certificate: "/etc/ssl/certs/push.pem", key: "/etc/ssl/private/push.key" };
-    const shipped = { ca: "/etc/ssl/certs/ca-certificates.crt", schema: "public", timezone: "UTC", stage: "" };
-    const fine = {
-      ...shipped,
-      ...(await rightNames("db.internal:5432/ledger")),
-      name: "push.example.com",
-      ...certificate,
-    };
+    const wrongAtFirst = [...made.output.matchAll(/^✗ \/etc\/veza-ledger-metrics\.yml:\d+: (\w+) is (still|empty)/gm)];
+    expect(wrongAtFirst.map(([, name]) => name)).toEqual([
+      "database",
+      "reader",
+      "admin",
+      "name",
+      "repository",
+      "grafana",
+    ]);
+    expect(await host.mode(names)).toBe(0o600);
+
+    const { cert, key } = await makeCertificates("DNS:push.veza.test");
+    await host.write("etc/ssl/certs/push.pem", await readFile(cert, "utf8"));
+    await host.write("etc/ssl/private/push.key", await readFile(key, "utf8"), 0o600);
+    const files = { certificate: "/etc/ssl/certs/push.pem", key: "/etc/ssl/private/push.key" };
+    const fine = { ...(await rightNames("db.internal:5432/ledger")), name: "push.veza.test", ...files };
     await host.name(fine);
     expect(await host.run("./setup names")).toMatchObject({ exitCode: 0, output: expect.stringContaining("well") });
-    const wrong: Record<string, [value: string, says: string]>[] = [
-      {
-        database: ["", "is missing: HOST:5432/DATABASE"],
-        ca: ["/root/ca.pem", "is no file with certificates"],
-        schema: ["a, b", "is wrong"],
-        timezone: ["Mars/Olympus", "is wrong: a time zone such as"],
-        admin: ["master:password", "is wrong: a login of Postgres, without its password"],
-        stage: ["drill", "is wrong"],
-        servers: ["prometheus grafana", "has grafana"],
-        gateway: ["127.0.0.1:9091", "is wrong: a URL"],
-        repository: ["https://github.com/OWNER/NAME/blob/main", "is still the example"],
-        name: ["localhost", "is wrong"],
-        certificate: ["/etc/ssl/certs/none.pem", "is no file"],
-        port: ["99999", "is wrong"],
-      },
-      {
-        database: ["db.internal/ledger", "is wrong"],
-        ca: ["/etc/passwd", "is no file with certificates"],
-        timezone: ["+01", "is wrong"],
-        name: ["", "is missing: certificate and key are for it"],
-      },
-      {
-        database: ["postgres://db.internal:5432/ledger", "is wrong"],
-        ca: ["/etc/ssl/certs/closed.pem", "is closed to the service: run chmod a.r"],
-        certificate: ["/etc/ssl/private/push.key", "is no certificate in PEM"],
-      },
-      { key: ["/etc/ssl/certs/push.pem", "is no key in PEM"] },
-      { key: ["/etc/ssl/private/other.key", "is not the key of"] },
-    ];
-    for (const names of wrong) {
-      const values = Object.entries(names).map(([name, [value]]) => [name, value]);
-      await host.name({ ...fine, ...Object.fromEntries(values) });
-      const { exitCode, output } = await host.run("./setup", "admin\n");
-      for (const [name, [, says]] of Object.entries(names)) {
-        expect(output).toMatch(new RegExp(`^✗ ${name} +.*${says}`, "m"));
-      }
-      expect([exitCode, output.match(/^✗ /gm)?.length], output).toEqual([1, values.length + 1]);
-    }
-    await host.name({ ...fine, name: "other.example.com" });
-    expect((await host.run("./setup")).output).toMatch(/^✗ certificate +is not for other\.example\.com/);
-    await host.run(`openssl req -x509 -newkey rsa:2048 -nodes -keyout /etc/ssl/private/old.key -out /etc/ssl/certs/old.pem \\
-      -subj /CN=push.example.com -not_before 20200101000000Z -not_after 20200201000000Z`);
-    await host.name({ ...fine, certificate: "/etc/ssl/certs/old.pem", key: "/etc/ssl/private/old.key" });
-    expect((await host.run("./setup")).output).toMatch(/^✗ certificate +has expired/);
-    await host.write(
-      "etc/veza-ledger-metrics.names",
-      "databse=x\ngateway=http://u:p$w@h\ntoken='a' b\n$(touch /ran)\n",
-    );
-    const lines = (await host.run("./setup names")).output;
-    expect(lines.match(/^✗ line \d/gm)).toEqual(["✗ line 1", "✗ line 2", "✗ line 3", "✗ line 4"]);
-    expect(lines).not.toContain("p$w");
-    expect(await host.run("ls /ran /etc/veza-ledger-metrics.env /opt/veza-ledger-metrics")).toMatchObject({
+    // As an editor on Windows stores it.
+    await host.write(names, `\uFEFF${(await host.text(names)).replaceAll("\n", "\r\n")}`);
+    expect(await host.run("./setup names")).toMatchObject({ exitCode: 0, output: expect.stringContaining("well") });
+
+    // It is fetched from Amazon, and here is no network. The other two are told with it, and nothing is run.
+    await host.name({ ca: "/etc/ssl/certs/rds.pem", schema: "$(touch /ran)", gateway: "http://u:s3cret@push/?x" });
+    const { exitCode, output } = await host.run("./setup", "admin\n");
+    expect([exitCode, output.match(/^✗ .*/gm)]).toEqual([
+      1,
+      [
+        expect.stringMatching(/^✗ \S+:\d+: schema /),
+        expect.stringMatching(/^✗ \S+:\d+: gateway must not have a query/),
+        expect.stringMatching(/^✗ \S+:\d+: ca cannot be fetched: is there a network\?/),
+        expect.stringContaining("Nothing was changed."),
+      ],
+    ]);
+    expect(output).not.toContain("s3cret");
+    expect(await host.run("ls /ran /etc/veza-ledger-metrics.env* /opt/veza-ledger-metrics")).toMatchObject({
       output: expect.not.stringMatching(/^\//m),
     });
   });
 
-  it("names settings that differ from the names, asks before it changes them, and puts them back where a step fails", async () => {
+  it("gives the service what the names have when it was tried, and leaves what is in use, also after a kill", async () => {
     const { host } = await installedHost();
     const was = `${await host.text(settings)}HOST='127.0.0.1'\n`;
     const port = String(await freePort());
-    await host.name({ port, token: "hidden", gateway: "http://somebody:s3cret@127.0.0.1:9" });
-    // An earlier run was killed when it had changed them.
-    await host.write(`${settings}.before`, was, 0o644);
-    await host.write(settings, "PORT='1'\n");
-    for (const answer of ["", "no\n"]) {
-      const { exitCode, output } = await host.run("./setup", answer);
-      expect([exitCode, output]).toEqual([
-        1,
-        expect.stringMatching(`PORT in /${settings} is \\d+. Your names have: ${port}`),
-      ]);
-      expect(output).toContain("Nothing was changed.");
-      expect(output).not.toMatch(/hidden|s3cret/);
+    await host.write(settings, was, 0o644);
+    const pid = await host.text("run/fake/pid");
+    /** What is in use is as it was, on the disk and in the process. */
+    const isInUse = async () => {
       expect(await host.text(settings)).toBe(was);
+      expect(await host.text("run/fake/pid")).toBe(pid);
+    };
+    await host.name({ port, gateway: "http://somebody:s3cret@127.0.0.1:9" });
+    const failed = await host.run("./setup", "\n");
+    expect([failed.exitCode, failed.output]).toEqual([1, expect.stringContaining("✗ The step look has failed.")]);
+    expect(failed.output).toMatch(new RegExp(`PORT: \\d+ → ${port}\n`));
+    expect(failed.output).toContain(" → http://127.0.0.1:9\n");
+    expect(failed.output).not.toContain("s3cret");
+    for (const file of [settings, `${settings}.next`]) expect(await host.mode(file)).toBe(0o600);
+    await isInUse();
+
+    const { gateway } = await rightNames("");
+    await host.name({ gateway, token: "hidden" }); // It takes any token.
+    await host.write("usr/local/sbin/systemd-run", "#!/bin/sh\necho is tried\nexec sleep 60\n", 0o755);
+    const killed = host.start("exec ./setup", "\n");
+    await killed.printed(/is tried/);
+    process.kill(-Number(killed.child.pid), "SIGKILL");
+    await killed.exited;
+    await host.run("rm /usr/local/sbin/systemd-run");
+    await isInUse();
+
+    // Another run was killed when it had given them to the service.
+    await host.run(`cd /etc && ln veza-ledger-metrics.env veza-ledger-metrics.env.before &&
+      echo "PORT='1'" >veza-ledger-metrics.env.next && mv veza-ledger-metrics.env.next veza-ledger-metrics.env`);
+    const { exitCode, output } = await host.run("./setup", "\n");
+    expect([exitCode, output], output).toEqual([0, expect.stringContaining("Put back: ")]);
+    expect(output).not.toContain("hidden");
+    const now = await host.text(settings);
+    expect(now).toContain(`PORT='${port}'\n`);
+    expect(now).toContain("PUSHGATEWAY_TOKEN='hidden'\n");
+    for (const kept of [/DATABASE_URL=.*/, /WEBHOOK_SECRET=.*/, /HOST=.*/]) {
+      expect(kept.exec(now)?.[0]).toBe(kept.exec(was)?.[0]);
     }
-    expect(await host.mode(settings)).toBe(0o600);
-    const away = await host.run("./setup", "yes\n\n");
-    expect([away.exitCode, away.output], away.output).toEqual([
-      1,
-      expect.stringContaining("✗ The step look has failed."),
-    ]);
-    expect(await host.text(settings)).toBe(was);
-    await host.name({ gateway: (await rightNames("")).gateway }); // It takes any token.
-    const agreed = await host.run("./setup", "yes\n\n");
-    expect(agreed.exitCode, agreed.output).toBe(0);
-    expect(await host.text(settings)).toBe(
-      `${was.replace(/^PORT.*\n/m, "")}PUSHGATEWAY_TOKEN='hidden'\nPORT='${port}'\n`,
-    );
+    expect((await host.run("ls /etc/veza-ledger-metrics.env*")).output).toBe(`/${settings}\n`);
+
     await host.write(settings, was.replace("veza_ledger:", "postgres:"));
     expect((await host.run("./setup")).output).toMatch(
       /DATABASE_URL in .* has to be postgres:\/\/veza_ledger:PASSWORD@/,

@@ -44,7 +44,7 @@ describe("./setup", needsDebian, () => {
     expect(upgrade.output).toContain("was not as its version had it. A copy is in");
     expect(await host.text(`${unit}.before`)).toBe("# Mine.\n");
     await host.name({ token: "another" });
-    const failed = await host.run("./setup", "yes\nadmin\n", broken);
+    const failed = await host.run("./setup", "admin\n", broken);
     expect([failed.exitCode, failed.output], failed.output).toEqual([
       1,
       expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8099, as before`),

@@ -2,6 +2,7 @@
 // stand-ins for systemd and apt. Each test has one of its own, an overlay, in which it may change everything.
 import { execFile } from "node:child_process";
 import { chmod, cp, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
 import postgres from "postgres";
@@ -169,10 +170,10 @@ export async function debianHost(sizeMb = 400) {
     },
     /** Writes these names into the file that ./setup names makes. */
     name: async (values: Record<string, string>) => {
-      const file = at("etc/veza-ledger-metrics.names");
-      let text = await readFile(file, "utf8").catch(() => readFile("setup/host/names.example", "utf8"));
+      const file = at("etc/veza-ledger-metrics.yml");
+      let text = await readFile(file, "utf8").catch(() => readFile("setup/host/names.yml", "utf8"));
       for (const [name, value] of Object.entries(values))
-        text = text.replace(new RegExp(`^${name}=.*$`, "m"), () => `${name}='${value}'`);
+        text = text.replace(new RegExp(`^${name}:.*$`, "m"), () => `${name}: '${value}'`);
       await writeFile(file, text);
     },
   };
@@ -208,7 +209,7 @@ export const rightNames = async (database: string) => ({
   certificate: "",
   key: "",
   port: String(await freePort()),
-  repository: "https://git.example.com/veza/blob/main",
+  repository: "https://git.internal/veza/blob/main",
   grafana: "https://grafana.internal",
 });
 
@@ -226,6 +227,15 @@ export async function installedHost(values: Record<string, string> = {}) {
   const { exitCode, output } = await ready.host.run("./setup", "admin\n");
   expect([exitCode, output.match(/✗.*/g)], output).toEqual([0, null]);
   return { ...ready, output };
+}
+
+/** Waits until no other test has port 443, which all hosts here share. This test has it to its end. */
+export async function port443(): Promise<void> {
+  const taken = createServer();
+  onTestFinished(() => void taken.close());
+  const isTaken = () =>
+    new Promise((resolve) => taken.once("error", () => resolve(false)).listen(444, "127.0.0.2", () => resolve(true)));
+  await expect.poll(isTaken, { timeout: 240_000 }).toBe(true);
 }
 
 /** The password of each login, as Postgres keeps it. */
