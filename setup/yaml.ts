@@ -21,8 +21,7 @@ export class YamlFault extends Error {
 }
 
 /** Reads a text of names. Returns them in their order, also those that are there twice. Throws a YamlFault. */
-export function readYaml(written: string): Entry[] {
-  const text = written.replace(/^\uFEFF/, "");
+export function readYaml(text: string): Entry[] {
   const events = eventsOf(text);
   let place = 0;
   const peek = () => events[place] as Event;
