@@ -16,7 +16,6 @@ import { setEnvironment } from "../helpers/environment.ts";
 import { captureLog } from "../helpers/log.ts";
 import { insertRows } from "../helpers/models.ts";
 import { healthOfRules, resultOf, startPager } from "../helpers/monitoring.ts";
-import { needs } from "../helpers/needs.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { newSecret, post } from "../helpers/receiver.ts";
 import { hurriedRules } from "../helpers/rules.ts";
@@ -149,17 +148,21 @@ it("takes every alert from its cause to firing, and back", { timeout: 900_000 },
   await expect.poll(async () => pages.join("\n"), waiting).toContain("VezaLedgerStuckOrders prod resolved");
 });
 
-it("says in the page of a drill that it is one, and leaves nothing behind", await needs("curl"), async () => {
-  // It waits for a second Enter, and not for 2 minutes: this has seen the page's end.
-  const script = (await readFile("config/alertmanager/drill.sh", "utf8")).replace("sleep 120", "read -r _");
-  const drill = runProgram("sh", ["-c", script], { PUSHGATEWAY_URL: gateway.url }, "pipe");
+it("says in the page of a drill that it is one, and leaves nothing behind", async () => {
+  // It waits until its input ends, and not for 2 minutes: this has seen the page's end.
+  const script = `import { once } from "node:events";
+    import { drill } from "./setup/drill.ts";
+    const settle = () => once(process.stdin.resume(), "end");
+    process.exit(await drill({ url: process.env.PUSHGATEWAY_URL }, console, settle));`;
+  const environment = { PUSHGATEWAY_URL: gateway.url };
+  const drill = runProgram(process.execPath, ["--input-type=module", "-e", script], environment, "pipe");
   const ofDrill = async () => [...new Set(pages)].filter((page) => page.includes(" drill ")); // A page is repeated.
   await expect
     .poll(ofDrill, waiting)
     .toEqual([expect.stringMatching(/ firing: A drill, nobody's money: .*\(drill\)$/)]);
   drill.child.stdin?.write("\n");
   await expect.poll(ofDrill, waiting).toEqual([expect.anything(), expect.stringContaining(" drill resolved: ")]);
-  drill.child.stdin?.write("\n");
+  drill.child.stdin?.end();
   expect((await drill.exited).exitCode).toBe(0);
   expect(await (await fetch(`${gateway.url}/metrics`)).text()).not.toContain('stage="drill"');
 });
