@@ -9,7 +9,7 @@ const dump = (files: Record<string, string>) =>
     .map(([file, text]) => `# configuration file /etc/nginx/${file}:\n${text}\n`)
     .join("");
 const http = (...lines: string[]) => `events {}\nhttp {\n${lines.join("\n")}\n}\n`;
-const debian = http("include /etc/nginx/conf.d/*.conf;", "include /etc/nginx/sites-enabled/*;");
+const debian = http("# Sites", "include /etc/nginx/conf.d/*.conf;", "include /etc/nginx/sites-enabled/*;");
 const file = "zz-veza-ledger-metrics.conf";
 
 it.each([
