@@ -1,5 +1,6 @@
 // The functions for people on call: they list what the alerts count, and accept no other row.
 
+import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import type postgres from "postgres";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -65,6 +66,23 @@ it("list the orphan refunds that were failed in the last 14 days, with when", as
     { id: "2", is_old: true, hours: 2 },
     { id: "1", is_old: true, hours: 13 * 24 },
   ]);
+});
+
+it("list no orphan refund whose row has what its page writes into it: it waits as any other refund", async () => {
+  const page = await readFile("docs/runbook/VezaLedgerOrphanRefunds.md", "utf8");
+  const [, idAt, status, statusAt] =
+    /into\s+`(\w+)`\s+of\s+its\s+row,\s+and\s+`(\w+)`\s+into\s+`(\w+)`/.exec(page) ?? [];
+  await run(`${insertRows({ id: "orphan_refunds" }, 1)} ${insertRows({ id: "orphan_refunds" }, 1, { status: "failed" })}
+    update refunds set updated_at = now()`);
+  const sql = onCall(database);
+  const listed = async () => [
+    await overdueOf("orphan_refunds"),
+    (await sql.unsafe(list("failed_orphan_refunds"))).length,
+    await firingOf(sql, "stuck_refunds"),
+  ];
+  expect(await listed()).toEqual([1, 1, 0]);
+  await run(`update refunds set ${idAt} = 'ref_found', ${statusAt} = '${status}'`);
+  expect(await listed()).toEqual([0, 0, 2]);
 });
 
 describe("accept", () => {
