@@ -50,24 +50,25 @@ export const correctionCommands: Command[] = [
     calls: ["resend SINCE"],
     help:
       "Has the reconciler's outbox send again what it has sent since then, such as '2026-01-31 12:00Z'. What was " +
-      "counted before counts once.",
-    async run({ ledger, line, print, secret }, ...words) {
+      "counted before counts once. What was first sent over 13 days ago is left out.",
+    async run({ ledger, line, print }, ...words) {
       const since = words.join(" ");
       if (!since) throw new Refusal("Nothing is sent again. Say since when: resend '2026-01-31 12:00Z'");
+      await ledger.read(async () => {});
       const login = await line(
         "Login of the backend that sends, or a URL without password if its outbox is in another database",
       );
       if (!login) throw new Refusal("Nothing is sent again.");
-      const password = await secret("Its password");
-      await ledger.asLogin(login, password, async (sql) => {
-        const sent = await ledger.show(sql`
+      // A receiver that is gone may have answered what is claimed. After 14 days, it forgets an id.
+      const { count } = await ledger.asLogin(
+        login,
+        (sql) => sql`
           update ledger_outbox.deliveries
           set sent_at = null, claimed_until = null, attempts = 0, next_attempt_at = now()
           where (sent_at >= ${since}::text::timestamptz and first_sent_at > now() - interval '13 days')
-            or claimed_until is not null
-          returning id as "sent again"`);
-        print(`${sent} are sent again.`);
-      });
+           `,
+      );
+      print(`${count} deliveries are sent again.`);
     },
   },
   {

@@ -27,8 +27,8 @@ export interface Ledger {
   write<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs `work` as the login that counts events, for which it asks; it may change ledger_metrics alone. */
   correct<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
-  /** Runs `work` as a login that it is given, in its own database. */
-  asLogin<T>(login: string, password: string, work: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Runs `work` as another login, whose password it asks for: of the same database or, by a URL, of another. */
+  asLogin<T>(login: string, work: (sql: Sql) => Promise<T>): Promise<T>;
   /** Prints an answer as a table, without these columns. Resolves to how many rows it has. */
   show(query: Query, title?: string, without?: string[]): Promise<number>;
   /** Ends all sessions, and with them what they have begun. */
@@ -109,8 +109,12 @@ export function ledgerOf(stage: Stage, terminal: Terminal, secrets: Secrets, sig
   return {
     read: (work) => asOnCall(reading, work),
     write: (work) => asOnCall({ ...reading, mode: "read write" }, work),
-    asLogin: (login, password, work) =>
-      run(session(login, password), { mode: "read write", begin: settings(timeouts), question: "select" }, work),
+    asLogin: (login, work) =>
+      logIn(
+        () => terminal.secret("Its password"),
+        (password) =>
+          run(session(login, password), { mode: "read write", begin: settings(timeouts), question: "select" }, work),
+      ),
     correct(work) {
       const login = stage.awsRegion ? "veza_ledger_receiver" : "veza_ledger";
       const emptyFor = stage.awsRegion ? ", empty to log in with IAM" : "";

@@ -1,5 +1,5 @@
 // The pages of the runbook: their form, and every line that they show, run as people on call run it. What the commands
-// do is in test/docs/on-call.test.ts.
+// do is in test/commands/oncall.test.ts.
 import { globSync } from "node:fs";
 import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import http from "node:http";

@@ -72,7 +72,7 @@ const said: Partial<Record<keyof typeof limits, [file: string, text: string][]>>
     ["docs/promises.md", `if it is sent again over ${idsKeptDays} days after`],
     ["clients/go/ledgermetrics/purge.go", `interval '${idsKeptDays} days'`],
     ["clients/go/ledgermetrics/send.go", `first_sent_at < now() - interval '${idsKeptDays - 1} days'`],
-    ["clients/go/ledgermetrics/resend.go", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
+    ["commands/oncall/corrections.ts", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
     ["commands/oncall/corrections.ts", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
     ["docs/other-languages.md", `first_sent_at > now() - interval '${idsKeptDays - 1} days'`],
     ["docs/other-languages.md", `first_sent_at <= now() - interval '${idsKeptDays - 1} days'`],

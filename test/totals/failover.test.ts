@@ -114,7 +114,7 @@ it("loses what an asynchronous standby lacked; its counter alone waits until all
     veza_reconciler_sweep_duration_seconds_count: 1,
   });
 
-  // New events, and all that were sent since before the failover, as ResendSince does it.
+  // New events, and all that were sent since before the failover, as `resend` does it.
   expect(await send(["new"])).toEqual({ new: "recorded" });
   expect(await shown()).toMatchObject({ [orphans]: 25, veza_reconciler_orphan_refunds_held: 18 });
   expect(await send([...late, ...early])).toEqual({ ...all(late, "recorded"), ...all(early, "duplicate") });

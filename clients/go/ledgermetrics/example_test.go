@@ -116,12 +116,6 @@ func ExampleOutbox_Drain() {
 	fmt.Println(drained.Counted, "counted,", drained.Parked, "parked,", drained.Failed, "failed,", err)
 }
 
-// The receiver's database has lost its last minutes in a failover.
-func ExampleOutbox_ResendSince() {
-	deliveries, err := ledgermetrics.NewOutbox(db, client).ResendSince(ctx, time.Now().Add(-time.Hour))
-	fmt.Println(deliveries, "will be sent again,", err)
-}
-
 // Without events it is a ping: it tries secret, database and gateway, and counts nothing.
 func ExampleClient_Send() {
 	client, err := ledgermetrics.NewClient(os.Getenv("RECEIVER_URL"), os.Getenv("WEBHOOK_SECRET"))

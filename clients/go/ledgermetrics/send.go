@@ -26,7 +26,7 @@ import (
 //	    │         a person unparks it                      │   └────────┘
 //	    │                                                  │ 200 in the receiver's JSON
 //	    │                                                  ▼
-//	    │         ResendSince                            ┌────────┐
+//	    │         on call: resend                        ┌────────┐
 //	    └─────────────────────────────────────────────── │  sent  │ ─► deleted after 14 days,
 //	                                                     └────────┘    or a year: an id of one's own
 //
