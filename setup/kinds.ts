@@ -1,7 +1,8 @@
 // What each name has to be. A set-up takes those that it has, and adds its own. What a setting is made of is refused by
 // the settings' own parsers, with their message.
 import { readFileSync } from "node:fs";
-import { certificatesIn, trustCertificates } from "../lib/settings/certificates.ts";
+import tls from "node:tls";
+import { certificatesIn } from "../lib/settings/certificates.ts";
 import { parseLedger } from "../lib/settings/ledger.ts";
 import { parseDatabaseUrl, parsePushgateway, type SettingTexts } from "../lib/settings/parse.ts";
 import { isStage, stageRule } from "../lib/settings/stage.ts";
@@ -121,9 +122,14 @@ export function authorityProblem(file: string): string | undefined {
   }
 }
 
-/** From now on, this process trusts the authorities in a file, too. Throws where the file cannot be read. */
-export const trustAuthority = (file: string): void =>
-  trustCertificates(certificatesIn(readFileSync(file, "utf8")) ?? []);
+/**
+ * From now on, this process trusts the authorities in a file, too. Called before any settings are loaded, it holds
+ * beside theirs. Throws where the file cannot be read.
+ */
+export function trustAuthority(file: string): void {
+  const authorities = certificatesIn(readFileSync(file, "utf8")) ?? [];
+  tls.setDefaultCACertificates([...tls.getCACertificates("default"), ...authorities]);
+}
 
 /** The address of Postgres for a login, which may have any character. */
 export const databaseUrl = (database: string, login: string, password = ""): string =>
