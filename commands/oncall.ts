@@ -67,7 +67,7 @@ async function run(words: string[], terminal: Terminal): Promise<number> {
   }
   if (!stage) {
     terminal.say(
-      "This file has no addresses. Write that of your stage with ./setup oncall, or deploy/aws.sh oncall STAGE.",
+      "This file has no addresses. Write that of your stage with ./setup oncall, or npm run aws -- oncall STAGE.",
     );
     return 1;
   }

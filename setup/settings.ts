@@ -24,7 +24,7 @@ export const newWebhookSecret = (): string => `whsec_${randomBytes(32).toString(
  * The password in a DATABASE_URL, decoded as the functions decode it. Empty where the URL has none, whatever PGPASSWORD
  * says. Throws a SettingsError where this is no such URL.
  */
-export function passwordIn(url: string): string {
+export function passwordOfUrl(url: string): string {
   const { password } = parseDatabaseUrl(url);
   return URL.parse(url)?.password ? (password ?? "") : "";
 }

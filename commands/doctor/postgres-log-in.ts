@@ -34,7 +34,7 @@ function remedyFor(error: unknown, { host, port, tls, password }: DatabaseTarget
     // Instead of a password, it was a token. RDS takes it for a password where the login is no member of rds_iam.
     if (password === undefined) {
       const harm = "no login of ours may have a password in another database of the server, which this would end";
-      return [`run deploy/aws.sh STAGE again, which grants rds_iam: docs/deploy.md; ${harm}`];
+      return [`run npm run aws -- install STAGE again, which grants rds_iam: docs/deploy.md; ${harm}`];
     }
     return [
       "the password is wrong, has expired, was never set, or a pooler lacks it: give the right one, or set it by " +

@@ -2,7 +2,7 @@
 // file, systemd and Node, and people.
 import { isDeepStrictEqual, parseEnv } from "node:util";
 import { parseDatabaseUrl, parseSettings, SettingsError } from "../../lib/settings/parse.ts";
-import { type Named, newPassword, newWebhookSecret, passwordIn, settingsFrom, shown } from "../settings.ts";
+import { type Named, newPassword, newWebhookSecret, passwordOfUrl, settingsFrom, shown } from "../settings.ts";
 import { Stop } from "./files.ts";
 
 export const settingsFile = "/etc/veza-ledger-metrics.env";
@@ -71,7 +71,7 @@ export function settingsOf(names: NamedOfHost, kept: Texts): { settings: Texts; 
 /** The service's password in its settings, as Postgres knows it. Throws a Stop. */
 export function passwordOf({ DATABASE_URL = "" }: Texts): string {
   try {
-    const password = passwordIn(DATABASE_URL);
+    const password = passwordOfUrl(DATABASE_URL);
     if (password && parseDatabaseUrl(DATABASE_URL).username === "veza_ledger") return password;
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;

@@ -60,7 +60,7 @@ it("lets no other account use or change a function by name", () => {
   expect(allows(rights, "lambda:PutResourcePolicy", resources.lambda ?? "")).toBe(false);
 });
 
-it("puts a function into the networks that deploy/role.sh names, and into no other", () => {
+it("puts a function into the networks that the stages name, and into no other", () => {
   for (const action of ["lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"]) {
     const may = (keys: Record<string, string>) => allows(rights, action, resources.lambda ?? "", keys);
     const named = { "lambda:SubnetIds": "subnet-of-no-stage", "lambda:SecurityGroupIds": "sg-of-no-stage" };

@@ -97,8 +97,7 @@ it("refuses a stage without a block by a sentence, and makes nothing", async () 
   await cp(path.dirname(packaged.folder), service, { recursive: true, filter: isCopied });
   const before = await readdir(service);
   const { code, stdout, stderr } = await runServerless(service, ["package", "--stage", "prod"]).catch((error) => error);
-  const sentence =
-    'stages.yml has no block: add "prod: { alarmTopicArn: … }", with whom the alarms of the stage prod notify';
+  const sentence = "stages.yml has no block of prod: run npm run aws -- names prod";
   expect((stdout + stderr).replaceAll(/\s+/g, " ")).toContain(sentence);
   expect([code, await readdir(service)]).toEqual([1, before]);
 });

@@ -1,11 +1,6 @@
 // The params of a stage in stages.yml: which of them deploy/params.ts refuses, and what a deployer reads then.
-import { readFile } from "node:fs/promises";
-import { load } from "js-yaml";
 import { expect, it } from "vitest";
-import { deployment } from "../../deploy/params.ts";
-
-const [block = ""] = /^params:\n(?: .*\n)+/m.exec(await readFile("serverless.yml", "utf8")) ?? [];
-const { params: blocks } = load(block.replaceAll(`\${sls:stage}`, "staging")) as { params: { default: object } };
+import { deploymentOf as deploymentIn } from "../../deploy/params.ts";
 
 /** The error that a stage with these params gets, who tell nobody; undefined: there is no stages.yml. */
 async function refusal(...stage: Parameters<typeof deploymentOf>): Promise<Error> {
@@ -18,13 +13,8 @@ async function refusal(...stage: Parameters<typeof deploymentOf>): Promise<Error
 /** What serverless.yml gets of this stage. */
 async function deploymentOf(params: object | null | undefined, stage = "staging", options = {}) {
   const block = params && Object.keys(params).length > 0 ? { alarmTopicArn: "none", ...params } : params;
-  const stages = params === undefined ? null : { prod: { alarmTopicArn: "none" }, [stage]: block };
-  const resolved = { "sls:stage": stage, "self:service": "veza-ledger-metrics", "file(stages.yml), null": stages };
-  return await deployment({
-    options,
-    resolveVariable: async (address) => resolved[address as keyof typeof resolved],
-    resolveConfigurationProperty: async ([, name = ""]) => blocks[name as keyof typeof blocks],
-  });
+  const stages = params === undefined ? "" : JSON.stringify({ prod: { alarmTopicArn: "none" }, [stage]: block });
+  return deploymentIn(stage, stages, options);
 }
 
 it("takes a stage's params with spaces around them", async () => {
@@ -45,9 +35,11 @@ it("has no URL where it is off, and one that AWS guards where it is aws_iam", as
 
 it("takes a stage with a name for AWS, and leaves drill to the drill", async () => {
   const { message } = await refusal({ region: "eu-central-1" }, "drill");
-  expect(message).toBe("stage may not be drill, which docs/drill.md uses");
+  expect(message).toBe("drill can be no stage: docs/drill.md uses it");
   expect((await refusal({ region: "eu-central-1" }, "drill2")).message).toBe("it was taken");
-  expect((await refusal({}, "on_call")).message).toContain("stage may hold letters, digits and - only");
+  expect((await refusal({}, "on_call")).message).toContain(
+    "on_call can be no stage: write letters, digits and hyphens",
+  );
 });
 
 it("names every param that is wrong, in one error without a stack", async () => {
@@ -61,59 +53,59 @@ it("names every param that is wrong, in one error without a stack", async () => 
     receiverConcurrency: "0",
     urlAuthorizer: "AWS_IAM",
     permissionsBoundaryArn: "boundary",
-    tags: { "cost-centre": 42 },
+    tags: { "cost-centre": [42] },
   };
-  const { message, stack } = await refusal(params, "a-stage-that-makes-a-name-over-64-characters");
-  expect(message.split("; ").map((problem) => problem.split(" ")[0])).toEqual([
-    "stage",
+  const { message, stack } = await refusal(params);
+  expect(message.split("\n  ").map((problem) => problem.replace("stages.yml:1: ", "").split(" ")[0])).toEqual([
+    "Nothing",
+    "alarmTopicArn",
     "databaseResourceId",
     "samplerSecretId",
     "receiverSecretId",
     "kmsKeyArn",
     "subnetIds",
-    "alarmTopicArn",
-    "receiverConcurrency",
     "urlAuthorizer",
+    "receiverConcurrency",
     "permissionsBoundaryArn",
     "tags",
   ]);
   expect(stack).toBe(message);
+  const long = await refusal({}, "a-stage-that-makes-a-name-over-64-characters");
+  expect(long.message).toContain("can be no stage: write letters, digits and hyphens, at most 36");
 });
 
 it("refuses params on the command line, which the next deployment would forget", async () => {
   const options = { param: ["receiverConcurrency=off"], region: "eu-west-1" };
-  const forgotten =
-    "is set on the command line, which the next deployment forgets: set it in stages.yml, under staging";
   const { message } = await refusal({ tags: {} }, "staging", options);
-  expect(message).toContain(`receiverConcurrency ${forgotten}; region ${forgotten}`);
+  expect(message).toBe("The next deployment forgets receiverConcurrency, region: set it in stages.yml, under staging");
 });
 
 it.each([
-  ["no file", undefined, /^there is no stages.yml beside .*: add "staging: { alarmTopicArn: … }", with whom/],
-  [
-    "nothing under the stage",
-    null,
-    /^stages.yml has no block: add "staging: { alarmTopicArn: … }", with whom the alarms/,
-  ],
-  ["a list under the stage", [], /^stages.yml has no block: add /],
+  ["no file", undefined, /^stages.yml has no block of staging: run npm run aws -- names staging$/],
+  ["nothing under the stage", null, /^stages.yml:1: staging has no names under it/],
+  ["a list under the stage", [], /^stages.yml:1: staging has no names under it/],
   [
     "nobody named whom the alarms notify",
     {},
-    /^alarmTopicArn must be the ARN of the SNS topic .*, or none, where nobody/,
+    /alarmTopicArn is empty: write the ARN of an SNS topic .*, or none, where nobody/,
   ],
   [
     "a topic that is no ARN",
     { alarmTopicArn: "on-call" },
-    /^alarmTopicArn must be the ARN of the SNS topic in eu-central/,
+    /alarmTopicArn is of the wrong kind: write the ARN of an SNS topic in this region/,
+  ],
+  ["a misspelt name", { alarmTopicARN: "" }, "alarmTopicARN is not known: is it alarmTopicArn?"],
+  [
+    "another region's form",
+    { region: "Frankfurt" },
+    "region is of the wrong kind: write a region of AWS, such as eu-central-1",
   ],
   [
-    "a misspelt name",
-    { alarmTopicARN: "" },
-    "alarmTopicARN in stages.yml, under staging, is not known: use region, da",
+    "another network",
+    { subnetIds: "vpc-1", securityGroupIds: "default" },
+    / subnetIds is of .*\n.* securityGroupIds is of/,
   ],
-  ["another region's form", { region: "Frankfurt" }, "region must be like eu-central-1"],
-  ["another network", { subnetIds: "vpc-1", securityGroupIds: "default" }, /^subnetIds .*; securityGroupIds must/],
-  ["no secret for the sampler", { samplerSecretId: "" }, /^samplerSecretId must be/],
+  ["no secret for the sampler", { samplerSecretId: "" }, /samplerSecretId is empty: write names of secrets, or/],
 ])("refuses params with %s", async (_, params, message) => {
   expect((await refusal(params)).message).toMatch(message);
 });

@@ -71,8 +71,8 @@ it("says all settings in each transaction, whatever the database's own are, and 
   await oncall.end();
 });
 
-it("has twice the connections that serverless.yml lets receivers use: one that ends may leave its own", async () => {
-  const [, concurrency] = /receiverConcurrency: (\d+)/.exec(await readFile("serverless.yml", "utf8")) ?? [];
+it("has twice the connections that setup/aws/stage.yml lets receivers use: one that ends may leave its own", async () => {
+  const [, concurrency] = /receiverConcurrency: (\d+)/.exec(await readFile("setup/aws/stage.yml", "utf8")) ?? [];
   const limits = await admin`
     select rolconnlimit, rolconfig, current_setting('server_version_num')::int as version
     from pg_roles where rolname ~ '^veza_ledger(_receiver)?$'`;

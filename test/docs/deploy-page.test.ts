@@ -1,5 +1,5 @@
 // The lines of the pages about AWS, as they are printed, the role of who-may-deploy.md, and the examples of events.md.
-import { cp, readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import path from "node:path";
 import { expect, it } from "vitest";
@@ -10,26 +10,11 @@ import { needs } from "../helpers/needs.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { runProgram } from "../helpers/processes.ts";
 import { httpServer } from "../helpers/servers.ts";
-import { newFolder } from "../helpers/temporary-folder.ts";
 
 const events = await readFile("docs/events.md", "utf8");
 const example = (text: string, pattern: RegExp) => pattern.exec(text)?.[1] ?? "";
 
-/** Runs a line in this folder, with programs of these names that are shell scripts. */
-async function runIn(folder: string, line: string, programs: Record<string, string>, environment = {}) {
-  const bin = await newFolder();
-  for (const [name, script] of Object.entries(programs)) {
-    await writeFile(path.join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-  }
-  const program = runProgram("bash", ["-c", `cd '${folder}' && ${line}`], {
-    PATH: `${bin}:${process.env.PATH}`,
-    ...environment,
-  });
-  await program.exited;
-  return program.output();
-}
-
-const pages = ["deploy", "passwords", "networks", "who-may-deploy", "rotation", "alarms"];
+const pages = ["deploy", "networks", "who-may-deploy", "rotation", "alarms"];
 const lines = await Promise.all(
   pages.map(async (page) => {
     const blocks = await blocksOf(`docs/${page}.md`, "sh");
@@ -48,53 +33,66 @@ it.each(lines.flat())("docs/%s.md: %s is a command, and no program", async (_, l
   expect([0, 1, 130]).toContain(exitCode);
 });
 
-it("deploy/role.sh makes the role and its policies from the files in deploy/, and edits none of them", async () => {
-  const folder = await newFolder();
-  await cp("deploy", path.join(folder, "deploy"), { recursive: true });
-  const aws = `case "$1 $2" in
-    "sts get-caller-identity") echo 210987654321 ;;
-    "iam get-policy" | "iam get-role") [ "$isThere" ] ;;
-    "iam list-policy-versions") echo v3 v4 ;;
-    *) echo "$*" >&2; for word; do case $word in file://*) cat "\${word#file://}" >&2 || exit 1 ;; esac; done ;;
-  esac`;
-  const role = (rest: string, isThere = "") => runIn(folder, `deploy/role.sh ${rest}`, { aws }, { isThere });
+it("npm run aws -- role makes the role and its policies from the files in deploy/, and edits none of them", async () => {
+  const clone = await newClone("prod");
+  const stages = path.join(clone.project, "stages.yml");
+  const role = async (rest: string) => {
+    const before = (await clone.calls()).length;
+    const { output } = await clone.run(`npm run aws -- role ${rest}`);
+    return output + (await clone.calls()).slice(before);
+  };
   const github = "prod github shop/numbers 11 22";
-  expect(await role(github)).toBe("Nothing was changed: stages.yml has no prod yet.\n");
-  for (const wrong of ["prod", "prod people", "prod people me", "prod github shop 11 22", "prod github shop/numbers"]) {
-    expect(await role(wrong)).toMatch(/^(usage: |me is no ARN)/);
-  }
-  expect(await readdir(folder)).toEqual(["deploy"]);
-  const stages = (line = "") => `dev:\n  region: eu-west-3\nprod:\n${line}  region: "eu-west-3"
+  expect(await role(github)).toBe("stages.yml has no block of prod: run npm run aws -- names prod\n");
+  const block = (
+    line = "",
+  ) => `dev:\n  region: eu-west-1\n  subnetIds: subnet-12ab\n  securityGroupIds: sg-56ef\n  alarmTopicArn: none\nprod:\n${line}  region: 'eu-west-3' # near
   subnetIds: "subnet-12ab, subnet-34cd"\n  securityGroupIds: sg-12ab\n`;
-  await writeFile(path.join(folder, "stages.yml"), stages());
-  const calls = (printed: string) => printed.match(/^iam .*/gm)?.map((line) => line.split(" ")[1]);
+  await writeFile(stages, block());
+  for (const wrong of ["prod", "prod people", "prod people me", "prod github shop 11 22", "prod github shop/numbers"]) {
+    expect(await role(wrong)).toMatch(/^(Write:|me is no ARN|That is no ARN)/);
+  }
+  const calls = (printed: string) => printed.match(/^iam (?!get|list)\S+/gm)?.map((line) => line.split(" ")[1]);
   const printed = await role(github);
   expect(calls(printed)).toEqual(["create-policy", "create-policy", "create-role", "attach-role-policy"]);
   expect(printed).toContain("--policy-arn arn:aws:iam::210987654321:policy/deploy-veza-ledger-metrics");
   expect(printed).toContain("210987654321:oidc-provider");
-  expect(printed).toContain(
-    '"repo:shop@11/numbers@22:environment:prod",\n            "repo:shop/numbers:environment:prod"',
-  );
-  expect(printed).toContain('"token.actions.githubusercontent.com:repository_id": "22"');
-  expect(printed).toContain('"lambda:SubnetIds": ["subnet-12ab","subnet-34cd"]');
-  expect(printed).toContain('"lambda:SecurityGroupIds": ["sg-12ab"]');
-  const workflow = await readFile(path.join(folder, ".github/workflows/deploy.yml"), "utf8");
+  expect(printed).toContain('"repo:shop@11/numbers@22:environment:prod","repo:shop/numbers:environment:prod"');
+  expect(printed).toContain('"token.actions.githubusercontent.com:repository_id":"22"');
+  expect(printed).toContain('"lambda:SubnetIds":["subnet-12ab","subnet-34cd"]');
+  expect(printed).toContain('"lambda:SecurityGroupIds":["sg-56ef","sg-12ab"]');
+  const workflow = await readFile(path.join(clone.project, ".github/workflows/deploy.yml"), "utf8");
   expect(workflow).toContain("210987654321:role/deploy-veza-ledger-metrics\n          aws-region: eu-west-3");
   expect(printed + workflow).not.toMatch(/123456789012|eu-central-1|@1234567|@7654321|"7654321"/);
-  expect(printed).toContain("function:veza-ledger-metrics-*"); // The service's own name stays.
-  expect(await readdir(folder)).toEqual([".github", "deploy", "stages.yml"]);
+  // The service's own name stays, and the regions of other stages do.
+  for (const region of ["eu-west-1", "eu-west-3"]) {
+    expect(printed).toContain(`arn:aws:lambda:${region}:210987654321:function:veza-ledger-metrics-*`);
+  }
   const boundary = 'permissionsBoundaryArn: "arn:aws:iam::210987654321:policy/veza-ledger-metrics-boundary"';
-  const withBoundary = stages(`  ${boundary}\n`);
-  expect(await readFile(path.join(folder, "stages.yml"), "utf8")).toBe(withBoundary);
+  expect(await readFile(stages, "utf8")).toBe(block(`  ${boundary}\n`));
   // Again, after a failure or at an upgrade.
-  const again = await role(github, "yes");
-  expect(await readFile(path.join(folder, "stages.yml"), "utf8")).toBe(withBoundary);
-  const newVersion = ["delete-policy-version", "delete-policy-version", "create-policy-version"];
+  await clone.answer("isThere", "yes");
+  const again = await role(github);
+  expect(await readFile(stages, "utf8")).toBe(block(`  ${boundary}\n`));
+  const newVersion = ["delete-policy-version", "create-policy-version"];
   expect(calls(again)).toEqual([...newVersion, ...newVersion, "update-assume-role-policy", "attach-role-policy"]);
+  expect(again).toMatch(/--version-id v3$/m);
   const people = "arn:aws:iam::210987654321:role/engineers";
-  expect(await role(`prod people ${people}`)).toContain(`"Principal": { "AWS": "${people}" }`);
-  for (const file of await readdir("deploy")) {
-    expect(await readFile(path.join(folder, "deploy", file), "utf8")).toBe(await readFile(`deploy/${file}`, "utf8"));
+  // It keeps the trust that is there, but for somebody whom AWS no longer knows, and would refuse.
+  const trusted = /--assume-role-policy-document (.*)/.exec(printed)?.[1] ?? "";
+  const { Statement } = JSON.parse(trusted);
+  const gone = { ...Statement[0], Principal: { AWS: "AROAEXAMPLE" }, Condition: undefined };
+  await clone.answer("trust", JSON.stringify({ Version: "2012-10-17", Statement: [...Statement, gone] }));
+  const now = await role(`prod people ${people}`);
+  const ofPeople = { Effect: "Allow", Action: "sts:AssumeRole", Principal: { AWS: people } };
+  const documents = [...now.matchAll(/update-assume-role-policy .*--policy-document (.*)/g)].map(
+    ([, text = ""]) => text,
+  );
+  expect(documents.map((text) => JSON.parse(text).Statement)).toEqual([[...Statement, ofPeople]]);
+  expect(now).toContain("Taken out: AROAEXAMPLE");
+  for (const name of ["boundary.json", "deployer.json", "trust.json", "workflow.yml"]) {
+    expect(await readFile(path.join(clone.project, "deploy", name), "utf8")).toBe(
+      await readFile(`deploy/${name}`, "utf8"),
+    );
   }
 });
 

@@ -1,11 +1,12 @@
-// deploy/aws.sh in a clone, with a stand-in for AWS: test/programs/aws.
+// `npm run aws` in a clone, with a stand-in for AWS.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { load } from "js-yaml";
 import { onTestFinished, vi } from "vitest";
+import { type Arranged, fakeAws } from "./aws-server.ts";
 import { copyProject } from "./copy.ts";
 import { withoutSettings } from "./environment.ts";
 import { newFolder } from "./temporary-folder.ts";
@@ -22,21 +23,25 @@ export async function newClone(stage: string, server = "", more: Environment = {
   const stop = `case "\${0##*/} $*" in *"\${AWS_STOPS:-nowhere}"*) touch "$AWS_FOLDER/stopped"; exec /bin/sleep 600 ;; esac`;
   const program = (name: string, script: string) =>
     writeFile(path.join(bin, name), `#!/bin/sh\n${stop}\n${script}\n`, { mode: 0o755 });
-  const noted = `echo "\${0##*/} $*" >>"$AWS_FOLDER/calls"`;
-  await copyFile("test/programs/aws", path.join(bin, "aws"));
-  const real = (name: string) => `PATH=\${PATH#*:} exec ${name} "$@"`;
-  for (const name of ["awk", "sed"]) await program(name, real(name));
-  await program("psql", `${noted}\n${real("psql")}`);
-  // What `npm run --silent NAME -- ARGUMENTS` starts: npm itself takes half a second of CPU time.
+  const noted = (more = "") => `echo "\${0##*/} $*${more}" >>"$AWS_FOLDER/calls"`;
+  // What `npm run aws -- ARGUMENTS` starts: npm itself takes half a second of CPU time.
   await program(
     "npm",
-    `${noted}\nfile=commands/$3.ts; [ "$3" != oncall ] || file=deploy/on-call.ts
-shift 4; exec node --import ./commands/needs-node.js "$file" "$@"`,
+    `file=setup/aws.ts; [ "$2" = aws ] || { file=deploy/on-call.ts; shift; }
+shift 3; exec node --import ./commands/needs-node.js "$file" "$@"`,
   );
-  await program("sleep", '[ "$1" = 10 ] || exec /bin/sleep "$@"'); // RDS takes minutes.
-  await program("npx", `${noted}\n[ -z "$LAMBDA" ] || curl -sSf "$LAMBDA/$2"`);
+  await program("psql", `${noted()}\nPATH=\${PATH#*:} exec psql "$@"`);
+  const arranged: Arranged = {};
+  await mkdir(path.join(folder, "secrets"));
+  const api = await fakeAws(folder, arranged, async () => await (await fetch(`${server}/invoke`)).text());
+  const noteSession = noted(`\${AWS_SESSION_TOKEN:+ in a session}`);
+  await program("npx", `${noteSession}\n[ -z "$LAMBDA" ] || curl -sS --fail-with-body "$LAMBDA/$2"`);
   const environment: Environment = {
     ...withoutSettings,
+    AWS_ENDPOINT_URL: api,
+    AWS_REGION: undefined,
+    AWS_ACCESS_KEY_ID: "test",
+    AWS_SECRET_ACCESS_KEY: "test",
     AWS_FOLDER: folder,
     LAMBDA: server,
     HOME: folder,
@@ -49,6 +54,7 @@ shift 4; exec node --import ./commands/needs-node.js "$file" "$@"`,
 
   /** Starts a line as in a shell of the clone. Its process leads a group, as in a terminal. */
   const start = (line: string, input = "", more: Environment = {}) => {
+    Object.assign(arranged, { stops: more.AWS_STOPS, refuses: more.AWS_REFUSES });
     const child = spawn("bash", ["-c", `exec 2>&1; ${line}`], {
       cwd: project,
       env: { ...process.env, ...environment, ...more },
@@ -68,18 +74,18 @@ shift 4; exec node --import ./commands/needs-node.js "$file" "$@"`,
   const file = (name: string) => path.join(folder, name);
   const read = (name: string) => readFile(file(name), "utf8").catch(() => "");
   const secretFile = (id: string | symbol) => file(`secrets/${String(id).replaceAll("/", "_")}`);
-  await mkdir(file("secrets"));
   return {
     folder,
     project,
     start,
     /** Runs a line, and resolves to how it ended. */
     run: (...what: Parameters<typeof start>) => start(...what).ended,
-    /** Fills in names as somebody does it in an editor: the command `names` of the page, with its output. */
-    fillIn: async (names: Record<string, string>, more: Environment = {}) => {
-      const edits = Object.entries(names).map(([name, value]) => `s|^${name}='[^']*'|${name}='${value}'|`);
-      await writeFile(file("edits"), edits.join("\n"));
-      return start(`deploy/aws.sh names ${stage}`, "", { EDITOR: `sed -i -f ${file("edits")}`, ...more }).ended;
+    /** Fills in names as somebody does it in an editor, the whole block at once; with the output of `names`. */
+    fillIn: async (names: Record<string, string>, more: Environment = {}, of = stage) => {
+      await rm(path.join(project, "stages.yml"), { force: true });
+      const block = Object.entries(names).map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`);
+      await writeFile(file("block"), `${of}:\n${block.join("\n")}\n`);
+      return start(`npm run aws -- names ${of}`, "", { EDITOR: `cp ${file("block")}`, ...more }).ended;
     },
     /** Makes the stand-in answer so. */
     answer: (name: string, text: string) => writeFile(file(name), text),

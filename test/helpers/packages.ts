@@ -35,7 +35,7 @@ export interface Packaged {
   resources: Resources;
 }
 
-const parts = ["handlers", "lib", "deploy", "commands", "package.json", "tsconfig.json", "serverless.yml"];
+const parts = ["handlers", "lib", "deploy", "setup", "commands", "package.json", "tsconfig.json", "serverless.yml"];
 
 /**
  * Runs `serverless package --stage …` in a copy of the project, as a deployer without AWS credentials and with a strict

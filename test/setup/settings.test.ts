@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { parseSettings } from "../../lib/settings/parse.ts";
 import { databaseUrl } from "../../setup/kinds.ts";
-import { newPassword, newWebhookSecret, passwordIn, settingsFrom, shown } from "../../setup/settings.ts";
+import { newPassword, newWebhookSecret, passwordOfUrl, settingsFrom, shown } from "../../setup/settings.ts";
 
 const names = {
   database: "db.internal:5432/größe%20x",
@@ -28,8 +28,8 @@ it("leaves out what is empty", () => {
 it("reads a password as the functions do, and none where the URL has none", () => {
   process.env.PGPASSWORD = "of-another";
   try {
-    expect(passwordIn("postgres://a:new%23pass@db:5432/ledger")).toBe("new#pass");
-    expect(passwordIn(databaseUrl("db:5432/ledger", "a"))).toBe("");
+    expect(passwordOfUrl("postgres://a:new%23pass@db:5432/ledger")).toBe("new#pass");
+    expect(passwordOfUrl(databaseUrl("db:5432/ledger", "a"))).toBe("");
   } finally {
     delete process.env.PGPASSWORD;
   }
