@@ -12,7 +12,6 @@ import { type NamesOfHost, namesFile, readNamesOfHost, readNamesToLeave, variabl
 import { addressesOf, differing, placeOf, readNginx, siteOf, takenFrom } from "./host/nginx.ts";
 import { leftOfRoute } from "./host/route.ts";
 import { linesOf, nextFile, passwordOf, settingsFile, settingsIn, settingsOf, type Texts } from "./host/settings.ts";
-import { trustAuthority } from "./kinds.ts";
 import { linked } from "./links.ts";
 import type { Names } from "./names.ts";
 
@@ -83,17 +82,14 @@ const words: Record<string, (argument: string, out: Out) => Promise<number | und
     return undefined;
   },
   async drill(_, out) {
-    const { gateway, token, ca } = await names();
-    if (existsSync(ca)) trustAuthority(ca);
+    const { gateway, token } = await names();
     const target = parsePushgateway({ PUSHGATEWAY_URL: gateway, PUSHGATEWAY_TOKEN: token }, []);
     return target && (await drill(target, out));
   },
   async "delete-groups"(_, out) {
     const there = settings(settingsFile) ?? {};
-    const { NODE_EXTRA_CA_CERTS: ca = "", STAGE: stage } = there;
-    if (existsSync(ca)) trustAuthority(ca);
     const target = parsePushgateway(there, []);
-    for (const line of target ? await deleteGroups(target, stage || undefined) : []) out.log(`  ${line}`);
+    for (const line of target ? await deleteGroups(target, there.STAGE || undefined) : []) out.log(`  ${line}`);
     return undefined;
   },
 };

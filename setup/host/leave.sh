@@ -50,7 +50,7 @@ versions in /opt?" || stop "Nothing was removed."
     say "The database stays: there are no settings here, as after ./setup move."
   fi
   remove_servers
-  rm -rf "$settings"* "$names" "$moved" "$link" "$link".* "$link"-*
+  rm -rf "$settings"* "$names"* "$moved" "$link" "$link".* "$link"-*
   echo "Removed. What you added elsewhere is in docs/removal.md."
 }
 

@@ -44,7 +44,7 @@ main() {
     look) read_names names && look_first ;;
     "") set_up ;;
     rules) read_names names && step rules load_rules && finish ;;
-    drill) exec bin/veza-ledger-metrics host drill ;;
+    drill) read_names names && exec bin/veza-ledger-metrics host drill ;;
     oncall) read_names names && write_on_call_file ;;
     servers) install_servers "${all_servers[@]}" ;;
     move) move_away ;;
