@@ -16,7 +16,7 @@ import {
 } from "@aws-sdk/client-iam";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import { limits } from "./clients.ts";
-import { blocksIn, Correction, list, readStages, type Stage, service, setName } from "./stage.ts";
+import { blocksIn, Correction, defaultRegion, list, readStages, type Stage, service, setName } from "./stage.ts";
 
 const role = `deploy-${service}`;
 const boundary = `${service}-boundary`;
@@ -39,7 +39,7 @@ export async function makeRole({ stage, region }: Stage, [whom, who = "", ownerI
       .replaceAll("repo:veza", `repo:${owner}`)
       .replaceAll(/\/veza-ledger-metrics(?=[@:])/g, `/${name}`)
       .replaceAll("123456789012", account);
-  const regions = textsOf("region", region);
+  const regions = textsOf("region", defaultRegion);
   const policy = (file: string) =>
     JSON.stringify(
       everywhere(JSON.parse(filled(file)), {
@@ -70,9 +70,9 @@ export async function makeRole({ stage, region }: Stage, [whom, who = "", ownerI
 const arnOf = (account: string, name: string) => `arn:aws:iam::${account}:policy/${name}`;
 
 /** What the stages have for a name, each once: the role is for all of them. */
-function textsOf(name: "region" | "subnetIds" | "securityGroupIds", other = ""): string[] {
+function textsOf(name: "region" | "subnetIds" | "securityGroupIds", byDefault = ""): string[] {
   const blocks = blocksIn(readStages()).flatMap(({ value }) => (Array.isArray(value) ? [value] : []));
-  const texts = blocks.map((block) => block.find((entry) => entry.name === name)?.value ?? other);
+  const texts = blocks.map((block) => block.find((entry) => entry.name === name)?.value || byDefault);
   return [...new Set(texts.flatMap((text) => (typeof text === "string" ? list(text) : [])))];
 }
 
@@ -115,8 +115,8 @@ function withTrust(is: Trust, wanted: Trust): Trust {
   const whomOf = ({ Principal, Condition }: Trust["Statement"][number]) =>
     Condition?.StringEquals?.["token.actions.githubusercontent.com:repository_id"] ?? JSON.stringify(Principal);
   const others = (is.Statement ?? []).filter((statement) => {
-    const { AWS = "arn:" } = statement.Principal ?? {};
-    if (typeof AWS === "string" && !AWS.startsWith("arn:")) {
+    const { AWS } = statement.Principal ?? {};
+    if (typeof AWS === "string" && /^A(IDA|ROA)/.test(AWS)) {
       console.log(`Taken out: ${AWS}, which AWS no longer knows`); // It would refuse all of the trust.
       return false;
     }

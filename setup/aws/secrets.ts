@@ -158,25 +158,30 @@ export async function editSecret(stage: Stage, name: string): Promise<void> {
   if (old === undefined) {
     throw new Correction(`There is no secret ${ownId(stage, of)} yet: npm run aws -- install ${stage.stage} makes it.`);
   }
+  const changed = await edited(old);
+  if (changed === old) {
+    throw new Correction(
+      `Nothing was changed. If you have changed it, ${editor} did not wait until you closed the file.`,
+    );
+  }
+  if (!settingsIn(changed)) {
+    throw new Correction(
+      "Nothing was changed: this is no JSON object. Is a comma or a quote missing, or one too many?",
+    );
+  }
+  const stored = new PutSecretValueCommand({ SecretId: ownId(stage, of), SecretString: changed });
+  await new SecretsManagerClient(limits).send(stored);
+  console.log(`Stored. The functions read it within 5 minutes. Look again: npm run aws -- look ${stage.stage}`);
+}
+
+/** A text as somebody has left it in the editor. The file is gone before anything else can wait, or end this process. */
+async function edited(text: string): Promise<string> {
   const folder = mkdtempSync(path.join(tmpdir(), "ledger-")); // Readable for its owner alone.
   try {
     const file = path.join(folder, "secret.json");
-    writeFileSync(file, old, { mode: 0o600 });
+    writeFileSync(file, text, { mode: 0o600 });
     await edit(file);
-    const changed = readFileSync(file, "utf8");
-    if (changed === old) {
-      throw new Correction(
-        `Nothing was changed. If you have changed it, ${editor} did not wait until you closed the file.`,
-      );
-    }
-    if (!settingsIn(changed)) {
-      throw new Correction(
-        "Nothing was changed: this is no JSON object. Is a comma or a quote missing, or one too many?",
-      );
-    }
-    const stored = new PutSecretValueCommand({ SecretId: ownId(stage, of), SecretString: changed });
-    await new SecretsManagerClient(limits).send(stored);
-    console.log(`Stored. The functions read it within 5 minutes. Look again: npm run aws -- look ${stage.stage}`);
+    return readFileSync(file, "utf8");
   } finally {
     rmSync(folder, { recursive: true });
   }

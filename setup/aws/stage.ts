@@ -102,8 +102,11 @@ export interface Stage extends Record<Name, string> {
   given: string[];
 }
 
+/** The region of a block without a line for it. */
+export const defaultRegion = "eu-central-1";
+
 const defaultsOf = (stage: string) => ({
-  region: "eu-central-1",
+  region: defaultRegion,
   schema: "public",
   timezone: "UTC",
   iam: "yes",

@@ -2,6 +2,7 @@
 // between.
 import { type ChildProcess, spawn } from "node:child_process";
 import { Cancelled, ownTerminal, Refusal } from "../../commands/oncall/terminal.ts";
+import { SettingsError } from "../../lib/settings/parse.ts";
 import { Correction, type Stage } from "./stage.ts";
 
 /** A step keeps what is there, says what it does, and can be run again after it was broken off anywhere. */
@@ -48,7 +49,7 @@ export async function orSay(work: () => Promise<number>): Promise<number> {
       stopped(true);
       return 130;
     }
-    const isRemedy = error instanceof Correction || error instanceof Refusal;
+    const isRemedy = error instanceof Correction || error instanceof Refusal || error instanceof SettingsError;
     console.error(isRemedy || error instanceof ProgramFailed ? error.message : wordsOf(error as Failure));
     stopped(!isRemedy);
     return 1;

@@ -156,9 +156,14 @@ describe("before anything is deployed, it stops", () => {
     clone.secrets["own/sampler"] = '"s3cret';
     const unread = await steps(corrected);
     expect(unread).toContain("The secret own/sampler is no JSON object: run npm run aws -- secret prod sampler\n");
-    expect(unread).not.toMatch(/s3cret|SyntaxError/);
+    clone.secrets["own/sampler"] = '{ "DATABASE_URL": "postgres://a:s3cret@db:5432/ledger?foo=1" }';
+    clone.secrets["veza-ledger-metrics/prod/receiver"] = "{}";
+    const wrong = await steps(corrected);
+    expect(wrong).toMatch(/\n== passwords\nDATABASE_URL: .*\nStopped at: passwords\. Run the same line again: .*\n$/);
+    expect(unread + wrong).not.toMatch(/s3cret|SyntaxError/);
     expect(await clone.calls()).not.toContain("create-secret");
     await rm(path.join(clone.folder, "stack"));
+    await rm(path.join(clone.folder, "secrets/veza-ledger-metrics_prod_receiver"));
   });
 
   it("where a person has to write a line: stages.yml has another text there, or no line of its own for it", async () => {

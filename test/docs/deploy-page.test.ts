@@ -82,7 +82,9 @@ it("npm run aws -- role makes the role and its policies from the files in deploy
   const { Statement } = JSON.parse(trusted);
   const gone = { ...Statement[0], Principal: { AWS: "AROAEXAMPLE" }, Condition: undefined };
   await clone.answer("trust", JSON.stringify({ Version: "2012-10-17", Statement: [...Statement, gone] }));
+  await writeFile(stages, `${block(`  ${boundary}\n`)}staging:\n  alarmTopicArn: none\n`); // Where functions run by default.
   const now = await role(`prod people ${people}`);
+  expect(now).toContain(":lambda:eu-central-1:210987654321:");
   const ofPeople = { Effect: "Allow", Action: "sts:AssumeRole", Principal: { AWS: people } };
   const documents = [...now.matchAll(/update-assume-role-policy .*--policy-document (.*)/g)].map(
     ([, text = ""]) => text,
