@@ -62,6 +62,12 @@ export const freshCount = ({ metric }: Check) => `max by (stage) (${metric}{${of
 /** A check's count where rows count and none of them is overdue, as where somebody has accepted them all. */
 export const calmCount = (check: Check) =>
   `(${freshCount(check)}) > 0 and on (stage) max by (stage) (${overdueMetric}{check="${check.id}", ${ofStage}}) == 0`;
+const orphansFailed = "veza_reconciler:orphans_failed:rows_1h";
+/**
+ * By stage, how many orphan refunds the reconciler marked as failed in an hour, if any. No count has them, and their
+ * page holds for 15 minutes longer.
+ */
+export const failedOrphans = `max by (stage) (max_over_time(${orphansFailed}{${ofStage}}[15m])) > 0`;
 /** Seconds since a Unix time, at least 1: 0 means "never", as in the metrics. */
 export const secondsSince = (time: string) => `clamp_min(time() - (${time} > 0), 1)`;
 /** How much a counter rose in the hour before each point. */

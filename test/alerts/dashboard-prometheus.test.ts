@@ -1,6 +1,6 @@
 // Every query of the dashboard on a real Prometheus, with two stages and a set-up without a stage.
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { calmCount } from "../../config/grafana/queries.ts";
+import { calmCount, failedOrphans } from "../../config/grafana/queries.ts";
 import { alertOf } from "../../config/words-of-checks.ts";
 import { acceptedMetric, acceptedUntilMetric } from "../../lib/counts/accepted.ts";
 import { amountMetric } from "../../lib/counts/amounts.ts";
@@ -23,6 +23,8 @@ import { hurriedRules } from "../helpers/rules.ts";
 const stages = ["", "prod", "staging"];
 const waiting = { timeout: 120_000, interval: 250 };
 type Labels = Record<string, string>;
+/** Whether a tile's query has a value only where rows count that are not overdue, or where orphans were failed. */
+const isOfFew = (expr: string) => [failedOrphans, ...checks.map(calmCount)].includes(expr);
 let gateway: Running;
 let prometheus: Running;
 
@@ -34,12 +36,15 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([prometheus?.stop(), gateway?.stop()]));
 
-/** Pushes both groups of a stage, with this many rows for each check, of which so many are overdue. */
+/**
+ * Pushes both groups of a stage, with this many rows for each check, of which so many are overdue, and with so many
+ * orphans that were ever marked as failed.
+ */
 async function push(
   stage: string,
-  of: { lastTickAgoSeconds?: number; count?: number; overdue?: number } = {},
+  of: { lastTickAgoSeconds?: number; count?: number; overdue?: number; failed?: number } = {},
 ): Promise<void> {
-  const { lastTickAgoSeconds = 0, count = 0, overdue = count } = of;
+  const { lastTickAgoSeconds = 0, count = 0, overdue = count, failed = 0 } = of;
   const tick = Date.now() / 1000 - lastTickAgoSeconds;
   const outcomes = checks.map((check) => ({ check, count, overdue, oldestSeconds: count && tick - 12 * 3600 }));
   const evidence = [
@@ -63,7 +68,10 @@ async function push(
     { outcomes, evidence, unread: [], open: openEverywhere("all") },
     { sampledAtSeconds: tick, durationSeconds: 0.02, database, other: otherSampler },
   );
-  const reconciler = await exposeTotals([series(reconcilerMetric.lastRun, {}, tick)]);
+  const reconciler = await exposeTotals([
+    series(reconcilerMetric.lastRun, {}, tick),
+    series(reconcilerMetric.orphanRefunds, {}, failed),
+  ]);
   for (const name of exportedMetrics) expect(sampler + reconciler, "a metric is not pushed here").toContain(`${name} `);
   await setGroup(gateway.url, "veza_ledger", stage, [sampler]);
   await setGroup(gateway.url, "veza_reconciler", stage, [reconciler]);
@@ -92,7 +100,7 @@ it.each([
   const look = async () => {
     for (const { title, expr } of queriesOf("stat")) {
       const rows = await query(expr);
-      if (checks.some((check) => expr === calmCount(check))) {
+      if (isOfFew(expr)) {
         expect(rows, title).toEqual([]);
         continue;
       }
@@ -113,8 +121,7 @@ it.each([
 
 it("says unknown of a stage that it never saw, and nothing beside that", async () => {
   for (const { title, expr } of queriesOf("stat")) {
-    const isBeside =
-      checks.some((check) => expr === calmCount(check)) || /amount_at_risk|accepted|phase_last_run/.test(expr);
+    const isBeside = isOfFew(expr) || /amount_at_risk|accepted|phase_last_run/.test(expr);
     const unknown = isBeside ? [] : [{ labels: {}, value: -1 }];
     expect(await resultOf(prometheus.url, expr.replaceAll("$stage", "nobody")), title).toEqual(unknown);
   }
@@ -136,6 +143,21 @@ it("shows each count once for each stage, and in blue where no row is overdue", 
       properties: [{ id: "color", value: { mode: "fixed", fixedColor: "blue" } }],
     });
   }
+});
+
+it("shows orphans that were marked as failed in red, and no 0 next to them", async () => {
+  for (const stage of stages) await push(stage);
+  const [count, failed] = [queryOf("Orphan refunds"), failedOrphans];
+  const shown = async (expr: string) => (await query(expr)).map(({ labels, value }) => `${stageOf(labels)} ${value}`);
+  await expect.poll(() => shown("veza_reconciler:orphans_failed:rows_1h"), waiting).toHaveLength(stages.length);
+  await push("prod", { failed: 3 });
+  await push("staging", { failed: 1, count: 2 });
+  await expect.poll(() => shown(failed), waiting).toEqual(["prod 3", "staging 1"]);
+  await expect.poll(() => shown(count), waiting).toEqual([" 0", "staging 2"]);
+  const { targets, fieldConfig } = dashboard.panels.find(({ title }) => title === "Orphan refunds") ?? {};
+  expect(targets?.at(-1)?.expr).toBe(failed);
+  expect(fieldConfig?.defaults.thresholds?.steps).toContainEqual({ value: 1, color: "red" });
+  expect(JSON.stringify(fieldConfig?.overrides)).not.toContain('"options":"E"');
 });
 
 it("draws lines for each stage on every chart", async () => {

@@ -19,7 +19,7 @@ import {
   timeSeries,
   unknown,
 } from "../panels.ts";
-import { calmCount, freshCount, instant, orUnknown, range, whileTicking } from "../queries.ts";
+import { calmCount, failedOrphans, freshCount, instant, orUnknown, range, whileTicking } from "../queries.ts";
 
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
 const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the
@@ -35,26 +35,34 @@ function tileWidth(index: number): number {
 /**
  * A count is blue while none of its rows is overdue: green says that there are none, and red that people have to act.
  * Stages and amounts next to each other where there is room: below each other, six of them would be too small to read.
- * An amount has no colour: the thresholds are for the count.
+ * An amount has no colour: the thresholds are for the count. Orphans that were marked as failed page, too: where there
+ * are some, there is no green 0.
  */
 function checkPanel(check: Check, index: number): Stat {
   const { hint } = told[check.id];
+  const isOfOrphans = check.id === "orphan_refunds";
+  const calm = calmCount(check);
+  const shownBeside = isOfOrphans ? `${calm} or ${failedOrphans} and on (stage) (${freshCount(check)}) == 0` : calm;
+  const whatFailedIs = isOfOrphans
+    ? `**failed**: how many the reconciler marked as failed in an hour. No count has them any more, and nobody
+      has paid these customers. Over 2 page.\n\n`
+    : "";
   return stat({
     title: titleOf(check.id),
     description: `${helpOf(check)} ${hint}\n\n**blue**: rows count, and none is overdue. Somebody has accepted them, or
-      they have not waited for long enough yet.\n\n${whatUnknownIs}\n\n**accepted**: how many of the rows somebody has
-      accepted. The alerts leave these out.\n\n**EUR** or another currency: the money in all rows that count, also in
-      accepted ones. ${documentOf("amounts.md")} says how to set this up.\n\nThe runbook has the query that lists the
-      rows.`,
+      they have not waited for long enough yet.\n\n${whatFailedIs}${whatUnknownIs}\n\n**accepted**: how many of the
+      rows somebody has accepted. The alerts leave these out.\n\n**EUR** or another currency: the money in all rows
+      that count, also in accepted ones. ${documentOf("amounts.md")} says how to set this up.\n\nThe runbook has the
+      query that lists the rows.`,
     unit: "none",
     size: [tileWidth(index), 7],
     links: runbook(alertOf(check), ...(check.id === "stuck_refunds" ? ["VezaLedgerRowsTooOld"] : [])),
     targets: [
       instant(
-        `${orUnknown(freshCount(check), `${check.metric}{${ofStage}}`)} unless on (stage) (${calmCount(check)})`,
+        `${orUnknown(freshCount(check), `${check.metric}{${ofStage}}`)} unless on (stage) (${shownBeside})`,
         "{{stage}}",
       ),
-      instant(calmCount(check), "{{stage}}"),
+      instant(calm, "{{stage}}"),
       instant(
         whileTicking(`max by (stage, currency) (${amountMetric}{check="${check.id}", ${ofStage}})`),
         "{{currency}} {{stage}}",
@@ -63,6 +71,7 @@ function checkPanel(check: Check, index: number): Stat {
         whileTicking(`max by (stage) (${acceptedMetric}{check="${check.id}", ${ofStage}}) > 0`),
         "accepted {{stage}}",
       ),
+      ...(isOfOrphans ? [instant(failedOrphans, "failed {{stage}}")] : []),
     ],
   })
     .orientation(common.VizOrientation.Auto)
