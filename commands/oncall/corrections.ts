@@ -66,7 +66,7 @@ export const correctionCommands: Command[] = [
           update ledger_outbox.deliveries
           set sent_at = null, claimed_until = null, attempts = 0, next_attempt_at = now()
           where (sent_at >= ${since}::text::timestamptz and first_sent_at > now() - interval '13 days')
-           `,
+            or claimed_until is not null`,
       );
       print(`${count} deliveries are sent again.`);
     },
