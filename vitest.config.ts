@@ -52,7 +52,6 @@ const longest = [
   "go/go-client",
   "go/go-module",
   "alerts/alerts",
-  "commands/oncall",
   "alerts/prometheus",
   "aws/lambda",
   "docs/setup-versions",

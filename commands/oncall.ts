@@ -72,6 +72,11 @@ async function run(words: string[], terminal: Terminal): Promise<number> {
     return 1;
   }
   useProxies();
+  return runFor(stage, words, terminal);
+}
+
+/** Runs the command that these words are or, without a word, asks for commands. Resolves to the exit code. */
+export async function runFor(stage: Stage, words: string[], terminal: Terminal): Promise<number> {
   if (words.length === 0) return prompt(stage, terminal);
   return attempt(stage, terminal, {}, (context) => runOne(context, words));
 }

@@ -51,9 +51,11 @@ interface Question {
   completer?: Completer;
 }
 
+/** Where a person types and reads. */
+export type Streams = Pick<NodeJS.Process, "stdin" | "stdout" | "stderr">;
+
 /** The terminal of this process. Questions go to standard error, so that answers can be piped. */
-export function ownTerminal(): Terminal {
-  const { stdin, stdout, stderr } = process;
+export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Terminal {
   const isInteractive = stdin.isTTY === true;
   const isColoured = stdout.isTTY && !process.env.NO_COLOR;
   let piped: AsyncIterator<string> | undefined;

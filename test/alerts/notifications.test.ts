@@ -7,7 +7,7 @@ import type { Running } from "../../local/programs.ts";
 import { withTimes } from "../../local/rule-times.ts";
 import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { setGroup, startPager } from "../helpers/monitoring.ts";
-import { done, writeOnCall } from "../helpers/on-call.ts";
+import { fileDone, writeOnCall } from "../helpers/on-call-file.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
 let alertmanager: Running;
@@ -123,7 +123,7 @@ it("leaves nothing behind of a stage that is retired, and says no end of its ale
   await expect.poll(() => received).toEqual(["/ticket SamplerSilent retired, 1 firing"]);
   const file = path.join(await newFolder(), "oncall.mjs");
   await writeOnCall(file, { ALERTMANAGER_URL: alertmanager.url, PUSHGATEWAY_URL: gateway });
-  await done(file, "retire retired", { answers: ["yes"] });
+  await fileDone(file, "retire retired", { answers: ["yes"] });
   expect(await (await fetch(`${gateway}/metrics`)).text()).not.toContain('stage="retired"');
   received = [];
   await post(silent, true);

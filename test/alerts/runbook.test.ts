@@ -18,7 +18,7 @@ import { startAlertmanager } from "../helpers/alertmanager.ts";
 import { createDatabase, databaseForTest, type TestDatabase, urlAs } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { resultOf, setGroup } from "../helpers/monitoring.ts";
-import { done, writeOnCall } from "../helpers/on-call.ts";
+import { fileDone, writeOnCall } from "../helpers/on-call-file.ts";
 import { blocksOf } from "../helpers/pages.ts";
 import { shippedAlerts } from "../helpers/rules.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
@@ -203,7 +203,7 @@ describe("where nothing is but the file, and a host's log", () => {
           ('veza_reconciler_phase_last_run_timestamp_seconds', '{"phase": "stuck_orders"}', 1)`);
     }
     const command = line.replace(/^node oncall-prod.mjs$/, "help");
-    await done(file, command, { answers: await answersTo(line), programs: tools });
+    await fileDone(file, command, { answers: await answersTo(line), programs: tools });
   });
 });
 

@@ -5,7 +5,7 @@ import { stripVTControlCharacters } from "node:util";
 import { expect, it } from "vitest";
 import { databaseForTest, urlAs } from "../helpers/database.ts";
 import { needs } from "../helpers/needs.ts";
-import { writeOnCall } from "../helpers/on-call.ts";
+import { writeOnCall } from "../helpers/on-call-file.ts";
 import { startProgram } from "../helpers/processes.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 

@@ -2,7 +2,7 @@
 // test/totals/failover.test.ts has the losses.
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
@@ -10,7 +10,7 @@ import { parseEvents, tally } from "../../lib/totals/events.ts";
 import { publishTotals } from "../../lib/totals/publish.ts";
 import { databaseForFile, lend, locks, openConnection, urlAs } from "../helpers/database.ts";
 import { scrape, wipe } from "../helpers/gateway.ts";
-import { type Addresses, done, failed, writeOnCall } from "../helpers/on-call.ts";
+import { type Addresses, done, failed, stageWith } from "../helpers/on-call.ts";
 import { httpServer } from "../helpers/servers.ts";
 import { newFolder } from "../helpers/temporary-folder.ts";
 
@@ -30,16 +30,8 @@ const all = [
 
 const database = await databaseForFile();
 const addresses = { STAGE: stage, DATABASE_URL: urlAs("veza_ledger_oncall", database.adminUrl) };
-let file: string;
-/** A file of people on call with these addresses, for the calling test. */
-async function fileWith(more: Addresses): Promise<string> {
-  const written = path.join(await newFolder(), "on-call.mjs");
-  await writeOnCall(written, { ...addresses, PUSHGATEWAY_URL: inject("pushgatewayUrl"), ...more });
-  return written;
-}
-beforeAll(async () => {
-  file = await fileWith({});
-});
+const onCallWith = (more: Addresses) => stageWith({ ...addresses, PUSHGATEWAY_URL: inject("pushgatewayUrl"), ...more });
+const own = onCallWith({});
 beforeEach(async () => {
   await database.admin`truncate ledger_metrics.deliveries, ledger_metrics.totals`;
   await wipe(stage);
@@ -60,8 +52,8 @@ const increase = (from: Record<string, number>, to: Record<string, number>) =>
   Object.entries(to).map(([name, value]) => [name, (value - (from[name] ?? 0)).toFixed(9)]);
 
 const yes = { answers: ["yes", "both"] }; // The password of veza_ledger, which counts where there is no AWS.
-const takeback = (what: string) => done(file, `takeback ${what}`, yes);
-const refused = (what: string) => failed(file, `takeback ${what}`, yes);
+const takeback = (what: string) => done(own, `takeback ${what}`, yes);
+const refused = (what: string) => failed(own, `takeback ${what}`, yes);
 const totals = () => database.admin`select * from ledger_metrics.totals order by name, labels`;
 
 describe("takeback", () => {
@@ -81,7 +73,7 @@ describe("takeback", () => {
     const untouched = await totals();
     expect(await refused(`made_up '${kind}'`)).toContain("no delivery of the last 14 days has the id made_up");
     if (kind) expect(await refused(`another '${kind}'`)).toContain("no such event");
-    expect(await failed(file, `takeback wrong '${kind}'`, { answers: ["no", "both"] })).toContain("Nothing is done.");
+    expect(await failed(own, `takeback wrong '${kind}'`, { answers: ["no", "both"] })).toContain("Nothing is done.");
     expect(await totals()).toEqual(untouched);
     expect(await takeback(`wrong '${kind}'`)).toMatch(/wrong has counted: .*taken back.* of wrong/s);
     expect(await refused(`wrong '${kind}'`)).toContain("it was taken back before");
@@ -140,7 +132,7 @@ describe("takeback", () => {
       const shown = `push_time_seconds{instance="",job="veza_reconciler",stage="${stage}"} 1`;
       response.writeHead(request.method === "DELETE" ? 308 : 200, { location: "/" }).end(`${shown}\n`);
     });
-    const gateway = await fileWith({ PUSHGATEWAY_URL: redirecting, PUSHGATEWAY_TOKEN: "hunter2" });
+    const gateway = onCallWith({ PUSHGATEWAY_URL: redirecting, PUSHGATEWAY_TOKEN: "hunter2" });
     const withToken = { ...yes, secrets: ["oncall", "key", "hunter2"] };
     for (const command of ["takeback right now", "drop_group"]) {
       expect((await failed(gateway, command, withToken)).trim()).toMatch(/the gateway has not deleted them\.$/);
@@ -149,7 +141,7 @@ describe("takeback", () => {
     expect(held).toEqual([{ mode: "ExclusiveLock" }, { mode: "ExclusiveLock" }]);
     await wipe(stage);
     for (const command of ["takeback right now", "drop_group"]) {
-      expect(await failed(file, command, yes)).toContain("the gateway has no counters of the stage 'wrong'");
+      expect(await failed(own, command, yes)).toContain("the gateway has no counters of the stage 'wrong'");
     }
     expect(await count("nothing")).toEqual(before);
   });
@@ -159,7 +151,7 @@ describe("takeback", () => {
     const high = "# TYPE veza_reconciler_orphan_refunds_total counter\nveza_reconciler_orphan_refunds_total 99\n";
     const group = `${inject("pushgatewayUrl")}/metrics/job/veza_reconciler/stage/${stage}`;
     await fetch(group, { method: "POST", body: high });
-    expect(await done(file, "drop_group", yes)).toContain("The counters on the gateway are deleted.");
+    expect(await done(own, "drop_group", yes)).toContain("The counters on the gateway are deleted.");
     expect(await count("nothing")).toEqual(before);
   });
 
@@ -167,7 +159,7 @@ describe("takeback", () => {
     const lastRunOf = (phase: string) => `veza_reconciler_phase_last_run_timestamp_seconds{phase="${phase}"}`;
     const sweepOf = (phase: string) => ({ ...sweep, data: { ...sweep.data, phase } });
     const before = await count("before", ...all, sweepOf("stuck_orders"), sweepOf("stuck_refunds"));
-    expect(await done(file, "retire_phase stuck_orders", { answers: ["both"] })).toContain("stuck_orders");
+    expect(await done(own, "retire_phase stuck_orders", { answers: ["both"] })).toContain("stuck_orders");
     expect(await count("nothing")).toEqual({ ...before, [lastRunOf("stuck_orders")]: 0 });
     const again = await count("again", sweepOf("stuck_orders"));
     expect(again[lastRunOf("stuck_orders")]).toBe(Date.parse(timestamp) / 1_000);
@@ -178,7 +170,7 @@ describe("takeback", () => {
     const programs = await newFolder();
     const aws = '#!/bin/sh\n[ "$1 $2" = "rds generate-db-auth-token" ] && echo receiver\n';
     await writeFile(path.join(programs, "aws"), aws, { mode: 0o755 });
-    const onAws = await fileWith({ AWS_REGION: "eu-central-1" });
+    const onAws = onCallWith({ AWS_REGION: "eu-central-1" });
     const typed = { answers: ["yes", ""], programs: `${programs}:${process.env.PATH}` };
     expect(await done(onAws, "takeback wrong", typed)).toContain("action stuck_orders of wrong");
   });
@@ -195,11 +187,11 @@ describe("takeback", () => {
     await database.admin`insert into ledger_outbox.deliveries (id, body, parked_at) values ('parked', '[]', now())`;
     const since = new Date(Date.now() - 7_200_000).toISOString();
     const typed = { answers: ["postgres", new URL(database.adminUrl).password] };
-    expect(await done(file, `resend ${since}`, typed)).toMatch(/\n2 deliveries are sent again\.\n$/);
+    expect(await done(own, `resend ${since}`, typed)).toMatch(/\n2 deliveries are sent again\.\n$/);
     const due = await database.admin`select id from ledger_outbox.deliveries
       where sent_at is null and parked_at is null and claimed_until is null and next_attempt_at <= now() order by id`;
     expect(due).toEqual([{ id: "claimed" }, { id: "since" }]);
-    expect(await failed(file, "resend", typed)).toContain("Say since when");
-    expect(await failed(file, "resend yesterdayish", typed)).toContain("invalid input syntax");
+    expect(await failed(own, "resend", typed)).toContain("Say since when");
+    expect(await failed(own, "resend yesterdayish", typed)).toContain("invalid input syntax");
   });
 });

@@ -1,11 +1,13 @@
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
+import { PassThrough, Writable } from "node:stream";
 import { expect } from "vitest";
-import { onCallProgram } from "../../deploy/on-call.ts";
-import { startProgram } from "./processes.ts";
-import { newFolder } from "./temporary-folder.ts";
+import type { Stage } from "../../commands/oncall/stage.ts";
+import { ownTerminal, type Streams, wordsOf } from "../../commands/oncall/terminal.ts";
+import { stageOf } from "../../commands/oncall/write.ts";
+import { runFor } from "../../commands/oncall.ts";
+import { setEnvironment } from "./environment.ts";
 
-// What people on call do: they run a command of the file of their stage, and answer what it asks.
+// What people on call do: they run a command for a stage, and answer what it asks. on-call-file.ts does it by the file
+// of the stage.
 
 /** What commands/oncall/write.ts takes. */
 export const names = [
@@ -27,7 +29,7 @@ export type Addresses = Partial<Record<(typeof names)[number], string>>;
 /** Where nothing answers. */
 export const nowhere = "http://127.0.0.1:9";
 /** As ./setup has them for a host, with Postgres on it. Nobody has an address yet. */
-const usual: Addresses = {
+export const usual: Addresses = {
   ...Object.fromEntries(names.map((name) => [name, ""])),
   STAGE: "prod",
   PROMETHEUS_URL: nowhere,
@@ -40,13 +42,8 @@ const usual: Addresses = {
   LEDGER_TIMEZONE: "UTC",
 };
 
-/** The program without addresses. */
-const bundle = path.join(await newFolder(), "oncall.mjs");
-await writeFile(bundle, await onCallProgram());
-
-/** Has the program write the file of a stage with these addresses. Resolves to its exit code and its output. */
-export const writeOnCall = (file: string, addresses: Addresses) =>
-  startProgram(process.execPath, [bundle, "write-stage", file], { ...usual, ...addresses }).exited;
+/** A stage with these addresses. */
+export const stageWith = (addresses: Addresses): Stage => stageOf({ ...usual, ...addresses });
 
 /** How a command is run, with which programs, and what its person types. */
 export interface Typed {
@@ -57,40 +54,49 @@ export interface Typed {
   programs?: string | undefined;
 }
 
-/** Node's option for a program whose pauses take no time. */
-const withoutPauses = `--import=data:text/javascript,${encodeURIComponent(`
-  import timers from "node:timers/promises";
-  import { syncBuiltinESMExports } from "node:module";
-  timers.setTimeout = async () => {};
-  syncBuiltinESMExports();
-`)}`;
-
-/** People on call may have an older Node than the tests: ONCALL_NODE=/usr/bin/node tries it. */
-const { ONCALL_NODE: node = process.execPath } = process.env;
-
-/** Runs a command of `file`. Resolves to its exit code, and to what it has printed, both outputs together. */
-export async function onCall(file: string, command: string, typed: Typed = {}) {
-  const { answers = [], secrets = ["oncall", "key"], programs = process.env.PATH } = typed;
+/** What a person has in the environment. */
+export function environmentOf({ secrets = ["oncall", "key"], programs = process.env.PATH }: Typed) {
   const [LEDGER_PASSWORD, HYPERSWITCH_API_KEY, GATEWAY_SECRET] = secrets;
-  const environment = {
-    NODE_OPTIONS: withoutPauses,
-    PATH: programs,
-    LEDGER_PASSWORD,
-    HYPERSWITCH_API_KEY,
-    GATEWAY_SECRET,
-  };
-  const program = startProgram("/bin/sh", ["-c", `'${node}' '${file}' ${command}`], environment, "pipe");
-  program.child.stdin?.on("error", () => {}); // Commands that ask for nothing may have ended by now.
-  program.child.stdin?.end([...answers, ""].join("\n"));
-  return program.exited;
+  return { PATH: programs, LEDGER_PASSWORD, HYPERSWITCH_API_KEY, GATEWAY_SECRET };
 }
 
-/** The same, of commands that have to work. Resolves to what they print. */
-export async function done(...what: Parameters<typeof onCall>): Promise<string> {
-  const { exitCode, output } = await onCall(...what);
-  expect(exitCode, `${what[1]}: ${output}`).toBe(0);
+interface Ran {
+  exitCode: number | null;
+  /** Both outputs together. */
+  output: string;
+}
+
+/** Runs a command of `stage` in this process, which has no terminal. */
+export async function onCall(stage: Stage, command: string, typed: Typed = {}): Promise<Ran> {
+  let output = "";
+  const shown = new Writable({
+    write(chunk, _encoding, done) {
+      output += chunk;
+      done();
+    },
+  });
+  const stdin = new PassThrough();
+  stdin.end([...(typed.answers ?? []), ""].join("\n"));
+  const environment = environmentOf(typed);
+  const before = Object.fromEntries(Object.keys(environment).map((name) => [name, process.env[name]]));
+  setEnvironment(environment);
+  try {
+    const terminal = ownTerminal({ stdin, stdout: shown, stderr: shown } as unknown as Streams);
+    return { exitCode: await runFor(stage, wordsOf(command) ?? [], terminal), output };
+  } finally {
+    setEnvironment(before);
+  }
+}
+
+/** Resolves to what a command prints that has to work. */
+export async function worked(command: string, ran: Promise<Ran>): Promise<string> {
+  const { exitCode, output } = await ran;
+  expect(exitCode, `${command}: ${output}`).toBe(0);
   return output;
 }
+
+/** Runs a command that has to work. Resolves to what it prints. */
+export const done = (...what: Parameters<typeof onCall>) => worked(what[1], onCall(...what));
 
 /** The same, of commands that have to fail. Resolves to what they print. */
 export async function failed(...what: Parameters<typeof onCall>): Promise<string> {

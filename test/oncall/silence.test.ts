@@ -14,12 +14,18 @@ describe("silence", () => {
     expect(silencingOf("prod", ["08h", "VezaLedgerStuckRefunds"]).seconds).toBe(8 * 3_600);
     expect(silencingOf("prod", ["010m", "alertname=VezaLedgerStuckRefunds"]).seconds).toBe(600);
   });
-  it.each([["8h"], ["VezaLedgerAlive"], ["8", "VezaLedgerAlive"], ["8h", "VezaLedger"], ["8hm", "VezaLedgerAlive"]])(
-    "refuses %s %s",
-    (...words) => {
-      expect(() => silencingOf("prod", words)).toThrow("Nothing is silenced. Say for how long");
-    },
-  );
+  it.each([
+    ["8h", "Say for how long"],
+    ["VezaLedgerAlive", "Say for how long"],
+    ["8 VezaLedgerAlive", "Say for how long"],
+    ["8h VezaLedger", "Say for how long"],
+    ["8hm VezaLedgerAlive", "Say for how long"],
+    ["2h VezaLedgerCheckFailing", "Which check?"],
+    ["2h VezaLedgerAlive stage=x", "'stage=x' is none of"],
+  ])("refuses %s", (words, says) => {
+    expect(() => silencingOf("prod", words.split(" "))).toThrow("Nothing is silenced");
+    expect(() => silencingOf("prod", words.split(" "))).toThrow(says);
+  });
   it("replaces those of the same alerts, and with 0h those of a part of them", () => {
     const of = (...words: string[]) => silencingOf("prod", words);
     const part = of("1h", "VezaLedgerCheckFailing", "check=stuck_orders").matchers;

@@ -1,0 +1,55 @@
+import { describe, expect, it } from "vitest";
+import { done, failed, nowhere, stageWith } from "../helpers/on-call.ts";
+import { newHost } from "../helpers/on-call-host.ts";
+import { httpServer } from "../helpers/servers.ts";
+
+describe("a server that is away", () => {
+  it.each([
+    ["query up", /Prometheus does not answer.*call the platform engineer/s],
+    ["firing", /Prometheus does not answer.*call the platform engineer/s],
+    ["samplers", /Prometheus does not answer.*call the platform engineer/s],
+    ["gateway", /The gateway does not answer.*call the platform engineer/s],
+    ["silence 8h VezaLedgerStuckRefunds", /Alertmanager does not answer.*No silence is changed/s],
+    ["rows stuck_orders", /Postgres is away, or does not let you in/],
+    ["all_rows", /Postgres is away, or does not let you in/],
+    ["sql", /Postgres is away, or does not let you in/],
+  ])("is named by %s, with what to do", async (command, says) => {
+    expect(await failed(stageWith({}), command)).toMatch(says);
+  });
+
+  it("is named by why_silent, the worst first", async () => {
+    const host = await newHost();
+    await host.set([{ message: "tick" }]);
+    const urls = { PROMETHEUS_URL: nowhere, ALERTMANAGER_URL: nowhere, PUSHGATEWAY_URL: nowhere };
+    expect(await done(stageWith(urls), "why_silent", host)).toMatch(
+      /^PROMETHEUS DOES NOT ANSWER.*\nALERTMANAGER DOES NOT ANSWER.*\nTHE GATEWAY DOES NOT ANSWER.*\n/,
+    );
+    const withoutAddresses = stageWith({ PROMETHEUS_URL: nowhere, ALERTMANAGER_URL: "", PUSHGATEWAY_URL: "" });
+    expect(await done(withoutAddresses, "why_silent", host)).not.toMatch(/(GATEWAY|ALERTMANAGER) DOES NOT ANSWER/);
+  });
+});
+
+describe("the gateway", () => {
+  it.each([
+    ["password", "somebody:old@", {}, `Basic ${Buffer.from("somebody:p'a$s").toString("base64")}`],
+    ["token", "", { PUSHGATEWAY_TOKEN: "old" }, "Bearer p'a$s"],
+  ])("is asked with the %s that is typed, and with nothing where it is not", async (_, user, more, header) => {
+    const seen: unknown[] = [];
+    const url = await httpServer(({ headers }, response) => {
+      seen.push(headers.authorization);
+      response.end("OK\n");
+    });
+    const stage = stageWith({ PUSHGATEWAY_URL: url.replace("//", `//${user}`), ...more });
+    expect(JSON.stringify(stage)).not.toContain("old");
+    expect(await done(stage, "gateway", { secrets: ["oncall", "key", "p'a$s"] })).toBe("OK\n");
+    expect(await failed(stage, "gateway", { secrets: ["oncall", "key", ""] })).toContain(
+      "was not asked, and may be up",
+    );
+    expect(seen).toEqual([header]);
+  });
+
+  it("is not asked where it is VictoriaMetrics, which has no groups", async () => {
+    const stage = stageWith({ PUSHGATEWAY_URL: `${nowhere}/api/v1/import/prometheus` });
+    expect(await failed(stage, "gateway")).toContain("this file has no address of it");
+  });
+});
