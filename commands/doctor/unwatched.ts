@@ -28,7 +28,7 @@ export async function lookAtUnwatched({ ask }: Pick<LedgerScene, "ask">, table: 
   return doubt(
     `${row?.rows.toLocaleString("en")} are ${statuses.join(" or ")} for over an hour, and no check watches them`,
     `fewer than ${many}`,
-    "if another payment provider has them: docs/what-counts.md, A second payment provider",
+    "if another payment provider has them: docs/what-counts.md, A view instead of the table",
     `if nobody waits for them: --strict --known "unwatched ${table}"`,
   );
 }

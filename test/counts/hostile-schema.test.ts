@@ -43,7 +43,7 @@ it.each<[orders: Types, refunds: Types, transfers: Types]>([
   await run(hostile(await statementsOfTick()));
   await runSqlFiles(database.adminUrl, setUp); // Nor as an administrator.
   for (const [index, [table, provider]] of Object.entries(providerIds).entries()) {
-    const [status, time, providerId] = types[index] as Types;
+    const [status, time, providerId] = types[index % types.length] as Types;
     await run(`set search_path = pg_catalog, public;
       alter table ${table} alter status drop default, alter status type ${status} using status::${status},
         alter created_at type ${time}, alter updated_at type ${time}

@@ -9,6 +9,7 @@ import { checks } from "../../lib/counts/checks.ts";
 import { createDatabase, onCall, serverForFile, type TestDatabase } from "../helpers/database.ts";
 import { insertRows } from "../helpers/models.ts";
 import { countsIn, sampleAs } from "../helpers/sample.ts";
+import { makeViews, viewSchema } from "../helpers/views.ts";
 
 const serverUrl = await serverForFile();
 let schema: string;
@@ -38,15 +39,12 @@ async function listed(): Promise<Record<string, unknown>> {
   return Object.fromEntries(await Promise.all(rows));
 }
 
-/** The view that docs/what-counts.md tells to make, with another way to have a column if its table lists that. */
+/** The page's views, with another way to have a column of orders if its table lists that. */
 async function makeView(column = "created_at", from = column) {
-  const page = await readFile("docs/what-counts.md", "utf8");
   const instead = from === column ? column : `${from} as ${column}`;
-  expect(page).toContain(`\`${instead}\``);
-  const sql = /begin;[^`]*create schema veza_ledger_views;[^`]*/.exec(page)?.[0] ?? "";
-  const session = await database.admin.reserve();
-  await session.unsafe(sql.replace(column, instead)).finally(() => session.release());
-  schema = "veza_ledger_views";
+  expect(await readFile("docs/what-counts.md", "utf8")).toContain(`\`${instead}\``);
+  await makeViews(database, { [column]: instead });
+  schema = viewSchema;
 }
 const change = (type: string, using: string) =>
   `alter table orders alter created_at drop default, alter created_at type ${type} using ${using}`;

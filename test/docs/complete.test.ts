@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { glob, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { columnsOf, ledgerRights, tables } from "../../commands/declared-rights.ts";
+import { columnsOf, grantedColumnsOf, ledgerRights, tables } from "../../commands/declared-rights.ts";
 import { alertOf, isRepaired, told } from "../../config/words-of-checks.ts";
 import { rulesFile } from "../../generate/rules-of-checks.ts";
 import { checks, nearlyStuckAfter, rowsOf, sweeps } from "../../lib/counts/checks.ts";
@@ -121,6 +121,14 @@ describe.each(tables)("%s has", (table) => {
     const lacking = [...needed].filter((column) => !new RegExp(`^  ${column} `, "m").test(made));
     const advice = `local/ledger.sql: create table ${table} with ${lacking.join(", ")}. A ledger that has other names gives them by a view.`;
     expect(lacking, advice).toEqual([]);
+  });
+
+  it("its view in docs/what-counts.md", () => {
+    const columns = grantedColumnsOf(table).filter((column) => !column.endsWith("_at"));
+    const list = [...columns, "created_at", "updated_at"].join(", ");
+    return expectIn([
+      ["docs/what-counts.md", `create view veza_ledger_views.${table} as select ${list} from public.${table};`],
+    ]);
   });
 
   it("its columns in the README", () => {
