@@ -6,13 +6,16 @@ const of = { file: "/etc/alertmanager.yml", stage: "shop", repository: "https://
 const give = "Give Alertmanager the route: https://git/main/docs/servers-in-use.md#alertmanager";
 const filled = (await readFile("config/alertmanager/alertmanager.yml", "utf8")).replaceAll("127.0.0.1:9999", "pager");
 
-it.each(["team-x-mails", "default", ""])("asks for the route while a page goes to %j", (receiver) => {
+it.each(["team-x-mails", "team-x-mails,pages-of-x", ""])("asks for the route while a page goes to %j", (receiver) => {
   expect(leftOfRoute("route: { receiver: team-x-mails }", { ...of, receiver })).toEqual([give]);
 });
 
-it.each(["pages", "veza-ledger-pages"])("has nothing to ask for where a page goes to %s", (receiver) => {
-  expect(leftOfRoute(filled, { ...of, receiver })).toEqual([]);
-});
+it.each(["pages", "veza-ledger-pages", "team-x-mails,veza-ledger-pages"])(
+  "has nothing to ask for where a page goes to %s",
+  (receiver) => {
+    expect(leftOfRoute(filled, { ...of, receiver })).toEqual([]);
+  },
+);
 
 it("names the lines with examples, and a stage whose pages are tickets", () => {
   const text = "a\n- url: http://127.0.0.1:9999/page\n\n- url: http://127.0.0.1:9999/ticket\n";
