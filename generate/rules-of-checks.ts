@@ -36,8 +36,8 @@ function alertRules(check: Check, template: string): string {
     WAITED: waitsForWebhook ? nearlyStuckAfter(stuckAfter) : "",
     ROWS: table.charAt(0).toUpperCase() + table.slice(1),
     LATE:
-      `Over a fifth of the ${table} of an hour waited so long: most likely, webhooks are lost. The reconciler may ` +
-      `repair these ${table} in time, so that none is stuck. See whether we answer Hyperswitch's webhooks with errors.`,
+      `Over a fifth of an hour's ${table} waited so long: most likely, webhooks are lost. The reconciler may repair ` +
+      "them before they are stuck. See whether we answer Hyperswitch's webhooks with errors.",
   });
 }
 
