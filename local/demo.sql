@@ -6,12 +6,12 @@ update ledger_metrics.first_day set until = now();
 insert into orders (status, hyperswitch_payment_id, created_at)
 select 'paid', 'pay_' || n, now() - n * interval '1 minute' from generate_series(1, 5000) as n;
 insert into orders (status, hyperswitch_payment_id, created_at)
-select 'pending', 'demo_pay_' || n, now() - n * interval '40 minutes' from generate_series(1, 4) as n;
+select 'pending', 'demo_pay_' || n, now() - n * interval '2 hours' from generate_series(1, 4) as n;
 
 insert into refunds (status, hyperswitch_refund_id, created_at)
 select 'succeeded', 'ref_' || n, now() - n * interval '10 minutes' from generate_series(1, 500) as n;
 insert into refunds (status, hyperswitch_refund_id, created_at)
-select 'pending', 'demo_ref_' || n, now() - n * interval '50 minutes' from generate_series(1, 3) as n;
+select 'pending', 'demo_ref_' || n, now() - n * interval '2 hours' from generate_series(1, 3) as n;
 insert into refunds (status, hyperswitch_refund_id, created_at)
 values ('pending', null, now() - interval '12 minutes'), ('pending', '', now() - interval '9 minutes');
 
