@@ -20,7 +20,7 @@ function contextOf(stage: Stage, terminal: Terminal, secrets: Secrets, signal: A
 
 async function runOne(context: Context, [name = "help", ...words]: string[]): Promise<void> {
   const command = commands.find((each) => each.name === name);
-  if (name === "help") return context.print(...helpOf(words[0]));
+  if (/^(help|--help|-h)$/.test(name)) return context.print(...helpOf(words[0]));
   if (!command) throw new Refusal(`There is no command ${name}. help lists them.`);
   if (words.length === 1 && words[0] === "help") return context.print(...helpOf(name));
   await command.run(context, ...words);
@@ -35,8 +35,9 @@ async function attempt(stage: Stage, terminal: Terminal, secrets: Secrets, work:
     });
     return 0;
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    terminal.say(...error.lines);
+    const lines =
+      error instanceof Refusal ? error.lines : ["This program has a fault:", String((error as Error).stack)];
+    terminal.say(...lines);
     return error instanceof Cancelled ? 130 : 1;
   }
 }

@@ -7,7 +7,7 @@ import { Refusal } from "./terminal.ts";
 /** A span such as 5 days. Refuses any other text. */
 function spanOf(words: string[], example: string): string {
   const span = words.join(" ");
-  if (/^\d+ ?[a-z]+$/.test(span)) return span;
+  if (/^\d+ ?(minute|hour|day|week|month)s?$/.test(span)) return span;
   throw new Refusal(`Nothing is accepted: say for how long, as in: ${example} 5 days`);
 }
 

@@ -6,10 +6,11 @@ import { Refusal } from "./terminal.ts";
 export const checkNames: string[] = checks.map(({ id }) => id).sort();
 
 /** A check by its name. Refuses any other. */
-export function checkOf(name = "none"): Check {
+export function checkOf(name?: string): Check {
   const check = checks.find(({ id }) => id === name);
   if (check) return check;
-  throw new Refusal(`Nothing is done: there is no check '${name}'. The checks are: ${checkNames.join(" ")}`);
+  const wrong = name === undefined ? "say of which check" : `there is no check '${name}'`;
+  throw new Refusal(`Nothing is done: ${wrong}. The checks are: ${checkNames.join(" ")}`);
 }
 
 /** SQL: a call of the function that lists the rows of a check. */

@@ -55,10 +55,12 @@ export const correctionCommands: Command[] = [
       const since = words.join(" ");
       if (!since) throw new Refusal("Nothing is sent again. Say since when: resend '2026-01-31 12:00Z'");
       await ledger.read(async () => {});
-      const login = await line(
-        "Login of the backend that sends, or a URL without password if its outbox is in another database",
-      );
+      const login = await line("Login of the backend (a URL if its outbox is in another database)");
       if (!login) throw new Refusal("Nothing is sent again.");
+      const isUrl = /^postgres(ql)?:\/\/[^/:@]+@[^/@]+\/./.test(login) && URL.canParse(login);
+      if (login.includes("://") && !isUrl) {
+        throw new Refusal("Nothing is sent again: a URL has to be postgres://LOGIN@HOST:5432/DATABASE");
+      }
       // A receiver that is gone may have answered what is claimed. After 14 days, it forgets an id.
       const { count } = await ledger.asLogin(
         login,

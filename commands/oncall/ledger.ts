@@ -50,14 +50,13 @@ export const ledgerCommands: Command[] = [
           )} order by 1, 3 desc`,
           "Rows of the last day, by their status. A blind check looks for a status that no new row has any more:",
         );
-        const timeless = await ledger.show(
+        await ledger.show(
           sql`${each(
             (table, time, from) => sql`select ${table}::text as "table", id::text, status::text, ${time} as time
               from ${from} where ${time} is null or ${time} > now() + interval '5 minutes'`,
           )} limit 30`,
           "Rows without a time, or with one in the future, which are in no count; at most 30:",
         );
-        if (timeless === 0) print("  none");
       });
       print(strong("What the sampler could not read in the last 2 hours:"));
       await showLast(context, "sampler", "2h", ["evidence not read", "check failed"], 6);

@@ -54,7 +54,9 @@ export const monitoringCommands: Command[] = [
       type Rules = { data: { groups: { rules: { name: string; health: string; lastError?: string }[] }[] } };
       const { data } = await servers.prometheus<Rules>("/api/v1/rules");
       const failing = data.groups.flatMap(({ rules }) => rules).filter(({ health }) => health === "err");
-      print(strong("Rules that fail:"), ...failing.map(({ name, lastError }) => visibly(`  ${name}: ${lastError}`)));
+      const orNone = (lines: string[]) => (lines.length > 0 ? lines : ["  none"]);
+      const errors = failing.map(({ name, lastError }) => visibly(`  ${name}: ${lastError}`));
+      print(strong("Rules that fail:"), ...orNone(errors));
       for (const [title, expression] of [
         [
           "Notifications that failed in the last hour, by integration:",
@@ -66,7 +68,7 @@ export const monitoringCommands: Command[] = [
         ],
       ]) {
         const samples = await servers.query(`increase(${expression}[1h]) > 0`);
-        print(strong(title ?? ""), ...linesOf(samples));
+        print(strong(title ?? ""), ...orNone(linesOf(samples)));
       }
       if ((await servers.isReady("alertmanager")) === false) print("ALERTMANAGER DOES NOT ANSWER.");
     },

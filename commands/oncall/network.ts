@@ -25,17 +25,24 @@ const proxies = ({ HTTPS_PROXY, https_proxy, HTTP_PROXY, http_proxy }: Environme
 
 let isProxyUsed = process.env.NODE_USE_ENV_PROXY === "1";
 
+/** Whether Node understands the URL of a proxy. */
+const isUrl = (url: string) => /^https?:\/\//.test(url) && URL.canParse(url);
+
 /** Has requests go by the proxies of the environment, where this Node can. NO_PROXY names hosts that need none. */
 export function useProxies(environment: Environment = process.env): void {
   const { setGlobalProxyFromEnv } = http as { setGlobalProxyFromEnv?: (environment: Environment) => unknown };
-  if (isProxyUsed || !setGlobalProxyFromEnv || !proxies(environment).every((url) => URL.canParse(url))) return;
+  if (isProxyUsed || !setGlobalProxyFromEnv || !proxies(environment).every(isUrl)) return;
   setGlobalProxyFromEnv(environment);
   isProxyUsed = true;
 }
 
 /** What to do where a server was not reached, and the environment names a proxy. */
 export function proxyAdvice(environment: Environment = process.env): string[] {
-  if (isProxyUsed || proxies(environment).length === 0) return [];
+  const urls = proxies(environment);
+  if (urls.length === 0) return [];
+  if (!urls.every(isUrl)) return ["HTTPS_PROXY is not used: it has to be a URL, such as http://proxy:3128"];
+  if (isProxyUsed)
+    return ["HTTPS_PROXY is used. If this server is to be reached without it, name its host in NO_PROXY."];
   return [
     `HTTPS_PROXY is set, and Node ${process.versions.node} does not use it. Node 24.14 and later do and, with ` +
       "NODE_USE_ENV_PROXY=1, Node 22.21 and later.",

@@ -29,7 +29,7 @@ export interface Ledger {
   correct<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs `work` as another login, whose password it asks for: of the same database or, by a URL, of another. */
   asLogin<T>(login: string, work: (sql: Sql) => Promise<T>): Promise<T>;
-  /** Prints an answer as a table, without these columns. Resolves to how many rows it has. */
+  /** Prints an answer as a table, without these columns, or none below a title. Resolves to how many rows it has. */
   show(query: Query, title?: string, without?: string[]): Promise<number>;
   /** Ends all sessions, and with them what they have begun. */
   close(): Promise<void>;
@@ -133,6 +133,7 @@ export function ledgerOf(stage: Stage, terminal: Terminal, secrets: Secrets, sig
       const isShown = (_: unknown, place: number) => !without.includes(rows.columns[place]?.name ?? "");
       const texts = rows.map((row) => row.filter(isShown).map((value) => (value === null ? null : String(value))));
       if (rows.length > 0) terminal.printAsIs(...tableOf(rows.columns.filter(isShown), texts, terminal.columns));
+      else if (title) terminal.print("  none");
       return rows.length;
     },
     async close() {

@@ -7,9 +7,9 @@ export const reconcilerCommands: Command[] = [
     name: "sweeps",
     calls: ["sweeps"],
     help: "When the reconciler's sweeps ended last, and what has arrived since.",
-    run: ({ ledger, print }) =>
+    run: ({ ledger }) =>
       ledger.read(async (sql) => {
-        const runs = await ledger.show(
+        await ledger.show(
           sql`select labels ->> 'phase' as phase, case when value = 0 then 'never, or forgotten'
               else to_char(to_timestamp(value), 'YYYY-MM-DD HH24:MI:SS TZ') end as ended,
               case when value > 0 then extract(epoch from now() - to_timestamp(value))::int / 60 end as minutes_ago
@@ -18,13 +18,11 @@ export const reconcilerCommands: Command[] = [
             order by name, phase`,
           "The last sweep of each phase; without a phase, the last of all:",
         );
-        if (runs === 0) print("  none has ever been counted");
-        const deliveries = await ledger.show(
+        await ledger.show(
           sql`select id, to_char(received_at, 'MM-DD HH24:MI:SS') as received, attempts, words
             from ledger_metrics.deliveries order by received_at desc limit 10`,
-          "The last 10 deliveries, and what each has counted:",
+          "The last 10 deliveries of 14 days, and what each has counted:",
         );
-        if (deliveries === 0) print("  none in 14 days");
       }),
   },
   {

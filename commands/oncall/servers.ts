@@ -23,7 +23,7 @@ export interface Servers {
   query(expression: string): Promise<Sample[]>;
   /** Asks Prometheus for a path. */
   prometheus<Answer>(path: string): Promise<Answer>;
-  alertmanager<Answer>(path: string, options?: RequestInit): Promise<Answer>;
+  alertmanager<Answer>(path: string, options?: Request): Promise<Answer>;
   /** Asks the gateway for a path. Resolves to the answer's text. */
   gateway(path: string, method?: "GET" | "DELETE"): Promise<string>;
   /**
@@ -119,6 +119,7 @@ export function serversOf(stage: Stage, terminal: Terminal, secrets: Secrets, si
 }
 
 interface Request extends RequestInit {
+  headers?: Record<string, string>;
   advice?: string[];
   timeoutMs?: number;
   isDone?: (status: number) => boolean;
@@ -131,6 +132,10 @@ async function send(
   ended: AbortSignal,
   { advice = [], timeoutMs = 10_000, isDone = (status) => status >= 200 && status < 300, ...options }: Request,
 ): Promise<string> {
+  // fetch would print such a secret.
+  if (!Object.values(options.headers ?? {}).every((value) => /^[\x20-\x7e]*$/.test(value))) {
+    throw new Refusal(`${what} was not asked: what you typed has a character that no password or key has.`);
+  }
   try {
     const signal = AbortSignal.any([ended, AbortSignal.timeout(timeoutMs)]);
     const answer = await fetch(url, { redirect: "manual", signal, ...options });

@@ -25,7 +25,7 @@ async function openPsql({ lend, secrets, stage }: Context): Promise<boolean> {
     PGUSER: onCallLogin,
     PGPASSWORD: secrets.ledger,
     PGSSLMODE: stage.sslMode,
-    PGSSLROOTCERT: stage.sslRootCert,
+    PGSSLROOTCERT: stage.sslRootCert || process.env.NODE_EXTRA_CA_CERTS,
     PGTZ: stage.timeZone,
     PGCONNECT_TIMEOUT: "10",
     PGAPPNAME: "veza-ledger-oncall",
@@ -61,8 +61,9 @@ export const sqlCommands: Command[] = [
     name: "sql",
     calls: ["sql ['SELECT ...']"],
     help:
-      "Asks Postgres, read-only. Without a question, it opens psql where that is installed, which \\q leaves. " +
-      "Elsewhere it asks for questions, until an empty line.",
+      "Asks Postgres, read-only, and for at most 10 s. A table is named with its schema, such as public.orders. " +
+      "Without a question, it opens psql where that is installed, which \\q leaves. Elsewhere it asks for questions, " +
+      "until an empty line.",
     run: askOwn,
   },
 ];

@@ -9,6 +9,7 @@ export interface Column {
 
 const numbers = [20, 21, 23, 700, 701, 1700];
 const times = [1114, 1184];
+const boolean = 16;
 /** A text of at most so many columns stays in one line. */
 const narrow = 24;
 
@@ -20,6 +21,7 @@ export function tableOf(columns: Column[], rows: (string | null)[][], width = Nu
   const texts = rows.map((row) =>
     row.map((value, place) => {
       const type = columns[place]?.type ?? 0;
+      if (type === boolean && value) return value === "t" ? "yes" : "no";
       return visibly((times.includes(type) ? value?.replace(/\.\d+/, "") : value) ?? "");
     }),
   );

@@ -14,8 +14,9 @@ export class Refusal extends Error {
   }
 }
 
-/** Somebody pressed Ctrl-C. */
+/** Somebody pressed Ctrl-C, or Ctrl-D at a secret. */
 export class Cancelled extends Refusal {}
+const stopped = "Stopped. Nothing more was done.";
 
 export type Completer = (line: string) => [string[], string];
 
@@ -96,7 +97,10 @@ export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Termi
     });
     try {
       return await new Promise<string | undefined>((resolve, reject) => {
-        asking.once("SIGINT", () => reject(new Cancelled("Stopped. Nothing more was done.")));
+        asking.once("SIGINT", () => {
+          if (!isHidden) stderr.write("\n");
+          reject(new Cancelled(stopped));
+        });
         asking.once("close", () => resolve(undefined));
         asking.question(isHidden ? "" : text, resolve);
       });
@@ -129,7 +133,9 @@ export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Termi
     },
     async secret(question) {
       ahead = [];
-      return (await ask(`${question}: `, { isHidden: true })) ?? "";
+      const typed = await ask(`${question}: `, { isHidden: true });
+      if (typed === undefined && isInteractive) throw new Cancelled(stopped);
+      return typed ?? "";
     },
     command: (prompt, completer) => ask(prompt, { history, completer }),
     strong,

@@ -329,7 +329,7 @@ describe("on real servers", () => {
     await unlock();
     expect(await run("outbox")).toMatch(/No outbox is in this database|waiting/);
     expect(await run("why_lost")).toMatch(/started .*first delivery/s);
-    expect(await run("why_alerts_fail")).toMatch(/Rules that fail:\nNotifications/);
+    expect(await run("why_alerts_fail")).toMatch(/Rules that fail:\n {2}none\nNotifications/);
     expect(await run("firing")).toBe("No alert fires.\n");
     await setGroup(
       gateway.url,

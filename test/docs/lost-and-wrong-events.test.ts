@@ -192,6 +192,9 @@ describe("takeback", () => {
       where sent_at is null and parked_at is null and claimed_until is null and next_attempt_at <= now() order by id`;
     expect(due).toEqual([{ id: "claimed" }, { id: "since" }]);
     expect(await failed(own, "resend", typed)).toContain("Say since when");
+    for (const login of ["postgres://x y", "postgres://me:hunter2@127.0.0.1/x", "https://me@127.0.0.1/x"]) {
+      expect(await failed(own, `resend ${since}`, { answers: [login] })).toContain("a URL has to be postgres://LOGIN@");
+    }
     expect(await failed(own, "resend yesterdayish", typed)).toContain("invalid input syntax");
   });
 });

@@ -2,7 +2,11 @@ import { expect, it } from "vitest";
 import { checkNames } from "../../commands/oncall/checks.ts";
 import { failed, stageWith } from "../helpers/on-call.ts";
 
-it.each(["rows stuk_orders", "rows", "rows 'x; drop table y'", "accept stuk_orders 1 day"])(
+it("asks of which check a command is", async () => {
+  expect(await failed(stageWith({}), "rows")).toContain("say of which check. The checks are: ");
+});
+
+it.each(["rows stuk_orders", "rows 'x; drop table y'", "accept stuk_orders 1 day"])(
   "names the checks where %s names another",
   async (command) => {
     expect(await failed(stageWith({}), command)).toContain(`The checks are: ${checkNames.join(" ")}`);
@@ -11,6 +15,7 @@ it.each(["rows stuk_orders", "rows", "rows 'x; drop table y'", "accept stuk_orde
 
 it.each([
   "accept stuck_orders 8",
+  "accept stuck_orders 5 dogs",
   "accept stuck_orders",
   "accept_backlog stuck_orders",
   "accept stuck_orders '1 day; x'",

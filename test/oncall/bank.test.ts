@@ -18,6 +18,8 @@ it.each([
   }
   expect(await failed(stage, "ask orders id_1")).toContain("Nobody was asked: say ask payments, or ask refunds.");
   expect(await failed(stage, `ask ${what} id_1`, { secrets: ["oncall", ""] })).toContain("you gave no API key");
+  const wrong = { secrets: ["oncall", "hunter2\u0001"] };
+  expect(await failed(stage, `ask ${what} id_1`, wrong)).toMatch(/^Hyperswitch was not asked: what you typed has a ch/);
   expect(asked).toEqual([]);
   expect(await done(stage, `ask ${what} id_1`)).toBe(`${says}\n`);
   expect(await done(stage, `ask ${what}`, { answers: ["id_1"] })).toMatch(`: ${says}\n`);

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { commands, complete, helpOf } from "../../commands/oncall/commands.ts";
+import { done, stageWith } from "../helpers/on-call.ts";
 
 it("completes commands, checks, and words", () => {
   expect(complete("row")[0]).toEqual(["rows "]);
@@ -9,11 +10,12 @@ it("completes commands, checks, and words", () => {
   expect(complete("help why_l")[0]).toEqual(["why_lost "]);
 });
 
-it("explains each command at 80 columns, and no other", () => {
+it("explains each command at 80 columns, and no other", async () => {
   const all = helpOf();
   for (const { calls } of commands) expect(all).toContain(calls.join(", "));
   expect(all.filter((line) => line.length > 80)).toEqual([]);
   expect(() => helpOf("nothing")).toThrow("There is no command nothing");
+  for (const words of ["help", "--help", "-h"]) expect(await done(stageWith({}), words)).toBe(`${all.join("\n")}\n`);
 });
 
 it("groups what is for the day alone, last", () => {

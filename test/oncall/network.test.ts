@@ -15,5 +15,7 @@ it("says what to do where there is a proxy, and this Node goes by none", () => {
   expect(proxyAdvice({ HTTPS_PROXY: "http://proxy:3128" })).toEqual([
     expect.stringContaining(`Node ${process.versions.node} does not use it`),
   ]);
-  useProxies({}); // No test may go by a proxy.
+  const withoutScheme = { HTTPS_PROXY: "proxy:3128" };
+  useProxies(withoutScheme); // No test may go by a proxy.
+  expect(proxyAdvice(withoutScheme)).toEqual([expect.stringContaining("has to be a URL")]);
 });

@@ -20,9 +20,9 @@ describe("a table", () => {
     expect(tableOf(columns, [["id_1", "12", why]], width)).toEqual(lines);
   });
 
-  it("shows what would move the cursor, and times without fractions", () => {
-    const rows = [["a\u001b[2Jb", null, "2026-01-31 12:00:00.123+00"]];
-    const [, , line] = tableOf([{ name: "a" }, { name: "b" }, { name: "c", type: 1184 }], rows);
-    expect(line).toBe("a\\u{1b}[2Jb     2026-01-31 12:00:00+00");
+  it("shows what would move the cursor, times without fractions, and booleans in words", () => {
+    const rows = [["a\u001b[2Jb", null, "2026-01-31 12:00:00.123+00", "t"]];
+    const columns = [{ name: "a" }, { name: "b" }, { name: "c", type: 1184 }, { name: "d", type: 16 }];
+    expect(tableOf(columns, rows)[2]).toBe("a\\u{1b}[2Jb     2026-01-31 12:00:00+00  yes");
   });
 });
