@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import tls from "node:tls";
-import { expect, it } from "vitest";
-import { certificatesIn, trustCertificates } from "../../lib/settings/certificates.ts";
-import { trustAuthority } from "../../setup/kinds.ts";
+import { expect, it, vi } from "vitest";
 import { makeCertificates } from "../helpers/certificates.ts";
 
 it("trusts an authority besides the certificates of settings that are loaded later, and without any", async () => {
+  vi.resetModules(); // As in a process that has loaded no settings yet.
+  const { trustAuthority } = await import("../../setup/kinds.ts");
+  const { certificatesIn, trustCertificates } = await import("../../lib/settings/certificates.ts");
   const [own, ofSettings] = await Promise.all([makeCertificates("DNS:one"), makeCertificates("DNS:other")]);
   const trusts = (file: string) => {
     const [pem = ""] = certificatesIn(readFileSync(file, "utf8")) ?? [];
