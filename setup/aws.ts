@@ -109,18 +109,15 @@ const commands: Record<string, Command> = {
 };
 
 await start(async ([word = "", name = "", ...rest]) => {
-  if (/^(-h|--help)$/.test(word)) {
+  if ([word, name].some((text) => /^(-h|--help)$/.test(text))) {
     console.log(usage);
     return 0;
   }
   const command = Object.hasOwn(commands, word) ? commands[word] : undefined;
   if (!command || !name || rest.length > command[1]) {
-    const problem = command
-      ? name
-        ? `${word} takes one stage alone.`
-        : "Which stage?"
-      : `There is no command ${word}.`;
-    console.error(`${problem}\n${usage}`);
+    const ofCommand = name ? `${word} takes one stage alone.\n` : "Which stage?\n";
+    const problem = command ? ofCommand : word && `There is no command ${word}.\n`;
+    console.error(`${problem}${usage}`);
     return 2;
   }
   // What leads the doctor to other settings, or to another password.

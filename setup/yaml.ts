@@ -77,8 +77,8 @@ function eventsOf(text: string): Event[] {
       throw new YamlFault("is where a quote or a bracket, opened in a line before, is still open", line);
     }
     throw new YamlFault(
-      `cannot be read as YAML: ${rule}, without tabs before it, and a value with : # @ % & * ! { [ or a quote in it ` +
-        "between single quotes, where ' is ''",
+      `this line or the one above cannot be read as YAML: ${rule}, each name behind as many spaces, no tab, a space behind ` +
+        "the colon, and a value with : # @ % & * ! { [ or a quote in it between single quotes, where ' is ''",
       line,
     );
   }

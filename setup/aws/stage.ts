@@ -134,11 +134,7 @@ export function blocksIn(text: string): Entry[] {
  * there, and which of the needed names are empty.
  */
 export function stageIn(text: string, stage: string, needed: readonly Name[], isExample = example): Stage {
-  const longest = `${service}-${stage}-receiver`;
-  if (!/^[A-Za-z0-9-]+$/.test(stage) || stage === "drill" || longest.length > 64) {
-    const why = stage === "drill" ? "docs/drill.md uses it" : "write letters, digits and hyphens, at most 36";
-    throw new Correction(`${stage} can be no stage: ${why}`);
-  }
+  checkStage(stage);
   const [block, again] = blocksIn(text).filter(({ name }) => name === stage);
   if (!block) throw new Correction(`stages.yml has no block of ${stage}: run npm run aws -- names ${stage}`);
   if (again) throw new Correction(`stages.yml:${again.line}: ${stage} is here twice: it is in line ${block.line}, too`);
@@ -161,16 +157,25 @@ export function stageIn(text: string, stage: string, needed: readonly Name[], is
     problems.push(`stages.yml:${tags?.line}: tags is of the wrong kind: write texts, as { team: payments }`);
   }
   if (problems.length > 0) {
-    throw new Correction(
-      [`Nothing was changed. Correct these, and run the same line again:`, ...problems].join("\n  "),
-    );
+    throw new Correction(["Correct these, and run the same line again:", ...problems].join("\n  "));
   }
   const tagsOf = areTexts ? tagTexts.map(({ name, value }) => [name, String(value)]) : [];
   return { ...texts, stage, tags: Object.fromEntries(tagsOf), given: entries.map(({ name }) => name) };
 }
 
-/** Adds a block to stages.yml for a stage that has none, by stage.yml. Returns whether it was added. */
+function checkStage(stage: string): void {
+  const longest = `${service}-${stage}-receiver`;
+  if (/^[A-Za-z0-9-]+$/.test(stage) && stage !== "drill" && longest.length <= 64) return;
+  const why = stage === "drill" ? "docs/drill.md uses it" : "write letters, digits and hyphens, at most 36";
+  throw new Correction(`${stage} can be no stage: ${why}`);
+}
+
+/**
+ * Adds a block to stages.yml for a stage that has none, by stage.yml. Returns whether it was added. Throws a Correction
+ * where there can be no such stage.
+ */
 export function addBlock(stage: string): boolean {
+  checkStage(stage);
   const text = readStages();
   if (blocksIn(text).some(({ name }) => name === stage)) return false;
   const template = readFileSync(path.join(import.meta.dirname, "stage.yml"), "utf8").replaceAll("STAGE", stage);

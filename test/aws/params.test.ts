@@ -57,7 +57,7 @@ it("names every param that is wrong, in one error without a stack", async () => 
   };
   const { message, stack } = await refusal(params);
   expect(message.split("\n  ").map((problem) => problem.replace("stages.yml:1: ", "").split(" ")[0])).toEqual([
-    "Nothing",
+    "Correct",
     "alarmTopicArn",
     "databaseResourceId",
     "samplerSecretId",

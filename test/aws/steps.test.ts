@@ -69,7 +69,9 @@ async function walk(
   login = "",
   stops: [string, string][] = [],
 ) {
-  expect((await clone.run(nameIt?.(stage) ?? "")).output).toMatch(/^Nothing was changed[\s\S]* database is empty: /m);
+  expect((await clone.run(nameIt?.(stage) ?? "")).output).toMatch(
+    /^Added: .*\nCorrect these, [\s\S]* database is empty: /m,
+  );
   expect((await clone.fillIn(filledIn)).output).toMatch(/^All names are in stages\.yml\. Next: /m);
   const looked = await clone.run(look?.(stage) ?? "", "veza_app\n");
   expect(looked.output).toMatch(
