@@ -71,6 +71,7 @@ async function runAsAdmin(stage: Stage, file: string, options: string[] = []): P
     PGPASSWORD: await passwordOf(admin, database),
     PGSSLMODE: "verify-full",
     PGSSLROOTCERT: await authorities(stage),
+    PGCONNECT_TIMEOUT: "10",
   });
   if (code) throw new ProgramFailed(`psql has ended with ${code}.`);
 }

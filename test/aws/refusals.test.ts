@@ -4,6 +4,7 @@ import path from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { names, newClone } from "../helpers/aws.ts";
 import { makeCertificates } from "../helpers/certificates.ts";
+import { tcpServer } from "../helpers/servers.ts";
 
 const { ca: certificate } = await makeCertificates("DNS:localhost");
 const filledIn = {
@@ -167,6 +168,12 @@ describe("before anything is deployed, it stops", () => {
     expect(await clone.calls()).not.toContain("create-secret");
     await rm(path.join(clone.folder, "stack"));
     await rm(path.join(clone.folder, "secrets/veza-ledger-metrics_prod_receiver"));
+  });
+
+  it("where Postgres never answers", async () => {
+    const port = await tcpServer(() => {});
+    const output = await steps({ iam: "no", database: `127.0.0.1:${port}/ledger` }, { PGPASSWORD: "s3cret" });
+    expect(output).toMatch(/timeout expired\n[\s\S]*\nStopped at: database\. .* same line/);
   });
 
   it("where a person has to write a line: stages.yml has another text there, or no line of its own for it", async () => {
