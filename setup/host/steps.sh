@@ -26,13 +26,13 @@ has_site() { [ -n "$name" ] && [ -n "$certificate" ]; }
 # Whether a server, $1, is one of those that belong on this host.
 serves() { [[ " $servers " == *" $1 "* ]]; }
 
-# The programs that are used here and by people on call.
+# The programs that are used here.
 install_programs() {
   local each missing=() packages=()
   # A program may be here, and not work. What cannot be mended may be somebody else's, and is no reason to stop.
   mend_packages || say "Some packages of this host are half installed: the lines above say which."
   [ -e /etc/ssl/certs/ca-certificates.crt ] || ! command -v apt-get >/dev/null || packages+=(ca-certificates)
-  for each in curl:curl ss:iproute2 jq:jq openssl:openssl psql:postgresql-client nginx:nginx; do
+  for each in curl:curl ss:iproute2 openssl:openssl psql:postgresql-client nginx:nginx; do
     [ "$each" != nginx:nginx ] || has_site || continue
     type "${each%:*}" >/dev/null 2>&1 || { missing+=("${each%:*}") && packages+=("${each#*:}"); }
   done

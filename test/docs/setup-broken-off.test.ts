@@ -14,10 +14,10 @@ describe("./setup goes on", needsDebian, () => {
       process.kill(-Number(setup.child.pid), "SIGINT");
       return setup.exited;
     };
-    await host.run("mv /usr/bin/jq /usr/bin/no-jq; touch /run/fake/apt-waits");
-    const programs = await breakOff(/programs\n[\s\S]*Installs: jq\n[\s\S]*waits/);
+    await host.run("mv /usr/bin/ss /usr/bin/no-ss; touch /run/fake/apt-waits");
+    const programs = await breakOff(/programs\n[\s\S]*Installs: iproute2\n[\s\S]*waits/);
     expect([programs.exitCode, programs.output]).toEqual([130, expect.not.stringContaining("servers\n")]);
-    await host.run("mv /usr/bin/no-jq /usr/bin/jq");
+    await host.run("mv /usr/bin/no-ss /usr/bin/ss");
     const servers = await breakOff(/servers\n[\s\S]*waits/);
     expect([servers.exitCode, servers.output]).toEqual([130, expect.not.stringContaining("settings\n")]);
     await host.run("rm /run/fake/apt-waits");
@@ -48,8 +48,8 @@ describe("./setup goes on", needsDebian, () => {
     };
     const cannot = /cannot be written|No space left/;
     // apt-get itself says what is missing: it has a stand-in here.
-    await host.run("mv /usr/bin/jq /usr/bin/no-jq; touch /run/fake/no-room");
-    await stops("programs", /apt-get install .* jq/, "mv /usr/bin/no-jq /usr/bin/jq; rm /run/fake/no-room");
+    await host.run("mv /usr/bin/ss /usr/bin/no-ss; touch /run/fake/no-room");
+    await stops("programs", /apt-get install .* iproute2/, "mv /usr/bin/no-ss /usr/bin/ss; rm /run/fake/no-room");
     await host.name({ servers: "prometheus-pushgateway" });
     await host.run(fill);
     await stops("servers", cannot);

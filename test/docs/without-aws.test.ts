@@ -92,12 +92,12 @@ describe("./setup", needsDebian, () => {
       expect([exitCode, output], line).toEqual([expect.any(Number), expect.stringContaining(says)]);
       expect(exitCode).not.toBe(0);
     }
-    await host.run("mkdir /run/systemd/system; rm /usr/bin/jq /usr/bin/psql /usr/local/bin/psql");
+    await host.run("mkdir /run/systemd/system; rm /usr/bin/ss /usr/bin/psql /usr/local/bin/psql");
     await host.run("rm /usr/local/bin/apt-get; mv /usr/bin/apt-get /usr/bin/no");
     const { exitCode, output } = await host.run("./setup", "admin\n");
     expect([exitCode, output]).toEqual([
       1,
-      expect.stringContaining("Install these, since there is no apt-get: jq psql\n"),
+      expect.stringContaining("Install these, since there is no apt-get: ss psql\n"),
     ]);
   });
 });
