@@ -63,6 +63,9 @@ export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Termi
   /** Whole lines that came along with the one that was asked for, as when several are pasted. */
   let ahead: string[] = [];
   let history: string[] = [];
+  const remember = (line: string) => {
+    if (line.trim()) history = [line, ...history.filter((each) => each !== line)].slice(0, 500);
+  };
   let isLent = false;
 
   const askPipe = async (text: string, isHidden: boolean) => {
@@ -85,16 +88,12 @@ export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Termi
       input: stdin,
       output: isHidden ? silent : stderr,
       terminal: true,
-      historySize: past ? 500 : 0,
-      ...(past && { history: [...past], removeHistoryDuplicates: true }),
+      ...(past ? { history: [...past] } : { historySize: 0 }),
       ...(completer && { completer }),
     });
     // Only now does the terminal no longer show what is typed.
     if (isHidden) stderr.write(text);
     asking.on("line", (line) => ahead.push(line));
-    asking.on("history", (lines) => {
-      if (past) history = lines;
-    });
     try {
       return await new Promise<string | undefined>((resolve, reject) => {
         asking.once("SIGINT", () => {
@@ -137,7 +136,11 @@ export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Termi
       if (typed === undefined && isInteractive) throw new Cancelled(stopped);
       return typed ?? "";
     },
-    command: (prompt, completer) => ask(prompt, { history, completer }),
+    async command(prompt, completer) {
+      const typed = await ask(prompt, { history, completer });
+      remember(typed ?? "");
+      return typed;
+    },
     strong,
     async lend(program) {
       isLent = true;

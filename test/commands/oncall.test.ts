@@ -190,6 +190,7 @@ describe("on real servers", () => {
     }
     await forget();
     expect(await run("sql 'select 40 + 2'")).toContain("42");
+    expect(await fail("sql 'commit; select 1'")).toContain("multiple commands");
     expect(await fail("sql 'update public.orders set status = 1'")).toContain("in a read-only transaction");
     expect(await run("sql", "select 40 + 2;", "update public.orders set status = 'x';")).toMatch(
       /42[\s\S]*in a read-only transaction/,

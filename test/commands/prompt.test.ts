@@ -42,9 +42,13 @@ it(
     const database = await databaseForTest();
     const { program, type } = await startPrompt(database);
     await type(ctrlD, /Stopped\. Nothing more was done\.\r\n.*prod> /s);
-    await type("rows stuck_refunds\r", /Password of veza_ledger_oncall, stage prod: /);
+    // What was pasted with a command is no password, and no confirmation.
+    await type("rows stuck_refunds\rpasted\r", /Password of veza_ledger_oncall, stage prod: /);
     await type("hunter2\r", /The password is wrong.*Password of veza_ledger_oncall, stage prod: /s);
     await type("oncall\r", /0 of stuck_refunds fire now.*prod> /s);
+    await database.admin`insert into ledger_metrics.deliveries (id, digest, words) values ('id_9', '', '1 sweep')`;
+    await type("takeback id_9\ryes\r", /Write yes to take back all of this: /);
+    await type("no\r", /Nothing is done\..*prod> /s);
     await type("accept stuck_orders 1 day\r", /ids: /);
     await type(`id_1${ctrlC}`, /id_1\r\nStopped\. Nothing more was done\.\r\n.*prod> /s);
     await type("rows stuck_o\t", /rows stuck_orders /);
@@ -52,6 +56,7 @@ it(
     // The history has this line and, above it, other commands: no password and no id.
     expect(await type(`${up}\r`, /repaired or accepted.*prod> /s)).toContain("0 of stuck_orders fire now");
     await type(`${up}${up}`, /prod> accept stuck_orders 1 day/);
+    await type(up, /prod> takeback id_9/);
     await type(up, /prod> rows stuck_refunds/);
     await type(`${up}\r`, /\n[^\n]*prod> /); // Above them is nothing.
     await type("sql 'select pg_sleep(600)'\r", /pg_sleep/);
@@ -63,6 +68,7 @@ it(
     await expect.poll(sleeping, { timeout: 5_000 }).toHaveLength(0);
     program.child.stdin?.write(ctrlD);
     expect((await program.exited).exitCode).toBe(0);
+    expect(program.output().match(/The password is wrong/g)).toHaveLength(1);
     expect(program.output()).not.toMatch(/hunter2|\boncall\r/);
     const redrawn = program.output().replaceAll("\u001b[1G", "\n");
     const lines = stripVTControlCharacters(redrawn).split(/\r*\n|\r/);

@@ -3,6 +3,8 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { ledgerOf } from "../../commands/oncall/postgres.ts";
+import { ownTerminal, type Terminal } from "../../commands/oncall/terminal.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { deadlineFor } from "../../lib/deadline.ts";
 import { recordDelivery } from "../../lib/totals/deliveries.ts";
@@ -144,6 +146,35 @@ describe("takeback", () => {
       expect(await failed(own, command, yes)).toContain("the gateway has no counters of the stage 'wrong'");
     }
     expect(await count("nothing")).toEqual(before);
+  });
+
+  it("changes nothing in a database that is another stage's by now", async () => {
+    const before = await count("right", orphan);
+    onTestFinished(() => database.admin`delete from ledger_metrics.stage where stage = 'another'`.then(() => {}));
+    // It answers before the counters are changed, and after the delivery was read.
+    const gateway = await httpServer(async (_, response) => {
+      await database.admin`truncate ledger_metrics.stage`;
+      await database.admin`insert into ledger_metrics.stage (stage) values ('another')`;
+      response.end(`push_time_seconds{job="veza_reconciler",stage="${stage}"} 1\n`);
+    });
+    for (const command of ["takeback right now", "drop_group"]) {
+      await database.admin`truncate ledger_metrics.stage`;
+      const said = await failed(onCallWith({ PUSHGATEWAY_URL: gateway }), command, yes);
+      expect(said).toContain("of the stage 'wrong', and its database is of the stage 'another'");
+    }
+    await database.admin`truncate ledger_metrics.stage`;
+    expect(await count("nothing")).toEqual(before);
+  });
+
+  it("waits for the publishers' lock, and holds it, for 15 s at most", async () => {
+    const terminal: Terminal = { ...ownTerminal(), secret: async () => "both" };
+    const ledger = ledgerOf(own, terminal, {}, new AbortController().signal);
+    const limits = await ledger.correct(
+      (sql) => sql`select current_user as role, current_setting('statement_timeout') as statement,
+        current_setting('lock_timeout') as lock, current_setting('idle_in_transaction_session_timeout') as idle`,
+    );
+    await ledger.close();
+    expect(limits).toEqual([{ role: "veza_ledger_receiver", statement: "15s", lock: "15s", idle: "15s" }]);
   });
 
   it("drops a group that is too high, and the next publish fills it in again", async () => {
