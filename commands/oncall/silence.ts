@@ -13,7 +13,7 @@ export const addSilence = (
   matchers: Matcher[],
   seconds: number,
   comment: string,
-): Promise<{ silenceID: string }> => {
+): Promise<unknown> => {
   const now = Date.now();
   const [startsAt, endsAt] = [now, now + seconds * 1_000].map((time) => new Date(time).toISOString());
   const body = JSON.stringify({ matchers, comment, startsAt, endsAt, createdBy: "on call" });
@@ -121,9 +121,8 @@ async function silence(context: Context, ...words: string[]): Promise<void> {
     throw new Refusal(...error.lines, "No silence is changed.");
   });
   // First the new one: if that fails, the earlier ones go on.
-  const added = seconds > 0 ? await addSilence(context, matchers, seconds, "by on call") : undefined;
-  for (const { id, matchers: theirs } of all) {
-    if (id === added?.silenceID || !isReplaced(theirs, silencing)) continue;
+  if (seconds > 0) await addSilence(context, matchers, seconds, "by on call");
+  for (const { id } of all.filter(({ matchers }) => isReplaced(matchers, silencing))) {
     await servers.alertmanager(`silence/${id}`, { method: "DELETE" });
   }
   const hidden = (

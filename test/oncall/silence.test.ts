@@ -8,6 +8,8 @@ import {
   silencingOf,
   whenOf,
 } from "../../commands/oncall/silence.ts";
+import { done, failed, stageWith } from "../helpers/on-call.ts";
+import { httpServer } from "../helpers/servers.ts";
 
 describe("silence", () => {
   it("reads spans as people write them", () => {
@@ -60,6 +62,24 @@ it("says until when an alert is silenced: until the last silence of it ends that
   expect(silencedUntil(orders, [silence("1", { ...ofOrders, value: "Ledger", isRegex: true })])).toBeUndefined();
   expect(silencedUntil(orders, [silence("1", { ...ofOrders, value: "(?i)x(", isRegex: true })])).toBeUndefined();
   expect(silencedUntil(orders, [{ ...silence("1", ofOrders), status: { state: "pending" } }])).toBeUndefined();
+});
+
+it("makes the new silence before it ends the earlier one, which goes on where that fails", async () => {
+  const asked: unknown[] = [];
+  let status = 200;
+  const alertmanager = await httpServer(({ method, url }, response) => {
+    if (method !== "GET") asked.push(`${method} ${url}`);
+    response.writeHead(method === "POST" ? status : 200);
+    response.end(
+      url?.endsWith("/silences") ? JSON.stringify([silence("old", ofOrders, equal("stage", "prod"))]) : "[]",
+    );
+  });
+  const stage = stageWith({ ALERTMANAGER_URL: alertmanager });
+  await done(stage, "silence 8h VezaLedgerStuckOrders");
+  expect(asked.splice(0)).toEqual(["POST /api/v2/silences", "DELETE /api/v2/silence/old"]);
+  status = 500;
+  expect(await failed(stage, "silence 8h VezaLedgerStuckOrders")).toContain("Alertmanager answers 500");
+  expect(asked).toEqual(["POST /api/v2/silences"]);
 });
 
 it.each<[isOne: boolean, what: string, matchers: Silence["matchers"]]>([
