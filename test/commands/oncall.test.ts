@@ -1,5 +1,7 @@
 // The commands of people on call on real servers. lost-and-wrong-events.test.ts has those by day, and test/oncall what
 // needs no server.
+import { chmod, writeFile } from "node:fs/promises";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { checkNames } from "../../commands/oncall/checks.ts";
 import type { Stage } from "../../commands/oncall/stage.ts";
@@ -17,6 +19,7 @@ import { type Addresses, done, failed, nowhere, stageWith } from "../helpers/on-
 import { fileDone, fileWith } from "../helpers/on-call-file.ts";
 import { type Host, newHost } from "../helpers/on-call-host.ts";
 import { createTemplate } from "../helpers/template.ts";
+import { newFolder } from "../helpers/temporary-folder.ts";
 
 it("shows no number that a replica has answered", async () => {
   const replica = await startReplica();
@@ -195,6 +198,17 @@ describe("on real servers", () => {
     expect(await run("sql", "select 40 + 2;", "update public.orders set status = 'x';")).toMatch(
       /42[\s\S]*in a read-only transaction/,
     );
+  });
+
+  it("takes its password from a file such as ~/.pgpass, unless others may read it", async () => {
+    const file = path.join(await newFolder(), "pgpass");
+    await writeFile(file, "*:*:*:veza_ledger_oncall:oncall\n", { mode: 0o644 });
+    vi.stubEnv("PGPASSFILE", file);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const typesNothing = { secrets: [""] };
+    expect(await failed(stage, "accepted", typesNothing)).toMatch(/others may read it.*\nPassword of .*is wrong/s);
+    await chmod(file, 0o600);
+    expect(await done(stage, "accepted", typesNothing)).toContain("Nobody has accepted");
   });
 
   it("fails, and names what is unknown, where a table is locked; other checks are shown", async () => {
