@@ -112,13 +112,19 @@ DATABASE_URL: ${write}`);
     // A new password would lock out the other stage.
     const [row] = await run(
       admin,
-      `set search_path = pg_catalog, pg_temp; select string_agg(distinct datname, ', ') as elsewhere
+      `set search_path = pg_catalog, pg_temp; select string_agg(distinct datname, ', ') as elsewhere,
+          (select stage from ledger_metrics.stage) as owner, current_database() as here
         from pg_database, aclexplode(datacl) as acl
         where grantee = to_regrole(${sqlText(login)})::oid and privilege_type = 'CONNECT'
           and datname <> current_database()`,
-    ).then((results) => results.at(-1) as unknown as Record<string, string>[]);
-    if (row?.elsewhere) {
-      throw new Correction(`No password was changed: ${login} is in use in ${row.elsewhere}, too. Copy the password
+    ).then((results) => results.at(-1) as unknown as Record<string, string | null>[]);
+    const { elsewhere, owner = null, here } = row ?? {};
+    if (owner !== null && owner !== stage.stage) {
+      throw new Correction(`No password was changed: the totals in ${here} are of the stage ${owner}, whose functions use
+${login}. Write the database of ${stage.stage} into stages.yml, or see docs/settings.md#one-database-one-stage`);
+    }
+    if (elsewhere) {
+      throw new Correction(`No password was changed: ${login} is in use in ${elsewhere}, too. Copy the password
 of that stage's secret into this one's: ${write}`);
     }
     await run(admin, `alter role ${sqlName(login)} password ${sqlText(verifierOf(password))}`);

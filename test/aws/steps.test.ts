@@ -159,6 +159,11 @@ describe("leads, line by line of docs/deploy.md, to the first gauge and the firs
     const login = { user: "veza_ledger_sampler", password: "new#pass", max: 1, ssl: { rejectUnauthorized: false } };
     const sampler = postgres(`postgres://${rds.address}/ledger`, login); // Decoded, as the function has it.
     expect(await sampler`select 1 as one`.finally(() => sampler.end())).toEqual([{ one: 1 }]);
+    // Not those of another stage, whose block somebody has copied with its database.
+    await clone.fillIn(filledIn, {}, "copied");
+    const copied = await clone.run(setUp?.("copied") ?? "", "", { PGPASSWORD: "master" });
+    expect(copied.output).toContain(`No password was changed: the totals in ledger are of the stage ${stage}, whose`);
+    await clone.fillIn({ ...filledIn, timezone: "Europe/Paris" });
     // Not where another stage has it, too.
     await rds.run("create database other");
     await rds.run("grant connect on database other to veza_ledger_sampler");
