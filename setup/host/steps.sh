@@ -233,13 +233,20 @@ first_tick() {
 
 # Lets a reconciler on another host in, by nginx, and sends a delivery that counts nothing.
 open_receiver() {
+  local said
   if has_site; then
     write_site || return
   else
     say "No nginx: the reconciler is on this host, or another web server passes deliveries on."
   fi
-  # The name's certificate may be of an authority that this system trusts, and `ca` is of Postgres.
-  RECEIVER_URL=$(receiver_url) NODE_USE_SYSTEM_CA=1 ./node --env-file="$settings" commands/send.mjs ping && return
+  # After a reload, nginx answers by its sites of before for a moment.
+  for _ in {1..3}; do
+    # The name's certificate may be of an authority that this system trusts, and `ca` is of Postgres.
+    said=$(RECEIVER_URL=$(receiver_url) NODE_USE_SYSTEM_CA=1 \
+      ./node --env-file="$settings" commands/send.mjs ping 2>&1) && echo "$said" && return
+    sleep 1
+  done
+  echo "$said"
   say "If there was no answer, the cause is in DNS, a firewall, the web server or the certificate."
   return 1
 }

@@ -91,11 +91,11 @@ describe("./setup", needsDebian, () => {
     const [before, filesBefore] = [await answers(), await filesOf()];
     expect(before).toBe("shop.test shop.test\nother.test other.test\nshop.test none.test\nshop.test 127.0.0.1\n");
 
-    // A server that is read after all folders: ours would be read first.
+    // A site that nginx reads after all folders: ours would be read first.
     const nginx = "etc/nginx/nginx.conf";
     const asShipped = await host.text(nginx);
     const inMain = asShipped.replace(/(include \S*sites-enabled\S*;)/, `$1\n${site("shop.test")}`);
-    await host.run("mv /etc/nginx/sites-enabled/shop /root");
+    await host.run("rm /etc/nginx/sites-enabled/shop");
     await host.write(nginx, inMain);
     const told = await host.run("./setup", "admin\n");
     expect([told.exitCode, told.output]).toEqual([
@@ -103,8 +103,19 @@ describe("./setup", needsDebian, () => {
       expect.stringContaining("Add `default_server` to `listen 443` in /etc/nginx/nginx.conf"),
     ]);
     expect((await host.run("find /etc/nginx -name '*veza*'")).output).toBe("");
+    await host.write(nginx, inMain.replace("listen 443 ssl", "listen 443 ssl default_server"));
+    // A reload takes effect when it has been answered.
+    await host.write(
+      "usr/local/sbin/nginx",
+      '#!/bin/sh\ncase $1 in -s) (sleep 0.9; /usr/sbin/nginx "$@") & ;; *) exec /usr/sbin/nginx "$@" ;; esac\n',
+      0o755,
+    );
+    const after = await host.run("./setup", "\n");
+    expect([after.exitCode, await answers()], after.output).toEqual([0, before.replace("other.test o", "shop.test o")]);
+    await host.run("rm /usr/local/sbin/nginx");
     await host.write(nginx, asShipped);
-    await host.run("mv /root/shop /etc/nginx/sites-enabled");
+    await host.write("etc/nginx/sites-enabled/shop", site("shop.test") + site("other.test"));
+    await host.run("rm /etc/nginx/sites-enabled/zz-veza-ledger-metrics.conf");
 
     const { exitCode, output } = await host.run("./setup", "\n");
     expect([exitCode, output], output).toEqual([0, expect.stringContaining("to https://push.veza.test/")]);
