@@ -1,5 +1,5 @@
-// What ./setup asks for on a host: all that is read or written as data. Its steps, in the archive's folder `host`, start
-// the system's programs.
+// What ./setup asks for on a host: all that is read or written as data. Its steps, in the archive's folder `host`,
+// start the system's programs.
 import { chmodSync, existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { text as textOfStream } from "node:stream/consumers";

@@ -13,7 +13,7 @@ export type Texts = Record<string, string>;
 export interface Kind {
   /** What a person is to write. */
   words: string;
-  /** What is wrong with a text that is not empty, behind its name; undefined if nothing is. `all` has the other names. */
+  /** What is wrong with a text that is not empty, behind its name; undefined if nothing is. `all` has all names. */
   problem(text: string, all: Texts): string | undefined;
 }
 

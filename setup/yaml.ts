@@ -72,13 +72,13 @@ function eventsOf(text: string): Event[] {
   } catch (error) {
     if (!(error instanceof YAMLException)) throw error;
     const line = (error.mark?.line ?? 0) + 1;
-    // js-yaml finds a quote that nobody closes where the next name begins. Its other reasons may show a part of a value.
+    // js-yaml finds a quote that nobody closes where the next name begins. Its other reasons may show part of a value.
     if (/deficient indentation|unexpected end of the (stream|document) within a/.test(error.reason)) {
       throw new YamlFault("is where a quote or a bracket, opened in a line before, is still open", line);
     }
     throw new YamlFault(
-      `this line or the one above cannot be read as YAML: ${rule}, each name behind as many spaces, no tab, a space behind ` +
-        "the colon, and a value with : # @ % & * ! { [ or a quote in it between single quotes, where ' is ''",
+      `this line or the one above cannot be read as YAML: ${rule}, each name behind as many spaces, no tab, a space ` +
+        "behind the colon, and a value with : # @ % & * ! { [ or a quote in it between single quotes, where ' is ''",
       line,
     );
   }

@@ -120,8 +120,8 @@ DATABASE_URL: ${write}`);
     ).then((results) => results.at(-1) as unknown as Record<string, string | null>[]);
     const { elsewhere, owner = null, here } = row ?? {};
     if (owner !== null && owner !== stage.stage) {
-      throw new Correction(`No password was changed: the totals in ${here} are of the stage ${owner}, whose functions use
-${login}. Write the database of ${stage.stage} into stages.yml, or see docs/settings.md#one-database-one-stage`);
+      throw new Correction(`No password was changed: the totals in ${here} are of the stage ${owner}, whose functions
+use ${login}. Write the database of ${stage.stage} into stages.yml, or see docs/settings.md#one-database-one-stage`);
     }
     if (elsewhere) {
       throw new Correction(`No password was changed: ${login} is in use in ${elsewhere}, too. Copy the password

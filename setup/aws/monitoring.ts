@@ -27,7 +27,7 @@ export function writeRules(stage: Stage): void {
   console.log(
     stage.stage === "prod"
       ? "A page of prod wakes people, by the route of config/alertmanager/alertmanager.yml."
-      : `A page of ${stage.stage} is a ticket. If customers pay there, add ${stage.stage} to prod|drill| in your route.`,
+      : `A page of ${stage.stage} is a ticket. If customers pay there, add it to prod|drill| in your route.`,
   );
 }
 

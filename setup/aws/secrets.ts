@@ -66,8 +66,8 @@ function bare(text: string, { username }: { username?: "" } = {}): string {
 }
 
 /**
- * How a stage's functions log in to the gateway: as a secret of theirs says, else as somebody says now. Asks once, since
- * the secrets keep the answer.
+ * How a stage's functions log in to the gateway: as a secret of theirs says, else as somebody says now. Asks once,
+ * since the secrets keep the answer.
  */
 export async function gatewaySettings(stage: Stage): Promise<{ gateway: string; token: string }> {
   for (const name of functions) {
@@ -174,7 +174,7 @@ export async function editSecret(stage: Stage, name: string): Promise<void> {
   console.log(`Stored. The functions read it within 5 minutes. Look again: npm run aws -- look ${stage.stage}`);
 }
 
-/** A text as somebody has left it in the editor. The file is gone before anything else can wait, or end this process. */
+/** A text as somebody has left it in the editor. The file is gone before anything can wait, or end this process. */
 async function edited(text: string): Promise<string> {
   const folder = mkdtempSync(path.join(tmpdir(), "ledger-")); // Readable for its owner alone.
   try {

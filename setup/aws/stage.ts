@@ -1,4 +1,4 @@
-// A stage on AWS: its block in stages.yml has all about it that is no secret. Serverless and `npm run aws` read it here.
+// A stage on AWS: its block in stages.yml has all about it that is no secret. Serverless and `npm run aws` read it.
 import { existsSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import manifest from "../../package.json" with { type: "json" };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets this host up, from the names in /etc/veza-ledger-metrics.yml: docs/without-aws.md. These files start the system's
-# programs; what is data, the archive's own program reads and writes: `veza-ledger-metrics host`. Each step makes what is
+# programs; the archive's own program reads and writes data: `veza-ledger-metrics host`. Each step makes what is
 # missing, says what it keeps, and is harmless again. A file is written beside its place and then moved there, so that
 # a full disk or Ctrl-C leaves no half of one. No password is on a command line: lists of processes show these.
 # shellcheck disable=SC2015,SC2317 # A && B || C: C is for both. The steps are called by their names.

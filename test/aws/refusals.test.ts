@@ -314,9 +314,7 @@ it("writes a whole file or none, after Ctrl-C and on a full disk: stages.yml, ru
 it("npm run aws -- rules puts your addresses into the links, and says where a page goes", async () => {
   await clone.fillIn(filledIn, {}, "shop");
   const { output } = await clone.run("npm run aws -- rules shop");
-  expect(output).toContain(
-    "A page of shop is a ticket. If customers pay there, add shop to prod|drill| in your route.",
-  );
+  expect(output).toContain("A page of shop is a ticket. If customers pay there, add it to prod|drill| in your route.");
   for (const name of ["ledger.yml", "ledger.json"]) {
     const text = await readFile(path.join(clone.project, "dist", name), "utf8");
     expect(text).not.toMatch(/(repository|grafana)\.example/);
