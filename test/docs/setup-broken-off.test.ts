@@ -5,6 +5,10 @@ import { describe, expect, it } from "vitest";
 import { makeCertificates } from "../helpers/certificates.ts";
 import { debianHost, needsDebian, port443, readyHost, rightNames, unpacked } from "../helpers/debian.ts";
 
+/** Takes a program away, with what writes its arguments down. */
+const hideSs = "mkdir /tmp/no; mv /usr/bin/ss /tmp/no/real; mv /usr/local/bin/ss /tmp/no/watched";
+const showSs = "mv /tmp/no/real /usr/bin/ss; mv /tmp/no/watched /usr/local/bin/ss; rmdir /tmp/no";
+
 describe("./setup goes on", needsDebian, () => {
   it("after Ctrl-C in each step", async () => {
     const { host } = await readyHost({ servers: "prometheus-pushgateway" });
@@ -14,10 +18,10 @@ describe("./setup goes on", needsDebian, () => {
       process.kill(-Number(setup.child.pid), "SIGINT");
       return setup.exited;
     };
-    await host.run("mv /usr/bin/ss /usr/bin/no-ss; touch /run/fake/apt-waits");
+    await host.run(`${hideSs}; touch /run/fake/apt-waits`);
     const programs = await breakOff(/programs\n[\s\S]*Installs: iproute2\n[\s\S]*waits/);
     expect([programs.exitCode, programs.output]).toEqual([130, expect.not.stringContaining("servers\n")]);
-    await host.run("mv /usr/bin/no-ss /usr/bin/ss");
+    await host.run(showSs);
     const servers = await breakOff(/servers\n[\s\S]*waits/);
     expect([servers.exitCode, servers.output]).toEqual([130, expect.not.stringContaining("settings\n")]);
     await host.run("rm /run/fake/apt-waits");
@@ -48,8 +52,8 @@ describe("./setup goes on", needsDebian, () => {
     };
     const cannot = /cannot be written|No space left/;
     // apt-get itself says what is missing: it has a stand-in here.
-    await host.run("mv /usr/bin/ss /usr/bin/no-ss; touch /run/fake/no-room");
-    await stops("programs", /apt-get install .* iproute2/, "mv /usr/bin/no-ss /usr/bin/ss; rm /run/fake/no-room");
+    await host.run(`${hideSs}; touch /run/fake/no-room`);
+    await stops("programs", /apt-get install .* iproute2/, `${showSs}; rm /run/fake/no-room`);
     await host.name({ servers: "prometheus-pushgateway" });
     await host.run(fill);
     await stops("servers", cannot);

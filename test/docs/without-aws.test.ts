@@ -92,7 +92,7 @@ describe("./setup", needsDebian, () => {
       expect([exitCode, output], line).toEqual([expect.any(Number), expect.stringContaining(says)]);
       expect(exitCode).not.toBe(0);
     }
-    await host.run("mkdir /run/systemd/system; rm /usr/bin/ss /usr/bin/psql /usr/local/bin/psql");
+    await host.run("mkdir /run/systemd/system; rm /usr/bin/ss /usr/local/bin/ss /usr/bin/psql /usr/local/bin/psql");
     await host.run("rm /usr/local/bin/apt-get; mv /usr/bin/apt-get /usr/bin/no");
     const { exitCode, output } = await host.run("./setup", "admin\n");
     expect([exitCode, output]).toEqual([
