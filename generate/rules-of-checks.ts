@@ -49,6 +49,7 @@ function lateRules(template: string): string {
       filledIn(partOf(template, "late rows"), {
         CHECKS: same.map(({ id }) => id).join("|"),
         AGE: `${minutes}m`,
+        FRESH: String(60 * minutes + 180),
         ANHOUR: `${minutes + 55}m`,
         SIXHOURS: `${minutes + 355}m`,
       }),
