@@ -66,6 +66,11 @@ it(
     await type(ctrlC, /Stopped\. What was not yet written stays as it was\..*prod> /s);
     // Before its own time-out of 10 s.
     await expect.poll(sleeping, { timeout: 5_000 }).toHaveLength(0);
+    // A prompt that waits for a command holds no session, whose password may change meanwhile.
+    await type("accepted\r", /Nobody has accepted.*prod> /s);
+    const sessions = () => database.admin`select from pg_stat_activity
+      where application_name = 'veza-ledger-oncall' and datname = current_database()`;
+    await expect.poll(sessions).toHaveLength(0);
     program.child.stdin?.write(ctrlD);
     expect((await program.exited).exitCode).toBe(0);
     expect(program.output().match(/The password is wrong/g)).toHaveLength(1);

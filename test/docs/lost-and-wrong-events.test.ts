@@ -150,7 +150,7 @@ describe("takeback", () => {
 
   it("changes nothing in a database that is another stage's by now", async () => {
     const before = await count("right", orphan);
-    onTestFinished(() => database.admin`delete from ledger_metrics.stage where stage = 'another'`.then(() => {}));
+    onTestFinished(() => database.admin`truncate ledger_metrics.stage`.then(() => {}));
     // It answers before the counters are changed, and after the delivery was read.
     const gateway = await httpServer(async (_, response) => {
       await database.admin`truncate ledger_metrics.stage`;
@@ -162,7 +162,7 @@ describe("takeback", () => {
       const said = await failed(onCallWith({ PUSHGATEWAY_URL: gateway }), command, yes);
       expect(said).toContain("of the stage 'wrong', and its database is of the stage 'another'");
     }
-    await database.admin`truncate ledger_metrics.stage`;
+    await database.admin`truncate ledger_metrics.stage`; // To publish again.
     expect(await count("nothing")).toEqual(before);
   });
 
@@ -227,5 +227,9 @@ describe("takeback", () => {
       expect(await failed(own, `resend ${since}`, { answers: [login] })).toContain("a URL has to be postgres://LOGIN@");
     }
     expect(await failed(own, "resend yesterdayish", typed)).toContain("invalid input syntax");
+    await database.admin`truncate ledger_metrics.stage`;
+    onTestFinished(() => database.admin`truncate ledger_metrics.stage`.then(() => {}));
+    await database.admin`insert into ledger_metrics.stage (stage) values ('another')`;
+    expect(await failed(own, `resend ${since}`, typed)).toContain("its database is of the stage 'another'");
   });
 });
