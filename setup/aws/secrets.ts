@@ -180,7 +180,8 @@ async function edited(text: string): Promise<string> {
   try {
     const file = path.join(folder, "secret.json");
     writeFileSync(file, text, { mode: 0o600 });
-    await edit(file);
+    const code = await edit(file);
+    if (code) throw new Correction(`Nothing was changed: ${editor} has ended with ${code}.`);
     return readFileSync(file, "utf8");
   } finally {
     rmSync(folder, { recursive: true });

@@ -282,6 +282,8 @@ it("npm run aws -- secret stores what somebody has edited if it is a JSON object
   expect((await edit("sed -i s/prod/shop/")).output).toMatch(/^Stored\. .* Look again: npm run aws -- look prod/);
   expect(clone.secrets[id]).toBe('{ "STAGE": "shop" }\n');
   expect((await edit("true")).output).toMatch(/^Nothing was changed\. If you have changed it, true did not wait /);
+  const given = `sh -c 'sed -i s/shop/other/ "$1"; exit 3' sh`; // As vim's :cq ends.
+  expect((await edit(given)).output).toBe(`Nothing was changed: ${given} has ended with 3.\n`);
   for (const broken of ["s/}/,}/", "s/.*/[]/", "s/.*/null/"]) {
     expect((await edit(`sed -i '${broken}'`)).output).toMatch(/^Nothing was changed: this is no JSON object\./);
   }
