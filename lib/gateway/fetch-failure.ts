@@ -1,6 +1,8 @@
 /** Whether a fetch failed because the server does not speak TLS. */
 export const isWithoutTls = (error: unknown): boolean =>
-  /^ERR_SSL_(WRONG_VERSION|PACKET_LENGTH)/.test(String(((error as Error).cause as NodeJS.ErrnoException)?.code));
+  /^ERR_SSL_(WRONG_VERSION|PACKET_LENGTH)/.test(
+    String(((error as Error | undefined)?.cause as NodeJS.ErrnoException)?.code),
+  );
 
 /**
  * Why a fetch failed. Its own message only says "fetch failed"; its cause has a message or, without one, a code.

@@ -273,6 +273,13 @@ describe("of a gateway", () => {
     expect(await look(url)).toEqual(isWell);
   });
 
+  it("that never answers", async () => {
+    expect(await look(await httpServer(() => {}))).toEqual([
+      "✗ Pushgateway the Pushgateway: no answer within 3000 ms",
+      "check PUSHGATEWAY_URL, its credentials, and the network's way there",
+    ]);
+  });
+
   it.each([
     [401, "no", "check the user in PUSHGATEWAY_URL, or PUSHGATEWAY_TOKEN"],
     [404, "no", "check the path in PUSHGATEWAY_URL"],
