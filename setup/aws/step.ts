@@ -106,9 +106,12 @@ export class ProgramFailed extends Error {}
 /** The terminal of this process. */
 export const terminal = ownTerminal();
 
-/** Whether somebody says yes to a question, in this word. */
-export const agrees = async (question: string): Promise<boolean> =>
-  (await terminal.line(`${question} (yes or no)`)) === "yes";
+/** Whether somebody says yes to a question, in this word. Says so where nobody does. */
+export async function agrees(question: string): Promise<boolean> {
+  const isYes = (await terminal.line(`${question} (yes or no)`)) === "yes";
+  if (!isYes) console.log("Kept, without a yes.");
+  return isYes;
+}
 
 /** What most steps on AWS need. */
 export const rights = "If a right is missing: docs/who-may-deploy.md.";

@@ -339,7 +339,9 @@ it("npm run aws -- remove asks before each part, and removes nothing without a y
   await clone.fillIn({ ...filledIn, admin: "none" });
   const before = await clone.calls();
   for (const name of ["sampler", "receiver"]) clone.secrets[`veza-ledger-metrics/prod/${name}`] = "{}";
-  await clone.run("npm run aws -- remove prod", "y\nno\n");
+  expect((await clone.run("npm run aws -- remove prod", "y\nno\n")).output.match(/Kept, without a yes/g)).toHaveLength(
+    2,
+  );
   expect(await clone.calls()).toBe(before);
   const { output } = await clone.run("npm run aws -- remove prod", "yes\nyes\n");
   expect(output).toContain(
