@@ -100,7 +100,9 @@ async function makeLower(): Promise<string> {
     const script = `#!/bin/sh\nprintf '%s\\n' "$0 $*" >>/run/fake/args\nPATH=/usr/sbin:/usr/bin exec ${name} "$@"\n`;
     await writeFile(path.join(bin, name), script, { mode: 0o755 });
   }
-  for (const name of ["amtool", "promtool"] as const) await cp((await findProgram(name)).file, path.join(bin, name));
+  for (const name of ["amtool", "promtool"] as const) {
+    await cp((await findProgram(name)).file, path.join(bin, name), { dereference: true });
+  }
   return folder;
 }
 
