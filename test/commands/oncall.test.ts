@@ -206,9 +206,9 @@ describe("on real servers", () => {
     vi.stubEnv("PGPASSFILE", file);
     onTestFinished(() => void vi.unstubAllEnvs());
     const typesNothing = { secrets: [""] };
-    expect(await failed(stage, "accepted", typesNothing)).toMatch(/others may read it.*\nPassword of .*is wrong/s);
+    expect(await failed(stage, "sweeps", typesNothing)).toMatch(/others may read it.*\nPassword of .*is wrong/s);
     await chmod(file, 0o600);
-    expect(await done(stage, "accepted", typesNothing)).toContain("Nobody has accepted");
+    expect(await done(stage, "sweeps", typesNothing)).toContain("The last sweep");
   });
 
   it("fails, and names what is unknown, where a table is locked; other checks are shown", async () => {
