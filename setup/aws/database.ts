@@ -42,12 +42,18 @@ export const trust = async (stage: Stage): Promise<void> => trustAuthority(await
 const given = process.env.PGPASSWORD;
 const known = new Map<string, string>();
 
-/** The password of a person's login: PGPASSWORD, of ~/.pgpass, or what somebody types. */
+/**
+ * The password of a person's login: PGPASSWORD, of ~/.pgpass, or what somebody types. Says which, since a wrong one of
+ * the first two stays wrong however often the line is run.
+ */
 export async function passwordOf(login: string, database: string): Promise<string> {
+  const had = known.get(login);
+  if (had !== undefined) return had;
+  const file = path.join(homedir(), ".pgpass");
   const target = parseDatabaseUrl(databaseUrl(database, login, "-"));
-  const file = process.env.PGPASSFILE || path.join(homedir(), ".pgpass");
   const stored = existsSync(file) ? passwordIn(readFileSync(file, "utf8"), target) : undefined;
-  const password = given || known.get(login) || stored || (await terminal.secret(`Password of ${login}`));
+  if (given || stored) console.log(`Password of ${login}: from ${given ? "PGPASSWORD" : "~/.pgpass"}`);
+  const password = given || stored || (await terminal.secret(`Password of ${login}`));
   known.set(login, password);
   return password;
 }

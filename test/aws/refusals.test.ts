@@ -173,7 +173,9 @@ describe("before anything is deployed, it stops", () => {
   it("where Postgres never answers", async () => {
     const port = await tcpServer(() => {});
     const output = await steps({ iam: "no", database: `127.0.0.1:${port}/ledger` }, { PGPASSWORD: "s3cret" });
-    expect(output).toMatch(/timeout expired\n[\s\S]*\nStopped at: database\. .* same line/);
+    expect(output).toMatch(
+      /Password of master: from PGPASSWORD\n[\s\S]*timeout expired\n[\s\S]*\nStopped at: database\. .* same line/,
+    );
   });
 
   it("where a person has to write a line: stages.yml has another text there, or no line of its own for it", async () => {

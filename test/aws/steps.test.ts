@@ -170,6 +170,7 @@ describe("leads, line by line of docs/deploy.md, to the first gauge and the firs
     clone.secrets[id] = (clone.secrets[id] ?? "").replace(":new%23pass@", ":third@");
     await writeFile(path.join(clone.folder, ".pgpass"), "127.0.0.1:*:ledger:master:master\n");
     const shared = await clone.run(setUp?.(stage) ?? "");
+    expect(shared.output).toContain("Password of master: from ~/.pgpass\n");
     expect(shared.output).toContain("No password was changed: veza_ledger_sampler is in use in other, too. Copy");
   });
 
