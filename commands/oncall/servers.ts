@@ -77,7 +77,6 @@ export function serversOf(stage: Stage, terminal: Terminal, secrets: Secrets, si
       return parsed(await request("Prometheus", stage.prometheus + path, { advice: help }));
     },
     async alertmanager(path, options = {}) {
-      if (!stage.alertmanager) throw new Refusal("This file has no address of Alertmanager.");
       const advice = ["Call the platform engineer."];
       return parsed(await request("Alertmanager", `${stage.alertmanager}/api/v2/${path}`, { ...options, advice }));
     },
@@ -132,6 +131,7 @@ async function send(
   ended: AbortSignal,
   { advice = [], timeoutMs = 10_000, isDone = (status) => status >= 200 && status < 300, ...options }: Request,
 ): Promise<string> {
+  if (!URL.canParse(url)) throw new Refusal(`This file has no address of ${what}.`);
   // fetch would print such a secret.
   if (!Object.values(options.headers ?? {}).every((value) => /^[\x20-\x7e]*$/.test(value))) {
     throw new Refusal(`${what} was not asked: what you typed has a character that no password or key has.`);

@@ -10,7 +10,8 @@ import { Refusal } from "./terminal.ts";
 export interface Facts {
   onGateway: number | undefined;
   inPrometheus: number | undefined;
-  prometheus: boolean;
+  /** Undefined: this file has no address of it. */
+  prometheus: boolean | undefined;
   alertmanager: boolean | undefined;
   /** Undefined: it was not asked, or let nobody in. */
   gateway: boolean | undefined;
@@ -26,7 +27,7 @@ export interface Facts {
 export function verdictOf(facts: Facts): string[] {
   const { onGateway = 999, inPrometheus = 999, log, service } = facts;
   const said: string[] = [];
-  if (!facts.prometheus) {
+  if (facts.prometheus === false) {
     said.push("PROMETHEUS DOES NOT ANSWER, so no alert can fire. Call the platform engineer now.");
   }
   if (facts.alertmanager === false) {
@@ -52,6 +53,8 @@ export function verdictOf(facts: Facts): string[] {
       said.push(
         "PROMETHEUS IS BEHIND THE GATEWAY: it does not scrape it, or its clock is fast. Call the platform engineer.",
       );
+    } else if (facts.prometheus === undefined) {
+      said.push("TICKS ARRIVE AT THE GATEWAY. Whether Prometheus has them is unknown: this file has no address of it.");
     }
   } else if (log.slice(-5).some(({ message }) => message === "tick")) {
     said.push(
@@ -85,7 +88,7 @@ async function whySilent({ print, printAsIs, servers, stage, strong }: Context):
   const [first = "", ...more] = verdictOf({
     onGateway,
     inPrometheus,
-    prometheus: Boolean(prometheus && answer),
+    prometheus: prometheus && Boolean(answer),
     alertmanager,
     gateway,
     log,

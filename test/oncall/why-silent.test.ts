@@ -24,6 +24,7 @@ describe("why_silent", () => {
     // Whoever has no password of the gateway hears nothing false of it.
     ["TICKS ARRIVE", { gateway: undefined, onGateway: undefined }],
     [/^PROMETHEUS DOES NOT ANSWER.* TICKS|^PROMETHEUS DOES NOT ANSWER/, { prometheus: false, inPrometheus: undefined }],
+    [/^TICKS ARRIVE AT THE GATEWAY. Whether/, { prometheus: undefined, inPrometheus: undefined }],
     [/^ALERTMANAGER DOES NOT ANSWER.*TICKS ARRIVE/, { alertmanager: false }],
     ["THE GATEWAY DOES NOT ANSWER", { gateway: false, onGateway: undefined }],
     ["THE SERVICE DOES NOT RUN", { service: false, log: [] }],
