@@ -27,7 +27,7 @@ const usage = `usage: npm run aws -- COMMAND STAGE
   secret STAGE FUNCTION     opens the secret of the sampler or the receiver in
                             $EDITOR, and stores it
   drill STAGE               sends one alert through your monitoring
-  role STAGE people ARN     makes the role that may deploy, for an IAM role or user
+  role STAGE people ARN     makes the role that may deploy, for a role or user
   role STAGE github OWNER/NAME OWNER_ID NAME_ID
   remove STAGE              removes the stage, after a question for each part`;
 

@@ -190,7 +190,13 @@ async function edited(text: string): Promise<string> {
 
 export async function deleteSecrets(stage: Stage): Promise<void> {
   for (const id of functions.map((name) => ownId(stage, name)).filter(isOurs)) {
-    await new SecretsManagerClient(limits).send(new DeleteSecretCommand({ SecretId: id }));
-    console.log(`Deleted: ${id}`);
+    const isGone = await new SecretsManagerClient(limits).send(new DeleteSecretCommand({ SecretId: id })).then(
+      () => false,
+      (error) => {
+        if (error instanceof ResourceNotFoundException) return true;
+        throw error;
+      },
+    );
+    console.log(`${isGone ? "Gone before" : "Deleted"}: ${id}`);
   }
 }

@@ -355,4 +355,9 @@ it("npm run aws -- remove asks before each part, and removes nothing without a y
     "secretsmanager delete-secret --secret-id veza-ledger-metrics/prod/receiver",
     "",
   ]);
+  // Again, as after a wrong password of the last part.
+  expect(await clone.run("npm run aws -- remove prod", "no\nyes\n")).toEqual({
+    exitCode: 0,
+    output: expect.stringContaining("Gone before: veza-ledger-metrics/prod/receiver\n"),
+  });
 });

@@ -50,6 +50,7 @@ export async function fakeAws(folder: string, arranged: Arranged, invoke: () => 
       return {};
     },
     "secretsmanager delete-secret": ({ SecretId = "" }) => {
+      if (!existsSync(secretFile(SecretId))) return missing("ResourceNotFoundException");
       rmSync(secretFile(SecretId));
       return {};
     },
