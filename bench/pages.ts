@@ -143,12 +143,13 @@ async function ask(shops: Shop[], random: () => number, expr: string, minutes: n
 }
 
 const firing = 'ALERTS{alertstate="firing"}';
+const pageFiring = 'ALERTS{alertstate="firing", severity="page"}';
 const row = (cells: unknown[]) => console.log(`| ${cells.join(" | ")} |`);
 
 /**
- * Pages in which nothing is wrong, by the share of webhooks that are late, without and with silence. The rules are
- * evaluated every 5 minutes, which takes a fifth of the time. An order is nearly stuck for so long, so each is seen.
- * All shops are played together, which takes half the time.
+ * Pages and tickets in which nothing is wrong, by the share of webhooks that are late, without and with silence. The
+ * rules are evaluated every 5 minutes, which takes a fifth of the time. An order is nearly stuck for so long, so each
+ * is seen. promtool reads 10,000 samples at most: shops of one size are played together.
  */
 async function printFalsePages(random: () => number, days: number): Promise<void> {
   const columns = [
@@ -169,11 +170,14 @@ async function printFalsePages(random: () => number, days: number): Promise<void
     ),
   );
   const firings = `sum by (stage) (count_over_time((${firing} unless ${firing} offset 5m)[${days}d:5m]))`;
-  const shops = rows.flatMap((one) => one.shops);
-  const pages = await ask(shops, random, firings, [days * minutesADay - 5], "5m");
-  const pagesOf = ({ name }: Shop) => pages.find((answer) => answer.name === name)?.value ?? 0;
+  const told: Awaited<ReturnType<typeof ask>> = [];
+  for (const size of sizes) {
+    const shops = rows.flatMap((one) => one.shops).filter(({ ordersADay }) => ordersADay === size);
+    told.push(...(await ask(shops, random, firings, [days * minutesADay - 5], "5m")));
+  }
+  const toldOf = ({ name }: Shop) => told.find((answer) => answer.name === name)?.value ?? 0;
   row(["orders a day", "late", "silence", ...columns.map(({ column }) => column)]);
-  for (const { cells, shops } of rows) row([...cells, ...shops.map(pagesOf)]);
+  for (const { cells, shops } of rows) row([...cells, ...shops.map(toldOf)]);
 }
 
 /**
@@ -191,7 +195,7 @@ async function printDelays(random: () => number): Promise<void> {
         return { name: `${hour}:00`, ordersADay, quantile: tails["a third"], repairedFrom, days: 4, lateShare, lost };
       });
       const minutes = Array.from({ length: 3 * minutesADay }, (_, index) => minutesADay + index);
-      const fires = await ask(shops, random, `sum by (stage) (${firing})`, minutes);
+      const fires = await ask(shops, random, `sum by (stage) (${pageFiring})`, minutes);
       const ofShop = ({ name }: Shop) => fires.filter((answer) => answer.name === name).map(({ minute }) => minute);
       row([
         ordersADay,
@@ -208,7 +212,7 @@ async function printDelays(random: () => number): Promise<void> {
   }
 }
 
-/** A share of webhooks is lost for a week. Prints the share of that week's hours in which a page is open. */
+/** A share of webhooks is lost for a week. Prints the share of that week's hours with a page, and with a ticket. */
 async function printPartialLosses(random: () => number): Promise<void> {
   const shares = [0.05, 0.1, 0.2, 0.3, 0.5];
   row(["orders a day", ...shares.map((share) => `${share * 100} % lost`)]);
@@ -230,10 +234,12 @@ async function printPartialLosses(random: () => number): Promise<void> {
     });
     const [length, last] = [to - from, to - 1];
     // promtool reads 10,000 samples at most.
-    const quarters = `count_over_time((sum by (stage) (${firing}))[${length}m:15m])`;
+    const byStage = `sum by (stage) (label_join(${firing}, "stage", " ", "stage", "severity"))`;
+    const quarters = `count_over_time((${byStage})[${length}m:15m])`;
     const open = await ask(shops, random, quarters, [last]);
-    const shareOf = ({ name }: Shop) => (15 * (open.find((answer) => answer.name === name)?.value ?? 0)) / length;
-    row([ordersADay, ...shops.map((shop) => `${Math.round(100 * shareOf(shop))} %`)]);
+    const shareOf = ({ name }: Shop, severity: string) =>
+      Math.round((1500 * (open.find((answer) => answer.name === `${name} ${severity}`)?.value ?? 0)) / length);
+    row([ordersADay, ...shops.map((shop) => `${shareOf(shop, "page")} %, ${shareOf(shop, "ticket")} %`)]);
   }
 }
 
@@ -242,7 +248,7 @@ const isPlayed = (part: string) => [undefined, part].includes(process.env.PART);
 for (const seed of seeds) {
   const days = Number(process.env.SHOP_DAYS ?? 60);
   if (isPlayed("quiet")) {
-    console.log(`seed ${seed}: pages in ${days} days in which nothing is wrong`);
+    console.log(`seed ${seed}: pages and tickets in ${days} days in which nothing is wrong`);
     await printFalsePages(randomFrom(seed), days);
   }
   if (isPlayed("lost")) {
@@ -251,7 +257,7 @@ for (const seed of seeds) {
     await printDelays(randomFrom(seed));
   }
   if (isPlayed("partly")) {
-    console.log(`seed ${seed}: hours of a week with a page, while a share of the webhooks is lost`);
+    console.log(`seed ${seed}: hours of a week with a page, and with a ticket, while a share is lost`);
     await printPartialLosses(randomFrom(seed));
   }
 }

@@ -50,13 +50,16 @@ export interface RuleGroup {
   rules: { record?: string; alert?: string; expr: string }[];
 }
 
-/** The rules about stuck orders. They look back for so long, and not for a day, where nothing is unknown for longer. */
+/**
+ * The rules about stuck orders. For what was known last, they look back for so long, and not for a day, where nothing
+ * is unknown for longer.
+ */
 export const ofStuckOrders = (shipped: RuleGroup[], back = "10m"): RuleGroup[] =>
   shipped.map(({ rules, ...group }) => ({
     ...group,
     rules: rules
       .filter(({ record = "", alert = "" }) => /:nearly_stuck:|:late:|StuckOrders/.test(record + alert))
-      .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:", `[${back}:`) })),
+      .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:1m]", `[${back}:1m]`) })),
   }));
 
 interface Played {

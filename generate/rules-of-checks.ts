@@ -26,8 +26,10 @@ function alertRules(check: Check, template: string): string {
   const { id, table, stuckAfter = "", overdueAfter, waitsForWebhook } = check;
   const { severity, noun, means, lost, hint } = told[id];
   const nobody = isRepaired(check) ? "" : " The reconciler does not repair them.";
-  const rules = [partOf(template, "alert of a check"), waitsForWebhook ? partOf(template, "lost webhooks") : ""];
-  return filledIn(rules.filter(Boolean).join("\n"), {
+  const rules = ["alert of a check"];
+  if (waitsForWebhook) rules.push("lost webhooks");
+  if (waitsForWebhook && isPage(check)) rules.push("slow loss");
+  return filledIn(rules.map((rule) => partOf(template, rule)).join("\n"), {
     ALERT: alertOf(check),
     CHECK: id,
     SEVERITY: severity,
@@ -38,6 +40,9 @@ function alertRules(check: Check, template: string): string {
     LATE:
       `Over a fifth of an hour's ${table} waited so long: most likely, webhooks are lost. The reconciler may repair ` +
       "them before they are stuck. See whether we answer Hyperswitch's webhooks with errors.",
+    SLOW:
+      `Over 5 % of a day's ${table} waited so long, and in no hour a fifth: some webhooks are lost, or customers ` +
+      "left. See whether we answer Hyperswitch's webhooks with errors.",
   });
 }
 
