@@ -1,7 +1,7 @@
 // The service's settings: made from the names, with the password and the secret that are kept. Two programs read their
 // file, systemd and Node, and people.
 import { isDeepStrictEqual, parseEnv } from "node:util";
-import { parseDatabaseUrl, parseSettings, SettingsError } from "../../lib/settings/parse.ts";
+import { parseDatabaseUrl, parseSettings, SettingsError, settingNames } from "../../lib/settings/parse.ts";
 import { type Named, newPassword, newWebhookSecret, passwordOfUrl, settingsFrom, shown } from "../settings.ts";
 import { Stop } from "./files.ts";
 
@@ -17,8 +17,8 @@ export interface NamedOfHost extends Named {
 
 export type Texts = Record<string, string>;
 
-/** The settings that the names decide. */
-const ofNames = ["DATABASE_URL", "LEDGER_SCHEMA", "LEDGER_TIMEZONE", "PUSHGATEWAY_URL", "PUSHGATEWAY_TOKEN", "STAGE"];
+/** The settings that the names decide: all but these. */
+const ofNames = settingNames.filter((name) => name !== "WEBHOOK_SECRET" && name !== "CA_CERTIFICATES");
 
 const header = `# ./setup writes this file from /etc/veza-ledger-metrics.yml: change that one.
 # The password in DATABASE_URL and WEBHOOK_SECRET are kept as they are here: docs/rotation.md changes them.
