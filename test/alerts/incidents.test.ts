@@ -1,10 +1,15 @@
 // Incidents minute by minute, with all rules at once, on promtool: which alerts begin, and which end. alerts.yml has what
 // each rule does. Here is what they do to each other; notifications.test.ts has what the route makes of it.
+import { execFileSync } from "node:child_process";
 import { beforeAll, expect, it } from "vitest";
 import { minutesOf, notation, play } from "../../bench/promtool.ts";
 import { type CheckId, checks } from "../../lib/counts/checks.ts";
+import { findBy, sources } from "../../local/find-program.ts";
 
 const lastMinute = 95;
+const promtool = (await findBy(sources.promtool)).file;
+/** Since Prometheus 3, a range leaves out the instant at which it begins: here, a minute. */
+const leftOutMinutes = /version 2\./.test(execFileSync(promtool, ["--version"]).toString()) ? 0 : 1;
 
 /** What one stage's functions push in a minute. By default all is well: no row, all answers, a sweep every 5 minutes. */
 interface Minute {
@@ -48,7 +53,7 @@ const incidents: Incident[] = [
       "25 page CheckFailing begins",
       "26 ticket ReconcilerDead begins",
       "50 ticket ReconcilerDead ends",
-      "82 page CheckFailing ends",
+      `${82 - leftOutMinutes} page CheckFailing ends`,
     ],
   },
   {
