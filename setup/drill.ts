@@ -5,7 +5,8 @@ import { createInterface } from "node:readline/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Out } from "../commands/command.ts";
 import { deadlineFor, withAnyOf } from "../lib/deadline.ts";
-import { groupUrl, ledgerJob, type PushgatewayTarget, push } from "../lib/gateway/pushgateway.ts";
+import { ledgerJob, type PushgatewayTarget, push } from "../lib/gateway/pushgateway.ts";
+import { deleteGroup } from "./gateway.ts";
 
 const group = { job: ledgerJob, stage: "drill" };
 /** Until Prometheus has scraped the 0. */
@@ -57,7 +58,8 @@ export async function drill(
       () => true,
       () => false,
     );
-    if (!isSettled || !(await remove(gateway))) out.log("The drill's group stays on the gateway, with 0 rows.");
+    if (!isSettled || (await deleteGroup(gateway, group)))
+      out.log("The drill's group stays on the gateway, with 0 rows.");
     out.log("Ended. The page resolves within 22 minutes of your Enter or Ctrl-C.");
     return isBrokenOff ? 1 : 0;
   } finally {
@@ -74,15 +76,3 @@ async function enterOr(signal: AbortSignal, interrupt: () => void): Promise<void
   await Promise.race([once(lines, "line", { signal }), once(lines, "close", { signal })]).catch(() => {});
   lines.close();
 }
-
-/** Whether the group is gone. */
-const remove = (gateway: PushgatewayTarget): Promise<boolean> =>
-  fetch(groupUrl(gateway, group), {
-    method: "DELETE",
-    redirect: "error",
-    headers: gateway.headers ?? {},
-    signal: deadlineFor("the gateway", requestMs),
-  }).then(
-    ({ ok }) => ok,
-    () => false,
-  );

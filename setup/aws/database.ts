@@ -1,6 +1,6 @@
 // The ledger's database: its certificate, what is installed there, and the passwords of the functions' logins.
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { isOurs } from "../../commands/declared-rights.ts";
@@ -11,6 +11,7 @@ import { open, withDeadline } from "../../lib/postgres/database.ts";
 import { isPasswordRefused } from "../../lib/postgres/last-good-login.ts";
 import { type DatabaseTarget, parseDatabaseUrl } from "../../lib/settings/parse.ts";
 import { databaseUrl, trustAuthority } from "../kinds.ts";
+import { put } from "./put.ts";
 import { functions, readSecret } from "./secrets.ts";
 import { Correction, type Stage } from "./stage.ts";
 import { ProgramFailed, program, terminal } from "./step.ts";
@@ -31,8 +32,7 @@ export async function authorities({ ca }: Stage): Promise<string> {
       "The certificates of RDS were not fetched: does this machine reach truststore.pki.rds.amazonaws.com?",
     );
   }
-  writeFileSync(`${file}.part`, bundle);
-  renameSync(`${file}.part`, file);
+  put(file, bundle);
   return file;
 }
 

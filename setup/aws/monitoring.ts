@@ -1,9 +1,10 @@
 // What people load into their monitoring, the file of people on call, and the drill.
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { parsePushgateway } from "../../lib/settings/parse.ts";
 import { drill } from "../drill.ts";
 import { linked } from "../links.ts";
 import { authorities, trust } from "./database.ts";
+import { put } from "./put.ts";
 import { gatewaySettings } from "./secrets.ts";
 import type { Stage } from "./stage.ts";
 import { program, withOwnSignals } from "./step.ts";
@@ -16,12 +17,7 @@ export function writeRules(stage: Stage): void {
     ["dist/ledger.yml", rules],
     ["dist/ledger.json", dashboard],
   ] as const) {
-    try {
-      writeFileSync(`${file}.part`, text);
-      renameSync(`${file}.part`, file);
-    } finally {
-      rmSync(`${file}.part`, { force: true });
-    }
+    put(file, text);
     console.log(`Written: ${file}`);
   }
   console.log(

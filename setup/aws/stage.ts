@@ -1,10 +1,11 @@
 // A stage on AWS: its block in stages.yml has all about it that is no secret. Serverless and `npm run aws` read it.
-import { existsSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { authorityProblem, type Kind, matching, kinds as shared, type Texts } from "../kinds.ts";
 import { example, namesIn } from "../names.ts";
 import { type Entry, readYaml, YamlFault } from "../yaml.ts";
+import { put } from "./put.ts";
 
 const folder = path.join(import.meta.dirname, "../..");
 const file = path.join(folder, "stages.yml");
@@ -209,11 +210,5 @@ export function setName(stage: string, name: Name, value: string): void {
 
 /** Writes the whole of stages.yml, or nothing. It may be a link to a file elsewhere. */
 function write(text: string): void {
-  const real = existsSync(file) ? realpathSync(file) : file;
-  try {
-    writeFileSync(`${real}.part`, text);
-    renameSync(`${real}.part`, real);
-  } finally {
-    rmSync(`${real}.part`, { force: true });
-  }
+  put(existsSync(file) ? realpathSync(file) : file, text);
 }
