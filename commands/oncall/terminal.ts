@@ -115,13 +115,13 @@ export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Termi
   const line = async (question: string) => (await ask(`${question}: `))?.trim() ?? "";
   const strong = (text: string) => (isColoured ? styleText("bold", text) : text);
   const write = (stream: NodeJS.WriteStream, lines: string[]) => {
-    const fitting = stream.isTTY ? lines.flatMap((line) => fitted(line, stream.columns, strong)) : lines;
+    const fitting = lines.flatMap((line) => fitted(line, columnsOf(stream), strong));
     stream.write(fitting.map((line) => `${line}\n`).join(""));
   };
 
   return {
     isInteractive,
-    columns: stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY,
+    columns: columnsOf(stdout),
     print: (...lines) => write(stdout, lines),
     printAsIs: (...lines) => void stdout.write(lines.map((line) => `${line}\n`).join("")),
     say: (...lines) => write(stderr, lines),
@@ -158,6 +158,9 @@ export function ownTerminal({ stdin, stdout, stderr }: Streams = process): Termi
     },
   };
 }
+
+/** How many columns a stream has: all, if it is no terminal. Some terminals report 0, such as those of containers. */
+const columnsOf = ({ isTTY, columns }: NodeJS.WriteStream) => (isTTY ? columns || 80 : Number.POSITIVE_INFINITY);
 
 /** A line in lines of at most `width` columns, broken between words. What goes on stands further to the right. */
 function fitted(line: string, width: number, strong: (text: string) => string): string[] {
