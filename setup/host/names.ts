@@ -1,7 +1,7 @@
 // The names of a host: the one file that people edit. It is data, and nothing of it is run.
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { parsePort } from "../../commands/address.ts";
+import { parsePort, receiverPort } from "../../commands/address.ts";
 import { certificatesIn } from "../../lib/settings/certificates.ts";
 import { parseDatabaseUrl } from "../../lib/settings/parse.ts";
 import { authorityProblem, databaseUrl, type Kind, kinds, matching, type Texts } from "../kinds.ts";
@@ -55,16 +55,16 @@ const kindsOfHost = {
 
 export type NamesOfHost = Record<keyof typeof kindsOfHost, string>;
 
-const defaults = { ca: ofSystem, schema: "public", timezone: "UTC" };
+const defaults = { ca: ofSystem, schema: "public", timezone: "UTC", port: String(receiverPort) };
 
 /** Reads and checks all names, and fetches Amazon's authorities where they are asked for. */
 export async function readNamesOfHost(text: string): Promise<Names<keyof NamesOfHost>> {
-  const needed = ["database", "ca", "schema", "timezone", "reader", "admin", "gateway", "prometheus", "alertmanager"];
+  const needed = ["database", "reader", "admin", "gateway", "prometheus", "alertmanager", "repository", "grafana"];
   const how = {
     file: namesFile,
     kinds: kindsOfHost,
     defaults,
-    needed: [...needed, "repository", "grafana"] as (keyof NamesOfHost)[],
+    needed: [...needed, ...Object.keys(defaults)] as (keyof NamesOfHost)[],
   };
   const read = readNames(text, how);
   if (read.texts.ca !== ofAmazon || existsSync(ofAmazon)) return read;
@@ -93,10 +93,9 @@ export function readNamesToLeave(text: string): Names<keyof NamesOfHost> {
 
 /** What the shell has of the names: their texts, and what is made of them. */
 export function variablesOf(texts: NamesOfHost): Texts {
-  const { database, reader, admin, port } = texts;
+  const { database, reader, admin } = texts;
   return {
     ...texts,
-    port: port || "8080",
     sslmode: parseDatabaseUrl(databaseUrl(database, admin)).tls === "off" ? "disable" : "verify-full",
     reader_url: databaseUrl(database, reader),
     admin_url: databaseUrl(database, admin),

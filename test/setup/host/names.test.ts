@@ -58,6 +58,15 @@ it("has what the shell needs: each name, its default, and the addresses of each 
   expect(variablesOf((await read({ database: "localhost:5432/ledger" })).texts).sslmode).toBe("disable");
 });
 
+it("has the same defaults in the template as where a line is missing, and tells a line that is empty", async () => {
+  const shipped = (await readNamesOfHost(await readFile("setup/host/names.yml", "utf8"))).texts;
+  const { texts } = await readNamesOfHost("");
+  const { schema, timezone, port } = texts;
+  expect([schema, timezone, port]).toEqual(["public", "UTC", "8080"]);
+  expect(shipped).toMatchObject({ ca: texts.ca, schema, timezone, port });
+  expect((await read({ port: "" })).problems).toEqual([expect.stringMatching(/: port is empty: write a number/)]);
+});
+
 it("names in the template what has to be written, and nothing else", async () => {
   const shipped = await readFile("setup/host/names.yml", "utf8");
   const { problems } = await readNamesOfHost(shipped);
