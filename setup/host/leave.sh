@@ -49,7 +49,7 @@ versions in /opt?" || stop "Nothing was removed."
   else
     say "The database stays: there are no settings here, as after ./setup move."
   fi
-  remove_servers
+  remove_servers || stop "These servers stay: apt-get's lines above say why. Then run ./setup remove again."
   rm -rf "$settings"* "$names"* "$moved" "$link" "$link".* "$link"-*
   echo "Removed. What you added elsewhere is in docs/removal.md."
 }

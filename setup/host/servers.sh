@@ -81,20 +81,23 @@ put_new() {
 # Completes what an installation has left half done: it was broken off, or had no room.
 mend_packages() {
   [ -z "$(dpkg --audit 2>/dev/null)" ] || dpkg --configure -a ||
-    apt-get install -qy --fix-broken --no-remove --no-install-recommends
+    apt_get install -qy --fix-broken --no-remove --no-install-recommends
 }
 
 # Installs packages. A fresh machine has no lists of them.
 get_packages() {
-  apt-get update -q || say "The lists of packages stay as they are: the lines above say why."
-  apt-get install -qy --no-install-recommends "$@"
+  apt_get update -q || say "The lists of packages stay as they are: the lines above say why."
+  apt_get install -qy --no-install-recommends "$@"
 }
 
-# Takes those away that ./setup has installed.
+# Runs apt-get, which waits while another program has the packages, as unattended-upgrades does each day: 5 minutes.
+apt_get() { apt-get "$1" -o DPkg::Lock::Timeout=300 "${@:2}"; }
+
+# Takes those away that ./setup has installed. Fails where they stay and are not to.
 remove_servers() {
   local package ours=()
   for package in "${all_servers[@]}"; do ! is_from_setup "$package" || ours+=("$package"); done
   [ ${#ours[@]} -gt 0 ] &&
     agreed "Remove the servers that ./setup has installed, WITH THEIR HISTORY: ${ours[*]}?" || return 0
-  apt-get purge -y "${ours[@]}"
+  mend_packages && apt_get purge -y "${ours[@]}"
 }
