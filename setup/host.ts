@@ -10,6 +10,7 @@ import { deleteGroups } from "./gateway.ts";
 import { put, Stop, textOf } from "./host/files.ts";
 import { type NamesOfHost, namesFile, readNamesOfHost, readNamesToLeave, variablesOf } from "./host/names.ts";
 import { addressesOf, differing, placeOf, readNginx, siteOf, takenFrom } from "./host/nginx.ts";
+import { leftOfPrometheus } from "./host/prometheus.ts";
 import { leftOfRoute } from "./host/route.ts";
 import { linesOf, nextFile, passwordOf, settingsFile, settingsIn, settingsOf, type Texts } from "./host/settings.ts";
 import { linked } from "./links.ts";
@@ -23,6 +24,7 @@ const usage = `usage: bin/veza-ledger-metrics host WORD, for ./setup
   rules FILE         writes the rules into FILE, and dashboard.json
   site               reads what nginx -T prints, writes the receiver's site, and prints its place
   differing SITE     prints each line of the site that the names have otherwise
+  prometheus FILE    prints what is left to do with Prometheus, where FILE has the rules
   route RECEIVER     prints what is left to do where amtool says that a page goes to RECEIVER
   drill              sends one alert through your monitoring
   delete-groups      deletes the service's numbers on the gateway`;
@@ -30,6 +32,8 @@ const usage = `usage: bin/veza-ledger-metrics host WORD, for ./setup
 const folder = path.join(import.meta.dirname, "..");
 const config = path.join(folder, "config");
 const route = "/etc/prometheus/alertmanager.yml";
+/** Until a Prometheus that has just read its configuration shows rules, and has scraped. */
+const settleMs = 30_000;
 
 /** What it does for each word. Resolves to an exit code other than 0. */
 const words: Record<string, (argument: string, out: Out) => Promise<number | undefined> | undefined> = {
@@ -74,6 +78,14 @@ const words: Record<string, (argument: string, out: Out) => Promise<number | und
   async differing(site, out) {
     const lines = differing(textOf(site) ?? "", siteOf(shippedSite(), await names(), []));
     for (const line of lines) out.log(`Let ${site} and your names agree on \`${line}\``);
+    return undefined;
+  },
+  async prometheus(rules, out) {
+    const named = await names();
+    const gateway = Object.assign(new URL(named.gateway), { username: "", password: "" });
+    const isOurs = named.servers.split(/\s+/).includes("prometheus");
+    const asked = { ...named, gateway: gateway.href.replace(/\/$/, ""), rules };
+    for (const line of await leftOfPrometheus(asked, isOurs ? settleMs : 0)) out.log(line);
     return undefined;
   },
   async route(receiver, out) {

@@ -300,7 +300,6 @@ load_rules() {
       say "Prometheus does not take /etc/prometheus/prometheus.yml: correct what its lines above name."
       return 1
     }
-    has_loaded_rules || todo+=("Let $prometheus load $rules: $repository/docs/servers-in-use.md#prometheus")
   fi
   if serves prometheus-alertmanager; then
     amtool check-config "$route" >/dev/null && systemctl reload prometheus-alertmanager || {
@@ -308,15 +307,6 @@ load_rules() {
       return 1
     }
   fi
-}
-
-# Waits until Prometheus shows a rule.
-has_loaded_rules() {
-  for _ in {1..30}; do
-    curl -sSf -m 5 "$prometheus/api/v1/rules" 2>/dev/null | grep VezaLedgerAlive >/dev/null && return
-    sleep 1
-  done
-  return 1
 }
 
 # Says what is left to do by hand.
@@ -331,7 +321,7 @@ finish() {
   else
     todo+=("Give Alertmanager the route: $repository/docs/servers-in-use.md#alertmanager")
   fi
-  serves prometheus || todo+=("Give Prometheus $rules: $repository/docs/servers-in-use.md#prometheus")
+  while read -r each; do [ -z "$each" ] || todo+=("$each"); done < <(bin/veza-ledger-metrics host prometheus "$rules")
   # Debian's welcome page.
   ! has_site || [ ! -e /etc/nginx/sites-enabled/default ] || ports+=" or sport = :80"
   while read -r _ _ _ address _; do
