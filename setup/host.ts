@@ -65,7 +65,15 @@ const words: Record<string, (argument: string, out: Out) => Promise<number | und
     const place = placeOf(nginx);
     if (!place)
       throw new Stop("  nginx reads no folder of sites: add `include /etc/nginx/conf.d/*.conf;` to its `http`.");
-    const site = siteOf(shippedSite(), await names(), addressesOf(nginx, existsSync("/proc/net/if_inet6")));
+    const { port, ...named } = await names();
+    const addresses = addressesOf(nginx, existsSync("/proc/net/if_inet6"));
+    const [stream] = nginx.streams;
+    if (addresses.length === 0 && stream) {
+      throw new Stop(`  No site was made: nginx has port 443 in a \`stream\`, in ${stream.file}, and would not start again.
+  Leave certificate and key empty, by ./setup names. Let nginx pass POST requests for the name on to
+  http://127.0.0.1:${port}, in a site that your stream leads to.`);
+    }
+    const site = siteOf(shippedSite(), { ...named, port }, addresses);
     const taken = takenFrom(readNginx(dump, [[place, site]]));
     if (taken.length > 0) {
       const why = "No site was made: it would answer where another one does so far. Before it is made:";

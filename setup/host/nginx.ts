@@ -6,6 +6,8 @@ import path from "node:path";
 export interface Nginx {
   /** In the order in which nginx reads them. */
   servers: Server[];
+  /** Where a `stream` listens, which a site cannot do besides: nginx' test passes, and its next start fails. */
+  streams: { file: string; address: string }[];
   /** The folder whose files it reads last. */
   last: string | undefined;
 }
@@ -35,7 +37,7 @@ export function readNginx(dump: string, added: [file: string, text: string][] = 
   }
   const [main = ""] = files.keys();
   for (const [file, text] of added) files.set(file, text);
-  const nginx: Nginx = { servers: [], last: undefined };
+  const nginx: Nginx = { servers: [], streams: [], last: undefined };
   readFile(main, { files, main, blocks: [] }, nginx);
   return nginx;
 }
@@ -61,16 +63,18 @@ function readFile(file: string, { files, main, blocks }: Place, nginx: Nginx): v
       const [, folder] = /^(.*)\/\*(\.conf)?$/.exec(pattern) ?? [];
       if (folder && blocks.join(" ") === "http") nginx.last = folder;
     }
-    if (token === ";" && word === "listen" && blocks.join(" ") === "http server" && isTls443(words)) {
+    if (token === ";" && word === "listen" && isTcp443(words)) {
       const isDefault = words.some((each) => each === "default_server" || each === "default");
-      nginx.servers.at(-1)?.listens.push({ address: argument, isDefault });
+      if (blocks.join(" ") === "http server") nginx.servers.at(-1)?.listens.push({ address: argument, isDefault });
+      if (blocks.join(" ") === "stream server") nginx.streams.push({ file, address: argument });
     }
     if (/^[;{}]$/.test(token)) words = [];
     else words.push(token.replace(/^(["'])(.*)\1$/s, "$2"));
   }
 }
 
-const isTls443 = ([, address = "", ...rest]: string[]) => /(^|:)443$/.test(address) && !rest.includes("quic");
+const isTcp443 = ([, address = "", ...rest]: string[]) =>
+  /(^|:)443$/.test(address) && !rest.some((each) => each === "quic" || each === "udp");
 
 /** Words, and what ends or opens a statement. A comment begins where a word would. */
 const tokensOf = (text: string): string[] =>
@@ -88,12 +92,12 @@ const normal = (address: string) => (address === "443" ? "*:443" : address.repla
 
 /**
  * Where the site is to listen: at the addresses where others do, and no other, since their names may lead to an address
- * on which nothing has answered. Without others, everywhere.
+ * on which nothing has answered. Without others, everywhere; nowhere if a `stream` has the port.
  */
-export function addressesOf({ servers }: Nginx, hasIpv6: boolean): string[] {
+export function addressesOf({ servers, streams }: Nginx, hasIpv6: boolean): string[] {
   const others = servers.filter((server) => !isOurs(server)).flatMap(({ listens }) => listens);
   const distinct = new Map(others.map(({ address }) => [normal(address), address]));
-  if (distinct.size > 0) return [...distinct.values()];
+  if (distinct.size > 0 || streams.length > 0) return [...distinct.values()];
   return hasIpv6 ? ["443", "[::]:443"] : ["443"]; // nginx would not start with an address of IPv6 that is not here.
 }
 

@@ -233,7 +233,7 @@ first_tick() {
 
 # Lets a reconciler on another host in, by nginx, and sends a delivery that counts nothing.
 open_receiver() {
-  local said
+  local said made=
   if has_site; then
     write_site || return
   else
@@ -247,8 +247,21 @@ open_receiver() {
     sleep 1
   done
   echo "$said"
+  if [ -n "$made" ] && ! site_answers "$made"; then
+    rm "$made" && systemctl reload nginx
+    say "Removed again: $made. Something else answers at its addresses, or nothing does."
+    return 1
+  fi
   say "If there was no answer, the cause is in DNS, a firewall, the web server or the certificate."
   return 1
+}
+
+# Whether the receiver answers at the first address of a site, $1. A site that does not get its address keeps nginx from
+# its next start. An unsigned request is answered in the receiver's own words.
+site_answers() {
+  local address
+  address=$(sed -n 's/^ *listen \(.*\):443 ssl;/\1/p; s/^ *listen 443 ssl;/127.0.0.1/p' "$1" | head -n 1)
+  curl -skm 10 --connect-to "$name:443:${address/#\*/127.0.0.1}:443" -d '' "https://$name/" | grep -q webhook-signature
 }
 
 receiver_url() { if [ -n "$name" ]; then echo "https://$name/"; else echo "http://127.0.0.1:$port/"; fi; }
@@ -279,6 +292,7 @@ write_site() {
       say "needs other lines on this host, edit $folder/config/nginx/veza-ledger-metrics.conf first."
       return 1
     }
+    made=$site # For open_receiver.
     say "Made: $site"
   fi
   # After each renewal, nginx reads the certificate again.

@@ -2,11 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { makeCertificates } from "../helpers/certificates.ts";
-import { needsDebian, port443, readyHost, unpacked } from "../helpers/debian.ts";
+import { needsDebian, readyHost, unpacked } from "../helpers/debian.ts";
 
 describe("./setup", needsDebian, () => {
   it("gives nginx the name, the port and the certificate, which certbot's hook lets it read again", async () => {
-    await port443();
     const live = "/etc/letsencrypt/live/push.veza.test";
     const { ca, key, cert } = await makeCertificates("DNS:push.veza.test");
     const ofPostgres = await makeCertificates("DNS:db.veza.test");
@@ -22,7 +21,6 @@ describe("./setup", needsDebian, () => {
     await host.write(`${live.slice(1)}/fullchain.pem`, await readFile(cert, "utf8"));
     await host.write(`${live.slice(1)}/privkey.pem`, await readFile(key, "utf8"), 0o600);
     await host.write("etc/hosts", "127.0.0.1 localhost push.veza.test\n");
-    const site = "etc/nginx/sites-enabled/zz-veza-ledger-metrics.conf";
     // nginx refuses a site that it cannot run: what was there before stays.
     await host.run("sed -i 's/if (/iff (/' config/nginx/veza-ledger-metrics.conf");
     const refused = await host.run("./setup", "admin\n");
@@ -53,8 +51,8 @@ describe("./setup", needsDebian, () => {
     });
   });
 
-  it("takes no answer from the sites of a host in use, and gives back each, and no page from its Alertmanager", async () => {
-    await port443();
+  /** A host with a certificate for push.veza.test, and one for its neighbour shop.test, which it trusts. */
+  async function hostWithCertificates() {
     const [ours, shop] = await Promise.all([makeCertificates("DNS:push.veza.test"), makeCertificates("DNS:shop.test")]);
     const files = { certificate: "/etc/ssl/certs/push.pem", key: "/etc/ssl/private/push.key" };
     const { host } = await readyHost({ name: "push.veza.test", ...files });
@@ -68,15 +66,74 @@ describe("./setup", needsDebian, () => {
       await host.write(file?.slice(1) ?? "", await readFile(source ?? "", "utf8"));
     }
     await host.write("etc/hosts", "127.0.0.1 localhost push.veza.test\n");
-    const certificate = "ssl_certificate /etc/ssl/shop.pem; ssl_certificate_key /etc/ssl/shop.key;";
-    const site = (says: string) =>
-      `server { listen 443 ssl; server_name ${says}; ${certificate} return 200 ${says}; }\n`;
-    await host.write("etc/nginx/sites-enabled/shop", site("shop.test") + site("other.test"));
+    await host.run("update-ca-certificates");
+    /** What a neighbour's site answers. */
+    const answer = async () =>
+      (await host.run("curl -sk --resolve shop.test:443:127.0.0.1 https://shop.test/", "", "/")).output;
+    return { host, files, answer };
+  }
+  const shop = "ssl_certificate /etc/ssl/shop.pem; ssl_certificate_key /etc/ssl/shop.key;";
+  const site = "etc/nginx/sites-enabled/zz-veza-ledger-metrics.conf";
+
+  it("makes no site where a stream has the port, so that nginx starts again, and lets its owner pass the name on", async () => {
+    const { host, files, answer } = await hostWithCertificates();
+    const stream = "stream { server { listen 443; proxy_pass 127.0.0.1:8443; } }\n";
+    await host.write("etc/nginx/nginx.conf", `${await host.text("etc/nginx/nginx.conf")}${stream}`);
+    const neighbour = `server { listen 127.0.0.1:8443 ssl; server_name shop.test; ${shop} return 200 shop; }\n`;
+    await host.write("etc/nginx/sites-enabled/shop", neighbour);
+    const restarted = async () => [
+      (await host.run("nginx -s stop; sleep 0.5; nginx", "", "/")).exitCode,
+      await answer(),
+    ];
+    await host.run("nginx");
+    expect(await restarted()).toEqual([0, "shop"]);
+    const stopped = await host.run("./setup", "admin\n");
+    expect([stopped.exitCode, stopped.output], stopped.output).toEqual([
+      1,
+      expect.stringContaining("No site was made: nginx has port 443 in a `stream`, in /etc/nginx/nginx.conf"),
+    ]);
+    expect([await host.text(site), await restarted()]).toEqual(["", [0, "shop"]]);
+    // As that says.
+    await host.name({ certificate: "", key: "" });
+    const passedOn = `server { listen 127.0.0.1:8443 ssl; server_name push.veza.test; ssl_certificate ${files.certificate};
+      ssl_certificate_key ${files.key}; location / { proxy_pass http://127.0.0.1:8080; } }\n`;
+    await host.write("etc/nginx/sites-enabled/shop", neighbour + passedOn);
+    await host.run("nginx -s reload; sleep 0.5");
+    const done = await host.run("./setup", "\n");
+    expect([done.exitCode, done.output], done.output).toEqual([
+      0,
+      expect.stringContaining("to https://push.veza.test/"),
+    ]);
+    expect(await restarted()).toEqual([0, "shop"]);
+  });
+
+  it("takes its site back where another goes on to answer in its place", async () => {
+    const { host, answer } = await hostWithCertificates();
+    await host.write("etc/nginx/sites-enabled/a", `server { listen 443 ssl; ${shop} return 200 shop; }\n`);
+    await host.run("nginx");
+    // A reload that nginx could not do is told in its log alone.
+    await host.write("usr/local/sbin/nginx", '#!/bin/sh\n[ "$1" = -s ] || exec /usr/sbin/nginx "$@"\n', 0o755);
+    const { exitCode, output } = await host.run("./setup", "admin\n");
+    expect([exitCode, output], output).toEqual([1, expect.stringContaining(`Removed again: /${site}. Something else`)]);
+    expect([await host.text(site), await answer()]).toEqual(["", "shop"]);
+    // A cause that is elsewhere, such as DNS, takes no site away.
+    await host.run("rm /usr/local/sbin/nginx");
+    await host.write("etc/hosts", "127.0.0.1 localhost\n127.0.0.9 push.veza.test\n");
+    await host.run(`sed -i 's/listen 443/listen 127.0.0.1:443/' /etc/nginx/sites-enabled/a; nginx -s stop; sleep 0.5; nginx`);
+    const unreached = await host.run("./setup", "\n");
+    expect([unreached.exitCode, unreached.output]).toEqual([1, expect.stringContaining("the cause is in DNS, a fire")]);
+    expect(await host.text(site)).toContain("listen 127.0.0.1:443 ssl;");
+  });
+
+  it("takes no answer from the sites of a host in use, and gives back each, and no page from its Alertmanager", async () => {
+    const { host } = await hostWithCertificates();
+    const siteOf = (says: string) => `server { listen 443 ssl; server_name ${says}; ${shop} return 200 ${says}; }\n`;
+    await host.write("etc/nginx/sites-enabled/shop", siteOf("shop.test") + siteOf("other.test"));
     const route = "etc/prometheus/alertmanager.yml";
     const mails = { name: "team-x-mails", webhook_configs: [{ url: "http://127.0.0.1:9/" }] };
     await host.write(route, JSON.stringify({ route: { receiver: mails.name }, receivers: [mails] }));
     await host.write("etc/prometheus/prometheus.yml", "scrape_configs: []\n");
-    await host.run("update-ca-certificates; nginx");
+    await host.run("nginx");
     const filesOf = async () =>
       (await host.run("find /etc/nginx /etc/prometheus -type f -exec md5sum {} + | sort", "", "/")).output;
     const answers = async () =>
@@ -94,7 +151,7 @@ describe("./setup", needsDebian, () => {
     // A site that nginx reads after all folders: ours would be read first.
     const nginx = "etc/nginx/nginx.conf";
     const asShipped = await host.text(nginx);
-    const inMain = asShipped.replace(/(include \S*sites-enabled\S*;)/, `$1\n${site("shop.test")}`);
+    const inMain = asShipped.replace(/(include \S*sites-enabled\S*;)/, `$1\n${siteOf("shop.test")}`);
     await host.run("rm /etc/nginx/sites-enabled/shop");
     await host.write(nginx, inMain);
     const told = await host.run("./setup", "admin\n");
@@ -114,7 +171,7 @@ describe("./setup", needsDebian, () => {
     expect([after.exitCode, await answers()], after.output).toEqual([0, before.replace("other.test o", "shop.test o")]);
     await host.run("rm /usr/local/sbin/nginx");
     await host.write(nginx, asShipped);
-    await host.write("etc/nginx/sites-enabled/shop", site("shop.test") + site("other.test"));
+    await host.write("etc/nginx/sites-enabled/shop", siteOf("shop.test") + siteOf("other.test"));
     await host.run("rm /etc/nginx/sites-enabled/zz-veza-ledger-metrics.conf");
 
     const { exitCode, output } = await host.run("./setup", "\n");

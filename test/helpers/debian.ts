@@ -2,20 +2,19 @@
 // stand-ins for systemd and apt. Each test has one of its own, an overlay, in which it may change everything.
 import { execFile } from "node:child_process";
 import { chmod, cp, mkdir, readFile, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
 import postgres from "postgres";
-import { expect, inject, onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { tables } from "../../commands/declared-rights.ts";
 import { runSqlFiles } from "../../commands/sql.ts";
 import { checks } from "../../lib/counts/checks.ts";
-import { freePort } from "../../local/ports.ts";
 import { startPostgres } from "../../local/postgres.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { urlAs } from "./database.ts";
 import { findProgram } from "./find-program.ts";
 import { insertRows } from "./models.ts";
+import { filledIn, rightNames, shippedNames } from "./names-of-host.ts";
 import { skippedBecause } from "./needs.ts";
 import { type Program, runProgram } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
@@ -173,10 +172,8 @@ export async function debianHost(sizeMb = 400) {
     /** Writes these names into the file that ./setup names makes. */
     name: async (values: Record<string, string>) => {
       const file = at("etc/veza-ledger-metrics.yml");
-      let text = await readFile(file, "utf8").catch(() => readFile("setup/host/names.yml", "utf8"));
-      for (const [name, value] of Object.entries(values))
-        text = text.replace(new RegExp(`^${name}:.*$`, "m"), () => `${name}: '${value}'`);
-      await writeFile(file, text);
+      const text = await readFile(file, "utf8").catch(shippedNames);
+      await writeFile(file, filledIn(text, values));
     },
   };
 }
@@ -200,26 +197,11 @@ async function ledger() {
   return { sql, database: `127.0.0.1:${server.port}/postgres` };
 }
 
-/** Names that are right, for a reconciler on this host. */
-export const rightNames = async (database: string) => ({
-  database,
-  reader: "veza_app",
-  admin: "veza_admin",
-  gateway: inject("pushgatewayUrl"),
-  servers: "",
-  name: "",
-  certificate: "",
-  key: "",
-  port: String(await freePort()),
-  repository: "https://git.internal/veza/blob/main",
-  grafana: "https://grafana.internal",
-});
-
 /** A host with a ledger, and with names that are right but for these. */
 export async function readyHost(values: Record<string, string> = {}) {
   const host = await debianHost();
   const { sql, database } = await ledger();
-  await host.name({ ...(await rightNames(database)), ...values });
+  await host.name({ ...rightNames(database), ...values });
   return { host, sql, database };
 }
 
@@ -229,15 +211,6 @@ export async function installedHost(values: Record<string, string> = {}) {
   const { exitCode, output } = await ready.host.run("./setup", "admin\n");
   expect([exitCode, output.match(/✗.*/g)], output).toEqual([0, null]);
   return { ...ready, output };
-}
-
-/** Waits until no other test has port 443, which all hosts here share. This test has it to its end. */
-export async function port443(): Promise<void> {
-  const taken = createServer();
-  onTestFinished(() => void taken.close());
-  const isTaken = () =>
-    new Promise((resolve) => taken.once("error", () => resolve(false)).listen(444, "127.0.0.2", () => resolve(true)));
-  await expect.poll(isTaken, { timeout: 240_000 }).toBe(true);
 }
 
 /** The password of each login, as Postgres keeps it. */

@@ -29,6 +29,13 @@ const all = {
     elsewhere: "https://www.pgbouncer.org",
     otherwise: "do without the tests on a pooler",
   },
+  nginx: {
+    names: ["nginx"],
+    debianPackages: ["nginx"],
+    debianFile: "usr/sbin/nginx",
+    elsewhere: "https://nginx.org",
+    otherwise: "do without the tests of the receiver's site",
+  },
   "victoria-metrics": { names: ["victoria-metrics", "victoria-metrics-prod"], ...victoriaMetrics },
   vmalert: { names: ["vmalert", "vmalert-prod"], ...victoriaMetrics },
   "vmalert-tool": { names: ["vmalert-tool", "vmalert-tool-prod"], ...victoriaMetrics },

@@ -46,6 +46,17 @@ it.each([
   expect(addressesOf(nginx, true)).toEqual(addresses);
 });
 
+const passesOn = (listen: string) => `stream { server { listen ${listen}; proxy_pass 127.0.0.1:8443; } }`;
+it.each([
+  ["a stream", passesOn("443"), "8443 ssl", []],
+  ["a stream at one address", passesOn("[::]:443"), "80", []],
+  ["a stream by UDP", passesOn("443 udp"), "80", ["443", "[::]:443"]],
+  ["a stream, and a site at another address", passesOn("192.0.2.2:443"), "192.0.2.1:443 ssl", ["192.0.2.1:443"]],
+] as const)("listens nowhere, or where others do, where port 443 is of %s", (_, stream, listens, addresses) => {
+  const files = { "nginx.conf": debian + stream, "sites-enabled/own": site(listens) };
+  expect(addressesOf(readNginx(dump(files)), true)).toEqual(addresses);
+});
+
 it("listens at no address of IPv6 where there is none", () => {
   expect(addressesOf(readNginx(dump({ "nginx.conf": debian })), false)).toEqual(["443"]);
 });
