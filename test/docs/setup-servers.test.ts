@@ -119,7 +119,9 @@ describe("./setup", needsDebian, () => {
     // A cause that is elsewhere, such as DNS, takes no site away.
     await host.run("rm /usr/local/sbin/nginx");
     await host.write("etc/hosts", "127.0.0.1 localhost\n127.0.0.9 push.veza.test\n");
-    await host.run(`sed -i 's/listen 443/listen 127.0.0.1:443/' /etc/nginx/sites-enabled/a; nginx -s stop; sleep 0.5; nginx`);
+    await host.run(
+      `sed -i 's/listen 443/listen 127.0.0.1:443/' /etc/nginx/sites-enabled/a; nginx -s stop; sleep 0.5; nginx`,
+    );
     const unreached = await host.run("./setup", "\n");
     expect([unreached.exitCode, unreached.output]).toEqual([1, expect.stringContaining("the cause is in DNS, a fire")]);
     expect(await host.text(site)).toContain("listen 127.0.0.1:443 ssl;");
