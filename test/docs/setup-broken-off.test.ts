@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { makeCertificates } from "../helpers/certificates.ts";
-import { debianHost, needsDebian, port443, readyHost, rightNames, unpacked } from "../helpers/debian.ts";
+import { debianHost, needsDebian, readyHost, unpacked } from "../helpers/debian.ts";
+import { rightNames } from "../helpers/names-of-host.ts";
 
 /** Takes a program away, with what writes its arguments down. */
 const hideSs = "mkdir /tmp/no; mv /usr/bin/ss /tmp/no/real; mv /usr/local/bin/ss /tmp/no/watched";
@@ -38,10 +39,9 @@ describe("./setup goes on", needsDebian, () => {
   });
 
   it("after a full disk in each step", async () => {
-    await port443();
     const { database } = await readyHost();
     const host = await debianHost(60);
-    await host.name(await rightNames(database));
+    await host.name(rightNames(database));
     const fill = "cat /dev/zero >/full 2>/dev/null";
     /** Runs ./setup, which has to stop in a step with this sentence; then there is room again. */
     const stops = async (step: string, says: RegExp, room = "rm -f /full") => {

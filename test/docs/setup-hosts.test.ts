@@ -3,7 +3,8 @@ import { cp, readFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, inject, it } from "vitest";
 import { makeCertificates } from "../helpers/certificates.ts";
-import { debianHost, installedHost, needsDebian, passwordsIn, readyHost, rightNames } from "../helpers/debian.ts";
+import { debianHost, installedHost, needsDebian, passwordsIn, readyHost } from "../helpers/debian.ts";
+import { rightNames } from "../helpers/names-of-host.ts";
 import { startTlsFront } from "../helpers/tls.ts";
 
 const settings = "etc/veza-ledger-metrics.env";
@@ -16,7 +17,8 @@ describe("./setup", needsDebian, () => {
     expect(await host.run("./setup", "admin\n")).toMatchObject({ exitCode: 0 });
     const before = await passwordsIn(sql);
     const second = await debianHost();
-    await second.name(await rightNames(database));
+    // Both are on one machine, and the first goes on.
+    await second.name({ ...rightNames(database), port: "8081" });
     for (const answer of ["", "no\n"]) {
       const refused = await second.run("./setup", `admin\n${answer}`);
       expect([refused.exitCode, refused.output], refused.output).toEqual([
@@ -101,6 +103,27 @@ describe("./setup", needsDebian, () => {
     expect((await host.run("./setup", "admin\n")).output).toContain("✗ The step look has failed.");
     expect(await host.run("./setup remove", "yes\nyes\nadmin\n")).toMatchObject({ exitCode: 0 });
     expect(await sql`select from pg_roles where rolname ~ '^veza_ledger'`).toHaveLength(0);
+  });
+
+  it("can be run again where apt-get fails in the removal, as beside a held lock", async () => {
+    const { host } = await installedHost();
+    const ofSetup = "etc/default/prometheus-pushgateway";
+    await host.write(ofSetup, await readFile("config/default/prometheus-pushgateway", "utf8"));
+    await host.write("usr/local/sbin/apt-get", '#!/bin/sh\necho "apt-get $*"; exit 100\n', 0o755);
+    const failed = await host.run("./setup remove", "yes\nno\nyes\n");
+    expect([failed.exitCode, failed.output], failed.output).toEqual([
+      1,
+      expect.stringMatching(
+        /^apt-get purge -o DPkg::Lock::Timeout=300 -y prometheus-pushgateway\n✗ These servers stay/m,
+      ),
+    ]);
+    expect(failed.output).not.toContain("Removed.");
+    await host.write("usr/local/sbin/apt-get", `#!/bin/sh\nrm /${ofSetup}\n`, 0o755);
+    expect(await host.run("./setup remove", "yes\nno\nyes\n")).toMatchObject({
+      exitCode: 0,
+      output: expect.stringContaining("Removed."),
+    });
+    expect(await host.text(ofSetup)).toBe("");
   });
 
   it("removes all that it has made, and the database only where it is told to", async () => {

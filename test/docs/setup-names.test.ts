@@ -1,9 +1,9 @@
 // ./setup: names that are wrong, and settings that become others. test/setup/host/ has each name.
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { freePort } from "../../local/ports.ts";
 import { makeCertificates } from "../helpers/certificates.ts";
-import { debianHost, installedHost, needsDebian, rightNames } from "../helpers/debian.ts";
+import { debianHost, installedHost, needsDebian } from "../helpers/debian.ts";
+import { rightNames } from "../helpers/names-of-host.ts";
 
 const settings = "etc/veza-ledger-metrics.env";
 const names = "etc/veza-ledger-metrics.yml";
@@ -30,7 +30,7 @@ describe("./setup", needsDebian, () => {
     await host.write("etc/ssl/certs/push.pem", await readFile(cert, "utf8"));
     await host.write("etc/ssl/private/push.key", await readFile(key, "utf8"), 0o600);
     const files = { certificate: "/etc/ssl/certs/push.pem", key: "/etc/ssl/private/push.key" };
-    const fine = { ...(await rightNames("db.internal:5432/ledger")), name: "push.veza.test", ...files };
+    const fine = { ...rightNames("db.internal:5432/ledger"), name: "push.veza.test", ...files };
     await host.name(fine);
     expect(await host.run("./setup names")).toMatchObject({ exitCode: 0, output: expect.stringContaining("well") });
     // As an editor on Windows stores it.
@@ -58,7 +58,6 @@ describe("./setup", needsDebian, () => {
   it("gives the service what the names have when it was tried, and leaves what is in use, also after a kill", async () => {
     const { host } = await installedHost();
     const was = `${await host.text(settings)}HOST='127.0.0.1'\n`;
-    const port = String(await freePort());
     await host.write(settings, was, 0o644);
     const pid = await host.text("run/fake/pid");
     /** What is in use is as it was, on the disk and in the process. */
@@ -66,16 +65,16 @@ describe("./setup", needsDebian, () => {
       expect(await host.text(settings)).toBe(was);
       expect(await host.text("run/fake/pid")).toBe(pid);
     };
-    await host.name({ port, gateway: "http://somebody:s3cret@127.0.0.1:9" });
+    await host.name({ port: "8081", gateway: "http://somebody:s3cret@127.0.0.1:9" });
     const failed = await host.run("./setup", "\n");
     expect([failed.exitCode, failed.output]).toEqual([1, expect.stringContaining("✗ The step look has failed.")]);
-    expect(failed.output).toMatch(new RegExp(`PORT: \\d+ → ${port}\n`));
+    expect(failed.output).toContain("PORT: 8080 → 8081\n");
     expect(failed.output).toContain(" → http://127.0.0.1:9\n");
     expect(failed.output).not.toContain("s3cret");
     for (const file of [settings, `${settings}.next`]) expect(await host.mode(file)).toBe(0o600);
     await isInUse();
 
-    const { gateway } = await rightNames("");
+    const { gateway } = rightNames("");
     await host.name({ gateway, token: "hidden" }); // It takes any token.
     await host.write("usr/local/sbin/systemd-run", "#!/bin/sh\necho is tried\nexec sleep 60\n", 0o755);
     const killed = host.start("exec ./setup", "\n");
@@ -92,7 +91,7 @@ describe("./setup", needsDebian, () => {
     expect([exitCode, output], output).toEqual([0, expect.stringContaining("Put back: ")]);
     expect(output).not.toContain("hidden");
     const now = await host.text(settings);
-    expect(now).toContain(`PORT='${port}'\n`);
+    expect(now).toContain("PORT='8081'\n");
     expect(now).toContain("PUSHGATEWAY_TOKEN='hidden'\n");
     for (const kept of [/DATABASE_URL=.*/, /WEBHOOK_SECRET=.*/, /HOST=.*/]) {
       expect(kept.exec(now)?.[0]).toBe(kept.exec(was)?.[0]);

@@ -17,7 +17,7 @@ describe("./setup", needsDebian, () => {
   }
 
   it("loses no delivery by an upgrade, one that fails, and the way back", async () => {
-    const { host, sql } = await installedHost({ port: "8099", stage: "upgraded" });
+    const { host, sql } = await installedHost({ stage: "upgraded" });
     const settings = await host.text("etc/veza-ledger-metrics.env");
     const secret = /whsec_[^']+/.exec(settings)?.[0] ?? "";
     const body = JSON.stringify({ type: "reconciler.action", timestamp: new Date(), data: { phase: "stuck_orders" } });
@@ -26,7 +26,7 @@ describe("./setup", needsDebian, () => {
       while (!ends) {
         sent += 1;
         for (let status = 0; status !== 200; ) {
-          const answer = deliver("http://127.0.0.1:8099/", secret, `msg_${sent}`, body);
+          const answer = deliver("http://127.0.0.1:8080/", secret, `msg_${sent}`, body);
           status = await answer.then(({ status }) => status).catch(() => 0); // A reconciler sends again.
           await sleep(20);
         }
@@ -39,7 +39,7 @@ describe("./setup", needsDebian, () => {
     const upgrade = await host.run("./setup", "admin\n", newer);
     expect([upgrade.exitCode, upgrade.output], upgrade.output).toEqual([
       0,
-      expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8099\n  The way back: ${unpacked}/setup`),
+      expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8080\n  The way back: ${unpacked}/setup`),
     ]);
     expect(upgrade.output).toContain("was not as its version had it. A copy is in");
     expect(await host.text(`${unit}.before`)).toBe("# Mine.\n");
@@ -47,7 +47,7 @@ describe("./setup", needsDebian, () => {
     const failed = await host.run("./setup", "admin\n", broken);
     expect([failed.exitCode, failed.output], failed.output).toEqual([
       1,
-      expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8099, as before`),
+      expect.stringContaining(`Runs: ${newer}, at http://127.0.0.1:8080, as before`),
     ]);
     expect(await host.text("etc/veza-ledger-metrics.env")).toBe(settings);
     expect((await host.run("cat /proc/$(cat /run/fake/pid)/environ")).output).toMatch(
@@ -69,13 +69,13 @@ describe("./setup", needsDebian, () => {
   });
 
   it("says what runs where the first version fails, and where another program has the port", async () => {
-    const { host } = await readyHost({ port: "8098" });
+    const { host } = await readyHost();
     const serve = await host.text(`${unpacked.slice(1)}/commands/serve.mjs`);
     const served = `${unpacked.slice(1)}/commands/serve.mjs`;
     const shortSeconds = () => host.write("usr/local/bin/sleep", "#!/bin/sh\nexec /bin/sleep 0.1\n", 0o755);
     await shortSeconds();
     const unhealthy = `import http from "node:http";
-      http.createServer((_, answer) => answer.writeHead(503).end()).listen(8098, "127.0.0.1");`;
+      http.createServer((_, answer) => answer.writeHead(503).end()).listen(8080, "127.0.0.1");`;
     for (const program of ["setInterval(() => {}, 1000)", unhealthy]) {
       await host.write(served, program);
       const failed = await host.run("./setup", "admin\n");
@@ -85,10 +85,10 @@ describe("./setup", needsDebian, () => {
       );
     }
     await host.write(served, serve);
-    const other = createServer().listen(8098, "127.0.0.1");
+    const other = createServer().listen(8080, "127.0.0.1");
     onTestFinished(() => void other.close());
     const taken = await host.run("./setup", "admin\n");
-    expect([taken.exitCode, taken.output]).toEqual([1, expect.stringContaining("Another program has port 8098")]);
+    expect([taken.exitCode, taken.output]).toEqual([1, expect.stringContaining("Another program has port 8080")]);
     other.close();
     await host.run("rm /usr/local/bin/sleep");
     expect(await host.run("./setup", "admin\n")).toMatchObject({ exitCode: 0 });
