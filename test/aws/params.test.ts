@@ -1,6 +1,8 @@
 // The params of a stage in stages.yml: which of them deploy/params.ts refuses, and what a deployer reads then.
+import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
 import { deploymentOf as deploymentIn } from "../../deploy/params.ts";
+import { stageIn } from "../../setup/aws/stage.ts";
 
 /** The error that a stage with these params gets, who tell nobody; undefined: there is no stages.yml. */
 async function refusal(...stage: Parameters<typeof deploymentOf>): Promise<Error> {
@@ -16,6 +18,34 @@ async function deploymentOf(params: object | null | undefined, stage = "staging"
   const stages = params === undefined ? "" : JSON.stringify({ prod: { alarmTopicArn: "none" }, [stage]: block });
   return deploymentIn(stage, stages, options);
 }
+
+it("deploys stage.yml as it is shipped, with its empty names filled in", async () => {
+  const template = (await readFile("setup/aws/stage.yml", "utf8")).replaceAll("STAGE", "prod");
+  const filled = template.replace("alarmTopicArn:", "alarmTopicArn: none");
+  const shipped = deploymentIn("prod", filled);
+  expect(shipped).toMatchObject({
+    region: "eu-central-1",
+    samplerEnvironment: { SECRET_ID: "veza-ledger-metrics/prod/sampler" },
+    receiverEnvironment: { SECRET_ID: "veza-ledger-metrics/prod/receiver" },
+    vpc: undefined,
+    url: true,
+    samplerConcurrency: 1,
+    receiverConcurrency: 5,
+    alarmActions: [],
+  });
+  // A commented line of a default says what holds without it.
+  const defaults = ["urlAuthorizer", "receiverConcurrency", "iam", "samplerSecretId", "receiverSecretId"];
+  const uncommented = filled.replaceAll(new RegExp(`# (?=(${defaults.join("|")}): )`, "g"), "");
+  for (const name of defaults) expect(uncommented).toMatch(new RegExp(`^  ${name}: \\S`, "m"));
+  expect(deploymentIn("prod", uncommented)).toEqual(shipped);
+  expect(stageIn(uncommented, "prod", [])).toEqual({ ...stageIn(filled, "prod", []), given: expect.any(Array) });
+  // Without its lines, the block has the same.
+  const shorter = uncommented.replaceAll(
+    /^ {2}(region|schema|timezone|iam|url\w+|receiver\w+|samplerSecretId):.*\n/gm,
+    "",
+  );
+  expect(stageIn(shorter, "prod", [])).toEqual({ ...stageIn(filled, "prod", []), given: expect.any(Array) });
+});
 
 it("takes a stage's params with spaces around them", async () => {
   expect(await deploymentOf({ subnetIds: " ", region: " eu-west-3 " })).toMatchObject({

@@ -40,8 +40,10 @@ const end = async ({ child, exited }: Program) => {
 };
 
 it("ticks at once, counts a delivery, and answers any other request as on Lambda, but for its health", async () => {
-  const { program, url, stage } = await startServing({ HOST: "127.0.0.2" });
-  await expect(fetch(url.replace("127.0.0.2", "127.0.0.1"))).rejects.toThrow();
+  // The port without a setting, at an address where nothing else has it.
+  const { program, url, stage } = await startServing({ HOST: "127.0.0.82", PORT: "" });
+  expect(url).toBe("http://127.0.0.82:8080/");
+  await expect(fetch(url.replace(":8080", `:${stage.replace("serve_", "")}`))).rejects.toThrow();
   await program.printed(/"message":"tick"/);
   const at = new Date().toISOString();
   const body = JSON.stringify({ type: "reconciler.orphan_refund", timestamp: at });

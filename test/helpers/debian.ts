@@ -170,7 +170,7 @@ export async function debianHost(sizeMb = 400) {
       await chmod(at(file), mode);
     },
     /** Writes these names into the file that ./setup names makes. */
-    name: async (values: Record<string, string>) => {
+    name: async (values: Record<string, string | undefined>) => {
       const file = at("etc/veza-ledger-metrics.yml");
       const text = await readFile(file, "utf8").catch(shippedNames);
       await writeFile(file, filledIn(text, values));
@@ -197,8 +197,8 @@ async function ledger() {
   return { sql, database: `127.0.0.1:${server.port}/postgres` };
 }
 
-/** A host with a ledger, and with names that are right but for these. */
-export async function readyHost(values: Record<string, string> = {}) {
+/** A host with a ledger, and with names that are right but for these; `undefined` is as it is shipped. */
+export async function readyHost(values: Record<string, string | undefined> = {}) {
   const host = await debianHost();
   const { sql, database } = await ledger();
   await host.name({ ...rightNames(database), ...values });

@@ -4,10 +4,11 @@ import { inject } from "vitest";
 /** The file of a host's names as it is shipped. */
 export const shippedNames = () => readFile("setup/host/names.yml", "utf8");
 
-/** A file of names in which somebody has written these. */
-export function filledIn(text: string, names: Record<string, string>): string {
+/** A file of names in which somebody has written these. `undefined` leaves a line as it is. */
+export function filledIn(text: string, names: Record<string, string | undefined>): string {
   let written = text;
   for (const [name, value] of Object.entries(names)) {
+    if (value === undefined) continue;
     const line = new RegExp(`^${name}:.*$`, "m");
     if (!line.test(written)) throw new Error(`names.yml has no ${name}`);
     written = written.replace(line, () => `${name}: '${value}'`);
