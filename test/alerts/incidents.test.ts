@@ -52,7 +52,7 @@ const incidents: Incident[] = [
     tells: [
       "25 page CheckFailing begins",
       "26 ticket ReconcilerDead begins",
-      "50 ticket ReconcilerDead ends",
+      "80 ticket ReconcilerDead ends",
       `${82 - leftOutMinutes} page CheckFailing ends`,
     ],
   },
