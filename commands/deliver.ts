@@ -1,4 +1,5 @@
 // Signs and posts a delivery to the receiver.
+import { deadlineFor, withAnyOf } from "../lib/deadline.ts";
 import { stageHeader } from "../lib/totals/another-stage.ts";
 import { sign } from "../lib/totals/signature.ts";
 
@@ -28,11 +29,10 @@ export async function deliver(
   body: string,
   { stage, stop }: { stage?: string | undefined; stop?: AbortSignal } = {},
 ): Promise<{ status: number; answer: string }> {
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { ...signedHeaders(secret, id, new Date(), body), ...(stage && { [stageHeader]: stage }) },
-    body,
-    signal: AbortSignal.any([AbortSignal.timeout(answerTimeoutMs), ...(stop ? [stop] : [])]),
+  const headers = { ...signedHeaders(secret, id, new Date(), body), ...(stage && { [stageHeader]: stage }) };
+  const signals = [deadlineFor("the receiver", answerTimeoutMs), ...(stop ? [stop] : [])];
+  return withAnyOf(signals, async (signal) => {
+    const response = await fetch(url, { method: "POST", headers, body, signal });
+    return { status: response.status, answer: await response.text() };
   });
-  return { status: response.status, answer: await response.text() };
 }

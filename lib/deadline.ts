@@ -13,7 +13,8 @@ export function orAbort<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T
 
 /**
  * Runs `work` with a signal that aborts with the first of `signals`, and settles as it does. Replaces
- * AbortSignal.any(), which leaks memory on a long-lived signal such as a kept connection's.
+ * AbortSignal.any(), which leaks memory on a long-lived signal such as a kept connection's, and on Node 20 loses a
+ * time-out that nobody else holds, so that it never aborts.
  */
 export async function withAnyOf<T>(signals: AbortSignal[], work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const any = new AbortController();

@@ -94,7 +94,8 @@ function cacheFolders(): string[] {
   return [path.join(import.meta.dirname, "..", ".cache"), path.join(ofUser, "veza-ledger-metrics")];
 }
 
-async function writableCache(): Promise<string> {
+/** Resolves to the folder in which fetched programs are kept here. Throws where there is no place for them. */
+export async function writableCache(): Promise<string> {
   const folders = cacheFolders();
   for (const folder of folders) {
     try {

@@ -8,6 +8,7 @@ import { createCluster, runCluster } from "../local/postgres.ts";
 import { startPushgateway } from "../local/programs.ts";
 import { makeCertificates, tlsFlags } from "./helpers/certificates.ts";
 import { findProgram, type ProgramName } from "./helpers/find-program.ts";
+import { oldestNode } from "./helpers/oldest-node.ts";
 import { createTemplate } from "./helpers/template.ts";
 
 declare module "vitest" {
@@ -25,7 +26,8 @@ export default async function setup({ provide }: TestProject) {
   // No test waits for a download, or fails by it. Where a program is not to be had, the tests that need it say so.
   const fetch = (name: ProgramName) => findProgram(name).catch(() => {});
   // promtool is in the package of Prometheus, or in its own.
-  const found = Promise.all(programs.map(fetch)).then(() => fetch("promtool"));
+  const found = Promise.all([...programs.map(fetch), oldestNode()]).then(() => fetch("promtool"));
+  found.catch(() => {}); // It is awaited below.
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (const server of started) await server.stop();

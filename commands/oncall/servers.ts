@@ -1,4 +1,5 @@
 // Prometheus, Alertmanager, the gateway and Hyperswitch, as people on call ask them.
+import { deadlineFor, TooLate, withAnyOf } from "../../lib/deadline.ts";
 import { fetchFailure } from "../../lib/gateway/fetch-failure.ts";
 import { visibly } from "../quote.ts";
 import type { Secrets } from "./command.ts";
@@ -137,18 +138,18 @@ async function send(
     throw new Refusal(`${what} was not asked: what you typed has a character that no password or key has.`);
   }
   try {
-    const signal = AbortSignal.any([ended, AbortSignal.timeout(timeoutMs)]);
-    const answer = await fetch(url, { redirect: "manual", signal, ...options });
-    const text = await answer.text();
-    if (isDone(answer.status)) return text;
+    const { status, text } = await withAnyOf([ended, deadlineFor(what, timeoutMs)], async (signal) => {
+      const answer = await fetch(url, { redirect: "manual", signal, ...options });
+      return { status: answer.status, text: await answer.text() };
+    });
+    if (isDone(status)) return text;
     const reason = visibly(text.slice(0, 300).replaceAll(/\s+/g, " ").trim());
-    const Kind = [401, 403].includes(answer.status) ? NotAllowed : Refusal;
-    const isOurs = answer.status === 400; // The request is wrong, and the server is up.
-    throw new Kind(`${what} answers ${answer.status}${reason && `: ${reason}`}`, ...(isOurs ? [] : advice));
+    const Kind = [401, 403].includes(status) ? NotAllowed : Refusal;
+    const isOurs = status === 400; // The request is wrong, and the server is up.
+    throw new Kind(`${what} answers ${status}${reason && `: ${reason}`}`, ...(isOurs ? [] : advice));
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    const isLate = (error as Error).name === "TimeoutError";
-    const why = isLate ? `nothing came within ${timeoutMs / 1000} s` : fetchFailure(error);
+    const why = error instanceof TooLate ? `nothing came within ${timeoutMs / 1000} s` : fetchFailure(error);
     const said = `${what} does not answer at ${new URL(url).host}: ${why}`;
     if (isUnverified(error)) throw new Unverified(said, ...trustAdvice);
     throw new Refusal(said, ...proxyAdvice(), ...advice);

@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { answerTimeoutMs } from "../../commands/deliver.ts";
 import { run } from "../../commands/send.ts";
 import { inProcess } from "../helpers/commands.ts";
 import { databaseForTest } from "../helpers/database.ts";
@@ -160,13 +161,14 @@ it("prints arguments as a shell reads them", async () => {
 });
 
 it("says why there is no answer, also of a receiver that is mute for 20 s", async () => {
-  const { timeout } = AbortSignal;
-  const spy = vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => timeout.call(AbortSignal, ms / 100));
+  const { setTimeout: after } = globalThis;
+  const sooner = (work: () => void, ms?: number) => after(work, ms === answerTimeoutMs ? ms / 100 : ms);
+  const spy = vi.spyOn(globalThis, "setTimeout").mockImplementation(sooner as typeof setTimeout);
   onTestFinished(() => spy.mockRestore());
   const mute = await httpServer(() => {});
   for (const [url, reason] of Object.entries({
     [`http://127.0.0.1:${closedPort}/`]: "ECONNREFUSED",
-    [mute]: "timeout",
+    [mute]: "no answer within 20000 ms",
   })) {
     const { exitCode, output } = await send(url, "ping", "--id", "ping_1");
     expect(exitCode).toBe(3);

@@ -2,7 +2,6 @@
 import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { skippedBecause } from "../helpers/needs.ts";
 import { fileDone, fileWith, runFile, writeOnCall } from "../helpers/on-call-file.ts";
 import { programsNaming } from "../helpers/processes.ts";
 import { httpServer, tcpServer } from "../helpers/servers.ts";
@@ -47,32 +46,28 @@ it("is written with a line for each address that does not answer, and kept as it
   expect((await stat(file)).mtimeMs).toBe(mtimeMs);
 });
 
-it(
-  "goes by the proxies of the environment, but to hosts in NO_PROXY",
-  skippedBecause(process.env.ONCALL_NODE && "ONCALL_NODE may be too old"),
-  async () => {
-    const asked: unknown[] = [];
-    const answer = JSON.stringify({ data: { result: [{ metric: {}, value: [0, "7"] }] } });
-    const proxy = await tcpServer((socket) => {
-      socket.on("data", (chunk) => {
-        const [line = ""] = String(chunk).split("\r\n");
-        asked.push(line);
-        const body = line.startsWith("CONNECT") ? "" : `content-length: ${answer.length}\r\n\r\n${answer}`;
-        socket.write(`HTTP/1.1 200 OK\r\n${body || "\r\n"}`);
-      });
+it("goes by the proxies of the environment, but to hosts in NO_PROXY, on a Node that can", async () => {
+  const asked: unknown[] = [];
+  const answer = JSON.stringify({ data: { result: [{ metric: {}, value: [0, "7"] }] } });
+  const proxy = await tcpServer((socket) => {
+    socket.on("data", (chunk) => {
+      const [line = ""] = String(chunk).split("\r\n");
+      asked.push(line);
+      const body = line.startsWith("CONNECT") ? "" : `content-length: ${answer.length}\r\n\r\n${answer}`;
+      socket.write(`HTTP/1.1 200 OK\r\n${body || "\r\n"}`);
     });
-    const direct = await httpServer((_, response) => void response.end(answer));
-    const file = await fileWith({ PROMETHEUS_URL: "http://prometheus.invalid:9090" });
-    const near = await fileWith({ PROMETHEUS_URL: direct });
-    vi.stubEnv("HTTP_PROXY", `http://127.0.0.1:${proxy}`);
-    vi.stubEnv("NO_PROXY", "127.0.0.1");
-    onTestFinished(() => void vi.unstubAllEnvs());
-    expect(await fileDone(file, "query x")).toBe("7  {}\n");
-    expect(asked).toEqual(["CONNECT prometheus.invalid:9090 HTTP/1.1", "GET /api/v1/query?query=x HTTP/1.1"]);
-    expect(await fileDone(near, "query x")).toBe("7  {}\n");
-    expect(asked).toHaveLength(2);
-    vi.stubEnv("HTTP_PROXY", "http://127.0.0.1:9");
-    const { output } = await runFile(file, "query x");
-    expect(output).toMatch(/127\.0\.0\.1:9.*\nHTTPS_PROXY is used\. If this server/);
-  },
-);
+  });
+  const direct = await httpServer((_, response) => void response.end(answer));
+  const file = await fileWith({ PROMETHEUS_URL: "http://prometheus.invalid:9090" });
+  const near = await fileWith({ PROMETHEUS_URL: direct });
+  vi.stubEnv("HTTP_PROXY", `http://127.0.0.1:${proxy}`);
+  vi.stubEnv("NO_PROXY", "127.0.0.1");
+  onTestFinished(() => void vi.unstubAllEnvs());
+  expect(await fileDone(file, "query x", {}, process.execPath)).toBe("7  {}\n");
+  expect(asked).toEqual(["CONNECT prometheus.invalid:9090 HTTP/1.1", "GET /api/v1/query?query=x HTTP/1.1"]);
+  expect(await fileDone(near, "query x", {}, process.execPath)).toBe("7  {}\n");
+  expect(asked).toHaveLength(2);
+  vi.stubEnv("HTTP_PROXY", "http://127.0.0.1:9");
+  const { output } = await runFile(file, "query x", {}, process.execPath);
+  expect(output).toMatch(/127\.0\.0\.1:9.*\nHTTPS_PROXY is used\. If this server/);
+});

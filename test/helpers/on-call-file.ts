@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { onCallProgram } from "../../deploy/on-call.ts";
+import { oldestNode } from "./oldest-node.ts";
 import { type Addresses, environmentOf, type Typed, usual, worked } from "./on-call.ts";
 import { startProgram } from "./processes.ts";
 import { newFolder } from "./temporary-folder.ts";
@@ -30,16 +31,20 @@ const withoutPauses = `--import=data:text/javascript,${encodeURIComponent(`
   syncBuiltinESMExports();
 `)}`;
 
-/** People on call may have an older Node than the tests: ONCALL_NODE=/usr/bin/node tries it. */
-const { ONCALL_NODE: node = process.execPath } = process.env;
+/** People on call may have an older Node than the tests. ONCALL_NODE=/usr/bin/node tries another. */
+const theirNode = process.env.ONCALL_NODE ?? (await oldestNode());
 
-/** Runs a command of `file`. Resolves to its exit code, and to what it has printed, both outputs together. */
-export async function runFile(file: string, command: string, typed: Typed = {}) {
+/**
+ * Runs a command of `file`, by their Node unless another is given. Resolves to its exit code, null where it did not end
+ * within 90 s, and to what it has printed, both outputs together.
+ */
+export async function runFile(file: string, command: string, typed: Typed = {}, node = theirNode) {
   const environment = { ...environmentOf(typed), NODE_OPTIONS: withoutPauses };
-  const program = startProgram("/bin/sh", ["-c", `'${node}' '${file}' ${command}`], environment, "pipe");
+  const program = startProgram("/bin/sh", ["-c", `exec '${node}' '${file}' ${command}`], environment, "pipe");
   program.child.stdin?.on("error", () => {}); // Commands that ask for nothing may have ended by now.
   program.child.stdin?.end([...(typed.answers ?? []), ""].join("\n"));
-  return program.exited;
+  const limit = setTimeout(() => program.child.kill("SIGKILL"), 90_000);
+  return program.exited.finally(() => clearTimeout(limit));
 }
 
 /** The same, of commands that have to work. Resolves to what they print. */
