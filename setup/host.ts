@@ -69,8 +69,8 @@ const words: Record<string, (argument: string, out: Out) => Promise<number | und
     const addresses = addressesOf(nginx, existsSync("/proc/net/if_inet6"));
     const [stream] = nginx.streams;
     if (addresses.length === 0 && stream) {
-      throw new Stop(`  No site was made: nginx has port 443 in a \`stream\`, in ${stream.file}, and would not start again.
-  Leave certificate and key empty, by ./setup names. Let nginx pass POST requests for the name on to
+      throw new Stop(`  No site was made: nginx has port 443 in a \`stream\`, in ${stream.file}, and would not start
+  again. Leave certificate and key empty, by ./setup names. Let nginx pass POST requests for the name on to
   http://127.0.0.1:${port}, in a site that your stream leads to.`);
     }
     const site = siteOf(shippedSite(), { ...named, port }, addresses);

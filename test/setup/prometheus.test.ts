@@ -15,6 +15,7 @@ it("is nothing once it has rules and fresh numbers, and each of the two before",
   const pushgatewayUrl = inject("pushgatewayUrl");
   const ticked = (ageSeconds: number) =>
     setGroup(pushgatewayUrl, "veza_ledger", stage, [
+      "# TYPE veza_ledger_sample_timestamp_seconds gauge", // As every sampler's: of two types, the gateway refuses the second.
       `veza_ledger_sample_timestamp_seconds ${Date.now() / 1000 - ageSeconds}`,
     ]);
   onTestFinished(() => wipe(stage));
