@@ -14,7 +14,7 @@ import { datasource, entryOf } from "./dashboard.ts";
 interface Frame {
   title: string;
   description: string;
-  unit: "none" | "s";
+  unit: "none" | "s" | "percent";
   size: [width: number, height: number];
   links: Builder<grafana.DashboardLink>[];
   targets: DataqueryBuilder[];

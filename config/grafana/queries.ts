@@ -35,6 +35,12 @@ export const pages = (offset = "") => `max by (alertname, check, stage) (${firin
 export const firingAlerts =
   `sort_desc(max by (severity, alertname, check, reason, stage) (time() - ${alerts("ALERTS_FOR_STATE", "")}` +
   ` and ignoring (alertstate) ${firing()} or ${firing()} * 0 - 1))`;
+/** By check and stage, in percent: the share of an hour's rows that waited so long that webhooks may be lost. */
+export const waitedLong =
+  `100 * max by (check, stage) (veza_ledger:nearly_stuck:rows_1h{${ofStage}})` +
+  ` / (max by (check, stage) (veza_ledger:nearly_stuck:inserts_1h{${ofStage}}) * 12 / 11 > 0)`;
+/** By check and stage, in percent: the share that is usual. */
+export const usualShare = `100 * max by (check, stage) (last_over_time(veza_ledger:usual:share{${ofStage}}[1h]))`;
 /** Selects the pushes of the sampler and of the reconciler's totals. */
 export const ofBothJobs = `job=~"${ledgerJob}|${reconcilerJob}", ${ofStage}`;
 /** 1 for each check that has a count, and 0 for each that has none. */

@@ -63,8 +63,10 @@ describe("every alert fires when it should, not a minute earlier, and says what 
 const isMatch = (object: Record<string, unknown>, properties: object) =>
   Object.entries(properties).every(([name, value]) => object[name] === value);
 
-it("no text of an alert has a query", () => {
-  for (const { annotations } of alerts) expect(JSON.stringify(annotations)).not.toMatch(/\bquery\b/);
+it("no text of an alert has a query, but for what is usual beside late rows", () => {
+  const others = alerts.filter(({ labels }) => !("reason" in labels && labels.reason === "repaired late"));
+  expect(others.length).toBeGreaterThan(10);
+  for (const { annotations } of others) expect(JSON.stringify(annotations)).not.toMatch(/\bquery\b/);
 });
 
 it("every alert has links to the dashboard and to its own page of the runbook", () => {

@@ -161,7 +161,15 @@ it("shows orphans that were marked as failed in red, and no 0 next to them", asy
 });
 
 it("draws lines for each stage on every chart", async () => {
-  for (const stage of stages) await push(stage);
+  for (const stage of stages) {
+    await push(stage);
+    // What the rules record after an hour, and after two days.
+    const records = { "nearly_stuck:rows_1h": 6, "nearly_stuck:inserts_1h": 55, "usual:share": 0.1 };
+    const recorded = Object.entries(records).map(
+      ([name, value]) => `veza_ledger:${name}{check="stuck_orders"} ${value}`,
+    );
+    await setGroup(gateway.url, "records", stage, recorded);
+  }
   for (const { title, expr } of queriesOf("timeseries")) {
     const drawn = async () => [...new Set(stagesOf(await query(expr)))].sort();
     await expect.poll(drawn, { ...waiting, message: title }).toEqual(stages);

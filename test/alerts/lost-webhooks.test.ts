@@ -122,10 +122,13 @@ function seriesOf(history: History) {
     else if (isDown(minute)) shown.push({ tick: all.tick });
     else shown.push({ ...all, ...change(all, minute) });
   }
-  return parts.map((part) => {
-    const labels = `job="veza_ledger", stage="${stageOf(history)}"${part === "tick" ? "" : ', check="stuck_orders"'}`;
+  const stage = `stage="${stageOf(history)}"`;
+  const check = ', check="stuck_orders"';
+  const shownSeries = parts.map((part) => {
+    const labels = `job="veza_ledger", ${stage}${part === "tick" ? "" : check}`;
     return { series: `${metrics[part]}{${labels}}`, values: notation(shown.map((one) => one[part])) };
   });
+  return [...shownSeries, { series: `veza_ledger:usual:share{${stage}${check}}`, values: `0.01x${lastMinute}` }];
 }
 
 /** The last minute in which a row was nearly stuck, by stage. */

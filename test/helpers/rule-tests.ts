@@ -47,7 +47,7 @@ interface ShortTests {
 /**
  * The unit tests of a text of YAML in that form. A series or an alert without a job gets its usual job, `label="a|b"` is
  * a series for each value, and `stage: a|b` an alert for each. Each series is there twice, as from a gateway that is
- * scraped twice under labels that differ: no alert may fail by it, or fire twice.
+ * scraped twice under labels that differ: no alert may fail by it, or fire twice. What a rule would record is there once.
  */
 export function unitTestsIn(text: string): UnitTest[] {
   const { evaluation_interval, tests } = load(text) as ShortTests;
@@ -57,7 +57,9 @@ export function unitTestsIn(text: string): UnitTest[] {
     interval,
     input_series: Object.entries(series).flatMap(([names, values]) =>
       eachOf(names).flatMap((name) =>
-        ["", ', scraped="again"'].map((label) => ({ series: withJob(name).replace(/\}$/, `${label}}`), values })),
+        isRecord(name)
+          ? { series: name, values }
+          : ["", ', scraped="again"'].map((label) => ({ series: withJob(name).replace(/\}$/, `${label}}`), values })),
       ),
     ),
     alert_rule_test: Object.entries(alerts).flatMap(([alertname, { quiet = "", fires = [] }]) =>
@@ -74,6 +76,8 @@ function eachOf(series: string): string[] {
   const [before = "", values = "", after = ""] = series.split(/"([^"]*\|[^"]*)"/);
   return values ? values.split("|").map((value) => `${before}"${value}"${after}`) : [series];
 }
+
+const isRecord = (series: string) => series.includes(":");
 
 function withJob(series: string): string {
   const [, metric = "", labels = ""] = /^([\w:]+)(?:\{(.*)\})?$/.exec(series) ?? [];
@@ -117,7 +121,9 @@ export async function unitTest(tool: "promtool" | "vmalert-tool", folder: string
  */
 export async function writeTests(folder: string, tests: UnitTest[]): Promise<string[]> {
   const groups = await shippedGroups();
-  const alike = Object.groupBy(tests, (test) => [test.evaluation_interval, ...asked(test), ...partsRead(test)].join());
+  const alike = Object.groupBy(tests, (test) =>
+    [test.evaluation_interval, ...asked(test), ...partsRead(test), ...given(test)].join(),
+  );
   return Promise.all(
     Object.values(alike).map(async (same = [], index) => {
       const [first] = same as [UnitTest];
@@ -145,18 +151,29 @@ function partsRead({ alert_rule_test }: UnitTest): (keyof Text)[] {
 /** The names of the alerts that a test asks about. */
 const asked = ({ alert_rule_test }: UnitTest) => [...new Set(alert_rule_test.map(({ alertname }) => alertname))].sort();
 
-/** The shipped rules of a test's alerts, and the rules of their groups that record. */
+/** The names of what a rule records, and a test gives. */
+const given = ({ input_series }: UnitTest) => [
+  ...new Set(input_series.filter(({ series }) => isRecord(series)).map(({ series }) => series.replace(/\{.*$/, ""))),
+];
+
+/** The shipped rules of a test's alerts, and the rules that record what they read, unless the test gives it. */
 function rulesFor(test: UnitTest, groups: Groups): string {
   const names = asked(test);
-  const chosen = groups.map(({ rules, ...group }) => ({
+  const inTest = given(test);
+  const rules = groups.flatMap(({ rules }) => rules);
+  const chosen = new Set(rules.filter((rule) => isAlert(rule) && names.includes(rule.alert)));
+  for (const { expr } of chosen) {
+    const isRead = (record = "") => record && expr.includes(record) && !inTest.includes(record);
+    for (const rule of rules) if (isRead(rule.record)) chosen.add(rule);
+  }
+  const withTexts = (rule: Groups[number]["rules"][number]) => {
+    if (!isAlert(rule)) return rule;
+    const parts = partsRead(test).map((part) => [part, rule.annotations[part]]);
+    return { ...rule, annotations: Object.fromEntries(parts) };
+  };
+  const played = groups.map(({ rules, ...group }) => ({
     ...group,
-    rules: rules
-      .filter((rule) => !isAlert(rule) || names.includes(rule.alert))
-      .map((rule) => {
-        if (!isAlert(rule)) return rule;
-        const parts = partsRead(test).map((part) => [part, rule.annotations[part]]);
-        return { ...rule, annotations: Object.fromEntries(parts) };
-      }),
+    rules: rules.filter((rule) => chosen.has(rule)).map(withTexts),
   }));
-  return dump({ groups: chosen.filter(({ rules }) => rules.some(isAlert)) }, { noRefs: true });
+  return dump({ groups: played.filter(({ rules }) => rules.length > 0) }, { noRefs: true });
 }

@@ -13,8 +13,11 @@ export interface AlertRule {
   annotations: Record<"summary" | "description" | "dashboard_url" | "runbook_url", string>;
 }
 
+/** A rule that makes an alert, or one that records. */
+type Rule = Pick<AlertRule, "expr"> & { record?: string };
+
 /** The groups of the shipped rules. */
-export async function shippedGroups(): Promise<{ name: string; rules: Pick<AlertRule, "expr">[] }[]> {
+export async function shippedGroups(): Promise<{ name: string; rules: Rule[] }[]> {
   return (load(await readFile(rulesPath, "utf8")) as { groups: { name: string; rules: AlertRule[] }[] }).groups;
 }
 

@@ -19,11 +19,24 @@ import {
   timeSeries,
   unknown,
 } from "../panels.ts";
-import { calmCount, failedOrphans, freshCount, instant, orUnknown, range, whileTicking } from "../queries.ts";
+import {
+  calmCount,
+  failedOrphans,
+  freshCount,
+  instant,
+  orUnknown,
+  range,
+  usualShare,
+  waitedLong,
+  whileTicking,
+} from "../queries.ts";
 
 const titleOf = (id: string) => id.charAt(0).toUpperCase() + id.slice(1).replaceAll("_", " ");
 const whatUnknownIs = `**unknown** is never 0. The check failed (the sampler's log says why: "check failed"), or the
   sampler's last tick is over ${silentAfterSeconds / 60} minutes old, or there is none.`;
+
+/** A share that is usual has the colour of its check. */
+const colorsOfUsual = Object.fromEntries(Object.entries(colorsOfChecks).map(([id, color]) => [`usual ${id}`, color]));
 
 /** At most five tiles in a line. Columns that are left over make the last tiles wider. */
 function tileWidth(index: number): number {
@@ -103,7 +116,7 @@ export const countPanels = (): AnyPanel[] => [
         allows, and nobody has accepted them. **accepted**: how many rows somebody has accepted, in all checks together.
         The runbook says how to accept a row; \`npm run doctor -- sampler\` lists who did it and why.`,
       unit: "none",
-      size: [16, 10],
+      size: [8, 10],
       links: [link("Runbook: accept a row that is known", entryOf("README")), ...runbook("VezaLedgerAcceptanceEnds")],
       targets: [
         range(whileTicking(`max by (check, stage) (${overdueMetric}{${ofStage}})`), "{{check}} {{stage}}"),
@@ -112,4 +125,25 @@ export const countPanels = (): AnyPanel[] => [
     }),
     { ...colorsOfChecks, accepted: "text" },
   ).min(0),
+  colorLines(
+    timeSeries({
+      title: "Rows that waited for 25 minutes",
+      description: `The share of an hour's orders and refunds that waited for 25 minutes, and the share that is
+        **usual** here: customers who leave while paying. Far more than usual: webhooks are lost. Without a line for
+        **usual**, it is not known yet.`,
+      unit: "percent",
+      size: [8, 10],
+      links: runbook("VezaLedgerStuckOrders", "VezaLedgerStuckRefunds"),
+      targets: [range(waitedLong, "{{check}} {{stage}}"), range(usualShare, "usual {{check}} {{stage}}")],
+    }),
+    { ...colorsOfChecks, ...colorsOfUsual },
+  )
+    .noValue("unknown: the rules do not record it")
+    .overrideByQuery("B", [
+      {
+        id: "custom.lineStyle",
+        value: { fill: "dash", dash: [6, 6] },
+      },
+    ])
+    .min(0),
 ];
