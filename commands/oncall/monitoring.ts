@@ -87,7 +87,7 @@ export const monitoringCommands: Command[] = [
     calls: ["gateway PATH"],
     help: "Asks the Pushgateway, for such as /metrics.",
     async run({ printAsIs, servers }, path = "/-/ready") {
-      printAsIs(...(await servers.gateway(path)).trimEnd().split("\n").map(visibly));
+      printAsIs(...(await servers.gateway(path.replace(/^\/?/, "/"))).trimEnd().split("\n").map(visibly));
     },
   },
 ];

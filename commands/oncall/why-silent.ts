@@ -27,6 +27,14 @@ export interface Facts {
 export function verdictOf(facts: Facts): string[] {
   const { onGateway = 999, inPrometheus = 999, log, service } = facts;
   const said: string[] = [];
+  const isOnTheHost = service !== undefined;
+  const asked = [facts.prometheus, facts.alertmanager, facts.gateway].filter((answers) => answers !== undefined);
+  if (!isOnTheHost && asked.length > 1 && !asked.includes(true)) {
+    return [
+      "NONE OF THE SERVERS ANSWERS YOU. Is your VPN down? If it is not, ask somebody else to run this.",
+      "If none answers them either, no alert can fire: call the platform engineer.",
+    ];
+  }
   if (facts.prometheus === false) {
     said.push("PROMETHEUS DOES NOT ANSWER, so no alert can fire. Call the platform engineer now.");
   }

@@ -57,6 +57,11 @@ describe("the gateway", () => {
     expect(seen).toEqual([header]);
   });
 
+  it.each(["gateway /metrics", "gateway metrics"])("is asked for a path by %s", async (command) => {
+    const url = await httpServer((request, response) => response.end(`asked for ${request.url}\n`));
+    expect(await done(stageWith({ PUSHGATEWAY_URL: url }), command)).toBe("asked for /metrics\n");
+  });
+
   it("is not asked where it is VictoriaMetrics, which has no groups", async () => {
     const stage = stageWith({ PUSHGATEWAY_URL: `${nowhere}/api/v1/import/prometheus` });
     expect(await failed(stage, "gateway")).toContain("this file has no address of it");

@@ -17,6 +17,13 @@ describe("why_silent", () => {
     isOnAws: false,
     strangers: [],
   };
+  const nothing = {
+    prometheus: false,
+    alertmanager: false,
+    gateway: false,
+    onGateway: undefined,
+    inPrometheus: undefined,
+  };
   it.each<[says: string | RegExp, change: Partial<Facts>]>([
     ["TICKS ARRIVE", {}],
     ["TICKS ARRIVE", { alertmanager: undefined }],
@@ -26,6 +33,13 @@ describe("why_silent", () => {
     [/^PROMETHEUS DOES NOT ANSWER.* TICKS|^PROMETHEUS DOES NOT ANSWER/, { prometheus: false, inPrometheus: undefined }],
     [/^TICKS ARRIVE AT THE GATEWAY. Whether/, { prometheus: undefined, inPrometheus: undefined }],
     [/^ALERTMANAGER DOES NOT ANSWER.*TICKS ARRIVE/, { alertmanager: false }],
+    [
+      /^NONE OF THE SERVERS ANSWERS YOU. Is your VPN down\?(?!.*DOES NOT ANSWER)/,
+      { ...nothing, service: undefined, log: new Refusal("log in there") },
+    ],
+    [/^NONE OF THE SERVERS ANSWERS YOU/, { ...nothing, gateway: undefined, service: undefined }],
+    // On the service's own host, no network lies between.
+    [/^PROMETHEUS DOES NOT ANSWER.*ALERTMANAGER DOES NOT/, nothing],
     ["THE GATEWAY DOES NOT ANSWER", { gateway: false, onGateway: undefined }],
     ["THE SERVICE DOES NOT RUN", { service: false, log: [] }],
     ["THE SAMPLER DOES NOTHING", { log: [] }],
