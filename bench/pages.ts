@@ -3,16 +3,7 @@ import { checks, sweepMinutes } from "../lib/counts/checks.ts";
 import { overdueMetric } from "../lib/counts/counting.ts";
 import { minutesIn } from "../lib/counts/interval.ts";
 import { sampleTimestampMetric } from "../lib/counts/sample.ts";
-import {
-  byDay,
-  minutesADay,
-  minutesOf,
-  notation,
-  ofStuckOrders,
-  play,
-  type RuleGroup,
-  randomCount,
-} from "./promtool.ts";
+import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play, randomCount } from "./promtool.ts";
 import { randomFrom } from "./random.ts";
 
 // npm run bench:pages [-- <seed> …]: how often stuck orders page although no webhook is lost; how soon they page when
@@ -133,16 +124,12 @@ function totals(rises: number[]): number[] {
   });
 }
 
-/** The rules without the time for which they have to hold: what holds at one look fires. */
-const atOnce = (shipped: RuleGroup[]) =>
-  ofStuckOrders(shipped).map((group) => ({ ...group, rules: group.rules.map((rule) => ({ ...rule, for: "0s" })) }));
-
-/** What fires of the shops' stages at each of these minutes. The rules are evaluated as often as `interval` says. */
-async function ask(shops: Shop[], random: () => number, expr: string, minutes: number[], interval = "1m") {
+/** What fires of the shops' stages at each of these minutes. */
+async function ask(shops: Shop[], random: () => number, expr: string, minutes: number[]) {
   const answers = await play({
     series: shops.flatMap((shop) => seriesOf(shop, random)),
-    groups: interval === "1m" ? ofStuckOrders : atOnce,
-    interval,
+    groups: ofStuckOrders,
+    interval: "1m",
     expr,
     looks: minutes.map((minute) => `${minute}m`),
   });
@@ -160,8 +147,7 @@ const row = (cells: unknown[]) => console.log(`| ${cells.join(" | ")} |`);
 
 /**
  * Pages and tickets although no webhook is lost, by the share of customers who leave while paying. On each day there is
- * an hour of silence. The rules are evaluated every 5 minutes, which takes a fifth of the time. An order is nearly
- * stuck for so long, so each is seen. A condition that holds at one look counts: more than would page.
+ * an hour of silence.
  */
 async function printFalsePages(random: () => number, days: number): Promise<void> {
   row(["orders a day", ...leaveShares.map((share) => `${share * 100} % leave`)]);
@@ -174,7 +160,7 @@ async function printFalsePages(random: () => number, days: number): Promise<void
       const name = `${leaveShare}`;
       const [quantile, repairedFrom] = [tails["72 %"], repairs[1]];
       const shop: Shop = { name, ordersADay, quantile, repairedFrom, days, leaveShare, hasSilence: true };
-      const told = await ask([shop], random, firings, [days * minutesADay - 5], "5m");
+      const told = await ask([shop], random, firings, [days * minutesADay - 5]);
       const times = (severity: string) => told.find((answer) => answer.name === `${name} ${severity}`)?.value ?? 0;
       cells.push(`${times("page")}, ${times("ticket")}`);
     }
