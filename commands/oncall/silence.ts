@@ -1,5 +1,6 @@
 // Which alerts are muted, and until when.
 import { visibly } from "../quote.ts";
+import { checkNames } from "./checks.ts";
 import type { Command, Context } from "./command.ts";
 import type { Matcher } from "./servers.ts";
 import { tableOf } from "./table.ts";
@@ -32,9 +33,15 @@ export function silencingOf(stage: string, [span = "", given = "", ...more]: str
   if (!number || !/^VezaLedger[A-Z]/.test(alert)) {
     throw new Refusal("Nothing is silenced. Say for how long, and which alert: silence 8h VezaLedgerStuckRefunds");
   }
-  const labels = more.map((text) => {
+  const labels = more.map((text, index) => {
     const [, name, value] = /^(check|reason|phase|state)=(.+)$/s.exec(text) ?? [];
+    if (name === "check" && !checkNames.includes(value ?? "")) {
+      throw new Refusal(`Nothing is silenced: there is no check '${value}'. The checks are: ${checkNames.join(" ")}`);
+    }
     if (name && value) return equal(name, value);
+    if (index > 0 && !text.includes("=")) {
+      throw new Refusal(`Nothing is silenced. Quote what has a space: '${more.slice(index - 1, index + 1).join(" ")}'`);
+    }
     throw new Refusal(`Nothing is silenced: '${text}' is none of check=, reason=, phase= and state=.`);
   });
   const seconds = Number(number) * ({ m: 60, h: 3_600, d: 86_400 }[unit] ?? 0);
@@ -122,7 +129,8 @@ async function silence(context: Context, ...words: string[]): Promise<void> {
   });
   // First the new one: if that fails, the earlier ones go on.
   if (seconds > 0) await addSilence(context, matchers, seconds, "by on call");
-  for (const { id } of all.filter(({ matchers }) => isReplaced(matchers, silencing))) {
+  const ended = all.filter(({ matchers }) => isReplaced(matchers, silencing));
+  for (const { id } of ended) {
     await servers.alertmanager(`silence/${id}`, { method: "DELETE" });
   }
   const hidden = (
@@ -134,7 +142,8 @@ async function silence(context: Context, ...words: string[]): Promise<void> {
     const [hides = "  nothing"] = hidden;
     print(`Silenced for ${words[0]}. Of what fires now, this hides:`, hides, ...hidden.slice(1));
   } else if (hidden.length > 0) print("Still silenced, by a silence that was made elsewhere:", ...hidden);
-  else print("No alert of this name that fires now is silenced.");
+  else if (ended.length > 0) print(`Ended: ${ended.length === 1 ? "one silence" : `${ended.length} silences`}.`);
+  else print("Nothing was silenced: no silence is of these alerts.");
 }
 
 async function listSilences({ columns, print, printAsIs, servers, stage }: Context): Promise<void> {

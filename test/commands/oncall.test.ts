@@ -284,9 +284,12 @@ describe("on real servers", () => {
       ["alertname=VezaLedgerStuckRefunds", "stage=prod"],
     ]);
     for (const alert of ["AlertsFail", "StuckOrders", "StuckRefunds"]) {
-      expect(await run(`silence 0h VezaLedger${alert}`)).toBe("No alert of this name that fires now is silenced.\n");
+      expect(await run(`silence 0h VezaLedger${alert}`)).toBe("Ended: one silence.\n");
     }
     expect(await silences()).toEqual([]);
+    expect(await run("silence 0h VezaLedgerStuckRefunds")).toBe(
+      "Nothing was silenced: no silence is of these alerts.\n",
+    );
   });
 
   it("tells what stands still: the sampler, the gateway, Prometheus, Alertmanager, or nothing", async () => {

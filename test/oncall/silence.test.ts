@@ -24,6 +24,8 @@ describe("silence", () => {
     ["8hm VezaLedgerAlive", "Say for how long"],
     ["2h VezaLedgerCheckFailing", "Which check?"],
     ["2h VezaLedgerAlive stage=x", "'stage=x' is none of"],
+    ["2h VezaLedgerStuckOrders check=nope", "there is no check 'nope'"],
+    ["2h VezaLedgerStuckOrders reason=repaired late", "Quote what has a space: 'reason=repaired late'"],
   ])("refuses %s", (words, says) => {
     expect(() => silencingOf("prod", words.split(" "))).toThrow("Nothing is silenced");
     expect(() => silencingOf("prod", words.split(" "))).toThrow(says);
