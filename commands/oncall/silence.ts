@@ -1,6 +1,6 @@
 // Which alerts are muted, and until when.
 import { visibly } from "../quote.ts";
-import { checkNames } from "./checks.ts";
+import { checkOf } from "./checks.ts";
 import type { Command, Context } from "./command.ts";
 import type { Matcher } from "./servers.ts";
 import { tableOf } from "./table.ts";
@@ -35,12 +35,10 @@ export function silencingOf(stage: string, [span = "", given = "", ...more]: str
   }
   const labels = more.map((text, index) => {
     const [, name, value] = /^(check|reason|phase|state)=(.+)$/s.exec(text) ?? [];
-    if (name === "check" && !checkNames.includes(value ?? "")) {
-      throw new Refusal(`Nothing is silenced: there is no check '${value}'. The checks are: ${checkNames.join(" ")}`);
-    }
+    if (name === "check") checkOf(value, "Nothing is silenced");
     if (name && value) return equal(name, value);
     if (index > 0 && !text.includes("=")) {
-      throw new Refusal(`Nothing is silenced. Quote what has a space: '${more.slice(index - 1, index + 1).join(" ")}'`);
+      throw new Refusal(`Nothing is silenced. Quote what has a space: '${more[index - 1]} ${text}'`);
     }
     throw new Refusal(`Nothing is silenced: '${text}' is none of check=, reason=, phase= and state=.`);
   });

@@ -26,7 +26,6 @@ export interface Facts {
 /** What stands still, in sentences for people: the worst first. */
 export function verdictOf(facts: Facts): string[] {
   const { onGateway = 999, inPrometheus = 999, log, service } = facts;
-  const said: string[] = [];
   const isOnTheHost = service !== undefined;
   const asked = [facts.prometheus, facts.alertmanager, facts.gateway].filter((answers) => answers !== undefined);
   if (!isOnTheHost && asked.length > 1 && !asked.includes(true)) {
@@ -35,6 +34,7 @@ export function verdictOf(facts: Facts): string[] {
       "If none answers them either, no alert can fire: call the platform engineer.",
     ];
   }
+  const said: string[] = [];
   if (facts.prometheus === false) {
     said.push("PROMETHEUS DOES NOT ANSWER, so no alert can fire. Call the platform engineer now.");
   }
