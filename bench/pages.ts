@@ -3,7 +3,7 @@ import { checks, sweepMinutes } from "../lib/counts/checks.ts";
 import { overdueMetric } from "../lib/counts/counting.ts";
 import { minutesIn } from "../lib/counts/interval.ts";
 import { sampleTimestampMetric } from "../lib/counts/sample.ts";
-import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play, randomCount } from "./promtool.ts";
+import { byDay, minutesADay, minutesOf, nobodyLeaves, notation, ofStuckOrders, play, randomCount } from "./promtool.ts";
 import { randomFrom } from "./random.ts";
 
 // npm run bench:pages [-- <seed> …]: how often stuck orders page although no webhook is lost; how soon they page when
@@ -25,8 +25,6 @@ const repairs = [staleMinutes, staleMinutes + sweepMinutes] as const;
 const lateShare = 0.01;
 /** Of the customers, who leaves while paying: no webhook comes, and the reconciler settles that order. */
 const leaveShares = [0, 0.03, 0.1, 0.2, 0.3];
-/** What is usual where nobody leaves, of shops that are not simulated for two weeks before. */
-const usualShare = "0.01";
 
 interface Shop {
   name: string;
@@ -35,8 +33,8 @@ interface Shop {
   repairedFrom: number;
   days: number;
   leaveShare?: number;
-  /** What is usual here. Without it, the rules find out. */
-  usualShare?: string;
+  /** Whether it is known before that nobody leaves. Otherwise, the rules find out what is usual. */
+  isKnown?: boolean;
   /** Each day, the sampler is silent for an hour and the gateway restarts, each from a random minute on. */
   hasSilence?: boolean;
   /** In minutes: from when until when webhooks are lost, the first lost order, and when the last is stuck. */
@@ -58,7 +56,7 @@ function seriesOf(shop: Shop, random: () => number) {
     for (let order = 0; order < (inserted[minute] ?? 0); order += 1) {
       const createdAt = minute + random();
       const isLost = minute >= lost.from && minute < lost.to && random() < (shop.lostShare ?? 1);
-      const leaves = random() < (shop.leaveShare ?? 0);
+      const leaves = shop.leaveShare !== undefined && random() < shop.leaveShare;
       if (!isLost && !leaves && random() >= lateShare) continue;
       const webhookAt = isLost || leaves ? Number.POSITIVE_INFINITY : createdAt + lateness(shop.quantile, random);
       const sweeps = Math.ceil((createdAt + shop.repairedFrom - firstSweep) / sweepMinutes);
@@ -88,9 +86,7 @@ function seriesOf(shop: Shop, random: () => number) {
     of(overdueMetric, check, overdue),
     of(blindnessMetric.nearlyStuck, check, nearlyStuck),
     of(blindnessMetric.checkInserts, check, totals(inserted)),
-    ...(shop.usualShare
-      ? [{ series: `veza_ledger:usual:share{stage="${shop.name}"${check}}`, values: `${shop.usualShare}x${minutes}` }]
-      : []),
+    ...(shop.isKnown ? [nobodyLeaves(shop.name, minutes)] : []),
   ];
 }
 
@@ -180,7 +176,15 @@ async function printDelays(random: () => number): Promise<void> {
       const shops = hours.map((hour): Shop => {
         const from = minutesADay + hour * 60;
         const lost = { from, to: from + 1.5 * minutesADay, first: 0, lastStuck: 0 };
-        return { name: `${hour}:00`, ordersADay, quantile: tails["a third"], repairedFrom, days: 4, usualShare, lost };
+        return {
+          name: `${hour}:00`,
+          ordersADay,
+          quantile: tails["a third"],
+          repairedFrom,
+          days: 4,
+          isKnown: true,
+          lost,
+        };
       });
       const minutes = Array.from({ length: 3 * minutesADay }, (_, index) => minutesADay + index);
       const fires = await ask(shops, random, `sum by (stage) (${pageFiring})`, minutes);
@@ -215,7 +219,7 @@ async function printPartialLosses(random: () => number): Promise<void> {
         quantile,
         repairedFrom: staleMinutes,
         days: 8,
-        usualShare,
+        isKnown: true,
         lost,
         lostShare,
       };
@@ -232,7 +236,7 @@ async function printPartialLosses(random: () => number): Promise<void> {
 
 const isPlayed = (part: string) => [undefined, part].includes(process.env.PART);
 for (const seed of seeds) {
-  const days = Number(process.env.SHOP_DAYS ?? 60);
+  const days = Number(process.env.SHOP_DAYS ?? 14);
   if (isPlayed("quiet")) {
     console.log(`seed ${seed}: pages and tickets in ${days} days in which no webhook is lost`);
     await printFalsePages(randomFrom(seed), days);

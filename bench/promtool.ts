@@ -62,8 +62,19 @@ export const ofStuckOrders = (shipped: RuleGroup[], back = "10m"): RuleGroup[] =
       .map((rule) => ({ ...rule, expr: rule.expr.replaceAll("[1d:1m]", `[${back}:1m]`) })),
   }));
 
+interface Series {
+  series: string;
+  values: string;
+}
+
+/** What is usual for stuck orders in a stage where nobody leaves while paying: its two weeks before are not played. */
+export const nobodyLeaves = (stage: string, minutes: number): Series => ({
+  series: `veza_ledger:usual:share{stage="${stage}", check="stuck_orders"}`,
+  values: `0.01x${minutes}`,
+});
+
 interface Played {
-  series: { series: string; values: string }[];
+  series: Series[];
   /** What of the shipped rules is loaded. */
   groups: (shipped: RuleGroup[]) => RuleGroup[];
   interval: string;
@@ -85,9 +96,10 @@ export async function play({
     const rules = load(await readFile("config/alertmanager/ledger.yml", "utf8")) as { groups: RuleGroup[] };
     const isGiven = ({ record }: RuleGroup["rules"][number]) =>
       record !== undefined && series.some(({ series }) => series.startsWith(`${record}{`));
-    const played = groups(rules.groups)
-      .map(({ rules, ...group }) => ({ ...group, rules: rules.filter((rule) => !isGiven(rule)) }))
-      .filter(({ rules }) => rules.length > 0);
+    const played = groups(rules.groups).map(({ rules, ...group }) => ({
+      ...group,
+      rules: rules.filter((rule) => !isGiven(rule)),
+    }));
     await writeFile(path.join(folder, "ledger.yml"), dump({ groups: played }));
     const test = {
       interval: "1m",

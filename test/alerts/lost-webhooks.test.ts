@@ -1,6 +1,6 @@
 // All webhooks are lost at noon, beside what a shop has anyway: when people are told, on Prometheus' own promtool.
 import { beforeAll, describe, expect, it } from "vitest";
-import { byDay, minutesADay, minutesOf, notation, ofStuckOrders, play } from "../../bench/promtool.ts";
+import { byDay, minutesADay, minutesOf, nobodyLeaves, notation, ofStuckOrders, play } from "../../bench/promtool.ts";
 import { blindnessMetric } from "../../lib/counts/blindness.ts";
 import { checks, sweepMinutes } from "../../lib/counts/checks.ts";
 import { overdueMetric } from "../../lib/counts/counting.ts";
@@ -122,13 +122,11 @@ function seriesOf(history: History) {
     else if (isDown(minute)) shown.push({ tick: all.tick });
     else shown.push({ ...all, ...change(all, minute) });
   }
-  const stage = `stage="${stageOf(history)}"`;
-  const check = ', check="stuck_orders"';
   const shownSeries = parts.map((part) => {
-    const labels = `job="veza_ledger", ${stage}${part === "tick" ? "" : check}`;
+    const labels = `job="veza_ledger", stage="${stageOf(history)}"${part === "tick" ? "" : ', check="stuck_orders"'}`;
     return { series: `${metrics[part]}{${labels}}`, values: notation(shown.map((one) => one[part])) };
   });
-  return [...shownSeries, { series: `veza_ledger:usual:share{${stage}${check}}`, values: `0.01x${lastMinute}` }];
+  return [...shownSeries, nobodyLeaves(stageOf(history), lastMinute)];
 }
 
 /** The last minute in which a row was nearly stuck, by stage. */
