@@ -127,10 +127,10 @@ export const countPanels = (): AnyPanel[] => [
   ).min(0),
   colorLines(
     timeSeries({
-      title: "Rows that waited for 25 minutes",
-      description: `The share of an hour's orders and refunds that waited for 25 minutes, and the share that is
-        **usual** here: customers who leave while paying. Far more than usual: webhooks are lost. Without a line for
-        **usual**, it is not known yet.`,
+      title: "Share of nearly stuck rows",
+      description: `The share of an hour's orders and refunds that waited until 5 minutes before they are stuck, and the
+        share that is **usual** here: customers who leave while paying. Far more than usual: webhooks are lost. Without
+        a line for **usual**, it is not known yet.`,
       unit: "percent",
       size: [8, 10],
       links: runbook("VezaLedgerStuckOrders", "VezaLedgerStuckRefunds"),
