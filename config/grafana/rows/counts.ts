@@ -142,7 +142,7 @@ export const countPanels = (): AnyPanel[] => [
     .overrideByQuery("B", [
       {
         id: "custom.lineStyle",
-        value: { fill: "dash", dash: [6, 6] },
+        value: { fill: "dot", dash: [0, 10] },
       },
     ])
     .min(0),
